@@ -1,0 +1,59 @@
+"""xortune: hyperparameters that train successfully for every random seed.
+
+The public names are listed once, below, and loaded when they are first used, so that importing
+xortune costs nothing: no torch, no Ray, no Optuna, no NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xortune.api import evaluate as evaluate
+    from xortune.api import load_run as load_run
+    from xortune.api import search as search
+    from xortune.api import write_report as write_report
+    from xortune.config import Config as Config
+    from xortune.errors import InputError as InputError
+    from xortune.errors import TrainingError as TrainingError
+    from xortune.errors import XortuneError as XortuneError
+    from xortune.outcome import Outcome as Outcome
+    from xortune.outcome import Status as Status
+    from xortune.point import Point as Point
+    from xortune.run import Run as Run
+    from xortune.space import SearchSpace as SearchSpace
+    from xortune.space import load_space as load_space
+    from xortune.task import Task as Task
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "config",
+    "InputError": "errors",
+    "Outcome": "outcome",
+    "Point": "point",
+    "Run": "run",
+    "SearchSpace": "space",
+    "Status": "outcome",
+    "Task": "task",
+    "TrainingError": "errors",
+    "XortuneError": "errors",
+    "evaluate": "api",
+    "load_run": "api",
+    "load_space": "space",
+    "search": "api",
+    "write_report": "api",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xortune' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"xortune.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,74 @@
+"""The errors that users meet: few, each with a message that says what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "TrainingError", "XortuneError", "nearest"]
+
+
+class XortuneError(Exception):
+    """Every error that xortune raises on purpose; its text is meant for the user."""
+
+
+class InputError(XortuneError, ValueError):
+    """Something the user gave is not usable.
+
+    The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` is the name of the
+    parameter or key at fault, so that a caller who knows the file can add the line.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        field: str | None = None,
+        place: str | None = None,
+        allowed: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        self.problem, self.field, self.allowed, self.fix = problem, field, allowed, fix
+        self.place = place or field
+        super().__init__(problem, field, place, allowed, fix)
+
+    def __str__(self) -> str:
+        parts = [f"{self.place}: {self.problem}" if self.place else self.problem]
+        if self.allowed:
+            parts.append(f"allowed: {self.allowed}")
+        if self.fix:
+            parts.append(f"fix: {self.fix}")
+        return "; ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way from a Ray worker to the driver."""
+        return _rebuild, (type(self), self.problem, self.field, self.place, self.allowed, self.fix)
+
+    def at(self, place: str) -> InputError:
+        """The same error, told where it was found."""
+        return type(self)(
+            self.problem, field=self.field, place=place, allowed=self.allowed, fix=self.fix
+        )
+
+
+class TrainingError(XortuneError):
+    """A block of seeds produced no outcome: the reason, in the words of what failed."""
+
+
+def _rebuild(
+    kind: type[InputError],
+    problem: str,
+    field: str | None,
+    place: str | None,
+    allowed: str | None,
+    fix: str | None,
+) -> InputError:
+    return kind(problem, field=field, place=place, allowed=allowed, fix=fix)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A fix that names the known word closest to `name`, or all of them if none is close."""
+    names = sorted(known)
+    lower = {known_name.lower(): known_name for known_name in names}
+    match = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
+    return f"did you mean {lower[match[0]]!r}?" if match else "use one of: " + ", ".join(names)

@@ -1,0 +1,241 @@
+"""Outcome: what a block of seeds came to, one entry per seed; nothing is averaged away."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.errors import InputError
+from xortune.task import Task
+
+__all__ = ["MAX_SEED", "Outcome", "Status", "checked_seeds"]
+
+MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only
+
+
+class Status(enum.IntEnum):
+    """What one seed ended as; DIVERGED outranks all that training can end in."""
+
+    SOLVED = 0
+    WRONG_PATTERN = 1
+    ALL_ZERO = 2
+    ALL_ONE = 3
+    DIVERGED = 4
+    CRASHED = 5
+
+    @property
+    def label(self) -> str:
+        """The word in files and tables: `solved`, `wrong_pattern`, ..."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One configuration, trained under S seeds.
+
+    Attributes:
+        seeds: int64, shape (S,): the seeds, each once.
+        epochs: the budget: epochs that every seed was trained for.
+        status: uint8, shape (S,): a `Status` for each seed.
+        solved_epoch: int32, shape (S,): the first epoch (1 is the state after the first step) from
+            which the seed stays solved to the end; 0 where it is not solved at the end.
+        final_loss: float32, shape (S,): the training loss of the final weights; NaN if crashed.
+        predictions: bool, shape (S, M): whether each judged row's output is above 0.5.
+        checkpoints: the same seeds after fewer epochs, in ascending order.
+
+    Raises:
+        InputError: a seed given twice, or outside [0, 2**32).
+    """
+
+    seeds: NDArray[np.int64]
+    epochs: int
+    status: NDArray[np.uint8]
+    solved_epoch: NDArray[np.int32]
+    final_loss: NDArray[np.float32]
+    predictions: NDArray[np.bool_]
+    checkpoints: tuple[Outcome, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
+        for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions"):
+            array = getattr(self, name)
+            assert array.shape[0] == self.n, (name, array.shape, self.n)
+            array.flags.writeable = False
+
+    @property
+    def solved(self) -> NDArray[np.bool_]:
+        """bool, shape (S,): which seeds are solved after the last epoch."""
+        return self.status == Status.SOLVED
+
+    @property
+    def successes(self) -> int:
+        """k: how many seeds are solved."""
+        return int(np.count_nonzero(self.solved))
+
+    @property
+    def n(self) -> int:
+        """How many seeds there are, failed ones included."""
+        return int(self.seeds.shape[0])
+
+    @property
+    def rate(self) -> float:
+        """k / n."""
+        return self.successes / self.n
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Wilson's (low, high) for the success probability; see `xortune.stats.wilson`."""
+        from xortune.stats import wilson  # scipy is slow to import and not needed to train
+
+        low, high = wilson(self.successes, self.n, confidence=confidence)
+        return float(low), float(high)
+
+    @property
+    def epochs_spent(self) -> int:
+        """Epochs until each seed was solved for good, unsolved ones at the full budget, summed."""
+        solved = self.solved
+        return int(self.solved_epoch[solved].sum(dtype=np.int64)) + self.epochs * int(
+            np.count_nonzero(~solved)
+        )
+
+    @property
+    def epochs_to_solve(self) -> float | None:
+        """Expected running time (ERT): `epochs_spent` over successes; None without a success.
+
+        Source: Hansen et al. (2021), COCO, Optimization Methods and Software 36(1), section 5.
+        """
+        return self.epochs_spent / self.successes if self.successes else None
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """How many seeds ended in each status, zeros included; the sum is n."""
+        found = np.bincount(self.status, minlength=len(Status))
+        return {status: int(found[status]) for status in Status}
+
+    @property
+    def patterns(self) -> list[str]:
+        """For each seed its predictions as text, one 0 or 1 for each judged row."""
+        rows = self.predictions.astype(np.uint8) + np.uint8(ord("0"))
+        return [row.tobytes().decode() for row in rows]
+
+    def at(self, epochs: int) -> Outcome:
+        """The outcome at an earlier checkpoint of the same training.
+
+        Raises:
+            InputError: no checkpoint was taken there.
+        """
+        for outcome in (*self.checkpoints, self):
+            if outcome.epochs == epochs:
+                return outcome
+        taken = [str(outcome.epochs) for outcome in (*self.checkpoints, self)]
+        raise InputError(
+            f"no checkpoint at epoch {epochs}",
+            allowed=", ".join(taken),
+            fix=f"evaluate with checkpoints=[{epochs}]",
+        )
+
+    def merge(self, other: Outcome) -> Outcome:
+        """Both blocks of seeds of one configuration, as one outcome.
+
+        Raises:
+            InputError: a seed is in both, or the budgets or checkpoints differ.
+        """
+        mine, theirs = ([c.epochs for c in (*o.checkpoints, o)] for o in (self, other))
+        if mine != theirs:
+            raise InputError(f"blocks of different epochs cannot be merged: {mine} and {theirs}")
+        return Outcome(
+            seeds=np.concatenate([self.seeds, other.seeds]),
+            epochs=self.epochs,
+            status=np.concatenate([self.status, other.status]),
+            solved_epoch=np.concatenate([self.solved_epoch, other.solved_epoch]),
+            final_loss=np.concatenate([self.final_loss, other.final_loss]),
+            predictions=np.concatenate([self.predictions, other.predictions]),
+            checkpoints=tuple(
+                a.merge(b) for a, b in zip(self.checkpoints, other.checkpoints, strict=True)
+            ),
+        )
+
+    def __repr__(self) -> str:
+        low, high = self.interval()
+        return (
+            f"Outcome({self.successes}/{self.n} solved, 95 % interval {low:.4f} to {high:.4f}, "
+            f"{self.epochs} epochs)"
+        )
+
+    @classmethod
+    def judge(
+        cls,
+        task: Task,
+        *,
+        seeds: NDArray[np.int64],
+        epochs: int,
+        predictions: NDArray[np.bool_],
+        finite: NDArray[np.bool_],
+        solved_epoch: NDArray[np.int32],
+        final_loss: NDArray[np.float32],
+        checkpoints: tuple[Outcome, ...] = (),
+    ) -> Outcome:
+        """Give each seed its status by the task's rule.
+
+        Args:
+            task: has M judged rows.
+            seeds: int64, shape (S,).
+            epochs: epochs trained.
+            predictions: bool, shape (S, M): output above 0.5.
+            finite: bool, shape (S,): every weight and every output is finite.
+            solved_epoch: int32, shape (S,): start of the unbroken run of solved epochs that ends
+                with the last one; any value where there is none.
+            final_loss: float32, shape (S,).
+            checkpoints: earlier outcomes of the same training.
+        """
+        right = (predictions == (task.judged_targets[:, 0] > 0.5)).sum(axis=1)
+        status = np.full(seeds.shape, Status.WRONG_PATTERN, dtype=np.uint8)
+        status[predictions.all(axis=1)] = Status.ALL_ONE
+        status[~predictions.any(axis=1)] = Status.ALL_ZERO
+        status[right >= task.rows_needed] = Status.SOLVED
+        status[~finite] = Status.DIVERGED
+        start = np.where(status == Status.SOLVED, solved_epoch, 0).astype(np.int32)
+        return cls(seeds, epochs, status, start, final_loss, predictions, checkpoints)
+
+    @classmethod
+    def crashed(cls, seeds: Iterable[int], epochs: int) -> Outcome:
+        """Seeds whose training produced nothing: they count as not solved, and say why."""
+        array = np.array(list(seeds), dtype=np.int64)
+        return cls(
+            seeds=array,
+            epochs=epochs,
+            status=np.full(array.shape, Status.CRASHED, dtype=np.uint8),
+            solved_epoch=np.zeros(array.shape, dtype=np.int32),
+            final_loss=np.full(array.shape, np.nan, dtype=np.float32),
+            predictions=np.zeros((*array.shape, 0), dtype=np.bool_),
+        )
+
+
+def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64, shape (S,): the seeds, after checking each is one of torch's and given once.
+
+    Raises:
+        InputError: no seed, one that is no whole number, is outside [0, 2**32), or comes twice.
+    """
+    allowed = "whole numbers from 0 to 2**32 - 1, each once"
+    array = np.asarray(seeds if isinstance(seeds, np.ndarray) else list(seeds))
+    if array.size == 0:
+        raise InputError("no seeds", field="seeds", allowed="at least one seed")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InputError(f"{array.dtype} array of shape {array.shape}", field="seeds", allowed=allowed)
+    outside = (array < 0) | (array > MAX_SEED)
+    if outside.any():
+        raise InputError(
+            f"{array[outside][0]} is out of range",
+            field="seeds",
+            allowed=allowed,
+            fix="torch uses the low 32 bits only: a larger seed would repeat another network",
+        )
+    array = array.astype(np.int64)
+    values, counts = np.unique(array, return_counts=True)
+    if values.size != array.size:
+        raise InputError(f"{values[counts > 1][0]} is given twice", field="seeds", allowed=allowed)
+    return array

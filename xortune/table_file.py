@@ -1,0 +1,57 @@
+"""Reading a CSV file of numbers, with errors that name the line."""
+
+from __future__ import annotations
+
+import csv
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.errors import InputError
+
+__all__ = ["read_numbers"]
+
+
+def read_numbers(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]:
+    """The columns of a CSV file with a header, each a float64 array of shape (rows,).
+
+    Raises:
+        InputError: a file that cannot be read or decoded, no header, a name given twice, a row of
+            another length, a value that is missing, no number or not finite.
+    """
+    place = os.fspath(path)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [(reader.line_num, row) for reader in [csv.reader(file)] for row in reader if row]
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"is no CSV text ({error})", place=place, fix="save it as UTF-8") from None
+    if len(rows) < 2:
+        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
+    header = [name.strip() for name in rows[0][1]]
+    if len(set(header)) != len(header) or "" in header:
+        raise InputError("a column name is empty or given twice", place=f"{place}:1")
+    numbers = np.empty((len(rows) - 1, len(header)))
+    for index, (line, row) in enumerate(rows[1:]):
+        if len(row) != len(header):
+            raise InputError(
+                f"{len(row)} values for {len(header)} columns", place=f"{place}:{line}"
+            )
+        for column, text in enumerate(row):
+            numbers[index, column] = _number(text, f"{place}:{line}: {header[column]}")
+    return {name: numbers[:, column] for column, name in enumerate(header)}
+
+
+def _number(text: str, place: str) -> float:
+    allowed = "a finite number"
+    if not text.strip():
+        raise InputError("a missing value", place=place, allowed=allowed, fix="fill it in or drop the row")
+    try:
+        number = float(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no number", place=place, allowed=allowed) from None
+    if not np.isfinite(number):
+        raise InputError(f"{text!r} is not finite", place=place, allowed=allowed)
+    return number

@@ -1,0 +1,53 @@
+"""The Protocol between the search and whatever trains: blocks go in, outcomes or errors come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from xortune.errors import TrainingError
+from xortune.outcome import Outcome
+from xortune.point import Point
+
+__all__ = ["Block", "Trainer"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One unit of work: a point and the seeds it trains under next.
+
+    Attributes:
+        point: in its trainer's normal form.
+        first: the first seed.
+        count: how many seeds, contiguous from `first`.
+    """
+
+    point: Point
+    first: int
+    count: int
+
+    @property
+    def seeds(self) -> range:
+        """The seeds themselves."""
+        return range(self.first, self.first + self.count)
+
+
+class Trainer(Protocol):
+    """What interprets a point. Picklable: the search sends it to its workers."""
+
+    def check(self, point: Point) -> Point:
+        """The point in its normal form, so that equal trainings have equal keys.
+
+        Raises:
+            InputError: the point means nothing to this trainer; `field` names the parameter.
+        """
+        ...
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """One outcome, or the reason why there is none, for each block, in order."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """What a manifest says of it: the engine, its version, the task's fingerprint."""
+        ...
