@@ -199,9 +199,7 @@ def _count(field: str, value: object) -> int:
         isinstance(value, numbers.Real) and float(value).is_integer()
     )
     if isinstance(value, bool) or not whole:
-        raise InputError(
-            f"{value!r} is a {type(value).__name__}", field=field, allowed=allowed
-        )
+        raise InputError(f"{value!r} is a {type(value).__name__}", field=field, allowed=allowed)
     number = int(value)  # type: ignore[call-overload]
     if number < 1:
         raise InputError(f"{number} is out of range", field=field, allowed=allowed)

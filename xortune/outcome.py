@@ -83,7 +83,7 @@ class Outcome:
 
     @property
     def rate(self) -> float:
-        """k / n."""
+        """K / n."""
         return self.successes / self.n
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
@@ -225,7 +225,9 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
     if array.size == 0:
         raise InputError("no seeds", field="seeds", allowed="at least one seed")
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InputError(f"{array.dtype} array of shape {array.shape}", field="seeds", allowed=allowed)
+        raise InputError(
+            f"{array.dtype} array of shape {array.shape}", field="seeds", allowed=allowed
+        )
     outside = (array < 0) | (array > MAX_SEED)
     if outside.any():
         raise InputError(

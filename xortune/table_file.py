@@ -23,7 +23,9 @@ def read_numbers(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]
     place = os.fspath(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [(reader.line_num, row) for reader in [csv.reader(file)] for row in reader if row]
+            rows = [
+                (reader.line_num, row) for reader in [csv.reader(file)] for row in reader if row
+            ]
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", place=place) from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -47,7 +49,9 @@ def read_numbers(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]
 def _number(text: str, place: str) -> float:
     allowed = "a finite number"
     if not text.strip():
-        raise InputError("a missing value", place=place, allowed=allowed, fix="fill it in or drop the row")
+        raise InputError(
+            "a missing value", place=place, allowed=allowed, fix="fill it in or drop the row"
+        )
     try:
         number = float(text)
     except ValueError:

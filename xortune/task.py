@@ -83,9 +83,7 @@ class Task:
                 )
             wrong = ~np.isin(y, (0.0, 1.0))
             if wrong.any():
-                raise InputError(
-                    f"{y[wrong][0]} is no 0/1 target", field=y_name, allowed="0 and 1"
-                )
+                raise InputError(f"{y[wrong][0]} is no 0/1 target", field=y_name, allowed="0 and 1")
             object.__setattr__(self, x_name, x)
             object.__setattr__(self, y_name, y)
         if self.held_out_inputs is not None and self.held_out_inputs.shape[1] != self.dim:
@@ -181,7 +179,9 @@ class Task:
                 )
         inputs = [columns[name] for name in names if name not in (target, held_out)]
         if not inputs:
-            raise InputError("no input column", place=str(path), fix="add a column beside the target")
+            raise InputError(
+                "no input column", place=str(path), fix="add a column beside the target"
+            )
         try:
             if held_out is None:
                 return cls(
