@@ -187,7 +187,10 @@ def _real(field: str, value: object, *, above: bool = False) -> float:
             allowed=allowed,
             fix="write it as a number, without quotes",
         )
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond the floats
+        number = math.inf
     if not math.isfinite(number) or number < 0 or (above and number == 0):
         raise InputError(f"{number} is out of range", field=field, allowed=allowed)
     return number
@@ -200,7 +203,7 @@ def _count(field: str, value: object) -> int:
     )
     if isinstance(value, bool) or not whole:
         raise InputError(f"{value!r} is a {type(value).__name__}", field=field, allowed=allowed)
-    number = int(value)  # type: ignore[call-overload]
+    number: int = int(value)  # type: ignore[call-overload]
     if number < 1:
         raise InputError(f"{number} is out of range", field=field, allowed=allowed)
     return number

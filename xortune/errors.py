@@ -15,8 +15,8 @@ class XortuneError(Exception):
 class InputError(XortuneError, ValueError):
     """Something the user gave is not usable.
 
-    The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` is the name of the
-    parameter or key at fault, so that a caller who knows the file can add the line.
+    The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` is the name of
+    the parameter or key at fault, so that a caller who knows the file can add the line.
     """
 
     def __init__(
@@ -42,7 +42,8 @@ class InputError(XortuneError, ValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the way from a Ray worker to the driver."""
-        return _rebuild, (type(self), self.problem, self.field, self.place, self.allowed, self.fix)
+        parts = {name: getattr(self, name) for name in ("field", "place", "allowed", "fix")}
+        return _rebuild, (type(self), self.problem, parts)
 
     def at(self, place: str) -> InputError:
         """The same error, told where it was found."""
@@ -55,15 +56,8 @@ class TrainingError(XortuneError):
     """A block of seeds produced no outcome: the reason, in the words of what failed."""
 
 
-def _rebuild(
-    kind: type[InputError],
-    problem: str,
-    field: str | None,
-    place: str | None,
-    allowed: str | None,
-    fix: str | None,
-) -> InputError:
-    return kind(problem, field=field, place=place, allowed=allowed, fix=fix)
+def _rebuild(kind: type[InputError], problem: str, parts: dict[str, str | None]) -> InputError:
+    return kind(problem, **parts)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -69,7 +69,7 @@ class Outcome:
     @property
     def solved(self) -> NDArray[np.bool_]:
         """bool, shape (S,): which seeds are solved after the last epoch."""
-        return self.status == Status.SOLVED
+        return np.equal(self.status, Status.SOLVED)
 
     @property
     def successes(self) -> int:

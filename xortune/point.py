@@ -1,6 +1,6 @@
 """Point: a frozen mapping of parameter values with a stable key.
 
-To the search, the race, the run directory and the reports a configuration is nothing more than this.
+To the search, the race, the run directory and the reports a configuration is nothing more.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from xortune.errors import InputError
 
 __all__ = ["Point", "Value"]
 
-Value: TypeAlias = None | bool | int | float | str
+Value: TypeAlias = bool | int | float | str | None
 """What a parameter's value may be."""
 
 
 class Point(Mapping[str, Value]):
     """Parameter names and their values, frozen.
 
-    Two points are equal, and have one key, when their names agree and their values agree as numbers:
-    ``1`` and ``1.0`` are the same value, ``-0.0`` and ``0.0`` too, ``True`` and ``1`` are not. The
-    order in which names are given does not matter to the key, and is kept for display.
+    Two points are equal, and have one key, when their names agree and their values agree as
+    numbers: ``1`` and ``1.0`` are the same value, ``-0.0`` and ``0.0`` too, ``True`` and ``1`` are
+    not. The order in which names are given does not matter to the key, and is kept for display.
 
     Raises:
         InputError: a name that is not a non-empty string, a value of another type than `Value`,
@@ -88,10 +88,13 @@ def _checked_value(name: str, value: object) -> Value:
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a Fraction beyond the floats
+            number = math.inf
         if math.isfinite(number):
             return number
-        raise InputError(f"{number} is not finite", field=name, allowed="a finite number")
+        raise InputError(f"{value} is not finite", field=name, allowed="a finite number")
     raise InputError(
         f"{value!r} is a {type(value).__name__}",
         field=name,

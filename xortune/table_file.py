@@ -13,8 +13,14 @@ from xortune.errors import InputError
 __all__ = ["read_numbers"]
 
 
-def read_numbers(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]:
-    """The columns of a CSV file with a header, each a float64 array of shape (rows,).
+def read_numbers(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, NDArray[np.float64]], list[int]]:
+    """A CSV file of numbers with a header.
+
+    Returns:
+        The columns by name, each float64 of shape (rows,), and the line of the file that each row
+        ends on, for error messages.
 
     Raises:
         InputError: a file that cannot be read or decoded, no header, a name given twice, a row of
@@ -43,7 +49,8 @@ def read_numbers(path: str | os.PathLike[str]) -> dict[str, NDArray[np.float64]]
             )
         for column, text in enumerate(row):
             numbers[index, column] = _number(text, f"{place}:{line}: {header[column]}")
-    return {name: numbers[:, column] for column, name in enumerate(header)}
+    columns = {name: numbers[:, column] for column, name in enumerate(header)}
+    return columns, [line for line, _ in rows[1:]]
 
 
 def _number(text: str, place: str) -> float:
@@ -53,7 +60,7 @@ def _number(text: str, place: str) -> float:
             "a missing value", place=place, allowed=allowed, fix="fill it in or drop the row"
         )
     try:
-        number = float(text)
+        number = float(text.replace("_", "?"))  # Python reads 1_0 as 10, nobody else does
     except ValueError:
         raise InputError(f"{text!r} is no number", place=place, allowed=allowed) from None
     if not np.isfinite(number):

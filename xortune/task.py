@@ -81,9 +81,12 @@ class Task:
                     field=y_name,
                     allowed="inputs (N, D) with D >= 1 and targets (N, 1)",
                 )
-            wrong = ~np.isin(y, (0.0, 1.0))
+            given = np.asarray(getattr(self, y_name))  # before float32 rounds 0.99999999 to 1
+            wrong = ~np.isin(given, (0, 1))
             if wrong.any():
-                raise InputError(f"{y[wrong][0]} is no 0/1 target", field=y_name, allowed="0 and 1")
+                raise InputError(
+                    f"{given[wrong][0]} is no 0/1 target", field=y_name, allowed="0 and 1"
+                )
             object.__setattr__(self, x_name, x)
             object.__setattr__(self, y_name, y)
         if self.held_out_inputs is not None and self.held_out_inputs.shape[1] != self.dim:
@@ -117,7 +120,7 @@ class Task:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of everything but the name: equal tasks have equal ones."""
-        digest = hashlib.sha256(repr((self.inputs.shape, self.accuracy)).encode())
+        digest = hashlib.sha256(repr((self.inputs.shape, float(self.accuracy))).encode())
         for array in (self.inputs, self.targets, self.held_out_inputs, self.held_out_targets):
             digest.update(b"|" if array is None else array.astype("<f4").tobytes())
         return digest.hexdigest()[:16]
@@ -165,7 +168,7 @@ class Task:
         """
         from xortune.table_file import read_numbers
 
-        columns = read_numbers(path)
+        columns, lines = read_numbers(path)
         names = list(columns)
         target = names[-1] if target is None else target
         for field, name in (("target", target), ("held_out", held_out)):
@@ -177,23 +180,35 @@ class Task:
                     allowed=", ".join(names),
                     fix=nearest(name, names),
                 )
+            if name is None:
+                continue
+            wrong = np.flatnonzero(~np.isin(columns[name], (0.0, 1.0)))
+            if wrong.size:
+                raise InputError(
+                    f"{float(columns[name][wrong[0]])!r} is neither 0 nor 1",
+                    field=field,
+                    place=f"{path}:{lines[wrong[0]]}: {name}",
+                    allowed="0 and 1",
+                    fix=f"name another column as {field}, or correct the value",
+                )
+        if target == held_out:
+            raise InputError(
+                f"{target!r} is the target as well",
+                field="held_out",
+                place=f"{path}: held_out",
+                fix="mark the held-out rows in a column of their own",
+            )
         inputs = [columns[name] for name in names if name not in (target, held_out)]
         if not inputs:
             raise InputError(
                 "no input column", place=str(path), fix="add a column beside the target"
             )
         try:
+            x = _table("inputs", np.stack(inputs, axis=1))
+            y = _table("targets", columns[target][:, None])
             if held_out is None:
-                return cls(
-                    Path(path).stem,
-                    np.stack(inputs, axis=1),
-                    columns[target][:, None],
-                    accuracy=accuracy,
-                )
-            if not np.isin(columns[held_out], (0.0, 1.0)).all():
-                raise InputError("a value other than 0 and 1", field=held_out, allowed="0 and 1")
+                return cls(Path(path).stem, x, y, accuracy=accuracy)
             judged = columns[held_out] == 1.0
-            x, y = np.stack(inputs, axis=1), columns[target][:, None]
             return cls(Path(path).stem, x[~judged], y[~judged], x[judged], y[judged], accuracy)
         except InputError as error:
             raise error.at(f"{path}: {error.field}") from None
@@ -231,7 +246,8 @@ def _table(field: str, value: object) -> Float32:
             field=field,
             allowed="a two-dimensional array of numbers",
         )
-    array = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is inf, which is refused below
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise InputError("a value that is missing or not finite", field=field)
     array.flags.writeable = False

@@ -1,4 +1,4 @@
-"""The Protocol between the search and whatever trains: blocks go in, outcomes or errors come out."""
+"""The Protocol between the search and whatever trains: blocks in, outcomes or errors out."""
 
 from __future__ import annotations
 
