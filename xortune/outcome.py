@@ -117,9 +117,12 @@ class Outcome:
 
     @property
     def patterns(self) -> list[str]:
-        """For each seed its predictions as text, one 0 or 1 for each judged row."""
+        """For each seed its predictions as text, one 0 or 1 for each judged row; "" if crashed."""
         rows = self.predictions.astype(np.uint8) + np.uint8(ord("0"))
-        return [row.tobytes().decode() for row in rows]
+        return [
+            "" if status == Status.CRASHED else row.tobytes().decode()
+            for status, row in zip(self.status, rows, strict=True)
+        ]
 
     def at(self, epochs: int) -> Outcome:
         """The outcome at an earlier checkpoint of the same training.
@@ -141,7 +144,7 @@ class Outcome:
         """Both blocks of seeds of one configuration, as one outcome.
 
         Raises:
-            InputError: a seed is in both, or the budgets or checkpoints differ.
+            InputError: a seed is in both, or the budgets, checkpoints or judged rows differ.
         """
         mine, theirs = ([c.epochs for c in (*o.checkpoints, o)] for o in (self, other))
         if mine != theirs:
@@ -152,7 +155,7 @@ class Outcome:
             status=np.concatenate([self.status, other.status]),
             solved_epoch=np.concatenate([self.solved_epoch, other.solved_epoch]),
             final_loss=np.concatenate([self.final_loss, other.final_loss]),
-            predictions=np.concatenate([self.predictions, other.predictions]),
+            predictions=np.concatenate(_equal_width(self, other)),
             checkpoints=tuple(
                 a.merge(b) for a, b in zip(self.checkpoints, other.checkpoints, strict=True)
             ),
@@ -212,6 +215,18 @@ class Outcome:
             final_loss=np.full(array.shape, np.nan, dtype=np.float32),
             predictions=np.zeros((*array.shape, 0), dtype=np.bool_),
         )
+
+
+def _equal_width(*outcomes: Outcome) -> list[NDArray[np.bool_]]:
+    """Their predictions, those of crashed blocks (which have none) padded to the others' width."""
+    widths = {o.predictions.shape[1] for o in outcomes if (o.status != Status.CRASHED).any()}
+    if len(widths) > 1:
+        raise InputError(f"blocks judged on different rows cannot be merged: {sorted(widths)}")
+    width = max(widths, default=0)
+    return [
+        o.predictions if o.predictions.shape[1] == width else np.zeros((o.n, width), dtype=np.bool_)
+        for o in outcomes
+    ]
 
 
 def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,175 @@
+"""The tables of a run as frames: one row per config, one row per config and seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from xortune.outcome import Status
+from xortune.stats import wilson
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from xortune.run import ConfigResult
+
+__all__ = ["CONFIG_COLUMNS", "column_names", "config_table", "seed_frame", "seed_table"]
+
+FAILURES = tuple(status for status in Status if status != Status.SOLVED)
+
+CONFIG_COLUMNS = (
+    *("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials"),
+    *(status.label for status in FAILURES),
+)
+"""What follows the parameters in table.csv; the last ones count the seeds that failed so."""
+
+
+def column_names(parameters: Sequence[str]) -> dict[str, str]:
+    """The column of each parameter: its name, or `param_NAME` where that is a column of ours."""
+    taken = set(CONFIG_COLUMNS) | set(parameters)
+    names = {}
+    for name in parameters:
+        column = name
+        if name in CONFIG_COLUMNS:
+            column = f"param_{name}"
+            while column in taken:
+                column = f"param_{column}"
+            taken.add(column)
+        names[name] = _text(column)
+    return names
+
+
+def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> pd.DataFrame:
+    """One row for each config, in the order given.
+
+    Columns: the parameters (empty where a config does not have one, or has null), then
+    `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
+    `epochs_to_solve` is ERT, empty without a success.
+    """
+    outcomes = [result.outcome for result in results]
+    k = np.array([outcome.successes for outcome in outcomes], dtype=np.int64)
+    n = np.array([outcome.n for outcome in outcomes], dtype=np.int64)
+    low, high = wilson(k, n)
+    columns: dict[str, Any] = {
+        column: _column([result.point.get(name) for result in results])
+        for name, column in column_names(parameters).items()
+    }
+    columns |= {
+        "key": _column([result.key for result in results]),
+        "k": k,
+        "n": n,
+        "rate": k / n,
+        "low": low,
+        "high": high,
+        "epochs_to_solve": np.array([o.epochs_to_solve for o in outcomes], dtype=np.float64),
+        "trials": np.array([result.trials for result in results], dtype=np.int64),
+    }
+    counts = np.array([list(o.counts.values()) for o in outcomes], dtype=np.int64)
+    counts = counts.reshape(len(outcomes), len(Status))
+    columns |= {status.label: counts[:, status] for status in FAILURES}
+    return pd.DataFrame(columns)
+
+
+def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
+    """One row for each config (in the order given) and seed (ascending), as an Arrow table.
+
+    Columns: `key` and `status` and `pattern` (strings, dictionary-encoded), `seed` (int64),
+    `solved` (bool), `solved_epoch` (int32, null where not solved), `final_loss` (float32, NaN if
+    diverged or crashed). `pattern` is one 0 or 1 for each judged row, null if crashed.
+    """
+    import pyarrow as pa
+
+    outcomes = [result.outcome for result in results]
+    status = _join([o.status for o in outcomes], np.uint8)
+    solved = status == Status.SOLVED
+    keys = np.repeat(np.arange(len(outcomes), dtype=np.int32), [o.n for o in outcomes])
+    labels = pa.array([s.label for s in Status], pa.string())
+    epochs = _join([o.solved_epoch for o in outcomes], np.int32)
+    codes, patterns = _patterns([o.predictions for o in outcomes])
+    crashed = status == Status.CRASHED
+    return pa.table(
+        {
+            "key": pa.DictionaryArray.from_arrays(
+                pa.array(keys), pa.array([r.key for r in results], pa.string())
+            ),
+            "seed": pa.array(_join([o.seeds for o in outcomes], np.int64), pa.int64()),
+            "solved": pa.array(solved),
+            "status": pa.DictionaryArray.from_arrays(pa.array(status.astype(np.int8)), labels),
+            "solved_epoch": pa.array(epochs, mask=~solved),
+            "final_loss": pa.array(_join([o.final_loss for o in outcomes], np.float32)),
+            "pattern": pa.DictionaryArray.from_arrays(
+                pa.array(codes, mask=crashed), pa.array(patterns, pa.string())
+            ),
+        }
+    )
+
+
+def seed_frame(results: Sequence[ConfigResult]) -> pd.DataFrame:
+    """`seed_table` in pandas; strings are categories, `solved_epoch` is nullable."""
+    table = seed_table(results)
+    frame: pd.DataFrame = table.drop_columns(["solved_epoch"]).to_pandas()
+    epochs = table["solved_epoch"].to_pandas(
+        types_mapper={table.schema.field("solved_epoch").type: pd.Int32Dtype()}.get
+    )
+    frame.insert(table.schema.get_field_index("solved_epoch"), "solved_epoch", epochs)
+    return frame
+
+
+def _join(arrays: list[Any], dtype: Any) -> Any:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype)
+
+
+def _patterns(predictions: list[Any]) -> tuple[Any, list[str]]:
+    """A code for each seed and the pattern of each code, without a loop over the seeds."""
+    total = sum(p.shape[0] for p in predictions)
+    codes = np.zeros(total, dtype=np.int32)
+    widths = np.repeat([p.shape[1] for p in predictions], [p.shape[0] for p in predictions])
+    patterns: list[str] = []
+    for width in sorted({p.shape[1] for p in predictions}):
+        rows = np.concatenate([p for p in predictions if p.shape[1] == width])
+        if width == 0:
+            found, inverse = [""], np.zeros(rows.shape[0], np.int64)
+        else:
+            packed = np.ascontiguousarray(np.packbits(rows, axis=1))
+            whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+            unique, inverse = np.unique(whole, return_inverse=True)
+            bits = np.unpackbits(
+                unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width
+            )
+            found = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
+        codes[widths == width] = inverse + len(patterns)
+        patterns += found
+    return codes, patterns
+
+
+def _column(values: list[Any]) -> Any:
+    """The narrowest type that holds all values exactly; mixed ones become text."""
+    present = [value for value in values if value is not None]
+    missing = len(present) < len(values)
+    kinds = {type(value) for value in present}
+    if kinds == {bool}:
+        return pd.array(values, dtype="boolean") if missing else np.array(values, dtype=np.bool_)
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in present):
+        return pd.array(values, dtype="Int64") if missing else np.array(values, dtype=np.int64)
+    if kinds and kinds <= {int, float} and all(_exact(value) for value in present):
+        return np.array(values, dtype=np.float64)
+    texts = [
+        None if v is None else _text(v) if isinstance(v, str) else json.dumps(v) for v in values
+    ]
+    return pd.Series(texts) if present else pd.Series(texts, dtype=object)
+
+
+def _exact(value: float) -> bool:
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
+
+
+def _text(text: str) -> str:
+    # A lone surrogate is a legal value and no legal UTF-8.
+    return text.encode("utf-8", "backslashreplace").decode()

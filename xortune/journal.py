@@ -1,0 +1,376 @@
+"""The journal of a run: append-only, one JSON line for each evaluated block of seeds.
+
+A line is complete (it ends in a newline) or it was torn by a crash and is ignored. What a person
+wants to read is plain JSON; the per-seed arrays are packed into one compressed field, because as
+plain JSON a large sweep would be hundreds of megabytes. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+
+from xortune.errors import InputError
+from xortune.outcome import MAX_SEED, Outcome, Status
+from xortune.point import Point
+from xortune.trainer import Block
+
+__all__ = ["Evaluation", "Journal", "decode", "encode", "read"]
+
+FSYNC_SECONDS = 0.2  # a power cut loses at most this much; a killed process loses nothing
+
+_FIELDS = [
+    "proposal",
+    "key",
+    "config",
+    "first",
+    "count",
+    "k",
+    "n",
+    "epochs",
+    "seconds",
+    "worker",
+    "final",
+    "error",
+    "seeds_data",
+]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One try at training a block, as the journal keeps it.
+
+    Attributes:
+        proposal: number of the proposal (trial) the block belongs to, from 0.
+        block: the point and its seeds.
+        outcome: what came of it; None if the try produced nothing.
+        error: the reason why there is no outcome.
+        final: False if the try failed and will be repeated; the repetition is a line of its own.
+        seconds: training time.
+        worker: where it was trained, as host:pid.
+    """
+
+    proposal: int
+    block: Block
+    outcome: Outcome | None
+    error: str | None
+    final: bool
+    seconds: float
+    worker: str
+
+
+def encode(evaluation: Evaluation) -> str:
+    """One JSON line, without the newline.
+
+    Raises:
+        InputError: the outcome is not one of the block's seeds in their order.
+    """
+    block, outcome = evaluation.block, evaluation.outcome
+    if outcome is not None and not np.array_equal(outcome.seeds, np.array(block.seeds)):
+        raise InputError(
+            f"the outcome's {outcome.n} seeds are not those it was asked for",
+            field="seeds",
+            allowed=f"the {block.count} seeds from {block.first}, in this order",
+        )
+    line = {
+        "proposal": evaluation.proposal,
+        "key": block.point.key,
+        "config": dict(block.point),
+        "first": block.first,
+        "count": block.count,
+        "k": None if outcome is None else outcome.successes,
+        "n": None if outcome is None else outcome.n,
+        "epochs": None if outcome is None else outcome.epochs,
+        "seconds": evaluation.seconds,
+        "worker": evaluation.worker,
+        "final": evaluation.final,
+        "error": evaluation.error,
+        "seeds_data": None if outcome is None else _pack(outcome),
+    }
+    # ASCII only: no line separator of any kind can get into the line.
+    return json.dumps(line, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def decode(line: str) -> Evaluation:
+    """The evaluation that `encode` wrote; checkpoints of an outcome are not kept.
+
+    Raises:
+        InputError: anything that `encode` does not write.
+    """
+    try:
+        fields = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is no JSON ({error})") from None
+    if not isinstance(fields, dict) or list(fields) != _FIELDS:
+        raise InputError("is no evaluation", allowed="an object of " + ", ".join(_FIELDS))
+    config = fields["config"]
+    if not isinstance(config, dict):
+        raise InputError("is no object of parameters", field="config")
+    point = Point(config)
+    if point.key != fields["key"]:
+        raise InputError(f"{fields['key']!r} is not the config's key {point.key}", field="key")
+    first, count = _whole(fields, "first"), _whole(fields, "count", low=1)
+    if first + count - 1 > MAX_SEED:
+        raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
+    outcome = _outcome(fields, first, count)
+    reason = fields["error"]
+    if not (isinstance(reason, str) if outcome is None else reason is None):
+        raise InputError(
+            f"is a {type(reason).__name__}",
+            field="error",
+            allowed="the reason where there is no outcome, null where there is one",
+        )
+    final = _typed(fields, "final", bool)
+    if outcome is not None and not final:
+        raise InputError("an outcome is never retried", field="final")
+    seconds = fields["seconds"]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InputError(f"is a {type(seconds).__name__}", field="seconds", allowed="a number")
+    if not 0 <= seconds < math.inf:
+        raise InputError("is out of range", field="seconds", allowed="a finite number, 0 or more")
+    return Evaluation(
+        proposal=_whole(fields, "proposal"),
+        block=Block(point, first, count),
+        outcome=outcome,
+        error=reason,
+        final=final,
+        seconds=seconds,
+        worker=_typed(fields, "worker", str),
+    )
+
+
+def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
+    """All evaluations of a journal, and how many bytes its whole lines take.
+
+    What follows the last newline was torn off by a crash and is dropped; the byte count lets an
+    appender cut it.
+
+    Raises:
+        InputError: a file that cannot be read, a malformed line (with file:line), a seed of one
+            config in two final evaluations.
+    """
+    place = os.fspath(path)
+    evaluations: list[Evaluation] = []
+    size = 0
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    evaluations.append(decode(line.decode("ascii")))
+                except UnicodeDecodeError:
+                    raise InputError("is no JSON", place=f"{place}:{number}") from None
+                except InputError as error:
+                    field = f": {error.field}" if error.field else ""
+                    raise error.at(f"{place}:{number}{field}") from None
+                size += len(line)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
+    _refuse_overlaps(evaluations, place)
+    return evaluations, size
+
+
+class Journal:
+    """An open journal that takes evaluations; a context manager.
+
+    A line is in the file when `append` returns, and on the disk 0.2 s later at most while lines
+    keep coming, or when the journal is closed.
+    """
+
+    def __init__(self, fd: int, place: str) -> None:
+        self._fd, self._place, self._synced = fd, place, -math.inf
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Journal:
+        """Open for appending, after cutting a torn last line; the file need not exist.
+
+        Raises:
+            InputError: the file cannot be written, or another process has it open here.
+        """
+        place = os.fspath(path)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise InputError(f"cannot be written ({error.strerror})", place=place) from None
+        try:
+            _lock(fd, place)
+            os.ftruncate(fd, _whole_lines(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(fd, place)
+
+    def append(self, evaluation: Evaluation) -> None:
+        """Write one line.
+
+        Raises:
+            InputError: the disk refuses it; the file then still ends with the line before.
+        """
+        line = encode(evaluation).encode("ascii") + b"\n"
+        before = os.fstat(self._fd).st_size
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+            if time.monotonic() - self._synced >= FSYNC_SECONDS:
+                self._sync()
+        except OSError as error:
+            # Half a line must not be continued by the next one.
+            os.ftruncate(self._fd, before)
+            raise InputError(f"cannot be written ({error.strerror})", place=self._place) from None
+
+    def close(self) -> None:
+        """Bring everything to the disk; closing twice is harmless."""
+        if self._fd >= 0:
+            self._sync()
+            os.close(self._fd)
+            self._fd = -1
+
+    def _sync(self) -> None:
+        os.fsync(self._fd)
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _lock(fd: int, place: str) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            "another search is writing this run",
+            place=place,
+            fix="wait for it, stop it, or give another --output",
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _whole_lines(fd: int) -> int:
+    """The offset behind the last newline, read from the end."""
+    end, step = os.fstat(fd).st_size, 1 << 16
+    while end > 0:
+        start = max(0, end - step)
+        os.lseek(fd, start, os.SEEK_SET)
+        found = os.read(fd, end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _pack(outcome: Outcome) -> str:
+    """Width of the predictions (uint32), status, solved_epoch, final_loss, predictions as bits."""
+    parts = (
+        struct.pack("<I", outcome.predictions.shape[1]),
+        outcome.status.astype("u1").tobytes(),
+        outcome.solved_epoch.astype("<i4").tobytes(),
+        outcome.final_loss.astype("<f4").tobytes(),
+        np.packbits(outcome.predictions, axis=1).tobytes(),
+    )
+    return base64.b64encode(zlib.compress(b"".join(parts), 6)).decode("ascii")
+
+
+def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
+    text = fields["seeds_data"]
+    if text is None:
+        for name in ("k", "n", "epochs"):
+            if fields[name] is not None:
+                raise InputError(f"{fields[name]!r} without seeds_data", field=name)
+        return None
+    if not isinstance(text, str):
+        raise InputError(f"is a {type(text).__name__}", field="seeds_data")
+    try:
+        packed = base64.b64decode(text, validate=True)
+        unpacker = zlib.decompressobj()
+        head = unpacker.decompress(packed, 4)
+        (width,) = struct.unpack("<I", head)
+        row = (width + 7) // 8
+        size = count * (9 + row)
+        # Never more than the length that fits: a forged field cannot fill the memory.
+        data = unpacker.decompress(unpacker.unconsumed_tail, size + 1)
+        whole = unpacker.eof and not unpacker.unused_data and len(data) == size
+    except (ValueError, binascii.Error, zlib.error, struct.error, OverflowError) as error:
+        raise InputError(f"is damaged ({error})", field="seeds_data") from None
+    if not whole:
+        raise InputError(f"does not hold {count} seeds", field="seeds_data")
+    status = np.frombuffer(data, "u1", count)
+    if (status > max(Status)).any():
+        raise InputError(f"unknown status {status.max()}", field="seeds_data")
+    bits = np.frombuffer(data, "u1", count * row, 9 * count).reshape(count, row)
+    outcome = Outcome(
+        seeds=np.arange(first, first + count, dtype=np.int64),
+        epochs=_whole(fields, "epochs"),
+        status=status.astype(np.uint8),
+        solved_epoch=np.frombuffer(data, "<i4", count, count).astype(np.int32),
+        final_loss=np.frombuffer(data, "<f4", count, 5 * count).astype(np.float32),
+        predictions=np.unpackbits(bits, axis=1, count=width).astype(np.bool_),
+    )
+    for name, value in (("k", outcome.successes), ("n", outcome.n)):
+        if _whole(fields, name) != value:
+            raise InputError(f"{fields[name]} contradicts seeds_data: {value}", field=name)
+    return outcome
+
+
+def _refuse_overlaps(evaluations: Iterable[Evaluation], place: str) -> None:
+    spans: dict[str, list[tuple[int, int, int]]] = {}
+    for line, evaluation in enumerate(evaluations, 1):
+        block = evaluation.block
+        if evaluation.final:
+            span = (block.first, block.first + block.count, line)
+            spans.setdefault(block.point.key, []).append(span)
+    for key, found in spans.items():
+        for (_, end, line), (start, _, other) in pairwise(sorted(found)):
+            if start < end:
+                raise InputError(
+                    f"seed {start} of config {key} is also in line {min(line, other)}",
+                    place=f"{place}:{max(line, other)}",
+                    fix="two searches wrote here at once? delete one of the two lines",
+                )
+
+
+def _whole(fields: dict[str, Any], name: str, low: int = 0) -> int:
+    value = fields[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(
+            f"{type(value).__name__}, or out of range",
+            field=name,
+            allowed=f"a whole number, {low} or more",
+        )
+    return value
+
+
+def _typed(fields: dict[str, Any], name: str, kind: type) -> Any:
+    if not isinstance(fields[name], kind):
+        raise InputError(f"is a {type(fields[name]).__name__}", field=name, allowed=kind.__name__)
+    return fields[name]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not finite")

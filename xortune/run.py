@@ -1,0 +1,338 @@
+"""The run directory: create it, find it, load it; all but the journal can be rebuilt."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xortune.errors import InputError
+from xortune.journal import Evaluation, read
+from xortune.outcome import Outcome
+from xortune.point import Point
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from xortune.config import Config
+    from xortune.space import SearchSpace
+
+__all__ = [
+    "JOURNAL",
+    "ConfigResult",
+    "Run",
+    "create",
+    "fresh_directory",
+    "holds_run",
+    "load_run",
+    "replace_file",
+    "update_manifest",
+]
+
+JOURNAL, MANIFEST, SPACE = "evaluations.jsonl", "manifest.json", "space.yaml"
+
+Pathlike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class ConfigResult:
+    """One configuration and all that it was trained for.
+
+    Attributes:
+        point: in its trainer's normal form.
+        key: its stable key.
+        outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
+            produced nothing are in it as crashed, so that they count as not solved.
+        trials: how many distinct proposals led to it and have a completed block.
+    """
+
+    point: Point
+    key: str
+    outcome: Outcome
+    trials: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its directory holds it: the manifest, the journal, and what follows from them."""
+
+    path: Path
+    manifest: dict[str, Any]
+    evaluations: tuple[Evaluation, ...]
+
+    @cached_property
+    def results(self) -> tuple[ConfigResult, ...]:
+        """One result for each config, best first.
+
+        The order is the lower end of the 95 % Wilson interval, then epochs to solve (a config
+        without a success last), then the key.
+
+        Raises:
+            InputError: blocks of one config that cannot be one outcome, such as different epochs.
+        """
+        from xortune.stats import wilson
+
+        blocks: dict[str, list[Evaluation]] = {}
+        for evaluation in self.evaluations:
+            if evaluation.final:
+                blocks.setdefault(evaluation.block.point.key, []).append(evaluation)
+        results = [_merged(key, found, self.path) for key, found in blocks.items()]
+        counts = [(result.outcome.successes, result.outcome.n) for result in results]
+        low = wilson([k for k, _ in counts], [n for _, n in counts])[0].tolist()
+        order = sorted(range(len(results)), key=lambda i: (-low[i], *_speed(results[i])))
+        return tuple(results[i] for i in order)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each config, best first; see `xortune.frames.config_table`."""
+        from xortune.frames import config_table
+
+        return config_table(self.results, self.parameters)
+
+    @cached_property
+    def seeds(self) -> pd.DataFrame:
+        """One row for each config and seed; see `xortune.frames.seed_table`."""
+        from xortune.frames import seed_frame
+
+        return seed_frame(self.results)
+
+    @property
+    def best(self) -> Config | Point:
+        """The first of `results`: a Config for the built-in network, else the point itself.
+
+        Raises:
+            InputError: no config has a completed block yet.
+        """
+        if not self.results:
+            raise InputError(
+                "no configuration is finished yet",
+                place=str(self.path),
+                fix="let the search run for longer, or continue it with --resume",
+            )
+        point = self.results[0].point
+        if not self.is_network:
+            return point
+        from xortune.config import Config
+
+        return Config.from_point(point)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the built-in network was trained (else a user's own function or command)."""
+        return self.manifest.get("trainer") == "network"
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of all parameters, in the order in which points have them."""
+        if self.is_network:
+            from dataclasses import fields
+
+            from xortune.config import Config
+
+            return tuple(field.name for field in fields(Config))
+        names: list[str] = []
+        for evaluation in self.evaluations:
+            place = 0
+            for name in evaluation.block.point:
+                if name not in names:  # after the one that it follows in its point
+                    names.insert(place, name)
+                place = names.index(name) + 1
+        return tuple(names)
+
+    @cached_property
+    def asked(self) -> SearchSpace:
+        """The search space, as it was run.
+
+        Raises:
+            InputError: `space.yaml` is missing or no search space.
+        """
+        from xortune.space import parse_space
+
+        return parse_space(self.space_text, str(self.path / SPACE), self.path)
+
+    @property
+    def space_text(self) -> str:
+        """The search-space file, as it was run.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return _read_text(self.path / SPACE)
+
+
+def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> Path:
+    """Make the directory of a new run, with `space.yaml` and `manifest.json` in it.
+
+    Raises:
+        InputError: the directory cannot be written, or already holds a run.
+    """
+    path = Path(path)
+    if holds_run(path):
+        raise InputError(
+            "already holds a run",
+            place=str(path),
+            fix="continue it with --resume, or give another --output",
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        replace_file(path / SPACE, space_text.encode())
+        replace_file(path / MANIFEST, _as_json(manifest))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _unwritable(path, error) from None
+    return path
+
+
+def holds_run(path: Pathlike) -> bool:
+    """Whether there is a journal with something in it."""
+    try:
+        return (Path(path) / JOURNAL).stat().st_size > 0
+    except (OSError, ValueError):
+        return False
+
+
+def fresh_directory(parent: Pathlike, name: str) -> Path:
+    """Make `parent/name`, or the first of `name-2`, `name-3`, ... that does not exist yet.
+
+    The directory is made here, so that two searches started at once never share one.
+
+    Raises:
+        InputError: a name that is no directory name, a parent that cannot be written.
+    """
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
+        raise InputError(
+            f"{name!r} is no directory name", field="name", fix="rename it, or give --output"
+        )
+    number = 1
+    while True:
+        path = Path(parent) / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            if not Path(parent).is_dir():
+                raise InputError("is no directory", place=str(parent)) from None
+            number += 1
+        except (OSError, ValueError) as error:
+            raise _unwritable(path, error) from None
+        else:
+            return path
+
+
+def update_manifest(path: Pathlike, **changes: Any) -> None:
+    """Set some entries of a run's manifest and keep the others.
+
+    Raises:
+        InputError: the manifest is damaged or cannot be written.
+    """
+    manifest = _manifest(Path(path)) | changes
+    try:
+        replace_file(Path(path) / MANIFEST, _as_json(manifest))
+    except OSError as error:
+        raise _unwritable(Path(path), error) from None
+
+
+def load_run(path: Pathlike) -> Run:
+    """The run in a directory; only the manifest and the journal are read.
+
+    Raises:
+        InputError: there is no run, or its manifest or journal is damaged.
+    """
+    path = Path(path)
+    journal = path / JOURNAL
+    try:
+        found = [file.exists() for file in (journal, path / MANIFEST)]
+    except (OSError, ValueError):
+        found = [False, False]
+    if not any(found):
+        raise InputError(
+            "holds no run" if path.is_dir() else "is no directory",
+            place=str(path),
+            allowed=f"a directory with {JOURNAL}, as `xortune search` makes it",
+            fix="check the path; runs are in runs/NAME unless --output said otherwise",
+        )
+    evaluations = read(journal)[0] if found[0] else []
+    return Run(path, _manifest(path), tuple(evaluations))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file beside its place, then rename it, so that a reader sees all of it or nothing.
+
+    Raises:
+        OSError: the directory cannot be written; what was there before is untouched.
+    """
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's 0600 would keep colleagues out
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
+    known = [e.outcome.epochs for e in found if e.outcome is not None]
+    budget = found[0].block.point.get("epochs")
+    epochs = known[0] if known else budget if isinstance(budget, int) else 0
+    merged: Outcome | None = None
+    try:
+        for evaluation in sorted(found, key=lambda e: e.block.first):
+            if evaluation.outcome is None:
+                outcome = Outcome.crashed(evaluation.block.seeds, epochs)
+            else:
+                outcome = replace(evaluation.outcome, checkpoints=())
+            merged = outcome if merged is None else merged.merge(outcome)
+    except InputError as error:
+        raise error.at(f"{path / JOURNAL}: config {key}") from None
+    assert merged is not None
+    return ConfigResult(found[0].block.point, key, merged, len({e.proposal for e in found}))
+
+
+def _speed(result: ConfigResult) -> tuple[float, str]:
+    epochs = result.outcome.epochs_to_solve
+    return float("inf") if epochs is None else epochs, result.key
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    place = path / MANIFEST
+    if not place.exists():
+        return {}
+    try:
+        manifest = json.loads(_read_text(place))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"is no JSON ({error})", place=str(place)) from None
+    if not isinstance(manifest, dict):
+        raise InputError(f"is a {type(manifest).__name__}", place=str(place), allowed="an object")
+    return manifest
+
+
+def _read_text(place: Path) -> str:
+    try:
+        return place.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=str(place)) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no UTF-8 text ({error})", place=str(place)) from None
+
+
+def _as_json(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _unwritable(path: Path, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(
+        f"cannot be written ({reason})",
+        place=str(path),
+        fix="give another directory with --output",
+    )
