@@ -1,0 +1,1 @@
+"""Trainers: what a training is. The only package that imports torch."""

@@ -1,0 +1,1 @@
+"""Reports: tables are values first; Markdown and the terminal only draw them."""
