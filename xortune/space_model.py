@@ -1,0 +1,179 @@
+"""What a search space is: parameters, their conditions, and the settings of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias
+
+from xortune.point import Point, Value
+from xortune.space_yaml import told
+from xortune.task import Task
+
+__all__ = [
+    "Choice",
+    "Fixed",
+    "Parameter",
+    "Range",
+    "SearchSettings",
+    "SearchSpace",
+    "SeedSettings",
+    "Steps",
+    "When",
+    "contains",
+    "is_active",
+]
+
+When: TypeAlias = tuple[tuple[str, tuple[Value, ...]], ...]
+"""Active only where each named parameter has one of the values beside it; empty is always."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A parameter with one value."""
+
+    name: str
+    value: Value
+    when: When = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A parameter with a list of values, each once."""
+
+    name: str
+    values: tuple[Value, ...]
+    when: When = ()
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number from `low` to `high`, both included.
+
+    Attributes:
+        name: of the parameter.
+        low: an int if `integer`, else a float.
+        high: likewise, at least `low`; a whole number of steps above it where there is a step.
+        log: spread evenly over the logarithm; then low is above 0 and there is no step.
+        step: only low, low + step, ... are meant; None is every number of the kind.
+        integer: whether all of low, high and step are written as whole numbers.
+        when: the condition.
+    """
+
+    name: str
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    integer: bool = False
+    when: When = ()
+
+
+Parameter: TypeAlias = Fixed | Choice | Range
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How configurations are proposed.
+
+    Attributes:
+        sampler: tpe, gp, nsgaii, random, grid or cmaes.
+        trials: how many proposals; None with grid, which runs every point once.
+        seed: of the sampler, in [0, 2**32).
+        time_budget: seconds after which nothing new is proposed, or None.
+    """
+
+    sampler: str
+    trials: int | None
+    seed: int = 0
+    time_budget: float | None = None
+
+
+@dataclass(frozen=True)
+class SeedSettings:
+    """How many seeds a configuration is trained under.
+
+    Attributes:
+        ladder: the total at each rung of the race, strictly ascending; the last is the full count.
+        certify: fresh seeds for each finalist, or None.
+    """
+
+    ladder: tuple[int, ...]
+    certify: int | None = None
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A space file, read and checked. Make one with `xortune.space.load_space`.
+
+    Attributes:
+        name: of the space, and by default of its run directory.
+        task: what is learned; not part of a comparison, since `text` names it.
+        parameters: parents of conditions before their children, otherwise in the file's order.
+        search: how configurations are proposed.
+        seeds: how many seeds each gets.
+        start: complete points that are evaluated first.
+        text: the YAML.
+        place: the file's name, for messages.
+        lines: the line of each key, by its dotted path such as ``parameters.lr``.
+    """
+
+    name: str
+    task: Task = field(compare=False)
+    parameters: tuple[Parameter, ...]
+    search: SearchSettings
+    seeds: SeedSettings
+    start: tuple[Point, ...]
+    text: str = field(repr=False)
+    place: str = field(compare=False)
+    lines: Mapping[str, int] = field(compare=False, repr=False)
+
+    def at(self, *location: str | int) -> str:
+        """``file:line: dotted.name`` for a message about a key of the file."""
+        ways = [location[:end] for end in range(len(location) + 1)]
+        lines = {way: self.lines.get(".".join(map(str, way))) for way in ways}
+        return told(self.place, location, {way: line for way, line in lines.items() if line})
+
+
+class Steps(Sequence[float]):
+    """The values of a range that has finitely many, made when asked for.
+
+    Counted in decimals, so that steps of 0.1 from 0 reach 0.3 and not 0.30000000000000004.
+    """
+
+    def __init__(self, parameter: Range) -> None:
+        step = 1 if parameter.integer and parameter.step is None else parameter.step
+        assert step is not None, f"{parameter.name} has no step"
+        self._low, self._step = Decimal(repr(parameter.low)), Decimal(repr(step))
+        self._count = int((Decimal(repr(parameter.high)) - self._low) / self._step) + 1
+        self._integer = parameter.integer
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> float:  # type: ignore[override]  # no slices
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        number = self._low + index * self._step
+        return int(number) if self._integer else float(number)
+
+
+def contains(values: Sequence[Value], value: Value) -> bool:
+    """Whether `value` is among `values`: 1 and 1.0 are the same, true and 1 are not."""
+    return any(
+        value == other and isinstance(value, bool) == isinstance(other, bool) for other in values
+    )
+
+
+def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
+    """Whether a parameter's condition holds.
+
+    Args:
+        parameter: whose condition is asked.
+        values: the parameters that come before it in the space and are active themselves; a name
+            that is absent is inactive, and so then are its children.
+    """
+    return all(
+        name in values and contains(allowed, values[name]) for name, allowed in parameter.when
+    )
