@@ -1,0 +1,153 @@
+"""Imports go one way, heavy packages stay in their corner, modules stay small."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xortune
+
+ROOT = Path(xortune.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+
+# Each may import those in the lines above it, never one below; one line may import within itself.
+# `space` stands for space_file and its like too: a part is named up to the first underscore.
+LAYERS = (
+    ("errors",),
+    ("point",),
+    ("table",),
+    ("config", "task", "stats"),
+    ("outcome",),
+    ("trainer", "engine"),
+    ("space",),
+    ("race",),
+    ("journal", "frames", "run"),
+    ("report",),
+    ("certify", "thread"),
+    ("search",),
+    ("api",),
+    ("cli", "__main__"),
+)
+CORNERS = {
+    "torch": {"engine"},
+    "numba": {"engine"},
+    "ray": {"search"},
+    "optuna": {"search"},
+    "optunahub": {"search"},
+    "cmaes": {"search"},
+    "typer": {"cli"},
+}
+HEAVY = ("torch", "ray", "optuna", "numba", "numpy", "pandas", "scipy", "pyarrow", "pydantic")
+
+
+def _name(path: Path) -> str:
+    """`engine/network.py` -> `engine.network`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _part(module: str) -> str:
+    return module.split(".", maxsplit=1)[0]
+
+
+def _imports(path: Path, *, for_types: bool = True) -> set[str]:
+    """Every module that the file imports, anywhere in it, for the type checker too or not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not for_types:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _inner(path: Path, *, for_types: bool = True) -> set[str]:
+    """The top-level parts of xortune that the file imports."""
+    found = _imports(path, for_types=for_types)
+    names = {name.removeprefix("xortune.") for name in found if name.startswith("xortune.")}
+    return {_part(name) for name in names if name != "__version__"}
+
+
+def _rank(part: str) -> int:
+    for rank, layer in enumerate(LAYERS):
+        if part.split("_", maxsplit=1)[0] in layer:
+            return rank
+    raise AssertionError(f"xortune.{part} has no place in LAYERS: give it one")
+
+
+def _identity(path: Path) -> str:
+    return _name(path) or "xortune"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if _name(p)], ids=_identity)
+def test_imports_go_one_way(path):
+    own = _part(_name(path))
+    for part in _inner(path):
+        assert _rank(part) <= _rank(own), f"{_name(path)} imports xortune.{part} from below it"
+
+
+def test_no_two_parts_import_each_other():
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        if _name(path):
+            own = _part(_name(path))
+            graph.setdefault(own, set()).update(_inner(path, for_types=False) - {own})
+
+    def reach(part: str, seen: set[str]) -> set[str]:
+        for following in graph.get(part, set()) - seen:
+            seen.add(following)
+            reach(following, seen)
+        return seen
+
+    assert [part for part in graph if part in reach(part, set())] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_identity)
+def test_heavy_packages_stay_in_their_corner(path):
+    outside = {_part(name) for name in _imports(path)}
+    for package, corners in CORNERS.items():
+        if package in outside:
+            assert _part(_name(path)) in corners, f"{_identity(path)} imports {package}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_identity)
+def test_modules_stay_small(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+
+
+@pytest.mark.parametrize("program", ["import xortune", "import xortune; dir(xortune)"])
+def test_importing_xortune_loads_nothing_heavy(program):
+    program += f"\nimport sys; print(sorted(set({HEAVY}) & set(sys.modules)))"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [n for n in xortune.__all__ if n != "__version__"])
+def test_every_public_name_is_there_and_explains_itself(name):
+    thing = getattr(xortune, name)
+    home = inspect.getmodule(thing)
+    assert home is not None
+    assert home.__name__.startswith("xortune.")
+    assert len(inspect.getdoc(thing) or "") > 20
+    assert thing.__doc__ is not getattr(type(thing), "__doc__", None)
+
+
+def test_public_names_are_sorted_listed_once_and_nothing_else_is_found():
+    assert list(xortune.__all__) == sorted(set(xortune.__all__))
+    assert dir(xortune) == list(xortune.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'sweep'"):
+        xortune.sweep  # noqa: B018

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import inspect
+import pickle
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xortune.config import (
+    ACTIVATIONS,
+    LOSSES,
+    MOMENTUM_OPTIMIZERS,
+    OPTIMIZERS,
+    SOFTMAX_LIKE,
+    Config,
+)
+from xortune.errors import InputError
+from xortune.point import Point
+
+# --- what torch has ------------------------------------------------------------------------------
+
+
+def _fits_a_hidden_layer(name: str) -> bool:
+    """Needs no argument, holds no state, keeps the shape (N, H), gives the same output again."""
+    kind = getattr(nn, name)
+    try:
+        module = kind(dim=1) if "dim" in inspect.signature(kind).parameters else kind()
+    except TypeError:
+        return False
+    if module.state_dict():
+        return False
+    x = torch.linspace(-3, 3, 28).reshape(4, 7)  # odd, so that halving it (GLU) is no option
+    try:
+        return module(x).shape == x.shape and torch.equal(module(x), module(x))
+    except (RuntimeError, ValueError):
+        return False
+
+
+def _acts_on_each_unit_alone(name: str) -> bool:
+    module = getattr(nn, name)() if name not in SOFTMAX_LIKE else getattr(nn, name)(dim=1)
+    x = torch.linspace(-3, 3, 28).reshape(4, 7)
+    moved = x.clone()
+    moved[:, 3] += 0.1
+    changed = (module(x) != module(moved)).any(dim=0)
+    return changed.tolist() in ([False] * 3 + [True] + [False] * 3, [False] * 7)
+
+
+def test_activations_are_all_that_torch_has_of_the_kind():
+    module = nn.modules.activation
+    assert set(ACTIVATIONS) == {name for name in module.__all__ if _fits_a_hidden_layer(name)}
+    assert set(module.__all__) - set(ACTIVATIONS) == {
+        "GLU",
+        "MultiheadAttention",
+        "PReLU",
+        "RReLU",
+        "Softmax2d",
+        "Threshold",
+    }
+
+
+def test_softmax_like_are_those_that_do_not_act_on_each_unit_alone():
+    assert {n for n in ACTIVATIONS if not _acts_on_each_unit_alone(n)} == set(SOFTMAX_LIKE)
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # KLDivLoss() itself
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_takes_outputs_and_targets_of_one_column(name):
+    loss = getattr(nn, name)()(torch.full((4, 1), 0.4), torch.tensor([[0.0], [1.0], [1.0], [0.0]]))
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+
+
+def _steps_elementwise(name: str) -> bool:
+    """Two parameters in one tensor move exactly as each of them does alone."""
+
+    def walk(values: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        parameter = nn.Parameter(values.clone())
+        optimizer = getattr(torch.optim, name)([parameter], lr=0.1)
+        for step in range(3):
+            optimizer.zero_grad()
+            (scale * (parameter - step) ** 2).sum().backward()
+            optimizer.step()
+        return parameter.detach()
+
+    x, scale = torch.tensor([[0.5, -2.0], [3.0, 0.1]]), torch.tensor([[1.0, 2.0], [0.2, 5.0]])
+    try:
+        rows = [walk(x[i : i + 1], scale[i : i + 1]) for i in range(2)]
+        return torch.equal(walk(x, scale), torch.cat(rows))
+    except (TypeError, RuntimeError):  # LBFGS wants a closure, SparseAdam sparse gradients
+        return False
+
+
+def test_optimizers_are_all_that_torch_has_with_an_elementwise_step():
+    kinds = {
+        name
+        for name, kind in vars(torch.optim).items()
+        if inspect.isclass(kind)
+        and issubclass(kind, torch.optim.Optimizer)
+        and kind is not torch.optim.Optimizer
+    }
+    assert set(OPTIMIZERS) == {name for name in kinds if _steps_elementwise(name)}
+
+
+def test_momentum_optimizers_are_those_with_such_an_argument():
+    assert set(MOMENTUM_OPTIMIZERS) == {
+        name
+        for name in OPTIMIZERS
+        if "momentum" in inspect.signature(getattr(torch.optim, name).__init__).parameters
+    }
+
+
+@pytest.mark.parametrize("names", [LOSSES, OPTIMIZERS, MOMENTUM_OPTIMIZERS])
+def test_lists_are_sorted_and_free_of_doubles(names):
+    assert list(names) == sorted(set(names))
+
+
+# --- what a config accepts -----------------------------------------------------------------------
+
+
+def test_defaults_are_no_momentum_and_cleared_gradients(make_config):
+    config = make_config()
+    assert (config.momentum, config.zero_grad) == (0.0, True)
+
+
+def test_it_is_frozen_hashable_and_picklable(make_config):
+    config = make_config()
+    key = config.key
+    with pytest.raises(FrozenInstanceError):
+        config.lr = 0.1
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert pickle.loads(pickle.dumps(config)).key == key
+    assert len({config, make_config()}) == 1
+
+
+def test_whole_floats_and_numpy_scalars_get_their_normal_form(make_config):
+    config = make_config(
+        optimizer="SGD",
+        lr=np.float32(0.5),
+        momentum=np.int64(1),
+        hidden_dim=5.0,
+        epochs=np.int32(1000),
+    )
+    assert config == make_config(optimizer="SGD", lr=0.5, momentum=1.0)
+    assert [type(v) for v in (config.lr, config.momentum, config.hidden_dim, config.epochs)] == [
+        float,
+        float,
+        int,
+        int,
+    ]
+
+
+@pytest.mark.parametrize("momentum", [1, 1.0, 1.5, 0.999])
+@pytest.mark.parametrize("optimizer", MOMENTUM_OPTIMIZERS)
+def test_momentum_may_be_one_and_more(make_config, optimizer, momentum):
+    assert make_config(optimizer=optimizer, momentum=momentum).momentum == momentum
+
+
+def test_a_network_without_activation(make_config):
+    assert make_config(activation=None).activation is None
+    assert make_config(activation=None).key != make_config().key
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_is_accepted(make_config, activation):
+    assert make_config(activation=activation).point["activation"] == activation
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def test_golden_key(make_config):
+    assert make_config().key == "e5efbc8f8a43d2a6"
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_inactive_momentum_and_zero_momentum_are_one_config(make_config, optimizer, zero):
+    given, left_out = (
+        make_config(optimizer=optimizer, momentum=zero),
+        make_config(optimizer=optimizer),
+    )
+    assert given == left_out
+    assert given.key == left_out.key
+    assert str(given.momentum) == "0.0"
+    assert ("momentum" in given.point) == (optimizer in MOMENTUM_OPTIMIZERS)
+
+
+def test_the_point_has_every_other_field(make_config):
+    assert dict(make_config(optimizer="SGD", momentum=0.9, zero_grad=False).point) == {
+        "activation": "Tanh",
+        "loss": "MSELoss",
+        "optimizer": "SGD",
+        "lr": 0.03,
+        "momentum": 0.9,
+        "hidden_dim": 5,
+        "epochs": 1000,
+        "zero_grad": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"activation": "ReLU"},
+        {"loss": "BCELoss"},
+        {"optimizer": "SGD"},
+        {"optimizer": "SGD", "momentum": 0.5},
+        {"lr": 0.031},
+        {"hidden_dim": 6},
+        {"epochs": 999},
+        {"zero_grad": False},
+    ],
+)
+def test_every_field_is_part_of_the_key(make_config, change):
+    assert make_config(**change).key != make_config().key
+    if "momentum" in change:
+        assert make_config(**change).key != make_config(optimizer="SGD").key
+
+
+def test_a_config_and_its_point_lead_to_each_other(make_config):
+    for config in (make_config(), make_config(optimizer="SGD", momentum=0.3, activation=None)):
+        assert Config.from_point(config.point) == config
+        assert config.point.key == config.key
+
+
+def test_from_point_fills_in_what_has_a_default(make_config):
+    point = Point(
+        {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam"}
+        | {"lr": 0.03, "hidden_dim": 5, "epochs": 1000}
+    )
+    assert Config.from_point(point) == make_config()
+
+
+# --- what it refuses -----------------------------------------------------------------------------
+
+NUMBER = "a finite number above 0"
+WHOLE = "a whole number, 1 or more"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"activation": "relu"}, "unknown activation 'relu'; allowed: CELU"),
+        ({"activation": "relu"}, "fix: did you mean 'ReLU'?"),
+        ({"activation": "PReLU"}, "or null for no activation"),
+        ({"activation": 3}, "fix: give the name as a string"),
+        ({"activation": ""}, "unknown activation ''"),
+        ({"loss": None}, "loss: unknown loss None"),
+        ({"loss": "MSE"}, "did you mean 'MSELoss'?"),
+        ({"loss": "CrossEntropyLoss"}, "loss: unknown loss 'CrossEntropyLoss'"),
+        ({"optimizer": "adam"}, "did you mean 'Adam'?"),
+        ({"optimizer": "LBFGS"}, "optimizer: unknown optimizer 'LBFGS'; allowed: ASGD, Adadelta"),
+        ({"optimizer": ["Adam"]}, "optimizer: unknown optimizer ['Adam']"),
+        ({"lr": 0}, f"lr: 0.0 is out of range; allowed: {NUMBER}"),
+        ({"lr": -0.1}, f"lr: -0.1 is out of range; allowed: {NUMBER}"),
+        ({"lr": float("nan")}, f"lr: nan is out of range; allowed: {NUMBER}"),
+        ({"lr": float("inf")}, f"lr: inf is out of range; allowed: {NUMBER}"),
+        ({"lr": 10**400}, f"lr: inf is out of range; allowed: {NUMBER}"),
+        ({"lr": "0.1"}, f"lr: '0.1' is a str; allowed: {NUMBER}; fix: write it as a number"),
+        ({"lr": True}, "lr: True is a bool"),
+        ({"lr": None}, "lr: None is a NoneType"),
+        ({"lr": 1j}, "lr: 1j is a complex"),
+        ({"momentum": -0.1, "optimizer": "SGD"}, "momentum: -0.1 is out of range; allowed: a fin"),
+        ({"momentum": float("inf"), "optimizer": "SGD"}, "momentum: inf is out of range"),
+        ({"momentum": "0.9", "optimizer": "SGD"}, "momentum: '0.9' is a str"),
+        ({"momentum": False, "optimizer": "SGD"}, "momentum: False is a bool"),
+        ({"momentum": 0.9}, "momentum: 0.9 with optimizer Adam, which has no momentum"),
+        ({"momentum": 0.9}, "allowed: momentum for RMSprop and SGD only"),
+        ({"momentum": 0.9}, "`when: {optimizer: [RMSprop, SGD]}`"),
+        ({"hidden_dim": 0}, f"hidden_dim: 0 is out of range; allowed: {WHOLE}"),
+        ({"hidden_dim": -3}, f"hidden_dim: -3 is out of range; allowed: {WHOLE}"),
+        ({"hidden_dim": 2.5}, f"hidden_dim: 2.5 is a float; allowed: {WHOLE}"),
+        ({"hidden_dim": "5"}, "hidden_dim: '5' is a str"),
+        ({"hidden_dim": True}, "hidden_dim: True is a bool"),
+        ({"hidden_dim": float("nan")}, "hidden_dim: nan is a float"),
+        ({"hidden_dim": float("inf")}, "hidden_dim: inf is a float"),
+        ({"epochs": 0}, f"epochs: 0 is out of range; allowed: {WHOLE}"),
+        ({"epochs": 0.5}, "epochs: 0.5 is a float"),
+        ({"epochs": None}, "epochs: None is a NoneType"),
+        ({"zero_grad": 1}, "zero_grad: 1 is a int; allowed: true or false"),
+        ({"zero_grad": "false"}, "zero_grad: 'false' is a str; allowed: true or false"),
+    ],
+)
+def test_bad_values_are_refused_by_name_with_what_is_allowed(make_config, change, message):
+    with pytest.raises(InputError) as caught:
+        make_config(**change)
+    assert message in str(caught.value)
+    assert caught.value.field in change
+
+
+def test_from_point_refuses_an_unknown_name(make_config):
+    with pytest.raises(InputError) as caught:
+        Config.from_point({**make_config().point, "learning_rate": 0.1})
+    assert caught.value.field == "learning_rate"
+    assert "learning_rate: is no parameter of the built-in network" in str(caught.value)
+    assert "activation, epochs, hidden_dim" in str(caught.value)
+
+    with pytest.raises(InputError, match="did you mean 'hidden_dim'"):
+        Config.from_point({**make_config().point, "hiddendim": 5})
+
+
+@pytest.mark.parametrize("name", ["activation", "loss", "optimizer", "lr", "hidden_dim", "epochs"])
+def test_from_point_names_a_missing_field(make_config, name):
+    values = dict(make_config().point)
+    del values[name]
+    with pytest.raises(InputError, match=f"^{name}: is missing; fix: give {name} a value"):
+        Config.from_point(values)
+
+
+def test_from_point_passes_on_what_the_config_refuses(make_config):
+    with pytest.raises(InputError, match=r"lr: -1\.0 is out of range"):
+        Config.from_point({**make_config().point, "lr": -1})

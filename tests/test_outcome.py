@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xortune.errors import InputError
+from xortune.outcome import MAX_SEED, Outcome, Status, checked_seeds
+from xortune.task import Task
+
+XOR = [False, True, True, False]
+
+
+def judge(patterns, *, seeds=None, epochs=100, finite=None, solved_epoch=None, **more) -> Outcome:
+    """The outcome of seeds that ended with these predictions on XOR."""
+    n = len(patterns)
+    return Outcome.judge(
+        more.pop("task", Task.xor()),
+        seeds=np.arange(n) if seeds is None else np.asarray(seeds),
+        epochs=epochs,
+        predictions=np.array(patterns, dtype=bool),
+        finite=np.ones(n, bool) if finite is None else np.array(finite),
+        solved_epoch=np.array([7] * n if solved_epoch is None else solved_epoch, dtype=np.int32),
+        final_loss=np.linspace(0, 1, n, dtype=np.float32),
+        **more,
+    )
+
+
+# --- the status of a seed ------------------------------------------------------------------------
+
+
+def test_each_pattern_has_its_status():
+    outcome = judge([XOR, [1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 1, 1]])
+    assert outcome.status.tolist() == [
+        Status.SOLVED,
+        Status.WRONG_PATTERN,
+        Status.ALL_ZERO,
+        Status.ALL_ONE,
+        Status.WRONG_PATTERN,
+    ]
+    assert outcome.solved.tolist() == [True, False, False, False, False]
+    assert outcome.patterns == ["0110", "1001", "0000", "1111", "0111"]
+
+
+@given(st.lists(st.tuples(*[st.booleans()] * 5), min_size=1, max_size=20))
+def test_diverged_outranks_every_other_status(rows):
+    outcome = judge([row[:4] for row in rows], finite=[row[4] for row in rows])
+    for row, status in zip(rows, outcome.status, strict=True):
+        pattern = list(row[:4])
+        if not row[4]:
+            assert status == Status.DIVERGED
+        elif pattern == XOR:
+            assert status == Status.SOLVED
+        elif any(pattern):
+            assert status == (Status.ALL_ONE if all(pattern) else Status.WRONG_PATTERN)
+        else:
+            assert status == Status.ALL_ZERO
+
+
+def test_the_epoch_is_kept_for_solved_seeds_only():
+    outcome = judge([XOR, XOR, [0, 0, 0, 0]], finite=[True, False, True], solved_epoch=[3, 4, 5])
+    assert outcome.solved_epoch.tolist() == [3, 0, 0]
+
+
+def test_held_out_rows_need_only_the_share():
+    rows = np.zeros((4, 2))
+    task = Task("t", rows, [[0], [1], [1], [0]], rows, [[0], [1], [1], [1]], accuracy=0.75)
+    outcome = judge([[0, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 1, 0]], task=task)
+    assert [Status(s).label for s in outcome.status] == ["solved", "solved", "all_zero", "solved"]
+
+
+def test_labels_are_the_words_in_files():
+    assert [status.label for status in Status] == [
+        "solved",
+        "wrong_pattern",
+        "all_zero",
+        "all_one",
+        "diverged",
+        "crashed",
+    ]
+    assert [int(status) for status in Status] == [0, 1, 2, 3, 4, 5]  # journals hold the numbers
+
+
+# --- counts --------------------------------------------------------------------------------------
+
+
+def test_k_n_rate_and_counts_include_every_failure():
+    outcome = judge([XOR] * 3 + [[0] * 4] * 2 + [[1] * 4], finite=[True] * 4 + [False, True])
+    assert (outcome.successes, outcome.n, outcome.rate) == (3, 6, 0.5)
+    assert outcome.counts == {
+        Status.SOLVED: 3,
+        Status.WRONG_PATTERN: 0,
+        Status.ALL_ZERO: 1,
+        Status.ALL_ONE: 1,
+        Status.DIVERGED: 1,
+        Status.CRASHED: 0,
+    }
+    assert isinstance(outcome.successes, int)
+
+
+def test_the_interval_is_wilsons():
+    outcome = judge([XOR] * 8)
+    low, high = outcome.interval()
+    z = 1.959963984540054
+    assert low == pytest.approx(8 / (8 + z**2))  # the closed form for n of n
+    assert high == 1.0
+    assert outcome.interval(0.99)[0] < low
+    assert repr(outcome) == f"Outcome(8/8 solved, 95 % interval {low:.4f} to 1.0000, 100 epochs)"
+
+
+def test_ert_by_hand():
+    outcome = judge(
+        [XOR, XOR, [0] * 4, XOR], finite=[True] * 3 + [False], solved_epoch=[10, 30, 5, 1]
+    )
+    assert outcome.epochs_spent == 10 + 30 + 100 + 100
+    assert outcome.epochs_to_solve == 120.0
+
+
+def test_ert_without_a_success_is_none():
+    outcome = judge([[0] * 4, [1] * 4])
+    assert outcome.epochs_spent == 200
+    assert outcome.epochs_to_solve is None
+
+
+def test_ert_does_not_overflow_int32():
+    outcome = judge([XOR] * 3, epochs=2**31 - 1, solved_epoch=[2**31 - 1] * 3)
+    assert outcome.epochs_spent == 3 * (2**31 - 1)
+
+
+# --- blocks together -----------------------------------------------------------------------------
+
+
+def test_merge_keeps_every_seed_in_order():
+    first = judge([XOR, [0] * 4], seeds=[5, 6], solved_epoch=[3, 0])
+    second = judge([[1] * 4, XOR], seeds=[2, 9], solved_epoch=[0, 8], finite=[False, True])
+    both = first.merge(second)
+    assert both.seeds.tolist() == [5, 6, 2, 9]
+    assert both.status.tolist() == [Status.SOLVED, Status.ALL_ZERO, Status.DIVERGED, Status.SOLVED]
+    assert both.solved_epoch.tolist() == [3, 0, 0, 8]
+    assert both.final_loss.tolist() == [0, 1, 0, 1]
+    assert both.patterns == ["0110", "0000", "1111", "0110"]
+    assert (both.successes, both.n, both.epochs) == (2, 4, 100)
+
+
+def test_merge_merges_checkpoints():
+    def block(seed, early):
+        earlier = judge([early], seeds=[seed], epochs=10)
+        return judge([XOR], seeds=[seed], checkpoints=(earlier,))
+
+    both = block(1, XOR).merge(block(2, [0] * 4))
+    assert both.at(10).successes == 1
+    assert both.at(10).seeds.tolist() == [1, 2]
+    assert both.at(100).successes == 2
+
+
+def test_merge_refuses_a_seed_in_both():
+    with pytest.raises(InputError, match="seeds: 6 is given twice"):
+        judge([XOR, XOR], seeds=[5, 6]).merge(judge([XOR, XOR], seeds=[6, 7]))
+
+
+def test_merge_refuses_other_epochs_and_other_checkpoints():
+    one = judge([XOR], seeds=[1])
+    with pytest.raises(InputError, match=r"cannot be merged: \[100\] and \[50\]"):
+        one.merge(judge([XOR], seeds=[2], epochs=50))
+    early = judge([XOR], seeds=[2], epochs=10)
+    with pytest.raises(InputError, match=r"cannot be merged: \[100\] and \[10, 100\]"):
+        one.merge(judge([XOR], seeds=[2], checkpoints=(early,)))
+
+
+def test_at_finds_the_checkpoint_or_says_which_there_are():
+    early = judge([[0] * 4], epochs=10)
+    outcome = judge([XOR], checkpoints=(early,))
+    assert outcome.at(10) is early
+    assert outcome.at(100) is outcome
+    with pytest.raises(
+        InputError, match="no checkpoint at epoch 50; allowed: 10, 100; fix"
+    ) as error:
+        outcome.at(50)
+    assert "checkpoints=[50]" in str(error.value)
+
+
+def test_crashed_seeds_count_as_not_solved():
+    outcome = Outcome.crashed(range(4, 7), 100)
+    assert outcome.seeds.tolist() == [4, 5, 6]
+    assert (outcome.successes, outcome.n, outcome.epochs) == (0, 3, 100)
+    assert outcome.counts[Status.CRASHED] == 3
+    assert np.isnan(outcome.final_loss).all()
+    assert outcome.epochs_to_solve is None
+
+
+def test_an_outcome_is_read_only_and_picklable():
+    outcome = judge([XOR, [0] * 4], checkpoints=(judge([XOR, XOR], epochs=10),))
+    with pytest.raises(ValueError, match="read-only"):
+        outcome.status[0] = 3
+    twin = pickle.loads(pickle.dumps(outcome))
+    assert twin.status.tolist() == outcome.status.tolist()
+    assert twin.at(10).successes == 2
+
+
+def test_arrays_of_another_length_are_a_mistake_of_the_engine():
+    with pytest.raises(AssertionError, match="status"):
+        Outcome(
+            seeds=np.arange(2),
+            epochs=1,
+            status=np.zeros(3, np.uint8),
+            solved_epoch=np.zeros(2, np.int32),
+            final_loss=np.zeros(2, np.float32),
+            predictions=np.zeros((2, 4), bool),
+        )
+
+
+# --- seeds ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [range(3), [0, MAX_SEED], (7,), {1, 2}, np.array([3, 1], np.uint8), iter([4]), np.arange(2)],
+)
+def test_good_seeds_become_int64(seeds):
+    array = checked_seeds(seeds)
+    assert array.dtype == np.int64
+    assert array.ndim == 1
+
+
+def test_the_order_of_seeds_is_kept_and_the_callers_array_left_alone():
+    given_seeds = np.array([3, 1, 2])
+    outcome = judge([XOR] * 3, seeds=given_seeds)
+    given_seeds[0] = 9
+    assert outcome.seeds.tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([], "no seeds; allowed: at least one seed"),
+        (range(0), "no seeds"),
+        ([-1], "seeds: -1 is out of range; allowed: whole numbers from 0 to 2**32 - 1, each once"),
+        ([2**32], "seeds: 4294967296 is out of range"),
+        ([0, 2**32], "fix: torch uses the low 32 bits only"),
+        ([2**70], "seeds: object array"),
+        ([1, 2, 1], "seeds: 1 is given twice"),
+        ([1.0, 2.0], "seeds: float64 array of shape (2,)"),
+        ([1.5], "seeds: float64 array"),
+        (["1"], "seeds: <U1 array"),
+        ([True, False], "seeds: bool array"),
+        ([[1, 2]], "seeds: int64 array of shape (1, 2)"),
+        (np.array(3), "seeds: int64 array of shape ()"),
+        (np.array([2**63], np.uint64), "seeds: 9223372036854775808 is out of range"),
+    ],
+)
+def test_bad_seeds_are_refused(seeds, message):
+    with pytest.raises(InputError) as caught:
+        checked_seeds(seeds)
+    assert message in str(caught.value)
+
+
+@given(st.lists(st.integers(0, MAX_SEED), min_size=1, unique=True))
+def test_every_seed_of_torch_is_accepted(seeds):
+    assert checked_seeds(seeds).tolist() == seeds

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import fractions
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xortune.errors import InputError
+from xortune.point import Point
+
+NAMES = st.text(min_size=1, max_size=8)
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8),
+)
+POINTS = st.dictionaries(NAMES, VALUES, max_size=6)
+
+# Written out: journals of other versions and machines hold these very keys.
+GOLDEN = [
+    ({}, "44136fa355b3678a"),
+    ({"lr": 0.1, "n": 1}, "e4ef85d336fac667"),
+    (
+        {"activation": "Tanh", "lr": 0.03, "hidden_dim": 5, "zero_grad": True, "x": None},
+        "f4c97811001f51a8",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "key"), GOLDEN)
+def test_golden_keys(values, key):
+    assert Point(values).key == key
+
+
+def test_the_key_is_the_documented_digest():
+    text = '{"a":"\\u00e9","b":0.1,"c":true,"d":null,"e":3}'
+    point = Point({"e": 3.0, "d": None, "c": True, "b": 0.1, "a": "é"})
+    assert point.key == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@given(POINTS, st.randoms(use_true_random=False))
+def test_the_order_of_names_changes_neither_key_nor_equality_and_is_kept(values, random):
+    names = list(values)
+    random.shuffle(names)
+    shuffled = Point({name: values[name] for name in names})
+    assert shuffled.key == Point(values).key
+    assert shuffled == Point(values)
+    assert hash(shuffled) == hash(Point(values))
+    assert list(shuffled) == names
+
+
+@given(POINTS, POINTS)
+def test_points_that_differ_as_numbers_have_different_keys(first, second):
+    def canonical(values):
+        return {name: (isinstance(value, bool), value) for name, value in values.items()}
+
+    assert (Point(first).key == Point(second).key) == (canonical(first) == canonical(second))
+
+
+@given(st.integers(-(2**53), 2**53))
+def test_a_whole_float_is_its_integer(number):
+    assert Point({"x": number}).key == Point({"x": float(number)}).key
+
+
+def test_minus_zero_is_zero():
+    assert Point({"x": -0.0}) == Point({"x": 0.0}) == Point({"x": 0})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(True, 1), (False, 0), ("1", 1), (None, "null"), (True, "true"), (0.1, "0.1")],
+)
+def test_values_of_other_kinds_differ(one, other):
+    assert Point({"x": one}) != Point({"x": other})
+    assert Point({"x": one}).key != Point({"x": other}).key
+
+
+def test_a_point_is_no_other_mapping():
+    assert Point({"x": 1}) != {"x": 1}
+
+
+@given(POINTS)
+def test_pickle_keeps_key_order_and_values(values):
+    point = Point(values)
+    early = pickle.loads(pickle.dumps(point))  # before the key is cached, and after
+    assert early.key == point.key
+    assert pickle.loads(pickle.dumps(point)) == point
+    assert list(early.items()) == list(point.items())
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "4711"])
+def test_the_key_is_the_same_in_every_process(hash_seed):
+    program = (
+        "from xortune.point import Point\n"
+        "print(Point({'activation': 'Tanh', 'lr': 0.03, 'hidden_dim': 5, 'zero_grad': True, "
+        "'x': None}).key)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed.strip() == GOLDEN[2][1]
+
+
+def test_it_is_a_frozen_mapping():
+    point = Point({"lr": 0.1, "n": 3})
+    assert dict(point) == {"lr": 0.1, "n": 3}
+    assert len(point) == 2
+    assert repr(point) == "Point({'lr': 0.1, 'n': 3})"
+    with pytest.raises(TypeError):
+        point["lr"] = 0.2
+
+
+def test_changing_the_source_does_not_change_the_point():
+    values = {"lr": 0.1}
+    point = Point(values)
+    values["lr"] = 0.2
+    assert point["lr"] == 0.1
+
+
+def test_numpy_scalars_become_plain_numbers():
+    point = Point({"a": np.int64(3), "b": np.float64(0.5), "c": np.float32(0.25)})
+    assert point == Point({"a": 3, "b": 0.5, "c": 0.25})
+    assert [type(value) for value in point.values()] == [int, float, float]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), np.float32("nan")])
+def test_a_number_that_is_not_finite_is_refused(value):
+    with pytest.raises(InputError, match=r"lr: .*(nan|inf).* is not finite; allowed: a finite"):
+        Point({"lr": value})
+
+
+def test_a_fraction_beyond_the_floats_is_refused():
+    with pytest.raises(InputError, match="is not finite"):
+        Point({"lr": fractions.Fraction(10**400 + 1, 3)})
+
+
+@pytest.mark.parametrize("value", [[1], (1,), {"a": 1}, 1j, b"x", object(), np.array([1.0])])
+def test_a_value_of_another_type_is_refused(value):
+    with pytest.raises(InputError, match=f"is a {type(value).__name__}") as caught:
+        Point({"lr": value})
+    assert caught.value.field == "lr"
+    assert "a number, a string, true, false or null" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", 1, None, True, ("a",)])
+def test_a_name_that_is_no_string_is_refused(name):
+    with pytest.raises(InputError, match="is no parameter name; allowed: a non-empty string"):
+        Point({name: 1})
