@@ -6,10 +6,8 @@ start entries) is checked in `xortune.space`.
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
-from typing import Annotated, Any, NoReturn, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,12 +22,11 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from xortune import space_values as values
 from xortune.errors import InputError, nearest
-from xortune.point import Value
 from xortune.space_yaml import Document, Location, shown
 
 __all__ = [
-    "SAMPLERS",
     "ChoiceForm",
     "CsvForm",
     "FixedForm",
@@ -38,181 +35,26 @@ __all__ = [
     "SeedsForm",
     "SpaceForm",
     "json_schema",
-    "parse_duration",
     "validated",
 ]
 
-SAMPLERS = ("tpe", "gp", "nsgaii", "random", "grid", "cmaes")
-
-RESERVED = ("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials")
-"""Columns of a run's table; a parameter of that name would be a second one."""
-
-MAX_SEEDS = 2**30
-"""The search draws its seeds below this."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_DURATION = re.compile(
-    r"(?=.)(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s?)?", re.ASCII
-)
-
-
-def parse_duration(text: str | float) -> float:
-    """Seconds: ``90`` or ``"90s"``, ``"10m"``, ``"2h"``, ``"1h30m"``.
-
-    Raises:
-        InputError: anything else, zero, and what is not finite.
-    """
-    allowed = "seconds above 0, or hours, minutes, seconds as in 2h, 10m, 90s, 1h30m"
-    seconds = 0.0
-    if isinstance(text, str):
-        match = _DURATION.fullmatch(text.strip())
-        if match:
-            hours, minutes, rest = (float(part or 0) for part in match.groups())
-            seconds = hours * 3600 + minutes * 60 + rest
-    elif isinstance(text, int | float) and not isinstance(text, bool):
-        seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise InputError(
-            f"{shown(text)} is no duration",
-            field="time_budget",
-            allowed=allowed,
-            fix='write for instance "10m"',
-        )
-    return seconds
-
-
-def _refuse(value: object, allowed: str, fix: str | None = None) -> NoReturn:
-    kinds = {bool: "true or false", list: "a list", dict: "a mapping", str: "a string"}
-    kind = f", {kinds[type(value)]}," if type(value) in kinds else ""
-    raise InputError(f"{shown(value)}{kind} is not allowed", allowed=allowed, fix=fix)
-
-
-def _scalar(value: object) -> Value:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    _refuse(
-        value,
-        "one value: a number, a string, true, false or null",
-        "write alternatives as {choice: [..]}" if isinstance(value, list) else None,
-    )
-
-
-def _number(value: object) -> int | float:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    _refuse(value, "a number", "write a number without quotes")
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    _refuse(value, "true or false", "write true or false without quotes")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str) and value:
-        return value
-    _refuse(value, "a string that is not empty", "put it in quotes")
-
-
-def _space_name(value: object) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value) and len(value) <= 100:
-        return value
-    fix = "put it in quotes" if isinstance(value, int | float) else "choose a shorter, plainer name"
-    _refuse(value, "letters, digits, dots, - and _, starting with a letter or digit", fix)
-
-
-def _whole(value: object, low: int, high: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-        return value
-    _refuse(value, f"a whole number from {low} to {high}", f"write {low} or more")
-
-
-def _positive(value: object) -> int:
-    return _whole(value, 1, MAX_SEEDS)
-
-
-def _seed(value: object) -> int:
-    return _whole(value, 0, 2**32 - 1)  # what the samplers' generators take
-
-
-def _share(value: object) -> float:
-    number = float(_number(value))
-    if 0 < number <= 1:
-        return number
-    _refuse(value, "above 0, at most 1")
-
-
-def _sampler(value: object) -> str:
-    if isinstance(value, str) and value in SAMPLERS:
-        return value
-    fix = nearest(value, SAMPLERS) if isinstance(value, str) else "name a sampler"
-    raise InputError(f"unknown sampler {shown(value)}", allowed=", ".join(SAMPLERS), fix=fix)
-
-
-def _choices(values: list[Value]) -> list[Value]:
-    if not values:
-        raise InputError(
-            "an empty choice", allowed="at least one value", fix="list values, or drop it"
-        )
-    seen: dict[tuple[bool, Value], Value] = {}
-    for value in values:
-        same = (isinstance(value, bool), value)
-        if same in seen:
-            raise InputError(
-                f"the choice {shown(value)} is given twice",
-                allowed="each value once (1 and 1.0 are the same value)",
-                fix="remove one of them",
-            )
-        seen[same] = value
-    return values
-
-
-def _ladder(values: list[int]) -> list[int]:
-    if values and all(a < b for a, b in itertools.pairwise(values)):
-        return values
-    raise InputError(
-        f"{shown(values)} does not ascend",
-        allowed="at least one count of seeds, each larger than the one before",
-        fix=f"write {sorted(set(values)) or [8, 32, 128]}",
-    )
-
-
-def _wanted(value: object) -> list[Value]:
-    values = value if isinstance(value, list) else [value]
-    return _choices([_scalar(item) for item in values])
-
-
-def _parameter_name(name: str) -> str:
-    if not _PARAMETER.fullmatch(name):
-        raise InputError(
-            f"{shown(name)} is no parameter name", allowed="letters, digits, _, - and dots"
-        )
-    if name in RESERVED:
-        raise InputError(
-            f"{name!r} is a column of every result table",
-            allowed="any name but " + ", ".join(RESERVED),
-            fix=f"rename it, for instance to {name}_value",
-        )
-    return name
-
-
 _SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"]}
-_WHOLE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS}
+_WHOLE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": values.MAX_SEEDS}
 
-Scalar: TypeAlias = Annotated[Any, PlainValidator(_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
-Number: TypeAlias = Annotated[Any, PlainValidator(_number), WithJsonSchema({"type": "number"})]
-Flag: TypeAlias = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
-Text: TypeAlias = Annotated[
-    str, PlainValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})
+Scalar: TypeAlias = Annotated[Any, PlainValidator(values.scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+Number: TypeAlias = Annotated[
+    Any, PlainValidator(values.number), WithJsonSchema({"type": "number"})
 ]
-Positive: TypeAlias = Annotated[int, PlainValidator(_positive), WithJsonSchema(_WHOLE_SCHEMA)]
+Flag: TypeAlias = Annotated[bool, PlainValidator(values.flag), WithJsonSchema({"type": "boolean"})]
+Text: TypeAlias = Annotated[
+    str, PlainValidator(values.text), WithJsonSchema({"type": "string", "minLength": 1})
+]
+Positive: TypeAlias = Annotated[int, PlainValidator(values.positive), WithJsonSchema(_WHOLE_SCHEMA)]
 When: TypeAlias = dict[
     str,
     Annotated[
         Any,
-        PlainValidator(_wanted),
+        PlainValidator(values.one_or_more),
         WithJsonSchema(
             {"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}]}
         ),
@@ -229,11 +71,11 @@ def _nullable(validate: Any, schema: dict[str, Any]) -> Any:
     ]
 
 
-OptionalNumber: TypeAlias = _nullable(_number, {"type": "number"})  # type: ignore[valid-type]
-OptionalWhole: TypeAlias = _nullable(_positive, _WHOLE_SCHEMA)  # type: ignore[valid-type]
-OptionalText: TypeAlias = _nullable(_text, {"type": "string"})  # type: ignore[valid-type]
+OptionalNumber: TypeAlias = _nullable(values.number, {"type": "number"})  # type: ignore[valid-type]
+OptionalWhole: TypeAlias = _nullable(values.positive, _WHOLE_SCHEMA)  # type: ignore[valid-type]
+OptionalText: TypeAlias = _nullable(values.text, {"type": "string"})  # type: ignore[valid-type]
 OptionalDuration: TypeAlias = _nullable(  # type: ignore[valid-type]
-    parse_duration,
+    values.parse_duration,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]},
 )
 
@@ -253,7 +95,7 @@ class ChoiceForm(_Form):
     """One of a list of values."""
 
     choice: Annotated[
-        list[Scalar], AfterValidator(_choices), Field(json_schema_extra={"minItems": 1})
+        list[Scalar], AfterValidator(values.distinct), Field(json_schema_extra={"minItems": 1})
     ]
     when: When = Field(default={}, description="Only where other parameters have these values.")
 
@@ -276,7 +118,7 @@ class CsvForm(_Form):
     held_out: OptionalText = Field(default=None, description="A 0/1 column: rows to judge on.")
     accuracy: Annotated[
         float,
-        PlainValidator(_share),
+        PlainValidator(values.share),
         WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
     ] = Field(default=1.0, description="Share of held-out rows that must be right.")
 
@@ -285,12 +127,14 @@ class SearchForm(_Form):
     """How configurations are proposed, and how many."""
 
     sampler: Annotated[
-        str, PlainValidator(_sampler), WithJsonSchema({"type": "string", "enum": list(SAMPLERS)})
+        str,
+        PlainValidator(values.sampler_name),
+        WithJsonSchema({"type": "string", "enum": list(values.SAMPLERS)}),
     ] = Field(default="tpe", description="Who proposes configurations.")
     trials: OptionalWhole = Field(default=None, description="Proposals; none with sampler grid.")
     seed: Annotated[
         int,
-        PlainValidator(_seed),
+        PlainValidator(values.seed),
         WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}),
     ] = Field(default=0, description="Of the sampler, so that a search can be repeated.")
     time_budget: OptionalDuration = Field(default=None, description='Seconds, or "10m", "2h".')
@@ -299,7 +143,7 @@ class SearchForm(_Form):
 class SeedsForm(_Form):
     """How many seeds a configuration is trained under."""
 
-    ladder: Annotated[list[Positive], AfterValidator(_ladder)] = Field(
+    ladder: Annotated[list[Positive], AfterValidator(values.ascending)] = Field(
         default=[8, 32, 128], description="Total seeds at each rung; promising ones climb."
     )
     certify: OptionalWhole = Field(default=None, description="Fresh seeds for the finalists.")
@@ -329,8 +173,8 @@ class SpaceForm(_Form):
 
     name: Annotated[
         str,
-        PlainValidator(_space_name),
-        WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$", "maxLength": 100}),
+        PlainValidator(values.space_name),
+        WithJsonSchema({"type": "string", "pattern": f"^{values.NAME.pattern}$", "maxLength": 100}),
     ] = Field(description="Names the run directory.")
     task: Annotated[
         Annotated[Text, Tag("name")] | Annotated[CsvForm, Tag("file")], Discriminator(_task_form)
@@ -367,7 +211,7 @@ def validated(document: Document) -> SpaceForm:
         raise _translated(details[0], document) from None
     for name in form.parameters:
         try:
-            _parameter_name(name)
+            values.parameter_name(name)
         except InputError as error:
             raise error.at(document.at(("parameters", name))) from None
     if not form.parameters:
