@@ -86,7 +86,8 @@ def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
     outcomes = [result.outcome for result in results]
     status = _join([o.status for o in outcomes], np.uint8)
     solved = status == Status.SOLVED
-    keys = np.repeat(np.arange(len(outcomes), dtype=np.int32), [o.n for o in outcomes])
+    sizes = np.array([o.n for o in outcomes], dtype=np.int64)
+    keys = np.repeat(np.arange(len(outcomes), dtype=np.int32), sizes)
     labels = pa.array([s.label for s in Status], pa.string())
     epochs = _join([o.solved_epoch for o in outcomes], np.int32)
     codes, patterns = _patterns([o.predictions for o in outcomes])
@@ -108,9 +109,8 @@ def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
     )
 
 
-def seed_frame(results: Sequence[ConfigResult]) -> pd.DataFrame:
+def seed_frame(table: pa.Table) -> pd.DataFrame:
     """`seed_table` in pandas; strings are categories, `solved_epoch` is nullable."""
-    table = seed_table(results)
     frame: pd.DataFrame = table.drop_columns(["solved_epoch"]).to_pandas()
     epochs = table["solved_epoch"].to_pandas(
         types_mapper={table.schema.field("solved_epoch").type: pd.Int32Dtype()}.get
@@ -125,9 +125,9 @@ def _join(arrays: list[Any], dtype: Any) -> Any:
 
 def _patterns(predictions: list[Any]) -> tuple[Any, list[str]]:
     """A code for each seed and the pattern of each code, without a loop over the seeds."""
-    total = sum(p.shape[0] for p in predictions)
-    codes = np.zeros(total, dtype=np.int32)
-    widths = np.repeat([p.shape[1] for p in predictions], [p.shape[0] for p in predictions])
+    shapes = np.array([p.shape for p in predictions], dtype=np.int64).reshape(-1, 2)
+    widths = np.repeat(shapes[:, 1], shapes[:, 0])
+    codes = np.zeros(widths.shape, dtype=np.int32)
     patterns: list[str] = []
     for width in sorted({p.shape[1] for p in predictions}):
         rows = np.concatenate([p for p in predictions if p.shape[1] == width])

@@ -18,6 +18,7 @@ from xortune.point import Point
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from xortune.config import Config
     from xortune.space import SearchSpace
@@ -99,7 +100,14 @@ class Run:
         """One row for each config and seed; see `xortune.frames.seed_table`."""
         from xortune.frames import seed_frame
 
-        return seed_frame(self.results)
+        return seed_frame(self.seed_table)
+
+    @cached_property
+    def seed_table(self) -> pa.Table:
+        """`seeds` as an Arrow table."""
+        from xortune.frames import seed_table
+
+        return seed_table(self.results)
 
     @property
     def best(self) -> Config | Point:

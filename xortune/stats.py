@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from scipy.special import betainc, ndtri
 
-__all__ = ["wilson"]
+__all__ = ["mcnemar_greater", "wilson"]
 
 
 def wilson(
@@ -39,3 +39,23 @@ def wilson(
     low = np.where(empty | (k == 0), 0.0, np.maximum(middle - half, 0.0))
     high = np.where(empty | (k == m), 1.0, np.minimum(middle + half, 1.0))
     return low, high
+
+
+def mcnemar_greater(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
+    """One-sided exact McNemar test of "A succeeds more often than B" on shared seeds.
+
+    Args:
+        wins: seeds that A solved and B did not, any shape.
+        losses: seeds that B solved and A did not, broadcast against `wins`.
+
+    Returns:
+        P(X >= wins) for X ~ Binomial(wins + losses, 1/2): the p-value of "not more often"; 1 where
+        no seed tells them apart.
+
+    Source:
+        McNemar (1947), Psychometrika 12, 153-157, with the exact binomial tail, written as an
+        incomplete beta function: P(X >= w) = I_{1/2}(w, l + 1).
+    """
+    w, m = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
+    tail = betainc(np.maximum(w, 1.0), m + 1.0, 0.5)
+    return np.where(w == 0, 1.0, tail)

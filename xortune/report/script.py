@@ -1,0 +1,87 @@
+"""Plain PyTorch that trains one config under one seed, to check a number without xortune."""
+
+from __future__ import annotations
+
+import shlex
+
+from xortune.config import SOFTMAX_LIKE, Config
+from xortune.errors import InputError
+from xortune.task import Task
+
+__all__ = ["evaluate_command", "plain_script"]
+
+MAX_ROWS = 32  # more would bury the script in numbers
+
+
+def plain_script(config: Config, task: object, seed: int) -> str | None:
+    """The script; it prints the prediction for each row.
+
+    Args:
+        config: what is trained.
+        task: a task's name, as `Task.named` reads it.
+        seed: the seed it is trained under.
+
+    Returns:
+        None for a task that is not known by name, has held-out rows, or more than 32 rows.
+    """
+    rows = _rows(task)
+    if rows is None:
+        return None
+    width = rows.dim
+    hidden = []
+    if config.activation is not None:
+        arguments = "dim=1" if config.activation in SOFTMAX_LIKE else ""
+        hidden = [f"nn.{config.activation}({arguments})"]
+    layers = [
+        f"nn.Linear({width}, {config.hidden_dim})",
+        *hidden,
+        f"nn.Linear({config.hidden_dim}, 1)",
+        "nn.Sigmoid()",
+    ]
+    momentum = f", momentum={config.momentum!r}" if config.momentum else ""
+    lines = [
+        "import torch",
+        "from torch import nn",
+        "",
+        f"torch.manual_seed({seed})",
+        f"model = nn.Sequential({', '.join(layers)})",
+        f"x = torch.tensor([{', '.join(_numbers(row) for row in rows.inputs)}])",
+        f"y = torch.tensor([{', '.join(_numbers(row) for row in rows.targets)}])",
+        f"optimizer = torch.optim.{config.optimizer}"
+        f"(model.parameters(), lr={config.lr!r}{momentum})",
+        f"for _ in range({config.epochs}):",
+        *(["    optimizer.zero_grad()"] if config.zero_grad else []),
+        f"    nn.{config.loss}()(model(x), y).backward()",
+        "    optimizer.step()",
+        "print((model(x) > 0.5).int().flatten().tolist())",
+    ]
+    return "\n".join(lines)
+
+
+def _rows(task: object) -> Task | None:
+    if not isinstance(task, str):
+        return None
+    try:
+        found = Task.named(task)
+    except InputError:
+        return None
+    small = found.held_out_inputs is None and found.inputs.shape[0] <= MAX_ROWS
+    return found if small else None
+
+
+def _numbers(row: object) -> str:
+    return "[" + ", ".join(repr(float(str(number))) for number in row) + "]"  # type: ignore[attr-defined]
+
+
+def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> str:
+    """The command line that trains a config under other seeds."""
+    words = ["xortune", "evaluate", "--activation", config.activation or "none"]
+    words += ["--loss", config.loss, "--optimizer", config.optimizer, "--lr", repr(config.lr)]
+    if config.momentum:
+        words += ["--momentum", repr(config.momentum)]
+    words += ["--hidden-dim", str(config.hidden_dim), "--epochs", str(config.epochs)]
+    if not config.zero_grad:
+        words.append("--no-zero-grad")
+    if task != "xor":
+        words += ["--task", task]
+    return shlex.join([*words, "--seeds", str(seeds), "--first-seed", str(first)])

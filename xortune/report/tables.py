@@ -1,0 +1,233 @@
+"""What a report says, as values; `markdown` and `terminal` only draw them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xortune.journal import Evaluation
+from xortune.outcome import Status
+from xortune.report.format import number, plain
+from xortune.report.levels import ParameterEffect, parameter_effects, varied
+from xortune.report.script import evaluate_command, plain_script
+from xortune.report.tied import TiedSet, tied_set
+from xortune.run import ConfigResult, Run
+
+__all__ = ["Failures", "NoOutcome", "Report", "report_of"]
+
+FRESH_SEED, FRESH_SEEDS = 2**30, 1000  # the search draws its seeds below 2**30
+
+ASKED = {
+    "task": "task",
+    "trainer": "what is trained",
+    "engine": "engine",
+    "sampler": "sampler",
+    "trials": "proposals asked for",
+    "ladder": "seeds of a config, rung by rung",
+    "seed": "seed of the search",
+    "time_budget": "time budget",
+    "started": "started",
+    "finished": "finished",
+    "host": "host",
+    "stopped": "stopped because",
+}
+"""Entries of the manifest that say what was asked, and how a report calls them."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How seeds failed, over all configs.
+
+    Attributes:
+        counts: seeds for each status, `Status.SOLVED` included.
+        patterns: the most frequent wrong prediction patterns with their number of seeds.
+    """
+
+    counts: dict[Status, int]
+    patterns: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class NoOutcome:
+    """Evaluations that produced no outcome, for one reason.
+
+    Attributes:
+        reason: in the words of what failed.
+        retried: tries that were repeated.
+        given_up: blocks that finally have no outcome; their seeds count as crashed.
+        example: one of them.
+    """
+
+    reason: str
+    retried: int
+    given_up: int
+    example: Evaluation
+
+
+@dataclass(frozen=True)
+class Report:
+    """All values of one run's report.
+
+    Attributes:
+        title: the run's name.
+        asked: what was asked, as (label, text) rows.
+        space: the search-space file as it was run; None if it is missing.
+        parameters: the names of all parameters.
+        varied: those that differ between configs.
+        top: the ten best results.
+        configs, seeds, proposals: how much was done.
+        tied: who cannot be told from the best.
+        effects: which parameters matter.
+        failures: how seeds failed.
+        no_outcome: what produced no outcome, the most frequent reason first.
+        reproduce: how to do it again, as (label, text) rows.
+        script: plain PyTorch for one seed of the best config; None if that cannot be written.
+        again: the command that trains the best config on seeds the search never saw.
+    """
+
+    title: str
+    asked: tuple[tuple[str, str], ...]
+    space: str | None
+    parameters: tuple[str, ...]
+    varied: tuple[str, ...]
+    top: tuple[ConfigResult, ...]
+    configs: int
+    seeds: int
+    proposals: int
+    tied: TiedSet
+    effects: tuple[ParameterEffect, ...]
+    failures: Failures
+    no_outcome: tuple[NoOutcome, ...]
+    reproduce: tuple[tuple[str, str], ...]
+    script: str | None
+    again: str | None
+
+    @property
+    def best(self) -> ConfigResult | None:
+        """The first of `top`."""
+        return self.top[0] if self.top else None
+
+
+def report_of(run: Run) -> Report:
+    """Compute every value of a run's report.
+
+    Raises:
+        InputError: the run's blocks contradict each other.
+    """
+    results, manifest = run.results, run.manifest
+    points = [result.point for result in results]
+    importance = manifest.get("importance")
+    return Report(
+        title=plain(str(manifest.get("name") or run.path.resolve().name)),
+        asked=_asked(run),
+        space=run.space_text if (run.path / "space.yaml").exists() else None,
+        parameters=run.parameters,
+        varied=varied(points, run.parameters) if len(points) > 1 else run.parameters,
+        top=results[:10],
+        configs=len(results),
+        seeds=sum(result.outcome.n for result in results),
+        proposals=sum(result.trials for result in results),
+        tied=tied_set(results, _full_seeds(manifest)),
+        effects=parameter_effects(
+            results, run.parameters, importance if isinstance(importance, Mapping) else None
+        ),
+        failures=_failures(run),
+        no_outcome=_no_outcome(run.evaluations),
+        reproduce=_reproduce(manifest),
+        script=_script(run),
+        again=_again(run),
+    )
+
+
+def _full_seeds(manifest: Mapping[str, Any]) -> int | None:
+    ladder = manifest.get("ladder")
+    if isinstance(ladder, Sequence) and ladder and isinstance(ladder[-1], int):
+        return ladder[-1]
+    return None
+
+
+def _asked(run: Run) -> tuple[tuple[str, str], ...]:
+    rows = [
+        (label, _shown(run.manifest[name]))
+        for name, label in ASKED.items()
+        if run.manifest.get(name) is not None
+    ]
+    seconds = sum(evaluation.seconds for evaluation in run.evaluations)
+    rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
+    return tuple(rows)
+
+
+def _shown(entry: Any) -> str:
+    if isinstance(entry, Mapping):
+        return ", ".join(f"{plain(str(name))} {_shown(part)}" for name, part in entry.items())
+    if isinstance(entry, Sequence) and not isinstance(entry, str):
+        return ", ".join(_shown(part) for part in entry)
+    return plain(str(entry))
+
+
+def _failures(run: Run, top: int = 5) -> Failures:
+    counts = dict.fromkeys(Status, 0)
+    for result in run.results:
+        for status, seeds in result.outcome.counts.items():
+            counts[status] += seeds
+    patterns = run.seed_table["pattern"].combine_chunks()
+    wrong = run.seed_table["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
+    codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
+    found = np.bincount(codes, minlength=len(patterns.dictionary))
+    names = patterns.dictionary.to_pylist()
+    order = sorted(np.flatnonzero(found).tolist(), key=lambda code: (-found[code], names[code]))
+    return Failures(counts, tuple((names[code], int(found[code])) for code in order[:top]))
+
+
+def _no_outcome(evaluations: Sequence[Evaluation]) -> tuple[NoOutcome, ...]:
+    reasons: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        if evaluation.outcome is None:
+            reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
+    rows = [
+        NoOutcome(reason, sum(not e.final for e in found), sum(e.final for e in found), found[0])
+        for reason, found in reasons.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.given_up, -row.retried, row.reason)))
+
+
+def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    rows = []
+    command = manifest.get("command")
+    if isinstance(command, str):
+        rows.append(("command", plain(command)))
+    elif isinstance(command, Sequence) and command:
+        rows.append(("command", plain(shlex.join(str(part) for part in command))))
+    for name, label in (("seed", "seed of the search"), ("git_commit", "git commit")):
+        if manifest.get(name) is not None:
+            rows.append((label, _shown(manifest[name])))
+    if manifest.get("versions"):
+        rows.append(("versions", _shown(manifest["versions"])))
+    return tuple(rows)
+
+
+def _again(run: Run) -> str | None:
+    if not run.results:
+        return None
+    if not run.is_network:
+        return f"xortune evaluate ... --first-seed {FRESH_SEED} --seeds {FRESH_SEEDS}"
+    from xortune.config import Config
+
+    config, task = Config.from_point(run.results[0].point), run.manifest.get("task")
+    named = task if isinstance(task, str) else "xor"
+    return evaluate_command(config, named, first=FRESH_SEED, seeds=FRESH_SEEDS)
+
+
+def _script(run: Run) -> str | None:
+    if not run.is_network or not run.results:
+        return None
+    from xortune.config import Config
+
+    result = run.results[0]
+    solved = result.outcome.seeds[result.outcome.solved]
+    seed = int(solved[0]) if solved.size else int(result.outcome.seeds[0])
+    return plain_script(Config.from_point(result.point), run.manifest.get("task"), seed)

@@ -1,0 +1,101 @@
+"""What the terminal shows of a run: the best ten at 80 columns, and where the rest lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xortune.report.format import config_text, count, interval, number, plain, value
+from xortune.report.tables import Report, report_of
+from xortune.run import ConfigResult, Run
+
+__all__ = ["render_best"]
+
+
+def render_best(run: Run, console: Console) -> None:
+    """Print the best ten configs; colours follow the console, which honours NO_COLOR.
+
+    Raises:
+        InputError: the run's blocks contradict each other.
+    """
+    report = report_of(run)
+    if report.best is None:
+        console.print(Text("No configuration has finished yet."))
+        _print_files(run, console)
+        return
+    console.print(_table(report, console.width))
+    fixed = [name for name in report.parameters if name not in report.varied]
+    if text := config_text(report.best.point, fixed):
+        console.print(Text(f"The same in all: {text}"))
+    for line in _remarks(report):
+        console.print(Text(line))
+    _print_files(run, console)
+
+
+def _table(report: Report, width: int) -> Table:
+    columns = [[_cell(result, name) for result in report.top] for name in report.varied]
+    names = [plain(name) for name in report.varied]
+    widths = [max(map(len, [name, *cells])) for name, cells in zip(names, columns, strict=True)]
+    # The four columns in front take 44; each further one has two signs of padding.
+    folded = 44 + sum(widths) + 2 * len(widths) > width
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("solved", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("epochs", justify="right", no_wrap=True)
+    for name in ["configuration"] if folded else names:
+        table.add_column(Text(name), overflow="fold")
+    for place, result in enumerate(report.top):
+        shown = (
+            [config_text(result.point, report.varied)]
+            if folded
+            else [cells[place] for cells in columns]
+        )
+        table.add_row(*(Text(text) for text in [*_counts(place, result), *shown]))
+    return table
+
+
+def _counts(place: int, result: ConfigResult) -> Sequence[str]:
+    outcome = result.outcome
+    epochs = outcome.epochs_to_solve
+    return (
+        str(place + 1),
+        f"{outcome.successes}/{outcome.n}",
+        interval(*outcome.interval()),
+        "–" if epochs is None else number(round(epochs)),
+    )
+
+
+def _cell(result: ConfigResult, name: str) -> str:
+    return value(result.point[name]) if name in result.point else ""
+
+
+def _remarks(report: Report) -> list[str]:
+    lines = []
+    tied = report.tied
+    assert report.best is not None
+    if not report.best.outcome.successes:
+        lines.append("No seed was solved by any configuration.")
+    elif tied.compared > 1:
+        others = len(tied.members) - 1
+        lines.append(
+            f"Of {count(tied.compared, 'configuration')} with the full "
+            f"{count(tied.full, 'seed')}, {others or 'no'} other{'s' if others != 1 else ''} "
+            "cannot be told from the best."
+        )
+    given_up = sum(row.given_up for row in report.no_outcome)
+    if given_up:
+        lines.append(f"{count(given_up, 'evaluation')} produced no outcome; see the report.")
+    lines.append("epochs: epochs to solve. The winner's count is optimistic; on fresh seeds:")
+    return [*lines, f"  {report.again}"]
+
+
+def _print_files(run: Run, console: Console) -> None:
+    for name in ("report.md", "table.csv", "seeds.parquet"):
+        path = run.path / name
+        if path.exists():
+            # soft_wrap: a path that is broken over lines cannot be copied
+            console.print(Text(plain(str(path))), soft_wrap=True)
