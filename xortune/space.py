@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,9 @@ def with_search(
 ) -> SearchSpace:
     """The space with some of its search settings replaced, and checked again.
 
+    Its `text` says the same as the space, so that what a run writes down can be read again; `lines`
+    stay those of the file that the user has.
+
     Raises:
         InputError: a value that is not allowed, or that the space does not allow.
     """
@@ -128,7 +132,35 @@ def with_search(
     changes: dict[str, Any] = {name: getattr(form, name) for name in values}
     changed = dataclasses.replace(space, search=dataclasses.replace(space.search, **changes))
     check_search(changed)
-    return changed
+    if changed == space:
+        return space
+    return dataclasses.replace(changed, text=_rewritten(space, changed.search))
+
+
+def _rewritten(space: SearchSpace, search: SearchSettings) -> str:
+    """The text of a space with other search settings; comments stay where that is possible."""
+    settings = {k: v for k, v in dataclasses.asdict(search).items() if v is not None}
+    document = read_yaml(space.text, space.place)
+    wanted = {**document.values, "search": settings}
+    line = f"search: {json.dumps(settings)}"
+    lines = space.text.split("\n")
+    found = document.lines
+    tops = sorted(number for way, number in found.items() if len(way) == 1)
+    if ("search",) in found:
+        first = found["search",] - 1
+        last = next((number - 1 for number in tops if number - 1 > first), len(lines))
+        while last - 1 > first and lines[last - 1].lstrip()[:1] in {"", "#"}:
+            last -= 1  # what stands above the next key belongs to that
+        lines[first:last] = [line]
+    else:
+        lines = [*space.text.rstrip("\n").split("\n"), line, ""]
+    text = "\n".join(lines)
+    try:
+        same = read_yaml(text, space.place).values == wanted
+    except InputError:
+        same = False
+    # Files in YAML's flow style have no lines to replace; JSON is YAML as well.
+    return text if same else json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
 
 
 _SKELETON: dict[str, object] = {"name": "search", "parameters": {"x": 0}}
@@ -169,7 +201,13 @@ def _task(form: str | CsvForm, document: Document, folder: Path) -> Task:
         return Task.named(str(folder / form) if form.endswith(".csv") else form)
     except InputError as error:
         inner = "" if error.place in {None, error.field} else f": {error.place}"
-        raise error.at(document.at(("task",)) + inner) from None
+        raise InputError(
+            error.problem,
+            field="task",
+            place=document.at(("task",)) + inner,
+            allowed=error.allowed,
+            fix=error.fix or "look at that file; its path is relative to the space file",
+        ) from None
 
 
 def _parameters(form: SpaceForm, document: Document) -> list[Parameter]:

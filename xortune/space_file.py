@@ -38,6 +38,8 @@ __all__ = [
     "validated",
 ]
 
+MAX_PARAMETERS = 256  # more than any sampler makes sense of
+
 _SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"]}
 _WHOLE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": values.MAX_SEEDS}
 
@@ -144,7 +146,9 @@ class SeedsForm(_Form):
     """How many seeds a configuration is trained under."""
 
     ladder: Annotated[list[Positive], AfterValidator(values.ascending)] = Field(
-        default=[8, 32, 128], description="Total seeds at each rung; promising ones climb."
+        default=[8, 32, 128],
+        description="Total seeds at each rung; promising ones climb.",
+        json_schema_extra={"minItems": 1},
     )
     certify: OptionalWhole = Field(default=None, description="Fresh seeds for the finalists.")
 
@@ -182,7 +186,7 @@ class SpaceForm(_Form):
     epochs: OptionalWhole = Field(default=None, description="A fixed parameter named epochs.")
     parameters: dict[str, Parameter] = Field(
         description="Each a fixed value, {choice: [..]} or {low: .., high: ..}.",
-        json_schema_extra={"minProperties": 1},
+        json_schema_extra={"minProperties": 1, "maxProperties": MAX_PARAMETERS},
     )
     search: SearchForm = SearchForm()
     seeds: SeedsForm = SeedsForm()
@@ -214,11 +218,12 @@ def validated(document: Document) -> SpaceForm:
             values.parameter_name(name)
         except InputError as error:
             raise error.at(document.at(("parameters", name))) from None
-    if not form.parameters:
+    if not 0 < len(form.parameters) <= MAX_PARAMETERS:
         raise InputError(
-            "no parameters",
+            f"{len(form.parameters) or 'no'} parameters",
+            field="parameters",
             place=document.at(("parameters",)),
-            allowed="at least one parameter",
+            allowed=f"1 to {MAX_PARAMETERS} parameters",
             fix="add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`",
         )
     return form
@@ -227,7 +232,7 @@ def validated(document: Document) -> SpaceForm:
 _FORMS: dict[str, type[BaseModel]] = {
     "search": SearchForm,
     "seeds": SeedsForm,
-    "task": CsvForm,
+    "file": CsvForm,
     "choice": ChoiceForm,
     "value": FixedForm,
     "range": RangeForm,

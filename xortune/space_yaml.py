@@ -258,8 +258,9 @@ class _Builder:
 
     def scalar(self, event: yaml.ScalarEvent, line: int) -> Value:
         text: str = event.value
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            self.refuse(line, "half a surrogate pair", "characters", "write the character itself")
+        odd = next((c for c in text if not c.isprintable() and c not in "\t\n"), None)
+        if odd is not None:
+            self.refuse(line, f"the character {odd!a}", "printable text", "remove it")
         if event.style:  # quoted or block text is always a string
             return text
         if _NULL.fullmatch(text):
