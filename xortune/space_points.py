@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from xortune.point import Point, Value
 from xortune.space_model import (
@@ -20,8 +21,12 @@ from xortune.space_model import (
 
 __all__ = ["finite_values", "grid", "grid_size", "probes"]
 
-MAX_PROBES = 4_096
+MAX_PROBES = 2_048
 MAX_PAIRS = 200_000
+MAX_TRIED = 16  # values of a parameter that are compared to complete a point
+
+Item: TypeAlias = tuple[str, int]
+"""The name of a parameter, and which of its probed values."""
 
 
 def finite_values(parameter: Parameter) -> Sequence[Value] | None:
@@ -112,9 +117,11 @@ def probes(space: SearchSpace) -> Iterator[Point]:
     """
     domains = {parameter.name: _probed(parameter) for parameter in space.parameters}
     by_name = {parameter.name: parameter for parameter in space.parameters}
-    covered: set[frozenset[tuple[str, int]]] = set()
+    met: dict[Item, set[Item]] = {
+        (name, index): set() for name, values in domains.items() for index in range(len(values))
+    }
     emitted = 0
-    singles = [{name: index} for name, values in domains.items() for index in range(len(values))]
+    singles = [{name: index} for name, index in met]
     pairs = (
         {a: i, b: j}
         for a, b in itertools.combinations(domains, 2)
@@ -122,17 +129,18 @@ def probes(space: SearchSpace) -> Iterator[Point]:
         for j in range(len(domains[b]))
     )
     for wanted in itertools.chain(singles, itertools.islice(pairs, MAX_PAIRS)):
-        single = len(wanted) == 1
-        if frozenset(wanted.items()) in covered:
+        first, *rest = wanted.items()
+        # An item meets itself in its first point.
+        if (rest[0] if rest else first) in met[first]:
             continue
-        if not single and emitted >= MAX_PROBES:
+        if rest and emitted >= MAX_PROBES:
             return
         forced = _forced(wanted, domains, by_name)
         if forced is None:
             continue
-        indices = _completed(forced, domains, space.parameters, covered)
-        covered.update(frozenset(pair) for pair in itertools.combinations(indices.items(), 2))
-        covered.update(frozenset([item]) for item in indices.items())
+        indices = _completed(forced, domains, space.parameters, met)
+        for item in indices.items():
+            met[item].update(indices.items())
         emitted += 1
         yield Point({name: domains[name][index] for name, index in indices.items()})
 
@@ -170,23 +178,20 @@ def _completed(
     forced: Mapping[str, list[int]],
     domains: Mapping[str, tuple[Value, ...]],
     parameters: Sequence[Parameter],
-    covered: set[frozenset[tuple[str, int]]],
+    met: Mapping[Item, set[Item]],
 ) -> dict[str, int]:
-    """A value for every active parameter, each the one that makes the most new pairs."""
+    """A value for every active parameter, each the one that meets the most items anew."""
     indices: dict[str, int] = {}
     values: dict[str, Value] = {}
+    # Forced values further down the order are part of this point too.
+    others: set[Item] = {(name, left[0]) for name, left in forced.items() if len(left) == 1}
     for parameter in parameters:
         name = parameter.name
         if name not in forced and not is_active(parameter, values):
             continue
-        options = forced.get(name) or range(min(len(domains[name]), 64))
-        # A forced value further down the order counts too: it is part of this point.
-        others = [*indices.items(), *((n, f[0]) for n, f in forced.items() if len(f) == 1)]
-        indices[name] = max(
-            options,
-            key=lambda index, name=name, others=others: sum(
-                frozenset([(name, index), other]) not in covered for other in others
-            ),
-        )
-        values[name] = domains[name][indices[name]]
+        options = [(name, i) for i in forced.get(name) or range(min(len(domains[name]), MAX_TRIED))]
+        best = max(options, key=lambda item: len(others - met[item]))
+        others.add(best)
+        indices[name] = best[1]
+        values[name] = domains[name][best[1]]
     return indices

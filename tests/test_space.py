@@ -1,0 +1,350 @@
+"""Reading, overriding, enumerating, probing and describing a space."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pickle
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.errors import InputError
+from xortune.point import Point
+from xortune.space import (
+    Choice,
+    Fixed,
+    Range,
+    SearchSettings,
+    check_space,
+    describe,
+    grid,
+    grid_size,
+    is_active,
+    parse_space,
+    probes,
+    with_search,
+)
+
+TEXT = """\
+# The space of these tests.
+name: demo
+epochs: 10
+parameters:
+  momentum: {low: 0.0, high: 0.9, when: {optimizer: [SGD]}}   # before its parent
+  optimizer: {choice: [SGD, Adam]}
+  lr: {low: 1e-4, high: 1, log: true}
+  width: {low: 2, high: 8, step: 3}
+search:
+  sampler: tpe
+  trials: 20   # some
+
+# Seeds.
+seeds: {ladder: [4, 16]}
+start:
+  - {optimizer: Adam, lr: 1, width: 5.0}
+"""
+
+GRID = """\
+name: g
+parameters:
+  optimizer: {choice: [SGD, Adam, RMSprop]}
+  momentum: {low: 0.0, high: 0.3, step: 0.1, when: {optimizer: [SGD, RMSprop]}}
+  nesterov: {choice: [true, false], when: {optimizer: SGD}}
+  damp: {value: 3, when: {nesterov: true}}
+  width: {low: 2, high: 4}
+search: {sampler: grid}
+"""
+
+
+def test_a_space_holds_what_its_file_says():
+    space = parse_space(TEXT, "demo.yaml")
+    assert space.parameters == (
+        Choice("optimizer", ("SGD", "Adam")),
+        Range("momentum", 0.0, 0.9, when=(("optimizer", ("SGD",)),)),
+        Range("lr", 1e-4, 1.0, log=True),
+        Range("width", 2, 8, step=3, integer=True),
+        Fixed("epochs", 10),
+    )
+    assert space.search == SearchSettings("tpe", 20)
+    assert (space.seeds.ladder, space.seeds.certify) == ((4, 16), None)
+    assert space.start == (Point({"optimizer": "Adam", "lr": 1.0, "width": 5, "epochs": 10}),)
+    assert space.lines["parameters.lr"] == 7
+    assert space.at("parameters", "lr") == "demo.yaml:7: parameters.lr"
+    assert space.at("parameters", "gone") == "demo.yaml:4: parameters.gone"
+    assert (space.task.name, space.text, space.place) == ("xor", TEXT, "demo.yaml")
+
+
+def test_a_space_is_compared_by_what_it_says_and_travels_to_workers():
+    space = parse_space(TEXT, "a.yaml")
+    assert space == parse_space(TEXT, "b.yaml")
+    assert space != parse_space(TEXT.replace("trials: 20", "trials: 21"))
+    assert pickle.loads(pickle.dumps(space)) == space
+
+
+def test_ranges_are_whole_only_when_written_whole():
+    text = "name: a\nparameters: {x: {low: 0, high: %s}}\nsearch: {trials: 1}"
+    whole, real = (parse_space(text % high).parameters[0] for high in ("1", "1.0"))
+    assert (whole.integer, type(whole.low)) == (True, int)
+    assert (real.integer, type(real.low)) == (False, float)
+
+
+def test_defaults():
+    space = parse_space("name: a\nparameters: {x: 1}\nsearch: {trials: 1}")
+    assert space.search == SearchSettings("tpe", 1, seed=0, time_budget=None)
+    assert (space.seeds.ladder, space.seeds.certify, space.start) == ((8, 32, 128), None, ())
+
+
+def test_overrides_replace_settings_and_the_text_says_so():
+    space = parse_space(TEXT, "demo.yaml")
+    changed = with_search(space, trials=7, sampler="random", seed=3, time_budget="10m")
+    assert changed.search == SearchSettings("random", 7, 3, 600.0)
+    assert parse_space(changed.text) == changed
+    assert changed.text.startswith("# The space of these tests.\n")
+    assert "\n\n# Seeds.\nseeds: {ladder: [4, 16]}\n" in changed.text
+    assert changed.at("seeds") == space.at("seeds")
+    assert with_search(space) is space
+    assert with_search(space, trials=20) is space
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: a\nparameters: {x: 1}\nsearch: {trials: 1}",
+        "search: {trials: 1}\nname: a\nparameters: {x: 1}\n",
+        "{name: a, parameters: {x: '1e-4', y: \"\\u00e9\"}, search: {trials: 1}}",
+        "  name: a\n  parameters: {x: 1.0e-10}\n  search:\n    trials: 1\n",
+        "name: a\r\nsearch:\r\n  trials: 1\r\nparameters:\r\n  x: null\r\n",
+        "---\nname: a\nparameters: {x: true}\nsearch: {trials: 1}\n...\n",
+    ],
+)
+def test_overrides_fit_every_way_to_write_a_file(text):
+    changed = with_search(parse_space(text), trials=9)
+    assert changed.search.trials == 9
+    assert parse_space(changed.text) == changed
+
+
+def test_a_file_without_search_gets_one():
+    text = "name: a\nparameters: {x: {low: 1, high: 3}}\nsearch: {sampler: grid}"
+    grid_space = parse_space(text)
+    changed = with_search(grid_space, sampler="random", trials=5)
+    assert parse_space(changed.text) == changed
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "told"),
+    [
+        (
+            GRID,
+            {"trials": 5},
+            ["5 trials with sampler grid", "a grid runs each of its points once"],
+        ),
+        (GRID, {"sampler": "tpe"}, ["sampler tpe needs to know how many trials", "--trials"]),
+        (
+            TEXT,
+            {"sampler": "grid"},
+            ["demo.yaml:5: parameters.momentum", "give it a step or a choice"],
+        ),
+        (TEXT, {"sampler": "cmaes"}, ["parameters.optimizer: a choice", "or use sampler tpe"]),
+        (TEXT, {"sampler": "tpee"}, ["sampler: unknown sampler 'tpee'", "did you mean 'tpe'"]),
+        (TEXT, {"trials": 0}, ["trials: 0 is not allowed", "1 or more"]),
+        (TEXT, {"seed": -1}, ["seed: -1 is not allowed"]),
+        (TEXT, {"time_budget": "x"}, ["time_budget: 'x' is no duration"]),
+        (
+            TEXT.replace("lr: {low: 1e-4, high: 1, log: true}", "lr: 1").replace(
+                "0.9,", "0.9, step: 0.3,"
+            ),
+            {"sampler": "grid"},
+            ["demo.yaml:11: search.trials: 20 trials with sampler grid", "remove trials"],
+        ),
+    ],
+)
+def test_overrides_are_checked_against_the_space(text, overrides, told):
+    with pytest.raises(InputError) as caught:
+        with_search(parse_space(text, "demo.yaml"), **overrides)
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_a_parameter_is_active_where_its_condition_holds():
+    child = Fixed("c", 1, when=(("a", (1, "x")), ("b", (True,))))
+    assert is_active(child, {"a": 1.0, "b": True})
+    assert not is_active(child, {"a": 1, "b": 1})
+    assert not is_active(child, {"a": 2, "b": True})
+    assert not is_active(child, {"b": True})
+    assert is_active(Fixed("f", 1), {})
+
+
+def test_a_grid_honours_conditions():
+    space = parse_space(GRID)
+    points = list(grid(space))
+    # SGD: 4 momenta x 2, RMSprop: 4, Adam: 1; each with 3 widths.
+    assert len(points) == len(set(points)) == grid_size(space) == (4 * 2 + 4 + 1) * 3
+    assert {p["momentum"] for p in points if "momentum" in p} == {0.0, 0.1, 0.2, 0.3}
+    assert all(("damp" in p) == (p.get("nesterov") is True) for p in points)
+    assert [dict(p) for p in points[:2]] == [
+        {"optimizer": "SGD", "momentum": 0.0, "nesterov": True, "damp": 3, "width": width}
+        for width in (2, 3)
+    ]
+
+
+def test_a_huge_grid_is_counted_without_making_it():
+    names = ", ".join(f"p{i}: {{low: 1, high: 1000}}" for i in range(50))
+    space = parse_space(f"name: a\nparameters: {{{names}}}\nsearch: {{sampler: grid}}")
+    assert grid_size(space) == 1000**50
+    first = list(itertools.islice(grid(space), 1001))
+    assert (first[0]["p49"], first[999]["p49"], first[1000]["p48"]) == (1, 1000, 2)
+
+
+def test_probes_hold_every_pair_that_conditions_allow():
+    space = parse_space(GRID)
+    items = [{*p.items()} for p in probes(space)]
+    pairs = {frozenset(pair) for item in items for pair in itertools.combinations(item, 2)}
+    for point in grid(space):
+        # momentum stands in by its two ends, width too.
+        if point.get("momentum", 0.0) in {0.0, 0.3} and point["width"] in {2, 4}:
+            for pair in itertools.combinations(point.items(), 2):
+                assert frozenset(pair) in pairs, pair
+    assert len(items) < grid_size(space)
+
+
+def test_probes_stay_bounded():
+    many = ", ".join(f"p{i}: {{choice: {list(range(24))}}}" for i in range(12))
+    space = parse_space(f"name: a\nparameters: {{{many}}}\nsearch: {{trials: 1}}")
+    points = list(probes(space))
+    assert len(points) <= 2048 + 12 * 24
+    assert all({p[f"p{i}"] for p in points} == set(range(24)) for i in range(12))
+    wide = ", ".join(f"p{i}: {{low: 0, high: 1}}" for i in range(256))
+    points = list(probes(parse_space(f"name: a\nparameters: {{{wide}}}\nsearch: {{trials: 1}}")))
+    assert len(points) < 200
+
+
+class Refuses:
+    """A trainer that refuses one pair of values."""
+
+    def __init__(self, field, **values):
+        self.field, self.values = field, values
+
+    def check(self, point):
+        if all(name in point and point[name] == value for name, value in self.values.items()):
+            raise InputError("does not go", field=self.field)
+        return point
+
+
+@pytest.mark.parametrize(
+    ("trainer", "place"),
+    [
+        (Refuses("lr", lr=1.0, optimizer="SGD"), "demo.yaml:7: parameters.lr: does not go"),
+        (Refuses("epochs", width=8), "demo.yaml:3: epochs: does not go"),
+        (Refuses("task", width=2), "demo.yaml:4: parameters.task: does not go"),
+        (Refuses(None, width=2), "demo.yaml:4: parameters: does not go"),
+        (Refuses("width", width=5), "demo.yaml:16: start.0.width: does not go"),
+        (Refuses(None, width=5), "demo.yaml:16: start.0: does not go"),
+    ],
+)
+def test_what_the_trainer_refuses_is_told_with_its_line(trainer, place):
+    with pytest.raises(InputError) as caught:
+        check_space(parse_space(TEXT, "demo.yaml"), trainer)
+    assert str(caught.value) == place
+
+
+def test_a_space_that_the_trainer_takes_passes():
+    check_space(parse_space(TEXT), Refuses("lr", lr=0.5))
+
+
+def test_a_description_says_all_and_is_json():
+    found = describe(parse_space(TEXT))
+    assert (found.rows, found.inputs, found.trials, found.grid_points) == (4, 2, 20, None)
+    assert found.seed_epochs == 20 * 16 * 10
+    lines = dict(found)
+    assert lines["optimizer"] == "choice: SGD, Adam"
+    assert lines["momentum"] == "float: 0.0 to 0.9, linear, when optimizer is SGD"
+    assert lines["lr"] == "float: 0.0001 to 1.0, log"
+    assert lines["width"] == "int: 2 to 8 in steps of 3, linear"
+    assert lines["epochs"] == "fixed: 10"
+    assert lines["seeds"] == "4 -> 16 for each configuration"
+    assert json.loads(json.dumps(asdict(found)))["parameters"][0]["name"] == "optimizer"
+
+
+def test_a_grid_is_described_by_its_points():
+    found = describe(parse_space(GRID))
+    assert (found.trials, found.grid_points, found.seed_epochs) == (39, 39, None)
+    epochs = GRID.replace("search", "  epochs: {choice: [5, 50]}\nsearch")
+    assert describe(parse_space(epochs)).seed_epochs == 78 * 128 * 50
+
+
+VALUES = st.lists(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text("abc é'\"#:", max_size=4),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda value: (isinstance(value, bool), value),
+)
+
+
+@st.composite
+def spaces(draw):
+    """The values of a valid file whose every parameter has few values."""
+    parameters: dict[str, object] = {}
+    parents: dict[str, list[object]] = {}
+    for index in range(draw(st.integers(1, 5))):
+        name = f"p{index}"
+        form: dict[str, object]
+        kind = draw(st.sampled_from(["choice", "value", "whole", "stepped"]))
+        values = draw(VALUES)
+        if kind == "choice":
+            form = {"choice": values}
+        elif kind == "value":
+            form, values = {"value": values[0]}, values[:1]
+        else:
+            low, count = draw(st.integers(-3, 3)), draw(st.integers(0, 3))
+            step = (
+                draw(st.integers(1, 3)) if kind == "whole" else draw(st.sampled_from([0.1, 0.25]))
+            )
+            high = low + count * step
+            form = {"low": low, "high": round(high, 6), "step": step}
+        if parents and draw(st.booleans()):
+            other = draw(st.sampled_from(sorted(parents)))
+            allowed = draw(st.lists(st.sampled_from(parents[other]), min_size=1, max_size=1))
+            form["when"] = {other: allowed}
+        if kind in {"choice", "value"}:
+            parents[name] = values
+        parameters[name] = form
+    order = draw(st.permutations(sorted(parameters)))
+    return {
+        "name": "random",
+        "parameters": {name: parameters[name] for name in order},
+        "search": {"sampler": "grid", "seed": draw(st.integers(0, 2**32 - 1))},
+        "seeds": {"ladder": sorted(draw(st.sets(st.integers(1, 1000), min_size=1, max_size=4)))},
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=spaces())
+def test_random_spaces(values):
+    space = parse_space(json.dumps(values))
+    assert {p.name for p in space.parameters} == set(values["parameters"])
+    assert list(space.seeds.ladder) == values["seeds"]["ladder"]
+
+    order = [parameter.name for parameter in space.parameters]
+    for parameter in space.parameters:
+        assert all(order.index(other) < order.index(parameter.name) for other, _ in parameter.when)
+
+    points = list(grid(space))
+    assert len(points) == len(set(points)) == grid_size(space)
+    found = set(points)
+    for point in [*points, *probes(space)]:
+        seen: dict[str, object] = {}
+        for parameter in space.parameters:
+            assert (parameter.name in point) == is_active(parameter, seen)
+            if parameter.name in point:
+                seen[parameter.name] = point[parameter.name]
+    assert set(probes(space)) <= found
+
+    # The space, written out again with each grid point as a start entry, reads the same.
+    again = parse_space(json.dumps({**values, "start": [dict(point) for point in points[:20]]}))
+    assert again.parameters == space.parameters
+    assert again.start == tuple(points[:20])
+    random = with_search(space, sampler="random", trials=3)
+    assert parse_space(random.text) == random
