@@ -90,6 +90,7 @@ def test_the_good_file_is_good():
         ("  lr: {low: a, high: 1}", "lr", ["s.yaml:7: parameters.lr.low: 'a'", "a number"]),
         ("  lr: {low: true, high: 1}", "lr", ["parameters.lr.low: true", "a number"]),
         ("  lr: {low: 1, high: 2, log: yes}", "lr", ["parameters.lr.log: 'yes'", "true or false"]),
+        ("  lr: {}", "lr", ["s.yaml:7: parameters.lr.low: is missing", "a fixed value, {choice"]),
         ("  lr: {low: 1}", "lr", ["s.yaml:7: parameters.lr.high: is missing"]),
         ("  lr: .nan", "lr", ["s.yaml:7", ".nan is not finite", "a finite number"]),
         ("  lr: {low: 0.1, high: .inf}", "lr", ["s.yaml:7", ".inf is not finite"]),

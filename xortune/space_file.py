@@ -38,6 +38,7 @@ __all__ = [
     "validated",
 ]
 
+PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
 MAX_PARAMETERS = 256  # more than any sampler makes sense of
 
 _SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"]}
@@ -185,7 +186,7 @@ class SpaceForm(_Form):
     ] = Field(default="xor", description="xor, parity-N, a CSV file or a mapping with csv.")
     epochs: OptionalWhole = Field(default=None, description="A fixed parameter named epochs.")
     parameters: dict[str, Parameter] = Field(
-        description="Each a fixed value, {choice: [..]} or {low: .., high: ..}.",
+        description=f"Each {PARAMETER_FORMS}.",
         json_schema_extra={"minProperties": 1, "maxProperties": MAX_PARAMETERS},
     )
     search: SearchForm = SearchForm()
@@ -255,7 +256,7 @@ def _translated(detail: ErrorDetails, document: Document) -> InputError:
         known = list(form.model_fields)
         found = InputError("unknown key", allowed=", ".join(known), fix=nearest(name, known))
     elif detail["type"] == "missing":
-        about = form.model_fields[name].description
+        about = form.model_fields[name].description or PARAMETER_FORMS
         found = InputError("is missing", allowed=about, fix=f"add a line `{name}: ...`")
     else:  # the only other thing the forms ask for is a list or a mapping
         wanted = "a list" if detail["type"] == "list_type" else "a mapping"
