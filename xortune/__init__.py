@@ -46,7 +46,7 @@ _HOMES = {
     "write_report": "api",
 }
 
-__all__ = sorted([*_HOMES, "__version__"])
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # strings they are: the keys above
 
 
 def __getattr__(name: str) -> Any:

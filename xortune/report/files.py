@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xortune.errors import InputError
@@ -15,23 +16,39 @@ if TYPE_CHECKING:
 __all__ = ["write_derived"]
 
 
-def write_derived(run: Run) -> None:
+FORMATS = ("md", "csv", "parquet")
+"""Endings of the files that can be written."""
+
+
+def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
     """Write table.csv, table.parquet, seeds.parquet and report.md into the run's directory.
 
     Each is written beside its place and renamed; the same journal and manifest give the same bytes.
 
+    Args:
+        run: what to write.
+        formats: which of `FORMATS`.
+
     Raises:
-        InputError: the directory cannot be written, or the run's blocks contradict each other.
+        InputError: an unknown format, a directory that cannot be written, or blocks of the run
+            that contradict each other.
     """
-    files = {
-        "table.csv": run.table.to_csv(index=False, lineterminator="\n").encode(),
-        "table.parquet": _parquet(_arrow(run.table)),
-        "seeds.parquet": _parquet(run.seed_table),
-        "report.md": markdown(run).encode(),
+    for wanted in formats:
+        if wanted not in FORMATS:
+            raise InputError(
+                f"unknown format {wanted!r}", field="format", allowed=", ".join(FORMATS)
+            )
+    files: dict[str, Callable[[], bytes]] = {
+        "table.csv": lambda: run.table.to_csv(index=False, lineterminator="\n").encode(),
+        "table.parquet": lambda: _parquet(_arrow(run.table)),
+        "seeds.parquet": lambda: _parquet(run.seed_table),
+        "report.md": lambda: markdown(run).encode(),
     }
     for name, content in files.items():
+        if name.rpartition(".")[2] not in formats:
+            continue
         try:
-            replace_file(run.path / name, content)
+            replace_file(run.path / name, content())
         except OSError as error:
             raise InputError(
                 f"cannot be written ({error.strerror})", place=str(run.path / name)

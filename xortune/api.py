@@ -1,0 +1,227 @@
+"""The verbs that users call; each checks what it is given and leaves the work to its module."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xortune.config import Config
+from xortune.errors import InputError
+from xortune.outcome import Outcome
+from xortune.progress import Progress
+from xortune.run import Run, fresh_directory, holds_run, load_run, update_manifest
+from xortune.space import SearchSpace, check_space, load_space, with_search
+from xortune.task import Task, TaskSpec
+
+if TYPE_CHECKING:
+    from xortune.trainer import Trainer
+
+__all__ = ["evaluate", "load_run", "search", "write_report"]
+
+RUNS = "runs"
+"""Where a run goes without `output`: runs/NAME below the working directory."""
+
+
+def evaluate(
+    config: Config,
+    seeds: Iterable[int],
+    *,
+    task: TaskSpec = "xor",
+    engine: str = "auto",
+    checkpoints: Sequence[int] = (),
+) -> Outcome:
+    """Train one config under each of the seeds, in this process.
+
+    Args:
+        config: what to train.
+        seeds: whole numbers in [0, 2**32), each once.
+        task: a `Task`, or a name for `Task.named`.
+        engine: `auto`, `reference` (stacked torch on the CPU) or `cuda`.
+        checkpoints: earlier epochs at which to record an outcome too; see `Outcome.at`.
+
+    Raises:
+        InputError: an argument that is not usable.
+    """
+    from xortune.engine.network import evaluate_config
+
+    if not isinstance(config, Config):
+        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
+    seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
+    return evaluate_config(config, _task(task), seeds, checkpoints, engine)
+
+
+def search(
+    space: SearchSpace | str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    sampler: str | None = None,
+    time_budget: float | str | None = None,
+    resume: bool = False,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    command: Sequence[str] | None = None,
+) -> Run:
+    """Search a space for the configuration that solves its task for the most seeds.
+
+    Args:
+        space: a space file, or one that is loaded.
+        output: the run's directory; runs/NAME (or NAME-2, ...) if not given.
+        trials: replaces the space file's.
+        seed: of the sampler; replaces the space file's.
+        sampler: replaces the space file's.
+        time_budget: seconds, or "10m": afterwards nothing new is started.
+        resume: continue the run in `output` instead of refusing it.
+        address: of a Ray cluster; by default Ray is started on this machine, and shut down again.
+        cpus_per_trial: logical CPUs for each Ray trial.
+        gpus_per_trial: logical GPUs for each Ray trial; fractions share one.
+        on_progress: called after each finished evaluation.
+        command: the command line, for the manifest.
+
+    Returns:
+        The run, with its tables and report written.
+
+    Raises:
+        InputError: an argument or the space file is not usable; nothing was overwritten.
+        KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
+            written, and `resume` continues it.
+    """
+    from xortune.engine.network import NetworkTrainer
+    from xortune.search.session import search_session
+
+    asked = space if isinstance(space, SearchSpace) else load_space(space)
+    asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
+    for name, amount, least in (
+        ("cpus_per_trial", cpus_per_trial, "above 0"),
+        ("gpus_per_trial", gpus_per_trial, "0 or more"),
+    ):
+        if not amount >= 0 or (least == "above 0" and amount == 0):
+            raise InputError(f"{amount} is out of range", field=name, allowed=least)
+    trainer = NetworkTrainer(asked.task, engine="auto" if gpus_per_trial else "reference")
+    check_space(asked, trainer)
+    directory = _directory(asked, output, resume=resume)
+    complete = search_session(
+        asked,
+        trainer,
+        directory,
+        _manifest(asked, trainer, command),
+        address=address,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        on_progress=on_progress,
+    )
+    update_manifest(directory, finished=_now())
+    run = load_run(directory)
+    write_report(run)
+    if not complete:
+        raise KeyboardInterrupt
+    return run
+
+
+def write_report(run: Run, *, formats: Sequence[str] = ("md", "csv", "parquet")) -> None:
+    """Write the run's report.md, table.csv, table.parquet and seeds.parquet from its journal.
+
+    Args:
+        run: what to report.
+        formats: the endings of the files to write.
+
+    Raises:
+        InputError: another format, or the run's directory cannot be written.
+    """
+    from xortune.report.files import write_derived
+
+    write_derived(run, formats)
+
+
+def _task(task: TaskSpec) -> Task:
+    return task if isinstance(task, Task) else Task.named(task)
+
+
+def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
+    wanted = Path(output) if output is not None else Path(RUNS) / space.name
+    if holds_run(wanted) and resume:
+        _refuse_another_space(space, load_run(wanted))
+        return wanted
+    if output is None and not resume:
+        return fresh_directory(RUNS, space.name)
+    if holds_run(wanted):
+        raise InputError(
+            "already holds a run",
+            place=str(wanted),
+            fix="continue it with --resume, or give another --output",
+        )
+    return wanted
+
+
+def _refuse_another_space(space: SearchSpace, run: Run) -> None:
+    """A run's counts belong to one space, sampler, seed and task; more trials are welcome."""
+    then = run.asked
+    pairs: list[tuple[str, object, object]] = [
+        ("task", run.manifest.get("task_fingerprint"), space.task.fingerprint),
+        ("sampler", run.manifest.get("sampler"), space.search.sampler),
+        ("seed", run.manifest.get("seed"), space.search.seed),
+        ("seeds: ladder", list(then.seeds.ladder), list(space.seeds.ladder)),
+        ("start", then.start, space.start),
+    ]
+    old = {parameter.name: parameter for parameter in then.parameters}
+    new = {parameter.name: parameter for parameter in space.parameters}
+    pairs += [(f"parameters.{name}", old.get(name), new.get(name)) for name in {**old, **new}]
+    for name, before, now in pairs:
+        if before != now:
+            raise InputError(
+                f"the run was made with {name} {before!r}, not {now!r}",
+                place=str(run.path),
+                fix="resume with the run's own space.yaml and options, or give another --output",
+            )
+
+
+def _manifest(
+    space: SearchSpace, trainer: Trainer, command: Sequence[str] | None
+) -> dict[str, Any]:
+    packages = ("xortune", "torch", "ray", "optuna", "numpy")
+    return {
+        "name": space.name,
+        **trainer.describe(),
+        "sampler": space.search.sampler,
+        "trials": space.search.trials,
+        "seed": space.search.seed,
+        "time_budget": space.search.time_budget,
+        "ladder": list(space.seeds.ladder),
+        "first_seed": 0,
+        "space_file": str(Path(space.place).resolve()),
+        "command": list(command) if command is not None else None,
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "git_commit": _git_commit(),
+        "started": _now(),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, if it is in a git checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,147 @@
+"""Where configurations come from: Optuna's samplers, or the space's own grid.
+
+Randomness is a function of the search's seed and the proposal's number alone: every proposal gets a
+sampler seeded for it, so that a search that is resumed proposes what it would have proposed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+
+from xortune.point import Point, Value
+from xortune.space import Choice, Fixed, Parameter, Range, SearchSpace, grid, is_active
+
+__all__ = ["LEARNING", "GridProposer", "OptunaProposer", "Proposer", "proposer_for"]
+
+LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
+"""Samplers whose proposals depend on earlier results."""
+
+
+class Proposer(Protocol):
+    """Proposes points by number, 0, 1, 2, ..., and learns how earlier ones did."""
+
+    def propose(self, number: int) -> Point | None:
+        """The raw values of proposal `number`; None when there are no more."""
+        ...
+
+    def replay(self, number: int, point: Mapping[str, Value]) -> None:
+        """Take proposal `number` as made already, with these values."""
+        ...
+
+    def learn(self, number: int, rate: float) -> None:
+        """Proposal `number` solves this share of its seeds."""
+        ...
+
+
+def proposer_for(space: SearchSpace) -> Proposer:
+    """The proposer that the space's sampler names."""
+    return GridProposer(space) if space.search.sampler == "grid" else OptunaProposer(space)
+
+
+class GridProposer:
+    """`start`, then every point of the space's grid that is not among them."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._points = _with_start(space)
+
+    def propose(self, number: int) -> Point | None:  # noqa: ARG002  # the order is the space's own
+        """The next point of the grid."""
+        return next(self._points, None)
+
+    def replay(self, number: int, point: Mapping[str, Value]) -> None:  # noqa: ARG002
+        """Pass over one point of the grid."""
+        next(self._points, None)
+
+    def learn(self, number: int, rate: float) -> None:
+        """A grid learns nothing."""
+
+
+def _with_start(space: SearchSpace) -> Iterator[Point]:
+    yield from space.start
+    first = {point.key for point in space.start}
+    yield from (point for point in grid(space) if point.key not in first)
+
+
+class OptunaProposer:
+    """Optuna's ask and tell over the space, maximising the success rate."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = space
+        self._study = optuna.create_study(direction="maximize")
+        self._trials: dict[int, optuna.Trial] = {}
+
+    def propose(self, number: int) -> Point:
+        """What the sampler, seeded for this number, makes of the results told so far."""
+        if number < len(self._space.start):
+            self.replay(number, self._space.start[number])
+            return self._space.start[number]
+        make = _SAMPLERS[self._space.search.sampler]
+        with warnings.catch_warnings():  # that they are experimental is our choice, not news
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = make(_seed_for(self._space.search.seed, number))
+            return self._ask(number)
+
+    def replay(self, number: int, point: Mapping[str, Value]) -> None:
+        """Enter a proposal whose values are known, without asking the sampler."""
+        self._study.sampler = optuna.samplers.RandomSampler(seed=0)
+        names = {p.name for p in self._space.parameters if not isinstance(p, Fixed)}
+        self._study.enqueue_trial({n: value for n, value in point.items() if n in names})
+        self._ask(number)
+
+    def learn(self, number: int, rate: float) -> None:
+        """Tell Optuna the rate of a finished proposal."""
+        self._study.tell(self._trials.pop(number), rate)
+
+    def _ask(self, number: int) -> Point:
+        trial = self._study.ask()
+        values: dict[str, Value] = {}
+        for parameter in self._space.parameters:
+            if is_active(parameter, values):
+                values[parameter.name] = _suggest(trial, parameter)
+        self._trials[number] = trial
+        return Point(values)
+
+
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
+    match parameter:
+        case Fixed():
+            return parameter.value
+        case Choice():
+            value: Value = trial.suggest_categorical(parameter.name, parameter.values)
+            return value
+        case Range(integer=True):
+            low, high, step = int(parameter.low), int(parameter.high), int(parameter.step or 1)
+            return trial.suggest_int(parameter.name, low, high, step=step, log=parameter.log)
+        case Range():
+            return trial.suggest_float(
+                parameter.name,
+                float(parameter.low),
+                float(parameter.high),
+                step=parameter.step,
+                log=parameter.log,
+            )
+
+
+def _seed_for(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def _tpe(seed: int) -> BaseSampler:
+    # group: parameters under a condition are modelled together with those they occur with.
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+    "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed),
+}

@@ -1,0 +1,230 @@
+"""The search's way through Ray Tune: one trial trains one pack of blocks.
+
+Tune schedules; it keeps no results. What a trial returns goes to the `BlockQueue` (and so to the
+journal) in a callback, and is taken out of Tune's own record there, so that the driver's memory
+does not grow with what was trained.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xortune.errors import InputError, TrainingError
+from xortune.outcome import Outcome
+from xortune.search.blocks import BlockQueue, Job
+from xortune.trainer import Block, Trainer
+
+# Ray reads these when it is imported: no usage report, no loggers that write files for each trial,
+# and no word about settings that are ours.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer reporter prints even when silent
+os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # resuming is the journal's work
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+__all__ = ["connected", "run_trials", "slots"]
+
+
+class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
+    """Trains the pack of blocks in its config, once."""
+
+    def setup(self, config: dict[str, Any], trainer: Trainer) -> None:  # noqa: ARG002
+        """Keep the trainer; the actor is used for many packs."""
+        self._trainer = trainer
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Nothing of the last pack is left."""
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One result or error for each block of the pack."""
+        started = time.perf_counter()
+        blocks: Sequence[Block] = self.config["pack"]
+        results = self._trainer.train(blocks)
+        return {
+            "done": True,
+            "results": results,
+            "block_seconds": (time.perf_counter() - started) / len(blocks),
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+        }
+
+
+class QueueSearcher(Searcher):  # type: ignore[misc]
+    """Fills packs from the queue."""
+
+    def __init__(self, queue: BlockQueue) -> None:
+        super().__init__()
+        self._queue = queue
+        self.packs: dict[str, tuple[Job, ...]] = {}
+        self.refusal: InputError | None = None
+
+    def set_search_properties(self, *_: object, **__: object) -> bool:
+        """No metric and no mode: what counts is in the queue."""
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next pack, None for "not now", or the word that all is done."""
+        try:
+            job = self._queue.next_job()
+        except InputError as error:  # the trainer refuses what was proposed: for the user to see
+            self.refusal = error
+            return str(Searcher.FINISHED)
+        if job is None:
+            return str(Searcher.FINISHED) if self._queue.finished else None
+        self.packs[trial_id] = (job,)
+        return {"pack": tuple(job.block for job in self.packs[trial_id])}
+
+    def on_trial_complete(self, *_: object, **__: object) -> None:
+        """Results come by the callback, which also knows the reason of an error."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is the state."""
+
+
+class Collector(tune.Callback):  # type: ignore[misc]
+    """Brings results and crashes of packs back to the queue."""
+
+    def __init__(self, queue: BlockQueue, searcher: QueueSearcher) -> None:
+        self._queue, self._searcher = queue, searcher
+
+    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
+        """A pack is trained."""
+        results: list[Outcome | TrainingError] = result.pop("results")
+        for job, outcome in zip(self._searcher.packs.pop(trial.trial_id), results, strict=True):
+            self._queue.receive(
+                job, outcome, seconds=result["block_seconds"], worker=result["worker"]
+            )
+
+    def on_trial_error(self, *, trial: Any, **_: object) -> None:
+        """The worker died, or the trainer raised: no block of the pack has an outcome."""
+        reason = TrainingError(_reason(trial))
+        for job in self._searcher.packs.pop(trial.trial_id, ()):
+            self._queue.receive(job, reason, seconds=0.0, worker="")
+
+
+def _reason(trial: Any) -> str:
+    error = trial.get_error()
+    lines = [line.strip() for line in str(error or "the worker died").splitlines() if line.strip()]
+    kind = type(error).__name__ if error is not None else "RayError"
+    return f"{kind}: {lines[-1] if lines else 'no reason given'}"
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Ray for the time of a search: shut down afterwards if and only if it was started here.
+
+    Raises:
+        InputError: no cluster answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    local = {"include_dashboard": False, "num_cpus": _cores()} if where == "local" else {}
+    try:
+        ray.init(
+            address=where,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
+            **local,
+        )
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{where!r} cannot be reached ({first})",
+            field="address",
+            fix="start a cluster with `ray start --head`, or leave the address out",
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def slots(cpus_per_trial: float, gpus_per_trial: float) -> int:
+    """How many trials the cluster runs at once.
+
+    Raises:
+        InputError: not even one.
+    """
+    have = ray.cluster_resources()
+    wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial}
+    for kind, amount in wanted.items():
+        if amount > have.get(kind, 0.0):
+            raise InputError(
+                f"{amount:g} for each trial, but the cluster has {have.get(kind, 0.0):g}",
+                field=f"{kind.lower()}s_per_trial",
+                allowed="at most what the cluster has",
+            )
+    return min(int(have[kind] / amount) for kind, amount in wanted.items() if amount > 0)
+
+
+def run_trials(
+    queue: BlockQueue,
+    trainer: Trainer,
+    *,
+    folder: Path,
+    cpus_per_trial: float,
+    gpus_per_trial: float,
+) -> bool:
+    """Run packs until the queue has finished; False if the user interrupted it.
+
+    Args:
+        queue: where blocks come from and results go.
+        trainer: sent to the workers once.
+        folder: where Ray Tune keeps its own files.
+        cpus_per_trial: logical CPUs for each trial, fractions allowed.
+        gpus_per_trial: logical GPUs for each trial, fractions allowed.
+
+    Raises:
+        InputError: the trainer refused a proposal, or the journal could not be written.
+    """
+    searcher = QueueSearcher(queue)
+    resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
+    trainable = tune.with_resources(tune.with_parameters(PackTrainable, trainer=trainer), resources)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures are journaled, and shown by us
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[Collector(queue, searcher)],
+        ),
+    )
+    try:
+        tuner.fit()
+    except KeyboardInterrupt:
+        return False
+    if searcher.refusal is not None:
+        raise searcher.refusal
+    return queue.finished

@@ -1,0 +1,88 @@
+"""One session of a search: from a checked space to a journal that holds what was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from xortune.journal import Journal
+from xortune.progress import Progress
+from xortune.run import JOURNAL, create, holds_run, load_run, update_manifest
+from xortune.search.blocks import BlockQueue, budget
+from xortune.search.importance import importance
+from xortune.search.propose import LEARNING, proposer_for
+from xortune.search.ray_tune import connected, run_trials, slots
+from xortune.space import SearchSpace
+from xortune.trainer import Trainer
+
+__all__ = ["search_session"]
+
+
+def search_session(
+    space: SearchSpace,
+    trainer: Trainer,
+    directory: Path,
+    manifest: Mapping[str, Any],
+    *,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> bool:
+    """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
+
+    Args:
+        space: already checked by the trainer.
+        trainer: what trains.
+        directory: of the run; one that holds a run is continued.
+        manifest: what a new run's manifest says, but for what is known only here.
+        address: of a Ray cluster; None starts Ray on this machine for the time of the search.
+        cpus_per_trial: logical CPUs for each trial.
+        gpus_per_trial: logical GPUs for each trial.
+        on_progress: called after each finished proposal.
+
+    Raises:
+        InputError: an unreachable cluster or one too small, a directory that cannot be written, a
+            proposal that the trainer refuses.
+    """
+    if holds_run(directory):
+        before = load_run(directory)
+        known, window = before.evaluations, before.manifest.get("window")
+    else:
+        known, window = (), None
+    if len({e.proposal for e in known if e.final}) >= budget(space):
+        return True
+    with connected(address):
+        if window is None and space.search.sampler in LEARNING:
+            # Twice what runs at once: no worker waits for the sampler, and it lags by no more.
+            window = 2 * slots(cpus_per_trial, gpus_per_trial)
+        else:
+            slots(cpus_per_trial, gpus_per_trial)
+        if not known:
+            create(directory, space_text=space.text, manifest={**manifest, "window": window})
+        with Journal.open(directory / JOURNAL) as journal:
+            queue = BlockQueue(
+                space,
+                trainer,
+                proposer_for(space),
+                journal,
+                window=window,
+                known=known,
+                on_progress=on_progress,
+            )
+            complete = run_trials(
+                queue,
+                trainer,
+                folder=directory.resolve() / "ray",
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+            )
+    shares = importance(load_run(directory), space)
+    update_manifest(
+        directory,
+        importance={name: share for name, share in shares.items() if math.isfinite(share)},
+        complete=complete,
+    )
+    return complete

@@ -1,0 +1,70 @@
+"""Drawing a search's progress: a live line on a terminal, a few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from xortune.progress import Progress
+from xortune.stats import wilson
+
+__all__ = ["progress_line", "shown_progress"]
+
+PLAIN_SECONDS = 30.0
+"""Off a terminal a line is printed this often, and at each quarter of the work."""
+
+
+@contextmanager
+def shown_progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """What to call with each `Progress`; it is drawn on stderr."""
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield None
+    elif console.is_terminal:
+        with Live(
+            Text("starting Ray ..."), console=console, transient=True, refresh_per_second=4
+        ) as live:
+            yield lambda progress: live.update(Text(progress_line(progress), overflow="ellipsis"))
+    else:
+        yield _plain(console)
+
+
+def _plain(console: Console) -> Callable[[Progress], None]:
+    last, quarter = time.monotonic(), 0
+
+    def show(progress: Progress) -> None:
+        nonlocal last, quarter
+        now, reached = time.monotonic(), 4 * progress.done // progress.total
+        if reached > quarter or now - last >= PLAIN_SECONDS:
+            last, quarter = now, max(reached, quarter)
+            console.print(Text(progress_line(progress)), soft_wrap=True)
+
+    return show
+
+
+def progress_line(progress: Progress) -> str:
+    """One line of at most 80 columns: done, speed, time left, the best so far, failures."""
+    k, n = progress.best
+    low, high = (100 * float(end) for end in wilson(k, n))
+    left = progress.seconds_left
+    parts = [
+        f"{progress.done}/{progress.total}",
+        f"{progress.rate:.1f}/s" if progress.fresh else "",
+        f"{_clock(left)} left" if left is not None and progress.done < progress.total else "",
+        f"best {k}/{n} ({low:.1f} to {high:.1f} %)",
+        f"{progress.failed} without outcome" if progress.failed else "",
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
