@@ -65,7 +65,7 @@ def _fenced(text: str, language: str) -> str:
 
 
 def _named(result: ConfigResult, names: Sequence[str]) -> str:
-    text = escaped(config_text(result.point, names)) or "the only configuration"
+    text = escaped(config_text(result.point, names)) or "the only setting"
     return f"{text} (`{result.key}`)"
 
 
@@ -82,11 +82,11 @@ def _answer(report: Report) -> list[str]:
     if best is None:
         return ["No configuration has finished yet, so there is no answer."]
     visited = count(report.configs, "configuration")
-    if not best.outcome.successes:
+    if not report.solved:
         return [
-            f"None: {visited} trained, {count(report.seeds, 'seed')} in all, and not one seed "
-            "solved the task. How they failed is below; a larger or another search space, or more "
-            "epochs, is the next thing to try."
+            f"Nothing solved the task: {visited} trained, {count(report.seeds, 'seed')} in all, "
+            "and not one of the seeds was solved. How they failed is below; a larger or another "
+            "search space, or more epochs, is the next thing to try."
         ]
     lines = [
         f"The best of {visited} is **{_named(best, report.parameters)}**: it solved "
@@ -155,6 +155,8 @@ def _cell(result: ConfigResult, name: str) -> str:
 
 def _tied(report: Report) -> list[str]:
     tied = report.tied
+    if report.best is not None and not report.solved:
+        return ["No seed was solved, so nothing can be told apart."]
     if tied.compared == 0:
         text = (
             "No configuration got the full "
@@ -249,7 +251,7 @@ def _short(pattern: str) -> str:
 
 def _no_outcome(report: Report) -> list[str]:
     if not report.no_outcome:
-        return ["None: every block of seeds that was tried has an outcome."]
+        return ["Every block of seeds that was tried has an outcome."]
     rows = [
         [
             escaped(row.reason if len(row.reason) <= 300 else row.reason[:297] + "..."),
@@ -299,7 +301,7 @@ def _meaning(report: Report) -> list[str]:
         "- **Which parameters matter** describes the configurations visited, not the space.",
         *(
             ["The best configuration on fresh seeds:", _fenced(report.again, "sh")]
-            if report.again
+            if report.again and report.solved
             else []
         ),
     ]

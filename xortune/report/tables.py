@@ -111,6 +111,11 @@ class Report:
         """The first of `top`."""
         return self.top[0] if self.top else None
 
+    @property
+    def solved(self) -> int:
+        """Seeds solved, over all configs."""
+        return self.failures.counts[Status.SOLVED]
+
 
 def report_of(run: Run) -> Report:
     """Compute every value of a run's report.

@@ -76,8 +76,7 @@ def _cell(result: ConfigResult, name: str) -> str:
 def _remarks(report: Report) -> list[str]:
     lines = []
     tied = report.tied
-    assert report.best is not None
-    if not report.best.outcome.successes:
+    if not report.solved:
         lines.append("No seed was solved by any configuration.")
     elif tied.compared > 1:
         others = len(tied.members) - 1
@@ -89,8 +88,10 @@ def _remarks(report: Report) -> list[str]:
     given_up = sum(row.given_up for row in report.no_outcome)
     if given_up:
         lines.append(f"{count(given_up, 'evaluation')} produced no outcome; see the report.")
-    lines.append("epochs: epochs to solve. The winner's count is optimistic; on fresh seeds:")
-    return [*lines, f"  {report.again}"]
+    if report.solved:
+        lines.append("epochs: epochs to solve. The winner's count is optimistic; on fresh seeds:")
+        lines.append(f"  {report.again}")
+    return lines
 
 
 def _print_files(run: Run, console: Console) -> None:

@@ -1,0 +1,64 @@
+"""Hand-made runs for the tests of the run directory and the reports."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xortune.journal import Evaluation, Journal
+from xortune.outcome import Outcome
+from xortune.point import Point
+from xortune.run import JOURNAL, Run, create, load_run
+from xortune.task import Task
+from xortune.trainer import Block
+
+RIGHT, WRONG, ZERO, ONE = (0, 1, 1, 0), (0, 1, 1, 1), (0, 0, 0, 0), (1, 1, 1, 1)
+
+CONFIG = {
+    "activation": "Tanh",
+    "loss": "MSELoss",
+    "optimizer": "Adam",
+    "lr": 0.03,
+    "hidden_dim": 5,
+    "epochs": 1000,
+    "zero_grad": True,
+}
+
+
+def outcome(first, rows, *, diverged=(), epoch=300, epochs=1000):
+    """An XOR outcome: one prediction row for each seed; `diverged` lists positions."""
+    count = len(rows)
+    finite = np.ones(count, dtype=bool)
+    finite[list(diverged)] = False
+    return Outcome.judge(
+        Task.xor(),
+        seeds=np.arange(first, first + count),
+        epochs=epochs,
+        predictions=np.array(rows, dtype=bool),
+        finite=finite,
+        solved_epoch=np.full(count, epoch, dtype=np.int32),
+        final_loss=np.linspace(0, 1, count, dtype=np.float32),
+    )
+
+
+def solved(first, k, n, **more):
+    """The first k of n seeds solved, the others with the wrong pattern 0111."""
+    return outcome(first, [RIGHT] * k + [WRONG] * (n - k), **more)
+
+
+def done(proposal, point, result):
+    block = Block(Point(point), int(result.seeds[0]), result.n)
+    return Evaluation(proposal, block, result, None, True, 0.5, "host:1")
+
+
+def failed(proposal, point, first, count, *, error="it broke", final=True):
+    return Evaluation(
+        proposal, Block(Point(point), first, count), None, error, final, 0.25, "host:2"
+    )
+
+
+def write_run(path, evaluations, *, space_text="name: test\n", **manifest) -> Run:
+    create(path, space_text=space_text, manifest=manifest)
+    with Journal.open(path / JOURNAL) as journal:
+        for evaluation in evaluations:
+            journal.append(evaluation)
+    return load_run(path)

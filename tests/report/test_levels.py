@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+from hand_made import done, solved
+
+from xortune.point import Point
+from xortune.report.levels import parameter_effects, varied
+from xortune.run import Run
+
+
+def results(tmp_path, rows):
+    found = [done(i, point | {"id": i}, solved(0, k, n)) for i, (point, k, n) in enumerate(rows)]
+    return Run(tmp_path, {}, tuple(found)).results
+
+
+def effect(tmp_path, rows, **more):
+    return parameter_effects(results(tmp_path, rows), ["p"], **more)[0]
+
+
+def test_configs_are_equally_weighted(tmp_path):
+    # 1/1 and 0/99: the mean over configs is a half, over seeds it would be a hundredth.
+    found = effect(tmp_path, [({"p": "a"}, 1, 1), ({"p": "a"}, 0, 99), ({"p": "b"}, 1, 4)])
+    assert [(lv.label, lv.configs, lv.rate, lv.interval) for lv in found.levels] == [
+        ("a", 2, 0.5, None),
+        ("b", 1, 0.25, None),
+    ]
+
+
+def test_the_bootstrap_is_over_configs(tmp_path):
+    rows = [({"p": "a"}, k, 10) for k in (0, 2, 4, 6, 8, 10)] + [({"p": "b"}, 5, 10)] * 5
+    found = {level.label: level for level in effect(tmp_path, rows).levels}
+    low, high = found["a"].interval
+    # Six configs with a standard deviation of 0.34: 1.96 * 0.34 / sqrt(6) = 0.27.
+    np.testing.assert_allclose([low, high], [0.5 - 0.27, 0.5 + 0.27], atol=0.04)
+    assert found["b"].interval == (0.5, 0.5)
+    assert effect(tmp_path, rows) == effect(tmp_path, rows)
+
+
+def test_numbers_come_in_quartile_bins(tmp_path):
+    rows = [({"p": float(i)}, i, 10) for i in range(9)] + [({}, 3, 10), ({"p": None}, 3, 10)]
+    found = effect(tmp_path, rows).levels
+    assert [(level.label, level.configs) for level in found] == [
+        *[("[0, 2]", 3), ("(2, 4]", 2), ("(4, 6]", 2), ("(6, 8]", 2)],
+        *[("(not active)", 1), ("null", 1)],
+    ]
+    assert [round(level.rate, 9) for level in found[:4]] == [0.1, 0.35, 0.55, 0.75]
+
+
+def test_bins_of_equal_numbers_collapse(tmp_path):
+    rows = [({"p": 1}, 1, 2)] * 20 + [({"p": i}, 1, 2) for i in range(2, 9)]
+    assert sum(level.configs for level in effect(tmp_path, rows).levels) == 27
+
+
+def test_few_numbers_are_levels(tmp_path):
+    found = effect(tmp_path, [({"p": i % 3}, i % 3, 2) for i in range(6)])
+    assert [(level.label, level.configs) for level in found.levels] == [
+        *[("2", 2), ("1", 2), ("0", 2)]
+    ]
+
+
+def test_the_most_important_comes_first(tmp_path):
+    rows = [({"p": i, "q": i, "r": 7}, 1, 2) for i in range(2)]
+    found = parameter_effects(results(tmp_path, rows), ["p", "q", "r"], {"q": 0.8})
+    assert [(e.name, e.importance) for e in found] == [("q", 0.8), ("p", None)]
+
+
+def test_varied_tells_true_from_one_and_missing_from_null():
+    points = [Point({"a": 1, "b": 1, "c": None, "d": 1}), Point({"a": True, "b": 1.0, "d": 1})]
+    assert varied(points, ["a", "b", "c", "d"]) == ("a", "c")

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+
+import pytest
+
+from xortune.config import ACTIVATIONS, LOSSES
+from xortune.report.script import evaluate_command, plain_script
+
+
+def printed(script):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(script, "script", "exec"), {})
+    return json.loads(out.getvalue())
+
+
+def test_the_script_trains_xor(make_config):
+    script = plain_script(make_config(lr=0.1, epochs=300), "xor", 0)
+    assert printed(script) == [0, 1, 1, 0]
+    assert script.count("\n") <= 14
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_every_activation_runs(make_config, activation):
+    script = plain_script(make_config(activation=activation, epochs=2), "parity-3", 5)
+    assert len(printed(script)) == 8
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")  # torch on KLDivLoss
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_runs(make_config, loss):
+    config = make_config(loss=loss, epochs=2, optimizer="SGD", momentum=0.9, zero_grad=False)
+    script = plain_script(config, "xor", 5)
+    assert "zero_grad" not in script
+    assert "momentum=0.9" in script
+    assert len(printed(script)) == 4
+
+
+@pytest.mark.parametrize("task", [None, 3, "none.csv", "nonsense", "parity-6"])
+def test_no_script_for_a_task_it_cannot_write(make_config, task):
+    assert plain_script(make_config(), task, 0) is None
+
+
+def test_the_command_says_all_that_is_not_the_default(make_config):
+    config = make_config(optimizer="SGD", momentum=0.5, zero_grad=False)
+    assert evaluate_command(config, "parity-3", first=9, seeds=5) == (
+        "xortune evaluate --activation Tanh --loss MSELoss --optimizer SGD --lr 0.03 "
+        "--momentum 0.5 --hidden-dim 5 --epochs 1000 --no-zero-grad --task parity-3 "
+        "--seeds 5 --first-seed 9"
+    )
+    assert evaluate_command(make_config(), "a b.csv", first=9, seeds=5).count("'a b.csv'") == 1

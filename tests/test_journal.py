@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_made import CONFIG, RIGHT, done, failed, outcome, solved
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune import journal
+from xortune.errors import InputError
+from xortune.journal import Evaluation, Journal, decode, encode, read
+from xortune.outcome import MAX_SEED, Outcome
+from xortune.point import Point
+from xortune.trainer import Block
+
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+)
+POINTS = st.dictionaries(
+    st.text(st.characters(), min_size=1), VALUES | st.text(st.characters()), max_size=4
+).map(Point)
+
+
+@st.composite
+def evaluations(draw):
+    count = draw(st.integers(1, 20))
+    first = draw(st.integers(0, MAX_SEED - count + 1))
+    block = Block(draw(POINTS), first, count)
+    random = np.random.default_rng(draw(st.integers(0, 9)))
+    width = draw(st.integers(0, 20))
+    result, error, final = None, draw(st.text(st.characters())), draw(st.booleans())
+    if draw(st.booleans()):
+        loss = random.choice([0.0, 0.1, 1e-38, np.inf, np.nan], count)
+        error, final = None, True
+        result = Outcome(
+            seeds=np.arange(first, first + count),
+            epochs=draw(st.integers(0, 2**40)),
+            status=random.integers(0, 6, count).astype(np.uint8),
+            solved_epoch=random.integers(0, 2**31, count).astype(np.int32),
+            final_loss=loss.astype(np.float32),
+            predictions=random.random((count, width)) < 0.5,
+        )
+    seconds = draw(st.floats(0, 1e9))
+    return Evaluation(
+        draw(st.integers(0)), block, result, error, final, seconds, draw(st.text(st.characters()))
+    )
+
+
+def same(a, b):
+    arrays = ("seeds", "status", "solved_epoch", "final_loss", "predictions")
+    for name in ("proposal", "block", "error", "final", "seconds", "worker"):
+        assert getattr(a, name) == getattr(b, name)
+    assert dict(a.block.point) == dict(b.block.point)
+    assert list(a.block.point) == list(b.block.point)
+    assert (a.outcome is None) == (b.outcome is None)
+    if a.outcome is not None:
+        assert a.outcome.epochs == b.outcome.epochs
+        for name in arrays:
+            mine, theirs = getattr(a.outcome, name), getattr(b.outcome, name)
+            assert mine.dtype == theirs.dtype
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@given(evaluations())
+def test_round_trip(evaluation):
+    line = encode(evaluation)
+    assert line.isascii()
+    assert line.splitlines() == [line]
+    same(decode(line), evaluation)
+
+
+def test_the_line_can_be_read_by_a_person():
+    fields = json.loads(encode(done(3, CONFIG, solved(8, 2, 4))))
+    assert fields["config"] == CONFIG
+    assert [fields[name] for name in ("proposal", "first", "count", "k", "n", "epochs")] == [
+        *(3, 8, 4, 2, 4, 1000)
+    ]
+    assert fields["key"] == Point(CONFIG).key
+    assert fields["error"] is None
+
+
+def test_a_line_is_small():
+    wide = outcome(0, [RIGHT] * 10_000)
+    assert len(encode(done(0, CONFIG, wide))) < 60_000
+
+
+def test_checkpoints_are_dropped():
+    early, late = solved(0, 1, 3, epochs=10), solved(0, 2, 3)
+    whole = Outcome(
+        late.seeds,
+        *(late.epochs, late.status, late.solved_epoch, late.final_loss, late.predictions),
+        checkpoints=(early,),
+    )
+    assert decode(encode(done(0, CONFIG, whole))).outcome.checkpoints == ()
+
+
+def test_an_outcome_of_other_seeds_is_refused():
+    wrong = Evaluation(0, Block(Point(CONFIG), 1, 4), solved(0, 2, 4), None, True, 0.1, "h:1")
+    with pytest.raises(InputError, match="4 seeds from 1"):
+        encode(wrong)
+
+
+LINE = encode(done(3, CONFIG, solved(8, 2, 4)))
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_mutated_line_is_only_ever_an_input_error(data):
+    line = list(LINE)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(line) - 1))
+        line[place] = data.draw(st.sampled_from([*'09-ae"{}[],:.\\n', "", "é"]))
+    with contextlib.suppress(InputError):
+        decode("".join(line))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("proposal", -1),
+        ("proposal", True),
+        ("key", "0" * 16),
+        ("config", []),
+        ("config", {"lr": [1]}),
+        ("first", -1),
+        ("first", 2**32),
+        ("count", 0),
+        ("count", 5),
+        ("count", 3),
+        ("k", 3),
+        ("k", None),
+        ("n", 5),
+        ("epochs", None),
+        ("epochs", "1"),
+        ("seconds", -1),
+        ("seconds", "1"),
+        ("worker", None),
+        ("final", False),
+        ("final", 1),
+        ("error", "why"),
+        ("seeds_data", None),
+        ("seeds_data", 1),
+        ("seeds_data", ""),
+        ("seeds_data", "????"),
+        ("seeds_data", "AAAA"),
+    ],
+)
+def test_every_field_is_checked(name, value):
+    fields = json.loads(LINE)
+    fields[name] = value
+    with pytest.raises(InputError):
+        decode(json.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "null",
+        "{}",
+        "[" * 100000,
+        LINE.replace("0.5", "NaN"),
+        LINE.replace("0.5", "1e999"),
+        LINE[:-1] + ',"more":1}',
+        "9" * 5000,
+    ],
+)
+def test_what_is_no_evaluation(line):
+    with pytest.raises(InputError):
+        decode(line)
+
+
+def test_a_forged_field_cannot_fill_the_memory():
+    import base64
+    import zlib
+
+    fields = json.loads(LINE)
+    fields["seeds_data"] = base64.b64encode(zlib.compress(bytes(50_000_000))).decode()
+    with pytest.raises(InputError, match="does not hold 4 seeds"):
+        decode(json.dumps(fields))
+
+
+def test_a_pickle_is_no_journal(tmp_path):
+    (tmp_path / "j").write_bytes(pickle.dumps({"a": 1}) + b"\n")
+    with pytest.raises(InputError, match="j:1: is no JSON"):
+        read(tmp_path / "j")
+
+
+def write(path, found):
+    with Journal.open(path) as opened:
+        for evaluation in found:
+            opened.append(evaluation)
+
+
+THREE = [
+    done(0, CONFIG, solved(0, 1, 2)),
+    failed(1, CONFIG, 2, 3),
+    done(2, CONFIG | {"lr": 1.0}, solved(0, 2, 2)),
+]
+
+
+def test_torn_at_every_byte(tmp_path):
+    write(tmp_path / "whole", THREE)
+    data = (tmp_path / "whole").read_bytes()
+    ends = [i + 1 for i, byte in enumerate(data) if byte == ord("\n")]
+    assert len(ends) == 3
+    torn = tmp_path / "torn"
+    for size in range(len(data) + 1):
+        torn.write_bytes(data[:size])
+        found, whole = read(torn)
+        assert len(found) == sum(end <= size for end in ends)
+        assert whole == max([0, *(end for end in ends if end <= size)])
+    for size in (0, 1, ends[0] - 1, ends[0], ends[1] + 5, ends[2] - 1):
+        torn.write_bytes(data[:size])
+        kept = len(read(torn)[0])
+        write(torn, THREE[kept:])
+        assert torn.read_bytes() == data
+
+
+def test_a_torn_tail_longer_than_a_read(tmp_path):
+    write(tmp_path / "j", THREE)
+    data = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(data + b"x" * 200_000)
+    write(tmp_path / "j", [])
+    assert (tmp_path / "j").read_bytes() == data
+
+
+def test_a_malformed_line_in_the_middle_names_its_line(tmp_path):
+    write(tmp_path / "j", THREE)
+    lines = (tmp_path / "j").read_bytes().splitlines(keepends=True)
+    for bad in (b"\n", b"{}\n", lines[1][:50] + b"\n", b"\xff\n", lines[1].replace(b":2", b":-2")):
+        (tmp_path / "j").write_bytes(lines[0] + bad + lines[2])
+        with pytest.raises(InputError, match=r"/j:2"):
+            read(tmp_path / "j")
+
+
+def test_a_seed_twice_is_refused(tmp_path):
+    write(tmp_path / "j", [*THREE, done(3, CONFIG, solved(4, 1, 2))])
+    with pytest.raises(InputError, match=r"/j:4: seed 4 of config \w+ is also in line 2"):
+        read(tmp_path / "j")
+
+
+def test_a_retry_is_not_twice(tmp_path):
+    write(tmp_path / "j", [failed(0, CONFIG, 0, 4, final=False), done(0, CONFIG, solved(0, 1, 4))])
+    assert len(read(tmp_path / "j")[0]) == 2
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    with Journal.open(tmp_path / "j"), pytest.raises(InputError, match="another search"):
+        Journal.open(tmp_path / "j")
+    Journal.open(tmp_path / "j").close()
+
+
+def test_no_file_and_no_directory(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read(tmp_path / "none")
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal.open(tmp_path / "none" / "j")
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
+    real = journal.os.write
+
+    def half(fd, data):
+        real(fd, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    with Journal.open(tmp_path / "j") as opened:
+        opened.append(THREE[0])
+        monkeypatch.setattr(journal.os, "write", half)
+        with pytest.raises(InputError, match="No space left"):
+            opened.append(THREE[1])
+        monkeypatch.setattr(journal.os, "write", real)
+        opened.append(THREE[2])
+    assert [e.proposal for e in read(tmp_path / "j")[0]] == [0, 2]
+
+
+def test_a_line_is_in_the_file_when_append_returns(tmp_path):
+    opened = Journal.open(tmp_path / "j")
+    for number, evaluation in enumerate(THREE, 1):
+        opened.append(evaluation)
+        assert len(read(tmp_path / "j")[0]) == number
+    opened.close()
+    opened.close()
+
+
+@given(st.lists(evaluations(), max_size=4))
+@settings(max_examples=25)
+def test_journal_round_trip(found):
+    # One proposal and key each, so that no seed comes twice.
+    found = [
+        Evaluation(i, Block(Point({"i": i}), e.block.first, e.block.count), *rest(e))
+        for i, e in enumerate(found)
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "j"
+        write(path, found)
+        back, size = read(path)
+        assert size == path.stat().st_size
+    assert len(back) == len(found)
+    for a, b in zip(back, found, strict=True):
+        same(a, b)
+
+
+def rest(evaluation):
+    return (
+        evaluation.outcome,
+        *(evaluation.error, evaluation.final, evaluation.seconds, evaluation.worker),
+    )
