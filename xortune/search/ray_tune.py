@@ -71,6 +71,10 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
         self.packs: dict[str, tuple[Job, ...]] = {}
         self.refusal: InputError | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its parts to be restored from them; we resume from the journal."""
+        return {}
+
     def set_search_properties(self, *_: object, **__: object) -> bool:
         """No metric and no mode: what counts is in the queue."""
         return True
@@ -102,6 +106,10 @@ class Collector(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, queue: BlockQueue, searcher: QueueSearcher) -> None:
         self._queue, self._searcher = queue, searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as in `QueueSearcher`."""
+        return {}
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
         """A pack is trained."""
