@@ -1,0 +1,109 @@
+"""The plain loop that every engine is held against: one network, one seed, ten lines of PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from xortune.config import Config
+from xortune.outcome import Status
+from xortune.task import Task
+
+
+@dataclass
+class Record:
+    """What one seed came to."""
+
+    losses: list[float] = field(default_factory=list)  # after 0, 1, 2, ... steps
+    patterns: list[str] = field(default_factory=list)  # likewise, of the judged rows
+    right: list[bool] = field(default_factory=list)
+    finite: bool = True
+    weights: list[Tensor] = field(default_factory=list)
+
+    @property
+    def solved_epoch(self) -> int:
+        """The first epoch from which it stays solved; 0 if it is not at the end."""
+        if not (self.finite and self.right[-1]):
+            return 0
+        last_wrong = max((epoch for epoch, right in enumerate(self.right) if not right), default=0)
+        return max(last_wrong + 1, 1)
+
+    @property
+    def status(self) -> Status:
+        if not self.finite:
+            return Status.DIVERGED
+        if self.right[-1]:
+            return Status.SOLVED
+        constants = {"0": Status.ALL_ZERO, "1": Status.ALL_ONE}
+        if len(set(self.patterns[-1])) == 1:
+            return constants[self.patterns[-1][0]]
+        return Status.WRONG_PATTERN
+
+
+def activation(config: Config) -> list[nn.Module]:
+    if config.activation is None:
+        return []
+    if config.activation in {"Softmax", "Softmin", "LogSoftmax"}:
+        return [getattr(nn, config.activation)(dim=1)]  # what they choose themselves, and warn
+    return [getattr(nn, config.activation)()]
+
+
+def network(config: Config, dim: int, seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(dim, config.hidden_dim),
+        *activation(config),
+        nn.Linear(config.hidden_dim, 1),
+        nn.Sigmoid(),
+    )
+
+
+def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    options = {"momentum": config.momentum} if config.momentum else {}
+    return getattr(torch.optim, config.optimizer)(model.parameters(), lr=config.lr, **options)
+
+
+def plain_loop(config: Config, task: Task, seed: int) -> Record:
+    """Train one seed as DESIGN says, and note the state after every step."""
+    model = network(config, task.dim, seed)
+    steps = optimizer(config, model)
+    loss_function = getattr(nn, config.loss)()
+    x, y, judged_x, judged_y = (
+        torch.tensor(array)
+        for array in (task.inputs, task.targets, task.judged_inputs, task.judged_targets)
+    )
+    losses, seen = [], []
+    for epoch in range(config.epochs + 1):
+        outputs = model(x)
+        try:
+            loss = loss_function(outputs, y)
+        except RuntimeError:  # BCELoss, of an output that is NaN
+            return Record(finite=False)
+        losses.append(loss.detach())
+        if task.held_out_inputs is None:
+            seen.append(outputs.detach())
+        else:
+            with torch.no_grad():
+                seen.append(model(judged_x))
+        if epoch < config.epochs:
+            if config.zero_grad:
+                steps.zero_grad()
+            loss.backward()
+            steps.step()
+    above = torch.stack(seen)[:, :, 0] > 0.5
+    right = (above == (judged_y[:, 0] > 0.5)).sum(dim=1)
+    weights = [parameter.detach() for parameter in model.parameters()]
+    return Record(
+        losses=torch.stack(losses).tolist(),
+        patterns=["".join("01"[int(one)] for one in row) for row in above.tolist()],
+        right=(right >= task.accuracy * len(judged_y) - 1e-9).tolist(),
+        finite=all(bool(w.isfinite().all()) for w in [*weights, seen[-1]]),
+        weights=weights,
+    )
+
+
+def plain_loops(config: Config, task: Task, seeds: Sequence[int]) -> list[Record]:
+    return [plain_loop(config, task, seed) for seed in seeds]

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from xortune.config import Config
+from xortune.engine import network, reference
+from xortune.engine.network import NetworkTrainer
+from xortune.errors import InputError, TrainingError
+from xortune.outcome import Outcome, Status
+from xortune.point import Point
+from xortune.task import Task
+from xortune.trainer import Block
+
+XOR = Task.xor()
+CONFIG = Config(
+    activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60
+)
+
+
+@pytest.fixture
+def trainer() -> NetworkTrainer:
+    return NetworkTrainer(XOR, engine="reference")
+
+
+def point(**changes: object) -> Point:
+    return Point(dict(CONFIG.point) | changes)
+
+
+def assert_equal(one: Outcome | TrainingError, other: Outcome | TrainingError) -> None:
+    assert isinstance(one, Outcome), one
+    assert isinstance(other, Outcome), other
+    assert one.epochs == other.epochs
+    for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_check_gives_equal_trainings_equal_keys(trainer):
+    plain = trainer.check(Point({n: v for n, v in CONFIG.point.items() if n != "zero_grad"}))
+    assert plain == trainer.check(point(momentum=0.0, epochs=60.0)) == CONFIG.point
+    with pytest.raises(InputError, match="lr: -1"):
+        trainer.check(point(lr=-1))
+    with pytest.raises(InputError, match="rate: is no parameter"):
+        trainer.check(point(rate=1))
+
+
+def test_a_block_is_a_training(trainer):
+    (outcome,) = trainer.train([Block(CONFIG.point, 5, 10)])
+    assert outcome.seeds.tolist() == list(range(5, 15))
+    assert_equal(outcome, reference.train(CONFIG, XOR, np.arange(5, 15)))
+
+
+def test_blocks_come_back_in_order(trainer):
+    blocks = [
+        Block(point(lr=0.2), 3, 4),
+        Block(CONFIG.point, 0, 8),
+        Block(point(epochs=20), 0, 8),
+        Block(point(lr=0.2), 7, 2),
+        Block(CONFIG.point, 8, 8),
+        Block(point(epochs=40), 0, 8),
+        Block(point(epochs=20), 0, 8),
+    ]
+    together = trainer.train(blocks)
+    assert len(together) == len(blocks)
+    for block, outcome in zip(blocks, together, strict=True):
+        assert outcome.epochs == block.point["epochs"]
+        assert outcome.checkpoints == ()
+        assert_equal(outcome, trainer.train([block])[0])
+
+
+def test_blocks_that_differ_in_epochs_share_one_training(trainer, monkeypatch):
+    calls = []
+    train = reference.train
+    monkeypatch.setattr(
+        reference, "train", lambda *args, **more: calls.append(1) or train(*args, **more)
+    )
+    trainer.train([Block(point(epochs=epochs), 0, 4) for epochs in (30, 10, 20)])
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (Block(point(lr=-1), 0, 4), "lr"),
+        (Block(point(optimizer="Adam", momentum=0.9), 0, 4), "momentum"),
+        (Block(Point({"x": 1}), 0, 4), "x"),
+        (Block(CONFIG.point, 2**32 - 2, 4), "out of range"),
+        (Block(CONFIG.point, 0, 0), "no seeds"),
+    ],
+)
+def test_a_bad_block_fails_alone(trainer, bad, reason):
+    good = [Block(CONFIG.point, 0, 4), Block(point(epochs=20), 0, 4)]
+    first, error, last = trainer.train([good[0], bad, good[1]])
+    assert isinstance(error, TrainingError)
+    assert reason in str(error)
+    assert_equal(first, trainer.train([good[0]])[0])
+    assert_equal(last, trainer.train([good[1]])[0])
+
+
+def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch):
+    train = reference.train
+
+    def out_of_memory(config, *args, **more):
+        if config.lr == 0.5:
+            raise RuntimeError("out of memory")
+        return train(config, *args, **more)
+
+    monkeypatch.setattr(reference, "train", out_of_memory)
+    good, error = trainer.train([Block(CONFIG.point, 0, 4), Block(point(lr=0.5), 0, 4)])
+    assert isinstance(good, Outcome)
+    assert isinstance(error, TrainingError)
+    assert "out of memory" in str(error)
+
+
+def test_nothing_to_train_is_nothing_trained(trainer):
+    assert trainer.train([]) == []
+
+
+def test_it_goes_to_a_worker_and_back(trainer):
+    twin = pickle.loads(pickle.dumps(trainer))
+    assert twin.describe() == trainer.describe()
+    assert_equal(
+        twin.train([Block(CONFIG.point, 0, 4)])[0], trainer.train([Block(CONFIG.point, 0, 4)])[0]
+    )
+
+
+def test_describe_names_the_engine_and_the_task(trainer):
+    described = trainer.describe()
+    assert described["engine"] == "reference"
+    assert described["device"] == "cpu"
+    assert described["torch"] == torch.__version__
+    assert described["task"] == "xor"
+    assert described["task_fingerprint"] == XOR.fingerprint
+    assert all(isinstance(value, str) for value in described.values())
+
+
+# --- one config ----------------------------------------------------------------------------------
+
+
+def test_evaluate_config_takes_any_seeds_and_checkpoints_in_any_order():
+    outcome = network.evaluate_config(CONFIG, XOR, [3, 1, 2], [50, 10, 50, 60], "reference")
+    assert outcome.seeds.tolist() == [3, 1, 2]
+    assert [checkpoint.epochs for checkpoint in outcome.checkpoints] == [10, 50]
+    assert outcome.at(60) is outcome
+    assert outcome.status.dtype == np.uint8
+    assert set(outcome.status.tolist()) <= {int(status) for status in Status}
+
+
+@pytest.mark.parametrize("checkpoint", [0, -1, 61, 1.5, "10", True, None])
+def test_evaluate_config_refuses_a_checkpoint_that_is_no_epoch(checkpoint):
+    with pytest.raises(InputError, match=r"checkpoints: .*; allowed: whole numbers from 1 to 60"):
+        network.evaluate_config(CONFIG, XOR, [0], [checkpoint], "reference")
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1], [-1], [2**32], [0.5]])
+def test_evaluate_config_refuses_bad_seeds(seeds):
+    with pytest.raises(InputError, match="seeds"):
+        network.evaluate_config(CONFIG, XOR, seeds, (), "reference")
+
+
+def test_an_unknown_engine_is_refused_with_what_there_is():
+    with pytest.raises(InputError, match="engine: unknown engine 'gpu'; allowed: auto, reference"):
+        network.evaluate_config(CONFIG, XOR, [0], (), "gpu")
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="torch sees no CUDA device here; fix: use engine 'auto'"):
+        network.evaluate_config(CONFIG, XOR, [0], (), "cuda")
+    assert network.evaluate_config(CONFIG, XOR, [0], (), "auto").n == 1

@@ -1,0 +1,102 @@
+"""Every activation with every loss and every optimizer: single steps against torch's own modules.
+
+In float64 and from one state, so that what is compared is the arithmetic and not its rounding.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import oracle
+import pytest
+import torch
+from torch import nn
+
+from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.engine import reference
+
+pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's
+
+SEEDS, ROWS, DIM, HIDDEN, STEPS = 2, 5, 3, 4, 3
+
+
+def _models(config: Config) -> list[nn.Sequential]:
+    models = []
+    for seed in range(SEEDS):
+        model = oracle.network(config, DIM, seed).double()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(2)  # far enough from 0 that activations do not look linear
+        models.append(model)
+    return models
+
+
+def _stacked(models: list[nn.Sequential], config: Config) -> reference.StackedNetwork:
+    weights = [
+        torch.stack([parameter.detach() for parameter in of_all]).requires_grad_()
+        for of_all in zip(*(model.parameters() for model in models), strict=True)
+    ]
+    return reference.StackedNetwork(*weights, reference.activation_of(config.activation))
+
+
+def _steps(config: Config) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
+    """For each step the losses and weights of the stack and those of the modules."""
+    rows = torch.Generator().manual_seed(1)
+    x = torch.randn(ROWS, DIM, dtype=torch.float64, generator=rows)
+    y = torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0]], dtype=torch.float64)
+    models = _models(config)
+    stack = _stacked(models, config)
+    optimizer, loss_of_stack = (
+        reference.optimizer_of(config, stack.parameters),
+        reference.loss_of(config.loss),
+    )
+    optimizers = [oracle.optimizer(config, model) for model in models]
+    loss_of_one = getattr(nn, config.loss)()
+    pairs = []
+    for _ in range(STEPS):
+        losses = loss_of_stack(stack(x), y[:, 0].expand(SEEDS, -1))
+        optimizer.zero_grad()
+        losses.sum().backward()
+        optimizer.step()
+        plain = []
+        for model, one in zip(models, optimizers, strict=True):
+            loss = loss_of_one(model(x), y)
+            one.zero_grad()
+            loss.backward()
+            one.step()
+            plain.append(loss.detach())
+        weights = [
+            torch.stack([parameter.detach() for parameter in of_all])
+            for of_all in zip(*(model.parameters() for model in models), strict=True)
+        ]
+        mine = [losses.detach(), *(parameter.detach().clone() for parameter in stack.parameters)]
+        pairs.append((mine, [torch.stack(plain), *weights]))
+    return pairs
+
+
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, None])
+def test_steps_are_those_of_torch(activation):
+    for loss, optimizer in product(LOSSES, OPTIMIZERS):
+        config = Config(
+            activation=activation,
+            loss=loss,
+            optimizer=optimizer,
+            lr=0.05,
+            momentum=0.5 if optimizer in MOMENTUM_OPTIMIZERS else 0.0,
+            hidden_dim=HIDDEN,
+            epochs=STEPS,
+        )
+        for step, (mine, torchs) in enumerate(_steps(config)):
+            for name, a, b in zip(("loss", "w1", "b1", "w2", "b2"), mine, torchs, strict=True):
+                far = float((a - b).abs().max())
+                assert far <= 1e-9, f"{name} is {far} off after step {step} of {loss}, {optimizer}"
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_steps_do_move_the_weights(optimizer):
+    """Else the test above could not fail."""
+    config = Config(
+        activation="Tanh", loss="MSELoss", optimizer=optimizer, lr=0.05, hidden_dim=4, epochs=2
+    )
+    (first, _), *_, (last, _) = _steps(config)
+    assert all(float((a - b).abs().max()) > 1e-5 for a, b in zip(first, last, strict=True))

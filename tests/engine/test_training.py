@@ -1,0 +1,241 @@
+"""Whole trainings against the plain loop: verdicts, losses, epochs."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import oracle
+import pytest
+import torch
+
+from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.engine import reference
+from xortune.outcome import Outcome, Status
+from xortune.task import Task
+
+XOR = Task.xor()
+QUIET = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def same_as_the_loop(outcome: Outcome, records: list[oracle.Record]) -> None:
+    """Equal verdicts, patterns and epochs; losses to 1e-4."""
+    assert [Status(s) for s in outcome.status] == [record.status for record in records]
+    assert outcome.solved_epoch.tolist() == [record.solved_epoch for record in records]
+    for index, record in enumerate(records):
+        if record.finite:
+            assert outcome.patterns[index] == record.patterns[-1]
+            assert outcome.final_loss[index] == pytest.approx(record.losses[-1], abs=1e-4)
+
+
+# --- the whole table, one config of each pair ----------------------------------------------------
+
+
+def _covering() -> Iterator[Config]:
+    """264 configs in which every two of activation, loss and optimizer meet."""
+    draw = random.Random(20)
+    for i, activation in enumerate([*ACTIVATIONS, None]):
+        for j, optimizer in enumerate(OPTIMIZERS):
+            yield Config(
+                activation=activation,
+                loss=LOSSES[(i + j) % len(LOSSES)],
+                optimizer=optimizer,
+                lr=draw.choice([0.01, 0.1, 1.0]),
+                momentum=draw.choice([0.0, 0.5]) if optimizer in MOMENTUM_OPTIMIZERS else 0.0,
+                hidden_dim=draw.choice([2, 5]),
+                epochs=30,
+            )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    config: Config
+    seed: int
+    status: Status
+    same: bool
+    distance: float
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> list[Comparison]:
+    found = []
+    seeds = [0, 1, 2, 3, 4]
+    for config in _covering():
+        outcome = reference.train(config, XOR, np.array(seeds))
+        for index, record in enumerate(oracle.plain_loops(config, XOR, seeds)):
+            same = (
+                outcome.status[index] == record.status
+                and outcome.solved_epoch[index] == record.solved_epoch
+            )
+            distance = 0.0
+            if record.finite:
+                last = record.losses[-1]
+                distance = abs(float(outcome.final_loss[index]) - last) / max(1.0, abs(last))
+            found.append(Comparison(config, seeds[index], record.status, same, distance))
+    return found
+
+
+@QUIET
+def test_verdicts_over_the_table_are_those_of_the_loop(comparisons):
+    other = [one for one in comparisons if not one.same]
+    print(*other, sep="\n")
+    assert len(comparisons) == 5 * len(ACTIVATIONS) * len(OPTIMIZERS) + 5 * len(OPTIMIZERS)
+    assert len(other) <= 0.001 * len(comparisons)
+
+
+@QUIET
+def test_losses_over_the_table_are_those_of_the_loop(comparisons):
+    """But for steps that do not depend continuously on the gradient: a sign (Rprop, L1Loss,
+    HingeEmbeddingLoss) or a gradient over its own size (the Adam family and its like), when the
+    gradient is at rounding distance from 0."""
+    far = [one for one in comparisons if not one.distance <= 1e-4]
+    print(*far, sep="\n")
+    assert len(far) <= 0.02 * len(comparisons)
+    for one in far:
+        assert one.config.optimizer not in {"SGD", "ASGD"} or one.config.loss in {
+            "L1Loss",
+            "HingeEmbeddingLoss",
+        }
+
+
+def test_the_comparison_sees_every_status(comparisons):
+    """Else it could not tell much."""
+    counts = Counter(one.status for one in comparisons)
+    assert set(counts) == set(Status) - {
+        Status.CRASHED,
+        Status.DIVERGED,
+    }  # test_independence has it
+    assert counts[Status.SOLVED] >= 50
+
+
+# --- single configs, longer ----------------------------------------------------------------------
+
+LONG = {
+    "xor": Config(
+        activation="ELU", loss="MSELoss", optimizer="SGD", lr=0.5, momentum=0.9, hidden_dim=5,
+        epochs=200,
+    ),
+    "no activation": Config(
+        activation=None, loss="BCELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60
+    ),
+    "SGD, momentum": Config(
+        activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.3, momentum=0.8, hidden_dim=3,
+        epochs=100,
+    ),
+    "RMSprop, momentum": Config(
+        activation="Sigmoid", loss="BCELoss", optimizer="RMSprop", lr=0.01, momentum=0.8,
+        hidden_dim=4, epochs=100,
+    ),
+    "momentum above 1": Config(
+        activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.01, momentum=1.05, hidden_dim=3,
+        epochs=60,
+    ),
+    "gradients add up": Config(
+        activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.02, hidden_dim=5, epochs=100,
+        zero_grad=False,
+    ),
+    "gradients add up, Adam": Config(
+        activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.02, hidden_dim=5, epochs=50,
+        zero_grad=False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_trainings_are_those_of_the_loop(name):
+    config = LONG[name]
+    same_as_the_loop(
+        reference.train(config, XOR, np.arange(12)), oracle.plain_loops(config, XOR, range(12))
+    )
+
+
+def test_solved_epoch_is_the_loops_own_record():
+    """With seeds that are solved, lose it again and find it back."""
+    config = Config(
+        activation="Tanh",
+        loss="MSELoss",
+        optimizer="RMSprop",
+        lr=0.1,
+        hidden_dim=4,
+        epochs=80,
+    )
+    seeds = range(24)
+    records = oracle.plain_loops(config, XOR, seeds)
+    assert any(True in record.right[1 : record.solved_epoch] for record in records)
+    assert any(record.solved_epoch == 0 for record in records)
+    outcome = reference.train(config, XOR, np.array(seeds))
+    assert outcome.solved_epoch.tolist() == [record.solved_epoch for record in records]
+    assert outcome.epochs_spent == sum(record.solved_epoch or 80 for record in records)
+
+
+def test_parity_of_three_bits():
+    config = Config(
+        activation="Tanh", loss="BCELoss", optimizer="Adam", lr=0.1, hidden_dim=8, epochs=120
+    )
+    task = Task.parity(3)
+    records = oracle.plain_loops(config, task, range(8))
+    assert any(record.status == Status.SOLVED for record in records)
+    same_as_the_loop(reference.train(config, task, np.arange(8)), records)
+
+
+@pytest.fixture
+def moons(tmp_path) -> Task:
+    """Two classes, 40 rows to train on and 20 to judge."""
+    rng = np.random.default_rng(5)
+    angle = rng.uniform(0, np.pi, 60)
+    label = np.arange(60) % 2
+    x = np.where(label, 1 - np.cos(angle), np.cos(angle)) + rng.normal(0, 0.15, 60)
+    y = np.where(label, 0.5 - np.sin(angle), np.sin(angle)) + rng.normal(0, 0.15, 60)
+    lines = [
+        f"{a},{b},{c},{int(i >= 40)}" for i, (a, b, c) in enumerate(zip(x, y, label, strict=True))
+    ]
+    path = tmp_path / "moons.csv"
+    path.write_text("\n".join(["x,y,label,test", *lines]))
+    return Task.from_csv(path, target="label", held_out="test", accuracy=0.9)
+
+
+def test_held_out_rows_are_judged_and_never_trained_on(moons):
+    config = Config(
+        activation="ReLU", loss="BCELoss", optimizer="Adam", lr=0.05, hidden_dim=6, epochs=80
+    )
+    records = oracle.plain_loops(config, moons, range(10))
+    solved = [record.status == Status.SOLVED for record in records]
+    assert any(solved)
+    assert not all(solved)
+    outcome = reference.train(config, moons, np.arange(10))
+    assert outcome.predictions.shape == (10, 20)
+    same_as_the_loop(outcome, records)
+
+
+# --- gradients that add up -----------------------------------------------------------------------
+
+
+def test_gradients_that_add_up_are_momentum_one():
+    """v <- 1 v + g and w <- w - lr v, with v the sum of all gradients so far."""
+    fields = {
+        "activation": "Tanh",
+        "loss": "MSELoss",
+        "optimizer": "SGD",
+        "lr": 0.02,
+        "hidden_dim": 5,
+        "epochs": 60,
+    }
+    seeds, steps = np.arange(20), [*range(1, 60)]
+    adding = reference.train(Config(**fields, zero_grad=False), XOR, seeds, steps)
+    heavy = reference.train(Config(**fields, momentum=1.0), XOR, seeds, steps)
+    usual = reference.train(Config(**fields), XOR, seeds, steps)
+    for a, b in zip([*adding.checkpoints, adding], [*heavy.checkpoints, heavy], strict=True):
+        np.testing.assert_allclose(a.final_loss, b.final_loss, rtol=0, atol=1e-6)
+        assert a.status.tolist() == b.status.tolist()
+    assert np.abs(adding.final_loss - usual.final_loss).max() > 0.01
