@@ -367,3 +367,25 @@ def _wide():
         *(found.seeds, found.epochs, found.status, found.solved_epoch, found.final_loss),
         np.zeros((1, 7), dtype=bool),
     )
+
+
+def test_a_journal_with_a_torn_line_alone_holds_no_run(tmp_path):
+    create(tmp_path, space_text="", manifest={})
+    (tmp_path / "evaluations.jsonl").write_text('{"proposal":0,')
+    assert not holds_run(tmp_path)
+    create(tmp_path, space_text="", manifest={"again": True})
+    assert load_run(tmp_path).manifest == {"again": True}
+
+
+def test_what_was_asked_finds_the_files_of_the_original_space(tmp_path):
+    (tmp_path / "data.csv").write_text("a,b,y\n0,1,1\n1,1,0\n")
+    text = (
+        "name: mine\ntask: {csv: data.csv}\nepochs: 10\nparameters:\n  activation: Tanh\n"
+        "  loss: MSELoss\n  optimizer: Adam\n  lr: {low: 0.01, high: 0.1}\n  hidden_dim: 3\n"
+        "search: {sampler: random, trials: 2}\nseeds: {ladder: [8]}\n"
+    )
+    run = write_run(
+        tmp_path / "runs" / "r", [], space_text=text, space_file=str(tmp_path / "space.yaml")
+    )
+    assert run.asked.name == "mine"
+    assert run.asked.task.inputs.tolist() == [[0, 1], [1, 1]]

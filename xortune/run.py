@@ -161,7 +161,10 @@ class Run:
         """
         from xortune.space import parse_space
 
-        return parse_space(self.space_text, str(self.path / SPACE), self.path)
+        # A relative path in it starts at the file that was copied, not at the copy.
+        original = self.manifest.get("space_file")
+        folder = Path(original).parent if isinstance(original, str) else self.path
+        return parse_space(self.space_text, str(self.path / SPACE), folder)
 
     @property
     def space_text(self) -> str:
@@ -196,9 +199,10 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
 
 
 def holds_run(path: Pathlike) -> bool:
-    """Whether there is a journal with something in it."""
+    """Whether there is a journal with something in it: one whole line at least."""
     try:
-        return (Path(path) / JOURNAL).stat().st_size > 0
+        with open(Path(path) / JOURNAL, "rb") as journal:
+            return any(b"\n" in part for part in iter(lambda: journal.read(1 << 16), b""))
     except (OSError, ValueError):
         return False
 

@@ -8,6 +8,7 @@ from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, so
 
 from xortune.report.markdown import markdown
 from xortune.run import Run
+from xortune.task import Task
 
 GOLDEN = Path(__file__).with_name("golden.md")
 
@@ -150,3 +151,27 @@ def test_hostile_text_everywhere(tmp_path):
 def test_an_odd_manifest_is_shown_not_fatal(tmp_path, manifest):
     run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest)
     assert "## Do it again" in markdown(run)
+
+
+@pytest.mark.parametrize(
+    ("task", "task_fingerprint", "flag", "script"),
+    [
+        ("xor", Task.xor().fingerprint, "--epochs 1000 --seeds", True),
+        ("parity-3", Task.parity(3).fingerprint, "--task parity-3", True),
+        ("xor", "of a file xor.csv", "--task FILE.csv", False),
+        ("mine", "of a file mine.csv", "--task FILE.csv", False),
+    ],
+)
+def test_only_a_task_that_its_name_defines_is_written_out(
+    tmp_path, task, task_fingerprint, flag, script
+):
+    manifest = {"trainer": "network", "task": task, "task_fingerprint": task_fingerprint}
+    text = markdown(write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest))
+    assert flag in text
+    assert ("import torch" in text) == script
+    assert ("There is no plain PyTorch script here" in text) != script
+
+
+def test_an_interrupted_search_says_so(tmp_path):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], complete=False)
+    assert "`--resume` continues it" in markdown(run)

@@ -4,10 +4,12 @@ import contextlib
 import io
 import json
 
+import numpy as np
 import pytest
 
 from xortune.config import ACTIVATIONS, LOSSES
 from xortune.report.script import evaluate_command, plain_script
+from xortune.task import Task
 
 
 def printed(script):
@@ -18,14 +20,14 @@ def printed(script):
 
 
 def test_the_script_trains_xor(make_config):
-    script = plain_script(make_config(lr=0.1, epochs=300), "xor", 0)
+    script = plain_script(make_config(lr=0.1, epochs=300), Task.xor(), 0)
     assert printed(script) == [0, 1, 1, 0]
     assert script.count("\n") <= 14
 
 
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_every_activation_runs(make_config, activation):
-    script = plain_script(make_config(activation=activation, epochs=2), "parity-3", 5)
+    script = plain_script(make_config(activation=activation, epochs=2), Task.parity(3), 5)
     assert len(printed(script)) == 8
 
 
@@ -33,15 +35,17 @@ def test_every_activation_runs(make_config, activation):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_runs(make_config, loss):
     config = make_config(loss=loss, epochs=2, optimizer="SGD", momentum=0.9, zero_grad=False)
-    script = plain_script(config, "xor", 5)
+    script = plain_script(config, Task.xor(), 5)
     assert "zero_grad" not in script
     assert "momentum=0.9" in script
     assert len(printed(script)) == 4
 
 
-@pytest.mark.parametrize("task", [None, 3, "none.csv", "nonsense", "parity-6"])
-def test_no_script_for_a_task_it_cannot_write(make_config, task):
-    assert plain_script(make_config(), task, 0) is None
+def test_no_script_for_a_task_too_large_or_judged_elsewhere(make_config):
+    x, y = np.eye(3), np.eye(3)[:, :1]
+    assert plain_script(make_config(), Task.parity(6), 0) is None
+    assert plain_script(make_config(), Task("t", x, y, x, y, 0.5), 0) is None
+    assert "[0.0, 1.0, 0.0]" in plain_script(make_config(), Task("t", x, y), 0)
 
 
 def test_the_command_says_all_that_is_not_the_default(make_config):

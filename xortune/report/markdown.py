@@ -24,7 +24,7 @@ def markdown(run: Run) -> str:
     report = report_of(run)
     parts = [
         [f"# xortune: {escaped(report.title)}"],
-        ["## The answer", *_answer(report)],
+        ["## The answer", *_answer(report), *_unfinished(report)],
         ["## What was asked", *_asked(report)],
         ["## The best ten", *_best(report)],
         ["## Not distinguishable from the best", *_tied(report)],
@@ -102,6 +102,12 @@ def _answer(report: Report) -> list[str]:
             f"got the full {count(report.tied.full, 'seed')}."
         )
     return lines
+
+
+def _unfinished(report: Report) -> list[str]:
+    if report.complete:
+        return []
+    return ["The search was interrupted before its end; `--resume` continues it."]
 
 
 def _asked(report: Report) -> list[str]:
@@ -282,6 +288,11 @@ def _reproduce(report: Report) -> list[str]:
             "each row:",
             _fenced(report.script, "python"),
         ]
+    elif report.best is not None:
+        blocks.append(
+            "There is no plain PyTorch script here: one is written for the built-in network on a "
+            "task that its name defines and that has at most 32 rows."
+        )
     return blocks or ["The manifest of this run does not say how it was started."]
 
 

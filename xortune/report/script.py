@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 
 from xortune.config import SOFTMAX_LIKE, Config
-from xortune.errors import InputError
 from xortune.task import Task
 
 __all__ = ["evaluate_command", "plain_script"]
@@ -13,27 +12,25 @@ __all__ = ["evaluate_command", "plain_script"]
 MAX_ROWS = 32  # more would bury the script in numbers
 
 
-def plain_script(config: Config, task: object, seed: int) -> str | None:
+def plain_script(config: Config, task: Task, seed: int) -> str | None:
     """The script; it prints the prediction for each row.
 
     Args:
         config: what is trained.
-        task: a task's name, as `Task.named` reads it.
+        task: what is learned; its rows are written out.
         seed: the seed it is trained under.
 
     Returns:
-        None for a task that is not known by name, has held-out rows, or more than 32 rows.
+        None for a task that has held-out rows, or more than 32 rows.
     """
-    rows = _rows(task)
-    if rows is None:
+    if task.held_out_inputs is not None or task.inputs.shape[0] > MAX_ROWS:
         return None
-    width = rows.dim
     hidden = []
     if config.activation is not None:
         arguments = "dim=1" if config.activation in SOFTMAX_LIKE else ""
         hidden = [f"nn.{config.activation}({arguments})"]
     layers = [
-        f"nn.Linear({width}, {config.hidden_dim})",
+        f"nn.Linear({task.dim}, {config.hidden_dim})",
         *hidden,
         f"nn.Linear({config.hidden_dim}, 1)",
         "nn.Sigmoid()",
@@ -45,8 +42,8 @@ def plain_script(config: Config, task: object, seed: int) -> str | None:
         "",
         f"torch.manual_seed({seed})",
         f"model = nn.Sequential({', '.join(layers)})",
-        f"x = torch.tensor([{', '.join(_numbers(row) for row in rows.inputs)}])",
-        f"y = torch.tensor([{', '.join(_numbers(row) for row in rows.targets)}])",
+        f"x = torch.tensor([{', '.join(_numbers(row) for row in task.inputs)}])",
+        f"y = torch.tensor([{', '.join(_numbers(row) for row in task.targets)}])",
         f"optimizer = torch.optim.{config.optimizer}"
         f"(model.parameters(), lr={config.lr!r}{momentum})",
         f"for _ in range({config.epochs}):",
@@ -56,17 +53,6 @@ def plain_script(config: Config, task: object, seed: int) -> str | None:
         "print((model(x) > 0.5).int().flatten().tolist())",
     ]
     return "\n".join(lines)
-
-
-def _rows(task: object) -> Task | None:
-    if not isinstance(task, str):
-        return None
-    try:
-        found = Task.named(task)
-    except InputError:
-        return None
-    small = found.held_out_inputs is None and found.inputs.shape[0] <= MAX_ROWS
-    return found if small else None
 
 
 def _numbers(row: object) -> str:

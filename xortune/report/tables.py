@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xortune.errors import InputError
 from xortune.journal import Evaluation
 from xortune.outcome import Status
 from xortune.report.format import number, plain
@@ -16,6 +17,7 @@ from xortune.report.levels import ParameterEffect, parameter_effects, varied
 from xortune.report.script import evaluate_command, plain_script
 from xortune.report.tied import TiedSet, tied_set
 from xortune.run import ConfigResult, Run
+from xortune.task import Task
 
 __all__ = ["Failures", "NoOutcome", "Report", "report_of"]
 
@@ -80,6 +82,7 @@ class Report:
         varied: those that differ between configs.
         top: the ten best results.
         configs, seeds, proposals: how much was done.
+        complete: False if the search was interrupted, as far as the manifest knows.
         tied: who cannot be told from the best.
         effects: which parameters matter.
         failures: how seeds failed.
@@ -98,6 +101,7 @@ class Report:
     configs: int
     seeds: int
     proposals: int
+    complete: bool
     tied: TiedSet
     effects: tuple[ParameterEffect, ...]
     failures: Failures
@@ -136,6 +140,7 @@ def report_of(run: Run) -> Report:
         configs=len(results),
         seeds=sum(result.outcome.n for result in results),
         proposals=sum(result.trials for result in results),
+        complete=manifest.get("complete") is not False,
         tied=tied_set(results, _full_seeds(manifest)),
         effects=parameter_effects(
             results, run.parameters, importance if isinstance(importance, Mapping) else None
@@ -222,17 +227,32 @@ def _again(run: Run) -> str | None:
         return f"xortune evaluate ... --first-seed {FRESH_SEED} --seeds {FRESH_SEEDS}"
     from xortune.config import Config
 
-    config, task = Config.from_point(run.results[0].point), run.manifest.get("task")
-    named = task if isinstance(task, str) else "xor"
-    return evaluate_command(config, named, first=FRESH_SEED, seeds=FRESH_SEEDS)
+    task = _named_task(run.manifest)
+    name = "FILE.csv" if task is None else task.name
+    config = Config.from_point(run.results[0].point)
+    return evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
 
 
 def _script(run: Run) -> str | None:
-    if not run.is_network or not run.results:
+    task = _named_task(run.manifest)
+    if not run.is_network or not run.results or task is None:
         return None
     from xortune.config import Config
 
     result = run.results[0]
     solved = result.outcome.seeds[result.outcome.solved]
     seed = int(solved[0]) if solved.size else int(result.outcome.seeds[0])
-    return plain_script(Config.from_point(result.point), run.manifest.get("task"), seed)
+    return plain_script(Config.from_point(result.point), task, seed)
+
+
+def _named_task(manifest: Mapping[str, Any]) -> Task | None:
+    """The task, if its name says what it is; one from a file has only the file's name."""
+    name = manifest.get("task")
+    if not isinstance(name, str) or name.endswith(".csv"):
+        return None
+    try:
+        task = Task.named(name)
+    except InputError:
+        return None
+    # xor.csv is called xor too.
+    return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None
