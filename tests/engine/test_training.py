@@ -239,3 +239,17 @@ def test_gradients_that_add_up_are_momentum_one():
         np.testing.assert_allclose(a.final_loss, b.final_loss, rtol=0, atol=1e-6)
         assert a.status.tolist() == b.status.tolist()
     assert np.abs(adding.final_loss - usual.final_loss).max() > 0.01
+
+
+# --- the right side of 0.5 -----------------------------------------------------------------------
+
+
+def test_an_output_of_exactly_one_half_is_no_one():
+    """A hidden unit that is shrunk to 0 on every row leaves sigmoid(b2), and b2 goes to 0."""
+    config = Config(
+        activation="Hardshrink", loss="MSELoss", optimizer="SGD", lr=4, hidden_dim=1, epochs=200
+    )
+    outcome = reference.train(config, XOR, np.arange(20))
+    half = outcome.final_loss == 0.25
+    assert np.count_nonzero(outcome.status[half] == Status.ALL_ZERO) >= 5
+    assert outcome.counts[Status.ALL_ONE] == 0

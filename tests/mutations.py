@@ -1,0 +1,191 @@
+"""Does a test fail when the code is wrong? Changes one line at a time and runs the tests named.
+
+    python tests/mutations.py            all of them
+    python tests/mutations.py journal    those of files whose name has that in it
+
+Each change is made in a copy of the tree. Exit code 1 if a change is missed or no longer applies.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+STEPS = "tests/engine/test_single_steps.py"
+WEIGHTS = "tests/engine/test_initial_weights.py"
+TRAINING = "tests/engine/test_training.py"
+LONG = f"{TRAINING}::test_long_trainings_are_those_of_the_loop"
+ALONE = "tests/engine/test_independence.py"
+ORDER = "tests/engine/test_network.py -k order"
+
+
+class Mutation(NamedTuple):
+    """One wrong line, and the tests that should notice."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = [
+    # The engine's arithmetic.
+    Mutation(
+        "engine/reference.py",
+        "hidden = self.b1[:, None, :]",
+        "hidden = 0 * self.b1[:, None, :]",
+        STEPS,
+    ),
+    Mutation("engine/reference.py", "* self.w1[:, None, :, d]", "* self.w1[:, None, :, 0]", STEPS),
+    Mutation("engine/reference.py", ".sum(dim=2) + self.b2)", ".sum(dim=2) - self.b2)", STEPS),
+    Mutation("engine/reference.py", ".mean(dim=1)\n", ".sum(dim=1)\n", STEPS),
+    Mutation("engine/reference.py", "kind(dim=-1)", "kind(dim=1)", f"{STEPS} -k max"),
+    Mutation("engine/reference.py", "momentum=config.momentum)", "momentum=0.0)", LONG),
+    Mutation("engine/reference.py", "torch.where(nan, outputs, safe)", "safe", ALONE),
+    Mutation("engine/reference.py", "a=math.sqrt(5)", "a=math.sqrt(6)", WEIGHTS),
+    Mutation(
+        "engine/reference.py",
+        "1 / math.sqrt(weight.shape[1])",
+        "1 / math.sqrt(weight.shape[0])",
+        WEIGHTS,
+    ),
+    Mutation(
+        "engine/reference.py",
+        "generator.manual_seed(seed)",
+        "generator.manual_seed(seed % 2**31)",
+        WEIGHTS,
+    ),
+    Mutation("engine/reference.py", "if config.zero_grad:", "if True:", LONG),
+    Mutation("engine/reference.py", "losses.sum().backward()", "losses.mean().backward()", LONG),
+    Mutation("engine/reference.py", "losses.sum().backward()", "losses.nansum().backward()", ALONE),
+    # What counts as solved, and since when.
+    Mutation(
+        "engine/reference.py", "judge.see(epoch, network", "judge.see(epoch - 1, network", LONG
+    ),
+    Mutation("engine/reference.py", "self._start == 0, epoch)", "self._start >= 0, epoch)", LONG),
+    Mutation("engine/reference.py", "began.masked_fill(~(right & self._finite), 0)", "began", LONG),
+    Mutation("engine/reference.py", "outputs > 0.5", "outputs >= 0.5", f"{TRAINING} -k half"),
+    Mutation("engine/reference.py", "(self._finite & network.finite())", "self._finite", ALONE),
+    Mutation(
+        "engine/reference.py", "outputs = network(self._inputs)", "pass", f"{TRAINING} -k held_out"
+    ),
+    Mutation(
+        "engine/reference.py", "np.full(-len(seeds) % LANES, seeds[-1])", "np.full(0, 0)", ALONE
+    ),
+    Mutation("engine/network.py", "max((config for", "min((config for", ORDER),
+    Mutation("engine/network.py", "checkpoints=())", "checkpoints=outcome.checkpoints)", ORDER),
+    Mutation("outcome.py", "status[~finite] = Status.DIVERGED", "pass", "tests/test_outcome.py"),
+    Mutation(
+        "outcome.py",
+        "right >= task.rows_needed",
+        "right > task.rows_needed",
+        "tests/test_outcome.py",
+    ),
+    Mutation("outcome.py", "self.epochs * int(", "0 * int(", "tests/test_outcome.py"),
+    Mutation("outcome.py", "(array > MAX_SEED)", "(array > MAX_SEED + 1)", "tests/test_outcome.py"),
+    Mutation(
+        "task.py",
+        "self.accuracy * total - 1e-9",
+        "self.accuracy * total + 1e-9",
+        "tests/test_task.py",
+    ),
+    # The interval.
+    Mutation("stats.py", "0.5 + confidence / 2", "confidence", "tests/test_stats.py"),
+    Mutation("stats.py", "rate + z**2 / (2 * m)", "rate + z**2 / m", "tests/test_stats.py"),
+    Mutation("stats.py", "z**2 / (4 * m**2))", "z**2 / (4 * m))", "tests/test_stats.py"),
+    Mutation("stats.py", "empty | (k == m), 1.0", "empty, 1.0", "tests/test_stats.py"),
+    # The key.
+    Mutation("point.py", "sort_keys=True", "sort_keys=False", "tests/test_point.py"),
+    Mutation(
+        "point.py",
+        "and value.is_integer() else value",
+        "and False else value",
+        "tests/test_point.py",
+    ),
+    Mutation("point.py", "ensure_ascii=True", "ensure_ascii=False", "tests/test_point.py"),
+    Mutation("config.py", 'del values["momentum"]', "pass", "tests/test_config.py"),
+    Mutation("config.py", "self.momentum) + 0.0)", "self.momentum))", "tests/test_config.py"),
+    Mutation("config.py", "if number < 1:", "if number < 0:", "tests/test_config.py"),
+    # The journal.
+    Mutation(
+        "journal.py", 'if not line.endswith(b"\\n"):', "if not line:", "tests/test_journal.py"
+    ),
+    Mutation("journal.py", 'if point.key != fields["key"]:', "if False:", "tests/test_journal.py"),
+    Mutation("journal.py", "if start < end:", "if start < end - 1:", "tests/test_journal.py"),
+    Mutation("journal.py", "if start < end:", "if start <= end:", "tests/test_journal.py"),
+    Mutation("journal.py", "if evaluation.final:", "if True:", "tests/test_journal.py"),
+    Mutation("journal.py", "size += len(line)", "size = len(line)", "tests/test_journal.py"),
+    Mutation("journal.py", "os.ftruncate(fd, _whole_lines(fd))", "pass", "tests/test_journal.py"),
+    Mutation(
+        "journal.py", "return start + found + 1", "return start + found", "tests/test_journal.py"
+    ),
+    Mutation(
+        "journal.py",
+        "first + count - 1 > MAX_SEED",
+        "first + count > MAX_SEED",
+        "tests/test_journal.py",
+    ),
+    Mutation(
+        "journal.py", '"<f4", count, 5 * count', '"<f4", count, count', "tests/test_journal.py"
+    ),
+]
+
+
+def caught(mutation: Mutation, tree: Path) -> bool | None:
+    """Whether the tests fail in a tree with the change; None if the old text is not there once."""
+    path = tree / "xortune" / mutation.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        return None
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        return not passes(mutation.tests, tree)
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def passes(tests: str, tree: Path) -> bool:
+    """Whether these tests pass with the package of that tree."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(
+        [*command, *tests.split()], cwd=tree, env=environment, capture_output=True, check=False
+    )
+    # 1 is a test that failed, 2 a package too broken to import; anything else is our mistake.
+    if ran.returncode not in {0, 1, 2}:
+        raise SystemExit(f"{tests}: pytest exits {ran.returncode}\n{ran.stdout.decode()}")
+    return ran.returncode == 0
+
+
+def main(wanted: str = "") -> int:
+    """Try every mutation of the files wanted; print each and the total."""
+    chosen = [mutation for mutation in MUTATIONS if wanted in mutation.file]
+    with tempfile.TemporaryDirectory() as name:
+        tree = Path(name)
+        for part in ("xortune", "tests", "search_spaces"):
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / part, tree / part, ignore=ignore)
+        shutil.copy(ROOT / "pyproject.toml", tree)
+        broken = [t for t in sorted({m.tests for m in chosen}) if not passes(t, tree)]
+        if broken:
+            print("these tests fail without any change:", *broken, sep="\n  ")
+            return 1
+        results = []
+        for mutation in chosen:
+            results.append(caught(mutation, tree))
+            word = {True: "caught", False: "MISSED", None: "NO LONGER APPLIES"}[results[-1]]
+            change = f"{mutation.old.strip()} -> {mutation.new.strip()}"
+            print(f"{word:7} {mutation.file}: {change}", flush=True)
+    print(f"{results.count(True)} of {len(results)} caught")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:2]))
