@@ -106,6 +106,20 @@ def test_an_outcome_of_other_seeds_is_refused():
         encode(wrong)
 
 
+@pytest.mark.parametrize(
+    ("found", "error", "final"),
+    [(solved(0, 1, 2), "why", True), (solved(0, 1, 2), None, False), (None, None, True)],
+)
+def test_what_could_not_be_read_back_is_not_written(found, error, final):
+    with pytest.raises(InputError):
+        encode(Evaluation(0, Block(Point(CONFIG), 0, 2), found, error, final, 0.1, "h:1"))
+
+
+def test_a_clock_that_was_set_back(tmp_path):
+    late = Evaluation(0, Block(Point({}), 0, 1), None, "why", True, -0.5, "h:1")
+    assert decode(encode(late)).seconds == 0
+
+
 LINE = encode(done(3, CONFIG, solved(8, 2, 4)))
 
 

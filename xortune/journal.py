@@ -76,9 +76,18 @@ def encode(evaluation: Evaluation) -> str:
     """One JSON line, without the newline.
 
     Raises:
-        InputError: the outcome is not one of the block's seeds in their order.
+        InputError: the outcome is not one of the block's seeds in their order, or the evaluation is
+            one that `decode` refuses: an outcome with an error, neither, an outcome not final.
     """
     block, outcome = evaluation.block, evaluation.outcome
+    if (outcome is None) != (evaluation.error is not None):
+        raise InputError(
+            "an outcome and an error" if outcome else "neither an outcome nor an error",
+            field="error",
+            allowed="the reason where there is no outcome, none where there is one",
+        )
+    if outcome is not None and not evaluation.final:
+        raise InputError("an outcome is never retried", field="final")
     if outcome is not None and not np.array_equal(outcome.seeds, np.array(block.seeds)):
         raise InputError(
             f"the outcome's {outcome.n} seeds are not those it was asked for",
@@ -86,15 +95,15 @@ def encode(evaluation: Evaluation) -> str:
             allowed=f"the {block.count} seeds from {block.first}, in this order",
         )
     line = {
-        "proposal": evaluation.proposal,
+        "proposal": int(evaluation.proposal),
         "key": block.point.key,
         "config": dict(block.point),
         "first": block.first,
         "count": block.count,
         "k": None if outcome is None else outcome.successes,
         "n": None if outcome is None else outcome.n,
-        "epochs": None if outcome is None else outcome.epochs,
-        "seconds": evaluation.seconds,
+        "epochs": None if outcome is None else int(outcome.epochs),
+        "seconds": max(0.0, float(evaluation.seconds)),  # a clock may be set back
         "worker": evaluation.worker,
         "final": evaluation.final,
         "error": evaluation.error,
@@ -203,7 +212,8 @@ class Journal:
         """
         place = os.fspath(path)
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            binary = getattr(os, "O_BINARY", 0)  # Windows would write its own line ends
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | binary, 0o666)
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", place=place) from None
         try:

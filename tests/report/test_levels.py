@@ -58,6 +58,12 @@ def test_few_numbers_are_levels(tmp_path):
     ]
 
 
+def test_values_that_look_alike_stay_apart(tmp_path):
+    values = [0.12301, 0.12302, True, "true", None, "null"]
+    found = effect(tmp_path, [({"p": given}, 1, 2) for given in values]).levels
+    assert sorted(level.label for level in found) == sorted(map(repr, values))
+
+
 def test_the_most_important_comes_first(tmp_path):
     rows = [({"p": i, "q": i, "r": 7}, 1, 2) for i in range(2)]
     found = parameter_effects(results(tmp_path, rows), ["p", "q", "r"], {"q": 0.8})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.point import Point
-from xortune.report.format import number, value
+from xortune.report.format import number, plain, value
 from xortune.run import ConfigResult
 
 __all__ = ["Level", "ParameterEffect", "parameter_effects", "varied"]
@@ -89,11 +89,16 @@ def _groups(name: str, points: Sequence[Point]) -> list[tuple[str, NDArray[np.in
             groups.append((label, numeric[bins == index]))
     else:
         numeric = numeric[:0]
-    rest: dict[str, list[int]] = {}
+    rest: dict[tuple[bool, tuple[str, Any]], list[int]] = {}
     for row in sorted(set(range(len(points))) - set(numeric.tolist())):
-        point = points[row]
-        rest.setdefault(value(point[name]) if name in point else "(not active)", []).append(row)
-    return groups + [(label, np.array(rows)) for label, rows in rest.items()]
+        given = (name in points[row], _comparable(points[row].get(name)))
+        rest.setdefault(given, []).append(row)
+    labels = [value(given) if present else "(not active)" for present, (_, given) in rest]
+    for label, ((present, (_, given)), rows) in zip(labels, rest.items(), strict=True):
+        # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the number.
+        exact = present and labels.count(label) > 1
+        groups.append((plain(repr(given)) if exact else label, np.array(rows)))
+    return groups
 
 
 def _binned(name: str, results: Sequence[ConfigResult]) -> bool:

@@ -184,7 +184,7 @@ def _tied(report: Report) -> list[str]:
     found = (
         "The best of them beats each of the others"
         if len(tied.members) == 1
-        else "The best of them does not beat those listed here"
+        else "The best of them, listed first, does not beat the others listed"
     )
     blocks = [
         f"{tied.compared:,} configurations got the full {count(tied.full, 'seed')}.{stopped} "

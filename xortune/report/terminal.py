@@ -32,6 +32,9 @@ def render_best(run: Run, console: Console) -> None:
         console.print(Text(f"The same in all: {text}"))
     for line in _remarks(report):
         console.print(Text(line))
+    if report.solved:
+        # soft_wrap: a command or a path that is broken over lines cannot be copied
+        console.print(Text(f"  {report.again}"), soft_wrap=True)
     _print_files(run, console)
 
 
@@ -90,7 +93,6 @@ def _remarks(report: Report) -> list[str]:
         lines.append(f"{count(given_up, 'evaluation')} produced no outcome; see the report.")
     if report.solved:
         lines.append("epochs: epochs to solve. The winner's count is optimistic; on fresh seeds:")
-        lines.append(f"  {report.again}")
     return lines
 
 
@@ -98,5 +100,4 @@ def _print_files(run: Run, console: Console) -> None:
     for name in ("report.md", "table.csv", "seeds.parquet"):
         path = run.path / name
         if path.exists():
-            # soft_wrap: a path that is broken over lines cannot be copied
             console.print(Text(plain(str(path))), soft_wrap=True)
