@@ -29,8 +29,10 @@ LAYERS = (
     ("journal", "frames", "run"),
     ("report",),
     ("certify", "thread"),
+    ("progress",),
     ("search",),
     ("api",),
+    ("terminal",),
     ("cli", "__main__"),
 )
 CORNERS = {
@@ -136,6 +138,20 @@ def test_importing_xortune_loads_nothing_heavy(program):
     assert ran.stdout.strip() == "[]"
 
 
+def test_the_help_of_the_command_line_loads_no_framework():
+    program = (
+        "import sys; sys.argv = ['xortune', '--help']\n"
+        "from xortune.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print(sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "Usage" in ran.stdout
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize("name", [n for n in xortune.__all__ if n != "__version__"])
 def test_every_public_name_is_there_and_explains_itself(name):
     thing = getattr(xortune, name)
@@ -146,8 +162,8 @@ def test_every_public_name_is_there_and_explains_itself(name):
     assert thing.__doc__ is not getattr(type(thing), "__doc__", None)
 
 
-def test_public_names_are_sorted_listed_once_and_nothing_else_is_found():
-    assert list(xortune.__all__) == sorted(set(xortune.__all__))
-    assert dir(xortune) == list(xortune.__all__)
+def test_public_names_are_listed_once_and_nothing_else_is_found():
+    assert dir(xortune) == sorted(set(xortune.__all__))
+    assert len(xortune.__all__) == len(set(xortune.__all__))
     with pytest.raises(AttributeError, match="no attribute 'sweep'"):
         xortune.sweep  # noqa: B018
