@@ -191,6 +191,26 @@ def test_crashed_seeds_count_as_not_solved():
     assert outcome.epochs_to_solve is None
 
 
+def test_crashed_seeds_merge_with_trained_ones_and_have_no_pattern():
+    trained = judge([XOR, [0] * 4], seeds=[1, 2])
+    for both in (
+        trained.merge(Outcome.crashed([7], 100)),
+        Outcome.crashed([7], 100).merge(trained),
+    ):
+        patterns = dict(zip(both.seeds.tolist(), both.patterns, strict=True))
+        assert patterns == {1: "0110", 2: "0000", 7: ""}
+        assert (both.successes, both.n) == (1, 3)
+    gone = Outcome.crashed([7], 100).merge(Outcome.crashed([8], 100))
+    assert gone.patterns == ["", ""]
+
+
+def test_merge_refuses_blocks_judged_on_other_rows():
+    three = Task("t", np.zeros((3, 2)), np.array([[0], [1], [1]]))
+    other = judge([[0, 1, 1]], seeds=[9], task=three)
+    with pytest.raises(InputError, match=r"judged on different rows .*: \[3, 4\]"):
+        judge([XOR], seeds=[1]).merge(other)
+
+
 def test_an_outcome_is_read_only_and_picklable():
     outcome = judge([XOR, [0] * 4], checkpoints=(judge([XOR, XOR], epochs=10),))
     with pytest.raises(ValueError, match="read-only"):
@@ -245,6 +265,8 @@ def test_the_order_of_seeds_is_kept_and_the_callers_array_left_alone():
         ([1.0, 2.0], "seeds: float64 array of shape (2,)"),
         ([1.5], "seeds: float64 array"),
         (["1"], "seeds: <U1 array"),
+        (100, "seeds: 100 is a int; allowed: whole numbers"),
+        (None, "seeds: None is a NoneType"),
         ([True, False], "seeds: bool array"),
         ([[1, 2]], "seeds: int64 array of shape (1, 2)"),
         (np.array(3), "seeds: int64 array of shape ()"),

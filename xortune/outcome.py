@@ -236,6 +236,13 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
         InputError: no seed, one that is no whole number, is outside [0, 2**32), or comes twice.
     """
     allowed = "whole numbers from 0 to 2**32 - 1, each once"
+    if not isinstance(seeds, Iterable):
+        raise InputError(
+            f"{seeds!r} is a {type(seeds).__name__}",
+            field="seeds",
+            allowed=allowed,
+            fix="range(100) is the first hundred seeds",
+        )
     array = np.asarray(seeds if isinstance(seeds, np.ndarray) else list(seeds))
     if array.size == 0:
         raise InputError("no seeds", field="seeds", allowed="at least one seed")
