@@ -42,6 +42,7 @@ class Job:
 class _Count:
     successes: int = 0
     n: int = 0
+    low: float = 0.0
 
     def add(self, successes: int, n: int) -> None:
         self.successes += successes
@@ -94,7 +95,7 @@ class BlockQueue:
         self._results: dict[int, tuple[Block, int]] = {}  # finished, not yet told: block and k
         self._made = self._told = self._done = self._failed = 0
         self._exhausted = False
-        self._started, self._best = time.monotonic(), (-1.0, 0, 0)
+        self._started, self._best = time.monotonic(), ""
         self._fresh = 0
 
     @property
@@ -174,8 +175,8 @@ class BlockQueue:
         self._failed += outcome is None
         count = self._finished.setdefault(evaluation.block.point.key, _Count())
         count.add(successes, evaluation.block.count)
-        low = float(wilson(count.successes, count.n)[0])
-        self._best = max(self._best, (low, count.successes, count.n))
+        count.low = float(wilson(count.successes, count.n)[0])
+        self._note_best(evaluation.block.point.key)
         if self._on_progress is not None:
             self._on_progress(
                 Progress(
@@ -183,10 +184,17 @@ class BlockQueue:
                     total=self._total,
                     fresh=self._fresh,
                     seconds=time.monotonic() - self._started,
-                    best=self._best[1:],
+                    best=(self._finished[self._best].successes, self._finished[self._best].n),
                     failed=self._failed,
                 )
             )
+
+    def _note_best(self, key: str) -> None:
+        if key == self._best:  # more seeds of the best may have lowered it
+            key = max(self._finished, key=lambda k: self._finished[k].low)
+        elif self._best and self._finished[key].low <= self._finished[self._best].low:
+            return
+        self._best = key
 
     def _tell_up_to(self, end: int) -> bool:
         """Tell the sampler all results before proposal `end`; False if one is still missing."""

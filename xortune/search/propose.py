@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler
 
 from xortune.point import Point, Value
 from xortune.space import Choice, Fixed, Parameter, Range, SearchSpace, grid, is_active
+from xortune.space_model import Steps
 
 __all__ = ["LEARNING", "GridProposer", "OptunaProposer", "Proposer", "proposer_for"]
 
@@ -91,8 +92,10 @@ class OptunaProposer:
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known, without asking the sampler."""
         self._study.sampler = optuna.samplers.RandomSampler(seed=0)
-        names = {p.name for p in self._space.parameters if not isinstance(p, Fixed)}
-        self._study.enqueue_trial({n: value for n, value in point.items() if n in names})
+        searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
+        self._study.enqueue_trial(
+            {n: _as_proposed(searched[n], value) for n, value in point.items() if n in searched}
+        )
         self._ask(number)
 
     def learn(self, number: int, rate: float) -> None:
@@ -120,13 +123,29 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
             low, high, step = int(parameter.low), int(parameter.high), int(parameter.step or 1)
             return trial.suggest_int(parameter.name, low, high, step=step, log=parameter.log)
         case Range():
-            return trial.suggest_float(
+            number = trial.suggest_float(
                 parameter.name,
                 float(parameter.low),
                 float(parameter.high),
                 step=parameter.step,
                 log=parameter.log,
             )
+            # Optuna says 0.30000000000000004 where the grid, `start` and the user say 0.3.
+            return number if parameter.step is None else Steps(parameter)[_step(parameter, number)]
+
+
+def _as_proposed(parameter: Choice | Range, value: Value) -> Value:
+    """What Optuna's samplers say for a value: exactly that, for a replay to be exact."""
+    if isinstance(parameter, Range) and parameter.step is not None and not parameter.integer:
+        assert isinstance(value, int | float)
+        raw = parameter.low + _step(parameter, value) * parameter.step
+        return min(raw, float(parameter.high))
+    return value
+
+
+def _step(parameter: Range, value: float) -> int:
+    assert parameter.step is not None
+    return round((value - parameter.low) / parameter.step)
 
 
 def _seed_for(seed: int, number: int) -> int:

@@ -1,0 +1,312 @@
+"""The queue of blocks: whatever the workers' speed, the search is the same."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+from fakes import Plain, Scripted, Session, dead, points, run, space_of, trained
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.errors import InputError
+from xortune.journal import Journal, read
+from xortune.point import Point
+from xortune.search.blocks import BlockQueue, budget
+from xortune.search.propose import LEARNING, proposer_for
+from xortune.space import grid, parse_space
+from xortune.stats import wilson
+
+GRID = """
+name: fake
+parameters:
+  x: {choice: [a, b, c]}
+  z: {low: 1, high: 3, when: {x: [a, b]}}
+search: {sampler: grid}
+seeds: {ladder: [4]}
+start: [{x: b, z: 2}, {x: c}]
+"""
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "evaluations.jsonl"
+
+
+def picks(data):
+    """Which block under way is finished next, as Hypothesis likes."""
+    return lambda n: data.draw(st.integers(0, n - 1))
+
+
+def anywhere(**arguments) -> Session:
+    with tempfile.TemporaryDirectory() as folder:
+        return run(Path(folder) / "evaluations.jsonl", **arguments)
+
+
+def dies_at(*tries):
+    """The listed (proposal, attempt) produce nothing."""
+    return lambda job: (
+        dead(job.block) if (job.proposal, job.attempt) in tries else trained(job.block)
+    )
+
+
+@given(
+    data=st.data(),
+    window=st.integers(1, 6),
+    workers=st.integers(1, 8),
+    crashes=st.sets(st.tuples(st.integers(0, 8), st.integers(1, 2)), max_size=6),
+)
+@settings(max_examples=60)
+def test_the_order_of_results_changes_nothing(data, window, workers, crashes):
+    space, train = space_of(trials=9), dies_at(*crashes)
+    patient, hasty = Scripted(points(9, 4)), Scripted(points(9, 4))
+    anywhere(space=space, proposer=patient, window=window, workers=1, train=train)
+    session = anywhere(
+        space=space, proposer=hasty, window=window, workers=workers, train=train, pick=picks(data)
+    )
+    assert hasty.events == patient.events
+    assert sorted(session.proposed) == list(range(9))
+    told = 0
+    for what, number, *_ in hasty.events:
+        if what == "propose":
+            assert told == max(0, number - window + 1)
+        else:
+            assert number == told
+            told += 1
+
+
+def test_with_no_window_nothing_is_waited_for_and_nothing_is_told(journal):
+    proposer = Scripted(points(9))
+    run(journal, space_of(trials=9), proposer, window=None, workers=9, pick=lambda n: n - 1)
+    assert proposer.events == [("propose", number) for number in range(9)]
+
+
+def test_no_more_blocks_are_under_way_than_the_window_allows(journal):
+    with Journal.open(journal) as open_journal:
+        queue = BlockQueue(space_of(trials=9), Plain(), Scripted(points(9)), open_journal, window=4)
+        jobs = [queue.next_job() for _ in range(6)]
+        assert [job and job.proposal for job in jobs] == [0, 1, 2, 3, None, None]
+        assert not queue.finished
+        queue.receive(jobs[1], trained(jobs[1].block), seconds=0.0, worker="")
+        assert queue.next_job() is None, "proposal 4 needs the result of proposal 0"
+        queue.receive(jobs[0], trained(jobs[0].block), seconds=0.0, worker="")
+        assert queue.next_job().proposal == 4
+        assert queue.next_job().proposal == 5
+
+
+def test_a_point_proposed_again_gets_its_next_seeds_and_its_pooled_rate_is_told(journal):
+    proposer = Scripted(points(7, 3))
+    session = run(journal, space_of(trials=7, n=10), proposer, window=1)
+    spans = {number: (b.first, b.count) for number, b in session.proposed.items()}
+    assert spans == {
+        **dict.fromkeys((0, 1, 2), (0, 10)),
+        **dict.fromkeys((3, 4, 5), (10, 10)),
+        6: (20, 10),
+    }
+    k = [trained(session.proposed[number]).successes for number in range(7)]
+    assert len(set(k)) > 3, "the test tells nothing if all counts are equal"
+    pooled = [k[0] / 10, k[1] / 10, k[2] / 10, *((k[i] + k[i + 3]) / 20 for i in range(3))]
+    told = [event[1:] for event in proposer.events if event[0] == "learn"]
+    assert told == [(number, pytest.approx(rate)) for number, rate in enumerate(pooled)]
+
+
+def test_a_block_without_outcome_is_retried_once(journal):
+    proposer = Scripted(points(3))
+    train = dies_at((1, 1))
+    session = run(journal, space_of(trials=3), proposer, train=train, window=1)
+    tries = [(e.proposal, e.final, e.error, e.outcome is None) for e in session.evaluations]
+    assert tries == [
+        (0, True, None, False),
+        (1, False, "the worker died", True),
+        (1, True, None, False),
+        (2, True, None, False),
+    ]
+    assert [progress.failed for progress in session.progress] == [0, 0, 0]
+    assert session.evaluations[1].block == session.evaluations[2].block
+
+
+def test_a_block_without_outcome_twice_counts_as_failures(journal):
+    proposer = Scripted(points(4, 2))
+    train = dies_at((0, 1), (0, 2))
+    session = run(journal, space_of(trials=4), proposer, train=train, window=1, workers=1)
+    tries = [(e.proposal, e.final) for e in session.evaluations]
+    assert tries == [(0, False), (0, True), (1, True), (2, True), (3, True)]
+    assert [progress.failed for progress in session.progress] == [1, 1, 1, 1]
+    assert [progress.done for progress in session.progress] == [1, 2, 3, 4]
+    told = {event[1]: event[2] for event in proposer.events if event[0] == "learn"}
+    assert told[0] == 0.0
+    # The same point again: its ten crashed seeds are in the rate, and are not used again.
+    again = session.proposed[2]
+    assert (again.first, again.count) == (10, 10)
+    assert told[2] == trained(again).successes / 20
+
+
+def test_progress_shows_the_highest_lower_bound_not_the_highest_rate(journal):
+    train = dies_at((0, 1), (0, 2))
+    session = run(journal, space_of(trials=6), Scripted(points(6, 3)), train=train)
+    last = session.progress[-1]
+    pooled: dict[str, list[int]] = {}
+    for evaluation in session.evaluations:
+        if evaluation.final:
+            count = pooled.setdefault(evaluation.block.point.key, [0, 0])
+            count[0] += evaluation.outcome.successes if evaluation.outcome else 0
+            count[1] += evaluation.block.count
+    assert (last.done, last.total, last.fresh) == (6, 6, 6)
+    assert [10, 10] not in pooled.values(), "the test tells nothing: no luck was undone"
+    assert list(last.best) == max(pooled.values(), key=lambda count: wilson(*count)[0])
+    assert last.seconds_left == 0.0
+
+
+@given(trials=st.integers(1, 20), window=st.integers(1, 8) | st.none(), workers=st.integers(1, 8))
+@settings(max_examples=20)
+def test_the_budget_is_exact(trials, window, workers):
+    space = space_of(trials=trials)
+    session = anywhere(space=space, proposer=Scripted(points(30)), window=window, workers=workers)
+    assert len(session.evaluations) == trials == budget(space)
+    assert session.progress[-1].done == trials
+
+
+def test_a_proposer_that_runs_dry_ends_the_search(journal):
+    session = run(journal, space_of(trials=9), Scripted(points(4)))
+    assert sorted(session.proposed) == [0, 1, 2, 3]
+
+
+def test_the_time_budget_stops_new_proposals_and_lets_others_finish(journal, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    space = parse_space(
+        "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
+        "search: {sampler: random, trials: 9, time_budget: 5}\nseeds: {ladder: [4]}\n"
+    )
+    with Journal.open(journal) as open_journal:
+        queue = BlockQueue(space, Plain(), Scripted(points(9)), open_journal, window=None)
+        jobs = [queue.next_job(), queue.next_job()]
+        clock[0] = 4.9
+        jobs.append(queue.next_job())
+        clock[0] = 5.0
+        assert queue.next_job() is None
+        assert not queue.finished
+        for job in jobs:
+            queue.receive(job, trained(job.block), seconds=1.0, worker="")
+        assert queue.finished
+        assert queue.next_job() is None
+    assert [e.proposal for e in read(journal)[0]] == [0, 1, 2]
+
+
+def test_stop_makes_no_further_proposals(journal):
+    with Journal.open(journal) as open_journal:
+        queue = BlockQueue(space_of(), Plain(), Scripted(points(12)), open_journal, window=None)
+        job = queue.next_job()
+        queue.stop()
+        assert queue.next_job() is None
+        assert not queue.finished
+        queue.receive(job, dead(job.block), seconds=0.0, worker="")
+        again = queue.next_job()
+        assert (again.proposal, again.attempt) == (0, 2), "what was begun is tried once more"
+        queue.receive(again, trained(job.block), seconds=0.0, worker="")
+        assert queue.finished
+
+
+def test_a_refused_proposal_is_the_users_to_see(journal):
+    class Strict:
+        def check(self, point):
+            raise InputError(f"no such thing as {dict(point)}", field="x")
+
+    with Journal.open(journal) as open_journal:
+        queue = BlockQueue(space_of(), Strict(), Scripted(points(12)), open_journal, window=None)
+        with pytest.raises(InputError, match="no such thing"):
+            queue.next_job()
+
+
+def test_equal_trainings_share_their_seeds(journal):
+    class Rounds:
+        def check(self, point):
+            return Point({"y": round(point["y"], 1)})
+
+    proposed = [Point({"y": 0.11}), Point({"y": 0.12}), Point({"y": 0.2})]
+    with Journal.open(journal) as open_journal:
+        queue = BlockQueue(
+            space_of(trials=3), Rounds(), Scripted(proposed), open_journal, window=None
+        )
+        jobs = [queue.next_job() for _ in range(3)]
+    assert [job.block.first for job in jobs] == [0, 10, 0]
+
+
+@cache
+def whole(sampler: str) -> Session:
+    space = parse_space(GRID) if sampler == "grid" else space_of(sampler, trials=16)
+    window = 3 if sampler in LEARNING else None
+    return anywhere(space=space, proposer=proposer_for(space), window=window)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+@given(data=st.data())
+@settings(max_examples=12)
+def test_a_resumed_search_is_the_uninterrupted_one(sampler, data):
+    before = whole(sampler)
+    numbers = sorted(before.proposed)
+    kept = data.draw(st.sets(st.sampled_from(numbers)), label="in the journal")
+    known = [e for e in before.evaluations if e.proposal in kept]
+    known = data.draw(st.permutations(known), label="its order")
+    space = parse_space(GRID) if sampler == "grid" else space_of(sampler, trials=16)
+    after = anywhere(
+        space=space,
+        proposer=proposer_for(space),
+        window=3 if sampler in LEARNING else None,
+        known=known,
+        pick=picks(data),
+    )
+    assert sorted(after.proposed) == [n for n in numbers if n not in kept]
+    assert after.proposed == {n: b for n, b in before.proposed.items() if n not in kept}
+    if after.progress:
+        last = after.progress[-1]
+        assert (last.done, last.fresh) == (len(numbers), len(numbers) - len(kept))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_larger_budget_continues_where_the_smaller_ended(sampler, journal):
+    long, short = space_of(sampler, trials=16), space_of(sampler, trials=11)
+    window = 3 if sampler in LEARNING else None
+    first = run(journal, short, proposer_for(short), window=window)
+    rest = anywhere(space=long, proposer=proposer_for(long), window=window, known=first.evaluations)
+    assert first.proposed | rest.proposed == whole(sampler).proposed
+    assert sorted(rest.proposed) == [11, 12, 13, 14, 15]
+
+
+def test_tpe_learns_from_what_it_is_told(journal):
+    space = space_of("tpe", trials=16)
+    good = run(journal, space, proposer_for(space), window=3, train=lambda job: trained(job.block))
+    bad = anywhere(
+        space=space, proposer=proposer_for(space), window=3, train=lambda job: dead(job.block)
+    )
+    same = [good.proposed[n].point == bad.proposed[n].point for n in range(16)]
+    assert all(same[:10])
+    assert not all(same)
+
+
+def test_a_try_that_was_to_be_repeated_is_not_known(journal):
+    first = run(journal, space_of(trials=3), Scripted(points(3)), train=dies_at((1, 1)))
+    known = [e for e in first.evaluations if not e.final]
+    rest = anywhere(space=space_of(trials=3), proposer=Scripted(points(3)), known=known)
+    assert sorted(rest.proposed) == [0, 1, 2]
+
+
+def test_a_grid_is_enumerated_once_and_start_comes_first(journal):
+    space = parse_space(GRID)
+    session = run(journal, space, proposer_for(space), window=None, pick=lambda n: n - 1)
+    found = [session.proposed[number].point for number in range(budget(space))]
+    assert found[:2] == [Point({"x": "b", "z": 2}), Point({"x": "c"})]
+    assert sorted(p.key for p in found) == sorted(p.key for p in grid(space))
+    assert len({p.key for p in found}) == 7
+
+
+def test_a_grid_counts_start_points_that_are_not_on_it(journal):
+    space = parse_space(
+        "name: g\nparameters: {y: {low: 0.0, high: 1.0, step: 0.5}}\n"
+        "search: {sampler: grid}\nseeds: {ladder: [4]}\nstart: [{y: 0.5}]\n"
+    )
+    assert budget(space) == 3
+    session = run(journal, space, proposer_for(space), window=None)
+    assert [session.proposed[n].point["y"] for n in range(3)] == [0.5, 0.0, 1.0]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hand_made import done, solved, write_run
+
+from xortune.point import Point
+from xortune.search.importance import distribution, importance
+from xortune.space import Fixed, parse_space
+
+SPACE = """
+name: what_matters
+epochs: 100
+parameters:
+  lr: {low: 0.001, high: 1.0, log: true}
+  hidden_dim: {low: 2, high: 9}
+  activation: {choice: [Tanh, ReLU]}
+  step: {low: 0.0, high: 1.0, step: 0.25}
+  momentum: {low: 0.0, high: 0.9, when: {activation: Tanh}}
+search: {sampler: random, trials: 40}
+seeds: {ladder: [20]}
+"""
+ALWAYS = {"lr", "hidden_dim", "activation", "step"}
+
+
+def run_of(path, rate, count=60):
+    """A run of random points, in which `rate` says how many of 20 seeds a point solves."""
+    draw = random.Random(5)
+    evaluations = []
+    for proposal in range(count):
+        point = {
+            "lr": 10 ** draw.uniform(-3, 0),
+            "hidden_dim": draw.randint(2, 9),
+            "activation": draw.choice(["Tanh", "ReLU"]),
+            "step": draw.randint(0, 4) / 4,
+            "epochs": 100,
+        }
+        if point["activation"] == "Tanh":
+            point["momentum"] = draw.uniform(0, 0.9)
+        k = round(20 * rate(point) if callable(rate) else 20 * rate)
+        evaluations.append(done(proposal, Point(point), solved(0, k, 20)))
+    return write_run(path / "r", evaluations, space_text=SPACE)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [
+        ("lr", lambda p: 1 - abs(p["lr"] - 0.1) ** 0.5),
+        ("hidden_dim", lambda p: p["hidden_dim"] / 9),
+        ("step", lambda p: p["step"] ** 2),
+        ("activation", lambda p: 1.0 if p["activation"] == "Tanh" else 0.1),
+    ],
+)
+def test_what_matters_comes_first(tmp_path, name, rate):
+    shares = importance(run_of(tmp_path, rate), parse_space(SPACE))
+    assert next(iter(shares)) == name
+    assert set(shares) == ALWAYS, "a parameter under a condition cannot be compared"
+    assert sum(shares.values()) == pytest.approx(1)
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert shares[name] > 0.5
+
+
+def test_nothing_can_be_told_of_few_configs_or_of_equal_ones(tmp_path):
+    space = parse_space(SPACE)
+    assert importance(run_of(tmp_path / "few", lambda p: p["step"], count=9), space) == {}
+    assert importance(run_of(tmp_path / "same", 0.5), space) == {}
+
+
+def test_configs_are_weighed_equally_however_often_they_were_proposed(tmp_path):
+    once = run_of(tmp_path / "once", lambda p: p["step"])
+    again = [
+        done(60 + i, e.block.point, solved(20, e.outcome.successes, 20))
+        for i, e in enumerate(once.evaluations[:10])
+    ]
+    more = write_run(tmp_path / "more", [*once.evaluations, *again], space_text=SPACE)
+    space = parse_space(SPACE)
+    assert importance(more, space) == pytest.approx(importance(once, space), rel=0.05)
+
+
+def test_distributions_say_what_the_space_says():
+    for parameter in parse_space(SPACE).parameters:
+        if not isinstance(parameter, Fixed):
+            found = distribution(parameter)
+            for end in ("low", "high", "step"):
+                if getattr(parameter, end, None) is not None:
+                    assert getattr(found, end) == getattr(parameter, end)
+            assert getattr(found, "log", False) == getattr(parameter, "log", False)

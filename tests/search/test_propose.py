@@ -1,0 +1,177 @@
+"""Where points come from: inside the space, by the seed and the number alone."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from fakes import space_of
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from xortune.errors import InputError
+from xortune.point import Point
+from xortune.search.propose import OptunaProposer, proposer_for
+from xortune.space import Choice, Fixed, Range, grid, is_active, parse_space
+from xortune.space_model import contains
+
+NUMBERS = """
+name: numbers
+parameters:
+  a: {low: 0.0, high: 1.0}
+  b: {low: -3.0, high: 2.0}
+search: {sampler: SAMPLER, trials: 14}
+seeds: {ladder: [4]}
+"""
+FINITE = """
+name: finite
+parameters: {a: {choice: [1, 2.5, b, true, null]}, b: {low: 1, high: 3}}
+search: {sampler: SAMPLER}
+seeds: {ladder: [4]}
+"""
+
+
+def proposals(space, count=14):
+    """The points of a search that is told made-up rates."""
+    proposer, found = proposer_for(space), []
+    for number in range(count):
+        point = proposer.propose(number)
+        if point is None:
+            break
+        found.append(point)
+        proposer.learn(number, (number * 7 % 11) / 11)
+    return found
+
+
+def assert_inside(point, space):
+    present = {}
+    for parameter in space.parameters:
+        if not is_active(parameter, present):
+            assert parameter.name not in point
+            continue
+        value = present[parameter.name] = point[parameter.name]
+        match parameter:
+            case Fixed():
+                assert value == parameter.value
+            case Choice():
+                assert contains(parameter.values, value)
+            case Range():
+                assert parameter.low <= value <= parameter.high
+                assert isinstance(value, int) == parameter.integer
+                if parameter.step is not None:
+                    steps = (value - parameter.low) / parameter.step
+                    assert steps == pytest.approx(round(steps), abs=1e-6)
+    assert set(point) == set(present)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "random", "cmaes"])
+def test_every_sampler_proposes_without_a_warning(sampler, capsys):
+    space = parse_space(NUMBERS.replace("SAMPLER", sampler))
+    found = proposals(space)
+    assert len({point.key for point in found}) == 14
+    for point in found:
+        assert_inside(point, space)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsgaii", "random"])
+def test_samplers_cope_with_conditions(sampler, capsys):
+    space = space_of(sampler, trials=14)
+    for point in proposals(space, 12):
+        assert_inside(point, space)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_grid_proposes_every_point_and_then_none():
+    space = parse_space(FINITE.replace("SAMPLER", "grid"))
+    proposer = proposer_for(space)
+    found = [proposer.propose(number) for number in range(17)]
+    assert found == [*grid(space), None, None]
+    assert len({point.key for point in found[:15]}) == 15
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "random"])
+def test_the_seed_decides(sampler):
+    first = proposals(space_of(sampler, seed=1))
+    assert proposals(space_of(sampler, seed=1)) == first
+    other = proposals(space_of(sampler, seed=2))
+    assert sum(a == b for a, b in zip(first, other, strict=True)) <= 1
+
+
+def test_random_proposals_depend_on_their_number_alone():
+    space = space_of("random")
+    whole = proposals(space)
+    proposer = OptunaProposer(space)
+    for number in range(9):
+        proposer.replay(number, {"x": "c", "y": 0.25, "v": 0.3})
+    assert [proposer.propose(number) for number in range(9, 14)] == whole[9:]
+
+
+def test_start_points_come_first_and_are_learned_from():
+    text = NUMBERS.replace("SAMPLER", "tpe") + "start: [{a: 0.5, b: -3.0}, {a: 0.25, b: 2.0}]\n"
+    space = parse_space(text)
+    found = proposals(space)
+    assert found[:2] == list(space.start)
+    assert found[2:] != proposals(parse_space(NUMBERS.replace("SAMPLER", "tpe")))[2:]
+
+
+@given(
+    kind=st.sampled_from(["int", "float"]),
+    low=st.integers(-50, 50),
+    steps=st.integers(0, 40),
+    step=st.sampled_from([None, 1, 3, 0.1, 0.25]),
+    log=st.booleans(),
+    sampler=st.sampled_from(["random", "tpe"]),
+    parent=st.sampled_from(["on", "off"]),
+)
+@settings(max_examples=60)
+def test_proposals_lie_in_their_range(*, kind, low, steps, step, log, sampler, parent):
+    assume(not (kind == "int" and isinstance(step, float)))
+    size = (step or 1) * steps
+    high = round(low + size, 6)
+    bounds = f"low: {low}, high: {high}" if kind == "int" else f"low: {low}.0, high: {high:.6f}"
+    more = (", log: true" if log else "") + (f", step: {step}" if step else "")
+    text = (
+        "name: s\nparameters:\n"
+        "  switch: {choice: [on_, off_]}\n"
+        f"  value: {{{bounds}{more}, when: {{switch: {parent}_}}}}\n"
+        f"search: {{sampler: {sampler}, trials: 4}}\nseeds: {{ladder: [2]}}\n"
+    )
+    try:
+        space = parse_space(text)
+    except InputError:  # a log scale from 0 or below, with a step, or a mixed step
+        assume(False)
+    for point in proposals(space, 13):
+        assert_inside(point, space)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_steps_are_decimals(sampler):
+    """0.3 is proposed as 0.3, as the grid has it, or one training would have two keys."""
+    space = parse_space(
+        "name: s\nparameters: {v: {low: 0.0, high: 1.0, step: 0.1}}\n"
+        f"search: {{sampler: {sampler}, trials: 60}}\nseeds: {{ladder: [2]}}\n"
+    )
+    found = {point["v"] for point in proposals(space, 60)}
+    assert found <= {k / 10 for k in range(11)}
+    assert found >= {0.3, 0.6, 0.7}
+
+
+def test_replay_of_a_normal_form_leaves_the_study_as_it_was():
+    """A trainer's normal form may have more than the space has; the study is about the space."""
+    space = space_of("tpe", trials=16)
+    asked, replayed = OptunaProposer(space), OptunaProposer(space)
+    for number in range(12):
+        point = asked.propose(number)
+        replayed.replay(number, Point({**point, "more": 1}))
+        for proposer in (asked, replayed):
+            proposer.learn(number, number / 12)
+    assert asked.propose(12) == replayed.propose(12)
+
+
+def test_optuna_keeps_silent_for_others_as_they_wish():
+    before = optuna.logging.get_verbosity()
+    try:
+        OptunaProposer(space_of())
+        assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+    finally:
+        optuna.logging.set_verbosity(before)
