@@ -11,12 +11,15 @@ from rich.live import Live
 from rich.text import Text
 
 from xortune.progress import Progress
+from xortune.report.format import interval
 from xortune.stats import wilson
 
 __all__ = ["progress_line", "shown_progress"]
 
 PLAIN_SECONDS = 30.0
 """Off a terminal a line is printed this often, and at each quarter of the work."""
+
+COLUMNS = 80
 
 
 @contextmanager
@@ -50,16 +53,25 @@ def _plain(console: Console) -> Callable[[Progress], None]:
 def progress_line(progress: Progress) -> str:
     """One line of at most 80 columns: done, speed, time left, the best so far, failures."""
     k, n = progress.best
-    low, high = (100 * float(end) for end in wilson(k, n))
+    low, high = (float(end) for end in wilson(k, n))
     left = progress.seconds_left
-    parts = [
-        f"{progress.done}/{progress.total}",
-        f"{progress.rate:.1f}/s" if progress.fresh else "",
-        f"{_clock(left)} left" if left is not None and progress.done < progress.total else "",
-        f"best {k}/{n} ({low:.1f} to {high:.1f} %)",
-        f"{progress.failed} without outcome" if progress.failed else "",
-    ]
-    return "  ".join(part for part in parts if part)
+    speed = f"{progress.rate:.1f}/s" if progress.fresh else ""
+    rest = f"{_clock(left)} left" if left is not None and progress.done < progress.total else ""
+    best = f"best {k}/{n}"
+    failed = f"{progress.failed} without outcome" if progress.failed else ""
+    # What can be spared first, where numbers are so large that a line does not hold them all.
+    for spared in range(4):
+        parts = [
+            f"{progress.done}/{progress.total}",
+            speed if spared < 1 else "",
+            rest if spared < 3 else "",
+            best if spared >= 2 else f"{best} ({interval(low, high)})",
+            failed,
+        ]
+        line = "  ".join(part for part in parts if part)
+        if len(line) <= COLUMNS:
+            break
+    return line
 
 
 def _clock(seconds: float) -> str:

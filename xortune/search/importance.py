@@ -26,6 +26,7 @@ def importance(run: Run, space: SearchSpace) -> dict[str, float]:
 
     Source: Watanabe, Bansal, Hutter (2023), PED-ANOVA, IJCAI 2023, eq. 16, as in Optuna.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     searched = {p.name: distribution(p) for p in space.parameters if not isinstance(p, Fixed)}
     always = {p.name for p in space.parameters if not p.when}
     study = optuna.create_study(direction="maximize")
