@@ -53,7 +53,11 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         """One result or error for each block of the pack."""
         started = time.perf_counter()
         blocks: Sequence[Block] = self.config["pack"]
-        results = self._trainer.train(blocks)
+        try:
+            results = self._trainer.train(blocks)
+        except Exception as error:  # a trainer's own; the worker lives on for the next pack
+            reason = TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
+            results = [reason] * len(blocks)
         return {
             "done": True,
             "results": results,
