@@ -1,0 +1,39 @@
+"""Trainers that a Ray worker can import: one dies at a point, one raises, one is slow."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from hand_made import solved
+
+
+@dataclass(frozen=True)
+class Dying:
+    """Solves as many of the seeds as x says; at `deadly` the process dies, at `broken` it raises.
+
+    Every block that is trained adds a line to `log`.
+    """
+
+    log: str
+    deadly: int = -1
+    broken: int = -1
+
+    def check(self, point):
+        return point
+
+    def train(self, blocks):
+        results = []
+        for block in blocks:
+            x = block.point["x"]
+            with open(self.log, "a", encoding="utf-8") as log:
+                log.write(f"{x}\n")
+            if x == self.deadly:
+                os._exit(1)
+            if x == self.broken:
+                raise ZeroDivisionError("nothing to\ndivide by")
+            results.append(solved(block.first, x, block.count))
+        return results
+
+    def describe(self):
+        return {"trainer": "dying"}

@@ -1,0 +1,247 @@
+"""A search with Ray itself; Ray is started once for all of this file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+from dying_trainer import Dying
+
+import xortune as xt
+from xortune.errors import InputError
+from xortune.outcome import Status
+from xortune.run import JOURNAL, load_run
+from xortune.search.ray_tune import connected
+from xortune.search.session import search_session
+from xortune.space import parse_space
+
+SPACE = """
+name: tiny
+epochs: 50
+parameters:
+  activation: {choice: [Tanh, ReLU]}
+  loss: BCELoss
+  optimizer: {choice: [SGD, Adam]}
+  lr: {low: 0.05, high: 1.0, log: true}
+  momentum: {choice: [0.0, 0.9], when: {optimizer: SGD}}
+  hidden_dim: {low: 3, high: 4}
+search: {sampler: tpe, trials: 6, seed: 7}
+seeds: {ladder: [4, 8]}
+"""
+PARAMETERS = (
+    *("activation", "loss", "optimizer", "lr", "momentum"),
+    *("hidden_dim", "epochs", "zero_grad"),
+)
+COUNTS = ("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials")
+
+DEADLY = """
+name: deadly
+parameters: {x: {low: 0, high: 3}}
+search: {sampler: grid}
+seeds: {ladder: [5]}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray():
+    """Ray as a user may have started it: no search may shut it down."""
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests), str(tests.parent)])  # where workers find our trainer
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )
+    yield
+    assert ray.is_initialized()
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def space_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("space") / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(space_file):
+    """One search, and what it said of its progress."""
+    progress = []
+    run = xt.search(space_file, output=space_file.parent / "run", on_progress=progress.append)
+    return run, progress
+
+
+def numbers(evaluations):
+    return sorted(e.proposal for e in evaluations if e.final)
+
+
+def test_the_run_is_complete(finished):
+    run, progress = finished
+    assert numbers(run.evaluations) == list(range(6))
+    assert run.manifest["complete"] is True
+    assert run.manifest["trials"] == 6
+    assert run.manifest["started"] <= run.manifest["finished"]
+    assert [moment.done for moment in progress] == [1, 2, 3, 4, 5, 6]
+    assert {moment.total for moment in progress} == {6}
+    found = {path.name for path in run.path.iterdir()}
+    assert found >= {
+        *("space.yaml", "manifest.json", JOURNAL, "ray"),
+        *("table.csv", "table.parquet", "seeds.parquet", "report.md"),
+    }
+    assert (run.path / "space.yaml").read_text() == SPACE
+
+
+def test_the_table_has_the_columns_of_the_contract(finished):
+    run, _ = finished
+    table = pd.read_csv(run.path / "table.csv", dtype={"key": str})
+    assert tuple(table.columns[:16]) == (*PARAMETERS, *COUNTS)
+    assert table["trials"].sum() == 6
+    assert table["key"].is_unique
+    assert (table["epochs"] == 50).all()
+    assert (table["n"] == 8 * table["trials"]).all()
+    assert table["momentum"].isna().equals(table["optimizer"] == "Adam")
+    assert table["k"].max() > 0, "the test tells nothing if nothing is solved"
+    seeds = pd.read_parquet(run.path / "seeds.parquet")
+    assert not seeds.duplicated(["key", "seed"]).any()
+    counted = seeds.groupby("key", observed=True)["solved"].sum()
+    assert counted.to_dict() == dict(zip(table["key"], table["k"], strict=True))
+
+
+def test_counts_are_those_of_evaluate(finished):
+    for result in finished[0].results:
+        config = xt.Config(**result.point)
+        again = xt.evaluate(config, seeds=range(result.outcome.n))
+        assert again.solved.tolist() == result.outcome.solved.tolist()
+        assert again.status.tolist() == result.outcome.status.tolist()
+
+
+def test_the_same_seed_gives_the_same_table_and_resuming_trains_nothing_twice(
+    finished, space_file, tmp_path
+):
+    whole, _ = finished
+    part = xt.search(str(space_file), output=str(tmp_path / "part"), trials=4)
+    assert part.table["trials"].sum() == 4
+    before = (part.path / JOURNAL).read_bytes()
+    rest = xt.search(space_file, output=part.path, trials=6, resume=True)
+    after = (part.path / JOURNAL).read_bytes()
+    assert after.startswith(before)
+    assert after[len(before) :].count(b"\n") == 2
+    assert numbers(rest.evaluations) == list(range(6))
+    pd.testing.assert_frame_equal(rest.table, whole.table)
+    assert rest.manifest["complete"] is True
+
+
+def test_resuming_a_finished_run_does_nothing(finished, space_file, monkeypatch):
+    run, _ = finished
+    before = (run.path / JOURNAL).read_bytes(), (run.path / "table.csv").read_bytes()
+
+    def refuse(*_, **__):
+        raise AssertionError("Ray is not needed")
+
+    monkeypatch.setattr("xortune.search.session.run_trials", refuse)
+    monkeypatch.setattr("xortune.search.session.connected", refuse)
+    again = xt.search(space_file, output=run.path, resume=True)
+    fewer = xt.search(space_file, output=run.path, resume=True, trials=3)
+    assert len(again.evaluations) == len(fewer.evaluations) == 6
+    after = (run.path / JOURNAL).read_bytes(), (run.path / "table.csv").read_bytes()
+    assert after == before
+
+
+@pytest.mark.parametrize("wrong", [{"seed": 8}, {"sampler": "random"}])
+def test_another_search_is_no_continuation(finished, space_file, wrong):
+    run, _ = finished
+    with pytest.raises(InputError, match=f"made with {next(iter(wrong))} .*not"):
+        xt.search(space_file, output=run.path, resume=True, trials=9, **wrong)
+    assert len(load_run(run.path).evaluations) == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("high: 1.0, log", "high: 2.0, log", "parameters.lr"),
+        ("epochs: 50", "epochs: 51", "parameters.epochs"),
+        ("ladder: [4, 8]", "ladder: [4, 9]", "ladder"),
+        ("name: tiny", "name: tiny\ntask: parity-3", "task"),
+        ("  loss: BCELoss\n", "  loss: BCELoss\n  zero_grad: false\n", "parameters.zero_grad"),
+    ],
+)
+def test_another_space_is_no_continuation(finished, tmp_path, old, new, named):
+    run, _ = finished
+    path = tmp_path / "other.yaml"
+    assert old in SPACE
+    path.write_text(SPACE.replace(old, new))
+    with pytest.raises(InputError, match=named) as caught:
+        xt.search(path, output=run.path, resume=True, trials=9)
+    assert str(run.path) in str(caught.value)
+    assert len(load_run(run.path).evaluations) == 6
+
+
+def test_a_directory_with_a_run_is_refused_without_resume(finished, space_file):
+    run, _ = finished
+    before = (run.path / JOURNAL).read_bytes()
+    with pytest.raises(InputError, match=r"already holds a run.*--resume"):
+        xt.search(space_file, output=run.path)
+    assert (run.path / JOURNAL).read_bytes() == before
+
+
+def test_resuming_where_only_a_torn_line_was_written_simply_starts(space_file, tmp_path):
+    path = tmp_path / "torn"
+    path.mkdir()
+    (path / JOURNAL).write_text('{"proposal": 0, "key": "abc')
+    run = xt.search(space_file, output=path, resume=True, trials=1, sampler="random")
+    assert numbers(run.evaluations) == [0]
+
+
+def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
+    with pytest.raises(InputError, match=r"cpus_per_trial: 64 for each trial.*has 2"):
+        xt.search(space_file, output=tmp_path / "a", cpus_per_trial=64)
+    with pytest.raises(InputError, match=r"gpus_per_trial"):
+        xt.search(space_file, output=tmp_path / "b", gpus_per_trial=999)
+    assert not (tmp_path / "a" / JOURNAL).exists()
+
+
+def test_a_worker_that_dies_takes_only_its_block(tmp_path):
+    trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3)
+    progress = []
+    complete = search_session(
+        parse_space(DEADLY), trainer, tmp_path / "run", {}, on_progress=progress.append
+    )
+    assert complete
+    run = load_run(tmp_path / "run")
+    assert numbers(run.evaluations) == list(range(4))
+    # Twice each, and nothing else twice.
+    trained = sorted((tmp_path / "log").read_text().split())
+    assert trained == ["0", "1", "1", "2", "3", "3"]
+    for x in (1, 3):
+        tries = [e for e in run.evaluations if e.block.point["x"] == x]
+        assert [(e.outcome, e.final) for e in tries] == [(None, False), (None, True)]
+        assert all("\n" not in e.error and len(e.error) < 300 for e in tries)
+    assert "ZeroDivisionError" in tries[0].error
+    assert progress[-1].failed == 2
+    by_x = {result.point["x"]: result.outcome for result in run.results}
+    assert {x: (o.successes, o.n) for x, o in by_x.items()} == {
+        **{x: (x, 5) for x in (0, 2)},
+        **dict.fromkeys((1, 3), (0, 5)),
+    }
+    assert by_x[1].counts[Status.CRASHED] == by_x[3].counts[Status.CRASHED] == 5
+
+
+def test_ray_that_was_there_stays(space_file):
+    with connected(None):
+        pass
+    assert ray.is_initialized()
+
+
+def test_the_manifest_is_plain_json(finished):
+    run, _ = finished
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    assert manifest["versions"]["ray"] == ray.__version__
+    assert manifest["seed"] == 7
+    assert manifest["ladder"] == [4, 8]
+    assert manifest["window"] == 4
