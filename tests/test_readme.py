@@ -1,0 +1,178 @@
+"""The README tells the truth: its code runs, its commands parse, its counts are what one gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from xortune.cli import app
+from xortune.frames import CONFIG_COLUMNS
+from xortune.report.format import interval
+from xortune.space import parse_space
+from xortune.stats import wilson
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLOSE = 5  # Another CPU may round another bit, and a seed on the edge end on its other side.
+PAGES = ("README.md", "CONTRIBUTING.md", "reports/README.md")
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> list[str]:
+    """What follows `xortune` in each command of the shell blocks and of the prose."""
+    shell = [line for block in blocks("sh", text) for line in block.splitlines()]
+    prose = re.findall(r"`(xortune [^`]+)`", text)
+    found = [
+        re.search(r"(?:^|\s|/)xortune (.+)$", part)
+        for line in [*shell, *prose]
+        for part in re.split(r"&&|,? then ", line)
+        if not part.lstrip().startswith("#")
+    ]
+    return [match[1] for match in found if match and ".." not in match[1]]
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands((ROOT / page).read_text())})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_parses(command):
+    group = typer.main.get_command(app)
+    context = group.context_class(group, info_name="xortune")
+    name, verb, rest = group.resolve_command(context, shlex.split(command))
+    with verb.make_context(name, rest, parent=context) as parsed:
+        space = parsed.params.get("space")
+    # A word in capitals stands for a file of the reader's own.
+    assert space is None or str(space).isupper() or (ROOT / space).is_file()
+
+
+def test_the_commands_are_found_and_a_wrong_one_is_noticed():
+    assert {command.split()[0] for command in COMMANDS} == {"search", "evaluate", "report", "space"}
+    with pytest.raises(Exception, match="No such option"):
+        test_every_command_parses("search search_spaces/xor.yaml --sedes 3")
+
+
+def test_the_table_of_commands_lists_them_all():
+    told = re.findall(r"^\| `xortune (\w+)", README, flags=re.MULTILINE)
+    assert sorted(told) == sorted(typer.main.get_command(app).commands)
+
+
+def test_the_python_blocks_run(tmp_path):
+    shutil.copytree(ROOT / "search_spaces", tmp_path / "search_spaces")
+    program = "\n".join(blocks("python"))
+    assert program.count("xt.search(") == 1
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    [promised] = re.findall(r"print\(outcome\)  # Outcome\((\d+)/100 ", program)
+    [printed] = re.findall(r"^Outcome\((\d+)/100 ", ran.stdout, flags=re.MULTILINE)
+    assert abs(int(printed) - int(promised)) <= CLOSE
+    files = {path.name for path in (tmp_path / "runs" / "small").iterdir()}
+    table = README.partition("## A run's files")[2].partition("All tables")[0]
+    first_cells = re.findall(r"^\| (`.+?) \|", table, flags=re.MULTILINE)
+    told = {name.rstrip("/") for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
+    assert told == files
+
+
+def test_the_columns_are_told():
+    told = README.partition("| column | meaning |")[2].partition("`seeds.parquet` has")[0]
+    names = [n for cell in re.findall(r"^\| (`.+?) \|", told, re.MULTILINE) for n in _quoted(cell)]
+    assert names == list(CONFIG_COLUMNS)
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+ROWS = re.findall(
+    r"^\| [A-D]: .*? \| (\d+)/(\d+) \| (.*?) \| (\d+)/(\d+) \| (.*?) \|$", README, re.MULTILINE
+)
+MEASURED = [line for block in blocks("sh") for line in block.splitlines() if " --seeds " in line]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_intervals_beside_the_counts_are_theirs(row):
+    for k, n, shown in (row[:3], row[3:]):
+        low, high = wilson(int(k), int(n))
+        assert interval(float(low), float(high)) == shown
+
+
+@pytest.mark.parametrize(("row", "line"), list(zip(ROWS, MEASURED, strict=True)))
+def test_the_measured_counts_are_what_the_commands_print(row, line):
+    ran = CliRunner().invoke(app, [*shlex.split(line)[1:], "--json"])
+    assert ran.exit_code == 0, ran.output
+    result = json.loads(ran.output)
+    assert result["n"] == int(row[4])
+    assert abs(result["k"] - int(row[3])) <= CLOSE
+
+
+def test_the_winner_shown_does_on_fresh_seeds_what_is_told():
+    [shown] = blocks("text")
+    [command] = re.findall(r"^ +xortune (.+)$", shown, flags=re.MULTILINE)
+    [told] = re.findall(r"`(\d+)/1000 seeds solved", README)
+    ran = CliRunner().invoke(app, [*shlex.split(command), "--json"])
+    assert ran.exit_code == 0, ran.output
+    result = json.loads(ran.output)
+    assert result["first_seed"] == 2**30
+    assert abs(result["k"] - int(told)) <= CLOSE
+
+
+def test_the_space_file_shown_is_the_one_shipped():
+    [shown] = blocks("yaml")
+    asked = parse_space(shown, "README.md", ROOT)
+    shipped = yaml.safe_load((ROOT / "search_spaces" / "xor.yaml").read_text(encoding="utf-8"))
+    mine = yaml.safe_load(shown)
+    del shipped["seeds"]["certify"]  # nothing acts on it yet
+    assert mine == shipped
+    assert asked.seeds.ladder[-1] == 128
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    ran = subprocess.run(
+        ["bash", str(ROOT / ".ci" / "run"), "--test-command"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    after = README.partition("<!-- test command -->\n")[2]
+    assert ran.stdout == blocks("sh", after)[0]
+    assert ran.stdout.count("\n") == 1
+    assert ran.stdout.endswith("-m pytest -q\n")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
+    assert [t for t in targets if not ((ROOT / page).parent / t).exists()] == []
+
+
+def test_every_dependency_is_explained():
+    told = README.partition("## Dependencies")[2]
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = project.partition("\ndependencies = [")[2].partition("\n]")[0]
+    names = re.findall(r'^ +"([a-z0-9\[\]-]+)', listed, flags=re.MULTILINE)
+    assert len(names) > 5
+    cells = re.findall(r"^\| ([a-z].*?) \|", told, flags=re.MULTILINE)
+    assert sorted(", ".join(cells[1:]).split(", ")) == sorted(names)
