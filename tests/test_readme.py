@@ -161,11 +161,15 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert ran.stdout.endswith("-m pytest -q\n")
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in t]
-    assert [t for t in targets if not ((ROOT / page).parent / t).exists()] == []
+def test_links_lead_somewhere():
+    links = [
+        (page, link)
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+        if "://" not in link
+    ]
+    assert len(links) > 5
+    assert [pair for pair in links if not ((ROOT / pair[0]).parent / pair[1]).exists()] == []
 
 
 def test_every_dependency_is_explained():
