@@ -7,9 +7,13 @@ xortune costs nothing: no torch, no Ray, no Optuna, no NumPy.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import inspect
+
     from xortune.api import evaluate as evaluate
     from xortune.api import load_run as load_run
     from xortune.api import search as search
@@ -57,3 +61,33 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Verb(ModuleType):
+    """A part of xortune that shares its name with a public function, and can be called as such."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        import inspect
+
+        return inspect.signature(__getattr__(self.__name__.rpartition(".")[2]))
+
+
+class _Package(ModuleType):
+    """xortune itself.
+
+    Python binds a submodule to its name in the package when it is imported: after the first
+    ``xortune.search(...)`` the name would be the package `xortune.search`, and the second call
+    would fail. So such a submodule is made callable: name and verb are the same thing.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,12 +1,16 @@
 """The reference engine: all seeds of a configuration train as one stacked torch model.
 
 What it computes for seed s is what the plain loop computes after ``torch.manual_seed(s)``: the same
-initial weights bit for bit, the same loss, the same optimizer step. Every tensor leads with the
-seed axis S and every operation is elementwise in it, so that no seed can influence another and the
-outcome of a seed does not depend, to the last bit, on which others train beside it. For that reason
-the two layers are sums of products written out over the (few) inputs (a BLAS may choose another
-order of summation for another number of seeds), and seeds are padded to whole vector registers
-(torch computes the last few elements of a tensor with scalar code that rounds differently).
+initial weights bit for bit, the same loss, the same optimizer step. Activation, loss and optimizer
+are torch's own; the two linear layers are written out, forward and
+backward, because autograd's bookkeeping would cost twice what the arithmetic does.
+
+No seed influences another, and the outcome of a seed does not depend, to the last bit, on which
+others train beside it: every operation is elementwise in the seeds, sums are written out over the
+inputs (a BLAS may choose another order of summation for another number of seeds), and seeds lie
+innermost in memory, padded to whole vector registers (torch computes the last few elements of a
+tensor with scalar code that rounds differently). So S is the last axis inside this module, and the
+first one in all that leaves it.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,7 +31,7 @@ from xortune.config import MOMENTUM_OPTIMIZERS, SOFTMAX_LIKE, Config
 from xortune.outcome import Outcome
 from xortune.task import Task
 
-__all__ = ["StackedNetwork", "initial_weights", "train"]
+__all__ = ["StackedNetwork", "initial_weights", "stacked", "step", "train"]
 
 MAX_STACK = 2**15
 """Hidden activations (S x N x H) trained at once: they stay in cache, and below the size at which
@@ -40,40 +43,66 @@ LANES = 64
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
 class StackedNetwork:
     """Linear(D, H), activation, Linear(H, 1), Sigmoid, S times.
 
     Attributes:
-        w1: shape (S, H, D); b1: shape (S, H); w2: shape (S, 1, H); b2: shape (S, 1): the weights
-            and biases of the two layers, each seed's as torch.nn.Linear holds them.
-        activation: maps (S, N, H) to the same shape.
+        weights: shape (P, S), P = H * D + 2 * H + 1: each seed's weights, flattened in the order of
+            ``nn.Sequential.parameters()``. One tensor, so that an optimizer's step is one set of
+            operations and not four.
     """
 
-    w1: Tensor
-    b1: Tensor
-    w2: Tensor
-    b2: Tensor
-    activation: Callable[[Tensor], Tensor]
+    def __init__(
+        self, weights: Tensor, dim: int, hidden_dim: int, activation: Callable[[Tensor], Tensor]
+    ) -> None:
+        self.weights, self._activation = weights, activation
+        self._gradient = torch.empty_like(weights)
+        self._w1, self._b1, self._w2, self._b2 = _layers(weights, dim, hidden_dim)
+        self._d_w1, self._d_b1, self._d_w2, self._d_b2 = _layers(self._gradient, dim, hidden_dim)
 
-    @property
-    def parameters(self) -> list[Tensor]:
-        """The four tensors, in the order of ``nn.Sequential.parameters()``."""
-        return [self.w1, self.b1, self.w2, self.b2]
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs in [0, 1], shape (N, S), of inputs of shape (N, D)."""
+        columns = inputs[:, :, None, None].unbind(1)
+        before = self._b1
+        for column, weight in zip(columns, self._w1.unbind(1), strict=True):
+            before = torch.addcmul(before, column, weight)
+        # The graph that autograd sees begins here.
+        hidden = self._activation(before.requires_grad_())
+        sums = (hidden * self._w2).sum(dim=1) + self._b2
+        self._columns, self._before, self._hidden, self._sums = columns, before, hidden, sums
+        return torch.sigmoid(sums)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        """Outputs in [0, 1], shape (S, N), of inputs of shape (N, D)."""
-        hidden = self.b1[:, None, :]
-        for d in range(inputs.shape[1]):
-            hidden = hidden + inputs[None, :, d, None] * self.w1[:, None, :, d]
-        return torch.sigmoid((self.activation(hidden) * self.w2).sum(dim=2) + self.b2)
+    def gradient(self, losses: Tensor) -> Tensor:
+        """The gradient of losses (S,) by the weights, shape (P, S): each seed's by its own.
+
+        It stands in a buffer that the next call fills again.
+
+        Args:
+            losses: computed from the outputs of the last `forward`.
+        """
+        d_before, d_sums = torch.autograd.grad(losses.sum(), (self._before, self._sums))
+        torch.sum(d_sums, dim=0, keepdim=True, out=self._d_b2)
+        torch.sum(d_sums.unsqueeze(1) * self._hidden.detach(), dim=0, out=self._d_w2)
+        torch.sum(d_before, dim=0, out=self._d_b1)
+        for column, d_weight in zip(self._columns, self._d_w1.unbind(1), strict=True):
+            torch.sum(d_before * column, dim=0, out=d_weight)
+        return self._gradient
 
     def finite(self) -> Tensor:
         """bool, shape (S,): every weight is finite."""
-        each = [
-            parameter.detach().isfinite().flatten(1).all(dim=1) for parameter in self.parameters
-        ]
-        return torch.stack(each).all(dim=0)
+        return self.weights.isfinite().all(dim=0)
+
+
+def _layers(flat: Tensor, dim: int, hidden_dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Views of (P, S): w1 (H, D, S), b1 (H, S), w2 (H, S), b2 (1, S)."""
+    sizes = [hidden_dim * dim, hidden_dim, hidden_dim, 1]
+    w1, b1, w2, b2 = torch.split(flat.detach(), sizes)
+    return w1.view(hidden_dim, dim, -1), b1, w2, b2
+
+
+def stacked(layers: Sequence[Tensor]) -> Tensor:
+    """The layers of S networks, each of shape (S, ...), as `StackedNetwork.weights`."""
+    return torch.cat([layer.flatten(1) for layer in layers], dim=1).T.contiguous()
 
 
 def initial_weights(
@@ -101,25 +130,26 @@ def initial_weights(
 
 
 def activation_of(name: str | None) -> Callable[[Tensor], Tensor]:
-    """The torch.nn activation of that name, acting on (S, N, H); None is the identity."""
+    """The torch.nn activation of that name, acting on (N, H, S); None is the identity."""
     if name is None:
         return nn.Identity()
     kind: type[nn.Module] = getattr(nn, name)
     # Over the hidden axis, as nn.Softmax() chooses for the (N, H) of the plain network.
-    return kind(dim=-1) if name in SOFTMAX_LIKE else kind()
+    return kind(dim=1) if name in SOFTMAX_LIKE else kind()
 
 
 def loss_of(name: str) -> Loss:
-    """The torch.nn loss of that name: outputs (S, N) and targets (S, N) to a loss (S,) per seed.
+    """The torch.nn loss of that name: outputs (N, S) and targets (N, S) to a loss (S,) per seed.
 
     Each seed's loss is the mean over its own rows, as the module's default reduction gives it.
     """
-    # The trailing axis is the network's one output: MultiLabelSoftMarginLoss averages over it.
     each = _binary_cross_entropy if name == "BCELoss" else getattr(nn, name)(reduction="none")
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        values: Tensor = each(outputs.unsqueeze(2), targets.unsqueeze(2))
-        return values.flatten(1).mean(dim=1)
+        if name == "MultiLabelSoftMarginLoss":  # it averages over the network's one output, too
+            outputs, targets = outputs.unsqueeze(2), targets.unsqueeze(2)
+        values: Tensor = each(outputs, targets)
+        return values.mean(dim=0)
 
     return loss
 
@@ -132,12 +162,26 @@ def _binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return torch.where(nan, outputs, safe)
 
 
-def optimizer_of(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
+def optimizer_of(config: Config, weights: Tensor) -> torch.optim.Optimizer:
     """The torch.optim optimizer of the config, with torch's defaults but lr and momentum."""
     kind: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, config.optimizer)
     if config.optimizer in MOMENTUM_OPTIMIZERS:
-        return kind(parameters, lr=config.lr, momentum=config.momentum)
-    return kind(parameters, lr=config.lr)
+        return kind([weights], lr=config.lr, momentum=config.momentum, foreach=False)
+    return kind([weights], lr=config.lr, foreach=False)
+
+
+def step(
+    network: StackedNetwork, optimizer: torch.optim.Optimizer, losses: Tensor, *, zero_grad: bool
+) -> None:
+    """One optimizer step from losses (S,) of the last `forward` of `network`."""
+    gradient, weights = network.gradient(losses), network.weights
+    if zero_grad:
+        weights.grad = gradient
+    elif weights.grad is None:
+        weights.grad = gradient.clone()
+    else:
+        weights.grad.add_(gradient)
+    optimizer.step()
 
 
 def train(
@@ -185,68 +229,68 @@ def _train_stack(
 ) -> Outcome:
     padding = np.full(-len(seeds) % LANES, seeds[-1])
     start = initial_weights(task.dim, config.hidden_dim, np.concatenate([seeds, padding]))
-    w1, b1, w2, b2 = (weight.to(device).requires_grad_() for weight in start)
-    network = StackedNetwork(w1, b1, w2, b2, activation_of(config.activation))
-    optimizer = optimizer_of(config, network.parameters)
-    loss_function = loss_of(config.loss)
+    weights = stacked(start).to(device)
+    activation = activation_of(config.activation)
+    network = StackedNetwork(weights, task.dim, config.hidden_dim, activation)
+    optimizer, loss_function = optimizer_of(config, weights), loss_of(config.loss)
     inputs, targets = _on(device, task.inputs, task.targets)
-    targets = targets.expand(len(w1), -1)
-    judge = _Judge(task, seeds, device)
+    targets = targets.expand(-1, weights.shape[1]).contiguous()
+    judge = _Judge(task, seeds, weights.shape[1], device)
     outcomes: list[Outcome] = []
     stops = {*checkpoints, config.epochs}
     for epoch in range(config.epochs + 1):  # the last pass only looks at the final weights
-        outputs = network(inputs)
+        if epoch and task.held_out_inputs is not None:
+            judge.see(epoch, network.forward(judge.inputs))
+        outputs = network.forward(inputs)
+        if epoch and task.held_out_inputs is None:
+            judge.see(epoch, outputs)
         losses = loss_function(outputs, targets)
-        if epoch:
-            judge.see(epoch, network, outputs.detach())
         if epoch in stops:
             outcomes.append(judge.outcome(epoch, network, losses.detach(), tuple(outcomes)))
         if epoch < config.epochs:
-            if config.zero_grad:
-                optimizer.zero_grad()
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            step(network, optimizer, losses, zero_grad=config.zero_grad)
     return outcomes[-1]
 
 
 class _Judge:
     """Watches a training: since when each seed has been solved, and what it says now."""
 
-    def __init__(self, task: Task, seeds: NDArray[np.int64], device: str) -> None:
+    def __init__(self, task: Task, seeds: NDArray[np.int64], count: int, device: str) -> None:
         self._task, self._seeds = task, seeds
-        self._inputs, self._targets = _on(device, task.judged_inputs, task.judged_targets > 0.5)
-        self._start = torch.zeros(1, dtype=torch.int32, device=device)
+        self.inputs, targets = _on(device, task.judged_inputs, task.judged_targets)
+        self._ones = targets > 0.5
+        # One number for each seed is kept from epoch to epoch: the last one that was not solved.
+        self._unsolved = torch.zeros(count, dtype=torch.int32, device=device)
 
-    def see(self, epoch: int, network: StackedNetwork, outputs: Tensor) -> None:
-        if self._task.held_out_inputs is not None:
-            with torch.no_grad():
-                outputs = network(self._inputs)
-        self._above, self._finite = outputs > 0.5, outputs.isfinite().all(dim=1)
-        right = (self._above == self._targets).sum(dim=1) >= self._task.rows_needed
-        began = self._start.masked_fill(self._start == 0, epoch)
-        self._start = began.masked_fill(~(right & self._finite), 0)
+    def see(self, epoch: int, outputs: Tensor) -> None:
+        self._outputs = outputs.detach()
+        # An output that is NaN is on neither side, and so never right.
+        right = torch.where(self._ones, self._outputs > 0.5, self._outputs <= 0.5)
+        if self._task.rows_needed == right.shape[0]:
+            solved = right.all(dim=0)
+        else:
+            solved = right.sum(dim=0) >= self._task.rows_needed
+        self._unsolved.masked_fill_(~solved, epoch)
 
     def outcome(
         self, epoch: int, network: StackedNetwork, losses: Tensor, earlier: tuple[Outcome, ...]
     ) -> Outcome:
         count = len(self._seeds)  # what follows them is padding
+        finite = self._outputs.isfinite().all(dim=0) & network.finite()
         return Outcome.judge(
             self._task,
             seeds=self._seeds,
             epochs=epoch,
-            predictions=self._above[:count].cpu().numpy(),
-            finite=(self._finite & network.finite())[:count].cpu().numpy(),
-            solved_epoch=self._start[:count].cpu().numpy(),
+            predictions=(self._outputs > 0.5).T[:count].cpu().numpy(),
+            finite=finite[:count].cpu().numpy(),
+            solved_epoch=(self._unsolved + 1)[:count].cpu().numpy(),
             final_loss=losses[:count].cpu().numpy(),
             checkpoints=earlier,
         )
 
 
 def _on(
-    device: str, inputs: NDArray[np.float32], targets: NDArray[np.generic]
+    device: str, inputs: NDArray[np.float32], targets: NDArray[np.float32]
 ) -> tuple[Tensor, Tensor]:
     # Copies: torch does not take the task's read-only arrays.
-    return (
-        torch.tensor(inputs, device=device),
-        torch.tensor(targets[:, 0], device=device),
-    )
+    return torch.tensor(inputs, device=device), torch.tensor(targets, device=device)
