@@ -22,6 +22,7 @@ STEPS = "tests/engine/test_single_steps.py"
 WEIGHTS = "tests/engine/test_initial_weights.py"
 TRAINING = "tests/engine/test_training.py"
 LONG = f"{TRAINING}::test_long_trainings_are_those_of_the_loop"
+HELD_OUT = f"{TRAINING} -k held_out"
 ALONE = "tests/engine/test_independence.py"
 ORDER = "tests/engine/test_network.py -k order"
 
@@ -39,15 +40,20 @@ MUTATIONS = [
     # The engine's arithmetic.
     Mutation(
         "engine/reference.py",
-        "hidden = self.b1[:, None, :]",
-        "hidden = 0 * self.b1[:, None, :]",
+        "before = self._b1\n",
+        "before = 0 * self._b1\n",
         STEPS,
     ),
-    Mutation("engine/reference.py", "* self.w1[:, None, :, d]", "* self.w1[:, None, :, 0]", STEPS),
-    Mutation("engine/reference.py", ".sum(dim=2) + self.b2)", ".sum(dim=2) - self.b2)", STEPS),
-    Mutation("engine/reference.py", ".mean(dim=1)\n", ".sum(dim=1)\n", STEPS),
-    Mutation("engine/reference.py", "kind(dim=-1)", "kind(dim=1)", f"{STEPS} -k max"),
-    Mutation("engine/reference.py", "momentum=config.momentum)", "momentum=0.0)", LONG),
+    Mutation(
+        "engine/reference.py",
+        "self._w1.unbind(1), strict",
+        "self._w1.flip(1).unbind(1), strict",
+        STEPS,
+    ),
+    Mutation("engine/reference.py", ".sum(dim=1) + self._b2", ".sum(dim=1) - self._b2", STEPS),
+    Mutation("engine/reference.py", "values.mean(dim=0)", "values.sum(dim=0)", STEPS),
+    Mutation("engine/reference.py", "kind(dim=1)", "kind(dim=0)", f"{STEPS} -k max"),
+    Mutation("engine/reference.py", "momentum=config.momentum", "momentum=0.0", LONG),
     Mutation("engine/reference.py", "torch.where(nan, outputs, safe)", "safe", ALONE),
     Mutation("engine/reference.py", "a=math.sqrt(5)", "a=math.sqrt(6)", WEIGHTS),
     Mutation(
@@ -62,20 +68,26 @@ MUTATIONS = [
         "generator.manual_seed(seed % 2**31)",
         WEIGHTS,
     ),
-    Mutation("engine/reference.py", "if config.zero_grad:", "if True:", LONG),
-    Mutation("engine/reference.py", "losses.sum().backward()", "losses.mean().backward()", LONG),
+    Mutation("engine/reference.py", "    if zero_grad:", "    if True:", LONG),
+    Mutation("engine/reference.py", "grad(losses.sum()", "grad(losses.mean()", LONG),
     Mutation("engine/reference.py", "if epoch < config.epochs:", "if epoch > 1:", LONG),
     # What counts as solved, and since when.
     Mutation(
         "engine/reference.py", "judge.see(epoch, network", "judge.see(epoch - 1, network", LONG
     ),
-    Mutation("engine/reference.py", "self._start == 0, epoch)", "self._start >= 0, epoch)", LONG),
-    Mutation("engine/reference.py", "began.masked_fill(~(right & self._finite), 0)", "began", LONG),
-    Mutation("engine/reference.py", "outputs > 0.5", "outputs >= 0.5", f"{TRAINING} -k half"),
-    Mutation("engine/reference.py", "(self._finite & network.finite())", "self._finite", ALONE),
     Mutation(
-        "engine/reference.py", "outputs = network(self._inputs)", "pass", f"{TRAINING} -k held_out"
+        "engine/reference.py", "masked_fill_(~solved, epoch)", "masked_fill_(solved, epoch)", LONG
     ),
+    Mutation("engine/reference.py", "(self._unsolved + 1)", "self._unsolved", LONG),
+    Mutation(
+        "engine/reference.py",
+        "(self._outputs > 0.5)",
+        "(self._outputs >= 0.5)",
+        f"{TRAINING} -k half",
+    ),
+    Mutation("engine/reference.py", ".all(dim=0) & network.finite()", ".all(dim=0)", ALONE),
+    Mutation("engine/reference.py", "forward(judge.inputs)", "forward(inputs)", HELD_OUT),
+    Mutation("engine/reference.py", "weights.grad.add_(gradient)", "pass", LONG),
     Mutation(
         "engine/reference.py", "np.full(-len(seeds) % LANES, seeds[-1])", "np.full(0, 0)", ALONE
     ),
