@@ -164,10 +164,14 @@ def connected(address: str | None) -> Iterator[None]:
             field="address",
             fix="start a cluster with `ray start --head`, or leave the address out",
         ) from None
+    # Even with log_to_driver=False the raylet's word on a dead worker goes to our stdout, into the
+    # JSON. Ray's own switch for its debugger silences it; where there is none, nothing is lost.
+    ray._private.worker._worker_logs_enabled = False
     try:
         yield
     finally:
         ray.shutdown()
+        ray._private.worker._worker_logs_enabled = True
 
 
 def _cores() -> int:

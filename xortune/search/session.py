@@ -54,6 +54,8 @@ def search_session(
         known, window = (), None
     if len({e.proposal for e in known if e.final}) >= budget(space):
         return True
+    if not known:  # before Ray is started: a directory that cannot be written is told at once
+        create(directory, space_text=space.text, manifest=manifest)
     with connected(address):
         if window is None and space.search.sampler in LEARNING:
             # Twice what runs at once: no worker waits for the sampler, and it lags by no more.
@@ -61,7 +63,7 @@ def search_session(
         else:
             slots(cpus_per_trial, gpus_per_trial)
         if not known:
-            create(directory, space_text=space.text, manifest={**manifest, "window": window})
+            update_manifest(directory, window=window)
         with Journal.open(directory / JOURNAL) as journal:
             queue = BlockQueue(
                 space,
