@@ -1,0 +1,25 @@
+"""Run as a program: a search in which a worker dies and another training raises."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ray
+from dying_trainer import Dying
+
+from xortune.search.session import search_session
+from xortune.space import parse_space
+
+SPACE = """
+name: deadly
+parameters: {x: {low: 0, high: 2}}
+search: {sampler: grid}
+seeds: {ladder: [5]}
+"""
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    trainer = Dying(str(folder / "log"), deadly=0, broken=2)
+    complete = search_session(parse_space(SPACE), trainer, folder / "run", {})
+    print("complete", complete, "Ray is left running", ray.is_initialized())

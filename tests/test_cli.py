@@ -1,0 +1,478 @@
+"""The command line without Ray: what it prints, what it writes, and how it refuses."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from hand_made import CONFIG, done, failed, solved, write_run
+from rich.console import Console
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli import app
+from xortune.report.terminal import render_best
+
+SPACE = """
+name: tiny
+epochs: 30
+parameters:
+  activation: {choice: [Tanh, ReLU]}
+  loss: MSELoss
+  optimizer: Adam
+  lr: {low: 0.01, high: 0.1, log: true}
+  hidden_dim: 3
+search: {sampler: random, trials: 3}
+seeds: {ladder: [4]}
+"""
+EVALUATE = {
+    "--activation": "Tanh",
+    "--loss": "MSELoss",
+    "--optimizer": "Adam",
+    "--lr": "0.1",
+    "--hidden-dim": "4",
+    "--epochs": "100",
+    "--seeds": "12",
+}
+COMMANDS = ("search", "evaluate", "space", "report")
+HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy")
+
+
+@pytest.fixture(autouse=True)
+def _somewhere(tmp_path, monkeypatch):
+    """Whatever is written without --output lands here; 80 columns, no colours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def xortune(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+def evaluate(*more, **changes):
+    options = EVALUATE | {f"--{name.replace('_', '-')}": text for name, text in changes.items()}
+    return xortune("evaluate", *(word for pair in options.items() for word in pair), *more)
+
+
+def refused(result, *words):
+    """Exit code 2, one line on stderr that holds the words, nothing on stdout."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+    return result.stderr
+
+
+@pytest.fixture
+def space_file(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run of the space above, made by hand."""
+    evaluations = [
+        done(i, {**CONFIG, "lr": lr, "hidden_dim": 3, "epochs": 30}, solved(0, k, 4, epochs=30))
+        for i, (lr, k) in enumerate([(0.02, 1), (0.05, 4), (0.09, 3)])
+    ]
+    return write_run(
+        tmp_path / "run", evaluations, space_text=SPACE, trainer="network", task="xor", **MANIFEST
+    )
+
+
+MANIFEST = {
+    "name": "tiny",
+    "task_fingerprint": xt.Task.xor().fingerprint,
+    "sampler": "random",
+    "seed": 0,
+    "trials": 3,
+    "ladder": [4],
+    "window": None,
+    "complete": True,
+}
+
+
+# evaluate
+
+
+def test_evaluate_tells_a_person():
+    result = evaluate()
+    config = xt.Config(
+        activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=4, epochs=100
+    )
+    outcome = xt.evaluate(config, range(12))
+    assert result.exit_code == 0
+    assert f"{outcome.successes}/12 seeds solved" in result.stdout
+    assert 0 < outcome.successes < 12, "the test tells nothing if all seeds are alike"
+    assert "epochs to solve" in result.stdout
+    assert "not solved" in result.stdout
+    assert result.stderr == ""
+
+
+def test_evaluate_tells_a_program():
+    result = evaluate("--json", "--quiet")
+    shown = json.loads(result.stdout)
+    config = xt.Config(
+        activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=4, epochs=100
+    )
+    outcome = xt.evaluate(config, range(12))
+    low, high = outcome.interval()
+    expected = {
+        "k": outcome.successes,
+        "n": 12,
+        "rate": outcome.rate,
+        "low": low,
+        "high": high,
+        "epochs_to_solve": outcome.epochs_to_solve,
+        "key": config.key,
+        "config": dict(config.point),
+        "first_seed": 0,
+    }
+    assert {name: shown[name] for name in expected} == expected
+    assert sum(shown["statuses"].values()) == 12
+    assert shown["statuses"]["solved"] == outcome.successes
+
+
+def test_evaluate_takes_every_option(tmp_path):
+    table = tmp_path / "task.csv"
+    table.write_text("a,b,c,y\n0,0,0,0\n0,1,0,1\n1,0,1,1\n1,1,1,0\n")
+    result = evaluate(
+        *("--momentum", "0.9", "--task", table, "--no-zero-grad", "--first-seed", 2**32 - 12),
+        *("--engine", "reference", "--json"),
+        optimizer="SGD",
+        activation="none",
+    )
+    shown = json.loads(result.stdout)
+    config = {name: shown["config"][name] for name in ("activation", "momentum", "zero_grad")}
+    assert config == {"activation": None, "momentum": 0.9, "zero_grad": False}
+    assert shown["first_seed"] == 2**32 - 12
+    outcome = xt.evaluate(
+        xt.Config(**shown["config"]), range(2**32 - 12, 2**32), task=xt.Task.from_csv(table)
+    )
+    assert shown["k"] == outcome.successes
+
+
+def test_without_a_success_there_is_no_time_to_solve():
+    result = evaluate("--json", epochs="1", seeds="3", lr="1e-9")
+    assert json.loads(result.stdout)["epochs_to_solve"] is None
+    text = evaluate(epochs="1", seeds="3", lr="1e-9").stdout
+    assert "0/3 seeds solved" in text
+    assert "epochs to solve" not in text
+
+
+def test_quiet_prints_nothing():
+    assert evaluate("--quiet", epochs="1", seeds="1").output == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"momentum": "0.9"}, ["momentum: 0.9 with optimizer Adam", "SGD", "RMSprop", "fix: "]),
+        ({"activation": "Tahn"}, ["unknown activation 'Tahn'", "did you mean 'Tanh'?"]),
+        ({"loss": "MSEloss"}, ["did you mean 'MSELoss'?"]),
+        ({"optimizer": "adam"}, ["did you mean 'Adam'?"]),
+        ({"lr": "nan"}, ["lr: nan is out of range", "above 0"]),
+        ({"lr": "inf"}, ["lr: inf"]),
+        ({"lr": "0"}, ["lr: 0", "above 0"]),
+        ({"momentum": "-1", "optimizer": "SGD"}, ["momentum: -1"]),
+        ({"hidden_dim": "0"}, ["hidden_dim: 0", "1 or more"]),
+        ({"epochs": "0"}, ["epochs: 0", "1 or more"]),
+        ({"seeds": "0"}, ["--seeds: 0", "1 or more"]),
+        ({"seeds": "-5"}, ["--seeds: -5"]),
+        ({"first_seed": "-1"}, ["--first-seed: ", "2**32 - 1"]),
+        ({"first_seed": str(2**32 - 11)}, ["--first-seed: ", "4294967296"]),
+        ({"task": "parity-99"}, ["task", "parity"]),
+        ({"task": "nowhere.csv"}, ["nowhere.csv"]),
+        ({"engine": "warp"}, ["unknown engine 'warp'", "reference"]),
+    ],
+)
+def test_evaluate_refuses(changes, words):
+    refused(evaluate(**changes), *words)
+    refused(evaluate("--json", **changes), *words)
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "named"),
+    [
+        ([], {"hidden_dim": "4.5"}, "4.5"),
+        ([], {"lr": "fast"}, "fast"),
+        ([], {"seeds": "many"}, "many"),
+        (["--nonsense"], {}, "--nonsense"),
+        (["extra"], {}, "extra"),
+    ],
+)
+def test_what_is_no_option_exits_with_2(more, changes, named):
+    result = evaluate(*more, **changes)
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_missing_option_is_named():
+    result = xortune("evaluate", "--activation", "Tanh")
+    assert result.exit_code == 2
+    assert "--loss" in result.stderr
+
+
+# space and search
+
+
+def test_space_describes_a_space(space_file):
+    result = xortune("space", space_file)
+    assert result.exit_code == 0
+    for word in ("tiny", "xor", "activation", "Tanh, ReLU", "0.01", "random", "3"):
+        assert word in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    shown = json.loads(xortune("space", space_file, "--json").stdout)
+    assert (shown["name"], shown["trials"], shown["ladder"]) == ("tiny", 3, [4])
+    assert shown["seed_epochs"] == 3 * 4 * 30
+
+
+@pytest.mark.parametrize("command", [["space"], ["search", "--quiet"]])
+def test_a_space_that_cannot_be_read(command, tmp_path):
+    refused(xortune(*command, "nowhere.yaml"), "nowhere.yaml")
+    refused(xortune(*command, tmp_path), str(tmp_path), "directory")
+    (tmp_path / "bad.yaml").write_text(SPACE.replace("activation: {choice: [Tanh, ReLU]}", "x: 1"))
+    refused(xortune(*command, "bad.yaml"), "bad.yaml:5", "x", "fix: ")
+    (tmp_path / "worse.yaml").write_text(SPACE.replace("trials: 3", "trails: 3"))
+    refused(xortune(*command, "worse.yaml"), "worse.yaml:10", "did you mean 'trials'?")
+    (tmp_path / "name.yaml").write_text(SPACE.replace("ReLU", "Relu6"))
+    refused(xortune(*command, "name.yaml"), "name.yaml:5", "'Relu6'", "did you mean 'ReLU6'?")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--trials", "0"], ["trials", "0"]),
+        (["--trials", "-3"], ["trials"]),
+        (["--sampler", "tpr"], ["sampler", "did you mean 'tpe'?"]),
+        (["--sampler", "grid"], ["grid"]),
+        (["--seed", "-1"], ["seed"]),
+        (["--time-budget", "soon"], ["soon"]),
+        (["--cpus-per-trial", "0"], ["cpus_per_trial", "above 0"]),
+        (["--cpus-per-trial", "nan"], ["cpus_per_trial"]),
+        (["--gpus-per-trial", "-1"], ["gpus_per_trial", "0 or more"]),
+    ],
+)
+def test_search_refuses(space_file, tmp_path, options, words):
+    result = xortune("search", space_file, "--quiet", *options)
+    refused(result, *words)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_search_cannot_write_where_a_file_is(space_file, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    for output in ("file", "file/below"):
+        started = time.monotonic()
+        refused(xortune("search", space_file, "--quiet", "--output", output), "file")
+        assert time.monotonic() - started < 2, "it is told before Ray is started"
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_search_overwrites_no_run(space_file, run):
+    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+    refused(xortune("search", space_file, "-q", "--output", run.path), "already holds", "--resume")
+    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+
+
+def test_search_refuses_to_continue_with_another_space(space_file, run):
+    before = (run.path / "evaluations.jsonl").read_bytes()
+    space_file.write_text(SPACE.replace("high: 0.1", "high: 0.2"))
+    options = ["--quiet", "--output", run.path, "--resume"]
+    refused(xortune("search", space_file, *options), str(run.path), "parameters.lr")
+    space_file.write_text(SPACE)
+    refused(xortune("search", space_file, *options, "--seed", "5"), "seed 0, not 5")
+    assert (run.path / "evaluations.jsonl").read_bytes() == before
+
+
+def test_resuming_a_finished_run_shows_it(space_file, run):
+    result = xortune("search", space_file, "--output", run.path, "--resume")
+    assert result.exit_code == 0
+    assert "4/4" in result.stdout
+    assert "report.md" in result.stdout
+    shown = xortune("search", space_file, "--output", run.path, "--resume", "--json")
+    assert shown.stderr == ""
+    best = json.loads(shown.stdout)["best"]
+    assert [best[name] for name in ("k", "n", "lr", "trials")] == [4, 4, 0.05, 1]
+
+
+def test_an_evaluation_without_outcome_exits_with_4(space_file, tmp_path):
+    point = {**CONFIG, "lr": 0.02, "hidden_dim": 3, "epochs": 30}
+    evaluations = [
+        done(0, point, solved(0, 3, 4, epochs=30)),
+        failed(1, {**point, "lr": 0.03}, 0, 4, final=False),
+        failed(1, {**point, "lr": 0.03}, 0, 4),
+        done(2, {**point, "lr": 0.04}, solved(0, 2, 4, epochs=30)),
+    ]
+    write_run(tmp_path / "bad", evaluations, space_text=SPACE, trainer="network", **MANIFEST)
+    result = xortune("search", space_file, "--output", "bad", "--resume")
+    assert result.exit_code == 4
+    assert "1 evaluation produced no outcome" in result.stdout
+    assert "3/4" in result.stdout
+
+
+# report
+
+
+def test_report_writes_the_files_again(run):
+    result = xortune("report", run.path)
+    assert result.exit_code == 0
+    names = {"report.md", "table.csv", "table.parquet", "seeds.parquet"}
+    assert names <= {path.name for path in run.path.iterdir()}
+    assert "4/4" in result.stdout
+    shown = json.loads(xortune("report", run.path, "--format", "csv", "--json").stdout)
+    assert shown["configs"] == 3
+    assert [row["k"] for row in shown["table"]] == [4, 3, 1]
+    assert shown["best"] == shown["table"][0]
+
+
+def test_report_writes_only_what_is_asked(run):
+    assert xortune("report", run.path, "--format", "csv, md", "-q").output == ""
+    names = {path.name for path in run.path.iterdir()}
+    assert {"report.md", "table.csv"} <= names
+    assert not names & {"table.parquet", "seeds.parquet"}
+
+
+def test_report_refuses(run, tmp_path):
+    refused(xortune("report", run.path, "--format", "html"), "'html'", "md, csv, parquet")
+    refused(xortune("report", run.path, "--format", ""), "md, csv, parquet")
+    refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
+    refused(xortune("report", tmp_path / "nowhere"), "nowhere", "is no directory")
+    assert not (run.path / "report.md").exists()
+
+
+def test_a_damaged_journal_is_told_with_its_line(run):
+    journal = run.path / "evaluations.jsonl"
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([lines[0], "{broken", *lines[1:]]) + "\n")
+    refused(xortune("report", run.path), "evaluations.jsonl:2")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_table_is_at_most_80_columns_wide(tmp_path, many):
+    names = [f"a_rather_long_parameter_{i}" for i in range(12 if many else 1)]
+    evaluations = [
+        done(i, dict.fromkeys(names, 1.23456789 * 10**i), solved(0, i, 2000)) for i in range(15)
+    ]
+    run = write_run(tmp_path / "wide", evaluations)
+    drawn = io.StringIO()
+    render_best(run, Console(file=drawn, width=80))
+    lines = drawn.getvalue().splitlines()
+    paths = [line for line in lines if str(tmp_path) in line]
+    assert max(len(line) for line in lines if line not in paths) <= 80
+    assert "14/2000" in drawn.getvalue()
+    assert "4/2000" not in drawn.getvalue().replace("14/2000", "")
+
+
+# help, start-up, colours
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    result = xortune(command, "--help")
+    assert result.exit_code == 0
+    assert f"xortune {command} " in result.stdout.split("Example")[1]
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_help_names_every_command():
+    result = xortune("--help")
+    assert result.exit_code == 0
+    for command in COMMANDS:
+        assert command in result.stdout
+    assert xortune("-h").stdout == result.stdout
+
+
+def test_version():
+    assert xortune("--version").stdout == f"xortune {xt.__version__}\n"
+
+
+def test_an_unknown_command():
+    result = xortune("sarch")
+    assert result.exit_code == 2
+    assert "sarch" in result.stderr
+
+
+def program(text, *, env=None):
+    return subprocess.run(
+        [sys.executable, "-c", text],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={**os.environ, **(env or {})},
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["search", "--help"], ["--version"], ["sarch"]])
+def test_help_loads_nothing_heavy(words):
+    ran = program(
+        f"import sys; sys.argv = ['xortune', *{words}]\n"
+        "from xortune.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print('loaded', sorted(set({HEAVY}) & set(sys.modules)))"
+    )
+    assert ran.stdout.splitlines()[-1] == "loaded []"
+
+
+def test_help_is_there_in_a_second():
+    program("from xortune.cli import main")  # warm the disk
+    took = []
+    for _ in range(3):
+        started = time.process_time(), os.times()
+        program(
+            "import sys; sys.argv = ['xortune', '--help']; from xortune.cli import main; main()"
+        )
+        after = os.times()
+        before = started[1]
+        # The child's own time: others may share the machine.
+        took.append(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+    assert min(took) < 1.0
+
+
+def test_refusing_loads_neither_ray_nor_optuna():
+    ran = program(
+        "import sys; sys.argv = ['xortune', 'search', 'nowhere.yaml']\n"
+        "from xortune.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as error: print(error.code)\n"
+        "print(sorted({'ray', 'optuna', 'torch'} & set(sys.modules)))"
+    )
+    assert ran.stdout.splitlines() == ["2", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [({"NO_COLOR": "1"}, False), ({"NO_COLOR": "", "FORCE_COLOR": "1"}, True)],
+)
+def test_no_color_is_honoured(run, env, coloured):
+    ran = program(
+        f"import sys; sys.argv = ['xortune', 'report', {str(run.path)!r}]\n"
+        "from xortune.cli import main; main()",
+        env={"TERM": "xterm-256color", **env},
+    )
+    assert ("\x1b[" in ran.stdout) == coloured
+
+
+def test_the_module_can_be_imported_without_running():
+    assert importlib.import_module("xortune.cli").app is app
