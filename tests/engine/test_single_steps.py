@@ -31,12 +31,16 @@ def _models(config: Config) -> list[nn.Sequential]:
     return models
 
 
-def _stacked(models: list[nn.Sequential], config: Config) -> reference.StackedNetwork:
-    weights = [
-        torch.stack([parameter.detach() for parameter in of_all]).requires_grad_()
-        for of_all in zip(*(model.parameters() for model in models), strict=True)
-    ]
-    return reference.StackedNetwork(*weights, reference.activation_of(config.activation))
+def _layers(models: list[nn.Sequential]) -> list[torch.Tensor]:
+    """The weights of all models, layer by layer, each (S, ...)."""
+    of_all = zip(*(model.parameters() for model in models), strict=True)
+    return [torch.stack([parameter.detach() for parameter in layer]) for layer in of_all]
+
+
+def _network(models: list[nn.Sequential], config: Config) -> reference.StackedNetwork:
+    weights = reference.stacked(_layers(models))
+    activation = reference.activation_of(config.activation)
+    return reference.StackedNetwork(weights, DIM, HIDDEN, activation)
 
 
 def _steps(config: Config) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
@@ -45,19 +49,15 @@ def _steps(config: Config) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]
     x = torch.randn(ROWS, DIM, dtype=torch.float64, generator=rows)
     y = torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0]], dtype=torch.float64)
     models = _models(config)
-    stack = _stacked(models, config)
-    optimizer, loss_of_stack = (
-        reference.optimizer_of(config, stack.parameters),
-        reference.loss_of(config.loss),
-    )
+    stack = _network(models, config)
+    optimizer = reference.optimizer_of(config, stack.weights)
+    loss_of_stack = reference.loss_of(config.loss)
     optimizers = [oracle.optimizer(config, model) for model in models]
     loss_of_one = getattr(nn, config.loss)()
     pairs = []
     for _ in range(STEPS):
-        losses = loss_of_stack(stack(x), y[:, 0].expand(SEEDS, -1))
-        optimizer.zero_grad()
-        losses.sum().backward()
-        optimizer.step()
+        losses = loss_of_stack(stack.forward(x), y.expand(-1, SEEDS))
+        reference.step(stack, optimizer, losses, zero_grad=True)
         plain = []
         for model, one in zip(models, optimizers, strict=True):
             loss = loss_of_one(model(x), y)
@@ -65,12 +65,8 @@ def _steps(config: Config) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]
             loss.backward()
             one.step()
             plain.append(loss.detach())
-        weights = [
-            torch.stack([parameter.detach() for parameter in of_all])
-            for of_all in zip(*(model.parameters() for model in models), strict=True)
-        ]
-        mine = [losses.detach(), *(parameter.detach().clone() for parameter in stack.parameters)]
-        pairs.append((mine, [torch.stack(plain), *weights]))
+        mine = [losses.detach(), stack.weights.clone()]
+        pairs.append((mine, [torch.stack(plain), reference.stacked(_layers(models))]))
     return pairs
 
 
@@ -87,7 +83,7 @@ def test_steps_are_those_of_torch(activation):
             epochs=STEPS,
         )
         for step, (mine, torchs) in enumerate(_steps(config)):
-            for name, a, b in zip(("loss", "w1", "b1", "w2", "b2"), mine, torchs, strict=True):
+            for name, a, b in zip(("loss", "weights"), mine, torchs, strict=True):
                 far = float((a - b).abs().max())
                 assert far <= 1e-9, f"{name} is {far} off after step {step} of {loss}, {optimizer}"
 
