@@ -207,9 +207,9 @@ def test_evaluate_refuses(changes, words):
 @pytest.mark.parametrize(
     ("more", "changes", "named"),
     [
-        ([], {"hidden_dim": "4.5"}, "4.5"),
-        ([], {"lr": "fast"}, "fast"),
-        ([], {"seeds": "many"}, "many"),
+        ([], {"hidden_dim": "4.5"}, "'--hidden-dim'"),
+        ([], {"lr": "fast"}, "'--lr'"),
+        ([], {"seeds": "many"}, "'--seeds'"),
         (["--nonsense"], {}, "--nonsense"),
         (["extra"], {}, "extra"),
     ],

@@ -15,8 +15,8 @@ import xortune as xt
 from xortune.errors import InputError
 from xortune.outcome import Status
 from xortune.run import JOURNAL, load_run
+from xortune.search import session as session_module
 from xortune.search.ray_tune import connected
-from xortune.search.session import search_session
 from xortune.space import parse_space
 
 SPACE = """
@@ -144,8 +144,8 @@ def test_resuming_a_finished_run_does_nothing(finished, space_file, monkeypatch)
     def refuse(*_, **__):
         raise AssertionError("Ray is not needed")
 
-    monkeypatch.setattr("xortune.search.session.run_trials", refuse)
-    monkeypatch.setattr("xortune.search.session.connected", refuse)
+    monkeypatch.setattr(session_module, "run_trials", refuse)
+    monkeypatch.setattr(session_module, "connected", refuse)
     again = xt.search(space_file, output=run.path, resume=True)
     fewer = xt.search(space_file, output=run.path, resume=True, trials=3)
     assert len(again.evaluations) == len(fewer.evaluations) == 6
@@ -209,7 +209,7 @@ def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
 def test_a_worker_that_dies_takes_only_its_block(tmp_path):
     trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3)
     progress = []
-    complete = search_session(
+    complete = session_module.search_session(
         parse_space(DEADLY), trainer, tmp_path / "run", {}, on_progress=progress.append
     )
     assert complete

@@ -1,0 +1,241 @@
+"""The verbs: what they accept and refuse, and what they hand on; no training but tiny ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hand_made import CONFIG, done, solved
+
+import xortune as xt
+from xortune.errors import InputError
+from xortune.journal import Journal
+from xortune.run import JOURNAL, create
+from xortune.search import session as session_module
+from xortune.space import load_space
+
+SPACE = """
+name: tiny
+epochs: 30
+parameters:
+  activation: {choice: [Tanh, ReLU]}
+  loss: MSELoss
+  optimizer: Adam
+  lr: {low: 0.01, high: 0.1, log: true}
+  hidden_dim: 3
+search: {sampler: random, trials: 3}
+seeds: {ladder: [4]}
+"""
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config(epochs=20, hidden_dim=3)
+
+
+@pytest.fixture
+def space_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def sessions(monkeypatch):
+    """Instead of a search with Ray: one evaluation is written, and the arguments are kept."""
+    calls = []
+
+    def session(space, trainer, directory, manifest, **more):
+        calls.append({"space": space, "trainer": trainer, "manifest": manifest, **more})
+        create(directory, space_text=space.text, manifest=manifest)
+        point = trainer.check(xt.Config(**{**CONFIG, "epochs": 30}).point)
+        with Journal.open(directory / JOURNAL) as journal:
+            journal.append(done(0, point, solved(0, 3, 4, epochs=30)))
+        return session.complete
+
+    session.complete = True
+    monkeypatch.setattr(session_module, "search_session", session)
+    session.calls = calls
+    return session
+
+
+# evaluate
+
+
+def test_evaluate_takes_any_seeds(config):
+    whole = xt.evaluate(config, range(6))
+    for seeds in ([0, 1, 2, 3, 4, 5], np.arange(6), (s for s in range(6)), tuple(range(6))):
+        again = xt.evaluate(config, seeds)
+        assert again.seeds.tolist() == whole.seeds.tolist()
+        assert again.final_loss.tolist() == whole.final_loss.tolist()
+    backwards = xt.evaluate(config, [5, 3])
+    assert backwards.seeds.tolist() == [5, 3]
+    assert backwards.final_loss.tolist() == whole.final_loss[[5, 3]].tolist()
+
+
+def test_evaluate_takes_tasks_and_checkpoints(config):
+    outcome = xt.evaluate(config, range(3), task="parity-3", checkpoints=[5, 20, 5])
+    assert outcome.predictions.shape == (3, 8)
+    assert outcome.at(5).epochs == 5
+    again = xt.evaluate(config, range(3), task=xt.Task.named("parity-3"))
+    assert again.final_loss.tolist() == outcome.final_loss.tolist()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"seeds": []}, "no seeds"),
+        ({"seeds": [1, 1]}, "1 is given twice"),
+        ({"seeds": [2**32]}, "4294967296 is out of range"),
+        ({"seeds": [-1]}, "-1 is out of range"),
+        ({"seeds": [0.5]}, "whole numbers"),
+        ({"checkpoints": [0]}, "0 is no epoch"),
+        ({"checkpoints": [21]}, "21 is no epoch.*1 to 20"),
+        ({"checkpoints": [True]}, "True is no epoch"),
+        ({"engine": "warp"}, "unknown engine 'warp'"),
+        ({"task": "parity"}, "parity"),
+        ({"config": {"lr": 1}}, "config: a dict; allowed: a xortune.Config"),
+    ],
+)
+def test_evaluate_refuses(config, more, words):
+    arguments = {"config": config, "seeds": range(2)} | more
+    with pytest.raises(InputError, match=words):
+        xt.evaluate(**arguments)
+
+
+# search
+
+
+def test_a_used_directory_is_never_taken_twice(space_file, sessions):
+    runs = [xt.search(space_file) for _ in range(3)]
+    assert [run.path for run in runs] == [Path("runs") / f"tiny{end}" for end in ("", "-2", "-3")]
+    assert all((run.path / "report.md").exists() for run in runs)
+    with pytest.raises(InputError, match="already holds a run"):
+        xt.search(space_file, output="runs/tiny")
+    assert len(sessions.calls) == 3
+
+
+@pytest.mark.parametrize("kind", [str, Path, os.fspath])
+def test_resume_simply_starts_where_there_is_no_run(space_file, sessions, kind):
+    run = xt.search(kind(space_file), output=kind(Path("new") / "run"), resume=True)
+    assert run.path == Path("new/run")
+    Path("empty").mkdir()
+    assert xt.search(space_file, output=kind(Path("empty")), resume=True).path == Path("empty")
+    assert xt.search(space_file, resume=True).path == Path("runs/tiny")
+
+
+def test_resume_without_output_continues_the_first(space_file, sessions, monkeypatch):
+    first = xt.search(space_file)
+    continued = []
+
+    def session(space, trainer, directory, manifest, **more):
+        continued.append(directory)
+        return True
+
+    monkeypatch.setattr(session_module, "search_session", session)
+    assert xt.search(space_file, resume=True).path == first.path == continued[0]
+
+
+def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
+    def heard(progress):
+        raise AssertionError(progress)
+
+    run = xt.search(
+        space_file,
+        trials=7,
+        seed=5,
+        sampler="tpe",
+        time_budget="2m",
+        address="auto",
+        cpus_per_trial=0.5,
+        gpus_per_trial=0.25,
+        on_progress=heard,
+        command=["xortune", "search"],
+    )
+    (call,) = sessions.calls
+    settings = call["space"].search
+    assert (settings.trials, settings.seed, settings.sampler) == (7, 5, "tpe")
+    assert settings.time_budget == 120
+    assert call["address"] == "auto"
+    assert (call["cpus_per_trial"], call["gpus_per_trial"]) == (0.5, 0.25)
+    assert call["on_progress"] is heard
+    assert call["trainer"].engine == "auto", "a GPU that is asked for is used"
+    assert run.asked == call["space"], "space.yaml says what was run"
+
+
+def test_without_a_gpu_the_cpu_trains(space_file, sessions):
+    xt.search(load_space(space_file))
+    assert sessions.calls[0]["trainer"].engine == "reference"
+
+
+def test_the_manifest_says_how_the_run_was_made(space_file, sessions):
+    run = xt.search(space_file, command=["xortune", "search", "tiny.yaml"])
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    assert manifest["name"] == "tiny"
+    assert manifest["command"] == ["xortune", "search", "tiny.yaml"]
+    assert (manifest["seed"], manifest["sampler"], manifest["trials"]) == (0, "random", 3)
+    assert (manifest["ladder"], manifest["first_seed"]) == ([4], 0)
+    assert manifest["task_fingerprint"] == xt.Task.xor().fingerprint
+    assert manifest["space_file"] == str(space_file)
+    assert set(manifest["versions"]) == {"python", "xortune", "torch", "ray", "optuna", "numpy"}
+    assert manifest["git_commit"] is None, "the working directory is in no checkout"
+    assert manifest["started"] <= manifest["finished"]
+    for name in ("host", "platform", "torch", "engine", "device"):
+        assert manifest[name]
+
+
+def test_an_interrupted_search_is_reported_and_raises(space_file, sessions):
+    sessions.complete = False
+    with pytest.raises(KeyboardInterrupt):
+        xt.search(space_file)
+    for name in ("report.md", "table.csv", "seeds.parquet"):
+        assert (Path("runs/tiny") / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"trials": 0}, "trials: 0"),
+        ({"trials": 2.5}, "trials: 2.5"),
+        ({"seed": -1}, "seed: -1"),
+        ({"sampler": "tpee"}, "did you mean 'tpe'"),
+        ({"sampler": "grid"}, "grid"),
+        ({"time_budget": "soon"}, "soon"),
+        ({"time_budget": -1}, "-1"),
+        ({"cpus_per_trial": 0}, "cpus_per_trial: 0 is out of range; allowed: above 0"),
+        ({"cpus_per_trial": -1}, "cpus_per_trial: -1"),
+        ({"cpus_per_trial": float("nan")}, "cpus_per_trial: nan"),
+        ({"gpus_per_trial": -0.5}, "gpus_per_trial: -0.5 is out of range; allowed: 0 or more"),
+        ({"output": "tiny.yaml"}, "tiny.yaml"),
+    ],
+)
+def test_search_refuses_before_anything_is_written(space_file, sessions, more, words):
+    with pytest.raises(InputError, match=words):
+        xt.search(space_file, **more)
+    assert not Path("runs").exists()
+    assert space_file.read_text() == SPACE
+
+
+def test_search_refuses_what_the_trainer_refuses(space_file, sessions):
+    space_file.write_text(SPACE.replace("hidden_dim: 3", "hidden_dim: 3\n  momentum: 0.5"))
+    with pytest.raises(InputError, match=r"tiny.yaml:10.*momentum") as caught:
+        xt.search(space_file)
+    assert "when: {optimizer: [" in str(caught.value)
+    assert sessions.calls == []
+    assert not Path("runs").exists()
+
+
+# write_report
+
+
+def test_write_report_refuses_another_format(space_file, sessions):
+    run = xt.search(space_file)
+    with pytest.raises(InputError, match="unknown format 'html'"):
+        xt.write_report(run, formats=["md", "html"])
+    (run.path / "report.md").unlink()
+    xt.write_report(run, formats=["md"])
+    assert (run.path / "report.md").exists()
