@@ -265,6 +265,18 @@ def test_a_resumed_search_is_the_uninterrupted_one(sampler, data):
         assert (last.done, last.fresh) == (len(numbers), len(numbers) - len(kept))
 
 
+@pytest.mark.parametrize("sampler", ["nsgaii", "cmaes"])
+def test_a_sampler_that_takes_notes_finds_them_again(sampler):
+    space = parse_space(
+        "name: fake\nparameters: {a: {low: 0.0, high: 1.0}, b: {low: -3.0, high: 2.0}}\n"
+        f"search: {{sampler: {sampler}, trials: 60}}\nseeds: {{ladder: [4]}}\n"
+    )
+    before = anywhere(space=space, proposer=proposer_for(space), window=3)
+    known = [e for e in before.evaluations if e.proposal < 35 and e.proposal != 20]
+    after = anywhere(space=space, proposer=proposer_for(space), window=3, known=known)
+    assert after.proposed == {n: b for n, b in before.proposed.items() if n == 20 or n >= 35}
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_larger_budget_continues_where_the_smaller_ended(sampler, journal):
     long, short = space_of(sampler, trials=16), space_of(sampler, trials=11)

@@ -23,6 +23,9 @@ __all__ = ["LEARNING", "GridProposer", "OptunaProposer", "Proposer", "proposer_f
 LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
 
+_KEEPS_STATE = ("nsgaii", "cmaes")
+"""Samplers that note in each trial what they have computed, and go on from there."""
+
 
 class Proposer(Protocol):
     """Proposes points by number, 0, 1, 2, ..., and learns how earlier ones did."""
@@ -83,31 +86,32 @@ class OptunaProposer:
         if number < len(self._space.start):
             self.replay(number, self._space.start[number])
             return self._space.start[number]
-        make = _SAMPLERS[self._space.search.sampler]
-        with warnings.catch_warnings():  # that they are experimental is our choice, not news
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.sampler = make(_seed_for(self._space.search.seed, number))
-            return self._ask(number)
+        return self._ask(number, self._space.search.sampler)
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
-        """Enter a proposal whose values are known, without asking the sampler."""
-        self._study.sampler = optuna.samplers.RandomSampler(seed=0)
+        """Enter a proposal whose values are known; the sampler may take notes, not decide."""
+        sampler = self._space.search.sampler
         searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
         self._study.enqueue_trial(
             {n: _as_proposed(searched[n], value) for n, value in point.items() if n in searched}
         )
-        self._ask(number)
+        self._ask(number, sampler if sampler in _KEEPS_STATE else "random")
 
     def learn(self, number: int, rate: float) -> None:
         """Tell Optuna the rate of a finished proposal."""
         self._study.tell(self._trials.pop(number), rate)
 
-    def _ask(self, number: int) -> Point:
-        trial = self._study.ask()
+    def _ask(self, number: int, sampler: str) -> Point:
         values: dict[str, Value] = {}
-        for parameter in self._space.parameters:
-            if is_active(parameter, values):
-                values[parameter.name] = _suggest(trial, parameter)
+        with warnings.catch_warnings():  # that they are experimental is our choice, not news
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = _SAMPLERS[sampler](_seed_for(self._space.search.seed, number))
+            trial = self._study.ask()
+            # Computed when asked for, with the sampler's notes; on a replay nobody else asks.
+            assert trial.relative_params is not None
+            for parameter in self._space.parameters:
+                if is_active(parameter, values):
+                    values[parameter.name] = _suggest(trial, parameter)
         self._trials[number] = trial
         return Point(values)
 
