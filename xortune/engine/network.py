@@ -40,11 +40,15 @@ class NetworkTrainer:
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome or error for each block; blocks that differ in epochs share one training."""
         groups: dict[tuple[str, range], list[tuple[int, Config]]] = {}
+        results: dict[int, Outcome | TrainingError] = {}
         for index, block in enumerate(blocks):
-            config = Config.from_point(block.point)
+            try:
+                config = Config.from_point(block.point)
+            except InputError as error:
+                results[index] = TrainingError(str(error))
+                continue
             shared = replace(config, epochs=1).key
             groups.setdefault((shared, block.seeds), []).append((index, config))
-        results: dict[int, Outcome | TrainingError] = {}
         for (_, seeds), members in groups.items():
             longest = max((config for _, config in members), key=lambda config: config.epochs)
             epochs = sorted({config.epochs for _, config in members})

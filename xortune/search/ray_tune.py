@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # resuming is the jou
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 __all__ = ["connected", "run_trials", "slots"]
@@ -85,6 +87,8 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next pack, None for "not now", or the word that all is done."""
+        if self.refusal is not None:
+            return str(Searcher.FINISHED)
         try:
             job = self._queue.next_job()
         except InputError as error:  # the trainer refuses what was proposed: for the user to see
@@ -105,6 +109,42 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
         """Nothing: the journal is the state."""
 
 
+class FillWorkers(FIFOScheduler):  # type: ignore[misc]
+    """Gives a free worker to the oldest waiting trial, but lets further workers come up first.
+
+    Tune, when it gives a free worker to a waiting trial, cancels the worker that was starting for
+    that trial: where a training takes less time than a worker needs to start, no second worker
+    would ever come up. So as long as fewer workers deliver results than there is room for, a free
+    worker goes to the newest waiting trial, and those before it keep the ones that are starting.
+    """
+
+    def __init__(self, searcher: QueueSearcher, room: int) -> None:
+        super().__init__()
+        self._searcher, self._room = searcher, room
+        self._recent: deque[str] = deque(maxlen=4 * room)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as in `QueueSearcher`."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Remember who delivers."""
+        self._recent.append(result["worker"])
+        return str(super().on_trial_result(tune_controller, trial, result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
+        """Remember who delivers: a pack's only result completes its trial."""
+        self._recent.append(result["worker"])
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The trial for the next free worker; None if none waits."""
+        live = {trial.trial_id: trial for trial in tune_controller.get_live_trials()}
+        filling = len(set(self._recent)) < self._room
+        ids = reversed(self._searcher.packs) if filling else iter(self._searcher.packs)
+        waiting = (live[trial_id] for trial_id in ids if trial_id in live)
+        return next((trial for trial in waiting if trial.status == trial.PENDING), None)
+
+
 class Collector(tune.Callback):  # type: ignore[misc]
     """Brings results and crashes of packs back to the queue."""
 
@@ -119,15 +159,22 @@ class Collector(tune.Callback):  # type: ignore[misc]
         """A pack is trained."""
         results: list[Outcome | TrainingError] = result.pop("results")
         for job, outcome in zip(self._searcher.packs.pop(trial.trial_id), results, strict=True):
-            self._queue.receive(
-                job, outcome, seconds=result["block_seconds"], worker=result["worker"]
-            )
+            self._receive(job, outcome, result["block_seconds"], result["worker"])
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """The worker died, or the trainer raised: no block of the pack has an outcome."""
         reason = TrainingError(_reason(trial))
         for job in self._searcher.packs.pop(trial.trial_id, ()):
-            self._queue.receive(job, reason, seconds=0.0, worker="")
+            self._receive(job, reason, 0.0, "")
+
+    def _receive(
+        self, job: Job, result: Outcome | TrainingError, seconds: float, worker: str
+    ) -> None:
+        try:
+            self._queue.receive(job, result, seconds=seconds, worker=worker)
+        except InputError as error:  # the journal cannot be written: Tune would bury the reason
+            self._searcher.refusal = error
+            self._queue.stop()
 
 
 def _reason(trial: Any) -> str:
@@ -219,11 +266,16 @@ def run_trials(
     searcher = QueueSearcher(queue)
     resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
     trainable = tune.with_resources(tune.with_parameters(PackTrainable, trainer=trainer), resources)
+    room = slots(cpus_per_trial, gpus_per_trial)
+    # All workers start at once. As many trials wait as run: Tune lets a worker go that becomes free
+    # when none waits for it.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures are journaled, and shown by us
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=FillWorkers(searcher, room),
             num_samples=-1,
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.trial_id,

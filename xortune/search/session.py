@@ -58,8 +58,9 @@ def search_session(
         create(directory, space_text=space.text, manifest=manifest)
     with connected(address):
         if window is None and space.search.sampler in LEARNING:
-            # Twice what runs at once: no worker waits for the sampler, and it lags by no more.
-            window = 2 * slots(cpus_per_trial, gpus_per_trial)
+            # What runs, as much again that waits for a free worker, and as much that has finished
+            # before an earlier proposal did: no worker waits for the sampler.
+            window = 3 * slots(cpus_per_trial, gpus_per_trial)
         else:
             slots(cpus_per_trial, gpus_per_trial)
         if not known:
