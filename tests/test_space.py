@@ -264,7 +264,7 @@ def test_a_description_says_all_and_is_json():
     assert lines["lr"] == "float: 0.0001 to 1.0, log"
     assert lines["width"] == "int: 2 to 8 in steps of 3, linear"
     assert lines["epochs"] == "fixed: 10"
-    assert lines["seeds"] == "4 -> 16 for each configuration"
+    assert lines["seeds"] == "16 for each configuration"
     assert json.loads(json.dumps(asdict(found)))["parameters"][0]["name"] == "optimizer"
 
 

@@ -78,9 +78,13 @@ class Description:
         yield "trials", f"{self.trials:,}"
         if self.time_budget is not None:
             yield "time budget", f"{self.time_budget:g} s"
-        yield "seeds", " -> ".join(map(str, self.ladder)) + " for each configuration"
+        # Until there is a race, every configuration gets the last rung: say what will happen.
+        yield "seeds", f"{self.ladder[-1]:,} for each configuration"
         if self.certify is not None:
-            yield "certify", f"{self.certify:,} fresh seeds for each finalist"
+            yield (
+                "certify",
+                f"{self.certify:,} fresh seeds asked for; this version does not certify",
+            )
         if self.grid_points is not None:
             yield "grid points", f"{self.grid_points:,}"
         if self.seed_epochs is not None:

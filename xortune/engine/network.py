@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import torch
+from importlib.metadata import version
 
 from xortune.config import Config
-from xortune.engine import reference
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome, checked_seeds
 from xortune.point import Point
@@ -70,7 +68,7 @@ class NetworkTrainer:
             "trainer": "network",
             "engine": "reference",
             "device": device_of(self.engine),
-            "torch": torch.__version__,
+            "torch": version("torch"),
             "task": self.task.name,
             "task_fingerprint": self.task.fingerprint,
         }
@@ -84,11 +82,15 @@ def device_of(engine: str) -> str:
     """
     if engine not in ENGINES:
         raise InputError(f"unknown engine {engine!r}", field="engine", allowed=", ".join(ENGINES))
+    if engine == "reference":
+        return "cpu"
+    import torch  # takes a second: a driver that only sends blocks to workers does without
+
     if engine == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "'cuda', but torch sees no CUDA device here", field="engine", fix="use engine 'auto'"
         )
-    return "cuda" if engine != "reference" and torch.cuda.is_available() else "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def evaluate_config(
@@ -111,6 +113,8 @@ def evaluate_config(
                 field="checkpoints",
                 allowed=f"whole numbers from 1 to {config.epochs}",
             )
+    from xortune.engine import reference
+
     return reference.train(
         config, task, checked_seeds(seeds), sorted(set(checkpoints)), device=device_of(engine)
     )

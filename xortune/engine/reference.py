@@ -57,6 +57,7 @@ class StackedNetwork:
     ) -> None:
         self.weights, self._activation = weights, activation
         self._gradient = torch.empty_like(weights)
+        self._one = torch.ones_like(weights[0])
         self._w1, self._b1, self._w2, self._b2 = _layers(weights, dim, hidden_dim)
         self._d_w1, self._d_b1, self._d_w2, self._d_b2 = _layers(self._gradient, dim, hidden_dim)
 
@@ -80,7 +81,7 @@ class StackedNetwork:
         Args:
             losses: computed from the outputs of the last `forward`.
         """
-        d_before, d_sums = torch.autograd.grad(losses.sum(), (self._before, self._sums))
+        d_before, d_sums = torch.autograd.grad(losses, (self._before, self._sums), self._one)
         torch.sum(d_sums, dim=0, keepdim=True, out=self._d_b2)
         torch.sum(d_sums.unsqueeze(1) * self._hidden.detach(), dim=0, out=self._d_w2)
         torch.sum(d_before, dim=0, out=self._d_b1)
@@ -155,8 +156,14 @@ def loss_of(name: str) -> Loss:
 
 
 def _binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    # torch raises for the whole tensor if one element is NaN. One seed's NaN must not stop the
-    # others, nor be repaired: it is put back afterwards, so that its gradients are NaN too.
+    # torch raises for the whole tensor if one element is NaN (on CUDA it ends the process). One
+    # seed's NaN must not stop the others, nor be repaired: it is put back afterwards, so that its
+    # gradients are NaN too.
+    if outputs.device.type == "cpu":
+        try:
+            return F.binary_cross_entropy(outputs, targets, reduction="none")
+        except RuntimeError:
+            pass
     nan = outputs.isnan()
     safe = F.binary_cross_entropy(outputs.masked_fill(nan, 0.5), targets, reduction="none")
     return torch.where(nan, outputs, safe)

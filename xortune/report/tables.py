@@ -29,12 +29,11 @@ ASKED = {
     "engine": "engine",
     "sampler": "sampler",
     "trials": "proposals asked for",
-    "ladder": "seeds of a config, rung by rung",
+    "ladder": "seeds: rungs (all get the last)",
     "seed": "seed of the search",
     "time_budget": "time budget",
     "started": "started",
     "finished": "finished",
-    "host": "host",
     "stopped": "stopped because",
 }
 """Entries of the manifest that say what was asked, and how a report calls them."""
