@@ -120,7 +120,10 @@ def search(
         gpus_per_trial=gpus_per_trial,
         on_progress=on_progress,
     )
-    update_manifest(directory, finished=_now())
+    if complete:
+        update_manifest(directory, finished=_now(), stopped=None)
+    else:
+        update_manifest(directory, stopped=f"interrupted by the user at {_now()}")
     run = load_run(directory)
     write_report(run)
     if not complete:

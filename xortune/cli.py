@@ -101,7 +101,7 @@ def search(
         silent = quiet or as_json
         if not silent:
             what = describe(asked)
-            _console().print(
+            Console(stderr=True, highlight=False).print(
                 Text(
                     f"{what.name}: {what.trials:,} configurations ({what.sampler}) x "
                     f"{what.ladder[-1]:,} seeds, task {what.task}"

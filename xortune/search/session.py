@@ -53,7 +53,7 @@ def search_session(
     else:
         known, window = (), None
     if len({e.proposal for e in known if e.final}) >= budget(space):
-        return True
+        return _concluded(directory, space, complete=True)
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         create(directory, space_text=space.text, manifest=manifest)
     with connected(address):
@@ -82,6 +82,11 @@ def search_session(
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
             )
+    return _concluded(directory, space, complete=complete)
+
+
+def _concluded(directory: Path, space: SearchSpace, *, complete: bool) -> bool:
+    """Store what only this package can tell of the run: importance, and whether it is complete."""
     shares = importance(load_run(directory), space)
     update_manifest(
         directory,
