@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from xortune.errors import InputError
 from xortune.journal import Journal
 from xortune.run import JOURNAL, create
 from xortune.search import session as session_module
-from xortune.space import load_space
+from xortune.space import load_space, parse_space
 
 SPACE = """
 name: tiny
@@ -239,3 +240,13 @@ def test_write_report_refuses_another_format(space_file, sessions):
     (run.path / "report.md").unlink()
     xt.write_report(run, formats=["md"])
     assert (run.path / "report.md").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(InputError, match=rf"{address}.* cannot be reached.*ray status"):
+            xt.search(parse_space(SPACE), address=address)
+    assert list((tmp_path / "runs").iterdir()) == []

@@ -100,6 +100,12 @@ def test_checkpoints_are_dropped():
     assert decode(encode(done(0, CONFIG, whole))).outcome.checkpoints == ()
 
 
+def test_a_block_may_end_with_the_last_seed():
+    block = Block(Point(CONFIG), MAX_SEED - 3, 4)
+    crashed = Evaluation(0, block, None, "gone", True, 0.0, "host:1")
+    assert decode(encode(crashed)).block.seeds[-1] == MAX_SEED
+
+
 def test_an_outcome_of_other_seeds_is_refused():
     wrong = Evaluation(0, Block(Point(CONFIG), 1, 4), solved(0, 2, 4), None, True, 0.1, "h:1")
     with pytest.raises(InputError, match="4 seeds from 1"):

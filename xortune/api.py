@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -110,16 +111,21 @@ def search(
     trainer = NetworkTrainer(asked.task, engine="auto" if gpus_per_trial else "reference")
     check_space(asked, trainer)
     directory = _directory(asked, output, resume=resume)
-    complete = search_session(
-        asked,
-        trainer,
-        directory,
-        _manifest(asked, trainer, command),
-        address=address,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        on_progress=on_progress,
-    )
+    try:
+        complete = search_session(
+            asked,
+            trainer,
+            directory,
+            _manifest(asked, trainer, command),
+            address=address,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            on_progress=on_progress,
+        )
+    except InputError:
+        if output is None and not resume and not holds_run(directory):  # made for this search only
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
     if complete:
         update_manifest(directory, finished=_now(), stopped=None)
     else:

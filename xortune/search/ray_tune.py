@@ -195,6 +195,7 @@ def connected(address: str | None) -> Iterator[None]:
         yield
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
+    _refuse_deaf(where)
     local = {"include_dashboard": False, "num_cpus": _cores()} if where == "local" else {}
     try:
         ray.init(
@@ -219,6 +220,21 @@ def connected(address: str | None) -> Iterator[None]:
     finally:
         ray.shutdown()
         ray._private.worker._worker_logs_enabled = True
+
+
+def _refuse_deaf(address: str) -> None:
+    # Ray would try for many minutes, and print each try.
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"{address!r} cannot be reached ({error})",
+            field="address",
+            fix="check that the cluster runs (`ray status`), or leave the address out",
+        ) from None
 
 
 def _cores() -> int:
