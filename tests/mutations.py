@@ -69,11 +69,14 @@ MUTATIONS = [
         WEIGHTS,
     ),
     Mutation("engine/reference.py", "    if zero_grad:", "    if True:", LONG),
-    Mutation("engine/reference.py", "grad(losses.sum()", "grad(losses.mean()", LONG),
+    Mutation("engine/reference.py", "torch.ones_like(weights[0])", "weights[0] * 0 + 0.9", LONG),
     Mutation("engine/reference.py", "if epoch < config.epochs:", "if epoch > 1:", LONG),
     # What counts as solved, and since when.
     Mutation(
-        "engine/reference.py", "judge.see(epoch, network", "judge.see(epoch - 1, network", LONG
+        "engine/reference.py", "judge.see(epoch, outputs)", "judge.see(epoch - 1, outputs)", LONG
+    ),
+    Mutation(
+        "engine/reference.py", "judge.see(epoch, network", "judge.see(epoch - 1, network", HELD_OUT
     ),
     Mutation(
         "engine/reference.py", "masked_fill_(~solved, epoch)", "masked_fill_(solved, epoch)", LONG

@@ -106,7 +106,8 @@ def search(
                     f"{what.name}: {what.trials:,} configurations ({what.sampler}) x "
                     f"{what.ladder[-1]:,} seeds, task {what.task}"
                     + (f"; at most {what.seed_epochs:.2g} seed-epochs" if what.seed_epochs else "")
-                )
+                ),
+                soft_wrap=True,
             )
         with shown_progress(quiet=silent) as on_progress:
             run = api.search(
