@@ -67,7 +67,7 @@ def optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def plain_loop(config: Config, task: Task, seed: int) -> Record:
-    """Train one seed as DESIGN says, and note the state after every step."""
+    """Train one seed as the README says, and note the state after every step."""
     model = network(config, task.dim, seed)
     steps = optimizer(config, model)
     loss_function = getattr(nn, config.loss)()
