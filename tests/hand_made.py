@@ -23,6 +23,19 @@ CONFIG = {
     "zero_grad": True,
 }
 
+TINY_SPACE = """
+name: tiny
+epochs: 30
+parameters:
+  activation: {choice: [Tanh, ReLU]}
+  loss: MSELoss
+  optimizer: Adam
+  lr: {low: 0.01, high: 0.1, log: true}
+  hidden_dim: 3
+search: {sampler: random, trials: 3}
+seeds: {ladder: [4]}
+"""
+
 
 def outcome(first, rows, *, diverged=(), epoch=300, epochs=1000):
     """An XOR outcome: one prediction row for each seed; `diverged` lists positions."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand_made import CONFIG, done, solved
+from hand_made import CONFIG, TINY_SPACE, done, solved
 
 import xortune as xt
 from xortune.errors import InputError
@@ -17,19 +17,6 @@ from xortune.journal import Journal
 from xortune.run import JOURNAL, create
 from xortune.search import session as session_module
 from xortune.space import load_space, parse_space
-
-SPACE = """
-name: tiny
-epochs: 30
-parameters:
-  activation: {choice: [Tanh, ReLU]}
-  loss: MSELoss
-  optimizer: Adam
-  lr: {low: 0.01, high: 0.1, log: true}
-  hidden_dim: 3
-search: {sampler: random, trials: 3}
-seeds: {ladder: [4]}
-"""
 
 
 @pytest.fixture
@@ -41,7 +28,7 @@ def config(make_config):
 def space_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "tiny.yaml"
-    path.write_text(SPACE)
+    path.write_text(TINY_SPACE)
     return path
 
 
@@ -218,11 +205,11 @@ def test_search_refuses_before_anything_is_written(space_file, sessions, more, w
     with pytest.raises(InputError, match=words):
         xt.search(space_file, **more)
     assert not Path("runs").exists()
-    assert space_file.read_text() == SPACE
+    assert space_file.read_text() == TINY_SPACE
 
 
 def test_search_refuses_what_the_trainer_refuses(space_file, sessions):
-    space_file.write_text(SPACE.replace("hidden_dim: 3", "hidden_dim: 3\n  momentum: 0.5"))
+    space_file.write_text(TINY_SPACE.replace("hidden_dim: 3", "hidden_dim: 3\n  momentum: 0.5"))
     with pytest.raises(InputError, match=r"tiny.yaml:10.*momentum") as caught:
         xt.search(space_file)
     assert "when: {optimizer: [" in str(caught.value)
@@ -248,5 +235,5 @@ def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing(tmp_p
         unused.bind(("127.0.0.1", 0))  # bound, not listening: nobody answers
         address = f"127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(InputError, match=rf"{address}.* cannot be reached.*ray status"):
-            xt.search(parse_space(SPACE), address=address)
+            xt.search(parse_space(TINY_SPACE), address=address)
     assert list((tmp_path / "runs").iterdir()) == []

@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
-from hand_made import CONFIG, done, failed, solved, write_run
+from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -19,18 +16,6 @@ import xortune as xt
 from xortune.cli import app
 from xortune.report.terminal import render_best
 
-SPACE = """
-name: tiny
-epochs: 30
-parameters:
-  activation: {choice: [Tanh, ReLU]}
-  loss: MSELoss
-  optimizer: Adam
-  lr: {low: 0.01, high: 0.1, log: true}
-  hidden_dim: 3
-search: {sampler: random, trials: 3}
-seeds: {ladder: [4]}
-"""
 EVALUATE = {
     "--activation": "Tanh",
     "--loss": "MSELoss",
@@ -41,7 +26,6 @@ EVALUATE = {
     "--seeds": "12",
 }
 COMMANDS = ("search", "evaluate", "space", "report")
-HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy")
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +61,7 @@ def refused(result, *words):
 @pytest.fixture
 def space_file(tmp_path):
     path = tmp_path / "tiny.yaml"
-    path.write_text(SPACE)
+    path.write_text(TINY_SPACE)
     return path
 
 
@@ -89,7 +73,12 @@ def run(tmp_path):
         for i, (lr, k) in enumerate([(0.02, 1), (0.05, 4), (0.09, 3)])
     ]
     return write_run(
-        tmp_path / "run", evaluations, space_text=SPACE, trainer="network", task="xor", **MANIFEST
+        tmp_path / "run",
+        evaluations,
+        space_text=TINY_SPACE,
+        trainer="network",
+        task="xor",
+        **MANIFEST,
     )
 
 
@@ -245,11 +234,13 @@ def test_space_describes_a_space(space_file):
 def test_a_space_that_cannot_be_read(command, tmp_path):
     refused(xortune(*command, "nowhere.yaml"), "nowhere.yaml")
     refused(xortune(*command, tmp_path), str(tmp_path), "directory")
-    (tmp_path / "bad.yaml").write_text(SPACE.replace("activation: {choice: [Tanh, ReLU]}", "x: 1"))
+    (tmp_path / "bad.yaml").write_text(
+        TINY_SPACE.replace("activation: {choice: [Tanh, ReLU]}", "x: 1")
+    )
     refused(xortune(*command, "bad.yaml"), "bad.yaml:5", "x", "fix: ")
-    (tmp_path / "worse.yaml").write_text(SPACE.replace("trials: 3", "trails: 3"))
+    (tmp_path / "worse.yaml").write_text(TINY_SPACE.replace("trials: 3", "trails: 3"))
     refused(xortune(*command, "worse.yaml"), "worse.yaml:10", "did you mean 'trials'?")
-    (tmp_path / "name.yaml").write_text(SPACE.replace("ReLU", "Relu6"))
+    (tmp_path / "name.yaml").write_text(TINY_SPACE.replace("ReLU", "Relu6"))
     refused(xortune(*command, "name.yaml"), "name.yaml:5", "'Relu6'", "did you mean 'ReLU6'?")
     assert not (tmp_path / "runs").exists()
 
@@ -291,10 +282,10 @@ def test_search_overwrites_no_run(space_file, run):
 
 def test_search_refuses_to_continue_with_another_space(space_file, run):
     before = (run.path / "evaluations.jsonl").read_bytes()
-    space_file.write_text(SPACE.replace("high: 0.1", "high: 0.2"))
+    space_file.write_text(TINY_SPACE.replace("high: 0.1", "high: 0.2"))
     options = ["--quiet", "--output", run.path, "--resume"]
     refused(xortune("search", space_file, *options), str(run.path), "parameters.lr")
-    space_file.write_text(SPACE)
+    space_file.write_text(TINY_SPACE)
     refused(xortune("search", space_file, *options, "--seed", "5"), "seed 0, not 5")
     assert (run.path / "evaluations.jsonl").read_bytes() == before
 
@@ -318,7 +309,7 @@ def test_an_evaluation_without_outcome_exits_with_4(space_file, tmp_path):
         failed(1, {**point, "lr": 0.03}, 0, 4),
         done(2, {**point, "lr": 0.04}, solved(0, 2, 4, epochs=30)),
     ]
-    write_run(tmp_path / "bad", evaluations, space_text=SPACE, trainer="network", **MANIFEST)
+    write_run(tmp_path / "bad", evaluations, space_text=TINY_SPACE, trainer="network", **MANIFEST)
     result = xortune("search", space_file, "--output", "bad", "--resume")
     assert result.exit_code == 4
     assert "1 evaluation produced no outcome" in result.stdout
@@ -405,73 +396,6 @@ def test_an_unknown_command():
     result = xortune("sarch")
     assert result.exit_code == 2
     assert "sarch" in result.stderr
-
-
-def program(text, *, env=None):
-    return subprocess.run(
-        [sys.executable, "-c", text],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-        env={**os.environ, **(env or {})},
-    )
-
-
-@pytest.mark.parametrize("words", [["--help"], ["search", "--help"], ["--version"], ["sarch"]])
-def test_help_loads_nothing_heavy(words):
-    ran = program(
-        f"import sys; sys.argv = ['xortune', *{words}]\n"
-        "from xortune.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        f"print('loaded', sorted(set({HEAVY}) & set(sys.modules)))"
-    )
-    assert ran.stdout.splitlines()[-1] == "loaded []"
-
-
-def test_help_is_there_in_a_second():
-    program("from xortune.cli import main")  # warm the disk
-    took = []
-    for _ in range(3):
-        started = time.process_time(), os.times()
-        program(
-            "import sys; sys.argv = ['xortune', '--help']; from xortune.cli import main; main()"
-        )
-        after = os.times()
-        before = started[1]
-        # The child's own time: others may share the machine.
-        took.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
-    assert min(took) < 1.0
-
-
-def test_refusing_loads_neither_ray_nor_optuna():
-    ran = program(
-        "import sys; sys.argv = ['xortune', 'search', 'nowhere.yaml']\n"
-        "from xortune.cli import main\n"
-        "try: main()\n"
-        "except SystemExit as error: print(error.code)\n"
-        "print(sorted({'ray', 'optuna', 'torch'} & set(sys.modules)))"
-    )
-    assert ran.stdout.splitlines() == ["2", "[]"]
-
-
-@pytest.mark.parametrize(
-    ("env", "coloured"),
-    [({"NO_COLOR": "1"}, False), ({"NO_COLOR": "", "FORCE_COLOR": "1"}, True)],
-)
-def test_no_color_is_honoured(run, env, coloured):
-    ran = program(
-        f"import sys; sys.argv = ['xortune', 'report', {str(run.path)!r}]\n"
-        "from xortune.cli import main; main()",
-        env={"TERM": "xterm-256color", **env},
-    )
-    assert ("\x1b[" in ran.stdout) == coloured
 
 
 def test_the_module_can_be_imported_without_running():
