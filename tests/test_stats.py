@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom, fisher_exact
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from xortune.stats import mcnemar_greater, wilson
+from xortune.stats import (
+    count_range,
+    fisher_size,
+    fisher_two_sided,
+    holm,
+    mcnemar_greater,
+    wilson,
+)
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+COUNTS_100 = st.integers(1, 100).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
 @given(COUNTS, st.floats(0.5, 0.999))
@@ -77,3 +89,104 @@ def test_mcnemar_is_vectorised():
     assert found.shape == (2, 2)
     assert found[0].tolist() == [1, 1]
     assert found[1] == pytest.approx([2**-5, 7 / 64])
+
+
+def exact_fisher(k1, n1, k2, n2):
+    """Fisher's p in whole numbers: no rounding, so ties are ties."""
+    total = k1 + k2
+    ways = {i: math.comb(n1, i) * math.comb(n2, total - i) for i in range(min(n1, total) + 1)}
+    return Fraction(sum(w for w in ways.values() if w <= ways[k1]), sum(ways.values()))
+
+
+@pytest.mark.parametrize(("n1", "n2"), [(1, 1), (6, 6), (7, 4), (3, 9), (12, 12)])
+def test_fisher_by_enumerating_all_tables(n1, n2):
+    pairs = [(k1, k2) for k1 in range(n1 + 1) for k2 in range(n2 + 1)]
+    k1, k2 = np.array(pairs).T
+    exact = [float(exact_fisher(a, n1, b, n2)) for a, b in pairs]
+    assert fisher_two_sided(k1, n1, k2, n2) == pytest.approx(exact, rel=1e-12)
+
+
+@given(COUNTS_100, COUNTS_100)
+def test_fisher_agrees_with_scipy(first, second):
+    (k1, n1), (k2, n2) = first, second
+    expected = fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue
+    assert fisher_two_sided(k1, n1, k2, n2) == pytest.approx(expected, rel=1e-9)
+    assert fisher_two_sided(k2, n2, k1, n1) == pytest.approx(expected, rel=1e-9)
+    assert fisher_two_sided(n1 - k1, n1, n2 - k2, n2) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.lists(st.tuples(COUNTS_100, COUNTS_100), max_size=20))
+def test_fisher_tests_each_pair_by_itself(pairs):
+    columns = np.array([[*a, *b] for a, b in pairs], dtype=int).reshape(-1, 4).T
+    together = fisher_two_sided(*columns)
+    assert fisher_size(columns[0] + columns[2], columns[1], columns[3]).shape == together.shape
+    assert together.tolist() == [fisher_two_sided(*a, *b) for a, b in pairs]
+
+
+def test_fisher_is_broadcast_and_stands_large_samples():
+    found = fisher_two_sided([[0], [100]], 100, [0, 50, 100], 100)
+    assert found.shape == (2, 3)
+    assert found[0, 0] == found[1, 2] == 1
+    assert found[0] == pytest.approx(found[1, ::-1], rel=1e-9)
+    large = fisher_two_sided(50_000, 100_000, 50_700, 100_000)
+    assert large == pytest.approx(fisher_exact([[50_000] * 2, [50_700, 49_300]]).pvalue, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n1", "n2"), [(8, 8), (9, 5), (1, 30)])
+@pytest.mark.parametrize("rate", [0.02, 0.5, 0.9])
+def test_fisher_size_is_the_share_of_rejections(n1, n2, rate):
+    k1, k2 = np.indices((n1 + 1, n2 + 1))
+    weight = binom.pmf(k1, n1, rate) * binom.pmf(k2, n2, rate)
+    rejected = fisher_two_sided(k1, n1, k2, n2) < 0.05
+    size = fisher_size(k1 + k2, n1, n2)
+    assert (size < 0.05).all()
+    assert (weight * size).sum() == pytest.approx((weight * rejected).sum(), abs=1e-12)
+
+
+def test_fisher_size_is_hypergeometric():
+    # 3 + 3 in 6 and 6: only 0:6 and 6:0 have p < 0.05, two of comb(12, 6) tables.
+    assert fisher_size(6, 6, 6) == pytest.approx(2 / math.comb(12, 6))
+    assert fisher_size([0, 12], 6, 6).tolist() == [0, 0]
+    assert fisher_size(6, 6, 6, alpha=0.001) == 0
+
+
+def test_fisher_keeps_its_level_and_the_number_to_expect_is_right():
+    random = np.random.default_rng(1)
+    rate = random.beta(0.5, 0.5, 40_000)
+    k1, k2 = random.binomial(100, rate), random.binomial(100, rate)
+    rejected = int((fisher_two_sided(k1, 100, k2, 100) < 0.05).sum())
+    size = fisher_size(k1 + k2, 100, 100)
+    assert rejected < 0.05 * 40_000
+    low, high = count_range(size, confidence=0.999)
+    assert low <= rejected <= high
+    assert high - low < 0.3 * size.sum()
+
+
+@given(st.lists(st.floats(0, 1), max_size=9))
+def test_count_range_by_enumerating_what_happens(probabilities):
+    mass = np.zeros(len(probabilities) + 1)
+    for happened in itertools.product([False, True], repeat=len(probabilities)):
+        parts = [p if h else 1 - p for p, h in zip(probabilities, happened, strict=True)]
+        mass[sum(happened)] += math.prod(parts)
+    low, high = count_range(probabilities, confidence=0.9)
+    assert mass[low : high + 1].sum() >= 0.9 - 1e-9
+    # The smallest such range at each end: without either end, more than 5 % is outside of it.
+    assert mass[: low + 1].sum() >= 0.05 - 1e-9
+    assert mass[high:].sum() >= 0.05 - 1e-9
+
+
+@given(st.integers(1, 5000), st.floats(0.001, 0.999))
+def test_count_range_of_equal_events_is_binomial(events, probability):
+    found = count_range(np.full(events, probability))
+    assert list(found) == binom.ppf([0.025, 0.975], events, probability).tolist()
+
+
+@given(st.lists(st.floats(0, 1), max_size=30))
+def test_holm_agrees_with_statsmodels(p):
+    expected = multipletests(p, method="holm")[1] if p else []
+    assert holm(p) == pytest.approx(np.array(expected), abs=1e-15)
+
+
+def test_holm_by_hand():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]).tolist() == [1, 1]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, ndtri
+from scipy.special import betainc, gammaln, ndtri
 
-__all__ = ["mcnemar_greater", "wilson"]
+__all__ = ["count_range", "fisher_size", "fisher_two_sided", "holm", "mcnemar_greater", "wilson"]
+
+TIE = 1 + 1e-7
+"""Probabilities that differ by less than this factor are equal but for rounding."""
 
 
 def wilson(
@@ -59,3 +64,155 @@ def mcnemar_greater(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]:
     w, m = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
     tail = betainc(np.maximum(w, 1.0), m + 1.0, 0.5)
     return np.where(w == 0, 1.0, tail)
+
+
+def fisher_two_sided(
+    k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike
+) -> NDArray[np.float64]:
+    """Fisher's exact test of "both samples have the same success probability", two-sided.
+
+    Of the unconditional and the conditional exact tests this is the one that, whatever the common
+    probability, rejects at most a share alpha of true hypotheses at level alpha *and* whose size
+    is known exactly from the data alone (`fisher_size`): so the share of p < 0.05 among many
+    cells that only differ by chance is below 5 %, and how far below can be computed.
+
+    Args:
+        k1: successes of the first sample, any shape; the other arguments are broadcast with it.
+        n1: its size.
+        k2: successes of the second sample.
+        n2: its size.
+
+    Returns:
+        The p-values: the probability, given n1, n2 and k1 + k2, of all tables that are at most as
+        probable as the one seen. Each distinct quadruple is tested once.
+
+    Source:
+        Fisher (1935), J. R. Stat. Soc. 98, 39-82; two-sided as in scipy's `fisher_exact` and R's
+        `fisher.test`, against the first of which a test holds it. Written out because scipy's
+        tests one table at a call, in half a millisecond, and importing scipy.stats takes a second.
+    """
+    quadruples = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (k1, n1, k2, n2)))
+    stacked = np.stack([array.ravel() for array in quadruples])
+    if not stacked.size:
+        return np.empty(quadruples[0].shape)
+    distinct, place = np.unique(stacked, axis=1, return_inverse=True)
+    found = np.empty(distinct.shape[1])
+    margins = np.stack([distinct[1], distinct[3], distinct[0] + distinct[2]])
+    for margin, members in _grouped(margins):
+        first, _, p = _conditional(*margin)
+        found[members] = p[distinct[0, members] - first]
+    return found[place.ravel()].reshape(quadruples[0].shape)
+
+
+def fisher_size(
+    successes: ArrayLike, n1: ArrayLike, n2: ArrayLike, *, alpha: float = 0.05
+) -> NDArray[np.float64]:
+    """How probable `fisher_two_sided` < alpha is if both samples have the same probability.
+
+    Counts are discrete, so this is below alpha, and far below where nearly all or nearly none of
+    the seeds succeed. It is exact for every common probability, and needs no estimate of it, since
+    it is conditional on the successes of both samples together, as the test itself is.
+
+    Args:
+        successes: of both samples together, any shape; the other arguments are broadcast with it.
+        n1: size of the first sample.
+        n2: size of the second sample.
+        alpha: the level.
+
+    Returns:
+        The probabilities, each in [0, alpha).
+    """
+    margins = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (n1, n2, successes)))
+    stacked = np.stack([array.ravel() for array in margins])
+    if not stacked.size:
+        return np.empty(margins[0].shape)
+    found = np.empty(stacked.shape[1])
+    for margin, members in _grouped(stacked):
+        _, probability, p = _conditional(*margin)
+        found[members] = probability[p < alpha].sum()
+    return found.reshape(margins[0].shape)
+
+
+def count_range(probabilities: ArrayLike, *, confidence: float = 0.95) -> tuple[int, int]:
+    """How many of independent events happen, but for a rare case at either end.
+
+    Args:
+        probabilities: of each event, shape (m,).
+        confidence: probability that the range holds the number, or a little more.
+
+    Returns:
+        (low, high): quantiles of the Poisson-binomial distribution, equally far from its ends. It
+        is computed exactly, event after event; only tails below 1e-15 are cut off.
+    """
+    distinct, count = np.unique(np.asarray(probabilities, np.float64), return_counts=True)
+    mass, least = np.ones(1), 0
+    for probability, events in zip(distinct.tolist(), count.tolist(), strict=True):
+        # Equal events at once: their number is binomial.
+        numbers = np.arange(events + 1)
+        with np.errstate(divide="ignore"):
+            yes, no = np.log(probability), np.log1p(-probability)
+        log = gammaln(events + 1) - gammaln(numbers + 1) - gammaln(events - numbers + 1)
+        log[1:] += numbers[1:] * yes
+        log[:-1] += (events - numbers[:-1]) * no
+        binomial, skipped = _trimmed(np.exp(log))
+        mass, more = _trimmed(np.convolve(mass, binomial))
+        least += skipped + more
+    below = np.cumsum(mass / mass.sum())
+    tail = (1 - confidence) / 2
+    low = int(np.searchsorted(below, tail, side="right"))
+    high = int(np.searchsorted(below, 1 - tail, side="left"))
+    return least + low, least + min(high, mass.size - 1)
+
+
+def holm(p: ArrayLike) -> NDArray[np.float64]:
+    """Holm's adjusted p-values: those below alpha hold together with probability 1 - alpha.
+
+    Args:
+        p: p-values of one family, shape (m,); they may depend on each other in any way.
+
+    Returns:
+        The adjusted ones, in the same order, each the largest of (m - i) p_(i) up to its rank.
+
+    Source:
+        Holm (1979), Scand. J. Stat. 6, 65-70. A test holds it against statsmodels'
+        `multipletests`, whose import takes two seconds.
+    """
+    given = np.asarray(p, np.float64)
+    order = np.argsort(given, kind="stable")
+    steps = given[order] * np.arange(given.size, 0, -1)
+    adjusted = np.empty_like(given)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def _grouped(columns: NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], NDArray[np.intp]]]:
+    """Each distinct column, and where it is."""
+    distinct, place = np.unique(columns, axis=1, return_inverse=True)
+    place = place.ravel()
+    order = np.argsort(place, kind="stable")
+    bounds = np.searchsorted(place[order], np.arange(1, distinct.shape[1]))
+    for column, members in zip(distinct.T.tolist(), np.split(order, bounds), strict=True):
+        yield tuple(column), members
+
+
+def _conditional(
+    n1: int, n2: int, successes: int
+) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """The least k1 that the margins allow; for it and all above, probability and Fisher's p."""
+    first, last = max(0, successes - n2), min(n1, successes)
+    k1 = np.arange(first, last + 1, dtype=np.float64)
+    k2 = successes - k1
+    # The hypergeometric distribution; what does not depend on k1 falls out in the division.
+    log = -(gammaln(k1 + 1) + gammaln(n1 - k1 + 1) + gammaln(k2 + 1) + gammaln(n2 - k2 + 1))
+    probability = np.exp(log - log.max())
+    probability /= probability.sum()
+    rising = np.sort(probability)
+    upto = np.cumsum(rising)
+    p = upto[np.searchsorted(rising, probability * TIE, side="right") - 1]
+    return first, probability, np.minimum(p, 1.0)
+
+
+def _trimmed(mass: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Without the negligible ends, and how many entries went in front."""
+    kept = np.flatnonzero(mass > 1e-15)
+    return mass[kept[0] : kept[-1] + 1], int(kept[0])
