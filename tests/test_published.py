@@ -1,0 +1,243 @@
+"""Reading published tables: what is recognised, what is assumed and said, what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xortune.errors import InputError
+from xortune.published import DEFAULT_SEEDS, normal, read_published
+
+PARAMETERS = ("activation", "loss", "optimizer", "lr", "momentum", "hidden_dim", "epochs")
+HEADER = (
+    *("Activation", "Criterion", "Optimizer", "HiddenDim", "LearnRate", "Epochs"),
+    *("PercentCorrect", "PercentWrong", "TimeTaken"),
+)
+ROWS = (
+    ("Tanh", "MSELoss", "Adam", "5", "1.0", "10", "7", "93", "1.5"),
+    ("Tanh", "MSELoss", "Adam", "5", "1.0", "50", "60", "40", "2.5"),
+    ("ReLU", "MSELoss", "Rprop", "5", "1.0", "10", "0", "100", "0.5"),
+)
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(header=HEADER, rows=ROWS, *, delimiter="\t", name="t.tsv", encoding="utf-8"):
+        path = tmp_path / name
+        lines = [delimiter.join(row) for row in (header, *rows)]
+        path.write_bytes(("\n".join(lines) + "\n").encode(encoding))
+        return path
+
+    return write
+
+
+def refusal(path, *words, **options):
+    with pytest.raises(InputError) as raised:
+        read_published(path, PARAMETERS, **options)
+    for word in words:
+        assert word in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ",", ";", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_published_table_is_recognised(table, delimiter, encoding):
+    found = read_published(table(delimiter=delimiter, encoding=encoding), PARAMETERS)
+    assert found.columns == {
+        "activation": "Activation",
+        "loss": "Criterion",
+        "optimizer": "Optimizer",
+        "lr": "LearnRate",
+        "hidden_dim": "HiddenDim",
+        "epochs": "Epochs",
+        "percent": "PercentCorrect",
+    }
+    assert found.unused == ("PercentWrong", "TimeTaken")
+    assert found.k.tolist() == [7, 60, 0]
+    assert found.n.tolist() == [DEFAULT_SEEDS] * 3
+    assert found.lines == (2, 3, 4)
+    assert found.values["activation"] == ("Tanh", "Tanh", "ReLU")
+    assert found.values["epochs"] == (10, 50, 10)
+    [assumed] = found.assumptions
+    assert "n = 100" in assumed
+    assert "--reference-seeds" in assumed
+
+
+@pytest.mark.parametrize(
+    ("column", "parameter"),
+    [
+        ("CRITERION", "loss"),
+        ("loss_function", "loss"),
+        ("Learning_Rate", "lr"),
+        ("LR", "lr"),
+        ("Hidden", "hidden_dim"),
+        ("hidden size", "hidden_dim"),
+        ("num_epochs", "epochs"),
+        ("optimiser", "optimizer"),
+    ],
+)
+def test_names_are_guessed_whatever_their_case(table, column, parameter):
+    found = read_published(table(("k", column), [("3", "x")]), PARAMETERS)
+    assert found.columns == {parameter: column, "k": "k"}
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "k", "n"),
+    [
+        (("lr", "successes", "trials"), ("1", "3", "8"), 3, 8),
+        (("lr", "Correct", "Seeds"), ("1", "8", "8"), 8, 8),
+        (("lr", "percent", "n"), ("1", "37.5", "8"), 3, 8),
+        (("lr", "% correct", "n"), ("1", "37.5", "8"), 3, 8),
+        (("lr", "accuracy", "n"), ("1", "62.5", "8"), 5, 8),
+        (("lr", "rate", "n"), ("1", "0.625", "8"), 5, 8),
+        (("lr", "rate", "n"), ("1", "0.333333333", "3"), 1, 3),
+        (("lr", "k", "rate", "n", "trials"), ("1", "3", "0.375", "8", "1"), 3, 8),
+    ],
+)
+def test_counts_come_in_several_forms(table, header, row, k, n):
+    found = read_published(table(header, [row]), PARAMETERS)
+    assert (found.k.tolist(), found.n.tolist()) == ([k], [n])
+
+
+def test_a_unit_that_the_values_tell_is_said(table):
+    fractions = table(("lr", "rate", "n"), [("1", "1", "8"), ("2", "0.5", "8")])
+    assert read_published(fractions, PARAMETERS).assumptions == (
+        "rate is a fraction (--column percent=rate says otherwise)",
+    )
+    percentages = table(("lr", "rate"), [("1", "1"), ("2", "50")])
+    assert read_published(percentages, PARAMETERS).assumptions[1:] == ("rate is a percentage",)
+    small = table(("lr", "rate"), [("1", "1"), ("2", "0")])
+    told = read_published(small, PARAMETERS, columns={"percent": "rate"}, seeds=100)
+    assert told.k.tolist() == [1, 0]
+    assert told.assumptions == ()
+
+
+def test_what_the_user_says_wins(table):
+    path = table(("eta", "lr", "wins", "k", "seeds"), [("0.1", "9", "4", "5", "7")])
+    found = read_published(path, PARAMETERS, columns={"lr": "eta", "k": "wins"}, seeds=50)
+    assert found.columns == {"lr": "eta", "k": "wins"}
+    assert found.values == {"lr": (0.1,)}
+    assert (found.k.tolist(), found.n.tolist()) == ([4], [50])
+    assert found.unused == ("lr", "k", "seeds")
+    assert found.assumptions == ()
+
+
+def test_quotes_and_empty_lines_keep_the_line_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('"loss","k"\n\n"two\nlines",3\nMSELoss,101\n')
+    refusal(path, f"{path}:5: k: 101 of 100 seeds")
+    path.write_text('"loss","k"\n\n"two\nlines",3\nMSELoss,100\n')
+    assert read_published(path, PARAMETERS).lines == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "words"),
+    [
+        (("lr", "k"), ("1", "101"), (":2: k: 101 of 100 seeds", "at most")),
+        (("lr", "k"), ("1", "-1"), (":2: k: -1", "0 or more")),
+        (("lr", "k"), ("1", "1.5"), (":2: k: 1.5", "whole")),
+        (("lr", "k"), ("1", "many"), (":2: k: 'many' is no number",)),
+        (("lr", "k"), ("1", "nan"), (":2: k: 'nan' is no number",)),
+        (("lr", "k"), ("1", "1_0"), (":2: k: '1_0' is no number",)),
+        (("lr", "k"), ("1", ""), (":2: k: a missing value",)),
+        (("lr", "k"), ("1", "9" * 200), (":2: k: 999", "at most")),
+        (("lr", "k", "n"), ("1", "0", "0"), (":2: n: 0", "1 or more")),
+        (("lr", "k", "n"), ("1", "1", "2.5"), (":2: n: 2.5", "whole")),
+        (("lr", "percent"), ("1", "101"), (":2: percent: 101", "0 to 100")),
+        (("lr", "percent"), ("1", "-1"), (":2: percent: -1", "0 to 100")),
+        (("lr", "percent"), ("1", "12.5"), (":2: percent: 12.5 of 100 seeds", "whole number")),
+        (("lr", "rate"), ("1", "0.125"), (":2: rate: 0.125 of 100 seeds", "0 to 1,")),
+    ],
+)
+def test_a_count_that_is_none_is_refused_with_its_place(table, header, row, words):
+    refusal(table(header, [row]), *words)
+
+
+def test_the_first_bad_row_is_named(table):
+    refusal(table(("lr", "k"), [("1", "1"), ("2", "200"), ("3", "300")]), ":3: k: 200")
+
+
+def test_two_rows_for_a_cell_are_refused_with_both_lines(table):
+    again = ("Tanh", "MSELoss", "Adam", "5", "1", "10.0", "8", "92", "9")
+    told = refusal(table(rows=(*ROWS, again)), "lines 2 and 5", "activation Tanh", "epochs 10")
+    assert "--column" in told
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"learning": "LearnRate"}, ("unknown parameter 'learning'", "allowed: activation")),
+        ({"epoch": "Epochs"}, ("did you mean 'epochs'?",)),
+        ({"lr": "LearningRate"}, ("no column 'LearningRate'", "did you mean 'LearnRate'?")),
+        ({"lr": "Epochs", "epochs": "Epochs"}, ("'Epochs' stands for something else",)),
+    ],
+)
+def test_wrong_columns_are_refused_with_the_nearest(table, columns, words):
+    refusal(table(), "--column", *words, columns=columns)
+
+
+def test_what_is_not_clear_is_refused(table):
+    two = table(("criterion", "loss_fn", "k"), [("a", "b", "1")])
+    refusal(two, "criterion and loss_fn may both be loss", "--column loss=criterion")
+    assert read_published(two, PARAMETERS, columns={"loss": "loss_fn"}).values == {"loss": ("b",)}
+    refusal(table(("lr", "time"), [("1", "2")]), "solved seeds", "--column k=NAME", "lr, time")
+    refusal(table(("x", "k"), [("1", "2")]), "parameter of the run", "allowed: activation, loss")
+    path = table(("lr", "k", "s"), [("1", "2", "9")])
+    refusal(path, "--reference-seeds", "twice", columns={"n": "s"}, seeds=9)
+    for seeds in (0, -3, True, 1.5):
+        refusal(path, "--reference-seeds", "1 or more", seeds=seeds)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ("no rows",)),
+        (b"lr,k\n", ("no rows",)),
+        (b"lr,k\n1,2,3\n", (":2: 3 values for 2 columns",)),
+        (b"lr,k\n1,2\n1\n", (":3: 1 values for 2 columns",)),
+        (b"lr,lr,k\n1,2,3\n", (":1: a column name is empty or given twice",)),
+        (b"lr,,k\n1,2,3\n", (":1: a column name is empty or given twice",)),
+        (b"lr,k\n\xff,2\n", ("no UTF-8 text", "save it as UTF-8")),
+        (b'lr,k\n"1,2\n', ("no CSV text",)),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path, content, words):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    refusal(path, str(path), *words)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    refusal(tmp_path / "no.csv", "no.csv", "cannot be read")
+    refusal(tmp_path, "cannot be read")
+    refusal("a\0b", "cannot be read")
+
+
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_as_text_is_that_number(number):
+    assert normal(repr(number)) == number == normal(number)
+
+
+@given(st.text())
+def test_a_text_stays_unless_it_is_another_way_to_write_a_value(text):
+    found = normal(text)
+    if isinstance(found, str):
+        assert found in (text.strip(), text.strip().lower())
+    elif found is None:
+        assert text.strip().lower() in ("", "none", "null")
+    else:
+        assert re.fullmatch(r"[-+.0-9eE]+", text.strip())
+        assert found == float(text)
+
+
+def test_values_have_one_form():
+    assert normal("1.0") == normal("1") == normal(1.0) == normal(" 1e0 ") == 1
+    assert normal("True") == normal(True) == normal("true")
+    assert normal(True) != normal(1)
+    assert normal("") is normal("None") is normal("NULL") is normal(None) is None
+    assert [normal(text) for text in ("nan", "inf", "1e999", "1_0", "ReLU")] == [
+        *("nan", "inf", "1e999", "1_0", "ReLU")
+    ]
