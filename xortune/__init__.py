@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import inspect
 
+    from xortune.api import compare as compare
     from xortune.api import evaluate as evaluate
     from xortune.api import load_run as load_run
     from xortune.api import search as search
+    from xortune.api import write_comparison as write_comparison
     from xortune.api import write_report as write_report
+    from xortune.comparison import Comparison as Comparison
     from xortune.config import Config as Config
     from xortune.errors import InputError as InputError
     from xortune.errors import TrainingError as TrainingError
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Comparison": "comparison",
     "Config": "config",
     "InputError": "errors",
     "Outcome": "outcome",
@@ -43,10 +47,12 @@ _HOMES = {
     "Task": "task",
     "TrainingError": "errors",
     "XortuneError": "errors",
+    "compare": "api",
     "evaluate": "api",
     "load_run": "api",
     "load_space": "space",
     "search": "api",
+    "write_comparison": "api",
     "write_report": "api",
 }
 

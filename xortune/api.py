@@ -7,7 +7,7 @@ import platform
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +22,11 @@ from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
 
 if TYPE_CHECKING:
+    from xortune.comparison import Comparison
+    from xortune.point import Value
     from xortune.trainer import Trainer
 
-__all__ = ["evaluate", "load_run", "search", "write_report"]
+__all__ = ["compare", "evaluate", "load_run", "search", "write_comparison", "write_report"]
 
 RUNS = "runs"
 """Where a run goes without `output`: runs/NAME below the working directory."""
@@ -150,6 +152,76 @@ def write_report(run: Run, *, formats: Sequence[str] = ("md", "csv", "parquet"))
     from xortune.report.files import write_derived
 
     write_derived(run, formats)
+
+
+def compare(
+    run: Run | str | os.PathLike[str] | Sequence[Run | str | os.PathLike[str]],
+    *,
+    reference: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    where: Mapping[str, Value] | None = None,
+    reference_seeds: int | None = None,
+    alpha: float = 0.05,
+) -> Comparison:
+    """Test each cell of a published table of success counts against a run.
+
+    Args:
+        run: a run, its directory, or a list with one of them.
+        reference: a CSV or TSV file with one row for each cell: parameters, and a count of solved
+            seeds or a percentage.
+        columns: which column is which parameter, or `k`, `n`, `percent` or `rate`, where its name
+            does not say: {"lr": "LearnRate"}.
+        where: compares only configs with these values: {"lr": 1.0}. It says what the table leaves
+            unsaid.
+        reference_seeds: seeds behind each of the table's cells, if it has no column for them; 100
+            are assumed.
+        alpha: the level of the tests, each alone and (Holm) all together.
+
+    Raises:
+        InputError: an argument or the table is not usable, or not clear.
+    """
+    from xortune.comparison import compare_published
+
+    runs = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
+    if len(runs) != 1:
+        raise InputError(
+            f"{len(runs)} runs",
+            field="run",
+            allowed="one run, which is compared with a table",
+            fix="compare each run with the table by itself",
+        )
+    if reference is None:
+        raise InputError(
+            "no table to compare with",
+            field="reference",
+            allowed="a CSV or TSV file of published success counts",
+            fix="give --reference TABLE",
+        )
+    one = runs[0] if isinstance(runs[0], Run) else load_run(runs[0])
+    return compare_published(
+        one,
+        Path(reference),
+        columns=columns,
+        where=where,
+        reference_seeds=reference_seeds,
+        alpha=alpha,
+    )
+
+
+def write_comparison(
+    comparison: Comparison, output: str | os.PathLike[str] | None = None
+) -> tuple[Path, ...]:
+    """Write comparison.md and comparison.csv into the run's directory, or into `output`.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    from xortune.report.comparison import write_comparison
+
+    return write_comparison(comparison, output)
 
 
 def _task(task: TaskSpec) -> Task:

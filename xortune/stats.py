@@ -92,9 +92,9 @@ def fisher_two_sided(
         tests one table at a call, in half a millisecond, and importing scipy.stats takes a second.
     """
     quadruples = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (k1, n1, k2, n2)))
-    stacked = np.stack([array.ravel() for array in quadruples])
-    if not stacked.size:
+    if not quadruples[0].size:
         return np.empty(quadruples[0].shape)
+    stacked = _mirrored(*(array.ravel() for array in quadruples))
     distinct, place = np.unique(stacked, axis=1, return_inverse=True)
     found = np.empty(distinct.shape[1])
     margins = np.stack([distinct[1], distinct[3], distinct[0] + distinct[2]])
@@ -185,6 +185,21 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
+def _mirrored(
+    k1: NDArray[np.int64], n1: NDArray[np.int64], k2: NDArray[np.int64], n2: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """One of the quadruples that differ in nothing but what is called first, and success.
+
+    So their p-values are the same to the last bit, and fewer are computed.
+    """
+    smaller, larger = np.where(n1 > n2, (k2, n2, k1, n1), (k1, n1, k2, n2)).reshape(2, 2, -1)
+    (k1, n1), (k2, n2) = smaller, larger
+    surplus = 2 * (k1 + k2) - n1 - n2
+    flipped = (surplus > 0) | ((surplus == 0) & (2 * k1 > n1))
+    k1, k2 = np.where(flipped, n1 - k1, k1), np.where(flipped, n2 - k2, k2)
+    return np.where((n1 == n2) & (k1 > k2), (k2, n2, k1, n1), (k1, n1, k2, n2))
+
+
 def _grouped(columns: NDArray[np.int64]) -> Iterator[tuple[tuple[int, ...], NDArray[np.intp]]]:
     """Each distinct column, and where it is."""
     distinct, place = np.unique(columns, axis=1, return_inverse=True)
@@ -209,7 +224,7 @@ def _conditional(
     rising = np.sort(probability)
     upto = np.cumsum(rising)
     p = upto[np.searchsorted(rising, probability * TIE, side="right") - 1]
-    return first, probability, np.minimum(p, 1.0)
+    return first, probability, np.where(p > 1 - 1e-12, 1.0, p)
 
 
 def _trimmed(mass: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:

@@ -1,0 +1,319 @@
+"""A run beside a published table: which config is which row, what is tested, what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hand_made import done, failed, solved, write_run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.stats import fisher_exact
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+import xortune as xt
+from xortune.comparison import CELL_COLUMNS, GROUP_COLUMNS
+from xortune.errors import InputError
+
+BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "zero_grad": True}
+GRID = [
+    {**BASE, "optimizer": optimizer, "lr": lr, "epochs": epochs}
+    | ({"momentum": 0.0} if optimizer == "SGD" else {})
+    for optimizer in ("Adam", "SGD")
+    for lr in (1.0, 0.1)
+    for epochs in (10, 50)
+]
+COUNTS = (3, 20, 11, 12, 0, 9, 20, 1)
+HEADER = ("Activation", "Criterion", "Optimizer", "HiddenDim", "LearnRate", "Epochs")
+N = 20
+
+
+def make_run(path, points=GRID, counts=COUNTS, n=N, trainer="network"):
+    evaluations = [
+        done(i, point, solved(0, k, n, epochs=point.get("epochs", 1)))
+        for i, (point, k) in enumerate(zip(points, counts, strict=True))
+    ]
+    return write_run(path, evaluations, trainer=trainer, name="grid")
+
+
+def rows_of(points=GRID, counts=COUNTS):
+    names = ("activation", "loss", "optimizer", "hidden_dim", "lr", "epochs")
+    return [
+        [str(p[name]) for name in names] + [str(k)] for p, k in zip(points, counts, strict=True)
+    ]
+
+
+def write_table(path, rows, header=(*HEADER, "k")):
+    path.write_text("".join("\t".join(row) + "\n" for row in (header, *rows)))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(rows, header=(*HEADER, "k")):
+        return write_table(tmp_path / "t.tsv", rows, header)
+
+    return write
+
+
+def compare(run, path, **more):
+    return xt.compare(run, reference=path, **{"reference_seeds": N, **more})
+
+
+def refusal(run, path, *words, **more):
+    with pytest.raises(InputError) as raised:
+        compare(run, path, **more)
+    for word in words:
+        assert word in str(raised.value)
+    return str(raised.value)
+
+
+def test_every_cell_is_tested_as_scipy_and_statsmodels_do(run, table):
+    theirs = (20, 20, 10, 4, 0, 0, 19, 1)
+    found = compare(run, table(rows_of(counts=theirs)))
+    assert tuple(found.cells.columns) == (*run.parameters, *CELL_COLUMNS)
+    assert len(found.cells) == found.summary.cells == 8
+    by_key = found.cells.set_index("key")
+    keys = [xt.Point(point).key for point in GRID]
+    p = [fisher_exact([[a, N - a], [b, N - b]]).pvalue for a, b in zip(COUNTS, theirs, strict=True)]
+    adjusted = multipletests(p, method="holm")[1]
+    for i, key in enumerate(keys):
+        row = by_key.loc[key]
+        assert {name: row[name] for name in GRID[i]} == GRID[i]
+        assert (row["k"], row["n"], row["rate"]) == (COUNTS[i], N, COUNTS[i] / N)
+        assert (row["reference_k"], row["reference_n"]) == (theirs[i], N)
+        assert row["reference_rate"] == theirs[i] / N
+        expected = proportion_confint(theirs[i], N, method="wilson")
+        assert (row["reference_low"], row["reference_high"]) == pytest.approx(expected)
+        expected = proportion_confint(COUNTS[i], N, method="wilson")
+        assert (row["low"], row["high"]) == pytest.approx(expected)
+        assert row["difference"] == pytest.approx((COUNTS[i] - theirs[i]) / N)
+        assert (row["p"], row["p_holm"]) == pytest.approx((p[i], adjusted[i]))
+        assert row["differs"] == (adjusted[i] < 0.05)
+    order = sorted(
+        range(8), key=lambda i: (found.cells.set_index("key").loc[keys[i], "p"], keys[i])
+    )
+    assert found.cells["key"].tolist() == [keys[i] for i in order]
+    summary = found.summary
+    assert summary.differ == len(found.differing) == 2
+    assert summary.below_alpha == sum(x < 0.05 for x in p) == 3
+    assert summary.share == 3 / 8
+    assert summary.smallest_p == pytest.approx(min(p))
+    assert 0 < summary.expected < 0.05 * 8
+    assert (summary.expected_low, summary.expected_high) == (0, 1)
+
+
+def test_what_is_not_in_both_is_listed(run, table):
+    rows = rows_of()[:3]
+    rows.insert(1, ["ELU", *rows[0][1:]])
+    found = compare(run, table(rows))
+    assert found.summary.cells == 3
+    assert found.only_reference == (3,)
+    assert sorted(found.only_run) == sorted(xt.Point(point).key for point in GRID[3:])
+    assert found.fixed == {"momentum": None, "zero_grad": "true"}
+
+
+def test_the_same_counts_differ_nowhere(run, table):
+    summary = compare(run, table(rows_of())).summary
+    assert (summary.differ, summary.below_alpha, summary.smallest_p) == (0, 0, 1)
+
+
+def test_groups_show_what_differences_go_with(run, table):
+    theirs = tuple(
+        N - k if point["optimizer"] == "Adam" else k for point, k in zip(GRID, COUNTS, strict=True)
+    )
+    found = compare(run, table(rows_of(counts=theirs)))
+    groups = found.groups
+    assert tuple(groups.columns) == GROUP_COLUMNS
+    assert groups["parameter"].unique().tolist() == ["optimizer", "lr", "epochs"]
+    optimizer = groups[groups["parameter"] == "optimizer"].set_index("value")
+    assert optimizer.index.tolist() == ["Adam", "SGD"]  # the larger share of p < alpha first
+    assert optimizer["cells"].tolist() == [4, 4]
+    assert optimizer["below_alpha"].tolist() == [2, 0]
+    assert optimizer["differ"].tolist() == [2, 0]
+    expected = [(3 + 20 + 11 + 12 - 17 - 0 - 9 - 8) / N / 4, 0]
+    assert optimizer["mean_difference"].tolist() == pytest.approx(expected)
+    for _, part in groups.groupby("parameter"):
+        assert part["cells"].sum() == 8
+        assert part["below_alpha"].sum() == found.summary.below_alpha
+        assert part["expected"].sum() == pytest.approx(found.summary.expected)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(8)), columns=st.permutations(range(7)))
+def test_the_order_of_rows_and_columns_changes_nothing(run, tmp_path, order, columns):
+    rows = rows_of(counts=(9, 3, 11, 20, 0, 0, 3, 1))
+    header = (*HEADER, "k")
+    straight = compare(run, write_table(tmp_path / "a.tsv", rows))
+    shuffled = [[rows[i][j] for j in columns] for i in order]
+    found = compare(run, write_table(tmp_path / "b.tsv", shuffled, [header[j] for j in columns]))
+    pd.testing.assert_frame_equal(found.cells, straight.cells)
+    assert found.summary == straight.summary
+
+
+COUNT_LISTS = st.lists(st.integers(0, N), min_size=8, max_size=8)
+
+
+@settings(max_examples=10)
+@given(mine=COUNT_LISTS, theirs=COUNT_LISTS)
+def test_run_and_table_are_treated_alike(tmp_path_factory, mine, theirs):
+    path = tmp_path_factory.mktemp("mirror")
+    there = compare(
+        make_run(path / "a", counts=mine), write_table(path / "a.tsv", rows_of(counts=theirs))
+    )
+    back = compare(
+        make_run(path / "b", counts=theirs), write_table(path / "b.tsv", rows_of(counts=mine))
+    )
+    names = ["key", "p", "p_holm", "differs"]
+    pd.testing.assert_frame_equal(there.cells[names], back.cells[names])
+    assert there.cells["difference"].tolist() == (-back.cells["difference"]).tolist()
+    assert there.cells["low"].tolist() == back.cells["reference_low"].tolist()
+    assert there.summary == back.summary
+
+
+def test_chance_alone_gives_what_is_announced(tmp_path):
+    random = np.random.default_rng(5)
+    points = [GRID[0] | {"lr": lr} for lr in range(1, 1501)]
+    rates = random.beta(0.6, 0.6, len(points))
+    n = 60
+    mine, theirs = random.binomial(n, rates), random.binomial(n, rates)
+    run = make_run(tmp_path / "run", points, mine, n)
+    path = write_table(tmp_path / "t.tsv", rows_of(points, theirs))
+    summary = compare(run, path, reference_seeds=n).summary
+    assert summary.share <= 0.05
+    assert summary.expected_low <= summary.below_alpha <= summary.expected_high
+    assert summary.expected_high - summary.expected_low < 2 * summary.expected
+    assert summary.differ == 0
+
+
+def test_what_the_table_leaves_unsaid_must_be_one_thing(run, table, tmp_path):
+    header = [name for name in HEADER if name != "LearnRate"]
+    rows = [row[:4] + row[5:] for row in rows_of()[:2]]
+    path = table(rows, (*header, "k"))
+    refusal(run, path, str(path), "no column for lr", "0.1, 1", "--where lr=0.1", "--column lr")
+    for value in (1.0, "1", 1):
+        found = compare(run, path, where={"lr": value})
+        assert found.summary.cells == 2
+        assert found.where == {"lr": 1}
+        assert found.fixed == {"lr": 1, "momentum": None, "zero_grad": "true"}
+        assert len(found.only_run) == 2
+        assert found.cells["lr"].tolist() == [1, 1]
+    assert compare(run, path, where={"lr": "0.1"}).cells["k"].tolist() == [11, 12][::-1]
+
+
+def test_momentum_is_asked_of_those_that_have_it(tmp_path, table):
+    heavy = [point | {"momentum": 0.9} for point in GRID if point["optimizer"] == "SGD"]
+    run = make_run(tmp_path / "run", [*GRID, *heavy], (*COUNTS, 5, 5, 5, 5))
+    path = table(rows_of())
+    refusal(run, path, "no column for momentum", "0, 0.9", "--where momentum=0")
+    found = compare(run, path, where={"momentum": "0.9"})
+    assert found.summary.cells == 8  # Adam has no momentum, and is there
+    assert found.fixed["momentum"] == 0.9
+    assert found.cells["momentum"].dropna().tolist() == [0.9] * 4
+
+
+def test_a_config_without_a_parameter_has_it_empty_or_zero_in_the_table(run, table):
+    for idle in ("", "none", "0"):
+        rows = [[*row, "0" if row[2] == "SGD" else idle] for row in rows_of()]
+        found = compare(run, table(rows, (*HEADER, "k", "Momentum")))
+        assert found.summary.cells == 8
+        assert found.fixed == {"zero_grad": "true"}
+
+
+def test_no_activation_is_none_in_the_table(tmp_path, table):
+    point = GRID[0] | {"activation": None}
+    run = make_run(tmp_path / "run", [point, GRID[0]], (1, 2))
+    rows = rows_of([point], (4,))
+    assert rows[0][0] == "None"
+    found = compare(run, table(rows))
+    assert found.cells["k"].tolist() == [1]
+    assert compare(run, table(rows), where={"activation": None}).only_run == ()
+    rows = rows_of([GRID[0]], (4,))
+    assert compare(run, table(rows), where={"activation": "Tanh"}).cells["k"].tolist() == [2]
+
+
+def test_where_restricts_both_sides(run, table):
+    found = compare(run, table(rows_of()), where={"optimizer": "Adam", "epochs": "50"})
+    assert found.summary.cells == 2
+    assert (found.only_reference, found.only_run) == ((), ())
+    assert set(found.cells["optimizer"]) == {"Adam"}
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"learn_rate": 1}, ("--where learn_rate=1", "unknown parameter", "did you mean")),
+        ({"lr": 2}, ("--where lr=2", "no config", "allowed: lr: 0.1, 1")),
+        ({"optimizer": "adam"}, ("--where optimizer=adam", "allowed: optimizer: Adam, SGD")),
+    ],
+)
+def test_a_restriction_must_be_something_that_the_run_has(run, table, where, words):
+    refusal(run, table(rows_of()), *words, where=where)
+
+
+def test_a_table_of_other_cells_is_refused_and_says_why(run, table):
+    rows = [[*row[:3], "7", *row[4:]] for row in rows_of()]
+    told = refusal(run, table(rows), "no row is a config", "hidden_dim is 7 in the table and 5")
+    assert "optimizer" not in told
+    first = table(rows_of()[:1])
+    refusal(run, first, "--where lr=0.1", "no row", "allowed: lr: 1", where={"lr": 0.1})
+
+
+def test_further_blocks_and_crashes_count(tmp_path, table):
+    evaluations = [
+        done(0, GRID[0], solved(0, 3, 10, epochs=10)),
+        failed(0, GRID[0], 10, 5),
+        failed(1, GRID[1], 0, 5, final=False),
+    ]
+    run = write_run(tmp_path / "run", evaluations, trainer="network")
+    found = compare(run, table(rows_of()))
+    assert found.cells[["k", "n"]].values.tolist() == [[3, 15]]
+    assert len(found.only_reference) == 7
+
+
+def test_parameters_of_another_trainer_may_be_called_like_our_columns(tmp_path):
+    points = [{"p": 1, "k": "a"}, {"p": 2, "k": "a"}]
+    run = make_run(tmp_path / "run", points, (1, 2), trainer="custom")
+    path = write_table(tmp_path / "t.tsv", [["1", "a", "4"], ["2", "a", "5"]], ["P", "K", "wins"])
+    columns = {"param_p": "P", "param_k": "K", "k": "wins"}
+    found = compare(run, path, columns=columns)
+    assert found.parameters == ("param_p", "param_k")
+    assert found.cells.sort_values("param_p")["k"].tolist() == [1, 2]
+    assert tuple(found.cells.columns) == ("param_p", "param_k", *CELL_COLUMNS)
+
+
+def test_a_run_is_compared_with_its_own_table(run, tmp_path):
+    path = tmp_path / "table.csv"
+    run.table.to_csv(path, index=False)
+    found = xt.compare(run, reference=path)
+    assert found.summary.cells == 8
+    assert found.summary.smallest_p == 1
+    assert found.reference.assumptions == ()
+    assert (found.only_reference, found.only_run, dict(found.fixed)) == ((), (), {})
+
+
+def test_the_api_takes_a_run_a_path_or_a_list_of_one(run, table):
+    path = table(rows_of())
+    for given_run in (run, run.path, str(run.path), [run], (str(run.path),)):
+        assert compare(given_run, str(path)).summary.cells == 8
+    refusal([run, run], path, "2 runs", "allowed: one run")
+    refusal([], path, "0 runs")
+    with pytest.raises(InputError, match="--reference TABLE"):
+        xt.compare(run)
+    for alpha in (0, 1, -1, float("nan")):
+        refusal(run, path, "alpha", "between 0 and 1", alpha=alpha)
+    empty = write_run(run.path.parent / "empty", [], trainer="network")
+    refusal(empty, path, "no configuration is finished yet")
+
+
+def test_alpha_is_the_level_of_all_tests(run, table):
+    path = table(rows_of(counts=(20, 20, 10, 3, 0, 0, 19, 1)))
+    strict = compare(run, path, alpha=1e-4)
+    assert strict.summary.below_alpha == strict.summary.differ == 1
+    assert strict.summary.expected < compare(run, path).summary.expected

@@ -1,0 +1,250 @@
+"""comparison.md and comparison.csv: draws the values of a `Comparison`, and computes none."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from xortune.comparison import Comparison
+from xortune.errors import InputError
+from xortune.report.format import count, interval, number, percent, plain, value
+from xortune.report.markdown import escaped
+from xortune.run import replace_file
+
+__all__ = ["answer", "compared", "comparison_csv", "comparison_markdown", "write_comparison"]
+
+SHOWN_DIFFERING, SHOWN_OTHERS, SHOWN_VALUES, SHOWN_LINES = 100, 20, 40, 10
+
+
+def write_comparison(
+    comparison: Comparison, output: str | os.PathLike[str] | None = None
+) -> tuple[Path, ...]:
+    """Write comparison.md and comparison.csv into the run's directory, or into another one.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: the directory cannot be made or written.
+    """
+    directory = Path(output) if output is not None else comparison.run
+    files = {
+        directory / "comparison.md": comparison_markdown(comparison),
+        directory / "comparison.csv": comparison_csv(comparison),
+    }
+    for path, text in files.items():
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            replace_file(path, text.encode())
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(
+                f"cannot be written ({reason})",
+                place=str(path),
+                fix="give another directory with --output",
+            ) from None
+    return tuple(files)
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """One row for each cell compared, smallest p first."""
+    return comparison.cells.to_csv(index=False, lineterminator="\n")
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """The comparison as Markdown: the answer first."""
+    run, table = comparison.run.resolve().name, comparison.reference.path.name
+    parts = [
+        [f"# xortune: {escaped(run)} beside {escaped(table)}"],
+        ["## The answer", *map(escaped, answer(comparison))],
+        ["## What was compared", *_compared(comparison)],
+        ["## Cells that differ beyond chance", *_differing(comparison)],
+        ["## The others", *_others(comparison)],
+        ["## Which values the differences go with", *_groups(comparison)],
+        ["## What the numbers mean, and how they mislead", _meaning(comparison)],
+    ]
+    return "\n\n".join(block for part in parts for block in part) + "\n"
+
+
+def answer(comparison: Comparison) -> list[str]:
+    """How many cells differ, how many would by chance, and what those that differ share."""
+    s = comparison.summary
+    level = f"{number(100 * s.alpha)} %"
+    cells = count(s.cells, "cell")
+    verb = "differs" if s.differ == 1 else "differ"
+    lines = [f"{s.differ:,} of {cells} {verb} beyond chance (Holm {level})."]
+    if s.below_alpha > s.expected_high:
+        verdict = "That is more than chance explains."
+    elif s.below_alpha < s.expected_low:
+        verdict = "That is less than independent samples give."
+    else:
+        verdict = "That is what chance gives."
+    alpha = number(s.alpha)
+    lines.append(
+        f"{s.below_alpha:,} ({percent(s.share)}) have p < {alpha}; chance alone gives about "
+        f"{number(round(s.expected, 1))} ({percent(s.expected / s.cells)}), 95 % range "
+        f"{s.expected_low:,} to {s.expected_high:,}. {verdict} "
+        f"The smallest p is {number(s.smallest_p)}."
+    )
+    shared = [name for name in _varied(comparison) if _one_value(comparison.differing, name)]
+    if s.differ > 1 and shared:
+        named = ", ".join(
+            f"{plain(name)} {_shown(comparison.differing[name].iloc[0])}" for name in shared
+        )
+        lines.append(f"All that differ have {named}.")
+    return lines
+
+
+def compared(comparison: Comparison) -> list[tuple[str, str]]:
+    """What was compared with what, and what was not, as (label, text) rows."""
+    reference = comparison.reference
+    names = {"k": "k (solved)", "n": "n (seeds)", "percent": "percent solved", "rate": "rate"}
+    columns = ", ".join(
+        f"{names.get(name, name)} = {column}" for name, column in reference.columns.items()
+    )
+    rows = [("run", str(comparison.run)), ("table", str(reference.path)), ("columns", columns)]
+    rows += [("assumed", text) for text in reference.assumptions]
+    if reference.unused:
+        rows.append(("not used", ", ".join(reference.unused)))
+    if comparison.where:
+        rows.append(("only", _pairs(comparison.where)))
+    if comparison.fixed:
+        rows.append(("not in the table", f"{_pairs(comparison.fixed)} (in every config compared)"))
+    rows.append(("cells compared", f"{comparison.summary.cells:,}"))
+    lines, keys = comparison.only_reference, comparison.only_run
+    if lines:
+        named = ", ".join(str(line) for line in lines[:SHOWN_LINES])
+        more = ", ..." if len(lines) > SHOWN_LINES else ""
+        rows.append(("only in the table", f"{count(len(lines), 'row')} (line {named}{more})"))
+    if keys:
+        rows.append(("only in the run", count(len(keys), "configuration")))
+    return [(label, plain(text)) for label, text in rows]
+
+
+def _pairs(values: Any) -> str:
+    return ", ".join(f"{name} {_shown(found)}" for name, found in values.items())
+
+
+def _compared(comparison: Comparison) -> list[str]:
+    rows = [(label, escaped(text)) for label, text in compared(comparison)]
+    return [_table(("what", "value"), rows)]
+
+
+def _differing(comparison: Comparison) -> list[str]:
+    found = comparison.differing
+    if found.empty:
+        return ["None."]
+    blocks = [_cells(comparison, found.head(SHOWN_DIFFERING))]
+    if len(found) > SHOWN_DIFFERING:
+        blocks.append(f"... and {len(found) - SHOWN_DIFFERING:,} more, in comparison.csv.")
+    return blocks
+
+
+def _others(comparison: Comparison) -> list[str]:
+    found = comparison.cells[~comparison.cells["differs"]]
+    if found.empty:
+        return ["There are none."]
+    blocks = [
+        "Not distinguishable, smallest p first:",
+        _cells(comparison, found.head(SHOWN_OTHERS)),
+    ]
+    if len(found) > SHOWN_OTHERS:
+        blocks.append(f"... and {len(found) - SHOWN_OTHERS:,} more, in comparison.csv.")
+    return blocks
+
+
+def _cells(comparison: Comparison, cells: pd.DataFrame) -> str:
+    names = _varied(comparison)
+    header = [*map(escaped, names), "run", "95 % interval", "table", "95 % interval"]
+    rows = [
+        [
+            *(escaped(_shown(row[name])) for name in names),
+            f"{row['k']}/{row['n']}",
+            interval(row["low"], row["high"]),
+            f"{row['reference_k']}/{row['reference_n']}",
+            interval(row["reference_low"], row["reference_high"]),
+            _points(row["difference"]),
+            number(row["p"]),
+            number(row["p_holm"]),
+        ]
+        for row in cells.to_dict("records")
+    ]
+    return _table([*header, "difference", "p", "p (Holm)"], rows, numbers=7)
+
+
+def _groups(comparison: Comparison) -> list[str]:
+    if comparison.groups.empty:
+        return ["No parameter of the table has more than one value."]
+    alpha = number(comparison.summary.alpha)
+    header = ["value", "cells", f"p < {alpha}", "by chance", "differ", "mean difference"]
+    blocks = []
+    for name, found in comparison.groups.groupby("parameter", sort=False):
+        rows = [
+            [
+                escaped(_shown(row["value"])),
+                f"{row['cells']:,}",
+                f"{row['below_alpha']:,}",
+                f"{row['expected']:.1f}",
+                f"{row['differ']:,}",
+                _points(row["mean_difference"]),
+            ]
+            for row in found.head(SHOWN_VALUES).to_dict("records")
+        ]
+        blocks += [f"### {escaped(str(name))}", _table(header, rows, numbers=5)]
+        if len(found) > SHOWN_VALUES:
+            blocks.append(f"... and {len(found) - SHOWN_VALUES:,} more values.")
+    return blocks
+
+
+def _meaning(comparison: Comparison) -> str:
+    level = f"{number(100 * comparison.summary.alpha)} %"
+    return (
+        "- **p** is Fisher's exact test (two-sided) of the counts of one cell: how probable a "
+        "difference at least as odd is if run and table have the same success rate.\n"
+        f"- **p (Holm)** counts all cells as one family: if none differed, a single p (Holm) "
+        f"below {level} would come up with a probability of at most {level}.\n"
+        f"- **By chance** is the number of p < {number(comparison.summary.alpha)} to expect if no "
+        "cell differed. It is the sum of each cell's exact probability, given its seeds and its "
+        "solved seeds in both together, and less than the level says: counts are whole, and a "
+        "cell in which nearly all or nearly no seeds succeed cannot differ. Its 95 % range takes "
+        "cells as independent (Poisson-binomial). Cells that share seeds, or are one training "
+        "after different epochs, are not, and the true range is wider.\n"
+        "- **Difference** is the run's rate minus the table's, in percentage points; the "
+        "intervals are Wilson's.\n"
+        "- **Not distinguishable is not equal.** With 100 seeds on both sides, 50 % and 60 % are "
+        "told apart in one of four cases, and hardly ever after Holm over many cells. The mean "
+        "differences by value above show small ones that all cells have in common."
+    )
+
+
+def _varied(comparison: Comparison) -> list[str]:
+    """The table's parameters that differ between cells; all of them if none does."""
+    names = [name for name in comparison.parameters if name in comparison.reference.columns]
+    return [name for name in names if not _one_value(comparison.cells, name)] or names
+
+
+def _one_value(cells: pd.DataFrame, name: str) -> bool:
+    return cells[name].nunique(dropna=False) < 2
+
+
+def _shown(given: Any) -> str:
+    """A value of a frame or of a mapping; what a config does not have is empty in a frame."""
+    if given is None or given is pd.NA or (isinstance(given, float) and math.isnan(given)):
+        return "none"
+    return value(given.item() if hasattr(given, "item") else given)
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
+    """A table whose last `numbers` columns are aligned right; cells are escaped already."""
+    left = len(header) - numbers
+    rule = [":--" if index < left else "--:" for index in range(len(header))]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *rows])
