@@ -288,6 +288,15 @@ def test_parameters_of_another_trainer_may_be_called_like_our_columns(tmp_path):
     assert tuple(found.cells.columns) == ("param_p", "param_k", *CELL_COLUMNS)
 
 
+def test_two_configs_for_one_cell_are_refused(tmp_path):
+    path = write_table(tmp_path / "t.tsv", [["1", "4"]], ["a", "k"])
+    run = make_run(tmp_path / "lacking", [{"a": 1}, {"a": 1, "b": 2}], (1, 2), trainer="custom")
+    refusal(run, path, "no column for b", "2, none", "--where b=none")
+    assert compare(run, path, where={"b": None}).cells["k"].tolist() == [1]
+    run = make_run(tmp_path / "alike", [{"a": 1}, {"a": "1"}], (1, 2), trainer="custom")
+    refusal(run, path, f"{path}:2: several configs of the run are this cell")
+
+
 def test_a_run_is_compared_with_its_own_table(run, tmp_path):
     path = tmp_path / "table.csv"
     run.table.to_csv(path, index=False)

@@ -115,7 +115,7 @@ def _wanted(
                 fix=nearest(name, mine),
             )
         wanted[name] = normal(value)
-        if wanted[name] not in mine[name]:
+        if wanted[name] not in mine[name] and not (wanted[name] is None and ABSENT in mine[name]):
             found = _listed(mine[name])
             raise InputError(f"no config of {run} has it", place=place, allowed=f"{name}: {found}")
     return wanted
@@ -177,22 +177,31 @@ def _fixed(
 ) -> dict[str, Value]:
     """What the table leaves unsaid must not differ between the configs it is compared with."""
     configs = joined["config"].tolist()
+    twice = joined["row"].duplicated(keep=False)
     fixed = {}
-    twice = joined["row"].duplicated().any()
     for name, values in unsaid.items():
         matching = [values[config] for config in configs]
         found = {value for value in matching if value is not ABSENT}
         # Where one cell has several configs, one of them may lack what another one has.
-        if len(found) > 1 or (twice and found and ABSENT in matching):
-            example = _listed(sorted(found, key=_order)[:1])
+        doubtful = [value for value, again in zip(matching, twice, strict=True) if again]
+        lacking = bool(found) and ABSENT in doubtful
+        if len(found) > 1 or lacking:
+            example = "none" if lacking else _listed(sorted(found, key=_order)[:1])
             raise InputError(
                 f"the table has no column for {name}, and the run's configs for its cells have "
-                f"{_listed(found)}",
+                f"{_listed(found | {None} if lacking else found)}",
                 place=str(published.path),
                 fix=f"say which are meant, such as --where {name}={example}, or name the column: "
                 f"--column {name}=NAME",
             )
         fixed[name] = next(iter(found), None)
+    if twice.any():  # such as True and "true", which a table cannot tell apart
+        line = published.lines[int(joined["row"][twice].iloc[0])]
+        raise InputError(
+            "several configs of the run are this cell",
+            place=f"{published.path}:{line}",
+            fix="leave the cell out of the table",
+        )
     return fixed
 
 

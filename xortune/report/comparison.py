@@ -79,9 +79,9 @@ def answer(comparison: Comparison) -> list[str]:
     verb = "differs" if s.differ == 1 else "differ"
     lines = [f"{s.differ:,} of {cells} {verb} beyond chance (Holm {level})."]
     if s.below_alpha > s.expected_high:
-        verdict = "That is more than chance explains."
+        verdict = "That is more than chance gives independent cells."
     elif s.below_alpha < s.expected_low:
-        verdict = "That is less than independent samples give."
+        verdict = "That is less than chance gives independent cells."
     else:
         verdict = "That is what chance gives."
     alpha = number(s.alpha)
@@ -107,7 +107,12 @@ def compared(comparison: Comparison) -> list[tuple[str, str]]:
     columns = ", ".join(
         f"{names.get(name, name)} = {column}" for name, column in reference.columns.items()
     )
-    rows = [("run", str(comparison.run)), ("table", str(reference.path)), ("columns", columns)]
+    # Names and no paths: the report says the same wherever it was made.
+    rows = [
+        ("run", comparison.run.resolve().name),
+        ("table", reference.path.name),
+        ("columns", columns),
+    ]
     rows += [("assumed", text) for text in reference.assumptions]
     if reference.unused:
         rows.append(("not used", ", ".join(reference.unused)))
@@ -120,7 +125,8 @@ def compared(comparison: Comparison) -> list[tuple[str, str]]:
     if lines:
         named = ", ".join(str(line) for line in lines[:SHOWN_LINES])
         more = ", ..." if len(lines) > SHOWN_LINES else ""
-        rows.append(("only in the table", f"{count(len(lines), 'row')} (line {named}{more})"))
+        label = "line" if len(lines) == 1 else "lines"
+        rows.append(("only in the table", f"{count(len(lines), 'row')} ({label} {named}{more})"))
     if keys:
         rows.append(("only in the run", count(len(keys), "configuration")))
     return [(label, plain(text)) for label, text in rows]
@@ -240,7 +246,7 @@ def _shown(given: Any) -> str:
 
 
 def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # no -0.0
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
