@@ -15,6 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 import xortune as xt
 from xortune.comparison import CELL_COLUMNS, GROUP_COLUMNS
 from xortune.errors import InputError
+from xortune.stats import fisher_size
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "zero_grad": True}
 GRID = [
@@ -139,6 +140,10 @@ def test_groups_show_what_differences_go_with(run, table):
     assert optimizer["differ"].tolist() == [2, 0]
     expected = [(3 + 20 + 11 + 12 - 17 - 0 - 9 - 8) / N / 4, 0]
     assert optimizer["mean_difference"].tolist() == pytest.approx(expected)
+    both = np.add(COUNTS, theirs)
+    size = fisher_size(both, N, N)
+    assert optimizer["expected"].tolist() == pytest.approx([size[:4].sum(), size[4:].sum()])
+    assert size[:4].sum() != pytest.approx(size[4:].sum())
     for _, part in groups.groupby("parameter"):
         assert part["cells"].sum() == 8
         assert part["below_alpha"].sum() == found.summary.below_alpha

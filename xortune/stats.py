@@ -159,7 +159,7 @@ def count_range(probabilities: ArrayLike, *, confidence: float = 0.95) -> tuple[
         least += skipped + more
     below = np.cumsum(mass / mass.sum())
     tail = (1 - confidence) / 2
-    low = int(np.searchsorted(below, tail, side="right"))
+    low = int(np.searchsorted(below, tail, side="left"))
     high = int(np.searchsorted(below, 1 - tail, side="left"))
     return least + low, least + min(high, mass.size - 1)
 
@@ -194,8 +194,7 @@ def _mirrored(
     """
     smaller, larger = np.where(n1 > n2, (k2, n2, k1, n1), (k1, n1, k2, n2)).reshape(2, 2, -1)
     (k1, n1), (k2, n2) = smaller, larger
-    surplus = 2 * (k1 + k2) - n1 - n2
-    flipped = (surplus > 0) | ((surplus == 0) & (2 * k1 > n1))
+    flipped = 2 * (k1 + k2) > n1 + n2
     k1, k2 = np.where(flipped, n1 - k1, k1), np.where(flipped, n2 - k2, k2)
     return np.where((n1 == n2) & (k1 > k2), (k2, n2, k1, n1), (k1, n1, k2, n2))
 
