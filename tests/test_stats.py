@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, fisher_exact
 from statsmodels.stats.multitest import multipletests
@@ -184,6 +184,7 @@ def test_count_range_of_equal_events_is_binomial(events, probability):
     assert list(found) == binom.ppf([0.025, 0.975], events, probability).tolist()
 
 
+@settings(max_examples=25)  # statsmodels takes 70 ms for each
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_holm_agrees_with_statsmodels(p):
     expected = multipletests(p, method="holm")[1] if p else []
