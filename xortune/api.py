@@ -46,18 +46,20 @@ def evaluate(
         config: what to train.
         seeds: whole numbers in [0, 2**32), each once.
         task: a `Task`, or a name for `Task.named`.
-        engine: `auto`, `reference` (stacked torch on the CPU) or `cuda`.
+        engine: `auto` (the fused engine where it covers the config, else the reference engine),
+            `fused` (compiled; on all cores this process may use), `reference` (stacked torch on
+            one core) or `cuda` (stacked torch on a GPU).
         checkpoints: earlier epochs at which to record an outcome too; see `Outcome.at`.
 
     Raises:
         InputError: an argument that is not usable.
     """
-    from xortune.engine.network import evaluate_config
+    from xortune.engine.network import evaluate_config, usable_cores
 
     if not isinstance(config, Config):
         raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
     seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
-    return evaluate_config(config, _task(task), seeds, checkpoints, engine)
+    return evaluate_config(config, _task(task), seeds, checkpoints, engine, threads=usable_cores())
 
 
 def search(
@@ -110,7 +112,7 @@ def search(
     ):
         if not amount >= 0 or (least == "above 0" and amount == 0):
             raise InputError(f"{amount} is out of range", field=name, allowed=least)
-    trainer = NetworkTrainer(asked.task, engine="auto" if gpus_per_trial else "reference")
+    trainer = NetworkTrainer(asked.task, gpus=gpus_per_trial > 0)
     check_space(asked, trainer)
     directory = _directory(asked, output, resume=resume)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -13,9 +14,9 @@ from xortune.point import Point
 from xortune.task import Task
 from xortune.trainer import Block
 
-__all__ = ["ENGINES", "NetworkTrainer", "evaluate_config"]
+__all__ = ["ENGINES", "NetworkTrainer", "evaluate_config", "usable_cores"]
 
-ENGINES = ("auto", "reference", "cuda")
+ENGINES = ("auto", "fused", "reference", "cuda")
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class NetworkTrainer:
 
     Attributes:
         task: what to learn.
-        engine: `auto` (CUDA where Ray or the user gives a GPU, else the CPU), `reference` (stacked
-            torch on the CPU) or `cuda` (stacked torch on the first visible GPU).
+        engine: `fused` (compiled, on the CPU), `reference` (stacked torch on the CPU), `cuda`
+            (stacked torch on the first visible GPU), or `auto`: fused where it covers the config,
+            else reference.
+        gpus: whether trials are given a GPU; `auto` then is `cuda` wherever torch sees one.
     """
 
     task: Task
     engine: str = "auto"
+    gpus: bool = False
 
     def check(self, point: Point) -> Point:
         """The point of the `Config` it means; see `xortune.trainer.Trainer.check`."""
@@ -51,7 +55,7 @@ class NetworkTrainer:
             longest = max((config for _, config in members), key=lambda config: config.epochs)
             epochs = sorted({config.epochs for _, config in members})
             try:
-                outcome = evaluate_config(longest, self.task, seeds, epochs[:-1], self.engine)
+                outcome = evaluate_config(longest, self.task, seeds, epochs[:-1], self._engine_here)
             except Exception as error:  # whatever it is, it is this group's alone, and is recorded
                 failure = TrainingError(f"{type(error).__name__}: {error}")
                 results.update((index, failure) for index, _ in members)
@@ -62,13 +66,31 @@ class NetworkTrainer:
                 )
         return [results[index] for index in range(len(blocks))]
 
+    @property
+    def _engine_here(self) -> str:
+        if self.engine != "auto" or not self.gpus:
+            return self.engine
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "auto"
+
     def describe(self) -> dict[str, str]:
-        """What the manifest says: the engine that runs here, torch's version, the task."""
+        """What the manifest says: the engine, the versions that matter to it, the task.
+
+        Raises:
+            InputError: an unknown engine, or CUDA where there is none.
+        """
+        device = device_of(self._engine_here)
+        engine = "fused" if self._engine_here in ("auto", "fused") else "reference"
+        # Of a search that takes what fits, what is trained where the fused engine does not reach.
+        fallback = {"engine_fallback": "reference"} if self._engine_here == "auto" else {}
         return {
             "trainer": "network",
-            "engine": "reference",
-            "device": device_of(self.engine),
+            "engine": engine,
+            **fallback,
+            "device": device,
             "torch": version("torch"),
+            "numba": version("numba"),
             "task": self.task.name,
             "task_fingerprint": self.task.fingerprint,
         }
@@ -82,15 +104,25 @@ def device_of(engine: str) -> str:
     """
     if engine not in ENGINES:
         raise InputError(f"unknown engine {engine!r}", field="engine", allowed=", ".join(ENGINES))
-    if engine == "reference":
+    if engine != "cuda":
         return "cpu"
     import torch  # takes a second: a driver that only sends blocks to workers does without
 
-    if engine == "cuda" and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise InputError(
             "'cuda', but torch sees no CUDA device here", field="engine", fix="use engine 'auto'"
         )
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda"
+
+
+def usable_cores() -> int:
+    """How many cores this process may use; OMP_NUM_THREADS has the last word, as for torch."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def evaluate_config(
@@ -99,8 +131,10 @@ def evaluate_config(
     seeds: Sequence[int],
     checkpoints: Sequence[int] = (),
     engine: str = "auto",
+    *,
+    threads: int = 1,
 ) -> Outcome:
-    """Train one config under the given seeds.
+    """Train one config under the given seeds, on at most so many cores.
 
     Raises:
         InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
@@ -113,8 +147,19 @@ def evaluate_config(
                 field="checkpoints",
                 allowed=f"whole numbers from 1 to {config.epochs}",
             )
+    device, array, earlier = device_of(engine), checked_seeds(seeds), sorted(set(checkpoints))
+    if engine in ("auto", "fused"):
+        from xortune.engine import fused
+
+        reason = fused.uncovered(config, task)
+        if reason is None:
+            return fused.train(config, task, array, earlier, threads=threads)
+        if engine == "fused":
+            raise InputError(
+                f"'fused', but {reason}",
+                field="engine",
+                fix="use engine 'auto', which takes the reference engine there",
+            )
     from xortune.engine import reference
 
-    return reference.train(
-        config, task, checked_seeds(seeds), sorted(set(checkpoints)), device=device_of(engine)
-    )
+    return reference.train(config, task, array, earlier, device=device)

@@ -1,0 +1,326 @@
+"""The fused engine: all epochs of a block of seeds in one compiled call, on the CPU.
+
+It computes what the reference engine computes, seed by seed, in float32: the same initial weights
+bit for bit, the same loss, the same step. What differs is the last bit of an exponential or of a
+sum, and so, after many epochs of a chaotic training, now and then a verdict. A seed's outcome
+depends, to the last bit, neither on the seeds beside it nor on how many cores share the work.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.config import Config
+from xortune.engine.kernels import mersenne, training
+from xortune.engine.kernels.block import work_size
+from xortune.engine.kernels.cache import compiled
+from xortune.engine.kernels.simd import LANES
+from xortune.engine.schedule import schedule_of
+from xortune.outcome import Outcome
+from xortune.task import Task
+
+__all__ = ["initial_weights", "train", "uncovered"]
+
+MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
+MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
+MAX_NUMBER = 1e30  # of lr and momentum, which are rounded to float32
+
+CACHED_BYTES = 32_000
+"""What a block of seeds may take of a core's first-level cache."""
+
+MAX_GROUPS = 4
+
+WORTH_THREADS = 2**20
+"""Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
+
+ACTIVATIONS = {
+    None: 0,
+    "CELU": 1,  # with torch's default alpha it is ELU
+    "ELU": 1,
+    "GELU": 2,
+    "Hardshrink": 3,
+    "Hardsigmoid": 4,
+    "Hardswish": 5,
+    "Hardtanh": 6,
+    "LeakyReLU": 7,
+    "LogSigmoid": 8,
+    "Mish": 9,
+    "ReLU": 10,
+    "ReLU6": 11,
+    "SELU": 12,
+    "SiLU": 13,
+    "Sigmoid": 14,
+    "Softplus": 15,
+    "Softshrink": 16,
+    "Softsign": 17,
+    "Tanh": 18,
+    "Tanhshrink": 19,
+    "Softmax": 20,
+    "Softmin": 21,
+    "LogSoftmax": 22,
+}
+"""The kernel's number of each activation."""
+
+LOSSES = {
+    "BCELoss": 0,
+    "BCEWithLogitsLoss": 1,
+    "HingeEmbeddingLoss": 2,
+    "KLDivLoss": 3,
+    "L1Loss": 4,
+    "MSELoss": 5,
+    "MultiLabelSoftMarginLoss": 1,  # of one output it is the same
+    "PoissonNLLLoss": 6,
+    "SmoothL1Loss": 7,
+    "SoftMarginLoss": 8,
+}
+"""The kernel's number of each loss."""
+
+
+def uncovered(config: Config, task: Task) -> str | None:
+    """Why this engine does not train the config; None if it does."""
+    limits = (
+        ("rows", max(task.inputs.shape[0], task.judged_inputs.shape[0]), MAX_ROWS),
+        ("inputs", task.dim, MAX_DIM),
+        ("hidden_dim", config.hidden_dim, MAX_HIDDEN),
+        ("epochs", config.epochs, MAX_EPOCHS),
+        ("lr", config.lr, MAX_NUMBER),
+        ("momentum", config.momentum, MAX_NUMBER),
+    )
+    for name, value, most in limits:
+        if value > most:
+            return f"{name} {value:g} is above {most:g}"
+    return None
+
+
+def train(
+    config: Config,
+    task: Task,
+    seeds: NDArray[np.int64],
+    checkpoints: Sequence[int] = (),
+    *,
+    threads: int = 1,
+    stop_early: bool = True,
+) -> Outcome:
+    """Train every seed for `config.epochs` epochs.
+
+    Args:
+        config: what to train; `uncovered` says None of it.
+        task: what to learn.
+        seeds: int64, shape (S,), each in [0, 2**32) and once.
+        checkpoints: earlier epochs at which to record an outcome too, ascending.
+        threads: how many cores may share the seeds.
+        stop_early: leave a block of seeds when nothing that is recorded can change any more; the
+            outcome is the same either way.
+    """
+    stops = np.array(sorted({*checkpoints, config.epochs}), dtype=np.int64)
+    rows = _rows_of(task)
+    schedule = schedule_of(config)
+    start = _start(task.dim, config.hidden_dim, _padded(seeds).tobytes())
+    record = _Record.empty(len(stops), task.judged_targets.shape[0], len(seeds))
+    kernel = compiled(training.train)
+
+    def train_block(first: int, width: int) -> None:
+        kernel(
+            _scratch(config.hidden_dim, task.dim, rows.quads, width),
+            start,
+            first,
+            width,
+            config.hidden_dim,
+            rows.inputs,
+            rows.counts,
+            task.inputs.shape[0],
+            rows.judged,
+            float(task.rows_needed),
+            ACTIVATIONS[config.activation],
+            LOSSES[config.loss],
+            schedule.rule,
+            config.zero_grad,
+            schedule.numbers,
+            schedule.state_start,
+            schedule.quiet,
+            stops,
+            stop_early,
+            record.outputs,
+            record.final,
+            record.last,
+            record.finite,
+        )
+
+    blocks = _blocks(start.shape[1] // LANES, _groups(config.hidden_dim, task.dim, rows.quads))
+    # A thread costs a tenth of a millisecond: little work is done sooner by one.
+    if threads > 1 and len(blocks) > 1 and len(seeds) * config.epochs >= WORTH_THREADS:
+        with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
+            list(pool.map(train_block, *zip(*blocks, strict=True)))
+    else:
+        for first, width in blocks:
+            train_block(first, width)
+    outcomes: tuple[Outcome, ...] = ()
+    for index, epochs in enumerate(stops.tolist()):
+        outcome = record.outcome(index, epochs, task, seeds, outcomes)
+        outcomes = (*outcomes, outcome)
+    return outcomes[-1]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the kernel fills; C checkpoints, M judged rows, S seeds.
+
+    Attributes:
+        outputs: float32, shape (C, M, S).
+        final: float32, shape (C, S): loss of the rows trained on.
+        last: int32, shape (C, S): the last epoch at which the seed was not solved.
+        finite: bool, shape (C, S): every weight and judged output is finite.
+    """
+
+    outputs: NDArray[np.float32]
+    final: NDArray[np.float32]
+    last: NDArray[np.int32]
+    finite: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, checkpoints: int, rows: int, seeds: int) -> _Record:
+        return cls(
+            np.empty((checkpoints, rows, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.int32),
+            np.empty((checkpoints, seeds), np.bool_),
+        )
+
+    def outcome(
+        self,
+        index: int,
+        epochs: int,
+        task: Task,
+        seeds: NDArray[np.int64],
+        earlier: tuple[Outcome, ...],
+    ) -> Outcome:
+        return Outcome.judge(
+            task,
+            seeds=seeds,
+            epochs=epochs,
+            predictions=np.ascontiguousarray((self.outputs[index] > 0.5).T),
+            finite=self.finite[index],
+            solved_epoch=self.last[index] + np.int32(1),
+            final_loss=self.final[index],
+            checkpoints=earlier,
+        )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The task as the kernel wants it: rows by fours; see `kernels.training.train`."""
+
+    quads: int
+    judged: int
+    inputs: NDArray[np.float32]
+    counts: NDArray[np.float32]
+
+
+def _rows_of(task: Task) -> _Rows:
+    trained, inputs, targets = task.inputs.shape[0], task.inputs, task.targets[:, 0]
+    judged = 0
+    if task.held_out_inputs is not None:
+        judged = trained
+        inputs = np.concatenate([inputs, task.held_out_inputs])
+        targets = np.concatenate([targets, task.judged_targets[:, 0]])
+    count = inputs.shape[0]
+    quads = -(-count // 4)
+    values = np.zeros((4 * quads, task.dim), np.float32)
+    values[:count] = inputs
+    counts = np.zeros((4 * quads, 4), np.float32)
+    counts[:count, 0] = targets
+    counts[:trained, 1] = np.float32(1) / np.float32(trained)
+    counts[judged:count, 2] = targets[judged:]
+    counts[judged:count, 3] = 1 - targets[judged:]
+    return _Rows(
+        quads,
+        judged,
+        np.ascontiguousarray(values.reshape(quads, 4, -1).transpose(0, 2, 1)).ravel(),
+        np.ascontiguousarray(counts.reshape(quads, 4, 4).transpose(0, 2, 1)).ravel(),
+    )
+
+
+def _padded(seeds: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([seeds, np.full(-len(seeds) % LANES, seeds[-1])])
+
+
+def _scratch(hidden: int, dim: int, quads: int, width: int) -> NDArray[np.float32]:
+    size = work_size(width, hidden, dim, quads)
+    memory = np.empty(size + LANES, np.float32)
+    # A vector that lies across two cache lines costs two accesses.
+    aligned = -memory.ctypes.data % 64 // 4
+    return memory[aligned : aligned + size]
+
+
+def _groups(hidden: int, dim: int, quads: int) -> int:
+    """How many times 16 seeds a block takes, for all that an epoch touches to stay in L1."""
+    return max(1, min(MAX_GROUPS, CACHED_BYTES // (4 * work_size(LANES, hidden, dim, quads))))
+
+
+def _blocks(groups: int, most: int) -> list[tuple[int, int]]:
+    """(first lane, width) of each block; their sizes differ by 16 seeds at most."""
+    count = -(-groups // most)
+    ends = [groups * (i + 1) // count * LANES for i in range(count)]
+    return [(first, end - first) for first, end in zip([0, *ends], ends, strict=False)]
+
+
+@functools.lru_cache(maxsize=4)
+def _start(dim: int, hidden: int, seeds: bytes) -> NDArray[np.float32]:
+    return initial_weights(dim, hidden, np.frombuffer(seeds, np.int64))
+
+
+def initial_weights(dim: int, hidden_dim: int, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The weights that torch draws after ``torch.manual_seed(s)``.
+
+    Args:
+        dim: inputs per row, D.
+        hidden_dim: H.
+        seeds: int64, shape (S,), each in [0, 2**32), S a multiple of 16.
+
+    Returns:
+        float32, shape (P, S), P = H * D + 2 * H + 1: each seed's weights in the order of
+        ``nn.Sequential.parameters()``.
+    """
+    once = _rounded_once()
+    if once is None:
+        from xortune.engine import reference
+
+        return reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
+    return _drawn(dim, hidden_dim, seeds, once=once)
+
+
+def _drawn(
+    dim: int, hidden_dim: int, seeds: NDArray[np.int64], *, once: bool
+) -> NDArray[np.float32]:
+    bounds = np.array(
+        [1 / math.sqrt(dim)] * (hidden_dim * dim + hidden_dim)
+        + [1 / math.sqrt(hidden_dim)] * (hidden_dim + 1),
+        dtype=np.float32,
+    )
+    weights = np.empty((len(bounds), len(seeds)), np.float32)
+    compiled(mersenne.uniform)(seeds.astype(np.uint32), bounds, once, weights)
+    return weights
+
+
+@functools.cache
+def _rounded_once() -> bool | None:
+    """How this torch rounds `Tensor.uniform_`; None if it draws in a way that is not ours."""
+    from xortune.engine import reference
+
+    seeds = np.array([0, 1, 2, 3, 5, 8, 13, 21, 99, 2**16, 2**30, 2**31, 2**32 - 1, 7, 11, 42])
+    for once in (True, False):
+        for dim, hidden_dim in ((2, 5), (3, 7), (8, 64)):
+            theirs = reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
+            ours = _drawn(dim, hidden_dim, seeds, once=once)
+            if not np.array_equal(ours.view(np.int32), theirs.view(np.int32)):
+                break
+        else:
+            return once
+    return None
