@@ -30,13 +30,13 @@ def identity(x):
 
 @njit(**INLINE)
 def elu(x):
-    e, less = exp_and_expm1(at_least(at_most(x, 0.0), -87.0))
+    e, less = exp_and_expm1(at_least(at_most(x, 0.0), -88.0))
     return select(x > 0.0, x, less), select(x > 0.0, 1.0, e)
 
 
 @njit(**INLINE)
 def selu(x):
-    e, less = exp_and_expm1(at_least(at_most(x, 0.0), -87.0))
+    e, less = exp_and_expm1(at_least(at_most(x, 0.0), -88.0))
     scale, negative = SELU_SCALE, SELU_SCALE * SELU_ALPHA
     return select(x > 0.0, x * scale, less * negative), select(x > 0.0, scale, e * negative)
 
@@ -45,7 +45,7 @@ def selu(x):
 def gelu(x):
     # Phi by Abramowitz and Stegun (1964), 7.1.26: error below 1.5e-7.
     z = absolute(x) * 0.7071067811865476
-    e = exp_and_expm1(at_least(-(z * z), -87.0))[0]
+    e = exp_and_expm1(at_least(-(z * z), -88.0))[0]
     t = 1.0 / (z * 0.3275911 + 1.0)
     q = t * 1.061405429 - 1.453152027
     q = q * t + 1.421413741
@@ -89,7 +89,7 @@ def leaky_relu(x):
 
 @njit(**INLINE)
 def log_sigmoid(x):
-    t = exp_and_expm1(at_least(-absolute(x), -87.0))[0]
+    t = exp_and_expm1(at_least(-absolute(x), -88.0))[0]
     y = at_most(x, 0.0) - log1p_unit(t)
     return y, select(x < 0.0, 1.0, t) / (t + 1.0)
 
@@ -97,7 +97,7 @@ def log_sigmoid(x):
 @njit(**INLINE)
 def mish(x):
     # tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2); from 20 on it is 1.
-    e = exp_and_expm1(at_most(at_least(x, -87.0), 20.0))[0]
+    e = exp_and_expm1(at_most(at_least(x, -88.0), 20.0))[0]
     n = e * (e + 2.0)
     t = n / (n + 2.0)
     return x * t, t + x * (1.0 - t * t) * (e / (e + 1.0))

@@ -44,10 +44,12 @@ def at_most(x, bound):
 
 @njit(**INLINE)
 def exp_and_expm1(x):
-    """(e**x, e**x - 1) for -87 <= x <= 88; NaN for NaN.
+    """(e**x, e**x - 1) for -88 <= x <= 88.37; NaN for NaN.
 
     x = n ln 2 + r with a whole n and |r| < 0.35; a polynomial for e**r - 1, whose error is 2.5e-8
-    (Chebyshev fit), times 2**n, which is n moved into the exponent's bits.
+    (Chebyshev fit), times 2**n, which is n moved into the exponent's bits. For n = -127 these are
+    the bits of 0: from -87.7 down e**x is 0, so that what vanishes in torch vanishes here too. To
+    Rprop the sign of the smallest gradient is a whole step, and subnormal numbers are slow.
     """
     shifted = x * LOG2E + ROUND
     r = x - (shifted - ROUND) * LN2
@@ -62,8 +64,9 @@ def exp_and_expm1(x):
 
 @njit(**INLINE)
 def exp(x):
-    """e**x; below -87 that of -87, above 88 that of 88."""
-    return exp_and_expm1(at_most(at_least(x, -87.0), 88.0))[0]
+    """e**x; 0 below -87.7, infinite above 88.37."""
+    # For 89, n is 128, of which infinity has the bits.
+    return exp_and_expm1(select(x > 88.37, 89.0, at_least(x, -88.0)))[0]
 
 
 @njit(**INLINE)
@@ -99,7 +102,7 @@ def log1p_unit(t):
 @njit(**INLINE)
 def softplus(x):
     """log(1 + e**x), and t = e**-|x|."""
-    t = exp_and_expm1(at_least(-absolute(x), -87.0))[0]
+    t = exp_and_expm1(at_least(-absolute(x), -88.0))[0]
     return at_least(x, 0.0) + log1p_unit(t), t
 
 

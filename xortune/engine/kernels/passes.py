@@ -88,7 +88,7 @@ def forward_softmax(block, inputs, kind):
             for h in range(hidden):
                 place = first + 4 * h * width
                 a = load_quad(work, ys + place) - largest
-                e = exp_and_expm1(at_least(a, -87.0))[0]
+                e = exp_and_expm1(at_least(a, -88.0))[0]
                 w = load(work, w2 + h * width + g)
                 store(work, ys + place, a)
                 store(work, slopes + place, e)
