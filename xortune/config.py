@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from xortune.errors import InputError, nearest
@@ -140,14 +140,13 @@ class Config:
         Raises:
             InputError: a name that is no field of Config, a missing field, or what Config refuses.
         """
-        known = {field.name for field in fields(cls)}
         for name in point:
-            if name not in known:
+            if name not in _FIELDS:
                 raise InputError(
                     "is no parameter of the built-in network",
                     field=name,
-                    allowed=", ".join(sorted(known)),
-                    fix=nearest(name, known),
+                    allowed=", ".join(sorted(_FIELDS)),
+                    fix=nearest(name, _FIELDS),
                 )
         for name in ("activation", "loss", "optimizer", "lr", "hidden_dim", "epochs"):
             if name not in point:
@@ -159,7 +158,7 @@ class Config:
     @cached_property
     def point(self) -> Point:
         """The normal form: every field, but momentum only for an optimizer that has it."""
-        values = asdict(self)
+        values = {name: getattr(self, name) for name in _FIELDS}
         if self.optimizer not in MOMENTUM_OPTIMIZERS:
             del values["momentum"]
         return Point(values)
@@ -168,6 +167,9 @@ class Config:
     def key(self) -> str:
         """The stable key of the normal form; see `Point.key`."""
         return self.point.key
+
+
+_FIELDS = tuple(field.name for field in fields(Config))
 
 
 def _check_name(field: str, name: object, known: tuple[str, ...], more: str = "") -> None:
@@ -179,6 +181,8 @@ def _check_name(field: str, name: object, known: tuple[str, ...], more: str = ""
 
 
 def _real(field: str, value: object, *, above: bool = False) -> float:
+    if type(value) is float and (value > 0 if above else value >= 0) and math.isfinite(value):
+        return value  # the usual case: asking an abstract class takes far longer
     allowed = "a finite number above 0" if above else "a finite number, 0 or more"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise InputError(
@@ -197,6 +201,8 @@ def _real(field: str, value: object, *, above: bool = False) -> float:
 
 
 def _count(field: str, value: object) -> int:
+    if type(value) is int and value >= 1:
+        return value
     allowed = "a whole number, 1 or more"
     whole = isinstance(value, numbers.Integral) or (
         isinstance(value, numbers.Real) and float(value).is_integer()

@@ -28,7 +28,7 @@ from xortune.outcome import MAX_SEED, Outcome, Status
 from xortune.point import Point
 from xortune.trainer import Block
 
-__all__ = ["Evaluation", "Journal", "decode", "encode", "read"]
+__all__ = ["Evaluation", "Journal", "Packed", "decode", "encode", "pack", "read"]
 
 FSYNC_SECONDS = 0.2  # a power cut loses at most this much; a killed process loses nothing
 
@@ -50,13 +50,31 @@ _FIELDS = [
 
 
 @dataclass(frozen=True)
+class Packed:
+    """An outcome of a block as the journal keeps it: what workers send, and a driver passes on.
+
+    Attributes:
+        successes: seeds solved.
+        n: seeds.
+        epochs: the budget.
+        data: the per-seed arrays, compressed, as text.
+    """
+
+    successes: int
+    n: int
+    epochs: int
+    data: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One try at training a block, as the journal keeps it.
 
     Attributes:
         proposal: number of the proposal (trial) the block belongs to, from 0.
         block: the point and its seeds.
-        outcome: what came of it; None if the try produced nothing.
+        outcome: what came of it; None if the try produced nothing. One that was read from a journal
+            is an `Outcome`; one on its way there may be packed.
         error: the reason why there is no outcome.
         final: False if the try failed and will be repeated; the repetition is a line of its own.
         seconds: training time.
@@ -65,11 +83,29 @@ class Evaluation:
 
     proposal: int
     block: Block
-    outcome: Outcome | None
+    outcome: Outcome | Packed | None
     error: str | None
     final: bool
     seconds: float
     worker: str
+
+
+_JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def pack(block: Block, outcome: Outcome) -> Packed:
+    """The outcome of a block, packed.
+
+    Raises:
+        InputError: it is not one of the block's seeds in their order.
+    """
+    if not np.array_equal(outcome.seeds, np.array(block.seeds)):
+        raise InputError(
+            f"the outcome's {outcome.n} seeds are not those it was asked for",
+            field="seeds",
+            allowed=f"the {block.count} seeds from {block.first}, in this order",
+        )
+    return Packed(outcome.successes, outcome.n, int(outcome.epochs), _packed(outcome))
 
 
 def encode(evaluation: Evaluation) -> str:
@@ -88,29 +124,25 @@ def encode(evaluation: Evaluation) -> str:
         )
     if outcome is not None and not evaluation.final:
         raise InputError("an outcome is never retried", field="final")
-    if outcome is not None and not np.array_equal(outcome.seeds, np.array(block.seeds)):
-        raise InputError(
-            f"the outcome's {outcome.n} seeds are not those it was asked for",
-            field="seeds",
-            allowed=f"the {block.count} seeds from {block.first}, in this order",
-        )
+    if isinstance(outcome, Outcome):
+        outcome = pack(block, outcome)
     line = {
         "proposal": int(evaluation.proposal),
         "key": block.point.key,
-        "config": dict(block.point),
+        "config": block.point.as_dict(),
         "first": block.first,
         "count": block.count,
         "k": None if outcome is None else outcome.successes,
         "n": None if outcome is None else outcome.n,
-        "epochs": None if outcome is None else int(outcome.epochs),
+        "epochs": None if outcome is None else outcome.epochs,
         "seconds": max(0.0, float(evaluation.seconds)),  # a clock may be set back
         "worker": evaluation.worker,
         "final": evaluation.final,
         "error": evaluation.error,
-        "seeds_data": None if outcome is None else _pack(outcome),
+        "seeds_data": None if outcome is None else outcome.data,
     }
     # ASCII only: no line separator of any kind can get into the line.
-    return json.dumps(line, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return _JSON.encode(line)
 
 
 def decode(line: str) -> Evaluation:
@@ -295,7 +327,7 @@ def _whole_lines(fd: int) -> int:
     return 0
 
 
-def _pack(outcome: Outcome) -> str:
+def _packed(outcome: Outcome) -> str:
     """Width of the predictions (uint32), status, solved_epoch, final_loss, predictions as bits."""
     parts = (
         struct.pack("<I", outcome.predictions.shape[1]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,12 +67,12 @@ class Outcome:
             assert array.shape[0] == self.n, (name, array.shape, self.n)
             array.flags.writeable = False
 
-    @property
+    @cached_property
     def solved(self) -> NDArray[np.bool_]:
         """bool, shape (S,): which seeds are solved after the last epoch."""
-        return np.equal(self.status, Status.SOLVED)
+        return np.equal(self.status, int(Status.SOLVED))
 
-    @property
+    @cached_property
     def successes(self) -> int:
         """k: how many seeds are solved."""
         return int(np.count_nonzero(self.solved))
@@ -112,8 +113,8 @@ class Outcome:
     @property
     def counts(self) -> dict[Status, int]:
         """How many seeds ended in each status, zeros included; the sum is n."""
-        found = np.bincount(self.status, minlength=len(Status))
-        return {status: int(found[status]) for status in Status}
+        found = np.bincount(self.status, minlength=len(Status)).tolist()
+        return dict(zip(Status, found, strict=True))
 
     @property
     def patterns(self) -> list[str]:
@@ -259,6 +260,8 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
             fix="torch uses the low 32 bits only: a larger seed would repeat another network",
         )
     array = array.astype(np.int64)
+    if (np.diff(array) > 0).all():  # ascending, as nearly always: no need to sort
+        return array
     values, counts = np.unique(array, return_counts=True)
     if values.size != array.size:
         raise InputError(f"{values[counts > 1][0]} is given twice", field="seeds", allowed=allowed)

@@ -65,8 +65,14 @@ class Point(Mapping[str, Value]):
         (IEEE 754 double, Python's `repr`).
         """
         canonical = {name: _canonical(value) for name, value in self._values.items()}
-        text = json.dumps(canonical, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(_JSON.encode(canonical).encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, Value]:
+        """A copy as a plain dictionary, in the order of display."""
+        return self._values.copy()
+
+
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 def _canonical(value: Value) -> Value:
@@ -84,6 +90,10 @@ def _checked_name(name: object) -> str:
 
 def _checked_value(name: str, value: object) -> Value:
     if value is None or isinstance(value, bool | str):
+        return value
+    if type(value) is int:  # the usual ones first: asking an abstract class takes far longer
+        return value
+    if type(value) is float and math.isfinite(value):
         return value
     if isinstance(value, numbers.Integral):
         return int(value)

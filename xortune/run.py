@@ -302,7 +302,9 @@ def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
             if evaluation.outcome is None:
                 outcome = Outcome.crashed(evaluation.block.seeds, epochs)
             else:
-                outcome = replace(evaluation.outcome, checkpoints=())
+                outcome = evaluation.outcome
+                if outcome.checkpoints:
+                    outcome = replace(outcome, checkpoints=())
             merged = outcome if merged is None else merged.merge(outcome)
     except InputError as error:
         raise error.at(f"{path / JOURNAL}: config {key}") from None

@@ -44,6 +44,14 @@ class Trainer(Protocol):
         """
         ...
 
+    def cost(self, block: Block) -> float:
+        """Seconds that one core takes, roughly; the same on every machine and at every time.
+
+        The search measures how true it is and sizes its packs by that; what is certain before
+        anything is measured (how far a learning sampler runs ahead of results) it takes from here.
+        """
+        ...
+
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome, or the reason why there is none, for each block, in order."""
         ...

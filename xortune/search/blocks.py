@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from xortune.errors import TrainingError
-from xortune.journal import Evaluation, Journal
+from xortune.journal import Evaluation, Journal, Packed
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.progress import Progress
@@ -133,11 +134,16 @@ class BlockQueue:
             return Job(number, self._next_block(self._trainer.check(values)))
         return None
 
+    @property
+    def left(self) -> int:
+        """How many proposals are still to be made, at most."""
+        return 0 if self._all_made else self._total - self._made
+
     def receive(
-        self, job: Job, result: Outcome | TrainingError, *, seconds: float, worker: str
+        self, job: Job, result: Outcome | Packed | TrainingError, *, seconds: float, worker: str
     ) -> None:
         """Journal a result; a block without an outcome is queued again, or given up."""
-        if isinstance(result, Outcome):
+        if not isinstance(result, TrainingError):
             evaluation = Evaluation(job.proposal, job.block, result, None, True, seconds, worker)
         else:
             final = job.attempt >= ATTEMPTS
@@ -175,7 +181,7 @@ class BlockQueue:
         self._failed += outcome is None
         count = self._finished.setdefault(evaluation.block.point.key, _Count())
         count.add(successes, evaluation.block.count)
-        count.low = float(wilson(count.successes, count.n)[0])
+        count.low = _lower(count.successes, count.n)
         self._note_best(evaluation.block.point.key)
         if self._on_progress is not None:
             self._on_progress(
@@ -208,3 +214,8 @@ class BlockQueue:
             self._proposer.learn(self._told, pooled.successes / pooled.n)
             self._told += 1
         return True
+
+
+@cache
+def _lower(successes: int, n: int) -> float:
+    return float(wilson(successes, n)[0])

@@ -68,6 +68,9 @@ class GridProposer:
 
 def _with_start(space: SearchSpace) -> Iterator[Point]:
     yield from space.start
+    if not space.start:
+        yield from grid(space)
+        return
     first = {point.key for point in space.start}
     yield from (point for point in grid(space) if point.key not in first)
 

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from xortune.errors import InputError, TrainingError
+from xortune.journal import Packed, pack
 from xortune.outcome import Outcome
 from xortune.search.blocks import BlockQueue, Job
+from xortune.search.packs import Packs
 from xortune.trainer import Block, Trainer
 
 # Ray reads these when it is imported: no usage report, no loggers that write files for each trial,
@@ -52,28 +54,32 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         return True
 
     def step(self) -> dict[str, Any]:
-        """One result or error for each block of the pack."""
+        """One result or error for each block of the pack, or one error for all."""
         started = time.perf_counter()
         blocks: Sequence[Block] = self.config["pack"]
+        results: list[Packed | TrainingError] | TrainingError
         try:
-            results = self._trainer.train(blocks)
+            # Packed here, where there are many processors, and small on its way to the driver.
+            results = [
+                pack(block, result) if isinstance(result, Outcome) else result
+                for block, result in zip(blocks, self._trainer.train(blocks), strict=True)
+            ]
         except Exception as error:  # a trainer's own; the worker lives on for the next pack
-            reason = TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
-            results = [reason] * len(blocks)
+            results = TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
         return {
             "done": True,
             "results": results,
-            "block_seconds": (time.perf_counter() - started) / len(blocks),
+            "pack_seconds": time.perf_counter() - started,
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
 
 
 class QueueSearcher(Searcher):  # type: ignore[misc]
-    """Fills packs from the queue."""
+    """Makes a trial of each pack."""
 
-    def __init__(self, queue: BlockQueue) -> None:
+    def __init__(self, packs: Packs) -> None:
         super().__init__()
-        self._queue = queue
+        self._packs = packs
         self.packs: dict[str, tuple[Job, ...]] = {}
         self.refusal: InputError | None = None
 
@@ -90,14 +96,14 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
         if self.refusal is not None:
             return str(Searcher.FINISHED)
         try:
-            job = self._queue.next_job()
+            jobs = self._packs.next()
         except InputError as error:  # the trainer refuses what was proposed: for the user to see
             self.refusal = error
             return str(Searcher.FINISHED)
-        if job is None:
-            return str(Searcher.FINISHED) if self._queue.finished else None
-        self.packs[trial_id] = (job,)
-        return {"pack": tuple(job.block for job in self.packs[trial_id])}
+        if not jobs:
+            return str(Searcher.FINISHED) if self._packs.finished else None
+        self.packs[trial_id] = jobs
+        return {"pack": tuple(job.block for job in jobs)}
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
         """Results come by the callback, which also knows the reason of an error."""
@@ -148,8 +154,8 @@ class FillWorkers(FIFOScheduler):  # type: ignore[misc]
 class Collector(tune.Callback):  # type: ignore[misc]
     """Brings results and crashes of packs back to the queue."""
 
-    def __init__(self, queue: BlockQueue, searcher: QueueSearcher) -> None:
-        self._queue, self._searcher = queue, searcher
+    def __init__(self, queue: BlockQueue, packs: Packs, searcher: QueueSearcher) -> None:
+        self._queue, self._packs, self._searcher = queue, packs, searcher
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as in `QueueSearcher`."""
@@ -157,21 +163,30 @@ class Collector(tune.Callback):  # type: ignore[misc]
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
         """A pack is trained."""
-        results: list[Outcome | TrainingError] = result.pop("results")
-        for job, outcome in zip(self._searcher.packs.pop(trial.trial_id), results, strict=True):
-            self._receive(job, outcome, result["block_seconds"], result["worker"])
+        results: list[Packed | TrainingError] | TrainingError = result.pop("results")
+        seconds, worker = result["pack_seconds"], result["worker"]
+        jobs = self._taken(trial)
+        with self._journal_kept():
+            if isinstance(results, TrainingError):
+                self._packs.crashed(jobs, results, worker=worker)
+            else:
+                self._packs.receive(jobs, results, seconds=seconds, worker=worker)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """The worker died, or the trainer raised: no block of the pack has an outcome."""
+        """The worker died: no block of the pack has an outcome."""
         reason = TrainingError(_reason(trial))
-        for job in self._searcher.packs.pop(trial.trial_id, ()):
-            self._receive(job, reason, 0.0, "")
+        with self._journal_kept():
+            self._packs.crashed(self._taken(trial), reason)
 
-    def _receive(
-        self, job: Job, result: Outcome | TrainingError, seconds: float, worker: str
-    ) -> None:
+    def _taken(self, trial: Any) -> tuple[Job, ...]:
+        # Tune keeps every trial to the end; what was in it need not be kept.
+        trial.config["pack"] = ()
+        return self._searcher.packs.pop(trial.trial_id, ())
+
+    @contextmanager
+    def _journal_kept(self) -> Iterator[None]:
         try:
-            self._queue.receive(job, result, seconds=seconds, worker=worker)
+            yield
         except InputError as error:  # the journal cannot be written: Tune would bury the reason
             self._searcher.refusal = error
             self._queue.stop()
@@ -266,6 +281,7 @@ def run_trials(
     folder: Path,
     cpus_per_trial: float,
     gpus_per_trial: float,
+    most: int | None = None,
 ) -> bool:
     """Run packs until the queue has finished; False if the user interrupted it.
 
@@ -275,14 +291,16 @@ def run_trials(
         folder: where Ray Tune keeps its own files.
         cpus_per_trial: logical CPUs for each trial, fractions allowed.
         gpus_per_trial: logical GPUs for each trial, fractions allowed.
+        most: blocks in a pack, for a sampler that learns from each; None for any number.
 
     Raises:
         InputError: the trainer refused a proposal, or the journal could not be written.
     """
-    searcher = QueueSearcher(queue)
+    room = slots(cpus_per_trial, gpus_per_trial)
+    packs = Packs(queue, trainer, room, most)
+    searcher = QueueSearcher(packs)
     resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
     trainable = tune.with_resources(tune.with_parameters(PackTrainable, trainer=trainer), resources)
-    room = slots(cpus_per_trial, gpus_per_trial)
     # All workers start at once. As many trials wait as run: Tune lets a worker go that becomes free
     # when none waits for it.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
@@ -302,7 +320,7 @@ def run_trials(
             storage_path=str(folder.parent),
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[Collector(queue, searcher)],
+            callbacks=[Collector(queue, packs, searcher)],
         ),
     )
     try:

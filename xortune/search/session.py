@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from xortune.progress import Progress
 from xortune.run import JOURNAL, create, holds_run, load_run, update_manifest
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.importance import importance
+from xortune.search.packs import batch_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
 from xortune.search.ray_tune import connected, run_trials, slots
-from xortune.space import SearchSpace
-from xortune.trainer import Trainer
+from xortune.space import SearchSpace, probes
+from xortune.trainer import Block, Trainer
 
 __all__ = ["search_session"]
 
@@ -57,12 +59,13 @@ def search_session(
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         create(directory, space_text=space.text, manifest=manifest)
     with connected(address):
+        room = slots(cpus_per_trial, gpus_per_trial)
         if window is None and space.search.sampler in LEARNING:
-            # What runs, as much again that waits for a free worker, and as much that has finished
-            # before an earlier proposal did: no worker waits for the sampler.
-            window = 3 * slots(cpus_per_trial, gpus_per_trial)
-        else:
-            slots(cpus_per_trial, gpus_per_trial)
+            longest = max(
+                trainer.cost(Block(point, 0, space.seeds.ladder[-1]))
+                for point in islice(probes(space), 100)
+            )
+            window = window_of(longest, slots=room, proposals=budget(space))
         if not known:
             update_manifest(directory, window=window)
         with Journal.open(directory / JOURNAL) as journal:
@@ -81,6 +84,7 @@ def search_session(
                 folder=directory.resolve() / "ray",
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
+                most=None if window is None else batch_of(window, slots=room),
             )
     return _concluded(directory, space, complete=complete)
 

@@ -18,7 +18,7 @@ from xortune.engine.kernels.functions import (
     softplus,
     tanh,
 )
-from xortune.engine.kernels.simd import absolute, select
+from xortune.engine.kernels.simd import absolute, reciprocal, select
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
@@ -46,7 +46,7 @@ def gelu(x):
     # Phi by Abramowitz and Stegun (1964), 7.1.26: error below 1.5e-7.
     z = absolute(x) * 0.7071067811865476
     e = exp_and_expm1(at_least(-(z * z), -88.0))[0]
-    t = 1.0 / (z * 0.3275911 + 1.0)
+    t = reciprocal(z * 0.3275911 + 1.0)
     q = t * 1.061405429 - 1.453152027
     q = q * t + 1.421413741
     q = q * t - 0.284496736
@@ -91,7 +91,7 @@ def leaky_relu(x):
 def log_sigmoid(x):
     t = exp_and_expm1(at_least(-absolute(x), -88.0))[0]
     y = at_most(x, 0.0) - log1p_unit(t)
-    return y, select(x < 0.0, 1.0, t) / (t + 1.0)
+    return y, select(x < 0.0, 1.0, t) * reciprocal(t + 1.0)
 
 
 @njit(**INLINE)
@@ -99,8 +99,8 @@ def mish(x):
     # tanh(log(1 + e)) = n / (n + 2) with n = e (e + 2); from 20 on it is 1.
     e = exp_and_expm1(at_most(at_least(x, -88.0), 20.0))[0]
     n = e * (e + 2.0)
-    t = n / (n + 2.0)
-    return x * t, t + x * (1.0 - t * t) * (e / (e + 1.0))
+    t = n * reciprocal(n + 2.0)
+    return x * t, t + x * (1.0 - t * t) * (e * reciprocal(e + 1.0))
 
 
 @njit(**INLINE)
@@ -129,7 +129,7 @@ def logistic(x):
 @njit(**INLINE)
 def softplus_20(x):
     y, t = softplus(x)
-    slope = select(x < 0.0, t, 1.0) / (t + 1.0)
+    slope = select(x < 0.0, t, 1.0) * reciprocal(t + 1.0)
     return select(x > 20.0, x, y), select(x > 20.0, 1.0, slope)
 
 
@@ -141,7 +141,7 @@ def softshrink(x):
 
 @njit(**INLINE)
 def softsign(x):
-    r = 1.0 / (absolute(x) + 1.0)
+    r = reciprocal(at_most(absolute(x), 1e37) + 1.0)
     return x * r, r * r
 
 

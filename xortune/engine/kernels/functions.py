@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from xortune.engine.kernels.simd import absolute, as_floats, bits_of, floats_of, select
+from xortune.engine.kernels.simd import absolute, as_floats, bits_of, floats_of, reciprocal, select
 
 __all__ = [
     "INLINE",
@@ -72,14 +72,14 @@ def exp(x):
 @njit(**INLINE)
 def sigmoid(x):
     """1 / (1 + e**-x)."""
-    return 1.0 / (1.0 + exp(-x))
+    return reciprocal(exp(-x) + 1.0)
 
 
 @njit(**INLINE)
 def tanh(x):
     """(e**2x - 1) / (e**2x + 1), exact to an ulp near 0 too."""
     e, less = exp_and_expm1(at_most(at_least(x * 2.0, -20.0), 20.0))
-    return less / (e + 1.0)
+    return less * reciprocal(e + 1.0)
 
 
 @njit(**INLINE)
@@ -95,7 +95,7 @@ def _atanh_rest(s):
 @njit(**INLINE)
 def log1p_unit(t):
     """log(1 + t) for 0 <= t <= 1: 2 atanh(t / (2 + t))."""
-    s = t / (t + 2.0)
+    s = t * reciprocal(t + 2.0)
     return _atanh_rest(s) + s * 2.0
 
 
@@ -111,5 +111,5 @@ def log(x):
     """The natural logarithm of a normal number above 0."""
     exponent = (bits_of(x) - 0x3F3504F3) >> 23  # of x over sqrt(1/2)
     m = floats_of(bits_of(x) - (exponent << 23))
-    s = (m - 1.0) / (m + 1.0)
+    s = (m - 1.0) * reciprocal(m + 1.0)
     return as_floats(exponent) * LN2 + (s * 2.0 + _atanh_rest(s))

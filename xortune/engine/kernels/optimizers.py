@@ -9,7 +9,13 @@ from __future__ import annotations
 from numba import njit
 
 from xortune.engine.kernels.functions import INLINE, at_least, at_most
-from xortune.engine.kernels.simd import absolute, select, sqrt
+from xortune.engine.kernels.simd import absolute, reciprocal, select, sqrt
+
+
+@njit(**INLINE)
+def root(x):
+    # Bounded, for its reciprocal to be 0 and not NaN where an average has become infinite.
+    return at_most(sqrt(x), 1e37)
 
 
 @njit(**INLINE)
@@ -29,7 +35,8 @@ def sgd_momentum(w, g, s, t, a, b, c):
 def adadelta(w, g, s, t, a, b, c):
     # a: lr; rho 0.9, eps 1e-6
     s = s * 0.9 + (g * 0.1) * g
-    step = sqrt((t + 1e-6) / (s + 1e-6)) * g
+    below = at_most(s, 1e37) + 1e-6
+    step = sqrt((t + 1e-6) * reciprocal(below)) * g
     t = t * 0.9 + (step * 0.1) * step
     return w - step * a, s, t
 
@@ -38,7 +45,7 @@ def adadelta(w, g, s, t, a, b, c):
 def adagrad(w, g, s, t, a, b, c):
     # a: lr; eps 1e-10
     s = s + g * g
-    return w - (g * a) / (sqrt(s) + 1e-10), s, t
+    return w - (g * a) * reciprocal(root(s) + 1e-10), s, t
 
 
 @njit(**INLINE)
@@ -46,7 +53,7 @@ def adam(w, g, s, t, a, b, c):
     # a: step size, b: 1 / sqrt(bias correction 2), c: 1 - lr * weight decay
     s = s + (g - s) * 0.1
     t = t * 0.999 + (g * 0.001) * g
-    return w * c - (s * a) / (sqrt(t) * b + 1e-8), s, t
+    return w * c - (s * a) * reciprocal(root(t) * b + 1e-8), s, t
 
 
 @njit(**INLINE)
@@ -54,7 +61,7 @@ def adamax(w, g, s, t, a, b, c):
     # a: step size; beta 0.9, 0.999, eps 1e-8
     s = s + (g - s) * 0.1
     t = at_least(absolute(g) + 1e-8, t * 0.999)
-    return w - (s * a) / t, s, t
+    return w - (s * a) * reciprocal(at_most(t, 1e37)), s, t
 
 
 @njit(**INLINE)
@@ -68,7 +75,7 @@ def nadam(w, g, s, t, a, b, c):
     # a: factor of the gradient, b: of the average, c: 1 / bias correction 2
     s = s + (g - s) * 0.1
     t = t * 0.999 + (g * 0.001) * g
-    return w - (g * a + s * b) / (sqrt(t * c) + 1e-8), s, t
+    return w - (g * a + s * b) * reciprocal(root(t * c) + 1e-8), s, t
 
 
 @njit(**INLINE)
@@ -76,21 +83,21 @@ def radam(w, g, s, t, a, b, c):
     # a: step size, rectified or not; b, c: 1, 0 where the step is adaptive, else 0, 1
     s = s + (g - s) * 0.1
     t = t * 0.999 + (g * 0.001) * g
-    return w - (s * a) / ((sqrt(t) + 1e-8) * b + c), s, t
+    return w - (s * a) * reciprocal((root(t) + 1e-8) * b + c), s, t
 
 
 @njit(**INLINE)
 def rmsprop(w, g, s, t, a, b, c):
     # a: lr; alpha 0.99, eps 1e-8
     s = s * 0.99 + (g * 0.01) * g
-    return w - (g * a) / (sqrt(s) + 1e-8), s, t
+    return w - (g * a) * reciprocal(root(s) + 1e-8), s, t
 
 
 @njit(**INLINE)
 def rmsprop_momentum(w, g, s, t, a, b, c):
     # a: lr, b: momentum
     s = s * 0.99 + (g * 0.01) * g
-    t = t * b + g / (sqrt(s) + 1e-8)
+    t = t * b + g * reciprocal(root(s) + 1e-8)
     return w - t * a, s, t
 
 

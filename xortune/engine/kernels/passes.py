@@ -19,6 +19,7 @@ from xortune.engine.kernels.simd import (
     load,
     load_quad,
     quad,
+    reciprocal,
     select,
     splat,
     spread,
@@ -50,8 +51,12 @@ def forward_of(activation: Any) -> Any:
                 for row in range(g, across, width):
                     a = quad(load(work, b1 + row))
                     w1 = (row - g) * dim + g
-                    for d in range(dim):
-                        a = a + spread(inputs, x + 4 * d) * load(work, w1 + d * width)
+                    if dim == 2:  # the usual case: no loop
+                        a = a + spread(inputs, x) * load(work, w1)
+                        a = a + spread(inputs, x + 4) * load(work, w1 + width)
+                    else:
+                        for d in range(dim):
+                            a = a + spread(inputs, x + 4 * d) * load(work, w1 + d * width)
                     y, slope = activation(a)
                     w = load(work, w2 + row)
                     store(work, block.ys + place, y)
@@ -95,7 +100,7 @@ def forward_softmax(block, inputs, kind):
                 total = total + e
                 weights = weights + w
                 weighted = weighted + e * w
-            inverse = 1.0 / total
+            inverse = reciprocal(total)
             mean = weighted * inverse
             lost = log(total)
             z = quad(load(work, b2 + g))

@@ -1,0 +1,119 @@
+"""Packs: how many blocks a Ray trial trains, so that the scheduling costs little of the time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from xortune.errors import TrainingError
+from xortune.journal import Packed
+from xortune.outcome import Outcome
+from xortune.search.blocks import BlockQueue, Job
+from xortune.trainer import Trainer
+
+__all__ = ["Packs", "batch_of", "window_of"]
+
+LEAST_SECONDS = 0.4
+"""Of work in a pack, if there is so much: some twenty times what Ray takes for a trial."""
+
+MOST_SECONDS = 4.0
+"""Of work in a pack: how long the user waits for news, and what a killed worker loses."""
+
+SHARE = 3
+"""A pack takes at most this fraction of what each slot has left, so that all end together."""
+
+
+def window_of(seconds: float, *, slots: int, proposals: int) -> int:
+    """How many proposals of a learning sampler may be under way or not yet told.
+
+    At least what runs, as much again that waits for a free worker, and as much that has finished
+    before an earlier proposal did. Where a training takes less than a pack should, more, for a pack
+    to be a batch of proposals; but never more than an eighth of the search, which would learn
+    nothing. It follows from the space and the number of slots alone: a search can be repeated.
+
+    Args:
+        seconds: what a block takes, as the trainer estimates it.
+        slots: trials that run at once.
+        proposals: of the whole search.
+    """
+    batch = int(LEAST_SECONDS / seconds) + 1
+    return max(3 * slots, min(slots * (2 * batch + 1), proposals // 8))
+
+
+def batch_of(window: int, *, slots: int) -> int:
+    """How many proposals of a learning sampler make a pack: one runs while another waits."""
+    return max(1, (window // slots - 1) // 2)
+
+
+class Packs:
+    """Takes jobs from the queue by packs and brings back what became of them.
+
+    The first packs are small: they measure what a trainer's estimate of a block's cost is worth.
+    Then they are large, and small again towards the end, when no slot should wait for another. A
+    pack that kills its worker is halved and tried again, until the block that did it is alone.
+    """
+
+    def __init__(self, queue: BlockQueue, trainer: Trainer, slots: int, most: int | None) -> None:
+        """Fill packs for so many slots, of at most `most` blocks (for a sampler that learns)."""
+        self._queue, self._trainer, self._slots, self._most = queue, trainer, slots, most
+        self._again: deque[tuple[Job, ...]] = deque()
+        self._taken = 0
+        self._estimated = 0.0  # of all jobs taken
+        self._true: float | None = None  # measured over estimated seconds
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to do."""
+        return self._queue.finished
+
+    def next(self) -> tuple[Job, ...]:
+        """The next pack; empty if there is none now."""
+        if self._again:
+            return self._again.popleft()
+        jobs: list[Job] = []
+        cost = 0.0
+        while self._most is None or len(jobs) < self._most:
+            if jobs and cost * (self._true or 1.0) >= self._wanted():
+                break
+            job = self._queue.next_job()
+            if job is None:
+                break
+            estimate = self._trainer.cost(job.block)
+            cost += estimate
+            self._taken, self._estimated = self._taken + 1, self._estimated + estimate
+            jobs.append(job)
+            if job.attempt > 1:  # it failed before: its company should not wait for it
+                break
+        return tuple(jobs)
+
+    def _wanted(self) -> float:
+        """Seconds of work that the next pack should hold."""
+        if self._true is None:
+            return LEAST_SECONDS
+        left = self._queue.left * self._estimated / self._taken * self._true
+        return min(MOST_SECONDS, max(LEAST_SECONDS, left / (SHARE * self._slots)))
+
+    def receive(
+        self,
+        jobs: Sequence[Job],
+        results: Sequence[Outcome | Packed | TrainingError],
+        *,
+        seconds: float,
+        worker: str,
+    ) -> None:
+        """Take the results of a pack, which took so many seconds."""
+        costs = [self._trainer.cost(job.block) for job in jobs]
+        estimated = sum(costs)
+        measured = seconds / estimated
+        self._true = measured if self._true is None else 0.7 * self._true + 0.3 * measured
+        for job, result, cost in zip(jobs, results, costs, strict=True):
+            share = seconds * cost / estimated
+            self._queue.receive(job, result, seconds=share, worker=worker)
+
+    def crashed(self, jobs: Sequence[Job], reason: TrainingError, *, worker: str = "") -> None:
+        """Take it that a pack came to nothing."""
+        if len(jobs) == 1:
+            self._queue.receive(jobs[0], reason, seconds=0.0, worker=worker)
+            return
+        middle = len(jobs) // 2
+        self._again += [tuple(jobs[:middle]), tuple(jobs[middle:])]
