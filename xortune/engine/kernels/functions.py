@@ -44,7 +44,7 @@ def at_most(x, bound):
 
 @njit(**INLINE)
 def exp_and_expm1(x):
-    """(e**x, e**x - 1) for -88 <= x <= 88.37; NaN for NaN.
+    """(e**x, e**x - 1) for -88 <= x <= 88; NaN for NaN.
 
     x = n ln 2 + r with a whole n and |r| < 0.35; a polynomial for e**r - 1, whose error is 2.5e-8
     (Chebyshev fit), times 2**n, which is n moved into the exponent's bits. For n = -127 these are
@@ -64,15 +64,14 @@ def exp_and_expm1(x):
 
 @njit(**INLINE)
 def exp(x):
-    """e**x; 0 below -87.7, infinite above 88.37."""
-    # For 89, n is 128, of which infinity has the bits.
-    return exp_and_expm1(select(x > 88.37, 89.0, at_least(x, -88.0)))[0]
+    """e**x; 0 below -87.7, above 88 that of 88."""
+    return exp_and_expm1(at_most(at_least(x, -88.0), 88.0))[0]
 
 
 @njit(**INLINE)
 def sigmoid(x):
-    """1 / (1 + e**-x)."""
-    return reciprocal(exp(-x) + 1.0)
+    """1 / (1 + e**-x); 0 below -88."""
+    return select(x < -88.0, 0.0, reciprocal(exp(-x) + 1.0))
 
 
 @njit(**INLINE)
