@@ -17,7 +17,7 @@ from xortune.config import Config
 from xortune.errors import InputError
 from xortune.outcome import Outcome
 from xortune.progress import Progress
-from xortune.run import Run, fresh_directory, holds_run, load_run, update_manifest
+from xortune.run import Run, fresh_directory, holds_run, load_run
 from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
 
@@ -102,6 +102,7 @@ def search(
             written, and `resume` continues it.
     """
     from xortune.engine.network import NetworkTrainer
+    from xortune.search.importance import importance
     from xortune.search.session import search_session
 
     asked = space if isinstance(space, SearchSpace) else load_space(space)
@@ -130,11 +131,12 @@ def search(
         if output is None and not resume and not holds_run(directory):  # made for this search only
             shutil.rmtree(directory, ignore_errors=True)
         raise
-    if complete:
-        update_manifest(directory, finished=_now(), stopped=None)
-    else:
-        update_manifest(directory, stopped=f"interrupted by the user at {_now()}")
     run = load_run(directory)
+    shares = importance(run, asked)
+    if complete:
+        run = run.noted(importance=shares, finished=_now(), stopped=None)
+    else:
+        run = run.noted(importance=shares, stopped=f"interrupted by the user at {_now()}")
     write_report(run)
     if not complete:
         raise KeyboardInterrupt

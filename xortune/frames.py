@@ -14,10 +14,19 @@ from xortune.stats import wilson
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
+    from xortune.outcome import Outcome
     from xortune.run import ConfigResult
 
-__all__ = ["CONFIG_COLUMNS", "column_names", "config_table", "seed_frame", "seed_table"]
+__all__ = [
+    "CONFIG_COLUMNS",
+    "column_names",
+    "config_table",
+    "seed_frame",
+    "seed_table",
+    "status_counts",
+]
 
 FAILURES = tuple(status for status in Status if status != Status.SOLVED)
 
@@ -68,10 +77,17 @@ def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> 
         "epochs_to_solve": np.array([o.epochs_to_solve for o in outcomes], dtype=np.float64),
         "trials": np.array([result.trials for result in results], dtype=np.int64),
     }
-    counts = np.array([list(o.counts.values()) for o in outcomes], dtype=np.int64)
-    counts = counts.reshape(len(outcomes), len(Status))
+    counts = status_counts(outcomes)
     columns |= {status.label: counts[:, status] for status in FAILURES}
     return pd.DataFrame(columns)
+
+
+def status_counts(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
+    """int64, shape (C, statuses): how many seeds of each outcome ended in each `Status`."""
+    kinds = len(Status)
+    rows = np.repeat(np.arange(len(outcomes)), [o.n for o in outcomes])
+    cells = rows * kinds + _join([o.status for o in outcomes], np.uint8)
+    return np.bincount(cells, minlength=len(outcomes) * kinds).reshape(-1, kinds)
 
 
 def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
@@ -135,8 +151,13 @@ def _patterns(predictions: list[Any]) -> tuple[Any, list[str]]:
             found, inverse = [""], np.zeros(rows.shape[0], np.int64)
         else:
             packed = np.ascontiguousarray(np.packbits(rows, axis=1))
-            whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
-            unique, inverse = np.unique(whole, return_inverse=True)
+            if packed.shape[1] == 1:  # 256 patterns at most: to count is quicker than to sort
+                present = np.bincount(packed[:, 0], minlength=256) > 0
+                unique = np.flatnonzero(present).astype(np.uint8)
+                inverse = (np.cumsum(present) - 1)[packed[:, 0]]
+            else:
+                whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+                unique, inverse = np.unique(whole, return_inverse=True)
             bits = np.unpackbits(
                 unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width
             )

@@ -32,6 +32,8 @@ __all__ = ["Evaluation", "Journal", "Packed", "decode", "encode", "pack", "read"
 
 FSYNC_SECONDS = 0.2  # a power cut loses at most this much; a killed process loses nothing
 
+_LAST_STATUS = int(max(Status))
+
 _FIELDS = [
     "proposal",
     "key",
@@ -363,16 +365,16 @@ def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
     if not whole:
         raise InputError(f"does not hold {count} seeds", field="seeds_data")
     status = np.frombuffer(data, "u1", count)
-    if (status > max(Status)).any():
+    if (status > _LAST_STATUS).any():
         raise InputError(f"unknown status {status.max()}", field="seeds_data")
     bits = np.frombuffer(data, "u1", count * row, 9 * count).reshape(count, row)
     outcome = Outcome(
         seeds=np.arange(first, first + count, dtype=np.int64),
         epochs=_whole(fields, "epochs"),
-        status=status.astype(np.uint8),
-        solved_epoch=np.frombuffer(data, "<i4", count, count).astype(np.int32),
-        final_loss=np.frombuffer(data, "<f4", count, 5 * count).astype(np.float32),
-        predictions=np.unpackbits(bits, axis=1, count=width).astype(np.bool_),
+        status=status,
+        solved_epoch=np.frombuffer(data, "<i4", count, count).astype(np.int32, copy=False),
+        final_loss=np.frombuffer(data, "<f4", count, 5 * count).astype(np.float32, copy=False),
+        predictions=np.unpackbits(bits, axis=1, count=width).view(np.bool_),
     )
     for name, value in (("k", outcome.successes), ("n", outcome.n)):
         if _whole(fields, name) != value:

@@ -83,8 +83,8 @@ class Run:
             if evaluation.final:
                 blocks.setdefault(evaluation.block.point.key, []).append(evaluation)
         results = [_merged(key, found, self.path) for key, found in blocks.items()]
-        counts = [(result.outcome.successes, result.outcome.n) for result in results]
-        low = wilson([k for k, _ in counts], [n for _, n in counts])[0].tolist()
+        outcomes = [result.outcome for result in results]
+        low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
         order = sorted(range(len(results)), key=lambda i: (-low[i], *_speed(results[i])))
         return tuple(results[i] for i in order)
 
@@ -128,6 +128,19 @@ class Run:
         from xortune.config import Config
 
         return Config.from_point(point)
+
+    def noted(self, **entries: Any) -> Run:
+        """The run after setting some entries of its manifest, in the directory too.
+
+        Raises:
+            InputError: the manifest is damaged or cannot be written.
+        """
+        update_manifest(self.path, **entries)
+        noted = replace(self, manifest=_manifest(self.path))
+        for name in ("results", "table", "seed_table"):  # what follows from the journal alone
+            if name in self.__dict__:
+                noted.__dict__[name] = self.__dict__[name]
+        return noted
 
     @property
     def is_network(self) -> bool:
@@ -302,6 +315,7 @@ def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
             if evaluation.outcome is None:
                 outcome = Outcome.crashed(evaluation.block.seeds, epochs)
             else:
+                assert isinstance(evaluation.outcome, Outcome)
                 outcome = evaluation.outcome
                 if outcome.checkpoints:
                     outcome = replace(outcome, checkpoints=())

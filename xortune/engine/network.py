@@ -52,7 +52,8 @@ class NetworkTrainer:
         if self.task.held_out_inputs is not None:
             rows += self.task.judged_inputs.shape[0]
         each = 0.7 + 0.12 * hidden_dim * (self.task.dim + 2)  # ns for an epoch of a row
-        return 1e-4 + block.count * epochs * rows * each * 1e-9
+        seconds: float = 1e-4 + block.count * epochs * rows * each * 1e-9
+        return seconds
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome or error for each block; blocks that differ in epochs share one training."""

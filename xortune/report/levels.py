@@ -18,6 +18,7 @@ __all__ = ["Level", "ParameterEffect", "parameter_effects", "varied"]
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
 RESAMPLES = 1000
+MANY_CONFIGS = 5000  # from here on drawing them one by one takes seconds
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,31 @@ class ParameterEffect:
 
 def varied(points: Sequence[Point], names: Sequence[str]) -> tuple[str, ...]:
     """The parameters that do not have one and the same value everywhere, in the given order."""
-    return tuple(
-        name
-        for name in names
-        if len({(name in point, _comparable(point.get(name))) for point in points}) > 1
-    )
+    given = [point.as_dict() for point in points]
+    return tuple(name for name in names if len(_column(given, name).values) > 1)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A parameter over C configs: its distinct values, and which of them each config has.
+
+    Attributes:
+        values: (whether the config has the parameter, its value as `_comparable` sees it).
+        codes: intp, shape (C,): places in `values`.
+    """
+
+    values: list[tuple[bool, tuple[str, Any]]]
+    codes: NDArray[np.intp]
+
+
+def _column(given: Sequence[Mapping[str, Any]], name: str) -> _Column:
+    # Few distinct values among many configs: each is looked at once.
+    places: dict[tuple[bool, type, Any], int] = {}
+    raw = [(name in point, type(point.get(name)), point.get(name)) for point in given]
+    codes = np.array([places.setdefault(value, len(places)) for value in raw], dtype=np.intp)
+    merged: dict[tuple[bool, tuple[str, Any]], int] = {}
+    found = [merged.setdefault((has, _comparable(v)), len(merged)) for has, _, v in places]
+    return _Column(list(merged), np.array(found, dtype=np.intp)[codes])
 
 
 def parameter_effects(
@@ -66,49 +87,59 @@ def parameter_effects(
     weighted, and the bootstrap draws configs.
     """
     rates = np.array([result.outcome.rate for result in results])
+    given = [result.point.as_dict() for result in results]
     effects = []
-    for name in varied([result.point for result in results], names):
-        groups = _groups(name, [result.point for result in results])
+    for name in names:
+        column = _column(given, name)
+        if len(column.values) < 2:
+            continue
+        groups, binned = _groups(column)
         levels = [_level(label, rates[rows]) for label, rows in groups]
-        if not _binned(name, results):
+        if not binned:
             levels.sort(key=lambda level: (-level.rate, level.label))
         effects.append(ParameterEffect(name, tuple(levels), (importance or {}).get(name)))
     return tuple(sorted(effects, key=lambda effect: -(effect.importance or 0.0)))
 
 
-def _groups(name: str, points: Sequence[Point]) -> list[tuple[str, NDArray[np.intp]]]:
-    numbers = np.array([_real(point.get(name)) for point in points])
-    numeric = np.flatnonzero(~np.isnan(numbers))
+def _groups(column: _Column) -> tuple[list[tuple[str, NDArray[np.intp]]], bool]:
+    """Labels and rows of each level, and whether numbers were put in bins."""
+    reals = np.array([_real(given) for _, (_, given) in column.values])
+    binned = np.unique(reals[~np.isnan(reals)]).size > MAX_LEVELS
+    numbers = reals[column.codes]
     groups: list[tuple[str, NDArray[np.intp]]] = []
-    if np.unique(numbers[numeric]).size > MAX_LEVELS:
+    if binned:
+        numeric = np.flatnonzero(~np.isnan(numbers))
         edges = np.unique(np.quantile(numbers[numeric], [0, 0.25, 0.5, 0.75, 1]))
         bins = np.clip(np.searchsorted(edges, numbers[numeric]) - 1, 0, len(edges) - 2)
         for index in np.unique(bins):
             left = "[" if index == 0 else "("
             label = f"{left}{number(edges[index])}, {number(edges[index + 1])}]"
             groups.append((label, numeric[bins == index]))
-    else:
-        numeric = numeric[:0]
-    rest: dict[tuple[bool, tuple[str, Any]], list[int]] = {}
-    for row in sorted(set(range(len(points))) - set(numeric.tolist())):
-        given = (name in points[row], _comparable(points[row].get(name)))
-        rest.setdefault(given, []).append(row)
-    labels = [value(given) if present else "(not active)" for present, (_, given) in rest]
-    for label, ((present, (_, given)), rows) in zip(labels, rest.items(), strict=True):
+    rest = [code for code in range(len(column.values)) if not binned or np.isnan(reals[code])]
+    labels = [
+        value(column.values[code][1][1]) if column.values[code][0] else "(not active)"
+        for code in rest
+    ]
+    for label, code in zip(labels, rest, strict=True):
+        present, (_, given) = column.values[code]
         # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the number.
         exact = present and labels.count(label) > 1
-        groups.append((plain(repr(given)) if exact else label, np.array(rows)))
-    return groups
-
-
-def _binned(name: str, results: Sequence[ConfigResult]) -> bool:
-    numbers = {_real(result.point.get(name)) for result in results}
-    return len({n for n in numbers if n == n}) > MAX_LEVELS  # noqa: PLR0124  # NaN
+        rows = np.flatnonzero(column.codes == code)
+        groups.append((plain(repr(given)) if exact else label, rows))
+    return groups, binned
 
 
 def _level(label: str, rates: NDArray[np.float64]) -> Level:
     found = None
-    if rates.size >= MIN_CONFIGS:
+    if rates.size > MANY_CONFIGS:
+        # Resampling configs is a multinomial draw of how often each distinct rate comes.
+        distinct, counts = np.unique(rates, return_counts=True)
+        draws = np.random.default_rng(0).multinomial(
+            rates.size, counts / rates.size, size=RESAMPLES
+        )
+        low, high = np.quantile(draws @ distinct / rates.size, [0.025, 0.975])
+        found = (float(low), float(high))
+    elif rates.size >= MIN_CONFIGS:
         from scipy.stats import bootstrap
 
         # percentile, because the others divide by zero when all rates are equal

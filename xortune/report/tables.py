@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from xortune.errors import InputError
+from xortune.frames import status_counts
 from xortune.journal import Evaluation
 from xortune.outcome import Status
 from xortune.report.format import number, plain
@@ -179,10 +180,8 @@ def _shown(entry: Any) -> str:
 
 
 def _failures(run: Run, top: int = 5) -> Failures:
-    counts = dict.fromkeys(Status, 0)
-    for result in run.results:
-        for status, seeds in result.outcome.counts.items():
-            counts[status] += seeds
+    totals = status_counts([result.outcome for result in run.results]).sum(axis=0).tolist()
+    counts = dict(zip(Status, totals, strict=True))
     patterns = run.seed_table["pattern"].combine_chunks()
     wrong = run.seed_table["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
     codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)

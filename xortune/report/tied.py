@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xortune.outcome import Outcome
 from xortune.run import ConfigResult
@@ -60,18 +61,31 @@ def tied_set(
     if len(compared) < 2:
         return TiedSet(full, len(compared), stopped, tuple(compared))
     best, others = compared[0], compared[1:]
-    pairs = np.array([_discordant(best.outcome, other.outcome) for other in others])
+    pairs = _all_discordant(best.outcome, [other.outcome for other in others])
     beaten = mcnemar_greater(pairs[:, 0], pairs[:, 1]) <= alpha / len(others)
     kept = [other for other, lost in zip(others, beaten, strict=True) if not lost]
     return TiedSet(full, len(compared), stopped, (best, *kept))
 
 
+def _all_discordant(best: Outcome, others: Sequence[Outcome]) -> NDArray[np.int64]:
+    """`_discordant` for each of the others, shape (C, 2)."""
+    same = np.array([np.array_equal(best.seeds, other.seeds) for other in others])
+    pairs = np.empty((len(others), 2), dtype=np.int64)
+    if same.any():
+        solved = np.stack(
+            [other.solved for other, alike in zip(others, same, strict=True) if alike]
+        )
+        pairs[same, 0] = np.count_nonzero(best.solved & ~solved, axis=1)
+        pairs[same, 1] = np.count_nonzero(~best.solved & solved, axis=1)
+    for row in np.flatnonzero(~same):
+        pairs[row] = _discordant(best, others[int(row)])
+    return pairs
+
+
 def _discordant(best: Outcome, other: Outcome) -> tuple[int, int]:
     """Shared seeds that only the first solved, and that only the second solved."""
-    a, b = best.solved, other.solved
-    if not np.array_equal(best.seeds, other.seeds):
-        _, mine, theirs = np.intersect1d(
-            best.seeds, other.seeds, assume_unique=True, return_indices=True
-        )
-        a, b = a[mine], b[theirs]
+    _, mine, theirs = np.intersect1d(
+        best.seeds, other.seeds, assume_unique=True, return_indices=True
+    )
+    a, b = best.solved[mine], other.solved[theirs]
     return int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))

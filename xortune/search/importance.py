@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -18,6 +20,9 @@ __all__ = ["importance"]
 MIN_CONFIGS = 10
 """Fewer say nothing: the measure compares the better tenth with the rest."""
 
+MAX_CONFIGS = 4000
+"""More take Optuna many seconds and change little; then every n-th of the ranking stands for it."""
+
 
 def importance(run: Run, space: SearchSpace) -> dict[str, float]:
     """Each searched parameter's share of the importance, largest first; {} if it cannot be told.
@@ -30,7 +35,7 @@ def importance(run: Run, space: SearchSpace) -> dict[str, float]:
     searched = {p.name: distribution(p) for p in space.parameters if not isinstance(p, Fixed)}
     always = {p.name for p in space.parameters if not p.when}
     study = optuna.create_study(direction="maximize")
-    for result in run.results:
+    for result in run.results[:: 1 + len(run.results) // MAX_CONFIGS]:  # every so many in the order
         values = {name: result.point[name] for name in searched if name in result.point}
         study.add_trial(
             optuna.trial.create_trial(
@@ -46,7 +51,7 @@ def importance(run: Run, space: SearchSpace) -> dict[str, float]:
     shares = optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=names
     )
-    return {name: float(share) for name, share in shares.items()}
+    return {name: float(share) for name, share in shares.items() if math.isfinite(share)}
 
 
 def distribution(parameter: Choice | Range) -> BaseDistribution:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -12,7 +11,6 @@ from xortune.journal import Journal
 from xortune.progress import Progress
 from xortune.run import JOURNAL, create, holds_run, load_run, update_manifest
 from xortune.search.blocks import BlockQueue, budget
-from xortune.search.importance import importance
 from xortune.search.packs import batch_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
 from xortune.search.ray_tune import connected, run_trials, slots
@@ -55,7 +53,8 @@ def search_session(
     else:
         known, window = (), None
     if len({e.proposal for e in known if e.final}) >= budget(space):
-        return _concluded(directory, space, complete=True)
+        update_manifest(directory, complete=True)
+        return True
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         create(directory, space_text=space.text, manifest=manifest)
     with connected(address):
@@ -86,15 +85,5 @@ def search_session(
                 gpus_per_trial=gpus_per_trial,
                 most=None if window is None else batch_of(window, slots=room),
             )
-    return _concluded(directory, space, complete=complete)
-
-
-def _concluded(directory: Path, space: SearchSpace, *, complete: bool) -> bool:
-    """Store what only this package can tell of the run: importance, and whether it is complete."""
-    shares = importance(load_run(directory), space)
-    update_manifest(
-        directory,
-        importance={name: share for name, share in shares.items() if math.isfinite(share)},
-        complete=complete,
-    )
+    update_manifest(directory, complete=complete)
     return complete
