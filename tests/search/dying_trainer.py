@@ -12,15 +12,19 @@ from hand_made import solved
 class Dying:
     """Solves as many of the seeds as x says; at `deadly` the process dies, at `broken` it raises.
 
-    Every block that is trained adds a line to `log`.
+    Every block that is trained adds a line to `log`, and is said to take `seconds`.
     """
 
     log: str
     deadly: int = -1
     broken: int = -1
+    seconds: float = 1.0
 
     def check(self, point):
         return point
+
+    def cost(self, block):  # noqa: ARG002
+        return self.seconds
 
     def train(self, blocks):
         results = []

@@ -15,7 +15,7 @@ from xortune.run import JOURNAL, load_run
 
 LONG = """
 name: long
-epochs: 1500
+epochs: 1000000
 parameters:
   activation: Tanh
   loss: MSELoss

@@ -232,6 +232,19 @@ def test_a_worker_that_dies_takes_only_its_block(tmp_path):
     assert by_x[1].counts[Status.CRASHED] == by_x[3].counts[Status.CRASHED] == 5
 
 
+def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path):
+    trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3, seconds=0.001)
+    assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
+    log = (tmp_path / "log").read_text().split()
+    assert log[:2] == ["0", "1"], "the first pack holds them all, and dies at the second"
+    run = load_run(tmp_path / "run")
+    assert numbers(run.evaluations) == list(range(4))
+    by_x = {result.point["x"]: result.outcome for result in run.results}
+    assert {x: o.counts[Status.CRASHED] for x, o in by_x.items()} == {0: 0, 1: 5, 2: 0, 3: 5}
+    tries = {x: [e for e in run.evaluations if e.block.point["x"] == x] for x in by_x}
+    assert {x: len(found) for x, found in tries.items()} == {0: 1, 1: 2, 2: 1, 3: 2}
+
+
 def test_ray_that_was_there_stays(space_file):
     with connected(None):
         pass

@@ -19,6 +19,13 @@ __all__ = ["Schedule", "schedule_of"]
 
 BETA1, BETA2 = 0.9, 0.999
 
+SETTLED = {
+    **dict.fromkeys(("SGD", "Adadelta", "Adagrad", "RMSprop", "Rprop"), 1),
+    **dict.fromkeys(("Adam", "AdamW", "Adamax", "RAdam"), 2**15),  # BETA2**step is below 1e-14
+    "NAdam": 2**17,  # 0.96 ** (0.004 step) is below 1e-9
+}
+"""The step from which on an optimizer's numbers no longer change, in float32."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -26,7 +33,8 @@ class Schedule:
 
     Attributes:
         rule: the number of the kernel's step.
-        numbers: float32, shape (epochs, 3): what each step takes; see `kernels.optimizers`.
+        numbers: float32, shape (E, 3): what each of the first E steps takes, and the last row every
+            step after them; see `kernels.optimizers`.
         state_start: the second state before the first step.
         quiet: what has to be zero for the weights to stay as they are; 0 if they never do.
     """
@@ -43,7 +51,8 @@ def schedule_of(config: Config) -> Schedule:  # noqa: PLR0912  # one case for ea
     Source: the ``_single_tensor_*`` functions of torch.optim, which are the definition.
     """
     lr, momentum = config.lr, config.momentum
-    step = np.arange(1, config.epochs + 1, dtype=np.float64)
+    steps = min(config.epochs, SETTLED.get(config.optimizer, config.epochs))
+    step = np.arange(1, steps + 1, dtype=np.float64)
     one, nothing = np.ones_like(step), np.zeros_like(step)
     first, second = 1 - BETA1**step, 1 - BETA2**step  # bias corrections
     start, quiet = 0.0, GRADIENT

@@ -120,7 +120,8 @@ def train(
         loss: its number.
         optimizer: its number.
         zero_grad: False adds up the gradients of all steps.
-        schedule: float32, shape (epochs, 3): the optimizer's numbers of each epoch.
+        schedule: float32, shape (E, 3): the optimizer's numbers of the first E epochs; the last
+            ones hold for all that follow.
         state_start: the second state before the first step.
         quiet: what must be zero for the weights to stay; 0 if they never do.
         stops: int64, shape (C,), ascending: the epochs to record, the last one included.
@@ -174,5 +175,5 @@ def train(
             stop += 1
             if stop == stops.shape[0]:
                 return
-        a, b, c = schedule[epoch, 0], schedule[epoch, 1], schedule[epoch, 2]
-        choices.step(block, used, a, b, c, optimizer)
+        row = min(epoch, schedule.shape[0] - 1)
+        choices.step(block, used, schedule[row, 0], schedule[row, 1], schedule[row, 2], optimizer)
