@@ -1,0 +1,207 @@
+"""The fused engine against the reference engine: single steps, whole trainings, every size."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.engine import fused, reference
+from xortune.outcome import Outcome, Status
+from xortune.task import Task
+
+XOR = Task.xor()
+SEEDS = np.arange(16)
+ALL = [*ACTIVATIONS, None]
+
+
+def distances(config: Config, one: Outcome, other: Outcome) -> np.ndarray:
+    """How far the losses are apart, of 1e-3 or of their size; verdicts have to be equal."""
+    for name in ("status", "solved_epoch", "predictions"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        np.testing.assert_array_equal(mine, theirs, err_msg=f"{name} of {config}")
+    exact = other.final_loss.astype(np.float64)
+    return np.abs(one.final_loss - exact) / (np.abs(exact) + 1e-3)
+
+
+def test_every_name_has_a_number_of_its_own():
+    assert set(fused.ACTIVATIONS) == set(ALL)
+    assert set(fused.LOSSES) == set(LOSSES)
+    shared = {"CELU", "MultiLabelSoftMarginLoss"}  # same function as ELU, BCEWithLogitsLoss
+    for table in (fused.ACTIVATIONS, fused.LOSSES):
+        numbers = [number for name, number in table.items() if name not in shared]
+        assert sorted(numbers) == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize("activation", ALL)
+def test_one_and_two_steps_of_every_config_are_those_of_the_reference(activation):
+    first_steps = []
+    for loss, optimizer in product(LOSSES, OPTIMIZERS):
+        config = Config(
+            activation=activation,
+            loss=loss,
+            optimizer=optimizer,
+            lr=0.05,
+            momentum=0.5 if optimizer in MOMENTUM_OPTIMIZERS else 0.0,
+            hidden_dim=5,
+            epochs=2,
+        )
+        mine = fused.train(config, XOR, SEEDS, [1])
+        theirs = reference.train(config, XOR, SEEDS, [1])
+        for epochs in (1, 2):
+            far = distances(config, mine.at(epochs), theirs.at(epochs))
+            if optimizer == "RMSprop":
+                first_steps.append(far)
+            else:
+                assert far.max() < 2e-6, (config, epochs)
+    # The first steps of RMSprop have the size of lr whatever the gradient's, even where that is
+    # nothing but rounding.
+    assert np.mean(np.concatenate(first_steps) > 2e-6) < 0.02
+
+
+# --- whole trainings -----------------------------------------------------------------------------
+
+
+def _covering() -> Iterator[Config]:
+    """264 configs in which every two of activation, loss and optimizer meet."""
+    draw = random.Random(7)
+    for i, activation in enumerate(ALL):
+        for j, optimizer in enumerate(OPTIMIZERS):
+            yield Config(
+                activation=activation,
+                loss=LOSSES[(i + j) % len(LOSSES)],
+                optimizer=optimizer,
+                lr=0.03,
+                momentum=draw.choice([0.0, 0.5, 0.9]) if optimizer in MOMENTUM_OPTIMIZERS else 0.0,
+                hidden_dim=draw.choice([2, 3, 5]),
+                epochs=30,
+            )
+
+
+def test_trainings_over_the_table_are_those_of_the_reference():
+    near = same = total = 0
+    seen: set[int] = set()
+    for config in _covering():
+        mine, theirs = (engine.train(config, XOR, SEEDS) for engine in (fused, reference))
+        exact = theirs.final_loss.astype(np.float64)
+        near += np.count_nonzero(np.abs(mine.final_loss - exact) <= 1e-4 * (np.abs(exact) + 1e-3))
+        verdicts = (mine.status == theirs.status) & (mine.solved_epoch == theirs.solved_epoch)
+        same += np.count_nonzero(verdicts)
+        total += len(SEEDS)
+        seen |= set(theirs.status.tolist())
+    assert total == 264 * 16
+    assert seen == {Status.SOLVED, Status.WRONG_PATTERN, Status.ALL_ZERO, Status.ALL_ONE}
+    assert near >= 0.98 * total
+    assert same >= 0.995 * total
+
+
+TANH = Config(activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.3, hidden_dim=4, epochs=40)
+VARIANTS = {
+    "gradients add up": replace(TANH, lr=0.02, zero_grad=False),
+    "gradients add up, Adam": replace(TANH, optimizer="Adam", lr=0.02, zero_grad=False),
+    "gradients add up, Rprop": replace(TANH, optimizer="Rprop", lr=0.01, zero_grad=False, epochs=8),
+    "gradients add up, momentum": replace(TANH, lr=0.01, momentum=0.5, zero_grad=False),
+    "no momentum": TANH,
+    "momentum": replace(TANH, momentum=0.9),
+    "momentum 1": replace(TANH, lr=0.02, momentum=1.0),
+    "momentum above 1": replace(TANH, lr=0.01, momentum=1.05),
+    "RMSprop, momentum above 1": replace(
+        TANH, optimizer="RMSprop", lr=0.001, momentum=1.05, loss="BCELoss"
+    ),
+    "lr above Rprop's largest step": replace(TANH, optimizer="Rprop", lr=60.0, epochs=3),
+    "lr below the smallest float32": replace(TANH, lr=1e-50),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_are_those_of_the_reference(name):
+    config = VARIANTS[name]
+    far = distances(config, fused.train(config, XOR, SEEDS), reference.train(config, XOR, SEEDS))
+    assert far.max() < 1e-4
+
+
+@pytest.mark.parametrize("activation", ["Tanh", "Softmin", "LogSoftmax", "GELU"])
+@pytest.mark.parametrize("hidden_dim", [1, 2, 5, 17, 64])
+def test_any_width(activation, hidden_dim):
+    config = replace(TANH, activation=activation, hidden_dim=hidden_dim, lr=0.1, epochs=20)
+    far = distances(config, fused.train(config, XOR, SEEDS), reference.train(config, XOR, SEEDS))
+    assert far.max() < (1e-4 if hidden_dim == 64 else 2e-5)
+
+
+def table(rows: int, dim: int, held_out: int = 0, accuracy: float = 1.0) -> Task:
+    """Inputs between -2 and 3; the target is whether the first one is above their mean."""
+    draw = np.random.default_rng(1000 * rows + dim)
+    x = draw.uniform(-2, 3, (rows + held_out, dim))
+    y = (x[:, :1] > np.median(x[:, 0])).astype(float)
+    held = {"held_out_inputs": x[rows:], "held_out_targets": y[rows:]} if held_out else {}
+    return Task("table", x[:rows], y[:rows], **held, accuracy=accuracy)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4, 5, 64])
+@pytest.mark.parametrize("dim", range(1, 9))
+def test_any_table(rows, dim):
+    task = table(rows, dim)
+    for config in (
+        replace(TANH, lr=0.1, epochs=15),
+        replace(TANH, activation="Softmax", loss="BCELoss", optimizer="Adam", lr=0.1, epochs=15),
+    ):
+        far = distances(
+            config, fused.train(config, task, SEEDS), reference.train(config, task, SEEDS)
+        )
+        assert far.max() < 1e-4
+
+
+@pytest.mark.parametrize(("rows", "held_out"), [(5, 7), (64, 64), (2, 1), (7, 4)])
+def test_held_out_rows_are_judged_and_never_trained_on(rows, held_out):
+    task = table(rows, 2, held_out, 0.7)
+    config = replace(TANH, loss="BCELoss", optimizer="Adam", lr=0.05)
+    mine = fused.train(config, task, SEEDS, [3])
+    theirs = reference.train(config, task, SEEDS, [3])
+    assert mine.predictions.shape == (16, held_out)
+    assert distances(config, mine, theirs).max() < 1e-4
+    assert distances(config, mine.at(3), theirs.at(3)).max() < 1e-5
+    other = Task("table", task.inputs, task.targets)
+    np.testing.assert_array_equal(mine.final_loss, fused.train(config, other, SEEDS).final_loss)
+
+
+def test_a_share_of_the_held_out_rows_is_enough():
+    """Solved with some rows wrong, and from another epoch on than with all of them right."""
+    config = replace(TANH, loss="BCELoss", optimizer="Adam", lr=0.05)
+    strict, lenient = (table(20, 2, 40, accuracy) for accuracy in (1.0, 0.9))
+    some, every = fused.train(config, lenient, SEEDS), fused.train(config, strict, SEEDS)
+    wrong = (some.predictions != (lenient.judged_targets[:, 0] > 0.5)).sum(axis=1)
+    assert ((wrong <= 4) == some.solved).all()
+    assert np.any(some.solved & (wrong > 0))
+    assert every.successes < some.successes
+    theirs = reference.train(config, lenient, SEEDS)
+    np.testing.assert_array_equal(some.solved_epoch, theirs.solved_epoch)
+
+
+# --- the ends of float32 -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["LogSigmoid", "Softplus", "ELU", "SELU", "Hardshrink"])
+@pytest.mark.parametrize("loss", ["BCEWithLogitsLoss", "KLDivLoss", "MSELoss"])
+def test_a_gradient_vanishes_where_that_of_torch_does(activation, loss):
+    """To Rprop the sign of the smallest gradient is a whole step, that of none is none."""
+    config = Config(
+        activation=activation, loss=loss, optimizer="Rprop", lr=30, hidden_dim=5, epochs=100
+    )
+    mine, theirs = (engine.train(config, XOR, np.arange(64)) for engine in (fused, reference))
+    assert np.count_nonzero(mine.status != theirs.status) <= 3
+
+
+def test_an_output_of_exactly_one_half_is_no_one():
+    """A hidden unit that is shrunk to 0 on every row leaves sigmoid(b2), and b2 goes to 0."""
+    config = Config(
+        activation="Hardshrink", loss="MSELoss", optimizer="SGD", lr=4, hidden_dim=1, epochs=200
+    )
+    outcome = fused.train(config, XOR, np.arange(20))
+    half = outcome.final_loss == 0.25
+    assert np.count_nonzero(outcome.status[half] == Status.ALL_ZERO) >= 5
+    assert outcome.counts[Status.ALL_ONE] == 0

@@ -1,0 +1,278 @@
+"""The kernels' functions by themselves, against torch in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numba import njit
+
+from xortune.config import ACTIVATIONS, LOSSES, SOFTMAX_LIKE
+from xortune.engine import fused
+from xortune.engine.kernels import activations, functions, losses
+from xortune.engine.kernels.simd import load, store
+from xortune.engine.reference import activation_of, loss_of
+
+TINY = 2.0**-126
+
+
+def mapped(function: Callable) -> Callable:
+    """A function of vectors, made one of arrays of any length."""
+
+    @njit(error_model="numpy")
+    def run(x, y):
+        for i in range(0, x.shape[0], 16):
+            store(y, i, function(load(x, i)))
+
+    return _padding(run, 1)
+
+
+def mapped_to_two(function: Callable) -> Callable:
+    """The same for a function with two results."""
+
+    @njit(error_model="numpy")
+    def run(x, y, slope):
+        for i in range(0, x.shape[0], 16):
+            a, b = function(load(x, i))
+            store(y, i, a)
+            store(slope, i, b)
+
+    return _padding(run, 2)
+
+
+def _padding(run: Callable, results: int) -> Callable:
+    def of_array(x: object) -> object:
+        values = np.atleast_1d(np.asarray(x, np.float32))
+        padded = np.concatenate([values, np.ones(-len(values) % 16, np.float32)])
+        out = [np.empty_like(padded) for _ in range(results)]
+        run(padded, *out)
+        found = [y[: len(values)].astype(np.float64) for y in out]
+        return found[0] if results == 1 else found
+
+    return of_array
+
+
+def ulps(found: np.ndarray, exact: np.ndarray) -> float:
+    """The largest error, in units of the last place of the exact float32."""
+    return float(np.max(np.abs(found - exact) / np.spacing(np.abs(exact).astype(np.float32))))
+
+
+def between(low: float, high: float, count: int = 20_000) -> np.ndarray:
+    """float32 numbers, as float64."""
+    return np.linspace(low, high, count).astype(np.float32).astype(np.float64)
+
+
+def of_all_sizes(largest: float) -> np.ndarray:
+    """Positive and negative, from 1e-30 on."""
+    sizes = np.geomspace(1e-30, largest, 20_000).astype(np.float32).astype(np.float64)
+    return np.concatenate([-sizes, [0.0], sizes])
+
+
+# --- elementary functions ------------------------------------------------------------------------
+
+
+def test_exp():
+    exp = mapped(functions.exp)
+    x = between(-87, 88)
+    assert ulps(exp(x), np.exp(x)) <= 5
+    assert exp([0.0]) == 1
+    np.testing.assert_array_equal(exp([-88, -1e4, -math.inf]), 0)
+    assert set(exp([89, 1e4, math.inf])) == set(exp([88]))
+    assert np.isnan(exp([math.nan]))
+
+
+def test_exp_and_expm1():
+    both = mapped_to_two(functions.exp_and_expm1)
+    x = between(-87, 88)
+    e, less = both(x)
+    assert ulps(e, np.exp(x)) <= 5
+    assert np.max(np.abs(less - np.expm1(x)) / np.maximum(np.abs(np.expm1(x)), 1e-3)) < 4e-7
+    small = of_all_sizes(0.3)
+    assert ulps(both(small)[1], np.expm1(small)) <= 3  # no cancellation near 0
+    assert both([-88.0])[0] == 0
+    assert both([-88.0])[1] == -1
+    assert np.isnan(both([math.nan])).all()
+
+
+def test_sigmoid():
+    sigmoid = mapped(functions.sigmoid)
+    x = between(-87, 88)
+    assert ulps(sigmoid(x), 1 / (1 + np.exp(-x))) <= 7
+    assert sigmoid([0.0, -0.0]).tolist() == [0.5, 0.5]
+    np.testing.assert_array_equal(sigmoid([-89, -1e4, -1e38, -math.inf]), 0)
+    np.testing.assert_array_equal(sigmoid([20, 89, 1e38, math.inf]), 1)
+    assert np.isnan(sigmoid([math.nan]))
+    assert (sigmoid(between(0, 30)) <= 1).all()
+    assert (sigmoid(between(1e-6, 10)) > 0.5).all()
+    assert (sigmoid(between(-10, 0)) <= 0.5).all()
+
+
+def test_tanh():
+    tanh = mapped(functions.tanh)
+    x = of_all_sizes(30)
+    assert ulps(tanh(x), np.tanh(x)) <= 5
+    assert tanh([math.inf, 20, -20, -math.inf]).tolist() == [1, 1, -1, -1]
+    assert np.max(np.abs(tanh(between(0, 12)))) == 1  # above it the slope were negative
+    assert np.isnan(tanh([math.nan]))
+
+
+def test_log1p_unit():
+    log1p = mapped(functions.log1p_unit)
+    t = np.concatenate([between(0, 1), np.geomspace(TINY, 1, 20_000).astype(np.float32)])
+    assert ulps(log1p(t), np.log1p(t)) <= 3
+    assert np.isnan(log1p([math.nan]))
+
+
+def test_softplus():
+    softplus = mapped_to_two(functions.softplus)
+    x = between(-86, 1000)
+    y, t = softplus(x)
+    assert ulps(y, np.logaddexp(0, x)) <= 5
+    near = np.abs(x) < 87
+    assert ulps(t[near], np.exp(-np.abs(x[near]))) <= 5
+    assert np.isnan(softplus([math.nan])).all()
+
+
+def test_log():
+    log = mapped(functions.log)
+    x = np.geomspace(TINY, 3e38, 50_000).astype(np.float32).astype(np.float64)
+    assert np.max(np.abs(log(x) - np.log(x)) / np.maximum(np.abs(np.log(x)), 0.1)) < 3e-7
+    near = between(0.9, 1.1)
+    assert np.max(np.abs(log(near) - np.log(near))) < 2e-8
+    assert log([1.0]) == 0
+
+
+def test_bounds_let_nan_through():
+    @njit(error_model="numpy")
+    def both(x):
+        return functions.at_least(x, -1.0), functions.at_most(x, 2.0)
+
+    low, high = mapped_to_two(both)([-3, -1, 0, 2, 5, math.inf, -math.inf])
+    assert low.tolist() == [-1, -1, 0, 2, 5, math.inf, -1]
+    assert high.tolist() == [-3, -1, 0, 2, 2, 2, -math.inf]
+    assert np.isnan(mapped_to_two(both)([math.nan])).all()
+
+
+# --- activations ---------------------------------------------------------------------------------
+
+KERNELS = {
+    None: activations.identity,
+    "CELU": activations.elu,
+    "Sigmoid": activations.logistic,
+    "Softplus": activations.softplus_20,
+    "Tanh": activations.hyperbolic,
+    "LeakyReLU": activations.leaky_relu,
+    "LogSigmoid": activations.log_sigmoid,
+} | {
+    name: getattr(activations, name.lower())
+    for name in (
+        "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "Mish", "ReLU",
+        "ReLU6", "SELU", "SiLU", "Softshrink", "Softsign", "Tanhshrink",
+    )
+}  # fmt: skip
+KINKS = np.array([0.0, 0.5, 1.0, 3.0, 6.0, 20.0])
+
+
+def torchs(function: Callable, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Value and derivative in float64."""
+    inputs = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+    outputs = function(inputs)
+    (slopes,) = torch.autograd.grad(outputs.sum(), inputs)
+    return outputs.detach().numpy(), slopes.numpy()
+
+
+def test_there_is_a_kernel_for_every_activation():
+    assert set(KERNELS) == {None, *ACTIVATIONS} - set(SOFTMAX_LIKE)
+    assert set(KERNELS) == set(fused.ACTIVATIONS) - set(SOFTMAX_LIKE)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_an_activation_and_its_derivative(name):
+    kernel, theirs = mapped_to_two(KERNELS[name]), activation_of(name)
+    x = np.concatenate([between(-100, 100), of_all_sizes(1e4)])
+    for mine, exact in zip(kernel(x), torchs(theirs, x), strict=True):
+        assert np.isfinite(mine).all()
+        # What is left of 1 - tanh**2 for Mish at 19 is one rounding, times 19.
+        close = 4e-6 if name == "Mish" else 1.2e-6
+        assert np.max(np.abs(mine - exact) / np.maximum(np.abs(exact), 1)) < close
+    # At a kink and just beside it: there torch has made a choice.
+    x = np.concatenate([KINKS, -KINKS]).astype(np.float32)
+    x = np.concatenate([x, np.nextafter(x, np.float32(99)), np.nextafter(x, np.float32(-99))])
+    for mine, exact in zip(kernel(x), torchs(theirs, x), strict=True):
+        np.testing.assert_allclose(mine, exact, rtol=0, atol=4e-6)
+    assert np.isnan(kernel([math.nan])[0])
+    if name != "Softsign":  # inf / inf
+        with torch.no_grad():
+            far = theirs(torch.tensor([math.inf, -math.inf])).numpy()
+        np.testing.assert_array_equal(kernel([math.inf, -math.inf])[0], far)
+
+
+@pytest.mark.parametrize("name", ["ELU", "SELU", "Tanh", "Softsign", "SiLU", "GELU"])
+def test_an_activation_keeps_its_precision_near_0(name):
+    x = of_all_sizes(0.1)
+    y, exact = mapped_to_two(KERNELS[name])(x)[0], torchs(activation_of(name), x)[0]
+    assert np.max(np.abs(y - exact) / np.maximum(np.abs(exact), 1e-37)) < 1e-6
+
+
+# --- losses --------------------------------------------------------------------------------------
+
+LOSS_KERNELS = {
+    "BCELoss": losses.bce,
+    "BCEWithLogitsLoss": losses.bce_with_logits,
+    "HingeEmbeddingLoss": losses.hinge_embedding,
+    "KLDivLoss": losses.kl_div,
+    "L1Loss": losses.l1,
+    "MSELoss": losses.mse,
+    "MultiLabelSoftMarginLoss": losses.bce_with_logits,
+    "PoissonNLLLoss": losses.poisson_nll,
+    "SmoothL1Loss": losses.smooth_l1,
+    "SoftMarginLoss": losses.soft_margin,
+}
+
+
+def test_there_is_a_kernel_for_every_loss():
+    assert set(LOSS_KERNELS) == set(LOSSES)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_and_its_derivative(name, target):
+    slope_of = LOSS_KERNELS[name]
+    p = np.concatenate([
+        between(0, 1, 2_001),
+        np.geomspace(1e-37, 1e-3, 2_000).astype(np.float32).astype(np.float64),
+        1 - 2.0 ** -np.arange(1, 25),
+    ])  # fmt: skip
+    q = p * (1 - p)
+    if target == 1:
+
+        @njit(error_model="numpy")
+        def slope(p):
+            return slope_of(p, p * (1.0 - p), p * 0.0 + 1.0)
+    else:
+
+        @njit(error_model="numpy")
+        def slope(p):
+            return slope_of(p, p * (1.0 - p), p * 0.0)
+
+    outputs = torch.tensor(p[None, :], requires_grad=True)
+    each = loss_of(name)(outputs, torch.full_like(outputs, target))
+    (slopes,) = torch.autograd.grad(each.sum(), outputs)
+    exact = slopes.numpy()[0] * q
+    size = np.maximum(np.abs(exact), 1e-30)
+    if name == "PoissonNLLLoss":  # e**p - 1, in torch too
+        size = np.maximum(size, q)
+    assert np.max(np.abs(mapped(slope)(p) - exact) / size) < 1e-6
+    assert np.isnan(mapped(slope)([math.nan]))
+    number = fused.LOSSES[name]
+    values = np.array([losses.value(number, np.float32(x), np.float32(target)) for x in p])
+    np.testing.assert_allclose(values, each.detach().numpy(), rtol=3e-7, atol=2e-7)
+    assert math.isnan(losses.value(number, np.float32(math.nan), np.float32(target)))
+
+
+def test_the_numbers_of_the_losses():
+    for name, kernel in (("MSELoss", losses.MSE), ("KLDivLoss", losses.KL), ("L1Loss", losses.L1)):
+        assert fused.LOSSES[name] == kernel

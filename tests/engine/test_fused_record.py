@@ -1,0 +1,262 @@
+"""What is recorded: since when a seed is solved, checkpoints, divergence; and leaving early."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.engine import fused, reference
+from xortune.engine.schedule import schedule_of
+from xortune.outcome import Outcome, Status
+from xortune.task import Task
+
+XOR = Task.xor()
+TANH = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60)
+COVERING = [
+    Config(
+        activation=[*ACTIVATIONS, None][(5 * i) % 24],
+        loss=LOSSES[(3 * i) % len(LOSSES)],
+        optimizer=optimizer,
+        lr=0.1,
+        momentum=momentum,
+        hidden_dim=3,
+        epochs=60,
+    )
+    for i, (optimizer, momentum) in enumerate(
+        [(o, 0.0) for o in OPTIMIZERS] + [(o, 0.7) for o in MOMENTUM_OPTIMIZERS]
+    )
+]
+
+
+def bits(outcome: Outcome) -> list[bytes]:
+    """Everything in it, NaN patterns included."""
+    mine = [
+        getattr(outcome, name).tobytes()
+        for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions")
+    ]
+    return mine + [part for early in outcome.checkpoints for part in bits(early)]
+
+
+# --- the epoch from which a seed is solved -------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "RMSprop", "Rprop", "SGD"])
+def test_solved_epoch_is_what_looking_at_every_epoch_says(optimizer):
+    lr = {"SGD": 5.0, "Rprop": 0.05}.get(optimizer, 0.1)
+    config = replace(TANH, optimizer=optimizer, lr=lr, epochs=80)
+    seeds = np.arange(48)
+    outcome = fused.train(config, XOR, seeds, range(1, 80))
+    every = [*outcome.checkpoints, outcome]
+    assert [one.epochs for one in every] == list(range(1, 81))
+    solved = np.stack([one.solved for one in every])
+    found = 0
+    for seed in range(48):
+        for epochs in (10, 50, 80):
+            now = solved[:epochs, seed]
+            since = epochs - int(np.argmin(now[::-1])) + 1 if not now.all() else 1
+            expected = since if now[-1] else 0
+            assert outcome.at(epochs).solved_epoch[seed] == expected
+            found += expected > 0
+    assert found >= 20
+    lost = (solved[:-1] & ~solved[1:]).any(axis=0) & solved[-1]
+    assert optimizer == "SGD" or lost.any(), "no seed loses it again: the test could not tell"
+
+
+def test_before_the_first_step_nothing_counts():
+    """A network that is right from the start is solved in epoch 1."""
+    task = Task("ones", np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]]))
+    config = replace(TANH, lr=1e-6, epochs=3)
+    outcome = fused.train(config, task, np.arange(16))
+    assert set(outcome.solved_epoch.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("config", COVERING, ids=lambda config: config.optimizer)
+def test_a_checkpoint_is_a_training_of_that_length(config):
+    seeds = np.arange(20)
+    stops = [1, 2, 15, 16, 17, 31]
+    long = fused.train(config, XOR, seeds, stops)
+    assert [one.epochs for one in long.checkpoints] == stops
+    for epochs in stops:
+        short = fused.train(replace(config, epochs=epochs), XOR, seeds)
+        assert bits(short) == bits(replace(long.at(epochs), checkpoints=()))
+    assert bits(replace(long, checkpoints=())) == bits(fused.train(config, XOR, seeds))
+
+
+# --- divergence ----------------------------------------------------------------------------------
+
+
+def exploding(loss: str, epochs: int) -> Config:
+    """Momentum 3 triples the step at every epoch, up to the end of float32."""
+    return Config(
+        activation="ReLU", loss=loss, optimizer="SGD", lr=0.05, momentum=3.0, hidden_dim=2,
+        epochs=epochs,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_divergence_outranks_everything_and_is_that_of_the_reference(loss):
+    for config in (
+        exploding(loss, 30),
+        exploding(loss, 110),
+        replace(exploding(loss, 300), activation="Tanh", momentum=1.5),
+        replace(exploding(loss, 20), lr=1e6, momentum=0.0),
+        replace(exploding(loss, 20), activation="Tanh", lr=1e20, momentum=0.0),
+        replace(exploding(loss, 20), optimizer="AdamW", lr=1e20, momentum=0.0),
+        replace(exploding(loss, 20), optimizer="ASGD", lr=1e20, momentum=0.0),
+    ):
+        mine, theirs = (engine.train(config, XOR, np.arange(32)) for engine in (fused, reference))
+        diverged = mine.status == Status.DIVERGED
+        np.testing.assert_array_equal(diverged, theirs.status == Status.DIVERGED)
+        assert (mine.solved_epoch[diverged] == 0).all()
+        np.testing.assert_array_equal(np.isnan(mine.final_loss), np.isnan(theirs.final_loss))
+
+
+def test_what_diverges_there_does():
+    counts = [
+        fused.train(exploding("MSELoss", epochs), XOR, np.arange(32)).counts[Status.DIVERGED]
+        for epochs in (30, 85, 110)
+    ]
+    assert counts[0] == 0
+    assert 0 < counts[1] < 32
+    assert counts[2] >= 30
+
+
+@pytest.mark.parametrize("loss", ["BCELoss", "MSELoss", "KLDivLoss"])
+def test_a_diverging_seed_disturbs_no_other(loss):
+    config = exploding(loss, 85)
+    whole = fused.train(config, XOR, np.arange(40))
+    diverged = whole.status == Status.DIVERGED
+    assert diverged.any()
+    for seed in (*np.flatnonzero(diverged)[:2], *np.flatnonzero(~diverged)[:4]):
+        alone = fused.train(config, XOR, np.array([seed]))
+        assert alone.status[0] == whole.status[seed]
+        assert alone.final_loss.tobytes() == whole.final_loss[seed : seed + 1].tobytes()
+
+
+def test_a_weight_that_is_not_finite_is_divergence_though_no_output_shows_it():
+    """A hidden unit that no row switches on, with weights beyond float32 (AdamW shrinks them by
+    the factor 1 - lr / 100)."""
+    config = Config(
+        activation="Hardtanh", loss="MSELoss", optimizer="AdamW", lr=1e6, hidden_dim=2, epochs=40
+    )
+    outcome = fused.train(config, XOR, np.arange(16))
+    assert outcome.counts[Status.DIVERGED] == 16
+
+
+# --- leaving early -------------------------------------------------------------------------------
+
+EXPLODING = replace(exploding("MSELoss", 400), activation="Tanh")
+STOPPING = {
+    "all NaN": (EXPLODING, 16),
+    "all NaN, BCELoss": (replace(EXPLODING, loss="BCELoss"), 16),
+    "all NaN, ASGD": (replace(EXPLODING, optimizer="ASGD", lr=1e20, momentum=0.0), 16),
+    "gradients add up": (replace(EXPLODING, zero_grad=False), 16),
+    "saturated, Adagrad": (
+        Config(activation="Tanh", loss="KLDivLoss", optimizer="Adagrad", lr=50, hidden_dim=3,
+               epochs=400), 16,
+    ),
+    "saturated, SGD": (
+        Config(activation="Tanh", loss="HingeEmbeddingLoss", optimizer="SGD", lr=1e5, hidden_dim=3,
+               epochs=400), 16,
+    ),
+    "saturated, momentum": (
+        Config(activation="Tanh", loss="HingeEmbeddingLoss", optimizer="SGD", lr=1e5, momentum=0.5,
+               hidden_dim=3, epochs=4000), 16,
+    ),
+    "saturated, Rprop": (
+        Config(activation="Tanh", loss="KLDivLoss", optimizer="Rprop", lr=1, hidden_dim=3,
+               epochs=400), 16,
+    ),
+    "saturated, RMSprop": (
+        Config(activation="Tanh", loss="KLDivLoss", optimizer="RMSprop", lr=50, hidden_dim=3,
+               epochs=400), 16,
+    ),
+    "saturated, RMSprop with momentum": (
+        Config(activation="Tanh", loss="KLDivLoss", optimizer="RMSprop", lr=50, momentum=0.5,
+               hidden_dim=3, epochs=4000), 16,
+    ),
+    "one seed alone": (
+        Config(activation="Tanh", loss="KLDivLoss", optimizer="Adagrad", lr=50, hidden_dim=3,
+               epochs=400), 1,
+    ),
+}  # fmt: skip
+
+
+def last_looks(monkeypatch, config: Config, seeds: np.ndarray) -> np.ndarray:
+    """Of each seed that is not solved the last epoch that the kernel has computed."""
+    records = []
+    empty = fused._Record.empty
+    monkeypatch.setattr(
+        fused._Record, "empty", lambda *args: records.append(empty(*args)) or records[-1]
+    )
+    outcome = fused.train(config, XOR, seeds)
+    monkeypatch.undo()
+    return records[0].last[-1][~outcome.solved]
+
+
+@pytest.mark.parametrize("name", STOPPING)
+def test_a_training_that_stands_still_is_left_and_nothing_shows_it(monkeypatch, name):
+    config, count = STOPPING[name]
+    seeds = np.arange(count)
+    assert last_looks(monkeypatch, config, seeds).max() < config.epochs, "it has not been left"
+    stops = [1, 16, 100, 399]
+    early = fused.train(config, XOR, seeds, stops)
+    late = fused.train(config, XOR, seeds, stops, stop_early=False)
+    assert bits(early) == bits(late)
+
+
+def test_a_training_that_moves_is_not_left(monkeypatch):
+    assert last_looks(monkeypatch, replace(TANH, lr=1e-4), np.arange(16)).max() == 60
+    # Its momentum carries it on when there is no gradient.
+    config = replace(STOPPING["saturated, momentum"][0], momentum=0.999, epochs=400)
+    assert last_looks(monkeypatch, config, np.arange(16)).max() == 400
+    # It shrinks the weights all the time.
+    config = replace(STOPPING["saturated, Adagrad"][0], optimizer="AdamW", lr=1.0, epochs=400)
+    assert last_looks(monkeypatch, config, np.arange(16)).max() == 400
+
+
+def test_the_numbers_after_it_was_left_are_not_read(monkeypatch):
+    config = STOPPING["saturated, Adagrad"][0]
+    seeds = np.arange(16)
+    expected = fused.train(config, XOR, seeds)
+    numbers = np.full((config.epochs, 3), np.nan, np.float32)
+    numbers[:300] = schedule_of(config).numbers[0]  # Adagrad's are the same at every step
+    schedule = replace(schedule_of(config), numbers=numbers)
+    monkeypatch.setattr(fused, "schedule_of", lambda _: schedule)
+    assert bits(fused.train(config, XOR, seeds)) == bits(expected)
+    poisoned = fused.train(config, XOR, seeds, stop_early=False)
+    assert poisoned.counts[Status.DIVERGED] == 16
+
+
+def configs() -> st.SearchStrategy[Config]:
+    optimizers = st.sampled_from([(o, 0.0) for o in OPTIMIZERS]) | st.tuples(
+        st.sampled_from(MOMENTUM_OPTIMIZERS), st.sampled_from([0.5, 1.0, 2.0])
+    )
+    return st.builds(
+        lambda optimizer, lr, **more: Config(
+            optimizer=optimizer[0], momentum=optimizer[1], lr=10.0**lr, **more
+        ),
+        activation=st.sampled_from([*ACTIVATIONS, None]),
+        loss=st.sampled_from(LOSSES),
+        optimizer=optimizers,
+        lr=st.integers(-3, 12),
+        hidden_dim=st.integers(1, 6),
+        epochs=st.integers(1, 600),
+        zero_grad=st.booleans(),
+    )
+
+
+@settings(max_examples=200)
+@given(configs(), st.lists(st.integers(1, 600), max_size=4), st.integers(0, 2**32 - 41), st.data())
+def test_leaving_early_never_shows(config, stops, first, data):
+    count = data.draw(st.integers(1, 40))
+    seeds = np.arange(first, first + count)
+    stops = sorted({stop for stop in stops if stop < config.epochs})
+    early = fused.train(config, XOR, seeds, stops)
+    late = fused.train(config, XOR, seeds, stops, stop_early=False)
+    assert bits(early) == bits(late)

@@ -1,0 +1,91 @@
+"""The initial weights are what torch draws, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.config import Config
+from xortune.engine import fused, reference
+from xortune.outcome import MAX_SEED
+from xortune.task import Task
+
+
+def torchs(dim: int, hidden_dim: int, seeds: np.ndarray) -> np.ndarray:
+    return reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
+
+
+def assert_bits(mine: np.ndarray, theirs: np.ndarray) -> None:
+    assert mine.dtype == theirs.dtype == np.float32
+    np.testing.assert_array_equal(mine.view(np.int32), theirs.view(np.int32))
+
+
+@settings(max_examples=100)
+@given(
+    st.integers(1, 8),
+    st.integers(1, 64),
+    st.lists(st.integers(0, MAX_SEED), min_size=16, max_size=16),
+)
+def test_they_are_what_torch_draws_for_any_seed(dim, hidden_dim, seeds):
+    array = np.array(seeds)
+    assert_bits(fused.initial_weights(dim, hidden_dim, array), torchs(dim, hidden_dim, array))
+
+
+@pytest.mark.parametrize(("dim", "hidden_dim"), [(1, 1), (2, 5), (8, 64)])
+def test_they_are_what_torch_draws_at_the_ends(dim, hidden_dim):
+    """(8, 64) takes 641 numbers, more than one turn of the generator."""
+    seeds = np.array([*range(8), *(2**31 + i for i in range(-4, 4)), *range(2**32 - 16, 2**32)])
+    assert_bits(fused.initial_weights(dim, hidden_dim, seeds), torchs(dim, hidden_dim, seeds))
+
+
+@pytest.fixture
+def _forgetful():
+    fused._rounded_once.cache_clear()
+    fused._start.cache_clear()
+    yield
+    fused._rounded_once.cache_clear()
+    fused._start.cache_clear()
+
+
+def drawn_as(monkeypatch, change) -> None:
+    """Let torch draw otherwise."""
+    weights = reference.initial_weights
+    monkeypatch.setattr(
+        reference, "initial_weights", lambda *args: tuple(map(change, weights(*args)))
+    )
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_torchs_rounding_is_found_out(monkeypatch):
+    """Whichever of the two it is."""
+    seeds = np.arange(32)
+    once, twice = (fused._drawn(3, 7, seeds, once=once) for once in (True, False))
+    assert (once != twice).any()
+    assert np.abs(once - twice).max() < 1e-7
+    for rounding in (True, False):
+        fused._rounded_once.cache_clear()
+
+        def weights(dim, hidden_dim, seeds, once=rounding):
+            import torch
+
+            return (torch.tensor(fused._drawn(dim, hidden_dim, seeds, once=once).T.copy()),)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reference, "initial_weights", weights)
+            assert fused._rounded_once() is rounding
+            assert_bits(fused.initial_weights(3, 7, seeds), once if rounding else twice)
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_a_torch_that_draws_otherwise_has_the_last_word(monkeypatch):
+    drawn_as(monkeypatch, lambda layer: layer * 0.5)
+    assert fused._rounded_once() is None
+    seeds = np.arange(16)
+    assert_bits(fused.initial_weights(2, 5, seeds), torchs(2, 5, seeds))
+    config = Config(
+        activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.1, hidden_dim=5, epochs=3
+    )
+    mine, theirs = (engine.train(config, Task.xor(), seeds) for engine in (fused, reference))
+    np.testing.assert_allclose(mine.final_loss, theirs.final_loss, rtol=1e-5)

@@ -1,0 +1,193 @@
+"""What the optimizers need to know of each epoch, and their steps, against torch.optim itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numba import njit
+
+from xortune.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.engine.kernels import optimizers
+from xortune.engine.kernels.simd import load, splat, store
+from xortune.engine.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE
+from xortune.engine.schedule import Schedule, schedule_of
+
+STEPS, WEIGHTS = 200, 16
+RULES = [
+    optimizers.sgd,
+    optimizers.sgd_momentum,
+    optimizers.adadelta,
+    optimizers.adagrad,
+    optimizers.adam,
+    optimizers.adamax,
+    optimizers.asgd,
+    optimizers.nadam,
+    optimizers.radam,
+    optimizers.rmsprop,
+    optimizers.rmsprop_momentum,
+    optimizers.rprop,
+]
+
+
+def config_of(optimizer: str, *, lr: float = 0.01, momentum: float = 0.0, epochs: int = STEPS):
+    return Config(
+        activation=None, loss="MSELoss", optimizer=optimizer, lr=lr, momentum=momentum,
+        hidden_dim=1, epochs=epochs,
+    )  # fmt: skip
+
+
+def gradients() -> np.ndarray:
+    """Of sixteen weights, at every step: of all sizes, some of changing sign, some 0."""
+    draw = np.random.default_rng(3)
+    sizes = np.geomspace(1e-6, 100, WEIGHTS)
+    found = draw.normal(0.3, 1, (STEPS, WEIGHTS)) * sizes
+    found[:, 3] = 0
+    found[::7, 5] = 0
+    return found.astype(np.float32)
+
+
+def torchs_weights(config: Config) -> np.ndarray:
+    """After every step of torch.optim."""
+    weights = torch.linspace(-2, 2, WEIGHTS).requires_grad_()
+    more = {"momentum": config.momentum} if config.momentum else {}
+    optimizer = getattr(torch.optim, config.optimizer)([weights], lr=config.lr, **more)
+    seen = []
+    for gradient in gradients():
+        weights.grad = torch.tensor(gradient)
+        optimizer.step()
+        seen.append(weights.detach().numpy().copy())
+    return np.stack(seen)
+
+
+def kernels_weights(schedule: Schedule) -> np.ndarray:
+    """After every step of the kernel's rule with the schedule's numbers."""
+    rule = RULES[schedule.rule]
+
+    @njit(error_model="numpy")
+    def run(gradients, numbers, state_start, weights, seen):
+        w, s, t = load(weights, 0), splat(np.float32(0)), splat(np.float32(state_start))
+        for i in range(STEPS):
+            a, b, c = numbers[min(i, numbers.shape[0] - 1)]
+            w, s, t = rule(w, load(gradients, 16 * i), s, t, a, b, c)
+            store(seen, 16 * i, w)
+
+    seen = np.empty(STEPS * WEIGHTS, np.float32)
+    start = torch.linspace(-2, 2, WEIGHTS).numpy()
+    run(gradients().ravel(), schedule.numbers, schedule.state_start, start, seen)
+    return seen.reshape(STEPS, WEIGHTS)
+
+
+CASES = [(optimizer, 0.0) for optimizer in OPTIMIZERS] + [
+    (optimizer, momentum) for optimizer in MOMENTUM_OPTIMIZERS for momentum in (0.9, 1.0)
+]
+
+
+@pytest.mark.parametrize(("optimizer", "momentum"), CASES)
+@pytest.mark.parametrize("lr", [0.0003, 0.02])
+def test_two_hundred_steps_are_those_of_torch(optimizer, momentum, lr):
+    config = config_of(optimizer, lr=lr, momentum=momentum)
+    schedule = schedule_of(config)
+    assert schedule.numbers.shape[1:] == (3,)
+    assert schedule.numbers.dtype == np.float32
+    mine, theirs = kernels_weights(schedule), torchs_weights(config)
+    start = torch.linspace(-2, 2, WEIGHTS).numpy()
+    moved = np.abs(theirs - start).max(axis=0)
+    assert (moved[8:] > 0).all()
+    # In parts of the way each weight has come, and of the rounding of its own size at every step.
+    steps = np.arange(1, STEPS + 1)[:, None]
+    allowed = 1e-5 * moved + steps * np.spacing(np.abs(theirs).astype(np.float32))
+    assert (np.abs(mine - theirs) <= allowed).all()
+
+
+def test_every_rule_is_one_of_the_kernels():
+    rules = {schedule_of(config_of(o, momentum=m)).rule for o, m in CASES}
+    assert rules == set(range(len(RULES)))
+
+
+def numpy_weights(optimizer: str, lr: float) -> np.ndarray:
+    """The same in float64, from the papers' formulas as torch documents them."""
+    w = np.linspace(-2, 2, WEIGHTS)
+    m, v, product = np.zeros(WEIGHTS), np.zeros(WEIGHTS), 1.0
+    seen = []
+    for t, g in enumerate(gradients().astype(float), 1):
+        if optimizer == "ASGD":
+            eta = lr if t == 1 else lr / (1 + 1e-4 * lr * (t - 1)) ** 0.75
+            w = w * (1 - 1e-4 * eta) - eta * g
+            seen.append(w)
+            continue
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        first, second = 1 - 0.9**t, 1 - 0.999**t
+        if optimizer == "AdamW":
+            w = w * (1 - 0.01 * lr) - lr * (m / first) / (np.sqrt(v / second) + 1e-8)
+        elif optimizer == "NAdam":
+            mu, after = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * i)) for i in (t, t + 1))
+            product *= mu
+            average = after * m / (1 - product * after) + (1 - mu) * g / (1 - product)
+            w = w - lr * average / (np.sqrt(v / second) + 1e-8)
+        else:  # RAdam
+            longest = 2 / 0.001 - 1
+            length = longest - 2 * t * 0.999**t / second
+            step = m / first
+            if length > 5:
+                rectified = np.sqrt(
+                    (length - 4) * (length - 2) * longest
+                    / ((longest - 4) * (longest - 2) * length)
+                )  # fmt: skip
+                step = step * rectified * np.sqrt(second) / (np.sqrt(v) + 1e-8)
+            w = w - lr * step
+        seen.append(w)
+    return np.stack(seen)
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "ASGD", "NAdam", "RAdam"])
+def test_they_are_the_formulas_of_the_papers(optimizer):
+    mine = kernels_weights(schedule_of(config_of(optimizer, lr=0.02)))
+    exact = numpy_weights(optimizer, 0.02)
+    assert np.max(np.abs(mine - exact) / np.maximum(np.abs(exact), 1)) < 3e-5
+
+
+def test_radam_adapts_from_the_sixth_step_on():
+    numbers = schedule_of(config_of("RAdam", epochs=20)).numbers
+    np.testing.assert_array_equal(numbers[:, 1], [0] * 5 + [1] * 15)
+    np.testing.assert_array_equal(numbers[:, 2], [1] * 5 + [0] * 15)
+
+
+def test_the_first_epochs_do_not_depend_on_how_many_follow():
+    for optimizer, momentum in CASES:
+        short, long = (
+            schedule_of(config_of(optimizer, momentum=momentum, epochs=n)) for n in (50, 999)
+        )
+        np.testing.assert_array_equal(short.numbers, long.numbers[:50])  # all, if there are fewer
+
+
+def test_what_has_to_be_zero_for_the_weights_to_stay():
+    """A zero gradient with those states at zero moves nothing; without, it does."""
+    quiet = {(o, m): schedule_of(config_of(o, momentum=m)).quiet for o, m in CASES}
+    never = {"AdamW", "ASGD"}  # they shrink the weights without any gradient
+    assert {o for (o, _), needs in quiet.items() if needs == 0} == never
+    for (optimizer, momentum), needs in quiet.items():
+        if needs == 0:
+            continue
+        schedule = schedule_of(config_of(optimizer, lr=0.1, momentum=momentum))
+        rule = RULES[schedule.rule]
+
+        @njit(error_model="numpy")
+        def run(first, second, numbers, out, rule=rule):
+            w, g = splat(np.float32(1.5)), splat(np.float32(0))
+            a, b, c = numbers[-1]
+            w, s, t = rule(w, g, splat(first), splat(second), a, b, c)
+            store(out, 0, w)
+            store(out, 16, s)
+            store(out, 32, t)
+
+        out = np.empty(48, np.float32)
+        first = 0.0 if needs == FIRST_STATE else 0.5
+        second = 0.0 if needs == SECOND_STATE else 0.5
+        run(np.float32(first), np.float32(second), schedule.numbers, out)
+        assert (out[:16] == 1.5).all(), optimizer
+        if needs != GRADIENT:
+            state = out[16:32] if needs == FIRST_STATE else out[32:]
+            assert (state == 0).all(), optimizer
+            run(np.float32(0.5), np.float32(0.5), schedule.numbers, out)
+            assert (out[:16] != 1.5).all(), optimizer
