@@ -79,13 +79,15 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     _impl_class = _Implementation
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # Numba's own method first loads all that it knows to compile, 0.3 s of imports; code that
+        # is compiled already needs the runtime only.
+        rtsys.initialize(target_context)
         try:
-            # Numba's own method first loads all that it knows to compile, 0.3 s of imports; code
-            # that is compiled already needs the runtime only.
-            rtsys.initialize(target_context)
             return self._load_overload(sig, target_context)
-        except (OSError, EOFError, ValueError, TypeError, AttributeError, pickle.PickleError):
-            return None  # damaged, or another's: it is compiled anew
+        except Exception:  # damaged, or another's: unpickling that can raise anything
+            with contextlib.suppress(OSError):
+                self.flush()  # to a damaged index nothing could be added
+            return None  # it is compiled anew
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError, pickle.PickleError):
