@@ -151,13 +151,14 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     assert call["address"] == "auto"
     assert (call["cpus_per_trial"], call["gpus_per_trial"]) == (0.5, 0.25)
     assert call["on_progress"] is heard
-    assert call["trainer"].engine == "auto", "a GPU that is asked for is used"
+    assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", True)
     assert run.asked == call["space"], "space.yaml says what was run"
 
 
 def test_without_a_gpu_the_cpu_trains(space_file, sessions):
     xt.search(load_space(space_file))
-    assert sessions.calls[0]["trainer"].engine == "reference"
+    trainer = sessions.calls[0]["trainer"]
+    assert (trainer.engine, trainer.gpus) == ("auto", False)
 
 
 def test_the_manifest_says_how_the_run_was_made(space_file, sessions):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import pickle
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ XOR = Task.xor()
 CONFIG = Config(
     activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60
 )
+TRAIN = reference.train
 
 
 @pytest.fixture
@@ -121,6 +124,7 @@ def test_nothing_to_train_is_nothing_trained(trainer):
 
 def test_it_goes_to_a_worker_and_back(trainer):
     twin = pickle.loads(pickle.dumps(trainer))
+    assert twin.engine == trainer.engine
     assert twin.describe() == trainer.describe()
     assert_equal(
         twin.train([Block(CONFIG.point, 0, 4)])[0], trainer.train([Block(CONFIG.point, 0, 4)])[0]
@@ -132,9 +136,51 @@ def test_describe_names_the_engine_and_the_task(trainer):
     assert described["engine"] == "reference"
     assert described["device"] == "cpu"
     assert described["torch"] == torch.__version__
+    assert described["numba"] == numba.__version__
     assert described["task"] == "xor"
     assert described["task_fingerprint"] == XOR.fingerprint
     assert all(isinstance(value, str) for value in described.values())
+
+
+def test_describe_says_who_trains_what_the_fused_engine_does_not(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    told = {
+        (engine, gpus): NetworkTrainer(XOR, engine, gpus).describe()
+        for engine in ("auto", "fused", "reference")
+        for gpus in (False, True)
+    }
+    for (engine, _), described in told.items():
+        assert described["engine"] == ("reference" if engine == "reference" else "fused")
+        assert described.get("engine_fallback") == ("reference" if engine == "auto" else None)
+        assert described["device"] == "cpu"
+
+
+def test_a_gpu_that_is_given_is_used_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    devices = []
+    monkeypatch.setattr(
+        reference, "train", lambda *args, device: devices.append(device) or TRAIN(*args)
+    )
+    described = NetworkTrainer(XOR, gpus=True).describe()
+    assert (described["engine"], described["device"]) == ("reference", "cuda")
+    assert "engine_fallback" not in described
+    (outcome,) = NetworkTrainer(XOR, gpus=True).train([Block(CONFIG.point, 0, 4)])
+    assert isinstance(outcome, Outcome)
+    assert devices == ["cuda"]
+    NetworkTrainer(XOR, gpus=False).train([Block(CONFIG.point, 0, 4)])
+    NetworkTrainer(XOR, engine="fused", gpus=True).train([Block(CONFIG.point, 0, 4)])
+    assert devices == ["cuda"]
+
+
+def test_auto_trains_with_the_fused_engine():
+    block = Block(CONFIG.point, 0, 8)
+    (auto,), (mine,), (theirs,) = (
+        NetworkTrainer(XOR, engine).train([block]) for engine in ("auto", "fused", "reference")
+    )
+    assert_equal(auto, mine)
+    assert_equal(theirs, reference.train(CONFIG, XOR, np.arange(8)))
+    assert auto.final_loss.tobytes() != theirs.final_loss.tobytes()
+    assert_equal(network.evaluate_config(CONFIG, XOR, range(8)), auto)
 
 
 # --- one config ----------------------------------------------------------------------------------
@@ -162,7 +208,8 @@ def test_evaluate_config_refuses_bad_seeds(seeds):
 
 
 def test_an_unknown_engine_is_refused_with_what_there_is():
-    with pytest.raises(InputError, match="engine: unknown engine 'gpu'; allowed: auto, reference"):
+    allowed = "auto, fused, reference, cuda"
+    with pytest.raises(InputError, match=f"engine: unknown engine 'gpu'; allowed: {allowed}"):
         network.evaluate_config(CONFIG, XOR, [0], (), "gpu")
 
 
@@ -171,3 +218,15 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     with pytest.raises(InputError, match="torch sees no CUDA device here; fix: use engine 'auto'"):
         network.evaluate_config(CONFIG, XOR, [0], (), "cuda")
     assert network.evaluate_config(CONFIG, XOR, [0], (), "auto").n == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "cores"), [("1", 1), ("3", 3), ("", None), ("0", None), ("-1", None), ("a", None)]
+)
+def test_usable_cores_are_those_asked_for_or_those_there_are(monkeypatch, asked, cores):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 5, 6, 7, 9}, raising=False)
+    assert network.usable_cores() == (cores or 5)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert network.usable_cores() == (cores or 1)
