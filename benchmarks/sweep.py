@@ -1,0 +1,208 @@
+"""What the full plan of 88,200 cells takes here: a sample of it on one core, and on two.
+
+    python benchmarks/sweep.py [--quick] [--full] [--json FILE] [--readme]
+
+A cell is a setting with its number of epochs; those that differ in epochs only are one training.
+The sample is the same every time, with as many trainings for each optimizer and hidden size.
+`--full` also runs the search itself, as a user would, in a temporary directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import machine
+
+from xortune.engine.network import NetworkTrainer
+from xortune.errors import TrainingError
+from xortune.point import Point
+from xortune.space import grid, load_space
+from xortune.trainer import Block
+
+SPACE = Path(__file__).parents[1] / "search_spaces" / "published_sweep.yaml"
+
+LIMIT = 120
+"""Seconds that one process waits for another."""
+
+Training = tuple[Point, ...]
+"""Points that differ in epochs only."""
+
+
+def trainings() -> list[Training]:
+    points = list(grid(load_space(SPACE)))
+    looks = len({point["epochs"] for point in points})
+    return [tuple(points[i : i + looks]) for i in range(0, len(points), looks)]
+
+
+def sample(everything: list[Training], each: int) -> list[Training]:
+    """So many trainings for each optimizer and hidden size, in random order."""
+    strata = defaultdict(list)
+    for training in everything:
+        strata[training[0]["optimizer"], training[0]["hidden_dim"]].append(training)
+    chance = random.Random(0)
+    chosen = [training for one in strata.values() for training in chance.sample(one, each)]
+    chance.shuffle(chosen)
+    return chosen
+
+
+def seconds_on(cores: list[int], chosen: list[Training], seeds: int) -> float:
+    """Seconds to train them all, by one process on each of the cores."""
+    context = multiprocessing.get_context("spawn")
+    ready, following = context.Barrier(len(cores) + 1), context.Value("i", 0)
+    processes = [
+        context.Process(target=_train, args=(core, chosen, seeds, ready, following), daemon=True)
+        for core in cores
+    ]
+    for process in processes:
+        process.start()
+    ready.wait(LIMIT)  # they may have to compile
+    start = time.perf_counter()
+    ready.wait(LIMIT)  # what a process takes to end is no training
+    seconds = time.perf_counter() - start
+    for process in processes:
+        process.join()
+    return seconds
+
+
+def _train(core: int, chosen: list[Training], seeds: int, ready: Any, following: Any) -> None:
+    machine.stay_on(core)
+    trainer = NetworkTrainer(load_space(SPACE).task)
+    trainer.train([Block(chosen[0][0], 0, seeds)])  # loads the compiled kernels
+    ready.wait(LIMIT)
+    while True:
+        with following.get_lock():
+            index = following.value
+            following.value += 1
+        if index >= len(chosen):
+            break
+        blocks = [Block(point, 0, seeds) for point in chosen[index]]
+        for outcome in trainer.train(blocks):
+            if isinstance(outcome, TrainingError):
+                raise outcome
+    ready.wait(LIMIT)
+
+
+def measure(*, quick: bool) -> tuple[str, dict[str, float]]:
+    everything, seeds = trainings(), load_space(SPACE).seeds.ladder[-1]
+    chosen = sample(everything, 2 if quick else 22)
+    cells = sum(map(len, everything))
+    cores, best = machine.cores(), {}
+    for _ in range(1 if quick else 3):  # in turn, for both to meet the same neighbours
+        for count in (1, 2)[: len(cores)]:
+            seconds = seconds_on(cores[-count:], chosen, seeds)
+            best[count] = min(best.get(count, seconds), seconds)
+    epochs = sum(max(point["epochs"] for point in training) for training in chosen)
+    figures, rows = {}, []
+    for count, seconds in best.items():
+        rate = sum(map(len, chosen)) / seconds
+        figures |= {f"cells_per_second_{count}": rate, f"projected_seconds_{count}": cells / rate}
+        rows.append(
+            (
+                f"{count}",
+                f"{rate:,.0f}",
+                f"{epochs * seeds / seconds:.2e}",
+                f"{best[1] / seconds:.2f}x",
+                f"{cells / rate:,.0f} s",
+            )
+        )
+    head = ("cores", "cells/s", "seed-epochs/s", "ratio", f"pure training of {cells:,} cells")
+    sampled = (
+        f"A sample of {len(chosen)} of {len(everything):,} trainings ({seeds} seeds, 7 numbers of"
+        " epochs up to 5,000 looked at in one training); best of several runs."
+    )
+    return f"{sampled}\n\n{machine.table(head, rows)}", figures
+
+
+def full() -> tuple[str, dict[str, float]]:
+    """The search itself: wall time until the report is written, and memory at its peak."""
+    code = "import sys; from xortune.cli import main; sys.exit(main())"
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "sweep"
+        command = [sys.executable, "-c", code, "search", str(SPACE), "--output", str(output)]
+        start, peaks = time.time(), [0.0, 0.0]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                now = _megabytes(process.pid)
+                peaks = [max(pair) for pair in zip(peaks, now, strict=True)]
+                time.sleep(0.5)
+        if process.returncode:
+            raise SystemExit(f"xortune search ended with {process.returncode}")
+        written = max(file.stat().st_mtime for file in output.glob("report.*")) - start
+    text = (
+        f"The search itself, `xortune search search_spaces/{SPACE.name}`: {written:.0f} s from the"
+        f" command to the written report; at most {peaks[0]:,.0f} MB for driver and workers,"
+        f" {peaks[1]:,.0f} MB with Ray's own processes (PSS)."
+    )
+    return text, {"full_seconds": written, "full_mb": peaks[0], "full_mb_with_ray": peaks[1]}
+
+
+def _megabytes(driver: int) -> tuple[float, float]:
+    """Of the driver and its workers, and of all its descendants: memory shared is counted once."""
+    mine, rest = 0.0, 0.0
+    for pid, name in _descendants(driver):
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        except OSError:  # it has ended, or this is no Linux
+            continue
+        size = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+        # A worker that trains calls itself ray::ITS_TASK; one that waits, ray::IDLE.
+        if pid == driver or name.startswith("ray::"):
+            mine += size
+        else:
+            rest += size
+    return mine, mine + rest
+
+
+def _descendants(driver: int) -> Iterator[tuple[int, str]]:
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            after = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            command = (entry / "cmdline").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        parents[int(entry.name)] = (int(after[1]), command.replace("\0", " "))
+    for pid, (_, command) in parents.items():
+        ancestor = pid
+        while ancestor in parents and ancestor != driver:
+            ancestor = parents[ancestor][0]
+        if ancestor == driver:
+            yield pid, command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a small sample; rough")
+    parser.add_argument("--full", action="store_true", help="run the search itself, too")
+    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("--readme", action="store_true", help="put them into benchmarks/README.md")
+    args = parser.parse_args()
+    place = machine.description()
+    print(place, end="\n\n", flush=True)
+    text, figures = measure(quick=args.quick)
+    print(text, flush=True)
+    if args.full:
+        more, numbers = full()
+        print("", more, sep="\n")
+        text, figures = f"{text}\n\n{more}", figures | numbers
+    if args.readme:
+        machine.write_figures("sweep", f"{place}\n\n{text}")
+    if args.json:
+        args.json.write_text(json.dumps({"machine": place, **figures}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

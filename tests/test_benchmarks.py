@@ -1,0 +1,43 @@
+"""The benchmarks run and print ratios; how large they are is no test's business."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [
+        (
+            "engines.py",
+            [
+                r"the thread's loop +\| +1 \| .*\(\S+x\)",
+                r"stacked torch +\| +128 \| .*\(\S+x\)",
+                r"fused +\| +128 \| .*\(1\.0x\)",
+                r"One core: \d+ GFLOP/s",
+            ],
+        ),
+        ("sweep.py", [r"\| 1 +\| .* 1\.00x \|", r"pure training of 88,200 cells"]),
+    ],
+)
+def test_quick_run_prints_ratios(script, lines):
+    command = [sys.executable, str(BENCHMARKS / script), "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    for line in lines:
+        assert re.search(line, done.stdout), line
+
+
+def test_operations_of_an_epoch(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from roofline import operations
+
+    # 20 activations of 28 and 8, 4 rows of 32, 6 and 60 to fold, 21 steps of 4.
+    assert operations(4, 2, 5) == 20 * 28 + 20 * 8 + 4 * 32 + 6 + 60 + 21 * 4
