@@ -35,11 +35,11 @@ COVERING = [
 
 def bits(outcome: Outcome) -> list[bytes]:
     """Everything in it, NaN patterns included."""
-    mine = [
-        getattr(outcome, name).tobytes()
+    return [
+        getattr(one, name).tobytes()
+        for one in (*outcome.checkpoints, outcome)
         for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions")
     ]
-    return mine + [part for early in outcome.checkpoints for part in bits(early)]
 
 
 # --- the epoch from which a seed is solved -------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from numba import njit
 
 from xortune.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.engine import schedule
 from xortune.engine.kernels import optimizers
 from xortune.engine.kernels.simd import load, splat, store
 from xortune.engine.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE
@@ -60,9 +61,9 @@ def torchs_weights(config: Config) -> np.ndarray:
     return np.stack(seen)
 
 
-def kernels_weights(schedule: Schedule) -> np.ndarray:
+def kernels_weights(numbers_of: Schedule) -> np.ndarray:
     """After every step of the kernel's rule with the schedule's numbers."""
-    rule = RULES[schedule.rule]
+    rule = RULES[numbers_of.rule]
 
     @njit(error_model="numpy")
     def run(gradients, numbers, state_start, weights, seen):
@@ -74,7 +75,7 @@ def kernels_weights(schedule: Schedule) -> np.ndarray:
 
     seen = np.empty(STEPS * WEIGHTS, np.float32)
     start = torch.linspace(-2, 2, WEIGHTS).numpy()
-    run(gradients().ravel(), schedule.numbers, schedule.state_start, start, seen)
+    run(gradients().ravel(), numbers_of.numbers, numbers_of.state_start, start, seen)
     return seen.reshape(STEPS, WEIGHTS)
 
 
@@ -87,10 +88,10 @@ CASES = [(optimizer, 0.0) for optimizer in OPTIMIZERS] + [
 @pytest.mark.parametrize("lr", [0.0003, 0.02])
 def test_two_hundred_steps_are_those_of_torch(optimizer, momentum, lr):
     config = config_of(optimizer, lr=lr, momentum=momentum)
-    schedule = schedule_of(config)
-    assert schedule.numbers.shape[1:] == (3,)
-    assert schedule.numbers.dtype == np.float32
-    mine, theirs = kernels_weights(schedule), torchs_weights(config)
+    found = schedule_of(config)
+    assert found.numbers.shape[1:] == (3,)
+    assert found.numbers.dtype == np.float32
+    mine, theirs = kernels_weights(found), torchs_weights(config)
     start = torch.linspace(-2, 2, WEIGHTS).numpy()
     moved = np.abs(theirs - start).max(axis=0)
     assert (moved[8:] > 0).all()
@@ -161,6 +162,18 @@ def test_the_first_epochs_do_not_depend_on_how_many_follow():
         np.testing.assert_array_equal(short.numbers, long.numbers[:50])  # all, if there are fewer
 
 
+@pytest.mark.parametrize(("optimizer", "momentum"), CASES)
+def test_where_a_schedule_ends_its_numbers_have_settled(monkeypatch, optimizer, momentum):
+    config = config_of(optimizer, momentum=momentum, epochs=2**18)
+    short = schedule_of(config).numbers
+    monkeypatch.setattr(schedule, "SETTLED", {})
+    full = schedule_of(config).numbers
+    assert full.shape == (2**18, 3)
+    np.testing.assert_array_equal(short, full[: len(short)])
+    assert (full[len(short) :] == short[-1]).all()
+    assert optimizer == "ASGD" or len(short) < 2**18
+
+
 def test_what_has_to_be_zero_for_the_weights_to_stay():
     """A zero gradient with those states at zero moves nothing; without, it does."""
     quiet = {(o, m): schedule_of(config_of(o, momentum=m)).quiet for o, m in CASES}
@@ -169,8 +182,8 @@ def test_what_has_to_be_zero_for_the_weights_to_stay():
     for (optimizer, momentum), needs in quiet.items():
         if needs == 0:
             continue
-        schedule = schedule_of(config_of(optimizer, lr=0.1, momentum=momentum))
-        rule = RULES[schedule.rule]
+        found = schedule_of(config_of(optimizer, lr=0.1, momentum=momentum))
+        rule = RULES[found.rule]
 
         @njit(error_model="numpy")
         def run(first, second, numbers, out, rule=rule):
@@ -184,10 +197,10 @@ def test_what_has_to_be_zero_for_the_weights_to_stay():
         out = np.empty(48, np.float32)
         first = 0.0 if needs == FIRST_STATE else 0.5
         second = 0.0 if needs == SECOND_STATE else 0.5
-        run(np.float32(first), np.float32(second), schedule.numbers, out)
+        run(np.float32(first), np.float32(second), found.numbers, out)
         assert (out[:16] == 1.5).all(), optimizer
         if needs != GRADIENT:
             state = out[16:32] if needs == FIRST_STATE else out[32:]
             assert (state == 0).all(), optimizer
-            run(np.float32(0.5), np.float32(0.5), schedule.numbers, out)
+            run(np.float32(0.5), np.float32(0.5), found.numbers, out)
             assert (out[:16] != 1.5).all(), optimizer
