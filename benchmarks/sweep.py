@@ -56,52 +56,70 @@ def sample(everything: list[Training], each: int) -> list[Training]:
     return chosen
 
 
-def seconds_on(cores: list[int], chosen: list[Training], seeds: int) -> float:
-    """Seconds to train them all, by one process on each of the cores."""
+def seconds_of(
+    plan: list[int], cores: list[int], chosen: list[Training], seeds: int
+) -> list[float]:
+    """Seconds to train them all, for each number in the plan on so many of the cores."""
     context = multiprocessing.get_context("spawn")
-    ready, following = context.Barrier(len(cores) + 1), context.Value("i", 0)
+    gate, following = context.Barrier(len(cores) + 1), context.Value("i", 0)
     processes = [
-        context.Process(target=_train, args=(core, chosen, seeds, ready, following), daemon=True)
-        for core in cores
+        context.Process(
+            target=_train,
+            args=([rank < count for count in plan], core, chosen, seeds),
+            kwargs={"gate": gate, "following": following},
+            daemon=True,
+        )
+        for rank, core in enumerate(cores)
     ]
     for process in processes:
         process.start()
-    ready.wait(LIMIT)  # they may have to compile
-    start = time.perf_counter()
-    ready.wait(LIMIT)  # what a process takes to end is no training
-    seconds = time.perf_counter() - start
+    taken = []
+    for _ in plan:
+        following.value = 0
+        gate.wait(LIMIT)  # at first they may have to compile
+        start = time.perf_counter()
+        gate.wait(LIMIT)
+        taken.append(time.perf_counter() - start)
     for process in processes:
         process.join()
-    return seconds
+    return taken
 
 
-def _train(core: int, chosen: list[Training], seeds: int, ready: Any, following: Any) -> None:
+def _train(
+    takes_part: list[bool],
+    core: int,
+    chosen: list[Training],
+    seeds: int,
+    *,
+    gate: Any,
+    following: Any,
+) -> None:
     machine.stay_on(core)
     trainer = NetworkTrainer(load_space(SPACE).task)
     trainer.train([Block(chosen[0][0], 0, seeds)])  # loads the compiled kernels
-    ready.wait(LIMIT)
-    while True:
-        with following.get_lock():
-            index = following.value
-            following.value += 1
-        if index >= len(chosen):
-            break
-        blocks = [Block(point, 0, seeds) for point in chosen[index]]
-        for outcome in trainer.train(blocks):
-            if isinstance(outcome, TrainingError):
-                raise outcome
-    ready.wait(LIMIT)
+    for trains in takes_part:
+        gate.wait(LIMIT)
+        while trains:
+            with following.get_lock():
+                index = following.value
+                following.value += 1
+            if index >= len(chosen):
+                break
+            for outcome in trainer.train([Block(point, 0, seeds) for point in chosen[index]]):
+                if isinstance(outcome, TrainingError):
+                    raise outcome
+        gate.wait(LIMIT)
 
 
 def measure(*, quick: bool) -> tuple[str, dict[str, float]]:
     everything, seeds = trainings(), load_space(SPACE).seeds.ladder[-1]
     chosen = sample(everything, 2 if quick else 22)
     cells = sum(map(len, everything))
-    cores, best = machine.cores(), {}
-    for _ in range(1 if quick else 3):  # in turn, for both to meet the same neighbours
-        for count in (1, 2)[: len(cores)]:
-            seconds = seconds_on(cores[-count:], chosen, seeds)
-            best[count] = min(best.get(count, seconds), seconds)
+    cores = machine.cores()[-2:]
+    plan = [1, 2][: len(cores)] * (1 if quick else 3)  # in turn, to meet the same neighbours
+    best: dict[int, float] = {}
+    for count, seconds in zip(plan, seconds_of(plan, cores, chosen, seeds), strict=True):
+        best[count] = min(best.get(count, seconds), seconds)
     epochs = sum(max(point["epochs"] for point in training) for training in chosen)
     figures, rows = {}, []
     for count, seconds in best.items():
