@@ -24,6 +24,8 @@ TRAINING = "tests/engine/test_training.py"
 LONG = f"{TRAINING}::test_long_trainings_are_those_of_the_loop"
 HELD_OUT = f"{TRAINING} -k held_out"
 ALONE = "tests/engine/test_independence.py"
+SCHEDULE = "tests/engine/test_schedule.py"
+FUNCTIONS = "tests/engine/test_fused_functions.py"
 ORDER = "tests/engine/test_network.py -k order"
 
 
@@ -93,6 +95,44 @@ MUTATIONS = [
     Mutation("engine/reference.py", "weights.grad.add_(gradient)", "pass", LONG),
     Mutation(
         "engine/reference.py", "np.full(-len(seeds) % LANES, seeds[-1])", "np.full(0, 0)", ALONE
+    ),
+    # The fused engine. What is named here is compiled in a second; the whole kernel takes fifteen.
+    Mutation(
+        "engine/kernels/optimizers.py",
+        "at_most(at_least(grown, 1e-6), 50.0)",
+        "at_most(grown, 50.0)",
+        f"{SCHEDULE} -k Rprop",
+    ),
+    Mutation("engine/schedule.py", "length > 5", "length > 4", f"{SCHEDULE} -k RAdam"),
+    Mutation(
+        "engine/kernels/functions.py",
+        "select(x < -88.0, 0.0, reciprocal(exp(-x) + 1.0))",
+        "reciprocal(exp(-x) + 1.0)",
+        f"{FUNCTIONS} -k sigmoid",
+    ),
+    Mutation(
+        "engine/kernels/activations.py",
+        "at_least(x, 0.0), select(x <= 0.0, 0.0, 1.0)",
+        "at_least(x, 0.0), select(x < 0.0, 0.0, 1.0)",
+        f"{FUNCTIONS} -k derivative",
+    ),
+    Mutation(
+        "engine/kernels/losses.py",
+        "select(q < 1e-12, d * 1e12 * q, d)",
+        "d",
+        f"{FUNCTIONS} -k BCELoss",
+    ),
+    Mutation(
+        "engine/kernels/mersenne.py",
+        "mixed + np.uint32(i)",
+        "mixed + np.uint32(1)",
+        "tests/engine/test_mersenne.py",
+    ),
+    Mutation(
+        "engine/kernels/cache.py",
+        "self.flush()",
+        "pass",
+        "tests/engine/test_kernel_cache.py -k damaged",
     ),
     Mutation("engine/network.py", "max((config for", "min((config for", ORDER),
     Mutation("engine/network.py", "checkpoints=())", "checkpoints=outcome.checkpoints)", ORDER),
