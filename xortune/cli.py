@@ -109,6 +109,7 @@ def search(
                 ),
                 soft_wrap=True,
             )
+            _tell_of_compiling("auto")
         with shown_progress(quiet=silent) as on_progress:
             run = api.search(
                 asked,
@@ -143,7 +144,7 @@ def evaluate(
         bool, typer.Option("--no-zero-grad", help="Let gradients add up from step to step.")
     ] = False,
     first_seed: Annotated[int, typer.Option(help="The first seed; the others follow it.")] = 0,
-    engine: Annotated[str, typer.Option(help="auto, reference or cuda.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, fused, reference or cuda.")] = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -170,6 +171,8 @@ def evaluate(
                 place="--first-seed",
                 allowed="seeds from 0 to 2**32 - 1",
             )
+        if not (quiet or as_json):
+            _tell_of_compiling(engine)
         outcome = api.evaluate(
             config, range(first_seed, first_seed + seeds), task=task, engine=engine
         )
@@ -263,6 +266,16 @@ def compare(
         _print_json(comparison_json(found, files))
     elif not quiet:
         render_comparison(found, files, _console())
+
+
+def _tell_of_compiling(engine: str) -> None:
+    from xortune.engine.network import is_compiled
+
+    if engine in ("auto", "fused") and not is_compiled():
+        Console(stderr=True, highlight=False).print(
+            "The fused engine is compiled at its first use: some 15 seconds, once.",
+            soft_wrap=True,
+        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from xortune.errors import InputError
 from xortune.task import Task
 
-__all__ = ["MAX_SEED", "Outcome", "Status", "checked_seeds"]
+__all__ = ["MAX_SEED", "Outcome", "Status", "checked_seeds", "status_of"]
 
 MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only
 
@@ -70,7 +71,7 @@ class Outcome:
     @cached_property
     def solved(self) -> NDArray[np.bool_]:
         """bool, shape (S,): which seeds are solved after the last epoch."""
-        return np.equal(self.status, int(Status.SOLVED))
+        return np.equal(self.status, _SOLVED)
 
     @cached_property
     def successes(self) -> int:
@@ -195,13 +196,8 @@ class Outcome:
             final_loss: float32, shape (S,).
             checkpoints: earlier outcomes of the same training.
         """
-        right = (predictions == (task.judged_targets[:, 0] > 0.5)).sum(axis=1)
-        status = np.full(seeds.shape, Status.WRONG_PATTERN, dtype=np.uint8)
-        status[predictions.all(axis=1)] = Status.ALL_ONE
-        status[~predictions.any(axis=1)] = Status.ALL_ZERO
-        status[right >= task.rows_needed] = Status.SOLVED
-        status[~finite] = Status.DIVERGED
-        start = np.where(status == Status.SOLVED, solved_epoch, 0).astype(np.int32)
+        status = status_of(task, predictions, finite)
+        start = np.where(status == _SOLVED, solved_epoch, 0).astype(np.int32)
         return cls(seeds, epochs, status, start, final_loss, predictions, checkpoints)
 
     @classmethod
@@ -216,6 +212,28 @@ class Outcome:
             final_loss=np.full(array.shape, np.nan, dtype=np.float32),
             predictions=np.zeros((*array.shape, 0), dtype=np.bool_),
         )
+
+
+_SOLVED = int(Status.SOLVED)
+
+
+def status_of(
+    task: Task, predictions: NDArray[np.bool_], finite: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """uint8, shape (..., S): the `Status` of each seed by the task's rule.
+
+    Args:
+        task: has M judged rows.
+        predictions: bool, shape (..., S, M): output above 0.5.
+        finite: bool, shape (..., S): every weight and every output is finite.
+    """
+    right = (predictions == (task.judged_targets[:, 0] > 0.5)).sum(axis=-1)
+    status = np.full(finite.shape, Status.WRONG_PATTERN, dtype=np.uint8)
+    status[predictions.all(axis=-1)] = Status.ALL_ONE
+    status[~predictions.any(axis=-1)] = Status.ALL_ZERO
+    status[right >= task.rows_needed] = _SOLVED
+    status[~finite] = Status.DIVERGED
+    return status
 
 
 def _equal_width(*outcomes: Outcome) -> list[NDArray[np.bool_]]:
@@ -236,6 +254,8 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
     Raises:
         InputError: no seed, one that is no whole number, is outside [0, 2**32), or comes twice.
     """
+    if _is_plain(seeds):
+        return seeds if not seeds.flags.writeable else seeds.copy()
     allowed = "whole numbers from 0 to 2**32 - 1, each once"
     if not isinstance(seeds, Iterable):
         raise InputError(
@@ -260,9 +280,20 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
             fix="torch uses the low 32 bits only: a larger seed would repeat another network",
         )
     array = array.astype(np.int64)
-    if (np.diff(array) > 0).all():  # ascending, as nearly always: no need to sort
-        return array
     values, counts = np.unique(array, return_counts=True)
     if values.size != array.size:
         raise InputError(f"{values[counts > 1][0]} is given twice", field="seeds", allowed=allowed)
     return array
+
+
+def _is_plain(seeds: object) -> TypeGuard[NDArray[np.int64]]:
+    """Whether these are, as nearly always, ascending seeds in an array of our type."""
+    return (
+        isinstance(seeds, np.ndarray)
+        and seeds.dtype == np.int64
+        and seeds.ndim == 1
+        and seeds.size > 0
+        and bool(seeds[0] >= 0)
+        and bool(seeds[-1] <= MAX_SEED)
+        and bool((seeds[1:] > seeds[:-1]).all())
+    )

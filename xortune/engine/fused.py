@@ -23,7 +23,7 @@ from xortune.engine.kernels.block import work_size
 from xortune.engine.kernels.cache import compiled
 from xortune.engine.kernels.simd import LANES
 from xortune.engine.schedule import schedule_of
-from xortune.outcome import Outcome
+from xortune.outcome import Outcome, Status, status_of
 from xortune.task import Task
 
 __all__ = ["initial_weights", "train", "uncovered"]
@@ -161,11 +161,7 @@ def train(
     else:
         for first, width in blocks:
             train_block(first, width)
-    outcomes: tuple[Outcome, ...] = ()
-    for index, epochs in enumerate(stops.tolist()):
-        outcome = record.outcome(index, epochs, task, seeds, outcomes)
-        outcomes = (*outcomes, outcome)
-    return outcomes[-1]
+    return record.outcome(stops.tolist(), task, seeds)
 
 
 @dataclass(frozen=True)
@@ -193,24 +189,24 @@ class _Record:
             np.empty((checkpoints, seeds), np.bool_),
         )
 
-    def outcome(
-        self,
-        index: int,
-        epochs: int,
-        task: Task,
-        seeds: NDArray[np.int64],
-        earlier: tuple[Outcome, ...],
-    ) -> Outcome:
-        return Outcome.judge(
-            task,
-            seeds=seeds,
-            epochs=epochs,
-            predictions=np.ascontiguousarray((self.outputs[index] > 0.5).T),
-            finite=self.finite[index],
-            solved_epoch=self.last[index] + np.int32(1),
-            final_loss=self.final[index],
-            checkpoints=earlier,
-        )
+    def outcome(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> Outcome:
+        """The last checkpoint's outcome, with the others in it."""
+        predictions = np.ascontiguousarray((self.outputs > 0.5).transpose(0, 2, 1))
+        status = status_of(task, predictions, self.finite)
+        solved_epoch = np.where(status == Status.SOLVED, self.last + np.int32(1), np.int32(0))
+        outcomes: tuple[Outcome, ...] = ()
+        for index, epochs in enumerate(stops):
+            outcome = Outcome(
+                seeds,
+                epochs,
+                status[index],
+                solved_epoch[index],
+                self.final[index],
+                predictions[index],
+                outcomes if index == len(stops) - 1 else (),
+            )
+            outcomes = (*outcomes, outcome)
+        return outcomes[-1]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from xortune.point import Point
 from xortune.task import Task
 from xortune.trainer import Block
 
-__all__ = ["ENGINES", "NetworkTrainer", "evaluate_config", "usable_cores"]
+__all__ = ["ENGINES", "NetworkTrainer", "evaluate_config", "is_compiled", "usable_cores"]
 
 ENGINES = ("auto", "fused", "reference", "cuda")
 
@@ -76,10 +76,7 @@ class NetworkTrainer:
                 failure = TrainingError(f"{type(error).__name__}: {error}")
                 results.update((index, failure) for index, _ in members)
             else:
-                results.update(
-                    (index, replace(outcome.at(config.epochs), checkpoints=()))
-                    for index, config in members
-                )
+                results.update((index, _alone(outcome.at(c.epochs))) for index, c in members)
         return [results[index] for index in range(len(blocks))]
 
     @property
@@ -110,6 +107,17 @@ class NetworkTrainer:
             "task": self.task.name,
             "task_fingerprint": self.task.fingerprint,
         }
+
+
+def is_compiled() -> bool:
+    """Whether the fused engine can start at once here, and need not be compiled first."""
+    from xortune.engine.kernels.cache import is_kept
+
+    return is_kept()
+
+
+def _alone(outcome: Outcome) -> Outcome:
+    return replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
 
 
 def device_of(engine: str) -> str:

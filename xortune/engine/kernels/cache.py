@@ -24,7 +24,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 from numba.misc.appdirs import AppDirs
 
-__all__ = ["compiled", "directory"]
+__all__ = ["compiled", "directory", "is_kept"]
 
 WAIT_SECONDS = 90
 """How long a process waits for another one that compiles."""
@@ -92,6 +92,11 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError, pickle.PickleError):
             super().save_overload(sig, data)
+
+
+def is_kept() -> bool:
+    """Whether the training kernel has been compiled before, for this version of its sources."""
+    return any(directory().glob("training.train-*.nbc"))
 
 
 def compiled(dispatcher: Any) -> Callable[..., Any]:
