@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xortune.journal import Evaluation, Journal
+from xortune.evaluation import Evaluation
+from xortune.journal import Journal
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run import JOURNAL, Run, create, load_run

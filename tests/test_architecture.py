@@ -26,7 +26,7 @@ LAYERS = (
     ("trainer", "engine"),
     ("space",),
     ("race",),
-    ("journal", "frames", "run", "published"),
+    ("evaluation", "journal", "frames", "run", "published"),
     ("comparison",),
     ("report",),
     ("certify", "thread"),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from xortune import journal
 from xortune.errors import InputError
-from xortune.journal import Evaluation, Journal, decode, encode, read
+from xortune.evaluation import Evaluation, decode, encode
+from xortune.journal import Journal, read
 from xortune.outcome import MAX_SEED, Outcome
 from xortune.point import Point
 from xortune.trainer import Block

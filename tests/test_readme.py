@@ -61,7 +61,13 @@ def test_every_command_parses(command):
 
 
 def test_the_commands_are_found_and_a_wrong_one_is_noticed():
-    assert {command.split()[0] for command in COMMANDS} == {"search", "evaluate", "report", "space", "compare"}
+    assert {command.split()[0] for command in COMMANDS} == {
+        "search",
+        "evaluate",
+        "report",
+        "space",
+        "compare",
+    }
     with pytest.raises(Exception, match="No such option"):
         test_every_command_parses("search search_spaces/xor.yaml --sedes 3")
 

@@ -11,8 +11,8 @@ from pyarrow import parquet
 
 from xortune.config import Config
 from xortune.errors import InputError
+from xortune.evaluation import Evaluation
 from xortune.frames import column_names
-from xortune.journal import Evaluation
 from xortune.point import Point
 from xortune.report.files import write_derived
 from xortune.run import Run, create, fresh_directory, holds_run, load_run, update_manifest

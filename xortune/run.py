@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.errors import InputError
-from xortune.journal import Evaluation, read
+from xortune.evaluation import Evaluation
+from xortune.journal import read
 from xortune.outcome import Outcome
 from xortune.point import Point
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.errors import TrainingError
-from xortune.journal import Journal, pack, read
+from xortune.evaluation import pack
+from xortune.journal import Journal, read
 from xortune.search.blocks import BlockQueue
 from xortune.search.packs import LEAST_SECONDS, MOST_SECONDS, Packs, batch_of, window_of
 

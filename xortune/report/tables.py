@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from xortune.errors import InputError
+from xortune.evaluation import Evaluation
 from xortune.frames import status_counts
-from xortune.journal import Evaluation
 from xortune.outcome import Status
 from xortune.report.format import number, plain
 from xortune.report.levels import ParameterEffect, parameter_effects, varied

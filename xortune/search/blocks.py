@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from xortune.errors import TrainingError
-from xortune.journal import Evaluation, Journal, Packed
+from xortune.evaluation import Evaluation, Packed
+from xortune.journal import Journal
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.progress import Progress

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from xortune.errors import TrainingError
-from xortune.journal import Packed
+from xortune.evaluation import Packed
 from xortune.outcome import Outcome
 from xortune.search.blocks import BlockQueue, Job
 from xortune.trainer import Trainer

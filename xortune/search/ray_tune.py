@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from xortune.errors import InputError, TrainingError
-from xortune.journal import Packed, pack
+from xortune.evaluation import Packed, pack
 from xortune.outcome import Outcome
 from xortune.search.blocks import BlockQueue, Job
 from xortune.search.packs import Packs

@@ -1,0 +1,263 @@
+"""An evaluation: one try at training a block, and the line of the journal that keeps it.
+
+What a person wants to read is plain JSON; the per-seed arrays are packed into one compressed field,
+because as plain JSON a large sweep would be hundreds of megabytes. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from xortune.errors import InputError
+from xortune.outcome import MAX_SEED, Outcome, Status
+from xortune.point import Point
+from xortune.trainer import Block
+
+__all__ = ["Evaluation", "Packed", "decode", "encode", "pack"]
+
+COMPRESSION = 3  # of zlib: a third of the time of its default, a few per cent larger
+
+_LAST_STATUS = int(max(Status))
+
+_FIELDS = [
+    "proposal",
+    "key",
+    "config",
+    "first",
+    "count",
+    "k",
+    "n",
+    "epochs",
+    "seconds",
+    "worker",
+    "final",
+    "error",
+    "seeds_data",
+]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An outcome of a block as the journal keeps it: what workers send, and a driver passes on.
+
+    Attributes:
+        successes: seeds solved.
+        n: seeds.
+        epochs: the budget.
+        data: the per-seed arrays, compressed, as text.
+    """
+
+    successes: int
+    n: int
+    epochs: int
+    data: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One try at training a block, as the journal keeps it.
+
+    Attributes:
+        proposal: number of the proposal (trial) the block belongs to, from 0.
+        block: the point and its seeds.
+        outcome: what came of it; None if the try produced nothing. One that was read from a journal
+            is an `Outcome`; one on its way there may be packed.
+        error: the reason why there is no outcome.
+        final: False if the try failed and will be repeated; the repetition is a line of its own.
+        seconds: training time.
+        worker: where it was trained, as host:pid.
+    """
+
+    proposal: int
+    block: Block
+    outcome: Outcome | Packed | None
+    error: str | None
+    final: bool
+    seconds: float
+    worker: str
+
+
+_JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def pack(block: Block, outcome: Outcome) -> Packed:
+    """The outcome of a block, packed.
+
+    Raises:
+        InputError: it is not one of the block's seeds in their order.
+    """
+    if not np.array_equal(outcome.seeds, np.arange(block.first, block.first + block.count)):
+        raise InputError(
+            f"the outcome's {outcome.n} seeds are not those it was asked for",
+            field="seeds",
+            allowed=f"the {block.count} seeds from {block.first}, in this order",
+        )
+    return Packed(outcome.successes, outcome.n, int(outcome.epochs), _packed(outcome))
+
+
+def encode(evaluation: Evaluation) -> str:
+    """One JSON line, without the newline.
+
+    Raises:
+        InputError: the outcome is not one of the block's seeds in their order, or the evaluation is
+            one that `decode` refuses: an outcome with an error, neither, an outcome not final.
+    """
+    block, outcome = evaluation.block, evaluation.outcome
+    if (outcome is None) != (evaluation.error is not None):
+        raise InputError(
+            "an outcome and an error" if outcome else "neither an outcome nor an error",
+            field="error",
+            allowed="the reason where there is no outcome, none where there is one",
+        )
+    if outcome is not None and not evaluation.final:
+        raise InputError("an outcome is never retried", field="final")
+    if isinstance(outcome, Outcome):
+        outcome = pack(block, outcome)
+    line = {
+        "proposal": int(evaluation.proposal),
+        "key": block.point.key,
+        "config": block.point.as_dict(),
+        "first": block.first,
+        "count": block.count,
+        "k": None if outcome is None else outcome.successes,
+        "n": None if outcome is None else outcome.n,
+        "epochs": None if outcome is None else outcome.epochs,
+        "seconds": max(0.0, float(evaluation.seconds)),  # a clock may be set back
+        "worker": evaluation.worker,
+        "final": evaluation.final,
+        "error": evaluation.error,
+        "seeds_data": None if outcome is None else outcome.data,
+    }
+    # ASCII only: no line separator of any kind can get into the line.
+    return _JSON.encode(line)
+
+
+def decode(line: str) -> Evaluation:
+    """The evaluation that `encode` wrote; checkpoints of an outcome are not kept.
+
+    Raises:
+        InputError: anything that `encode` does not write.
+    """
+    try:
+        fields = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is no JSON ({error})") from None
+    if not isinstance(fields, dict) or list(fields) != _FIELDS:
+        raise InputError("is no evaluation", allowed="an object of " + ", ".join(_FIELDS))
+    config = fields["config"]
+    if not isinstance(config, dict):
+        raise InputError("is no object of parameters", field="config")
+    point = Point(config)
+    if point.key != fields["key"]:
+        raise InputError(f"{fields['key']!r} is not the config's key {point.key}", field="key")
+    first, count = _whole(fields, "first"), _whole(fields, "count", low=1)
+    if first + count - 1 > MAX_SEED:
+        raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
+    outcome = _outcome(fields, first, count)
+    reason = fields["error"]
+    if not (isinstance(reason, str) if outcome is None else reason is None):
+        raise InputError(
+            f"is a {type(reason).__name__}",
+            field="error",
+            allowed="the reason where there is no outcome, null where there is one",
+        )
+    final = _typed(fields, "final", bool)
+    if outcome is not None and not final:
+        raise InputError("an outcome is never retried", field="final")
+    seconds = fields["seconds"]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InputError(f"is a {type(seconds).__name__}", field="seconds", allowed="a number")
+    if not 0 <= seconds < math.inf:
+        raise InputError("is out of range", field="seconds", allowed="a finite number, 0 or more")
+    return Evaluation(
+        proposal=_whole(fields, "proposal"),
+        block=Block(point, first, count),
+        outcome=outcome,
+        error=reason,
+        final=final,
+        seconds=seconds,
+        worker=_typed(fields, "worker", str),
+    )
+
+
+def _packed(outcome: Outcome) -> str:
+    """Width of the predictions (uint32), status, solved_epoch, final_loss, predictions as bits."""
+    parts = (
+        struct.pack("<I", outcome.predictions.shape[1]),
+        outcome.status.astype("u1").tobytes(),
+        outcome.solved_epoch.astype("<i4").tobytes(),
+        outcome.final_loss.astype("<f4").tobytes(),
+        np.packbits(outcome.predictions, axis=1).tobytes(),
+    )
+    return base64.b64encode(zlib.compress(b"".join(parts), COMPRESSION)).decode("ascii")
+
+
+def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
+    text = fields["seeds_data"]
+    if text is None:
+        for name in ("k", "n", "epochs"):
+            if fields[name] is not None:
+                raise InputError(f"{fields[name]!r} without seeds_data", field=name)
+        return None
+    if not isinstance(text, str):
+        raise InputError(f"is a {type(text).__name__}", field="seeds_data")
+    try:
+        packed = base64.b64decode(text, validate=True)
+        unpacker = zlib.decompressobj()
+        head = unpacker.decompress(packed, 4)
+        (width,) = struct.unpack("<I", head)
+        row = (width + 7) // 8
+        size = count * (9 + row)
+        # Never more than the length that fits: a forged field cannot fill the memory.
+        data = unpacker.decompress(unpacker.unconsumed_tail, size + 1)
+        whole = unpacker.eof and not unpacker.unused_data and len(data) == size
+    except (ValueError, binascii.Error, zlib.error, struct.error, OverflowError) as error:
+        raise InputError(f"is damaged ({error})", field="seeds_data") from None
+    if not whole:
+        raise InputError(f"does not hold {count} seeds", field="seeds_data")
+    status = np.frombuffer(data, "u1", count)
+    if (status > _LAST_STATUS).any():
+        raise InputError(f"unknown status {status.max()}", field="seeds_data")
+    bits = np.frombuffer(data, "u1", count * row, 9 * count).reshape(count, row)
+    outcome = Outcome(
+        seeds=np.arange(first, first + count, dtype=np.int64),
+        epochs=_whole(fields, "epochs"),
+        status=status,
+        solved_epoch=np.frombuffer(data, "<i4", count, count).astype(np.int32, copy=False),
+        final_loss=np.frombuffer(data, "<f4", count, 5 * count).astype(np.float32, copy=False),
+        predictions=np.unpackbits(bits, axis=1, count=width).view(np.bool_),
+    )
+    for name, value in (("k", outcome.successes), ("n", outcome.n)):
+        if _whole(fields, name) != value:
+            raise InputError(f"{fields[name]} contradicts seeds_data: {value}", field=name)
+    return outcome
+
+
+def _whole(fields: dict[str, Any], name: str, low: int = 0) -> int:
+    value = fields[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(
+            f"{type(value).__name__}, or out of range",
+            field=name,
+            allowed=f"a whole number, {low} or more",
+        )
+    return value
+
+
+def _typed(fields: dict[str, Any], name: str, kind: type) -> Any:
+    if not isinstance(fields[name], kind):
+        raise InputError(f"is a {type(fields[name]).__name__}", field=name, allowed=kind.__name__)
+    return fields[name]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not finite")
