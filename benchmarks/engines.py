@@ -19,7 +19,16 @@ from pathlib import Path
 import machine
 import numpy as np
 import peers
-from figures import COMBINATIONS, EPOCHS, SIZES, Figure, config_of, roofline_lines, tables
+from figures import (
+    COMBINATIONS,
+    EPOCHS,
+    SIZES,
+    Figure,
+    compile_lines,
+    config_of,
+    roofline_lines,
+    tables,
+)
 
 import xortune as xt
 from xortune.config import Config
@@ -32,29 +41,31 @@ LIMIT = 60.0
 """Seconds for a peer that has to compile."""
 
 
-def seconds_of(config: Config, task: Task, seeds: int, engine: str, least: int = 3) -> float:
+def seconds_of(
+    config: Config, task: Task, seeds: int, engine: str, *, least: int, budget: float
+) -> float:
     return machine.best_seconds(
         lambda: xt.evaluate(config, range(seeds), task=task, engine=engine),
         least=least,
-        budget=0.1 * (least - 1),
+        budget=budget,
     )
 
 
 def of_fused(seeds: int, combination: int, size: int, *, quick: bool) -> Figure:
     config, task = config_of(combination, size)
-    seconds = seconds_of(config, task, seeds, "fused", 2 if quick else 4)
+    seconds = seconds_of(config, task, seeds, "fused", least=2, budget=0.0 if quick else 0.6)
     return Figure("fused", seeds, combination, size, seconds / seeds / EPOCHS * 1e9)
 
 
 def of_stacked(seeds: int, size: int, *, quick: bool) -> Iterator[Figure]:
     """Stacked torch: what more epochs take, without the drawing of the initial weights."""
     epochs = max(10, min(200, 300_000 // seeds)) // (10 if quick else 1) + 1
-    least = 1 if quick or seeds > 1000 else 3
+    least, budget = (1, 0.0) if quick or seeds > 1000 else (3, 0.2)
     config, task = config_of(0, size, epochs=1)
-    drawing = seconds_of(config, task, seeds, "reference", least)
+    drawing = seconds_of(config, task, seeds, "reference", least=least, budget=budget)
     for combination in range(len(COMBINATIONS)):
         config, task = config_of(combination, size, epochs)
-        seconds = seconds_of(config, task, seeds, "reference", least) - drawing
+        seconds = seconds_of(config, task, seeds, "reference", least=least, budget=budget) - drawing
         yield Figure(
             "stacked torch", seeds, combination, size, seconds / seeds / (epochs - 1) * 1e9
         )
@@ -87,8 +98,7 @@ def _answered(engine: str, seeds: int, combination: int, answer: peers.Measured 
     config, task = config_of(combination, 0, _epochs(seeds))
     solved = xt.evaluate(config, range(seeds), task=task).successes
     agree(engine, answer.solved, solved, seeds)
-    why = f"compiled in {answer.compile_seconds:.1f} s"
-    return Figure(engine, seeds, combination, 0, answer.ns, why)
+    return Figure(engine, seeds, combination, 0, answer.ns, "", answer.compile_seconds)
 
 
 def agree(engine: str, solved: int, wanted: int, seeds: int) -> None:
@@ -177,9 +187,8 @@ def main() -> None:
     if not args.quick:
         figures += of_compilers(seeds)
     figures.sort(key=lambda f: f.engine == "fused")  # stable: fused last
-    text = "\n\n".join((tables(figures), roofline_lines(figures), slowest(5, quick=args.quick)))
-    notes = {f"{f.engine}, {f.seeds:,} seeds: {f.why}" for f in figures if f.why}
-    text += "\n\n" * bool(notes) + "\n".join(f"- {note}" for note in sorted(notes))
+    lines = "\n".join(filter(None, (roofline_lines(figures), compile_lines(figures))))
+    text = "\n\n".join((tables(figures), lines, slowest(5, quick=args.quick)))
     print(text, f"\n{time.perf_counter() - began:.0f} s", sep="\n")
     if args.readme:
         machine.write_figures("engines", f"{place}\n\n{text}")

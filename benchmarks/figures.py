@@ -34,6 +34,7 @@ class Figure:
     size: int
     ns: float | None
     why: str = ""
+    compile_seconds: float | None = None
 
 
 def config_of(combination: int, size: int, epochs: int = EPOCHS) -> tuple[Config, Task]:
@@ -79,6 +80,19 @@ def tables(figures: list[Figure]) -> str:
 
 def _cell(ns: float, ratio: float) -> str:
     return f"{ns:,.{1 if ns < 1000 else 0}f} ({ratio:,.{1 if ratio < 100 else 0}f}x)"
+
+
+def compile_lines(figures: list[Figure]) -> str:
+    """What the engines take to compile for one combination, or why they did not."""
+    lines = [f"{f.engine}, {f.seeds:,} seeds: {f.why}" for f in figures if f.why]
+    taken: dict[str, list[float]] = {}
+    for f in figures:
+        if f.compile_seconds is not None:
+            taken.setdefault(f.engine, []).append(f.compile_seconds)
+    for engine, seconds in taken.items():
+        most = f" to {max(seconds):.1f}" * (len(seconds) > 1)
+        lines.append(f"{engine}: {min(seconds):.1f}{most} s to compile one combination.")
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def roofline_lines(figures: list[Figure]) -> str:

@@ -5,6 +5,7 @@ Each peer returns a `Measured`. Those that compile run in a process of their own
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def plain_loop(config: Config, task: Task, seeds: range, *, epochs: int | None =
 
 def compiled_torch(config: Config, task: Task, start: NDArray[np.float32]) -> Measured:
     """torch.compile of ten unrolled steps, all seeds in one tensor; ELU, MSELoss, SGD only."""
+    # Its own cache of compiled code would hide what a new combination takes.
+    os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
     import torch
 
     torch.set_num_threads(1)

@@ -160,7 +160,8 @@ def full() -> tuple[str, dict[str, float]]:
     text = (
         f"The search itself, `xortune search search_spaces/{SPACE.name}`: {written:.0f} s from the"
         f" command to the written report; at most {peaks[0]:,.0f} MB for driver and workers,"
-        f" {peaks[1]:,.0f} MB with Ray's own processes (PSS)."
+        f" {peaks[1]:,.0f} MB with Ray's own processes (PSS; the same where the driver takes most"
+        " for the report, when Ray has ended)."
     )
     return text, {"full_seconds": written, "full_mb": peaks[0], "full_mb_with_ray": peaks[1]}
 
@@ -175,7 +176,7 @@ def _megabytes(driver: int) -> tuple[float, float]:
             continue
         size = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
         # A worker that trains calls itself ray::ITS_TASK; one that waits, ray::IDLE.
-        if pid == driver or name.startswith("ray::"):
+        if pid == driver or (name.startswith("ray::") and "Agent" not in name):
             mine += size
         else:
             rest += size
