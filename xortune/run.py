@@ -59,9 +59,12 @@ class ConfigResult:
     trials: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
-    """A run as its directory holds it: the manifest, the journal, and what follows from them."""
+    """A run as its directory holds it: the manifest, the journal, and what follows from them.
+
+    Two are equal only if they are the same one.
+    """
 
     path: Path
     manifest: dict[str, Any]

@@ -253,7 +253,8 @@ def _train_stack(
             judge.see(epoch, outputs)
         losses = loss_function(outputs, targets)
         if epoch in stops:
-            outcomes.append(judge.outcome(epoch, network, losses.detach(), tuple(outcomes)))
+            earlier = tuple(outcomes) if epoch == config.epochs else ()
+            outcomes.append(judge.outcome(epoch, network, losses.detach(), earlier))
         if epoch < config.epochs:
             step(network, optimizer, losses, zero_grad=config.zero_grad)
     return outcomes[-1]

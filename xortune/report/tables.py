@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -122,11 +123,20 @@ class Report:
 
 
 def report_of(run: Run) -> Report:
-    """Compute every value of a run's report.
+    """Every value of a run's report, computed once for each run.
 
     Raises:
         InputError: the run's blocks contradict each other.
     """
+    if run not in _COMPUTED:  # the file and the terminal draw the same one
+        _COMPUTED[run] = _computed(run)
+    return _COMPUTED[run]
+
+
+_COMPUTED: WeakKeyDictionary[Run, Report] = WeakKeyDictionary()
+
+
+def _computed(run: Run) -> Report:
     results, manifest = run.results, run.manifest
     points = [result.point for result in results]
     importance = manifest.get("importance")

@@ -18,6 +18,7 @@ from xortune.engine.kernels.simd import (
     fold,
     load,
     load_quad,
+    product,
     quad,
     reciprocal,
     select,
@@ -61,7 +62,8 @@ def forward_of(activation: Any) -> Any:
                     w = load(work, w2 + row)
                     store(work, block.ys + place, y)
                     store(work, block.slopes + place, slope * w)
-                    z = z + y * w
+                    # torch, too, rounds the products: two that overflow make NaN of each other.
+                    z = z + product(y, w)
                     place += 4 * width
                 store(work, block.sums + 4 * (n * width + g), z)
 
@@ -116,7 +118,7 @@ def forward_softmax(block, inputs, kind):
                     slope = (share * sign) * (w - mean)
                 store(work, ys + place, y)
                 store(work, slopes + place, slope)
-                z = z + y * w
+                z = z + product(y, w)
             store(work, block.sums + 4 * (n * width + g), z)
 
 

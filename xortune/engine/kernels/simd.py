@@ -34,6 +34,7 @@ __all__ = [
     "lane_of",
     "load",
     "load_quad",
+    "product",
     "quad",
     "reciprocal",
     "select",
@@ -282,6 +283,21 @@ def select(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
         return builder.select(args[0], a, b)
 
     return wanted(condition, yes, no), lowered
+
+
+@intrinsic
+def product(typingctx: Any, a: Any, b: Any) -> Any:
+    """The product, rounded by itself: infinite where it overflows, whatever it is added to."""
+    wanted = _common(a, b)
+
+    def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        factors = (
+            _widened(context, builder, kind, value, wanted)
+            for kind, value in zip(signature.args, args, strict=True)
+        )
+        return builder.fmul(*factors)
+
+    return wanted(a, b), lowered
 
 
 @intrinsic

@@ -157,7 +157,8 @@ def train(
             backward(block, inputs)
             if not zero_grad:
                 _accumulate(block)
-            if look and quiet > 0 and _all_zero(work, used, size):
+            still = look and quiet > 0 and _all_zero(work, block.gradient, size)
+            if still and _all_zero(work, used, size):  # a sum may be 0 by chance
                 over = quiet == GRADIENT or _all_zero(work, state + (quiet - 2) * size, size)
         while epoch == stops[stop] or over:
             _record(
