@@ -37,6 +37,9 @@ CACHED_BYTES = 32_000
 
 MAX_GROUPS = 4
 
+MAX_KEPT = 4096
+"""Seeds whose initial weights are kept: a search trains the same ones again and again."""
+
 WORTH_THREADS = 2**20
 """Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
 
@@ -122,7 +125,7 @@ def train(
     stops = np.array(sorted({*checkpoints, config.epochs}), dtype=np.int64)
     rows = _rows_of(task)
     schedule = schedule_of(config)
-    start = _start(task.dim, config.hidden_dim, _padded(seeds).tobytes())
+    start = _start(task.dim, config.hidden_dim, _padded(seeds))
     record = _Record.empty(len(stops), task.judged_targets.shape[0], len(seeds))
     kernel = compiled(training.train)
 
@@ -267,8 +270,14 @@ def _blocks(groups: int, most: int) -> list[tuple[int, int]]:
     return [(first, end - first) for first, end in zip([0, *ends], ends, strict=False)]
 
 
+def _start(dim: int, hidden: int, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
+    if len(seeds) <= MAX_KEPT:
+        return _kept_start(dim, hidden, seeds.tobytes())
+    return initial_weights(dim, hidden, seeds)
+
+
 @functools.lru_cache(maxsize=4)
-def _start(dim: int, hidden: int, seeds: bytes) -> NDArray[np.float32]:
+def _kept_start(dim: int, hidden: int, seeds: bytes) -> NDArray[np.float32]:
     return initial_weights(dim, hidden, np.frombuffer(seeds, np.int64))
 
 
