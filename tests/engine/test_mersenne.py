@@ -49,10 +49,10 @@ def test_they_are_what_torch_draws_at_the_ends(dim, hidden_dim):
 @pytest.fixture
 def _forgetful():
     fused._rounded_once.cache_clear()
-    fused._start.cache_clear()
+    fused._kept_start.cache_clear()
     yield
     fused._rounded_once.cache_clear()
-    fused._start.cache_clear()
+    fused._kept_start.cache_clear()
 
 
 def drawn_as(monkeypatch, change) -> None:
