@@ -92,11 +92,13 @@ def in_process(function: Callable[..., Any], *args: Any, limit: float) -> Any:
     process.start()
     theirs.close()
     try:
-        return ours.recv() if ours.poll(limit) else f"not done after {limit:.0f} s"
+        if not ours.poll(limit):
+            process.kill()
+            return f"not done after {limit:.0f} s"
+        return ours.recv()
     except EOFError:
         return "its process died"
     finally:
-        process.kill()
         process.join()
 
 

@@ -216,7 +216,9 @@ def main() -> None:
     if args.full:
         more, numbers = full()
         print("", more, sep="\n")
-        text, figures = f"{text}\n\n{more}", figures | numbers
+        figures |= numbers
+        if args.readme:
+            machine.write_figures("search", f"{place}\n\n{more}")
     if args.readme:
         machine.write_figures("sweep", f"{place}\n\n{text}")
     if args.json:
