@@ -172,7 +172,9 @@ MUTATIONS = [
     Mutation(
         "journal.py", 'if not line.endswith(b"\\n"):', "if not line:", "tests/test_journal.py"
     ),
-    Mutation("journal.py", 'if point.key != fields["key"]:', "if False:", "tests/test_journal.py"),
+    Mutation(
+        "evaluation.py", 'if point.key != fields["key"]:', "if False:", "tests/test_journal.py"
+    ),
     Mutation("journal.py", "if start < end:", "if start < end - 1:", "tests/test_journal.py"),
     Mutation("journal.py", "if start < end:", "if start <= end:", "tests/test_journal.py"),
     Mutation("journal.py", "if evaluation.final:", "if True:", "tests/test_journal.py"),
@@ -182,13 +184,13 @@ MUTATIONS = [
         "journal.py", "return start + found + 1", "return start + found", "tests/test_journal.py"
     ),
     Mutation(
-        "journal.py",
+        "evaluation.py",
         "first + count - 1 > MAX_SEED",
         "first + count > MAX_SEED",
         "tests/test_journal.py",
     ),
     Mutation(
-        "journal.py", '"<f4", count, 5 * count', '"<f4", count, count', "tests/test_journal.py"
+        "evaluation.py", '"<f4", count, 5 * count', '"<f4", count, count', "tests/test_journal.py"
     ),
 ]
 
