@@ -6,6 +6,7 @@ Exit codes: 0 ok (seeds that fail are results), 2 bad input, 3 interrupted with 
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import sys
@@ -48,6 +49,9 @@ RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's direc
 
 def main() -> None:
     """Run the command line."""
+    # The results of a large search are a million small objects, all of which stay: with Python's
+    # default threshold its collector looks at each of them hundreds of times.
+    gc.set_threshold(100_000, 50, 50)
     app()
 
 

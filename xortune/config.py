@@ -153,7 +153,8 @@ class Config:
                 raise InputError(
                     "is missing", field=name, fix=f"give {name} a value or a range to search"
                 )
-        return cls(**dict(point))  # type: ignore[arg-type]  # __post_init__ checks every type
+        values = point.as_dict() if isinstance(point, Point) else dict(point)
+        return cls(**values)  # __post_init__ checks every type
 
     @cached_property
     def point(self) -> Point:

@@ -66,6 +66,10 @@ class Packs:
         """Nothing is left to do."""
         return self._queue.finished
 
+    def stop(self) -> None:
+        """Make no further proposals; packs under way may finish."""
+        self._queue.stop()
+
     def next(self) -> tuple[Job, ...]:
         """The next pack; empty if there is none now."""
         if self._again:
@@ -112,6 +116,8 @@ class Packs:
 
     def crashed(self, jobs: Sequence[Job], reason: TrainingError, *, worker: str = "") -> None:
         """Take it that a pack came to nothing."""
+        if not jobs:
+            return
         if len(jobs) == 1:
             self._queue.receive(jobs[0], reason, seconds=0.0, worker=worker)
             return

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,23 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         }
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """What a worker delivered: the results of a pack, or one error for all of it."""
+
+    jobs: tuple[Job, ...]
+    results: list[Packed | TrainingError] | TrainingError
+    seconds: float
+    worker: str
+
+
 class QueueSearcher(Searcher):  # type: ignore[misc]
     """Makes a trial of each pack."""
 
     def __init__(self, packs: Packs) -> None:
         super().__init__()
         self._packs = packs
+        self.arrived: deque[Arrival] = deque()
         self.packs: dict[str, tuple[Job, ...]] = {}
         self.refusal: InputError | None = None
 
@@ -93,6 +105,9 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next pack, None for "not now", or the word that all is done."""
+        if self.arrived and self.packs:
+            return None  # the worker that has become free first gets the pack that waits for it
+        self.take_in()
         if self.refusal is not None:
             return str(Searcher.FINISHED)
         try:
@@ -104,6 +119,20 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
             return str(Searcher.FINISHED) if self._packs.finished else None
         self.packs[trial_id] = jobs
         return {"pack": tuple(job.block for job in jobs)}
+
+    def take_in(self) -> None:
+        """Bring what has arrived to the queue, and so to the journal."""
+        while self.arrived:
+            arrival = self.arrived.popleft()
+            jobs, results, worker = arrival.jobs, arrival.results, arrival.worker
+            try:
+                if isinstance(results, TrainingError):
+                    self._packs.crashed(jobs, results, worker=worker)
+                else:
+                    self._packs.receive(jobs, results, seconds=arrival.seconds, worker=worker)
+            except InputError as error:  # the journal cannot be written: Tune would bury the reason
+                self.refusal = error
+                self._packs.stop()
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
         """Results come by the callback, which also knows the reason of an error."""
@@ -152,10 +181,15 @@ class FillWorkers(FIFOScheduler):  # type: ignore[misc]
 
 
 class Collector(tune.Callback):  # type: ignore[misc]
-    """Brings results and crashes of packs back to the queue."""
+    """Brings results and crashes of packs back to the searcher.
 
-    def __init__(self, queue: BlockQueue, packs: Packs, searcher: QueueSearcher) -> None:
-        self._queue, self._packs, self._searcher = queue, packs, searcher
+    To journal a pack of thousands of blocks takes as long as to make the next one. Both wait until
+    the worker that delivered has been given the trial that waits for it: one step of Tune's loop.
+    """
+
+    def __init__(self, searcher: QueueSearcher) -> None:
+        self._searcher = searcher
+        self._new = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as in `QueueSearcher`."""
@@ -164,32 +198,30 @@ class Collector(tune.Callback):  # type: ignore[misc]
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
         """A pack is trained."""
         results: list[Packed | TrainingError] | TrainingError = result.pop("results")
-        seconds, worker = result["pack_seconds"], result["worker"]
-        jobs = self._taken(trial)
-        with self._journal_kept():
-            if isinstance(results, TrainingError):
-                self._packs.crashed(jobs, results, worker=worker)
-            else:
-                self._packs.receive(jobs, results, seconds=seconds, worker=worker)
+        self._arrive(trial, results, result["pack_seconds"], result["worker"])
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """The worker died: no block of the pack has an outcome."""
-        reason = TrainingError(_reason(trial))
-        with self._journal_kept():
-            self._packs.crashed(self._taken(trial), reason)
+        self._arrive(trial, TrainingError(_reason(trial)), 0.0, "")
 
-    def _taken(self, trial: Any) -> tuple[Job, ...]:
+    def on_step_end(self, *_: object, **__: object) -> None:
+        """Take in what arrived before this step."""
+        if not self._new:
+            self._searcher.take_in()
+        self._new = False
+
+    def _arrive(
+        self,
+        trial: Any,
+        results: list[Packed | TrainingError] | TrainingError,
+        seconds: float,
+        worker: str,
+    ) -> None:
         # Tune keeps every trial to the end; what was in it need not be kept.
         trial.config["pack"] = ()
-        return self._searcher.packs.pop(trial.trial_id, ())
-
-    @contextmanager
-    def _journal_kept(self) -> Iterator[None]:
-        try:
-            yield
-        except InputError as error:  # the journal cannot be written: Tune would bury the reason
-            self._searcher.refusal = error
-            self._queue.stop()
+        jobs = self._searcher.packs.pop(trial.trial_id, ())
+        self._searcher.arrived.append(Arrival(jobs, results, seconds, worker))
+        self._new = True
 
 
 def _reason(trial: Any) -> str:
@@ -320,13 +352,15 @@ def run_trials(
             storage_path=str(folder.parent),
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[Collector(queue, packs, searcher)],
+            callbacks=[Collector(searcher)],
         ),
     )
     try:
         tuner.fit()
     except KeyboardInterrupt:
         return False
+    finally:
+        searcher.take_in()
     if searcher.refusal is not None:
         raise searcher.refusal
     return queue.finished
