@@ -57,7 +57,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
     def step(self) -> dict[str, Any]:
         """One result or error for each block of the pack, or one error for all."""
         started = time.perf_counter()
-        blocks: Sequence[Block] = self.config["pack"]
+        # Out of the config, which Tune sends back with the result.
+        blocks: Sequence[Block] = self.config.pop("pack")
         results: list[Packed | TrainingError] | TrainingError
         try:
             # Packed here, where there are many processors, and small on its way to the driver.
@@ -217,8 +218,9 @@ class Collector(tune.Callback):  # type: ignore[misc]
         seconds: float,
         worker: str,
     ) -> None:
-        # Tune keeps every trial to the end; what was in it need not be kept.
-        trial.config["pack"] = ()
+        # Tune keeps every trial to the end, and writes it down; what was in it need not be kept.
+        trial.config.clear()
+        trial.evaluated_params.clear()
         jobs = self._searcher.packs.pop(trial.trial_id, ())
         self._searcher.arrived.append(Arrival(jobs, results, seconds, worker))
         self._new = True
