@@ -25,7 +25,39 @@ def assert_bits(mine: np.ndarray, theirs: np.ndarray) -> None:
 def test_this_torch_draws_as_ours_does():
     """Else the reference engine's weights are taken, and the tests below compare them with
     themselves."""
-    assert fused._rounded_once() in (True, False)
+    assert fused._found_out() in (True, False)
+    assert fused._rounded_once() == fused._found_out()
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_what_torch_answered_is_noted_and_asked_once(monkeypatch, tmp_path, answer):
+    asked = []
+    monkeypatch.setattr(fused, "_note", lambda: tmp_path / "new" / "note.txt")
+    monkeypatch.setattr(fused, "_found_out", lambda: asked.append(1) or answer)
+    for _ in range(3):  # as three processes
+        assert fused._rounded_once.__wrapped__() is answer
+    assert asked == [1]
+    (tmp_path / "new" / "note.txt").write_text("perhaps")
+    assert fused._rounded_once.__wrapped__() is answer
+    assert asked == [1, 1], "a damaged note is written anew"
+
+
+@pytest.mark.parametrize("place", ["file/note.txt", "note.txt"])
+def test_a_torch_that_draws_otherwise_is_asked_each_time(monkeypatch, tmp_path, place):
+    (tmp_path / "file").write_text("where a directory should be")
+    monkeypatch.setattr(fused, "_note", lambda: tmp_path / place)
+    monkeypatch.setattr(fused, "_found_out", lambda: None)
+    assert fused._rounded_once.__wrapped__() is None
+    assert not (tmp_path / "note.txt").exists()
+
+
+def test_the_note_is_of_one_torch_on_one_processor(monkeypatch):
+    before = fused._note()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert fused._note() != before
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY")
+    monkeypatch.setattr(fused, "version", lambda _: "99.0")
+    assert fused._note() != before
 
 
 @settings(max_examples=100)
@@ -47,7 +79,8 @@ def test_they_are_what_torch_draws_at_the_ends(dim, hidden_dim):
 
 
 @pytest.fixture
-def _forgetful():
+def _forgetful(monkeypatch, tmp_path):
+    monkeypatch.setattr(fused, "_note", lambda: tmp_path / str(len(list(tmp_path.iterdir()))))
     fused._rounded_once.cache_clear()
     fused._kept_start.cache_clear()
     yield

@@ -8,19 +8,25 @@ depends, to the last bit, neither on the seeds beside it nor on how many cores s
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import math
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 
 from xortune.config import Config
 from xortune.engine.kernels import mersenne, training
 from xortune.engine.kernels.block import work_size
-from xortune.engine.kernels.cache import compiled
+from xortune.engine.kernels.cache import compiled, directory
 from xortune.engine.kernels.simd import LANES
 from xortune.engine.schedule import schedule_of
 from xortune.outcome import Outcome, Status, status_of
@@ -316,7 +322,36 @@ def _drawn(
 
 @functools.cache
 def _rounded_once() -> bool | None:
-    """How this torch rounds `Tensor.uniform_`; None if it draws in a way that is not ours."""
+    """How this torch rounds `Tensor.uniform_`; None if it draws in a way that is not ours.
+
+    Asked of torch at the first use with its version on this processor, and noted beside the
+    compiled code: to import torch takes longer than most trainings.
+    """
+    note = _note()
+    with contextlib.suppress(OSError):
+        if (known := note.read_text(encoding="ascii")) in ROUNDINGS:
+            return known == ROUNDINGS[0]
+    once = _found_out()
+    if once is not None:
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            new = note.with_suffix(f".{os.getpid()}")
+            new.write_text(ROUNDINGS[not once], encoding="ascii")
+            new.replace(note)
+    return once
+
+
+ROUNDINGS = ("once", "twice")
+
+
+def _note() -> Path:
+    # torch chooses its code by the processor, unless it is told otherwise.
+    asked = os.environ.get("ATEN_CPU_CAPABILITY", "")
+    features = hashlib.sha256(f"{get_host_cpu_features().flatten()} {asked}".encode()).hexdigest()
+    return directory() / f"uniform-torch-{version('torch')}-{features[:16]}.txt"
+
+
+def _found_out() -> bool | None:
     from xortune.engine import reference
 
     seeds = np.array([0, 1, 2, 3, 5, 8, 13, 21, 99, 2**16, 2**30, 2**31, 2**32 - 1, 7, 11, 42])
