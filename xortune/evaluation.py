@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import math
 import struct
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xortune.errors import InputError
 from xortune.outcome import MAX_SEED, Outcome, Status
@@ -148,7 +150,7 @@ def decode(line: str) -> Evaluation:
         InputError: anything that `encode` does not write.
     """
     try:
-        fields = json.loads(line, parse_constant=_refuse_constant)
+        fields = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON ({error})") from None
     if not isinstance(fields, dict) or list(fields) != _FIELDS:
@@ -229,7 +231,7 @@ def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
         raise InputError(f"unknown status {status.max()}", field="seeds_data")
     bits = np.frombuffer(data, "u1", count * row, 9 * count).reshape(count, row)
     outcome = Outcome(
-        seeds=np.arange(first, first + count, dtype=np.int64),
+        seeds=_seeds(first, count),
         epochs=_whole(fields, "epochs"),
         status=status,
         solved_epoch=np.frombuffer(data, "<i4", count, count).astype(np.int32, copy=False),
@@ -240,6 +242,14 @@ def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
         if _whole(fields, name) != value:
             raise InputError(f"{fields[name]} contradicts seeds_data: {value}", field=name)
     return outcome
+
+
+@functools.lru_cache(maxsize=64)
+def _seeds(first: int, count: int) -> NDArray[np.int64]:
+    # One array for the thousands of blocks that have the same seeds.
+    seeds = np.arange(first, first + count, dtype=np.int64)
+    seeds.flags.writeable = False
+    return seeds
 
 
 def _whole(fields: dict[str, Any], name: str, low: int = 0) -> int:
@@ -261,3 +271,6 @@ def _typed(fields: dict[str, Any], name: str, kind: type) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not finite")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

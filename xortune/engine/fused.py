@@ -237,13 +237,17 @@ def _rows_of(task: Task) -> _Rows:
         targets = np.concatenate([targets, task.judged_targets[:, 0]])
     count = inputs.shape[0]
     quads = -(-count // 4)
-    values = np.zeros((4 * quads, task.dim), np.float32)
+    # Rows that fill up the last four are the first one again: they count nowhere, and turn into NaN
+    # only when that one does (0 times NaN is no 0).
+    values = np.repeat(inputs[:1], 4 * quads, axis=0)
     values[:count] = inputs
     counts = np.zeros((4 * quads, 4), np.float32)
     counts[:count, 0] = targets
     counts[:trained, 1] = np.float32(1) / np.float32(trained)
-    counts[judged:count, 2] = targets[judged:]
-    counts[judged:count, 3] = 1 - targets[judged:]
+    # Above 0.5 for a 1, else not above it: what follows 0.5 is the least that is.
+    ones = targets[judged:] > 0.5
+    counts[judged:count, 2] = np.where(ones, 1, -1)
+    counts[judged:count, 3] = np.where(ones, np.float32(-0.5), np.nextafter(np.float32(0.5), 1))
     return _Rows(
         quads,
         judged,

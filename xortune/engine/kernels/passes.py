@@ -133,15 +133,13 @@ def loss_of(slope: Any) -> Any:
             right, total = quad(0.0), quad(0.0)
             for n in range(block.quads):
                 place = 4 * (n * width + g)
-                y, scale = spread(rows, n * 16), spread(rows, n * 16 + 4)
                 p = sigmoid(load_quad(work, block.sums + place))
-                # Rows that are only judged, or only there to fill up four, give no gradient.
-                delta = select(scale > 0.0, slope(p, p * (1.0 - p), y) * scale, 0.0)
+                delta = slope(p, p * (1.0 - p), spread(rows, n * 16)) * spread(rows, n * 16 + 4)
                 store(work, block.deltas + place, delta)
                 total = total + delta
-                # NaN is on neither side of 0.5.
-                below = select(p <= 0.5, spread(rows, n * 16 + 12), 0.0)
-                right = right + select(p > 0.5, spread(rows, n * 16 + 8), below)
+                # Above 0 where p is on the right side of 0.5; NaN is on neither.
+                side = p * spread(rows, n * 16 + 8) + spread(rows, n * 16 + 12)
+                right = right + select(side > 0.0, 1.0, 0.0)
             store(work, d_b2 + g, fold(total))
             last = block.unsolved + g
             store(work, last, select(fold(right) >= needed, load(work, last), epoch))

@@ -111,8 +111,7 @@ def train(
         hidden: H.
         inputs: float32, flat: for each four rows and each input dimension the four values.
         rows: float32, flat: for each four rows their targets, the factors of their gradient (1 / N,
-            0 where not trained), what they count as judged when the output is above 0.5, and when
-            it is not.
+            0 where not trained), and a and b of each: it is right where a * output + b is above 0.
         trained: rows trained on, the first ones.
         judged: the first judged row; `outputs` says how many follow.
         needed: judged rows that must be right.
