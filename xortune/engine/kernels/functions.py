@@ -77,8 +77,8 @@ def sigmoid(x):
 @njit(**INLINE)
 def tanh(x):
     """(e**2x - 1) / (e**2x + 1), exact to an ulp near 0 too."""
-    e, less = exp_and_expm1(at_most(at_least(x * 2.0, -20.0), 20.0))
-    return less * reciprocal(e + 1.0)
+    less = exp_and_expm1(at_most(at_least(x + x, -20.0), 20.0))[1]
+    return less * reciprocal(less + 2.0)
 
 
 @njit(**INLINE)
