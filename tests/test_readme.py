@@ -133,7 +133,7 @@ def test_the_measured_counts_are_what_the_commands_print(row, line):
 
 
 def test_the_winner_shown_does_on_fresh_seeds_what_is_told():
-    [shown] = blocks("text")
+    [shown] = [block for block in blocks("text") if block.startswith("xor_small")]
     [command] = re.findall(r"^ +xortune (.+)$", shown, flags=re.MULTILINE)
     [told] = re.findall(r"`(\d+)/1000 seeds solved", README)
     ran = CliRunner().invoke(app, [*shlex.split(command), "--json"])

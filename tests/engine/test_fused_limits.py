@@ -61,7 +61,7 @@ def test_more_epochs_than_a_float32_counts():
     assert fused.uncovered(config, XOR) is None
     reason = fused.uncovered(Config(**FIELDS | {"epochs": 2**24 + 1}), XOR)
     assert reason is not None
-    assert reason.startswith("epochs 1.67772e+07 is above")
+    assert reason.startswith("epochs 16,777,217 is above 16,777,216")
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,15 @@ def test_up_to_a_limit_the_fused_engine_trains(task, changes):
     np.testing.assert_array_equal(outcome.status, expected.status)
 
 
-def test_auto_is_fused_where_it_can_be():
+def test_auto_is_fused_where_it_can_be(monkeypatch):
     config = Config(**FIELDS | {"epochs": 30})
+    calls = []
+    train = fused.train
+    monkeypatch.setattr(
+        fused, "train", lambda *args, **more: calls.append(1) or train(*args, **more)
+    )
     auto, mine = (evaluate_config(config, XOR, range(9), (), e) for e in ("auto", "fused"))
     assert auto.final_loss.tobytes() == mine.final_loss.tobytes()
-    theirs = evaluate_config(config, XOR, range(9), (), "reference")
-    assert auto.final_loss.tobytes() != theirs.final_loss.tobytes()
+    assert calls == [1, 1]
+    evaluate_config(config, XOR, range(9), (), "reference")
+    assert calls == [1, 1]

@@ -104,7 +104,7 @@ def uncovered(config: Config, task: Task) -> str | None:
     )
     for name, value, most in limits:
         if value > most:
-            return f"{name} {value:g} is above {most:g}"
+            return f"{name} {value:,} is above {most:,}"
     return None
 
 

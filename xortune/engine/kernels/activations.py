@@ -18,7 +18,8 @@ from xortune.engine.kernels.functions import (
     softplus,
     tanh,
 )
-from xortune.engine.kernels.simd import absolute, reciprocal, select
+from xortune.engine.kernels.reciprocal import reciprocal
+from xortune.engine.kernels.simd import absolute, select
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 

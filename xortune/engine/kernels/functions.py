@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from xortune.engine.kernels.simd import absolute, as_floats, bits_of, floats_of, reciprocal, select
+from xortune.engine.kernels.reciprocal import reciprocal
+from xortune.engine.kernels.simd import absolute, as_floats, bits_of, floats_of, select
 
 __all__ = [
     "INLINE",

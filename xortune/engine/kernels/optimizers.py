@@ -9,7 +9,8 @@ from __future__ import annotations
 from numba import njit
 
 from xortune.engine.kernels.functions import INLINE, at_least, at_most
-from xortune.engine.kernels.simd import absolute, reciprocal, select, sqrt
+from xortune.engine.kernels.reciprocal import reciprocal
+from xortune.engine.kernels.simd import absolute, select, sqrt
 
 
 @njit(**INLINE)

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from xortune.engine.kernels.functions import at_least, exp_and_expm1, log, sigmoid
+from xortune.engine.kernels.reciprocal import reciprocal
 from xortune.engine.kernels.simd import (
     LANES,
     fold,
@@ -20,7 +21,6 @@ from xortune.engine.kernels.simd import (
     load_quad,
     product,
     quad,
-    reciprocal,
     select,
     splat,
     spread,

@@ -17,12 +17,12 @@ import operator
 from typing import Any
 
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
-from numba import config, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 __all__ = [
+    "FLAGS",
     "LANES",
     "QUAD",
     "absolute",
@@ -31,12 +31,12 @@ __all__ = [
     "bits_of",
     "floats_of",
     "fold",
+    "indices",
     "lane_of",
     "load",
     "load_quad",
     "product",
     "quad",
-    "reciprocal",
     "select",
     "splat",
     "spread",
@@ -51,6 +51,7 @@ QUAD = 4 * LANES
 """Numbers in a quad."""
 
 FLAGS = ("contract", "nsz")
+"""What LLVM may do with an operation: fuse it with another one, forget the sign of a zero."""
 
 
 class _Vector(types.Type):  # type: ignore[misc]  # numba ships no types
@@ -92,14 +93,15 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # numba ships 
         super().__init__(dmm, fe_type, fe_type.lanes)
 
 
-def _indices(numbers: Any) -> Any:
+def indices(numbers: Any) -> Any:
+    """What `shuffle_vector` takes: which lanes, in which order."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), list(numbers))
 
 
 def _repeated(builder: Any, scalar: Any, kind: Any) -> Any:
     nothing = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, nothing, _indices([0] * kind.count))
+    return builder.shuffle_vector(first, nothing, indices([0] * kind.count))
 
 
 def _widened(context: Any, builder: Any, kind: Any, value: Any, wanted: Any) -> Any:
@@ -111,7 +113,7 @@ def _widened(context: Any, builder: Any, kind: Any, value: Any, wanted: Any) -> 
         return value
     nothing = ir.Constant(kind.lanes, ir.Undefined)
     return builder.shuffle_vector(
-        value, nothing, _indices([i % kind.count for i in range(wanted.count)])
+        value, nothing, indices([i % kind.count for i in range(wanted.count)])
     )
 
 
@@ -214,7 +216,7 @@ def fold(typingctx: Any, value: Any) -> Any:
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         nothing = ir.Constant(args[0].type, ir.Undefined)
         rows = [
-            builder.shuffle_vector(args[0], nothing, _indices(range(at, at + LANES)))
+            builder.shuffle_vector(args[0], nothing, indices(range(at, at + LANES)))
             for at in range(0, QUAD, LANES)
         ]
         first = builder.fadd(rows[0], rows[1], flags=("nsz",))
@@ -252,7 +254,7 @@ def spread(typingctx: Any, array: Any, start: Any) -> Any:
     def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.VectorType(ir.FloatType(), 4)
         four = builder.load(_address(context, builder, signature, args, kind), align=4)
-        lanes = _indices([i // LANES for i in range(QUAD)])
+        lanes = indices([i // LANES for i in range(QUAD)])
         return builder.shuffle_vector(four, ir.Constant(kind, ir.Undefined), lanes)
 
     return Floats(QUAD)(array, types.intp), lowered
@@ -339,60 +341,6 @@ def _of_llvm(name: str) -> Any:
 
 sqrt = intrinsic(_of_llvm("sqrt"))
 absolute = intrinsic(_of_llvm("fabs"))
-
-
-def _has_estimates() -> bool:
-    # Numba compiles for the host's features unless it is told otherwise.
-    features = config.CPU_FEATURES
-    if features is None:
-        return config.CPU_NAME is None and get_host_cpu_features().get("avx512f", False)
-    return "+avx512f" in features
-
-
-def _estimate(builder: Any, value: Any) -> Any:
-    """The processor's estimate (14 bits) of 1 / x, sixteen lanes at a time."""
-    row, whole = ir.VectorType(ir.FloatType(), LANES), ir.IntType(LANES)
-    function = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(row, [row, row, whole]),
-        "llvm.x86.avx512.rcp14.ps.512",
-    )
-    nothing, unused = ir.Constant(value.type, ir.Undefined), ir.Constant(row, ir.Undefined)
-    parts = [
-        builder.call(
-            function,
-            [
-                builder.shuffle_vector(value, nothing, _indices(range(at, at + LANES))),
-                unused,
-                ir.Constant(whole, -1),
-            ],
-        )
-        for at in range(0, value.type.count, LANES)
-    ]
-    while len(parts) > 1:
-        count = 2 * parts[0].type.count
-        parts = [
-            builder.shuffle_vector(a, b, _indices(range(count)))
-            for a, b in zip(parts[::2], parts[1::2], strict=True)
-        ]
-    return parts[0]
-
-
-@intrinsic
-def reciprocal(typingctx: Any, value: Any) -> Any:
-    """1 / x for finite x (0 gives NaN, infinity too): within an ulp, in a third of a division."""
-
-    def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        x, kind = args[0], signature.args[0].lanes
-        one = ir.Constant(kind, [1.0] * kind.count)
-        if not _has_estimates():
-            return builder.fdiv(one, x, flags=FLAGS)
-        r = _estimate(builder, x)
-        # Newton's step: r + r (1 - x r).
-        rest = builder.fsub(one, builder.fmul(x, r, flags=FLAGS), flags=FLAGS)
-        return builder.fadd(r, builder.fmul(r, rest, flags=FLAGS), flags=FLAGS)
-
-    return value(value), lowered
 
 
 def _converted(method: str, result: Any) -> Any:
