@@ -13,7 +13,9 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,11 +26,11 @@ from xortune.outcome import MAX_SEED, Outcome, Status
 from xortune.point import Point
 from xortune.trainer import Block
 
-__all__ = ["Evaluation", "Packed", "decode", "encode", "pack"]
+__all__ = ["Evaluation", "Packed", "Stack", "decode", "encode", "pack", "stacked"]
 
 COMPRESSION = 3  # of zlib: a third of the time of its default, a few per cent larger
 
-_LAST_STATUS = int(max(Status))
+_LAST_STATUS, _SOLVED = int(max(Status)), int(Status.SOLVED)
 
 _FIELDS = [
     "proposal",
@@ -86,6 +88,93 @@ class Evaluation:
     final: bool
     seconds: float
     worker: str
+
+
+class StoredOutcome(Outcome):
+    """An outcome as a journal holds it: its arrays are made when they are asked for.
+
+    Attributes:
+        width: M, how many rows were judged.
+        data: status (uint8), solved_epoch (int32), final_loss (float32), all of shape (S,), little
+            endian, then the predictions, packed into whole bytes for each seed.
+    """
+
+    width: int
+    data: bytes
+
+    @classmethod
+    def of(cls, seeds: NDArray[np.int64], epochs: int, width: int, data: bytes) -> StoredOutcome:
+        """One whose arrays are in `data`, which fits."""
+        outcome = cls.__new__(cls)
+        outcome.__dict__.update(
+            seeds=seeds,
+            epochs=epochs,
+            width=width,
+            data=data,
+            successes=data.count(_SOLVED, 0, len(seeds)),
+        )
+        return outcome
+
+    @cached_property
+    def status(self) -> NDArray[np.uint8]:
+        """See `Outcome`."""
+        return np.frombuffer(self.data, "u1", self.n)
+
+    @cached_property
+    def solved_epoch(self) -> NDArray[np.int32]:
+        """See `Outcome`."""
+        return np.frombuffer(self.data, "<i4", self.n, self.n).astype(np.int32, copy=False)
+
+    @cached_property
+    def final_loss(self) -> NDArray[np.float32]:
+        """See `Outcome`."""
+        return np.frombuffer(self.data, "<f4", self.n, 5 * self.n).astype(np.float32, copy=False)
+
+    @cached_property
+    def predictions(self) -> NDArray[np.bool_]:
+        """See `Outcome`."""
+        bits = np.frombuffer(self.data, "u1", offset=9 * self.n).reshape(self.n, -1)
+        rows = np.unpackbits(bits, axis=1, count=self.width).view(np.bool_)
+        rows.flags.writeable = False
+        return rows
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The arrays of C outcomes of S seeds and M judged rows, as one.
+
+    Attributes:
+        status: uint8, shape (C, S).
+        solved_epoch: int32, shape (C, S).
+        final_loss: float32, shape (C, S).
+        bits: uint8, shape (C, S, bytes): the predictions, packed.
+        width: M.
+    """
+
+    status: NDArray[np.uint8]
+    solved_epoch: NDArray[np.int32]
+    final_loss: NDArray[np.float32]
+    bits: NDArray[np.uint8]
+    width: int
+
+
+def stacked(outcomes: Sequence[Outcome]) -> Stack | None:
+    """What the outcomes hold, in their order; None unless all are stored and of one shape."""
+    stored = [o for o in outcomes if isinstance(o, StoredOutcome) and "data" in o.__dict__]
+    if not stored or len(stored) < len(outcomes):
+        return None
+    n, width, size = stored[0].n, stored[0].width, len(stored[0].data)
+    if any((o.n, o.width, len(o.data)) != (n, width, size) for o in stored):
+        return None
+    raw = np.frombuffer(b"".join(o.data for o in stored), np.uint8).reshape(-1, size)
+    epochs, losses = (np.ascontiguousarray(raw[:, a * n : (a + 4) * n]) for a in (1, 5))
+    return Stack(
+        status=raw[:, :n],
+        solved_epoch=epochs.view("<i4").astype(np.int32, copy=False),
+        final_loss=losses.view("<f4").astype(np.float32, copy=False),
+        bits=raw[:, 9 * n :].reshape(len(stored), n, -1),
+        width=width,
+    )
 
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -226,18 +315,9 @@ def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
         raise InputError(f"is damaged ({error})", field="seeds_data") from None
     if not whole:
         raise InputError(f"does not hold {count} seeds", field="seeds_data")
-    status = np.frombuffer(data, "u1", count)
-    if (status > _LAST_STATUS).any():
-        raise InputError(f"unknown status {status.max()}", field="seeds_data")
-    bits = np.frombuffer(data, "u1", count * row, 9 * count).reshape(count, row)
-    outcome = Outcome(
-        seeds=_seeds(first, count),
-        epochs=_whole(fields, "epochs"),
-        status=status,
-        solved_epoch=np.frombuffer(data, "<i4", count, count).astype(np.int32, copy=False),
-        final_loss=np.frombuffer(data, "<f4", count, 5 * count).astype(np.float32, copy=False),
-        predictions=np.unpackbits(bits, axis=1, count=width).view(np.bool_),
-    )
+    if max(data[:count]) > _LAST_STATUS:
+        raise InputError(f"unknown status {max(data[:count])}", field="seeds_data")
+    outcome = StoredOutcome.of(_seeds(first, count), _whole(fields, "epochs"), width, data)
     for name, value in (("k", outcome.successes), ("n", outcome.n)):
         if _whole(fields, name) != value:
             raise InputError(f"{fields[name]} contradicts seeds_data: {value}", field=name)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from xortune.evaluation import stacked
 from xortune.outcome import Status
 from xortune.stats import wilson
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from xortune.outcome import Outcome
     from xortune.run import ConfigResult
@@ -63,8 +64,9 @@ def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> 
     k = np.array([outcome.successes for outcome in outcomes], dtype=np.int64)
     n = np.array([outcome.n for outcome in outcomes], dtype=np.int64)
     low, high = wilson(k, n)
+    given = [result.point.as_dict() for result in results]
     columns: dict[str, Any] = {
-        column: _column([result.point.get(name) for result in results])
+        column: _column([point.get(name) for point in given])
         for name, column in column_names(parameters).items()
     }
     columns |= {
@@ -74,7 +76,7 @@ def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> 
         "rate": k / n,
         "low": low,
         "high": high,
-        "epochs_to_solve": np.array([o.epochs_to_solve for o in outcomes], dtype=np.float64),
+        "epochs_to_solve": epochs_to_solve(outcomes),
         "trials": np.array([result.trials for result in results], dtype=np.int64),
     }
     counts = status_counts(outcomes)
@@ -82,9 +84,24 @@ def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> 
     return pd.DataFrame(columns)
 
 
+def epochs_to_solve(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
+    """float64, shape (C,): `Outcome.epochs_to_solve` of each, NaN without a success."""
+    stack = stacked(outcomes)
+    if stack is None:
+        return np.array([o.epochs_to_solve for o in outcomes], dtype=np.float64)
+    solved = stack.status == int(Status.SOLVED)
+    k = solved.sum(axis=1)
+    spent = np.where(solved, stack.solved_epoch, 0).sum(axis=1, dtype=np.int64)
+    spent += np.array([o.epochs for o in outcomes], dtype=np.int64) * (solved.shape[1] - k)
+    return np.where(k > 0, spent / np.maximum(k, 1), np.nan)
+
+
 def status_counts(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
     """int64, shape (C, statuses): how many seeds of each outcome ended in each `Status`."""
     kinds = len(Status)
+    stack = stacked(outcomes)
+    if stack is not None:
+        return np.stack([(stack.status == kind).sum(axis=1) for kind in range(kinds)], axis=1)
     rows = np.repeat(np.arange(len(outcomes)), [o.n for o in outcomes])
     cells = rows * kinds + _join([o.status for o in outcomes], np.uint8)
     return np.bincount(cells, minlength=len(outcomes) * kinds).reshape(-1, kinds)
@@ -100,13 +117,21 @@ def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
     import pyarrow as pa
 
     outcomes = [result.outcome for result in results]
-    status = _join([o.status for o in outcomes], np.uint8)
+    stack = stacked(outcomes)
+    if stack is not None:
+        status, epochs, losses = (
+            a.ravel() for a in (stack.status, stack.solved_epoch, stack.final_loss)
+        )
+        codes, patterns = _codes(stack.bits.reshape(status.size, -1), stack.width)
+    else:
+        status = _join([o.status for o in outcomes], np.uint8)
+        epochs = _join([o.solved_epoch for o in outcomes], np.int32)
+        losses = _join([o.final_loss for o in outcomes], np.float32)
+        codes, patterns = _patterns([o.predictions for o in outcomes])
     solved = status == Status.SOLVED
     sizes = np.array([o.n for o in outcomes], dtype=np.int64)
     keys = np.repeat(np.arange(len(outcomes), dtype=np.int32), sizes)
     labels = pa.array([s.label for s in Status], pa.string())
-    epochs = _join([o.solved_epoch for o in outcomes], np.int32)
-    codes, patterns = _patterns([o.predictions for o in outcomes])
     crashed = status == Status.CRASHED
     return pa.table(
         {
@@ -117,7 +142,7 @@ def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
             "solved": pa.array(solved),
             "status": pa.DictionaryArray.from_arrays(pa.array(status.astype(np.int8)), labels),
             "solved_epoch": pa.array(epochs, mask=~solved),
-            "final_loss": pa.array(_join([o.final_loss for o in outcomes], np.float32)),
+            "final_loss": pa.array(losses),
             "pattern": pa.DictionaryArray.from_arrays(
                 pa.array(codes, mask=crashed), pa.array(patterns, pa.string())
             ),
@@ -147,24 +172,27 @@ def _patterns(predictions: list[Any]) -> tuple[Any, list[str]]:
     patterns: list[str] = []
     for width in sorted({p.shape[1] for p in predictions}):
         rows = np.concatenate([p for p in predictions if p.shape[1] == width])
-        if width == 0:
-            found, inverse = [""], np.zeros(rows.shape[0], np.int64)
-        else:
-            packed = np.ascontiguousarray(np.packbits(rows, axis=1))
-            if packed.shape[1] == 1:  # 256 patterns at most: to count is quicker than to sort
-                present = np.bincount(packed[:, 0], minlength=256) > 0
-                unique = np.flatnonzero(present).astype(np.uint8)
-                inverse = (np.cumsum(present) - 1)[packed[:, 0]]
-            else:
-                whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
-                unique, inverse = np.unique(whole, return_inverse=True)
-            bits = np.unpackbits(
-                unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width
-            )
-            found = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
+        inverse, found = _codes(np.packbits(rows, axis=1), width)
         codes[widths == width] = inverse + len(patterns)
         patterns += found
     return codes, patterns
+
+
+def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
+    """A code for each row of packed bits, and the pattern of each code."""
+    if width == 0:
+        return np.zeros(packed.shape[0], np.int32), [""]
+    packed = np.ascontiguousarray(packed)
+    if packed.shape[1] == 1:  # 256 patterns at most: to count is quicker than to sort
+        present = np.bincount(packed[:, 0], minlength=256) > 0
+        unique = np.flatnonzero(present).astype(np.uint8)
+        inverse = (np.cumsum(present, dtype=np.int32) - np.int32(1))[packed[:, 0]]
+    else:
+        whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
+        unique, inverse = np.unique(whole, return_inverse=True)
+    bits = np.unpackbits(unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width)
+    found = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
+    return inverse.astype(np.int32, copy=False), found
 
 
 def _column(values: list[Any]) -> Any:

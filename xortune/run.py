@@ -80,6 +80,9 @@ class Run:
         Raises:
             InputError: blocks of one config that cannot be one outcome, such as different epochs.
         """
+        import numpy as np
+
+        from xortune.frames import epochs_to_solve
         from xortune.stats import wilson
 
         blocks: dict[str, list[Evaluation]] = {}
@@ -89,7 +92,8 @@ class Run:
         results = [_merged(key, found, self.path) for key, found in blocks.items()]
         outcomes = [result.outcome for result in results]
         low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
-        order = sorted(range(len(results)), key=lambda i: (-low[i], *_speed(results[i])))
+        speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
+        order = sorted(range(len(results)), key=lambda i: (-low[i], speed[i], results[i].key))
         return tuple(results[i] for i in order)
 
     @cached_property
@@ -328,11 +332,6 @@ def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
         raise error.at(f"{path / JOURNAL}: config {key}") from None
     assert merged is not None
     return ConfigResult(found[0].block.point, key, merged, len({e.proposal for e in found}))
-
-
-def _speed(result: ConfigResult) -> tuple[float, str]:
-    epochs = result.outcome.epochs_to_solve
-    return float("inf") if epochs is None else epochs, result.key
 
 
 def _manifest(path: Path) -> dict[str, Any]:

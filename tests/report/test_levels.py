@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 from hand_made import done, solved
 
-from xortune.point import Point
-from xortune.report.levels import parameter_effects, varied
+from xortune.report import levels
+from xortune.report.levels import parameter_effects
 from xortune.run import Run
 
 
@@ -70,6 +70,19 @@ def test_the_most_important_comes_first(tmp_path):
     assert [(e.name, e.importance) for e in found] == [("q", 0.8), ("p", None)]
 
 
-def test_varied_tells_true_from_one_and_missing_from_null():
-    points = [Point({"a": 1, "b": 1, "c": None, "d": 1}), Point({"a": True, "b": 1.0, "d": 1})]
-    assert varied(points, ["a", "b", "c", "d"]) == ("a", "c")
+def test_true_is_not_one_and_missing_is_not_null(tmp_path):
+    points = [{"a": 1, "b": 1, "c": None, "d": 1}, {"a": True, "b": 1.0, "d": 1}]
+    found = parameter_effects(
+        results(tmp_path, [(point, 1, 2) for point in points]), ["a", "b", "c", "d"]
+    )
+    assert [effect.name for effect in found] == ["a", "c"]
+
+
+def test_of_many_configs_the_bootstrap_is_the_same_and_quicker(tmp_path, monkeypatch):
+    rates = [0, 0, 0, 1, 3, 3, 4, 7, 9, 10]
+    rows = [({"p": "a"}, k, 10) for k in rates * 8] + [({"p": "b"}, 5, 10)]
+    one_by_one = {lv.label: lv for lv in effect(tmp_path, rows).levels}["a"]
+    monkeypatch.setattr(levels, "MANY_CONFIGS", 20)
+    at_once = {lv.label: lv for lv in effect(tmp_path, rows).levels}["a"]
+    assert at_once.rate == one_by_one.rate
+    np.testing.assert_allclose(at_once.interval, one_by_one.interval, atol=0.01)

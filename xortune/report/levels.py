@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.point import Point
 from xortune.report.format import number, plain, value
 from xortune.run import ConfigResult
 
-__all__ = ["Level", "ParameterEffect", "parameter_effects", "varied"]
+__all__ = ["Level", "ParameterEffect", "parameter_effects"]
 
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
@@ -45,12 +44,6 @@ class ParameterEffect:
     name: str
     levels: tuple[Level, ...]
     importance: float | None
-
-
-def varied(points: Sequence[Point], names: Sequence[str]) -> tuple[str, ...]:
-    """The parameters that do not have one and the same value everywhere, in the given order."""
-    given = [point.as_dict() for point in points]
-    return tuple(name for name in names if len(_column(given, name).values) > 1)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from xortune.evaluation import Evaluation
 from xortune.frames import status_counts
 from xortune.outcome import Status
 from xortune.report.format import number, plain
-from xortune.report.levels import ParameterEffect, parameter_effects, varied
+from xortune.report.levels import ParameterEffect, parameter_effects
 from xortune.report.script import evaluate_command, plain_script
 from xortune.report.tied import TiedSet, tied_set
 from xortune.run import ConfigResult, Run
@@ -138,23 +138,24 @@ _COMPUTED: WeakKeyDictionary[Run, Report] = WeakKeyDictionary()
 
 def _computed(run: Run) -> Report:
     results, manifest = run.results, run.manifest
-    points = [result.point for result in results]
     importance = manifest.get("importance")
+    effects = parameter_effects(
+        results, run.parameters, importance if isinstance(importance, Mapping) else None
+    )
+    differ = {effect.name for effect in effects}
     return Report(
         title=plain(str(manifest.get("name") or run.path.resolve().name)),
         asked=_asked(run),
         space=run.space_text if (run.path / "space.yaml").exists() else None,
         parameters=run.parameters,
-        varied=varied(points, run.parameters) if len(points) > 1 else run.parameters,
+        varied=tuple(name for name in run.parameters if name in differ or len(results) < 2),
         top=results[:10],
         configs=len(results),
         seeds=sum(result.outcome.n for result in results),
         proposals=sum(result.trials for result in results),
         complete=manifest.get("complete") is not False,
         tied=tied_set(results, _full_seeds(manifest)),
-        effects=parameter_effects(
-            results, run.parameters, importance if isinstance(importance, Mapping) else None
-        ),
+        effects=effects,
         failures=_failures(run),
         no_outcome=_no_outcome(run.evaluations),
         reproduce=_reproduce(manifest),

@@ -69,7 +69,7 @@ def tied_set(
 
 def _all_discordant(best: Outcome, others: Sequence[Outcome]) -> NDArray[np.int64]:
     """`_discordant` for each of the others, shape (C, 2)."""
-    same = np.array([np.array_equal(best.seeds, other.seeds) for other in others])
+    same = np.array([o.seeds is best.seeds or np.array_equal(best.seeds, o.seeds) for o in others])
     pairs = np.empty((len(others), 2), dtype=np.int64)
     if same.any():
         solved = np.stack(
