@@ -8,7 +8,8 @@ from __future__ import annotations
 from numba import njit
 
 from xortune.engine.kernels import activations, losses, optimizers
-from xortune.engine.kernels.passes import PASS, forward_of, forward_softmax, loss_of, step_of
+from xortune.engine.kernels.functions import INLINE
+from xortune.engine.kernels.passes import forward_of, forward_softmax, loss_of, step_of
 
 __all__ = ["forward", "loss_pass", "step"]
 
@@ -57,7 +58,7 @@ step_rmsprop_momentum = step_of(optimizers.rmsprop_momentum, states=2)
 step_rprop = step_of(optimizers.rprop, states=2)
 
 
-@njit(**PASS)
+@njit(**INLINE)
 def forward(block, inputs, activation):
     """The forward pass of that activation."""
     if activation == 0:
@@ -104,7 +105,7 @@ def forward(block, inputs, activation):
         forward_softmax(block, inputs, activation - 20)
 
 
-@njit(**PASS)
+@njit(**INLINE)
 def loss_pass(block, rows, needed, epoch, loss):
     """The loss pass of that loss."""
     if loss == 0:
@@ -127,7 +128,7 @@ def loss_pass(block, rows, needed, epoch, loss):
         loss_soft_margin(block, rows, needed, epoch)
 
 
-@njit(**PASS)
+@njit(**INLINE)
 def step(block, used, a, b, c, optimizer):
     """The step of that optimizer."""
     if optimizer == 0:
