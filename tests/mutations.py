@@ -24,6 +24,7 @@ TRAINING = "tests/engine/test_training.py"
 LONG = f"{TRAINING}::test_long_trainings_are_those_of_the_loop"
 HELD_OUT = f"{TRAINING} -k held_out"
 ALONE = "tests/engine/test_independence.py"
+PACKS = "tests/search/test_packs.py"
 SCHEDULE = "tests/engine/test_schedule.py"
 FUNCTIONS = "tests/engine/test_fused_functions.py"
 ORDER = "tests/engine/test_network.py -k order"
@@ -168,7 +169,18 @@ MUTATIONS = [
     Mutation("config.py", 'del values["momentum"]', "pass", "tests/test_config.py"),
     Mutation("config.py", "self.momentum) + 0.0)", "self.momentum))", "tests/test_config.py"),
     Mutation("config.py", "if number < 1:", "if number < 0:", "tests/test_config.py"),
+    # Packs.
+    Mutation("search/packs.py", "self._true is None else 0.7", "True else 0.7", PACKS),
+    Mutation("search/packs.py", "max(LEAST_SECONDS, left /", "max(0.0, left /", PACKS),
+    Mutation("search/packs.py", "tuple(jobs[middle:])", "tuple(jobs[middle + 1 :])", PACKS),
+    Mutation("search/packs.py", "seconds * cost / estimated", "seconds / len(jobs)", PACKS),
     # The journal.
+    Mutation(
+        "evaluation.py",
+        "raw[:, a * n : (a + 4) * n]",
+        "raw[:, n : 5 * n]",
+        "tests/test_evaluation.py",
+    ),
     Mutation(
         "journal.py", 'if not line.endswith(b"\\n"):', "if not line:", "tests/test_journal.py"
     ),
@@ -190,7 +202,10 @@ MUTATIONS = [
         "tests/test_journal.py",
     ),
     Mutation(
-        "evaluation.py", '"<f4", count, 5 * count', '"<f4", count, count', "tests/test_journal.py"
+        "evaluation.py",
+        '"<f4", self.n, 5 * self.n',
+        '"<f4", self.n, self.n',
+        "tests/test_evaluation.py",
     ),
 ]
 

@@ -70,6 +70,18 @@ def test_packs_are_small_then_large_then_small(journal):
     assert min(middle) > 0.95 * LEAST_SECONDS, "what Ray takes for a trial stays small beside it"
 
 
+def test_one_slow_pack_is_not_taken_for_the_rule(journal):
+    trainer = Timed()
+    packs = packs_of(journal, trainer, 20_000)
+    for factor in (3, 30):
+        jobs = packs.next()
+        took = factor * trainer.seconds * len(jobs)
+        results = [pack(job.block, trained(job.block)) for job in jobs]
+        packs.receive(jobs, results, seconds=took, worker="here:1")
+    expected = MOST_SECONDS / (trainer.seconds * (0.7 * 3 + 0.3 * 30))
+    assert len(packs.next()) == pytest.approx(expected, abs=1)
+
+
 def test_what_takes_longer_than_a_pack_is_one_alone(journal):
     trainer = Timed(seconds=5.0)
     packs = packs_of(journal, trainer, 6)
