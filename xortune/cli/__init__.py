@@ -1,0 +1,38 @@
+"""The command line: argv, printing, exit codes; everything else is `xortune.api`.
+
+Exit codes: 0 ok (seeds that fail are results), 2 bad input, 3 interrupted with the run resumable,
+4 some evaluation produced no outcome.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Annotated
+
+import typer
+
+from xortune import __version__
+
+# In the order in which --help lists them.
+from xortune.cli import comparing, evaluating, searching  # noqa: F401
+from xortune.cli.shared import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    # The results of a large search are a million small objects, all of which stay: with Python's
+    # default threshold its collector looks at each of them hundreds of times.
+    gc.set_threshold(100_000, 50, 50)
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Find hyperparameters that train successfully for every random seed."""
+    if version:
+        typer.echo(f"xortune {__version__}")
+        raise typer.Exit

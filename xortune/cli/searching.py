@@ -1,0 +1,155 @@
+"""`xortune search`, `space` and `report`: a space file becomes a run, a run its report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from xortune.cli.shared import (
+    NO_OUTCOME,
+    AsJson,
+    Quiet,
+    RunDirectory,
+    SpaceFile,
+    app,
+    console,
+    print_json,
+    tell_of_compiling,
+    told,
+)
+
+if TYPE_CHECKING:
+    from xortune.run import Run
+
+__all__ = ["report", "search", "space"]
+
+
+@app.command(
+    epilog="Examples:  xortune search search_spaces/xor.yaml   |   "
+    "xortune search my.yaml --trials 50 --output runs/a   |   "
+    "xortune search my.yaml --output runs/a --trials 100 --resume"
+)
+def search(
+    space: SpaceFile,
+    output: Annotated[
+        Path | None, typer.Option(help="The run's directory; runs/NAME if not given.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="tpe, gp, nsgaii, random, grid or cmaes.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Start nothing new after this long: 90s, 10m, 2h.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on, such as auto; else this machine.")
+    ] = None,
+    cpus_per_trial: Annotated[float, typer.Option(help="CPUs for each Ray trial.")] = 1.0,
+    gpus_per_trial: Annotated[float, typer.Option(help="GPUs for each; fractions share.")] = 0.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search a space for the configuration that solves its task for the most seeds."""
+    from xortune.terminal_progress import shown_progress
+
+    with told():
+        from xortune import api
+        from xortune.space import describe, load_space, with_search
+
+        asked = with_search(
+            load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
+        )
+        silent = quiet or as_json
+        if not silent:
+            what = describe(asked)
+            Console(stderr=True, highlight=False).print(
+                Text(
+                    f"{what.name}: {what.trials:,} configurations ({what.sampler}) x "
+                    f"{what.ladder[-1]:,} seeds, task {what.task}"
+                    + (f"; at most {what.seed_epochs:.2g} seed-epochs" if what.seed_epochs else "")
+                ),
+                soft_wrap=True,
+            )
+            tell_of_compiling("auto")
+        with shown_progress(quiet=silent) as on_progress:
+            run = api.search(
+                asked,
+                output=output,
+                resume=resume,
+                address=address,
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+                on_progress=on_progress,
+                command=["xortune", *sys.argv[1:]],
+            )
+        show_run(run, quiet=quiet, as_json=as_json)
+    if any(e.final and e.outcome is None for e in run.evaluations):
+        raise typer.Exit(NO_OUTCOME)
+
+
+@app.command(epilog="Example:  xortune space search_spaces/xor.yaml")
+def space(space: SpaceFile, as_json: AsJson = False) -> None:
+    """Validate a space file, and say what it holds and what searching it may cost."""
+    with told():
+        from xortune.engine.network import NetworkTrainer
+        from xortune.space import check_space, describe, load_space
+
+        loaded = load_space(space)
+        check_space(loaded, NetworkTrainer(loaded.task))
+        description = describe(loaded)
+    if as_json:
+        from dataclasses import asdict
+
+        print_json(asdict(description))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in description:
+        table.add_row(Text(label), Text(text))
+    console().print(table)
+
+
+@app.command(epilog="Example:  xortune report runs/xor --format md,csv")
+def report(
+    run: RunDirectory,
+    formats: Annotated[
+        str, typer.Option("--format", help="Which files, separated by commas: md, csv, parquet.")
+    ] = "md,csv,parquet",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's tables and report again, from its journal, and show the best."""
+    with told():
+        from xortune import api
+
+        loaded = api.load_run(run)
+        api.write_report(loaded, formats=[part.strip() for part in formats.split(",")])
+        show_run(loaded, quiet=quiet, as_json=as_json)
+
+
+def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        rows = json.loads(run.table.head(10).to_json(orient="records", double_precision=15))
+        print_json(
+            {
+                "run": str(run.path),
+                "configs": len(run.results),
+                "complete": bool(run.manifest.get("complete")),
+                "best": rows[0] if rows else None,
+                "table": rows,
+            }
+        )
+    elif not quiet:
+        from xortune.report.terminal import render_best
+
+        render_best(run, console())

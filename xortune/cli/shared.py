@@ -1,0 +1,98 @@
+"""What all commands share: the app, common options, errors as one line, exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from xortune.errors import InputError
+
+__all__ = [
+    "BAD_INPUT",
+    "INTERRUPTED",
+    "NO_OUTCOME",
+    "AsJson",
+    "Quiet",
+    "RunDirectory",
+    "SpaceFile",
+    "app",
+    "console",
+    "fail",
+    "print_json",
+    "tell_of_compiling",
+    "told",
+]
+
+BAD_INPUT, INTERRUPTED, NO_OUTCOME = 2, 3, 4
+
+app = typer.Typer(
+    name="xortune",
+    help="Find hyperparameters that train successfully for every random seed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
+
+
+def tell_of_compiling(engine: str) -> None:
+    """Say so where the engine will be compiled first: the wait would look like a hang."""
+    from xortune.engine.network import is_compiled
+
+    if engine in ("auto", "fused") and not is_compiled():
+        Console(stderr=True, highlight=False).print(
+            "The fused engine is compiled at its first use: some 15 seconds, once.",
+            soft_wrap=True,
+        )
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors as one line on stderr and the right exit code; never a traceback for bad input."""
+    try:
+        yield
+    except InputError as error:
+        fail(f"error: {error}", BAD_INPUT)
+    except KeyboardInterrupt:
+        fail(
+            "interrupted: what had finished is kept; the same command with --resume continues"
+            " (name the run with --output)",
+            INTERRUPTED,
+        )
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """End the command with one line on stderr."""
+    typer.echo(text, err=True)
+    raise typer.Exit(code)
+
+
+def console() -> Console:
+    """Where results are printed."""
+    return Console(highlight=False)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print a result as JSON; what is not finite is null."""
+    typer.echo(json.dumps(_without_nan(value), indent=2, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
