@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+from xortune.errors import InputError
+from xortune.stats_exact import clopper_pearson, mcnemar_two_sided
+
+COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+def tail(k: int, n: int, p: float) -> float:
+    """P(X >= k) for X ~ Binomial(n, p), summed in fractions."""
+    q = Fraction(p)
+    return float(sum(comb(n, i) * q**i * (1 - q) ** (n - i) for i in range(k, n + 1)))
+
+
+@given(COUNTS, st.floats(0.5, 0.9999))
+def test_the_bounds_are_those_of_scipy_and_statsmodels(counts, confidence):
+    k, n = counts
+    found = clopper_pearson(k, n, confidence=confidence)
+    ci = binomtest(k, n).proportion_ci(confidence, "exact")
+    assert found == pytest.approx((ci.low, ci.high), abs=1e-9)
+    expected = proportion_confint(k, n, alpha=1 - confidence, method="beta")
+    assert found == pytest.approx(expected, abs=1e-9)
+    for side, alternative in (("lower", "greater"), ("upper", "less")):
+        ci = binomtest(k, n, alternative=alternative).proportion_ci(confidence, "exact")
+        found = clopper_pearson(k, n, confidence=confidence, side=side)
+        assert found == pytest.approx((ci.low, ci.high), abs=1e-9)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 40).flatmap(lambda n: st.tuples(st.integers(1, n), st.just(n))))
+def test_the_lower_bound_is_where_so_many_become_as_rare_as_the_risk(counts):
+    k, n = counts
+    low = float(clopper_pearson(k, n, confidence=0.9, side="lower")[0])
+    assert tail(k, n, low) == pytest.approx(0.1, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 7, 30])
+def test_the_coverage_by_enumeration_is_at_least_the_confidence(n):
+    k = np.arange(n + 1)
+    low = clopper_pearson(k, n, confidence=0.95, side="lower")[0]
+    both = clopper_pearson(k, n, confidence=0.95)
+    # The risk is largest just below the bounds themselves: they are among the rates tried.
+    for rate in {*np.linspace(0.001, 0.999, 199), *(low[1:] * (1 - 1e-12))}:
+        mass = np.array([comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(n + 1)])
+        assert mass[low > rate].sum() <= 0.05 + 1e-9
+        assert mass[(both[0] > rate) | (both[1] < rate)].sum() <= 0.05 + 1e-9
+
+
+def test_the_ends_are_exact():
+    assert clopper_pearson(0, 9)[0] == 0
+    assert clopper_pearson(9, 9)[1] == 1
+    assert [float(end) for end in clopper_pearson(0, 0)] == [0, 1]
+    # All of n: the bound is the n-th root of the risk; 59 seeds for 0.95 at 95 %.
+    low, high = clopper_pearson(59, 59, confidence=0.95, side="lower")
+    assert float(low) == pytest.approx(0.05 ** (1 / 59), rel=1e-12)
+    assert high == 1
+    assert clopper_pearson(30, 59, side="upper")[0] == 0
+    # Beyond what 1 - risk can hold.
+    low, high = clopper_pearson(0, 10, confidence=1 - 1e-15)
+    assert float(high) == pytest.approx(1 - (0.5 * (1 - (1 - 1e-15))) ** 0.1, rel=1e-9)
+
+
+def test_bounds_broadcast_and_grow_with_the_successes():
+    low, high = clopper_pearson([[0, 5, 10]], [[10], [20]])
+    assert low.shape == high.shape == (2, 3)
+    assert (np.diff(low) > 0).all()
+    assert (np.diff(high) > 0)[1].all()
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_agrees_with_statsmodels_and_enumeration(wins, losses):
+    p = float(mcnemar_two_sided(wins, losses))
+    assert p == pytest.approx(float(mcnemar([[0, wins], [losses, 0]], exact=True).pvalue), rel=1e-9)
+    m, more = wins + losses, max(wins, losses)
+    exact = Fraction(sum(comb(m, i) for i in range(more, m + 1)), 2**m)
+    assert p == pytest.approx(float(min(1, 2 * exact)), rel=1e-12)
+
+
+def test_mcnemar_is_symmetric_and_never_surprised_by_nothing():
+    assert (
+        mcnemar_two_sided([0, 3, 9], [0, 9, 3]).tolist()[1:] == [float(mcnemar_two_sided(9, 3))] * 2
+    )
+    assert mcnemar_two_sided(0, 0) == 1
+    assert mcnemar_two_sided(0, 1) == 1
+    assert float(mcnemar_two_sided(6, 0)) == 2 * 0.5**6
+
+
+@pytest.mark.parametrize("counts", [(3, 2), (-1, 2), (0.5, 2), (1, float("nan")), (1, 2.5)])
+def test_counts_that_are_none_are_refused(counts):
+    with pytest.raises(InputError, match="successes"):
+        clopper_pearson(*counts)
+
+
+def test_other_bad_arguments_are_refused():
+    for confidence in (0, 1, float("nan"), 95):
+        with pytest.raises(InputError, match="confidence"):
+            clopper_pearson(1, 2, confidence=confidence)
+    with pytest.raises(InputError, match="side"):
+        clopper_pearson(1, 2, side="greater")
+    with pytest.raises(InputError, match="successes"):
+        mcnemar_two_sided(-1, 3)
+    with pytest.raises(InputError, match="successes"):
+        mcnemar_two_sided(3, 0.5)
