@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.stats import beta
+
+from xortune.errors import InputError
+from xortune.stats import wilson
+from xortune.stats_anytime import (
+    anytime_above,
+    anytime_beats,
+    anytime_below,
+    anytime_evidence_above,
+    anytime_evidence_below,
+    anytime_interval,
+    anytime_lower,
+    anytime_upper,
+)
+
+MIXTURES = ("jeffreys", "truncated", "uniform")
+COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+ALPHAS = st.floats(1e-12, 0.3)
+
+
+def crossed(rejects, rate, last, first=1):
+    """The exact probability that a series with this rate is rejected at any n up to `last`.
+
+    `rejects(k, n)` for all counts at once; the probability mass of every count is carried along,
+    and what is rejected is taken out.
+    """
+    k, n = np.arange(last + 1), np.arange(1, last + 1)[:, None]
+    rejected = rejects(np.minimum(k, n), n) & (k <= n) & (n >= first)
+    mass, found = np.zeros(last + 1), 0.0
+    mass[0] = 1.0
+    for now in rejected:
+        mass[1:], mass[0] = mass[1:] * (1 - rate) + mass[:-1] * rate, mass[0] * (1 - rate)
+        found += mass[now].sum()
+        mass[now] = 0.0
+    return found
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("rate", [0.02, 0.5, 0.9, 0.99])
+def test_bounds_looked_at_after_every_seed_miss_the_rate_as_rarely_as_they_say(mixture, rate):
+    def above(k, n):
+        return anytime_lower(k, n, alpha=0.05, mixture=mixture) > rate
+
+    def below(k, n):
+        return anytime_upper(k, n, alpha=0.05, mixture=mixture) < rate
+
+    def either(k, n):
+        low, high = anytime_interval(k, n, confidence=0.95, mixture=mixture)
+        return (low > rate) | (high < rate)
+
+    missed = [crossed(rejects, rate, 150) for rejects in (above, below, either)]
+    assert max(missed) <= 0.05
+    assert max(missed) > 0.005
+
+
+def test_evidence_looked_at_after_every_seed_is_as_rare_as_it_says_up_to_500():
+    # With alpha 0.3 the bound is nearly used up: an error in a constant would show.
+    def proven(k, n):
+        return anytime_above(k, n, 0.9) <= 0.3
+
+    at, below = crossed(proven, 0.9, 500), crossed(proven, 0.87, 500)
+    assert 0.15 < at <= 0.3
+    assert below < at / 2
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.9])
+def test_a_fixed_n_interval_looked_at_after_every_seed_fails(rate):
+    def outside(k, n):
+        low, high = wilson(k, n)
+        return (low > rate) | (high < rate)
+
+    assert 0.35 < crossed(outside, rate, 500, first=10) < 0.45
+
+
+def test_beats_looked_at_after_every_seed_is_wrong_as_rarely_as_it_says():
+    def proven(k, n):
+        return anytime_beats(k, n - k) <= 0.05
+
+    assert 0.02 < crossed(proven, 0.5, 500) <= 0.05
+    assert crossed(proven, 0.75, 500) > 0.99
+
+
+def straight(mixture, rate):
+    n = np.arange(1, 1200)
+    proven = anytime_above(n, n, rate, mixture=mixture) <= 0.05
+    return int(n[proven][0])
+
+
+def test_how_many_successes_in_a_row_prove_a_rate():
+    # The table in the module's docstring.
+    assert [straight(m, 0.95) for m in MIXTURES] == [74, 88, 158]
+    assert [straight(m, 0.99) for m in MIXTURES] == [377, 449, 984]
+    assert 0.95**59 < 0.05 < 0.95**58  # what no test can do better than
+
+
+def test_how_many_seeds_a_proof_takes_on_average():
+    def mean_seeds(mixture):
+        mass, total = np.ones(1), 0.0
+        for n in range(1, 1500):
+            total += mass.sum()
+            mass = np.append(mass * 0.02, 0.0) + np.append(0.0, mass * 0.98)
+            evidence = anytime_evidence_above(np.arange(n + 1), n, 0.95, mixture=mixture)
+            mass = np.where(evidence >= math.log(20), 0.0, mass)
+        return total
+
+    assert [round(mean_seeds(m)) for m in MIXTURES[:2]] == [287, 286]
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize(("k", "n", "p"), [(0, 3, 0.2), (5, 5, 0.9), (17, 20, 0.7), (30, 60, 0.6)])
+def test_evidence_agrees_with_quadrature_of_the_mixture(mixture, k, n, p):
+    shape = 0.5 if mixture == "jeffreys" else 1.0
+    density = beta(shape, shape)
+    least = 0.0 if mixture == "uniform" else p
+    # q = sin² of an angle: no pole at either end.
+    start = math.asin(math.sqrt(least))
+
+    def weighted(angle):
+        q = math.sin(angle) ** 2
+        slope = 2 * math.sin(angle) * math.cos(angle)
+        ratio = (q / p) ** k * ((1 - q) / (1 - p)) ** (n - k)
+        return float(density.pdf(q)) * slope * ratio if slope > 0 else 0.0
+
+    whole = quad(weighted, start, math.pi / 2, epsabs=1e-12, epsrel=1e-11)[0]
+    expected = math.log(whole / density.sf(least))
+    assert anytime_evidence_above(k, n, p, mixture=mixture) == pytest.approx(expected, abs=1e-6)
+
+
+@given(COUNTS, ALPHAS, st.sampled_from(MIXTURES))
+def test_the_bound_is_where_the_evidence_is_enough(counts, alpha, mixture):
+    k, n = counts
+    low = float(anytime_lower(k, n, alpha=alpha, mixture=mixture))
+    assert 0 <= low <= k / n
+    if k == 0:
+        assert low == 0
+    else:
+        evidence = anytime_evidence_above(k, n, low, mixture=mixture)
+        assert evidence == pytest.approx(-math.log(alpha), abs=1e-6)
+
+
+@given(COUNTS, ALPHAS, st.sampled_from(MIXTURES))
+def test_upper_mirrors_lower(counts, alpha, mixture):
+    k, n = counts
+    high = anytime_upper(k, n, alpha=alpha, mixture=mixture)
+    assert k / n <= high <= 1
+    assert high == 1 - anytime_lower(n - k, n, alpha=alpha, mixture=mixture)
+    if k == n:
+        assert high == 1
+
+
+@given(st.integers(1, 500), ALPHAS, st.sampled_from(MIXTURES))
+def test_bounds_grow_with_k(n, alpha, mixture):
+    k = np.arange(n + 1)
+    assert (np.diff(anytime_lower(k, n, alpha=alpha, mixture=mixture)) > 0).all()
+    # The upper one may round to 1, where the lower one would still be 1e-20.
+    assert (np.diff(anytime_upper(k, n, alpha=alpha, mixture=mixture)) >= 0).all()
+
+
+@given(COUNTS, st.floats(0.01, 0.99), st.sampled_from(MIXTURES[:2]))
+def test_evidence_falls_with_the_rate_it_is_for(counts, rate, mixture):
+    k, n = counts
+    rates = np.linspace(0.01, 0.99, 99)
+    evidence = anytime_evidence_above(k, n, rates, mixture=mixture)
+    proven = evidence > 1  # beyond e the order is strict; below, nothing is claimed
+    assert (np.diff(evidence[proven]) < 0).all()
+    one = anytime_evidence_above(k, n, rate, mixture=mixture)
+    assert anytime_evidence_below(n - k, n, 1 - rate, mixture=mixture) == pytest.approx(one)
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000))
+def test_only_one_of_two_beats_the_other(wins, losses):
+    forth, back = float(anytime_beats(wins, losses)), float(anytime_beats(losses, wins))
+    assert 0 <= min(forth, back) <= max(forth, back) <= 1
+    if wins <= losses:
+        assert forth == 1
+
+
+def test_exact_values():
+    assert anytime_lower(0, 0, alpha=0.05) == 0
+    assert anytime_upper(0, 0, alpha=0.05) == 1
+    assert [float(end) for end in anytime_interval(0, 0)] == [0, 1]
+    # One success, uniform mixture: the wealth is 1/(2p).
+    assert anytime_lower(1, 1, alpha=0.05, mixture="uniform") == pytest.approx(1 / 40)
+    # One success, cut off: (1 + p)/(2p).
+    assert anytime_lower(1, 1, alpha=0.05, mixture="truncated") == pytest.approx(1 / 39)
+    assert anytime_beats(0, 0) == 1
+    assert anytime_above(0, 100, 0.9) == 1
+    assert anytime_below(0, 100, 0.9) < 1e-80
+    assert anytime_evidence_above(0, 10**6, 0.9) < -1e6  # nothing is left of the stake
+
+
+def test_extreme_counts_are_exact_to_many_digits():
+    k, n = np.array([1, 10**6 - 1, 10**6, 10**9]), np.array([10**6, 10**6, 10**6, 10**9])
+    for alpha in (0.05, 1e-30):
+        low = anytime_lower(k, n, alpha=alpha)
+        assert anytime_evidence_above(k, n, low) == pytest.approx(-math.log(alpha), rel=1e-6)
+
+
+def test_arrays_are_broadcast():
+    low = anytime_lower([[1], [2]], [4, 5, 6], alpha=0.1)
+    assert low.shape == (2, 3)
+    assert low[1, 2] == anytime_lower(2, 6, alpha=0.1)
+    assert anytime_evidence_above(8, 9, [0.1, 0.5]).shape == (2,)
+    assert anytime_lower([], [], alpha=0.1).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda: anytime_lower(5, 4, alpha=0.1), "successes"),
+        (lambda: anytime_lower(-1, 4, alpha=0.1), "successes"),
+        (lambda: anytime_lower(1, np.nan, alpha=0.1), "successes"),
+        (lambda: anytime_upper(1, 4, alpha=0.0), "alpha"),
+        (lambda: anytime_lower(1, 4, alpha=1.0), "alpha"),
+        (lambda: anytime_lower(1, 4, alpha=0.1, mixture="flat"), "mixture"),
+        (lambda: anytime_interval(1, 4, confidence=1.0), "confidence"),
+        (lambda: anytime_above(1, 4, 1.0), "rate"),
+        (lambda: anytime_evidence_below(1, 4, 0.0), "rate"),
+        (lambda: anytime_beats(-1, 2), "successes"),
+    ],
+)
+def test_bad_input_is_named(call, field):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert caught.value.field == field
+    assert caught.value.allowed
