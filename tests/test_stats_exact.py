@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, boschloo_exact, hypergeom
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from xortune.errors import InputError
-from xortune.stats_exact import clopper_pearson, mcnemar_two_sided
+from xortune.stats_exact import boschloo, clopper_pearson, fisher_region, mcnemar_two_sided
 
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -112,3 +112,44 @@ def test_other_bad_arguments_are_refused():
         mcnemar_two_sided(-1, 3)
     with pytest.raises(InputError, match="successes"):
         mcnemar_two_sided(3, 0.5)
+
+
+TABLES = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(
+    lambda n: st.tuples(st.integers(0, n[0]), st.just(n[0]), st.integers(0, n[1]), st.just(n[1]))
+)
+
+
+@settings(max_examples=60)
+@given(TABLES)
+def test_boschloo_agrees_with_scipy(table):
+    k1, n1, k2, n2 = table
+    expected = boschloo_exact([[k1, k2], [n1 - k1, n2 - k2]]).pvalue
+    assert boschloo(*table) == pytest.approx(expected, rel=1e-6)
+
+
+def test_boschloo_of_large_and_unequal_samples():
+    # By scipy 1.17: boschloo_exact([[900, 950], [100, 50]]), which takes it 18 s.
+    assert boschloo(900, 1000, 950, 1000) == pytest.approx(2.3457897336743857e-05, rel=1e-6)
+    expected = boschloo_exact([[200, 6], [4, 2]]).pvalue
+    assert boschloo(200, 204, 6, 8) == pytest.approx(expected, rel=1e-6)
+    assert boschloo(200, 204, 6, 8) == boschloo(6, 8, 200, 204)
+
+
+def test_boschloo_of_what_cannot_be_told_apart():
+    assert boschloo(5, 5, 7, 7) == 1
+    assert boschloo(0, 0, 7, 9) == 1
+    with pytest.raises(InputError, match="successes"):
+        boschloo(6, 5, 7, 7)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 25), st.integers(1, 25), st.floats(1e-4, 0.5))
+def test_the_region_of_fishers_test_is_where_its_p_values_are_small(n1, n2, level):
+    least = fisher_region(n1, n2, level)
+    for k1 in range(n1 + 1):
+        p = hypergeom.cdf(k1, n1 + n2, k1 + np.arange(n2 + 1), n1)
+        extreme = np.flatnonzero(p <= level * (1 + 1e-9))
+        assert least[k1] == (extreme[0] if extreme.size else n2 + 1)
+    assert (np.diff(least) >= 0).all()
+    some = np.array([n1 // 2, n1])
+    assert (fisher_region(n1, n2, level, some) == least[some]).all()

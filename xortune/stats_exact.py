@@ -9,11 +9,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, betaincinv
+from scipy.special import bdtrc, betainc, betaincinv, gammaln, xlog1py, xlogy
 
 from xortune.errors import InputError
 
-__all__ = ["Side", "clopper_pearson", "mcnemar_two_sided"]
+__all__ = ["Side", "boschloo", "clopper_pearson", "fisher_region", "mcnemar_two_sided"]
+
+TIE = 1 + 1e-9
+"""Probabilities that differ by less than this factor are equal but for rounding."""
 
 Side = Literal["lower", "upper", "two-sided"]
 
@@ -84,6 +87,106 @@ def mcnemar_two_sided(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]
     more, fewer = np.maximum(w, m), np.minimum(w, m)
     tail = betainc(np.maximum(more, 1.0), fewer + 1.0, 0.5)  # P(X >= more)
     return np.where(more == 0, 1.0, np.minimum(2 * tail, 1.0))
+
+
+def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:
+    """Boschloo's exact test of "both samples have the same success probability", two-sided.
+
+    Unconditional: of all tables of these sizes, those count as extreme that Fisher's one-sided test
+    finds at least as extreme as the one seen, and the p-value is their largest probability under
+    any common success probability. Each side is tested, and the smaller p-value doubled. More
+    powerful than Fisher's test, whatever the counts, and as exact.
+
+    Args:
+        k1: successes of the first sample, of other seeds than the second's.
+        n1: its size.
+        k2: successes of the second sample.
+        n2: its size.
+
+    Raises:
+        InputError: counts that are none.
+
+    Source:
+        Boschloo (1970), Statistica Neerlandica 24, 1-35. As scipy's `boschloo_exact`, against which
+        a test holds it; written out because that takes 18 s for two samples of 1,000, and this a
+        fraction of one.
+    """
+    _counts([k1, k2], [n1, n2])
+    if not n1 or not n2:
+        return 1.0
+    p = min(_boschloo_less(k1, n1, k2, n2), _boschloo_less(k2, n2, k1, n1))
+    return min(1.0, 2 * p)
+
+
+def fisher_region(
+    n1: int, n2: int, level: float, among: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Where Fisher's one-sided test says "the first sample succeeds less often" at this level.
+
+    Args:
+        n1: size of the first sample.
+        n2: size of the second sample.
+        level: p-values up to this one count.
+        among: the k1 that matter; all from 0 to n1 if not given.
+
+    Returns:
+        int64, of their shape: for each k1 the least k2 that is extreme enough; n2 + 1 where none
+        is. It never decreases with k1.
+    """
+    k1 = np.arange(n1 + 1) if among is None else among
+    low, high = np.zeros(k1.shape, np.int64), np.full(k1.shape, n2 + 1)
+    while (low < high).any():  # p falls with k2: halve what is left, for all k1 at once
+        middle = (low + high) // 2
+        extreme = _fisher_less(k1, n1, np.minimum(middle, n2), n2) <= level * TIE
+        extreme |= middle > n2
+        open_ = low < high
+        high = np.where(open_ & extreme, middle, high)
+        low = np.where(open_ & ~extreme, middle + 1, low)
+    return high
+
+
+def _fisher_less(
+    k1: NDArray[np.int64], n1: int, k2: NDArray[np.int64], n2: int
+) -> NDArray[np.float64]:
+    """P(K1 <= k1) given k1 + k2."""
+    from scipy.stats import hypergeom  # half a second to import
+
+    return np.asarray(hypergeom.cdf(k1, n1 + n2, k1 + k2, n1), np.float64)
+
+
+def _boschloo_less(k1: int, n1: int, k2: int, n2: int) -> float:
+    """The one-sided p-value of "the first sample succeeds less often"."""
+    least = fisher_region(n1, n2, _fisher_less(np.array([k1]), n1, np.array([k2]), n2)[0])
+    # The probability of the region is a polynomial in the rate, whose peaks are as wide as the
+    # rate is uncertain after n1 + n2 seeds: even steps of the arcsine see them all.
+    angles = np.linspace(0, np.pi / 2, 1025)[1:-1]
+    width = angles[1] - angles[0]
+    best = 0.0
+    for _ in range(4):
+        sizes = _size(least, n1, n2, np.sin(angles) ** 2)
+        best = max(best, float(sizes.max()))
+        peak = angles[int(sizes.argmax())]
+        angles = np.clip(peak + width * np.linspace(-1, 1, 33), 0, np.pi / 2)
+        width /= 16
+    return min(best, 1.0)
+
+
+def _size(
+    least: NDArray[np.int64], n1: int, n2: int, rates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The probability of {k2 >= least[k1]} for each common rate."""
+    k1 = np.flatnonzero(least <= n2)
+    if not k1.size:
+        return np.zeros(rates.shape)
+    p = rates[:, None]
+    mass = np.exp(
+        gammaln(n1 + 1)
+        - gammaln(k1 + 1)
+        - gammaln(n1 - k1 + 1)
+        + xlogy(k1, p)
+        + xlog1py(n1 - k1, -p)
+    )
+    return np.asarray((mass * bdtrc(least[k1] - 1, n2, p)).sum(axis=1))
 
 
 def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

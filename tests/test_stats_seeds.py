@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import count
+from math import comb, log
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, boschloo_exact, hypergeom, multinomial
+
+from xortune.errors import InputError
+from xortune.stats_exact import clopper_pearson, mcnemar_two_sided
+from xortune.stats_seeds import (
+    fair_losses,
+    independent_power,
+    independent_seeds,
+    rate_that_passes,
+    seeds_for_lower_bound,
+    shared_power,
+    shared_seeds,
+)
+
+
+def first(power_at: Callable[[int], float], power: float) -> int:
+    return next(n for n in count(1) if power_at(n) >= power)
+
+
+@pytest.mark.parametrize(
+    ("rate", "confidence", "failures", "n"),
+    # Without a failure: the least n with rate**n <= 1 - confidence.
+    [
+        *[(0.99, 0.95, 0, 299), (0.95, 0.95, 0, 59), (0.999, 0.99, 0, 4603), (0.5, 0.5, 0, 1)],
+        # With f: tables of nonparametric tolerance limits (Wilks), 95/95.
+        *[(0.95, 0.95, 1, 93), (0.95, 0.95, 2, 124), (0.95, 0.95, 3, 153), (0.95, 0.95, 4, 181)],
+        # Where 1 - confidence and the rate are not what they look like in binary.
+        *[(0.1, 0.9, 0, 1), (0.9, 0.1, 0, 1)],
+    ],
+)
+def test_known_numbers_of_seeds(rate, confidence, failures, n):
+    assert seeds_for_lower_bound(rate, confidence=confidence, failures=failures) == n
+
+
+@settings(max_examples=60)
+@given(st.floats(0.05, 0.98), st.sampled_from([0.8, 0.95, 0.99]), st.integers(0, 12))
+def test_one_seed_fewer_would_not_do_by_enumeration(rate, confidence, failures):
+    n = seeds_for_lower_bound(rate, confidence=confidence, failures=failures)
+    q = 1 - Fraction(rate)
+
+    def risk(n: int) -> float:
+        few = range(min(failures, n) + 1)
+        return float(sum(comb(n, i) * q**i * (1 - q) ** (n - i) for i in few))
+
+    assert risk(n) <= (1 - confidence) * (1 + 1e-8)
+    assert risk(n - 1) > (1 - confidence) * (1 - 1e-8)
+    low, _ = clopper_pearson(n - failures, n, confidence=confidence, side="lower")
+    assert low >= rate - 1e-9
+
+
+def test_a_rate_that_no_number_of_seeds_shows_is_refused():
+    with pytest.raises(InputError, match="more seeds than there are"):
+        seeds_for_lower_bound(1 - 1e-12)
+
+
+@pytest.mark.parametrize(("n", "failures"), [(299, 0), (473, 1), (59, 3)])
+def test_the_rate_that_passes_nine_times_in_ten_does(n, failures):
+    assert binom.cdf(failures, n, 1 - rate_that_passes(n, failures)) == pytest.approx(0.9)
+
+
+def fisher_power(n: int, p1: float, p2: float, alpha: float) -> float:
+    k = np.arange(n + 1)
+    mass = binom.pmf(k, n, p1)[:, None] * binom.pmf(k, n, p2)[None, :]
+    less = hypergeom.cdf(k[:, None], 2 * n, k[:, None] + k[None, :], n)
+    return float(mass[np.minimum(less, less.T) <= alpha / 2 * (1 + 1e-9)].sum())
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 60), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.01, 0.05, 0.2]))
+def test_the_power_on_other_seeds_is_that_of_all_tables(n, p1, p2, alpha):
+    expected = fisher_power(n, p1, p2, alpha)
+    assert independent_power(n, p1, p2, alpha=alpha) == pytest.approx(expected, abs=1e-9)
+
+
+def test_boschloo_rejects_wherever_the_planned_test_does():
+    n = 12
+    for k1 in range(n + 1):
+        for k2 in range(k1, n + 1):
+            fisher = 2 * hypergeom.cdf(k1, 2 * n, k1 + k2, n)
+            table = [[k1, k2], [n - k1, n - k2]]
+            assert fisher > 0.05 or boschloo_exact(table).pvalue <= 0.05
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 25), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.05, 0.2]))
+def test_the_power_on_shared_seeds_is_that_of_all_tables(n, p1, p2, alpha):
+    b, c = p1 * (1 - p2), p2 * (1 - p1)
+    wins, losses = np.meshgrid(np.arange(n + 1), np.arange(n + 1))
+    fits = wins + losses <= n
+    wins, losses = wins[fits], losses[fits]
+    mass = multinomial.pmf(
+        np.stack([wins, losses, n - wins - losses], axis=1), n, [b, c, max(0.0, 1 - b - c)]
+    )
+    expected = mass[mcnemar_two_sided(wins, losses) <= alpha * (1 + 1e-9)].sum()
+    assert shared_power(n, p1, p2, alpha=alpha) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_given_discordance_is_used():
+    # Nested: the better one solves all that the worse one does, so it wins each seed that tells.
+    n, alpha = 80, 0.05
+    needed = first(lambda d: 1 - 2 * 0.5**d, 1 - alpha)
+    expected = binom.sf(needed - 1, n, 0.1)
+    assert shared_power(n, 0.9, 1.0) == pytest.approx(expected)
+    assert shared_power(n, 0.8, 0.9, discordance=0.1) == pytest.approx(expected)
+    assert shared_power(n, 0.8, 0.9, discordance=0.2) < expected
+    for wrong in (0.05, 0.31, float("nan")):
+        with pytest.raises(InputError, match=r"discordance.*0\.1 to 0\.3"):
+            shared_power(n, 0.8, 0.9, discordance=wrong)
+
+
+@pytest.mark.parametrize("rates", [(0.6, 0.9), (1.0, 0.9), (0.2, 0.05), (0.01, 0.9), (0, 1)])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+def test_the_numbers_of_seeds_are_the_smallest_that_do(rates, power):
+    def other(n: int) -> float:
+        return independent_power(n, *rates)
+
+    def shared(n: int) -> float:
+        return shared_power(n, *rates)
+
+    def nested(n: int) -> float:
+        return shared_power(n, *rates, discordance=abs(rates[0] - rates[1]))
+
+    assert independent_seeds(*rates, power=power) == first(other, power)
+    assert shared_seeds(*rates, power=power) == first(shared, power)
+    least = abs(rates[0] - rates[1])
+    assert shared_seeds(*rates, power=power, discordance=least) == first(nested, power)
+
+
+def test_what_the_forum_could_not_tell_apart():
+    # 98/100 against 100/100: no number near 100 does it.
+    assert independent_power(100, 0.98, 1.0) < 0.02
+    assert independent_seeds(0.98, 1.0) == 394
+    assert independent_seeds(0.9, 0.95) == 466
+
+
+@given(st.integers(0, 3000), st.floats(1e-6, 0.4))
+def test_fair_losses_are_the_quantile_of_the_coin(d, level):
+    most = int(fair_losses(np.array([d]), level)[0])
+    assert most < 0 or binom.cdf(most, d, 0.5) <= level * (1 + 1e-8)
+    assert binom.cdf(most + 1, d, 0.5) > level * (1 - 1e-8)
+    assert most >= 0 or d < log(1 / level, 2) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda: seeds_for_lower_bound(1.0), "rate"),
+        (lambda: seeds_for_lower_bound(float("nan")), "rate"),
+        (lambda: seeds_for_lower_bound(0.9, confidence=95), "confidence"),
+        (lambda: seeds_for_lower_bound(0.9, failures=-1), "failures"),
+        (lambda: independent_seeds(0.9, 1.1), "p2"),
+        (lambda: independent_seeds(0.9, 0.9), "between"),
+        (lambda: independent_seeds(0.9, 0.9001), "between"),
+        (lambda: shared_seeds(-0.1, 0.9), "p1"),
+        (lambda: shared_seeds(0.8, 0.9, power=1), "power"),
+        (lambda: shared_seeds(0.8, 0.9, alpha=0), "alpha"),
+    ],
+)
+def test_bad_arguments_are_refused(call, field):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert caught.value.field == field
