@@ -19,7 +19,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # `space` stands for space_file and its like too: a part is named up to the first underscore.
 LAYERS = (
     ("errors",),
-    ("point",),
+    ("point", "seed"),
     ("table",),
     ("config", "task", "stats"),
     ("outcome",),
@@ -29,7 +29,7 @@ LAYERS = (
     ("evaluation", "journal", "frames", "run", "published"),
     ("comparison",),
     ("report",),
-    ("certify", "thread"),
+    ("certify", "plan", "gate", "thread"),
     ("progress",),
     ("search",),
     ("api",),

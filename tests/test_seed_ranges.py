@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from xortune.outcome import MAX_SEED
+from xortune.report.tables import FRESH_SEED
+from xortune.seed_ranges import GATE, HAND, RANGES, SEARCH
+from xortune.space_values import MAX_SEEDS
+
+
+def test_the_ranges_are_disjoint_and_use_up_all_seeds():
+    ranges = sorted(RANGES.values(), key=lambda seeds: seeds.start)
+    assert ranges[0].start == 0
+    assert ranges[-1].stop == MAX_SEED + 1
+    for lower, upper in pairwise(ranges):
+        assert lower.stop == upper.start
+        assert len(lower) > 10**8
+    assert all(seeds.step == 1 for seeds in ranges)
+
+
+def test_the_search_and_the_hints_keep_to_theirs():
+    assert SEARCH == range(2**30)
+    assert SEARCH.stop == MAX_SEEDS
+    assert HAND.start == FRESH_SEED == 2**30
+    assert GATE.start > 2**30
