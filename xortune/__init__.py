@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xortune.api import search as search
     from xortune.api import write_comparison as write_comparison
     from xortune.api import write_report as write_report
+    from xortune.api_gate import plan as plan
     from xortune.comparison import Comparison as Comparison
     from xortune.config import Config as Config
     from xortune.errors import InputError as InputError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from xortune.errors import XortuneError as XortuneError
     from xortune.outcome import Outcome as Outcome
     from xortune.outcome import Status as Status
+    from xortune.plan import ComparisonPlan as ComparisonPlan
+    from xortune.plan import RatePlan as RatePlan
     from xortune.point import Point as Point
     from xortune.run import Run as Run
     from xortune.space import SearchSpace as SearchSpace
@@ -37,10 +40,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Comparison": "comparison",
+    "ComparisonPlan": "plan",
     "Config": "config",
     "InputError": "errors",
     "Outcome": "outcome",
     "Point": "point",
+    "RatePlan": "plan",
     "Run": "run",
     "SearchSpace": "space",
     "Status": "outcome",
@@ -51,6 +56,7 @@ _HOMES = {
     "evaluate": "api",
     "load_run": "api",
     "load_space": "space",
+    "plan": "api_gate",
     "search": "api",
     "write_comparison": "api",
     "write_report": "api",

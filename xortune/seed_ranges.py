@@ -10,7 +10,7 @@ __all__ = ["CERTIFY", "GATE", "HAND", "NEIGHBOURS", "RANGES", "SEARCH", "THREAD"
 
 QUARTER = 2**30
 
-SEARCH = range(0, QUARTER)
+SEARCH = range(QUARTER)
 """What a search trains its configs under."""
 
 HAND = range(QUARTER, QUARTER + QUARTER // 2)

@@ -12,13 +12,13 @@ from typing import Annotated
 import typer
 
 from xortune import __version__
-
 from xortune.cli.shared import app
 
 # isort: off
 from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
 from xortune.cli import evaluating  # noqa: F401
 from xortune.cli import comparing  # noqa: F401
+from xortune.cli import planning  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

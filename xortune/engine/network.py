@@ -14,7 +14,14 @@ from xortune.point import Point
 from xortune.task import Task
 from xortune.trainer import Block
 
-__all__ = ["ENGINES", "NetworkTrainer", "evaluate_config", "is_compiled", "usable_cores"]
+__all__ = [
+    "ENGINES",
+    "NetworkTrainer",
+    "engine_of",
+    "evaluate_config",
+    "is_compiled",
+    "usable_cores",
+]
 
 ENGINES = ("auto", "fused", "reference", "cuda")
 
@@ -29,11 +36,13 @@ class NetworkTrainer:
             (stacked torch on the first visible GPU), or `auto`: fused where it covers the config,
             else reference.
         gpus: whether trials are given a GPU; `auto` then is `cuda` wherever torch sees one.
+        threads: cores that may share one training; the search's workers have one each.
     """
 
     task: Task
     engine: str = "auto"
     gpus: bool = False
+    threads: int = 1
 
     def check(self, point: Point) -> Point:
         """The point of the `Config` it means; see `xortune.trainer.Trainer.check`."""
@@ -71,7 +80,14 @@ class NetworkTrainer:
             longest = max((config for _, config in members), key=lambda config: config.epochs)
             epochs = sorted({config.epochs for _, config in members})
             try:
-                outcome = evaluate_config(longest, self.task, seeds, epochs[:-1], self._engine_here)
+                outcome = evaluate_config(
+                    longest,
+                    self.task,
+                    seeds,
+                    epochs[:-1],
+                    self._engine_here,
+                    threads=self.threads,
+                )
             except Exception as error:  # whatever it is, it is this group's alone, and is recorded
                 failure = TrainingError(f"{type(error).__name__}: {error}")
                 results.update((index, failure) for index, _ in members)
@@ -114,6 +130,13 @@ def is_compiled() -> bool:
     from xortune.engine.kernels.cache import is_kept
 
     return is_kept()
+
+
+def engine_of(config: Config, task: Task) -> str:
+    """What `auto` is for a config: `fused`, or `reference` where that does not reach."""
+    from xortune.engine import fused
+
+    return "fused" if fused.uncovered(config, task) is None else "reference"
 
 
 def _alone(outcome: Outcome) -> Outcome:
