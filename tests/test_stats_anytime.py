@@ -211,6 +211,8 @@ def test_arrays_are_broadcast():
     assert low[1, 2] == anytime_lower(2, 6, alpha=0.1)
     assert anytime_evidence_above(8, 9, [0.1, 0.5]).shape == (2,)
     assert anytime_lower([], [], alpha=0.1).shape == (0,)
+    both = anytime_upper(3, 9, alpha=[0.1, 0.01])
+    assert both.tolist() == [anytime_upper(3, 9, alpha=a) for a in (0.1, 0.01)]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ _SHAPES = {"jeffreys": 0.5, "truncated": 1.0, "uniform": 1.0}
 
 
 def anytime_lower(
-    successes: ArrayLike, n: ArrayLike, *, alpha: float, mixture: Mixture = "jeffreys"
+    successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike, mixture: Mixture = "jeffreys"
 ) -> Floats:
     """A lower bound on a success probability that holds at every n simultaneously.
 
@@ -86,7 +86,7 @@ def anytime_lower(
     Args:
         successes: counts k, any shape.
         n: seeds trained, broadcast against `successes`; 0 gives 0.
-        alpha: in (0, 1), of this bound alone.
+        alpha: in (0, 1), of each bound alone; broadcast with the others.
         mixture: what is bet on.
 
     Returns:
@@ -98,15 +98,18 @@ def anytime_lower(
     """
     k, m = _counts(successes, n)
     _check(alpha, mixture)
-    pairs, place = np.unique(np.stack([k.ravel(), m.ravel()]), axis=1, return_inverse=True)
-    bounds = np.zeros(pairs.shape[1])
-    some = pairs[0] > 0
-    bounds[some] = _root(pairs[0, some], pairs[1, some], -np.log(alpha), mixture)
+    k, m, level = np.broadcast_arrays(k, m, np.asarray(alpha, np.float64))
+    given = np.stack([k.ravel(), m.ravel(), level.ravel()])
+    distinct, place = np.unique(given, axis=1, return_inverse=True)
+    bounds = np.zeros(distinct.shape[1])
+    some = distinct[0] > 0
+    won, seeds, level = distinct[:, some]
+    bounds[some] = _root(won, seeds, -np.log(level), mixture)
     return bounds[place.ravel()].reshape(k.shape)
 
 
 def anytime_upper(
-    successes: ArrayLike, n: ArrayLike, *, alpha: float, mixture: Mixture = "jeffreys"
+    successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike, mixture: Mixture = "jeffreys"
 ) -> Floats:
     """An upper bound on a success probability that holds at every n simultaneously.
 
@@ -164,12 +167,7 @@ def anytime_evidence_above(
         InputError: counts that are none, a rate outside (0, 1), an unknown mixture.
     """
     k, m = _counts(successes, n)
-    _check(0.5, mixture)
-    p = np.asarray(rate, np.float64)
-    if not ((p > 0) & (p < 1)).all():
-        raise InputError(f"{rate!r}", field="rate", allowed="numbers in (0, 1)")
-    k, m, p = np.broadcast_arrays(k, m, p)
-    return np.where(m == 0, 0.0, _log_wealth(k, m, logit(p), mixture))
+    return _evidence(k, m, _logits(rate), mixture)
 
 
 def anytime_evidence_below(
@@ -180,8 +178,7 @@ def anytime_evidence_below(
     As `anytime_evidence_above`, with successes and failures exchanged.
     """
     k, m = _counts(successes, n)
-    other = 1.0 - np.asarray(rate, np.float64)
-    return anytime_evidence_above(m - k, m, other, mixture=mixture)
+    return _evidence(m - k, m, -_logits(rate), mixture)
 
 
 def anytime_above(
@@ -238,11 +235,25 @@ def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
     return k, m
 
 
-def _check(alpha: float, mixture: str) -> None:
-    if not 0 < alpha < 1:
+def _check(alpha: ArrayLike, mixture: str) -> None:
+    level = np.asarray(alpha, np.float64)
+    if not ((level > 0) & (level < 1)).all():
         raise InputError(f"{alpha!r}", field="alpha", allowed="a number in (0, 1)")
     if mixture not in _SHAPES:
         raise InputError(f"{mixture!r}", field="mixture", allowed=", ".join(_SHAPES))
+
+
+def _logits(rate: ArrayLike) -> Floats:
+    p = np.asarray(rate, np.float64)
+    if not ((p > 0) & (p < 1)).all():
+        raise InputError(f"{rate!r}", field="rate", allowed="numbers in (0, 1)")
+    return np.asarray(logit(p), np.float64)
+
+
+def _evidence(k: Floats, n: Floats, u: Floats, mixture: str) -> Floats:
+    _check(0.5, mixture)
+    k, n, u = np.broadcast_arrays(k, n, u)
+    return np.where(n == 0, 0.0, _log_wealth(k, n, u, mixture))
 
 
 def _log_wealth(k: Floats, n: Floats, u: Floats, mixture: str) -> Floats:
@@ -266,7 +277,7 @@ def _log_wealth(k: Floats, n: Floats, u: Floats, mixture: str) -> Floats:
     return np.asarray(log, np.float64)
 
 
-def _root(k: Floats, n: Floats, wanted: float, mixture: str) -> Floats:
+def _root(k: Floats, n: Floats, wanted: Floats, mixture: str) -> Floats:
     """The rate below k/n (k > 0) whose log wealth is `wanted`: Newton's steps inside a bracket.
 
     In u = logit p the wealth falls up to k/n with the slope n p - k plus at most 1, and is convex

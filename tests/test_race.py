@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.errors import InputError
+from xortune.race import (
+    Race,
+    RaceRule,
+    best_lower,
+    is_worse,
+    race_lower,
+    race_share,
+    race_upper,
+)
+
+RULE = RaceRule((8, 32, 128), finalists=None)
+
+
+@pytest.fixture(scope="module")
+def errors():
+    """The simulator of benchmarks/race_errors.py."""
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        import race_errors
+    finally:
+        sys.path.remove(folder)
+    return race_errors
+
+
+@pytest.mark.parametrize(
+    ("rates", "shared"),
+    [
+        ([0.5] * 6, False),
+        ([0.02] * 6, False),
+        ([0.98] * 6, False),
+        ([0.5] * 5 + [0.52], False),
+        ([0.6] + [0.5] * 5, False),
+        ([0.88] * 5 + [0.98], False),
+        ([0.5] * 5 + [0.52], True),
+    ],
+)
+def test_looked_at_after_every_seed_a_race_is_wrong_as_rarely_as_it_says(errors, rates, shared):
+    found = errors.simulate(rates, errors.race_bounds(6, 150), races=1500, shared=shared)
+    assert found.best <= found.any <= 0.05
+
+
+def test_fixed_n_intervals_in_the_same_races_fail(errors):
+    bounds = errors.wilson_bounds(6, 150)
+    assert errors.simulate([0.5] * 6, bounds, races=1500).best > 0.4
+    assert errors.simulate([0.5] * 5 + [0.52], bounds, races=1500).best > 0.1
+
+
+def test_a_race_saves_seeds_where_there_is_a_difference(errors):
+    bounds = errors.race_bounds(6, 150)
+    assert errors.simulate([1.0] + [0.4] * 5, bounds, races=200).seeds < 0.45
+    assert errors.simulate([1.0] * 6, bounds, races=200).seeds == 1.0
+
+
+def test_the_simulator_counts_errors_of_every_kind(errors):
+    # Bounds that are certain nonsense: everything but the leader is stopped at the first look.
+    nonsense = errors.Bounds(*(np.full((3, 11, 11), bound) for bound in (0.9, 0.8)), first=1)
+    found = errors.simulate([0.5, 0.5, 0.5], nonsense, races=10)
+    assert (found.best, found.any) == (1.0, 1.0)
+    found = errors.simulate([0.9, 0.5, 0.4], nonsense, races=10)
+    assert (found.best, found.any) == (1.0, 1.0)  # the leader is stopped for the second
+    assert found.seeds == pytest.approx(0.1)
+
+
+def test_the_table_is_printed(errors, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["race_errors.py", "--quick"])
+    errors.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + len(errors.KINDS)
+    assert all(row.count("|") == 8 for row in rows)
+
+
+def test_shares_sum_to_one_and_fall_slowly():
+    numbers = np.arange(1, 10**6 + 1)
+    share = race_share(numbers)
+    assert (np.diff(share) < 0).all()
+    # It telescopes: what is left for the numbers to come.
+    left = math.log(20) / math.log(20 + 10**6)
+    assert share.sum() + left == pytest.approx(1.0, abs=1e-9)
+    # The docstring's figures.
+    costs = -np.log(race_share([1, 10, 200, 1000]))
+    assert np.round(costs, 1).tolist() == [4.1, 4.7, 7.7, 9.7]
+
+
+def test_the_seeds_in_the_docstring():
+    # Failures in a row, rate 0.2: the mean of 7 seeds is near the least that can do.
+    low = float(race_lower(128, 128, 1))
+    assert 0.92 < low < 0.94
+    worse = [n for n in range(1, 30) if is_worse(0, n, 50, low)]
+    assert worse[0] == 5
+
+
+LOOKS = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(1, 12), st.sampled_from([0.0, 0.3, 0.9, 1.0])),
+    max_size=60,
+)
+
+
+@given(LOOKS, st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.5, 0.9]))
+@settings(max_examples=60)
+def test_a_look_stops_what_lies_below_the_highest_lower_bound_of_another(looks, seed, alpha):
+    rng = np.random.default_rng(seed)
+    race = Race(RaceRule((40,), alpha=alpha, finalists=None))
+    counts: dict[int, tuple[int, int]] = {}
+    order: list[int] = []
+    proven: dict[int, float] = {}
+    for name, more, rate in looks:
+        k, n = counts.get(name, (0, 0))
+        counts[name] = k, n = k + int(rng.binomial(more, rate)), n + more
+        if name not in order:
+            order.append(name)
+        number = order.index(name) + 1
+        lower = float(race_lower(k, n, number, alpha=alpha))
+        proven[name] = max(lower, proven.get(name, 0.0))
+        bar = max((low for other, low in proven.items() if other != name), default=0.0)
+        upper = float(race_upper(k, n, number, alpha=alpha))
+        verdict = race.look(name, k, n).verdict
+        assert race.enter(name) == number
+        assert (verdict == "stopped") == (upper < bar)
+        assert race.proven == pytest.approx(max(proven.values()), abs=1e-12)
+        if race.proven > 0:
+            assert proven[race.leader] == pytest.approx(race.proven)
+
+
+@given(
+    st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.integers(1, 1000),
+    st.just(0.0) | st.floats(1e-30, 0.999),
+)
+def test_the_quick_comparisons_are_those_of_the_bounds(counts, number, rate):
+    k, n = counts
+    lower, upper = float(race_lower(k, n, number)), float(race_upper(k, n, number))
+    assert is_worse(k, n, number, rate) == (upper < rate)
+    assert best_lower(k, n, number, rate) == max(lower, rate)
+
+
+def test_a_configuration_climbs_until_it_is_stopped_or_has_had_all():
+    race = Race(RULE)
+    first = [race.look("a", n, n) for n in (8, 32, 128)]
+    assert [d.verdict for d in first] == ["climbs", "climbs", "full"]
+    assert [d.seeds for d in first] == [32, 128, 128]
+    assert race.look("b", 7, 8).verdict == "climbs"
+    stopped = race.look("c", 0, 8)
+    assert (stopped.verdict, stopped.seeds) == ("stopped", 8)
+    assert stopped.why == "0 of 8: worse than another's 128 of 128"
+    assert race.leader == "a"
+    assert race.proven == race_lower(128, 128, 1)
+
+
+def test_a_second_turn_counts_its_rungs_anew_and_all_seeds():
+    race = Race(RULE)
+    race.look("a", 128, 128)
+    again = race.look("a", 136, 136, base=128)
+    assert (again.verdict, again.seeds) == ("climbs", 160)
+    assert race.look("a", 256, 256, base=128).verdict == "full"
+    assert race.look("b", 10, 40, base=32).verdict == "stopped"
+
+
+def test_nothing_is_stopped_for_itself():
+    race = Race(RULE)
+    race.look("a", 128, 128)
+    assert race.look("a", 128, 512).verdict == "full"
+    assert race.look("b", 120, 128).verdict == "full"
+
+
+def test_entering_before_results_gives_the_number():
+    race = Race(RULE)
+    assert [race.enter(name) for name in "abca"] == [1, 2, 3, 1]
+    race.look("c", 128, 128)
+    assert race.proven == race_lower(128, 128, 3)
+
+
+def test_what_finalists_do_as_well_gets_no_further_seeds():
+    race = Race(RaceRule((8, 32, 128), finalists=2))
+    for name in "ab":
+        assert race.look(name, 8, 8, effort=100).verdict == "climbs"
+        assert race.look(name, 32, 32, effort=100).verdict == "climbs"
+        assert race.look(name, 128, 128, effort=100).verdict == "full"
+    slow = race.look("slow", 8, 8, effort=101)
+    assert (slow.verdict, slow.seeds) == ("enough", 8)
+    assert slow.why == "8 of 8: 2 others are shown to do as well and as soon"
+    assert race.look("quick", 8, 8, effort=99).verdict == "climbs"
+    # Speed does not help one that has failed; it is no worse than another, but for all we know.
+    assert race.look("lucky", 7, 8, effort=1).verdict == "enough"
+    # A finalist is not counted against itself, and gets its due when it is proposed again.
+    assert race.look("a", 136, 136, effort=100, base=128).verdict == "climbs"
+
+
+def test_finalists_that_turn_out_worse_leave_room():
+    race = Race(RaceRule((8, 32, 128), finalists=1))
+    race.look("a", 32, 32)
+    assert race.look("b", 8, 8).verdict == "climbs", "29 to 32 of 32 do not show 9 of 10"
+    race.look("a", 64, 64)
+    assert race.look("c", 8, 8).verdict == "enough"
+    race.look("a", 90, 128)
+    assert race.look("d", 8, 8).verdict == "climbs"
+
+
+def test_without_finalists_only_the_bounds_decide():
+    race = Race(RULE)
+    for name in range(50):
+        race.look(name, 128, 128)
+    assert race.look("x", 8, 8).verdict == "climbs"
+
+
+@pytest.mark.parametrize("most", [1, 8, 9, 128, 500, 512])
+def test_doubling(most):
+    rungs = RaceRule.doubling(most).rungs
+    assert rungs[-1] == most
+    assert all(rung in {8, 16, 32, 64, 128, 256} for rung in rungs[:-1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"rungs": ()}, "rungs"),
+        ({"rungs": (8, 8)}, "rungs"),
+        ({"rungs": (0, 8)}, "rungs"),
+        ({"rungs": (8,), "alpha": 1.0}, "alpha"),
+        ({"rungs": (8,), "alpha": 0.0}, "alpha"),
+        ({"rungs": (8,), "finalists": 0}, "finalists"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused(settings, field):
+    with pytest.raises(InputError) as caught:
+        RaceRule(**settings)
+    assert caught.value.field == field
