@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pandas as pd
 from xortune.comparison import Comparison
 from xortune.errors import InputError
 from xortune.report.format import count, interval, number, percent, plain, value
-from xortune.report.markdown import escaped
+from xortune.report.markdown import escaped, table
 from xortune.run import replace_file
 
 __all__ = ["answer", "compared", "comparison_csv", "comparison_markdown", "write_comparison"]
@@ -138,7 +137,7 @@ def _pairs(values: Any) -> str:
 
 def _compared(comparison: Comparison) -> list[str]:
     rows = [(label, escaped(text)) for label, text in compared(comparison)]
-    return [_table(("what", "value"), rows)]
+    return [table(("what", "value"), rows)]
 
 
 def _differing(comparison: Comparison) -> list[str]:
@@ -180,7 +179,7 @@ def _cells(comparison: Comparison, cells: pd.DataFrame) -> str:
         ]
         for row in cells.to_dict("records")
     ]
-    return _table([*header, "difference", "p", "p (Holm)"], rows, numbers=7)
+    return table([*header, "difference", "p", "p (Holm)"], rows, numbers=7)
 
 
 def _groups(comparison: Comparison) -> list[str]:
@@ -201,7 +200,7 @@ def _groups(comparison: Comparison) -> list[str]:
             ]
             for row in found.head(SHOWN_VALUES).to_dict("records")
         ]
-        blocks += [f"### {escaped(str(name))}", _table(header, rows, numbers=5)]
+        blocks += [f"### {escaped(str(name))}", table(header, rows, numbers=5)]
         if len(found) > SHOWN_VALUES:
             blocks.append(f"... and {len(found) - SHOWN_VALUES:,} more values.")
     return blocks
@@ -247,10 +246,3 @@ def _shown(given: Any) -> str:
 
 def _points(difference: float) -> str:
     return f"{round(100 * difference, 1) + 0.0:+.1f}"  # no -0.0
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
-    """A table whose last `numbers` columns are aligned right; cells are escaped already."""
-    left = len(header) - numbers
-    rule = [":--" if index < left else "--:" for index in range(len(header))]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *rows])

@@ -10,7 +10,7 @@ from xortune.report.format import config_text, count, interval, number, percent,
 from xortune.report.tables import Report, report_of
 from xortune.run import ConfigResult, Run
 
-__all__ = ["escaped", "markdown"]
+__all__ = ["escaped", "markdown", "table"]
 
 SHOWN_MEMBERS, SHOWN_REASONS = 20, 20
 
@@ -49,7 +49,7 @@ def escaped(text: str) -> str:
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0) -> str:
     """A table whose last `numbers` columns are aligned right; cells are escaped already."""
     left = len(header) - numbers
     rule = [":--" if index < left else "--:" for index in range(len(header))]
@@ -116,7 +116,7 @@ def _asked(report: Report) -> list[str]:
         f"{count(report.proposals, 'proposal')}, {count(report.configs, 'configuration')}, "
         f"{count(report.seeds, 'seed')}"
     )
-    blocks = [_table(("what", "value"), [*rows, ("done", done)])]
+    blocks = [table(("what", "value"), [*rows, ("done", done)])]
     if report.space is not None:
         blocks += ["The search space:", _fenced(report.space, "yaml")]
     return blocks
@@ -143,7 +143,7 @@ def _best(report: Report) -> list[str]:
         )
     header = ["", *(escaped(name) for name in report.varied), "key"]
     header += ["solved", "rate", "95 % interval", "epochs to solve", "trials"]
-    blocks = [_table(header, rows, numbers=5)]
+    blocks = [table(header, rows, numbers=5)]
     best = report.top[0]
     fixed = [name for name in report.parameters if name not in report.varied]
     if text := config_text(best.point, fixed):
@@ -195,7 +195,7 @@ def _tied(report: Report) -> list[str]:
         [_named(member, report.varied), f"{member.outcome.successes}/{member.outcome.n}"]
         for member in tied.members[:SHOWN_MEMBERS]
     ]
-    blocks.append(_table(("configuration", "solved"), rows, numbers=1))
+    blocks.append(table(("configuration", "solved"), rows, numbers=1))
     if len(tied.members) > SHOWN_MEMBERS:
         blocks.append(f"... and {len(tied.members) - SHOWN_MEMBERS:,} more.")
     return blocks
@@ -223,7 +223,7 @@ def _effects(report: Report) -> list[str]:
         ]
         blocks += [
             f"### {escaped(effect.name)}{share}",
-            _table(("level", "configs", "mean rate", "95 % interval"), rows, numbers=3),
+            table(("level", "configs", "mean rate", "95 % interval"), rows, numbers=3),
         ]
     return blocks
 
@@ -238,7 +238,7 @@ def _failures(report: Report) -> list[str]:
     ]
     blocks = [
         f"Over all {count(total, 'seed')} of all configurations:",
-        _table(("ended as", "seeds", "share"), rows, numbers=2),
+        table(("ended as", "seeds", "share"), rows, numbers=2),
     ]
     if report.failures.counts[Status.SOLVED] != total and report.failures.patterns:
         shown = [
@@ -246,7 +246,7 @@ def _failures(report: Report) -> list[str]:
         ]
         blocks += [
             "The most frequent wrong patterns (one digit for each judged row, in their order):",
-            _table(("pattern", "seeds"), shown, numbers=1),
+            table(("pattern", "seeds"), shown, numbers=1),
         ]
     return blocks
 
@@ -270,7 +270,7 @@ def _no_outcome(report: Report) -> list[str]:
     ]
     blocks = [
         "The seeds of a block that was given up count as crashed, and so as not solved.",
-        _table(("reason", "given up", "tried again", "for example"), rows),
+        table(("reason", "given up", "tried again", "for example"), rows),
     ]
     if len(report.no_outcome) > SHOWN_REASONS:
         blocks.append(f"... and {len(report.no_outcome) - SHOWN_REASONS:,} other reasons.")
@@ -281,7 +281,7 @@ def _reproduce(report: Report) -> list[str]:
     blocks = []
     if report.reproduce:
         rows = [(label, escaped(text)) for label, text in report.reproduce]
-        blocks.append(_table(("what", "value"), rows))
+        blocks.append(table(("what", "value"), rows))
     if report.script is not None:
         blocks += [
             "One seed of the best configuration in plain PyTorch; it prints the prediction for "
