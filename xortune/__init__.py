@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     from xortune.api import search as search
     from xortune.api import write_comparison as write_comparison
     from xortune.api import write_report as write_report
+    from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
     from xortune.comparison import Comparison as Comparison
     from xortune.config import Config as Config
     from xortune.errors import InputError as InputError
     from xortune.errors import TrainingError as TrainingError
     from xortune.errors import XortuneError as XortuneError
+    from xortune.gate import Verdict as Verdict
     from xortune.outcome import Outcome as Outcome
     from xortune.outcome import Status as Status
     from xortune.plan import ComparisonPlan as ComparisonPlan
     from xortune.plan import RatePlan as RatePlan
     from xortune.point import Point as Point
     from xortune.run import Run as Run
+    from xortune.search.race_pruner import SeedRacePruner as SeedRacePruner
+    from xortune.search.race_scheduler import SeedRaceScheduler as SeedRaceScheduler
     from xortune.space import SearchSpace as SearchSpace
     from xortune.space import load_space as load_space
     from xortune.task import Task as Task
@@ -48,12 +52,16 @@ _HOMES = {
     "RatePlan": "plan",
     "Run": "run",
     "SearchSpace": "space",
+    "SeedRacePruner": "search.race_pruner",
+    "SeedRaceScheduler": "search.race_scheduler",
     "Status": "outcome",
     "Task": "task",
     "TrainingError": "errors",
+    "Verdict": "gate",
     "XortuneError": "errors",
     "compare": "api",
     "evaluate": "api",
+    "gate": "api_gate",
     "load_run": "api",
     "load_space": "space",
     "plan": "api_gate",

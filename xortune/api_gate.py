@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xortune.config import Config
 from xortune.errors import InputError
+from xortune.seed_ranges import GATE
 from xortune.task import Task, TaskSpec
 
 if TYPE_CHECKING:
+    from xortune.gate import Verdict
     from xortune.plan import ComparisonPlan, RatePlan
+    from xortune.run import Run
+    from xortune.run_certificate import Certificate
 
-__all__ = ["plan"]
+__all__ = ["gate", "plan"]
 
 
 def plan(
@@ -73,3 +79,101 @@ def plan(
     if not measure:
         return planned
     return replace(planned, speed=measured_speed(config or STANDARD, learned))
+
+
+def gate(
+    config_or_run: Config | Run | str | os.PathLike[str],
+    *,
+    min_rate: float,
+    max_seeds: int | None = None,
+    confidence: float | None = None,
+    task: TaskSpec | None = None,
+    first_seed: int | None = None,
+    engine: str | None = None,
+    key: str | None = None,
+    on_seeds: Callable[[int, int], None] | None = None,
+) -> Verdict:
+    """Whether a config solves more than `min_rate` of all seeds: proven, refuted or undecided.
+
+    A config is trained, seed after seed, until the answer is known. Of a run the certificate is
+    read, and nothing is trained.
+
+    Args:
+        config_or_run: a config, the file of one (YAML or JSON), a run, or its directory.
+        min_rate: the success rate to prove, in (0, 1).
+        max_seeds: of a config: after so many the answer is `undecided`; 500 if not given.
+        confidence: 1 minus the probability, at most, of a wrong answer; 0.95 if not given. Of a
+            certificate, what it must have at least.
+        task: of a config: what it learns; xor if not given.
+        first_seed: of a config: the others follow it; if not given, the gates' own seeds, the same
+            each time.
+        engine: of a config: see `evaluate`.
+        key: of a run: the finalist; the one with the highest lower bound if not given.
+        on_seeds: called with (k, n) while training.
+
+    Raises:
+        InputError: an argument that is not usable, or a run without a certificate.
+        TrainingError: the training produced no outcome.
+    """
+    from xortune.gate import gate_certificate, gate_config
+    from xortune.gate_file import load_config
+    from xortune.run import Run, load_run
+
+    given = config_or_run
+    if isinstance(given, str | os.PathLike):
+        given = load_run(given) if Path(given).is_dir() else load_config(given)
+    if isinstance(given, Run):
+        _refuse(
+            "only with a config that is trained",
+            max_seeds=max_seeds,
+            task=task,
+            first_seed=first_seed,
+            engine=engine,
+        )
+        certificate = _certificate(given)
+        if confidence is not None and certificate.confidence < confidence - 1e-12:
+            raise InputError(
+                f"the certificate holds with confidence {certificate.confidence:g}",
+                field="confidence",
+                allowed=f"up to {certificate.confidence:g} with this certificate",
+                fix=f"certify again with --confidence {confidence:g}",
+            )
+        return gate_certificate(certificate, min_rate=min_rate, key=key)
+    if not isinstance(given, Config):
+        raise InputError(
+            f"a {type(given).__name__}",
+            field="config_or_run",
+            allowed="a xortune.Config, a run, or the path of either",
+        )
+    _refuse("only with a run, whose finalists have keys", key=key)
+    from xortune.engine.network import NetworkTrainer, usable_cores
+
+    learned = task if isinstance(task, Task) else Task.named(task or "xor")
+    trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
+    trainer.describe()  # refuses an engine that is not there
+    return gate_config(
+        given.point,
+        trainer,
+        min_rate=min_rate,
+        max_seeds=500 if max_seeds is None else max_seeds,
+        confidence=0.95 if confidence is None else confidence,
+        first_seed=GATE.start if first_seed is None else first_seed,
+        on_seeds=on_seeds,
+    )
+
+
+def _certificate(run: Run) -> Certificate:
+    certificate = run.certificate
+    if certificate is None:
+        raise InputError(
+            "the run has no certificate",
+            place=str(run.path),
+            fix=f"make one: `xortune certify {run.path} --top 5 --seeds 1000`",
+        )
+    return certificate
+
+
+def _refuse(allowed: str, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{value!r}", field=name, allowed=allowed, fix="leave it out")

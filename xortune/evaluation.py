@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.errors import InputError
+from xortune.evaluation_purpose import Purpose
 from xortune.outcome import MAX_SEED, Outcome, Status
 from xortune.point import Point
 from xortune.trainer import Block
@@ -79,6 +80,7 @@ class Evaluation:
         final: False if the try failed and will be repeated; the repetition is a line of its own.
         seconds: training time.
         worker: where it was trained, as host:pid.
+        purpose: what it was trained for if not for the search.
     """
 
     proposal: int
@@ -88,6 +90,7 @@ class Evaluation:
     final: bool
     seconds: float
     worker: str
+    purpose: Purpose | None = None
 
 
 class StoredOutcome(Outcome):
@@ -228,6 +231,8 @@ def encode(evaluation: Evaluation) -> str:
         "error": evaluation.error,
         "seeds_data": None if outcome is None else outcome.data,
     }
+    if evaluation.purpose is not None:
+        line["purpose"] = evaluation.purpose.as_dict()
     # ASCII only: no line separator of any kind can get into the line.
     return _JSON.encode(line)
 
@@ -242,6 +247,9 @@ def decode(line: str) -> Evaluation:
         fields = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON ({error})") from None
+    purpose = None
+    if isinstance(fields, dict) and list(fields) == [*_FIELDS, "purpose"]:
+        purpose = Purpose.of(fields.pop("purpose"))
     if not isinstance(fields, dict) or list(fields) != _FIELDS:
         raise InputError("is no evaluation", allowed="an object of " + ", ".join(_FIELDS))
     config = fields["config"]
@@ -277,6 +285,7 @@ def decode(line: str) -> Evaluation:
         final=final,
         seconds=seconds,
         worker=_typed(fields, "worker", str),
+        purpose=purpose,
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from xortune.config import Config
+    from xortune.run_certificate import Certificate
     from xortune.space import SearchSpace
 
 __all__ = [
@@ -64,11 +65,19 @@ class Run:
     """A run as its directory holds it: the manifest, the journal, and what follows from them.
 
     Two are equal only if they are the same one.
+
+    Attributes:
+        path: the directory.
+        manifest: what `manifest.json` says.
+        evaluations: the search's lines of the journal, in order.
+        checks: the other lines: what certificates were made of. No result, table or count of the
+            search knows of them.
     """
 
     path: Path
     manifest: dict[str, Any]
     evaluations: tuple[Evaluation, ...]
+    checks: tuple[Evaluation, ...] = ()
 
     @cached_property
     def results(self) -> tuple[ConfigResult, ...]:
@@ -149,6 +158,18 @@ class Run:
             if name in self.__dict__:
                 noted.__dict__[name] = self.__dict__[name]
         return noted
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What `certificate.json` says at this moment; None if the run was never certified.
+
+        Raises:
+            InputError: the file cannot be read, or is no certificate.
+        """
+        from xortune.run_certificate_file import CERTIFICATE, read_certificate
+
+        place = self.path / CERTIFICATE
+        return read_certificate(place) if place.exists() else None
 
     @property
     def is_network(self) -> bool:
@@ -288,8 +309,13 @@ def load_run(path: Pathlike) -> Run:
             allowed=f"a directory with {JOURNAL}, as `xortune search` makes it",
             fix="check the path; runs are in runs/NAME unless --output said otherwise",
         )
-    evaluations = read(journal)[0] if found[0] else []
-    return Run(path, _manifest(path), tuple(evaluations))
+    lines = read(journal)[0] if found[0] else []
+    return Run(
+        path,
+        _manifest(path),
+        tuple(line for line in lines if line.purpose is None),
+        tuple(line for line in lines if line.purpose is not None),
+    )
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -1,0 +1,85 @@
+"""Why a block was trained if not for the search: what a certificate's line of the journal adds.
+
+Search lines do not have it. With it the certificate can be made from the journal alone, and nothing
+of it is ever counted among the search's results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_type_hints
+
+from xortune.errors import InputError
+
+__all__ = ["Kind", "Purpose"]
+
+Kind: TypeAlias = Literal["certify", "neighbourhood"]
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """A block that an attempt to certify finalists has trained.
+
+    Attributes:
+        kind: `certify` for a finalist itself, `neighbourhood` for one with a setting moved.
+        attempt: number of the attempt, from 1.
+        finalist: key of the finalist.
+        rank: its place in the search's order, from 1.
+        finalists: how many the attempt has.
+        seeds: how many it plans for each of its configs.
+        confidence: with which all bounds of all attempts hold together.
+        extendable: whether it was begun as one whose seeds may be added to.
+        search_k: seeds of the finalist solved in the search.
+        search_n: its seeds in the search.
+        moved: the parameter that is moved; None for the finalist itself.
+    """
+
+    kind: Kind
+    attempt: int
+    finalist: str
+    rank: int
+    finalists: int
+    seeds: int
+    confidence: float
+    extendable: bool
+    search_k: int
+    search_n: int
+    moved: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def of(cls, fields: object) -> Purpose:
+        """What `as_dict` gave.
+
+        Raises:
+            InputError: anything else.
+        """
+        if not isinstance(fields, dict) or list(fields) != list(_HINTS):
+            raise InputError(
+                "is no purpose", field="purpose", allowed="an object of " + ", ".join(_HINTS)
+            )
+        for name, value in fields.items():
+            if not _fits(name, value):
+                raise InputError(f"{value!r} is out of range", field=f"purpose.{name}")
+        return cls(**fields)
+
+
+_HINTS = get_type_hints(Purpose)
+
+
+def _fits(name: str, value: object) -> bool:
+    if name == "kind":
+        return value in ("certify", "neighbourhood")
+    if name == "moved":
+        return value is None or isinstance(value, str)
+    if name in ("attempt", "rank", "finalists", "seeds", "search_k", "search_n"):
+        least = 0 if name == "search_k" else 1
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if name == "confidence":
+        return isinstance(value, float) and 0 < value < 1 and math.isfinite(value)
+    return type(value) is _HINTS[name]

@@ -1,0 +1,298 @@
+"""Certificates: what fresh seeds say of a search's finalists. All of it follows from a journal.
+
+**The promise.** With a probability of at least `confidence`, *all* lower bounds of *all* attempts
+of a run hold together. So the best finalist may be chosen by them, and trying until it passes does
+not pass: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ..., together
+less than alpha = 1 - confidence), and spends it equally on its finalists (Bonferroni).
+
+**The bound** of one finalist is Clopper and Pearson's for the one n that was planned; of an attempt
+that was begun as extendable it is the anytime lower bound, since seeds may be added once the counts
+are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from xortune.errors import InputError, nearest
+from xortune.evaluation import Evaluation
+from xortune.evaluation_purpose import Purpose
+from xortune.point import Point, Value
+
+__all__ = [
+    "Attempt",
+    "Bound",
+    "Certificate",
+    "CertifiedResult",
+    "Neighbour",
+    "certificate_of",
+    "lower_bound",
+    "risk_of",
+]
+
+Bound: TypeAlias = Literal["clopper-pearson", "anytime"]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A finalist with one setting moved.
+
+    Attributes:
+        parameter: the one that is moved.
+        value: where to.
+        key: of the config.
+        first: its first seed; the others follow.
+        k: seeds solved.
+        n: seeds.
+    """
+
+    parameter: str
+    value: Value
+    key: str
+    first: int
+    k: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        """K / n."""
+        return self.k / self.n
+
+
+@dataclass(frozen=True)
+class CertifiedResult:
+    """One finalist on fresh seeds.
+
+    Attributes:
+        key: of the config.
+        point: the config.
+        rank: its place in the search's order, from 1.
+        search_k: seeds solved in the search.
+        search_n: its seeds in the search.
+        first: its first fresh seed; the others follow.
+        k: fresh seeds solved.
+        n: fresh seeds.
+        lower_bound: of the success rate; None while seeds of the plan are missing.
+        confidence: of this one bound by itself; that of all together is the certificate's.
+        neighbours: what it comes to if its settings are moved.
+    """
+
+    key: str
+    point: Point
+    rank: int
+    search_k: int
+    search_n: int
+    first: int
+    k: int
+    n: int
+    lower_bound: float | None
+    confidence: float
+    neighbours: tuple[Neighbour, ...] = ()
+
+    @property
+    def rate(self) -> float:
+        """K / n on fresh seeds."""
+        return self.k / self.n
+
+    @property
+    def search_rate(self) -> float:
+        """K / n in the search."""
+        return self.search_k / self.search_n
+
+    @property
+    def gap(self) -> float:
+        """How far the search's rate lies above the fresh one: the winner's curse, and chance."""
+        return self.search_rate - self.rate
+
+    @property
+    def worst_neighbour(self) -> Neighbour | None:
+        """The neighbour with the lowest rate."""
+        return min(self.neighbours, key=lambda one: (one.rate, one.key), default=None)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to certify finalists.
+
+    Attributes:
+        number: from 1.
+        seeds: how many it plans for each finalist.
+        bound: which lower bound.
+        confidence: of all its bounds together: 1 - alpha / 2**number.
+        complete: whether every finalist has all the seeds.
+        finalists: highest lower bound first, then in the search's order.
+    """
+
+    number: int
+    seeds: int
+    bound: Bound
+    confidence: float
+    complete: bool
+    finalists: tuple[CertifiedResult, ...]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """All attempts to certify finalists of one run.
+
+    Attributes:
+        confidence: with which all bounds of all attempts hold together.
+        attempts: in their order, at least one.
+    """
+
+    confidence: float
+    attempts: tuple[Attempt, ...]
+
+    @cached_property
+    def latest(self) -> Attempt | None:
+        """The last attempt that is complete."""
+        return next((attempt for attempt in reversed(self.attempts) if attempt.complete), None)
+
+    @property
+    def finalists(self) -> tuple[CertifiedResult, ...]:
+        """Those of `latest`, highest lower bound first; none if no attempt is complete."""
+        return self.latest.finalists if self.latest else ()
+
+    @property
+    def best(self) -> CertifiedResult:
+        """The finalist with the highest lower bound.
+
+        Raises:
+            InputError: no attempt is complete.
+        """
+        if not self.finalists:
+            raise InputError(
+                "no attempt to certify is finished",
+                field="certificate",
+                fix="run the same `xortune certify` again; it continues",
+            )
+        return self.finalists[0]
+
+    def finalist(self, key: str) -> CertifiedResult:
+        """The finalist with this key.
+
+        Raises:
+            InputError: there is none, or no attempt is complete.
+        """
+        assert self.best
+        for found in self.finalists:
+            if found.key == key:
+                return found
+        keys = [found.key for found in self.finalists]
+        raise InputError(
+            f"{key!r} is no finalist", field="key", allowed=", ".join(keys), fix=nearest(key, keys)
+        )
+
+
+def risk_of(attempt: int, confidence: float, finalists: int) -> float:
+    """The alpha of one finalist's bound: the attempt's share, split over the finalists."""
+    share: float = (1 - confidence) / 2**attempt
+    return share / finalists
+
+
+def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
+    """The lower bound of a success rate, k of n seeds solved, that is wrong with probability alpha.
+
+    See `clopper_pearson` and `anytime_lower`.
+    """
+    if bound == "anytime":
+        from xortune.stats_anytime import anytime_lower
+
+        return float(anytime_lower(k, n, alpha=alpha))
+    from xortune.stats_exact import clopper_pearson
+
+    return float(clopper_pearson(k, n, confidence=1 - alpha, side="lower")[0])
+
+
+def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
+    """The certificate that follows from a journal's lines; None if there is none.
+
+    Args:
+        checks: lines with a purpose, in the journal's order. Seeds of a block that finally produced
+            no outcome count as not solved.
+    """
+    attempts: dict[int, list[tuple[Purpose, Evaluation]]] = {}
+    for check in checks:
+        if check.purpose is not None and check.final:
+            attempts.setdefault(check.purpose.attempt, []).append((check.purpose, check))
+    if not attempts:
+        return None
+    found = [_attempt(number, lines) for number, lines in sorted(attempts.items())]
+    confidence = min(purpose.confidence for lines in attempts.values() for purpose, _ in lines)
+    return Certificate(confidence, tuple(found))
+
+
+def _attempt(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
+    last = lines[-1][0]
+    seeds = max(purpose.seeds for purpose, _ in lines)
+    bound: Bound = "anytime" if last.extendable else "clopper-pearson"
+    finalists: dict[str, list[tuple[Purpose, Evaluation]]] = {}
+    for purpose, check in lines:
+        if purpose.kind == "certify":
+            finalists.setdefault(purpose.finalist, []).append((purpose, check))
+    neighbours = [pair for pair in lines if pair[0].kind == "neighbourhood"]
+    alpha = risk_of(number, last.confidence, last.finalists)
+    results = [
+        _certified(found, _neighbours(key, neighbours), seeds, alpha, bound)
+        for key, found in finalists.items()
+    ]
+    results.sort(key=lambda result: (-(result.lower_bound or 0), result.rank))
+    return Attempt(
+        number=number,
+        seeds=seeds,
+        bound=bound,
+        confidence=1 - (1 - last.confidence) / 2**number,
+        complete=len(results) == last.finalists and all(r.n == seeds for r in results),
+        finalists=tuple(results),
+    )
+
+
+def _certified(
+    lines: list[tuple[Purpose, Evaluation]],
+    neighbours: tuple[Neighbour, ...],
+    seeds: int,
+    alpha: float,
+    bound: Bound,
+) -> CertifiedResult:
+    purpose, check = lines[0]
+    k = sum(_solved(line) for _, line in lines)
+    n = sum(line.block.count for _, line in lines)
+    whole = n == seeds or (bound == "anytime" and n > 0)
+    return CertifiedResult(
+        key=purpose.finalist,
+        point=check.block.point,
+        rank=purpose.rank,
+        search_k=purpose.search_k,
+        search_n=purpose.search_n,
+        first=min(line.block.first for _, line in lines),
+        k=k,
+        n=n,
+        lower_bound=lower_bound(k, n, alpha=alpha, bound=bound) if whole else None,
+        confidence=1 - alpha,
+        neighbours=neighbours,
+    )
+
+
+def _neighbours(key: str, lines: list[tuple[Purpose, Evaluation]]) -> tuple[Neighbour, ...]:
+    found: dict[str, Neighbour] = {}
+    for purpose, check in lines:
+        if purpose.finalist != key or purpose.moved is None:
+            continue
+        point, block = check.block.point, check.block
+        before = found.get(point.key)
+        found[point.key] = Neighbour(
+            parameter=purpose.moved,
+            value=point.get(purpose.moved),
+            key=point.key,
+            first=before.first if before else block.first,
+            k=(before.k if before else 0) + _solved(check),
+            n=(before.n if before else 0) + block.count,
+        )
+    return tuple(found.values())
+
+
+def _solved(check: Evaluation) -> int:
+    return 0 if check.outcome is None else check.outcome.successes

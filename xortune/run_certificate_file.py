@@ -1,0 +1,237 @@
+"""certificate.json: a certificate as a file, with all that is needed to check it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
+
+from xortune.errors import InputError
+from xortune.point import Point
+from xortune.run_certificate import Attempt, Certificate, CertifiedResult, Neighbour
+
+__all__ = ["CERTIFICATE", "certificate_json", "read_certificate"]
+
+CERTIFICATE = "certificate.json"
+
+MADE_WITH = ("name", "task", "task_fingerprint", "trainer", "engine", "versions", "git_commit")
+"""Entries of the run's manifest that a certificate repeats."""
+
+FIX = "make it again: `xortune report RUN` writes it from the journal"
+
+T = TypeVar("T")
+
+
+def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The certificate as JSON values.
+
+    `finalists` are those of the last complete attempt, highest lower bound first, each with its own
+    `earlier_attempts`; `attempts` are all of them, the incomplete ones too.
+    """
+    latest = certificate.latest
+    return {
+        "confidence": certificate.confidence,
+        "promise": (
+            f"With a probability of at least {certificate.confidence:g} all lower bounds of all "
+            "attempts hold together. Attempt a may be wrong with probability alpha / 2**a, alpha = "
+            "1 - confidence, and spends it equally on its finalists; the confidence beside a bound "
+            "is that of this bound by itself."
+        ),
+        "attempt": latest.number if latest else None,
+        "bound": latest.bound if latest else None,
+        "finalists": [
+            _finalist_json(found)
+            | {"earlier_attempts": _earlier(certificate, found.key, latest.number)}
+            for found in certificate.finalists
+            if latest
+        ],
+        "attempts": [
+            {
+                "attempt": attempt.number,
+                "seeds": attempt.seeds,
+                "bound": attempt.bound,
+                "confidence": attempt.confidence,
+                "complete": attempt.complete,
+                "finalists": [_finalist_json(found) for found in attempt.finalists],
+            }
+            for attempt in certificate.attempts
+        ],
+        "run": {name: manifest[name] for name in MADE_WITH if name in manifest},
+    }
+
+
+def read_certificate(path: Path) -> Certificate:
+    """The certificate that a file holds.
+
+    Raises:
+        InputError: the file is missing, or is no certificate.
+    """
+    place = str(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            "there is no certificate",
+            place=place,
+            fix="make one: `xortune certify RUN --top 5 --seeds 1000`",
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is no JSON ({error})", place=place, fix=FIX) from None
+    try:
+        if not isinstance(values, dict):
+            raise InputError(f"is a {type(values).__name__}", allowed="an object")
+        attempts = tuple(_attempt(part) for part in _list(values, "attempts"))
+        if not attempts:
+            raise InputError("is empty", field="attempts", allowed="at least one attempt")
+        return Certificate(_take(values, "confidence", float), attempts)
+    except InputError as error:
+        where = f"{place}: {error.field}" if error.field else place
+        raise InputError(
+            f"is no certificate ({error.problem})", place=where, allowed=error.allowed, fix=FIX
+        ) from None
+
+
+def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
+    worst = found.worst_neighbour
+    return {
+        "key": found.key,
+        "config": found.point.as_dict(),
+        "seeds": {"first": found.first, "count": found.n},
+        "k": found.k,
+        "n": found.n,
+        "rate": found.rate,
+        "lower_bound": found.lower_bound,
+        "confidence": found.confidence,
+        "search_rank": found.rank,
+        "search_k": found.search_k,
+        "search_n": found.search_n,
+        "search_rate": found.search_rate,
+        "gap": found.gap,
+        "worst_neighbour_rate": None if worst is None else worst.rate,
+        "neighbourhood": [
+            {
+                "parameter": one.parameter,
+                "value": one.value,
+                "key": one.key,
+                "seeds": {"first": one.first, "count": one.n},
+                "k": one.k,
+                "n": one.n,
+                "rate": one.rate,
+            }
+            for one in found.neighbours
+        ],
+    }
+
+
+def _earlier(certificate: Certificate, key: str, before: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "attempt": attempt.number,
+            "seeds": {"first": found.first, "count": found.n},
+            "k": found.k,
+            "n": found.n,
+            "lower_bound": found.lower_bound,
+            "confidence": found.confidence,
+        }
+        for attempt in certificate.attempts
+        if attempt.number < before
+        for found in attempt.finalists
+        if found.key == key
+    ]
+
+
+def _attempt(values: object) -> Attempt:
+    fields = _object(values, "attempts")
+    bound: str = _take(fields, "bound", str)
+    if bound not in ("clopper-pearson", "anytime"):
+        raise InputError(f"{bound!r}", field="bound", allowed="clopper-pearson or anytime")
+    finalists = tuple(_finalist(part) for part in _list(fields, "finalists"))
+    complete = _take(fields, "complete", bool)
+    if complete and (not finalists or any(f.lower_bound is None for f in finalists)):
+        raise InputError("without a lower bound of every finalist", field="complete")
+    return Attempt(
+        number=_take(fields, "attempt", int),
+        seeds=_take(fields, "seeds", int),
+        bound="anytime" if bound == "anytime" else "clopper-pearson",
+        confidence=_take(fields, "confidence", float),
+        complete=complete,
+        finalists=finalists,
+    )
+
+
+def _finalist(values: object) -> CertifiedResult:
+    fields = _object(values, "finalists")
+    config = Point(_object(fields.get("config"), "config"))
+    if config.key != fields.get("key"):
+        raise InputError(f"{fields.get('key')!r} is not the config's key", field="key")
+    k, n = _take(fields, "k", int), _at_least_one(fields, "n")
+    if not 0 <= k <= n:
+        raise InputError(f"{k} of {n}", field="k", allowed="0 to n")
+    return CertifiedResult(
+        key=config.key,
+        point=config,
+        rank=_take(fields, "search_rank", int),
+        search_k=_take(fields, "search_k", int),
+        search_n=_at_least_one(fields, "search_n"),
+        first=_take(_object(fields.get("seeds"), "seeds"), "first", int),
+        k=k,
+        n=n,
+        lower_bound=_take(fields, "lower_bound", float, null=True),
+        confidence=_take(fields, "confidence", float),
+        neighbours=tuple(_neighbour(part) for part in _list(fields, "neighbourhood")),
+    )
+
+
+def _neighbour(values: object) -> Neighbour:
+    fields = _object(values, "neighbourhood")
+    value = fields.get("value")
+    if not (value is None or isinstance(value, bool | int | float | str)):
+        raise InputError(f"is a {type(value).__name__}", field="value")
+    return Neighbour(
+        parameter=_take(fields, "parameter", str),
+        value=value,
+        key=_take(fields, "key", str),
+        first=_take(_object(fields.get("seeds"), "seeds"), "first", int),
+        k=_take(fields, "k", int),
+        n=_at_least_one(fields, "n"),
+    )
+
+
+def _at_least_one(fields: Mapping[str, Any], name: str) -> int:
+    value = _take(fields, name, int)
+    if value < 1:
+        raise InputError(f"{value}", field=name, allowed="1 or more")
+    return value
+
+
+def _object(values: object, name: str) -> dict[str, Any]:
+    if isinstance(values, dict):
+        return values
+    raise InputError(f"is a {type(values).__name__}", field=name, allowed="an object")
+
+
+def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
+    values = fields.get(name)
+    if isinstance(values, list):
+        return values
+    raise InputError(f"is a {type(values).__name__}", field=name, allowed="a list")
+
+
+@overload
+def _take(fields: Mapping[str, Any], name: str, kind: type[T]) -> T: ...
+@overload
+def _take(
+    fields: Mapping[str, Any], name: str, kind: type[T], *, null: Literal[True]
+) -> T | None: ...
+def _take(fields: Mapping[str, Any], name: str, kind: type[T], *, null: bool = False) -> T | None:
+    value = fields.get(name)
+    if null and value is None and name in fields:
+        return None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)  # 1.0 is written as 1 by other programs
+    if type(value) is not kind:
+        raise InputError(f"is a {type(value).__name__}", field=name, allowed=kind.__name__)
+    return value
