@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from xortune.plan import RatePlan as RatePlan
     from xortune.point import Point as Point
     from xortune.run import Run as Run
-    from xortune.search.race_pruner import SeedRacePruner as SeedRacePruner
-    from xortune.search.race_scheduler import SeedRaceScheduler as SeedRaceScheduler
     from xortune.space import SearchSpace as SearchSpace
     from xortune.space import load_space as load_space
     from xortune.task import Task as Task
@@ -52,8 +50,6 @@ _HOMES = {
     "RatePlan": "plan",
     "Run": "run",
     "SearchSpace": "space",
-    "SeedRacePruner": "search.race_pruner",
-    "SeedRaceScheduler": "search.race_scheduler",
     "Status": "outcome",
     "Task": "task",
     "TrainingError": "errors",
