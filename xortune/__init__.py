@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from xortune.api import write_report as write_report
     from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
+    from xortune.api_thread import thread as thread
+    from xortune.api_thread import write_thread as write_thread
     from xortune.comparison import Comparison as Comparison
     from xortune.config import Config as Config
     from xortune.errors import InputError as InputError
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from xortune.plan import RatePlan as RatePlan
     from xortune.point import Point as Point
     from xortune.run import Run as Run
+    from xortune.search.race_pruner import SeedRacePruner as SeedRacePruner
+    from xortune.search.race_scheduler import SeedRaceScheduler as SeedRaceScheduler
     from xortune.space import SearchSpace as SearchSpace
     from xortune.space import load_space as load_space
     from xortune.task import Task as Task
@@ -50,6 +54,8 @@ _HOMES = {
     "RatePlan": "plan",
     "Run": "run",
     "SearchSpace": "space",
+    "SeedRacePruner": "search.race_pruner",
+    "SeedRaceScheduler": "search.race_scheduler",
     "Status": "outcome",
     "Task": "task",
     "TrainingError": "errors",
@@ -63,7 +69,9 @@ _HOMES = {
     "plan": "api_gate",
     "search": "api",
     "write_comparison": "api",
+    "thread": "api_thread",
     "write_report": "api",
+    "write_thread": "api_thread",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # strings they are: the keys above

@@ -43,6 +43,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -62,6 +63,7 @@ __all__ = [
     "Race",
     "RaceRule",
     "best_lower",
+    "checked_counts",
     "is_worse",
     "race_lower",
     "race_share",
@@ -291,6 +293,52 @@ class Race:
             del self._climbers[bisect_left(self._climbers, before)]
         self._climber[number] = (-_wilson_low(successes, n), effort, number)
         insort(self._climbers, self._climber[number])
+
+
+def checked_counts(
+    successes: object, n: object, before: tuple[int, int], *, place: str
+) -> tuple[int, int]:
+    """Cumulative counts that somebody's program reports, as whole numbers.
+
+    Args:
+        successes: what it calls its successes.
+        n: what it calls its seeds.
+        before: what it reported last; (0, 0) at first.
+        place: who reported, for a message.
+
+    Raises:
+        InputError: no counts, more successes than seeds, or counts that are not cumulative.
+    """
+    found = []
+    for field, value in (("successes", successes), ("n", n)):
+        whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        if not whole or int(value) != value or value < 0:  # type: ignore[call-overload,operator]
+            raise InputError(
+                f"{value!r} is no count",
+                field=field,
+                place=f"{place}: {field}",
+                allowed="whole numbers, 0 or more",
+            )
+        found.append(int(value))  # type: ignore[call-overload]
+    k, seeds = found
+    if k > seeds:
+        raise InputError(
+            f"{k} successes of {seeds} seeds",
+            field="successes",
+            place=place,
+            allowed="at most as many successes as seeds",
+            fix="count the seeds that succeeded, or exchange the two",
+        )
+    more, added = k - before[0], seeds - before[1]
+    if not 0 <= more <= added:
+        raise InputError(
+            f"{k} of {seeds} seeds after {before[0]} of {before[1]}",
+            field="n",
+            place=place,
+            allowed="cumulative counts: all seeds so far, those reported before included",
+            fix="add each step's counts to those before",
+        )
+    return k, seeds
 
 
 @cache

@@ -1,0 +1,155 @@
+"""Optuna programs of people who use nothing else of xortune."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune import SeedRacePruner
+from xortune.errors import InputError
+from xortune.race import race_lower, race_upper
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+RATES = (0.3, 0.98, 0.5, 0.1, 1.0, 0.9, 0.0)
+SEEDS = 120
+
+
+def works(rate, number, seed):
+    """Whether training with this true rate succeeds under a seed."""
+    return np.random.default_rng([number, seed]).random() < rate
+
+
+def objective(trial):
+    rate = trial.suggest_categorical("rate", RATES)
+    successes = 0
+    for seed in range(SEEDS):
+        successes += works(rate, trial.number, seed)
+        trial.report(successes, step=seed + 1)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return successes / SEEDS
+
+
+def check(study, trials):
+    states = {}
+    for trial in study.trials:
+        states.setdefault(trial.params["rate"], []).append(trial.state)
+    assert len(study.trials) == trials
+    assert set(states[1.0]) == {optuna.trial.TrialState.COMPLETE}
+    for rate in (0.0, 0.1, 0.3):
+        assert states[rate][-1] == optuna.trial.TrialState.PRUNED
+    seeds = sum(trial.last_step for trial in study.trials)
+    assert seeds < 0.8 * trials * SEEDS
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_plain_program_with_the_defaults(direction, jobs):
+    sampler = optuna.samplers.RandomSampler(seed=1)
+    study = optuna.create_study(direction=direction, pruner=SeedRacePruner(), sampler=sampler)
+    for _ in range(2):
+        for rate in RATES:
+            study.enqueue_trial({"rate": rate})
+    study.optimize(objective, n_trials=14, n_jobs=jobs)
+    check(study, 14)
+
+
+def test_one_storage_for_several_pruners(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    settings = {"study_name": "race", "storage": storage, "load_if_exists": True}
+    for part in range(2):  # as two programs, one after the other
+        study = optuna.create_study(pruner=SeedRacePruner(), **settings)
+        study.enqueue_trial({"rate": (1.0, 0.3)[part]})
+        study.optimize(objective, n_trials=1)
+    whole = optuna.load_study(study_name="race", storage=storage)
+    assert [t.state.name for t in whole.trials] == ["COMPLETE", "PRUNED"]
+    assert whole.trials[1].last_step < SEEDS / 2
+
+
+@given(st.data(), st.sampled_from([0.05, 0.8]))
+@settings(max_examples=25)
+def test_trials_in_any_order_are_pruned_by_the_bounds_of_the_race(data, alpha):
+    study = optuna.create_study(pruner=SeedRacePruner(alpha=alpha))
+    trials = [study.ask() for _ in range(4)]
+    rates = data.draw(st.permutations([0.0, 0.5, 0.9, 1.0]))
+    order = data.draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=20))
+    counts, proven, over = dict.fromkeys(range(4), (0, 0)), [0.0] * 4, set()
+    for number, more in order:
+        if number in over:
+            continue
+        k, n = counts[number]
+        k += sum(works(rates[number], number, seed) for seed in range(n, n + more))
+        n += more
+        counts[number] = k, n
+        proven[number] = max(proven[number], float(race_lower(k, n, number + 1, alpha=alpha)))
+        trials[number].report(k, step=n)
+        bar = max(proven[other] for other in range(4) if other != number)
+        pruned = trials[number].should_prune()
+        assert pruned == (race_upper(k, n, number + 1, alpha=alpha) < bar)
+        end = data.draw(st.sampled_from(["go", "fail", "complete"]))
+        if pruned or end != "go":
+            over.add(number)
+            state = "PRUNED" if pruned else {"fail": "FAIL", "complete": "COMPLETE"}[end]
+            value = 0.5 if state == "COMPLETE" else None
+            study.tell(number, value, state=optuna.trial.TrialState[state])
+
+
+def test_nothing_is_pruned_before_it_reported_seeds():
+    study = optuna.create_study(pruner=SeedRacePruner())
+    first, second = study.ask(), study.ask()
+    first.report(100, step=100)
+    assert not second.should_prune()
+    second.report(0, step=0)
+    assert not second.should_prune()
+    second.report(0, step=20)
+    assert second.should_prune()
+
+
+def test_a_pruner_serves_several_studies_and_survives_pickling():
+    pruner = SeedRacePruner(alpha=0.2)
+    good, bad = optuna.create_study(pruner=pruner), optuna.create_study(pruner=pruner)
+    for study, successes in ((good, 100), (bad, 0)):
+        trial = study.ask()
+        trial.report(successes, step=100)
+        assert not trial.should_prune()
+        study.tell(trial, 0.0)
+    for use in (pruner, pickle.loads(pickle.dumps(pruner))):
+        for study, expected in ((good, True), (bad, False)):
+            study.pruner = use
+            trial = study.ask()
+            trial.report(0, step=50)
+            assert trial.should_prune() == expected
+
+
+@pytest.mark.parametrize(
+    ("reports", "problem"),
+    [
+        ([(0.93, 100)], "0.93 is no count"),
+        ([(float("nan"), 100)], "nan is no count"),
+        ([(-1, 100)], "-1.0 is no count"),
+        ([(11, 10)], "11 successes of 10 seeds"),
+        ([(5, 10), (4, 20)], "4 of 20 seeds after 5 of 10"),
+        ([(5, 10), (9, 12)], "9 of 12 seeds after 5 of 10"),
+    ],
+)
+def test_reports_that_are_no_cumulative_counts_are_named(reports, problem):
+    study = optuna.create_study(pruner=SeedRacePruner())
+    trial = study.ask()
+    for successes, n in reports:
+        trial.report(successes, step=n)
+    with pytest.raises(InputError, match=problem) as caught:
+        trial.should_prune()
+    assert str(caught.value).startswith("trial 0")
+    assert caught.value.allowed
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, 5])
+def test_an_alpha_that_is_none_is_refused(alpha):
+    with pytest.raises(InputError, match="alpha"):
+        SeedRacePruner(alpha=alpha)

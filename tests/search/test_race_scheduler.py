@@ -1,0 +1,275 @@
+"""Ray Tune programs of people who use nothing else of xortune; Ray is started once for them."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray import tune
+
+from xortune import SeedRaceScheduler
+from xortune.errors import InputError
+from xortune.race import race_lower, race_upper
+
+RATES = (0.3, 1.0, 0.5, 0.1, 0.97, 0.9, 0.0)
+SEEDS = 120
+STEP = 10
+
+
+@pytest.fixture(scope="module")
+def _ray():
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
+    )
+    yield
+    ray.shutdown()
+
+
+def train(config):
+    """As somebody else would write it."""
+    generator, successes = np.random.default_rng(config.get("stream", 0)), 0
+    for n in range(STEP, SEEDS + 1, STEP):
+        successes += int(generator.binomial(STEP, config["rate"]))
+        tune.report({"successes": successes, "n": n})
+        if config.get("fails") and n >= 30:
+            raise RuntimeError("out of memory")
+
+
+class Train(tune.Trainable):
+    def setup(self, config):
+        self.reset_config(config)
+
+    def reset_config(self, new_config):
+        self.rate, self.successes, self.n = new_config["rate"], 0, 0
+        self.generator = np.random.default_rng(0)
+        return True
+
+    def step(self):
+        self.successes += int(self.generator.binomial(STEP, self.rate))
+        self.n += STEP
+        return {"successes": self.successes, "n": self.n, "done": self.n >= SEEDS}
+
+    def save_checkpoint(self, checkpoint_dir):  # noqa: ARG002
+        return None
+
+
+PROGRAM = """
+import sys, ray
+from ray import tune
+import xortune
+
+def several(config):
+    for _ in range(3):
+        tune.report({"accuracy": 1.0})
+
+class Single(tune.Trainable):
+    def step(self):
+        return {"accuracy": 1.0, "done": True}
+    def save_checkpoint(self, folder):
+        return None
+
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+for trainable in (several, Single):
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(scheduler=xortune.SeedRaceScheduler(), num_samples=2),
+        run_config=tune.RunConfig(storage_path=sys.argv[1], name=trainable.__name__, verbose=0),
+    )
+    try:
+        tuner.fit()
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+
+
+def run(trainable, space, folder, *, scheduler=None, **settings):
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    tuner = tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=tune.TuneConfig(scheduler=scheduler or SeedRaceScheduler(), **settings),
+        run_config=tune.RunConfig(storage_path=str(folder), name="race", verbose=0),
+    )
+    return tuner.fit()
+
+
+def seeds_of(results):
+    found = {}
+    for result in results:
+        found.setdefault(result.config["rate"], []).append(result.metrics["n"])
+    return found
+
+
+@pytest.mark.usefixtures("_ray")
+@pytest.mark.parametrize(
+    ("trainable", "reuse", "rates"),
+    [(train, False, (0.3, 1.0)), (Train, True, RATES)],
+    ids=["function", "class, reused"],
+)
+def test_a_plain_program_with_the_defaults(trainable, reuse, rates, tmp_path):
+    space = {"rate": tune.grid_search(list(rates))}
+    results = run(trainable, space, tmp_path, num_samples=2, reuse_actors=reuse)
+    assert not results.errors
+    seeds = seeds_of(results)
+    assert seeds[1.0] == [SEEDS] * 2
+    assert seeds.get(0.97, []) in ([], [SEEDS] * 2)
+    for rate in {0.0, 0.1, 0.3, 0.5} & set(rates):
+        assert seeds[rate][1] < SEEDS
+    assert sum(map(sum, seeds.values())) < 0.9 * 2 * len(rates) * SEEDS
+
+
+@pytest.mark.usefixtures("_ray")
+def test_a_trial_that_fails_leaves_what_it_reported(tmp_path):
+    results = run(train, {"rate": 1.0, "fails": tune.grid_search([True, False])}, tmp_path)
+    assert len(results.errors) == 1
+    assert sorted(r.metrics["n"] for r in results) == [30, SEEDS]
+
+
+@pytest.mark.usefixtures("_ray")
+def test_a_trial_that_is_run_again_begins_anew(tmp_path):
+    mark = tmp_path / "failed"
+
+    def once(config):
+        for n in range(STEP, SEEDS + 1, STEP):
+            tune.report({"successes": n, "n": n})
+            if n == 50 and not mark.exists():
+                mark.touch()
+                raise RuntimeError("once")
+
+    tuner = tune.Tuner(
+        once,
+        param_space={"rate": 1.0},
+        tune_config=tune.TuneConfig(scheduler=SeedRaceScheduler()),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path / "runs"),
+            name="again",
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=1),
+        ),
+    )
+    results = tuner.fit()
+    assert mark.exists()
+    assert not results.errors
+    assert results[0].metrics["n"] == SEEDS
+
+
+@pytest.mark.usefixtures("_ray")
+def test_a_metric_of_the_program_is_its_own_business(tmp_path):
+    def named(config):
+        for n in range(STEP, SEEDS + 1, STEP):
+            tune.report({"count": {"good": n if config["rate"] else 0}, "seeds": n, "loss": 1.0})
+
+    scheduler = SeedRaceScheduler(successes="count/good", n="seeds", max_seeds=80)
+    space = {"rate": tune.grid_search([1.0, 0.0, 1.0])}
+    results = run(named, space, tmp_path, scheduler=scheduler, metric="loss", mode="min")
+    seeds = sorted(r.metrics["seeds"] for r in results)
+    assert seeds[0] < 80
+    assert seeds[1:] == [80, 80]
+
+
+def test_reports_without_counts_end_the_program_with_a_word(tmp_path):
+    # A process of its own: when a program ends so, Ray leaves files open.
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    words = [line for line in ran.stdout.splitlines() if "reported no" in line]
+    assert len(words) == 2, ran.stdout + ran.stderr
+    for line in words:
+        assert "reported no 'successes' and no 'n'; allowed: reports with" in line
+
+
+class Trial:
+    def __init__(self, number):
+        self.trial_id, self.last_result = f"t{number}", {}
+
+
+@given(st.data(), st.sampled_from([0.05, 0.8]))
+@settings(max_examples=60)
+def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
+    scheduler = SeedRaceScheduler(alpha=alpha)
+    trials = [Trial(number) for number in range(4)]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    rates = data.draw(st.permutations([0.0, 0.5, 0.9, 1.0]))
+    order = data.draw(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), max_size=20))
+    counts, proven, over = dict.fromkeys(range(4), (0, 0)), [0.0] * 4, set()
+    for number, more in order:
+        if number in over:
+            continue
+        k, n = counts[number]
+        k += int(np.random.default_rng([number, n]).binomial(more, rates[number]))
+        n += more
+        counts[number] = k, n
+        proven[number] = max(proven[number], float(race_lower(k, n, number + 1, alpha=alpha)))
+        bar = max(proven[other] for other in range(4) if other != number)
+        report = {"successes": k, "n": n}
+        if data.draw(st.integers(0, 9)) == 0:  # Tune does not ask about a last report
+            scheduler.on_trial_complete(None, trials[number], report)
+            over.add(number)
+            continue
+        decision = scheduler.on_trial_result(None, trials[number], report)
+        worse = race_upper(k, n, number + 1, alpha=alpha) < bar
+        assert decision == ("STOP" if worse else "CONTINUE")
+        if worse:
+            scheduler.on_trial_complete(None, trials[number], report)
+            over.add(number)
+        elif data.draw(st.integers(0, 9)) == 0:
+            scheduler.on_trial_error(None, trials[number])
+            over.add(number)
+    assert scheduler.debug_string().startswith("Seed race: ")
+
+
+def test_the_last_report_of_a_restored_trial_counts():
+    scheduler = SeedRaceScheduler()
+    done = Trial(0)
+    done.last_result = {"successes": 100, "n": 100}
+    scheduler.on_trial_add(None, done)
+    other = Trial(1)
+    scheduler.on_trial_add(None, other)
+    assert scheduler.on_trial_result(None, other, {"successes": 5, "n": 30}) == "STOP"
+    assert scheduler.on_trial_result(None, done, {"successes": 3, "n": 3}) == "CONTINUE"
+
+
+@pytest.mark.parametrize(
+    ("reports", "problem"),
+    [
+        ([{"n": 3}], "reported no 'successes'"),
+        ([{"successes": 3}], "reported no 'n'"),
+        ([{"successes": 0.93, "n": 100}], "0.93 is no count"),
+        ([{"successes": True, "n": 100}], "True is no count"),
+        ([{"successes": "3", "n": 100}], "'3' is no count"),
+        ([{"successes": 4, "n": 3}], "4 successes of 3 seeds"),
+        ([{"successes": 3, "n": 4}, {"successes": 2, "n": 3}], "2 of 3 seeds after 3 of 4"),
+        ([{"successes": 3, "n": 4}, {"successes": 6, "n": 5}], "6 successes of 5 seeds"),
+        ([{"successes": 3, "n": 8}, {"successes": 6, "n": 9}], "6 of 9 seeds after 3 of 8"),
+    ],
+)
+def test_reports_that_are_no_cumulative_counts_are_named(reports, problem):
+    scheduler, trial = SeedRaceScheduler(), Trial(7)
+    scheduler.on_trial_add(None, trial)
+    for report in reports[:-1]:
+        scheduler.on_trial_result(None, trial, report)
+    with pytest.raises(InputError, match=problem) as caught:
+        scheduler.on_trial_result(None, trial, reports[-1])
+    assert str(caught.value).startswith("trial t7")
+    assert caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [({"alpha": 0.0}, "alpha"), ({"alpha": 1.0}, "alpha"), ({"max_seeds": 0}, "max_seeds")],
+)
+def test_settings_that_are_none_are_refused(settings, field):
+    with pytest.raises(InputError) as caught:
+        SeedRaceScheduler(**settings)
+    assert caught.value.field == field
