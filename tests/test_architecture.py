@@ -44,6 +44,7 @@ CORNERS = {
     "optunahub": {"search"},
     "cmaes": {"search"},
     "typer": {"cli"},
+    "matplotlib": {"report"},
 }
 HEAVY = ("torch", "ray", "optuna", "numba", "numpy", "pandas", "scipy", "pyarrow", "pydantic")
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from xortune.api_gate import plan as plan
     from xortune.api_thread import thread as thread
     from xortune.api_thread import write_thread as write_thread
+    from xortune.api_thread import thread as thread
+    from xortune.api_thread import write_thread as write_thread
     from xortune.comparison import Comparison as Comparison
     from xortune.config import Config as Config
     from xortune.errors import InputError as InputError

@@ -14,7 +14,7 @@ from xortune.progress import Progress
 from xortune.report.format import interval
 from xortune.stats import wilson
 
-__all__ = ["progress_line", "shown_progress"]
+__all__ = ["progress_line", "shown_progress", "shown_steps"]
 
 PLAIN_SECONDS = 30.0
 """Off a terminal a line is printed this often, and at each quarter of the work."""
@@ -35,6 +35,31 @@ def shown_progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None
             yield lambda progress: live.update(Text(progress_line(progress), overflow="ellipsis"))
     else:
         yield _plain(console)
+
+
+@contextmanager
+def shown_steps(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
+    """What to call with (done, total, what was done) after each step; it is drawn on stderr."""
+    console = Console(stderr=True, highlight=False)
+    started, quarter = time.monotonic(), 0
+
+    def line(done: int, total: int, what: str) -> str:
+        left = (time.monotonic() - started) / done * (total - done)
+        return f"{done}/{total} measured  {_clock(left)} left  {what}"
+
+    def show(done: int, total: int, what: str) -> None:
+        nonlocal quarter
+        if 4 * done // total > quarter:
+            quarter = 4 * done // total
+            console.print(Text(line(done, total, what)), soft_wrap=True)
+
+    if quiet:
+        yield None
+    elif console.is_terminal:
+        with Live(Text(""), console=console, transient=True, refresh_per_second=4) as live:
+            yield lambda *step: live.update(Text(line(*step), overflow="ellipsis"))
+    else:
+        yield show
 
 
 def _plain(console: Console) -> Callable[[Progress], None]:

@@ -32,7 +32,7 @@ from xortune.engine.schedule import schedule_of
 from xortune.outcome import Outcome, Status, status_of
 from xortune.task import Task
 
-__all__ = ["initial_weights", "train", "uncovered"]
+__all__ = ["final_outputs", "initial_weights", "train", "uncovered"]
 
 MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
 MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
@@ -128,7 +128,29 @@ def train(
         stop_early: leave a block of seeds when nothing that is recorded can change any more; the
             outcome is the same either way.
     """
-    stops = np.array(sorted({*checkpoints, config.epochs}), dtype=np.int64)
+    stops = sorted({*checkpoints, config.epochs})
+    record = _recorded(config, task, seeds, stops, threads=threads, stop_early=stop_early)
+    return record.outcome(stops, task, seeds)
+
+
+def final_outputs(
+    config: Config, task: Task, seeds: NDArray[np.int64], *, threads: int = 1
+) -> NDArray[np.float32]:
+    """float32, shape (S, M): outputs of the M judged rows after the last epoch; see `train`."""
+    record = _recorded(config, task, seeds, [config.epochs], threads=threads, stop_early=True)
+    return np.ascontiguousarray(record.outputs[-1].T)
+
+
+def _recorded(
+    config: Config,
+    task: Task,
+    seeds: NDArray[np.int64],
+    epochs: list[int],
+    *,
+    threads: int,
+    stop_early: bool,
+) -> _Record:
+    stops = np.array(epochs, dtype=np.int64)
     rows = _rows_of(task)
     schedule = schedule_of(config)
     start = _start(task.dim, config.hidden_dim, _padded(seeds))
@@ -170,7 +192,7 @@ def train(
     else:
         for first, width in blocks:
             train_block(first, width)
-    return record.outcome(stops.tolist(), task, seeds)
+    return record
 
 
 @dataclass(frozen=True)

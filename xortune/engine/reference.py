@@ -31,7 +31,7 @@ from xortune.config import MOMENTUM_OPTIMIZERS, SOFTMAX_LIKE, Config
 from xortune.outcome import Outcome
 from xortune.task import Task
 
-__all__ = ["StackedNetwork", "initial_weights", "stacked", "step", "train"]
+__all__ = ["StackedNetwork", "initial_weights", "one_thread", "stacked", "step", "train"]
 
 MAX_STACK = 2**15
 """Hidden activations (S x N x H) trained at once: they stay in cache, and below the size at which
@@ -210,7 +210,7 @@ def train(
     """
     rows = max(task.inputs.shape[0], task.judged_inputs.shape[0])
     size = max(1, MAX_STACK // (rows * config.hidden_dim * LANES)) * LANES
-    with _one_thread():
+    with one_thread():
         parts = [
             _train_stack(config, task, seeds[start : start + size], checkpoints, device)
             for start in range(0, len(seeds), size)
@@ -219,7 +219,8 @@ def train(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread, unless OMP_NUM_THREADS says how many."""
     # Threads would split a tensor at places that depend on how many seeds it holds; and a search
     # gives each core a training of its own. Whoever sets OMP_NUM_THREADS has the last word.
     before = torch.get_num_threads()
