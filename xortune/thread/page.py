@@ -154,7 +154,7 @@ def _claims(settled: Settled) -> list[str]:
         rows = [
             (
                 variant.name.replace("_", " "),
-                escaped(variant.changes or "what the posted script did"),
+                escaped(variant.changes or "as posted"),
                 escaped(_exact(variant)),
                 f"{one.k:,}/{one.n:,}",
                 interval(one.low, one.high),
