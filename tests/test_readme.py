@@ -67,6 +67,7 @@ def test_the_commands_are_found_and_a_wrong_one_is_noticed():
         "report",
         "space",
         "compare",
+        "certify",
         "plan",
         "gate",
         "thread",
@@ -113,14 +114,31 @@ def _quoted(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 
 
-ROWS = re.findall(
-    r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$", README, re.MULTILINE
-)
+ROWS = re.findall(r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$", README, re.MULTILINE)
 MEASURED = [line for block in blocks("sh") for line in block.splitlines() if " --seeds " in line]
 
 
 def test_before_and_after_are_there():
     assert len(ROWS) == 4
+
+
+def test_what_is_told_of_the_thread_is_what_its_report_says():
+    report = (ROOT / "reports" / "thread.md").read_text(encoding="utf-8")
+    told = " ".join(README.partition("## Quick start")[0].split())
+    [bound] = re.findall(r"at least (\d\d\.\d+ %) of all seeds", report)
+    [epochs] = re.findall(r"Half of them needed fewer than (\d+) epochs", report)
+    [counts] = re.findall(r"Of (\d+) quoted counts, \1 agree", report)
+    [slow, fast, best] = re.findall(
+        r"\(T10\) is inconsistent with what is measured: (\d+) of 10,000 seeds at 0.03, "
+        r"([\d,]+) at ([\d.]+) ",
+        report,
+    )[0]
+    assert f"at least {bound} of all seeds" in told
+    assert f"took less than {epochs} epochs" in told
+    assert f"All {counts} counts" in told
+    assert f"{slow} of 10,000 at 0.03 are {fast} at {best}" in told
+    for k, n, _ in ROWS:
+        assert f"{int(k):,}/{int(n):,}" in report or f"{int(k):,} of {int(n):,}" in report
 
 
 @pytest.mark.parametrize("row", ROWS)

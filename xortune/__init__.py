@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from xortune.api import search as search
     from xortune.api import write_comparison as write_comparison
     from xortune.api import write_report as write_report
+    from xortune.api_certify import certify as certify
     from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
-    from xortune.api_thread import thread as thread
-    from xortune.api_thread import write_thread as write_thread
     from xortune.api_thread import thread as thread
     from xortune.api_thread import write_thread as write_thread
     from xortune.comparison import Comparison as Comparison
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from xortune.plan import RatePlan as RatePlan
     from xortune.point import Point as Point
     from xortune.run import Run as Run
+    from xortune.run_certificate import Certificate as Certificate
     from xortune.search.race_pruner import SeedRacePruner as SeedRacePruner
     from xortune.search.race_scheduler import SeedRaceScheduler as SeedRaceScheduler
     from xortune.space import SearchSpace as SearchSpace
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Certificate": "run_certificate",
     "Comparison": "comparison",
     "ComparisonPlan": "plan",
     "Config": "config",
@@ -63,6 +64,7 @@ _HOMES = {
     "TrainingError": "errors",
     "Verdict": "gate",
     "XortuneError": "errors",
+    "certify": "api_certify",
     "compare": "api",
     "evaluate": "api",
     "gate": "api_gate",
@@ -70,8 +72,8 @@ _HOMES = {
     "load_space": "space",
     "plan": "api_gate",
     "search": "api",
-    "write_comparison": "api",
     "thread": "api_thread",
+    "write_comparison": "api",
     "write_report": "api",
     "write_thread": "api_thread",
 }

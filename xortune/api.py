@@ -101,6 +101,7 @@ def search(
         KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
             written, and `resume` continues it.
     """
+    from xortune.api_certify import certified
     from xortune.engine.network import NetworkTrainer
     from xortune.search.importance import importance
     from xortune.search.session import search_session
@@ -132,6 +133,7 @@ def search(
             shutil.rmtree(directory, ignore_errors=True)
         raise
     run = load_run(directory)
+    complete = complete and certified(run, trainer)
     shares = importance(run, asked)
     if complete:
         run = run.noted(importance=shares, finished=_now(), stopped=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from xortune.evaluation import Evaluation
 from xortune.journal import read
 from xortune.outcome import Outcome
 from xortune.point import Point
+from xortune.run_files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -316,27 +316,6 @@ def load_run(path: Pathlike) -> Run:
         tuple(line for line in lines if line.purpose is None),
         tuple(line for line in lines if line.purpose is not None),
     )
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then rename it, so that a reader sees all of it or nothing.
-
-    Raises:
-        OSError: the directory cannot be written; what was there before is untouched.
-    """
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's 0600 would keep colleagues out
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar, overload
 from xortune.errors import InputError
 from xortune.point import Point
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult, Neighbour
+from xortune.run_files import replace_file
 
-__all__ = ["CERTIFICATE", "certificate_json", "read_certificate"]
+__all__ = ["CERTIFICATE", "certificate_json", "read_certificate", "write_certificate"]
 
 CERTIFICATE = "certificate.json"
 
@@ -59,6 +60,23 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         ],
         "run": {name: manifest[name] for name in MADE_WITH if name in manifest},
     }
+
+
+def write_certificate(
+    directory: Path, certificate: Certificate, manifest: Mapping[str, Any]
+) -> None:
+    """Write certificate.json into a run's directory.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    text = json.dumps(certificate_json(certificate, manifest), indent=2, allow_nan=False)
+    try:
+        replace_file(directory / CERTIFICATE, (text + "\n").encode())
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})", place=str(directory / CERTIFICATE)
+        ) from None
 
 
 def read_certificate(path: Path) -> Certificate:

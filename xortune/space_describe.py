@@ -81,10 +81,7 @@ class Description:
         # Until there is a race, every configuration gets the last rung: say what will happen.
         yield "seeds", f"{self.ladder[-1]:,} for each configuration"
         if self.certify is not None:
-            yield (
-                "certify",
-                f"{self.certify:,} fresh seeds asked for; this version does not certify",
-            )
+            yield "certify", f"{self.certify:,} fresh seeds for each of the five best"
         if self.grid_points is not None:
             yield "grid points", f"{self.grid_points:,}"
         if self.seed_epochs is not None:

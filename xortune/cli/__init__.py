@@ -19,6 +19,7 @@ from xortune.cli import searching  # noqa: F401  # --help lists the commands in 
 from xortune.cli import evaluating  # noqa: F401
 from xortune.cli import comparing  # noqa: F401
 from xortune.cli import settling  # noqa: F401
+from xortune.cli import certifying  # noqa: F401
 from xortune.cli import planning  # noqa: F401
 from xortune.cli import gating  # noqa: F401
 # isort: on

@@ -65,7 +65,7 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input."""
-    with told():
+    with told("interrupted: no answer; nothing is kept"):
         from xortune import api_gate
 
         if (run is None) == (config is None):

@@ -43,7 +43,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say how many seeds a claim about success rates needs, and how long they take here."""
-    with told():
+    with told("interrupted: nothing is kept"):
         from xortune import api_gate
         from xortune.gate_file import load_config
         from xortune.plan import RatePlan

@@ -60,18 +60,17 @@ def tell_of_compiling(engine: str) -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(
+    interrupted: str = "interrupted: what had finished is kept; the same command with --resume"
+    " continues (name the run with --output)",
+) -> Iterator[None]:
     """Errors as one line on stderr and the right exit code; never a traceback for bad input."""
     try:
         yield
     except InputError as error:
         fail(f"error: {error}", BAD_INPUT)
     except KeyboardInterrupt:
-        fail(
-            "interrupted: what had finished is kept; the same command with --resume continues"
-            " (name the run with --output)",
-            INTERRUPTED,
-        )
+        fail(interrupted, INTERRUPTED)
 
 
 def fail(text: str, code: int) -> NoReturn:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from xortune.errors import InputError
 from xortune.report.markdown import markdown
 from xortune.run import Run, replace_file
+from xortune.run_certificate import certificate_of
+from xortune.run_certificate_file import CERTIFICATE, write_certificate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,7 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
     """Write table.csv, table.parquet, seeds.parquet and report.md into the run's directory.
 
     Each is written beside its place and renamed; the same journal and manifest give the same bytes.
+    If certificate.json is missing and the journal has what it follows from, it is written too.
 
     Args:
         run: what to write.
@@ -44,6 +47,9 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
         "seeds.parquet": lambda: _parquet(run.seed_table),
         "report.md": lambda: markdown(run).encode(),
     }
+    certificate = certificate_of(run.checks)
+    if certificate is not None and not (run.path / CERTIFICATE).exists():
+        write_certificate(run.path, certificate, run.manifest)
     for name, content in files.items():
         if name.rpartition(".")[2] not in formats:
             continue

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from xortune.outcome import Status
+from xortune.report.certified import certified_lines, certified_rows, header
 from xortune.report.format import config_text, count, interval, number, percent, plain, value
 from xortune.report.tables import Report, report_of
 from xortune.run import ConfigResult, Run
+from xortune.run_certificate import Certificate
 
 __all__ = ["escaped", "markdown", "table"]
 
@@ -21,10 +23,12 @@ def markdown(run: Run) -> str:
     Raises:
         InputError: the run's blocks contradict each other.
     """
-    report = report_of(run)
+    report, certificate = report_of(run), run.certificate
+    certified = [] if certificate is None else [_certified(certificate, report)]
     parts = [
         [f"# xortune: {escaped(report.title)}"],
         ["## The answer", *_answer(report), *_unfinished(report)],
+        *certified,
         ["## What was asked", *_asked(report)],
         ["## The best ten", *_best(report)],
         ["## Not distinguishable from the best", *_tied(report)],
@@ -102,6 +106,19 @@ def _answer(report: Report) -> list[str]:
             f"got the full {count(report.tied.full, 'seed')}."
         )
     return lines
+
+
+def _certified(certificate: Certificate, report: Report) -> list[str]:
+    names = header(certificate)
+    rows = [[escaped(cell) for cell in row] for row in certified_rows(certificate, report.varied)]
+    return [
+        "## The winners on seeds that the search never saw",
+        "The search's own counts are those of winners, and so are partly luck. The gap is how far "
+        "they lay above the rate on fresh seeds, in percentage points.",
+        *([table(names, rows, numbers=len(names) - 1)] if rows else []),
+        *(escaped(line) for line in certified_lines(certificate)),
+        "Everything needed to check this is in `certificate.json`.",
+    ]
 
 
 def _unfinished(report: Report) -> list[str]:

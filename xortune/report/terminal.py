@@ -8,11 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xortune.report.certified import certified_lines, certified_rows, header
 from xortune.report.format import config_text, count, interval, number, plain, value
 from xortune.report.tables import Report, report_of
 from xortune.run import ConfigResult, Run
+from xortune.run_certificate_file import CERTIFICATE, read_certificate
 
-__all__ = ["render_best"]
+__all__ = ["render_best", "render_certificate"]
 
 
 def render_best(run: Run, console: Console) -> None:
@@ -35,7 +37,31 @@ def render_best(run: Run, console: Console) -> None:
     if report.solved:
         # soft_wrap: a command or a path that is broken over lines cannot be copied
         console.print(Text(f"  {report.again}"), soft_wrap=True)
+    if run.certificate is not None:
+        render_certificate(run, console)
     _print_files(run, console)
+
+
+def render_certificate(run: Run, console: Console) -> None:
+    """Print the finalists of the last complete attempt on fresh seeds, and the other attempts.
+
+    Raises:
+        InputError: the run has no certificate, or a damaged one.
+    """
+    certificate = read_certificate(run.path / CERTIFICATE)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    first, *others = header(certificate)
+    for name in others:
+        table.add_column(name, overflow="fold", no_wrap=name != "worst neighbour")
+    table.add_column(first, overflow="fold")
+    for config, *cells in certified_rows(certificate, report_of(run).varied):
+        table.add_row(*(Text(cell) for cell in [*cells, config]))
+    if certificate.finalists:
+        console.print(table)
+    for line in certified_lines(certificate):
+        console.print(Text(line))
+    if certificate.finalists:
+        console.print(Text("gap: how far the search's rate lay above that of fresh seeds."))
 
 
 def _table(report: Report, width: int) -> Table:
@@ -97,7 +123,7 @@ def _remarks(report: Report) -> list[str]:
 
 
 def _print_files(run: Run, console: Console) -> None:
-    for name in ("report.md", "table.csv", "seeds.parquet"):
+    for name in ("report.md", "table.csv", "seeds.parquet", CERTIFICATE):
         path = run.path / name
         if path.exists():
             console.print(Text(plain(str(path))), soft_wrap=True)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.certify_neighbours import neighbours
+from xortune.errors import InputError
+from xortune.point import Point
+from xortune.space import parse_space
+
+SPACE = """
+name: near
+parameters:
+  kind: {choice: [a, b]}
+  lr: {low: 0.001, high: 1.0, log: true}
+  share: {low: 0.0, high: 2.0}
+  units: {low: 2, high: 20}
+  many: {low: 10, high: 1000, log: true}
+  tenths: {low: 0.0, high: 1.0, step: 0.1}
+  fours: {low: 4, high: 40, step: 4}
+  extra: {low: 0.0, high: 1.0, when: {kind: [a]}}
+  depth: {low: 1, high: 3}
+  listed: {choice: [1, 2, 4]}
+  fixed: 7
+search: {sampler: random, trials: 1}
+"""
+VALUES = {
+    "kind": "b",
+    "lr": 0.1,
+    "share": 1.0,
+    "units": 10,
+    "many": 100,
+    "tenths": 0.2,
+    "fours": 20,
+    "depth": 1,
+    "listed": 2,
+    "fixed": 7,
+}
+
+
+class Plain:
+    def check(self, point):
+        return point
+
+
+def moved(fraction=0.2, **changes):
+    values = {k: v for k, v in (VALUES | changes).items() if v is not None}
+    found = neighbours(Point(values), parse_space(SPACE), Plain(), fraction)
+    moves: dict[str, list] = {}
+    for name, point in found:
+        differing = [key for key in point if point[key] != values.get(key)]
+        assert differing == [name]
+        assert list(point) == list(values)
+        moves.setdefault(name, []).append(point[name])
+    return moves
+
+
+def test_each_numeric_parameter_is_moved_as_stated():
+    assert moved() == {
+        "lr": [pytest.approx(0.1 / 1.2), pytest.approx(0.1 * 1.2)],
+        "share": [pytest.approx(0.9), pytest.approx(1.1)],  # 5 % of 2
+        "units": [9, 11],  # 5 % of 18 is 0.9: by 1
+        "many": [83, 120],
+        "tenths": [0.1, 0.3],  # by a step at least, and on the grid
+        "fours": [16, 24],
+        "depth": [2],  # 0 is outside
+    }
+
+
+def test_a_larger_fraction_moves_further():
+    found = moved(1.0)
+    assert found["lr"] == [pytest.approx(0.05), pytest.approx(0.2)]
+    assert found["share"] == [pytest.approx(0.5), pytest.approx(1.5)]
+    assert found["units"] == [6, 14]  # a quarter of 18 is 4.5, rounded to even
+    assert found["tenths"] == [0.0, 0.4]
+
+
+def test_whole_numbers_move_by_one_at_least_on_a_log_scale_too():
+    assert moved(many=10)["many"] == [12]
+    assert moved(0.001, many=100)["many"] == [99, 101]
+    assert type(moved(many=100)["many"][0]) is int
+
+
+def test_moves_end_at_the_ends_of_the_range():
+    assert moved(lr=0.9)["lr"][1] == 1.0
+    assert moved(share=1.95)["share"] == [pytest.approx(1.85), 2.0]
+    assert moved(lr=1.0)["lr"] == [pytest.approx(1 / 1.2)]
+    assert moved(units=2)["units"] == [3]
+    assert moved(tenths=1.0)["tenths"] == [0.9]
+
+
+def test_what_is_not_active_is_not_moved():
+    assert "extra" not in moved()
+    assert moved(kind="a", extra=0.5)["extra"] == [0.45, 0.55]
+
+
+def test_points_are_brought_into_normal_form_and_equal_ones_are_one():
+    class Coarse:
+        def check(self, point):
+            return Point({**point, "share": float(round(point["share"]))})
+
+    found = neighbours(Point(VALUES), parse_space(SPACE), Coarse(), 0.2)
+    assert "share" not in {name for name, _ in found}
+    assert len({point.key for _, point in found}) == len(found) == 11
+    assert Point(VALUES).key not in {point.key for _, point in found}
+
+
+@settings(max_examples=50)
+@given(
+    st.floats(0.001, 1),
+    st.integers(2, 20),
+    st.integers(0, 10),
+    st.floats(0.01, 3),
+)
+def test_all_neighbours_lie_in_the_space(lr, units, tenths, fraction):
+    found = moved(fraction, lr=lr, units=units, tenths=tenths / 10)
+    assert all(0.001 <= value <= 1 for value in found.get("lr", ()))
+    assert all(2 <= value <= 20 for value in found["units"])
+    assert all(value in [i / 10 for i in range(11)] for value in found["tenths"])
+
+
+@pytest.mark.parametrize("fraction", [0, -0.2, float("inf"), float("nan")])
+def test_a_fraction_that_moves_nothing_is_refused(fraction):
+    with pytest.raises(InputError, match="neighbourhood"):
+        moved(fraction)

@@ -1,0 +1,132 @@
+"""The verb `certify`, and what a search does when its space file asks for a certificate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xortune.errors import InputError
+from xortune.run import Run, load_run
+
+if TYPE_CHECKING:
+    from xortune.run_certificate import Certificate
+    from xortune.trainer import Trainer
+
+__all__ = ["FINALISTS", "certified", "certify"]
+
+FINALISTS = 5
+"""How many a search certifies by itself."""
+
+
+def certify(
+    run: Run | str | os.PathLike[str],
+    *,
+    top: int = FINALISTS,
+    seeds: int = 1000,
+    confidence: float = 0.95,
+    extendable: bool = False,
+    extend: bool = False,
+    neighbourhood: float | None = None,
+    trainer: Trainer | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Certificate:
+    """Train the best configs of a run on seeds that the search never saw, and bound their rates.
+
+    With a probability of at least `confidence` all lower bounds of all attempts of the run hold
+    together: see `xortune.run_certificate`. The result is in the run's certificate.json too, and
+    every block in its journal. A call that was interrupted is continued by the same call.
+
+    Args:
+        run: a run, or its directory.
+        top: how many configs, the first in the search's own order.
+        seeds: fresh seeds for each, one number planned beforehand; with `extend`, how many more.
+        confidence: of all bounds together.
+        extendable: begin an attempt whose seeds may be added to later: its bound is the anytime
+            one, a little lower.
+        extend: add seeds to the last attempt, which was begun as extendable.
+        neighbourhood: also measure each config with its numeric settings moved: 0.2 moves those on
+            a log scale by factors of 1/1.2 and 1.2, others by 5 % of their range.
+        trainer: what trained the run, if it was not the built-in network.
+        on_progress: called with the seeds done and all seeds.
+
+    Raises:
+        InputError: an argument that is not usable, nothing to certify, an attempt that cannot be
+            extended, or a task that is no longer the run's.
+        KeyboardInterrupt: the user interrupted; the same call continues.
+    """
+    from xortune.certify import certify_run
+
+    loaded = run if isinstance(run, Run) else load_run(run)
+    certificate = certify_run(
+        loaded.path,
+        trainer or _trainer_of(loaded),
+        top=top,
+        seeds=seeds,
+        confidence=confidence,
+        extendable=extendable,
+        extend=extend,
+        neighbourhood=neighbourhood,
+        on_progress=on_progress,
+    )
+    from xortune.report.files import write_derived
+
+    write_derived(load_run(loaded.path), ["md"])
+    return certificate
+
+
+def certified(run: Run, trainer: Trainer) -> bool:
+    """Certify the finalists of a search that is done, if its space asks for that.
+
+    Nothing is done where no config solved a seed, or where the finalists are certified already: a
+    finished search that is resumed must not spend another attempt.
+
+    Args:
+        run: the search.
+        trainer: of the search; it trains in this process.
+
+    Returns:
+        False if the user interrupted; resuming the search continues.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    from xortune.certify import certify_run
+    from xortune.engine.network import NetworkTrainer, usable_cores
+
+    seeds = run.asked.seeds.certify
+    solving = [r.key for r in run.results[:FINALISTS] if r.outcome.successes]
+    if seeds is None or not solving:
+        return True
+    known = run.certificate
+    if known is not None and known.attempts[-1].complete:
+        last = sorted(known.attempts[-1].finalists, key=lambda found: found.rank)
+        if [found.key for found in last] == solving:
+            return True
+    if isinstance(trainer, NetworkTrainer):
+        trainer = replace(trainer, threads=usable_cores())
+    try:
+        certify_run(run.path, trainer, top=FINALISTS, seeds=seeds)
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def _trainer_of(run: Run) -> Trainer:
+    from xortune.engine.network import NetworkTrainer, usable_cores
+
+    if not run.is_network:
+        raise InputError(
+            "the run was trained by something else than the built-in network",
+            place=str(run.path),
+            fix="give what trained it: certify(..., trainer=...)",
+        )
+    task = run.asked.task
+    if run.manifest.get("task_fingerprint", task.fingerprint) != task.fingerprint:
+        raise InputError(
+            f"the task {task.name} is no longer what the run learned",
+            place=str(run.path),
+            fix="bring back the task's file as it was",
+        )
+    return NetworkTrainer(task, threads=usable_cores())

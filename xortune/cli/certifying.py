@@ -1,0 +1,102 @@
+"""`xortune certify`: the finalists of a run on seeds that the search never saw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from xortune.cli.shared import (
+    NO_OUTCOME,
+    AsJson,
+    Quiet,
+    RunDirectory,
+    app,
+    console,
+    print_json,
+    tell_of_compiling,
+    told,
+)
+from xortune.errors import InputError
+
+__all__ = ["certify"]
+
+
+@app.command(
+    epilog="Examples:  xortune certify runs/xor --top 5 --seeds 1000   |   "
+    "xortune certify runs/xor --neighbourhood 0.2   |   "
+    "xortune certify runs/xor --extendable, then xortune certify runs/xor --extend"
+)
+def certify(
+    run: RunDirectory,
+    top: Annotated[int, typer.Option(help="How many of the search's best.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Fresh seeds for each.")] = 1000,
+    confidence: Annotated[float, typer.Option(help="Of all lower bounds together.")] = 0.95,
+    extendable: Annotated[
+        bool, typer.Option("--extendable", help="Begin one whose seeds may be added to later.")
+    ] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Add seeds to the last, extendable attempt.")
+    ] = False,
+    neighbourhood: Annotated[
+        float | None, typer.Option(help="Also move each numeric setting by so much: 0.2.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the best configurations on fresh seeds: what is left of the search's counts."""
+    silent = quiet or as_json
+    with told("interrupted: what had finished is kept; the same command continues"):
+        from xortune import api, api_certify
+
+        if not silent:
+            tell_of_compiling("auto")
+        with _progress(quiet=silent) as on_progress:
+            try:
+                api_certify.certify(
+                    run,
+                    top=top,
+                    seeds=seeds,
+                    confidence=confidence,
+                    extendable=extendable,
+                    extend=extend,
+                    neighbourhood=neighbourhood,
+                    on_progress=on_progress,
+                )
+            except InputError as error:
+                options = ("top", "seeds", "confidence", "extend", "neighbourhood")
+                if error.field in options and error.place == error.field:
+                    raise error.at(f"--{error.field}") from None
+                raise
+        loaded = api.load_run(run)
+        if as_json:
+            from xortune.run_certificate_file import CERTIFICATE
+
+            print_json(json.loads((loaded.path / CERTIFICATE).read_text(encoding="utf-8")))
+        elif not quiet:
+            from xortune.report.terminal import render_certificate
+            from xortune.run_certificate_file import CERTIFICATE
+
+            render_certificate(loaded, console())
+            console().print(Text(str(loaded.path / CERTIFICATE)), soft_wrap=True)
+    if any(check.final and check.outcome is None for check in loaded.checks):
+        raise typer.Exit(NO_OUTCOME)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """What to call with the seeds done and all seeds; drawn on stderr, on a terminal only."""
+    err = Console(stderr=True, highlight=False)
+    if quiet or not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("certifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("seeds")
+        yield lambda done, total: bar.update(task, completed=done, total=total)

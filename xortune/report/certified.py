@@ -1,0 +1,92 @@
+"""What a report says of a certificate: the search's rate, the fresh one, and the gap between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xortune.point import Point
+from xortune.report.format import config_text, percent
+from xortune.run_certificate import Attempt, Certificate, CertifiedResult
+
+__all__ = ["certified_lines", "certified_rows", "header", "lower", "points"]
+
+
+def header(certificate: Certificate) -> list[str]:
+    """The columns of `certified_rows`."""
+    names = ["configuration", "search", "fresh seeds", "gap", "rate at least"]
+    return [*names, "worst neighbour"] if _measured(certificate) else names
+
+
+def certified_rows(certificate: Certificate, varied: Sequence[str]) -> list[list[str]]:
+    """One row for each finalist of the last complete attempt, highest lower bound first."""
+    rows = []
+    for found in certificate.finalists:
+        row = [
+            config_text(found.point, varied),
+            f"{found.search_k}/{found.search_n} {percent(found.search_rate)}",
+            f"{found.k}/{found.n} {percent(found.rate)}",
+            points(found.gap),
+            lower(found),
+        ]
+        rows.append([*row, _worst(found)] if _measured(certificate) else row)
+    return rows
+
+
+def certified_lines(certificate: Certificate) -> list[str]:
+    """What must be said beside the rows: what holds, and what other attempts there were."""
+    latest = certificate.latest
+    lines = []
+    if latest is not None:
+        bound = (
+            f"Clopper-Pearson for the {latest.seeds:,} seeds planned"
+            if latest.bound == "clopper-pearson"
+            else "anytime bound, seeds may be added"
+        )
+        others = len(certificate.attempts) - 1
+        lines.append(
+            f"All bounds{' of all attempts' if others else ''} hold together with confidence "
+            f"{certificate.confidence:g} ({bound}; attempt {latest.number}, "
+            f"{_split(latest)})."
+        )
+    lines += [
+        f"Attempt {attempt.number}: "
+        + "; ".join(
+            f"{found.key} {found.k}/{found.n}"
+            + (f", at least {lower(found)}" if found.lower_bound is not None else ", unfinished")
+            for found in attempt.finalists
+        )
+        + "."
+        for attempt in certificate.attempts
+        if attempt is not latest
+    ]
+    return lines
+
+
+def lower(found: CertifiedResult) -> str:
+    """The lower bound, rounded down."""
+    return (
+        "–" if found.lower_bound is None else f"{int(found.lower_bound * 1e4 + 1e-6) / 100:.2f} %"
+    )
+
+
+def points(gap: float) -> str:
+    """A difference of rates in percentage points, with its sign; none is 0."""
+    return f"{100 * gap:+.1f}" if abs(gap) >= 5e-4 else "0"
+
+
+def _split(attempt: Attempt) -> str:
+    finalists = len(attempt.finalists)
+    share = f"its share of the risk is 1/{2**attempt.number}"
+    return f"{share}, split over {finalists} finalists" if finalists > 1 else share
+
+
+def _measured(certificate: Certificate) -> bool:
+    return any(found.neighbours for found in certificate.finalists)
+
+
+def _worst(found: CertifiedResult) -> str:
+    worst = found.worst_neighbour
+    if worst is None:
+        return "–"
+    moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
+    return f"{percent(worst.rate)} ({moved})"
