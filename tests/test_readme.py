@@ -68,6 +68,7 @@ def test_the_commands_are_found_and_a_wrong_one_is_noticed():
         "space",
         "compare",
         "certify",
+        "export",
         "plan",
         "gate",
         "thread",

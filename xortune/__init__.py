@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xortune.api import write_comparison as write_comparison
     from xortune.api import write_report as write_report
     from xortune.api_certify import certify as certify
+    from xortune.api_export import export as export
     from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
     from xortune.api_thread import thread as thread
@@ -67,6 +68,7 @@ _HOMES = {
     "certify": "api_certify",
     "compare": "api",
     "evaluate": "api",
+    "export": "api_export",
     "gate": "api_gate",
     "load_run": "api",
     "load_space": "space",

@@ -7,13 +7,13 @@ import shlex
 from xortune.config import SOFTMAX_LIKE, Config
 from xortune.task import Task
 
-__all__ = ["evaluate_command", "plain_script"]
+__all__ = ["evaluate_command", "plain_script", "whole_script"]
 
 MAX_ROWS = 32  # more would bury the script in numbers
 
 
 def plain_script(config: Config, task: Task, seed: int) -> str | None:
-    """The script; it prints the prediction for each row.
+    """The script, if it is short enough to be read in a report.
 
     Args:
         config: what is trained.
@@ -25,6 +25,17 @@ def plain_script(config: Config, task: Task, seed: int) -> str | None:
     """
     if task.held_out_inputs is not None or task.inputs.shape[0] > MAX_ROWS:
         return None
+    return whole_script(config, task, seed)
+
+
+def whole_script(config: Config, task: Task, seed: int) -> str:
+    """The script, however long; it prints the prediction for each row that is judged.
+
+    Args:
+        config: what is trained.
+        task: what is learned; its rows are written out.
+        seed: the seed it is trained under.
+    """
     hidden = []
     if config.activation is not None:
         arguments = "dim=1" if config.activation in SOFTMAX_LIKE else ""
@@ -50,8 +61,15 @@ def plain_script(config: Config, task: Task, seed: int) -> str | None:
         *(["    optimizer.zero_grad()"] if config.zero_grad else []),
         f"    nn.{config.loss}()(model(x), y).backward()",
         "    optimizer.step()",
-        "print((model(x) > 0.5).int().flatten().tolist())",
     ]
+    if task.held_out_inputs is None:
+        lines.append("print((model(x) > 0.5).int().flatten().tolist())")
+    else:
+        rows = ", ".join(_numbers(row) for row in task.held_out_inputs)
+        lines += [
+            f"held_out = torch.tensor([{rows}])",
+            "print((model(held_out) > 0.5).int().flatten().tolist())",
+        ]
     return "\n".join(lines)
 
 

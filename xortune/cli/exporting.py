@@ -1,0 +1,55 @@
+"""`xortune export`: a config as a plain PyTorch script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xortune.cli.shared import RunDirectory, app, told
+from xortune.errors import InputError
+
+__all__ = ["export"]
+
+
+@app.command(
+    epilog="Examples:  xortune export runs/xor   |   xortune export runs/xor --output best.py"
+)
+def export(
+    run: RunDirectory,
+    key: Annotated[
+        str | None, typer.Option(help="Of the config; the best one if not given.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A file for it; printed if not given.")
+    ] = None,
+) -> None:
+    """Print the best configuration as a plain PyTorch script, which needs nothing else."""
+    with told("interrupted: nothing is written"):
+        from xortune import api, api_export
+        from xortune.run import replace_file
+
+        loaded = api.load_run(run)
+        try:
+            script = api_export.export(loaded, key=key)
+        except InputError as error:
+            raise error.at("--key") if error.place == "key" else error from None
+        if output is None:
+            typer.echo(script, nl=False)
+        else:
+            try:
+                replace_file(output, script.encode())
+            except OSError as error:
+                raise InputError(
+                    f"cannot be written ({error.strerror})",
+                    place=str(output),
+                    fix="give another --output",
+                ) from None
+        chosen, first = api_export.exported(loaded, key).key, loaded.results[0].key
+        if key is None and chosen != first:
+            typer.echo(
+                f"{chosen} has the highest certified bound; the search's first was {first} "
+                f"(--key {first})",
+                err=True,
+            )
