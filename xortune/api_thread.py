@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,17 @@ from xortune.run import Run, load_run
 from xortune.seed_ranges import THREAD
 
 if TYPE_CHECKING:
+    from xortune.thread.claims import Claims
     from xortune.thread.settle import Settled
 
-__all__ = ["DEFAULT_SEEDS", "thread", "write_thread"]
+__all__ = ["DEFAULT_SEEDS", "thread", "thread_sweep", "write_thread"]
 
 DEFAULT_SEEDS = 10_000
 
 
 def thread(
     *,
-    only: Iterable[str] = (),
+    only: Sequence[str] = (),
     seeds: int = DEFAULT_SEEDS,
     first_seed: int = 0,
     sweep: Run | str | os.PathLike[str] | None = None,
@@ -46,22 +47,10 @@ def thread(
     Raises:
         InputError: an unknown id, seeds out of range, a sweep that holds none of the cells.
     """
-    from xortune.thread.claims import read_claims
     from xortune.thread.settle import FRESH, settle
     from xortune.thread.sweep import summary
 
-    claims = read_claims()
-    asked = {name.strip() for name in only}
-    if asked:
-        known = {name for row in claims.rows for name in (row.id, row.number)}
-        for name in sorted(asked - known):
-            raise InputError(
-                f"there is no row {name!r}",
-                field="only",
-                allowed=", ".join(dict.fromkeys(row.id for row in claims.rows)),
-                fix=nearest(name, sorted(known)) or "T8 stands for T8a to T8h",
-            )
-        claims = claims.only(asked)
+    claims = _claims(only)
     if seeds < 1:
         raise InputError(f"{seeds} seeds", field="seeds", allowed="1 or more")
     if first_seed < 0 or first_seed + seeds > FRESH or seeds > len(THREAD):
@@ -70,10 +59,57 @@ def thread(
             field="seeds",
             allowed=f"seeds from 0 to {FRESH - 1}; those above are for the best cells",
         )
-    cells = None
-    if any(variant.sweep for _, variant in claims.measured):
-        cells = summary(_sweep(sweep, on_sweep))
+    run = thread_sweep(only=only, sweep=sweep, on_sweep=on_sweep)
+    cells = None if run is None else summary(run)
     return settle(claims, range(first_seed, first_seed + seeds), cells, on_progress=on_progress)
+
+
+def thread_sweep(
+    *,
+    only: Sequence[str] = (),
+    sweep: Run | str | os.PathLike[str] | None = None,
+    on_sweep: Callable[[Progress], None] | None = None,
+) -> Run | None:
+    """The run that holds the sweep; None if no row that is asked for counts its cells.
+
+    Args:
+        only: as in `thread`.
+        sweep: as in `thread`.
+        on_sweep: as in `thread`.
+
+    Raises:
+        InputError: an unknown id, a directory that holds no run.
+    """
+    if not any(variant.sweep for _, variant in _claims(only).measured):
+        return None
+    if isinstance(sweep, Run):
+        return sweep
+    if sweep is not None:
+        return load_run(sweep)
+    from xortune import api
+    from xortune.thread.sweep import SPACE
+
+    return api.search(
+        SPACE, output=Path(api.RUNS) / "thread_sweep", resume=True, on_progress=on_sweep
+    )
+
+
+def _claims(only: Sequence[str]) -> Claims:
+    from xortune.thread.claims import read_claims
+
+    claims = read_claims()
+    asked = {name.strip() for name in only}
+    if not asked:
+        return claims
+    known = {name for row in claims.rows for name in (row.id, row.number)}
+    for name in sorted(asked - known):
+        raise InputError(
+            f"there is no row {name!r}",
+            field="only",
+            allowed=", ".join(row.id for row in claims.rows),
+            fix=nearest(name, sorted(known)) or "T8 stands for T8a to T8h",
+        )
+    return claims.only(asked)
 
 
 def write_thread(settled: Settled, output: str | os.PathLike[str] = "reports") -> tuple[Path, ...]:
@@ -88,18 +124,3 @@ def write_thread(settled: Settled, output: str | os.PathLike[str] = "reports") -
     from xortune.thread.files import write
 
     return write(settled, Path(output))
-
-
-def _sweep(
-    given: Run | str | os.PathLike[str] | None, on_sweep: Callable[[Progress], None] | None
-) -> Run:
-    if isinstance(given, Run):
-        return given
-    if given is not None:
-        return load_run(given)
-    from xortune import api
-    from xortune.thread.sweep import SPACE
-
-    return api.search(
-        SPACE, output=Path(api.RUNS) / "thread_sweep", resume=True, on_progress=on_sweep
-    )

@@ -30,32 +30,30 @@ def thread(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Directory of the report; reports if all rows are measured, else none."),
+        typer.Option(help="Directory of the report; if not given, reports."),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure every claim of the forum thread that xortune was made from, and write the answer."""
     silent = quiet or as_json
-    with told():
+    with told("interrupted: nothing was written; a sweep that was begun is kept, and continued"):
         from xortune import api_thread
         from xortune.terminal_progress import shown_progress, shown_steps
 
         if not silent:
             tell_of_compiling("auto")
         rows = [part for part in (only or "").split(",") if part.strip()]
-        with shown_progress(quiet=silent) as on_sweep, shown_steps(quiet=silent) as on_progress:
+        with shown_progress(quiet=silent) as on_sweep:
+            run = api_thread.thread_sweep(only=rows, sweep=sweep, on_sweep=on_sweep)
+        with shown_steps(quiet=silent) as on_progress:
             settled = api_thread.thread(
-                only=rows,
-                seeds=seeds,
-                first_seed=first_seed,
-                sweep=sweep,
-                on_progress=on_progress,
-                on_sweep=on_sweep,
+                only=rows, seeds=seeds, first_seed=first_seed, sweep=run, on_progress=on_progress
             )
+        where = output or Path("reports")
         # A part must not replace a whole report unasked.
-        where = output or (None if rows else Path("reports"))
-        files = api_thread.write_thread(settled, where) if where is not None else ()
+        kept = bool(rows) and output is None and (where / "thread.md").exists()
+        files = () if kept else api_thread.write_thread(settled, where)
         if as_json:
             from xortune.thread.tables import claims_table
 
@@ -65,3 +63,7 @@ def thread(
             from xortune.terminal_thread import render_thread
 
             render_thread(settled, files, console())
+            if kept:
+                console().print(
+                    f"{where / 'thread.md'} is left as it is; --output DIR writes this part"
+                )

@@ -45,6 +45,14 @@ class Measured:
         """How many seeds there are."""
         return len(self.solved)
 
+    def merge(self, other: Measured) -> Measured:
+        """Both blocks of seeds of one system, as one."""
+        stopped = None
+        if self.stopped is not None and other.stopped is not None:
+            stopped = self.stopped + other.stopped
+        solved = np.concatenate([self.solved, other.solved])
+        return Measured(solved, self.all_zero + other.all_zero, stopped)
+
 
 def measure(variant: Variant, seeds: range) -> Measured:
     """Train what a variant says, on one core.

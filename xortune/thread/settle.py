@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,11 @@ __all__ = ["FRESH", "Drawn", "Settled", "settle"]
 
 FRESH = THREAD.start
 """The first of the seeds that the best cells are trained under once more."""
+
+PART = 2560
+"""Seeds trained in one go: no core waits long for another at the end, nor the user after Ctrl-C."""
+
+Name = tuple[str | float, ...]
 
 BAND = 0.95
 """Confidence that a whole curve is within its band (Bonferroni over its points)."""
@@ -103,16 +108,16 @@ def settle(
         for value in curve.points
     ]
     best = [c for c in sweep.cells if c.outcome.successes][:BEST] if sweep else []
-    work: dict[Any, Callable[[], Any]] = {}
+    work: dict[Name, Work] = {}
     for row, variant in places:
         if variant.sweep is None:
-            work[row, variant.name] = partial(measure, variant, seeds)
+            work[row, variant.name] = Work(partial(measure, variant), seeds, _weight(variant))
     for curve, line, value in points:
         config = {**line.config, curve.parameter: value}
-        work[curve.name, line.name, value] = partial(measure_config, config, seeds)
+        work[curve.name, line.name, value] = Work(partial(measure_config, config), seeds)
     fresh = range(FRESH, FRESH + len(seeds))
     for cell in best:
-        work["cell", cell.key] = partial(train_best, cell, fresh)
+        work["cell", cell.key] = Work(partial(train_best, cell), fresh)
     found = _done(work, on_progress)
 
     def of(row: str, variant: Variant) -> Measured:
@@ -137,38 +142,60 @@ def settle(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Work:
+    """Something to train under seeds, which may be split.
+
+    Attributes:
+        call: takes contiguous seeds.
+        seeds: all of them.
+        weight: roughly how long it takes beside others.
+    """
+
+    call: Callable[[range], Any]
+    seeds: range
+    weight: float = 1.0
+
+    @property
+    def parts(self) -> list[range]:
+        """The seeds, so many at a time."""
+        return [self.seeds[first : first + PART] for first in range(0, len(self.seeds), PART)]
+
+
 def _done(
-    work: dict[Any, Callable[[], Any]], on_progress: Callable[[int, int, str], None] | None
-) -> dict[Any, Any]:
+    work: dict[Name, Work], on_progress: Callable[[int, int, str], None] | None
+) -> dict[Name, Any]:
     """What became of each piece of work; the long ones are begun first."""
-    order = sorted(work, key=lambda name: -_weight(work[name]))
-    found: dict[Any, Any] = {}
+    order = sorted(work, key=lambda name: -work[name].weight)
+    parts: dict[Name, list[Any]] = {name: [None] * len(work[name].parts) for name in work}
+    done = 0
     with ThreadPoolExecutor(usable_cores()) as pool:
-        futures: dict[Future[Any], Any] = {pool.submit(work[name]): name for name in order}
+        futures: dict[Future[Any], tuple[Name, int]] = {
+            pool.submit(work[name].call, part): (name, index)
+            for name in order
+            for index, part in enumerate(work[name].parts)
+        }
         try:
             for future in as_completed(futures):
-                name = futures[future]
-                found[name] = future.result()
+                name, index = futures[future]
+                parts[name][index] = future.result()
+                done += 1
                 if on_progress is not None:
-                    on_progress(len(found), len(work), " ".join(map(str, name)))
+                    on_progress(done, len(futures), " ".join(map(str, name)))
         except BaseException:  # Ctrl-C too: what has not begun shall not
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return found
+    return {name: reduce(type(found[0]).merge, found) for name, found in parts.items()}
 
 
-def _weight(call: Callable[[], Any]) -> float:
-    """Roughly how long it takes, to begin with the longest."""
-    first = call.args[0]  # type: ignore[attr-defined]
-    if not isinstance(first, Variant):
-        return 1.0
-    if first.numpy is not None:
+def _weight(variant: Variant) -> float:
+    if variant.numpy is not None:
         return 20.0
-    return 5.0 if first.stop_loss is not None or first.same_weights_as is not None else 2.0
+    return 5.0 if variant.stop_loss is not None or variant.same_weights_as is not None else 2.0
 
 
 def _curve(
-    curve: Curve, found: dict[Any, Any]
+    curve: Curve, found: dict[Name, Any]
 ) -> tuple[Curve, tuple[Drawn, ...], CurveTest | None]:
     level = 1 - (1 - BAND) / len(curve.points)
     lines = []
