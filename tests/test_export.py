@@ -98,7 +98,9 @@ def test_a_certified_run_gives_the_config_that_a_gate_would_pass(run):
     assert loaded.best.lr == 0.05
     result = xortune("export", run.path)
     assert "lr=0.02" in result.stdout
-    assert "# On fresh seeds: 50 of 50 from 1610612736; success rate at least 0.9" in result.stdout
+    told = "# On fresh seeds from 1610612736: 50 of 50, so at least 91.6"
+    assert told in result.stdout
+    assert " % of all seeds (confidence 0.95).\n" in result.stdout
     assert f"the search's first was {FIRST.key}" in result.stderr
     assert xt.gate(loaded, min_rate=0.9).key == SECOND.key
     assert xortune("export", run.path, "--key", FIRST.key).stderr == ""

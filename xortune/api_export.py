@@ -92,11 +92,14 @@ def task_of(run: Run) -> Task:
 
 
 def _certified(run: Run, key: str) -> list[str]:
+    from xortune.report.certified import lower
+
     certificate = run.certificate
-    finalists = certificate.finalists if certificate is not None else ()
+    if certificate is None:
+        return []
     return [
-        f"# On fresh seeds: {found.k} of {found.n} from {found.first}; success rate at least "
-        f"{found.lower_bound:.4f} (rounded)."
-        for found in finalists
-        if found.key == key and found.lower_bound is not None
+        f"# On fresh seeds from {found.first}: {found.k} of {found.n}, so at least {lower(found)} "
+        f"of all seeds (confidence {certificate.confidence:g})."
+        for found in certificate.finalists
+        if found.key == key
     ]

@@ -34,11 +34,11 @@ def render_best(run: Run, console: Console) -> None:
         console.print(Text(f"The same in all: {text}"))
     for line in _remarks(report):
         console.print(Text(line))
-    if report.solved:
-        # soft_wrap: a command or a path that is broken over lines cannot be copied
-        console.print(Text(f"  {report.again}"), soft_wrap=True)
     if run.certificate is not None:
         render_certificate(run, console)
+    elif report.solved:
+        # soft_wrap: a command or a path that is broken over lines cannot be copied
+        console.print(Text(f"  {report.again}"), soft_wrap=True)
     _print_files(run, console)
 
 
