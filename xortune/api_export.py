@@ -40,8 +40,8 @@ def export(run: Run | str | os.PathLike[str], *, key: str | None = None) -> str:
     solved = outcome.seeds[outcome.solved]
     seed = int(solved[0]) if solved.size else int(outcome.seeds[0])
     lines = [
-        f"# Config {result.key}, task {plain(task.name)}: {outcome.successes} of {outcome.n} seeds solved"
-        " in the search.",
+        f"# Config {result.key}, task {plain(task.name)}: {outcome.successes} of {outcome.n} seeds"
+        " solved in the search.",
         *_certified(loaded, result.key),
         f"# Trains seed {seed}"
         + ("" if solved.size else ", which is not solved,")

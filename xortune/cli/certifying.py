@@ -19,11 +19,11 @@ from xortune.cli.shared import (
     RunDirectory,
     app,
     console,
+    naming_options,
     print_json,
     tell_of_compiling,
     told,
 )
-from xortune.errors import InputError
 
 __all__ = ["certify"]
 
@@ -57,23 +57,18 @@ def certify(
 
         if not silent:
             tell_of_compiling("auto")
-        with _progress(quiet=silent) as on_progress:
-            try:
-                api_certify.certify(
-                    run,
-                    top=top,
-                    seeds=seeds,
-                    confidence=confidence,
-                    extendable=extendable,
-                    extend=extend,
-                    neighbourhood=neighbourhood,
-                    on_progress=on_progress,
-                )
-            except InputError as error:
-                options = ("top", "seeds", "confidence", "extend", "neighbourhood")
-                if error.field in options and error.place == error.field:
-                    raise error.at(f"--{error.field}") from None
-                raise
+        options = naming_options("top", "seeds", "confidence", "extend", "neighbourhood")
+        with _progress(quiet=silent) as on_progress, options:
+            api_certify.certify(
+                run,
+                top=top,
+                seeds=seeds,
+                confidence=confidence,
+                extendable=extendable,
+                extend=extend,
+                neighbourhood=neighbourhood,
+                on_progress=on_progress,
+            )
         loaded = api.load_run(run)
         if as_json:
             from xortune.run_certificate_file import CERTIFICATE

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xortune.cli.shared import RunDirectory, app, told
+from xortune.cli.shared import RunDirectory, app, naming_options, told
 from xortune.errors import InputError
 
 __all__ = ["export"]
@@ -31,10 +31,8 @@ def export(
         from xortune.run import replace_file
 
         loaded = api.load_run(run)
-        try:
+        with naming_options("key"):
             script = api_export.export(loaded, key=key)
-        except InputError as error:
-            raise error.at("--key") if error.place == "key" else error from None
         if output is None:
             typer.echo(script, nl=False)
         else:

@@ -16,6 +16,7 @@ from xortune.cli.shared import (
     app,
     console,
     fail,
+    naming_options,
     print_json,
     tell_of_compiling,
     told,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["GATE_FAILED", "gate"]
 
 GATE_FAILED = 1
+
+OPTIONS = ("min_rate", "max_seeds", "confidence", "task", "first_seed", "engine", "key")
 
 
 @app.command(
@@ -88,19 +91,18 @@ def gate(
         if config is not None and not silent:
             tell_of_compiling(engine or "auto")
         try:
-            verdict = api_gate.gate(
-                run or config or "",
-                min_rate=min_rate,
-                max_seeds=max_seeds,
-                confidence=confidence,
-                task=task,
-                first_seed=first_seed,
-                engine=engine,
-                key=key,
-                on_seeds=None if silent else _progress(),
-            )
-        except InputError as error:
-            raise _as_option(error) from None
+            with naming_options(*OPTIONS):
+                verdict = api_gate.gate(
+                    run or config or "",
+                    min_rate=min_rate,
+                    max_seeds=max_seeds,
+                    confidence=confidence,
+                    task=task,
+                    first_seed=first_seed,
+                    engine=engine,
+                    key=key,
+                    on_seeds=None if silent else _progress(),
+                )
         except TrainingError as error:
             fail(f"error: no outcome: {error}", NO_OUTCOME)
     if as_json:
@@ -109,15 +111,6 @@ def gate(
         console().print(Text(verdict.line), soft_wrap=True)
     if not verdict.passed:
         raise typer.Exit(GATE_FAILED)
-
-
-OPTIONS = ("min_rate", "max_seeds", "confidence", "task", "first_seed", "engine", "key")
-
-
-def _as_option(error: InputError) -> InputError:
-    if error.field in OPTIONS and error.place == error.field:
-        return error.at("--" + error.field.replace("_", "-"))
-    return error
 
 
 def _progress() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +10,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from xortune.cli.shared import AsJson, app, console, print_json, tell_of_compiling, told
-from xortune.errors import InputError
+from xortune.cli.shared import (
+    AsJson,
+    app,
+    console,
+    naming_options,
+    print_json,
+    tell_of_compiling,
+    told,
+)
 
 if TYPE_CHECKING:
     from xortune.plan import ComparisonPlan, RatePlan, Speed
@@ -46,33 +53,26 @@ def plan(
     with told("interrupted: nothing is kept"):
         from xortune import api_gate
         from xortune.gate_file import load_config
-        from xortune.plan import RatePlan
+        from xortune.plan import STANDARD, RatePlan, measured_speed
+        from xortune.task import Task
 
         timed = None if config is None else load_config(config)
-        try:
+        options = ("rate", "between", "confidence", "failures", "power", "task")
+        with naming_options(*options):
             # What is wrong is said before anything is compiled or trained.
-            api_gate.plan(
+            planned = api_gate.plan(
                 rate,
                 between=between,
                 confidence=confidence,
                 failures=failures,
                 power=power,
-                task=task,
                 measure=False,
             )
-        except InputError as error:
-            raise error.at(f"--{error.field}") if error.field else error from None
+            learned = Task.named(task)
         if not as_json:
             tell_of_compiling("auto")
-        planned = api_gate.plan(
-            rate,
-            between=between,
-            confidence=confidence,
-            failures=failures,
-            power=power,
-            config=timed,
-            task=task,
-        )
+        speed = measured_speed(timed or STANDARD, learned)
+        planned = replace(planned, speed=speed)
     if as_json:
         print_json(_as_json(planned))
     elif isinstance(planned, RatePlan):

@@ -25,6 +25,7 @@ __all__ = [
     "app",
     "console",
     "fail",
+    "naming_options",
     "print_json",
     "tell_of_compiling",
     "told",
@@ -71,6 +72,17 @@ def told(
         fail(f"error: {error}", BAD_INPUT)
     except KeyboardInterrupt:
         fail(interrupted, INTERRUPTED)
+
+
+@contextmanager
+def naming_options(*names: str) -> Iterator[None]:
+    """Errors about an argument of the verb are told as errors about the option of that name."""
+    try:
+        yield
+    except InputError as error:
+        if error.field in names and error.place == error.field:
+            raise error.at(f"--{error.field.replace('_', '-')}") from None
+        raise
 
 
 def fail(text: str, code: int) -> NoReturn:
