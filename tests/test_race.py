@@ -215,13 +215,6 @@ def test_without_finalists_only_the_bounds_decide():
     assert race.look("x", 8, 8).verdict == "climbs"
 
 
-@pytest.mark.parametrize("most", [1, 8, 9, 128, 500, 512])
-def test_doubling(most):
-    rungs = RaceRule.doubling(most).rungs
-    assert rungs[-1] == most
-    assert all(rung in {8, 16, 32, 64, 128, 256} for rung in rungs[:-1])
-
-
 @pytest.mark.parametrize(
     ("settings", "field"),
     [

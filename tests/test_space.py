@@ -25,6 +25,7 @@ from xortune.space import (
     is_active,
     parse_space,
     probes,
+    rungs_up_to,
     with_search,
 )
 
@@ -264,8 +265,16 @@ def test_a_description_says_all_and_is_json():
     assert lines["lr"] == "float: 0.0001 to 1.0, log"
     assert lines["width"] == "int: 2 to 8 in steps of 3, linear"
     assert lines["epochs"] == "fixed: 10"
-    assert lines["seeds"] == "16 for each configuration"
+    assert lines["seeds"] == "4, 16 in a race: fewer where it is stopped"
+    assert "stop" not in lines
     assert json.loads(json.dumps(asdict(found)))["parameters"][0]["name"] == "optimizer"
+
+
+def test_one_rung_is_no_race_and_a_proof_is_described():
+    text = TEXT.replace("ladder: [4, 16]", "ladder: [16]") + "\nstop: {proven_rate: 0.99}\n"
+    lines = dict(describe(parse_space(text)))
+    assert lines["seeds"] == "16 for each configuration"
+    assert lines["stop"] == "as soon as a success rate of 0.99 is proven"
 
 
 def test_a_grid_is_described_by_its_points():
@@ -348,3 +357,27 @@ def test_random_spaces(values):
     assert again.start == tuple(points[:20])
     random = with_search(space, sampler="random", trials=3)
     assert parse_space(random.text) == random
+
+
+def test_a_race_has_rungs_that_double_and_its_own_alpha():
+    text = "name: r\nparameters: {x: 1}\nsearch: {trials: 1}\nseeds: {race: %s}\n"
+    asked = parse_space(text % "{}").seeds
+    assert (asked.ladder, asked.alpha) == ((8, 16, 32, 64, 128, 256, 512), 0.05)
+    asked = parse_space(text % "{alpha: 0.2, max: 100}").seeds
+    assert (asked.ladder, asked.alpha, asked.certify) == ((8, 16, 32, 64, 100), 0.2, None)
+    assert parse_space(text % "null").seeds.ladder == (8, 32, 128)
+
+
+@pytest.mark.parametrize(
+    ("most", "rungs"), [(1, (1,)), (8, (8,)), (9, (8, 9)), (16, (8, 16)), (40, (8, 16, 32, 40))]
+)
+def test_rungs_end_at_the_most(most, rungs):
+    assert rungs_up_to(most) == rungs
+
+
+def test_what_ends_a_search_early_stays_when_settings_are_replaced():
+    text = "name: r\nparameters: {x: 1}\nsearch: {trials: 1}\n"
+    assert parse_space(text).stop.proven_rate is None
+    space = parse_space(text + "stop: {proven_rate: 0.9}\n")
+    changed = with_search(space, trials=5)
+    assert changed.stop.proven_rate == parse_space(changed.text).stop.proven_rate == 0.9

@@ -103,16 +103,6 @@ class RaceRule:
         if self.finalists is not None and self.finalists < 1:
             raise InputError(f"{self.finalists!r}", field="finalists", allowed="1 or more, or None")
 
-    @classmethod
-    def doubling(cls, most: int, *, alpha: float = 0.05, first: int = 8) -> RaceRule:
-        """Rungs at 8, 16, 32, ... and at last `most` seeds."""
-        rungs = []
-        seeds = first
-        while seeds < most:
-            rungs.append(seeds)
-            seeds *= 2
-        return cls((*rungs, most), alpha=alpha)
-
 
 @dataclass(frozen=True)
 class Decision:

@@ -22,6 +22,7 @@ from xortune.space_file import (
     CsvForm,
     FixedForm,
     RangeForm,
+    SeedsForm,
     SpaceForm,
     validated,
 )
@@ -33,8 +34,10 @@ from xortune.space_model import (
     SearchSettings,
     SearchSpace,
     SeedSettings,
+    StopSettings,
     When,
     is_active,
+    rungs_up_to,
 )
 from xortune.space_points import grid, grid_size, probes
 from xortune.space_values import parse_duration
@@ -52,6 +55,7 @@ __all__ = [
     "SearchSettings",
     "SearchSpace",
     "SeedSettings",
+    "StopSettings",
     "check_space",
     "describe",
     "grid",
@@ -61,6 +65,7 @@ __all__ = [
     "parse_duration",
     "parse_space",
     "probes",
+    "rungs_up_to",
     "with_search",
 ]
 
@@ -95,8 +100,9 @@ def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> Sea
         task=_task(form.task, document, folder),
         parameters=parameters,
         search=SearchSettings(**dict(form.search)),
-        seeds=SeedSettings(tuple(form.seeds.ladder), form.seeds.certify),
+        seeds=_seeds(form.seeds, document),
         start=(),
+        stop=StopSettings(form.stop.proven_rate),
         text=text,
         place=place,
         lines={".".join(map(str, location)): line for location, line in document.lines.items()},
@@ -208,6 +214,20 @@ def _task(form: str | CsvForm, document: Document, folder: Path) -> Task:
             allowed=error.allowed,
             fix=error.fix or "look at that file; its path is relative to the space file",
         ) from None
+
+
+def _seeds(form: SeedsForm, document: Document) -> SeedSettings:
+    if form.race is None:
+        return SeedSettings(tuple(form.ladder), form.certify)
+    if "ladder" in form.model_fields_set:
+        raise InputError(
+            "both a ladder and a race",
+            field="seeds",
+            place=document.at(("seeds", "race")),
+            allowed="one of them: a race has its own rungs, 8, 16, 32, ... up to max",
+            fix="remove the ladder, or the race",
+        )
+    return SeedSettings(rungs_up_to(form.race.max), form.certify, form.race.alpha)
 
 
 def _parameters(form: SpaceForm, document: Document) -> list[Parameter]:

@@ -51,6 +51,7 @@ class Description:
         grid_points: points if every parameter has finitely many values, else None.
         seed_epochs: epochs summed over seeds and trials if every trial gets the full ladder and
             the most epochs; None where no parameter is called epochs.
+        proven_rate: the success rate whose proof ends the search, or None.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Description:
     certify: int | None
     grid_points: int | None
     seed_epochs: int | None
+    proven_rate: float | None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Label and text, line by line, as the terminal shows it."""
@@ -78,8 +80,13 @@ class Description:
         yield "trials", f"{self.trials:,}"
         if self.time_budget is not None:
             yield "time budget", f"{self.time_budget:g} s"
-        # Until there is a race, every configuration gets the last rung: say what will happen.
-        yield "seeds", f"{self.ladder[-1]:,} for each configuration"
+        *first, last = (f"{rung:,}" for rung in self.ladder)
+        if first:
+            yield "seeds", f"{', '.join(first)}, {last} in a race: fewer where it is stopped"
+        else:
+            yield "seeds", f"{last} for each configuration"
+        if self.proven_rate is not None:
+            yield "stop", f"as soon as a success rate of {self.proven_rate:g} is proven"
         if self.certify is not None:
             yield "certify", f"{self.certify:,} fresh seeds for each of the five best"
         if self.grid_points is not None:
@@ -108,6 +115,7 @@ def describe(space: SearchSpace) -> Description:
         ladder=space.seeds.ladder,
         certify=space.seeds.certify,
         grid_points=points,
+        proven_rate=space.stop.proven_rate,
         seed_epochs=None if most is None else trials * space.seeds.ladder[-1] * most,
     )
 

@@ -30,10 +30,12 @@ __all__ = [
     "ChoiceForm",
     "CsvForm",
     "FixedForm",
+    "RaceForm",
     "RangeForm",
     "SearchForm",
     "SeedsForm",
     "SpaceForm",
+    "StopForm",
     "json_schema",
     "validated",
 ]
@@ -42,6 +44,7 @@ PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
 MAX_PARAMETERS = 256  # more than any sampler makes sense of
 
 _SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"]}
+_INNER_SCHEMA = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 _WHOLE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": values.MAX_SEEDS}
 
 Scalar: TypeAlias = Annotated[Any, PlainValidator(values.scalar), WithJsonSchema(_SCALAR_SCHEMA)]
@@ -143,6 +146,15 @@ class SearchForm(_Form):
     time_budget: OptionalDuration = Field(default=None, description='Seconds, or "10m", "2h".')
 
 
+class RaceForm(_Form):
+    """A race with a rung at 8, 16, 32, ... seeds."""
+
+    alpha: Annotated[float, PlainValidator(values.inner_share), WithJsonSchema(_INNER_SCHEMA)] = (
+        Field(default=0.05, description="How probable any wrong stop is, at most.")
+    )
+    max: Positive = Field(default=512, description="Seeds at the last rung.")
+
+
 class SeedsForm(_Form):
     """How many seeds a configuration is trained under."""
 
@@ -151,7 +163,18 @@ class SeedsForm(_Form):
         description="Total seeds at each rung; promising ones climb.",
         json_schema_extra={"minItems": 1},
     )
+    race: RaceForm | None = Field(default=None, description="Instead of a ladder.")
     certify: OptionalWhole = Field(default=None, description="Fresh seeds for the finalists.")
+
+
+class StopForm(_Form):
+    """What ends a search before all its trials."""
+
+    proven_rate: Annotated[
+        Any,
+        PlainValidator(lambda value: None if value is None else values.inner_share(value)),
+        WithJsonSchema({"anyOf": [_INNER_SCHEMA, {"type": "null"}]}),
+    ] = Field(default=None, description="A success rate that one configuration is proven to have.")
 
 
 def _parameter_form(value: object) -> str:
@@ -191,6 +214,7 @@ class SpaceForm(_Form):
     )
     search: SearchForm = SearchForm()
     seeds: SeedsForm = SeedsForm()
+    stop: StopForm = StopForm()
     start: list[dict[str, Scalar]] = Field(
         default=[], description="Complete configurations to evaluate first."
     )
@@ -233,6 +257,7 @@ def validated(document: Document) -> SpaceForm:
 _FORMS: dict[str, type[BaseModel]] = {
     "search": SearchForm,
     "seeds": SeedsForm,
+    "stop": StopForm,
     "file": CsvForm,
     "choice": ChoiceForm,
     "value": FixedForm,
@@ -249,6 +274,8 @@ def _translated(detail: ErrorDetails, document: Document) -> InputError:
     location: Location = (*raw[:cut], *raw[cut + 1 :])
     place, name = document.at(location), str(location[-1])
     form = _FORMS.get(str(tag), SpaceForm) if len(location) > 1 else SpaceForm
+    if location[:2] == ("seeds", "race") and len(location) > 2:
+        form = RaceForm
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, InputError):
         found = cause

@@ -20,9 +20,11 @@ __all__ = [
     "SearchSpace",
     "SeedSettings",
     "Steps",
+    "StopSettings",
     "When",
     "contains",
     "is_active",
+    "rungs_up_to",
 ]
 
 When: TypeAlias = tuple[tuple[str, tuple[Value, ...]], ...]
@@ -97,10 +99,24 @@ class SeedSettings:
     Attributes:
         ladder: the total at each rung of the race, strictly ascending; the last is the full count.
         certify: fresh seeds for each finalist, or None.
+        alpha: the probability, at most, that the race stops any configuration wrongly.
     """
 
     ladder: tuple[int, ...]
     certify: int | None = None
+    alpha: float = 0.05
+
+
+@dataclass(frozen=True)
+class StopSettings:
+    """What ends a search before all its proposals are made.
+
+    Attributes:
+        proven_rate: a success rate, in (0, 1): once a configuration is proven to have it, by a
+            bound that holds for all configurations and all looks together, the search ends.
+    """
+
+    proven_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,7 @@ class SearchSpace:
         search: how configurations are proposed.
         seeds: how many seeds each gets.
         start: complete points that are evaluated first.
+        stop: what ends the search early.
         text: the YAML.
         place: the file's name, for messages.
         lines: the line of each key, by its dotted path such as ``parameters.lr``.
@@ -128,6 +145,7 @@ class SearchSpace:
     text: str = field(repr=False)
     place: str = field(compare=False)
     lines: Mapping[str, int] = field(compare=False, repr=False)
+    stop: StopSettings = StopSettings()
 
     def at(self, *location: str | int) -> str:
         """``file:line: dotted.name`` for a message about a key of the file."""
@@ -157,6 +175,16 @@ class Steps(Sequence[float]):
             raise IndexError(index)
         number = self._low + index * self._step
         return int(number) if self._integer else float(number)
+
+
+def rungs_up_to(most: int) -> tuple[int, ...]:
+    """8, 16, 32, ... and at last `most`: a look at a configuration each time its seeds double."""
+    rungs = []
+    seeds = 8
+    while seeds < most:
+        rungs.append(seeds)
+        seeds *= 2
+    return (*rungs, most)
 
 
 def contains(values: Sequence[Value], value: Value) -> bool:

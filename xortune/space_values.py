@@ -122,6 +122,14 @@ def share(value: object) -> float:
     refuse(value, "above 0, at most 1")
 
 
+def inner_share(value: object) -> float:
+    """A share of something, in (0, 1)."""
+    share = float(number(value))
+    if 0 < share < 1:
+        return share
+    refuse(value, "above 0, below 1")
+
+
 def sampler_name(value: object) -> str:
     """One of SAMPLERS."""
     if isinstance(value, str) and value in SAMPLERS:

@@ -22,12 +22,13 @@ parameters:
   z: {{low: 1, high: 9, when: {{x: [a, b]}}}}
   v: {{low: 0.0, high: 1.0, step: 0.1}}
 search: {{sampler: {sampler}, trials: {trials}, seed: {seed}}}
-seeds: {{ladder: [3, {n}]}}
+seeds: {{ladder: {ladder}}}
 """
 
 
-def space_of(sampler="random", trials=12, seed=3, n=10):
-    return parse_space(SPACE.format(sampler=sampler, trials=trials, seed=seed, n=n))
+def space_of(sampler="random", trials=12, seed=3, ladder=(10,)):
+    given = {"sampler": sampler, "trials": trials, "seed": seed, "ladder": list(ladder)}
+    return parse_space(SPACE.format(**given))
 
 
 class Plain:
@@ -84,7 +85,7 @@ class Session:
         return {e.proposal: e.block for e in self.evaluations if e.final}
 
 
-def run(path, space, proposer, *, pick=None, workers=3, window=2, known=(), train=None):
+def run(path, space, proposer, *, pick=None, workers=3, window=2, lag=0, known=(), train=None):
     """Run a search to its end. `pick` says which of n blocks under way is finished next."""
     progress, under_way = [], []
     with Journal.open(path) as journal:
@@ -94,6 +95,7 @@ def run(path, space, proposer, *, pick=None, workers=3, window=2, known=(), trai
             proposer,
             journal,
             window=window,
+            lag=lag,
             known=known,
             on_progress=progress.append,
         )

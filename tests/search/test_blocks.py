@@ -98,7 +98,7 @@ def test_no_more_blocks_are_under_way_than_the_window_allows(journal):
 
 def test_a_point_proposed_again_gets_its_next_seeds_and_its_pooled_rate_is_told(journal):
     proposer = Scripted(points(7, 3))
-    session = run(journal, space_of(trials=7, n=10), proposer, window=1)
+    session = run(journal, space_of(trials=7), proposer, window=1)
     spans = {number: (b.first, b.count) for number, b in session.proposed.items()}
     assert spans == {
         **dict.fromkeys((0, 1, 2), (0, 10)),

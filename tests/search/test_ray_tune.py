@@ -30,7 +30,7 @@ parameters:
   momentum: {choice: [0.0, 0.9], when: {optimizer: SGD}}
   hidden_dim: {low: 3, high: 4}
 search: {sampler: tpe, trials: 6, seed: 7}
-seeds: {ladder: [4, 8]}
+seeds: {ladder: [8]}
 """
 PARAMETERS = (
     *("activation", "loss", "optimizer", "lr", "momentum"),
@@ -166,7 +166,7 @@ def test_another_search_is_no_continuation(finished, space_file, wrong):
     [
         ("high: 1.0, log", "high: 2.0, log", "parameters.lr"),
         ("epochs: 50", "epochs: 51", "parameters.epochs"),
-        ("ladder: [4, 8]", "ladder: [4, 9]", "ladder"),
+        ("ladder: [8]", "ladder: [9]", "ladder"),
         ("name: tiny", "name: tiny\ntask: parity-3", "task"),
         ("  loss: BCELoss\n", "  loss: BCELoss\n  zero_grad: false\n", "parameters.zero_grad"),
     ],
@@ -204,6 +204,49 @@ def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
     with pytest.raises(InputError, match=r"gpus_per_trial"):
         xt.search(space_file, output=tmp_path / "b", gpus_per_trial=999)
     assert not (tmp_path / "a" / JOURNAL).exists()
+
+
+RACE = SPACE.replace("ladder: [8]", "ladder: [4, 8, 40]").replace("trials: 6", "trials: 20")
+
+
+def test_a_race_gives_the_same_table_however_it_is_interrupted(tmp_path):
+    (tmp_path / "race.yaml").write_text(RACE)
+    whole = xt.search(tmp_path / "race.yaml", output=tmp_path / "whole")
+    assert whole.table["trials"].sum() == 20
+    full = whole.table["n"] >= 40
+    assert 0 < full.sum() < len(full), "some are stopped, some climb to the end"
+    assert whole.table["n"][0] >= 40
+    assert {e.block.count for e in whole.evaluations} == {4, 32}
+    lines = (whole.path / JOURNAL).read_text().splitlines(keepends=True)
+    part = tmp_path / "part"
+    part.mkdir()
+    for name in ("space.yaml", "manifest.json"):
+        (part / name).write_text((whole.path / name).read_text())
+    (part / JOURNAL).write_text("".join(lines[: len(lines) // 2]))
+    rest = xt.search(tmp_path / "race.yaml", output=part, resume=True)
+    pd.testing.assert_frame_equal(rest.table, whole.table)
+    assert len((part / JOURNAL).read_text().splitlines()) == len(lines)
+    report = (rest.path / "report.md").read_text()
+    assert "stopped early" in report
+
+
+def test_a_proven_rate_ends_a_search_and_stays_its_end(tmp_path, monkeypatch):
+    text = RACE.replace("seeds: {ladder: [4, 8, 40]}", "seeds: {race: {max: 256}}")
+    text = text.replace("trials: 20", "trials: 200") + "stop: {proven_rate: 0.8}\n"
+    (tmp_path / "race.yaml").write_text(text)
+    run = xt.search(tmp_path / "race.yaml", output=tmp_path / "run")
+    assert run.manifest["complete"] is True
+    assert run.table["trials"].sum() < 100
+    proven = run.manifest["proven"]
+    assert proven["rate"] >= 0.8
+    assert run.table.set_index("key")["rate"][proven["key"]] >= 0.8
+
+    def refuse(*_, **__):
+        raise AssertionError("Ray is not needed")
+
+    monkeypatch.setattr(session_module, "connected", refuse)
+    again = xt.search(tmp_path / "race.yaml", output=run.path, resume=True)
+    assert len(again.evaluations) == len(run.evaluations)
 
 
 def test_a_worker_that_dies_takes_only_its_block(tmp_path):
@@ -256,5 +299,5 @@ def test_the_manifest_is_plain_json(finished):
     manifest = json.loads((run.path / "manifest.json").read_text())
     assert manifest["versions"]["ray"] == ray.__version__
     assert manifest["seed"] == 7
-    assert manifest["ladder"] == [4, 8]
+    assert manifest["ladder"] == [8]
     assert manifest["window"] >= 2, "no worker may wait for the sampler"

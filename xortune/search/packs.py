@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from xortune.errors import TrainingError
 from xortune.evaluation import Packed
 from xortune.outcome import Outcome
 from xortune.search.blocks import BlockQueue, Job
-from xortune.trainer import Trainer
+from xortune.trainer import Block, Trainer
 
-__all__ = ["Packs", "batch_of", "window_of"]
+__all__ = ["Packs", "batch_of", "lag_of", "window_of"]
 
 LEAST_SECONDS = 0.4
 """Of work in a pack, if there is so much: some twenty times what Ray takes for a trial."""
@@ -23,7 +25,7 @@ SHARE = 3
 """A pack takes at most this fraction of what each slot has left, so that all end together."""
 
 
-def window_of(seconds: float, *, slots: int, proposals: int) -> int:
+def window_of(seconds: float, *, slots: int, proposals: int, rungs: int = 1) -> int:
     """How many proposals of a learning sampler may be under way or not yet told.
 
     At least what runs, as much again that waits for a free worker, and as much that has finished
@@ -32,12 +34,24 @@ def window_of(seconds: float, *, slots: int, proposals: int) -> int:
     nothing. It follows from the space and the number of slots alone: a search can be repeated.
 
     Args:
-        seconds: what a block takes, as the trainer estimates it.
+        seconds: what a first block takes, as the trainer estimates it.
         slots: trials that run at once.
         proposals: of the whole search.
+        rungs: of the race; a proposal that climbs is under way for as many blocks.
     """
     batch = int(LEAST_SECONDS / seconds) + 1
-    return max(3 * slots, min(slots * (2 * batch + 1), proposals // 8))
+    return max((2 * rungs + 1) * slots, min(slots * (2 * batch + 1), proposals // 8))
+
+
+def lag_of(window: int | None, *, slots: int, proposals: int, rungs: int) -> int:
+    """How many proposals later the next rung of one is judged; see `xortune.search.turns`.
+
+    As many as the window holds for each rung; where there is none, as it would be for packs of an
+    eighth of the search. It follows from the space and the number of slots alone.
+    """
+    if window is None:
+        window = max((2 * rungs + 1) * slots, proposals // 8)
+    return (window - 1) // rungs
 
 
 def batch_of(window: int, *, slots: int) -> int:
@@ -82,6 +96,7 @@ class Packs:
             job = self._queue.next_job()
             if job is None:
                 break
+            job = self._first_part(job)
             estimate = self._trainer.cost(job.block)
             cost += estimate
             self._taken, self._estimated = self._taken + 1, self._estimated + estimate
@@ -89,6 +104,25 @@ class Packs:
             if job.attempt > 1:  # it failed before: its company should not wait for it
                 break
         return tuple(jobs)
+
+    def _first_part(self, job: Job) -> Job:
+        """All of a block; or, if it is long and few others climb, one part for each slot.
+
+        Towards the end of a search a few finalists have many seeds to go. Seeds are independent:
+        what one slot would do in a minute, all do side by side.
+        """
+        block = job.block
+        seconds = self._trainer.cost(block) * (self._true or 0.0)
+        parts = min(self._slots, int(seconds / LEAST_SECONDS), block.count)
+        if parts < 2 or not job.climbs or self._queue.ready >= self._slots:
+            return job
+        bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
+        first, *others = (
+            replace(job, block=Block(block.point, start, end - start))
+            for start, end in pairwise(bounds)
+        )
+        self._again += [(other,) for other in others]
+        return first
 
     def _wanted(self) -> float:
         """Seconds of work that the next pack should hold."""

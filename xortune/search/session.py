@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from xortune.evaluation import Evaluation
 from xortune.journal import Journal
 from xortune.progress import Progress
 from xortune.run import JOURNAL, create, holds_run, load_run, update_manifest
 from xortune.search.blocks import BlockQueue, budget
-from xortune.search.packs import batch_of, window_of
+from xortune.search.packs import batch_of, lag_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
 from xortune.search.ray_tune import connected, run_trials, slots
 from xortune.space import SearchSpace, probes
@@ -47,36 +48,48 @@ def search_session(
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses.
     """
+    known: tuple[Evaluation, ...] = ()
+    window: int | None = None
+    lag: int | None = None
     if holds_run(directory):
         before = load_run(directory)
-        known, window = before.evaluations, before.manifest.get("window")
-    else:
-        known, window = (), None
-    if len({e.proposal for e in known if e.final}) >= budget(space):
-        update_manifest(directory, complete=True)
-        return True
+        known = before.evaluations
+        window, lag = before.manifest.get("window"), before.manifest.get("lag")
+
+    def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
+        return BlockQueue(
+            space,
+            trainer,
+            proposer_for(space),
+            journal,
+            window=window,
+            lag=lag or 0,
+            known=known,
+            on_progress=progress,
+        )
+
+    if _may_be_complete(space, known):
+        with Journal.open(directory / JOURNAL) as journal:
+            queue = queue_into(journal, None)
+            if queue.recall():
+                update_manifest(directory, complete=True, **_proven(queue))
+                return True
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         create(directory, space_text=space.text, manifest=manifest)
     with connected(address):
         room = slots(cpus_per_trial, gpus_per_trial)
+        ladder, proposals = space.seeds.ladder, budget(space)
         if window is None and space.search.sampler in LEARNING:
             longest = max(
-                trainer.cost(Block(point, 0, space.seeds.ladder[-1]))
-                for point in islice(probes(space), 100)
+                trainer.cost(Block(point, 0, ladder[0])) for point in islice(probes(space), 100)
             )
-            window = window_of(longest, slots=room, proposals=budget(space))
+            window = window_of(longest, slots=room, proposals=proposals, rungs=len(ladder))
+        if lag is None:
+            lag = lag_of(window, slots=room, proposals=proposals, rungs=len(ladder))
         if not known:
-            update_manifest(directory, window=window)
+            update_manifest(directory, window=window, lag=lag)
         with Journal.open(directory / JOURNAL) as journal:
-            queue = BlockQueue(
-                space,
-                trainer,
-                proposer_for(space),
-                journal,
-                window=window,
-                known=known,
-                on_progress=on_progress,
-            )
+            queue = queue_into(journal, on_progress)
             complete = run_trials(
                 queue,
                 trainer,
@@ -85,5 +98,20 @@ def search_session(
                 gpus_per_trial=gpus_per_trial,
                 most=None if window is None else batch_of(window, slots=room),
             )
-    update_manifest(directory, complete=complete)
+    update_manifest(directory, complete=complete, **_proven(queue))
     return complete
+
+
+def _may_be_complete(space: SearchSpace, known: Sequence[Evaluation]) -> bool:
+    """Whether it is worth the time to look: a proof may have ended it before its last proposal."""
+    if known and space.stop.proven_rate is not None:
+        return True
+    return len({e.proposal for e in known if e.final}) >= budget(space)
+
+
+def _proven(queue: BlockQueue) -> dict[str, Any]:
+    """For the manifest: what ended the search before all its proposals were made."""
+    if queue.proven is None:
+        return {}
+    key, rate = queue.proven
+    return {"proven": {"key": key, "rate": rate}}
