@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import tempfile
 from collections import defaultdict
 from functools import cache
@@ -319,10 +320,39 @@ def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
                 results = [pack(job.block, train(job)) for job in jobs]
                 packs.receive(jobs, results, seconds=float(results[0].n), worker="w")
         assert packs.finished
-    assert sizes == [[4], [2, 2, 2, 2], [22, 22, 22, 22]]
+    assert sizes == [[4], [2, 2, 2, 2], [7, 7, 8] * 4]
     lines = read(tmp_path / "evaluations.jsonl")[0]
     seeds = sorted(seed for line in lines for seed in line.block.seeds)
     assert seeds == list(range(100))
+
+
+@pytest.mark.parametrize(("slots", "window"), [(4, None), (16, None), (16, 112)])
+def test_slots_are_busy_though_blocks_differ_twelvefold(slots, window):
+    class Seeds(Timed):
+        def cost(self, block):
+            return float(block.count)
+
+    rates = [(1.0, 0.2, 0.5, 0.9)[i % 4] for i in range(120)]
+    space = space_of(trials=120, ladder=(8, 32, 128))
+    lag = lag_of(window, slots=slots, proposals=120, rungs=3)
+    with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "j") as journal:
+        queue = BlockQueue(space, Seeds(), Scripted(at(*rates)), journal, window=window, lag=lag)
+        packs = Packs(queue, Seeds(), slots, 1 if window else None)
+        now, work, handed, under_way = 0.0, 0.0, 0, []
+        while True:
+            while len(under_way) < slots and (jobs := packs.next()):
+                seconds = float(sum(job.block.count for job in jobs))
+                handed += 1
+                heapq.heappush(under_way, (now + seconds, handed, jobs, seconds))
+                work += seconds
+            if not under_way:
+                break
+            now, _, jobs, seconds = heapq.heappop(under_way)
+            results = [pack(job.block, train(job)) for job in jobs]
+            packs.receive(jobs, results, seconds=seconds, worker="w")
+        assert packs.finished
+    assert work > 0.85 * slots * now
+    assert handed < 8 * 120, "Tune keeps every trial: there should not be too many"
 
 
 def test_short_climbs_and_first_blocks_stay_whole(tmp_path):

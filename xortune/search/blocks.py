@@ -134,8 +134,13 @@ class BlockQueue:
 
     @property
     def ready(self) -> int:
-        """How many blocks wait that are not the first of a proposal still to be made."""
+        """How many blocks wait to be handed out, those of proposals still to be made aside."""
         return len(self._retries) + len(self._ready)
+
+    @property
+    def open(self) -> bool:
+        """Whether another proposal can be made now."""
+        return not self._all_made and self._may_make()
 
     @property
     def _all_made(self) -> bool:

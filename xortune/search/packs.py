@@ -71,6 +71,7 @@ class Packs:
         """Fill packs for so many slots, of at most `most` blocks (for a sampler that learns)."""
         self._queue, self._trainer, self._slots, self._most = queue, trainer, slots, most
         self._again: deque[tuple[Job, ...]] = deque()
+        self._under_way = 0  # packs
         self._taken = 0
         self._estimated = 0.0  # of all jobs taken
         self._true: float | None = None  # measured over estimated seconds
@@ -86,8 +87,11 @@ class Packs:
 
     def next(self) -> tuple[Job, ...]:
         """The next pack; empty if there is none now."""
-        if self._again:
-            return self._again.popleft()
+        jobs = self._again.popleft() if self._again else self._filled()
+        self._under_way += bool(jobs)
+        return jobs
+
+    def _filled(self) -> tuple[Job, ...]:
         jobs: list[Job] = []
         cost = 0.0
         while self._most is None or len(jobs) < self._most:
@@ -106,15 +110,25 @@ class Packs:
         return tuple(jobs)
 
     def _first_part(self, job: Job) -> Job:
-        """All of a block; or, if it is long and few others climb, one part for each slot.
+        """All of a block; or a part of it, for others to go out beside it.
 
-        Towards the end of a search a few finalists have many seeds to go. Seeds are independent:
-        what one slot would do in a minute, all do side by side.
+        A few finalists have many seeds to go while others wait for their results, or all proposals
+        are made. Seeds are independent: what takes one slot a minute, all can do side by side.
         """
-        block = job.block
+        if not job.climbs:
+            return job
+        block, ready = job.block, self._queue.ready
         seconds = self._trainer.cost(block) * (self._true or 0.0)
-        parts = min(self._slots, int(seconds / LEAST_SECONDS), block.count)
-        if parts < 2 or not job.climbs or self._queue.ready >= self._slots:
+        if seconds < 2 * LEAST_SECONDS:
+            return job
+        # As long as a slot's share of what is left, as in `_wanted`; shorter where slots are idle.
+        share = (self._left() + (ready + 1) * seconds) / (SHARE * self._slots)
+        parts = int(seconds / max(MOST_SECONDS, share))
+        idle = (self._slots - self._under_way) // (ready + 1)
+        if idle > parts and not self._queue.open:
+            parts = min(idle, int(seconds / LEAST_SECONDS))
+        parts = min(parts, block.count)
+        if parts < 2:
             return job
         bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
         first, *others = (
@@ -128,8 +142,11 @@ class Packs:
         """Seconds of work that the next pack should hold."""
         if self._true is None:
             return LEAST_SECONDS
-        left = self._queue.left * self._estimated / self._taken * self._true
-        return min(MOST_SECONDS, max(LEAST_SECONDS, left / (SHARE * self._slots)))
+        return min(MOST_SECONDS, max(LEAST_SECONDS, self._left() / (SHARE * self._slots)))
+
+    def _left(self) -> float:
+        """Seconds of work that proposals still to be made will take, roughly."""
+        return self._queue.left * self._estimated / self._taken * (self._true or 1.0)
 
     def receive(
         self,
@@ -140,6 +157,7 @@ class Packs:
         worker: str,
     ) -> None:
         """Take the results of a pack, which took so many seconds."""
+        self._under_way -= 1
         costs = [self._trainer.cost(job.block) for job in jobs]
         estimated = sum(costs)
         measured = seconds / estimated
@@ -152,6 +170,7 @@ class Packs:
         """Take it that a pack came to nothing."""
         if not jobs:
             return
+        self._under_way -= 1
         if len(jobs) == 1:
             self._queue.receive(jobs[0], reason, seconds=0.0, worker=worker)
             return
