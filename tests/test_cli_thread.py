@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+from types import SimpleNamespace
 
 import pytest
 import ray
 from hand_made import done, solved, write_run
+from rich.console import Console
 from typer.testing import CliRunner
 
 import xortune as xt
+from xortune import terminal_progress
 from xortune.cli import app
 from xortune.run import load_run
 from xortune.thread import claims as claims_module
+from xortune.thread import settle as settle_module
 from xortune.thread import sweep as sweep_module
 
 SHIPPED = claims_module.read_claims()
@@ -176,6 +181,40 @@ def test_progress_goes_to_stderr_and_quiet_is_quiet():
     assert silent.exit_code == 0
 
 
+def test_a_long_measurement_tells_each_quarter(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 10))  # ten seconds from one look to the next
+    monkeypatch.setattr(
+        terminal_progress, "time", SimpleNamespace(monotonic=lambda: float(next(clock)))
+    )
+    with terminal_progress.shown_steps(quiet=False) as show:
+        for done in range(1, 41):
+            show(done, 40, f"row {done}")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [
+        "10/40 measured  30 s left  row 10",
+        "20/40 measured  20 s left  row 20",
+        "30/40 measured  10 s left  row 30",
+        "40/40 measured  0 s left  row 40",
+    ]
+
+
+def test_on_a_terminal_each_step_replaces_the_last(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        terminal_progress,
+        "Console",
+        lambda **_: Console(file=screen, force_terminal=True, width=80),
+    )
+    with terminal_progress.shown_steps(quiet=False) as show:
+        for done in range(1, 8):
+            show(done, 7, f"row {done}")
+    assert "7/7 measured  0 s left  row 7" in screen.getvalue()
+    assert screen.getvalue().endswith("\x1b[2K"), "nothing is left of it"
+    with terminal_progress.shown_steps(quiet=True) as show:
+        assert show is None
+
+
 @pytest.mark.parametrize(
     ("words", "about"),
     [
@@ -191,6 +230,18 @@ def test_progress_goes_to_stderr_and_quiet_is_quiet():
 )
 def test_thread_refuses(words, about, tmp_path):
     refused(*words, about=about)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(settle_module, "measure", interrupted)
+    result = thread("--only", "T5", "--seeds", 4, "--output", "out")
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("interrupted: nothing was written")
     assert list(tmp_path.iterdir()) == []
 
 

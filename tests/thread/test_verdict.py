@@ -71,11 +71,16 @@ def test_every_quoted_count_agrees_with_itself():
         assert found[row_id, AS_POSTED].p_holm == 1
 
 
+@pytest.fixture(scope="module")
+def agreeing():
+    """Every quoted count as the truth, and the verdicts on that."""
+    found = as_quoted(SHIPPED)
+    return found, judged(SHIPPED, found)
+
+
 @pytest.mark.parametrize("row_id", QUOTED)
-def test_editing_a_quoted_figure_changes_its_verdict_and_no_other(row_id):
-    claims = SHIPPED
-    found = as_quoted(claims)
-    before = judged(claims, found)
+def test_editing_a_quoted_figure_changes_its_verdict_and_no_other(row_id, agreeing):
+    found, before = agreeing
     other = 50 if QUOTED[row_id][0] > 75 or QUOTED[row_id][0] < 25 else 95
     after = judged(edited(row_id, k=other), found)
     posted = (row_id, AS_POSTED)
