@@ -84,8 +84,8 @@ def test_train_until_is_the_script(named):
     assert stopped > 0, "nothing is seen where no seed stops"
 
 
-ADAM = config_of("ELU", "MSELoss", "Adam", epochs=1000)
-UNDONE = [3, 28]
+ADAM = config_of("ELU", "MSELoss", "Adam", epochs=250)
+UNDONE = [35, 36]
 """Seeds that get to a loss below 1e-8 and would be lost again by the steps after it."""
 NEVER = 2
 """One that trains to the end beside them."""
@@ -93,7 +93,7 @@ NEVER = 2
 
 def test_stopping_changes_the_verdict():
     expected = [script(ADAM, seed) for seed in [*UNDONE, NEVER]]
-    assert all(status == Status.SOLVED and steps < 400 for status, steps in expected[:-1])
+    assert all(status == Status.SOLVED and steps < 200 for status, steps in expected[:-1])
     assert expected[-1][1] == ADAM.epochs
     assert not reference.train(ADAM, XOR, np.array(UNDONE)).solved.any()
     ended = posted.train_until(ADAM, XOR, np.array([*UNDONE, NEVER]), STOP)
@@ -141,14 +141,14 @@ def test_a_seed_that_diverged_never_stops():
 
 
 def test_no_seed_depends_on_those_beside_it(monkeypatch):
-    seeds, config = np.arange(70), replace(ADAM, epochs=250)
-    together = posted.train_until(config, XOR, seeds, STOP)
+    seeds = np.arange(70)
+    together = posted.train_until(ADAM, XOR, seeds, STOP)
     assert 5 < np.count_nonzero(together.steps < 250) < 65
     for alone in (1, 3, 69):
-        one = posted.train_until(config, XOR, seeds[alone : alone + 1], STOP)
+        one = posted.train_until(ADAM, XOR, seeds[alone : alone + 1], STOP)
         assert (one.status[0], one.steps[0]) == (together.status[alone], together.steps[alone])
     monkeypatch.setattr(posted, "STACK", 64)
-    parts = posted.train_until(config, XOR, seeds[::-1].copy(), STOP)
+    parts = posted.train_until(ADAM, XOR, seeds[::-1].copy(), STOP)
     assert parts.status[::-1].tolist() == together.status.tolist()
     assert parts.steps[::-1].tolist() == together.steps.tolist()
 
