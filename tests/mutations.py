@@ -28,6 +28,10 @@ PACKS = "tests/search/test_packs.py"
 SCHEDULE = "tests/engine/test_schedule.py"
 FUNCTIONS = "tests/engine/test_fused_functions.py"
 ORDER = "tests/engine/test_network.py -k order"
+EXACT, SEEDS = "tests/test_stats_exact.py", "tests/test_stats_seeds.py"
+GATE, CERTIFY = "tests/test_gate.py", "tests/test_certify.py"
+CERTIFICATE = "tests/test_run_certificate.py"
+NEIGHBOURS = "tests/test_certify_neighbours.py"
 
 
 class Mutation(NamedTuple):
@@ -207,6 +211,49 @@ MUTATIONS = [
         '"<f4", self.n, self.n',
         "tests/test_evaluation.py",
     ),
+    # How many seeds, and what may be said of them.
+    Mutation(
+        "stats_exact.py",
+        'risk = (1 - confidence) / (2 if side == "two-sided" else 1)',
+        "risk = (1 - confidence) / 2",
+        EXACT,
+    ),
+    Mutation("stats_exact.py", "np.minimum(2 * tail, 1.0)", "tail", EXACT),
+    Mutation("stats_exact.py", "min(1.0, 2 * p)", "min(1.0, p)", EXACT),
+    Mutation("stats_seeds.py", "bdtr(failures, n, 1 - rate)", "bdtr(failures, n, rate)", SEEDS),
+    Mutation("stats_seeds.py", "((p1, p2), (p2, p1))", "((p1, p2), (p1, p2))", SEEDS),
+    Mutation("stats_seeds.py", "high - low > 20 + high // 10", "high - low > 1", SEEDS),
+    Mutation("gate.py", "first_seed + done, size", "first_seed, size", GATE),
+    Mutation("gate.py", "np.flatnonzero(proven | (", "np.flatnonzero(proven & (", GATE),
+    Mutation(
+        "gate.py",
+        "int(np.count_nonzero(outcome.solved[:n]))\n            found",
+        "n\n            found",
+        GATE,
+    ),
+    Mutation("gate.py", "if max_seeds < least:", "if max_seeds < least - 1:", GATE),
+    # Certificates.
+    Mutation("run.py", "if line.purpose is None),", "if True),", CERTIFICATE),
+    Mutation("run_certificate.py", "/ 2**attempt", "/ 2", CERTIFICATE),
+    Mutation("run_certificate.py", "return share / finalists", "return share", CERTIFICATE),
+    Mutation("run_certificate.py", "and check.final:", ":", CERTIFICATE),
+    Mutation(
+        "run_certificate.py",
+        'if purpose.kind == "certify":',
+        "if True:",
+        CERTIFICATE,
+    ),
+    Mutation(
+        "certify.py",
+        "check.block.first + check.block.count\n            for",
+        "check.block.first\n            for",
+        CERTIFY,
+    ),
+    Mutation("certify.py", "number + 1", "number", CERTIFY),
+    Mutation("certify.py", "and not mine and", "and False and", CERTIFY),
+    Mutation("certify.py", "near = max(near, start + seeds)", "near = start", CERTIFY),
+    Mutation("certify.py", "not failed or attempt == TRIES", "True", CERTIFY),
+    Mutation("certify_neighbours.py", "fraction / 4", "fraction", NEIGHBOURS),
 ]
 
 

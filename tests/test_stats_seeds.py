@@ -137,6 +137,20 @@ def test_the_numbers_of_seeds_are_the_smallest_that_do(rates, power):
     assert shared_seeds(*rates, power=power, discordance=least) == first(nested, power)
 
 
+@pytest.mark.parametrize(
+    ("rates", "power", "n"),
+    [((0.4, 0.6), 0.56, 62), ((0.3, 0.6), 0.64, 33), ((0.3, 0.6), 0.85, 52)],
+)
+def test_the_teeth_of_the_power_hide_no_smaller_number(rates, power, n):
+    # Halving alone ends four or five seeds too high here.
+    assert (
+        independent_seeds(*rates, power=power)
+        == n
+        == first(lambda seeds: independent_power(seeds, *rates), power)
+    )
+    assert any(independent_power(n + more, *rates) < power for more in range(1, 6))
+
+
 def test_what_the_forum_could_not_tell_apart():
     # 98/100 against 100/100: no number near 100 does it.
     assert independent_power(100, 0.98, 1.0) < 0.02
