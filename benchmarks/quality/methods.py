@@ -1,0 +1,106 @@
+"""Methods that need neither Ray nor SMAC."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import optuna
+import scipy.stats
+from numpy.typing import NDArray
+
+from quality.trace import Standing, Tracer
+from xortune.point import Point
+from xortune.race import Race, RaceRule
+
+FULL = 100
+"""Seeds of a config, where a method does not decide it."""
+
+RUNGS = (8, 32, 128)
+"""Of the races: the space files' ladder."""
+
+
+def flat(tracer: Tracer) -> None:
+    """Optuna's TPE with its defaults; each config is trained under the same 100 seeds."""
+    study = _study(tracer, optuna.pruners.NopPruner())
+    best = -1
+    while not tracer.over:
+        trial = study.ask()
+        point = tracer.bench.suggest(trial)
+        solved = tracer.train(point, range(FULL)).successes
+        study.tell(trial, solved / FULL)
+        if solved > best:
+            best = solved
+            tracer.answer(point, solved, FULL)
+
+
+def wilcoxon(tracer: Tracer) -> None:
+    """Optuna's TPE and WilcoxonPruner, as its documentation shows it.
+
+    Up to 100 seeds in an order shuffled for each trial, a look after each; a pruned trial counts
+    with its mean. The p-values of the test are remembered, since the outcomes are 0 and 1 and come
+    again and again: each looks at all permutations and takes up to half a second.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = _study(tracer, optuna.pruners.WilcoxonPruner())
+    with patch("scipy.stats.wilcoxon", _Remembered(scipy.stats.wilcoxon)):
+        _prune(tracer, study)
+
+
+def _prune(tracer: Tracer, study: optuna.Study) -> None:
+    rng = np.random.default_rng(tracer.repetition)
+    best = -1.0
+    while not tracer.over:
+        trial = study.ask()
+        point = tracer.bench.suggest(trial)
+        k = n = 0
+        for seed in rng.permutation(FULL).tolist():
+            solved = tracer.train(point, [seed]).successes
+            k, n = k + solved, n + 1
+            trial.report(float(solved), seed)
+            if trial.should_prune():
+                break
+        study.tell(trial, k / n)
+        if k / n > best:
+            best = k / n
+            tracer.answer(point, k, n)
+
+
+class _Remembered:
+    """scipy's test, whose answer for the same differences in another order is the same."""
+
+    def __init__(self, test: Callable[..., Any]) -> None:
+        self._test, self._answers = test, dict[bytes, Any]()
+
+    def __call__(self, differences: NDArray[np.float64], **options: Any) -> Any:
+        ordered = np.sort(differences)
+        key = ordered.tobytes()
+        if key not in self._answers:
+            self._answers[key] = self._test(ordered, **options)
+        return self._answers[key]
+
+
+def racing(tracer: Tracer) -> None:
+    """Random configs in xortune's race, one after the other."""
+    race, standing = Race(RaceRule(RUNGS)), Standing()
+    rng = np.random.default_rng(tracer.repetition)
+    while not tracer.over:
+        point = Point(tracer.bench.draw(rng))
+        race.enter(point.key)
+        done, granted = 0, RUNGS[0]
+        while granted > done and not tracer.over:
+            outcome = tracer.train(point, range(done, granted))
+            done = granted
+            k, n = standing.add(point, outcome)
+            tracer.answer(*standing.best)
+            granted = race.look(point.key, k, n, effort=standing.effort(point)).seeds
+
+
+def _study(tracer: Tracer, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=tracer.repetition)
+    return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)

@@ -1,0 +1,192 @@
+"""Methods that run in Ray Tune: its own Repeater, and xortune."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import optuna
+
+import xortune as xt
+from quality.spaces import SPACES, SpaceTrainer, shifted
+from quality.trace import Standing, Tracer
+from xortune.evaluation import decode
+from xortune.search.ray_tune import connected  # sets what Ray reads when it is imported
+
+from ray import tune  # isort: skip
+from ray.tune.search.optuna import OptunaSearch  # isort: skip
+from ray.tune.search.repeater import TRIAL_INDEX, Repeater  # isort: skip
+
+# Workers are to find these modules as well.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+REPEAT = 10
+"""Seeds of each config in Repeater: what its documentation shows."""
+
+PROPOSALS = 4
+"""xortune is given so many proposals for each 100 seeds of the budget, and ends with the budget."""
+
+
+class OneSeed(tune.Trainable):  # type: ignore[misc]
+    """A trial: one config under one seed."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._config = config
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._config = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        point = dict(self._config)
+        bench, repetition = SPACES[point.pop("bench")], point.pop("repetition")
+        seeds = shifted([point.pop(TRIAL_INDEX)], repetition)
+        return {"solved": float(bench.train(point, seeds).successes), "done": True}
+
+
+def _proposed(name: str, repetition: int, trial: Any) -> dict[str, Any]:
+    return {"bench": name, "repetition": repetition, **SPACES[name].suggest(trial)}
+
+
+class Listened(OptunaSearch):  # type: ignore[misc]
+    """OptunaSearch, whose best config so far is taken down."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__(
+            space=partial(_proposed, tracer.bench.name, tracer.repetition),
+            metric="solved",
+            mode="max",
+            seed=tracer.repetition,
+        )
+        self._tracer, self._proposed = tracer, dict[str, dict[str, Any]]()
+        self._best = -1
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        config = super().suggest(trial_id)
+        self._proposed[trial_id] = dict(config)
+        return config
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        super().on_trial_complete(trial_id, result, error)
+        solved = round(REPEAT * result["solved"])
+        if solved > self._best:
+            self._best = solved
+            point = self._proposed[trial_id]
+            names = {p.name for p in self._tracer.bench.space.parameters}
+            self._tracer.answer({k: v for k, v in point.items() if k in names}, solved, REPEAT)
+
+
+class Counted(Repeater):  # type: ignore[misc]
+    """Repeater, whose trials are counted."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__(Listened(tracer), repeat=REPEAT)
+        self._tracer = tracer
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, **rest: Any
+    ) -> None:
+        self._tracer.spend(1)
+        super().on_trial_complete(trial_id, result, **rest)
+
+
+class _Over(tune.Stopper):  # type: ignore[misc]
+    """Stops all when the tracer says so."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        return self._tracer.over
+
+
+def repeater(tracer: Tracer) -> None:
+    """Ray's Repeater around its OptunaSearch (TPE): 10 seeds for each config, a trial each."""
+    seeds = tracer.budget // tracer.bench.epochs
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, connected(None):
+        tuner = tune.Tuner(
+            OneSeed,
+            tune_config=tune.TuneConfig(
+                search_alg=Counted(tracer),
+                num_samples=seeds // REPEAT * REPEAT,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="repeater",
+                storage_path=folder,
+                verbose=0,
+                stop=_Over(tracer),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+
+
+def xortune(tracer: Tracer) -> None:
+    """xt.search; its journal tells what it has spent and what it would answer."""
+    trainer = SpaceTrainer(tracer.bench, tracer.repetition)
+    trials = PROPOSALS * tracer.budget // (100 * tracer.bench.epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = _Journal(Path(folder) / "run", tracer)
+
+        def look(_: object) -> None:
+            journal.read()
+            if tracer.over:
+                raise KeyboardInterrupt
+
+        # xt.search takes no trainer yet; this one gives the network other seeds.
+        with patch("xortune.engine.network.NetworkTrainer", lambda *_, **__: trainer):
+            try:
+                xt.search(
+                    tracer.bench.space,
+                    trials=trials,
+                    seed=tracer.repetition,
+                    output=journal.run,
+                    on_progress=look,
+                )
+            except KeyboardInterrupt:
+                if not tracer.over:
+                    raise
+        journal.read()
+        journal.agree()
+
+
+class _Journal:
+    """A run's journal, read as it grows."""
+
+    def __init__(self, run: Path, tracer: Tracer) -> None:
+        self.run, self._tracer = run, tracer
+        self._standing, self._read = Standing(), 0
+
+    def read(self) -> None:
+        """Take in the lines that are new."""
+        with (self.run / "evaluations.jsonl").open("rb") as file:
+            file.seek(self._read)
+            for line in file:
+                self._read += len(line)
+                evaluation = decode(line.decode("ascii"))
+                if evaluation.outcome is None:
+                    raise RuntimeError(f"a training failed: {evaluation.error}")
+                self._tracer.spend(evaluation.block.count)
+                self._standing.add(evaluation.block.point, evaluation.outcome)
+                self._tracer.answer(*self._standing.best)
+
+    def agree(self) -> None:
+        """Fail if xortune itself would answer something else."""
+        theirs, ours = xt.load_run(self.run).results[0].point, self._standing.best[0]
+        if theirs != ours:
+            raise RuntimeError(f"xortune's best is {theirs}, not {ours}")

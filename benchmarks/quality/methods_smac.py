@@ -1,0 +1,93 @@
+"""SMAC3 with its own intensifier, which decides how many seeds a config gets."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from ConfigSpace import (
+    Categorical,
+    Configuration,
+    ConfigurationSpace,
+    Float,
+    InCondition,
+    Integer,
+)
+from smac import HyperparameterOptimizationFacade, Scenario
+from smac.runhistory import TrialValue
+
+from quality.methods import FULL
+from quality.spaces import BenchSpace
+from quality.trace import Tracer
+from xortune.point import Value
+from xortune.space import Choice, Fixed, Range
+
+
+def smac(tracer: Tracer) -> None:
+    """SMAC3's facade for hyperparameters: random forest, expected improvement, intensifier.
+
+    The intensifier may give a config up to 100 seeds (its default of 3 could prove nothing). By ask
+    and tell, without a file of all trials after each one, which would take most of the time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            config_space(tracer.bench),
+            output_directory=Path(folder),
+            deterministic=False,
+            n_trials=tracer.budget // tracer.bench.epochs,
+            seed=tracer.repetition,
+        )
+        facade = HyperparameterOptimizationFacade(
+            scenario,
+            intensifier=HyperparameterOptimizationFacade.get_intensifier(
+                scenario, max_config_calls=FULL
+            ),
+            overwrite=True,
+            logging_level=False,
+        )
+        while not tracer.over:
+            trial = facade.ask()
+            point = point_of(tracer.bench, trial.config)
+            assert trial.seed is not None
+            cost = 1.0 - tracer.train(point, [trial.seed]).successes
+            facade.tell(trial, TrialValue(cost=cost), save=False)
+            best = facade.intensifier.get_incumbent()
+            if best is not None:
+                n = len(facade.runhistory.get_trials(best))
+                k = round(n * (1 - facade.runhistory.get_cost(best)))
+                tracer.answer(point_of(tracer.bench, best), k, n)
+
+
+def config_space(bench: BenchSpace) -> ConfigurationSpace:
+    """The space in SMAC's words; a choice is the number of its value."""
+    space = ConfigurationSpace(seed=0)
+    for p in bench.space.parameters:
+        if isinstance(p, Choice):
+            space.add(Categorical(p.name, [str(i) for i in range(len(p.values))]))
+        elif isinstance(p, Range) and p.integer:
+            space.add(Integer(p.name, (int(p.low), int(p.high)), log=p.log))
+        elif isinstance(p, Range):
+            space.add(Float(p.name, (p.low, p.high), log=p.log))
+    for p in bench.space.parameters:
+        for name, values in p.when:
+            choices = next(c.values for c in bench.space.parameters if c.name == name)
+            allowed = [str(choices.index(value)) for value in values]
+            space.add(InCondition(space[p.name], space[name], allowed))
+    return space
+
+
+def point_of(bench: BenchSpace, config: Configuration) -> dict[str, Value]:
+    """What a configuration of SMAC means."""
+    values = dict(config)
+    point: dict[str, Value] = {}
+    for p in bench.space.parameters:
+        if isinstance(p, Fixed):
+            point[p.name] = p.value
+        elif p.name in values:
+            value = values[p.name]
+            if isinstance(p, Choice):
+                point[p.name] = p.values[int(value)]
+            else:
+                point[p.name] = int(value) if p.integer else float(np.clip(value, p.low, p.high))
+    return point

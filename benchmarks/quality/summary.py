@@ -1,0 +1,189 @@
+"""From finished repetitions to Markdown tables; trains nothing and writes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import machine
+import numpy as np
+from numpy.typing import NDArray
+
+from quality.record import Record
+
+Axis = Literal["spent", "seconds"]
+
+TARGET = 0.99
+OURS = "xortune"
+RESAMPLES = 4000
+FRACTIONS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+CLOCK = (0.1, 1, 3, 10, 30, 100, 300)
+
+
+def rate_at(record: Record, place: float, axis: Axis = "spent") -> float:
+    """The true rate of what a method would answer there; 0 before its first answer."""
+    found = 0.0
+    for step in record.steps:
+        if getattr(step, axis) > place or step.spent > record.budget:
+            break
+        found = record.rates[step.config]
+    return found
+
+
+def area(record: Record, budget: float) -> float:
+    """The mean of `rate_at` from 0 to the budget, in seed-epochs."""
+    total = last = before = 0.0
+    for step in record.steps:
+        if step.spent >= budget:
+            break
+        total += before * (step.spent - last)
+        last, before = step.spent, record.rates[step.config]
+    return (total + before * (budget - last)) / budget
+
+
+def reached(record: Record, axis: Axis = "spent", target: float = TARGET) -> float:
+    """Where a method would first answer with a config of this true rate; inf if never."""
+    for step in record.steps:
+        if step.spent <= record.budget and record.rates[step.config] >= target:
+            return float(getattr(step, axis))
+    return math.inf
+
+
+def overshoot(record: Record) -> float:
+    """How far a method's own claim lies above the truth, at the end of the budget."""
+    claim, truth = record.final
+    return claim - truth
+
+
+def ratio(
+    theirs: Sequence[float], ours: Sequence[float], rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """The ratio of the medians, and its 95 % bootstrap interval (percentiles).
+
+    Repetitions are resampled, each method's on their own. inf is "never": two of them are in the
+    ratio 1.
+    """
+    low, high = np.quantile(
+        _ratios(_medians(theirs, rng), _medians(ours, rng)), (0.025, 0.975), method="nearest"
+    )
+    found = _ratios(np.median([theirs], axis=1), np.median([ours], axis=1))
+    return float(found[0]), float(low), float(high)
+
+
+def _medians(values: Sequence[float], rng: np.random.Generator) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    drawn = array[rng.integers(len(array), size=(RESAMPLES, len(array)))]
+    return np.asarray(np.median(drawn, axis=1), np.float64)
+
+
+def _ratios(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(np.isinf(a) & np.isinf(b), 1.0, a / b)
+
+
+def summary(records: Sequence[Record]) -> str:
+    """All tables."""
+    parts = [_intro()]
+    for space in dict.fromkeys(record.space for record in records):
+        parts += _of_space(space, [record for record in records if record.space == space])
+    return "\n\n".join(parts)
+
+
+def _intro() -> str:
+    return (
+        "A true rate is that on 10,000 other seeds (of the synthetic space: exact). Reached: where"
+        f" a method would first answer with a config of a true rate of {TARGET}; the median of the"
+        " repetitions, and in how many of them. Area: the mean true rate of the answer over the"
+        " budget. Claim: the method's own k/n minus the true rate of its answer, at the end; mean"
+        " and largest, in percentage points. Ratios: the median of a method to xortune's, with a"
+        " 95 % bootstrap interval; above 1, xortune needs less. A budget of 1 is 100 seeds of one"
+        " config."
+    )
+
+
+def _of_space(space: str, records: Sequence[Record]) -> Iterator[str]:
+    """A heading, the main table, the curves."""
+    by: dict[str, list[Record]] = {}
+    for record in records:
+        by.setdefault(record.method, []).append(record)
+    unit = 100 * records[0].epochs
+    shared = min(record.budget for record in records)
+    largest = max(record.budget for record in records)
+    yield f"#### {space}"
+    yield _main_table(by, unit, shared)
+    places = [shared * fraction for fraction in FRACTIONS]
+    places += [place for place in (shared * 2, shared * 4) if place < largest]
+    places += [largest] if largest > shared else []
+    yield "Median true rate of the answer, by budget spent:"
+    yield _curves(by, [(f"{place / unit:.3g}", place) for place in places], "spent")
+    longest = max(record.seconds for record in records)
+    clock = [place for place in CLOCK if place < 3 * longest]
+    yield "The same, by wall time:"
+    yield _curves(by, [(f"{place:g} s", place) for place in clock], "seconds")
+    cut = [name for name, found in by.items() if any(r.budget < r.asked for r in found)]
+    if cut:
+        yield f"Cut off by the clock before the budget was spent: {', '.join(cut)}."
+
+
+def _main_table(by: dict[str, list[Record]], unit: int, shared: int) -> str:
+    header = [
+        "method",
+        "repetitions",
+        "budget",
+        "true rate at the end",
+        f"area to {shared / unit:.3g}",
+        "reached: budget",
+        "wall",
+        "claim",
+        "ratio of budget",
+        "ratio of wall",
+    ]
+    return machine.table(header, [_row(name, by, unit, shared) for name in by])
+
+
+def _row(name: str, by: dict[str, list[Record]], unit: int, shared: int) -> list[str]:
+    found = by[name]
+    over = [overshoot(record) * 100 for record in found]
+    spent = [reached(record) for record in found]
+    wall = [reached(record, "seconds") for record in found]
+    count = sum(math.isfinite(value) for value in spent)
+    ratios = ["", ""]
+    if OURS in by and name != OURS:
+        rng = np.random.default_rng(0)
+        both: list[tuple[Axis, list[float]]] = [("spent", spent), ("seconds", wall)]
+        ratios = [
+            _interval(*ratio(values, [reached(r, axis) for r in by[OURS]], rng))
+            for axis, values in both
+        ]
+    return [
+        name,
+        f"{len(found)}",
+        f"{np.median([record.budget for record in found]) / unit:.3g}",
+        f"{np.median([record.final[1] for record in found]):.4f}",
+        f"{np.mean([area(record, shared) for record in found]):.3f}",
+        f"{_number(float(np.median(spent)) / unit)} ({count}/{len(found)})",
+        _number(float(np.median(wall))) + " s",
+        f"{np.mean(over):+.1f}, {max(over):+.1f}",
+        *ratios,
+    ]
+
+
+def _curves(by: dict[str, list[Record]], places: list[tuple[str, float]], axis: Axis) -> str:
+    """Methods by places; empty where half of a method's repetitions do not go so far."""
+
+    def cell(found: list[Record], place: float) -> str:
+        if axis == "spent" and np.median([record.budget for record in found]) < place:
+            return ""
+        return f"{np.median([rate_at(record, place, axis) for record in found]):.3f}"
+
+    header = ["method", *(label for label, _ in places)]
+    rows = [[name, *(cell(found, place) for _, place in places)] for name, found in by.items()]
+    return machine.table(header, rows)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{_number(value)} ({_number(low)} to {_number(high)})"
+
+
+_number: Callable[[float], str] = lambda x: "∞" if math.isinf(x) else f"{x:.3g}"  # noqa: E731
