@@ -1,7 +1,7 @@
 """The command line: argv, printing, exit codes; everything else is `xortune.api`.
 
-Exit codes: 0 ok (seeds that fail are results), 2 bad input, 3 interrupted with the run resumable,
-4 some evaluation produced no outcome.
+Exit codes: 0 ok (seeds that fail are results), 1 a gate did not pass, 2 bad input, 3 interrupted
+with the run resumable, 4 some evaluation produced no outcome.
 """
 
 from __future__ import annotations
