@@ -4,7 +4,7 @@ All configurations get one more seed each, are looked at, and go on unless they 
 worst case for an error promise. Beside the race's bounds, what many programs do: 95 % Wilson
 intervals that do not overlap, looked at from 10 seeds on.
 
-    python benchmarks/race_errors.py            20,000 races of each kind, about two minutes
+    python benchmarks/race_errors.py            20,000 races of each kind, half a minute
     python benchmarks/race_errors.py --quick    500
 """
 

@@ -175,6 +175,17 @@ def test_nothing_is_stopped_for_itself():
     assert race.look("b", 120, 128).verdict == "full"
 
 
+def test_the_second_highest_bound_judges_the_leader():
+    for order in (("a", "b"), ("b", "a")):
+        race = Race(RULE)
+        counts = {"a": 100, "b": 400}
+        for name in order:
+            race.look(name, counts[name], counts[name])
+        assert race.leader == "b"
+        # The leader's luck turns; what was proven of the other still holds.
+        assert race.look("b", 400, 4000).verdict == "stopped"
+
+
 def test_entering_before_results_gives_the_number():
     race = Race(RULE)
     assert [race.enter(name) for name in "abca"] == [1, 2, 3, 1]
@@ -196,6 +207,20 @@ def test_what_finalists_do_as_well_gets_no_further_seeds():
     assert race.look("lucky", 7, 8, effort=1).verdict == "enough"
     # A finalist is not counted against itself, and gets its due when it is proposed again.
     assert race.look("a", 136, 136, effort=100, base=128).verdict == "climbs"
+
+
+def test_a_finalist_is_not_ahead_of_itself():
+    race = Race(RaceRule((8, 32, 128), finalists=1))
+    race.look("a", 128, 128)
+    assert race.look("a", 128, 136, base=128).verdict == "climbs"
+
+
+def test_who_has_not_climbed_is_no_finalist():
+    race = Race(RaceRule((8, 32, 128), finalists=1))
+    race.look("a", 8, 8)
+    assert race.look("b", 4, 8).verdict == "climbs"
+    race.look("a", 32, 32)
+    assert race.look("b", 4, 8).verdict == "enough"
 
 
 def test_finalists_that_turn_out_worse_leave_room():

@@ -108,6 +108,17 @@ def test_equally_good_ones_beyond_the_finalists_get_no_further_seeds():
     assert ends[-1] == (0, 8)
 
 
+def test_an_equally_good_one_that_is_quicker_climbs_all_the_same():
+    epochs = [300] * 10 + [299, 301, 299]
+
+    def timed(job):
+        return solved(job.block.first, job.block.count, job.block.count, epoch=epochs[job.proposal])
+
+    session, _ = race_of([1.0] * len(epochs), window=1, workers=1, train=timed)
+    seeds = [sum(count for _, count in found) for found in blocks_of(session.evaluations).values()]
+    assert seeds == [*[80] * 8, *[8] * 2, 80, 8, 80]
+
+
 RATES = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]), min_size=1, max_size=14)
 
 
