@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import xortune as xt
 from xortune import terminal_progress
 from xortune.cli import app
+from xortune.report.format import interval
 from xortune.run import load_run
 from xortune.thread import claims as claims_module
 from xortune.thread import settle as settle_module
@@ -77,6 +78,7 @@ def test_thread_tells_a_person():
         words = line.split()
         assert words[0] == name
         assert f"{row.k}/32" in words
+        assert interval(row.low, row.high) in line
         assert line.rstrip().endswith(f" {row.verdict}")
     assert lines[0].split()[1:3] == ["0/100", "0/32"]
     assert lines[4] == ""
