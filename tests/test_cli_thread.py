@@ -41,7 +41,7 @@ def _somewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
-    # Its YAML takes a fifth of a second to read, and is read in test_claims.
+    # Parsed once and not twice for each command; how it is read is seen in test_claims.
     monkeypatch.setattr(claims_module, "read_claims", lambda: SHIPPED)
 
 

@@ -25,7 +25,7 @@ SHIPPED = claims_module.read_claims()
 
 @pytest.fixture(autouse=True)
 def _read_once(monkeypatch):
-    """The shipped YAML takes a fifth of a second to read."""
+    """The shipped YAML is parsed once, not for every measurement; test_claims sees how."""
     monkeypatch.setattr(claims_module, "read_claims", lambda: SHIPPED)
 
 
