@@ -13,6 +13,7 @@ from xortune.cli import app
 from xortune.evaluation import decode, encode
 from xortune.evaluation_purpose import Purpose
 from xortune.point import Point
+from xortune.run import load_run
 from xortune.run_certificate import certificate_of, lower_bound, risk_of
 from xortune.run_certificate_file import certificate_json, read_certificate
 from xortune.stats_anytime import anytime_lower
@@ -304,6 +305,18 @@ def test_what_is_no_certificate_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(xt.InputError, match=r"certificate\.json"):
         read_certificate(path)
+
+
+def test_a_damaged_file_is_put_right_as_told(tmp_path):
+    run = write_run(tmp_path / "run", [done(0, A, solved(0, 8, 8)), *FIRST], trainer="network")
+    path = run.path / "certificate.json"
+    path.write_text("{")
+    result = xortune("gate", run.path, "--min-rate", 0.9)
+    assert result.exit_code == 2
+    assert "remove the file" in result.stderr
+    path.unlink()
+    assert xortune("report", run.path).exit_code == 0
+    assert load_run(run.path).certificate == certificate_of(FIRST)
 
 
 # The gate on it.

@@ -19,7 +19,7 @@ CERTIFICATE = "certificate.json"
 MADE_WITH = ("name", "task", "task_fingerprint", "trainer", "engine", "versions", "git_commit")
 """Entries of the run's manifest that a certificate repeats."""
 
-FIX = "make it again: `xortune report RUN` writes it from the journal"
+FIX = "remove the file: `xortune report RUN` writes it again from the journal"
 
 T = TypeVar("T")
 

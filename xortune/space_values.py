@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from xortune.errors import InputError, nearest
 from xortune.point import Value
+from xortune.seed_ranges import SEARCH
 from xortune.space_yaml import shown
 
 SAMPLERS = ("tpe", "gp", "nsgaii", "random", "grid", "cmaes")
@@ -15,7 +16,7 @@ SAMPLERS = ("tpe", "gp", "nsgaii", "random", "grid", "cmaes")
 RESERVED = ("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials")
 """Columns of a run's table; a parameter of that name would be a second one."""
 
-MAX_SEEDS = 2**30
+MAX_SEEDS = SEARCH.stop
 """The search draws its seeds below this."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

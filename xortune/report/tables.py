@@ -19,11 +19,12 @@ from xortune.report.levels import ParameterEffect, parameter_effects
 from xortune.report.script import evaluate_command, plain_script
 from xortune.report.tied import TiedSet, tied_set
 from xortune.run import ConfigResult, Run
+from xortune.seed_ranges import HAND
 from xortune.task import Task
 
 __all__ = ["Failures", "NoOutcome", "Report", "report_of"]
 
-FRESH_SEED, FRESH_SEEDS = 2**30, 1000  # the search draws its seeds below 2**30
+FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 
 ASKED = {
     "task": "task",
