@@ -25,6 +25,11 @@ LONG = f"{TRAINING}::test_long_trainings_are_those_of_the_loop"
 HELD_OUT = f"{TRAINING} -k held_out"
 ALONE = "tests/engine/test_independence.py"
 PACKS = "tests/search/test_packs.py"
+ANYTIME = "tests/test_stats_anytime.py"
+RACE = "tests/test_race.py"
+RACING = "tests/search/test_race_in_search.py"
+PRUNER = "tests/search/test_race_pruner.py"
+
 SCHEDULE = "tests/engine/test_schedule.py"
 FUNCTIONS = "tests/engine/test_fused_functions.py"
 ORDER = "tests/engine/test_network.py -k order"
@@ -254,6 +259,205 @@ MUTATIONS = [
     Mutation("certify.py", "near = max(near, start + seeds)", "near = start", CERTIFY),
     Mutation("certify.py", "not failed or attempt == TRIES", "True", CERTIFY),
     Mutation("certify_neighbours.py", "fraction / 4", "fraction", NEIGHBOURS),
+    # The race: its bounds, its decisions, its way through the search, its adapters.
+    Mutation(
+        "stats_anytime.py",
+        '_SHAPES = {"jeffreys": 0.5',
+        '_SHAPES = {"jeffreys": 0.6',
+        ANYTIME,
+    ),
+    Mutation(
+        "stats_anytime.py",
+        "half = (1 - confidence) / 2",
+        "half = 1 - confidence",
+        ANYTIME,
+    ),
+    Mutation(
+        "stats_anytime.py",
+        "log = log - np.log(betainc(shape, shape, expit(-u)))",
+        "log = log - np.log(betainc(shape, shape, 0.5))",
+        ANYTIME,
+    ),
+    Mutation(
+        "stats_anytime.py",
+        "return anytime_above(w, w + other, 0.5)",
+        "return anytime_above(w, w + other, 0.45)",
+        ANYTIME,
+    ),
+    Mutation(
+        "race.py",
+        "EVEN + i - 1), np.log(EVEN + i)",
+        "EVEN + i), np.log(EVEN + i + 1)",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "alpha=alpha * race_share(number) / 2)\n\n\ndef race_upper",
+        "alpha=alpha * race_share(number))\n\n\ndef race_upper",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "return math.log(alpha * float(race_share(number)) / 2)",
+        "return math.log(alpha * float(race_share(number)))",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "other = self._next if self._bar.name == name else self._bar",
+        "other = self._bar",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "self._bar, self._next = found, self._bar",
+        "self._bar = found",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "least = self._bar.lower if first else self._next.lower",
+        "least = self._bar.lower",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "expected = (successes + 1) / (n + 2)",
+        "expected = successes / n",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "costs <= effort)",
+        "costs < effort)",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "found += other != number and",
+        "found +=",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "if n <= self.rule.rungs[0] or",
+        "if",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "del self._climbers[bisect_left(self._climbers, before)]",
+        "pass",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "if base + rung > n",
+        "if rung > n",
+        RACE,
+    ),
+    Mutation(
+        "race.py",
+        "0 <= more <= added",
+        "more <= added",
+        PRUNER,
+    ),
+    Mutation(
+        "search/turns.py",
+        "turn.number + turn.rung * self._lag, turn.number",
+        "turn.number, turn.number",
+        RACING,
+    ),
+    Mutation(
+        "search/turns.py",
+        "self._turns[0] > (made, made)",
+        "self._turns[0] > (made + 1, made)",
+        RACING,
+    ),
+    Mutation(
+        "search/turns.py",
+        "start = max(start, block.first + block.count)",
+        "start = block.first + block.count",
+        RACING,
+    ),
+    Mutation(
+        "search/turns.py",
+        "timed = outcome is not None and successes == seeds",
+        "timed = False",
+        RACING,
+    ),
+    Mutation(
+        "search/turns.py",
+        "self.known = [e for e in self.known if e.block.first >= end]",
+        "self.known = []",
+        RACING,
+    ),
+    Mutation(
+        "search/turns.py",
+        "self.rung = max(r for r, seeds in enumerate(rungs) if self.base + seeds <= end)",
+        "self.rung = rung",
+        RACING,
+    ),
+    Mutation(
+        "search/blocks.py",
+        "self._next_seed[key] = base + self._rungs[-1]",
+        "self._next_seed[key] = base + self._rungs[0]",
+        RACING,
+    ),
+    Mutation(
+        "search/blocks.py",
+        'decision.verdict == "climbs" and not self._proven',
+        'decision.verdict == "climbs"',
+        RACING,
+    ),
+    Mutation(
+        "search/blocks.py",
+        "base=count.n - self._rungs[turn.rung]",
+        "base=0",
+        RACING,
+    ),
+    Mutation(
+        "search/blocks.py",
+        "turn.gained = Count()",
+        "pass",
+        RACING,
+    ),
+    Mutation(
+        "search/packs.py",
+        "if idle > parts and not self._queue.open",
+        "if False",
+        RACING,
+    ),
+    Mutation(
+        "search/packs.py",
+        "parts = int(seconds / max(MOST_SECONDS, share))",
+        "parts = 0",
+        RACING,
+    ),
+    Mutation(
+        "search/packs.py",
+        "if not job.climbs:\n            return job\n",
+        "",
+        RACING,
+    ),
+    Mutation(
+        "search/packs.py",
+        "return (window - 1) // rungs",
+        "return window",
+        RACING,
+    ),
+    Mutation(
+        "search/race_pruner.py",
+        "other.number != trial.number:\n                bar",
+        "True:\n                bar",
+        PRUNER,
+    ),
+    Mutation(
+        "search/race_pruner.py",
+        "if n:\n            found",
+        "if True:\n            found",
+        PRUNER,
+    ),
 ]
 
 

@@ -107,8 +107,33 @@ def test_nothing_is_pruned_before_it_reported_seeds():
     assert not second.should_prune()
     second.report(0, step=0)
     assert not second.should_prune()
+    assert not first.should_prune()
     second.report(0, step=20)
     assert second.should_prune()
+
+
+def test_nothing_is_pruned_for_what_it_was_itself():
+    study = optuna.create_study(pruner=SeedRacePruner())
+    trial = study.ask()
+    for k, n in ((100, 100), (100, 400)):
+        trial.report(k, step=n)
+        assert not trial.should_prune()
+
+
+def test_the_number_of_a_trial_is_its_place_in_the_race():
+    study = optuna.create_study(pruner=SeedRacePruner())
+    first, *_, last = (study.ask() for _ in range(300))
+    first.report(128, step=128)
+    lower = float(race_lower(128, 128, 1))
+    needed = {number: failures(number, lower) for number in (2, 300)}
+    assert needed[2] < needed[300], "the test tells nothing if it does not matter"
+    for n in range(1, needed[300] + 1):
+        last.report(0, step=n)
+        assert last.should_prune() == (n == needed[300])
+
+
+def failures(number, lower):
+    return next(n for n in range(1, 99) if race_upper(0, n, number) < lower)
 
 
 def test_a_pruner_serves_several_studies_and_survives_pickling():

@@ -229,6 +229,31 @@ def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
     assert scheduler.debug_string().startswith("Seed race: ")
 
 
+def test_the_number_of_a_trial_is_its_place_when_it_was_added():
+    scheduler = SeedRaceScheduler()
+    trials = [Trial(number) for number in range(300)]
+    for trial in trials:
+        scheduler.on_trial_add(None, trial)
+    scheduler.on_trial_result(None, trials[0], {"successes": 128, "n": 128})
+    lower = float(race_lower(128, 128, 1))
+    needed = {
+        number: next(n for n in range(1, 99) if race_upper(0, n, number) < lower)
+        for number in (2, 300)
+    }
+    assert needed[2] < needed[300], "the test tells nothing if it does not matter"
+    for n in range(1, needed[300] + 1):
+        decision = scheduler.on_trial_result(None, trials[-1], {"successes": 0, "n": n})
+        assert decision == ("STOP" if n == needed[300] else "CONTINUE")
+
+
+def test_a_trial_that_is_added_again_may_begin_anew():
+    scheduler, trial = SeedRaceScheduler(), Trial(0)
+    scheduler.on_trial_add(None, trial)
+    scheduler.on_trial_result(None, trial, {"successes": 50, "n": 50})
+    scheduler.on_trial_add(None, trial)
+    assert scheduler.on_trial_result(None, trial, {"successes": 9, "n": 10}) == "CONTINUE"
+
+
 def test_the_last_report_of_a_restored_trial_counts():
     scheduler = SeedRaceScheduler()
     done = Trial(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,12 @@ def search_session(
             on_progress=progress,
         )
 
-    if _may_be_complete(space, known):
+    begun = len({e.proposal for e in known if e.final})
+    proof = known and space.stop.proven_rate is not None  # may have ended it sooner
+    if begun >= budget(space) and len(space.seeds.ladder) == 1 and not proof:
+        update_manifest(directory, complete=True)
+        return True
+    if begun >= budget(space) or proof:
         with Journal.open(directory / JOURNAL) as journal:
             queue = queue_into(journal, None)
             if queue.recall():
@@ -100,13 +105,6 @@ def search_session(
             )
     update_manifest(directory, complete=complete, **_proven(queue))
     return complete
-
-
-def _may_be_complete(space: SearchSpace, known: Sequence[Evaluation]) -> bool:
-    """Whether it is worth the time to look: a proof may have ended it before its last proposal."""
-    if known and space.stop.proven_rate is not None:
-        return True
-    return len({e.proposal for e in known if e.final}) >= budget(space)
 
 
 def _proven(queue: BlockQueue) -> dict[str, Any]:
