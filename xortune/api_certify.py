@@ -24,9 +24,9 @@ FINALISTS = 5
 def certify(
     run: Run | str | os.PathLike[str],
     *,
-    top: int = FINALISTS,
+    top: int | None = None,
     seeds: int = 1000,
-    confidence: float = 0.95,
+    confidence: float | None = None,
     extendable: bool = False,
     extend: bool = False,
     neighbourhood: float | None = None,
@@ -41,9 +41,9 @@ def certify(
 
     Args:
         run: a run, or its directory.
-        top: how many configs, the first in the search's own order.
+        top: how many configs, the first in the search's own order; 5 if not given.
         seeds: fresh seeds for each, one number planned beforehand; with `extend`, how many more.
-        confidence: of all bounds together.
+        confidence: of all bounds together; 0.95 if not given.
         extendable: begin an attempt whose seeds may be added to later: its bound is the anytime
             one, a little lower.
         extend: add seeds to the last attempt, which was begun as extendable.
@@ -59,13 +59,22 @@ def certify(
     """
     from xortune.certify import certify_run
 
+    if extend:
+        for name, given in (("top", top), ("confidence", confidence), ("extendable", extendable)):
+            if given not in (None, False):
+                raise InputError(
+                    f"{given} for an attempt that is extended",
+                    field=name,
+                    allowed="at the beginning of an attempt: its finalists and its confidence stay",
+                    fix="leave it out",
+                )
     loaded = run if isinstance(run, Run) else load_run(run)
     certificate = certify_run(
         loaded.path,
         trainer or _trainer_of(loaded),
-        top=top,
+        top=FINALISTS if top is None else top,
         seeds=seeds,
-        confidence=confidence,
+        confidence=0.95 if confidence is None else confidence,
         extendable=extendable,
         extend=extend,
         neighbourhood=neighbourhood,

@@ -27,6 +27,8 @@ from xortune.cli.shared import (
 
 __all__ = ["certify"]
 
+OPTIONS = ("top", "seeds", "confidence", "extendable", "extend", "neighbourhood")
+
 
 @app.command(
     epilog="Examples:  xortune certify runs/xor --top 5 --seeds 1000   |   "
@@ -35,9 +37,11 @@ __all__ = ["certify"]
 )
 def certify(
     run: RunDirectory,
-    top: Annotated[int, typer.Option(help="How many of the search's best.")] = 5,
+    top: Annotated[int | None, typer.Option(help="How many of the search's best; 5.")] = None,
     seeds: Annotated[int, typer.Option(help="Fresh seeds for each.")] = 1000,
-    confidence: Annotated[float, typer.Option(help="Of all lower bounds together.")] = 0.95,
+    confidence: Annotated[
+        float | None, typer.Option(help="Of all lower bounds together; 0.95.")
+    ] = None,
     extendable: Annotated[
         bool, typer.Option("--extendable", help="Begin one whose seeds may be added to later.")
     ] = False,
@@ -57,7 +61,7 @@ def certify(
 
         if not silent:
             tell_of_compiling("auto")
-        options = naming_options("top", "seeds", "confidence", "extend", "neighbourhood")
+        options = naming_options(*OPTIONS)
         with _progress(quiet=silent) as on_progress, options:
             api_certify.certify(
                 run,
