@@ -326,3 +326,15 @@ def test_the_sweep_is_run_once_and_used_again(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["thread_sweep"]
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+
+
+def test_mistakes_are_told_before_anything_is_trained(tmp_path, monkeypatch):
+    def trained(*args, **kwargs):
+        pytest.fail("trained first")
+
+    monkeypatch.setattr("xortune.api.search", trained)
+    monkeypatch.setattr(settle_module, "measure", trained)
+    (tmp_path / "file").write_text("x")
+    refused("--only", "T15", "--seeds", 0, about=["seeds"])
+    refused("--only", "T5", "--output", "file", about=["file", "--output"])
+    refused("--only", ",", about=["no row ''"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xortune.thread.claims import Claims
     from xortune.thread.settle import Settled
 
-__all__ = ["DEFAULT_SEEDS", "thread", "thread_sweep", "write_thread"]
+__all__ = ["DEFAULT_SEEDS", "checked_seed_range", "thread", "thread_sweep", "write_thread"]
 
 DEFAULT_SEEDS = 10_000
 
@@ -47,10 +47,24 @@ def thread(
     Raises:
         InputError: an unknown id, seeds out of range, a sweep that holds none of the cells.
     """
-    from xortune.thread.settle import FRESH, settle
+    from xortune.thread.settle import settle
     from xortune.thread.sweep import summary
 
     claims = _claims(only)
+    checked_seed_range(seeds, first_seed)
+    run = thread_sweep(only=only, sweep=sweep, on_sweep=on_sweep)
+    cells = None if run is None else summary(run)
+    return settle(claims, range(first_seed, first_seed + seeds), cells, on_progress=on_progress)
+
+
+def checked_seed_range(seeds: int, first_seed: int) -> None:
+    """Refuse seeds that `thread` cannot take, before anything is trained.
+
+    Raises:
+        InputError: none, or some that belong to the best cells.
+    """
+    from xortune.thread.settle import FRESH
+
     if seeds < 1:
         raise InputError(f"{seeds} seeds", field="seeds", allowed="1 or more")
     if first_seed < 0 or first_seed + seeds > FRESH or seeds > len(THREAD):
@@ -59,9 +73,6 @@ def thread(
             field="seeds",
             allowed=f"seeds from 0 to {FRESH - 1}; those above are for the best cells",
         )
-    run = thread_sweep(only=only, sweep=sweep, on_sweep=on_sweep)
-    cells = None if run is None else summary(run)
-    return settle(claims, range(first_seed, first_seed + seeds), cells, on_progress=on_progress)
 
 
 def thread_sweep(
@@ -98,9 +109,9 @@ def _claims(only: Sequence[str]) -> Claims:
     from xortune.thread.claims import read_claims
 
     claims = read_claims()
-    asked = {name.strip() for name in only}
-    if not asked:
+    if not only:
         return claims
+    asked = {name.strip() for name in only}
     known = {name for row in claims.rows for name in (row.id, row.number)}
     for name in sorted(asked - known):
         raise InputError(

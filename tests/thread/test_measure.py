@@ -157,7 +157,7 @@ def test_the_same_weights_are_asked_of_both_configs():
 
 def test_k_and_n_are_counts():
     found = Measured(np.array([True, False, True]))
-    assert (found.k, found.n, found.all_zero, found.stopped) == (2, 3, 0, None)
+    assert (found.k, found.n, found.all_zero, found.stopped) == (2, 3, None, None)
 
 
 def test_parts_are_put_together_in_their_order():
@@ -168,3 +168,8 @@ def test_parts_are_put_together_in_their_order():
     assert (both.all_zero, both.stopped) == (3, 3)
     never = Measured(np.array([True])).merge(Measured(np.array([False])))
     assert never.stopped is None
+
+
+def test_of_truncated_outputs_nobody_counts_the_zeros():
+    assert measure(shipped("T5"), range(4)).all_zero is None
+    assert measure(shipped("T5", "half"), range(4)).all_zero is not None

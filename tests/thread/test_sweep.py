@@ -57,17 +57,18 @@ def test_counts_of_cells_and_seeds(tmp_path):
 
 def test_other_cells_are_not_the_threads(tmp_path):
     others = [{"lr": 0.1}, {"hidden_dim": 2}, {"zero_grad": False}]
-    others += [{"optimizer": "SGD", "momentum": 0.9}]
+    others += [{"optimizer": "RMSprop", "momentum": 0.9}]
+    others += [{"optimizer": "SGD"}, {"activation": "Mish"}]
     run = run_of(
         tmp_path / "run",
         ({}, 7),
-        ({"optimizer": "SGD", "momentum": 0.0}, 5),
+        ({"optimizer": "RMSprop", "momentum": 0.0}, 5),
         *((changes, 20) for changes in others),
     )
     sweep = summary(run)
     assert [cell.outcome.successes for cell in sweep.cells] == [7, 5]
     for changes in others:
-        alone = run_of(tmp_path / "-".join(changes), (changes, 20))
+        alone = run_of(tmp_path / "-".join(map(str, changes.items())), (changes, 20))
         with pytest.raises(InputError, match="holds no cell of the thread's sweep"):
             summary(alone)
 
@@ -174,3 +175,52 @@ def test_the_best_are_trained_as_they_stand(tmp_path):
     assert trained.status.tolist() == expected.status.tolist()
     assert 0 < np.count_nonzero(trained.solved) < 20
     assert load_run(run.path).results[0].outcome.n == 20, "the run is left as it was"
+
+
+def test_a_run_of_something_else_is_refused(tmp_path):
+    cell = done(0, CELL, solved(0, 8, 8, epochs=CELL["epochs"]))
+    parity = write_run(tmp_path / "parity", [cell], trainer="network", task="parity-3")
+    point = {"lr": 0.03, "hidden_dim": 5, "zero_grad": True}
+    own = write_run(tmp_path / "own", [done(0, point, solved(0, 8, 8))], trainer="custom")
+    for run in (parity, own):
+        with pytest.raises(InputError, match="configs of the task xor"):
+            summary(run)
+
+
+def test_cells_of_fewer_seeds_are_refused(tmp_path):
+    cells = [
+        done(0, CELL, solved(0, 100, 100, epochs=CELL["epochs"])),
+        done(1, {**CELL, "loss": "L1Loss"}, solved(0, 8, 8, epochs=CELL["epochs"])),
+    ]
+    with pytest.raises(InputError, match="cells of 8 seeds and of 100"):
+        summary(write_run(tmp_path / "run", cells, trainer="network", task="xor"))
+
+
+def page_of(path, *cells):
+    """The report of T12 and T15 for cells of so few epochs that hardly a seed is solved."""
+    evaluations = [
+        done(i, {**CELL, "epochs": 2, **changes}, solved(0, k, 8, epochs=2, epoch=1))
+        for i, (changes, k) in enumerate(cells)
+    ]
+    run = write_run(path / "run", evaluations, trainer="network", task="xor")
+    settled = xt.thread(only=["T12", "T15"], seeds=2, sweep=run)
+    return settled, xt.write_thread(settled, path / "out")[0].read_text(encoding="utf-8")
+
+
+def test_a_best_cell_that_solves_no_fresh_seed_is_not_recommended(tmp_path):
+    settled, page = page_of(tmp_path, ({}, 1))
+    assert settled.best[0].outcome.successes == 0
+    assert "What to do" not in page
+    assert "0 of 2" in page
+
+
+def test_a_single_cell_has_no_figure_of_choices(tmp_path):
+    _, page = page_of(tmp_path, ({}, 8))
+    assert "thread_sweep.svg" not in page
+
+
+def test_without_a_success_nothing_is_trained_once_more(tmp_path):
+    settled, page = page_of(tmp_path, ({}, 0), ({"loss": "L1Loss"}, 0))
+    assert settled.best == ()
+    assert "trained once more" not in page
+    assert "2 (100.0 %) none" in page

@@ -40,19 +40,23 @@ def thread(
     with told("interrupted: nothing was written; a sweep that was begun is kept, and continued"):
         from xortune import api_thread
         from xortune.terminal_progress import shown_progress, shown_steps
+        from xortune.thread.files import prepare
 
         if not silent:
             tell_of_compiling("auto")
-        rows = [part for part in (only or "").split(",") if part.strip()]
+        rows = [] if only is None else only.split(",")
+        where = output or Path("reports")
+        # A part must not replace a whole report unasked.
+        kept = bool(rows) and output is None and (where / "thread.md").exists()
+        api_thread.checked_seed_range(seeds, first_seed)
+        if not kept:
+            prepare(where)  # now, and not after minutes of measuring
         with shown_progress(quiet=silent) as on_sweep:
             run = api_thread.thread_sweep(only=rows, sweep=sweep, on_sweep=on_sweep)
         with shown_steps(quiet=silent) as on_progress:
             settled = api_thread.thread(
                 only=rows, seeds=seeds, first_seed=first_seed, sweep=run, on_progress=on_progress
             )
-        where = output or Path("reports")
-        # A part must not replace a whole report unasked.
-        kept = bool(rows) and output is None and (where / "thread.md").exists()
         files = () if kept else api_thread.write_thread(settled, where)
         if as_json:
             from xortune.thread.tables import claims_table

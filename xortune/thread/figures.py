@@ -17,7 +17,7 @@ def figures(settled: Settled) -> tuple[Curves | Dots, ...]:
     if any(row.row.quoted.counted for row in settled.rows):
         found.append(_claims(settled))
     found += [_curve(curve, lines) for curve, lines, _ in settled.curves]
-    if settled.sweep is not None:
+    if settled.sweep is not None and settled.sweep.effects:
         found.append(_effects(settled))
     return tuple(found)
 

@@ -26,13 +26,13 @@ class Measured:
 
     Attributes:
         solved: bool, shape (S,): which seeds count, by the variant's own judgement.
-        all_zero: how many seeds gave four zeros.
+        all_zero: how many seeds gave four zeros; None where nobody looked.
         stopped: how many seeds ended before the last epoch, their loss being small enough; None
             where nothing stops.
     """
 
     solved: NDArray[np.bool_]
-    all_zero: int = 0
+    all_zero: int | None = None
     stopped: int | None = None
 
     @property
@@ -47,11 +47,10 @@ class Measured:
 
     def merge(self, other: Measured) -> Measured:
         """Both blocks of seeds of one system, as one."""
-        stopped = None
-        if self.stopped is not None and other.stopped is not None:
-            stopped = self.stopped + other.stopped
         solved = np.concatenate([self.solved, other.solved])
-        return Measured(solved, self.all_zero + other.all_zero, stopped)
+        return Measured(
+            solved, _sum(self.all_zero, other.all_zero), _sum(self.stopped, other.stopped)
+        )
 
 
 def measure(variant: Variant, seeds: range) -> Measured:
@@ -85,6 +84,10 @@ def measure(variant: Variant, seeds: range) -> Measured:
 def measure_config(config: dict[str, Any], seeds: range) -> Measured:
     """Train a config of the built-in network as it stands, on one core."""
     return _judged(evaluate_config(Config.from_point(config), XOR, seeds).status)
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
 
 
 def _judged(status: NDArray[np.uint8], stopped: int | None = None) -> Measured:

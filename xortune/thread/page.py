@@ -43,7 +43,7 @@ def page(settled: Settled, figures: Sequence[Curves | Dots]) -> str:
 def answer(settled: Settled) -> list[str]:
     """What somebody who reads the thread today should do, in a paragraph or two."""
     blocks = []
-    if settled.best:
+    if settled.best and settled.best[0].outcome.successes:
         best = settled.best[0]
         config = best.config
         blocks.append(
@@ -213,6 +213,9 @@ def _exact(variant: Variant) -> str:
         text += ", int(output)"
     if variant.stop_loss is not None:
         text += f", stop below {number(variant.stop_loss)}"
+    if variant.same_weights_as is not None:
+        other = Config.from_point(variant.same_weights_as).point
+        text += f"; beside {config_text(other, other)}"
     return text
 
 

@@ -178,6 +178,8 @@ def sweep_section(settled: Settled, shown: dict[str, str]) -> list[str]:
             for level in sorted(effect.levels, key=lambda level: (-level.rate, level.label))
         ]
         blocks.append(table((effect.name, "cells", "mean rate", "95 % interval"), rows, numbers=3))
+    if not settled.best:
+        return blocks
     blocks.append(
         f"A cell that solved {sweep.n} of {sweep.n} was also lucky. So the first "
         f"{len(settled.best)} (fewest epochs to solve among equals) were trained once more, under "

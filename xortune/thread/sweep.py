@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from xortune.errors import InputError
 from xortune.outcome import Outcome
 from xortune.report.levels import ParameterEffect, parameter_effects
 from xortune.run import ConfigResult, Run
+from xortune.space import load_space
+from xortune.space_model import Choice
 from xortune.stats_exact import clopper_pearson
 from xortune.thread.measure import XOR, Measured
 
@@ -113,18 +116,35 @@ def summary(run: Run) -> Sweep:
         for result in run.results
         if all(result.point.get(name) == value for name, value in FIXED.items())
         and not result.point.get("momentum")
+        and all(result.point.get(name) in values for name, values in _choices().items())
     ]
-    if not cells:
+    if not run.is_network or run.manifest.get("task", "xor") != "xor" or not cells:
         raise InputError(
             "holds no cell of the thread's sweep",
             place=str(run.path),
-            allowed="configs with " + ", ".join(f"{k} {v}" for k, v in FIXED.items()),
+            allowed="configs of the task xor with "
+            + ", ".join(f"{k} {v}" for k, v in FIXED.items()),
             fix="leave --sweep out: it is run then, in half a minute",
         )
     given = {int(str(cell.point["epochs"])) for cell in cells}
     epochs = min(given, key=lambda e: (abs(e - EPOCHS), e))
     cells = [cell for cell in cells if cell.point["epochs"] == epochs]
+    fewest, most = min(c.outcome.n for c in cells), max(c.outcome.n for c in cells)
+    if fewest < most:  # 8 of 8 is no 100 of 100
+        raise InputError(
+            f"has cells of {fewest} seeds and of {most}",
+            place=str(run.path),
+            allowed="the same number of seeds for every cell",
+            fix="search with a ladder of one rung, such as ladder: [100]",
+        )
     return Sweep(tuple(cells), epochs, parameter_effects(cells, VARIED))
+
+
+@cache
+def _choices() -> dict[str, tuple[object, ...]]:
+    """What the thread's sweep takes for activation, loss and optimizer."""
+    space = load_space(SPACE)
+    return {p.name: p.values for p in space.parameters if isinstance(p, Choice)}
 
 
 def train_best(cell: ConfigResult, seeds: range) -> Outcome:

@@ -54,7 +54,7 @@ class Judged:
         variant: the way of measuring.
         k, n: seeds (or cells) that count, of so many.
         low, high: 95 % Wilson interval.
-        all_zero: of the n, those with four zeros.
+        all_zero: of the n, those with four zeros; None where nobody looked.
         stopped: of the n, those that ended at a small loss; None where nothing stops.
         p: of the two-sample test; None where there is none.
         p_holm: the same after Holm.
@@ -68,7 +68,7 @@ class Judged:
     n: int
     low: float
     high: float
-    all_zero: int
+    all_zero: int | None
     stopped: int | None
     p: float | None
     p_holm: float | None
@@ -248,7 +248,7 @@ def explain(claims: Claims, measured: Mapping[Place, Measured]) -> tuple[Explana
                 row.rivals,
                 (_likelihood(k, n, pair[0].k, pair[0].n), _likelihood(k, n, pair[1].k, pair[1].n)),
                 None
-                if zeros is None
+                if zeros is None or pair[0].all_zero is None or pair[1].all_zero is None
                 else (
                     _likelihood(zeros, n, pair[0].all_zero, pair[0].n),
                     _likelihood(zeros, n, pair[1].all_zero, pair[1].n),
