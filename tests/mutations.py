@@ -180,7 +180,9 @@ MUTATIONS = [
     Mutation("config.py", "if number < 1:", "if number < 0:", "tests/test_config.py"),
     # Packs.
     Mutation("search/packs.py", "self._true is None else 0.7", "True else 0.7", PACKS),
-    Mutation("search/packs.py", "max(LEAST_SECONDS, left /", "max(0.0, left /", PACKS),
+    Mutation(
+        "search/packs.py", "max(LEAST_SECONDS, self._left() /", "max(0.0, self._left() /", PACKS
+    ),
     Mutation("search/packs.py", "tuple(jobs[middle:])", "tuple(jobs[middle + 1 :])", PACKS),
     Mutation("search/packs.py", "seconds * cost / estimated", "seconds / len(jobs)", PACKS),
     # The journal.

@@ -366,6 +366,9 @@ def test_a_race_has_rungs_that_double_and_its_own_alpha():
     asked = parse_space(text % "{alpha: 0.2, max: 100}").seeds
     assert (asked.ladder, asked.alpha, asked.certify) == ((8, 16, 32, 64, 100), 0.2, None)
     assert parse_space(text % "null").seeds.ladder == (8, 32, 128)
+    assert asked.finalists == 8
+    assert parse_space(text % "{}, finalists: 3").seeds.finalists == 3
+    assert parse_space(text % "null, finalists: null").seeds.finalists is None
 
 
 @pytest.mark.parametrize(

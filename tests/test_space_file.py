@@ -138,11 +138,12 @@ def test_the_good_file_is_good():
         (
             "seeds: {first: 0}",
             "seeds",
-            ["s.yaml:11: seeds.first: unknown key", "ladder, race, certify"],
+            ["s.yaml:11: seeds.first: unknown key", "ladder, race, finalists, certify"],
         ),
         ("seeds: {race: {alpha: 1}}", "seeds", ["s.yaml:11: seeds.race.alpha: 1", "below 1"]),
         ("seeds: {race: {max: 0}}", "seeds", ["s.yaml:11: seeds.race.max: 0", "from 1"]),
         ("seeds: {race: {mx: 5}}", "seeds", ["seeds.race.mx: unknown key", "alpha, max", "'max'"]),
+        ("seeds: {finalists: 0}", "seeds", ["s.yaml:11: seeds.finalists: 0", "from 1"]),
         ("seeds: {race: 5}", "seeds", ["s.yaml:11: seeds.race: 5 is not a mapping"]),
         ("seeds: {race: {}, ladder: [8]}", "seeds", ["s.yaml:11: seeds.race: both a ladder"]),
         ("stop: {proven_rate: 1.0}", "", ["s.yaml:12: stop.proven_rate: 1.0", "below 1"]),

@@ -218,7 +218,7 @@ def _task(form: str | CsvForm, document: Document, folder: Path) -> Task:
 
 def _seeds(form: SeedsForm, document: Document) -> SeedSettings:
     if form.race is None:
-        return SeedSettings(tuple(form.ladder), form.certify)
+        return SeedSettings(tuple(form.ladder), form.certify, finalists=form.finalists)
     if "ladder" in form.model_fields_set:
         raise InputError(
             "both a ladder and a race",
@@ -227,7 +227,8 @@ def _seeds(form: SeedsForm, document: Document) -> SeedSettings:
             allowed="one of them: a race has its own rungs, 8, 16, 32, ... up to max",
             fix="remove the ladder, or the race",
         )
-    return SeedSettings(rungs_up_to(form.race.max), form.certify, form.race.alpha)
+    rungs = rungs_up_to(form.race.max)
+    return SeedSettings(rungs, form.certify, form.race.alpha, form.finalists)
 
 
 def _parameters(form: SpaceForm, document: Document) -> list[Parameter]:

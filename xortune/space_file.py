@@ -164,6 +164,9 @@ class SeedsForm(_Form):
         json_schema_extra={"minItems": 1},
     )
     race: RaceForm | None = Field(default=None, description="Instead of a ladder.")
+    finalists: OptionalWhole = Field(
+        default=8, description="So many do as well and as soon: others climb no further."
+    )
     certify: OptionalWhole = Field(default=None, description="Fresh seeds for the finalists.")
 
 

@@ -100,11 +100,13 @@ class SeedSettings:
         ladder: the total at each rung of the race, strictly ascending; the last is the full count.
         certify: fresh seeds for each finalist, or None.
         alpha: the probability, at most, that the race stops any configuration wrongly.
+        finalists: once so many others do as well and as soon, one gets no further seeds; or None.
     """
 
     ladder: tuple[int, ...]
     certify: int | None = None
     alpha: float = 0.05
+    finalists: int | None = 8
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -106,6 +107,13 @@ def test_equally_good_ones_beyond_the_finalists_get_no_further_seeds():
     ends = [found[-1] for found in blocks_of(session.evaluations).values()]
     assert ends.count((24, 56)) == RaceRule(LADDER).finalists
     assert ends[-1] == (0, 8)
+
+
+def test_without_finalists_all_that_are_not_worse_climb():
+    space = space_of(trials=12, ladder=LADDER)
+    space = replace(space, seeds=replace(space.seeds, finalists=None))
+    session = anywhere(space=space, proposer=Scripted(at(*[1.0] * 12)), window=2)
+    assert {sum(c for _, c in found) for found in blocks_of(session.evaluations).values()} == {80}
 
 
 def test_an_equally_good_one_that_is_quicker_climbs_all_the_same():

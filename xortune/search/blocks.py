@@ -99,7 +99,7 @@ class BlockQueue:
         self._journal, self._window, self._on_progress = journal, window, on_progress
         self._total = budget(space)
         self._rungs, self._wanted = space.seeds.ladder, space.stop.proven_rate
-        rule = RaceRule(self._rungs, alpha=space.seeds.alpha)
+        rule = RaceRule(self._rungs, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
         racing = len(self._rungs) > 1 or self._wanted is not None
         self._race = Race(rule) if racing else None
         self._order, self._raced = Order(lag), dict[str, Count]()
