@@ -13,9 +13,9 @@ from unittest.mock import patch
 import optuna
 
 import xortune as xt
+from quality.journal import Journal
 from quality.spaces import SPACES, SpaceTrainer, shifted
-from quality.trace import Standing, Tracer
-from xortune.evaluation import decode
+from quality.trace import Tracer
 from xortune.search.ray_tune import connected  # sets what Ray reads when it is imported
 
 from ray import tune  # isort: skip
@@ -141,7 +141,7 @@ def xortune(tracer: Tracer) -> None:
     trainer = SpaceTrainer(tracer.bench, tracer.repetition)
     trials = PROPOSALS * tracer.budget // (100 * tracer.bench.epochs)
     with tempfile.TemporaryDirectory() as folder:
-        journal = _Journal(Path(folder) / "run", tracer)
+        journal = Journal(Path(folder) / "run", tracer)
 
         def look(_: object) -> None:
             journal.read()
@@ -163,30 +163,3 @@ def xortune(tracer: Tracer) -> None:
                     raise
         journal.read()
         journal.agree()
-
-
-class _Journal:
-    """A run's journal, read as it grows."""
-
-    def __init__(self, run: Path, tracer: Tracer) -> None:
-        self.run, self._tracer = run, tracer
-        self._standing, self._read = Standing(), 0
-
-    def read(self) -> None:
-        """Take in the lines that are new."""
-        with (self.run / "evaluations.jsonl").open("rb") as file:
-            file.seek(self._read)
-            for line in file:
-                self._read += len(line)
-                evaluation = decode(line.decode("ascii"))
-                if evaluation.outcome is None:
-                    raise RuntimeError(f"a training failed: {evaluation.error}")
-                self._tracer.spend(evaluation.block.count)
-                self._standing.add(evaluation.block.point, evaluation.outcome)
-                self._tracer.answer(*self._standing.best)
-
-    def agree(self) -> None:
-        """Fail if xortune itself would answer something else."""
-        theirs, ours = xt.load_run(self.run).results[0].point, self._standing.best[0]
-        if theirs != ours:
-            raise RuntimeError(f"xortune's best is {theirs}, not {ours}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from ConfigSpace import (
     InCondition,
     Integer,
 )
-from smac import HyperparameterOptimizationFacade, Scenario
+from smac import HyperparameterOptimizationFacade as Facade
+from smac import Scenario
+from smac.model.random_forest import RandomForest
 from smac.runhistory import TrialValue
 
 from quality.methods import FULL
@@ -27,9 +30,13 @@ from xortune.space import Choice, Fixed, Range
 def smac(tracer: Tracer) -> None:
     """SMAC3's facade for hyperparameters: random forest, expected improvement, intensifier.
 
-    The intensifier may give a config up to 100 seeds (its default of 3 could prove nothing). By ask
-    and tell, without a file of all trials after each one, which would take most of the time.
+    The intensifier may give a config up to 100 seeds (its default of 3 could prove nothing). Two
+    settings spare SMAC3 most of its time and change no result: by ask and tell, no file of all
+    trials is written after each one, and no tree of its forest has room for more than 20,000 leaves
+    (for 2**20, its default, scikit-learn takes 0.1 s for each tree).
     """
+    # scikit-learn says again and again that a process of a process gets no processes.
+    warnings.filterwarnings("ignore", "Loky-backed parallel loops", UserWarning)
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
             config_space(tracer.bench),
@@ -38,11 +45,20 @@ def smac(tracer: Tracer) -> None:
             n_trials=tracer.budget // tracer.bench.epochs,
             seed=tracer.repetition,
         )
-        facade = HyperparameterOptimizationFacade(
+        facade = Facade(
             scenario,
-            intensifier=HyperparameterOptimizationFacade.get_intensifier(
-                scenario, max_config_calls=FULL
+            model=RandomForest(  # what get_model makes, but for the leaves
+                scenario.configspace,
+                log_y=True,
+                n_trees=10,
+                ratio_features=1.0,
+                min_samples_split=2,
+                min_samples_leaf=1,
+                bootstrapping=True,
+                max_leaf_nodes=20_000,
+                seed=scenario.seed,
             ),
+            intensifier=Facade.get_intensifier(scenario, max_config_calls=FULL),
             overwrite=True,
             logging_level=False,
         )
