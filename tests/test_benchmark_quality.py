@@ -277,6 +277,19 @@ def test_figures_of_a_trace():
     assert overshoot(record) == pytest.approx(0.005)
 
 
+def test_a_good_answer_counts_from_where_it_is_kept():
+    from quality.summary import held, reached
+
+    steps = ((100, 1.0, 0, 1, 1), (200, 2.0, 1, 2, 2), (300, 3.0, 0, 2, 2), (400, 4.0, 2, 8, 8))
+    record = _record(steps=(*steps, (5000, 9.0, 1, 9, 9)), rates=(0.991, 0.5, 0.999))
+    assert reached(record) == 100
+    assert held(record) == 300
+    assert held(record, "seconds") == 3.0
+    assert held(record, target=0.995) == 400
+    assert held(_record(steps=steps[:2], rates=(0.991, 0.5))) == math.inf
+    assert held(_record()) == math.inf
+
+
 def test_what_lies_beyond_the_budget_does_not_count():
     from quality.summary import overshoot, rate_at, reached
 
@@ -315,13 +328,14 @@ def test_summary_says_who_is_how_much_slower():
         for line in text.split("Median true rate")[0].splitlines()
         if line.startswith("|")
     }
-    assert rows["xortune"][:6] == ["4", "4", "0.9990", "0.749", "0.5 (4/4)", "1 s"]
+    assert rows["xortune"][:7] == ["4", "4", "0.9990", "0.749", "0.5 (4/4)", "1 s", "0.5"]
     assert rows["flat"] == [
-        *["4", "4", "0.9950", "0.250", "3 (4/4)", "6 s", "+0.5, +0.5"],
+        *["4", "4", "0.9950", "0.250", "3 (4/4)", "6 s", "3", "+0.5, +0.5"],
         *["6 (6 to 6)", "6 (6 to 6)"],
     ]
     assert rows["smac"][0] == "1"
-    assert rows["smac"][4:] == ["∞ (0/1)", "∞ s", "+10.0, +10.0", "∞ (∞ to ∞)", "∞ (∞ to ∞)"]
+    assert rows["smac"][4:7] == ["∞ (0/1)", "∞ s", "∞"]
+    assert rows["smac"][7:] == ["+10.0, +10.0", "∞ (∞ to ∞)", "∞ (∞ to ∞)"]
     assert "Cut off by the clock before the budget was spent: smac." in text
 
 
