@@ -65,6 +65,7 @@ def test_each_numeric_parameter_is_moved_as_stated():
         "tenths": [0.1, 0.3],  # by a step at least, and on the grid
         "fours": [16, 24],
         "depth": [2],  # 0 is outside
+        "listed": [1, 4],  # the next ones of the list
     }
 
 
@@ -102,8 +103,57 @@ def test_points_are_brought_into_normal_form_and_equal_ones_are_one():
 
     found = neighbours(Point(VALUES), parse_space(SPACE), Coarse(), 0.2)
     assert "share" not in {name for name, _ in found}
-    assert len({point.key for _, point in found}) == len(found) == 11
+    assert len({point.key for _, point in found}) == len(found) == 13
     assert Point(VALUES).key not in {point.key for _, point in found}
+
+
+def near(values, point, *, more=""):
+    text = (
+        f"name: near\nparameters:\n  listed: {{choice: {values}}}\n{more}"
+        "search: {sampler: random, trials: 1}\n"
+    )
+    return [
+        (name, other.as_dict())
+        for name, other in neighbours(Point(point), parse_space(text), Plain(), 0.2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "value", "moves"),
+    [
+        ("[0.3, 1.0, 0.1]", 0.3, [0.1, 1.0]),  # next in size, not in the file
+        ("[0.3, 1.0, 0.1]", 0.1, [0.3]),
+        ("[0.3, 1.0, 0.1]", 1.0, [0.3]),
+        ("[16, 2.5, 64, 256]", 64, [16, 256]),
+        ("[16, 2.5, 64, 256]", 64.0, [16, 256]),  # a normal form may turn one into the other
+        ("[0.3]", 0.3, []),
+        ("[true, false]", True, []),
+        ("[1, 2, true]", 1, []),  # true is no number
+        ("[1, 2, null]", 1, []),
+        ("[1, 2, many]", 1, []),
+        ('["1", "2"]', "1", []),
+    ],
+)
+def test_a_list_of_numbers_is_moved_to_the_next_ones(values, value, moves):
+    assert near(values, {"listed": value}) == [("listed", {"listed": moved}) for moved in moves]
+    found = near(values, {"listed": value})
+    assert [type(point["listed"]) for _, point in found] == [type(moved) for moved in moves]
+
+
+def test_a_move_that_turns_another_parameter_on_or_off_is_none():
+    more = "  width: {low: 1, high: 9, when: {listed: [2, 3]}}\n"
+    assert near("[1, 2, 3]", {"listed": 1}, more=more) == []
+    found = near("[1, 2, 3]", {"listed": 2, "width": 4}, more=more)
+    assert found == [
+        ("listed", {"listed": 3, "width": 4}),
+        ("width", {"listed": 2, "width": 3}),
+        ("width", {"listed": 2, "width": 5}),
+    ]
+
+
+def test_what_a_normal_form_leaves_out_hinders_no_move():
+    more = "  kind: {choice: [a, b]}\n  child: {choice: [1, 2], when: {kind: [a]}}\n"
+    assert near("[1, 2]", {"listed": 1}, more=more) == [("listed", {"listed": 2})]
 
 
 @settings(max_examples=50)

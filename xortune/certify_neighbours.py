@@ -6,10 +6,12 @@ A config on a cliff's edge solves every seed as well as one on a plateau, until 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 from xortune.errors import InputError
-from xortune.point import Point
-from xortune.space import Range, SearchSpace
+from xortune.point import Point, Value
+from xortune.space import Choice, Range, SearchSpace, is_active
 from xortune.trainer import Trainer
 
 __all__ = ["neighbours"]
@@ -22,8 +24,10 @@ def neighbours(
 
     A range on a log scale is moved by the factors 1 / (1 + fraction) and 1 + fraction, any other by
     a quarter of `fraction` of its width down and up (0.2: 5 %); whole numbers by 1 at least, ranges
-    with a step by one step at least. What would leave the range ends at its end. Parameters with a
-    fixed value or a list of values are not moved, nor those that are not active in the point.
+    with a step by one step at least. What would leave the range ends at its end. A list of numbers
+    is moved to the next smaller and the next larger one, whatever the fraction, unless that would
+    turn another parameter on or off: that is another kind of config. Parameters with a fixed value
+    or other lists are not moved, nor those that are not active in the point.
 
     Args:
         point: in its trainer's normal form.
@@ -41,15 +45,47 @@ def neighbours(
     found: dict[str, tuple[str, Point]] = {}
     for parameter in space.parameters:
         value = point.get(parameter.name)
-        if not isinstance(parameter, Range) or value is None:
+        if not _is_number(value):
             continue
-        assert isinstance(value, int | float)
-        for moved in _moves(parameter, value, fraction):
-            # No condition hangs on a range: a move turns no other parameter on or off.
-            other = trainer.check(Point(point.as_dict() | {parameter.name: moved}))
+        if isinstance(parameter, Range):
+            moves = _moves(parameter, value, fraction)
+        elif isinstance(parameter, Choice) and all(map(_is_number, parameter.values)):
+            moves = _next_to(parameter.values, value)
+        else:
+            continue
+        for moved in moves:
+            values = point.as_dict() | {parameter.name: moved}
+            # A condition may hang on a list of numbers, never on a range.
+            if _active(space, values) != _active(space, point):
+                continue
+            other = trainer.check(Point(values))
             if other.key != point.key:
                 found.setdefault(other.key, (parameter.name, other))
     return tuple(found.values())
+
+
+def _is_number(value: Value) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _next_to(values: Sequence[Value], value: float) -> list[float]:
+    """The next smaller and the next larger of some numbers, as far as there are any."""
+    numbers = [one for one in values if _is_number(one)]
+    smaller = max((one for one in numbers if one < value), default=None)
+    larger = min((one for one in numbers if one > value), default=None)
+    return [one for one in (smaller, larger) if one is not None]
+
+
+def _active(space: SearchSpace, values: Mapping[str, Value]) -> list[str]:
+    """The names of the parameters whose conditions these values meet."""
+    chosen: dict[str, Value] = {}
+    names = []
+    for parameter in space.parameters:
+        if is_active(parameter, chosen):
+            names.append(parameter.name)
+            if parameter.name in values:  # a normal form may leave some out
+                chosen[parameter.name] = values[parameter.name]
+    return names
 
 
 def _moves(parameter: Range, value: float, fraction: float) -> list[float]:
