@@ -258,6 +258,9 @@ def _refuse_another_space(space: SearchSpace, run: Run) -> None:
         ("sampler", run.manifest.get("sampler"), space.search.sampler),
         ("seed", run.manifest.get("seed"), space.search.seed),
         ("seeds: ladder", list(then.seeds.ladder), list(space.seeds.ladder)),
+        ("seeds: race: alpha", then.seeds.alpha, space.seeds.alpha),
+        ("seeds: finalists", then.seeds.finalists, space.seeds.finalists),
+        ("stop", then.stop, space.stop),
         ("start", then.start, space.start),
     ]
     old = {parameter.name: parameter for parameter in then.parameters}

@@ -74,7 +74,7 @@ def search(
             Console(stderr=True, highlight=False).print(
                 Text(
                     f"{what.name}: {what.trials:,} configurations ({what.sampler}) x "
-                    f"{what.ladder[-1]:,} seeds, task {what.task}"
+                    f"{_rungs(what.ladder)} seeds, task {what.task}"
                     + (f"; at most {what.seed_epochs:.2g} seed-epochs" if what.seed_epochs else "")
                 ),
                 soft_wrap=True,
@@ -135,6 +135,12 @@ def report(
         loaded = api.load_run(run)
         api.write_report(loaded, formats=[part.strip() for part in formats.split(",")])
         show_run(loaded, quiet=quiet, as_json=as_json)
+
+
+def _rungs(ladder: tuple[int, ...]) -> str:
+    """`100`, or `8 to 128` where a race decides."""
+    last = f"{ladder[-1]:,}"
+    return last if len(ladder) == 1 else f"{ladder[0]:,} to {last}"
 
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:

@@ -189,7 +189,8 @@ def _tied(report: Report) -> list[str]:
         )
         return [text]
     stopped = (
-        f" {count(tied.stopped, 'configuration')} got fewer: stopped early, which is not tied."
+        f" {count(tied.stopped, 'configuration')} got fewer: stopped early, since another was shown"
+        " to be better or enough others were as good; that is not tied."
         if tied.stopped
         else ""
     )

@@ -32,12 +32,13 @@ ASKED = {
     "engine": "engine",
     "sampler": "sampler",
     "trials": "proposals asked for",
-    "ladder": "seeds: rungs (all get the last)",
+    "ladder": "seeds: rungs",
     "seed": "seed of the search",
     "time_budget": "time budget",
     "started": "started",
     "finished": "finished",
     "stopped": "stopped because",
+    "proven": "ended early, since this was proven",
 }
 """Entries of the manifest that say what was asked, and how a report calls them."""
 
