@@ -25,7 +25,7 @@ LAYERS = (
     ("outcome",),
     ("trainer", "engine"),
     ("space",),
-    ("race",),
+    ("race", "objective"),
     ("evaluation", "journal", "frames", "run", "published"),
     ("comparison",),
     ("report",),

@@ -12,8 +12,11 @@ from xortune.space_yaml import told
 from xortune.task import Task
 
 __all__ = [
+    "EPOCHS_TO_SOLVE",
+    "SUCCESS_RATE",
     "Choice",
     "Fixed",
+    "Objective",
     "Parameter",
     "Range",
     "SearchSettings",
@@ -121,6 +124,22 @@ class StopSettings:
     proven_rate: float | None = None
 
 
+SUCCESS_RATE, EPOCHS_TO_SOLVE = "success_rate", "epochs_to_solve"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a search looks for.
+
+    Attributes:
+        name: success_rate, epochs_to_solve, or a parameter with numbers only.
+        maximize: whether more is better.
+    """
+
+    name: str
+    maximize: bool = False
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """A space file, read and checked. Make one with `xortune.space.load_space`.
@@ -133,6 +152,7 @@ class SearchSpace:
         seeds: how many seeds each gets.
         start: complete points that are evaluated first.
         stop: what ends the search early.
+        objectives: what is looked for, at least one; each name once.
         text: the YAML.
         place: the file's name, for messages.
         lines: the line of each key, by its dotted path such as ``parameters.lr``.
@@ -148,6 +168,7 @@ class SearchSpace:
     place: str = field(compare=False)
     lines: Mapping[str, int] = field(compare=False, repr=False)
     stop: StopSettings = StopSettings()
+    objectives: tuple[Objective, ...] = (Objective(SUCCESS_RATE, maximize=True),)
 
     def at(self, *location: str | int) -> str:
         """``file:line: dotted.name`` for a message about a key of the file."""

@@ -55,8 +55,8 @@ class Scripted:
         assert point == self.points[number]
         self.events.append(("propose", number))
 
-    def learn(self, number, rate):
-        self.events.append(("learn", number, rate))
+    def learn(self, number, seen):
+        self.events.append(("learn", number, seen.successes / seen.n))
 
 
 def points(count, distinct=None):

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from xortune.errors import InputError
+from xortune.objective import Seen
 from xortune.point import Point
 from xortune.search.propose import OptunaProposer, proposer_for
 from xortune.space import Choice, Fixed, Range, grid, is_active, parse_space
@@ -38,7 +39,7 @@ def proposals(space, count=14):
         if point is None:
             break
         found.append(point)
-        proposer.learn(number, (number * 7 % 11) / 11)
+        proposer.learn(number, Seen(point, number * 7 % 11, 11, 100 * number))
     return found
 
 
@@ -164,7 +165,7 @@ def test_replay_of_a_normal_form_leaves_the_study_as_it_was():
         point = asked.propose(number)
         replayed.replay(number, Point({**point, "more": 1}))
         for proposer in (asked, replayed):
-            proposer.learn(number, number / 12)
+            proposer.learn(number, Seen(point, number, 12, 100))
     assert asked.propose(12) == replayed.propose(12)
 
 

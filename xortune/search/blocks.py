@@ -11,6 +11,7 @@ from functools import cache
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.journal import Journal
+from xortune.objective import Seen
 from xortune.outcome import Outcome
 from xortune.progress import Progress
 from xortune.race import Race, RaceRule
@@ -224,7 +225,8 @@ class BlockQueue:
         key = point.key
         base = self._next_seed.get(key, 0)
         self._next_seed[key] = base + self._rungs[-1]
-        turn = Turn(number, point, base, known, Count() if self._race is not None else None)
+        timed = self._race is not None or self._window is not None
+        turn = Turn(number, point, base, known, timed=timed)
         self._turns[number] = turn
         if self._race is not None:
             self._race.enter(key)
@@ -248,9 +250,8 @@ class BlockQueue:
             self._judge(turn, race)
 
     def _judge(self, turn: Turn, race: Race) -> None:
-        count, gained = self._raced.setdefault(turn.point.key, Count()), turn.gained
-        assert gained is not None
-        count.add(gained.successes, gained.n, gained.spent)
+        count = self._raced.setdefault(turn.point.key, Count())
+        count.add(turn.gained)
         turn.gained = Count()
         decision = race.look(
             turn.point.key,
@@ -276,7 +277,7 @@ class BlockQueue:
         self._fresh += turn.fresh
         key = turn.point.key
         count = self._finished.setdefault(key, Count())
-        count.add(turn.successes, turn.n)
+        count.add(turn.count)
         self._low[key] = _lower(count.successes, count.n)
         self._note_best(key)
         if self._on_progress is not None:
@@ -306,8 +307,9 @@ class BlockQueue:
             turn = self._results.pop(self._told)
             # Pooled over what was told before, so that this too depends on nobody's speed.
             pooled = self._pooled.setdefault(turn.point.key, Count())
-            pooled.add(turn.successes, turn.n)
-            self._proposer.learn(self._told, pooled.successes / pooled.n)
+            pooled.add(turn.count)
+            seen = Seen(turn.point, pooled.successes, pooled.n, pooled.spent)
+            self._proposer.learn(self._told, seen)
             self._told += 1
         return True
 

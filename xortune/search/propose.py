@@ -7,16 +7,17 @@ sampler seeded for it, so that a search that is resumed proposes what it would h
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
+from xortune.objective import Seen, told
 from xortune.point import Point, Value
 from xortune.space import Choice, Fixed, Parameter, Range, SearchSpace, grid, is_active
-from xortune.space_model import Steps
+from xortune.space_model import Objective, Steps
 
 __all__ = ["LEARNING", "GridProposer", "OptunaProposer", "Proposer", "proposer_for"]
 
@@ -38,8 +39,8 @@ class Proposer(Protocol):
         """Take proposal `number` as made already, with these values."""
         ...
 
-    def learn(self, number: int, rate: float) -> None:
-        """Proposal `number` solves this share of its seeds."""
+    def learn(self, number: int, seen: Seen) -> None:
+        """What was seen of proposal `number`, in all its turns so far."""
         ...
 
 
@@ -62,7 +63,7 @@ class GridProposer:
         """Pass over one point of the grid."""
         next(self._points, None)
 
-    def learn(self, number: int, rate: float) -> None:
+    def learn(self, number: int, seen: Seen) -> None:
         """A grid learns nothing."""
 
 
@@ -76,12 +77,23 @@ def _with_start(space: SearchSpace) -> Iterator[Point]:
 
 
 class OptunaProposer:
-    """Optuna's ask and tell over the space, maximising the success rate."""
+    """Optuna's ask and tell over the space, for its objectives.
 
-    def __init__(self, space: SearchSpace) -> None:
+    Args:
+        space: what is searched.
+        told: the numbers for a config, one for each of the space's objectives.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        told: Callable[[Sequence[Objective], Seen], tuple[float, ...]] = told,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space = space
-        self._study = optuna.create_study(direction="maximize")
+        self._space, self._numbers = space, told
+        self._study = optuna.create_study(
+            directions=["maximize" if o.maximize else "minimize" for o in space.objectives]
+        )
         self._trials: dict[int, optuna.Trial] = {}
 
     def propose(self, number: int) -> Point:
@@ -100,9 +112,9 @@ class OptunaProposer:
         )
         self._ask(number, sampler if sampler in _KEEPS_STATE else "random")
 
-    def learn(self, number: int, rate: float) -> None:
-        """Tell Optuna the rate of a finished proposal."""
-        self._study.tell(self._trials.pop(number), rate)
+    def learn(self, number: int, seen: Seen) -> None:
+        """Tell Optuna how good a finished proposal is."""
+        self._study.tell(self._trials.pop(number), self._numbers(self._space.objectives, seen))
 
     def _ask(self, number: int, sampler: str) -> Point:
         values: dict[str, Value] = {}

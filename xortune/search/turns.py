@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xortune.evaluation import Evaluation, Packed, epochs_spent
 from xortune.outcome import Outcome
@@ -28,18 +28,29 @@ class Count:
     Attributes:
         successes: seeds solved.
         n: seeds; crashed ones are failures.
-        spent: epochs of all seeds, as long as none has failed; after that of no meaning.
+        timed: epochs spent by all seeds with an outcome.
+        crashed: seeds without one.
+        budget: epochs that a seed may take; 0 as long as there is no outcome.
     """
 
     successes: int = 0
     n: int = 0
-    spent: int = 0
+    timed: int = 0
+    crashed: int = 0
+    budget: int = 0
 
-    def add(self, successes: int, n: int, spent: int = 0) -> None:
+    def add(self, more: Count) -> None:
         """Take in more seeds."""
-        self.successes += successes
-        self.n += n
-        self.spent += spent
+        self.successes += more.successes
+        self.n += more.n
+        self.timed += more.timed
+        self.crashed += more.crashed
+        self.budget = max(self.budget, more.budget)
+
+    @property
+    def spent(self) -> int:
+        """Epochs of all seeds, those not solved at the full budget."""
+        return self.timed + self.crashed * self.budget
 
     @property
     def effort(self) -> float:
@@ -58,9 +69,9 @@ class Turn:
         known: what the journal of an earlier session holds of it.
         rung: the one that it is on, from 0.
         missing: seeds of this rung without a result yet.
-        successes: of all its rungs.
-        n: seeds of all its rungs.
-        gained: results of this rung, which the race has not seen yet; None without a race.
+        timed: whether anyone asks how many epochs its seeds took.
+        count: of all its rungs.
+        gained: of this rung, which the race has not seen yet.
         failed: whether a block of it finally produced nothing.
         fresh: whether something of it was trained in this session.
     """
@@ -69,26 +80,25 @@ class Turn:
     point: Point
     base: int
     known: list[Evaluation]
-    gained: Count | None
+    timed: bool = True
+    count: Count = field(default_factory=Count)
+    gained: Count = field(default_factory=Count)
     rung: int = 0
     missing: int = 0
-    successes: int = 0
-    n: int = 0
     failed: bool = False
     fresh: bool = False
 
     def take(self, outcome: Outcome | Packed | None, seeds: int) -> None:
         """Add a block's results."""
         if outcome is None:
-            successes = 0
+            epochs = self.point.get("epochs")
+            found = Count(n=seeds, crashed=seeds, budget=epochs if isinstance(epochs, int) else 0)
             self.failed = True
         else:
-            successes = outcome.successes
-        self.successes += successes
-        self.n += seeds
-        if self.gained is not None:
-            timed = outcome is not None and successes == seeds
-            self.gained.add(successes, seeds, epochs_spent(outcome) if timed else 0)  # type: ignore[arg-type]
+            timed = epochs_spent(outcome) if self.timed else 0
+            found = Count(outcome.successes, seeds, timed, budget=int(outcome.epochs))
+        self.count.add(found)
+        self.gained.add(found)
 
     def climb(self, rung: int, rungs: Sequence[int]) -> list[Block]:
         """Go to a rung; the blocks to train for it, without what is known already."""
