@@ -37,6 +37,7 @@ EXACT, SEEDS = "tests/test_stats_exact.py", "tests/test_stats_seeds.py"
 GATE, CERTIFY = "tests/test_gate.py", "tests/test_certify.py"
 CERTIFICATE = "tests/test_run_certificate.py"
 NEIGHBOURS = "tests/test_certify_neighbours.py"
+ORDER = "tests/test_certify_order.py"
 
 
 class Mutation(NamedTuple):
@@ -251,16 +252,37 @@ MUTATIONS = [
         CERTIFICATE,
     ),
     Mutation(
-        "certify.py",
+        "certify_plan.py",
         "check.block.first + check.block.count\n            for",
         "check.block.first\n            for",
         CERTIFY,
     ),
-    Mutation("certify.py", "number + 1", "number", CERTIFY),
-    Mutation("certify.py", "and not mine and", "and False and", CERTIFY),
-    Mutation("certify.py", "near = max(near, start + seeds)", "near = start", CERTIFY),
+    Mutation("certify_plan.py", "number + 1", "number", CERTIFY),
+    Mutation("certify_plan.py", "and not mine and", "and False and", CERTIFY),
+    Mutation("certify_plan.py", "near = max(near, start + seeds)", "near = start", CERTIFY),
     Mutation("certify.py", "not failed or attempt == TRIES", "True", CERTIFY),
     Mutation("certify_neighbours.py", "fraction / 4", "fraction", NEIGHBOURS),
+    Mutation("certify_neighbours.py", "_active(space, values) !=", "not", NEIGHBOURS),
+    Mutation(
+        "certify_neighbours.py",
+        "and all(map(_is_number, parameter.values))",
+        "",
+        NEIGHBOURS,
+    ),
+    Mutation("run_certificate.py", 'and (measured or last.by == "own")', "", ORDER),
+    Mutation(
+        "run_certificate.py",
+        "finished == last.neighbours > 0",
+        "finished > 0",
+        ORDER,
+    ),
+    Mutation(
+        "run_certificate.py",
+        "min([found.lower_bound, *bounds])",
+        "min(bounds)",
+        ORDER,
+    ),
+    Mutation("certify_plan.py", "by=last.by, neighbours=last.neighbours", "", ORDER),
     # The race: its bounds, its decisions, its way through the search, its adapters.
     Mutation(
         "stats_anytime.py",

@@ -26,6 +26,7 @@ CALL = st.fixed_dictionaries(
         "extendable": st.booleans(),
         "extend": st.booleans(),
         "neighbourhood": st.sampled_from([None, None, 0.2]),
+        "by": st.sampled_from(["own", "own", "neighbourhood"]),
         "stop_after": st.sampled_from([None, None, 0, 1, 3, 7]),
     }
 )

@@ -30,6 +30,7 @@ def certify(
     extendable: bool = False,
     extend: bool = False,
     neighbourhood: float | None = None,
+    by: str | None = None,
     trainer: Trainer | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Certificate:
@@ -49,6 +50,9 @@ def certify(
         extend: add seeds to the last attempt, which was begun as extendable.
         neighbourhood: also measure each config with its numeric settings moved: 0.2 moves those on
             a log scale by factors of 1/1.2 and 1.2, others by 5 % of their range.
+        by: what orders the finalists, and so which one `gate` and `export` take: `own`, the lower
+            bound of each (if not given), or `neighbourhood`, the lower bound of the worst among it
+            and its neighbours.
         trainer: what trained the run, if it was not the built-in network.
         on_progress: called with the seeds done and all seeds.
 
@@ -60,12 +64,13 @@ def certify(
     from xortune.certify import certify_run
 
     if extend:
-        for name, given in (("top", top), ("confidence", confidence), ("extendable", extendable)):
+        begun = {"top": top, "confidence": confidence, "extendable": extendable, "by": by}
+        for name, given in begun.items():
             if given not in (None, False):
                 raise InputError(
                     f"{given} for an attempt that is extended",
                     field=name,
-                    allowed="at the beginning of an attempt: its finalists and its confidence stay",
+                    allowed="at the beginning of an attempt: what it was begun with stays",
                     fix="leave it out",
                 )
     loaded = run if isinstance(run, Run) else load_run(run)
@@ -78,6 +83,7 @@ def certify(
         extendable=extendable,
         extend=extend,
         neighbourhood=neighbourhood,
+        by="own" if by is None else by,
         on_progress=on_progress,
     )
     from xortune.report.files import write_derived

@@ -16,8 +16,8 @@ def export(run: Run | str | os.PathLike[str], *, key: str | None = None) -> str:
 
     Args:
         run: a run, or its directory.
-        key: of the config. If it is not given, the best: of a certified run the finalist with the
-            highest lower bound, as `gate` takes it, else the first in the search's order.
+        key: of the config. If it is not given, the best: of a certified run its certificate's
+            first finalist, as `gate` takes it, else the first in the search's order.
 
     Raises:
         InputError: no such config, a run of something else than the built-in network, or a task

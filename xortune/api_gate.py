@@ -108,7 +108,7 @@ def gate(
         first_seed: of a config: the others follow it; if not given, the gates' own seeds, the same
             each time.
         engine: of a config: see `evaluate`.
-        key: of a run: the finalist; the one with the highest lower bound if not given.
+        key: of a run: the finalist; the certificate's first if not given.
         on_seeds: called with (k, n) while training.
 
     Raises:

@@ -13,9 +13,12 @@ from typing import Any, Literal, TypeAlias, get_type_hints
 
 from xortune.errors import InputError
 
-__all__ = ["Kind", "Purpose"]
+__all__ = ["Criterion", "Kind", "Purpose"]
 
 Kind: TypeAlias = Literal["certify", "neighbourhood"]
+
+Criterion: TypeAlias = Literal["own", "neighbourhood"]
+"""Whose lower bound orders finalists: that of each itself, or of the worst around it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Purpose:
         search_k: seeds of the finalist solved in the search.
         search_n: its seeds in the search.
         moved: the parameter that is moved; None for the finalist itself.
+        by: what orders the finalists.
+        neighbours: how many all finalists of the attempt have together; 0 if none are measured.
     """
 
     kind: Kind
@@ -47,6 +52,8 @@ class Purpose:
     search_k: int
     search_n: int
     moved: str | None = None
+    by: Criterion = "own"
+    neighbours: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -59,7 +66,8 @@ class Purpose:
         Raises:
             InputError: anything else.
         """
-        if not isinstance(fields, dict) or list(fields) != list(_HINTS):
+        # Journals from before finalists could be ordered by their neighbours lack the last two.
+        if not isinstance(fields, dict) or list(fields) not in (_NAMES, _NAMES[:-2]):
             raise InputError(
                 "is no purpose", field="purpose", allowed="an object of " + ", ".join(_HINTS)
             )
@@ -70,6 +78,7 @@ class Purpose:
 
 
 _HINTS = get_type_hints(Purpose)
+_NAMES = list(_HINTS)
 
 
 def _fits(name: str, value: object) -> bool:
@@ -77,8 +86,10 @@ def _fits(name: str, value: object) -> bool:
         return value in ("certify", "neighbourhood")
     if name == "moved":
         return value is None or isinstance(value, str)
-    if name in ("attempt", "rank", "finalists", "seeds", "search_k", "search_n"):
-        least = 0 if name == "search_k" else 1
+    if name == "by":
+        return value in ("own", "neighbourhood")
+    if name in ("attempt", "rank", "finalists", "seeds", "search_k", "search_n", "neighbours"):
+        least = 0 if name in ("search_k", "neighbours") else 1
         return isinstance(value, int) and not isinstance(value, bool) and value >= least
     if name == "confidence":
         return isinstance(value, float) and 0 < value < 1 and math.isfinite(value)

@@ -172,7 +172,7 @@ def gate_certificate(
         certificate: the bounds of its finalists hold all together, so that the best may be chosen
             by them.
         min_rate: the success rate that must be proven.
-        key: of the finalist; the one with the highest lower bound if not given.
+        key: of the finalist; the certificate's first if not given.
 
     Raises:
         InputError: an argument out of range, or no such finalist.

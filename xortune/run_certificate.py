@@ -8,18 +8,26 @@ less than alpha = 1 - confidence), and spends it equally on its finalists (Bonfe
 **The bound** of one finalist is Clopper and Pearson's for the one n that was planned; of an attempt
 that was begun as extendable it is the anytime lower bound, since seeds may be added once the counts
 are known.
+
+**Neighbours**, where they are measured, give each finalist a second bound: of the lowest success
+rate among the finalist and its neighbours. It is the least of their bounds, each with the
+finalist's own alpha: that alpha needs no further split, since the least bound can lie above the
+lowest rate only if the bound of the very config that has this rate does (an intersection-union
+test; Berger, 1982, Technometrics 24). These second bounds hold together with the same confidence as
+the first, a promise of their own. They may order the finalists: a mean over the neighbours would
+hide one cliff among many plateaus, the lowest shows it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
 from xortune.errors import InputError, nearest
 from xortune.evaluation import Evaluation
-from xortune.evaluation_purpose import Purpose
+from xortune.evaluation_purpose import Criterion, Purpose
 from xortune.point import Point, Value
 
 __all__ = [
@@ -78,6 +86,8 @@ class CertifiedResult:
         lower_bound: of the success rate; None while seeds of the plan are missing.
         confidence: of this one bound by itself; that of all together is the certificate's.
         neighbours: what it comes to if its settings are moved.
+        neighbourhood_bound: lower bound of the lowest success rate among it and its neighbours;
+            None if the attempt has no neighbours, or while seeds of one are missing.
     """
 
     key: str
@@ -91,6 +101,7 @@ class CertifiedResult:
     lower_bound: float | None
     confidence: float
     neighbours: tuple[Neighbour, ...] = ()
+    neighbourhood_bound: float | None = None
 
     @property
     def rate(self) -> float:
@@ -122,8 +133,10 @@ class Attempt:
         seeds: how many it plans for each finalist.
         bound: which lower bound.
         confidence: of all its bounds together: 1 - alpha / 2**number.
-        complete: whether every finalist has all the seeds.
-        finalists: highest lower bound first, then in the search's order.
+        complete: whether every finalist has all the seeds, and where neighbours order the
+            finalists, each of those too.
+        finalists: the highest of the bounds that order them first, then in the search's order.
+        by: whose bounds order them, each finalist's own or the one of its neighbourhood.
     """
 
     number: int
@@ -132,6 +145,7 @@ class Attempt:
     confidence: float
     complete: bool
     finalists: tuple[CertifiedResult, ...]
+    by: Criterion = "own"
 
 
 @dataclass(frozen=True)
@@ -153,12 +167,12 @@ class Certificate:
 
     @property
     def finalists(self) -> tuple[CertifiedResult, ...]:
-        """Those of `latest`, highest lower bound first; none if no attempt is complete."""
+        """Those of `latest`, in its order; none if no attempt is complete."""
         return self.latest.finalists if self.latest else ()
 
     @property
     def best(self) -> CertifiedResult:
-        """The finalist with the highest lower bound.
+        """The first finalist: with the highest bound of those that order the latest attempt.
 
         Raises:
             InputError: no attempt is complete.
@@ -233,21 +247,44 @@ def _attempt(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
     for purpose, check in lines:
         if purpose.kind == "certify":
             finalists.setdefault(purpose.finalist, []).append((purpose, check))
-    neighbours = [pair for pair in lines if pair[0].kind == "neighbourhood"]
+    near = [pair for pair in lines if pair[0].kind == "neighbourhood"]
+    around = {key: _neighbours(key, near) for key in finalists}
+    # Which neighbours there are is known only once all have begun: hence their number in the lines.
+    planned = max((purpose.seeds for purpose, _ in near), default=0)
+    finished = sum(one.n == planned for found in around.values() for one in found)
+    measured = finished == last.neighbours > 0
     alpha = risk_of(number, last.confidence, last.finalists)
-    results = [
-        _certified(found, _neighbours(key, neighbours), seeds, alpha, bound)
-        for key, found in finalists.items()
-    ]
-    results.sort(key=lambda result: (-(result.lower_bound or 0), result.rank))
+    results = []
+    for key, found in finalists.items():
+        result = _certified(found, around[key], seeds, alpha, bound)
+        results.append(_with_neighbourhood(result, alpha) if measured else result)
+    results.sort(key=lambda result: _place(result, last.by))
     return Attempt(
         number=number,
         seeds=seeds,
         bound=bound,
         confidence=1 - (1 - last.confidence) / 2**number,
-        complete=len(results) == last.finalists and all(r.n == seeds for r in results),
+        complete=len(results) == last.finalists
+        and all(r.n == seeds for r in results)
+        and (measured or last.by == "own"),
         finalists=tuple(results),
+        by=last.by,
     )
+
+
+def _place(found: CertifiedResult, by: Criterion) -> tuple[float, float, int]:
+    own = found.lower_bound or 0.0
+    first = own if by == "own" else found.neighbourhood_bound or 0.0
+    return (-first, -own, found.rank)
+
+
+def _with_neighbourhood(found: CertifiedResult, alpha: float) -> CertifiedResult:
+    if found.lower_bound is None:
+        return found
+    bounds = [
+        lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson") for one in found.neighbours
+    ]
+    return replace(found, neighbourhood_bound=min([found.lower_bound, *bounds]))
 
 
 def _certified(

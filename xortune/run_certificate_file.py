@@ -27,8 +27,9 @@ T = TypeVar("T")
 def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The certificate as JSON values.
 
-    `finalists` are those of the last complete attempt, highest lower bound first, each with its own
-    `earlier_attempts`; `attempts` are all of them, the incomplete ones too.
+    `finalists` are those of the last complete attempt, the highest bound of those that order them
+    (`by`) first, each with its own `earlier_attempts`; `attempts` are all of them, the incomplete
+    ones too.
     """
     latest = certificate.latest
     return {
@@ -41,6 +42,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         ),
         "attempt": latest.number if latest else None,
         "bound": latest.bound if latest else None,
+        "by": latest.by if latest else None,
         "finalists": [
             _finalist_json(found)
             | {"earlier_attempts": _earlier(certificate, found.key, latest.number)}
@@ -54,6 +56,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
                 "bound": attempt.bound,
                 "confidence": attempt.confidence,
                 "complete": attempt.complete,
+                "by": attempt.by,
                 "finalists": [_finalist_json(found) for found in attempt.finalists],
             }
             for attempt in certificate.attempts
@@ -129,6 +132,7 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
         "search_rate": found.search_rate,
         "gap": found.gap,
         "worst_neighbour_rate": None if worst is None else worst.rate,
+        "neighbourhood_lower_bound": found.neighbourhood_bound,
         "neighbourhood": [
             {
                 "parameter": one.parameter,
@@ -170,6 +174,11 @@ def _attempt(values: object) -> Attempt:
     complete = _take(fields, "complete", bool)
     if complete and (not finalists or any(f.lower_bound is None for f in finalists)):
         raise InputError("without a lower bound of every finalist", field="complete")
+    by: str = _take({"by": "own"} | fields, "by", str)  # files from before there was a choice
+    if by not in ("own", "neighbourhood"):
+        raise InputError(f"{by!r}", field="by", allowed="own or neighbourhood")
+    if complete and by != "own" and any(f.neighbourhood_bound is None for f in finalists):
+        raise InputError("without the bound of every neighbourhood", field="complete")
     return Attempt(
         number=_take(fields, "attempt", int),
         seeds=_take(fields, "seeds", int),
@@ -177,6 +186,7 @@ def _attempt(values: object) -> Attempt:
         confidence=_take(fields, "confidence", float),
         complete=complete,
         finalists=finalists,
+        by="neighbourhood" if by == "neighbourhood" else "own",
     )
 
 
@@ -200,6 +210,12 @@ def _finalist(values: object) -> CertifiedResult:
         lower_bound=_take(fields, "lower_bound", float, null=True),
         confidence=_take(fields, "confidence", float),
         neighbours=tuple(_neighbour(part) for part in _list(fields, "neighbourhood")),
+        neighbourhood_bound=_take(
+            {"neighbourhood_lower_bound": None} | fields,
+            "neighbourhood_lower_bound",
+            float,
+            null=True,
+        ),
     )
 
 

@@ -27,12 +27,12 @@ from xortune.cli.shared import (
 
 __all__ = ["certify"]
 
-OPTIONS = ("top", "seeds", "confidence", "extendable", "extend", "neighbourhood")
+OPTIONS = ("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by")
 
 
 @app.command(
     epilog="Examples:  xortune certify runs/xor --top 5 --seeds 1000   |   "
-    "xortune certify runs/xor --neighbourhood 0.2   |   "
+    "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood   |   "
     "xortune certify runs/xor --extendable, then xortune certify runs/xor --extend"
 )
 def certify(
@@ -50,6 +50,10 @@ def certify(
     ] = False,
     neighbourhood: Annotated[
         float | None, typer.Option(help="Also move each numeric setting by so much: 0.2.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Which lower bound orders them: own, or neighbourhood (its worst); own."),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -71,6 +75,7 @@ def certify(
                 extendable=extendable,
                 extend=extend,
                 neighbourhood=neighbourhood,
+                by=by,
                 on_progress=on_progress,
             )
         loaded = api.load_run(run)

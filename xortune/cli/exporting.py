@@ -47,7 +47,7 @@ def export(
         chosen, first = api_export.exported(loaded, key).key, loaded.results[0].key
         if key is None and chosen != first:
             typer.echo(
-                f"{chosen} has the highest certified bound; the search's first was {first} "
+                f"{chosen} is the certificate's first; the search's first was {first} "
                 f"(--key {first})",
                 err=True,
             )

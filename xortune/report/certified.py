@@ -18,7 +18,7 @@ def header(certificate: Certificate) -> list[str]:
 
 
 def certified_rows(certificate: Certificate, varied: Sequence[str]) -> list[list[str]]:
-    """One row for each finalist of the last complete attempt, highest lower bound first."""
+    """One row for each finalist of the last complete attempt, in its order."""
     rows = []
     for found in certificate.finalists:
         row = [
@@ -48,6 +48,12 @@ def certified_lines(certificate: Certificate) -> list[str]:
             f"{certificate.confidence:g} ({bound}; attempt {latest.number}, "
             f"{_split(latest)})."
         )
+        if any(found.neighbourhood_bound is not None for found in latest.finalists):
+            order = " They order the finalists." if latest.by == "neighbourhood" else ""
+            lines.append(
+                "all at least: what a configuration and each of its neighbours reach; these bounds "
+                f"hold together with the same confidence, by themselves.{order}"
+            )
     lines += [
         f"Attempt {attempt.number}: "
         + "; ".join(
@@ -64,9 +70,11 @@ def certified_lines(certificate: Certificate) -> list[str]:
 
 def lower(found: CertifiedResult) -> str:
     """The lower bound, rounded down."""
-    return (
-        "–" if found.lower_bound is None else f"{int(found.lower_bound * 1e4 + 1e-6) / 100:.2f} %"
-    )
+    return "–" if found.lower_bound is None else _down(found.lower_bound)
+
+
+def _down(bound: float) -> str:
+    return f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
 
 
 def points(gap: float) -> str:
@@ -89,4 +97,6 @@ def _worst(found: CertifiedResult) -> str:
     if worst is None:
         return "–"
     moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
-    return f"{percent(worst.rate)} ({moved})"
+    text = f"{percent(worst.rate)} ({moved})"
+    bound = found.neighbourhood_bound
+    return text if bound is None else f"{text}; all at least {_down(bound)}"

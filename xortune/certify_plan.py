@@ -1,0 +1,285 @@
+"""What an attempt to certify finalists still has to train, and under which seeds.
+
+Everything is read from the run's journal: which attempt was begun last, whether it is the one that
+is asked for, and which seeds nothing has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from xortune.certify_neighbours import neighbours
+from xortune.errors import InputError
+from xortune.evaluation import Evaluation
+from xortune.evaluation_purpose import Criterion, Purpose
+from xortune.point import Point
+from xortune.run import JOURNAL, Run
+from xortune.run_certificate import certificate_of
+from xortune.seed_ranges import CERTIFY, NEIGHBOURS
+from xortune.trainer import Trainer
+
+__all__ = ["Task", "asked_of", "attempt_tasks", "extension_tasks", "refuse_seen"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """All seeds of one config that an attempt still has to train.
+
+    Attributes:
+        point: the config.
+        proposal: which of the search's proposals it is written under.
+        purpose: for the journal.
+        seeds: none where it has them all.
+    """
+
+    point: Point
+    proposal: int
+    purpose: Purpose
+    seeds: range
+
+
+def asked_of(
+    run: Run, top: int, seeds: int, confidence: float, *, extendable: bool, by: Criterion
+) -> list[Purpose]:
+    """What an attempt, still without its number, has to do: the finalists in the search's order.
+
+    Raises:
+        InputError: no config solved a seed.
+    """
+    finalists = [result for result in run.results[:top] if result.outcome.successes]
+    if not finalists:
+        raise InputError(
+            "no configuration solved a seed" if run.results else "no configuration is finished yet",
+            place=str(run.path),
+            fix="search further, or another space: there is nothing to certify",
+        )
+    return [
+        Purpose(
+            kind="certify",
+            attempt=1,
+            finalist=result.key,
+            rank=rank,
+            finalists=len(finalists),
+            seeds=seeds,
+            confidence=confidence,
+            extendable=extendable,
+            search_k=result.outcome.successes,
+            search_n=result.outcome.n,
+            by=by,
+        )
+        for rank, result in enumerate(finalists, 1)
+    ]
+
+
+def attempt_tasks(
+    run: Run, trainer: Trainer, asked: Sequence[Purpose], neighbourhood: float | None
+) -> list[Task]:
+    """The rest of the last attempt if that is what is asked for and it lacks seeds; else a new one.
+
+    Neighbours spend nothing of the attempt's share: to measure them later needs no new attempt.
+
+    Raises:
+        InputError: no fresh seeds are left, neighbours are to order what cannot be moved, or what
+            has an order already.
+    """
+    number = max((_of(check).attempt for check in run.checks), default=0)
+    begun = [check for check in run.checks if _of(check).attempt == number]
+    if begun:
+        asked = [replace(purpose, attempt=number) for purpose in asked]
+        if _same(begun, asked):
+            rest = _tasks(run, trainer, asked, begun, neighbourhood)
+            if any(task.seeds for task in rest):
+                return rest
+            if asked[0].by != _of(begun[-1]).by:
+                raise InputError(
+                    f"attempt {number} has all of this already, in another order",
+                    field="by",
+                    fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
+                    "another finalist with --key",
+                )
+    asked = [replace(purpose, attempt=number + 1) for purpose in asked]
+    return _tasks(run, trainer, asked, [], neighbourhood)
+
+
+def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
+    """Whether what was begun is what is asked for now: finalists, seeds, confidence and bound.
+
+    Neighbours may still come to order it; what they order stays so.
+    """
+    by, neighbours = asked[0].by, asked[0].neighbours
+    wanted = {purpose.finalist: purpose for purpose in asked}
+    return (by == "neighbourhood" or _of(begun[-1]).by == "own") and all(
+        wanted.get(_of(check).finalist)
+        == replace(_of(check), kind="certify", moved=None, by=by, neighbours=neighbours)
+        for check in begun
+    )
+
+
+def _tasks(
+    run: Run,
+    trainer: Trainer,
+    asked: Sequence[Purpose],
+    begun: Sequence[Evaluation],
+    neighbourhood: float | None,
+) -> list[Task]:
+    """What an attempt still lacks.
+
+    All finalists get the same seeds, so that they can be compared; each neighbourhood has its own.
+    """
+    own = [check for check in begun if _of(check).kind == "certify"]
+    seeds = asked[0].seeds
+    first = min((c.block.first for c in own), default=None)
+    first = _free(CERTIFY, run, seeds) if first is None else first
+    near = _free(NEIGHBOURS, run, 0)
+    points = {result.key: result.point for result in run.results}
+    tasks, around = [], []
+    # Those that an earlier call has finished count, even if this one moves by another fraction.
+    measured = {
+        (_of(check).finalist, check.block.point.key)
+        for check in begun
+        if _of(check).kind == "neighbourhood"
+        and _count(begun, _of(check).finalist, check.block.point.key) == seeds
+    }
+    for purpose in asked:
+        key, proposal = purpose.finalist, _proposal(run, purpose.finalist)
+        point = points[key]
+        span = range(first + _count(own, key, key), first + seeds)
+        tasks.append(Task(point, proposal, purpose, span))
+        if neighbourhood is None:
+            continue
+        others = [c for c in begun if _of(c).kind == "neighbourhood" and _of(c).finalist == key]
+        start = min((check.block.first for check in others), default=near)
+        near = max(near, start + seeds)
+        if near > NEIGHBOURS.stop:
+            raise InputError("no seeds are left for neighbours", field="neighbourhood")
+        for name, moved in neighbours(point, run.asked, trainer, neighbourhood):
+            span = range(start + _count(others, key, moved.key), start + seeds)
+            reason = replace(purpose, kind="neighbourhood", moved=name)
+            around.append(Task(moved, proposal, reason, span))
+            measured.add((key, moved.key))
+    if neighbourhood is None:
+        number = _of(begun[-1]).neighbours if begun else 0
+    else:
+        number = len(measured)
+        if asked[0].by == "neighbourhood" and not around:
+            raise InputError(
+                "no finalist has a setting that can be moved",
+                field="by",
+                allowed="own",
+                fix="leave it out",
+            )
+    return [
+        replace(task, purpose=replace(task.purpose, neighbours=number)) for task in tasks + around
+    ]
+
+
+def extension_tasks(run: Run, seeds: int) -> list[Task]:
+    """More seeds for the finalists of the last attempt.
+
+    Raises:
+        InputError: there is none, or none that can be extended.
+    """
+    certificate = certificate_of(run.checks)
+    if certificate is None:
+        raise InputError(
+            "the run has no attempt to extend",
+            field="extend",
+            fix="begin one with --extendable",
+        )
+    attempt = certificate.attempts[-1]
+    if attempt.bound != "anytime":
+        raise InputError(
+            f"attempt {attempt.number} was planned for {attempt.seeds:,} seeds, and has a bound "
+            "for exactly so many",
+            field="extend",
+            allowed="an attempt that was begun as extendable",
+            fix="begin another attempt: without --extend, or with --extendable",
+        )
+    lines = [
+        check
+        for check in run.checks
+        if _of(check).attempt == attempt.number and _of(check).kind == "certify"
+    ]
+    if not attempt.complete and len({_of(check).seeds for check in lines}) == 1:
+        raise InputError(
+            f"attempt {attempt.number} was interrupted before its {attempt.seeds:,} seeds",
+            field="extend",
+            fix="finish it first: the same command without --extend",
+        )
+    planned = attempt.seeds if not attempt.complete else attempt.seeds + seeds
+    last = _of([check for check in run.checks if _of(check).attempt == attempt.number][-1])
+    tasks = []
+    for found in attempt.finalists:
+        check = next(check for check in lines if _of(check).finalist == found.key)
+        span = range(found.first + found.n, found.first + planned)
+        purpose = replace(_of(check), seeds=planned, by=last.by, neighbours=last.neighbours)
+        tasks.append(Task(found.point, check.proposal, purpose, span))
+    return tasks
+
+
+def _free(seeds: range, run: Run, count: int) -> int:
+    """The first seed of a range that lies above all of its seeds that the journal has."""
+    first = max(
+        (
+            check.block.first + check.block.count
+            for check in _lines(run)
+            if check.block.first < seeds.stop
+            and check.block.first + check.block.count > seeds.start
+        ),
+        default=seeds.start,
+    )
+    if first + count > seeds.stop:
+        raise InputError(
+            f"{count:,} fresh seeds are asked for, and {max(0, seeds.stop - first):,} are left",
+            field="seeds",
+            place=str(run.path),
+            fix="certify with fewer seeds",
+        )
+    return first
+
+
+def refuse_seen(tasks: Sequence[Task], run: Run) -> None:
+    """Whatever the ranges say: no seed may be in the journal but of this attempt's own configs.
+
+    Raises:
+        InputError: one is.
+    """
+    least = min(task.seeds.start for task in tasks)
+    used = [line for line in _lines(run) if line.block.first + line.block.count > least]
+    for task in tasks:
+        for line in used:
+            first, stop = line.block.first, line.block.first + line.block.count
+            mine = line.purpose is not None and line.purpose.attempt == task.purpose.attempt
+            if task.seeds and not mine and first < task.seeds.stop and stop > task.seeds.start:
+                raise InputError(
+                    f"seeds {task.seeds.start} to {task.seeds.stop - 1} are not fresh: config "
+                    f"{line.block.point.key} was trained under {first} to {stop - 1}",
+                    field="seeds",
+                    place=str(run.path / JOURNAL),
+                    fix="begin another attempt, without --extend",
+                )
+
+
+def _lines(run: Run) -> Iterator[Evaluation]:
+    yield from run.evaluations
+    yield from run.checks
+
+
+def _of(check: Evaluation) -> Purpose:
+    assert check.purpose is not None
+    return check.purpose
+
+
+def _count(lines: Iterable[Evaluation], finalist: str, key: str) -> int:
+    """Seeds of a config that these lines have; blocks follow each other without a gap."""
+    return sum(
+        line.block.count
+        for line in lines
+        if line.final and (_of(line).finalist, line.block.point.key) == (finalist, key)
+    )
+
+
+def _proposal(run: Run, key: str) -> int:
+    """The first proposal of a config: certifying it is none of its own."""
+    return next(e.proposal for e in run.evaluations if e.block.point.key == key)
