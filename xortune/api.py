@@ -75,6 +75,7 @@ def search(
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
+    on_certify: Callable[[int, int], None] | None = None,
     command: Sequence[str] | None = None,
 ) -> Run:
     """Search a space for the configuration that solves its task for the most seeds.
@@ -91,6 +92,8 @@ def search(
         cpus_per_trial: logical CPUs for each Ray trial.
         gpus_per_trial: logical GPUs for each Ray trial; fractions share one.
         on_progress: called after each finished evaluation.
+        on_certify: called with the fresh seeds done and all of them, if the space asks for a
+            certificate.
         command: the command line, for the manifest.
 
     Returns:
@@ -133,7 +136,8 @@ def search(
             shutil.rmtree(directory, ignore_errors=True)
         raise
     run = load_run(directory)
-    complete = complete and certified(run, trainer)
+    if complete:
+        run, complete = certified(run, trainer, on_progress=on_certify)
     shares = importance(run, asked)
     if complete:
         run = run.noted(importance=shares, finished=_now(), stopped=None)

@@ -92,7 +92,12 @@ def certify(
     return certificate
 
 
-def certified(run: Run, trainer: Trainer) -> bool:
+def certified(
+    run: Run,
+    trainer: Trainer,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Run, bool]:
     """Certify the finalists of a search that is done, if its space asks for that.
 
     Nothing is done where no config solved a seed, or where the finalists are certified already: a
@@ -101,9 +106,10 @@ def certified(run: Run, trainer: Trainer) -> bool:
     Args:
         run: the search.
         trainer: of the search; it trains in this process.
+        on_progress: called with the seeds done and all seeds.
 
     Returns:
-        False if the user interrupted; resuming the search continues.
+        The run as it is then, and False if the user interrupted; resuming the search continues.
 
     Raises:
         InputError: the directory cannot be written.
@@ -114,19 +120,19 @@ def certified(run: Run, trainer: Trainer) -> bool:
     seeds = run.asked.seeds.certify
     solving = [r.key for r in run.results[:FINALISTS] if r.outcome.successes]
     if seeds is None or not solving:
-        return True
+        return run, True
     known = run.certificate
     if known is not None and known.attempts[-1].complete:
         last = sorted(known.attempts[-1].finalists, key=lambda found: found.rank)
         if [found.key for found in last] == solving:
-            return True
+            return run, True
     if isinstance(trainer, NetworkTrainer):
         trainer = replace(trainer, threads=usable_cores())
     try:
-        certify_run(run.path, trainer, top=FINALISTS, seeds=seeds)
+        certify_run(run.path, trainer, top=FINALISTS, seeds=seeds, on_progress=on_progress)
     except KeyboardInterrupt:
-        return False
-    return True
+        return load_run(run.path), False
+    return load_run(run.path), True
 
 
 def _trainer_of(run: Run) -> Trainer:

@@ -60,7 +60,7 @@ def certify_run(
         extend: add seeds to the last attempt, which must be extendable; its finalists stay.
         neighbourhood: also train each finalist with its settings moved by so much.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
-        on_progress: called with the seeds done and all seeds, after each block.
+        on_progress: called with the seeds done and all seeds, at first and after each block.
 
     Raises:
         InputError: an argument out of range, nothing to certify, an attempt that cannot be
@@ -79,6 +79,8 @@ def certify_run(
             tasks = attempt_tasks(run, trainer, asked, neighbourhood)
         refuse_seen(tasks, run)
         total, trained = sum(len(task.seeds) for task in tasks), 0
+        if on_progress is not None:
+            on_progress(trained, total)
         try:
             for task, block in _rounds(tasks, trainer):
                 done += _trained(task, block, trainer, journal)

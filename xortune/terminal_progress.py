@@ -1,4 +1,4 @@
-"""Drawing a search's progress: a live line on a terminal, a few plain lines elsewhere."""
+"""Drawing progress: a live line on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from xortune.progress import Progress
 from xortune.report.format import interval
 from xortune.stats import wilson
 
-__all__ = ["progress_line", "shown_progress", "shown_steps"]
+__all__ = [
+    "progress_line",
+    "shown_certifying",
+    "shown_progress",
+    "shown_search",
+    "shown_steps",
+]
 
 PLAIN_SECONDS = 30.0
 """Off a terminal a line is printed this often, and at each quarter of the work."""
@@ -23,18 +29,53 @@ COLUMNS = 80
 
 
 @contextmanager
+def shown_search(
+    *, quiet: bool
+) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
+    """What to call with each `Progress` of a search, and then with its certificate's seeds.
+
+    Both are drawn in the same place on stderr; the second as by `shown_certifying`.
+    """
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield None, None
+    elif console.is_terminal:
+        with _live(console, "starting Ray ...") as show:
+            line = _seeds_line()
+            yield (
+                lambda progress: show(progress_line(progress)),
+                lambda done, total: show(line(done, total)),
+            )
+    else:
+        yield _plain(console), _plain_seeds(console)
+
+
+@contextmanager
 def shown_progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     """What to call with each `Progress`; it is drawn on stderr."""
+    with shown_search(quiet=quiet) as (on_progress, _):
+        yield on_progress
+
+
+@contextmanager
+def shown_certifying(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """What to call with the fresh seeds done and all of them; it is drawn on stderr."""
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield None
     elif console.is_terminal:
-        with Live(
-            Text("starting Ray ..."), console=console, transient=True, refresh_per_second=4
-        ) as live:
-            yield lambda progress: live.update(Text(progress_line(progress), overflow="ellipsis"))
+        with _live(console, "") as show:
+            line = _seeds_line()
+            yield lambda done, total: show(line(done, total))
     else:
-        yield _plain(console)
+        yield _plain_seeds(console)
+
+
+@contextmanager
+def _live(console: Console, first: str) -> Iterator[Callable[[str], None]]:
+    """A line that goes away at the end."""
+    with Live(Text(first), console=console, transient=True, refresh_per_second=4) as live:
+        yield lambda line: live.update(Text(line, overflow="ellipsis"))
 
 
 @contextmanager
@@ -63,16 +104,50 @@ def shown_steps(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | No
 
 
 def _plain(console: Console) -> Callable[[Progress], None]:
+    show = _now_and_then(console)
+    return lambda progress: show(progress.done, progress.total, lambda: progress_line(progress))
+
+
+def _plain_seeds(console: Console) -> Callable[[int, int], None]:
+    show, line = _now_and_then(console), _seeds_line()
+
+    def show_seeds(done: int, total: int) -> None:
+        text = line(done, total)  # always, since it keeps the time from the first call on
+        show(done, total, lambda: text)
+
+    return show_seeds
+
+
+def _now_and_then(console: Console) -> Callable[[int, int, Callable[[], str]], None]:
+    """What prints the line of (done, total, line) seldom enough for a log."""
     last, quarter = time.monotonic(), 0
 
-    def show(progress: Progress) -> None:
+    def show(done: int, total: int, line: Callable[[], str]) -> None:
         nonlocal last, quarter
-        now, reached = time.monotonic(), 4 * progress.done // progress.total
+        now, reached = time.monotonic(), 4 * done // total
         if reached > quarter or now - last >= PLAIN_SECONDS:
             last, quarter = now, max(reached, quarter)
-            console.print(Text(progress_line(progress)), soft_wrap=True)
+            console.print(Text(line()), soft_wrap=True)
 
     return show
+
+
+def _seeds_line() -> Callable[[int, int], str]:
+    """What makes a line of the fresh seeds done and all; its time left counts from the first."""
+    began: tuple[float, int] | None = None
+
+    def line(done: int, total: int) -> str:
+        nonlocal began
+        if began is None:
+            began = time.monotonic(), done
+        started, before = began
+        left = ""
+        if before < done < total:
+            seconds = (time.monotonic() - started) / (done - before) * (total - done)
+            left = f"  {_clock(seconds)} left"
+        return f"certifying: {done:,}/{total:,} fresh seeds{left}"
+
+    return line
 
 
 def progress_line(progress: Progress) -> str:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from xortune.cli.shared import (
@@ -62,11 +58,12 @@ def certify(
     silent = quiet or as_json
     with told("interrupted: what had finished is kept; the same command continues"):
         from xortune import api, api_certify
+        from xortune.terminal_progress import shown_certifying
 
         if not silent:
             tell_of_compiling("auto")
         options = naming_options(*OPTIONS)
-        with _progress(quiet=silent) as on_progress, options:
+        with shown_certifying(quiet=silent) as on_progress, options:
             api_certify.certify(
                 run,
                 top=top,
@@ -91,16 +88,3 @@ def certify(
             console().print(Text(str(loaded.path / CERTIFICATE)), soft_wrap=True)
     if any(check.final and check.outcome is None for check in loaded.checks):
         raise typer.Exit(NO_OUTCOME)
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """What to call with the seeds done and all seeds; drawn on stderr, on a terminal only."""
-    err = Console(stderr=True, highlight=False)
-    if quiet or not err.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("certifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("seeds")
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -59,7 +59,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search a space for the configuration that solves its task for the most seeds."""
-    from xortune.terminal_progress import shown_progress
+    from xortune.terminal_progress import shown_search
 
     with told():
         from xortune import api
@@ -80,7 +80,7 @@ def search(
                 soft_wrap=True,
             )
             tell_of_compiling("auto")
-        with shown_progress(quiet=silent) as on_progress:
+        with shown_search(quiet=silent) as (on_progress, on_certify):
             run = api.search(
                 asked,
                 output=output,
@@ -89,10 +89,11 @@ def search(
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
                 on_progress=on_progress,
+                on_certify=on_certify,
                 command=["xortune", *sys.argv[1:]],
             )
         show_run(run, quiet=quiet, as_json=as_json)
-    if any(e.final and e.outcome is None for e in run.evaluations):
+    if any(e.final and e.outcome is None for e in (*run.evaluations, *run.checks)):
         raise typer.Exit(NO_OUTCOME)
 
 
@@ -145,6 +146,9 @@ def _rungs(ladder: tuple[int, ...]) -> str:
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
     if as_json:
+        from xortune.run_certificate_file import certificate_json
+
+        certificate = run.certificate
         rows = json.loads(run.table.head(10).to_json(orient="records", double_precision=15))
         print_json(
             {
@@ -153,6 +157,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
                 "complete": bool(run.manifest.get("complete")),
                 "best": rows[0] if rows else None,
                 "table": rows,
+                "certificate": certificate and certificate_json(certificate, run.manifest),
             }
         )
     elif not quiet:

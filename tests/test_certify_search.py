@@ -1,0 +1,148 @@
+"""The certificate at the end of a search: shown while it is made, and told of."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+from test_certify import KEYS, SPACE, searched, xortune
+
+from xortune import terminal_progress
+from xortune.engine.network import NetworkTrainer
+from xortune.errors import TrainingError
+from xortune.progress import Progress
+from xortune.run import load_run
+from xortune.seed_ranges import CERTIFY
+from xortune.terminal_progress import shown_certifying, shown_search
+
+__all__ = ["searched"]  # the fixture: a search without Ray, of three configs
+
+
+@pytest.fixture
+def search(searched, tmp_path, monkeypatch):
+    """The command, for a space that asks for 20 fresh seeds; two of three configs solve any."""
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "asks.yaml").write_text(SPACE.replace("[8]}", "[8], certify: 20}"))
+
+    def command(*words):
+        return xortune("search", tmp_path / "asks.yaml", "--output", tmp_path / "asks", *words)
+
+    command.path = tmp_path / "asks"
+    return command
+
+
+def test_progress_is_told(searched):
+    told = []
+    searched(on_certify=lambda done, total: told.append((done, total)))
+    assert told[0] == (0, 40)  # 2 finalists x 20 seeds
+    assert told[-1] == (40, 40)
+    assert told == sorted(told)
+
+
+def test_the_command_shows_progress_rates_and_gap(search):
+    result = search()
+    assert result.exit_code == 0, result.output
+    assert "certifying: 40/40 fresh seeds" in result.stderr
+    lines = result.stdout.splitlines()
+    [head] = [line for line in lines if line.startswith("search ")]
+    assert " ".join(head.split()) == "search fresh seeds gap rate at least configuration"
+    for found in load_run(search.path).certificate.finalists:
+        gap = 100 * found.gap
+        start = [f"{found.search_k}/8", f"{100 * found.search_rate:.1f}", "%"]
+        start += [f"{found.k}/20", f"{100 * found.rate:.1f}", "%", f"{gap:+.1f}" if gap else "0"]
+        assert start in [line.split()[:7] for line in lines]
+
+
+def test_quiet_and_json_show_no_progress(search):
+    result = search("--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    result = search("--resume", "--json")
+    assert result.stderr == ""
+    values = json.loads(result.stdout)
+    assert values["certificate"] == json.loads((search.path / "certificate.json").read_text())
+    assert values["certificate"]["finalists"][0]["n"] == 20
+
+
+def test_json_without_a_certificate_says_null(search, tmp_path):
+    (tmp_path / "asks.yaml").write_text(SPACE)
+    assert json.loads(search("--json").stdout)["certificate"] is None
+
+
+def test_a_block_of_the_certificate_without_outcome_exits_with_4(search, monkeypatch):
+    real = NetworkTrainer.train
+
+    def broken(self, blocks):
+        fresh = [block.first >= CERTIFY.start for block in blocks]
+        mine = [block.point.key == KEYS[0] for block in blocks]
+        return [TrainingError("it broke")] if all(fresh + mine) else real(self, blocks)
+
+    monkeypatch.setattr(NetworkTrainer, "train", broken)
+    result = search()
+    assert result.exit_code == 4
+    assert "0/20 0.0 %" in result.stdout
+    monkeypatch.setattr(NetworkTrainer, "train", real)
+    assert search("--resume", "--quiet").exit_code == 4  # it is still in the run
+
+
+# How it is drawn.
+
+
+def moment():
+    return Progress(done=50, total=200, fresh=50, seconds=25.0, best=(9, 10), failed=0)
+
+
+def test_on_a_terminal_both_are_drawn_in_one_line_that_goes_away(monkeypatch):
+    drawn, clock = io.StringIO(), [0.0]
+
+    def terminal(**_):
+        return Console(file=drawn, force_terminal=True, width=80, color_system=None)
+
+    monkeypatch.setattr(terminal_progress, "Console", terminal)
+    fake = SimpleNamespace(monotonic=lambda: clock[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(terminal_progress, "time", fake)
+        with shown_search(quiet=False) as (on_progress, on_certify):
+            on_progress(moment())
+            clock[0] = 1000.0
+            on_certify(0, 5000)
+            clock[0] = 1010.0
+            on_certify(1000, 5000)
+    text = drawn.getvalue()
+    assert "certifying: 1,000/5,000 fresh seeds  40 s left" in text
+    assert "\x1b[2K" in text
+    drawn.seek(0)
+    drawn.truncate()
+    with shown_certifying(quiet=False) as show:
+        show(0, 10)
+        show(10, 10)
+    assert "certifying: 10/10 fresh seeds" in drawn.getvalue()
+    assert "left" not in drawn.getvalue()
+
+
+def test_off_a_terminal_a_few_lines_and_quiet_none(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(terminal_progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with shown_search(quiet=False) as (_, on_certify):
+        for done in range(0, 101, 10):
+            clock[0] += 1.0
+            on_certify(done, 100)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "certifying: 30/100 fresh seeds  7 s left",
+        "certifying: 50/100 fresh seeds  5 s left",
+        "certifying: 80/100 fresh seeds  2 s left",
+        "certifying: 100/100 fresh seeds",
+    ]
+    with shown_certifying(quiet=False) as show:
+        show(0, 100)
+        clock[0] += 31.0
+        show(1, 100)
+    assert capsys.readouterr().err.startswith("certifying: 1/100 fresh seeds  51:09 min left")
+    with shown_search(quiet=True) as shown:
+        assert shown == (None, None)
+    with shown_certifying(quiet=True) as show:
+        assert show is None
