@@ -38,6 +38,7 @@ GATE, CERTIFY = "tests/test_gate.py", "tests/test_certify.py"
 CERTIFICATE = "tests/test_run_certificate.py"
 NEIGHBOURS = "tests/test_certify_neighbours.py"
 ORDER = "tests/test_certify_order.py"
+SEARCHED, BUDGET = "tests/test_certify_search.py", "tests/test_certify_time_budget.py"
 
 
 class Mutation(NamedTuple):
@@ -283,6 +284,11 @@ MUTATIONS = [
         ORDER,
     ),
     Mutation("certify_plan.py", "by=last.by, neighbours=last.neighbours", "", ORDER),
+    Mutation("cli/searching.py", "(*run.evaluations, *run.checks)", "run.evaluations", SEARCHED),
+    Mutation("terminal_progress.py", "/ (done - before) *", "/ done * 0 *", SEARCHED),
+    Mutation("api.py", "time.monotonic() - began >= budget", "False", BUDGET),
+    Mutation("api_certify.py", "    if over:\n", "    if over or True:\n", BUDGET),
+    Mutation("api_certify.py", "return run.noted(not_certified=None) if", "return run if", BUDGET),
     # The race: its bounds, its decisions, its way through the search, its adapters.
     Mutation(
         "stats_anytime.py",

@@ -7,6 +7,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -86,7 +87,8 @@ def search(
         trials: replaces the space file's.
         seed: of the sampler; replaces the space file's.
         sampler: replaces the space file's.
-        time_budget: seconds, or "10m": afterwards nothing new is started.
+        time_budget: seconds, or "10m": afterwards nothing new is started, and no certificate; the
+            manifest then says how to make it.
         resume: continue the run in `output` instead of refusing it.
         address: of a Ray cluster; by default Ray is started on this machine, and shut down again.
         cpus_per_trial: logical CPUs for each Ray trial.
@@ -120,6 +122,7 @@ def search(
     trainer = NetworkTrainer(asked.task, gpus=gpus_per_trial > 0)
     check_space(asked, trainer)
     directory = _directory(asked, output, resume=resume)
+    began = time.monotonic()
     try:
         complete = search_session(
             asked,
@@ -136,8 +139,10 @@ def search(
             shutil.rmtree(directory, ignore_errors=True)
         raise
     run = load_run(directory)
+    budget = asked.search.time_budget
+    over = budget is not None and time.monotonic() - began >= budget
     if complete:
-        run, complete = certified(run, trainer, on_progress=on_certify)
+        run, complete = certified(run, trainer, over=over, on_progress=on_certify)
     shares = importance(run, asked)
     if complete:
         run = run.noted(importance=shares, finished=_now(), stopped=None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,7 @@ def certify(
     )
     from xortune.report.files import write_derived
 
-    write_derived(load_run(loaded.path), ["md"])
+    write_derived(_told_of(load_run(loaded.path)), ["md"])
     return certificate
 
 
@@ -96,6 +97,7 @@ def certified(
     run: Run,
     trainer: Trainer,
     *,
+    over: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Run, bool]:
     """Certify the finalists of a search that is done, if its space asks for that.
@@ -106,6 +108,8 @@ def certified(
     Args:
         run: the search.
         trainer: of the search; it trains in this process.
+        over: whether the search's time has run out. Then nothing new is started, and the entry
+            `not_certified` of the manifest says so, with the command that does it.
         on_progress: called with the seeds done and all seeds.
 
     Returns:
@@ -126,13 +130,35 @@ def certified(
         last = sorted(known.attempts[-1].finalists, key=lambda found: found.rank)
         if [found.key for found in last] == solving:
             return run, True
+    if over:
+        return run.noted(not_certified=_left_out(run, solving, seeds)), True
     if isinstance(trainer, NetworkTrainer):
         trainer = replace(trainer, threads=usable_cores())
     try:
         certify_run(run.path, trainer, top=FINALISTS, seeds=seeds, on_progress=on_progress)
     except KeyboardInterrupt:
         return load_run(run.path), False
-    return load_run(run.path), True
+    return _told_of(load_run(run.path)), True
+
+
+def _left_out(run: Run, finalists: Sequence[str], seeds: int) -> dict[str, str | float]:
+    """For the manifest: why there is no certificate, what makes it, and how long that takes."""
+    from xortune.engine.network import usable_cores
+
+    seconds = 0.0
+    for key in finalists:
+        lines = [e for e in run.evaluations if e.block.point.key == key and e.outcome is not None]
+        seconds += sum(e.seconds for e in lines) / sum(e.block.count for e in lines)
+    return {
+        "why": "the time budget had run out",
+        "command": shlex.join(["xortune", "certify", str(run.path), "--seeds", str(seeds)]),
+        "seconds": seconds * seeds / usable_cores(),
+    }
+
+
+def _told_of(run: Run) -> Run:
+    """The run, without a word about the certificate that it lacked before."""
+    return run.noted(not_certified=None) if run.manifest.get("not_certified") else run
 
 
 def _trainer_of(run: Run) -> Trainer:

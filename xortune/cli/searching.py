@@ -47,7 +47,10 @@ def search(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
     time_budget: Annotated[
-        str | None, typer.Option(help="Start nothing new after this long: 90s, 10m, 2h.")
+        str | None,
+        typer.Option(
+            help="Start nothing new after this long, no certificate either: 90s, 10m, 2h."
+        ),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to run on, such as auto; else this machine.")
@@ -158,9 +161,17 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
                 "best": rows[0] if rows else None,
                 "table": rows,
                 "certificate": certificate and certificate_json(certificate, run.manifest),
+                "not_certified": run.manifest.get("not_certified"),
             }
         )
     elif not quiet:
+        from xortune.report.format import plain
         from xortune.report.terminal import render_best
 
         render_best(run, console())
+        if left := run.manifest.get("not_certified"):
+            from xortune.cli.planning import duration
+
+            line = f"Not certified: {left['why']}. In about {duration(left['seconds'])}:"
+            console().print(Text(line))
+            console().print(Text(f"  {plain(left['command'])}"), soft_wrap=True)
