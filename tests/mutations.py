@@ -287,7 +287,8 @@ MUTATIONS = [
     Mutation("cli/searching.py", "(*run.evaluations, *run.checks)", "run.evaluations", SEARCHED),
     Mutation("terminal_progress.py", "/ (done - before) *", "/ done * 0 *", SEARCHED),
     Mutation("api.py", "time.monotonic() - began >= budget", "False", BUDGET),
-    Mutation("api_certify.py", "    if over:\n", "    if over or True:\n", BUDGET),
+    Mutation("api_certify.py", ")) > most:", ")) > 0:", BUDGET),
+    Mutation("api.py", "budget * AFTERWARDS if", "budget if", BUDGET),
     Mutation("api_certify.py", "return run.noted(not_certified=None) if", "return run if", BUDGET),
     # The race: its bounds, its decisions, its way through the search, its adapters.
     Mutation(

@@ -87,8 +87,8 @@ def search(
         trials: replaces the space file's.
         seed: of the sampler; replaces the space file's.
         sampler: replaces the space file's.
-        time_budget: seconds, or "10m": afterwards nothing new is started, and no certificate; the
-            manifest then says how to make it.
+        time_budget: seconds, or "10m": afterwards nothing new is started, but for a certificate
+            that takes at most a tenth as long; of another the manifest says how to make it.
         resume: continue the run in `output` instead of refusing it.
         address: of a Ray cluster; by default Ray is started on this machine, and shut down again.
         cpus_per_trial: logical CPUs for each Ray trial.
@@ -106,7 +106,7 @@ def search(
         KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
             written, and `resume` continues it.
     """
-    from xortune.api_certify import certified
+    from xortune.api_certify import AFTERWARDS, certified
     from xortune.engine.network import NetworkTrainer
     from xortune.search.importance import importance
     from xortune.search.session import search_session
@@ -141,8 +141,9 @@ def search(
     run = load_run(directory)
     budget = asked.search.time_budget
     over = budget is not None and time.monotonic() - began >= budget
+    most = budget * AFTERWARDS if budget is not None and over else None
     if complete:
-        run, complete = certified(run, trainer, over=over, on_progress=on_certify)
+        run, complete = certified(run, trainer, most=most, on_progress=on_certify)
     shares = importance(run, asked)
     if complete:
         run = run.noted(importance=shares, finished=_now(), stopped=None)

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from xortune.run_certificate import Certificate
     from xortune.trainer import Trainer
 
-__all__ = ["FINALISTS", "certified", "certify"]
+__all__ = ["AFTERWARDS", "FINALISTS", "certified", "certify"]
 
 FINALISTS = 5
 """How many a search certifies by itself."""
+
+AFTERWARDS = 0.1
+"""A search whose time is over still certifies if that takes at most this share of its budget: it is
+what makes the result believable, and mostly takes seconds."""
 
 
 def certify(
@@ -97,7 +101,7 @@ def certified(
     run: Run,
     trainer: Trainer,
     *,
-    over: bool = False,
+    most: float | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Run, bool]:
     """Certify the finalists of a search that is done, if its space asks for that.
@@ -108,8 +112,8 @@ def certified(
     Args:
         run: the search.
         trainer: of the search; it trains in this process.
-        over: whether the search's time has run out. Then nothing new is started, and the entry
-            `not_certified` of the manifest says so, with the command that does it.
+        most: how many seconds it may take, by what the search measured. If it takes more it is not
+            begun, and the entry `not_certified` of the manifest has the command that does it.
         on_progress: called with the seeds done and all seeds.
 
     Returns:
@@ -130,8 +134,8 @@ def certified(
         last = sorted(known.attempts[-1].finalists, key=lambda found: found.rank)
         if [found.key for found in last] == solving:
             return run, True
-    if over:
-        return run.noted(not_certified=_left_out(run, solving, seeds)), True
+    if most is not None and (seconds := _seconds(run, solving, seeds)) > most:
+        return run.noted(not_certified=_left_out(run, seeds, seconds)), True
     if isinstance(trainer, NetworkTrainer):
         trainer = replace(trainer, threads=usable_cores())
     try:
@@ -141,18 +145,23 @@ def certified(
     return _told_of(load_run(run.path)), True
 
 
-def _left_out(run: Run, finalists: Sequence[str], seeds: int) -> dict[str, str | float]:
-    """For the manifest: why there is no certificate, what makes it, and how long that takes."""
+def _seconds(run: Run, finalists: Sequence[str], seeds: int) -> float:
+    """About how long certifying takes on all cores of this machine, as the search's blocks did."""
     from xortune.engine.network import usable_cores
 
-    seconds = 0.0
+    each = 0.0
     for key in finalists:
         lines = [e for e in run.evaluations if e.block.point.key == key and e.outcome is not None]
-        seconds += sum(e.seconds for e in lines) / sum(e.block.count for e in lines)
+        each += sum(e.seconds for e in lines) / sum(e.block.count for e in lines)
+    return each * seeds / usable_cores()
+
+
+def _left_out(run: Run, seeds: int, seconds: float) -> dict[str, str | float]:
+    """For the manifest: why there is no certificate, what makes it, and how long that takes."""
     return {
         "why": "the time budget had run out",
         "command": shlex.join(["xortune", "certify", str(run.path), "--seeds", str(seeds)]),
-        "seconds": seconds * seeds / usable_cores(),
+        "seconds": seconds,
     }
 
 

@@ -49,7 +49,8 @@ def search(
     time_budget: Annotated[
         str | None,
         typer.Option(
-            help="Start nothing new after this long, no certificate either: 90s, 10m, 2h."
+            help="Start nothing new after this long, but for a certificate that takes at "
+            "most a tenth of it: 90s, 10m, 2h."
         ),
     ] = None,
     address: Annotated[
@@ -172,6 +173,6 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
         if left := run.manifest.get("not_certified"):
             from xortune.cli.planning import duration
 
-            line = f"Not certified: {left['why']}. In about {duration(left['seconds'])}:"
+            line = f"Not certified: {left['why']}. This takes about {duration(left['seconds'])}:"
             console().print(Text(line))
             console().print(Text(f"  {plain(left['command'])}"), soft_wrap=True)
