@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIG_COLUMNS",
+    "FRONT",
     "column_names",
     "config_table",
     "seed_frame",
@@ -38,13 +39,23 @@ CONFIG_COLUMNS = (
 """What follows the parameters in table.csv; the last ones count the seeds that failed so."""
 
 
-def column_names(parameters: Sequence[str]) -> dict[str, str]:
-    """The column of each parameter: its name, or `param_NAME` where that is a column of ours."""
-    taken = set(CONFIG_COLUMNS) | set(parameters)
+FRONT = "front"
+"""The last column, where there are several objectives."""
+
+
+def column_names(parameters: Sequence[str], *, several: bool = False) -> dict[str, str]:
+    """The column of each parameter: its name, or `param_NAME` where that is a column of ours.
+
+    Args:
+        parameters: their names.
+        several: whether there is a column `FRONT`.
+    """
+    ours = (*CONFIG_COLUMNS, FRONT) if several else CONFIG_COLUMNS
+    taken = set(ours) | set(parameters)
     names = {}
     for name in parameters:
         column = name
-        if name in CONFIG_COLUMNS:
+        if name in ours:
             column = f"param_{name}"
             while column in taken:
                 column = f"param_{column}"
@@ -53,12 +64,17 @@ def column_names(parameters: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> pd.DataFrame:
+def config_table(
+    results: Sequence[ConfigResult],
+    parameters: Sequence[str],
+    front: NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
     """One row for each config, in the order given.
 
     Columns: the parameters (empty where a config does not have one, or has null), then
     `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
-    `epochs_to_solve` is ERT, empty without a success.
+    `epochs_to_solve` is ERT, empty without a success. Where there are several objectives, the last
+    column is `FRONT`: whether the config is on the Pareto front (see `Run.front`).
     """
     outcomes = [result.outcome for result in results]
     k = np.array([outcome.successes for outcome in outcomes], dtype=np.int64)
@@ -67,7 +83,7 @@ def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> 
     given = [result.point.as_dict() for result in results]
     columns: dict[str, Any] = {
         column: _column([point.get(name) for point in given])
-        for name, column in column_names(parameters).items()
+        for name, column in column_names(parameters, several=front is not None).items()
     }
     columns |= {
         "key": _column([result.key for result in results]),
@@ -81,6 +97,8 @@ def config_table(results: Sequence[ConfigResult], parameters: Sequence[str]) -> 
     }
     counts = status_counts(outcomes)
     columns |= {status.label: counts[:, status] for status in FAILURES}
+    if front is not None:
+        columns[FRONT] = front
     return pd.DataFrame(columns)
 
 

@@ -15,7 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from xortune.point import Point
 from xortune.space_model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 
-__all__ = ["Seen", "epochs_told", "front", "rate_told", "speed", "told", "worth"]
+__all__ = [
+    "Seen",
+    "costs",
+    "epochs_told",
+    "estimates",
+    "front",
+    "only_rate",
+    "rate_told",
+    "speed",
+    "told",
+    "worth",
+]
 
 LONGEST = 2**31
 """Epochs: no training has more, since a seed's epoch is an int32."""
@@ -39,13 +50,18 @@ class Seen:
     spent: int
 
 
+def only_rate(objectives: Sequence[Objective]) -> bool:
+    """Whether the success rate is all that is looked for."""
+    return [objective.name for objective in objectives] == [SUCCESS_RATE]
+
+
 def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     """One finite number for each objective, in their order and of their direction.
 
     A success rate alone is told as `worth`, for there is nothing else to tell ties apart. Beside
     others it is `rate_told`; epochs to solve are `epochs_told`; a parameter is its own value.
     """
-    if [objective.name for objective in objectives] == [SUCCESS_RATE]:
+    if only_rate(objectives):
         return (worth(seen),)
     return tuple(_told(objective.name, seen) for objective in objectives)
 
@@ -55,9 +71,29 @@ def _told(name: str, seen: Seen) -> float:
         return rate_told(seen)
     if name == EPOCHS_TO_SOLVE:
         return epochs_told(seen)
-    value = seen.point[name]
+    return _parameter(name, seen)
+
+
+def _parameter(name: str, seen: Seen) -> float:
+    value = seen.point[name]  # a number: the space and the trainer were checked
     assert isinstance(value, int | float)
     return float(value)
+
+
+def estimates(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
+    """What a person is shown, for each objective: k / n, ERT (inf without a success), the value."""
+    known = {
+        SUCCESS_RATE: seen.successes / seen.n,
+        EPOCHS_TO_SOLVE: seen.spent / seen.successes if seen.successes else math.inf,
+    }
+    names = [objective.name for objective in objectives]
+    return tuple(known[n] if n in known else _parameter(n, seen) for n in names)
+
+
+def costs(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
+    """The estimates of all but the success rate, turned so that less is better."""
+    pairs = zip(objectives, estimates(objectives, seen), strict=True)
+    return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
 
 
 def worth(seen: Seen) -> float:

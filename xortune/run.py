@@ -18,12 +18,14 @@ from xortune.point import Point
 from xortune.run_files import replace_file
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from xortune.config import Config
     from xortune.run_certificate import Certificate
-    from xortune.space import SearchSpace
+    from xortune.space import Objective, SearchSpace
 
 __all__ = [
     "JOURNAL",
@@ -110,7 +112,27 @@ class Run:
         """One row for each config, best first; see `xortune.frames.config_table`."""
         from xortune.frames import config_table
 
-        return config_table(self.results, self.parameters)
+        return config_table(self.results, self.parameters, self.front)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What was looked for.
+
+        Raises:
+            InputError: the manifest's entry is damaged.
+        """
+        from xortune.run_front import objectives_in
+
+        return objectives_in(self.manifest, str(self.path / MANIFEST))
+
+    @cached_property
+    def front(self) -> NDArray[np.bool_] | None:
+        """For each of `results` whether it is on the Pareto front; None with one objective."""
+        from xortune.run_front import front_of, full_seeds
+
+        if len(self.objectives) == 1:
+            return None
+        return front_of(self.results, self.objectives, full_seeds(self.results, self.manifest))
 
     @cached_property
     def seeds(self) -> pd.DataFrame:

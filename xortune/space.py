@@ -29,6 +29,7 @@ from xortune.space_file import (
 from xortune.space_model import (
     Choice,
     Fixed,
+    Objective,
     Parameter,
     Range,
     SearchSettings,
@@ -39,6 +40,7 @@ from xortune.space_model import (
     is_active,
     rungs_up_to,
 )
+from xortune.space_objectives import check_objectives, check_sampler, objectives_of
 from xortune.space_points import grid, grid_size, probes
 from xortune.space_values import parse_duration
 from xortune.space_yaml import Document, read_text, read_yaml
@@ -49,6 +51,7 @@ __all__ = [
     "Choice",
     "Description",
     "Fixed",
+    "Objective",
     "Parameter",
     "ParameterDescription",
     "Range",
@@ -103,11 +106,13 @@ def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> Sea
         seeds=_seeds(form.seeds, document),
         start=(),
         stop=StopSettings(form.stop.proven_rate),
+        objectives=objectives_of(form.objectives, parameters, document),
         text=text,
         place=place,
         lines={".".join(map(str, location)): line for location, line in document.lines.items()},
     )
     check_search(space)
+    check_sampler(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(form.start))
     return dataclasses.replace(space, start=start)
 
@@ -138,6 +143,7 @@ def with_search(
     changes: dict[str, Any] = {name: getattr(form, name) for name in values}
     changed = dataclasses.replace(space, search=dataclasses.replace(space.search, **changes))
     check_search(changed)
+    check_sampler(changed)
     if changed == space:
         return space
     return dataclasses.replace(changed, text=_rewritten(space, changed.search))
@@ -180,12 +186,13 @@ def check_space(space: SearchSpace, trainer: Trainer) -> None:
     """
     for point in probes(space):
         try:
-            trainer.check(point)
+            trained = trainer.check(point)
         except InputError as error:
             name = error.field
             if name == "epochs" and "epochs" in space.lines:
                 raise error.at(space.at("epochs")) from None
             raise error.at(space.at("parameters", *([name] if name else []))) from None
+        check_objectives(space, trained)
     for index, point in enumerate(space.start):
         try:
             trainer.check(point)

@@ -30,6 +30,7 @@ __all__ = [
     "ChoiceForm",
     "CsvForm",
     "FixedForm",
+    "ObjectiveForm",
     "RaceForm",
     "RangeForm",
     "SearchForm",
@@ -180,6 +181,27 @@ class StopForm(_Form):
     ] = Field(default=None, description="A success rate that one configuration is proven to have.")
 
 
+class ObjectiveForm(_Form):
+    """What is looked for, and in which direction."""
+
+    name: Text
+    direction: Annotated[
+        Any,
+        PlainValidator(lambda value: None if value is None else values.direction(value)),
+        WithJsonSchema({"enum": [*values.DIRECTIONS, None]}),
+    ] = Field(default=None, description="Of a parameter; minimize if not given.")
+
+
+def _objective_form(value: object) -> str:
+    return "objective" if isinstance(value, dict) else "measure"
+
+
+Objective: TypeAlias = Annotated[
+    Annotated[Text, Tag("measure")] | Annotated[ObjectiveForm, Tag("objective")],
+    Discriminator(_objective_form),
+]
+
+
 def _parameter_form(value: object) -> str:
     if not isinstance(value, dict):
         return "scalar"
@@ -218,6 +240,11 @@ class SpaceForm(_Form):
     search: SearchForm = SearchForm()
     seeds: SeedsForm = SeedsForm()
     stop: StopForm = StopForm()
+    objectives: list[Objective] = Field(
+        default=["success_rate"],
+        description="success_rate, epochs_to_solve, numeric parameters: several are a front.",
+        json_schema_extra={"minItems": 1},
+    )
     start: list[dict[str, Scalar]] = Field(
         default=[], description="Complete configurations to evaluate first."
     )
@@ -261,12 +288,17 @@ _FORMS: dict[str, type[BaseModel]] = {
     "search": SearchForm,
     "seeds": SeedsForm,
     "stop": StopForm,
+    "objective": ObjectiveForm,
     "file": CsvForm,
     "choice": ChoiceForm,
     "value": FixedForm,
     "range": RangeForm,
 }
-_TAGGED = {"parameters": 2, "task": 1}  # where pydantic puts the tag of a union into a location
+_TAGGED = {
+    "parameters": 2,
+    "objectives": 2,
+    "task": 1,
+}  # where pydantic puts the tag of a union into a location
 
 
 def _translated(detail: ErrorDetails, document: Document) -> InputError:

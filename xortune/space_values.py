@@ -13,6 +13,8 @@ from xortune.space_yaml import shown
 
 SAMPLERS = ("tpe", "gp", "nsgaii", "random", "grid", "cmaes")
 
+DIRECTIONS = ("maximize", "minimize")
+
 RESERVED = ("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials")
 """Columns of a run's table; a parameter of that name would be a second one."""
 
@@ -137,6 +139,14 @@ def sampler_name(value: object) -> str:
         return value
     fix = nearest(value, SAMPLERS) if isinstance(value, str) else "name a sampler"
     raise InputError(f"unknown sampler {shown(value)}", allowed=", ".join(SAMPLERS), fix=fix)
+
+
+def direction(value: object) -> str:
+    """One of DIRECTIONS."""
+    if isinstance(value, str) and value in DIRECTIONS:
+        return value
+    fix = nearest(value, DIRECTIONS) if isinstance(value, str) else "name a direction"
+    raise InputError(f"unknown direction {shown(value)}", allowed=", ".join(DIRECTIONS), fix=fix)
 
 
 def distinct(values: list[Value]) -> list[Value]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from xortune.outcome import Status
 from xortune.report.certified import certified_lines, certified_rows, header
 from xortune.report.format import config_text, count, interval, number, percent, plain, value
+from xortune.report.front import FrontTable, front_table
 from xortune.report.tables import Report, report_of
 from xortune.run import ConfigResult, Run
 from xortune.run_certificate import Certificate
@@ -31,6 +32,7 @@ def markdown(run: Run) -> str:
         *certified,
         ["## What was asked", *_asked(report)],
         ["## The best ten", *_best(report)],
+        *_front(front_table(run, report.varied)),
         ["## Not distinguishable from the best", *_tied(report)],
         ["## Which parameters matter", *_effects(report)],
         ["## How seeds failed", *_failures(report)],
@@ -174,6 +176,21 @@ def _best(report: Report) -> list[str]:
 
 def _cell(result: ConfigResult, name: str) -> str:
     return escaped(value(result.point[name])) if name in result.point else ""
+
+
+def _front(front: FrontTable | None) -> list[list[str]]:
+    if front is None:
+        return []
+    blocks = ["## The Pareto front", escaped(front.about)]
+    if front.rows:
+        *names, config, key = front.header
+        rows = [
+            [escaped(text), f"`{key}`", *map(escaped, cells)] for *cells, text, key in front.rows
+        ]
+        blocks.append(table([config, key, *map(escaped, names)], rows, numbers=len(names)))
+    if front.more:
+        blocks.append(f"... and {front.more:,} more: the column `front` of `table.csv`.")
+    return [blocks]
 
 
 def _tied(report: Report) -> list[str]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from xortune.report.certified import certified_lines, certified_rows, header
 from xortune.report.format import config_text, count, interval, number, plain, value
+from xortune.report.front import FrontTable, front_table
 from xortune.report.tables import Report, report_of
 from xortune.run import ConfigResult, Run
 from xortune.run_certificate_file import CERTIFICATE, read_certificate
@@ -32,6 +33,7 @@ def render_best(run: Run, console: Console) -> None:
     fixed = [name for name in report.parameters if name not in report.varied]
     if text := config_text(report.best.point, fixed):
         console.print(Text(f"The same in all: {text}"))
+    _print_front(front_table(run, report.varied), console)
     for line in _remarks(report):
         console.print(Text(line))
     if run.certificate is not None:
@@ -85,6 +87,22 @@ def _table(report: Report, width: int) -> Table:
         )
         table.add_row(*(Text(text) for text in [*_counts(place, result), *shown]))
     return table
+
+
+def _print_front(front: FrontTable | None, console: Console) -> None:
+    if front is None:
+        return
+    console.print(Text(f"The Pareto front. {front.about}"))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in front.header[:-2]:
+        table.add_column(Text(name), justify="right", overflow="fold", no_wrap=name == "solved")
+    table.add_column(front.header[-2], overflow="fold")
+    for row in front.rows:
+        table.add_row(*(Text(cell) for cell in row[:-1]))
+    if front.rows:
+        console.print(table)
+    if front.more:
+        console.print(Text(f"... and {front.more:,} more: the column front of table.csv."))
 
 
 def _counts(place: int, result: ConfigResult) -> Sequence[str]:

@@ -11,10 +11,11 @@ from functools import cache
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.journal import Journal
-from xortune.objective import Seen
+from xortune.objective import Seen, costs, only_rate
 from xortune.outcome import Outcome
 from xortune.progress import Progress
 from xortune.race import Race, RaceRule
+from xortune.race_front import FrontRace
 from xortune.search.propose import Proposer
 from xortune.search.turns import Count, Order, Turn
 from xortune.space import SearchSpace, grid_size
@@ -102,7 +103,9 @@ class BlockQueue:
         self._rungs, self._wanted = space.seeds.ladder, space.stop.proven_rate
         rule = RaceRule(self._rungs, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
         racing = len(self._rungs) > 1 or self._wanted is not None
-        self._race = Race(rule) if racing else None
+        self._race: Race | FrontRace | None = None
+        if racing:
+            self._race = Race(rule) if only_rate(space.objectives) else FrontRace(rule)
         self._order, self._raced = Order(lag), dict[str, Count]()
         self._known: dict[int, list[Evaluation]] = {}
         for evaluation in known:
@@ -240,7 +243,7 @@ class BlockQueue:
         elif not turn.missing:
             self._finish(turn)
 
-    def _judge_all(self, race: Race) -> None:
+    def _judge_all(self, race: Race | FrontRace) -> None:
         """Judge whoever is next, as long as all the results for it are there."""
         while (number := self._order.first(None if self._all_made else self._made)) is not None:
             turn = self._turns[number]
@@ -249,17 +252,16 @@ class BlockQueue:
             self._order.drop()
             self._judge(turn, race)
 
-    def _judge(self, turn: Turn, race: Race) -> None:
+    def _judge(self, turn: Turn, race: Race | FrontRace) -> None:
         count = self._raced.setdefault(turn.point.key, Count())
         count.add(turn.gained)
         turn.gained = Count()
-        decision = race.look(
-            turn.point.key,
-            count.successes,
-            count.n,
-            effort=count.effort,
-            base=count.n - self._rungs[turn.rung],
-        )
+        key, k, n, base = turn.point.key, count.successes, count.n, count.n - self._rungs[turn.rung]
+        if isinstance(race, FrontRace):
+            others = costs(self._space.objectives, Seen(turn.point, k, n, count.spent))
+            decision = race.look(key, k, n, costs=others, base=base)
+        else:
+            decision = race.look(key, k, n, effort=count.effort, base=base)
         if self._wanted is not None and race.proven >= self._wanted:
             self._proven = True
             self.stop()

@@ -127,8 +127,20 @@ class OptunaProposer:
             for parameter in self._space.parameters:
                 if is_active(parameter, values):
                     values[parameter.name] = _suggest(trial, parameter)
+        self._forget_inactive(trial)
         self._trials[number] = trial
         return Point(values)
+
+    def _forget_inactive(self, trial: optuna.Trial) -> None:
+        """Take what was sampled for parameters that are not active out of the sampler's notes.
+
+        TPE and GP note what they sampled for others to see while the trial runs. A parameter whose
+        condition does not hold is no part of the proposal, and nobody could replay it.
+        """
+        storage = self._study._storage
+        for name in list(storage.get_trial_system_attrs(trial._trial_id)):
+            if "relative_params" in name:
+                storage.set_trial_system_attr(trial._trial_id, name, "")
 
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:

@@ -7,10 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from xortune.errors import InputError
 from xortune.evaluation import Evaluation
 from xortune.journal import Journal
+from xortune.objective import only_rate
 from xortune.progress import Progress
-from xortune.run import JOURNAL, create, holds_run, load_run, update_manifest
+from xortune.run import JOURNAL, Run, create, holds_run, load_run, update_manifest
+from xortune.run_front import noted_objectives
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.packs import batch_of, lag_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
@@ -54,6 +57,7 @@ def search_session(
     if holds_run(directory):
         before = load_run(directory)
         known = before.evaluations
+        _refuse_other_objectives(space, before)
         window, lag = before.manifest.get("window"), before.manifest.get("lag")
 
     def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
@@ -80,7 +84,10 @@ def search_session(
                 update_manifest(directory, complete=True, **_proven(queue))
                 return True
     if not known:  # before Ray is started: a directory that cannot be written is told at once
-        create(directory, space_text=space.text, manifest=manifest)
+        noted = dict(manifest)
+        if not only_rate(space.objectives):
+            noted["objectives"] = noted_objectives(space.objectives)
+        create(directory, space_text=space.text, manifest=noted)
     with connected(address):
         room = slots(cpus_per_trial, gpus_per_trial)
         ladder, proposals = space.seeds.ladder, budget(space)
@@ -105,6 +112,22 @@ def search_session(
             )
     update_manifest(directory, complete=complete, **_proven(queue))
     return complete
+
+
+def _refuse_other_objectives(space: SearchSpace, before: Run) -> None:
+    """What was proposed followed from what was looked for."""
+    if before.objectives == space.objectives:
+        return
+    then, now = (
+        ", ".join(f"{o.name} ({'maximize' if o.maximize else 'minimize'})" for o in objectives)
+        for objectives in (before.objectives, space.objectives)
+    )
+    raise InputError(
+        f"{now}, but the run in {before.path} looked for {then}",
+        field="objectives",
+        place=space.at("objectives"),
+        fix="resume with the run's own space.yaml and options, or give another --output",
+    )
 
 
 def _proven(queue: BlockQueue) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""The front in tables and reports."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hand_made import CONFIG, done, solved, write_run
+from rich.console import Console
+
+from xortune.errors import InputError
+from xortune.frames import column_names
+from xortune.report.markdown import markdown
+from xortune.report.terminal import render_best
+
+RATE = {"name": "success_rate", "direction": "maximize"}
+EPOCHS = {"name": "epochs_to_solve", "direction": "minimize"}
+HIDDEN = {"name": "hidden_dim", "direction": "minimize"}
+
+
+def run_of(path, rows, objectives=(RATE, HIDDEN), **more):
+    """One config for each (hidden_dim, k, n, epoch)."""
+    lines = [
+        done(i, CONFIG | {"hidden_dim": h, "lr": 0.01 * (1 + i)}, solved(0, k, n, epoch=epoch))
+        for i, (h, k, n, epoch) in enumerate(rows)
+    ]
+    noted = {} if objectives is None else {"objectives": list(objectives)}
+    return write_run(path / "r", lines, trainer="network", ladder=[4, 16], **noted, **more)
+
+
+ROWS = [(5, 16, 16, 300), (5, 16, 16, 200), (3, 12, 16, 100), (4, 11, 16, 900), (2, 4, 4, 10)]
+
+
+def by_size(run):
+    return {
+        (int(row.hidden_dim), int(row.k), round(row.epochs_to_solve)): bool(row.front)
+        for row in run.table.itertuples()
+    }
+
+
+def test_the_column(tmp_path):
+    run = run_of(tmp_path, ROWS)
+    assert run.table.columns[-1] == "front"
+    found = by_size(run)
+    # Equal in both objectives: both. The one with fewer seeds is not compared.
+    assert [front for (h, *_), front in sorted(found.items())] == [False, True, False, True, True]
+
+
+def test_epochs_count_where_they_are_asked_for(tmp_path):
+    found = by_size(run_of(tmp_path, ROWS, (RATE, EPOCHS)))
+    assert [key for key, front in found.items() if front] == [(5, 16, 200)]
+
+
+def test_a_config_without_a_success_has_infinite_epochs(tmp_path):
+    run = run_of(tmp_path, [(5, 3, 16, 100), (3, 0, 16, 100), (2, 0, 16, 100)], (EPOCHS, HIDDEN))
+    assert run.table.set_index("hidden_dim")["front"].to_dict() == {5: True, 3: False, 2: True}
+
+
+@pytest.mark.parametrize("objectives", [None, (RATE,)])
+def test_no_column_and_no_section_with_one_objective(tmp_path, objectives):
+    run = run_of(tmp_path, ROWS, objectives)
+    assert "front" not in run.table.columns
+    assert "Pareto" not in markdown(run)
+    assert "Pareto" not in terminal(run)
+
+
+def terminal(run, width=100):
+    console = Console(file=io.StringIO(), width=width)
+    render_best(run, console)
+    return console.file.getvalue()
+
+
+def test_the_report_shows_the_front_as_a_table(tmp_path):
+    text = markdown(run_of(tmp_path, ROWS))
+    section = text.split("## The Pareto front")[1].split("\n## ")[0]
+    assert "success_rate (more), hidden_dim (less)" in section
+    assert "Of 4 configurations with the full 16 seeds, 3 are on the front" in section
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| lr")]
+    assert [row[2] for row in rows] == ["16/16", "16/16", "12/16"]
+    assert rows[-1][-1] == "3 |"
+    assert "hidden_dim 5" not in section, "an objective has its own column"
+
+
+def test_the_terminal_shows_it_before_the_command_on_fresh_seeds(tmp_path):
+    text = terminal(run_of(tmp_path, ROWS))
+    assert "The Pareto front. Looked for: success_rate (more), hidden_dim (less)." in text
+    assert "12/16" in text.split("The Pareto front")[1]
+    lines = text.splitlines()
+    asked = next(i for i, line in enumerate(lines) if "on fresh seeds:" in line)
+    assert "xortune evaluate" in lines[asked + 1]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_it_fits_the_terminal(tmp_path, width):
+    text = terminal(run_of(tmp_path, ROWS, (RATE, EPOCHS, HIDDEN)), width)
+    shown = [line for line in text.splitlines() if "xortune evaluate" not in line]
+    assert max(len(line) for line in shown if str(tmp_path) not in line) <= width
+    assert "16/16" in text.split("Pareto")[1]
+
+
+def test_a_long_front_is_cut(tmp_path):
+    rows = [(2 + i, i, 40, 100) for i in range(40)]
+    lines = [
+        done(i, CONFIG | {"hidden_dim": h}, solved(0, k, n)) for i, (h, k, n, _) in enumerate(rows)
+    ]
+    run = write_run(tmp_path / "r", lines, ladder=[40], objectives=[RATE, HIDDEN])
+    assert "... and 10 more" in markdown(run)
+    assert "... and 10 more" in terminal(run)
+
+
+def test_nobody_with_the_full_seeds(tmp_path):
+    run = run_of(tmp_path, [(5, 3, 4, 100)])
+    assert run.table["front"].tolist() == [False]
+    assert "none are on the front" in markdown(run)
+
+
+def test_a_parameter_called_front_keeps_its_name_unless_there_is_one(tmp_path):
+    assert column_names(["front"]) == {"front": "front"}
+    assert column_names(["front", "param_front"], several=True) == {
+        "front": "param_param_front",
+        "param_front": "param_front",
+    }
+
+
+@pytest.mark.parametrize(
+    "noted", [[{"name": "k"}], ["success_rate"], 7, [{"name": "a", "direction": "up"}]]
+)
+def test_a_damaged_manifest_is_told(tmp_path, noted):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))], objectives=noted)
+    with pytest.raises(InputError, match=r"manifest\.json: .*what a search notes"):
+        run.table  # noqa: B018
+
+
+def test_an_objective_that_configs_do_not_have_is_told(tmp_path):
+    noted = [RATE, {"name": "depth", "direction": "minimize"}]
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))], objectives=noted)
+    with pytest.raises(InputError, match=r"depth: config .* has no number"):
+        run.table  # noqa: B018

@@ -1,0 +1,220 @@
+"""Several objectives in the search itself: reproducible, resumable, and not stopped too soon."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import ray
+from fakes import Plain, run
+from hand_made import outcome, solved
+
+import xortune as xt
+from xortune.errors import InputError, TrainingError
+from xortune.journal import Journal
+from xortune.objective import told
+from xortune.point import Point
+from xortune.run import load_run
+from xortune.search.blocks import BlockQueue
+from xortune.search.propose import OptunaProposer, proposer_for
+from xortune.space import parse_space
+
+SPACE = """
+name: several
+epochs: 1000
+parameters:
+  x: {choice: [a, b]}
+  y: {low: 0.0, high: 1.0}
+  h: {low: 2, high: 20}
+  z: {low: 1, high: 9, when: {x: a}}
+search: {sampler: SAMPLER, trials: 70, seed: 5}
+seeds: {ladder: [8, 32]}
+objectives: [success_rate, epochs_to_solve, h]
+"""
+NETWORK = """
+name: tiny
+epochs: 50
+parameters:
+  activation: Tanh
+  loss: BCELoss
+  optimizer: {choice: [SGD, Adam]}
+  lr: {low: 0.05, high: 1.0, log: true}
+  hidden_dim: {low: 2, high: 6}
+search: {sampler: nsgaii, trials: 8, seed: 7}
+seeds: {ladder: [8, 24]}
+objectives: [success_rate, {name: hidden_dim, direction: minimize}]
+"""
+
+
+def space_of(sampler, trials=70):
+    space = parse_space(SPACE.replace("SAMPLER", sampler))
+    return replace(space, search=replace(space.search, trials=trials))
+
+
+def train(job):
+    """Better with h, sooner with y."""
+    point, block = job.block.point, job.block
+    k = round(block.count * min(1.0, 0.3 + point["h"] / 20))
+    return solved(block.first, k, block.count, epoch=1 + int(900 * (1 - point["y"])))
+
+
+def anywhere(**arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        return run(Path(folder) / "j.jsonl", **{"train": train, **arguments})
+
+
+def told_to(proposer):
+    return [(t.params, t.values) for t in proposer._study.trials]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "cut"),
+    [*(("tpe", cut) for cut in (1, 23, 38, 64)), ("nsgaii", 23), ("nsgaii", 64), ("gp", 12)],
+)
+@pytest.mark.parametrize("several", [True, False])
+def test_who_is_resumed_proposes_and_tells_the_same(sampler, cut, several, tmp_path):
+    space = space_of(sampler, trials=14 if sampler == "gp" else 70)
+    if not several:
+        space = replace(space, objectives=space.objectives[:1])
+    whole, again, rest = (proposer_for(space) for _ in range(3))
+    first = anywhere(space=space, proposer=whole, window=4, lag=1, workers=1)
+    other = anywhere(space=space, proposer=again, window=4, lag=1, workers=3, pick=lambda n: n - 1)
+    assert told_to(again) == told_to(whole)
+    assert other.proposed == first.proposed
+    known = [e for e in first.evaluations if e.proposal < cut]
+    path = tmp_path / "j.jsonl"
+    with Journal.open(path) as journal:
+        for evaluation in known:
+            journal.append(evaluation)
+    run(path, space, rest, window=4, lag=1, workers=2, known=known, train=train)
+    assert [params for params, _ in told_to(rest)] == [params for params, _ in told_to(whole)]
+    counted = [v for _, v in told_to(whole) if v is not None]
+    assert [v for _, v in told_to(rest) if v is not None] == counted
+    assert {len(v) for v in counted} == {3 if several else 1}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "gp", "random", "grid"])
+def test_every_sampler_that_may_have_several_takes_them(sampler, capsys):
+    text = SPACE.replace("SAMPLER", sampler)
+    if sampler == "grid":
+        text = text.replace("high: 1.0", "high: 1.0, step: 0.5").replace("trials: 70, ", "")
+    space = parse_space(text)
+    if sampler != "grid":
+        space = replace(space, search=replace(space.search, trials=14))
+    session = anywhere(space=space, proposer=proposer_for(space), window=3)
+    assert session.queue.finished
+    assert capsys.readouterr() == ("", "")
+
+
+def test_directions_reach_the_study():
+    space = parse_space(
+        SPACE.replace("SAMPLER", "tpe").replace(", h]", ", {name: h, direction: maximize}]")
+    )
+    directions = [d.name for d in OptunaProposer(space)._study.directions]
+    assert directions == ["MAXIMIZE", "MINIMIZE", "MAXIMIZE"]
+
+
+def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):
+    """Three of four blocks crash: what is told is counts and epochs, whatever came first."""
+    space = replace(space_of("random", trials=1), seeds=space_of("random").seeds)
+    found = []
+
+    class Listening:
+        def propose(self, _):
+            return Point({"x": "b", "y": 0.5, "h": 3, "epochs": 1000})
+
+        def learn(self, _, seen):
+            found.append(seen)
+
+    two = replace(space.search, trials=2)
+    space = replace(space, search=two, seeds=replace(space.seeds, ladder=(8,)))
+
+    def crash(job):
+        if job.proposal == 0:
+            return TrainingError("died")
+        return outcome(job.block.first, [(0, 1, 1, 0)] * 8, epoch=100)
+
+    with Journal.open(tmp_path / "j.jsonl") as journal:
+        queue = BlockQueue(space, Plain(), Listening(), journal, window=1)
+        while (job := queue.next_job()) is not None:
+            queue.receive(job, crash(job), seconds=0.0, worker="")
+        queue._tell_up_to(2)
+    assert [(s.successes, s.n, s.spent) for s in found] == [(0, 8, 8000), (8, 16, 8800)]
+    assert all(len(told(space.objectives, seen)) == 3 for seen in found)
+
+
+def test_a_cheap_config_is_not_stopped_for_a_better_dear_one():
+    """With the success rate alone it is."""
+    points = [Point({"x": "b", "y": 0.5, "h": h}) for h in (20, 14, 6, 7)]
+
+    class Listed:
+        def propose(self, number):
+            return points[number] if number < len(points) else None
+
+        def learn(self, number, seen):
+            """Nothing."""
+
+    seeds = {}
+    for text in (SPACE, SPACE.replace("objectives: [success_rate, epochs_to_solve, h]", "")):
+        space = parse_space(text.replace("SAMPLER", "random").replace("[8, 32]", "[8, 32, 128]"))
+        session = anywhere(space=space, proposer=Listed(), window=1)
+        for e in session.evaluations:
+            which = (len(text), e.block.point["h"])
+            seeds[which] = seeds.get(which, 0) + e.block.count
+    (several, alone) = sorted({length for length, _ in seeds}, reverse=True)
+    assert seeds[several, 6] == 128
+    assert seeds[alone, 6] < 128
+    assert seeds[several, 7] == 128
+
+
+@pytest.fixture(scope="module")
+def _ray():
+    """Started once for all searches here."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def searched(_ray, tmp_path_factory):
+    """With Ray."""
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "tiny.yaml").write_text(NETWORK)
+    return xt.search(folder / "tiny.yaml", output=folder / "whole")
+
+
+def test_a_search_with_ray_has_a_front(searched):
+    table = pd.read_csv(searched.path / "table.csv")
+    assert table.columns[-1] == "front"
+    full = table[table["n"] >= 24]
+    for row in full.itertuples():
+        dominated = (
+            (full["rate"] >= row.rate)
+            & (full["hidden_dim"] <= row.hidden_dim)
+            & ((full["rate"] > row.rate) | (full["hidden_dim"] < row.hidden_dim))
+        ).any()
+        assert row.front == (not dominated)
+    assert not table[table["n"] < 24]["front"].any()
+    assert full["front"].any()
+    assert pd.read_parquet(searched.path / "table.parquet")["front"].dtype == bool
+    assert "## The Pareto front" in (searched.path / "report.md").read_text()
+    assert load_run(searched.path).objectives == searched.asked.objectives
+    assert searched.best == xt.Config.from_point(searched.results[0].point)
+
+
+def test_a_search_with_ray_resumes_the_same(searched, tmp_path):
+    file = tmp_path / "tiny.yaml"
+    file.write_text(NETWORK)
+    xt.search(file, output=tmp_path / "part", trials=5)
+    rest = xt.search(file, output=tmp_path / "part", trials=8, resume=True)
+    pd.testing.assert_frame_equal(rest.table, searched.table)
+
+
+def test_other_objectives_are_another_run(searched, tmp_path):
+    file = tmp_path / "tiny.yaml"
+    file.write_text(NETWORK.replace("direction: minimize", "direction: maximize"))
+    with pytest.raises(InputError, match=r"tiny.yaml:\d+: objectives.*maximize.*looked for"):
+        xt.search(file, output=searched.path, resume=True)

@@ -1,0 +1,148 @@
+"""What a sampler is told of a config, and the front, held against brute force."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xortune.objective import (
+    Seen,
+    costs,
+    epochs_told,
+    estimates,
+    front,
+    only_rate,
+    rate_told,
+    speed,
+    told,
+    worth,
+)
+from xortune.point import Point
+from xortune.space_model import Objective
+
+RATE, EPOCHS = Objective("success_rate", maximize=True), Objective("epochs_to_solve")
+HIDDEN = Objective("hidden_dim")
+POINT = Point({"hidden_dim": 5, "lr": 0.1})
+BUDGETS = st.integers(0, 2**31 - 1)
+
+
+@st.composite
+def seen(draw, n=None, k=None, most=100_000):
+    """Counts and the epochs that they may have taken."""
+    n = draw(st.integers(1, most)) if n is None else n
+    k = draw(st.integers(0, n)) if k is None else k
+    budget = draw(BUDGETS)
+    return Seen(POINT, k, n, draw(st.integers((n - k) * budget, n * budget)))
+
+
+@given(one=seen())
+def test_what_is_told_is_finite(one):
+    numbers = (*told((RATE,), one), *told((RATE, EPOCHS, HIDDEN), one))
+    assert len(numbers) == 4
+    assert all(math.isfinite(number) for number in numbers)
+    assert 0 < rate_told(one) < 1
+    assert 0 < speed(one) < 1
+
+
+@given(data=st.data(), n=st.integers(1, 100_000))
+def test_more_successes_are_worth_more_and_speed_never_outweighs_a_seed(data, n):
+    fewer = data.draw(st.integers(0, n - 1))
+    more = data.draw(st.integers(fewer + 1, n))
+    low, high = data.draw(seen(n=n, k=fewer)), data.draw(seen(n=n, k=more))
+    assert worth(low) < worth(high)
+    assert rate_told(low) < rate_told(high)
+
+
+@given(n=st.integers(1, 4096), pair=st.lists(st.integers(1, 100_000), min_size=2, max_size=2))
+def test_among_those_that_always_solve_the_sooner_is_worth_more(n, pair):
+    (a, b) = sorted(pair)
+    sooner, later = Seen(POINT, n, n, a * n), Seen(POINT, n, n, b * n)
+    assert (epochs_told(sooner) < epochs_told(later)) == (a < b)
+
+
+def test_no_success_is_told_as_more_epochs_than_any_success_of_as_many_seeds():
+    never = Seen(POINT, 0, 8, 8 * 1000)
+    assert math.exp(epochs_told(never)) == pytest.approx(9 * 1000)
+    for k in range(1, 9):
+        latest = Seen(POINT, k, 8, 8 * 1000)
+        assert epochs_told(latest) < epochs_told(never)
+
+
+def test_crashed_seeds_of_unknown_length_have_a_number():
+    assert epochs_told(Seen(POINT, 0, 3, 0)) == pytest.approx(math.log(4 / 3))
+
+
+def test_epochs_told_order_as_epochs_to_solve_where_there_are_many_seeds():
+    cheap, dear = Seen(POINT, 900, 1000, 50_000), Seen(POINT, 990, 1000, 70_000)
+    assert epochs_told(cheap) == pytest.approx(math.log(50_000 / 900), rel=1e-3)
+    assert epochs_told(cheap) < epochs_told(dear)
+
+
+def test_each_objective_has_its_number_in_its_place():
+    one = Seen(POINT, 6, 8, 2400)
+    assert told((HIDDEN, EPOCHS, RATE), one) == (5.0, epochs_told(one), rate_told(one))
+    assert told((RATE,), one) == (worth(one),)
+    assert told((EPOCHS,), one) == (epochs_told(one),)
+    assert only_rate((RATE,))
+    assert not only_rate((EPOCHS,))
+    assert not only_rate((RATE, HIDDEN))
+
+
+def test_estimates_and_costs():
+    one = Seen(POINT, 6, 8, 2400)
+    assert estimates((RATE, HIDDEN, EPOCHS), one) == (0.75, 5.0, 400.0)
+    assert costs((RATE, HIDDEN, EPOCHS), one) == (5.0, 400.0)
+    assert costs((RATE, Objective("hidden_dim", maximize=True)), one) == (-5.0,)
+    assert costs((RATE, EPOCHS), Seen(POINT, 0, 8, 8000)) == (math.inf,)
+
+
+def on_it(rows, objectives):
+    """The front by its definition."""
+
+    def better(a, b, maximize):
+        return a > b if maximize else a < b
+
+    def dominates(a, b):
+        pairs = [(x, y, o.maximize) for x, y, o in zip(a, b, objectives, strict=True)]
+        return not any(better(y, x, m) for x, y, m in pairs) and any(
+            better(x, y, m) for x, y, m in pairs
+        )
+
+    return [not any(dominates(other, row) for other in rows) for row in rows]
+
+
+TABLES = st.integers(1, 4).flatmap(
+    lambda width: st.tuples(
+        st.lists(
+            st.lists(
+                st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0, math.inf]),
+                min_size=width,
+                max_size=width,
+            ),
+            max_size=30,
+        ),
+        st.lists(st.booleans(), min_size=width, max_size=width),
+    )
+)
+
+
+@given(table=TABLES)
+def test_the_front_is_that_of_its_definition(table):
+    rows, directions = table
+    objectives = [Objective(f"o{i}", maximize=d) for i, d in enumerate(directions)]
+    found = front(rows, objectives)
+    assert found.dtype == np.bool_
+    assert found.tolist() == on_it(rows, objectives)
+
+
+def test_the_front_of_many():
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 40, size=(300, 3)).astype(float)
+    objectives = [RATE, EPOCHS, HIDDEN]
+    found = front(rows, objectives)
+    assert found.tolist() == on_it(rows.tolist(), objectives)
+    assert 3 < found.sum() < 100
