@@ -61,7 +61,22 @@ def test_more_successes_are_worth_more_and_speed_never_outweighs_a_seed(data, n)
 def test_among_those_that_always_solve_the_sooner_is_worth_more(n, pair):
     (a, b) = sorted(pair)
     sooner, later = Seen(POINT, n, n, a * n), Seen(POINT, n, n, b * n)
+    assert (worth(sooner) > worth(later)) == (a < b)
     assert (epochs_told(sooner) < epochs_told(later)) == (a < b)
+
+
+def test_more_seeds_that_all_solve_are_worth_more():
+    few, many = Seen(POINT, 8, 8, 8 * 100), Seen(POINT, 128, 128, 128 * 100)
+    assert worth(few) < worth(many)
+    assert rate_told(few) < rate_told(many)
+
+
+def test_worth_by_hand():
+    assert worth(Seen(POINT, 2, 4, 4 * (2**31 - 1))) == pytest.approx(3.001 / 6)
+    assert worth(Seen(POINT, 4, 4, 0)) == pytest.approx(5.999 / 6)
+    hundred = Seen(POINT, 4, 4, 400)
+    assert speed(hundred) == pytest.approx(1 - math.log(101) / math.log(2**31 + 1))
+    assert [round(speed(Seen(POINT, 1, 1, n)), 2) for n in (10, 100, 1000)] == [0.89, 0.79, 0.68]
 
 
 def test_no_success_is_told_as_more_epochs_than_any_success_of_as_many_seeds():
