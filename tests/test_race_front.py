@@ -48,6 +48,16 @@ def test_enough_only_where_so_many_cost_no_more():
     assert never.look("e", 8, 8, costs=(1.0,)).verdict == "climbs"
 
 
+def test_who_is_on_the_first_rung_is_no_finalist_yet():
+    race = FrontRace(RULE)
+    for name in "ab":
+        race.look(name, 8, 8, costs=(5.0,))
+    assert race.look("c", 4, 8, costs=(5.0,)).verdict == "climbs"
+    for name in "ab":
+        race.look(name, 32, 32, costs=(5.0,))
+    assert race.look("d", 4, 8, costs=(5.0,)).verdict != "climbs"
+
+
 def test_rungs_of_a_later_turn_are_counted_from_its_base():
     race = FrontRace(RULE)
     assert race.look("a", 130, 136, costs=(1.0,), base=128).seeds == 160

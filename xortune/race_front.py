@@ -14,7 +14,8 @@ says no more than that.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+
+import numpy as np
 
 from xortune.race import Decision, RaceRule, best_lower, is_worse
 from xortune.stats import wilson
@@ -22,30 +23,24 @@ from xortune.stats import wilson
 __all__ = ["FrontRace"]
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """How a config stands: what is proven of its rate, its Wilson bound, its counts and costs."""
-
-    proven: float
-    low: float
-    successes: int
-    n: int
-    costs: tuple[float, ...]
-
-
 class FrontRace:
-    """A race under way; like `xortune.race.Race`, but for the costs. A look goes through all."""
+    """A race under way; like `xortune.race.Race`, but for the costs. A look compares with all."""
 
     def __init__(self, rule: RaceRule) -> None:
         self.rule = rule
         self._numbers: dict[Hashable, int] = {}
-        self._standings: dict[Hashable, _Standing] = {}
+        self._counts: dict[int, tuple[int, int]] = {}  # by number
         self._leader: Hashable = None
+        # One row for each number: the costs (NaN before the first look, so that nobody is compared
+        # with it), what is proven of the rate, and Wilson's bound where it has climbed, else 0.
+        self._costs = np.empty((0, 0))
+        self._proven = np.zeros(0)
+        self._low = np.zeros(0)
 
     @property
     def proven(self) -> float:
         """A rate that one config at least has, by the promise; 0 before the first look."""
-        return 0.0 if self._leader is None else self._standings[self._leader].proven
+        return float(self._proven.max(initial=0.0))
 
     @property
     def leader(self) -> Hashable:
@@ -73,30 +68,39 @@ class FrontRace:
             base: seeds of an earlier turn that is over; the rungs are counted from there.
         """
         number = self.enter(name)
-        before = self._standings.get(name)
-        proven = best_lower(
-            successes, n, number, before.proven if before else 0.0, alpha=self.rule.alpha
-        )
-        low = float(wilson(successes, n)[0])
-        self._standings[name] = _Standing(proven, low, successes, n, costs)
+        self._make_room(number, len(costs))
+        row, alpha = number - 1, self.rule.alpha
+        self._counts[number] = successes, n
+        proven = best_lower(successes, n, number, float(self._proven[row]), alpha=alpha)
         if self._leader is None or proven > self.proven:
             self._leader = name
-        rivals = [
-            other
-            for key, other in self._standings.items()
-            if key != name
-            and all(theirs <= mine for theirs, mine in zip(other.costs, costs, strict=True))
-        ]
-        first = max(rivals, key=lambda other: other.proven, default=None)
-        if first and is_worse(successes, n, number, first.proven, alpha=self.rule.alpha):
-            why = f"worse than {first.successes} of {first.n} of one that costs no more"
+        self._costs[row], self._proven[row] = costs, proven
+        climbed = n > self.rule.rungs[0]
+        self._low[row] = float(wilson(successes, n)[0]) if climbed else 0.0
+        rivals = np.atleast_1d(np.all(self._costs <= costs, axis=1))
+        rivals[row] = False
+        first = int(np.where(rivals, self._proven, -1.0).argmax())
+        if rivals[first] and is_worse(
+            successes, n, number, float(self._proven[first]), alpha=alpha
+        ):
+            k, seeds = self._counts[first + 1]
+            why = f"worse than {k} of {seeds} of one that costs no more"
             return Decision("stopped", n, f"{successes} of {n}: {why}")
         following = next((base + rung for rung in self.rule.rungs if base + rung > n), None)
         if following is None:
             return Decision("full", n, f"{successes} of {n}: it has had all seeds")
         expected = (successes + 1) / (n + 2)  # the mean of a rate after such a count
-        ahead = sum(other.low >= expected and other.n > self.rule.rungs[0] for other in rivals)
+        ahead = int(np.count_nonzero(rivals & (self._low >= expected)))
         if self.rule.finalists is not None and ahead >= self.rule.finalists:
             why = f"{ahead} others are shown to do as well and cost no more"
             return Decision("enough", n, f"{successes} of {n}: {why}")
         return Decision("climbs", following, f"{successes} of {n}: not worse than another")
+
+    def _make_room(self, number: int, width: int) -> None:
+        have = len(self._proven)
+        if number > have:
+            more = max(number, 2 * have) - have
+            rows = np.full((more, width), np.nan)
+            self._costs = np.vstack([self._costs.reshape(have, width), rows])
+            self._proven = np.append(self._proven, np.zeros(more))
+            self._low = np.append(self._low, np.zeros(more))

@@ -81,6 +81,21 @@ def test_the_report_shows_the_front_as_a_table(tmp_path):
     assert "hidden_dim 5" not in section, "an objective has its own column"
 
 
+@pytest.mark.parametrize(
+    ("objectives", "place", "sizes"),
+    [
+        (({"name": "hidden_dim", "direction": "maximize"}, RATE), 2, ["5", "4", "3"]),
+        ((HIDDEN, EPOCHS), 2, ["3", "4"]),
+        ((EPOCHS, HIDDEN), 3, ["4 |", "3 |"]),
+    ],
+)
+def test_the_first_objective_sorts(tmp_path, objectives, place, sizes):
+    rows = [(3, 13, 16, 500), (4, 12, 16, 200), (5, 11, 16, 100)]
+    section = markdown(run_of(tmp_path, rows, objectives)).split("## The Pareto front")[1]
+    cells = [line.split(" | ") for line in section.split("\n## ")[0].splitlines()]
+    assert [row[place] for row in cells if row[0].startswith("| lr")] == sizes
+
+
 def test_the_terminal_shows_it_before_the_command_on_fresh_seeds(tmp_path):
     text = terminal(run_of(tmp_path, ROWS))
     assert "The Pareto front. Looked for: success_rate (more), hidden_dim (less)." in text
