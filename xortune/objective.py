@@ -102,8 +102,8 @@ def worth(seen: Seen) -> float:
     Since 0 < s < 1, of two configs with as many seeds the one with more successes is worth more,
     however slow it is, and of two with as many successes the sooner: where many always solve, the
     search goes on toward those that solve sooner. It is the mean of a rate that was Beta(1 + s,
-    1 - s) before anything was seen. What else was tried is in `benchmarks/objectives.py`; minus the
-    logarithm of 1 - worth, which TPE cannot tell from it, let a GP find worse configs.
+    1 - s) before anything was seen. What else was tried, and how that went, is told by
+    `benchmarks/objectives.py` and benchmarks/README.md.
     """
     return (seen.successes + 1 + speed(seen)) / (seen.n + 2)
 
