@@ -111,7 +111,10 @@ def settle(
     work: dict[Name, Work] = {}
     for row, variant in places:
         if variant.sweep is None:
-            work[row, variant.name] = Work(partial(measure, variant), seeds, _weight(variant))
+            numpy = variant.numpy is not None
+            torch = variant.stop_loss is not None or variant.same_weights_as is not None
+            call = partial(measure, variant)
+            work[row, variant.name] = Work(call, seeds, numpy or torch, 20.0 if numpy else 5.0)
     for curve, line, value in points:
         config = {**line.config, curve.parameter: value}
         work[curve.name, line.name, value] = Work(partial(measure_config, config), seeds)
@@ -149,11 +152,13 @@ class Work:
     Attributes:
         call: takes contiguous seeds.
         seeds: all of them.
+        interpreted: whether Python calls torch or NumPy in each epoch.
         weight: roughly how long it takes beside others.
     """
 
     call: Callable[[range], Any]
     seeds: range
+    interpreted: bool = False
     weight: float = 1.0
 
     @property
@@ -169,9 +174,13 @@ def _done(
     order = sorted(work, key=lambda name: -work[name].weight)
     parts: dict[Name, list[Any]] = {name: [None] * len(work[name].parts) for name in work}
     done = 0
-    with ThreadPoolExecutor(usable_cores()) as pool:
+    # Two that are interpreted would only wait for each other; compiled code lets others run.
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(max(1, usable_cores() - 1)) as several:
         futures: dict[Future[Any], tuple[Name, int]] = {
-            pool.submit(work[name].call, part): (name, index)
+            (one if work[name].interpreted else several).submit(work[name].call, part): (
+                name,
+                index,
+            )
             for name in order
             for index, part in enumerate(work[name].parts)
         }
@@ -183,15 +192,10 @@ def _done(
                 if on_progress is not None:
                     on_progress(done, len(futures), " ".join(map(str, name)))
         except BaseException:  # Ctrl-C too: what has not begun shall not
-            pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (one, several):
+                pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {name: reduce(type(found[0]).merge, found) for name, found in parts.items()}
-
-
-def _weight(variant: Variant) -> float:
-    if variant.numpy is not None:
-        return 20.0
-    return 5.0 if variant.stop_loss is not None or variant.same_weights_as is not None else 2.0
 
 
 def _curve(
