@@ -32,6 +32,7 @@ ASKED = {
     "engine": "engine",
     "sampler": "sampler",
     "trials": "proposals asked for",
+    "objectives": "objectives",
     "ladder": "seeds: rungs",
     "seed": "seed of the search",
     "time_budget": "time budget",
