@@ -184,7 +184,7 @@ def test_count_range_of_equal_events_is_binomial(events, probability):
     assert list(found) == binom.ppf([0.025, 0.975], events, probability).tolist()
 
 
-@settings(max_examples=25)  # statsmodels takes 70 ms for each
+@settings(max_examples=10)  # statsmodels takes 70 ms for each
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_holm_agrees_with_statsmodels(p):
     expected = multipletests(p, method="holm")[1] if p else []

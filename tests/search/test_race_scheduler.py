@@ -172,7 +172,9 @@ def test_a_metric_of_the_program_is_its_own_business(tmp_path):
 
     scheduler = SeedRaceScheduler(successes="count/good", n="seeds", max_seeds=80)
     space = {"rate": tune.grid_search([1.0, 0.0, 1.0])}
-    results = run(named, space, tmp_path, scheduler=scheduler, metric="loss", mode="min")
+    # One after the other: the second must find what it is compared with.
+    alone = {"max_concurrent_trials": 1}
+    results = run(named, space, tmp_path, scheduler=scheduler, metric="loss", mode="min", **alone)
     seeds = sorted(r.metrics["seeds"] for r in results)
     assert seeds[0] < 80
     assert seeds[1:] == [80, 80]
