@@ -189,7 +189,7 @@ def test_ci_runs_the_test_command_of_the_readme():
     after = README.partition("<!-- test command -->\n")[2]
     assert ran.stdout == blocks("sh", after)[0]
     assert ran.stdout.count("\n") == 1
-    assert ran.stdout.endswith("-m pytest -q -n 2\n")
+    assert ran.stdout.endswith("-m pytest -q -n 2 --dist loadfile\n")
 
 
 def test_links_lead_somewhere():

@@ -70,7 +70,7 @@ class Comparison:
 @pytest.fixture(scope="module")
 def comparisons() -> list[Comparison]:
     found = []
-    seeds = [0, 1, 2, 3, 4]
+    seeds = [0, 1, 2, 3]
     for config in _covering():
         outcome = reference.train(config, XOR, np.array(seeds))
         for index, record in enumerate(oracle.plain_loops(config, XOR, seeds)):
@@ -90,7 +90,7 @@ def comparisons() -> list[Comparison]:
 def test_verdicts_over_the_table_are_those_of_the_loop(comparisons):
     other = [one for one in comparisons if not one.same]
     print(*other, sep="\n")
-    assert len(comparisons) == 5 * len(ACTIVATIONS) * len(OPTIMIZERS) + 5 * len(OPTIMIZERS)
+    assert len(comparisons) == 4 * len(ACTIVATIONS) * len(OPTIMIZERS) + 4 * len(OPTIMIZERS)
     assert len(other) <= 0.001 * len(comparisons)
 
 
