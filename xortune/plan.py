@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from xortune.config import Config
-from xortune.errors import InputError
 from xortune.seed_ranges import HAND
 from xortune.stats_anytime import anytime_evidence_above
 from xortune.stats_seeds import (
-    MOST_SEEDS,
+    fewest_seeds,
     independent_seeds,
     rate_that_passes,
     seeds_for_lower_bound,
@@ -182,19 +181,7 @@ def gate_seeds(rate: float, *, alpha: float = 0.05, failures: int = 0) -> int:
     def enough(n: int) -> bool:
         return bool(anytime_evidence_above(n - failures, n, rate) >= wanted)
 
-    low, high = failures, failures + 1
-    while not enough(high):
-        low, high = high, 2 * high
-        if low >= MOST_SEEDS:
-            raise InputError(
-                f"{rate} takes more seeds than there are",
-                field="rate",
-                fix="ask for a lower rate or fewer failures",
-            )
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return fewest_seeds(enough, failures, rate)
 
 
 def measured_speed(config: Config, task: Task) -> Speed:

@@ -4,9 +4,43 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replace_file"]
+from xortune.errors import InputError
+
+__all__ = ["replace_file", "told_where_unwritable", "write_texts"]
+
+
+def write_texts(directory: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
+    """Write texts, by file name, into a directory that is made if it is not there.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: the directory cannot be made or written.
+    """
+    for name, text in texts.items():
+        with told_where_unwritable(directory / name):
+            directory.mkdir(parents=True, exist_ok=True)
+            replace_file(directory / name, text.encode())
+    return tuple(directory / name for name in texts)
+
+
+@contextmanager
+def told_where_unwritable(place: Path) -> Iterator[None]:
+    """What the file system refuses as an InputError, for commands with an --output."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot be written ({reason})",
+            place=str(place),
+            fix="give another directory with --output",
+        ) from None
 
 
 def replace_file(path: Path, content: bytes) -> None:

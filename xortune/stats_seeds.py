@@ -13,6 +13,7 @@ from xortune.stats_exact import TIE, fisher_region
 
 __all__ = [
     "MOST_SEEDS",
+    "fewest_seeds",
     "independent_power",
     "independent_seeds",
     "rate_that_passes",
@@ -51,7 +52,21 @@ def seeds_for_lower_bound(rate: float, *, confidence: float = 0.95, failures: in
     def enough(n: int) -> bool:
         return bool(bdtr(failures, n, 1 - rate) <= (1 - confidence) * TIE)
 
-    low, high = failures, failures + 1  # n = f has no successes, and is never enough
+    return fewest_seeds(enough, failures, rate)
+
+
+def fewest_seeds(enough: Callable[[int], bool], failures: int, rate: float) -> int:
+    """The smallest number of seeds that is enough to show a rate, by doubling and halving.
+
+    Args:
+        enough: false up to that number, and true from there on.
+        failures: so many seeds have no success, and are never enough.
+        rate: for the message.
+
+    Raises:
+        InputError: there are not so many seeds.
+    """
+    low, high = failures, failures + 1
     while not enough(high):
         low, high = high, 2 * high
         if low >= MOST_SEEDS:

@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 
 from xortune.comparison import Comparison
-from xortune.errors import InputError
 from xortune.report.format import count, interval, number, percent, plain, value
 from xortune.report.markdown import escaped, table
-from xortune.run import replace_file
+from xortune.run_files import write_texts
 
 __all__ = ["answer", "compared", "comparison_csv", "comparison_markdown", "write_comparison"]
 
@@ -32,22 +31,11 @@ def write_comparison(
         InputError: the directory cannot be made or written.
     """
     directory = Path(output) if output is not None else comparison.run
-    files = {
-        directory / "comparison.md": comparison_markdown(comparison),
-        directory / "comparison.csv": comparison_csv(comparison),
+    texts = {
+        "comparison.md": comparison_markdown(comparison),
+        "comparison.csv": comparison_csv(comparison),
     }
-    for path, text in files.items():
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            replace_file(path, text.encode())
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"cannot be written ({reason})",
-                place=str(path),
-                fix="give another directory with --output",
-            ) from None
-    return tuple(files)
+    return write_texts(directory, texts)
 
 
 def comparison_csv(comparison: Comparison) -> str:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from xortune.errors import InputError
 from xortune.report.draw import svg
-from xortune.run import replace_file
+from xortune.run_files import told_where_unwritable, write_texts
 from xortune.thread.figures import figures
 from xortune.thread.page import page
 from xortune.thread.settle import Settled
@@ -34,11 +31,7 @@ def write(settled: Settled, directory: Path) -> tuple[Path, ...]:
     if settled.curves:
         texts["thread_curves.csv"] = curves_csv(settled)
     texts |= {f"{figure.name}.svg": svg(figure) for figure in drawn}
-    for name, text in texts.items():
-        with _told(directory / name):
-            directory.mkdir(parents=True, exist_ok=True)
-            replace_file(directory / name, text.encode())
-    return tuple(directory / name for name in texts)
+    return write_texts(directory, texts)
 
 
 def prepare(directory: Path) -> None:
@@ -47,23 +40,10 @@ def prepare(directory: Path) -> None:
     Raises:
         InputError: the directory cannot be made or written.
     """
-    with _told(directory):
+    with told_where_unwritable(directory):
         missing = [part for part in (directory, *directory.parents) if not part.exists()]
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
         for part in missing:
             part.rmdir()
-
-
-@contextmanager
-def _told(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot be written ({reason})",
-            place=str(place),
-            fix="give another directory with --output",
-        ) from None
