@@ -413,8 +413,8 @@ MUTATIONS = [
     ),
     Mutation(
         "search/turns.py",
-        "timed = outcome is not None and successes == seeds",
-        "timed = False",
+        "timed = epochs_spent(outcome) if self.timed else 0",
+        "timed = 0",
         RACING,
     ),
     Mutation(
@@ -443,8 +443,8 @@ MUTATIONS = [
     ),
     Mutation(
         "search/blocks.py",
-        "base=count.n - self._rungs[turn.rung]",
-        "base=0",
+        "count.n, count.n - self._rungs[turn.rung]",
+        "count.n, 0",
         RACING,
     ),
     Mutation(
