@@ -19,7 +19,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # `space` stands for space_file and its like too: a part is named up to the first underscore.
 LAYERS = (
     ("errors",),
-    ("point", "seed"),
+    ("point", "seed", "files"),
     ("table",),
     ("config", "task", "stats"),
     ("outcome",),
@@ -30,7 +30,7 @@ LAYERS = (
     ("comparison",),
     ("report",),
     ("certify", "plan", "gate", "thread"),
-    ("progress",),
+    ("progress", "status"),
     ("search",),
     ("api",),
     ("terminal",),

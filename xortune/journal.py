@@ -16,6 +16,7 @@ from types import TracebackType
 
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation, decode, encode
+from xortune.files import open_regular
 
 __all__ = ["Journal", "read"]
 
@@ -36,7 +37,7 @@ def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
     evaluations: list[Evaluation] = []
     size = 0
     try:
-        with open(path, "rb") as file, _no_collection():
+        with open_regular(path) as file, _no_collection():
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break

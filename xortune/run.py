@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation
+from xortune.files import text_of
 from xortune.journal import read
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_files import replace_file
+from xortune.run_manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,11 +36,12 @@ __all__ = [
     "fresh_directory",
     "holds_run",
     "load_run",
+    "no_run",
     "replace_file",
     "update_manifest",
 ]
 
-JOURNAL, MANIFEST, SPACE = "evaluations.jsonl", "manifest.json", "space.yaml"
+JOURNAL, SPACE = "evaluations.jsonl", "space.yaml"
 
 Pathlike = str | os.PathLike[str]
 
@@ -175,7 +177,7 @@ class Run:
             InputError: the manifest is damaged or cannot be written.
         """
         update_manifest(self.path, **entries)
-        noted = replace(self, manifest=_manifest(self.path))
+        noted = replace(self, manifest=manifest_of(self.path))
         for name in ("results", "table", "seed_table"):  # what follows from the journal alone
             if name in self.__dict__:
                 noted.__dict__[name] = self.__dict__[name]
@@ -237,7 +239,7 @@ class Run:
         Raises:
             InputError: it cannot be read.
         """
-        return _read_text(self.path / SPACE)
+        return text_of(self.path / SPACE)
 
 
 def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> Path:
@@ -256,9 +258,9 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
     try:
         path.mkdir(parents=True, exist_ok=True)
         replace_file(path / SPACE, space_text.encode())
-        replace_file(path / MANIFEST, _as_json(manifest))
+        replace_file(path / MANIFEST, as_json(manifest))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
     return path
 
 
@@ -294,22 +296,9 @@ def fresh_directory(parent: Pathlike, name: str) -> Path:
                 raise InputError("is no directory", place=str(parent)) from None
             number += 1
         except (OSError, ValueError) as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
         else:
             return path
-
-
-def update_manifest(path: Pathlike, **changes: Any) -> None:
-    """Set some entries of a run's manifest and keep the others.
-
-    Raises:
-        InputError: the manifest is damaged or cannot be written.
-    """
-    manifest = _manifest(Path(path)) | changes
-    try:
-        replace_file(Path(path) / MANIFEST, _as_json(manifest))
-    except OSError as error:
-        raise _unwritable(Path(path), error) from None
 
 
 def load_run(path: Pathlike) -> Run:
@@ -325,18 +314,23 @@ def load_run(path: Pathlike) -> Run:
     except (OSError, ValueError):
         found = [False, False]
     if not any(found):
-        raise InputError(
-            "holds no run" if path.is_dir() else "is no directory",
-            place=str(path),
-            allowed=f"a directory with {JOURNAL}, as `xortune search` makes it",
-            fix="check the path; runs are in runs/NAME unless --output said otherwise",
-        )
+        raise no_run(path)
     lines = read(journal)[0] if found[0] else []
     return Run(
         path,
-        _manifest(path),
+        manifest_of(path),
         tuple(line for line in lines if line.purpose is None),
         tuple(line for line in lines if line.purpose is not None),
+    )
+
+
+def no_run(path: Path) -> InputError:
+    """What to say of a directory without a run."""
+    return InputError(
+        "holds no run" if path.is_dir() else "is no directory",
+        place=str(path),
+        allowed=f"a directory with {JOURNAL}, as `xortune search` makes it",
+        fix="check the path; runs are in runs/NAME unless --output said otherwise",
     )
 
 
@@ -359,38 +353,3 @@ def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
         raise error.at(f"{path / JOURNAL}: config {key}") from None
     assert merged is not None
     return ConfigResult(found[0].block.point, key, merged, len({e.proposal for e in found}))
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    place = path / MANIFEST
-    if not place.exists():
-        return {}
-    try:
-        manifest = json.loads(_read_text(place))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"is no JSON ({error})", place=str(place)) from None
-    if not isinstance(manifest, dict):
-        raise InputError(f"is a {type(manifest).__name__}", place=str(place), allowed="an object")
-    return manifest
-
-
-def _read_text(place: Path) -> str:
-    try:
-        return place.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", place=str(place)) from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"is no UTF-8 text ({error})", place=str(place)) from None
-
-
-def _as_json(manifest: Mapping[str, Any]) -> bytes:
-    return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
-
-
-def _unwritable(path: Path, error: Exception) -> InputError:
-    reason = getattr(error, "strerror", None) or error
-    return InputError(
-        f"cannot be written ({reason})",
-        place=str(path),
-        fix="give another directory with --output",
-    )

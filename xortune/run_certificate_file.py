@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, overload
 
 from xortune.errors import InputError
+from xortune.files import json_of
 from xortune.point import Point
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult, Neighbour
 from xortune.run_files import replace_file
@@ -89,18 +90,13 @@ def read_certificate(path: Path) -> Certificate:
         InputError: the file is missing, or is no certificate.
     """
     place = str(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise InputError(
             "there is no certificate",
             place=place,
             fix="make one: `xortune certify RUN --top 5 --seeds 1000`",
-        ) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is no JSON ({error})", place=place, fix=FIX) from None
+        )
+    values = json_of(path, FIX)
     try:
         if not isinstance(values, dict):
             raise InputError(f"is a {type(values).__name__}", allowed="an object")

@@ -1,0 +1,84 @@
+"""Reading files that somebody else may have made: nothing blocks, runs or never ends."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xortune.errors import InputError
+
+__all__ = ["json_of", "open_regular", "text_of", "unreadable"]
+
+MAX_BYTES = 64_000_000
+"""Of a file that is read whole; a journal is read line by line."""
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading if it is one: a pipe would block, a device may never end.
+
+    Raises:
+        OSError: there is none, it is something else, or it may not be read.
+        ValueError: a NUL in the path.
+    """
+    # Without O_NONBLOCK opening a pipe waits for somebody who writes into it.
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        what = "is a directory" if stat.S_ISDIR(mode) else "is no regular file"
+        raise OSError(errno.EINVAL, what, os.fspath(path))
+    return os.fdopen(fd, "rb")
+
+
+def text_of(place: Path) -> str:
+    """The text of a file of at most 64 MB.
+
+    Raises:
+        InputError: it cannot be read, is larger, or is no UTF-8 text.
+    """
+    try:
+        with open_regular(place) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise unreadable(place, error) from None
+    if len(data) > MAX_BYTES:
+        raise InputError("is too large", place=str(place), allowed=f"{MAX_BYTES:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no UTF-8 text ({error})", place=str(place)) from None
+
+
+def json_of(place: Path, fix: str | None = None) -> Any:
+    """What a file of JSON says; its numbers are finite.
+
+    Args:
+        place: the file.
+        fix: what to do if it is no JSON.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    text = text_of(place)
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is no JSON ({error})", place=str(place), fix=fix) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not finite")
+    return number
+
+
+def unreadable(place: Path, error: Exception) -> InputError:
+    """What to say of a file that the file system does not let us read."""
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"cannot be read ({reason})", place=str(place))
