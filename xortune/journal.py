@@ -1,15 +1,18 @@
 """The journal of a run: append-only, one line of JSON for each evaluated block of seeds.
 
-A line is complete (it ends in a newline) or it was torn by a crash and is ignored.
+A line is complete (it ends in a newline) or it was torn by a crash and is ignored by those who
+read, and cut off by the next one who writes.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import math
 import os
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from types import TracebackType
@@ -17,10 +20,12 @@ from types import TracebackType
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation, decode, encode
 from xortune.files import open_regular
+from xortune.run_lock import RunLock
 
-__all__ = ["Journal", "read"]
+__all__ = ["Journal", "read", "torn"]
 
-FSYNC_SECONDS = 0.2  # a power cut loses at most this much; a killed process loses nothing
+FSYNC_SECONDS = 0.2
+"""Between two of them, while lines keep coming: so much later one is on the disk."""
 
 
 def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
@@ -70,21 +75,53 @@ def _no_collection() -> Iterator[None]:
 class Journal:
     """An open journal that takes evaluations; a context manager.
 
-    A line is in the file when `append` returns, and on the disk 0.2 s later at most while lines
-    keep coming, or when the journal is closed.
+    A line is in the file when `append` returns: a killed process loses nothing of it. It is on the
+    disk, where a power cut loses nothing of it either, when `settled` has reached its number: a
+    thread brings to the disk what came in the meantime, all lines at once, without a line that
+    waits for it. So that nothing is announced that may be lost:
+
+        number = journal.append(evaluation)
+        ...
+        if journal.settled >= number:
+            announce(evaluation)
+
+    and, at the end, `journal.sync()`. After a failure of the disk nothing is settled any more.
+
+    Attributes:
+        dropped: how many bytes of a torn last line were cut off when it was opened.
     """
 
-    def __init__(self, fd: int, place: str) -> None:
-        self._fd, self._place, self._synced = fd, place, -math.inf
+    def __init__(self, fd: int, place: str, *, lock: RunLock | None, dropped: int) -> None:
+        self.dropped = dropped
+        self._fd, self._place, self._lock = fd, place, lock
+        self._appended = self._settled = 0
+        self._synced = -math.inf
+        self._failure: str | None = None
+        self._fix = ""
+        self._closing = False
+        self._news, self._disk = threading.Condition(), threading.Lock()
+        self._thread: threading.Thread | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Journal:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        lock: RunLock | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> Journal:
         """Open for appending, after cutting a torn last line; the file need not exist.
+
+        Args:
+            path: of the file.
+            lock: of its run: while it is lost, nothing is appended.
+            say: called with a sentence where a torn line is dropped.
 
         Raises:
             InputError: the file cannot be written, or another process has it open here.
         """
         place = os.fspath(path)
+        new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
         try:
             binary = getattr(os, "O_BINARY", 0)  # Windows would write its own line ends
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | binary, 0o666)
@@ -92,40 +129,140 @@ class Journal:
             raise InputError(f"cannot be written ({error.strerror})", place=place) from None
         try:
             _lock(fd, place)
-            os.ftruncate(fd, _whole_lines(fd))
+            whole = _whole_lines(fd)
+            dropped = os.fstat(fd).st_size - whole
+            if dropped:
+                os.ftruncate(fd, whole)
+            if new:
+                _sync_folders(place)
+        except OSError as error:
+            os.close(fd)
+            raise InputError(f"cannot be written ({error.strerror})", place=place) from None
         except BaseException:
             os.close(fd)
             raise
-        return cls(fd, place)
+        if dropped and say is not None:
+            say(
+                f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
+                " held is trained again"
+            )
+        return cls(fd, place, lock=lock, dropped=dropped)
 
-    def append(self, evaluation: Evaluation) -> None:
+    @property
+    def appended(self) -> int:
+        """How many lines were appended since it was opened."""
+        return self._appended
+
+    @property
+    def settled(self) -> int:
+        """How many of them, the first ones, are on the disk."""
+        return self._settled
+
+    def append(self, evaluation: Evaluation) -> int:
         """Write one line.
 
+        Returns:
+            Its number, from 1 for the first since the journal was opened.
+
         Raises:
-            InputError: the disk refuses it; the file then still ends with the line before.
+            InputError: the disk refuses it (the file then still ends with the line before), the
+                disk has lost lines before it, or the run is no longer this driver's.
         """
+        self._refuse_after_failure()
+        if self._lock is not None:
+            self._lock.check()
         line = encode(evaluation).encode("ascii") + b"\n"
         before = os.fstat(self._fd).st_size
         try:
             while line:
                 line = line[os.write(self._fd, line) :]
-            if time.monotonic() - self._synced >= FSYNC_SECONDS:
-                self._sync()
         except OSError as error:
-            # Half a line must not be continued by the next one.
-            os.ftruncate(self._fd, before)
-            raise InputError(f"cannot be written ({error.strerror})", place=self._place) from None
+            self._cut(before)
+            raise InputError(
+                f"cannot be written ({error.strerror})", place=self._place, fix=_fix(error)
+            ) from None
+        except BaseException:  # interrupted between two halves
+            self._cut(before)
+            raise
+        with self._news:
+            self._appended += 1
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._settle, name="xortune-journal", daemon=True
+                )
+                self._thread.start()
+            self._news.notify()
+        return self._appended
+
+    def sync(self) -> int:
+        """Return when all lines are on the disk.
+
+        Returns:
+            `settled`.
+
+        Raises:
+            InputError: the disk failed, now or before.
+        """
+        self._sync()
+        self._refuse_after_failure()
+        return self._settled
 
     def close(self) -> None:
-        """Bring everything to the disk; closing twice is harmless."""
-        if self._fd >= 0:
+        """Bring everything to the disk; closing twice is harmless.
+
+        Raises:
+            InputError: the disk failed, now or before.
+        """
+        if self._fd < 0:
+            return
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._sync()
+        os.close(self._fd)
+        self._fd = -1
+        self._refuse_after_failure()
+
+    def _settle(self) -> None:
+        """The thread: first a line at once, then whatever came within a moment, together."""
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._closing or self._appended > self._settled)
+                pause = self._synced + FSYNC_SECONDS - time.monotonic()
+                if pause > 0:
+                    self._news.wait_for(lambda: self._closing, pause)
+                if self._closing or self._failure is not None:
+                    return
             self._sync()
-            os.close(self._fd)
-            self._fd = -1
 
     def _sync(self) -> None:
-        os.fsync(self._fd)
-        self._synced = time.monotonic()
+        with self._disk:  # one at a time, for the kernel tells of a failure only once
+            wanted = self._appended
+            if self._failure is not None or wanted == self._settled:
+                return
+            try:
+                os.fsync(self._fd)
+            except OSError as error:
+                # What was not written is marked as written: the next fsync would succeed.
+                self._failure = f"lines could not be brought to the disk ({error.strerror})"
+                self._fix = _fix(error)
+            else:
+                self._settled = wanted
+            self._synced = time.monotonic()
+
+    def _cut(self, size: int) -> None:
+        """Half a line must not be continued by the next one."""
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            self._failure = f"half a line could not be removed ({error.strerror})"
+            self._fix = _fix(error)
+
+    def _refuse_after_failure(self) -> None:
+        if self._failure is not None:
+            raise InputError(self._failure, place=self._place, fix=self._fix)
 
     def __enter__(self) -> Journal:
         return self
@@ -139,7 +276,46 @@ class Journal:
         self.close()
 
 
+def torn(path: str | os.PathLike[str]) -> int:
+    """How many bytes follow the last whole line; while a search appends, it may be writing them.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            whole = _whole_lines(file.fileno())
+            return os.fstat(file.fileno()).st_size - whole
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=os.fspath(path)) from None
+
+
+def _fix(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "free space there, then continue with --resume; what is in the file is kept"
+    return "when the disk is well again, continue with --resume; what is in the file is kept"
+
+
+def _sync_folders(place: str) -> None:
+    """Bring the name of a new file to the disk, and those of its directories, which may be new."""
+    folder = os.path.dirname(os.path.abspath(place))  # noqa: PTH100, PTH120
+    for level in range(3):  # runs/NAME/evaluations.jsonl
+        try:
+            fd = os.open(folder, os.O_RDONLY)
+        except OSError:  # Windows opens no directories; others' may be unreadable
+            return
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if level == 0 and error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):
+                raise  # else there is no such thing here
+        finally:
+            os.close(fd)
+        folder = os.path.dirname(folder)  # noqa: PTH120
+
+
 def _lock(fd: int, place: str) -> None:
+    """A second guard, of the kernel, beside the run's `lock.json`."""
     try:
         import fcntl
     except ImportError:  # Windows has no flock
