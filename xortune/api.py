@@ -19,6 +19,7 @@ from xortune.errors import InputError
 from xortune.outcome import Outcome
 from xortune.progress import Progress
 from xortune.run import Run, fresh_directory, holds_run, load_run
+from xortune.run_lock import held, refuse_held
 from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
 
@@ -77,6 +78,7 @@ def search(
     gpus_per_trial: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
     on_certify: Callable[[int, int], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
     command: Sequence[str] | None = None,
 ) -> Run:
     """Search a space for the configuration that solves its task for the most seeds.
@@ -96,6 +98,8 @@ def search(
         on_progress: called after each finished evaluation.
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
+        on_word: called with a sentence that the user should read: a torn line of the journal is
+            dropped, the lock of a search that was killed is taken over.
         command: the command line, for the manifest.
 
     Returns:
@@ -122,37 +126,42 @@ def search(
     trainer = NetworkTrainer(asked.task, gpus=gpus_per_trial > 0)
     check_space(asked, trainer)
     directory = _directory(asked, output, resume=resume)
-    began = time.monotonic()
-    try:
-        complete = search_session(
-            asked,
-            trainer,
-            directory,
-            _manifest(asked, trainer, command),
-            address=address,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-            on_progress=on_progress,
-        )
-    except InputError:
-        if output is None and not resume and not holds_run(directory):  # made for this search only
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
-    run = load_run(directory)
-    budget = asked.search.time_budget
-    over = budget is not None and time.monotonic() - began >= budget
-    most = budget * AFTERWARDS if budget is not None and over else None
-    if complete:
-        run, complete = certified(run, trainer, most=most, on_progress=on_certify)
-    shares = importance(run, asked)
-    if complete:
-        run = run.noted(importance=shares, finished=_now(), stopped=None)
-    else:
-        run = run.noted(importance=shares, stopped=f"interrupted by the user at {_now()}")
-    write_report(run)
-    if not complete:
-        raise KeyboardInterrupt
-    return run
+    with held(directory, say=on_word):  # to the end: tables and report are this driver's too
+        if resume and holds_run(directory):
+            _refuse_another_space(asked, load_run(directory))
+        began = time.monotonic()
+        try:
+            complete = search_session(
+                asked,
+                trainer,
+                directory,
+                _manifest(asked, trainer, command),
+                address=address,
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+                on_progress=on_progress,
+                on_word=on_word,
+            )
+        except InputError:
+            # Made for this search only.
+            if output is None and not resume and not holds_run(directory):
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+        run = load_run(directory)
+        budget = asked.search.time_budget
+        over = budget is not None and time.monotonic() - began >= budget
+        most = budget * AFTERWARDS if budget is not None and over else None
+        if complete:
+            run, complete = certified(run, trainer, most=most, on_progress=on_certify)
+        shares = importance(run, asked)
+        if complete:
+            run = run.noted(importance=shares, finished=_now(), stopped=None)
+        else:
+            run = run.noted(importance=shares, stopped=f"interrupted by the user at {_now()}")
+        write_report(run)
+        if not complete:
+            raise KeyboardInterrupt
+        return run
 
 
 def write_report(run: Run, *, formats: Sequence[str] = ("md", "csv", "parquet")) -> None:
@@ -247,11 +256,11 @@ def _task(task: TaskSpec) -> Task:
 def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
     wanted = Path(output) if output is not None else Path(RUNS) / space.name
     if holds_run(wanted) and resume:
-        _refuse_another_space(space, load_run(wanted))
         return wanted
     if output is None and not resume:
         return fresh_directory(RUNS, space.name)
     if holds_run(wanted):
+        refuse_held(wanted)  # says who is at it
         raise InputError(
             "already holds a run",
             place=str(wanted),

@@ -23,6 +23,7 @@ from xortune.journal import Journal
 from xortune.run import JOURNAL, load_run
 from xortune.run_certificate import Certificate, certificate_of
 from xortune.run_certificate_file import write_certificate
+from xortune.run_lock import held
 from xortune.seed_ranges import CERTIFY
 from xortune.trainer import Block, Trainer
 
@@ -47,6 +48,7 @@ def certify_run(
     neighbourhood: float | None = None,
     by: str = "own",
     on_progress: Callable[[int, int], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
 ) -> Certificate:
     """Train a run's finalists on fresh seeds, and write certificate.json.
 
@@ -61,6 +63,7 @@ def certify_run(
         neighbourhood: also train each finalist with its settings moved by so much.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
         on_progress: called with the seeds done and all seeds, at first and after each block.
+        on_word: called with a sentence for the user.
 
     Raises:
         InputError: an argument out of range, nothing to certify, an attempt that cannot be
@@ -69,7 +72,11 @@ def certify_run(
     """
     _check(top, seeds, confidence, extend=extend, neighbourhood=neighbourhood)
     criterion = _criterion(by, neighbourhood)
-    with Journal.open(path / JOURNAL) as journal:  # nobody else takes seeds meanwhile
+    # Nobody else takes seeds meanwhile.
+    with (
+        held(path, say=on_word) as lock,
+        Journal.open(path / JOURNAL, lock=lock, say=on_word) as journal,
+    ):
         run = load_run(path)
         done = list(run.checks)
         if extend:

@@ -94,6 +94,7 @@ def search(
                 gpus_per_trial=gpus_per_trial,
                 on_progress=on_progress,
                 on_certify=on_certify,
+                on_word=None if quiet else _say,
                 command=["xortune", *sys.argv[1:]],
             )
         show_run(run, quiet=quiet, as_json=as_json)
@@ -140,6 +141,10 @@ def report(
         loaded = api.load_run(run)
         api.write_report(loaded, formats=[part.strip() for part in formats.split(",")])
         show_run(loaded, quiet=quiet, as_json=as_json)
+
+
+def _say(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(Text(f"note: {sentence}"), soft_wrap=True)
 
 
 def _rungs(ladder: tuple[int, ...]) -> str:

@@ -14,6 +14,7 @@ from xortune.objective import only_rate
 from xortune.progress import Progress
 from xortune.run import JOURNAL, Run, create, holds_run, load_run, update_manifest
 from xortune.run_front import noted_objectives
+from xortune.run_lock import held
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.packs import batch_of, lag_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
@@ -34,6 +35,7 @@ def search_session(
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -46,6 +48,7 @@ def search_session(
         cpus_per_trial: logical CPUs for each trial.
         gpus_per_trial: logical GPUs for each trial.
         on_progress: called after each finished proposal.
+        on_word: called with a sentence for the user.
 
     Raises:
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
@@ -78,7 +81,10 @@ def search_session(
         update_manifest(directory, complete=True)
         return True
     if begun >= budget(space) or proof:
-        with Journal.open(directory / JOURNAL) as journal:
+        with (
+            held(directory, say=on_word) as lock,
+            Journal.open(directory / JOURNAL, lock=lock, say=on_word) as journal,
+        ):
             queue = queue_into(journal, None)
             if queue.recall():
                 update_manifest(directory, complete=True, **_proven(queue))
@@ -100,7 +106,10 @@ def search_session(
             lag = lag_of(window, slots=room, proposals=proposals, rungs=len(ladder))
         if not known:
             update_manifest(directory, window=window, lag=lag)
-        with Journal.open(directory / JOURNAL) as journal:
+        with (
+            held(directory, say=on_word) as lock,
+            Journal.open(directory / JOURNAL, lock=lock, say=on_word) as journal,
+        ):
             queue = queue_into(journal, on_progress)
             complete = run_trials(
                 queue,
