@@ -20,6 +20,8 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,7 +33,18 @@ from xortune.config import MOMENTUM_OPTIMIZERS, SOFTMAX_LIKE, Config
 from xortune.outcome import Outcome
 from xortune.task import Task
 
-__all__ = ["StackedNetwork", "initial_weights", "one_thread", "stacked", "step", "train"]
+__all__ = [
+    "Look",
+    "StackedNetwork",
+    "Steps",
+    "initial_weights",
+    "looks",
+    "one_thread",
+    "stacked",
+    "step",
+    "train",
+    "width_of",
+]
 
 MAX_STACK = 2**15
 """Hidden activations (S x N x H) trained at once: they stay in cache, and below the size at which
@@ -177,8 +190,16 @@ def optimizer_of(config: Config, weights: Tensor) -> torch.optim.Optimizer:
     return kind([weights], lr=config.lr, foreach=False)
 
 
+class Steps(Protocol):
+    """What takes a step from ``weights.grad``, as the optimizers of torch.optim do."""
+
+    def step(self) -> object:
+        """Take it."""
+        ...
+
+
 def step(
-    network: StackedNetwork, optimizer: torch.optim.Optimizer, losses: Tensor, *, zero_grad: bool
+    network: StackedNetwork, optimizer: Steps, losses: Tensor, *, zero_grad: bool
 ) -> None:
     """One optimizer step from losses (S,) of the last `forward` of `network`."""
     gradient, weights = network.gradient(losses), network.weights
@@ -208,14 +229,19 @@ def train(
         checkpoints: earlier epochs at which to record an outcome too.
         device: where torch trains; the initial weights are the CPU's in any case.
     """
-    rows = max(task.inputs.shape[0], task.judged_inputs.shape[0])
-    size = max(1, MAX_STACK // (rows * config.hidden_dim * LANES)) * LANES
+    size = width_of(config, task)
     with one_thread():
         parts = [
             _train_stack(config, task, seeds[start : start + size], checkpoints, device)
             for start in range(0, len(seeds), size)
         ]
     return functools.reduce(Outcome.merge, parts)
+
+
+def width_of(config: Config, task: Task) -> int:
+    """How many seeds are trained at once on the CPU: a multiple of `LANES`."""
+    rows = max(task.inputs.shape[0], task.judged_inputs.shape[0])
+    return max(1, MAX_STACK // (rows * config.hidden_dim * LANES)) * LANES
 
 
 @contextmanager
@@ -238,13 +264,68 @@ def _train_stack(
     padding = np.full(-len(seeds) % LANES, seeds[-1])
     start = initial_weights(task.dim, config.hidden_dim, np.concatenate([seeds, padding]))
     weights = stacked(start).to(device)
+    optimizer = optimizer_of(config, weights)
+    outcomes: tuple[Outcome, ...] = ()
+    for look in looks(config, task, weights, optimizer, checkpoints):
+        earlier = outcomes if look.epochs == config.epochs else ()
+        outcomes = (*outcomes, look.outcome(task, seeds, 0, earlier))  # what follows is padding
+    return outcomes[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What S networks are at one epoch, with M judged rows.
+
+    Attributes:
+        epochs: trained so far.
+        predictions: bool, shape (S, M): output above 0.5.
+        finite: bool, shape (S,): every weight and every output is finite.
+        solved_epoch: int32, shape (S,): the one after the last that was not solved.
+        final_loss: float32, shape (S,).
+    """
+
+    epochs: int
+    predictions: NDArray[np.bool_]
+    finite: NDArray[np.bool_]
+    solved_epoch: NDArray[np.int32]
+    final_loss: NDArray[np.float32]
+
+    def outcome(
+        self, task: Task, seeds: NDArray[np.int64], first: int, earlier: tuple[Outcome, ...]
+    ) -> Outcome:
+        """Of as many networks from `first` on as there are seeds."""
+        mine = slice(first, first + len(seeds))
+        return Outcome.judge(
+            task,
+            seeds=seeds,
+            epochs=self.epochs,
+            predictions=self.predictions[mine],
+            finite=self.finite[mine],
+            solved_epoch=self.solved_epoch[mine],
+            final_loss=self.final_loss[mine],
+            checkpoints=earlier,
+        )
+
+
+def looks(
+    config: Config, task: Task, weights: Tensor, optimizer: Steps, checkpoints: Sequence[int]
+) -> Iterator[Look]:
+    """Train weights (P, S) and look at them at each checkpoint and after the last epoch.
+
+    Args:
+        config: all of it but lr and momentum, which are the optimizer's affair.
+        task: what to learn.
+        weights: the networks' before the first step; trained in place.
+        optimizer: steps from ``weights.grad``.
+        checkpoints: earlier epochs to look at.
+    """
+    device = weights.device
     activation = activation_of(config.activation)
     network = StackedNetwork(weights, task.dim, config.hidden_dim, activation)
-    optimizer, loss_function = optimizer_of(config, weights), loss_of(config.loss)
+    loss_function = loss_of(config.loss)
     inputs, targets = _on(device, task.inputs, task.targets)
     targets = targets.expand(-1, weights.shape[1]).contiguous()
-    judge = _Judge(task, seeds, weights.shape[1], device)
-    outcomes: list[Outcome] = []
+    judge = _Judge(task, weights.shape[1], device)
     stops = {*checkpoints, config.epochs}
     for epoch in range(config.epochs + 1):  # the last pass only looks at the final weights
         if epoch and task.held_out_inputs is not None:
@@ -254,18 +335,16 @@ def _train_stack(
             judge.see(epoch, outputs)
         losses = loss_function(outputs, targets)
         if epoch in stops:
-            earlier = tuple(outcomes) if epoch == config.epochs else ()
-            outcomes.append(judge.outcome(epoch, network, losses.detach(), earlier))
+            yield judge.look(epoch, network, losses.detach())
         if epoch < config.epochs:
             step(network, optimizer, losses, zero_grad=config.zero_grad)
-    return outcomes[-1]
 
 
 class _Judge:
     """Watches a training: since when each seed has been solved, and what it says now."""
 
-    def __init__(self, task: Task, seeds: NDArray[np.int64], count: int, device: str) -> None:
-        self._task, self._seeds = task, seeds
+    def __init__(self, task: Task, count: int, device: torch.device) -> None:
+        self._task = task
         self.inputs, targets = _on(device, task.judged_inputs, task.judged_targets)
         self._ones = targets > 0.5
         # One number for each seed is kept from epoch to epoch: the last one that was not solved.
@@ -281,25 +360,19 @@ class _Judge:
             solved = right.sum(dim=0) >= self._task.rows_needed
         self._unsolved.masked_fill_(~solved, epoch)
 
-    def outcome(
-        self, epoch: int, network: StackedNetwork, losses: Tensor, earlier: tuple[Outcome, ...]
-    ) -> Outcome:
-        count = len(self._seeds)  # what follows them is padding
+    def look(self, epoch: int, network: StackedNetwork, losses: Tensor) -> Look:
         finite = self._outputs.isfinite().all(dim=0) & network.finite()
-        return Outcome.judge(
-            self._task,
-            seeds=self._seeds,
-            epochs=epoch,
-            predictions=(self._outputs > 0.5).T[:count].cpu().numpy(),
-            finite=finite[:count].cpu().numpy(),
-            solved_epoch=(self._unsolved + 1)[:count].cpu().numpy(),
-            final_loss=losses[:count].cpu().numpy(),
-            checkpoints=earlier,
+        return Look(
+            epoch,
+            predictions=(self._outputs > 0.5).T.cpu().numpy(),
+            finite=finite.cpu().numpy(),
+            solved_epoch=(self._unsolved + 1).cpu().numpy(),
+            final_loss=losses.cpu().numpy(),
         )
 
 
 def _on(
-    device: str, inputs: NDArray[np.float32], targets: NDArray[np.float32]
+    device: torch.device, inputs: NDArray[np.float32], targets: NDArray[np.float32]
 ) -> tuple[Tensor, Tensor]:
     # Copies: torch does not take the task's read-only arrays.
     return torch.tensor(inputs, device=device), torch.tensor(targets, device=device)
