@@ -72,6 +72,7 @@ def test_the_commands_are_found_and_a_wrong_one_is_noticed():
         "plan",
         "gate",
         "thread",
+        "status",
     }
     with pytest.raises(Exception, match="No such option"):
         test_every_command_parses("search search_spaces/xor.yaml --sedes 3")

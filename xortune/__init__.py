@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xortune.api_export import export as export
     from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
+    from xortune.api_status import status as status
     from xortune.api_thread import thread as thread
     from xortune.api_thread import write_thread as write_thread
     from xortune.comparison import Comparison as Comparison
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from xortune.search.race_scheduler import SeedRaceScheduler as SeedRaceScheduler
     from xortune.space import SearchSpace as SearchSpace
     from xortune.space import load_space as load_space
+    from xortune.status import RunStatus as RunStatus
     from xortune.task import Task as Task
 
 __version__ = "0.1.0"
@@ -57,6 +59,7 @@ _HOMES = {
     "Point": "point",
     "RatePlan": "plan",
     "Run": "run",
+    "RunStatus": "status",
     "SearchSpace": "space",
     "SeedRacePruner": "search.race_pruner",
     "SeedRaceScheduler": "search.race_scheduler",
@@ -74,6 +77,7 @@ _HOMES = {
     "load_space": "space",
     "plan": "api_gate",
     "search": "api",
+    "status": "api_status",
     "thread": "api_thread",
     "write_comparison": "api",
     "write_report": "api",

@@ -15,6 +15,7 @@ from xortune.report.format import interval
 from xortune.stats import wilson
 
 __all__ = [
+    "clock",
     "progress_line",
     "shown_certifying",
     "shown_progress",
@@ -86,7 +87,7 @@ def shown_steps(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | No
 
     def line(done: int, total: int, what: str) -> str:
         left = (time.monotonic() - started) / done * (total - done)
-        return f"{done}/{total} measured  {_clock(left)} left  {what}"
+        return f"{done}/{total} measured  {clock(left)} left  {what}"
 
     def show(done: int, total: int, what: str) -> None:
         nonlocal quarter
@@ -144,7 +145,7 @@ def _seeds_line() -> Callable[[int, int], str]:
         left = ""
         if before < done < total:
             seconds = (time.monotonic() - started) / (done - before) * (total - done)
-            left = f"  {_clock(seconds)} left"
+            left = f"  {clock(seconds)} left"
         return f"certifying: {done:,}/{total:,} fresh seeds{left}"
 
     return line
@@ -156,7 +157,7 @@ def progress_line(progress: Progress) -> str:
     low, high = (float(end) for end in wilson(k, n))
     left = progress.seconds_left
     speed = f"{progress.rate:.1f}/s" if progress.fresh else ""
-    rest = f"{_clock(left)} left" if left is not None and progress.done < progress.total else ""
+    rest = f"{clock(left)} left" if left is not None and progress.done < progress.total else ""
     best = f"best {k}/{n}"
     failed = f"{progress.failed} without outcome" if progress.failed else ""
     # What can be spared first, where numbers are so large that a line does not hold them all.
@@ -174,7 +175,8 @@ def progress_line(progress: Progress) -> str:
     return line
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A time span as `42 s`, `3:07 min` or `26:30 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

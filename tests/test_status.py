@@ -1,0 +1,504 @@
+"""`xortune status`: what is seen of a run from outside, at little cost, and without touching it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+
+import pytest
+from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.api_status import watched
+from xortune.cli import app
+from xortune.journal import Journal
+from xortune.run import JOURNAL, load_run
+from xortune.run_lock import LOCK, held
+from xortune.run_lock_owner import this_process
+from xortune.status import Watcher
+from xortune.status_driver import DriverWatch, driver_of
+from xortune.terminal_status import render_status, status_json, status_line
+
+START = "2026-01-02T03:04:05+00:00"
+
+
+def point(number):
+    return CONFIG | {"lr": 0.01 + number / 1000}
+
+
+def append(run, *evaluations):
+    with Journal.open(run.path / JOURNAL) as journal:
+        for evaluation in evaluations:
+            journal.append(evaluation)
+
+
+def xortune(*words):
+    result = CliRunner().invoke(app, ["status", *(str(word) for word in words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+def files(path):
+    return {
+        file.relative_to(path): (file.read_bytes(), file.stat().st_mtime_ns)
+        for file in path.rglob("*")
+        if file.is_file()
+    }
+
+
+def owner(path, **changes):
+    """A lock that somebody else has left."""
+    (path / LOCK).write_bytes(replace(this_process(), **changes).as_bytes())
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(
+        tmp_path / "run",
+        [
+            done(0, point(0), solved(0, 6, 8)),
+            done(1, point(1), solved(0, 8, 8, epoch=200)),
+            failed(2, point(2), 0, 8, error="too hot", final=False),
+            failed(2, point(2), 0, 8, error="still too hot"),
+            done(3, point(3), solved(0, 8, 8, epoch=100)),
+        ],
+        name="a run",
+        trials=10,
+        started=START,
+        complete=False,
+    )
+
+
+def test_counts_rate_and_best(run):
+    os.utime(run.path / JOURNAL, (0, Watcher(run.path).look().started + 100))
+    found = xt.status(run.path)
+    assert isinstance(found, xt.RunStatus)
+    assert (found.name, found.state, found.done, found.total) == ("a run", "stopped", 4, 10)
+    assert (found.evaluations, found.seeds, found.configs) == (4, 32, 4)
+    assert (found.crashed, found.crashed_seeds, found.retried) == (1, 8, 1)
+    assert found.last_error == "still too hot"
+    assert found.best.key == run.results[0].key
+    assert found.best.point == run.results[0].point
+    assert (found.best.k, found.best.n) == (8, 8)
+    assert (found.best.low, found.best.high) == run.results[0].outcome.interval()
+    assert found.overall_rate == pytest.approx(4 / 100)
+    assert (found.rate, found.seconds_left, found.torn) == (None, None, False)
+    assert xt.status(run).done == 4
+
+
+BLOCKS = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.sampled_from([100, 300]), st.booleans()),
+    min_size=1,
+    max_size=14,
+)
+
+
+@settings(max_examples=40)
+@given(blocks=BLOCKS, made=st.lists(st.sampled_from([None, "a" * 8, "b" * 8]), min_size=14))
+def test_the_best_is_that_of_the_table(tmp_path_factory, blocks, made):
+    """Also among ties, of configs with several blocks, crashed ones, and other engines' blocks."""
+    lines, seeds = [], {}
+    for number, (config, k, epoch, crashed) in enumerate(blocks):
+        first = seeds[config] = seeds.get(config, -4) + 4
+        line = (
+            failed(number, point(config), first, 4)
+            if crashed
+            else done(number, point(config), solved(first, k, 4, epoch=epoch))
+        )
+        lines.append(replace(line, made=made[number]))
+    path = tmp_path_factory.mktemp("runs") / "run"
+    sessions = [{"number": 1, "made": "b" * 8}]
+    run = write_run(path, lines, sessions=sessions, made={"b" * 8: {}})
+    found, first = xt.status(path), run.results[0]
+    assert found.best.key == first.key
+    assert (found.best.k, found.best.n) == (first.outcome.successes, first.outcome.n)
+    assert found.seeds == 4 * len(blocks)
+    assert found.configs == len(run.results)
+    assert found.done == len(blocks)
+
+
+def test_a_look_reads_only_what_is_new(run):
+    watcher = Watcher(run.path)
+    before = watcher.look()
+    journal = run.path / JOURNAL
+    with open(journal, "r+b") as file:  # what was read already may be anything now
+        file.write(b"#" * 50)
+    with open(journal, "ab") as file:
+        file.write(encoded(run, 4, k=8, n=16))
+    found = watcher.look()
+    assert (found.done, found.seeds) == (before.done + 1, before.seeds + 16)
+    with pytest.raises(xt.InputError, match=r"evaluations\.jsonl:1: is no JSON"):
+        xt.status(run.path)
+
+
+def encoded(run, number, *, k, n):
+    """A line of the journal."""
+    other = write_run(
+        run.path.parent / f"o{number}", [done(number, point(number), solved(0, k, n))]
+    )
+    return (other.path / JOURNAL).read_bytes()
+
+
+def test_a_line_that_is_being_written_is_taken_when_it_is_whole(run):
+    watcher, line = Watcher(run.path), encoded(run, 7, k=2, n=4)
+    parts = [line[:1], line[1:50], line[50:-1], line[-1:]]
+    assert not watcher.look().torn
+    for number, part in enumerate(parts, 1):
+        with open(run.path / JOURNAL, "ab") as file:
+            file.write(part)
+        whole = number == len(parts)
+        for found in (watcher.look(), xt.status(run.path)):
+            assert found.torn == (not whole)
+            assert (found.seeds, found.done) == ((36, 5) if whole else (32, 4))
+
+
+def test_a_journal_that_was_cut_or_replaced_is_read_again(run):
+    watcher, journal = Watcher(run.path), run.path / JOURNAL
+    watcher.look()
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]))
+    assert watcher.look().seeds == 16
+    # As large as before, but other lines: found out at the first that does not fit.
+    journal.write_bytes(
+        b"".join(lines[:2]) + encoded(run, 8, k=1, n=32) + encoded(run, 9, k=1, n=4)
+    )
+    assert watcher.look().seeds == 16 + 36
+    (run.path / "other").write_bytes(lines[0])
+    (run.path / "other").replace(journal)
+    assert watcher.look().seeds == 8
+
+
+def test_nothing_is_written(run):
+    before = files(run.path)
+    xt.status(run.path)
+    assert xortune(run.path).exit_code == 0
+    assert xortune(run.path, "--json").exit_code == 0
+    assert xortune(run.path, "--watch").exit_code == 0
+    assert files(run.path) == before
+
+
+def test_rate_and_time_left_of_a_running_search(run):
+    began = Watcher(run.path).look().started
+    with held(run.path):
+        watcher = Watcher(run.path)
+        first = watcher.look(began + 1000)
+        assert (first.state, first.rate) == ("running", None)
+        assert first.overall_rate == pytest.approx(4 / 1000)
+        assert first.seconds_left == pytest.approx(6 / (4 / 1000))
+        append(run, done(4, point(4), solved(0, 3, 8)), done(5, point(5), solved(0, 3, 8)))
+        found = watcher.look(began + 1010)
+        assert found.rate == pytest.approx(2 / 10)
+        assert found.seconds_left == pytest.approx(4 / 0.2)
+        # After five minutes the pace of before no longer counts.
+        for later in range(1020, 1420, 10):
+            watcher.look(began + later)
+        append(run, done(6, point(6), solved(0, 3, 8)))
+        assert watcher.look(began + 1420).rate == pytest.approx(1 / 300, rel=0.05)
+        line = status_line(found)
+        assert line.startswith("6/10  0.2/s  20 s left  best 8/8")
+        assert "0.2 a second over the last minutes" in shown(found)
+    assert Watcher(run.path).look().state == "stopped"
+
+
+def test_the_driver(tmp_path, run):
+    path, now = run.path, time.time()
+    assert driver_of(path, now).life == "gone"
+    assert driver_of(path, now).pid is None
+    with held(path):
+        mine = driver_of(path, now)
+        assert (mine.life, mine.pid, mine.host) == ("alive", os.getpid(), socket.gethostname())
+        assert mine.since == pytest.approx(now, abs=5)
+        assert f"process {os.getpid()} on {socket.gethostname()}" in shown(xt.status(path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    owner(path, pid=ended.pid)
+    assert driver_of(path, now).life == "gone"
+    assert xt.status(path).state == "stopped"
+    assert f"its process {ended.pid} on {socket.gethostname()} is gone" in shown(xt.status(path))
+    owner(path, boot_id="another")
+    assert driver_of(path, now).life == "gone"
+    (path / LOCK).write_text("{}")
+    result = xortune(path)
+    assert result.exit_code == 2
+    assert "is no lock of a run" in result.stderr
+
+
+def test_a_driver_elsewhere_lives_while_its_heart_beats(run):
+    path, watch = run.path, DriverWatch()
+    owner(path, host="far", heartbeat=1000.0)
+    assert driver_of(path, 1010.0).life == "alive"
+    assert driver_of(path, 1100.0).life == "gone"  # at first, clocks are all there is
+    assert driver_of(path, 5000.0, watch).life == "gone"
+    owner(path, host="far", heartbeat=1010.0, beats=1)
+    assert driver_of(path, 5010.0, watch).life == "alive"  # clocks differ, but it moves
+    assert driver_of(path, 5069.0, watch).life == "alive"
+    assert driver_of(path, 5070.0, watch).life == "gone"
+    assert driver_of(path, 1010.0).elsewhere
+    found = Watcher(path).look(1013.0)
+    assert "on far" in shown(found)
+    assert "heartbeat 3 s ago" in shown(found)
+
+
+def test_a_finished_run(run):
+    from xortune.run_manifest import update_manifest
+
+    update_manifest(run.path, complete=True)
+    assert xt.status(run.path).state == "finished"
+    assert "finished" in shown(xt.status(run.path))
+    with held(run.path):  # it is certified, or goes on with more trials
+        assert xt.status(run.path).state == "running"
+
+
+GRID = """
+name: grid
+task: {csv: /nowhere/secret.csv, target: y}
+parameters:
+  activation: {choice: [Tanh, ReLU]}
+  loss: MSELoss
+  optimizer: Adam
+  lr: {choice: [0.1, 0.2, 0.3]}
+  hidden_dim: 3
+  epochs: 10
+search: {sampler: grid}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        (GRID, 6),
+        (GRID + "start: [{activation: Tanh, lr: 0.1}]\n", 6),
+        ("name: [", None),
+    ],
+)
+def test_a_grid_says_itself_how_many_there_are(tmp_path, text, total):
+    write_run(tmp_path / "run", [done(0, point(0), solved(0, 1, 4))], space_text=text, trials=None)
+    found = xt.status(tmp_path / "run")
+    assert found.total == total
+    assert ("not known" in shown(found)) == (total is None)
+
+
+def test_a_search_that_has_just_begun(tmp_path):
+    path = tmp_path / "run"
+    write_run(path, [], trials=3, name="new")
+    (path / JOURNAL).unlink()
+    found = xt.status(path)
+    assert (found.done, found.total, found.best, found.written) == (0, 3, None, None)
+    assert "none yet" in shown(found)
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty", "file", "nul"])
+def test_no_run_is_told(tmp_path, kind):
+    path = tmp_path / "run"
+    if kind == "empty":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("x")
+    elif kind == "nul":
+        with pytest.raises(xt.InputError, match="is no directory"):
+            xt.status("a\0b")
+        return
+    for more in ([], ["--watch"], ["--json"], ["--watch", "--json"]):
+        result = xortune(path, *more)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert len(result.stderr.splitlines()) == 1
+        what = "holds no run" if kind == "empty" else "is no directory"
+        assert what in result.stderr
+        assert "xortune search" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"count": 0}, r":5: count: int, or out of range"),
+        ({"count": 2**40}, r":5: count: int, or out of range"),
+        ({"k": 9}, r":5: k: int, or out of range"),
+        ({"k": True}, r":5: k: bool, or out of range"),
+        ({"final": 1}, r":5: final: is a int"),
+        ({"key": None}, r":5: key: is a NoneType"),
+        ({"made": 3}, r":5: made: is a int"),
+        ({"proposal": -1}, r":5: proposal: int, or out of range"),
+        ({"purpose": 3}, r":5: purpose: is a int"),
+        ({"purpose": {}}, r":5: attempt: NoneType"),
+        ({"seeds_data": 3, "k": 8}, r":5: seeds_data: is damaged \(a int\)"),
+        ({"seeds_data": "AAAA", "k": 8}, r":5: seeds_data: is damaged"),
+        ([], r":5: is no evaluation"),
+    ],
+)
+def test_a_damaged_line_is_told_with_its_place(run, change, told):
+    journal = run.path / JOURNAL
+    *lines, last = journal.read_text().splitlines()
+    text = json.dumps(json.loads(last) | change if isinstance(change, dict) else change)
+    journal.write_text("".join(line + "\n" for line in [*lines, text]))
+    with pytest.raises(xt.InputError, match=told):
+        xt.status(run.path)
+    assert xortune(run.path).exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    """A search of three configs, of which two are certified."""
+    from xortune.engine.network import NetworkTrainer
+
+    path = tmp_path_factory.mktemp("certified") / "run"
+    space = xt.load_space(write(path.parent / "tiny.yaml", TINY_SPACE))
+    trainer = NetworkTrainer(space.task)
+    lines = []
+    for number, lr in enumerate((0.02, 0.03, 0.04)):
+        config = trainer.check(xt.Point(CONFIG | {"lr": lr, "hidden_dim": 3, "epochs": 30}))
+        lines.append(done(number, config, solved(0, 2 + number, 8, epochs=30, epoch=9)))
+    write_run(path, lines, space_text=TINY_SPACE, trainer="network", task="xor", trials=3)
+    xt.certify(path, top=2, seeds=30)
+    return load_run(path)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_the_certificate(certified):
+    found, best = xt.status(certified).certificate, certified.certificate.best
+    assert (found.state, found.attempt, found.done, found.planned) == ("complete", 1, 60, 60)
+    assert (found.key, found.k, found.n) == (best.key, best.k, best.n)
+    assert (found.lower_bound, found.confidence) == (best.lower_bound, 0.95)
+    assert f"{best.k}/{best.n} fresh seeds, at least" in shown(xt.status(certified))
+    # What certificates are made of is none of the search's.
+    assert (xt.status(certified).seeds, xt.status(certified).done) == (24, 3)
+
+
+def test_a_certificate_that_is_being_made(certified, tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    lines = (certified.path / JOURNAL).read_text().splitlines(keepends=True)
+    fresh = [line for line in lines if '"purpose"' in line]
+    (path / JOURNAL).write_text("".join(line for line in lines if line != fresh[-1]))
+    found = xt.status(path).certificate
+    assert (found.state, found.attempt, found.planned) == ("begun", 1, 60)
+    assert 0 < found.done < 60
+    assert found.lower_bound is None
+    assert f"attempt 1: {found.done} of 60 fresh seeds" in shown(xt.status(path))
+    assert f"{found.done}/60 fresh seeds" in status_line(xt.status(path))
+    (path / "certificate.json").write_text("[]")
+    assert "is no certificate" in xortune(path).stderr
+
+
+def shown(status):
+    console = Console(width=400, color_system=None)
+    with console.capture() as captured:
+        console.print(render_status(status))
+    return captured.get()
+
+
+def test_what_is_printed(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = xortune(run.path).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "4 of 10 proposals, 40.0 %" in text
+    assert "32 seeds" not in text
+    assert "32 in 4 evaluations" in text
+    assert "8/8 (67.5–100.0 %)" in text
+    assert "1 block without outcome, 8 seeds; 1 try repeated; the last: still too hot" in shown(
+        xt.status(run.path)
+    )
+
+
+def test_text_from_a_run_steers_no_terminal(run):
+    append(run, failed(9, CONFIG | {"activation": "\x1b[31m[bold]"}, 0, 4, error="\x1b]0;t\x07\n"))
+    update(run.path, name="\x1b[2J[red]x")
+    text = shown(xt.status(run.path)) + status_line(xt.status(run.path))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert r"\x1b[2J[red]x" in text
+    assert json.loads(xortune(run.path, "--json").stdout)["name"] == "\x1b[2J[red]x"
+
+
+def update(path, **changes):
+    from xortune.run_manifest import update_manifest
+
+    update_manifest(path, **changes)
+
+
+def test_json(run):
+    result = xortune(run.path, "--json")
+    found = json.loads(result.stdout)
+    assert found == json.loads(json.dumps(status_json(xt.status(run.path)))) | {"now": found["now"]}
+    assert found["state"] == "stopped"
+    assert found["best"]["key"] == run.results[0].key
+    assert found["best"]["config"] == run.results[0].point.as_dict()
+    assert (found["done"], found["total"], found["seeds"]) == (4, 10, 32)
+    assert found["started"] == "2026-01-02T03:04:05.000+00:00"
+    assert set(asdict(xt.status(run.path))) - set(found) == {
+        "path",
+        "rate",
+        "overall_rate",
+    }
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), 1e9])
+def test_an_interval_that_is_none(run, interval):
+    result = xortune(run.path, "--watch", "--interval", interval)
+    assert result.exit_code == 2
+    assert "--interval" in result.stderr
+
+
+def test_watching_ends_with_the_run(run):
+    ready, found = threading.Event(), []
+
+    def work():
+        with held(run.path):
+            ready.set()
+            time.sleep(0.2)
+            append(run, done(4, point(4), solved(0, 3, 8)))
+            update(run.path, complete=True)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ready.wait()
+    found = list(watched(run.path, interval=0.02))
+    thread.join()
+    assert [s.state for s in found[:-1]] == ["running"] * (len(found) - 1)
+    assert len(found) > 3
+    assert (found[0].done, found[-1].done, found[-1].state) == (4, 5, "finished")
+
+
+def test_watching_a_dead_run_shows_it_once(run):
+    assert len(xortune(run.path, "--watch").stdout.splitlines()) == 1
+    [line] = xortune(run.path, "--watch", "--json").stdout.splitlines()
+    assert json.loads(line)["done"] == 4
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_ctrl_c_ends_the_watching_well(run, more):
+    with held(run.path):
+        program = "from xortune.cli import main; main()"
+        command = [sys.executable, "-c", program, "status", str(run.path), "--watch"]
+        process = subprocess.Popen(
+            [*command, "--interval", "0.05", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors == ""
+    assert "running" in first
+    if more:
+        assert all(json.loads(line)["done"] == 4 for line in [first, *rest.splitlines()])
