@@ -135,24 +135,25 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
         InputError: another driver holds it (nothing was changed), the directory cannot be written,
             or its lock is no lock.
     """
-    mine = os.path.realpath(directory), os.getpid(), threading.get_ident()
-    if mine in _held:
-        yield _held[mine]
-        return
+    lock, made = None, False
     try:
-        made = not directory.exists()
-        directory.mkdir(parents=True, exist_ok=True)
-        place = directory / LOCK
-        owner = this_process()
-        lock = RunLock(place, _acquired(place, owner, say or (lambda _: None)), owner)
+        mine = os.path.realpath(directory), os.getpid(), threading.get_ident()
+        if mine not in _held:
+            made = not directory.exists()
+            directory.mkdir(parents=True, exist_ok=True)
+            owner, place = this_process(), directory / LOCK
+            lock = RunLock(place, _acquired(place, owner, say or (lambda _: None)), owner)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"cannot be written ({getattr(error, 'strerror', None) or error})",
             place=str(directory),
             fix="give another directory with --output",
         ) from None
+    if lock is None:
+        yield _held[mine]
+        return
     _held[mine] = lock
     try:
         yield lock
