@@ -25,7 +25,7 @@ LAYERS = (
     ("outcome",),
     ("trainer", "engine"),
     ("space",),
-    ("race", "objective"),
+    ("race", "objective", "resume"),
     ("evaluation", "journal", "frames", "run", "published"),
     ("comparison",),
     ("report",),

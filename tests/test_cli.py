@@ -48,11 +48,11 @@ def evaluate(*more, **changes):
     return xortune("evaluate", *(word for pair in options.items() for word in pair), *more)
 
 
-def refused(result, *words):
+def refused(result, *words, lines=1):
     """Exit code 2, one line on stderr that holds the words, nothing on stdout."""
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert len(result.stderr.splitlines()) == lines, result.stderr
     for word in words:
         assert word in result.stderr
     return result.stderr
@@ -284,9 +284,9 @@ def test_search_refuses_to_continue_with_another_space(space_file, run):
     before = (run.path / "evaluations.jsonl").read_bytes()
     space_file.write_text(TINY_SPACE.replace("high: 0.1", "high: 0.2"))
     options = ["--quiet", "--output", run.path, "--resume"]
-    refused(xortune("search", space_file, *options), str(run.path), "parameters.lr")
+    refused(xortune("search", space_file, *options), str(run.path), "parameters.lr", lines=3)
     space_file.write_text(TINY_SPACE)
-    refused(xortune("search", space_file, *options, "--seed", "5"), "seed 0, not 5")
+    refused(xortune("search", space_file, *options, "--seed", "5"), "search.seed: 0 -> 5", lines=3)
     assert (run.path / "evaluations.jsonl").read_bytes() == before
 
 

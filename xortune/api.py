@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xortune.config import Config
 from xortune.errors import InputError
@@ -26,7 +21,6 @@ from xortune.task import Task, TaskSpec
 if TYPE_CHECKING:
     from xortune.comparison import Comparison
     from xortune.point import Value
-    from xortune.trainer import Trainer
 
 __all__ = ["compare", "evaluate", "load_run", "search", "write_comparison", "write_report"]
 
@@ -73,6 +67,8 @@ def search(
     sampler: str | None = None,
     time_budget: float | str | None = None,
     resume: bool = False,
+    extend: bool = False,
+    accept_versions: bool = False,
     address: str | None = None,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
@@ -91,7 +87,12 @@ def search(
         sampler: replaces the space file's.
         time_budget: seconds, or "10m": afterwards nothing new is started, but for a certificate
             that takes at most a tenth as long; of another the manifest says how to make it.
-        resume: continue the run in `output` instead of refusing it.
+        resume: continue the run in `output` instead of refusing it. Its space must be the same, but
+            for the number of trials; see docs/resume.md.
+        extend: resume with a space that has grown: wider ranges, new choices, more of `start`, a
+            larger certificate.
+        accept_versions: resume although the engine, torch or Numba is not what made the run; blocks
+            of one config that were made with different ones are never counted together.
         address: of a Ray cluster; by default Ray is started on this machine, and shut down again.
         cpus_per_trial: logical CPUs for each Ray trial.
         gpus_per_trial: logical GPUs for each Ray trial; fractions share one.
@@ -99,7 +100,8 @@ def search(
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
         on_word: called with a sentence that the user should read: a torn line of the journal is
-            dropped, the lock of a search that was killed is taken over.
+            dropped, the lock of a search that was killed is taken over, a sampler does not go on
+            exactly.
         command: the command line, for the manifest.
 
     Returns:
@@ -111,6 +113,7 @@ def search(
             written, and `resume` continues it.
     """
     from xortune.api_certify import AFTERWARDS, certified
+    from xortune.api_resume import continue_run, end_of_session, first_manifest, now
     from xortune.engine.network import NetworkTrainer
     from xortune.search.importance import importance
     from xortune.search.session import search_session
@@ -125,17 +128,26 @@ def search(
             raise InputError(f"{amount} is out of range", field=name, allowed=least)
     trainer = NetworkTrainer(asked.task, gpus=gpus_per_trial > 0)
     check_space(asked, trainer)
+    resume = resume or extend
     directory = _directory(asked, output, resume=resume)
     with held(directory, say=on_word):  # to the end: tables and report are this driver's too
         if resume and holds_run(directory):
-            _refuse_another_space(asked, load_run(directory))
+            continue_run(
+                asked,
+                trainer,
+                load_run(directory),
+                extend=extend,
+                accept_versions=accept_versions,
+                command=command,
+                say=on_word,
+            )
         began = time.monotonic()
         try:
             complete = search_session(
                 asked,
                 trainer,
                 directory,
-                _manifest(asked, trainer, command),
+                first_manifest(asked, trainer, command),
                 address=address,
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
@@ -155,9 +167,10 @@ def search(
             run, complete = certified(run, trainer, most=most, on_progress=on_certify)
         shares = importance(run, asked)
         if complete:
-            run = run.noted(importance=shares, finished=_now(), stopped=None)
+            how = {"finished": now(), "stopped": None}
         else:
-            run = run.noted(importance=shares, stopped=f"interrupted by the user at {_now()}")
+            how = {"stopped": f"interrupted by the user at {now()}"}
+        run = run.noted(importance=shares, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
             raise KeyboardInterrupt
@@ -267,70 +280,3 @@ def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, res
             fix="continue it with --resume, or give another --output",
         )
     return wanted
-
-
-def _refuse_another_space(space: SearchSpace, run: Run) -> None:
-    """A run's counts belong to one space, sampler, seed and task; more trials are welcome."""
-    then = run.asked
-    pairs: list[tuple[str, object, object]] = [
-        ("task", run.manifest.get("task_fingerprint"), space.task.fingerprint),
-        ("sampler", run.manifest.get("sampler"), space.search.sampler),
-        ("seed", run.manifest.get("seed"), space.search.seed),
-        ("seeds: ladder", list(then.seeds.ladder), list(space.seeds.ladder)),
-        ("seeds: race: alpha", then.seeds.alpha, space.seeds.alpha),
-        ("seeds: finalists", then.seeds.finalists, space.seeds.finalists),
-        ("stop", then.stop, space.stop),
-        ("start", then.start, space.start),
-    ]
-    old = {parameter.name: parameter for parameter in then.parameters}
-    new = {parameter.name: parameter for parameter in space.parameters}
-    pairs += [(f"parameters.{name}", old.get(name), new.get(name)) for name in {**old, **new}]
-    for name, before, now in pairs:
-        if before != now:
-            raise InputError(
-                f"the run was made with {name} {before!r}, not {now!r}",
-                place=str(run.path),
-                fix="resume with the run's own space.yaml and options, or give another --output",
-            )
-
-
-def _manifest(
-    space: SearchSpace, trainer: Trainer, command: Sequence[str] | None
-) -> dict[str, Any]:
-    packages = ("xortune", "torch", "ray", "optuna", "numpy")
-    return {
-        "name": space.name,
-        **trainer.describe(),
-        "sampler": space.search.sampler,
-        "trials": space.search.trials,
-        "seed": space.search.seed,
-        "time_budget": space.search.time_budget,
-        "ladder": list(space.seeds.ladder),
-        "first_seed": 0,
-        "space_file": str(Path(space.place).resolve()),
-        "command": list(command) if command is not None else None,
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "git_commit": _git_commit(),
-        "started": _now(),
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git_commit() -> str | None:
-    """The commit of the working directory, if it is in a git checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

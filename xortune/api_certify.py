@@ -37,7 +37,10 @@ def certify(
     neighbourhood: float | None = None,
     by: str | None = None,
     trainer: Trainer | None = None,
+    accept_versions: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
+    command: Sequence[str] | None = None,
 ) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
@@ -59,13 +62,18 @@ def certify(
             bound of each (if not given), or `neighbourhood`, the lower bound of the worst among it
             and its neighbours.
         trainer: what trained the run, if it was not the built-in network.
+        accept_versions: certify although the engine, torch or Numba is not what made the run; an
+            attempt that another version has begun is not continued.
         on_progress: called with the seeds done and all seeds.
+        on_word: called with a sentence that the user should read.
+        command: the command line, for the manifest.
 
     Raises:
         InputError: an argument that is not usable, nothing to certify, an attempt that cannot be
-            extended, or a task that is no longer the run's.
+            extended, a task that is no longer the run's, or versions that are not.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
+    from xortune.api_resume import session_entry
     from xortune.certify import certify_run
 
     if extend:
@@ -90,6 +98,9 @@ def certify(
         neighbourhood=neighbourhood,
         by="own" if by is None else by,
         on_progress=on_progress,
+        on_word=on_word,
+        accept_versions=accept_versions,
+        session={"what": "certify", **session_entry(command)},
     )
     from xortune.report.files import write_derived
 
@@ -130,9 +141,9 @@ def certified(
     if seeds is None or not solving:
         return run, True
     known = run.certificate
-    if known is not None and known.attempts[-1].complete:
-        last = sorted(known.attempts[-1].finalists, key=lambda found: found.rank)
-        if [found.key for found in last] == solving:
+    for attempt in known.attempts if known is not None else ():
+        ranked = sorted(attempt.finalists, key=lambda found: found.rank)
+        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == solving:
             return run, True
     if most is not None and (seconds := _seconds(run, solving, seeds)) > most:
         return run.noted(not_certified=_left_out(run, seeds, seconds)), True

@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from xortune.certify_plan import Task, asked_of, attempt_tasks, extension_tasks, refuse_seen
 from xortune.errors import InputError, TrainingError, nearest
@@ -24,6 +26,16 @@ from xortune.run import JOURNAL, load_run
 from xortune.run_certificate import Certificate, certificate_of
 from xortune.run_certificate_file import write_certificate
 from xortune.run_lock import held
+from xortune.run_manifest import MANIFEST, manifest_of
+from xortune.run_sessions import (
+    Continuation,
+    SignedJournal,
+    begin_session,
+    digests_of,
+    identity_of,
+    made_id,
+)
+from xortune.run_versions import checked_versions
 from xortune.seed_ranges import CERTIFY
 from xortune.trainer import Block, Trainer
 
@@ -49,6 +61,8 @@ def certify_run(
     by: str = "own",
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
+    accept_versions: bool = False,
+    session: Mapping[str, Any] | None = None,
 ) -> Certificate:
     """Train a run's finalists on fresh seeds, and write certificate.json.
 
@@ -64,27 +78,40 @@ def certify_run(
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
         on_progress: called with the seeds done and all seeds, at first and after each block.
         on_word: called with a sentence for the user.
+        accept_versions: whether what trains may be another engine or version than made the run; an
+            attempt that was begun with another is left, and a new one begun.
+        session: what the manifest says of this session, if it is not that of a search.
 
     Raises:
         InputError: an argument out of range, nothing to certify, an attempt that cannot be
-            extended, no fresh seeds left, or a directory that cannot be written.
+            extended, no fresh seeds left, what trains is not what made the run, or a directory that
+            cannot be written.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     _check(top, seeds, confidence, extend=extend, neighbourhood=neighbourhood)
     criterion = _criterion(by, neighbourhood)
+    identity = identity_of(trainer.describe())
     # Nobody else takes seeds meanwhile.
     with (
         held(path, say=on_word) as lock,
-        Journal.open(path / JOURNAL, lock=lock, say=on_word) as journal,
+        SignedJournal.signing(path / JOURNAL, made_id(identity), lock=lock, say=on_word) as journal,
     ):
         run = load_run(path)
+        notes = checked_versions(run, identity, {}, accept=accept_versions)
         done = list(run.checks)
+        own = digests_of(run.manifest, identity, str(path / MANIFEST))
         if extend:
-            tasks = extension_tasks(run, seeds)
+            tasks = extension_tasks(run, seeds, own)
         else:
             asked = asked_of(run, top, seeds, confidence, extendable=extendable, by=criterion)
-            tasks = attempt_tasks(run, trainer, asked, neighbourhood)
+            tasks = attempt_tasks(run, trainer, asked, neighbourhood, own)
         refuse_seen(tasks, run)
+        if session is not None:
+            begin_session(path, Continuation({**session, "notes": notes}), identity)
+            run = replace(run, manifest=manifest_of(path))
+        for note in notes:
+            if on_word is not None:
+                on_word(note)
         total, trained = sum(len(task.seeds) for task in tasks), 0
         if on_progress is not None:
             on_progress(trained, total)

@@ -7,6 +7,7 @@ is asked for, and which seeds nothing has seen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from xortune.certify_neighbours import neighbours
@@ -16,6 +17,8 @@ from xortune.evaluation_purpose import Criterion, Purpose
 from xortune.point import Point
 from xortune.run import JOURNAL, Run
 from xortune.run_certificate import certificate_of
+from xortune.run_manifest import MANIFEST
+from xortune.run_sessions import first_made
 from xortune.seed_ranges import CERTIFY, NEIGHBOURS
 from xortune.trainer import Trainer
 
@@ -73,9 +76,16 @@ def asked_of(
 
 
 def attempt_tasks(
-    run: Run, trainer: Trainer, asked: Sequence[Purpose], neighbourhood: float | None
+    run: Run,
+    trainer: Trainer,
+    asked: Sequence[Purpose],
+    neighbourhood: float | None,
+    own: AbstractSet[str],
 ) -> list[Task]:
     """The rest of the last attempt if that is what is asked for and it lacks seeds; else a new one.
+
+    One that was begun by another engine or other versions, which `own` does not name, is left as it
+    is: its seeds and those of these here are not one count.
 
     Neighbours spend nothing of the attempt's share: to measure them later needs no new attempt.
 
@@ -85,7 +95,7 @@ def attempt_tasks(
     """
     number = max((_of(check).attempt for check in run.checks), default=0)
     begun = [check for check in run.checks if _of(check).attempt == number]
-    if begun:
+    if begun and not _made_by_others(run, begun, own):
         asked = [replace(purpose, attempt=number) for purpose in asked]
         if _same(begun, asked):
             rest = _tasks(run, trainer, asked, begun, neighbourhood)
@@ -174,8 +184,13 @@ def _tasks(
     ]
 
 
-def extension_tasks(run: Run, seeds: int) -> list[Task]:
-    """More seeds for the finalists of the last attempt.
+def _made_by_others(run: Run, lines: Sequence[Evaluation], own: AbstractSet[str]) -> bool:
+    first = first_made(run.manifest, str(run.path / MANIFEST))
+    return any((line.made or first) not in own for line in lines)
+
+
+def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[Task]:
+    """More seeds for the finalists of the last attempt, which `own` has made.
 
     Raises:
         InputError: there is none, or none that can be extended.
@@ -201,6 +216,13 @@ def extension_tasks(run: Run, seeds: int) -> list[Task]:
         for check in run.checks
         if _of(check).attempt == attempt.number and _of(check).kind == "certify"
     ]
+    if _made_by_others(run, lines, own):
+        raise InputError(
+            f"attempt {attempt.number} was made by another engine or other versions, and its seeds "
+            "and those of these here are not one count",
+            field="extend",
+            fix="begin another attempt: without --extend, or with --extendable",
+        )
     if not attempt.complete and len({_of(check).seeds for check in lines}) == 1:
         raise InputError(
             f"attempt {attempt.number} was interrupted before its {attempt.seeds:,} seeds",

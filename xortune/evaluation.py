@@ -11,7 +11,9 @@ import binascii
 import functools
 import json
 import math
+import re
 import struct
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,21 +44,11 @@ COMPRESSION = 3  # of zlib: a third of the time of its default, a few per cent l
 
 _LAST_STATUS, _SOLVED = int(max(Status)), int(Status.SOLVED)
 
-_FIELDS = [
-    "proposal",
-    "key",
-    "config",
-    "first",
-    "count",
-    "k",
-    "n",
-    "epochs",
-    "seconds",
-    "worker",
-    "final",
-    "error",
-    "seeds_data",
-]
+_WHAT = ["proposal", "key", "config", "first", "count"]
+_CAME = ["k", "n", "epochs", "seconds", "worker", "final", "error", "seeds_data"]
+_FIELDS = [*_WHAT, *_CAME]
+
+_MADE = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +82,8 @@ class Evaluation:
         seconds: training time.
         worker: where it was trained, as host:pid.
         purpose: what it was trained for if not for the search.
+        made: digest of what trained it (engine, versions, task), which the run's manifest has in
+            whole; None in a journal from before this was noted: then its first session did.
     """
 
     proposal: int
@@ -100,6 +94,7 @@ class Evaluation:
     seconds: float
     worker: str
     purpose: Purpose | None = None
+    made: str | None = None
 
 
 class StoredOutcome(Outcome):
@@ -253,6 +248,8 @@ def encode(evaluation: Evaluation) -> str:
     }
     if evaluation.purpose is not None:
         line["purpose"] = evaluation.purpose.as_dict()
+    if evaluation.made is not None:
+        line["made"] = evaluation.made
     # ASCII only: no line separator of any kind can get into the line.
     return _JSON.encode(line)
 
@@ -267,7 +264,9 @@ def decode(line: str) -> Evaluation:
         fields = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON ({error})") from None
-    purpose = None
+    purpose = made = None
+    if isinstance(fields, dict) and next(reversed(fields), None) == "made":
+        made = _digest(fields.pop("made"))
     if isinstance(fields, dict) and list(fields) == [*_FIELDS, "purpose"]:
         purpose = Purpose.of(fields.pop("purpose"))
     if not isinstance(fields, dict) or list(fields) != _FIELDS:
@@ -306,7 +305,14 @@ def decode(line: str) -> Evaluation:
         seconds=seconds,
         worker=_typed(fields, "worker", str),
         purpose=purpose,
+        made=made,
     )
+
+
+def _digest(value: object) -> str:
+    if isinstance(value, str) and _MADE.fullmatch(value):
+        return sys.intern(value)  # one for all the lines of a session
+    raise InputError("is no digest", field="made", allowed="8 hexadecimal digits")
 
 
 def _packed(outcome: Outcome) -> str:

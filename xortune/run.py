@@ -54,7 +54,8 @@ class ConfigResult:
         point: in its trainer's normal form.
         key: its stable key.
         outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
-            produced nothing are in it as crashed, so that they count as not solved.
+            produced nothing are in it as crashed, so that they count as not solved. All are made by
+            the same engine, versions and trainer: see `Run.set_aside`.
         trials: how many distinct proposals led to it and have a completed block.
     """
 
@@ -98,16 +99,32 @@ class Run:
         from xortune.frames import epochs_to_solve
         from xortune.stats import wilson
 
-        blocks: dict[str, list[Evaluation]] = {}
-        for evaluation in self.evaluations:
-            if evaluation.final:
-                blocks.setdefault(evaluation.block.point.key, []).append(evaluation)
+        blocks, aside = self._counted
         results = [_merged(key, found, self.path) for key, found in blocks.items()]
+        if aside:
+            proposals = {key: {e.proposal for e in found} for key, found in blocks.items()}
+            for evaluation in aside:
+                proposals[evaluation.block.point.key].add(evaluation.proposal)
+            results = [replace(result, trials=len(proposals[result.key])) for result in results]
         outcomes = [result.outcome for result in results]
         low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
         speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
         order = sorted(range(len(results)), key=lambda i: (-low[i], speed[i], results[i].key))
         return tuple(results[i] for i in order)
+
+    @property
+    def set_aside(self) -> tuple[Evaluation, ...]:
+        """Blocks that no result has: of configs that have more seeds by other versions.
+
+        Blocks of one config that different engines, versions or trainers made are never one count.
+        """
+        return self._counted[1]
+
+    @cached_property
+    def _counted(self) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
+        from xortune.run_sessions import first_made, kept_apart
+
+        return kept_apart(self.evaluations, first_made(self.manifest, str(self.path / MANIFEST)))
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -51,6 +52,13 @@ def certify(
         str | None,
         typer.Option(help="Which lower bound orders them: own, or neighbourhood (its worst); own."),
     ] = None,
+    accept_versions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-versions",
+            help="Certify with another engine, torch or Numba than made the run.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +81,10 @@ def certify(
                 extend=extend,
                 neighbourhood=neighbourhood,
                 by=by,
+                accept_versions=accept_versions,
                 on_progress=on_progress,
+                on_word=None if quiet else _say,
+                command=["xortune", *sys.argv[1:]],
             )
         loaded = api.load_run(run)
         if as_json:
@@ -88,3 +99,7 @@ def certify(
             console().print(Text(str(loaded.path / CERTIFICATE)), soft_wrap=True)
     if any(check.final and check.outcome is None for check in loaded.checks):
         raise typer.Exit(NO_OUTCOME)
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"note: {sentence}", err=True)

@@ -59,6 +59,22 @@ def search(
     cpus_per_trial: Annotated[float, typer.Option(help="CPUs for each Ray trial.")] = 1.0,
     gpus_per_trial: Annotated[float, typer.Option(help="GPUs for each; fractions share.")] = 0.0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Continue it with a space that has grown: wider ranges, new choices, more start "
+            "entries, a larger certify.",
+        ),
+    ] = False,
+    accept_versions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-versions",
+            help="Continue it with another engine, torch or Numba than made it; what they make is "
+            "counted apart.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -89,6 +105,8 @@ def search(
                 asked,
                 output=output,
                 resume=resume,
+                extend=extend,
+                accept_versions=accept_versions,
                 address=address,
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,

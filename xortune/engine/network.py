@@ -25,6 +25,10 @@ __all__ = [
 
 ENGINES = ("auto", "fused", "reference", "cuda")
 
+ENGINE_VERSION = "1"
+"""Another one wherever an engine may give a seed another outcome than the version before: what was
+trained with one is never counted together with what was trained with another."""
+
 
 @dataclass(frozen=True)
 class NetworkTrainer:
@@ -117,6 +121,7 @@ class NetworkTrainer:
             "trainer": "network",
             "engine": engine,
             **fallback,
+            "engine_version": ENGINE_VERSION,
             "device": device,
             "torch": version("torch"),
             "numba": version("numba"),

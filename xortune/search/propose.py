@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from xortune.objective import Seen, told
 from xortune.point import Point, Value
 from xortune.space import Choice, Fixed, Parameter, Range, SearchSpace, grid, is_active
-from xortune.space_model import Objective, Steps
+from xortune.space_model import Objective, Steps, contains
 
 __all__ = ["LEARNING", "GridProposer", "OptunaProposer", "Proposer", "proposer_for"]
 
@@ -44,16 +44,33 @@ class Proposer(Protocol):
         ...
 
 
-def proposer_for(space: SearchSpace) -> Proposer:
-    """The proposer that the space's sampler names."""
-    return GridProposer(space) if space.search.sampler == "grid" else OptunaProposer(space)
+def proposer_for(
+    space: SearchSpace,
+    earlier: Sequence[SearchSpace] = (),
+    normal: Callable[[Point], Point] = lambda point: point,
+) -> Proposer:
+    """The proposer that the space's sampler names.
+
+    Args:
+        space: what is searched.
+        earlier: what was searched before the run was extended, the first space first; each holds
+            all that the ones before it hold.
+        normal: the point as it is replayed, in its trainer's normal form.
+    """
+    if space.search.sampler == "grid":
+        return GridProposer(space, earlier)
+    return OptunaProposer(space, earlier=earlier, normal=normal)
 
 
 class GridProposer:
-    """`start`, then every point of the space's grid that is not among them."""
+    """`start`, then every point of the space's grid that is not among them.
 
-    def __init__(self, space: SearchSpace) -> None:
-        self._points = _with_start(space)
+    Of a run that was extended, that of each earlier space comes first: so a number stands for the
+    same point as before.
+    """
+
+    def __init__(self, space: SearchSpace, earlier: Sequence[SearchSpace] = ()) -> None:
+        self._points = _points([*earlier, space])
 
     def propose(self, number: int) -> Point | None:  # noqa: ARG002  # the order is the space's own
         """The next point of the grid."""
@@ -67,28 +84,64 @@ class GridProposer:
         """A grid learns nothing."""
 
 
-def _with_start(space: SearchSpace) -> Iterator[Point]:
-    yield from space.start
-    if not space.start:
-        yield from grid(space)
-        return
-    first = {point.key for point in space.start}
-    yield from (point for point in grid(space) if point.key not in first)
+def _points(spaces: Sequence[SearchSpace]) -> Iterator[Point]:
+    started: set[str] = set()
+    for index, space in enumerate(spaces):
+        before = spaces[:index]
+        for point in space.start:
+            if point.key not in started and not any(_in_grid(point, one) for one in before):
+                started.add(point.key)
+                yield point
+        for point in grid(space):
+            if started and point.key in started:
+                continue
+            if not any(_in_grid(point, one) for one in before):
+                yield point
+
+
+def _in_grid(point: Point, space: SearchSpace) -> bool:
+    """Whether a point of the grid of an extended space was one of the earlier space's too."""
+    for parameter in space.parameters:
+        if parameter.name not in point:
+            continue
+        value = point[parameter.name]
+        match parameter:
+            case Fixed():
+                inside = contains((parameter.value,), value)
+            case Choice():
+                inside = contains(parameter.values, value)
+            case Range():  # of the same step, or it would be no extension
+                assert isinstance(value, int | float)
+                inside = parameter.low <= value <= parameter.high
+        if not inside:
+            return False
+    return True
 
 
 class OptunaProposer:
     """Optuna's ask and tell over the space, for its objectives.
 
+    Of a run that was extended, all that was proposed in an earlier space is entered as a proposal
+    in this one, where it lies too. What was added to `start` takes the numbers that come next.
+
     Args:
         space: what is searched.
         told: the numbers for a config, one for each of the space's objectives.
+        earlier: what was searched before the run was extended; see `proposer_for`.
+        normal: the point as it is replayed.
     """
 
     def __init__(
         self,
         space: SearchSpace,
         told: Callable[[Sequence[Objective], Seen], tuple[float, ...]] = told,
+        *,
+        earlier: Sequence[SearchSpace] = (),
+        normal: Callable[[Point], Point] = lambda point: point,
     ) -> None:
+        first = len(earlier[0].start) if earlier else len(space.start)
+        self._start, self._added = space.start[:first], list(space.start[first:])
+        self._normal, self._seen = normal, set[str]()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space, self._numbers = space, told
         self._study = optuna.create_study(
@@ -98,13 +151,20 @@ class OptunaProposer:
 
     def propose(self, number: int) -> Point:
         """What the sampler, seeded for this number, makes of the results told so far."""
-        if number < len(self._space.start):
-            self.replay(number, self._space.start[number])
-            return self._space.start[number]
+        if number < len(self._start):
+            self.replay(number, self._start[number])
+            return self._start[number]
+        while self._added:
+            point = self._added.pop(0)
+            if self._normal(point).key not in self._seen:
+                self.replay(number, point)
+                return point
         return self._ask(number, self._space.search.sampler)
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known; the sampler may take notes, not decide."""
+        if self._added:
+            self._seen.add(self._normal(Point(point)).key)
         sampler = self._space.search.sampler
         searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
         self._study.enqueue_trial(

@@ -7,14 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from xortune.errors import InputError
 from xortune.evaluation import Evaluation
 from xortune.journal import Journal
 from xortune.objective import only_rate
 from xortune.progress import Progress
-from xortune.run import JOURNAL, Run, create, holds_run, load_run, update_manifest
+from xortune.run import JOURNAL, create, holds_run, load_run, update_manifest
 from xortune.run_front import noted_objectives
 from xortune.run_lock import held
+from xortune.run_sessions import SignedJournal, earlier_spaces, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.packs import batch_of, lag_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
@@ -55,19 +55,20 @@ def search_session(
             proposal that the trainer refuses.
     """
     known: tuple[Evaluation, ...] = ()
+    earlier: tuple[SearchSpace, ...] = ()
+    made = made_id(identity_of(trainer.describe()))
     window: int | None = None
     lag: int | None = None
     if holds_run(directory):
         before = load_run(directory)
-        known = before.evaluations
-        _refuse_other_objectives(space, before)
+        known, earlier = before.evaluations, earlier_spaces(directory)
         window, lag = before.manifest.get("window"), before.manifest.get("lag")
 
     def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
         return BlockQueue(
             space,
             trainer,
-            proposer_for(space),
+            proposer_for(space, earlier, trainer.check),
             journal,
             window=window,
             lag=lag or 0,
@@ -83,7 +84,7 @@ def search_session(
     if begun >= budget(space) or proof:
         with (
             held(directory, say=on_word) as lock,
-            Journal.open(directory / JOURNAL, lock=lock, say=on_word) as journal,
+            SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
         ):
             queue = queue_into(journal, None)
             if queue.recall():
@@ -108,7 +109,7 @@ def search_session(
             update_manifest(directory, window=window, lag=lag)
         with (
             held(directory, say=on_word) as lock,
-            Journal.open(directory / JOURNAL, lock=lock, say=on_word) as journal,
+            SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
         ):
             queue = queue_into(journal, on_progress)
             complete = run_trials(
@@ -121,22 +122,6 @@ def search_session(
             )
     update_manifest(directory, complete=complete, **_proven(queue))
     return complete
-
-
-def _refuse_other_objectives(space: SearchSpace, before: Run) -> None:
-    """What was proposed followed from what was looked for."""
-    if before.objectives == space.objectives:
-        return
-    then, now = (
-        ", ".join(f"{o.name} ({'maximize' if o.maximize else 'minimize'})" for o in objectives)
-        for objectives in (before.objectives, space.objectives)
-    )
-    raise InputError(
-        f"{now}, but the run in {before.path} looked for {then}",
-        field="objectives",
-        place=space.at("objectives"),
-        fix="resume with the run's own space.yaml and options, or give another --output",
-    )
 
 
 def _proven(queue: BlockQueue) -> dict[str, Any]:

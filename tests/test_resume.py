@@ -1,0 +1,279 @@
+"""What a resumed search may be: the words of each difference, and what an extension may bring."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xortune.resume import DifferentRunError, changes_brought, differences, words
+from xortune.space import parse_space
+from xortune.space_yaml import read_yaml
+
+BASE = {
+    "name": "base",
+    "epochs": 50,
+    "parameters": {
+        "activation": {"choice": ["Tanh", "ReLU"]},
+        "loss": "MSELoss",
+        "optimizer": {"choice": ["SGD", "Adam"]},
+        "lr": {"low": 0.01, "high": 0.1, "log": True},
+        "momentum": {"low": 0.0, "high": 0.9, "step": 0.3, "when": {"optimizer": ["SGD"]}},
+        "hidden_dim": {"low": 3, "high": 5},
+    },
+    "search": {"sampler": "random", "trials": 10, "seed": 4},
+    "seeds": {"ladder": [4, 8], "certify": 100},
+    "start": [
+        {"activation": "Tanh", "optimizer": "SGD", "lr": 0.05, "momentum": 0.3, "hidden_dim": 4},
+    ],
+}
+SECOND = {"activation": "ReLU", "optimizer": "Adam", "lr": 0.05, "hidden_dim": 4}
+FULL = [BASE["start"][0] | {"loss": "MSELoss", "epochs": 50}]
+
+
+def space_of(changes=()):
+    """The base with some entries replaced, by their dotted names; None takes one out."""
+    values = copy.deepcopy(BASE)
+    for name, value in dict(changes).items():
+        *way, last = name.split(".")
+        inner = values
+        for step in way:
+            inner = inner[step]
+        if value is None:
+            del inner[last]
+        else:
+            inner[last] = value
+    return parse_space(yaml.safe_dump(values, sort_keys=False))
+
+
+def told(changes, **more):
+    return [str(one) for one in differences(space_of(), space_of(changes), **more)]
+
+
+ALLOWED = [
+    ({"search.trials": 20}, "search.trials: 10 -> 20"),
+    ({"parameters.lr.high": 1.0}, "parameters.lr.high: 0.1 -> 1.0"),
+    ({"parameters.lr.low": 0.001}, "parameters.lr.low: 0.01 -> 0.001"),
+    ({"parameters.hidden_dim.high": 9}, "parameters.hidden_dim.high: 5 -> 9"),
+    ({"parameters.momentum.high": 1.5}, "parameters.momentum.high: 0.9 -> 1.5"),
+    (
+        {"parameters.activation.choice": ["ELU", "Tanh", "ReLU"]},
+        "parameters.activation.choice: [Tanh, ReLU] -> [ELU, Tanh, ReLU]",
+    ),
+    (
+        {"parameters.loss": {"choice": ["MSELoss", "L1Loss"]}, "start": FULL},
+        "parameters.loss: MSELoss -> {choice: [MSELoss, L1Loss]}",
+    ),
+    (
+        {"epochs": None, "parameters.epochs": {"low": 50, "high": 80}, "start": FULL},
+        "epochs: 50 -> {low: 50, high: 80}",
+    ),
+    ({"seeds.certify": 200}, "seeds.certify: 100 -> 200"),
+    (
+        {"start": [*BASE["start"], SECOND]},
+        "start[1]: (none) -> {activation: ReLU, loss: MSELoss, optimizer: Adam, lr: 0.05, "
+        "hidden_dim: 4, epochs: 50}",
+    ),
+    (
+        {
+            "parameters.optimizer.choice": ["SGD", "Adam", "RMSprop"],
+            "parameters.momentum.when": {"optimizer": ["SGD", "RMSprop"]},
+        },
+        "parameters.momentum.when: {optimizer: [SGD]} -> {optimizer: [SGD, RMSprop]}",
+    ),
+]
+REFUSED = [
+    ({"task": "parity-3"}, "task: xor -> parity-3", "another task"),
+    ({"search.sampler": "tpe"}, "search.sampler: random -> tpe", "proposed"),
+    ({"search.seed": 5}, "search.seed: 4 -> 5", "proposed"),
+    ({"search.trials": 9}, "search.trials: 10 -> 9", "fewer than the run asks for"),
+    ({"seeds.ladder": [4, 16]}, "seeds.ladder: [4, 8] -> [4, 16]", "counts"),
+    ({"seeds.finalists": 3}, "seeds.finalists: 8 -> 3", "counts"),
+    ({"seeds.certify": 50}, "seeds.certify: 100 -> 50", "fewer"),
+    ({"seeds.certify": None}, "seeds.certify: 100 -> (none)", "fewer"),
+    ({"stop": {"proven_rate": 0.9}}, "stop.proven_rate: null -> 0.9", "counts"),
+    (
+        {"objectives": ["success_rate", "hidden_dim"]},
+        "objectives: [{name: success_rate, direction: maximize}] -> ",
+        "proposed",
+    ),
+    ({"epochs": 60}, "epochs: 50 -> 60", "without [50], which is in the run"),
+    ({"parameters.lr.high": 0.05, "start": None}, "parameters.lr.high: 0.1 -> 0.05", "narrower"),
+    ({"parameters.lr.low": 0.02}, "parameters.lr.low: 0.01 -> 0.02", "narrower"),
+    ({"parameters.lr.log": None}, "parameters.lr.log: true -> (none)", "scale"),
+    ({"parameters.lr": 0.05}, "parameters.lr: {low: 0.01, high: 0.1, log: true} -> 0.05", "range"),
+    ({"parameters.lr": {"choice": [0.05]}}, "-> {choice: [0.05]}", "range"),
+    ({"parameters.hidden_dim": {"low": 3.0, "high": 5.0}}, "high: 5 -> 5.0", "whole"),
+    ({"parameters.momentum.step": 0.1}, "parameters.momentum.step: 0.3 -> 0.1", "another step"),
+    (
+        {"parameters.momentum.low": -0.1, "parameters.momentum.high": 1.1, "start": None},
+        "parameters.momentum.low: 0.0 -> -0.1",
+        "steps from -0.1 do not meet 0.0",
+    ),
+    (
+        {"parameters.activation.choice": ["Tanh"]},
+        "parameters.activation.choice: [Tanh, ReLU] -> [Tanh]",
+        "without [ReLU]",
+    ),
+    ({"parameters.activation": "Tanh"}, "parameters.activation: {choice: ", "without [ReLU]"),
+    ({"parameters.loss": "L1Loss"}, "parameters.loss: MSELoss -> L1Loss", "without [MSELoss]"),
+    ({"parameters.zero_grad": False}, "parameters.zero_grad: (none) -> false", "no configuration"),
+    (
+        {"parameters.momentum": None, "start": None},
+        "parameters.momentum: {low: 0.0",
+        "configurations so far",
+    ),
+    (
+        {"parameters.momentum.when": None},
+        "parameters.momentum.when: {optimizer: [SGD]} -> (none)",
+        "by the condition that was",
+    ),
+    (
+        {"parameters.hidden_dim.when": {"activation": ["Tanh"]}},
+        "parameters.hidden_dim.when: (none) -> {activation: [Tanh]}",
+        "by the condition that was",
+    ),
+    ({"start": [SECOND]}, "start[0]: {activation: Tanh", "after those of the run"),
+    ({"start": None}, "start[0]: {activation: Tanh", "after those of the run"),
+]
+
+
+@pytest.mark.parametrize(("changes", "line"), ALLOWED)
+def test_an_extension_may_add(changes, line):
+    assert any(line in one for one in told(changes))
+    brought = changes_brought(space_of(), space_of(changes), task=None, place="r", extend=True)
+    assert [str(one) for one in brought] == told(changes)
+
+
+@pytest.mark.parametrize(("changes", "line"), ALLOWED[1:])
+def test_what_an_extension_may_add_is_refused_without_the_word(changes, line):
+    with pytest.raises(DifferentRunError) as caught:
+        changes_brought(space_of(), space_of(changes), task=None, place="r", extend=False)
+    assert line in str(caught.value)
+    assert "add --extend" in str(caught.value)
+
+
+@pytest.mark.parametrize(("changes", "line", "why"), REFUSED)
+def test_an_extension_may_not_take_away(changes, line, why):
+    with pytest.raises(DifferentRunError) as caught:
+        changes_brought(space_of(), space_of(changes), task=None, place="r", extend=True)
+    (shown,) = [one for one in str(caught.value).splitlines() if line in one]
+    assert why in shown
+    if "search.trials" in changes:
+        return
+    with pytest.raises(DifferentRunError) as caught:
+        changes_brought(space_of(), space_of(changes), task=None, place="r", extend=False)
+    assert line in str(caught.value)
+    assert "--extend" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trials", [5, 30])
+def test_any_number_of_trials_may_be_resumed_with(trials):
+    (one,) = changes_brought(
+        space_of(), space_of({"search.trials": trials}), task=None, place="r", extend=False
+    )
+    assert one.free
+
+
+def test_every_difference_has_a_line_of_its_own():
+    changes = {
+        "parameters.lr.high": 1.0,
+        "parameters.lr.low": 0.001,
+        "search.seed": 9,
+        "parameters.activation.choice": ["Tanh", "ReLU", "ELU"],
+        "seeds.certify": 1000,
+    }
+    with pytest.raises(DifferentRunError) as caught:
+        changes_brought(space_of(), space_of(changes), task=None, place="runs/a", extend=False)
+    assert str(caught.value).splitlines() == [
+        "runs/a: the run was made with another space:",
+        "  parameters.activation.choice: [Tanh, ReLU] -> [Tanh, ReLU, ELU]",
+        "  parameters.lr.low: 0.01 -> 0.001",
+        "  parameters.lr.high: 0.1 -> 1.0",
+        "  search.seed: 4 -> 9",
+        "  seeds.certify: 100 -> 1000",
+        "fix: resume with the run's own space.yaml and options, or give another --output",
+    ]
+    with pytest.raises(DifferentRunError) as caught:
+        changes_brought(space_of(), space_of(changes), task=None, place="runs/a", extend=True)
+    assert str(caught.value).splitlines() == [
+        "runs/a: the run cannot be extended by this:",
+        "  search.seed: 4 -> 9 (what was proposed so far would not be what this search proposes)",
+        "fix: take these back, or give another --output",
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"search.time_budget": "10m"},
+        {"parameters.loss": {"value": "MSELoss"}},
+        {"epochs": None, "parameters.epochs": 50},
+        {"seeds.finalists": 8},
+        {"parameters.hidden_dim.log": False},
+    ],
+)
+def test_what_means_the_same_is_no_difference(changes):
+    assert told(changes) == []
+
+
+def test_true_is_another_choice_than_one():
+    text = "name: b\nparameters: {a: {choice: [VALUES]}}\nsearch: {sampler: grid}\n"
+    old, new = (parse_space(text.replace("VALUES", v)) for v in ("1, 2", "true, 2"))
+    (one,) = differences(old, new)
+    assert str(one) == "parameters.a.choice: [1, 2] -> [true, 2]"
+    assert one.refusal == "without [1], which is in the run"
+    assert list(differences(old, parse_space(text.replace("VALUES", "1.0, 2")))) == []
+
+
+def test_another_order_changes_what_is_drawn():
+    old = space_of()
+    values = {**BASE, "parameters": dict(reversed(BASE["parameters"].items()))}
+    new = parse_space(yaml.safe_dump(values, sort_keys=False))
+    (one,) = differences(old, new)
+    assert one.name == "parameters (their order)"
+    assert not one.free
+
+
+def test_a_condition_on_what_has_a_condition_itself_may_not_come_or_go():
+    text = (
+        "name: c\nsearch: {sampler: grid}\nparameters:\n  a: {choice: [x, y]}\n"
+        "  b: {choice: [p], when: {a: [x]}}\n  c: {choice: [1]WHEN}\n"
+    )
+    old, new = (parse_space(text.replace("WHEN", w)) for w in ("", ", when: {b: [p]}"))
+    (one,) = differences(old, new)
+    assert one.refusal is not None
+    text = text.replace("b: {choice: [p], when: {a: [x]}}", "b: {choice: [pBS]}")
+    old = parse_space(text.replace("WHEN", "").replace("BS", ""))
+    new = parse_space(text.replace("WHEN", ", when: {b: [p]}").replace("BS", ", q"))
+    assert [one.refusal for one in differences(old, new)] == [None, None]
+
+
+def test_a_task_is_known_by_its_rows():
+    space = space_of()
+    same = ("xor", space.task.fingerprint)
+    assert told({}, task=same) == []
+    (line,) = told({}, task=("xor", "0123456789abcdef"))
+    assert line == f"task: xor (01234567) -> xor ({space.task.fingerprint[:8]})"
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**50), 2**50)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text("abc_", min_size=1, max_size=3), inner, max_size=3)
+        ),
+        max_leaves=6,
+    )
+)
+def test_words_are_those_of_a_space_file(value):
+    assert read_yaml(f"x: {words(value)}", "x").values == {"x": value}

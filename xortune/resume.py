@@ -1,0 +1,332 @@
+"""What a session that continues a run may change of the space that the run was made with.
+
+A run's counts belong to one task, one ladder, one sampler and its seed. Everything that a search
+has proposed so far must still be what the space means: so an extension may only add.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from xortune.errors import InputError
+from xortune.point import Point, Value
+from xortune.space_model import (
+    Choice,
+    Fixed,
+    Objective,
+    Parameter,
+    Range,
+    SearchSpace,
+    Steps,
+    contains,
+)
+
+__all__ = ["Difference", "DifferentRunError", "changes_brought", "differences", "words"]
+
+NOTHING = "(none)"
+"""What stands in a difference for something that one of the spaces does not have."""
+
+_PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z_][\w.+/-]*", re.ASCII | re.I)
+
+
+class DifferentRunError(InputError):
+    """A run that cannot be continued like that: what differs, one on each line, then the fix."""
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.problem}" if self.place else self.problem
+        return f"{text}\nfix: {self.fix}" if self.fix else text
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two spaces have not in common, in the words of a space file.
+
+    Attributes:
+        name: dotted, such as ``parameters.lr.high``.
+        before: as the run was made.
+        after: as it is asked for now.
+        refusal: why a run cannot be extended by it; None if it can.
+        free: whether a run may be continued with it without being extended.
+    """
+
+    name: str
+    before: str
+    after: str
+    refusal: str | None = None
+    free: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} -> {self.after}"
+
+
+def words(value: object) -> str:
+    """A value as a space file says it, on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{words(k)}: {words(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(words, value)) + "]"
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
+
+
+def changes_brought(
+    old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None, place: str, extend: bool
+) -> tuple[Difference, ...]:
+    """What a session brings to a run that it continues.
+
+    Args:
+        old: the run's space.
+        new: the session's.
+        task: name and fingerprint of what the run learned, if that is known: the file of a task may
+            have changed since.
+        place: of the run, for the message.
+        extend: whether the run may be extended.
+
+    Raises:
+        DifferentRunError: something that it may not bring; the message shows all of that.
+    """
+    found = tuple(differences(old, new, task=task))
+    if extend:
+        refused = [f"  {one} ({one.refusal})" for one in found if one.refusal is not None]
+        if refused:
+            raise DifferentRunError(
+                "\n".join(["the run cannot be extended by this:", *refused]),
+                place=place,
+                fix="take these back, or give another --output",
+            )
+        return found
+    refused = [f"  {one}" for one in found if not one.free]
+    if refused:
+        fix = "resume with the run's own space.yaml and options, or give another --output"
+        if all(one.refusal is None for one in found):
+            fix = "add --extend, which records the change; or " + fix
+        raise DifferentRunError(
+            "\n".join(["the run was made with another space:", *refused]), place=place, fix=fix
+        )
+    return found
+
+
+def differences(
+    old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None = None
+) -> Iterator[Difference]:
+    """All that decides what a search proposes, trains and counts, where two spaces differ.
+
+    Not their names, comments and time budgets.
+    """
+    yield from _task(task or (old.task.name, old.task.fingerprint), new)
+    yield from _parameters(old, new)
+    if new.search.trials != old.search.trials:
+        before, after = old.search.trials, new.search.trials
+        fewer = (after or 0) < (before or 0)
+        yield Difference(
+            "search.trials",
+            NOTHING if before is None else words(before),
+            NOTHING if after is None else words(after),
+            "fewer than the run asks for" if fewer else None,
+            free=True,
+        )
+    started = "what was proposed so far would not be what this search proposes"
+    counted = "the counts so far were made otherwise"
+    pairs: list[tuple[str, object, object, str]] = [
+        ("search.sampler", old.search.sampler, new.search.sampler, started),
+        ("search.seed", old.search.seed, new.search.seed, started),
+        ("seeds.ladder", old.seeds.ladder, new.seeds.ladder, counted),
+        ("seeds.race.alpha", old.seeds.alpha, new.seeds.alpha, counted),
+        ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
+        ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
+        ("objectives", _goals(old.objectives), _goals(new.objectives), started),
+    ]
+    for name, one, other, refusal in pairs:
+        if one != other:
+            yield Difference(name, words(one), words(other), refusal)
+    before, after = old.seeds.certify, new.seeds.certify
+    if before != after:
+        fewer = (after or 0) < (before or 0)
+        yield Difference(
+            "seeds.certify",
+            NOTHING if before is None else words(before),
+            NOTHING if after is None else words(after),
+            "fewer than the run asks for" if fewer else None,
+        )
+    yield from _start(old.start, new.start)
+
+
+def _task(before: tuple[str, str], new: SearchSpace) -> Iterator[Difference]:
+    name, fingerprint = before
+    if fingerprint == new.task.fingerprint:
+        return
+    after = new.task.name
+    if name == after:  # a file whose rows have changed
+        name, after = f"{name} ({fingerprint[:8]})", f"{after} ({new.task.fingerprint[:8]})"
+    yield Difference("task", name, after, "the counts so far are of another task")
+
+
+def _goals(objectives: Sequence[Objective]) -> list[object]:
+    return [
+        {"name": o.name, "direction": "maximize" if o.maximize else "minimize"} for o in objectives
+    ]
+
+
+def _start(old: Sequence[Point], new: Sequence[Point]) -> Iterator[Difference]:
+    for index in range(max(len(old), len(new))):
+        before = old[index] if index < len(old) else None
+        after = new[index] if index < len(new) else None
+        if before != after:
+            yield Difference(
+                f"start[{index}]",
+                NOTHING if before is None else words(before.as_dict()),
+                NOTHING if after is None else words(after.as_dict()),
+                None if before is None else "new entries come after those of the run",
+            )
+
+
+def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
+    before = {parameter.name: parameter for parameter in old.parameters}
+    after = {parameter.name: parameter for parameter in new.parameters}
+    for name in {**before, **after}:
+        mine = name == "epochs" and "epochs" in {**old.lines, **new.lines}
+        path = name if mine else f"parameters.{name}"
+        one, other = before.get(name), after.get(name)
+        if one is None and other is not None:
+            refusal = "no configuration so far has a value for it"
+            yield Difference(path, NOTHING, words(_form(other)), refusal)
+        elif other is None and one is not None:
+            yield Difference(path, words(_form(one)), NOTHING, "configurations so far have it")
+        elif one is not None and other is not None:
+            yield from _parameter(path, one, other, before)
+    orders = [[n for n in some if n in before and n in after] for some in (before, after)]
+    if orders[0] != orders[1]:  # in which values are drawn, and in which a grid is walked through
+        yield Difference("parameters (their order)", words(orders[0]), words(orders[1]))
+
+
+def _form(parameter: Parameter) -> object:
+    """A parameter as a space file writes it."""
+    form: dict[str, object] = {}
+    match parameter:
+        case Fixed():
+            if not parameter.when:
+                return parameter.value
+            form = {"value": parameter.value}
+        case Choice():
+            form = {"choice": list(parameter.values)}
+        case Range():
+            form = {"low": parameter.low, "high": parameter.high}
+            if parameter.log:
+                form["log"] = True
+            if parameter.step is not None:
+                form["step"] = parameter.step
+    if parameter.when:
+        form["when"] = {name: list(values) for name, values in parameter.when}
+    return form
+
+
+def _parameter(
+    path: str, old: Parameter, new: Parameter, parents: Mapping[str, Parameter]
+) -> Iterator[Difference]:
+    before, after = _form(old), _form(new)
+    if words(before) == words(after) or (old == new and _same_kinds(before, after)):
+        return
+    if not (isinstance(before, dict) and isinstance(after, dict) and type(old) is type(new)):
+        refusal = _lost(old, new) or _moved(old, new, parents)
+        yield Difference(path, words(before), words(after), refusal)
+        return
+    for key in {**before, **after}:
+        one, other = before.get(key), after.get(key)
+        if words(one) == words(other):
+            continue
+        yield Difference(
+            f"{path}.{key}",
+            words(one) if key in before else NOTHING,
+            words(other) if key in after else NOTHING,
+            _moved(old, new, parents) if key == "when" else _lost(old, new, key),
+        )
+
+
+def _same_kinds(before: object, after: object) -> bool:
+    """Of equal forms: whether they are so for a space too, where true is not 1."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return all(_same_kinds(before[key], after[key]) for key in before)
+    if isinstance(before, list) and isinstance(after, list):
+        return all(map(_same_kinds, before, after))
+    return isinstance(before, bool) == isinstance(after, bool)
+
+
+def _lost(old: Parameter, new: Parameter, key: str | None = None) -> str | None:
+    """Why configurations of the old parameter would not be in the new one; None if all are.
+
+    Args:
+        old: as the run has it.
+        new: as it is to be.
+        key: what of its form is asked about; None for all of it.
+    """
+    match old, new:
+        case Range(), Range():
+            return _lost_range(old, new, key)
+        case Range(), _:
+            return "a range stays a range"
+        case Fixed() | Choice(), Fixed() | Choice():
+            known = (new.value,) if isinstance(new, Fixed) else new.values
+            missing = [value for value in _values(old) if not contains(known, value)]
+            return f"without {words(missing)}, which is in the run" if missing else None
+        case Fixed(), Range():
+            return None if _within(old.value, new) else f"without {words(old.value)}"
+    return "a choice stays a choice"
+
+
+def _values(parameter: Fixed | Choice) -> tuple[Value, ...]:
+    return (parameter.value,) if isinstance(parameter, Fixed) else parameter.values
+
+
+def _within(value: Value, range_: Range) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if not range_.low <= value <= range_.high or (range_.integer and value != int(value)):
+        return False
+    if range_.step is None:
+        return True
+    near = round((value - range_.low) / range_.step)
+    steps = Steps(range_)
+    return near < len(steps) and steps[near] == value
+
+
+def _lost_range(old: Range, new: Range, key: str | None) -> str | None:
+    if old.integer != new.integer:
+        return "whole numbers stay whole, and others stay others"
+    if key in ("log", None) and old.log != new.log:
+        return "another scale: what was proposed so far would not be what this search proposes"
+    if key in ("step", None) and _step(old) != _step(new):
+        return "another step"
+    if key in ("low", None):
+        if new.low > old.low:
+            return "narrower: the run has configurations below"
+        if old.step is not None and not _within(old.low, new):
+            return f"steps from {new.low} do not meet {old.low}"
+    if key in ("high", None) and new.high < old.high:
+        return "narrower: the run has configurations above"
+    return None
+
+
+def _step(parameter: Range) -> float | None:
+    return 1 if parameter.integer and parameter.step is None else parameter.step
+
+
+def _moved(old: Parameter, new: Parameter, parents: Mapping[str, Parameter]) -> str | None:
+    """Why a configuration of the run would have, or lack, a parameter that it lacks, or has."""
+    refusal = "configurations so far have it, or lack it, by the condition that was"
+    before, after = dict(old.when), dict(new.when)
+    for name in {**before, **after}:
+        parent = parents.get(name)
+        if parent is None or isinstance(parent, Range):
+            return refusal
+        if (name in before) != (name in after) and parent.when:
+            return refusal  # where the other one is not active itself, this one was, or was not
+        every = _values(parent)
+        held = [value for value in every if contains(before.get(name, every), value)]
+        holds = [value for value in every if contains(after.get(name, every), value)]
+        if held != holds:
+            return refusal
+    return None

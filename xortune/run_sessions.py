@@ -1,0 +1,325 @@
+"""The sessions of a run: when, where and with which versions each went on; who made which block.
+
+What a block's outcome depends on beside its config and seeds (the engine, its version and that of
+torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has each
+identity in whole, under a short digest (`made`); each line of the journal has the digest. Blocks of
+one config with two identities are no sample of one rate: see `kept_apart`.
+
+A journal from before there were sessions has lines without a digest: they are the first session's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xortune.errors import InputError
+from xortune.evaluation import Evaluation
+from xortune.files import text_of
+from xortune.journal import Journal
+from xortune.run_files import replace_file
+from xortune.run_lock import RunLock
+from xortune.run_manifest import MANIFEST, manifest_of, unwritable, update_manifest
+from xortune.space import SearchSpace, parse_space
+from xortune.space_yaml import read_yaml
+
+__all__ = [
+    "PACKAGES",
+    "Continuation",
+    "SignedJournal",
+    "aside_rows",
+    "begin_session",
+    "digests_of",
+    "earlier_spaces",
+    "ended",
+    "first_made",
+    "identity_of",
+    "kept_apart",
+    "last_identity",
+    "made_id",
+    "sessions_in",
+]
+
+SPACE = "space.yaml"
+
+_BEFORE_SESSIONS = (
+    "trainer",
+    "engine",
+    "engine_fallback",
+    "device",
+    "torch",
+    "numba",
+    "task_fingerprint",
+)
+"""Entries of a manifest without sessions that say what made the run."""
+
+PACKAGES = ("torch", "numba")
+"""Entries of an identity that are versions of packages."""
+
+_OF_A_SESSION = ("started", "finished", "command", "host", "platform", "git_commit", "versions")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a session brings to the run that it continues.
+
+    Attributes:
+        entry: what the manifest says of it, but for its number and what made it.
+        space: the space that replaces the run's; None if it stays.
+    """
+
+    entry: Mapping[str, Any]
+    space: SearchSpace | None = None
+
+
+class SignedJournal(Journal):
+    """A journal whose lines say what made them.
+
+    Attributes:
+        made: the digest, see `made_id`.
+    """
+
+    made: str | None = None
+
+    @classmethod
+    def signing(
+        cls,
+        path: str | os.PathLike[str],
+        made: str,
+        *,
+        lock: RunLock | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> SignedJournal:
+        """Open for appending, as `Journal.open` does.
+
+        Raises:
+            InputError: as there.
+        """
+        journal = cls.open(path, lock=lock, say=say)
+        assert isinstance(journal, SignedJournal)
+        journal.made = made
+        return journal
+
+    def append(self, evaluation: Evaluation) -> int:
+        """Write one line, with the digest in it; as `Journal.append`."""
+        return super().append(replace(evaluation, made=self.made))
+
+
+def identity_of(described: Mapping[str, str]) -> dict[str, str]:
+    """What outcomes depend on, of what a trainer says of itself.
+
+    Not the task's mere name, and no version's build (`+cpu`), which may differ within a cluster.
+    """
+    identity = {name: str(described[name]) for name in sorted(described) if name != "task"}
+    return {n: v.partition("+")[0] if n in PACKAGES else v for n, v in identity.items()}
+
+
+def made_id(identity: Mapping[str, str]) -> str:
+    """A short digest of an identity: 8 hexadecimal digits of its SHA-256."""
+    text = json.dumps(dict(identity), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def sessions_in(manifest: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+    """What the manifest says of each session, the first one first.
+
+    Raises:
+        InputError: the entry is damaged.
+    """
+    if "sessions" not in manifest:
+        known = identity_of({n: manifest[n] for n in _BEFORE_SESSIONS if n in manifest})
+        first = {name: manifest[name] for name in _OF_A_SESSION if name in manifest}
+        return [{"number": 1, **first, "made": made_id(known), "space": SPACE, "changes": []}]
+    sessions = manifest["sessions"]
+    if not isinstance(sessions, list) or not sessions:
+        raise _damaged("sessions", "a list of sessions", place)
+    for session in sessions:
+        if not isinstance(session, dict) or not isinstance(session.get("made"), str):
+            raise _damaged("sessions", "objects that say what `made` them", place)
+        if not isinstance(session.get("versions", {}), dict):
+            raise _damaged("sessions", "versions by the name of their package", place)
+    return sessions
+
+
+def _identities(manifest: Mapping[str, Any], place: str) -> dict[str, dict[str, str]]:
+    if "sessions" not in manifest:
+        known = identity_of({n: manifest[n] for n in _BEFORE_SESSIONS if n in manifest})
+        return {made_id(known): known}
+    made = manifest.get("made")
+    if not isinstance(made, dict) or not all(isinstance(one, dict) for one in made.values()):
+        raise _damaged("made", "what made the run, by its digest", place)
+    return made
+
+
+def _damaged(name: str, allowed: str, place: str) -> InputError:
+    return InputError("is damaged", field=name, place=f"{place}: {name}", allowed=allowed)
+
+
+def first_made(manifest: Mapping[str, Any], place: str) -> str:
+    """The digest that lines without one stand for.
+
+    Raises:
+        InputError: the manifest's entry is damaged.
+    """
+    made: str = sessions_in(manifest, place)[0]["made"]
+    return made
+
+
+def last_identity(manifest: Mapping[str, Any], place: str) -> dict[str, str]:
+    """What made the last session's blocks, as far as the manifest knows.
+
+    Raises:
+        InputError: the manifest's entries are damaged.
+    """
+    made = sessions_in(manifest, place)[-1]["made"]
+    known = _identities(manifest, place)
+    if made not in known:
+        raise _damaged("made", f"an entry {made}, which a session names", place)
+    return known[made]
+
+
+def begin_session(path: Path, continued: Continuation, identity: Mapping[str, str]) -> None:
+    """Write a session that continues a run into its manifest, and its space if that is another.
+
+    The space that it replaces is kept beside it as space-1.yaml, space-2.yaml, ... At whatever
+    instant this is killed, the same call does it again.
+
+    Raises:
+        InputError: the manifest is damaged, or the directory cannot be written.
+    """
+    manifest, place = manifest_of(path), str(path / MANIFEST)
+    made = made_id(identity)
+    sessions, known = sessions_in(manifest, place), _identities(manifest, place)
+    if "sessions" not in manifest and _agrees(known[sessions[0]["made"]], identity):
+        known, sessions = {}, [{**sessions[0], "made": made}]  # what was not noted then is so
+    entry = {"number": len(sessions) + 1, **continued.entry, "made": made, "space": SPACE}
+    changes: dict[str, Any] = {}
+    if continued.space is not None:
+        kept = _keep(path)
+        sessions = [{**s, "space": kept} if s.get("space") == SPACE else s for s in sessions]
+        trials, file = continued.space.search.trials, Path(continued.space.place).resolve()
+        changes = {"trials": trials, "space_file": str(file), "complete": False}
+    known = {**known, made: dict(identity)}
+    update_manifest(path, **changes, made=known, sessions=[*sessions, entry])
+    if continued.space is not None:
+        _write(path, SPACE, continued.space.text)
+
+
+def digests_of(
+    manifest: Mapping[str, Any], identity: Mapping[str, str], place: str
+) -> frozenset[str]:
+    """The digests, in a journal, of blocks that this identity made.
+
+    Raises:
+        InputError: the manifest's entries are damaged.
+    """
+    made = made_id(identity)
+    if "sessions" not in manifest:
+        first = first_made(manifest, place)
+        if _agrees(_identities(manifest, place)[first], identity):
+            return frozenset({made, first})
+    return frozenset({made})
+
+
+def _agrees(known: Mapping[str, str], identity: Mapping[str, str]) -> bool:
+    """Whether nothing that a manifest from before there were sessions knows is otherwise."""
+    return all(identity[name] == known[name] for name in known if name in identity)
+
+
+def ended(manifest: Mapping[str, Any], place: str, **how: Any) -> dict[str, Any]:
+    """For the manifest: the last session with these entries; nothing where there are none.
+
+    Raises:
+        InputError: the manifest's entry is damaged.
+    """
+    if "sessions" not in manifest:
+        return {}
+    *others, last = sessions_in(manifest, place)
+    return {"sessions": [*others, {**last, **how}]}
+
+
+def _keep(path: Path) -> str:
+    """Copy space.yaml to the first space-N.yaml that is free, or the last if that is the same."""
+    text = text_of(path / SPACE)
+    number = 1
+    while (path / f"space-{number}.yaml").exists():
+        number += 1
+    last = path / f"space-{number - 1}.yaml"
+    if number > 1 and text_of(last) == text:
+        return last.name
+    _write(path, f"space-{number}.yaml", text)
+    return f"space-{number}.yaml"
+
+
+def _write(path: Path, name: str, text: str) -> None:
+    try:
+        replace_file(path / name, text.encode())
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def earlier_spaces(path: Path) -> tuple[SearchSpace, ...]:
+    """The spaces that a run was made with before it was extended, in their order; no tasks.
+
+    Raises:
+        InputError: one cannot be read, or is no search space.
+    """
+    found: list[SearchSpace] = []
+    while (place := path / f"space-{len(found) + 1}.yaml").exists():
+        values = read_yaml(text_of(place), str(place)).values
+        # JSON is YAML too. Without the task, whose file may be elsewhere by now.
+        text = json.dumps({name: part for name, part in values.items() if name != "task"})
+        found.append(parse_space(text, str(place), path))
+    return tuple(found)
+
+
+def kept_apart(
+    evaluations: Sequence[Evaluation], first: str
+) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
+    """For each config's key its final blocks that count, and the final blocks that do not.
+
+    A config's counts are those of one identity: the one with the most of its seeds, and of equal
+    ones the one that came first in the journal.
+
+    Args:
+        evaluations: of the search.
+        first: what lines without a digest stand for; see `first_made`.
+    """
+    blocks: dict[str, list[Evaluation]] = {}
+    made: set[str | None] = set()
+    for evaluation in evaluations:
+        if evaluation.final:
+            blocks.setdefault(evaluation.block.point.key, []).append(evaluation)
+            made.add(evaluation.made)
+    if len(made) < 2:
+        return blocks, ()
+    aside: list[Evaluation] = []
+    for key, found in blocks.items():
+        counted = max(_seeds(found, first).items(), key=lambda pair: pair[1])[0]
+        aside += [e for e in found if (e.made or first) != counted]
+        blocks[key] = [e for e in found if (e.made or first) == counted]
+    return blocks, tuple(aside)
+
+
+def _seeds(found: Iterable[Evaluation], first: str) -> Mapping[str, int]:
+    seeds: dict[str, int] = {}
+    for evaluation in found:
+        made = evaluation.made or first
+        seeds[made] = seeds.get(made, 0) + evaluation.block.count
+    return seeds
+
+
+def aside_rows(aside: Iterable[Evaluation], first: str) -> Iterator[dict[str, Any]]:
+    """For the manifest: of each config what is not counted, by what made it."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for evaluation in aside:
+        key, made = evaluation.block.point.key, evaluation.made or first
+        row = rows.setdefault((key, made), {"key": key, "made": made, "k": 0, "n": 0})
+        row["n"] += evaluation.block.count
+        row["k"] += 0 if evaluation.outcome is None else evaluation.outcome.successes
+    return iter(rows.values())
