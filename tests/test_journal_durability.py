@@ -1,0 +1,389 @@
+"""What is told as settled is on the disk, and the file ends with a whole line whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hand_made import CONFIG, done, solved
+
+from xortune import journal
+from xortune.errors import InputError
+from xortune.journal import Journal, read, torn
+from xortune.run_lock import LOCK, held
+from xortune.run_lock_owner import this_process
+
+APPEND = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from hand_made import CONFIG, done, solved
+from xortune.journal import Journal
+with Journal.open(sys.argv[1]) as journal:
+    number = 0
+    while True:
+        journal.append(done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 50, 100)))
+        number += 1
+        print(number, journal.settled, flush=True)
+"""
+
+
+def line(number):
+    return done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 1, 4))
+
+
+def until(true, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Disk:
+    """Stands for fsync: notes how long the file was, waits where it is told to, and may fail."""
+
+    def __init__(self, monkeypatch):
+        self.sizes, self.error, self.free = [], None, threading.Event()
+        self.free.set()
+        self.real = os.fsync
+        monkeypatch.setattr(journal.os, "fsync", self)
+
+    def __call__(self, fd):
+        size = os.fstat(fd).st_size
+        assert self.free.wait(5)
+        if self.error is not None:
+            error, self.error = self.error, None  # the kernel tells it once
+            raise OSError(error, os.strerror(error))
+        self.real(fd)
+        self.sizes.append(size)
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A journal that is there already, so that its directory is on the disk."""
+    (tmp_path / "j").touch()
+    return tmp_path / "j"
+
+
+def test_a_line_is_settled_when_it_is_on_the_disk_and_not_before(path, disk):
+    disk.free.clear()
+    with Journal.open(path) as opened:
+        assert opened.append(line(0)) == 1
+        time.sleep(0.05)
+        assert opened.settled == 0
+        disk.free.set()
+        until(lambda: opened.settled == 1)
+        assert disk.sizes == [path.stat().st_size]
+
+
+def test_lines_that_come_while_the_disk_works_wait_for_the_next_time(path, disk):
+    disk.free.clear()
+    with Journal.open(path) as opened:
+        opened.append(line(0))
+        time.sleep(0.05)  # the thread is at it
+        begun = path.stat().st_size
+        opened.append(line(1))
+        disk.free.set()
+        until(lambda: opened.settled >= 1)
+        assert opened.settled == 1
+        assert disk.sizes == [begun]
+        until(lambda: opened.settled == 2)
+        assert opened.appended == 2
+
+
+def test_the_last_lines_settle_though_nothing_follows(path, disk):
+    with Journal.open(path) as opened:
+        for number in range(5):
+            opened.append(line(number))
+        began = time.monotonic()
+        until(lambda: opened.settled == 5)
+        assert time.monotonic() - began < 1.0
+        assert disk.sizes[-1] == path.stat().st_size
+
+
+def test_many_lines_share_one_fsync(path, disk):
+    began, number = time.monotonic(), 0
+    with Journal.open(path) as opened:
+        while time.monotonic() - began < 0.5:
+            number = opened.append(line(number))
+            time.sleep(0.001)
+    assert number > 50
+    assert len(disk.sizes) <= 2 + (time.monotonic() - began) / journal.FSYNC_SECONDS
+    assert disk.sizes[-1] == path.stat().st_size
+
+
+def test_appending_does_not_wait_for_the_disk(path, disk):
+    disk.free.clear()
+    with Journal.open(path) as opened:
+        for number in range(20):
+            opened.append(line(number))
+        assert opened.appended == 20
+        assert opened.settled == 0
+        assert len(read(path)[0]) == 20
+        disk.free.set()
+
+
+def test_sync_waits_and_says_how_many(path, disk):
+    with Journal.open(path) as opened:
+        assert opened.sync() == 0
+        assert disk.sizes == []
+        for number in range(3):
+            opened.append(line(number))
+        assert opened.sync() == 3 == opened.settled
+        assert disk.sizes[-1] == path.stat().st_size
+
+
+def test_the_name_of_a_new_file_is_brought_to_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(
+        journal.os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+    )
+    folder = tmp_path / "runs" / "new"
+    folder.mkdir(parents=True)
+    Journal.open(folder / "j").close()
+    assert synced == [str(folder), str(folder.parent), str(tmp_path)]
+    synced.clear()
+    Journal.open(folder / "j").close()
+    assert synced == []
+
+
+def test_a_directory_that_cannot_be_brought_to_the_disk(tmp_path, disk):
+    disk.error = 5
+    with pytest.raises(InputError, match="Input/output error"):
+        Journal.open(tmp_path / "j")
+    disk.error = 22  # this file system knows no such thing
+    Journal.open(tmp_path / "k").close()
+
+
+def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
+    opened = Journal.open(path)
+    opened.append(line(0))
+    until(lambda: opened.settled == 1)
+    disk.error = 5
+    opened.append(line(1))
+    until(lambda: disk.error is None)  # told once: the next fsync would succeed
+    until(lambda: opened._failure is not None)
+    assert opened.settled == 1
+    for attempt in (lambda: opened.append(line(2)), opened.sync, opened.close):
+        with pytest.raises(InputError, match=r"/j: lines could not .*Input/output error.*--resume"):
+            attempt()
+    assert opened.settled == 1
+    opened.close()
+    with Journal.open(path) as again:  # what is there is read, and goes on
+        again.append(line(2))
+        assert again.sync() == 1
+    assert [e.proposal for e in read(path)[0]] == [0, 1, 2]
+
+
+def test_a_failure_at_the_end_is_told(path, disk):
+    opened = Journal.open(path)
+    opened.append(line(0))
+    until(lambda: opened.settled == 1)
+    opened.append(line(1))
+    disk.error = 28
+    with pytest.raises(InputError, match=r"No space left on device.*free space"):
+        opened.close()
+    assert opened.settled == 1
+
+
+# Killed.
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
+def test_kill_9_in_the_middle_of_appends(tmp_path, delay):
+    command = [sys.executable, "-c", APPEND, tmp_path / "j", Path(__file__).parent]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    said = process.communicate(timeout=10)[0].splitlines()
+    whole = [tuple(map(int, text.split())) for text in said if text.count(" ") == 1][:-1]
+    assert whole, "it was killed before it had begun"
+    appended, settled = whole[-1]
+    assert settled <= appended
+    with Journal.open(tmp_path / "j") as opened:
+        assert opened.dropped >= 0
+    found = [e.proposal for e in read(tmp_path / "j")[0]]
+    assert len(found) >= appended
+    assert found == list(range(len(found)))
+
+
+# Torn last lines.
+
+
+def test_a_torn_line_is_dropped_with_a_word(tmp_path):
+    said = []
+    with Journal.open(tmp_path / "j", say=said.append) as opened:
+        opened.append(line(0))
+        assert opened.dropped == 0
+    data = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(data + data[:37])
+    assert torn(tmp_path / "j") == 37
+    assert said == []
+    with Journal.open(tmp_path / "j", say=said.append) as opened:
+        assert opened.dropped == 37
+    assert said == [
+        f"the last line of {tmp_path / 'j'} was torn (37 bytes) and is dropped: what it held is"
+        " trained again"
+    ]
+    assert (tmp_path / "j").read_bytes() == data
+    assert torn(tmp_path / "j") == 0
+    Journal.open(tmp_path / "j", say=said.append).close()
+    assert len(said) == 1
+
+
+def test_zeros_of_a_power_cut_are_a_torn_line(tmp_path):
+    with Journal.open(tmp_path / "j") as opened:
+        opened.append(line(0))
+    with (tmp_path / "j").open("ab") as file:
+        file.write(bytes(5000))
+    assert torn(tmp_path / "j") == 5000
+    with Journal.open(tmp_path / "j") as opened:
+        assert opened.dropped == 5000
+        opened.append(line(1))
+    assert [e.proposal for e in read(tmp_path / "j")[0]] == [0, 1]
+
+
+def test_torn_of_no_file(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        torn(tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="cannot be read"):
+        torn(tmp_path / "pipe")
+
+
+# Full disks.
+
+FULL = """
+import resource, sys
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+from hand_made import CONFIG, done, solved
+from xortune.errors import InputError
+from xortune.journal import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+settled = 0
+try:
+    with Journal.open(sys.argv[1]) as journal:
+        for number in range(1000):
+            journal.append(done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 50, 100)))
+            settled = journal.settled
+except InputError as error:
+    print(error)
+    print(number, settled)
+    sys.exit(2)
+"""
+
+
+@pytest.mark.parametrize("size", [10_000, 10_007])
+def test_a_real_limit_leaves_whole_lines_and_says_where_and_what_to_do(tmp_path, size):
+    path = tmp_path / "j"
+    command = [sys.executable, "-c", FULL, path, Path(__file__).parent, str(size)]
+    full = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert full.returncode == 2, full.stderr
+    told, numbers = full.stdout.splitlines()
+    assert told.startswith(f"{path}: cannot be written (File too large)")
+    assert "free space there, then continue with --resume" in told
+    kept, settled = map(int, numbers.split())
+    assert path.read_bytes().endswith(b"\n")
+    assert path.stat().st_size <= size
+    assert [e.proposal for e in read(path)[0]] == list(range(kept))
+    assert settled <= kept
+    with Journal.open(path) as opened:  # there is space again
+        assert opened.dropped == 0
+        opened.append(line(5000))
+    assert len(read(path)[0]) == kept + 1
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG"])
+def test_every_kind_of_full(path, monkeypatch, name):
+    import errno
+
+    real, number = os.write, getattr(errno, name)
+
+    def half(fd, data):
+        real(fd, data[: len(data) // 2])
+        raise OSError(number, os.strerror(number))
+
+    with Journal.open(path) as opened:
+        opened.append(line(0))
+        monkeypatch.setattr(journal.os, "write", half)
+        with pytest.raises(InputError, match=r"cannot be written .*free space there.*--resume"):
+            opened.append(line(1))
+        monkeypatch.setattr(journal.os, "write", real)
+        assert opened.append(line(2)) == 2
+        assert opened.sync() == 2
+    assert [e.proposal for e in read(path)[0]] == [0, 2]
+
+
+def test_an_interruption_between_two_halves_leaves_whole_lines(path, monkeypatch):
+    real = os.write
+
+    def interrupted(fd, data):
+        if len(data) > 100:
+            return real(fd, data[:100])
+        raise KeyboardInterrupt
+
+    with Journal.open(path) as opened:
+        monkeypatch.setattr(journal.os, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            opened.append(line(0))
+        monkeypatch.setattr(journal.os, "write", real)
+        assert path.stat().st_size == 0
+        assert opened.append(line(1)) == 1
+
+
+def test_half_a_line_that_cannot_be_removed_is_never_continued(path, monkeypatch):
+    real = os.write
+
+    def half(fd, data):
+        real(fd, data[: len(data) // 2])
+        raise OSError(5, "Input/output error")
+
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    opened = Journal.open(path)
+    opened.append(line(0))
+    opened.sync()
+    whole = path.read_bytes()
+    monkeypatch.setattr(journal.os, "write", half)
+    monkeypatch.setattr(journal.os, "ftruncate", broken)
+    with pytest.raises(InputError, match="cannot be written"):
+        opened.append(line(1))
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="half a line could not be removed"):
+        opened.append(line(1))
+    with pytest.raises(InputError, match="half a line"):
+        opened.close()
+    assert path.stat().st_size > len(whole)
+    with Journal.open(path) as again:
+        assert again.dropped
+    assert path.read_bytes() == whole
+
+
+# One driver.
+
+
+def test_who_has_lost_the_run_appends_nothing(tmp_path):
+    with held(tmp_path) as lock, Journal.open(tmp_path / "j", lock=lock) as opened:
+        opened.append(line(0))
+        before = (tmp_path / "j").read_bytes()
+        other = replace(this_process(), owner="a" * 32, host="elsewhere")
+        (tmp_path / LOCK).write_bytes(other.as_bytes())
+        lock.renew()
+        with pytest.raises(InputError, match=r"lost its run.*taken over by pid \d+ on elsewhere"):
+            opened.append(line(1))
+        assert (tmp_path / "j").read_bytes() == before
+        assert opened.appended == 1
