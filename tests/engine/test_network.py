@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from xortune.config import Config
-from xortune.engine import network, reference
+from xortune.engine import network, reference, stacked
 from xortune.engine.network import NetworkTrainer
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome, Status
@@ -21,7 +21,7 @@ XOR = Task.xor()
 CONFIG = Config(
     activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60
 )
-TRAIN = reference.train
+STACKED = stacked.train
 
 
 @pytest.fixture
@@ -103,19 +103,85 @@ def test_a_bad_block_fails_alone(trainer, bad, reason):
     assert_equal(last, trainer.train([good[1]])[0])
 
 
-def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch):
-    train = reference.train
+def test_what_an_engine_raises_is_the_error_of_its_block(trainer, monkeypatch, caplog):
+    """Of a stack nobody knows whose it is: each is trained by itself."""
+    train, together = reference.train, stacked.train
 
     def out_of_memory(config, *args, **more):
         if config.lr == 0.5:
             raise RuntimeError("out of memory")
         return train(config, *args, **more)
 
+    def all_out_of_memory(trainings, *args, **more):
+        for training in trainings:
+            out_of_memory(training.config, XOR, training.seeds)
+        return together(trainings, *args, **more)
+
     monkeypatch.setattr(reference, "train", out_of_memory)
-    good, error = trainer.train([Block(CONFIG.point, 0, 4), Block(point(lr=0.5), 0, 4)])
-    assert isinstance(good, Outcome)
+    monkeypatch.setattr(stacked, "train", all_out_of_memory)
+    blocks = [Block(CONFIG.point, 0, 4), Block(point(lr=0.5), 0, 4), Block(point(lr=0.2), 0, 4)]
+    good, error, other = trainer.train(blocks)
+    assert_equal(good, reference.train(CONFIG, XOR, np.arange(4)))
+    assert isinstance(other, Outcome)
     assert isinstance(error, TrainingError)
     assert "out of memory" in str(error)
+    assert "3 configs as one stack: RuntimeError: out of memory; each is trained" in caplog.text
+
+
+def test_what_differs_in_lr_and_momentum_is_one_stack(trainer, monkeypatch):
+    stacks, one_by_one = [], []
+    together, train = stacked.train, reference.train
+    monkeypatch.setattr(
+        stacked, "train", lambda *args, **more: stacks.append(args[0]) or together(*args, **more)
+    )
+    monkeypatch.setattr(
+        reference, "train", lambda *args, **more: one_by_one.append(args[0]) or train(*args, **more)
+    )
+    heavy = {"optimizer": "SGD", "momentum": 0.9}
+    blocks = [
+        Block(point(lr=0.2), 3, 4),
+        Block(point(**heavy), 0, 8),
+        Block(point(activation="ReLU"), 0, 8),
+        Block(point(epochs=20), 3, 4),
+        Block(CONFIG.point, 0, 8),
+        Block(point(**heavy | {"lr": 0.3, "momentum": 0.2}), 0, 8),
+        Block(point(epochs=20), 0, 8),
+        Block(point(lr=0.2, epochs=20), 3, 4),
+    ]
+    together_with_others = trainer.train(blocks)
+    # Of the same epochs: 60 of lr 0.2 and 0.1; those of 20 are checkpoints where they can be.
+    assert [[training.config.lr for training in stack] for stack in stacks] == [
+        [0.2, 0.1],
+        [0.1, 0.3],
+    ]
+    assert [(config.activation, config.epochs) for config in one_by_one] == [
+        ("ReLU", 60),
+        ("Tanh", 20),
+    ]
+    for block, outcome in zip(blocks, together_with_others, strict=True):
+        assert outcome.checkpoints == ()
+        assert_equal(outcome, trainer.train([block])[0])
+    assert len(stacks) == 2
+
+
+def test_the_fused_engine_stacks_nothing(monkeypatch):
+    monkeypatch.setattr(stacked, "train", lambda *_, **__: pytest.fail("stacked"))
+    blocks = [Block(point(lr=lr), 0, 4) for lr in (0.1, 0.2)]
+    for engine in ("auto", "fused"):
+        assert all(isinstance(o, Outcome) for o in NetworkTrainer(XOR, engine).train(blocks))
+
+
+def test_what_the_fused_engine_does_not_cover_is_stacked(monkeypatch):
+    stacks = []
+    together = stacked.train
+    monkeypatch.setattr(
+        stacked, "train", lambda *args, **more: stacks.append(args[0]) or together(*args, **more)
+    )
+    wide = [Block(point(lr=lr, hidden_dim=65, epochs=3), 0, 4) for lr in (0.1, 0.2)]
+    outcomes = NetworkTrainer(XOR).train([*wide, Block(CONFIG.point, 0, 4)])
+    assert [len(stack) for stack in stacks] == [2]
+    for block, outcome in zip(wide, outcomes, strict=False):
+        assert_equal(outcome, NetworkTrainer(XOR, "reference").train([block])[0])
 
 
 def test_nothing_to_train_is_nothing_trained(trainer):
@@ -157,19 +223,48 @@ def test_describe_says_who_trains_what_the_fused_engine_does_not(monkeypatch):
 
 def test_a_gpu_that_is_given_is_used_where_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    devices = []
+    used = []
     monkeypatch.setattr(
-        reference, "train", lambda *args, device: devices.append(device) or TRAIN(*args)
+        stacked,
+        "train",
+        lambda trainings, task, *, device, gpu_share: (
+            used.append((len(trainings), device, gpu_share)) or STACKED(trainings, task)
+        ),
     )
-    described = NetworkTrainer(XOR, gpus=True).describe()
+    blocks = [
+        Block(CONFIG.point, 0, 4),
+        Block(point(lr=0.2), 0, 4),
+        Block(point(loss="L1Loss"), 0, 4),
+    ]
+    described = NetworkTrainer(XOR, gpus=0.25).describe()
     assert (described["engine"], described["device"]) == ("reference", "cuda")
     assert "engine_fallback" not in described
-    (outcome,) = NetworkTrainer(XOR, gpus=True).train([Block(CONFIG.point, 0, 4)])
-    assert isinstance(outcome, Outcome)
-    assert devices == ["cuda"]
-    NetworkTrainer(XOR, gpus=False).train([Block(CONFIG.point, 0, 4)])
-    NetworkTrainer(XOR, engine="fused", gpus=True).train([Block(CONFIG.point, 0, 4)])
-    assert devices == ["cuda"]
+    for outcome in NetworkTrainer(XOR, gpus=0.25).train(blocks):
+        assert isinstance(outcome, Outcome)
+    assert used == [(2, "cuda", 0.25), (1, "cuda", 0.25)]
+    NetworkTrainer(XOR, gpus=2).train(blocks[:1])
+    NetworkTrainer(XOR, engine="cuda").train(blocks[:1])
+    assert used[2:] == [(1, "cuda", 1.0), (1, "cuda", 1.0)]
+    NetworkTrainer(XOR, gpus=0).train(blocks)
+    NetworkTrainer(XOR, engine="fused", gpus=1).train(blocks)
+    assert len(used) == 4
+
+
+def test_a_gpu_that_torch_does_not_see_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    network._tell_that_there_is_no_gpu.cache_clear()
+    trainer, block = NetworkTrainer(XOR, gpus=0.25), Block(CONFIG.point, 0, 4)
+    trainer.describe()  # a driver need not have one
+    assert not caplog.records
+    (first,), (second,) = trainer.train([block]), trainer.train([block])
+    (told,) = caplog.records
+    assert (
+        "Ray assigned a GPU (CUDA_VISIBLE_DEVICES=3), but torch sees no CUDA" in told.getMessage()
+    )
+    assert told.getMessage().endswith("trained on the CPU")
+    assert_equal(first, NetworkTrainer(XOR).train([block])[0])
+    assert_equal(second, first)
 
 
 def test_auto_trains_with_the_fused_engine():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xortune.config import Config
+from xortune.engine.trainings import Training
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome, checked_seeds
 from xortune.point import Point
@@ -22,6 +29,8 @@ __all__ = [
     "is_compiled",
     "usable_cores",
 ]
+
+logger = logging.getLogger("xortune.engine")
 
 ENGINES = ("auto", "fused", "reference", "cuda")
 
@@ -39,13 +48,14 @@ class NetworkTrainer:
         engine: `fused` (compiled, on the CPU), `reference` (stacked torch on the CPU), `cuda`
             (stacked torch on the first visible GPU), or `auto`: fused where it covers the config,
             else reference.
-        gpus: whether trials are given a GPU; `auto` then is `cuda` wherever torch sees one.
+        gpus: GPUs for each trial, fractions share one; if any, `auto` is `cuda` wherever torch sees
+            one, and says so where it does not.
         threads: cores that may share one training; the search's workers have one each.
     """
 
     task: Task
     engine: str = "auto"
-    gpus: bool = False
+    gpus: float = 0.0
     threads: int = 1
 
     def check(self, point: Point) -> Point:
@@ -69,35 +79,97 @@ class NetworkTrainer:
         return seconds
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """One outcome or error for each block; blocks that differ in epochs share one training."""
+        """One outcome or error for each block.
+
+        Blocks that differ in epochs share one training; trainings that differ in lr and momentum
+        are one stack of the reference engine where that is sooner; see `xortune.engine.stacked`.
+        """
         groups: dict[tuple[str, range], list[tuple[int, Config]]] = {}
         results: dict[int, Outcome | TrainingError] = {}
         for index, block in enumerate(blocks):
             try:
                 config = Config.from_point(block.point)
+                checked_seeds(block.seeds)
             except InputError as error:
                 results[index] = TrainingError(str(error))
                 continue
             shared = replace(config, epochs=1).key
             groups.setdefault((shared, block.seeds), []).append((index, config))
+        trainings = []
         for (_, seeds), members in groups.items():
             longest = max((config for _, config in members), key=lambda config: config.epochs)
             epochs = sorted({config.epochs for _, config in members})
+            trainings.append(Training(longest, checked_seeds(seeds), tuple(epochs[:-1])))
+        outcomes = self._train_all(trainings) if trainings else []
+        for members, outcome in zip(groups.values(), outcomes, strict=True):
+            for index, config in members:
+                if isinstance(outcome, TrainingError):
+                    results[index] = outcome
+                else:
+                    results[index] = _alone(outcome.at(config.epochs))
+        return [results[index] for index in range(len(blocks))]
+
+    def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
+        engine = self._engine_here
+        if self.gpus and engine == "auto":
+            _tell_that_there_is_no_gpu()
+        found = self._stacked(trainings, engine)
+        results: list[Outcome | TrainingError] = []
+        for index, training in enumerate(trainings):
+            if index in found:
+                results.append(found[index])
+                continue
             try:
                 outcome = evaluate_config(
-                    longest,
+                    training.config,
                     self.task,
-                    seeds,
-                    epochs[:-1],
-                    self._engine_here,
+                    training.seeds,
+                    training.checkpoints,
+                    engine,
                     threads=self.threads,
+                    gpu_share=self._gpu_share,
                 )
-            except Exception as error:  # whatever it is, it is this group's alone, and is recorded
-                failure = TrainingError(f"{type(error).__name__}: {error}")
-                results.update((index, failure) for index, _ in members)
+            except Exception as error:  # whatever it is, it is this one's alone, and is recorded
+                results.append(TrainingError(f"{type(error).__name__}: {error}"))
             else:
-                results.update((index, _alone(outcome.at(c.epochs))) for index, c in members)
-        return [results[index] for index in range(len(blocks))]
+                results.append(outcome)
+        return results
+
+    def _stacked(self, trainings: Sequence[Training], engine: str) -> dict[int, Outcome]:
+        """The outcomes of those that were trained as one stack with others."""
+        able = [
+            index
+            for index, training in enumerate(trainings)
+            if engine in ("reference", "cuda")
+            or (engine == "auto" and engine_of(training.config, self.task) == "reference")
+        ]
+        if len(able) < 2:
+            return {}
+        from xortune.engine import stacked
+
+        device = device_of(engine)
+        found: dict[int, Outcome] = {}
+        for group in stacked.together([trainings[i] for i in able], self.task, device=device):
+            if len(group) == 1:
+                continue
+            members = [able[i] for i in group]
+            stack = [trainings[i] for i in members]
+            try:
+                outcomes = stacked.train(stack, self.task, device=device, gpu_share=self._gpu_share)
+            except Exception as error:  # of whichever it is: by itself it will fail again
+                logger.warning(
+                    "%d configs as one stack: %s: %s; each is trained by itself",
+                    len(stack),
+                    type(error).__name__,
+                    error,
+                )
+            else:
+                found.update(zip(members, outcomes, strict=True))
+        return found
+
+    @property
+    def _gpu_share(self) -> float:
+        return min(float(self.gpus), 1.0) or 1.0
 
     @property
     def _engine_here(self) -> str:
@@ -167,6 +239,17 @@ def device_of(engine: str) -> str:
     return "cuda"
 
 
+@functools.cache
+def _tell_that_there_is_no_gpu() -> None:
+    """Once in a process: Ray gives out GPUs by number, whether there are any or not."""
+    logger.warning(
+        "Ray assigned a GPU (CUDA_VISIBLE_DEVICES=%s), but torch sees no CUDA device on %s:"
+        " trained on the CPU",
+        os.environ.get("CUDA_VISIBLE_DEVICES", "not set"),
+        socket.gethostname(),
+    )
+
+
 def usable_cores() -> int:
     """How many cores this process may use; OMP_NUM_THREADS has the last word, as for torch."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
@@ -180,13 +263,14 @@ def usable_cores() -> int:
 def evaluate_config(
     config: Config,
     task: Task,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | NDArray[np.int64],
     checkpoints: Sequence[int] = (),
     engine: str = "auto",
     *,
     threads: int = 1,
+    gpu_share: float = 1.0,
 ) -> Outcome:
-    """Train one config under the given seeds, on at most so many cores.
+    """Train one config under the given seeds, on at most so many cores or this share of a GPU.
 
     Raises:
         InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
@@ -212,6 +296,11 @@ def evaluate_config(
                 field="engine",
                 fix="use engine 'auto', which takes the reference engine there",
             )
-    from xortune.engine import reference
+    if device == "cpu":
+        from xortune.engine import reference
 
-    return reference.train(config, task, array, earlier, device=device)
+        return reference.train(config, task, array, earlier)
+    from xortune.engine import stacked
+
+    training = Training(config, array, tuple(earlier))
+    return stacked.train([training], task, device=device, gpu_share=gpu_share)[0]

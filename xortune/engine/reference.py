@@ -198,9 +198,7 @@ class Steps(Protocol):
         ...
 
 
-def step(
-    network: StackedNetwork, optimizer: Steps, losses: Tensor, *, zero_grad: bool
-) -> None:
+def step(network: StackedNetwork, optimizer: Steps, losses: Tensor, *, zero_grad: bool) -> None:
     """One optimizer step from losses (S,) of the last `forward` of `network`."""
     gradient, weights = network.gradient(losses), network.weights
     if zero_grad:
@@ -240,7 +238,7 @@ def train(
 
 def width_of(config: Config, task: Task) -> int:
     """How many seeds are trained at once on the CPU: a multiple of `LANES`."""
-    rows = max(task.inputs.shape[0], task.judged_inputs.shape[0])
+    rows: int = max(task.inputs.shape[0], task.judged_inputs.shape[0])
     return max(1, MAX_STACK // (rows * config.hidden_dim * LANES)) * LANES
 
 

@@ -1,0 +1,304 @@
+"""Many configs as one training: what each comes to is what it comes to by itself."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+import torch
+
+from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.engine import reference, rows, stacked
+from xortune.engine.reference import LANES
+from xortune.engine.trainings import Training, structure_of
+from xortune.outcome import Outcome, Status
+from xortune.task import Task
+
+XOR = Task.xor()
+BASE = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=40)
+TRAIN = reference.looks
+
+
+def assert_equal(one: Outcome, other: Outcome) -> None:
+    assert one.epochs == other.epochs
+    for name in ("seeds", "status", "solved_epoch", "predictions"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert one.final_loss.tobytes() == other.final_loss.tobytes()
+    assert [c.epochs for c in one.checkpoints] == [c.epochs for c in other.checkpoints]
+    for a, b in zip(one.checkpoints, other.checkpoints, strict=True):
+        assert_equal(a, b)
+
+
+def alone(training: Training, task: Task = XOR) -> Outcome:
+    return reference.train(training.config, task, training.seeds, training.checkpoints)
+
+
+def check(trainings: list[Training], task: Task = XOR, **more: int) -> list[Outcome]:
+    outcomes = stacked.train(trainings, task, **more)
+    for training, outcome in zip(trainings, outcomes, strict=True):
+        assert_equal(outcome, alone(training, task))
+    return outcomes
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_activation_loss_and_optimizer(optimizer):
+    """To the last bit; and one seed in each against the plain loop."""
+    losses = itertools.cycle(LOSSES)
+    other = []
+    for number, activation in enumerate([*ACTIVATIONS, None]):
+        heavy = optimizer in MOMENTUM_OPTIMIZERS and number % 2
+        configs = [
+            Config(
+                activation=activation, loss=next(losses), optimizer=optimizer, lr=lr,
+                momentum=momentum if heavy else 0.0, hidden_dim=2 + number % 3, epochs=14,
+                zero_grad=number % 5 > 0,
+            )
+            for lr, momentum in ((0.02, 0.5), (0.3, 0.9))
+        ]  # fmt: skip
+        configs[1] = replace(configs[1], loss=configs[0].loss)
+        outcomes = check([Training(config, np.arange(5)) for config in configs])
+        record = oracle.plain_loop(configs[1], XOR, 3)
+        other.append(
+            (outcomes[1].status[3], outcomes[1].solved_epoch[3])
+            != (record.status, record.solved_epoch)
+        )
+    assert sum(other) == 0
+
+
+def test_against_the_plain_loop_for_longer():
+    configs = [replace(BASE, lr=lr, epochs=120) for lr in (0.003, 0.05, 0.2)]
+    seeds = np.arange(6)
+    outcomes = stacked.train([Training(config, seeds) for config in configs], XOR)
+    assert len({outcome.successes for outcome in outcomes}) > 1
+    for config, outcome in zip(configs, outcomes, strict=True):
+        records = oracle.plain_loops(config, XOR, seeds.tolist())
+        assert [Status(s) for s in outcome.status] == [record.status for record in records]
+        assert outcome.solved_epoch.tolist() == [record.solved_epoch for record in records]
+        losses = [record.losses[-1] for record in records]
+        np.testing.assert_allclose(outcome.final_loss, losses, rtol=1e-3, atol=1e-6)
+
+
+def test_each_has_its_own_seeds_and_checkpoints():
+    check(
+        [
+            Training(replace(BASE, lr=0.1), np.array([7, 3, 2**32 - 1]), (1, 20)),
+            Training(replace(BASE, lr=0.2), np.arange(100), (20,)),
+            Training(replace(BASE, lr=0.3), np.array([3])),
+            Training(replace(BASE, lr=0.3), np.arange(5, 9), (39,)),
+        ]
+    )
+
+
+def test_cut_anywhere_it_comes_to_the_same():
+    trainings = [Training(replace(BASE, lr=0.01 * i), np.arange(50)) for i in range(1, 6)]
+    whole = check(trainings)
+    for width in (1, 64, 128, 1000):
+        for one, other in zip(whole, stacked.train(trainings, XOR, width=width), strict=True):
+            assert_equal(one, other)
+
+
+def test_a_diverging_config_disturbs_no_other():
+    base = Config(
+        activation="ReLU", loss="BCELoss", optimizer="SGD", lr=0.05, momentum=0.9, hidden_dim=5,
+        epochs=60,
+    )  # fmt: skip
+    wild = replace(base, lr=1e29, momentum=3.0)
+    outcomes = check([Training(config, np.arange(20)) for config in (base, wild, base)])
+    assert outcomes[1].counts[Status.DIVERGED] > 0
+    assert outcomes[0].counts[Status.DIVERGED] == outcomes[2].counts[Status.DIVERGED] == 0
+
+
+def test_held_out_rows():
+    x = np.random.default_rng(1).uniform(-1, 1, (30, 3)).astype(np.float32)
+    y = (x[:, :1] * x[:, 1:2] > 0).astype(np.float32)
+    task = Task("signs", x[:20], y[:20], x[20:], y[20:], accuracy=0.7)
+    configs = [replace(BASE, lr=lr, hidden_dim=7) for lr in (0.01, 0.1)]
+    outcomes = check([Training(config, np.arange(9)) for config in configs], task)
+    assert any(outcome.successes for outcome in outcomes)
+
+
+# --- which are one stack -------------------------------------------------------------------------
+
+
+def grouped(*changes: dict[str, object], seeds: int = 8, device: str = "cpu") -> list[list[int]]:
+    trainings = [Training(replace(BASE, **change), np.arange(seeds)) for change in changes]
+    return stacked.together(trainings, XOR, device=device)
+
+
+def test_those_that_differ_in_lr_and_momentum_are():
+    heavy = {"optimizer": "SGD", "momentum": 0.9}
+    assert grouped({"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}) == [[0, 1, 2]]
+    assert grouped(heavy, {"optimizer": "SGD"}, heavy | {"momentum": 0.1}) == [[0, 2], [1]]
+    for change in (
+        {"activation": "ReLU"},
+        {"loss": "L1Loss"},
+        {"optimizer": "AdamW"},
+        {"hidden_dim": 4},
+        {"epochs": 41},
+        {"zero_grad": False},
+    ):
+        assert grouped({}, change, {}) == [[0, 2], [1]]
+
+
+def test_what_torch_refuses_is_by_itself():
+    """An lr that no float32 holds: a stack would train it, as infinite."""
+    assert grouped({"lr": 1e300}, {}, {"lr": 1e300}, {}) == [[0], [1, 3], [2]]
+    assert structure_of(replace(BASE, lr=1e300)) is None
+
+
+def test_on_the_cpu_those_that_fill_a_stack_are_by_themselves():
+    width = reference.width_of(BASE, XOR)
+    assert grouped({"lr": 0.1}, {"lr": 0.2}, seeds=width // 2) == [[0, 1]]
+    assert grouped({"lr": 0.1}, {"lr": 0.2}, seeds=width // 2 + 1) == [[0], [1]]
+    assert grouped({"lr": 0.1}, {"lr": 0.2}, seeds=width, device="cuda") == [[0, 1]]
+
+
+def test_on_the_cpu_only_where_the_steps_are_torchs(monkeypatch):
+    monkeypatch.setattr(stacked, "is_torchs", lambda name, **_: name != "Adam")
+    assert grouped({"lr": 0.1}, {"lr": 0.2}) == [[0], [1]]
+    assert grouped({"lr": 0.1}, {"lr": 0.2}, device="cuda") == [[0, 1]]
+    assert grouped({"optimizer": "SGD"}, {"optimizer": "SGD"}) == [[0, 1]]
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+
+class Small:
+    """A device on which no more than so many networks train: the rest is out of memory."""
+
+    def __init__(self, most: int, *, after: int) -> None:
+        self.most, self.after, self.tried = most, after, []
+
+    def looks(self, config, task, weights, optimizer, stops):
+        self.tried.append(weights.shape[1])
+        if weights.shape[1] > self.most:
+            optimizer = Failing(optimizer, self.after)
+        yield from TRAIN(config, task, weights, optimizer, stops)
+
+
+class Failing:
+    def __init__(self, optimizer: rows.RowOptimizer, after: int) -> None:
+        self.optimizer, self.after = optimizer, after
+
+    def step(self) -> None:
+        self.after -= 1
+        if self.after < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.optimizer.step()
+
+
+TRAININGS = [Training(replace(BASE, lr=0.01 * i), np.arange(60), (5,)) for i in range(1, 11)]
+
+
+@pytest.mark.parametrize("after", [0, 17])
+def test_out_of_memory_halves_says_so_and_changes_nothing(monkeypatch, caplog, after):
+    whole = stacked.train(TRAININGS, XOR)
+    small = Small(200, after=after)
+    monkeypatch.setattr(stacked, "looks", small.looks)
+    with caplog.at_level(logging.WARNING):
+        halved = stacked.train(TRAININGS, XOR)
+    assert small.tried == [640, 320, 192, 192, 192, 64]
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory on cpu with 640 networks at once: trained again, 320 at once from here on",
+        "out of memory on cpu with 320 networks at once: trained again, 192 at once from here on",
+    ]
+    for one, other in zip(whole, halved, strict=True):
+        assert_equal(one, other)
+
+
+def test_what_is_too_small_for_the_smallest_part_is_an_error(monkeypatch):
+    small = Small(0, after=0)
+    monkeypatch.setattr(stacked, "looks", small.looks)
+    with pytest.raises(torch.OutOfMemoryError):
+        stacked.train(TRAININGS, XOR, width=256)
+    assert small.tried == [256, 128, 64]
+
+
+def test_the_width_is_what_the_memory_holds(monkeypatch):
+    memory = {"free": 3 * 2**30, "total": 8 * 2**30, "reserved": 2**30, "allocated": 2**28}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (memory["free"], memory["total"]))
+    for name in ("reserved", "allocated"):
+        monkeypatch.setattr(torch.cuda, f"memory_{name}", lambda _, name=name: memory[name])
+    each = stacked.bytes_of(BASE, XOR)
+
+    def lanes(of: float) -> int:
+        return int(stacked.SHARE * of) // each // LANES * LANES
+
+    assert stacked.width_on("cuda", BASE, XOR) == lanes(3.75 * 2**30)  # free, or kept by torch
+    assert stacked.width_on("cuda", BASE, XOR, 0.25) == lanes(2 * 2**30)  # a quarter of all
+    memory["free"] = memory["reserved"] = memory["allocated"] = 0
+    assert stacked.width_on("cuda", BASE, XOR) == LANES
+    memory["free"] = memory["total"] = 2**50  # no tensor may have more elements than 2**31
+    assert 2**30 < 20 * stacked.width_on("cuda", BASE, XOR) < 2**31
+
+
+def peak_memory() -> int:
+    """Of this process, in bytes."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "bits"),
+    [
+        ({}, 2),
+        ({"activation": "Softplus", "loss": "MultiLabelSoftMarginLoss", "hidden_dim": 1}, 4),
+        ({"activation": "GELU", "optimizer": "NAdam", "hidden_dim": 20, "zero_grad": False}, 3),
+    ],
+)
+def test_the_estimate_is_what_a_stack_takes(changes, bits):
+    """Of this process's memory, at its peak."""
+    config, task = replace(BASE, epochs=3, **changes), Task.parity(bits)
+    each = stacked.bytes_of(config, task)
+    seeds = np.arange(LANES)
+    count = 120_000_000 // (each * LANES)
+    trainings = [Training(replace(config, lr=0.01 + 1e-6 * i), seeds) for i in range(count)]
+    stacked.train(trainings[: count // 4], task)  # what torch needs once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = peak_memory()
+    stacked.train(trainings, task, width=count * LANES)
+    grown = (peak_memory() - before) / (count * LANES)
+    assert 0.4 * each < grown < 1.1 * each
+
+
+# --- where there is a GPU ------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "Rprop"])
+def test_on_cuda_a_stack_is_what_its_configs_are(optimizer):
+    configs = [replace(BASE, optimizer=optimizer, lr=lr) for lr in (0.01, 0.1, 0.3)]
+    trainings = [Training(config, np.arange(70), (5,)) for config in configs]
+    whole = stacked.train(trainings, XOR, device="cuda")
+    for training, outcome in zip(trainings, whole, strict=True):
+        (by_itself,) = stacked.train([training], XOR, device="cuda", width=64)
+        assert_equal(outcome, by_itself)
+        cpu = alone(training)
+        assert np.mean(outcome.status == cpu.status) > 0.97
+        np.testing.assert_allclose(outcome.at(5).final_loss, cpu.at(5).final_loss, rtol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_on_cuda_a_real_lack_of_memory_halves(caplog):
+    # A quarter of what one stack would like to have: torch itself raises.
+    width = stacked.width_on("cuda", replace(BASE, hidden_dim=64), XOR)
+    count = min(width, 2**22) // LANES
+    each = [Training(replace(BASE, hidden_dim=64, epochs=2, lr=0.1 + 1e-7 * i), np.arange(LANES))
+            for i in range(count)]  # fmt: skip
+    total = torch.cuda.mem_get_info()[1]
+    need = stacked.bytes_of(each[0].config, XOR) * count * LANES
+    torch.cuda.set_per_process_memory_fraction(min(1.0, 0.25 * need / total))
+    try:
+        with caplog.at_level(logging.WARNING):
+            halved = stacked.train(each, XOR, device="cuda", width=count * LANES)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "out of memory on cuda" in caplog.text
+    (first,) = stacked.train(each[:1], XOR, device="cuda")
+    assert_equal(halved[0], first)
