@@ -330,6 +330,10 @@ HOSTILE = [
     "[red]",
     "é",
     "$x$",
+    "=1+1",
+    "@x",
+    "-1",
+    "-x",
 ]
 
 
@@ -341,7 +345,14 @@ def test_hostile_names_and_values(tmp_path):
     write_derived(run)
     table = pd.read_csv(run.path / "table.csv", keep_default_na=False, lineterminator="\n")
     assert len(table) == len(points)
-    assert {"a|b", "line\nbreak", '"', ",", "\\ud800", "param_n"} <= set(table.columns)
+    assert {"a|b", "line\\nbreak", '"', ",", "\\ud800", "param_n"} <= set(table.columns)
+    # Nothing steers a terminal or is computed by a spreadsheet; the other file has it as it is.
+    assert {"\\x1b[31m", "'=1+1", "'@x", "'-x", "-1"} <= set(table.columns)
+    assert all(c.isprintable() or c == "\n" for c in (run.path / "table.csv").read_text())
+    assert set(table["line\\nbreak"]) == {"", "'=1+1"}
+    exact = pd.read_parquet(run.path / "table.parquet")
+    assert {"line\nbreak", "=1+1", "\x1b[31m"} <= set(exact.columns)
+    assert len(exact.columns) == len(table.columns)
     assert json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[0])
 
 

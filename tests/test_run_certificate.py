@@ -280,7 +280,7 @@ def test_the_file_is_read_back(tmp_path):
         (lambda v: v["attempts"][0].update(finalists=[]), "complete"),
         (lambda v: v["attempts"][0].update(finalists=[3]), "an object"),
         (lambda v: v["attempts"][0]["finalists"][0].update(key="0" * 16), "key"),
-        (lambda v: v["attempts"][0]["finalists"][0].update(k=101), "0 to n"),
+        (lambda v: v["attempts"][0]["finalists"][0].update(k=101), "0 to 100"),
         (lambda v: v["attempts"][0]["finalists"][0].update(n=0), "1 or more"),
         (lambda v: v["attempts"][0]["finalists"][0].update(search_n=0), "1 or more"),
         (lambda v: v["attempts"][0]["finalists"][0].update(lower_bound=None), "lower bound"),

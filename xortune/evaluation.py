@@ -30,6 +30,7 @@ from xortune.point import Point
 from xortune.trainer import Block
 
 __all__ = [
+    "MAX_EPOCHS",
     "Evaluation",
     "Packed",
     "Stack",
@@ -47,6 +48,9 @@ _LAST_STATUS, _SOLVED = int(max(Status)), int(Status.SOLVED)
 _WHAT = ["proposal", "key", "config", "first", "count"]
 _CAME = ["k", "n", "epochs", "seconds", "worker", "final", "error", "seeds_data"]
 _FIELDS = [*_WHAT, *_CAME]
+
+MAX_SEEDS, MAX_ROWS, MAX_EPOCHS = 2**26, 2**30, 2**40
+"""Of one line: seeds, judged rows of all these together, epochs. More would fill the memory."""
 
 _MADE = re.compile(r"[0-9a-f]{8}")
 
@@ -229,6 +233,8 @@ def encode(evaluation: Evaluation) -> str:
         )
     if outcome is not None and not evaluation.final:
         raise InputError("an outcome is never retried", field="final")
+    if block.count > MAX_SEEDS:
+        raise InputError(f"{block.count:,} seeds", field="seeds", allowed=f"at most {MAX_SEEDS:,}")
     if isinstance(outcome, Outcome):
         outcome = pack(block, outcome)
     line = {
@@ -277,7 +283,7 @@ def decode(line: str) -> Evaluation:
     point = Point(config)
     if point.key != fields["key"]:
         raise InputError(f"{fields['key']!r} is not the config's key {point.key}", field="key")
-    first, count = _whole(fields, "first"), _whole(fields, "count", low=1)
+    first, count = _whole(fields, "first"), _whole(fields, "count", low=1, high=MAX_SEEDS)
     if first + count - 1 > MAX_SEED:
         raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
     outcome = _outcome(fields, first, count)
@@ -341,6 +347,8 @@ def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
         unpacker = zlib.decompressobj()
         head = unpacker.decompress(packed, 4)
         (width,) = struct.unpack("<I", head)
+        if width * count > MAX_ROWS:
+            raise ValueError(f"{width:,} rows")
         row = (width + 7) // 8
         size = count * (9 + row)
         # Never more than the length that fits: a forged field cannot fill the memory.
@@ -352,7 +360,8 @@ def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
         raise InputError(f"does not hold {count} seeds", field="seeds_data")
     if max(data[:count]) > _LAST_STATUS:
         raise InputError(f"unknown status {max(data[:count])}", field="seeds_data")
-    outcome = StoredOutcome.of(_seeds(first, count), _whole(fields, "epochs"), width, data)
+    epochs = _whole(fields, "epochs", high=MAX_EPOCHS)
+    outcome = StoredOutcome.of(_seeds(first, count), epochs, width, data)
     for name, value in (("k", outcome.successes), ("n", outcome.n)):
         if _whole(fields, name) != value:
             raise InputError(f"{fields[name]} contradicts seeds_data: {value}", field=name)
@@ -367,14 +376,11 @@ def _seeds(first: int, count: int) -> NDArray[np.int64]:
     return seeds
 
 
-def _whole(fields: dict[str, Any], name: str, low: int = 0) -> int:
+def _whole(fields: dict[str, Any], name: str, low: int = 0, high: int = 2**53) -> int:
     value = fields[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise InputError(
-            f"{type(value).__name__}, or out of range",
-            field=name,
-            allowed=f"a whole number, {low} or more",
-        )
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        problem, allowed = f"{type(value).__name__}, or out of range", f"{low} to {high}"
+        raise InputError(problem, field=name, allowed=f"a whole number from {allowed}")
     return value
 
 

@@ -77,6 +77,9 @@ class Purpose:
         return cls(**fields)
 
 
+MAX_ATTEMPTS, MAX_COUNT = 1000, 2**32
+"""Attempt a spends alpha / 2**a: long before the thousandth nothing is left."""
+
 _HINTS = get_type_hints(Purpose)
 _NAMES = list(_HINTS)
 
@@ -90,7 +93,8 @@ def _fits(name: str, value: object) -> bool:
         return value in ("own", "neighbourhood")
     if name in ("attempt", "rank", "finalists", "seeds", "search_k", "search_n", "neighbours"):
         least = 0 if name in ("search_k", "neighbours") else 1
-        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+        most = MAX_ATTEMPTS if name == "attempt" else MAX_COUNT
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
     if name == "confidence":
         return isinstance(value, float) and 0 < value < 1 and math.isfinite(value)
     return type(value) is _HINTS[name]

@@ -17,20 +17,35 @@ __all__ = ["json_of", "open_regular", "text_of", "unreadable"]
 MAX_BYTES = 64_000_000
 """Of a file that is read whole; a journal is read line by line."""
 
+LINK = "is a symbolic link; a run has its files themselves: cp -L"
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+
+def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> BinaryIO:
     """Open a file for reading if it is one: a pipe would block, a device may never end.
+
+    Args:
+        path: of the file.
+        follow: whether a symbolic link leads to it. The files of a run are none: a run that was
+            got from somebody must not lead to what else is on the disk.
 
     Raises:
         OSError: there is none, it is something else, or it may not be read.
         ValueError: a NUL in the path.
     """
     # Without O_NONBLOCK opening a pipe waits for somebody who writes into it.
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follow:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP and Path(path).is_symlink():
+            raise OSError(errno.ELOOP, LINK, os.fspath(path)) from None
+        raise
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         os.close(fd)
-        what = "is a directory" if stat.S_ISDIR(mode) else "is no regular file"
+        what = "Is a directory" if stat.S_ISDIR(mode) else "is no regular file"
         raise OSError(errno.EINVAL, what, os.fspath(path))
     return os.fdopen(fd, "rb")
 

@@ -123,8 +123,9 @@ class Journal:
         place = os.fspath(path)
         new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
         try:
-            binary = getattr(os, "O_BINARY", 0)  # Windows would write its own line ends
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | binary, 0o666)
+            # Windows would write its own line ends; a link may lead to a file that is no run's.
+            how = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | how, 0o666)
         except OSError as error:
             raise InputError(f"cannot be written ({error.strerror})", place=place) from None
         try:

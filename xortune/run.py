@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.errors import InputError
-from xortune.evaluation import Evaluation
-from xortune.files import text_of
+from xortune.evaluation import MAX_EPOCHS, Evaluation
+from xortune.files import open_regular, text_of
 from xortune.journal import read
 from xortune.outcome import Outcome
 from xortune.point import Point
@@ -284,7 +284,7 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
 def holds_run(path: Pathlike) -> bool:
     """Whether there is a journal with something in it: one whole line at least."""
     try:
-        with open(Path(path) / JOURNAL, "rb") as journal:
+        with open_regular(Path(path) / JOURNAL) as journal:
             return any(b"\n" in part for part in iter(lambda: journal.read(1 << 16), b""))
     except (OSError, ValueError):
         return False
@@ -354,7 +354,9 @@ def no_run(path: Path) -> InputError:
 def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
     known = [e.outcome.epochs for e in found if e.outcome is not None]
     budget = found[0].block.point.get("epochs")
-    epochs = known[0] if known else budget if isinstance(budget, int) else 0
+    epochs = known[0] if known else 0
+    if not known and isinstance(budget, int) and 0 <= budget <= MAX_EPOCHS:
+        epochs = budget
     merged: Outcome | None = None
     try:
         for evaluation in sorted(found, key=lambda e: e.block.first):

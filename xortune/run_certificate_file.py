@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar
 
 from xortune.errors import InputError
 from xortune.files import json_of
@@ -103,7 +103,7 @@ def read_certificate(path: Path) -> Certificate:
         attempts = tuple(_attempt(part) for part in _list(values, "attempts"))
         if not attempts:
             raise InputError("is empty", field="attempts", allowed="at least one attempt")
-        return Certificate(_take(values, "confidence", float), attempts)
+        return Certificate(_share(values, "confidence"), attempts)
     except InputError as error:
         where = f"{place}: {error.field}" if error.field else place
         raise InputError(
@@ -176,10 +176,10 @@ def _attempt(values: object) -> Attempt:
     if complete and by != "own" and any(f.neighbourhood_bound is None for f in finalists):
         raise InputError("without the bound of every neighbourhood", field="complete")
     return Attempt(
-        number=_take(fields, "attempt", int),
-        seeds=_take(fields, "seeds", int),
+        number=_count(fields, "attempt"),
+        seeds=_count(fields, "seeds"),
         bound="anytime" if bound == "anytime" else "clopper-pearson",
-        confidence=_take(fields, "confidence", float),
+        confidence=_share(fields, "confidence"),
         complete=complete,
         finalists=finalists,
         by="neighbourhood" if by == "neighbourhood" else "own",
@@ -191,50 +191,57 @@ def _finalist(values: object) -> CertifiedResult:
     config = Point(_object(fields.get("config"), "config"))
     if config.key != fields.get("key"):
         raise InputError(f"{fields.get('key')!r} is not the config's key", field="key")
-    k, n = _take(fields, "k", int), _at_least_one(fields, "n")
-    if not 0 <= k <= n:
-        raise InputError(f"{k} of {n}", field="k", allowed="0 to n")
+    n, search_n = _count(fields, "n"), _count(fields, "search_n")
     return CertifiedResult(
         key=config.key,
         point=config,
-        rank=_take(fields, "search_rank", int),
-        search_k=_take(fields, "search_k", int),
-        search_n=_at_least_one(fields, "search_n"),
-        first=_take(_object(fields.get("seeds"), "seeds"), "first", int),
-        k=k,
+        rank=_count(fields, "search_rank"),
+        search_k=_count(fields, "search_k", 0, search_n),
+        search_n=search_n,
+        first=_count(_object(fields.get("seeds"), "seeds"), "first", 0),
+        k=_count(fields, "k", 0, n),
         n=n,
-        lower_bound=_take(fields, "lower_bound", float, null=True),
-        confidence=_take(fields, "confidence", float),
+        lower_bound=_bound(fields, "lower_bound"),
+        confidence=_share(fields, "confidence"),
         neighbours=tuple(_neighbour(part) for part in _list(fields, "neighbourhood")),
-        neighbourhood_bound=_take(
-            {"neighbourhood_lower_bound": None} | fields,
-            "neighbourhood_lower_bound",
-            float,
-            null=True,
+        neighbourhood_bound=_bound(
+            {"neighbourhood_lower_bound": None} | fields, "neighbourhood_lower_bound"
         ),
     )
 
 
 def _neighbour(values: object) -> Neighbour:
     fields = _object(values, "neighbourhood")
-    value = fields.get("value")
+    value, n = fields.get("value"), _count(fields, "n")
     if not (value is None or isinstance(value, bool | int | float | str)):
         raise InputError(f"is a {type(value).__name__}", field="value")
     return Neighbour(
         parameter=_take(fields, "parameter", str),
         value=value,
         key=_take(fields, "key", str),
-        first=_take(_object(fields.get("seeds"), "seeds"), "first", int),
-        k=_take(fields, "k", int),
-        n=_at_least_one(fields, "n"),
+        first=_count(_object(fields.get("seeds"), "seeds"), "first", 0),
+        k=_count(fields, "k", 0, n),
+        n=n,
     )
 
 
-def _at_least_one(fields: Mapping[str, Any], name: str) -> int:
+def _count(fields: Mapping[str, Any], name: str, low: int = 1, high: int = 2**32) -> int:
     value = _take(fields, name, int)
-    if value < 1:
-        raise InputError(f"{value}", field=name, allowed="1 or more")
+    if not low <= value <= high:
+        allowed = f"{low} or more" if high == 2**32 else f"{low} to {high}"
+        raise InputError("out of range", field=name, allowed=allowed)
     return value
+
+
+def _share(fields: Mapping[str, Any], name: str) -> float:
+    value = _take(fields, name, float)
+    if not 0 <= value <= 1:
+        raise InputError(f"{value}", field=name, allowed="0 to 1")
+    return value
+
+
+def _bound(fields: Mapping[str, Any], name: str) -> float | None:
+    return None if name in fields and fields[name] is None else _share(fields, name)
 
 
 def _object(values: object, name: str) -> dict[str, Any]:
@@ -250,18 +257,10 @@ def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
     raise InputError(f"is a {type(values).__name__}", field=name, allowed="a list")
 
 
-@overload
-def _take(fields: Mapping[str, Any], name: str, kind: type[T]) -> T: ...
-@overload
-def _take(
-    fields: Mapping[str, Any], name: str, kind: type[T], *, null: Literal[True]
-) -> T | None: ...
-def _take(fields: Mapping[str, Any], name: str, kind: type[T], *, null: bool = False) -> T | None:
+def _take(fields: Mapping[str, Any], name: str, kind: type[T]) -> T:
     value = fields.get(name)
-    if null and value is None and name in fields:
-        return None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)  # 1.0 is written as 1 by other programs
+        value = float(value) if abs(value) <= 1 else value  # 1.0 is written as 1 by other programs
     if type(value) is not kind:
         raise InputError(f"is a {type(value).__name__}", field=name, allowed=kind.__name__)
     return value

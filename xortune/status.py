@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 from xortune.errors import InputError
-from xortune.files import open_regular, unreadable
+from xortune.files import open_regular, text_of, unreadable
 from xortune.point import Point
 from xortune.run import JOURNAL, no_run
 from xortune.run_manifest import manifest_of
@@ -261,10 +261,10 @@ def proposals_of(place: Path) -> int | None:
     Its task is not looked at: that may be a file anywhere.
     """
     from xortune.space import grid, grid_size, parse_space
-    from xortune.space_yaml import read_text, read_yaml
+    from xortune.space_yaml import read_yaml
 
     try:
-        values = {k: v for k, v in read_yaml(read_text(place), "").values.items() if k != "task"}
+        values = {k: v for k, v in read_yaml(text_of(place), "").values.items() if k != "task"}
         space = parse_space(json.dumps(values), str(place), place.parent)
     except InputError:
         return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
+from io import TextIOWrapper
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.errors import InputError
+from xortune.files import open_regular
 
 __all__ = ["read_numbers"]
 
@@ -28,7 +30,9 @@ def read_numbers(
     """
     place = os.fspath(path)
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with TextIOWrapper(
+            open_regular(path, follow=True), encoding="utf-8-sig", newline=""
+        ) as file:
             rows = [
                 (reader.line_num, row) for reader in [csv.reader(file)] for row in reader if row
             ]

@@ -86,8 +86,10 @@ def naming_options(*names: str) -> Iterator[None]:
 
 
 def fail(text: str, code: int) -> NoReturn:
-    """End the command with one line on stderr."""
-    typer.echo(text, err=True)
+    """End the command with a line on stderr; names in it may be from a file of somebody else."""
+    from xortune.report.format import plain
+
+    typer.echo("\n".join(plain(line) for line in text.split("\n")), err=True)
     raise typer.Exit(code)
 
 

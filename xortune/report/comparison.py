@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from xortune.comparison import Comparison
+from xortune.report.csv_text import csv_text
 from xortune.report.format import count, interval, number, percent, plain, value
 from xortune.report.markdown import escaped, table
 from xortune.run_files import write_texts
@@ -40,7 +41,7 @@ def write_comparison(
 
 def comparison_csv(comparison: Comparison) -> str:
     """One row for each cell compared, smallest p first."""
-    return comparison.cells.to_csv(index=False, lineterminator="\n")
+    return csv_text(comparison.cells)
 
 
 def comparison_markdown(comparison: Comparison) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xortune.errors import InputError
+from xortune.report.csv_text import csv_text
 from xortune.report.markdown import markdown
 from xortune.run import Run, replace_file
 from xortune.run_certificate import certificate_of
@@ -42,7 +43,7 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
                 f"unknown format {wanted!r}", field="format", allowed=", ".join(FORMATS)
             )
     files: dict[str, Callable[[], bytes]] = {
-        "table.csv": lambda: run.table.to_csv(index=False, lineterminator="\n").encode(),
+        "table.csv": lambda: csv_text(run.table).encode(),
         "table.parquet": lambda: _parquet(_arrow(run.table)),
         "seeds.parquet": lambda: _parquet(run.seed_table),
         "report.md": lambda: markdown(run).encode(),
