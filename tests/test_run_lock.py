@@ -217,7 +217,7 @@ def test_ctrl_c_releases(other):
     assert not folder.exists()
 
 
-def races(tmp_path, prepare, rounds=10, processes=6):
+def races(tmp_path, prepare, rounds=8, processes=6):
     folders = [tmp_path / f"run{i}" for i in range(rounds)]
     for folder in folders:
         prepare(folder)

@@ -1,0 +1,177 @@
+"""Two real processes and one run: the second is told who holds it, and changes nothing.
+
+The drivers are whole searches of the command line, but for Ray: they train in their own process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from hand_made import TINY_SPACE
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli import app
+from xortune.errors import TrainingError
+from xortune.journal import read
+from xortune.run import JOURNAL, load_run
+from xortune.run_lock import LOCK, read_owner
+from xortune.search import session as session_module
+
+SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_two_drivers
+pause, bytes_left = float(sys.argv[2]), int(sys.argv[3])
+test_two_drivers.without_ray(setattr, pause, bytes_left)
+sys.argv = ["xortune", *sys.argv[4:]]
+from xortune.cli import main
+main()
+"""
+
+
+def without_ray(put, pause=0.0, bytes_left=0):
+    """Train in this process, one block after the other; on a disk that is full some time."""
+
+    def run_trials(queue, trainer, **_):
+        if bytes_left:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, resource.RLIM_INFINITY))
+        while (job := queue.next_job()) is not None:
+            [result] = trainer.train([job.block])
+            assert not isinstance(result, TrainingError)
+            queue.receive(job, result, seconds=0.1, worker="here:1")
+            time.sleep(pause)
+        return queue.finished
+
+    put(session_module, "connected", lambda *_: nullcontext())
+    put(session_module, "slots", lambda *_: 1)
+    put(session_module, "run_trials", run_trials)
+
+
+@pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def drivers():
+    started = []
+
+    def start(*args, pause=0.0, bytes_left=0):
+        here = Path(__file__).parent
+        command = [sys.executable, "-c", DRIVER, here, pause, bytes_left, *args]
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def lines_of(folder):
+    try:
+        return (folder / JOURNAL).read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def wait_for_lines(process, folder, count):
+    deadline = time.monotonic() + 30
+    while lines_of(folder) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def state(folder):
+    """All that is in a directory: bytes, times, and those of the directories."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def trained(run):
+    return sorted((e.proposal, e.block.point.key, e.block.first) for e in run.evaluations)
+
+
+def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monkeypatch):
+    folder = tmp_path / "run"
+    first = drivers("search", space, "--output", folder, pause=0.2)
+    wait_for_lines(first, folder, 3)
+    first.send_signal(signal.SIGSTOP)  # alive, and what changes now is the second one's work
+    before = state(folder)
+    who = f"another search holds this run: pid {first.pid} on {os.uname().nodename} since "
+    second = drivers("search", space, "--output", folder, "--resume")
+    out, told = second.communicate(timeout=60)
+    assert second.returncode == 2, told
+    assert out == ""
+    assert who in told
+    assert "(xortune search" in told
+    assert "Traceback" not in told
+    for command in (
+        ["search", space, "--output", folder],
+        ["search", space, "--output", folder, "--resume", "--trials", "99"],
+        ["certify", folder],
+    ):
+        ran = CliRunner().invoke(app, list(map(str, command)))
+        assert ran.exit_code == 2
+        assert who in ran.stderr
+    assert state(folder) == before
+
+    first.kill()
+    first.communicate()
+    assert read_owner(folder / LOCK).pid == first.pid
+    kept = (folder / JOURNAL).read_bytes()
+    kept = kept[: kept.rfind(b"\n") + 1]
+    (folder / JOURNAL).write_bytes(kept + kept[:41])
+    without_ray(monkeypatch.setattr)
+    ran = CliRunner().invoke(app, ["search", str(space), "--output", str(folder), "--resume"])
+    assert ran.exit_code == 0, ran.stderr
+    assert f"taken over from pid {first.pid}" in ran.stderr
+    assert "that process is gone" in ran.stderr
+    assert f"{JOURNAL} was torn (41 bytes) and is dropped" in ran.stderr
+    assert (folder / JOURNAL).read_bytes().startswith(kept)
+    assert not (folder / LOCK).exists()
+    undisturbed = xt.search(space, output=tmp_path / "other")
+    assert len(undisturbed.evaluations) == 12
+    assert trained(load_run(folder)) == trained(undisturbed)
+
+
+def test_a_full_disk_ends_the_search_with_whole_lines_and_a_fix(
+    tmp_path, space, drivers, monkeypatch
+):
+    folder = tmp_path / "run"
+    full = drivers("search", space, "--output", folder, bytes_left=3000)
+    _, told = full.communicate(timeout=30)
+    assert full.returncode == 2, told
+    assert f"{folder / JOURNAL}: cannot be written (File too large)" in told
+    assert "free space there, then continue with --resume" in told
+    assert "Traceback" not in told
+    found, whole = read(folder / JOURNAL)
+    assert 0 < len(found) < 12
+    assert whole == (folder / JOURNAL).stat().st_size <= 3000
+    assert not (folder / LOCK).exists()
+    without_ray(monkeypatch.setattr)
+    said = []
+    run = xt.search(space, output=folder, resume=True, on_word=said.append)
+    assert said == []
+    assert trained(run) == trained(xt.search(space, output=tmp_path / "other"))
