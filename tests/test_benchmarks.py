@@ -24,6 +24,13 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
                 r"One core: \d+ GFLOP/s",
             ],
         ),
+        (
+            "stacked.py",
+            [
+                r"2-5-1, 8 x 8, SGD +\| +\d+ \| +\d+ \| +\d+\.\dx",
+                r"On a GPU: not|ns for an epoch of",
+            ],
+        ),
         ("sweep.py", [r"\| 1 +\| .* 1\.00x \|", r"pure training of 88,200 cells"]),
     ],
 )
