@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from xortune.space import SearchSpace, parse_space
 from xortune.space_yaml import read_yaml
 
 __all__ = [
+    "CERTIFIED",
     "PACKAGES",
     "Continuation",
     "SignedJournal",
@@ -41,11 +43,15 @@ __all__ = [
     "identity_of",
     "kept_apart",
     "last_identity",
+    "last_search",
     "made_id",
     "sessions_in",
 ]
 
 SPACE = "space.yaml"
+
+_KEPT = re.compile(r"space-[1-9][0-9]*\.yaml")
+"""What a space that was replaced is called; nothing that leads out of the directory."""
 
 _BEFORE_SESSIONS = (
     "trainer",
@@ -62,6 +68,10 @@ PACKAGES = ("torch", "numba")
 """Entries of an identity that are versions of packages."""
 
 _OF_A_SESSION = ("started", "finished", "command", "host", "platform", "git_commit", "versions")
+
+
+CERTIFIED = "certify"
+"""What a session did, if it did not search."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +180,24 @@ def first_made(manifest: Mapping[str, Any], place: str) -> str:
     return made
 
 
+def last_search(manifest: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The last session that searched; others may have certified since.
+
+    Raises:
+        InputError: the manifest's entry is damaged.
+    """
+    sessions = sessions_in(manifest, place)
+    searches = [session for session in sessions if session.get("what") != CERTIFIED]
+    return searches[-1] if searches else sessions[-1]
+
+
 def last_identity(manifest: Mapping[str, Any], place: str) -> dict[str, str]:
-    """What made the last session's blocks, as far as the manifest knows.
+    """What made the last search session's blocks, as far as the manifest knows.
 
     Raises:
         InputError: the manifest's entries are damaged.
     """
-    made = sessions_in(manifest, place)[-1]["made"]
+    made = last_search(manifest, place)["made"]
     known = _identities(manifest, place)
     if made not in known:
         raise _damaged("made", f"an entry {made}, which a session names", place)
@@ -263,19 +284,23 @@ def _write(path: Path, name: str, text: str) -> None:
         raise unwritable(path, error) from None
 
 
-def earlier_spaces(path: Path) -> tuple[SearchSpace, ...]:
+def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace, ...]:
     """The spaces that a run was made with before it was extended, in their order; no tasks.
 
     Raises:
-        InputError: one cannot be read, or is no search space.
+        InputError: the manifest is damaged, a space cannot be read, or is no search space.
     """
-    found: list[SearchSpace] = []
-    while (place := path / f"space-{len(found) + 1}.yaml").exists():
+    found: dict[str, SearchSpace] = {}
+    for session in sessions_in(manifest, str(path / MANIFEST)):
+        name = session.get("space")
+        if not isinstance(name, str) or name in found or not _KEPT.fullmatch(name):
+            continue
+        place = path / name
         values = read_yaml(text_of(place), str(place)).values
         # JSON is YAML too. Without the task, whose file may be elsewhere by now.
-        text = json.dumps({name: part for name, part in values.items() if name != "task"})
-        found.append(parse_space(text, str(place), path))
-    return tuple(found)
+        text = json.dumps({key: part for key, part in values.items() if key != "task"})
+        found[name] = parse_space(text, str(place), path)
+    return tuple(found.values())
 
 
 def kept_apart(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.resume import DifferentRunError
 from xortune.run_manifest import MANIFEST
-from xortune.run_sessions import PACKAGES, last_identity, sessions_in
+from xortune.run_sessions import PACKAGES, last_identity, last_search
 
 if TYPE_CHECKING:
     from xortune.run import Run
@@ -18,7 +18,7 @@ __all__ = ["changed_packages", "changed_trainer", "checked_versions"]
 def changed_trainer(
     manifest: Mapping[str, Any], identity: Mapping[str, str], place: str
 ) -> list[tuple[str, str, str]]:
-    """What trains otherwise than the last session did: name, before, now.
+    """What trains otherwise than the last search did: name, before, now.
 
     A manifest from before there were sessions does not know all; what it does not know is no
     change.
@@ -40,12 +40,12 @@ def changed_trainer(
 def changed_packages(
     manifest: Mapping[str, Any], versions: Mapping[str, str], place: str
 ) -> list[str]:
-    """Packages that train nothing and are others than in the last session: ``optuna 4.8 -> 5.0``.
+    """Packages that train nothing and are others than in the last search: ``optuna 4.8 -> 5.0``.
 
     Raises:
         InputError: the manifest's entries are damaged.
     """
-    before = sessions_in(manifest, place)[-1].get("versions", {})
+    before = last_search(manifest, place).get("versions", {})
     return [
         f"{name} {before[name]} -> {now}"
         for name, now in versions.items()
@@ -56,7 +56,7 @@ def changed_packages(
 def checked_versions(
     run: Run, identity: Mapping[str, str], versions: Mapping[str, str], *, accept: bool
 ) -> list[str]:
-    """What the user should know of versions that differ from those of the run's last session.
+    """What the user should know of versions that differ from those of the run's last search.
 
     Args:
         run: what is continued.

@@ -182,6 +182,11 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     ]
     seconds = sum(evaluation.seconds for evaluation in run.evaluations)
     rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
+    if aside := run.set_aside:
+        configs = len({evaluation.block.point.key for evaluation in aside})
+        count = sum(evaluation.block.count for evaluation in aside)
+        what = f"{number(count)} seeds of {number(configs)} configurations"
+        rows.append(("made by other versions, not counted", what))
     return tuple(rows)
 
 

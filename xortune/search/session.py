@@ -61,7 +61,7 @@ def search_session(
     lag: int | None = None
     if holds_run(directory):
         before = load_run(directory)
-        known, earlier = before.evaluations, earlier_spaces(directory)
+        known, earlier = before.evaluations, earlier_spaces(directory, before.manifest)
         window, lag = before.manifest.get("window"), before.manifest.get("lag")
 
     def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
