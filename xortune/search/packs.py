@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -20,6 +21,12 @@ LEAST_SECONDS = 0.4
 
 MOST_SECONDS = 4.0
 """Of work in a pack: how long the user waits for news, and what a killed worker loses."""
+
+LIMIT_SHARE = 4
+"""A pack is to take at most this fraction of its time limit: a fast one is never stopped."""
+
+LOSSES = 3
+"""So often a block may lose the machine under it without that being held against it."""
 
 SHARE = 3
 """A pack takes at most this fraction of what each slot has left, so that all end together."""
@@ -67,9 +74,22 @@ class Packs:
     pack that kills its worker is halved and tried again, until the block that did it is alone.
     """
 
-    def __init__(self, queue: BlockQueue, trainer: Trainer, slots: int, most: int | None) -> None:
-        """Fill packs for so many slots, of at most `most` blocks (for a sampler that learns)."""
+    def __init__(
+        self,
+        queue: BlockQueue,
+        trainer: Trainer,
+        slots: int,
+        most: int | None,
+        limit: float | None = None,
+    ) -> None:
+        """Fill packs for so many slots, of at most `most` blocks (for a sampler that learns).
+
+        `limit` is how many seconds a pack may take, if it is stopped then.
+        """
         self._queue, self._trainer, self._slots, self._most = queue, trainer, slots, most
+        self._cap = math.inf if limit is None else limit / LIMIT_SHARE
+        self._longest = min(MOST_SECONDS, self._cap)
+        self._losses: Counter[tuple[int, int]] = Counter()
         self._again: deque[tuple[Job, ...]] = deque()
         self._under_way = 0  # packs
         self._taken = 0
@@ -80,6 +100,10 @@ class Packs:
     def finished(self) -> bool:
         """Nothing is left to do."""
         return self._queue.finished
+
+    def resize(self, slots: int, most: int | None) -> None:
+        """Fill packs for another number of slots from now on."""
+        self._slots, self._most = slots, most
 
     def stop(self) -> None:
         """Make no further proposals; packs under way may finish."""
@@ -123,7 +147,7 @@ class Packs:
             return job
         # As long as a slot's share of what is left, as in `_wanted`; shorter where slots are idle.
         share = (self._left() + (ready + 1) * seconds) / (SHARE * self._slots)
-        parts = int(seconds / max(MOST_SECONDS, share))
+        parts = int(seconds / min(self._cap, max(MOST_SECONDS, share)))
         idle = (self._slots - self._under_way) // (ready + 1)
         if idle > parts and not self._queue.open:
             parts = min(idle, int(seconds / LEAST_SECONDS))
@@ -141,8 +165,8 @@ class Packs:
     def _wanted(self) -> float:
         """Seconds of work that the next pack should hold."""
         if self._true is None:
-            return LEAST_SECONDS
-        return min(MOST_SECONDS, max(LEAST_SECONDS, self._left() / (SHARE * self._slots)))
+            return min(self._longest, LEAST_SECONDS)
+        return min(self._longest, max(LEAST_SECONDS, self._left() / (SHARE * self._slots)))
 
     def _left(self) -> float:
         """Seconds of work that proposals still to be made will take, roughly."""
@@ -167,7 +191,7 @@ class Packs:
             self._queue.receive(job, result, seconds=share, worker=worker)
 
     def crashed(self, jobs: Sequence[Job], reason: TrainingError, *, worker: str = "") -> None:
-        """Take it that a pack came to nothing."""
+        """Take it that a pack came to nothing, by what it trained."""
         if not jobs:
             return
         self._under_way -= 1
@@ -176,3 +200,34 @@ class Packs:
             return
         middle = len(jobs) // 2
         self._again += [tuple(jobs[:middle]), tuple(jobs[middle:])]
+
+    def late(
+        self, jobs: Sequence[Job], reason: TrainingError, *, seconds: float, worker: str = ""
+    ) -> None:
+        """Take it that a pack was stopped after so many seconds: it is halved like one that died.
+
+        That it takes at least so long is known now, and packs are made smaller.
+        """
+        estimated = sum(self._trainer.cost(job.block) for job in jobs)
+        if len(jobs) > 1:  # one block may hang; that all of them are slow is the likelier guess
+            self._true = max(self._true or 0.0, seconds / estimated)
+        self.crashed(jobs, reason, worker=worker)
+
+    def lost(self, jobs: Sequence[Job], reason: TrainingError) -> None:
+        """Take it that a pack lost its machine: it is tried again as it is.
+
+        Nothing is held against its blocks, unless one has lost so many machines that it may be what
+        brings them down: then it counts as if it had died by itself.
+        """
+        keys = [(job.proposal, job.block.first) for job in jobs]
+        self._losses.update(keys)
+        if any(self._losses[key] > LOSSES for key in keys):
+            self.crashed(jobs, reason)
+        else:
+            self.returned(jobs)
+
+    def returned(self, jobs: Sequence[Job]) -> None:
+        """Take it that a pack was never begun: it waits again, before what is still to be made."""
+        if jobs:
+            self._under_way -= 1
+            self._again.appendleft(tuple(jobs))

@@ -9,32 +9,28 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import sys
-import time
+import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGINT, getsignal, signal
 from typing import Any
 
+import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.errors import InputError, TrainingError
-from xortune.evaluation import Packed, pack
-from xortune.outcome import Outcome
+from xortune.evaluation import Packed
 from xortune.search.blocks import BlockQueue, Job
-from xortune.search.packs import Packs
-from xortune.trainer import Block, Trainer
+from xortune.search.deaths import Death, death_of, too_long
+from xortune.search.overtime import Overtime
+from xortune.search.pack_trainable import PackTrainable
+from xortune.search.packs import Packs, batch_of
+from xortune.search.ray_connect import Room, connected, slots
+from xortune.search.versions import versions
+from xortune.trainer import Trainer
 
-# Ray reads these when it is imported: no usage report, no loggers that write files for each trial,
-# and no word about settings that are ours.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the newer reporter prints even when silent
-os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "60")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # resuming is the journal's work
-
+# isort: split
 import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
@@ -42,48 +38,21 @@ from ray.tune.search import Searcher
 
 __all__ = ["connected", "run_trials", "slots"]
 
+FAILED_STARTS = 3
+"""So many workers in a row that could not even begin end the search: the next would neither."""
 
-class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
-    """Trains the pack of blocks in its config, once."""
-
-    def setup(self, config: dict[str, Any], trainer: Trainer) -> None:  # noqa: ARG002
-        """Keep the trainer; the actor is used for many packs."""
-        self._trainer = trainer
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Nothing of the last pack is left."""
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """One result or error for each block of the pack, or one error for all."""
-        started = time.perf_counter()
-        # Out of the config, which Tune sends back with the result.
-        blocks: Sequence[Block] = self.config.pop("pack")
-        results: list[Packed | TrainingError] | TrainingError
-        try:
-            # Packed here, where there are many processors, and small on its way to the driver.
-            results = [
-                pack(block, result) if isinstance(result, Outcome) else result
-                for block, result in zip(blocks, self._trainer.train(blocks), strict=True)
-            ]
-        except Exception as error:  # a trainer's own; the worker lives on for the next pack
-            results = TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
-        return {
-            "done": True,
-            "results": results,
-            "pack_seconds": time.perf_counter() - started,
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-        }
+STUMBLES = 3
+"""So often Tune itself may fail, with nothing trained in between, before the search gives up."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What a worker delivered: the results of a pack, or one error for all of it."""
+    """What came of a pack: its results, one error for all of it, or the death of its worker."""
 
     jobs: tuple[Job, ...]
-    results: list[Packed | TrainingError] | TrainingError
-    seconds: float
-    worker: str
+    results: list[Packed | TrainingError] | TrainingError | Death
+    seconds: float = 0.0
+    worker: str = ""
 
 
 class QueueSearcher(Searcher):  # type: ignore[misc]
@@ -92,9 +61,11 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
     def __init__(self, packs: Packs) -> None:
         super().__init__()
         self._packs = packs
+        self._failed_starts = 0
         self.arrived: deque[Arrival] = deque()
         self.packs: dict[str, tuple[Job, ...]] = {}
         self.refusal: InputError | None = None
+        self.delivered = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its parts to be restored from them; we resume from the journal."""
@@ -127,13 +98,46 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
             arrival = self.arrived.popleft()
             jobs, results, worker = arrival.jobs, arrival.results, arrival.worker
             try:
-                if isinstance(results, TrainingError):
+                if isinstance(results, Death):
+                    self._bury(jobs, results)
+                elif isinstance(results, TrainingError):
                     self._packs.crashed(jobs, results, worker=worker)
                 else:
                     self._packs.receive(jobs, results, seconds=arrival.seconds, worker=worker)
             except InputError as error:  # the journal cannot be written: Tune would bury the reason
-                self.refusal = error
-                self._packs.stop()
+                self._refuse(error)
+            if not isinstance(results, Death):
+                self.delivered += 1
+                self._failed_starts = 0
+
+    def lose(self, reason: str) -> None:
+        """Tune has failed, and with it whatever was under way."""
+        for jobs in self.packs.values():
+            self.arrived.append(Arrival(jobs, Death("node", reason)))
+        self.packs.clear()
+        self.take_in()
+
+    def _bury(self, jobs: tuple[Job, ...], death: Death) -> None:
+        reason = TrainingError(death.reason)
+        if death.kind == "pack":
+            self._packs.crashed(jobs, reason)
+        elif death.kind == "late":
+            self._packs.late(jobs, reason, seconds=death.seconds)
+        elif death.kind == "node":
+            self._packs.lost(jobs, reason)
+        else:
+            self._packs.returned(jobs)
+        if death.kind == "setup":
+            self._failed_starts += 1
+            if self._failed_starts >= FAILED_STARTS:
+                fix = (
+                    "install the same packages on each node, or send the search by `xortune submit`"
+                )
+                self._refuse(InputError(f"no worker can begin: {death.reason}", fix=fix))
+
+    def _refuse(self, error: InputError) -> None:
+        self.refusal = error
+        self._packs.stop()
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
         """Results come by the callback, which also knows the reason of an error."""
@@ -152,12 +156,16 @@ class FillWorkers(FIFOScheduler):  # type: ignore[misc]
     that trial: where a training takes less time than a worker needs to start, no second worker
     would ever come up. So as long as fewer workers deliver results than there is room for, a free
     worker goes to the newest waiting trial, and those before it keep the ones that are starting.
+
+    It also follows the cluster: where there is room for more, more trials wait.
     """
 
-    def __init__(self, searcher: QueueSearcher, room: int) -> None:
+    def __init__(
+        self, searcher: QueueSearcher, packs: Packs, room: Room, window: int | None
+    ) -> None:
         super().__init__()
-        self._searcher, self._room = searcher, room
-        self._recent: deque[str] = deque(maxlen=4 * room)
+        self._searcher, self._packs, self._room, self._window = searcher, packs, room, window
+        self._recent: deque[str] = deque(maxlen=4 * room.count)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as in `QueueSearcher`."""
@@ -174,27 +182,53 @@ class FillWorkers(FIFOScheduler):  # type: ignore[misc]
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The trial for the next free worker; None if none waits."""
+        if self._room.changed():
+            count = self._room.count
+            self._packs.resize(count, most_of(self._window, count))
+            self._recent = deque(maxlen=4 * count)
+            # Past the wrapper that keeps schedulers from meddling: there is no other way.
+            tune_controller._tune_controller.update_max_pending_trials(2 * count)
         live = {trial.trial_id: trial for trial in tune_controller.get_live_trials()}
-        filling = len(set(self._recent)) < self._room
+        filling = len(set(self._recent)) < self._room.count
         ids = reversed(self._searcher.packs) if filling else iter(self._searcher.packs)
         waiting = (live[trial_id] for trial_id in ids if trial_id in live)
         return next((trial for trial in waiting if trial.status == trial.PENDING), None)
 
 
 class Collector(tune.Callback):  # type: ignore[misc]
-    """Brings results and crashes of packs back to the searcher.
+    """Brings results and crashes of packs back to the searcher, and stops what must be stopped.
 
     To journal a pack of thousands of blocks takes as long as to make the next one. Both wait until
     the worker that delivered has been given the trial that waits for it: one step of Tune's loop.
     """
 
-    def __init__(self, searcher: QueueSearcher) -> None:
-        self._searcher = searcher
-        self._new = False
+    def __init__(self, searcher: QueueSearcher, limit: float | None) -> None:
+        self._searcher, self._limit = searcher, limit
+        self._overtime = Overtime(limit)
+        self._trials: dict[str, Any] = {}  # that run
+        self._stopped: dict[str, Death] = {}
+        self._new = self._interrupted = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, as in `QueueSearcher`."""
         return {}
+
+    def setup(self, **_: object) -> None:
+        """Hear of Ctrl-C beside Tune, which would politely wait for workers that hang."""
+        if threading.current_thread() is threading.main_thread():
+            tunes = getsignal(SIGINT)
+
+            def interrupted(number: int, frame: Any) -> None:
+                self._interrupted = True
+                if callable(tunes):
+                    tunes(number, frame)
+
+            signal(SIGINT, interrupted)
+
+    def on_trial_start(self, *, trial: Any, **_: object) -> None:
+        """A worker has been given a pack."""
+        self._trials[trial.trial_id] = trial
+        self._overtime.start(trial.trial_id)
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
         """A pack is trained."""
@@ -203,109 +237,68 @@ class Collector(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """The worker died: no block of the pack has an outcome."""
-        self._arrive(trial, TrainingError(_reason(trial)), 0.0, "")
+        death = self._stopped.get(trial.trial_id) or death_of(_account(trial))
+        self._arrive(trial, death, 0.0, "")
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        """Take in what arrived before this step."""
+        """Take in what arrived before this step; stop what takes too long."""
         if not self._new:
             self._searcher.take_in()
         self._new = False
+        for trial_id, seconds in self._overtime.late():
+            self._stopped[trial_id] = too_long(self._limit or 0.0, seconds)
+            self._kill(trial_id)
+        if self._interrupted:
+            for trial_id in list(self._trials):
+                self._kill(trial_id)
+
+    def _kill(self, trial_id: str) -> None:
+        actor = self._trials[trial_id].temporary_state.ray_actor
+        if actor is not None:
+            ray.kill(actor)
 
     def _arrive(
         self,
         trial: Any,
-        results: list[Packed | TrainingError] | TrainingError,
+        results: list[Packed | TrainingError] | TrainingError | Death,
         seconds: float,
         worker: str,
     ) -> None:
         # Tune keeps every trial to the end, and writes it down; what was in it need not be kept.
         trial.config.clear()
         trial.evaluated_params.clear()
+        self._overtime.end(trial.trial_id)
+        self._trials.pop(trial.trial_id, None)
+        self._stopped.pop(trial.trial_id, None)
         jobs = self._searcher.packs.pop(trial.trial_id, ())
-        self._searcher.arrived.append(Arrival(jobs, results, seconds, worker))
-        self._new = True
+        if jobs:
+            self._searcher.arrived.append(Arrival(jobs, results, seconds, worker))
+            self._new = True
 
 
-def _reason(trial: Any) -> str:
-    error = trial.get_error()
-    lines = [line.strip() for line in str(error or "the worker died").splitlines() if line.strip()]
-    kind = type(error).__name__ if error is not None else "RayError"
-    return f"{kind}: {lines[-1] if lines else 'no reason given'}"
+def _account(trial: Any) -> str | None:
+    """Ray's words on why a trial failed."""
+    # Not `trial.get_error()`: that reads what has been copied to the storage, which comes later.
+    path = trial.error_file
+    return Path(path).read_text(encoding="utf-8") if path and Path(path).exists() else None
+
+
+def most_of(window: int | None, room: int) -> int | None:
+    """Blocks in a pack, for a sampler that learns from each; None for any number."""
+    return None if window is None else batch_of(window, slots=room)
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """Ray for the time of a search: shut down afterwards if and only if it was started here.
-
-    Raises:
-        InputError: no cluster answers at the address.
-    """
-    if ray.is_initialized():
+def _same_handler() -> Iterator[None]:
+    """Ctrl-C does afterwards what it did before: Tune leaves its own handler behind."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    _refuse_deaf(where)
-    local = {"include_dashboard": False, "num_cpus": _cores()} if where == "local" else {}
-    try:
-        ray.init(
-            address=where,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
-            **local,
-        )
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{where!r} cannot be reached ({first})",
-            field="address",
-            fix="start a cluster with `ray start --head`, or leave the address out",
-        ) from None
-    # Even with log_to_driver=False the raylet's word on a dead worker goes to our stdout, into the
-    # JSON. Ray's own switch for its debugger silences it; where there is none, nothing is lost.
-    ray._private.worker._worker_logs_enabled = False
+    before = getsignal(SIGINT)
     try:
         yield
     finally:
-        ray.shutdown()
-        ray._private.worker._worker_logs_enabled = True
-
-
-def _refuse_deaf(address: str) -> None:
-    # Ray would try for many minutes, and print each try.
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(
-            f"{address!r} cannot be reached ({error})",
-            field="address",
-            fix="check that the cluster runs (`ray status`), or leave the address out",
-        ) from None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def slots(cpus_per_trial: float, gpus_per_trial: float) -> int:
-    """How many trials the cluster runs at once.
-
-    Raises:
-        InputError: not even one.
-    """
-    have = ray.cluster_resources()
-    wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial}
-    for kind, amount in wanted.items():
-        if amount > have.get(kind, 0.0):
-            raise InputError(
-                f"{amount:g} for each trial, but the cluster has {have.get(kind, 0.0):g}",
-                field=f"{kind.lower()}s_per_trial",
-                allowed="at most what the cluster has",
-            )
-    return min(int(have[kind] / amount) for kind, amount in wanted.items() if amount > 0)
+        signal(SIGINT, before)
 
 
 def run_trials(
@@ -315,7 +308,8 @@ def run_trials(
     folder: Path,
     cpus_per_trial: float,
     gpus_per_trial: float,
-    most: int | None = None,
+    window: int | None = None,
+    trial_timeout: float | None = None,
 ) -> bool:
     """Run packs until the queue has finished; False if the user interrupted it.
 
@@ -325,44 +319,64 @@ def run_trials(
         folder: where Ray Tune keeps its own files.
         cpus_per_trial: logical CPUs for each trial, fractions allowed.
         gpus_per_trial: logical GPUs for each trial, fractions allowed.
-        most: blocks in a pack, for a sampler that learns from each; None for any number.
+        window: of a sampler that learns, whose packs it makes small; None for any size.
+        trial_timeout: seconds that a pack may take before its worker is killed; None for any time.
 
     Raises:
-        InputError: the trainer refused a proposal, or the journal could not be written.
+        InputError: the trainer refused a proposal, the journal could not be written, no worker can
+            begin, or Tune has failed again and again.
     """
-    room = slots(cpus_per_trial, gpus_per_trial)
-    packs = Packs(queue, trainer, room, most)
-    searcher = QueueSearcher(packs)
+    room = Room(cpus_per_trial, gpus_per_trial)
+    packs = Packs(queue, trainer, room.count, most_of(window, room.count), trial_timeout)
     resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
-    trainable = tune.with_resources(tune.with_parameters(PackTrainable, trainer=trainer), resources)
-    # All workers start at once. As many trials wait as run: Tune lets a worker go that becomes free
-    # when none waits for it.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room)
+    given = tune.with_parameters(PackTrainable, trainer=trainer, drivers=versions())
+    trainable = tune.with_resources(given, resources)
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures are journaled, and shown by us
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=FillWorkers(searcher, room),
-            num_samples=-1,
-            reuse_actors=True,
-            trial_name_creator=lambda trial: trial.trial_id,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent),
-            verbose=0,
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[Collector(searcher)],
-        ),
-    )
-    try:
-        tuner.fit()
-    except KeyboardInterrupt:
-        return False
-    finally:
-        searcher.take_in()
-    if searcher.refusal is not None:
-        raise searcher.refusal
-    return queue.finished
+    stumbles = 0
+    while True:
+        searcher = QueueSearcher(packs)
+        # All workers start at once. As many trials wait as run: Tune lets a worker go that becomes
+        # free when none waits for it.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room.count)
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=FillWorkers(searcher, packs, room, window),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=folder.name,
+                storage_path=str(folder.parent),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[Collector(searcher, trial_timeout)],
+            ),
+        )
+        try:
+            with _same_handler():
+                tuner.fit()
+            searcher.take_in()
+        except KeyboardInterrupt:
+            searcher.take_in()
+            return False
+        except (
+            Exception
+        ) as error:  # Tune is no part of the truth: what it had under way waits again
+            searcher.take_in()
+            stumbles = 1 if searcher.delivered else stumbles + 1
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            searcher.lose(reason)
+            if stumbles >= STUMBLES and searcher.refusal is None:
+                raise InputError(
+                    f"Ray Tune failed {stumbles} times with nothing trained in between ({reason})",
+                    fix="see whether the cluster is well (`ray status`), then --resume",
+                ) from error
+            if searcher.refusal is None:
+                continue
+        if searcher.refusal is not None:
+            raise searcher.refusal
+        return queue.finished

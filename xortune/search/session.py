@@ -16,7 +16,7 @@ from xortune.run_front import noted_objectives
 from xortune.run_lock import held
 from xortune.run_sessions import SignedJournal, earlier_spaces, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
-from xortune.search.packs import batch_of, lag_of, window_of
+from xortune.search.packs import lag_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
 from xortune.search.ray_tune import connected, run_trials, slots
 from xortune.space import SearchSpace, probes
@@ -34,6 +34,7 @@ def search_session(
     address: str | None = None,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
+    trial_timeout: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_word: Callable[[str], None] | None = None,
 ) -> bool:
@@ -47,6 +48,7 @@ def search_session(
         address: of a Ray cluster; None starts Ray on this machine for the time of the search.
         cpus_per_trial: logical CPUs for each trial.
         gpus_per_trial: logical GPUs for each trial.
+        trial_timeout: seconds after which a pack is stopped; None for any time.
         on_progress: called after each finished proposal.
         on_word: called with a sentence for the user.
 
@@ -118,7 +120,8 @@ def search_session(
                 folder=directory.resolve() / "ray",
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
-                most=None if window is None else batch_of(window, slots=room),
+                window=window,
+                trial_timeout=trial_timeout,
             )
     update_manifest(directory, complete=complete, **_proven(queue))
     return complete

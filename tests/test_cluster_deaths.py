@@ -1,0 +1,245 @@
+"""Trainings that kill their worker, or keep it for ever: given up, written down, and survived."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import ray
+from cluster_trainers import Logging, begun
+
+from xortune.errors import InputError, TrainingError
+from xortune.outcome import Status
+from xortune.run import load_run
+from xortune.search import versions as versions_module
+from xortune.search.blocks import ATTEMPTS
+from xortune.search.deaths import death_of, spoken
+from xortune.search.overtime import Overtime
+from xortune.search.ray_connect import slots
+from xortune.search.ray_tune import FAILED_STARTS, STUMBLES
+from xortune.search.session import search_session
+from xortune.space import parse_space
+
+TESTS = str(Path(__file__).parent)
+LIMIT = 3.0
+SPACE = """
+name: deadly
+parameters: {{x: {{low: 0, high: {high}}}}}
+search: {{sampler: grid}}
+seeds: {{ladder: [5]}}
+"""
+DEATHS = {1: "exit", 2: "SIGSEGV", 4: "SIGKILL", 5: "hang"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray():
+    environment = {"PYTHONPATH": os.pathsep.join([TESTS, str(Path(TESTS).parent)])}
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": environment},
+    )
+    yield
+    ray.shutdown()
+
+
+def searched(folder, trainer, high, **options):
+    space = parse_space(SPACE.format(high=high))
+    complete = search_session(space, trainer, folder / "run", {}, **options)
+    return complete, load_run(folder / "run")
+
+
+def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
+    trainer = Logging(str(tmp_path / "log"), deaths=DEATHS)
+    complete, run = searched(tmp_path, trainer, 6, trial_timeout=LIMIT)
+    assert complete
+    final = {e.block.point["x"]: e for e in run.evaluations if e.final}
+    assert sorted(final) == list(range(7))
+    assert sum(e.final for e in run.evaluations) == 7
+    tries = Counter(x for x, _ in begun(tmp_path / "log"))
+    assert tries == {x: ATTEMPTS if x in DEATHS else 1 for x in range(7)}
+    for result in run.results:
+        x = result.point["x"]
+        crashed = x in DEATHS
+        assert (result.outcome.successes, result.outcome.n) == ((0, 5) if crashed else (x % 6, 5))
+        assert result.outcome.counts[Status.CRASHED] == (5 if crashed else 0)
+    assert final[5].error == "took longer than 3 s"
+    for x in (1, 2, 4):
+        assert "worker died" in final[x].error
+        assert len(final[x].error) < 200
+
+
+class Unloadable(Logging):
+    """Cannot be unpickled on a worker, as where a package is missing."""
+
+    def __reduce__(self):
+        return _missing, ()
+
+
+def _missing():
+    raise ModuleNotFoundError("No module named 'my_training'")
+
+
+def test_workers_that_cannot_begin_end_the_search_and_no_seed_is_held_for_failed(tmp_path):
+    trainer = Unloadable(str(tmp_path / "log"))
+    with pytest.raises(InputError, match=r"no worker can begin.*my_training.*fix: install"):
+        searched(tmp_path, trainer, 3)
+    assert load_run(tmp_path / "run").evaluations == ()
+
+
+def test_other_versions_are_not_counted_together(monkeypatch):
+    drivers = versions_module.versions()
+    assert set(drivers) == {"xortune", "torch", "numba", "numpy"}
+    versions_module.refuse_other_versions(drivers)
+    monkeypatch.setattr(versions_module, "version", lambda _: "0.1+cpu")
+    with pytest.raises(InputError, match=r"torch 0\.1, not \d.* as the driver has"):
+        versions_module.refuse_other_versions(drivers)
+    same = {**dict.fromkeys(drivers, "0.1"), "xortune": drivers["xortune"]}
+    versions_module.refuse_other_versions(same)
+
+
+def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
+    """As it does when the object that holds a result is lost: ray.tune raises RuntimeError."""
+    from ray.tune.execution.tune_controller import TuneController
+
+    from xortune.search import ray_tune
+
+    real, calls = TuneController._actor_started, []
+
+    def failing(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("Caught unexpected exception")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(TuneController, "_actor_started", failing)
+    complete, run = searched(tmp_path, Logging(str(tmp_path / "log")), 5)
+    assert complete
+    assert sorted(e.block.point["x"] for e in run.evaluations) == list(range(6))
+    assert all(e.outcome is not None for e in run.evaluations)
+    assert ray_tune.STUMBLES == STUMBLES
+    assert FAILED_STARTS > 1
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        (None, "pack", "no reason given"),
+        ("RayTaskError\n  ValueError: too big\n", "pack", "ValueError: too big"),
+        ("x\nThe actor died because its node has died. Node Id: 7\n\tSIGTERM", "node", "SIGTERM"),
+        ("The actor 7 is unavailable: RPC. The task may or may not have", "node", "RPC"),
+        ("pid: 3\nThe actor is dead because it was killed by `ray.kill`.", "stopped", "ray.kill"),
+        ("raised in its creation task, \nImportError: torch", "setup", "ImportError: torch"),
+        (
+            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
+            " Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of"
+            " file. Some common causes include: (1) the process",
+            "pack",
+            "the worker died: SYSTEM_ERROR, Worker unexpectedly exits",
+        ),
+    ],
+)
+def test_whose_fault_a_death_is(text, kind, reason):
+    death = death_of(text)
+    assert death.kind == kind
+    assert reason in death.reason
+    assert "common causes" not in death.reason
+
+
+def test_limits_are_told_as_one_writes_them():
+    given = {0.5: "0.5 s", 3: "3 s", 90: "90 s", 600: "10 m", 3600: "1 h", 5400: "90 m"}
+    assert {seconds: spoken(seconds) for seconds in given} == given
+
+
+def test_time_in_which_the_driver_does_not_look_is_nobodys():
+    times = iter([0.0, 0.5, 100.0, 100.5, 101.4, 102.3, 103.2])
+    overtime = Overtime(3.0, lambda: next(times))
+    overtime.start("a")
+    assert overtime.late() == []
+    assert overtime.late() == [], "nobody looked for 99.5 seconds, of which one counts"
+    overtime.start("b")
+    assert overtime.late() == []
+    assert overtime.late() == []
+    assert [name for name, _ in overtime.late()] == ["a"]
+    assert overtime.running == ["b"]
+    overtime.end("b")
+    assert overtime.late() == []
+
+
+def test_without_a_limit_nothing_is_late():
+    times = iter(range(100))
+    overtime = Overtime(None, lambda: next(times))
+    overtime.start("a")
+    assert [overtime.late() for _ in range(50)] == [[]] * 50
+
+
+def test_two_halves_on_two_nodes_are_no_place(monkeypatch):
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 3.0, "GPU": 1.0}},
+        {"Alive": True, "Resources": {"CPU": 5.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert slots(2, 0) == 1 + 2
+    assert slots(0.1, 0) == 30 + 50
+    assert slots(1, 0.25) == 3
+    assert slots(1, 0.5) == 2
+    with pytest.raises(InputError, match=r"cpus_per_trial: 6 for each.*largest node has 5"):
+        slots(6, 0)
+    with pytest.raises(InputError, match=r"gpus_per_trial: 2 for each.*largest node has 1"):
+        slots(1, 2)
+    with pytest.raises(InputError, match="no node of the cluster has both"):
+        slots(4, 1)
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from cluster_trainers import Logging
+from xortune.search.session import search_session
+from xortune.space import parse_space
+folder = Path(sys.argv[1])
+trainer = Logging(str(folder / "log"), deaths={0: "hang", 1: "hang"})
+space = parse_space(%r)
+print("complete", search_session(space, trainer, folder / "run", {}), flush=True)
+"""
+
+
+def test_ctrl_c_while_all_workers_hang_ends_within_seconds(tmp_path):
+    path = os.pathsep.join([TESTS, str(Path(TESTS).parent)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED % SPACE.format(high=1), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        end = time.monotonic() + 60
+        while len(begun(tmp_path / "log")) < min(2, os.cpu_count()):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end, "no training was begun"
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGINT)
+        started = time.monotonic()
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    took = time.monotonic() - started
+    assert (process.returncode, stdout) == (0, "complete False\n"), stderr
+    assert took < 15, "Tune alone waits for ten seconds or more, for each worker"
+    print(f"took {took:.1f} s")
+
+
+def test_a_reason_is_one_that_can_be_raised():
+    assert str(TrainingError(death_of(None).reason))

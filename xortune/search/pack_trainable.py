@@ -1,0 +1,44 @@
+"""What runs on a worker: the training of packs, one after the other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import xortune.search.ray_settings  # noqa: F401  # before Ray itself
+from xortune.search.training import trained
+from xortune.search.versions import refuse_other_versions
+from xortune.trainer import Block, Trainer
+
+# isort: split
+from ray import tune
+
+__all__ = ["PackTrainable"]
+
+
+class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
+    """Trains the pack of blocks in its config, once."""
+
+    def setup(self, config: dict[str, Any], trainer: Trainer, drivers: dict[str, str]) -> None:  # noqa: ARG002
+        """Keep the trainer; the actor is used for many packs."""
+        refuse_other_versions(drivers)
+        self._trainer = trainer
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Nothing of the last pack is left."""
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One result or error for each block of the pack, or one error for all."""
+        started = time.perf_counter()
+        # Out of the config, which Tune sends back with the result.
+        blocks: Sequence[Block] = self.config.pop("pack")
+        return {
+            "done": True,
+            "results": trained(self._trainer, blocks),
+            "pack_seconds": time.perf_counter() - started,
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+        }
