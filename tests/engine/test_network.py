@@ -252,19 +252,34 @@ def test_a_gpu_that_is_given_is_used_where_there_is_one(monkeypatch):
 
 def test_a_gpu_that_torch_does_not_see_is_told_once(monkeypatch, caplog):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     network._tell_that_there_is_no_gpu.cache_clear()
-    trainer, block = NetworkTrainer(XOR, gpus=0.25), Block(CONFIG.point, 0, 4)
-    trainer.describe()  # a driver need not have one
     assert not caplog.records
-    (first,), (second,) = trainer.train([block]), trainer.train([block])
+    trainer, block = NetworkTrainer(XOR, gpus=0.25), Block(CONFIG.point, 0, 4)
+    assert trainer == NetworkTrainer(XOR, gpus=0.25)
     (told,) = caplog.records
-    assert (
-        "Ray assigned a GPU (CUDA_VISIBLE_DEVICES=3), but torch sees no CUDA" in told.getMessage()
-    )
-    assert told.getMessage().endswith("trained on the CPU")
-    assert_equal(first, NetworkTrainer(XOR).train([block])[0])
-    assert_equal(second, first)
+    assert "torch sees no CUDA device on " in told.getMessage()
+    assert ": trained on the CPU." in told.getMessage()
+    assert_equal(trainer.train([block])[0], NetworkTrainer(XOR).train([block])[0])
+
+
+def test_the_driver_decides_and_its_workers_do_not(monkeypatch):
+    """Else the outcomes of two engines would be counted together."""
+    block = Block(CONFIG.point, 0, 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    on_the_cpu = pickle.dumps(NetworkTrainer(XOR, gpus=0.25))
+    asked = NetworkTrainer(XOR, engine="cuda", gpus=0.25)  # by a driver without a GPU
+    assert asked.describe()["device"] == "cuda"
+    with pytest.raises(InputError, match="torch sees no CUDA device here"):
+        NetworkTrainer(XOR, engine="cuda").describe()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    on_a_gpu = pickle.dumps(NetworkTrainer(XOR, gpus=0.25))
+    (outcome,) = pickle.loads(on_the_cpu).train([block])
+    assert_equal(outcome, NetworkTrainer(XOR, "fused").train([block])[0])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for trainer in (pickle.loads(on_a_gpu), asked):
+        (error,) = trainer.train([block])
+        assert isinstance(error, TrainingError)
+        assert "torch sees no CUDA device here" in str(error)
 
 
 def test_auto_trains_with_the_fused_engine():

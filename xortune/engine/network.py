@@ -48,8 +48,9 @@ class NetworkTrainer:
         engine: `fused` (compiled, on the CPU), `reference` (stacked torch on the CPU), `cuda`
             (stacked torch on the first visible GPU), or `auto`: fused where it covers the config,
             else reference.
-        gpus: GPUs for each trial, fractions share one; if any, `auto` is `cuda` wherever torch sees
-            one, and says so where it does not.
+        gpus: GPUs for each trial, fractions share one. If any, `auto` becomes `cuda` where torch
+            sees one, and else says that it does not: here and now, so that what a driver describes
+            is what all its workers do.
         threads: cores that may share one training; the search's workers have one each.
     """
 
@@ -57,6 +58,16 @@ class NetworkTrainer:
     engine: str = "auto"
     gpus: float = 0.0
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.engine != "auto" or not self.gpus:
+            return
+        import torch  # takes a second
+
+        if torch.cuda.is_available():
+            object.__setattr__(self, "engine", "cuda")
+        else:
+            _tell_that_there_is_no_gpu()
 
     def check(self, point: Point) -> Point:
         """The point of the `Config` it means; see `xortune.trainer.Trainer.check`."""
@@ -110,10 +121,7 @@ class NetworkTrainer:
         return [results[index] for index in range(len(blocks))]
 
     def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
-        engine = self._engine_here
-        if self.gpus and engine == "auto":
-            _tell_that_there_is_no_gpu()
-        found = self._stacked(trainings, engine)
+        found = self._stacked(trainings)
         results: list[Outcome | TrainingError] = []
         for index, training in enumerate(trainings):
             if index in found:
@@ -125,7 +133,7 @@ class NetworkTrainer:
                     self.task,
                     training.seeds,
                     training.checkpoints,
-                    engine,
+                    self.engine,
                     threads=self.threads,
                     gpu_share=self._gpu_share,
                 )
@@ -135,8 +143,9 @@ class NetworkTrainer:
                 results.append(outcome)
         return results
 
-    def _stacked(self, trainings: Sequence[Training], engine: str) -> dict[int, Outcome]:
+    def _stacked(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
         """The outcomes of those that were trained as one stack with others."""
+        engine = self.engine
         able = [
             index
             for index, training in enumerate(trainings)
@@ -147,7 +156,7 @@ class NetworkTrainer:
             return {}
         from xortune.engine import stacked
 
-        device = device_of(engine)
+        device = "cuda" if engine == "cuda" else "cpu"
         found: dict[int, Outcome] = {}
         for group in stacked.together([trainings[i] for i in able], self.task, device=device):
             if len(group) == 1:
@@ -171,24 +180,17 @@ class NetworkTrainer:
     def _gpu_share(self) -> float:
         return min(float(self.gpus), 1.0) or 1.0
 
-    @property
-    def _engine_here(self) -> str:
-        if self.engine != "auto" or not self.gpus:
-            return self.engine
-        import torch
-
-        return "cuda" if torch.cuda.is_available() else "auto"
-
     def describe(self) -> dict[str, str]:
         """What the manifest says: the engine, the versions that matter to it, the task.
 
         Raises:
             InputError: an unknown engine, or CUDA where there is none.
         """
-        device = device_of(self._engine_here)
-        engine = "fused" if self._engine_here in ("auto", "fused") else "reference"
+        # With GPUs for its trials it is the workers that must see one.
+        device = "cuda" if self.engine == "cuda" and self.gpus else device_of(self.engine)
+        engine = "fused" if self.engine in ("auto", "fused") else "reference"
         # Of a search that takes what fits, what is trained where the fused engine does not reach.
-        fallback = {"engine_fallback": "reference"} if self._engine_here == "auto" else {}
+        fallback = {"engine_fallback": "reference"} if self.engine == "auto" else {}
         return {
             "trainer": "network",
             "engine": engine,
@@ -241,11 +243,10 @@ def device_of(engine: str) -> str:
 
 @functools.cache
 def _tell_that_there_is_no_gpu() -> None:
-    """Once in a process: Ray gives out GPUs by number, whether there are any or not."""
+    """Once in a process. Ray hands out GPUs by number, whether there are any or not."""
     logger.warning(
-        "Ray assigned a GPU (CUDA_VISIBLE_DEVICES=%s), but torch sees no CUDA device on %s:"
-        " trained on the CPU",
-        os.environ.get("CUDA_VISIBLE_DEVICES", "not set"),
+        "GPUs are asked for, but torch sees no CUDA device on %s: trained on the CPU. If only the"
+        " workers have GPUs, ask for engine 'cuda'",
         socket.gethostname(),
     )
 
