@@ -24,10 +24,7 @@ from xortune.cli.shared import (
 
 __all__ = ["certify"]
 
-OPTIONS = (
-    *("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by"),
-    *("address", "cpus_per_trial", "gpus_per_trial"),
-)
+OPTIONS = ("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by")
 
 
 @app.command(
@@ -62,11 +59,6 @@ def certify(
             help="Leave an attempt that another engine, torch or Numba began; begin a new one.",
         ),
     ] = False,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to run on, such as auto; else this machine.")
-    ] = None,
-    cpus_per_trial: Annotated[float, typer.Option(help="CPUs for each Ray trial.")] = 1.0,
-    gpus_per_trial: Annotated[float, typer.Option(help="GPUs for each; fractions share.")] = 0.0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,9 +82,6 @@ def certify(
                 neighbourhood=neighbourhood,
                 by=by,
                 accept_versions=accept_versions,
-                address=address,
-                cpus_per_trial=cpus_per_trial,
-                gpus_per_trial=gpus_per_trial,
                 on_progress=on_progress,
                 on_word=None if quiet else _say,
                 command=["xortune", *sys.argv[1:]],
