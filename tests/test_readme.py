@@ -25,7 +25,14 @@ from xortune.stats import wilson
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLOSE = 5  # Another CPU may round another bit, and a seed on the edge end on its other side.
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/certify.md", "docs/racing.md", "reports/README.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/certify.md",
+    "docs/racing.md",
+    "docs/security.md",
+    "reports/README.md",
+)
 
 
 def blocks(language: str, text: str = README) -> list[str]:
