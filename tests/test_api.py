@@ -151,14 +151,23 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     assert call["address"] == "auto"
     assert (call["cpus_per_trial"], call["gpus_per_trial"]) == (0.5, 0.25)
     assert call["on_progress"] is heard
-    assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", True)
+    assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"
 
 
 def test_without_a_gpu_the_cpu_trains(space_file, sessions):
     xt.search(load_space(space_file))
     trainer = sessions.calls[0]["trainer"]
-    assert (trainer.engine, trainer.gpus) == ("auto", False)
+    assert (trainer.engine, trainer.gpus) == ("auto", 0)
+
+
+def test_an_engine_can_be_asked_for_and_an_unknown_one_is_refused(space_file, sessions, tmp_path):
+    xt.search(space_file, engine="cuda", gpus_per_trial=0.5)  # of workers; here is none
+    trainer = sessions.calls[0]["trainer"]
+    assert (trainer.engine, trainer.gpus) == ("cuda", 0.5)
+    with pytest.raises(InputError, match="engine: unknown engine 'gpu'"):
+        xt.search(space_file, engine="gpu", output=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_manifest_says_how_the_run_was_made(space_file, sessions):

@@ -72,6 +72,7 @@ def search(
     address: str | None = None,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
+    engine: str = "auto",
     on_progress: Callable[[Progress], None] | None = None,
     on_certify: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
@@ -95,7 +96,9 @@ def search(
             of one config that were made with different ones are never counted together.
         address: of a Ray cluster; by default Ray is started on this machine, and shut down again.
         cpus_per_trial: logical CPUs for each Ray trial.
-        gpus_per_trial: logical GPUs for each Ray trial; fractions share one.
+        gpus_per_trial: logical GPUs for each Ray trial; fractions share one. If any, `auto` is
+            `cuda` where torch sees a GPU here; see docs/gpu.md.
+        engine: what trains, on all workers: auto, fused, reference or cuda.
         on_progress: called after each finished evaluation.
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
@@ -126,7 +129,8 @@ def search(
     ):
         if not amount >= 0 or (least == "above 0" and amount == 0):
             raise InputError(f"{amount} is out of range", field=name, allowed=least)
-    trainer = NetworkTrainer(asked.task, gpus=gpus_per_trial > 0)
+    trainer = NetworkTrainer(asked.task, engine, gpus_per_trial)
+    trainer.describe()  # refuses an engine that is not there
     check_space(asked, trainer)
     resume = resume or extend
     directory = _directory(asked, output, resume=resume)

@@ -58,6 +58,7 @@ def search(
     ] = None,
     cpus_per_trial: Annotated[float, typer.Option(help="CPUs for each Ray trial.")] = 1.0,
     gpus_per_trial: Annotated[float, typer.Option(help="GPUs for each; fractions share.")] = 0.0,
+    engine: Annotated[str, typer.Option(help="auto, fused, reference or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     extend: Annotated[
         bool,
@@ -99,7 +100,7 @@ def search(
                 ),
                 soft_wrap=True,
             )
-            tell_of_compiling("auto")
+            tell_of_compiling(engine)
         with shown_search(quiet=silent) as (on_progress, on_certify):
             run = api.search(
                 asked,
@@ -110,6 +111,7 @@ def search(
                 address=address,
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
+                engine=engine,
                 on_progress=on_progress,
                 on_certify=on_certify,
                 on_word=None if quiet else _say,
