@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import xortune.search.ray_settings  # noqa: F401  # before Ray itself
+from xortune.engine.words import heard
 from xortune.search.training import trained
 from xortune.search.versions import refuse_other_versions
 from xortune.trainer import Block, Trainer
@@ -36,9 +37,12 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         started = time.perf_counter()
         # Out of the config, which Tune sends back with the result.
         blocks: Sequence[Block] = self.config.pop("pack")
+        with heard() as words:
+            results = trained(self._trainer, blocks)
         return {
             "done": True,
-            "results": trained(self._trainer, blocks),
+            "results": results,
+            "words": words,
             "pack_seconds": time.perf_counter() - started,
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }

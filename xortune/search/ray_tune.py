@@ -19,6 +19,7 @@ from signal import SIGINT, getsignal, signal
 from typing import Any
 
 import xortune.search.ray_settings  # noqa: F401  # before Ray itself
+from xortune.engine.words import tell
 from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Packed
 from xortune.search.blocks import BlockQueue, Job
@@ -233,6 +234,7 @@ class Collector(tune.Callback):  # type: ignore[misc]
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
         """A pack is trained."""
         results: list[Packed | TrainingError] | TrainingError = result.pop("results")
+        tell(result.pop("words"), result["worker"])
         self._arrive(trial, results, result["pack_seconds"], result["worker"])
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
