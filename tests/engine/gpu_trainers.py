@@ -1,0 +1,32 @@
+"""A trainer for tests with Ray: on a device whose memory holds 64 networks at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from unittest.mock import patch
+
+import torch
+
+from xortune.engine import reference, stacked
+from xortune.engine.network import NetworkTrainer
+from xortune.errors import TrainingError
+from xortune.outcome import Outcome
+from xortune.trainer import Block
+
+
+class Small(NetworkTrainer):
+    """Says which GPU it was given, and then runs out of memory where it may."""
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        logging.getLogger("xortune.engine").warning("was given GPU %s", given)
+        with patch.object(stacked, "looks", looks):
+            return super().train(blocks)
+
+
+def looks(config, task, weights, optimizer, checkpoints):
+    if weights.shape[1] > 64:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    return reference.looks(config, task, weights, optimizer, checkpoints)
