@@ -10,7 +10,6 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.objective import Seen
 from xortune.point import Point
 from xortune.resume import differences
 from xortune.search.blocks import budget
@@ -76,24 +75,6 @@ def test_proposals_after_an_extension_visit_what_is_new(sampler, tmp_path):
         assert all(("z" in point) == (point["x"] in ("a", "c")) for point in points)
         assert any(point["z"] > 5 for point in points if "z" in point)
     assert len({point.key for point in points}) > 20
-
-
-def test_gp_takes_what_the_first_space_told_it():
-    text = (
-        "name: g\nparameters: {x: {choice: [CHOICE]}, y: {low: 0.0, high: HIGH}}\n"
-        "search: {sampler: gp, trials: 13}\nseeds: {ladder: [4]}\n"
-    )
-    old = parse_space(text.replace("CHOICE", "a, b").replace("HIGH", "1.0"))
-    new = parse_space(text.replace("CHOICE", "a, c, b").replace("HIGH", "4.0"))
-    first, rest = proposer_for(old), proposer_for(new, [old])
-    for number in range(10):
-        point = first.propose(number)
-        seen = Seen(point, round(8 * point["y"]), 8, 100)
-        first.learn(number, seen)
-        rest.replay(number, point)
-        rest.learn(number, seen)
-    point = rest.propose(10)
-    assert point["y"] > 1.0, "more was better, as far as there was more"
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "nsgaii", "cmaes"])
