@@ -25,6 +25,8 @@ LONG = f"{TRAINING}::test_long_trainings_are_those_of_the_loop"
 HELD_OUT = f"{TRAINING} -k held_out"
 ALONE = "tests/engine/test_independence.py"
 PACKS = "tests/search/test_packs.py"
+DURABILITY = "tests/test_journal_durability.py"
+LOCK = "tests/test_run_lock.py"
 ANYTIME = "tests/test_stats_anytime.py"
 RACE = "tests/test_race.py"
 RACING = "tests/search/test_race_in_search.py"
@@ -204,7 +206,13 @@ MUTATIONS = [
     Mutation("journal.py", "if start < end:", "if start <= end:", "tests/test_journal.py"),
     Mutation("journal.py", "if evaluation.final:", "if True:", "tests/test_journal.py"),
     Mutation("journal.py", "size += len(line)", "size = len(line)", "tests/test_journal.py"),
-    Mutation("journal.py", "os.ftruncate(fd, _whole_lines(fd))", "pass", "tests/test_journal.py"),
+    Mutation("journal.py", "os.ftruncate(fd, whole)", "pass", "tests/test_journal.py"),
+    Mutation(
+        "journal.py", "wanted = self._appended\n", "wanted = self._appended + 1\n", DURABILITY
+    ),
+    Mutation("journal.py", "self._settled = wanted", "self._settled = self._appended", DURABILITY),
+    Mutation("journal.py", "self._lock.check()", "pass", DURABILITY),
+    Mutation("journal.py", "self._failure is not None or wanted", "wanted", DURABILITY),
     Mutation(
         "journal.py", "return start + found + 1", "return start + found", "tests/test_journal.py"
     ),
@@ -220,6 +228,14 @@ MUTATIONS = [
         '"<f4", self.n, self.n',
         "tests/test_evaluation.py",
     ),
+    # The run's lock.
+    Mutation("run_lock.py", "os.close(_acquired(claim, mine, say))", "pass", LOCK),
+    Mutation("run_lock.py", "now is not None and now.owner == found.owner", "True", LOCK),
+    Mutation("run_lock.py", "elif found.owner != self._owner.owner:", "elif False:", LOCK),
+    Mutation("run_lock.py", "if now != found:", "if False:", LOCK),
+    Mutation("run_lock_owner.py", 'fields[0] in (b"Z", b"X")', "False", LOCK),
+    Mutation("run_lock_owner.py", "started != owner.process_start", "False", LOCK),
+    Mutation("run_lock_owner.py", "owner.pid_namespace != here.pid_namespace", "False", LOCK),
     # How many seeds, and what may be said of them.
     Mutation(
         "stats_exact.py",

@@ -31,6 +31,14 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
                 r"On a GPU: not|ns for an epoch of",
             ],
         ),
+        (
+            "journal.py",
+            [
+                r"no fsync at all +\| +\d+\.\d\d \|",
+                r"is [+-]\d+\.\d% of the 80 s",
+                r"grid +\| +\d+\.\d \| +\d+\.\d \|",
+            ],
+        ),
         ("sweep.py", [r"\| 1 +\| .* 1\.00x \|", r"pure training of 88,200 cells"]),
     ],
 )
