@@ -25,7 +25,7 @@ BASE = {
         "hidden_dim": {"low": 3, "high": 5},
     },
     "search": {"sampler": "random", "trials": 10, "seed": 4},
-    "seeds": {"ladder": [4, 8], "certify": 100},
+    "seeds": {"ladder": [4, 8], "finalists": 8, "certify": 100},
     "start": [
         {"activation": "Tanh", "optimizer": "SGD", "lr": 0.05, "momentum": 0.3, "hidden_dim": 4},
     ],
@@ -213,7 +213,7 @@ def test_every_difference_has_a_line_of_its_own():
         {"search.time_budget": "10m"},
         {"parameters.loss": {"value": "MSELoss"}},
         {"epochs": None, "parameters.epochs": 50},
-        {"seeds.finalists": 8},
+        {"stop": {"proven_rate": None}},
         {"parameters.hidden_dim.log": False},
     ],
 )
