@@ -6,11 +6,13 @@ import copy
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from xortune.errors import InputError
 from xortune.resume import DifferentRunError, changes_brought, differences, words
-from xortune.space import parse_space
+from xortune.space import grid, parse_space
+from xortune.space_check import start_point
 from xortune.space_yaml import read_yaml
 
 BASE = {
@@ -277,3 +279,64 @@ def test_a_task_is_known_by_its_rows():
 )
 def test_words_are_those_of_a_space_file(value):
     assert read_yaml(f"x: {words(value)}", "x").values == {"x": value}
+
+
+VALUES = ["a", "b", 1, 2, True, None]
+
+
+@st.composite
+def parameters(draw):
+    """A choice, a range and a fixed value of each kind, two of them with conditions."""
+    choice = st.lists(st.sampled_from(VALUES), min_size=1, max_size=3, unique_by=repr).filter(
+        lambda values: not (1 in values and any(value is True for value in values))
+    )
+    p = draw(choice)
+    low = draw(st.integers(0, 2)) * 2
+    form = {
+        "p": draw(st.sampled_from([{"choice": p}, p[0]])),
+        "m": draw(
+            st.sampled_from(
+                [
+                    {"low": low, "high": low + 4},
+                    {"low": low, "high": low + 6, "step": 2},
+                    {"low": low / 2, "high": low / 2 + 1, "step": 0.5},
+                    low,
+                ]
+            )
+        ),
+        "q": {"choice": draw(choice)},
+        "r": {"low": 0, "high": draw(st.integers(0, 2))},
+    }
+    for name, parent in (("q", "p"), ("r", "p"), ("r", "q")):
+        known = form[parent]
+        if isinstance(form[name], dict) and draw(st.booleans()):
+            values = known["choice"] if isinstance(known, dict) else [known]
+            some = draw(st.lists(st.sampled_from(values), min_size=1, max_size=2, unique_by=repr))
+            form[name].setdefault("when", {})[parent] = some
+    return form
+
+
+def grid_space(form):
+    text = {"name": "g", "parameters": form, "search": {"sampler": "grid"}}
+    return parse_space(yaml.safe_dump(text, sort_keys=False))
+
+
+@given(parameters(), parameters(), st.sets(st.sampled_from("pmqr")))
+@settings(max_examples=100)
+def test_what_may_be_extended_holds_every_configuration_that_was(one, other, kept):
+    old = grid_space(one)
+    try:
+        new = grid_space({name: (one if name in kept else other)[name] for name in one})
+    except InputError:  # a condition on what is no value of its parent any more
+        return
+    refused = [str(d) for d in differences(old, new) if d.refusal is not None]
+    lost = [point for point in grid(old) if not _holds(new, point)]
+    assert bool(lost) <= bool(refused)
+    event("refused" if refused else "lost nothing")
+
+
+def _holds(space, point):
+    try:
+        return start_point(space, 0, point.as_dict()) == point
+    except InputError:
+        return False

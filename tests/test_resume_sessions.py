@@ -281,6 +281,16 @@ def test_accepted_versions_are_kept_apart(search, monkeypatch, request):
     assert run.manifest["sessions"][2]["made"] == second
 
 
+def test_a_proof_takes_no_seeds_of_another_version(search, request):
+    text = SPACE + "stop: {proven_rate: 0.9}\n"
+    run = search(text)
+    before = files(run)
+    request.getfixturevalue("other_torch")
+    with pytest.raises(InputError, match=r"proven by seeds of one kind(.|\n)*9\.8\.7"):
+        search(text, resume=True, accept_versions=True)
+    assert {n: b for n, b in files(run).items() if n in before} == before
+
+
 def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch):
     from xortune import api_resume
 
@@ -332,6 +342,8 @@ def test_a_run_from_before_there_were_sessions_is_not_mixed_either(search):
     assert run.manifest["not_counted"] == [
         {"key": result.key, "made": second["made"], "k": 3, "n": 4}
     ]
+    shown = command("report", "run").stdout
+    assert "Not counted: 4 seeds that other versions made." in shown
     report = (run.path / "report.md").read_text()
     assert "made by other versions, not counted" in report
     assert "4 seeds of 1 configurations" in report

@@ -65,7 +65,7 @@ def checked_versions(
         accept: whether what trains may be another; then its blocks are counted apart.
 
     Raises:
-        DifferentRunError: what trains is another.
+        DifferentRunError: what trains is another, or the run is to end with a proof.
     """
     place, manifest = str(run.path / MANIFEST), run.manifest
     changed, notes = changed_trainer(manifest, identity, place), []
@@ -81,6 +81,15 @@ def checked_versions(
                 place=str(run.path),
                 fix=f"{again}, give another --output, or go on with --accept-versions: seeds of "
                 "one configuration are then counted of one of them only",
+            )
+        if run.asked.stop.proven_rate is not None:
+            raise DifferentRunError(
+                "\n".join(
+                    ["a rate is proven by seeds of one kind only:", *(f"  {s}" for s in shown)]
+                ),
+                place=str(run.path),
+                fix="use what the run was made with, or give another --output: with "
+                "stop.proven_rate versions cannot be kept apart",
             )
         notes.append(
             f"made with other versions from here on ({', '.join(shown)}): of one configuration "

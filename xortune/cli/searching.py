@@ -195,6 +195,9 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
         from xortune.report.terminal import render_best
 
         render_best(run, console())
+        if aside := run.set_aside:
+            seeds = sum(evaluation.block.count for evaluation in aside)
+            console().print(f"Not counted: {seeds:,} seeds that other versions made.")
         if left := run.manifest.get("not_certified"):
             from xortune.cli.planning import duration
 
