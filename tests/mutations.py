@@ -24,6 +24,8 @@ TRAINING = "tests/engine/test_training.py"
 LONG = f"{TRAINING}::test_long_trainings_are_those_of_the_loop"
 HELD_OUT = f"{TRAINING} -k held_out"
 ALONE = "tests/engine/test_independence.py"
+ROWS, STACKED = "tests/engine/test_rows.py", "tests/engine/test_stacked.py"
+NETWORK = "tests/engine/test_network.py"
 PACKS = "tests/search/test_packs.py"
 DURABILITY = "tests/test_journal_durability.py"
 LOCK = "tests/test_run_lock.py"
@@ -34,7 +36,6 @@ PRUNER = "tests/search/test_race_pruner.py"
 
 SCHEDULE = "tests/engine/test_schedule.py"
 FUNCTIONS = "tests/engine/test_fused_functions.py"
-ORDER = "tests/engine/test_network.py -k order"
 EXACT, SEEDS = "tests/test_stats_exact.py", "tests/test_stats_seeds.py"
 GATE, CERTIFY = "tests/test_gate.py", "tests/test_certify.py"
 CERTIFICATE = "tests/test_run_certificate.py"
@@ -110,6 +111,30 @@ MUTATIONS = [
     Mutation(
         "engine/reference.py", "np.full(-len(seeds) % LANES, seeds[-1])", "np.full(0, 0)", ALONE
     ),
+    # Stacks of configs.
+    Mutation("engine/rows.py", "step else rates", "step > 1 else rates", f"{ROWS} -k ASGD"),
+    Mutation("engine/rows.py", "self.which)", "0 * self.which)", f"{ROWS} -k every_step"),
+    Mutation("engine/rows.py", "-(rows.lr / (1 - BETA1**step))", "-rows.lr", f"{ROWS} -k Adam"),
+    Mutation("engine/rows.py", "buffer.mul_(momentum).add_", "buffer.add_", f"{ROWS} -k SGD"),
+    Mutation("engine/rows.py", "length > 5.0", "length > 4.0", f"{ROWS} -k RAdam"),
+    Mutation("engine/rows.py", "sign.eq(down), 0", "sign.eq(down), 1", f"{ROWS} -k Rprop"),
+    Mutation("engine/stacked.py", "which - first", "which", f"{STACKED} -k cut_anywhere"),
+    Mutation("engine/stacked.py", "end - len(training.seeds)", "0", f"{STACKED} -k own_seeds"),
+    Mutation("engine/stacked.py", "start += width", "start += len(part)", f"{STACKED} -k cut"),
+    Mutation("engine/stacked.py", "_padded(width // 2)", "width", f"{STACKED} -k halves"),
+    Mutation(
+        "engine/stacked.py", "min(free, share", "min(free, 4 * share", f"{STACKED} -k width_is"
+    ),
+    Mutation("engine/stacked.py", "2 * len(training", "len(training", f"{STACKED} -k fill"),
+    Mutation("engine/trainings.py", "config.momentum > 0,", "", f"{STACKED} -k differ"),
+    Mutation("engine/trainings.py", "config.epochs,", "", f"{STACKED} -k differ"),
+    Mutation("engine/network.py", "and self.gpus else", "else", f"{NETWORK} -k decides"),
+    Mutation(
+        "engine/network.py",
+        "_tell_that_there_is_no_gpu()\n\n",
+        "pass\n\n",
+        f"{NETWORK} -k told_once",
+    ),
     # The fused engine. What is named here is compiled in a second; the whole kernel takes fifteen.
     Mutation(
         "engine/kernels/optimizers.py",
@@ -148,8 +173,13 @@ MUTATIONS = [
         "pass",
         "tests/engine/test_kernel_cache.py -k damaged",
     ),
-    Mutation("engine/network.py", "max((config for", "min((config for", ORDER),
-    Mutation("engine/network.py", "checkpoints=())", "checkpoints=outcome.checkpoints)", ORDER),
+    Mutation("engine/network.py", "max((config for", "min((config for", f"{NETWORK} -k order"),
+    Mutation(
+        "engine/network.py",
+        "checkpoints=())",
+        "checkpoints=outcome.checkpoints)",
+        f"{NETWORK} -k order",
+    ),
     Mutation("outcome.py", "status[~finite] = Status.DIVERGED", "pass", "tests/test_outcome.py"),
     Mutation(
         "outcome.py",
