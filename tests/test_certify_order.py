@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from certified import BASE, KEYS, POINTS, SPACE, Counting, certify, run, xortune
 from hand_made import done, solved, write_run
-from test_certify import BASE, KEYS, POINTS, SPACE, Counting, certify, run, xortune
 
 import xortune as xt
 from xortune.journal import decode, encode

@@ -7,9 +7,10 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from certified import KEYS, SPACE, searched, xortune
 from rich.console import Console
-from test_certify import KEYS, SPACE, searched, xortune
 
+import xortune as xt
 from xortune import terminal_progress
 from xortune.engine.network import NetworkTrainer
 from xortune.errors import TrainingError
@@ -85,6 +86,58 @@ def test_a_block_of_the_certificate_without_outcome_exits_with_4(search, monkeyp
     assert "0/20 0.0 %" in result.stdout
     monkeypatch.setattr(NetworkTrainer, "train", real)
     assert search("--resume", "--quiet").exit_code == 4  # it is still in the run
+
+
+def test_a_search_certifies_if_its_space_says_so(searched):
+    run = searched()
+    found = run.certificate
+    assert sorted(f.key for f in found.finalists) == sorted(KEYS[:2])
+    assert {(f.n, f.first) for f in found.finalists} == {(20, CERTIFY.start)}
+    same = xt.evaluate(
+        xt.Config.from_point(found.best.point), range(CERTIFY.start, CERTIFY.start + 20)
+    )
+    assert same.successes == found.best.k
+    assert "The winners on seeds" in (run.path / "report.md").read_text()
+    assert run.manifest["finished"]
+    assert "hold together with confidence 0.95" in xortune("report", run.path).stdout
+
+
+def test_resuming_a_finished_search_spends_no_other_attempt(searched):
+    first = searched().certificate
+    run = searched(resume=True)
+    assert run.certificate == first
+    assert len(load_run(run.path).checks) == 2
+
+
+def test_a_search_without_the_wish_certifies_nothing(searched):
+    run = searched(certify="")
+    assert run.certificate is None
+    assert run.checks == ()
+
+
+def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_goes_on(
+    searched, monkeypatch
+):
+    searched.session.complete = False
+    with pytest.raises(KeyboardInterrupt):
+        searched()
+    searched.session.complete = True
+    from xortune.engine import network
+
+    real, calls = network.evaluate_config, []
+
+    def stopped(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(network, "evaluate_config", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        searched(resume=True)
+    run = searched(resume=True)
+    assert run.certificate.latest.number == 1
+    assert len(calls) == 3
 
 
 # How it is drawn.

@@ -8,15 +8,16 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
+from certified import POINTS, SEARCHED, SPACE, Counting
 from hand_made import done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_certify import POINTS, SEARCHED, SPACE, Counting
 
-from xortune.certify import certify_run
+from xortune.certify import Call
 from xortune.errors import InputError
 from xortune.run import JOURNAL, load_run
 from xortune.run_certificate import certificate_of
+from xortune.search.certifying import certify_run
 from xortune.seed_ranges import CERTIFY, NEIGHBOURS, SEARCH
 
 CALL = st.fixed_dictionaries(
@@ -46,7 +47,7 @@ def test_fresh_seeds_stay_fresh_and_nothing_is_forgotten(calls):
             options = dict(call)
             trainer = Counting(stop_after=options.pop("stop_after"))
             with contextlib.suppress(InputError, KeyboardInterrupt):
-                certify_run(run.path, trainer, **options)
+                certify_run(run.path, trainer, Call(**options))
             _check(run.path, before)
             before = certificate_of(load_run(run.path).checks)
 

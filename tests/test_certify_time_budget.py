@@ -7,7 +7,7 @@ import shlex
 from types import SimpleNamespace
 
 import pytest
-from test_certify import searched, xortune
+from certified import searched, xortune
 from test_certify_search import search
 
 from xortune.run import load_run

@@ -216,8 +216,8 @@ def test_neighbours_belong_to_their_finalist():
     found = certificate_of([*FIRST, *near])
     result = found.finalist(KEY_A)
     assert [(n.parameter, n.value, n.k, n.n) for n in result.neighbours] == [
-        ("lr", 0.024, 95, 100),
         ("lr", 0.016, 40, 50),
+        ("lr", 0.024, 95, 100),
     ]
     assert result.worst_neighbour.rate == 0.8
     assert found.finalist(KEY_B).neighbours == ()

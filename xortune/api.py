@@ -20,7 +20,9 @@ from xortune.task import Task, TaskSpec
 
 if TYPE_CHECKING:
     from xortune.comparison import Comparison
+    from xortune.journal import Journal
     from xortune.point import Value
+    from xortune.search.checks import CheckQueue
 
 __all__ = ["compare", "evaluate", "load_run", "search", "write_comparison", "write_report"]
 
@@ -115,20 +117,16 @@ def search(
         KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
             written, and `resume` continues it.
     """
-    from xortune.api_certify import AFTERWARDS, certified
+    from xortune.api_certify import AFTERWARDS, certified, cluster_of, following
     from xortune.api_resume import continue_run, end_of_session, first_manifest, now
+    from xortune.certify import noted_certificate
     from xortune.engine.network import NetworkTrainer
     from xortune.search.importance import importance
     from xortune.search.session import search_session
 
     asked = space if isinstance(space, SearchSpace) else load_space(space)
     asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
-    for name, amount, least in (
-        ("cpus_per_trial", cpus_per_trial, "above 0"),
-        ("gpus_per_trial", gpus_per_trial, "0 or more"),
-    ):
-        if not amount >= 0 or (least == "above 0" and amount == 0):
-            raise InputError(f"{amount} is out of range", field=name, allowed=least)
+    cluster = cluster_of(address, cpus_per_trial, gpus_per_trial)
     trainer = NetworkTrainer(asked.task, engine, gpus_per_trial)
     trainer.describe()  # refuses an engine that is not there
     check_space(asked, trainer)
@@ -145,7 +143,24 @@ def search(
                 command=command,
                 say=on_word,
             )
-        began = time.monotonic()
+        began, budget = time.monotonic(), asked.search.time_budget
+
+        def most() -> float | None:
+            """How many seconds a certificate may take that is begun now; None for any time."""
+            over = budget is not None and time.monotonic() - began >= budget
+            return budget * AFTERWARDS if budget is not None and over else None
+
+        def then(journal: Journal, slots: int) -> CheckQueue | None:
+            return following(
+                directory,
+                trainer,
+                journal,
+                slots,
+                most=most(),
+                accept_versions=accept_versions,
+                on_progress=on_certify,
+            )
+
         try:
             complete = search_session(
                 asked,
@@ -157,6 +172,7 @@ def search(
                 gpus_per_trial=gpus_per_trial,
                 on_progress=on_progress,
                 on_word=on_word,
+                then=then,
             )
         except InputError:
             # Made for this search only.
@@ -164,17 +180,17 @@ def search(
                 shutil.rmtree(directory, ignore_errors=True)
             raise
         run = load_run(directory)
-        budget = asked.search.time_budget
-        over = budget is not None and time.monotonic() - began >= budget
-        most = budget * AFTERWARDS if budget is not None and over else None
         if complete:
             run, complete = certified(
                 run,
                 trainer,
-                most=most,
+                most=most(),
+                cluster=cluster,
                 accept_versions=accept_versions,
                 on_progress=on_certify,
             )
+        else:
+            noted_certificate(run)  # of what it has, if it was interrupted while it certified
         shares = importance(run, asked)
         if complete:
             how = {"finished": now(), "stopped": None}

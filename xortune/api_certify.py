@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xortune.api_export import task_of
@@ -13,10 +14,14 @@ from xortune.errors import InputError
 from xortune.run import Run, load_run
 
 if TYPE_CHECKING:
+    from xortune.certify import Call
+    from xortune.journal import Journal
     from xortune.run_certificate import Certificate
+    from xortune.search.certifying import Cluster
+    from xortune.search.checks import CheckQueue
     from xortune.trainer import Trainer
 
-__all__ = ["AFTERWARDS", "FINALISTS", "certified", "certify"]
+__all__ = ["AFTERWARDS", "FINALISTS", "certified", "certify", "cluster_of", "following"]
 
 FINALISTS = 5
 """How many a search certifies by itself."""
@@ -37,6 +42,10 @@ def certify(
     neighbourhood: float | None = None,
     by: str | None = None,
     trainer: Trainer | None = None,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    trial_timeout: float | str | None = None,
     accept_versions: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
@@ -62,6 +71,12 @@ def certify(
             bound of each (if not given), or `neighbourhood`, the lower bound of the worst among it
             and its neighbours.
         trainer: what trained the run, if it was not the built-in network.
+        address: of a Ray cluster, which then trains all of it. By default Ray is started on this
+            machine, and shut down again; where the training takes less time than that (some
+            seconds, by what the search measured), it is done in this process.
+        cpus_per_trial: logical CPUs for each Ray trial.
+        gpus_per_trial: logical GPUs for each Ray trial; fractions share one.
+        trial_timeout: as of `search`; what is trained on Ray only can be stopped, and so all is.
         accept_versions: leave an attempt that was begun with another engine, torch or Numba, and
             begin a new one.
         on_progress: called with the seeds done and all seeds.
@@ -70,12 +85,14 @@ def certify(
 
     Raises:
         InputError: an argument that is not usable, nothing to certify, an attempt that cannot be
-            extended or was begun with other versions, or a task that is no longer the run's.
+            extended or was begun with other versions, a cluster that cannot be reached, or a task
+            that is no longer the run's.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     from xortune.api_resume import session_entry
-    from xortune.certify import certify_run
+    from xortune.certify import Call
     from xortune.run_sessions import CERTIFIED
+    from xortune.search.certifying import certify_run
 
     if extend:
         begun = {"top": top, "confidence": confidence, "extendable": extendable, "by": by}
@@ -87,10 +104,9 @@ def certify(
                     allowed="at the beginning of an attempt: what it was begun with stays",
                     fix="leave it out",
                 )
+    cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     loaded = run if isinstance(run, Run) else load_run(run)
-    certificate = certify_run(
-        loaded.path,
-        trainer or _trainer_of(loaded),
+    call = Call(
         top=FINALISTS if top is None else top,
         seeds=seeds,
         confidence=0.95 if confidence is None else confidence,
@@ -98,6 +114,14 @@ def certify(
         extend=extend,
         neighbourhood=neighbourhood,
         by="own" if by is None else by,
+    )
+    worker, here = _with_cores(trainer or _trainer_of(loaded), gpus=gpus_per_trial)
+    certificate = certify_run(
+        loaded.path,
+        worker,
+        call,
+        cluster=cluster,
+        here=here,
         on_progress=on_progress,
         on_word=on_word,
         accept_versions=accept_versions,
@@ -109,24 +133,71 @@ def certify(
     return certificate
 
 
+def following(
+    path: Path,
+    trainer: Trainer,
+    journal: Journal,
+    slots: int,
+    *,
+    most: float | None = None,
+    accept_versions: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CheckQueue | None:
+    """The certificate that a search's space asks for, as blocks that follow those of the search.
+
+    Args:
+        path: of the run, whose search is done.
+        trainer: of the search.
+        journal: of the run.
+        slots: trials that run at once.
+        most: as in `certified`, which is to be called in any case when all is trained.
+        accept_versions: as in `certified`.
+        on_progress: called with the seeds done and all seeds.
+
+    Returns:
+        None where `certified` would do nothing, or leave it out.
+
+    Raises:
+        InputError: no fresh seeds are left, or an attempt was begun with other versions.
+    """
+    from xortune.search.certifying import queue_after
+
+    run = load_run(path)
+    call = _lacking(run)
+    if call is None or (most is not None and _seconds(run, call) > most):
+        return None
+    return queue_after(
+        run,
+        trainer,
+        call,
+        journal,
+        slots=slots,
+        accept_versions=accept_versions,
+        on_progress=on_progress,
+    )
+
+
 def certified(
     run: Run,
     trainer: Trainer,
     *,
     most: float | None = None,
+    cluster: Cluster | None = None,
     accept_versions: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Run, bool]:
     """Certify the finalists of a search that is done, if its space asks for that.
 
-    Nothing is done where no config solved a seed, or where the finalists are certified already: a
-    finished search that is resumed must not spend another attempt.
+    Nothing is trained where no config solved a seed, or where the finalists are certified already:
+    the blocks followed those of the search, or a finished search is resumed, which must not spend
+    another attempt.
 
     Args:
         run: the search.
-        trainer: of the search; it trains in this process.
+        trainer: of the search.
         most: how many seconds it may take, by what the search measured. If it takes more it is not
             begun, and the entry `not_certified` of the manifest has the command that does it.
+        cluster: where it may be trained; without it in this process.
         accept_versions: whether an attempt that other versions began may be left; see `certify`.
         on_progress: called with the seeds done and all seeds.
 
@@ -134,30 +205,24 @@ def certified(
         The run as it is then, and False if the user interrupted; resuming the search continues.
 
     Raises:
-        InputError: the directory cannot be written.
+        InputError: the directory cannot be written, or there is no such cluster.
     """
-    from xortune.certify import certify_run
-    from xortune.engine.network import NetworkTrainer, usable_cores
+    from xortune.certify import noted_certificate
+    from xortune.search.certifying import certify_run
 
-    seeds = run.asked.seeds.certify
-    solving = [r.key for r in run.results[:FINALISTS] if r.outcome.successes]
-    if seeds is None or not solving:
-        return run, True
-    known = run.certificate
-    for attempt in known.attempts if known is not None else ():
-        ranked = sorted(attempt.finalists, key=lambda found: found.rank)
-        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == solving:
-            return run, True
-    if most is not None and (seconds := _seconds(run, solving, seeds)) > most:
-        return run.noted(not_certified=_left_out(run, seeds, seconds)), True
-    if isinstance(trainer, NetworkTrainer):
-        trainer = replace(trainer, threads=usable_cores())
+    call = _lacking(run)
+    if call is None:
+        return (_told_of(run) if noted_certificate(run) else run), True
+    if most is not None and (seconds := _seconds(run, call)) > most:
+        return run.noted(not_certified=_left_out(run, call.seeds, seconds)), True
+    worker, here = _with_cores(trainer)
     try:
         certify_run(
             run.path,
-            trainer,
-            top=FINALISTS,
-            seeds=seeds,
+            worker,
+            call,
+            cluster=cluster,
+            here=here,
             accept_versions=accept_versions,
             on_progress=on_progress,
         )
@@ -166,15 +231,75 @@ def certified(
     return _told_of(load_run(run.path)), True
 
 
-def _seconds(run: Run, finalists: Sequence[str], seeds: int) -> float:
+def _lacking(run: Run) -> Call | None:
+    """What its space asks for and the run does not have; None if there is no such thing."""
+    from xortune.certify import Call
+    from xortune.run_certificate import certificate_of
+
+    seeds, solving = run.asked.seeds.certify, _solving(run)
+    if seeds is None or not solving:
+        return None
+    known = certificate_of(run.checks)
+    for attempt in known.attempts if known is not None else ():
+        ranked = sorted(attempt.finalists, key=lambda found: found.rank)
+        if attempt.complete and attempt.seeds >= seeds and [f.key for f in ranked] == solving:
+            return None
+    return Call(top=FINALISTS, seeds=seeds)
+
+
+def _solving(run: Run) -> list[str]:
+    """Whom a search certifies."""
+    return [result.key for result in run.results[:FINALISTS] if result.outcome.successes]
+
+
+def cluster_of(
+    address: str | None,
+    cpus_per_trial: float,
+    gpus_per_trial: float,
+    trial_timeout: float | str | None = None,
+) -> Cluster:
+    """Where to train.
+
+    Raises:
+        InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration.
+    """
+    from xortune.search.certifying import Cluster
+    from xortune.space_values import parse_duration
+
+    for name, amount, least in (
+        ("cpus_per_trial", cpus_per_trial, "above 0"),
+        ("gpus_per_trial", gpus_per_trial, "0 or more"),
+    ):
+        if not amount >= 0 or (least == "above 0" and amount == 0):
+            raise InputError(f"{amount} is out of range", field=name, allowed=least)
+    try:
+        limit = None if trial_timeout is None else parse_duration(trial_timeout)
+    except InputError as error:
+        raise InputError(
+            error.problem, field="trial_timeout", allowed=error.allowed, fix=error.fix
+        ) from None
+    return Cluster(address, cpus_per_trial, gpus_per_trial, limit)
+
+
+def _with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
+    """The trainer for a worker, which has one core, and the one for this process, with all."""
+    from xortune.engine.network import NetworkTrainer, usable_cores
+
+    if not isinstance(trainer, NetworkTrainer):
+        return trainer, trainer
+    worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
+    return worker, replace(worker, threads=usable_cores())
+
+
+def _seconds(run: Run, call: Call) -> float:
     """About how long certifying takes on all cores of this machine, as the search's blocks did."""
     from xortune.engine.network import usable_cores
 
     each = 0.0
-    for key in finalists:
+    for key in _solving(run):
         lines = [e for e in run.evaluations if e.block.point.key == key and e.outcome is not None]
         each += sum(e.seconds for e in lines) / sum(e.block.count for e in lines)
-    return each * seeds / usable_cores()
+    return each * call.seeds / usable_cores()
 
 
 def _left_out(run: Run, seeds: int, seconds: float) -> dict[str, str | float]:
@@ -192,7 +317,7 @@ def _told_of(run: Run) -> Run:
 
 
 def _trainer_of(run: Run) -> Trainer:
-    from xortune.engine.network import NetworkTrainer, usable_cores
+    from xortune.engine.network import NetworkTrainer
 
     if not run.is_network:
         raise InputError(
@@ -200,4 +325,4 @@ def _trainer_of(run: Run) -> Trainer:
             place=str(run.path),
             fix="give what trained it: certify(..., trainer=...)",
         )
-    return NetworkTrainer(task_of(run), threads=usable_cores())
+    return NetworkTrainer(task_of(run))

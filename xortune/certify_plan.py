@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from itertools import product
 
 from xortune.certify_neighbours import neighbours
 from xortune.errors import InputError
@@ -33,13 +34,19 @@ class Task:
         point: the config.
         proposal: which of the search's proposals it is written under.
         purpose: for the journal.
-        seeds: none where it has them all.
+        seeds: ascending parts; none where it has them all. Blocks are trained side by side, so that
+            one that was interrupted may lack any of its seeds.
     """
 
     point: Point
     proposal: int
     purpose: Purpose
-    seeds: range
+    seeds: tuple[range, ...]
+
+    @property
+    def count(self) -> int:
+        """How many seeds."""
+        return sum(map(len, self.seeds))
 
 
 def asked_of(
@@ -149,11 +156,10 @@ def _tasks(
 
     All finalists get the same seeds, so that they can be compared; each neighbourhood has its own.
     """
-    own = [check for check in begun if _of(check).kind == "certify"]
     seeds = asked[0].seeds
-    first = min((c.block.first for c in own), default=None)
-    first = _free(CERTIFY, run, seeds) if first is None else first
-    near = _free(NEIGHBOURS, run, 0)
+    first = _start(CERTIFY, run, begun)
+    near = _start(NEIGHBOURS, run, begun)
+    _refuse_beyond(CERTIFY, run, first, seeds)
     points = {result.key: result.point for result in run.results}
     tasks, around = [], []
     # Those that an earlier call has finished count, even if this one moves by another fraction.
@@ -166,19 +172,19 @@ def _tasks(
     for purpose in asked:
         key, proposal = purpose.finalist, _proposal(run, purpose.finalist)
         point = points[key]
-        span = range(first + _count(own, key, key), first + seeds)
-        tasks.append(Task(point, proposal, purpose, span))
+        own = [c for c in begun if _of(c).kind == "certify" and _of(c).finalist == key]
+        rest = _missing(range(first, first + seeds), key, own)
+        tasks.append(Task(point, proposal, purpose, rest))
         if neighbourhood is None:
             continue
         others = [c for c in begun if _of(c).kind == "neighbourhood" and _of(c).finalist == key]
-        start = min((check.block.first for check in others), default=near)
-        near = max(near, start + seeds)
+        span = range(near, near + seeds)
+        near = span.stop
         if near > NEIGHBOURS.stop:
             raise InputError("no seeds are left for neighbours", field="neighbourhood")
         for name, moved in neighbours(point, run.asked, trainer, neighbourhood):
-            span = range(start + _count(others, key, moved.key), start + seeds)
             reason = replace(purpose, kind="neighbourhood", moved=name)
-            around.append(Task(moved, proposal, reason, span))
+            around.append(Task(moved, proposal, reason, _missing(span, moved.key, others)))
             measured.add((key, moved.key))
     if neighbourhood is None:
         number = _of(begun[-1]).neighbours if begun else 0
@@ -245,24 +251,34 @@ def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[Task]:
     last = _of([check for check in run.checks if _of(check).attempt == attempt.number][-1])
     tasks = []
     for found in attempt.finalists:
-        check = next(check for check in lines if _of(check).finalist == found.key)
-        span = range(found.first + found.n, found.first + planned)
-        purpose = replace(_of(check), seeds=planned, by=last.by, neighbours=last.neighbours)
-        tasks.append(Task(found.point, check.proposal, purpose, span))
+        had = [check for check in lines if _of(check).finalist == found.key]
+        rest = _missing(range(found.first, found.first + planned), found.key, had)
+        purpose = replace(_of(had[0]), seeds=planned, by=last.by, neighbours=last.neighbours)
+        tasks.append(Task(found.point, had[0].proposal, purpose, rest))
     return tasks
 
 
-def _free(seeds: range, run: Run, count: int) -> int:
-    """The first seed of a range that lies above all of its seeds that the journal has."""
-    first = max(
+def _start(seeds: range, run: Run, begun: Sequence[Evaluation]) -> int:
+    """Where an attempt's seeds begin in a range: above all that the journal had of it before.
+
+    The block that was finished first need not be that of its first seeds; but nobody else had any
+    between those and what lies below.
+    """
+    attempt = _of(begun[0]).attempt if begun else None
+    mine = min((c.block.first for c in begun if c.block.first in seeds), default=seeds.stop)
+    return max(
         (
-            check.block.first + check.block.count
-            for check in _lines(run)
-            if check.block.first < seeds.stop
-            and check.block.first + check.block.count > seeds.start
+            line.block.seeds.stop
+            for line in _lines(run)
+            if (line.purpose is None or line.purpose.attempt != attempt)
+            and line.block.first < mine
+            and line.block.seeds.stop > seeds.start
         ),
         default=seeds.start,
     )
+
+
+def _refuse_beyond(seeds: range, run: Run, first: int, count: int) -> None:
     if first + count > seeds.stop:
         raise InputError(
             f"{count:,} fresh seeds are asked for, and {max(0, seeds.stop - first):,} are left",
@@ -270,7 +286,6 @@ def _free(seeds: range, run: Run, count: int) -> int:
             place=str(run.path),
             fix="certify with fewer seeds",
         )
-    return first
 
 
 def refuse_seen(tasks: Sequence[Task], run: Run) -> None:
@@ -279,16 +294,17 @@ def refuse_seen(tasks: Sequence[Task], run: Run) -> None:
     Raises:
         InputError: one is.
     """
-    least = min(task.seeds.start for task in tasks)
-    used = [line for line in _lines(run) if line.block.first + line.block.count > least]
-    for task in tasks:
-        for line in used:
-            first, stop = line.block.first, line.block.first + line.block.count
-            mine = line.purpose is not None and line.purpose.attempt == task.purpose.attempt
-            if task.seeds and not mine and first < task.seeds.stop and stop > task.seeds.start:
+    least = min((part.start for task in tasks for part in task.seeds), default=0)
+    used = [line for line in _lines(run) if line.block.seeds.stop > least]
+    for task, line in product(tasks, used):
+        if line.purpose is not None and line.purpose.attempt == task.purpose.attempt:
+            continue
+        seen = line.block.seeds
+        for part in task.seeds:
+            if seen.start < part.stop and seen.stop > part.start:
                 raise InputError(
-                    f"seeds {task.seeds.start} to {task.seeds.stop - 1} are not fresh: config "
-                    f"{line.block.point.key} was trained under {first} to {stop - 1}",
+                    f"seeds {part.start} to {part.stop - 1} are not fresh: config "
+                    f"{line.block.point.key} was trained under {seen.start} to {seen.stop - 1}",
                     field="seeds",
                     place=str(run.path / JOURNAL),
                     fix="begin another attempt, without --extend",
@@ -306,12 +322,22 @@ def _of(check: Evaluation) -> Purpose:
 
 
 def _count(lines: Iterable[Evaluation], finalist: str, key: str) -> int:
-    """Seeds of a config that these lines have; blocks follow each other without a gap."""
+    """Seeds of a config that these lines have."""
     return sum(
         line.block.count
         for line in lines
         if line.final and (_of(line).finalist, line.block.point.key) == (finalist, key)
     )
+
+
+def _missing(seeds: range, key: str, lines: Iterable[Evaluation]) -> tuple[range, ...]:
+    """The parts of some seeds that no final line has for a config."""
+    had = [line.block.seeds for line in lines if line.final and line.block.point.key == key]
+    parts, start = [], seeds.start
+    for block in sorted(had, key=lambda block: block.start):
+        parts.append(range(start, min(block.start, seeds.stop)))
+        start = max(start, block.stop)
+    return tuple(part for part in (*parts, range(start, seeds.stop)) if part)
 
 
 def _proposal(run: Run, key: str) -> int:

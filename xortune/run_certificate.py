@@ -324,11 +324,17 @@ def _neighbours(key: str, lines: list[tuple[Purpose, Evaluation]]) -> tuple[Neig
             parameter=purpose.moved,
             value=point.get(purpose.moved),
             key=point.key,
-            first=before.first if before else block.first,
+            first=min(before.first, block.first) if before else block.first,
             k=(before.k if before else 0) + _solved(check),
             n=(before.n if before else 0) + block.count,
         )
-    return tuple(found.values())
+    # Not in the order in which workers happened to finish them.
+    return tuple(sorted(found.values(), key=_move))
+
+
+def _move(one: Neighbour) -> tuple[str, float, str]:
+    value = one.value if isinstance(one.value, int | float) else 0.0
+    return (one.parameter, value, one.key)
 
 
 def _solved(check: Evaluation) -> int:

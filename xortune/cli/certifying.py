@@ -24,7 +24,10 @@ from xortune.cli.shared import (
 
 __all__ = ["certify"]
 
-OPTIONS = ("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by")
+OPTIONS = (
+    *("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by"),
+    *("address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
+)
 
 
 @app.command(
@@ -59,6 +62,15 @@ def certify(
             help="Leave an attempt that another engine, torch or Numba began; begin a new one.",
         ),
     ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on, such as auto; else this machine.")
+    ] = None,
+    cpus_per_trial: Annotated[float, typer.Option(help="CPUs for each Ray trial.")] = 1.0,
+    gpus_per_trial: Annotated[float, typer.Option(help="GPUs for each; fractions share.")] = 0.0,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(help="Kill a worker that is at one pack of trainings for so long: 90s, 10m."),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -82,6 +94,10 @@ def certify(
                 neighbourhood=neighbourhood,
                 by=by,
                 accept_versions=accept_versions,
+                address=address,
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+                trial_timeout=trial_timeout,
                 on_progress=on_progress,
                 on_word=None if quiet else _say,
                 command=["xortune", *sys.argv[1:]],

@@ -11,7 +11,8 @@ from itertools import pairwise
 from xortune.errors import TrainingError
 from xortune.evaluation import Packed
 from xortune.outcome import Outcome
-from xortune.search.blocks import BlockQueue, Job
+from xortune.search.blocks import Job
+from xortune.search.source import Source
 from xortune.trainer import Block, Trainer
 
 __all__ = ["Packs", "batch_of", "lag_of", "window_of"]
@@ -76,7 +77,7 @@ class Packs:
 
     def __init__(
         self,
-        queue: BlockQueue,
+        queue: Source,
         trainer: Trainer,
         slots: int,
         most: int | None,

@@ -22,12 +22,13 @@ import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.engine.words import tell
 from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Packed
-from xortune.search.blocks import BlockQueue, Job
+from xortune.search.blocks import Job
 from xortune.search.deaths import Death, death_of, too_long
 from xortune.search.overtime import Overtime
 from xortune.search.pack_trainable import PackTrainable
 from xortune.search.packs import Packs, batch_of
 from xortune.search.ray_connect import Room, connected, slots
+from xortune.search.source import Source
 from xortune.search.versions import versions
 from xortune.trainer import Trainer
 
@@ -304,7 +305,7 @@ def _same_handler() -> Iterator[None]:
 
 
 def run_trials(
-    queue: BlockQueue,
+    queue: Source,
     trainer: Trainer,
     *,
     folder: Path,

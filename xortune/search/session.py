@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from xortune.run_front import noted_objectives
 from xortune.run_lock import held
 from xortune.run_sessions import SignedJournal, earlier_spaces, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
+from xortune.search.checks import InTurn
 from xortune.search.packs import lag_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
 from xortune.search.ray_tune import connected, run_trials, slots
+from xortune.search.source import Source
 from xortune.space import SearchSpace, probes
 from xortune.trainer import Block, Trainer
 
@@ -37,6 +40,7 @@ def search_session(
     trial_timeout: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_word: Callable[[str], None] | None = None,
+    then: Callable[[Journal, int], Source | None] | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -51,6 +55,8 @@ def search_session(
         trial_timeout: seconds after which a pack is stopped; None for any time.
         on_progress: called after each finished proposal.
         on_word: called with a sentence for the user.
+        then: makes what follows on the same workers once all proposals are done, of the journal and
+            the number of trials that run at once. Where nothing was left to search it is not asked.
 
     Raises:
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
@@ -114,8 +120,11 @@ def search_session(
             SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
         ):
             queue = queue_into(journal, on_progress)
-            complete = run_trials(
-                queue,
+            source: Source = queue
+            if then is not None:
+                source = InTurn(queue, partial(then, journal, room))
+            uninterrupted = run_trials(
+                source,
                 trainer,
                 folder=directory.resolve() / "ray",
                 cpus_per_trial=cpus_per_trial,
@@ -123,8 +132,9 @@ def search_session(
                 window=window,
                 trial_timeout=trial_timeout,
             )
+            complete = uninterrupted or queue.finished  # or what followed was interrupted
     update_manifest(directory, complete=complete, **_proven(queue))
-    return complete
+    return uninterrupted
 
 
 def _proven(queue: BlockQueue) -> dict[str, Any]:

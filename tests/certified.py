@@ -1,0 +1,137 @@
+"""What the tests of certificates share: a searched run, a trainer that counts, the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hand_made import CONFIG, done, solved, write_run
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.certify import Call
+from xortune.cli import app
+from xortune.errors import TrainingError
+from xortune.journal import Journal
+from xortune.point import Point
+from xortune.run import JOURNAL
+from xortune.search.certifying import certify_run
+
+SPACE = """
+name: tiny
+epochs: 30
+parameters:
+  activation: {choice: [Tanh, ReLU]}
+  loss: MSELoss
+  optimizer: Adam
+  lr: {low: 0.01, high: 0.1, log: true}
+  hidden_dim: {low: 2, high: 9}
+search: {sampler: random, trials: 5}
+seeds: {ladder: [8]}
+"""
+BASE = {**CONFIG, "epochs": 30, "hidden_dim": 3}
+LRS = (0.02, 0.03, 0.04, 0.05, 0.06)
+POINTS = [Point({**BASE, "lr": lr}) for lr in LRS]
+KEYS = [point.key for point in POINTS]
+SEARCHED = (6, 8, 7, 0, 5)  # of 8
+
+
+@dataclass
+class Counting:
+    """Solves every seed but those of `fails`, by key; notes the blocks; may break or be stopped."""
+
+    fails: dict[str, int] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)
+    stop_after: int | None = None
+    seconds: float = 1 / 50  # blocks of 50 seeds
+    blocks: list = field(default_factory=list)
+
+    def check(self, point):
+        return point
+
+    def cost(self, block):
+        return block.count * self.seconds
+
+    def describe(self):
+        return {}
+
+    def train(self, blocks):
+        [block] = blocks
+        if self.stop_after is not None and len(self.blocks) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.blocks.append(block)
+        if len(self.blocks) in self.broken:
+            return [TrainingError("it broke")]
+        failures = min(self.fails.get(block.point.key, 0), block.count)
+        return [solved(block.first, block.count - failures, block.count, epochs=30)]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Of five configs, of which one solves nothing. Certified in this process, however long."""
+    monkeypatch.setattr("xortune.search.certifying.RAY_SECONDS", math.inf)
+    lines = [
+        replace(done(i, point, solved(0, k, 8, epochs=30)), seconds=0.0)
+        for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
+    ]
+    return write_run(
+        tmp_path / "run", lines, space_text=SPACE, trainer="network", task="xor", name="tiny"
+    )
+
+
+def certify(run, trainer=None, *, top=3, seeds=100, **more):
+    return certify_run(run.path, trainer or Counting(), Call(top=top, seeds=seeds, **more))
+
+
+def spans(path, *, searched):
+    """From the journal alone: {key: [(first, stop)]} of the search's lines, or of the others."""
+    found: dict[str, list] = {}
+    for line in (path / JOURNAL).read_text().splitlines():
+        fields = json.loads(line)
+        if ("purpose" not in fields) == searched:
+            span = (fields["first"], fields["first"] + fields["count"])
+            found.setdefault(fields["key"], []).append(span)
+    return found
+
+
+def disjoint(path):
+    old = [span for found in spans(path, searched=True).values() for span in found]
+    new = [span for found in spans(path, searched=False).values() for span in found]
+    assert old
+    assert new
+    return all(a[1] <= b[0] or b[1] <= a[0] for a in old for b in new)
+
+
+def xortune(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    """`xt.search` without Ray: the journal gets three configs of which one solves nothing."""
+    from xortune.run import create, holds_run
+    from xortune.search import session as session_module
+
+    def session(space, trainer, directory, manifest, **more):
+        if not holds_run(directory):
+            create(directory, space_text=space.text, manifest=manifest)
+            with Journal.open(directory / JOURNAL) as journal:
+                for i, k in enumerate((8, 7, 0)):
+                    journal.append(done(i, POINTS[i], solved(0, k, 8, epochs=30)))
+        return session.complete
+
+    session.complete = True
+    monkeypatch.setattr(session_module, "search_session", session)
+
+    def search(certify=", certify: 20", **more):
+        path = tmp_path / "space.yaml"
+        path.write_text(SPACE.replace("[8]}", f"[8]{certify}}}"))
+        return xt.search(path, output=tmp_path / "searched", **more)
+
+    search.session = session
+    return search

@@ -1,0 +1,325 @@
+"""The blocks of a certificate: how they are split, in which order they go, what may be missing."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, run, xortune
+from certify_trainers import Chancy
+from hand_made import done, solved, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.certify import Call, tasks_of
+from xortune.errors import TrainingError
+from xortune.journal import Journal
+from xortune.point import Point
+from xortune.run import JOURNAL, load_run
+from xortune.search import certifying
+from xortune.search.certifying import Cluster, certify_run
+from xortune.search.checks import CheckQueue, InTurn, train_here
+from xortune.search.packs import LEAST_SECONDS, MOST_SECONDS, Packs
+from xortune.search.training import trained
+from xortune.seed_ranges import CERTIFY
+
+__all__ = ["run"]  # the fixture
+
+
+@pytest.fixture
+def queue_of(run):
+    """What makes a queue for some finalists, into the run's journal."""
+    with Journal.open(run.path / JOURNAL) as journal:
+
+        def queue(trainer, *, top=3, seeds=100, **more):
+            tasks = tasks_of(run, trainer, Call(top=top, seeds=seeds))
+            return CheckQueue(tasks, trainer, journal, **more)
+
+        yield queue
+
+
+def handed_out(queue):
+    return list(iter(queue.next_job, None))
+
+
+def answer(queue, jobs, *, seconds=0.0):
+    for job in jobs:
+        result = solved(job.block.first, job.block.count, job.block.count, epochs=30)
+        queue.receive(job, result, seconds=seconds, worker="host:1")
+
+
+def test_a_single_finalist_goes_out_over_all_slots(queue_of):
+    for slots, least in ((2, 4), (8, 16), (50, 100)):
+        queue = queue_of(Counting(seconds=1.0), top=1, slots=slots)
+        jobs = handed_out(queue)
+        assert len(jobs) >= least
+        assert [seed for job in jobs for seed in job.block.seeds] == list(CERTIFY[:100])
+
+
+def test_what_is_done_in_a_moment_is_not_split(queue_of):
+    jobs = handed_out(queue_of(Counting(seconds=1e-5), slots=64))
+    assert [job.block.count for job in jobs] == [100] * 3
+
+
+def test_every_config_has_begun_before_one_goes_on(queue_of):
+    jobs = handed_out(queue_of(Counting(), slots=2))
+    keys = [job.block.point.key for job in jobs]
+    assert keys[:6] == [KEYS[1], KEYS[2], KEYS[0]] * 2
+
+
+def test_blocks_get_smaller_where_they_take_longer_than_was_said(queue_of):
+    queue = queue_of(Counting(), top=1, seeds=1000)
+    first = queue.next_job()
+    assert first.block.count == 50
+    answer(queue, [first], seconds=3.0)  # 1 s was estimated
+    assert queue.next_job().block.count == round(50 / (0.7 + 0.3 * 3))
+    assert queue_of(Counting(), top=1, pace=2.5).next_job().block.count == 20
+    assert queue_of(Counting(), top=1, pace=0.1).next_job().block.count == 50
+
+
+def test_a_block_without_outcome_goes_out_once_more_and_first(queue_of):
+    queue = queue_of(Counting(), top=1)
+    first = queue.next_job()
+    queue.receive(first, TrainingError("lost"), seconds=0.0, worker="")
+    again = queue.next_job()
+    assert (again.block, again.attempt) == (first.block, 2)
+    queue.receive(again, TrainingError("lost"), seconds=0.0, worker="")
+    assert not queue.finished
+    last = queue.next_job()
+    assert last.block.first == first.block.seeds.stop
+    assert queue.next_job() is None
+    assert not queue.finished, "one is under way"
+    answer(queue, [last])
+    assert queue.finished
+    assert [(line.final, line.error) for line in queue.lines] == [
+        *((False, "lost"), (True, "lost"), (True, None))
+    ]
+
+
+def test_nothing_is_told_before_it_is_on_the_disk(queue_of, monkeypatch):
+    told = []
+    queue = queue_of(Counting(), top=1, on_progress=lambda *counts: told.append(counts))
+    jobs = handed_out(queue)
+    monkeypatch.setattr(Journal, "settled", 0)
+    monkeypatch.setattr(Journal, "sync", lambda _: 0)
+    answer(queue, jobs[:1])
+    assert told == [(0, 100)]
+    monkeypatch.undo()
+    answer(queue, jobs[1:])
+    assert told == [(0, 100), (50, 100), (100, 100)]
+
+
+def test_packs_are_filled_with_small_blocks(queue_of):
+    trainer = Counting(seconds=1 / 500)
+    queue = queue_of(trainer, seeds=8000, slots=2)
+    packs, sizes = Packs(queue, trainer, 2, None), []
+    while jobs := packs.next():
+        sizes.append(sum(trainer.cost(job.block) for job in jobs))
+        results = [solved(j.block.first, j.block.count, j.block.count, epochs=30) for j in jobs]
+        packs.receive(jobs, results, seconds=sizes[-1], worker="host:1")
+    assert packs.finished
+    assert sum(sizes) == pytest.approx(48)
+    assert MOST_SECONDS <= max(sizes) < MOST_SECONDS + 1
+    assert LEAST_SECONDS / 4 < min(sizes) <= 1
+
+
+def test_one_source_after_another(queue_of):
+    second, made = queue_of(Counting(), top=1, seeds=50), []
+    first = queue_of(Counting(), top=1)
+
+    def then():
+        made.append(first.finished)
+        return second
+
+    both = InTurn(first, then)
+    jobs = handed_out(both)
+    assert (len(jobs), made, both.finished) == (2, [], False)
+    answer(both, jobs)
+    assert not both.finished
+    [job] = handed_out(both)
+    assert made == [True]
+    assert (second.finished, both.finished) == (False, False)
+    answer(both, [job])
+    assert both.finished
+
+
+def test_nothing_need_follow(queue_of):
+    both = InTurn(queue_of(Counting(), top=1), lambda: None)
+    answer(both, handed_out(both))
+    assert not both.finished
+    assert both.next_job() is None
+    assert both.finished
+
+
+def test_what_is_stopped_finishes_what_is_under_way_and_nothing_follows(queue_of):
+    def then():
+        raise AssertionError("stopped")
+
+    both = InTurn(queue_of(Counting(), top=1), then)
+    job = both.next_job()
+    both.stop()
+    assert both.next_job() is None
+    assert not both.finished
+    answer(both, [job])
+    assert both.next_job() is None
+    assert both.finished
+
+
+def test_what_a_trainer_raises_is_a_block_without_outcome(queue_of):
+    class Raising(Counting):
+        def train(self, blocks):
+            if len(self.blocks) % 2:
+                self.blocks.append(None)
+                raise ZeroDivisionError("nothing to\ndivide by")
+            return super().train(blocks)
+
+    queue = queue_of(Raising(), top=1)
+    train_here(queue, Raising())
+    assert [line.error for line in queue.lines] == [
+        *(None, "ZeroDivisionError: nothing to divide by", None)
+    ]
+
+
+def test_results_for_other_seeds_are_no_outcome():
+    class Wrong(Counting):
+        def train(self, blocks):
+            return [solved(block.first + 1, 1, block.count, epochs=30) for block in blocks]
+
+    from xortune.trainer import Block
+
+    found = trained(Wrong(), [Block(POINTS[0], 0, 4)])
+    assert isinstance(found, TrainingError)
+    assert "not those it was asked for" in str(found)
+
+
+# Any of the seeds may be missing.
+
+CALLS = (
+    Call(top=3, seeds=100),
+    Call(top=2, seeds=60, neighbourhood=0.2, by="neighbourhood"),
+    Call(top=2, seeds=70, neighbourhood=0.2, extendable=True),
+)
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(CALLS), st.data())
+def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(call, data):
+    with tempfile.TemporaryDirectory() as name:
+        lines = [
+            done(i, point, solved(0, k, 8, epochs=30))
+            for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
+        ]
+        # Another attempt before it, and one finalist in whose neighbourhood is another.
+        near = Point({**BASE, "lr": 0.03, "hidden_dim": 4})
+        lines.append(done(5, near, solved(0, 8, 8, epochs=30)))
+        run = write_run(Path(name) / "run", lines, space_text=SPACE, trainer="network")
+        trainer = Chancy(seconds=1e-7)
+        certify_run(run.path, trainer, Call(top=1, seeds=30, neighbourhood=0.2))
+        before = (run.path / JOURNAL).read_text().splitlines(keepends=True)
+        whole = _certified_in_small_blocks(run.path, call)
+        made = (run.path / JOURNAL).read_text().splitlines(keepends=True)[len(before) :]
+        kept = data.draw(st.lists(st.sampled_from(range(len(made))), unique=True, min_size=1))
+        (run.path / JOURNAL).write_text("".join([*before, *(made[i] for i in kept)]))
+        trained_before = sum(json.loads(made[i])["count"] for i in kept)
+        told = []
+        again = certify_run(
+            run.path, trainer, call, on_progress=lambda *counts: told.append(counts)
+        )
+        if trained_before < sum(json.loads(line)["count"] for line in made):
+            assert again == whole
+            total = sum(json.loads(line)["count"] for line in made) - trained_before
+            assert told[-1] == (total, total)
+        else:  # it was complete: another attempt
+            assert len(again.attempts) == len(whole.attempts) + 1
+
+
+def _certified_in_small_blocks(path, call):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xortune.search.checks.BLOCK_SECONDS", 16e-7)
+        return certify_run(path, Chancy(seconds=1e-7), call)
+
+
+def test_an_extension_goes_on_whatever_it_lacks(run):
+    certify(run, Chancy(), extendable=True)
+    whole = certify(run, Chancy(), seeds=150, extend=True)
+    lines = (run.path / JOURNAL).read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["first"] != CERTIFY.start + 100]
+    (run.path / JOURNAL).write_text("".join(kept + lines[-1:]))
+    assert certify(run, Chancy(), seeds=150, extend=True) == whole
+
+
+# Where it is trained.
+
+
+@pytest.fixture
+def places(monkeypatch):
+    """Where the blocks of each call would have been trained: `here`, or on which cluster."""
+    seen = []
+
+    def train(queue, trainer, here, cluster, path):
+        seen.append(cluster or "here")
+        train_here(queue, here)
+
+    monkeypatch.setattr(certifying, "_train", train)
+    monkeypatch.setattr(certifying, "usable_cores", lambda: 2)
+    monkeypatch.setattr("xortune.search.ray_tune.connected", lambda _: nullcontext())
+    monkeypatch.setattr("xortune.search.ray_tune.slots", lambda *_: 2)
+    return seen
+
+
+def test_what_takes_less_than_ray_to_start_is_trained_here(run, places, monkeypatch):
+    monkeypatch.setattr(certifying, "RAY_SECONDS", 5.0)
+    for trainer, cluster, place in (
+        (Counting(seconds=9.9 / 300), Cluster(), "here"),  # on two cores
+        (Counting(seconds=10.1 / 300), Cluster(), Cluster()),
+        (Counting(seconds=10.1 / 300), None, "here"),
+        (Counting(seconds=1e-9), Cluster("auto"), Cluster("auto")),
+        (Counting(seconds=1e-9), Cluster(trial_timeout=9.0), Cluster(trial_timeout=9.0)),
+    ):
+        certify_run(run.path, trainer, Call(top=3, seeds=100), cluster=cluster)
+        assert places.pop() == place
+
+
+def test_what_the_search_measured_counts(tmp_path, places):
+    lines = [done(0, POINTS[0], solved(0, 8, 8, epochs=30))]  # 0.5 s
+    slow = write_run(tmp_path / "slow", lines, space_text=SPACE, trainer="network")
+    trainer = Counting(seconds=1e-3)
+    certify_run(slow.path, trainer, Call(top=1, seeds=150), cluster=Cluster())
+    certify_run(slow.path, trainer, Call(top=1, seeds=170), cluster=Cluster())
+    assert places == ["here", Cluster()]
+
+
+def test_nothing_is_begun_on_a_cluster_that_is_not_there(run):
+    result = xortune("certify", run.path, "--address", "127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "--address: '127.0.0.1:9' cannot be reached" in result.stderr
+    assert load_run(run.path).checks == ()
+    assert not (run.path / "certificate.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--cpus-per-trial", "0"), "--cpus-per-trial: 0.0 is out of range"),
+        (("--gpus-per-trial", "-1"), "--gpus-per-trial: -1.0 is out of range"),
+        (("--trial-timeout", "soon"), "--trial-timeout: 'soon' is no duration"),
+    ],
+)
+def test_the_command_refuses_shares_that_there_are_not(run, words, message):
+    result = xortune("certify", run.path, *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_the_shares_of_slots_add_up(queue_of):
+    # However they are split, all seeds go out once.
+    for slots, seconds in itertools.product((1, 2, 7), (1e-4, 0.02, 5.0)):
+        jobs = handed_out(queue_of(Counting(seconds=seconds), slots=slots))
+        by_key = {}
+        for job in jobs:
+            by_key.setdefault(job.block.point.key, []).extend(job.block.seeds)
+        assert [sorted(seeds) for seeds in by_key.values()] == [list(CERTIFY[:100])] * 3

@@ -1,0 +1,184 @@
+"""Certificates on Ray Tune with two slots; Ray is started once for all of this file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import ray
+from certified import POINTS, SEARCHED, SPACE
+from certify_trainers import Chancy
+from hand_made import done, solved, write_run
+
+import xortune as xt
+from xortune.certify import Call
+from xortune.run import JOURNAL, load_run
+from xortune.search import session as session_module
+from xortune.search.certifying import Cluster, certify_run
+from xortune.seed_ranges import CERTIFY
+
+ON_RAY = Cluster("auto")  # which is the one that is there already
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray():
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests), str(tests.parent)])  # where workers find our trainer
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )
+    yield
+    assert ray.is_initialized()
+    ray.shutdown()
+
+
+@pytest.fixture
+def two(tmp_path):
+    """The same run twice."""
+    lines = [
+        done(i, point, solved(0, k, 8, epochs=30))
+        for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
+    ]
+    run = write_run(tmp_path / "one", lines, space_text=SPACE, trainer="network", task="xor")
+    shutil.copytree(run.path, tmp_path / "two")
+    return run.path, tmp_path / "two"
+
+
+def values(path):
+    return json.loads((path / "certificate.json").read_text())
+
+
+def workers(path):
+    return {line.worker for line in load_run(path).checks if line.worker}
+
+
+def test_the_same_certificate_here_and_on_two_slots(two):
+    call = Call(top=2, seeds=120, neighbourhood=0.2)
+    here = certify_run(two[0], Chancy(), call)
+    told = []
+    trainer = Chancy(seconds=0.002)
+    there = certify_run(
+        two[1], trainer, call, cluster=ON_RAY, on_progress=lambda *counts: told.append(counts)
+    )
+    assert there == here
+    assert values(two[1]) == values(two[0])
+    assert 0 < here.best.k < 120, "the test tells nothing if all seeds are solved"
+    assert told[0] == (0, 1200)
+    assert told[-1] == (1200, 1200)
+    assert told == sorted(told)
+    assert {w.partition(":")[2] for w in workers(two[0])} == {str(os.getpid())}
+    assert str(os.getpid()) not in {w.partition(":")[2] for w in workers(two[1])}
+
+
+def test_one_finalist_is_trained_by_both_slots_at_once(two):
+    certify_run(two[0], Chancy(seconds=0.05), Call(top=1, seeds=160), cluster=ON_RAY)
+    assert len(workers(two[0])) == 2
+
+
+def test_the_verb_gives_the_same_counts_on_a_cluster(two):
+    xt.certify(two[0], top=3, seeds=200)
+    xt.certify(two[1], top=3, seeds=200, address="auto")
+    assert values(two[1]) == values(two[0])
+    assert str(os.getpid()) not in {w.partition(":")[2] for w in workers(two[1])}
+
+
+def test_a_worker_that_dies_costs_its_block(two):
+    whole = certify_run(two[0], Chancy(), Call(top=2, seeds=100))
+    deadly = CERTIFY.start + 30
+    found = certify_run(
+        two[1], Chancy(seconds=0.01, deadly=deadly), Call(top=2, seeds=100), cluster=ON_RAY
+    )
+    assert found.latest is not None, "it is complete"
+    lines = load_run(two[1]).checks
+    lost = [line for line in lines if line.outcome is None]
+    assert all(deadly in line.block.seeds for line in lost)
+    assert [line.final for line in lost if line.block.point == lost[0].block.point] == [False, True]
+    assert all(line.error and "\n" not in line.error for line in lost)
+    assert len(lost) == 4
+    for finalist in whole.finalists:
+        other = found.finalist(finalist.key)
+        gone = sum(
+            line.block.count for line in lost if line.final and line.block.point == finalist.point
+        )
+        assert other.n == 100
+        assert finalist.k - gone <= other.k < finalist.k
+        assert other.k == sum(
+            line.outcome.successes
+            for line in lines
+            if line.outcome is not None and line.block.point == finalist.point
+        )
+
+
+def test_ctrl_c_and_the_same_call_again(two):
+    call = Call(top=3, seeds=100)
+    whole = certify_run(two[0], Chancy(), call)
+    stops = Chancy(seconds=0.02, stops=CERTIFY.start + 90, driver=os.getpid())
+    with pytest.raises(KeyboardInterrupt):
+        certify_run(two[1], stops, call, cluster=ON_RAY)
+    assert values(two[1])["attempts"][0]["complete"] is False
+    before = (two[1] / JOURNAL).read_text()
+    assert before.count('"purpose"') >= 1
+    again = certify_run(two[1], Chancy(), call, cluster=ON_RAY)
+    assert (two[1] / JOURNAL).read_text().startswith(before)
+    assert again == whole
+    assert values(two[1]) == values(two[0])
+
+
+def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
+    starts = []
+    real = session_module.run_trials
+
+    def counted(*arguments, **more):
+        starts.append(1)
+        return real(*arguments, **more)
+
+    def refuse(*_, **__):
+        raise AssertionError("nothing is left to be trained apart")
+
+    monkeypatch.setattr(session_module, "run_trials", counted)
+    monkeypatch.setattr("xortune.search.certifying.certify_run", refuse)
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))
+    told = []
+    run = xt.search(path, output=tmp_path / "run", on_certify=lambda *counts: told.append(counts))
+    monkeypatch.undo()
+    assert starts == [1]
+    total = 60 * len(run.certificate.finalists)
+    assert (told[0], told[-1]) == ((0, total), (total, total))
+    assert {line.worker for line in run.checks} <= {line.worker for line in run.evaluations}
+    assert run.manifest["complete"] is True
+    assert "The winners on seeds" in (run.path / "report.md").read_text()
+    # The command in this process says the same.
+    shutil.copytree(run.path, tmp_path / "copy")
+    lines = (run.path / JOURNAL).read_text().splitlines(keepends=True)
+    searched = [line for line in lines if '"purpose"' not in line]
+    (tmp_path / "copy" / JOURNAL).write_text("".join(searched))
+    xt.certify(tmp_path / "copy", seeds=60)
+    assert values(tmp_path / "copy") == values(run.path)
+
+
+def test_a_search_that_is_stopped_when_it_begins_to_certify_goes_on(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))
+
+    def stop(done, total):
+        if not done:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        xt.search(path, output=tmp_path / "run", on_certify=stop)
+    part = load_run(tmp_path / "run")
+    assert part.manifest["complete"] is True
+    assert "interrupted" in part.manifest["stopped"]
+    run = xt.search(path, output=part.path, resume=True)
+    assert run.certificate.latest.number == 1
+    assert run.manifest["stopped"] is None
+    assert len(run.evaluations) == len(part.evaluations)

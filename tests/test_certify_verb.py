@@ -1,0 +1,154 @@
+"""The verb `certify`, its command, and the report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from certified import (
+    KEYS,
+    POINTS,
+    SPACE,
+    Counting,
+    certify,
+    run,
+    xortune,
+)
+from hand_made import done, failed, solved, write_run
+
+import xortune as xt
+from xortune.journal import Journal
+from xortune.run import JOURNAL, load_run
+
+__all__ = ["run"]  # the fixture
+
+
+def test_the_verb_trains_the_network_and_its_counts_can_be_repeated(run):
+    told = []
+    found = xt.certify(
+        run, top=2, seeds=40, on_progress=lambda done, total: told.append((done, total))
+    )
+    assert isinstance(found, xt.Certificate)
+    assert xt.load_run(run.path).certificate == found == run.certificate
+    assert told[-1] == (80, 80)
+    for finalist in found.finalists:
+        seeds = range(finalist.first, finalist.first + finalist.n)
+        same = xt.evaluate(xt.Config.from_point(finalist.point), seeds)
+        assert (same.successes, same.n) == (finalist.k, finalist.n)
+    assert (
+        "## The winners on seeds that the search never saw" in (run.path / "report.md").read_text()
+    )
+
+
+def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
+    other = write_run(tmp_path / "other", [], space_text=SPACE, trainer="function")
+    with pytest.raises(xt.InputError, match="trainer="):
+        xt.certify(other)
+    changed = write_run(
+        tmp_path / "changed",
+        [done(0, POINTS[0], solved(0, 8, 8, epochs=30))],
+        space_text=SPACE,
+        trainer="network",
+        task_fingerprint="another",
+    )
+    with pytest.raises(xt.InputError, match="no longer what the run learned"):
+        xt.certify(changed.path)
+    assert xt.certify(run, trainer=Counting(), top=1, seeds=10).best.k == 10
+
+
+def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("xortune.api_certify._trainer_of", lambda _: Counting({KEYS[1]: 5}))
+    result = xortune("certify", run.path, "--top", 2, "--seeds", 100)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split("  ")[0] == "search"
+    assert lines[1].split()[:7] == ["7/8", "87.5", "%", "100/100", "100.0", "%", "-12.5"]
+    assert lines[2].split()[:7] == ["8/8", "100.0", "%", "90/100", "90.0", "%", "+10.0"]
+    assert "95.71 %" in lines[1]
+    text = " ".join(result.stdout.split())
+    assert "hold together with confidence 0.95 (Clopper-Pearson for the 100 seeds planned" in text
+    assert "split over 2 finalists" in text
+    assert lines[-1] == str(run.path / "certificate.json")
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 50, "--json")
+    values = json.loads(result.stdout)
+    assert [a["attempt"] for a in values["attempts"]] == [1, 2]
+    assert values == json.loads((run.path / "certificate.json").read_text())
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 50, "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_the_command_and_the_gate_go_together(run, monkeypatch):
+    monkeypatch.setattr("xortune.api_certify._trainer_of", lambda _: Counting())
+    assert xortune("certify", run.path, "--seeds", 100, "--neighbourhood", 0.2).exit_code == 0
+    bound = load_run(run.path).certificate.best.lower_bound
+    assert xortune("gate", run.path, "--min-rate", round(bound - 1e-4, 4)).exit_code == 0
+    assert xortune("gate", run.path, "--min-rate", round(bound + 1e-4, 4)).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--seeds", "0"), "--seeds: 0 is out of range"),
+        (("--top", "0"), "--top: 0"),
+        (("--confidence", "2"), "--confidence: 2"),
+        (("--extend",), "--extend: the run has no attempt"),
+        (("--extend", "--neighbourhood", "0.2"), "--neighbourhood: an attempt"),
+        (("--neighbourhood", "-1"), "--neighbourhood: -1"),
+        (("--extend", "--top", "5"), "--top: 5 for an attempt that is extended"),
+        (("--extend", "--confidence", "0.9"), "--confidence: 0.9 for"),
+        (("--extend", "--extendable"), "--extendable: True for"),
+    ],
+)
+def test_the_command_refuses(run, words, message):
+    result = xortune("certify", run.path, *words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, monkeypatch):
+    trainer = Counting(stop_after=1)
+    monkeypatch.setattr("xortune.api_certify._trainer_of", lambda _: trainer)
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
+    assert result.exit_code == 3
+    assert "the same command continues" in result.stderr
+    trainer = Counting(broken={1, 2})
+    result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
+    assert result.exit_code == 4
+    assert "50/100" in result.stdout
+
+
+def test_the_report_shows_search_and_fresh_side_by_side(run):
+    before = run.path / "report.md"
+    xt.write_report(run)
+    assert "never saw\n" not in before.read_text()
+    certify(run, Counting({KEYS[1]: 1}), top=2, neighbourhood=0.2)
+    certify(run, Counting({KEYS[1]: 1}), top=1)
+    xt.write_report(load_run(run.path))
+    text = before.read_text()
+    section = text.partition("## The winners on seeds")[2].partition("\n## ")[0]
+    assert "| configuration | search | fresh seeds | gap | rate at least |" in section
+    assert "| 8/8 100.0 % | 98/100 98.0 % | +2.0 |" in section
+    assert "Attempt 1: " in section
+    assert "its share of the risk is 1/4" in section
+    result = xortune("report", run.path)
+    assert result.exit_code == 0
+    assert "98/100 98.0 %" in result.stdout
+
+
+def test_an_unfinished_certificate_is_told_as_that(run):
+    with pytest.raises(KeyboardInterrupt):
+        certify(run, Counting(stop_after=1))
+    xt.write_report(load_run(run.path))
+    text = (run.path / "report.md").read_text()
+    assert f"Attempt 1: {KEYS[1]} 50/50, unfinished." in text
+    assert xortune("gate", run.path, "--min-rate", 0.5).exit_code == 2
+
+
+def test_a_line_that_failed_shows_in_the_counts(tmp_path, run):
+    lost = failed(0, POINTS[1], 8, 4)
+    with Journal.open(run.path / JOURNAL) as journal:
+        journal.append(lost)
+    found = certify(run, top=1)
+    assert found.best.search_n == 8  # 8 of 12 no longer leads

@@ -1,0 +1,197 @@
+"""One call for a certificate: from a run to fresh seeds in its journal, and certificate.json.
+
+Its blocks go through one queue (`xortune.search.checks`), and from there to Ray Tune like those of
+a search: by the same packs, with the same retries, on the same cluster. Right after a search they
+follow its own on the workers that are there already. Otherwise Ray would have to be started, and
+with it workers that import and compile what they train with: where all of it takes less time than
+that and no cluster is named, the queue is emptied in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xortune.certify import Call, noted_certificate, tasks_of
+from xortune.certify_plan import Task
+from xortune.engine.network import usable_cores
+from xortune.journal import Journal
+from xortune.run import JOURNAL, Run, load_run
+from xortune.run_certificate import Certificate
+from xortune.run_lock import held
+from xortune.run_manifest import MANIFEST, manifest_of
+from xortune.run_sessions import (
+    Continuation,
+    SignedJournal,
+    begin_session,
+    identity_of,
+    made_id,
+)
+from xortune.run_versions import changed_trainer
+from xortune.search.checks import CheckQueue, train_here
+from xortune.trainer import Block, Trainer
+
+__all__ = ["Cluster", "certify_run", "queue_after"]
+
+RAY_SECONDS = 5.0
+"""What Ray takes until its first workers have trained something, about: a start of two seconds, and
+as long again for the workers. A certificate that takes less is trained in this process."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where packs are trained, and what each may use there.
+
+    Attributes:
+        address: of a Ray cluster; None starts Ray on this machine.
+        cpus_per_trial: logical CPUs for each trial.
+        gpus_per_trial: logical GPUs for each trial.
+        trial_timeout: seconds after which a pack is stopped; None for any time.
+    """
+
+    address: str | None = None
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    trial_timeout: float | None = None
+
+
+def certify_run(
+    path: Path,
+    trainer: Trainer,
+    call: Call,
+    *,
+    cluster: Cluster | None = None,
+    here: Trainer | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
+    accept_versions: bool = False,
+    session: Mapping[str, Any] | None = None,
+) -> Certificate:
+    """Train a run's finalists on fresh seeds, and write certificate.json.
+
+    Args:
+        path: the run's directory; nothing else may be writing to it.
+        trainer: what trained the run; it is sent to the workers.
+        call: what is asked for.
+        cluster: trains what is worth it, or all if it has an address or a timeout; without it all
+            is trained in this process.
+        here: what trains in this process, if it is not as on a worker: on all cores, for instance.
+        on_progress: called with the seeds done and all seeds, at first and after each block.
+        on_word: called with a sentence for the user.
+        accept_versions: whether an attempt that was begun with another engine or other versions may
+            be left as it is, and a new one begun.
+        session: what the manifest says of this session, if it is not that of a search.
+
+    Raises:
+        InputError: nothing to certify, an attempt that cannot be extended or was begun with another
+            engine or version, no fresh seeds left, a cluster that cannot be reached or is too
+            small, or a directory that cannot be written.
+        KeyboardInterrupt: the user interrupted; an equal call continues.
+    """
+    identity = identity_of(trainer.describe())
+    with ExitStack() as stack:
+        # Nobody else takes seeds meanwhile.
+        lock = stack.enter_context(held(path, say=on_word))
+        journal = stack.enter_context(
+            SignedJournal.signing(path / JOURNAL, made_id(identity), lock=lock, say=on_word)
+        )
+        run = load_run(path)
+        tasks = tasks_of(run, trainer, call, accept=accept_versions)
+        pace = _pace(run, tasks, trainer)
+        if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
+            seconds = pace * sum(_estimated(task, trainer) for task in tasks)
+            if seconds / usable_cores() < RAY_SECONDS:
+                cluster = None
+        room = 1
+        if cluster is not None:
+            from xortune.search.ray_tune import connected, slots
+
+            stack.enter_context(connected(cluster.address))
+            room = slots(cluster.cpus_per_trial, cluster.gpus_per_trial)
+        others = changed_trainer(run.manifest, identity, str(path / MANIFEST))
+        if others and on_word is not None:
+            shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in others)
+            on_word(f"the search was made with other versions ({shown}): its counts are not these")
+        if session is not None:
+            begin_session(path, Continuation(session), identity)
+            run = replace(run, manifest=manifest_of(path))
+        queue = CheckQueue(tasks, trainer, journal, slots=room, pace=pace, on_progress=on_progress)
+        try:
+            _train(queue, trainer, here or trainer, cluster, path)
+        finally:
+            certificate = noted_certificate(run, queue.lines)
+    assert certificate is not None
+    return certificate
+
+
+def _train(
+    queue: CheckQueue, trainer: Trainer, here: Trainer, cluster: Cluster | None, path: Path
+) -> None:
+    if cluster is None:
+        train_here(queue, here)
+        return
+    from xortune.search.ray_tune import run_trials
+
+    done = run_trials(
+        queue,
+        trainer,
+        folder=path.resolve() / "ray",
+        cpus_per_trial=cluster.cpus_per_trial,
+        gpus_per_trial=cluster.gpus_per_trial,
+        trial_timeout=cluster.trial_timeout,
+    )
+    if not done:
+        raise KeyboardInterrupt
+
+
+def queue_after(
+    run: Run,
+    trainer: Trainer,
+    call: Call,
+    journal: Journal,
+    *,
+    slots: int,
+    accept_versions: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CheckQueue:
+    """The blocks of a certificate that follow those of a search, into the same journal.
+
+    Who empties the queue notes the certificate (`noted_certificate`) when it is over.
+
+    Args:
+        run: the search, as its journal holds it now.
+        trainer: as in `certify_run`.
+        call: what is asked for.
+        journal: of the run.
+        slots: trials that run at once.
+        accept_versions: as in `certify_run`.
+        on_progress: as in `certify_run`.
+
+    Raises:
+        InputError: as `tasks_of`.
+    """
+    tasks = tasks_of(run, trainer, call, accept=accept_versions)
+    pace = _pace(run, tasks, trainer)
+    return CheckQueue(tasks, trainer, journal, slots=slots, pace=pace, on_progress=on_progress)
+
+
+def _estimated(task: Task, trainer: Trainer) -> float:
+    """Seconds of one core, as the trainer says."""
+    if not task.seeds:
+        return 0.0
+    return trainer.cost(Block(task.point, task.seeds[0].start, task.count))
+
+
+def _pace(run: Run, tasks: Sequence[Task], trainer: Trainer) -> float:
+    """How many times as long as the trainer says the finalists took in the search; 1 at least."""
+    finalists = {task.purpose.finalist for task in tasks}
+    lines = [
+        line
+        for line in run.evaluations
+        if line.outcome is not None and line.block.point.key in finalists
+    ]
+    estimated = sum(trainer.cost(line.block) for line in lines)
+    return max(1.0, sum(line.seconds for line in lines) / estimated) if estimated > 0 else 1.0

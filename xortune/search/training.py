@@ -1,0 +1,28 @@
+"""What is done with a pack of blocks where it is trained: on a worker, or in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xortune.errors import TrainingError
+from xortune.evaluation import Packed, pack
+from xortune.outcome import Outcome
+from xortune.trainer import Block, Trainer
+
+__all__ = ["trained"]
+
+
+def trained(
+    trainer: Trainer, blocks: Sequence[Block]
+) -> list[Packed | TrainingError] | TrainingError:
+    """One result or error for each block, or one error for all.
+
+    Outcomes are packed here, where there are many processors, and are small on their way.
+    """
+    try:
+        return [
+            pack(block, result) if isinstance(result, Outcome) else result
+            for block, result in zip(blocks, trainer.train(blocks), strict=True)
+        ]
+    except Exception as error:  # a trainer's own; the worker lives on for the next pack
+        return TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
