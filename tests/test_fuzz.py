@@ -1,0 +1,91 @@
+"""Space files and run directories from anybody: the short version of benchmarks/fuzz.py."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def fuzz(*words):
+    command = [sys.executable, str(BENCHMARKS / "fuzz.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+
+
+def test_what_is_mutated_is_refused_or_right_and_harms_nobody():
+    done = fuzz("--spaces", 250, "--runs", 14, "--seed", 20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n0 findings\n" in done.stdout
+    # Some pass and some do not: the mutations reach deep enough, and are no mere noise.
+    ends = dict(re.findall(r"^  (\w[\w -]*: \w+) +([\d,]+)$", done.stdout, flags=re.MULTILINE))
+    for name in ("space", "load_run", "status", "report", "certify"):
+        assert int(ends[f"{name}: done"]) >= 3
+        assert int(ends[f"{name}: refused"]) >= 3
+
+
+@pytest.fixture
+def program(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import fuzz
+
+    return fuzz
+
+
+def test_the_program_sees_what_it_looks_for(program, tmp_path):
+    """A traceback, a message without words, a control character, a write and a read outside."""
+    import typer
+
+    def findings(action):
+        found = program.Findings()
+        watch.seen.clear()
+        program.attempt(found, "case", "it", action)
+        return " ".join(found.problems)
+
+    watch = program.WATCH
+    sys.addaudithook(watch.hook)
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "secret").write_text("x")
+    program.signal.signal(program.signal.SIGALRM, program._hang)
+    watch.folder, watch.outside = inside, outside
+    try:
+        assert findings(lambda: "done") == ""
+        assert "ZeroDivisionError" in findings(lambda: str(1 / 0))
+        assert "says only" in findings(lambda: (_ for _ in ()).throw(program.InputError("no")))
+        assert "to write" in findings(lambda: str((outside / "new").write_text("x")))
+        assert "may have read" in findings((outside / "secret").read_text)
+        assert findings(lambda: str((inside / "new").write_text("x"))) == ""
+        assert "started" in findings(
+            lambda: str(subprocess.run([sys.executable, "-V"], check=False))
+        )
+        program.WAITING = 0.1
+        assert "hangs" in findings(lambda: str(program.time.sleep(5)))
+    finally:
+        watch.folder = watch.outside = None
+    (inside / "table.csv").write_text("a,b\n\x1b,1\n")
+    assert "holds '\\x1b'" in findings(program.harmless(inside))
+    (inside / "table.csv").write_text("a,b\n=1+1,1\n")
+    assert "formula" in findings(program.harmless(inside))
+    (inside / "table.csv").unlink()
+    (inside / "report.md").write_text("`<b>` and <script>\n")
+    assert "holds <s" in findings(program.harmless(inside))
+    assert typer
+
+
+def test_the_same_seed_gives_the_same_cases(program):
+    from random import Random
+
+    from fuzz_mutations import mutated_text
+
+    first, second = (
+        [mutated_text(Random(f"space 1 {case}"), program.SPACE, "a: 1") for case in range(50)]
+        for _ in range(2)
+    )
+    assert first == second
+    assert len(set(first)) > 40

@@ -1,0 +1,282 @@
+"""A run directory from somebody else: reading it runs nothing, leads nowhere, and ends."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+import zlib
+
+import pandas as pd
+import pytest
+from hand_made import CONFIG, done, failed, solved, write_run
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli import app
+from xortune.errors import InputError
+from xortune.files import MAX_BYTES, json_of, open_regular, text_of
+from xortune.journal import Journal
+from xortune.outcome import Outcome
+from xortune.report.csv_text import csv_text
+from xortune.run import JOURNAL, holds_run, load_run
+from xortune.table_file import read_numbers
+
+FILES = (JOURNAL, "manifest.json", "space.yaml", "certificate.json", "lock.json")
+PICKLE = b"cos\nmkdir\n(S'PWNED'\ntR."
+
+
+def command(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(
+        tmp_path / "run",
+        [done(0, CONFIG, solved(0, 6, 8)), failed(1, CONFIG | {"lr": 0.5}, 0, 8)],
+        space_text="name: mine\n",
+        name="mine",
+        trainer="network",
+        task="xor",
+        trials=2,
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory", "device"])
+def test_what_is_no_file_of_the_run_is_refused_at_once(run, tmp_path, name, kind):
+    place, secret = run.path / name, tmp_path / "secret"
+    secret.write_bytes(place.read_bytes() if place.exists() else b"{}")
+    before = secret.read_bytes()
+    place.unlink(missing_ok=True)
+    if kind == "link":
+        place.symlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "directory":
+        place.mkdir()
+    else:
+        place.symlink_to("/dev/zero")
+    told = []
+    for words in (["status"], ["report"], ["gate", "--min-rate", "0.5"]):
+        result = command(words[0], run.path, *words[1:])
+        assert result.exit_code in {0, 2}
+        told.append(result.stderr)
+    what = {
+        "link": "is a symbolic link",
+        "device": "is a symbolic link",
+        "pipe": "is no regular file",
+        "directory": "Is a directory",
+    }[kind]
+    assert any(f"{place}: cannot be read ({what}" in text for text in told), told
+    assert secret.read_bytes() == before
+
+
+def test_a_journal_is_not_appended_to_through_a_link(run, tmp_path):
+    outside = tmp_path / "outside.jsonl"
+    outside.write_bytes((run.path / JOURNAL).read_bytes() + b"a torn line, or a note")
+    before = outside.read_bytes()
+    (run.path / JOURNAL).unlink()
+    (run.path / JOURNAL).symlink_to(outside)
+    with pytest.raises(InputError, match=r"evaluations\.jsonl: cannot be written"):
+        Journal.open(run.path / JOURNAL)
+    assert outside.read_bytes() == before
+    assert not holds_run(run.path)
+
+
+def test_what_is_written_replaces_a_link(run, tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    for name in ("report.md", "table.csv", "table.parquet", "seeds.parquet"):
+        (run.path / name).symlink_to(outside)
+    xt.write_report(run)
+    assert outside.read_text() == "mine"
+    assert not (run.path / "table.csv").is_symlink()
+    assert len(pd.read_csv(run.path / "table.csv")) == 2
+
+
+def test_a_link_to_the_whole_directory_is_the_users_own(run, tmp_path):
+    (tmp_path / "link").symlink_to(run.path)
+    assert load_run(tmp_path / "link").results[0].key == run.results[0].key
+    assert xt.status(tmp_path / "link").done == 2
+
+
+def test_pickles_are_never_loaded(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (run.path / "ray").mkdir()
+    for name in ("table.parquet", "seeds.parquet", "table.csv", "ray/tuner.pkl", "study.pkl"):
+        (run.path / name).write_bytes(PICKLE)
+    for words in (["status"], ["report"], ["export"]):
+        assert command(words[0], run.path).exit_code in {0, 2}
+    loaded = load_run(run.path)
+    assert len(loaded.table) == len(loaded.results) == 2
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_open_regular(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"abc")
+    with open_regular(file) as opened:
+        assert opened.read() == b"abc"
+    (tmp_path / "link").symlink_to(file)
+    with pytest.raises(OSError, match="is a symbolic link"):
+        open_regular(tmp_path / "link")
+    with open_regular(tmp_path / "link", follow=True) as opened:
+        assert opened.read() == b"abc"
+    with pytest.raises(OSError, match="is no regular file"):
+        open_regular("/dev/zero")
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "absent")
+    with pytest.raises(NotADirectoryError):
+        open_regular(file / "x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["NaN", "[Infinity]", "1e999", "[-1e999]", "9" * 5000, "[" * 100_000, "", "{"],
+)
+def test_json_that_is_none_is_refused(tmp_path, text):
+    place = tmp_path / "x.json"
+    place.write_text(text)
+    with pytest.raises(InputError, match=r"x\.json: is no JSON"):
+        json_of(place)
+
+
+def test_a_file_that_is_read_whole_has_a_limit(tmp_path):
+    place = tmp_path / "x"
+    with open(place, "wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(InputError, match=r"is too large; allowed: 64,000,000 bytes"):
+        text_of(place)
+    place.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="is no UTF-8 text"):
+        text_of(place)
+
+
+def test_a_table_of_numbers_has_to_be_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    for place in (tmp_path / "pipe.csv", "/dev/zero"):
+        with pytest.raises(InputError, match="is no regular file"):
+            read_numbers(place)
+    (tmp_path / "t.csv").write_text("x,y\n0,1\n")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "t.csv")
+    assert read_numbers(tmp_path / "link.csv")[0]["y"].tolist() == [1.0]
+
+
+def changed(run, number, **fields):
+    lines = [json.loads(line) for line in (run.path / JOURNAL).read_text().splitlines()]
+    lines[number] |= fields
+    (run.path / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("number", "fields", "told"),
+    [
+        (1, {"count": 2**32 - 1}, "count: int, or out of range"),
+        (1, {"count": 10**400}, "count: int, or out of range"),
+        (0, {"epochs": 10**400}, "epochs: int, or out of range"),
+        (0, {"proposal": 10**400}, "proposal: int, or out of range"),
+        (1, {"first": 10**400}, "first: int, or out of range"),
+    ],
+)
+def test_numbers_that_would_fill_the_memory_are_refused(run, number, fields, told):
+    changed(run, number, **fields)
+    with pytest.raises(InputError, match=told):
+        load_run(run.path)
+
+
+def packed(width, size):
+    data = struct.pack("<I", width) + b"\0" * size
+    return base64.b64encode(zlib.compress(data, 9)).decode()
+
+
+def test_a_bomb_is_not_unpacked(run):
+    changed(run, 0, count=1, k=1, n=1, seeds_data=packed(2**31, 10**6))
+    with pytest.raises(InputError, match=r"seeds_data: is damaged \(2,147,483,648 rows\)"):
+        load_run(run.path)
+    changed(run, 0, count=8, k=8, n=8, seeds_data=packed(4, 10**8))
+    with pytest.raises(InputError, match="does not hold 8 seeds"):
+        load_run(run.path)
+
+
+def test_a_budget_that_is_no_count_of_epochs(tmp_path):
+    """Of a config without any outcome the budget is what its settings say, if that can be."""
+    lines = [
+        failed(i, CONFIG | {"epochs": epochs}, 0, 4) for i, epochs in enumerate([10**400, -5, 7])
+    ]
+    run = write_run(tmp_path / "run", lines)
+    assert sorted(result.outcome.epochs for result in run.results) == [0, 0, 7]
+    assert run.table["epochs_to_solve"].isna().all()
+
+
+def test_crashed_seeds_of_a_range_and_of_a_list_are_the_same():
+    one, other = Outcome.crashed(range(3, 9, 2), 5), Outcome.crashed([3, 5, 7], 5)
+    assert one.seeds.tolist() == other.seeds.tolist() == [3, 5, 7]
+
+
+def test_a_purpose_beyond_all_bounds_is_refused():
+    from xortune.evaluation_purpose import Purpose
+
+    good = Purpose("certify", 1, "k", 1, 2, 100, 0.95, False, 3, 4)
+    assert Purpose.of(good.as_dict()) == good
+    for name in ("attempt", "rank", "finalists", "seeds", "search_k", "search_n", "neighbours"):
+        with pytest.raises(InputError, match="is out of range"):
+            Purpose.of(good.as_dict() | {name: 10**400})
+    with pytest.raises(InputError, match="is out of range"):
+        Purpose.of(good.as_dict() | {"attempt": 10**9})  # 2**attempt would be computed
+
+
+HOSTILE = "\x1b[31m\x07\u202e<script>[red]|`=1+1"
+
+
+def test_names_steer_nothing_in_an_error(tmp_path):
+    place = tmp_path / "a\x1b[31mb"
+    for words in (["status", place], ["report", place], ["space", place], ["gate", place]):
+        result = command(*words, *(["--min-rate", "0.5"] if words[0] == "gate" else []))
+        assert result.exit_code == 2
+        assert "\x1b" not in result.stderr
+        assert r"a\x1b[31mb" in result.stderr
+
+
+def test_names_and_reasons_steer_nothing_in_any_output(tmp_path):
+    point = CONFIG | {"activation": HOSTILE, HOSTILE: HOSTILE}
+    run = write_run(
+        tmp_path / "run",
+        [done(0, point, solved(0, 2, 4)), failed(1, point, 4, 4, error=HOSTILE)],
+        space_text=f"# {HOSTILE}\nname: x\n",
+        name=HOSTILE,
+        command=["xortune", HOSTILE],
+        trainer="own",
+    )
+    for words in (["report", run.path], ["status", run.path], ["status", run.path, "--json"]):
+        result = command(*words)
+        assert result.exit_code == 0, result.output
+        assert not {"\x1b", "\x07", "\u202e"} & set(result.output)
+    for name in ("report.md", "table.csv"):
+        text = (run.path / name).read_text()
+        assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    outside_of_fences = (run.path / "report.md").read_text().split("```")[::2]
+    assert not any("<script>" in part for part in outside_of_fences)
+
+
+def test_csv_text():
+    table = pd.DataFrame(
+        {
+            "=x": ["=1", "+1", "-1", "-1+2", "@a", "\x1b[1m", "a\nb", None, "", "é"],
+            "n": [-1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+            "f": [-0.5] * 10,
+            "b": [True] * 10,
+        }
+    )
+    before = table.copy()
+    lines = csv_text(table).splitlines()
+    assert lines[0] == "'=x,n,f,b"
+    cells = [line.split(",")[0] for line in lines[1:]]
+    assert cells == ["'=1", "+1", "-1", "'-1+2", "'@a", r"\x1b[1m", r"a\nb", "", "", "é"]
+    assert lines[1].endswith(",-1,-0.5,True")
+    pd.testing.assert_frame_equal(table, before)
+    assert csv_text(pd.DataFrame({"a": [1]})) == "a\n1\n"
