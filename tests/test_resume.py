@@ -232,6 +232,25 @@ def test_true_is_another_choice_than_one():
     assert list(differences(old, parse_space(text.replace("VALUES", "1.0, 2")))) == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        ("2", "{low: 1, high: 3}", True),
+        ("1.5", "{low: 1, high: 3}", False),
+        ("1.5", "{low: 1.0, high: 3.0, step: 0.5}", True),
+        ("1.75", "{low: 1.0, high: 3.0, step: 0.5}", False),
+        ("4", "{low: 1, high: 3}", False),
+        ("true", "{low: 0, high: 3}", False),
+        ("x", "{low: 0, high: 3}", False),
+    ],
+)
+def test_a_fixed_value_may_become_a_range_that_has_it(before, after, allowed):
+    text = "name: b\nparameters: {a: VALUE}\nsearch: {sampler: grid}\n"
+    old, new = (parse_space(text.replace("VALUE", value)) for value in (before, after))
+    (one,) = differences(old, new)
+    assert (one.refusal is None) == allowed
+
+
 def test_another_order_changes_what_is_drawn():
     old = space_of()
     values = {**BASE, "parameters": dict(reversed(BASE["parameters"].items()))}
