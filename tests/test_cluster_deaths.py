@@ -13,10 +13,15 @@ from pathlib import Path
 import pytest
 import ray
 from cluster_trainers import Logging, begun
+from hand_made import TINY_SPACE
+from typer.testing import CliRunner
 
+import xortune
+from xortune.cli import app
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Status
 from xortune.run import load_run
+from xortune.search import session as session_module
 from xortune.search import versions as versions_module
 from xortune.search.blocks import ATTEMPTS
 from xortune.search.deaths import death_of, spoken
@@ -127,6 +132,27 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
     assert all(e.outcome is not None for e in run.evaluations)
     assert ray_tune.STUMBLES == STUMBLES
     assert FAILED_STARTS > 1
+
+
+def test_the_limit_comes_from_where_the_user_gives_it(tmp_path, monkeypatch):
+    space = tmp_path / "it.yaml"
+    space.write_text(TINY_SPACE)
+    with pytest.raises(InputError, match=r"trial_timeout: 'soon' is no duration.*10m"):
+        xortune.search(space, output=tmp_path / "a", trial_timeout="soon")
+    given = []
+
+    def noted(*_, trial_timeout, **__):
+        given.append(trial_timeout)
+        raise InputError("seen")
+
+    monkeypatch.setattr(session_module, "run_trials", noted)
+    with pytest.raises(InputError, match="seen"):
+        xortune.search(space, output=tmp_path / "b", trial_timeout="1h30m")
+    words = ["search", str(space), "--output", str(tmp_path / "c"), "--trial-timeout", "90s"]
+    assert CliRunner().invoke(app, words).exit_code == 2
+    with pytest.raises(InputError, match="seen"):
+        xortune.search(space, output=tmp_path / "d")
+    assert given == [5400.0, 90.0, None]
 
 
 @pytest.mark.parametrize(

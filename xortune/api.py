@@ -75,6 +75,7 @@ def search(
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     engine: str = "auto",
+    trial_timeout: float | str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_certify: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
@@ -101,6 +102,8 @@ def search(
         gpus_per_trial: logical GPUs for each Ray trial; fractions share one. If any, `auto` is
             `cuda` where torch sees a GPU here; see docs/gpu.md.
         engine: what trains, on all workers: auto, fused, reference or cuda.
+        trial_timeout: seconds, or "10m", that a pack of trainings may take: a worker that is at
+            one longer is killed, and a training that takes longer alone counts as crashed.
         on_progress: called after each finished evaluation.
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
@@ -126,7 +129,7 @@ def search(
 
     asked = space if isinstance(space, SearchSpace) else load_space(space)
     asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
-    cluster = cluster_of(address, cpus_per_trial, gpus_per_trial)
+    cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     trainer = NetworkTrainer(asked.task, engine, gpus_per_trial)
     trainer.describe()  # refuses an engine that is not there
     check_space(asked, trainer)
@@ -170,6 +173,7 @@ def search(
                 address=address,
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
+                trial_timeout=cluster.trial_timeout,
                 on_progress=on_progress,
                 on_word=on_word,
                 then=then,

@@ -58,6 +58,13 @@ def search(
     ] = None,
     cpus_per_trial: Annotated[float, typer.Option(help="CPUs for each Ray trial.")] = 1.0,
     gpus_per_trial: Annotated[float, typer.Option(help="GPUs for each; fractions share.")] = 0.0,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(
+            help="Kill a worker that is at one pack of trainings for so long: 90s, 10m. A training "
+            "that takes longer alone counts as crashed."
+        ),
+    ] = None,
     engine: Annotated[str, typer.Option(help="auto, fused, reference or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     extend: Annotated[
@@ -112,6 +119,7 @@ def search(
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
                 engine=engine,
+                trial_timeout=trial_timeout,
                 on_progress=on_progress,
                 on_certify=on_certify,
                 on_word=None if quiet else _say,
@@ -198,9 +206,10 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
         if aside := run.set_aside:
             seeds = sum(evaluation.block.count for evaluation in aside)
             console().print(f"Not counted: {seeds:,} seeds that other versions made.")
-        if left := run.manifest.get("not_certified"):
+        left = run.manifest.get("not_certified")
+        if isinstance(left, dict) and isinstance(left.get("seconds"), int | float):
             from xortune.cli.planning import duration
 
-            line = f"Not certified: {left['why']}. This takes about {duration(left['seconds'])}:"
-            console().print(Text(line))
-            console().print(Text(f"  {plain(left['command'])}"), soft_wrap=True)
+            takes = f"This takes about {duration(min(max(left['seconds'], 0.0), 1e12))}:"
+            console().print(Text(f"Not certified: {plain(str(left.get('why')))}. {takes}"))
+            console().print(Text(f"  {plain(str(left.get('command')))}"), soft_wrap=True)

@@ -1,0 +1,200 @@
+"""`xortune submit`: what is shipped and run; the job server itself needs `ray[default]`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import ray.job_submission
+from typer.testing import CliRunner
+
+import xortune
+from xortune.cli import app
+from xortune.errors import InputError
+from xortune.search import submit as module
+from xortune.search.submit import send, submission, wait
+
+SPACE = """
+name: shipped
+task: {csv: rows.csv, target: y}
+epochs: 10
+parameters:
+  {activation: Tanh, loss: MSELoss, optimizer: Adam, lr: 0.1, hidden_dim: {low: 2, high: 3}}
+search: {sampler: random, trials: 2}
+seeds: {ladder: [4]}
+"""
+SERVER = "http://head:8265"
+
+
+@pytest.fixture
+def space(tmp_path):
+    folder = tmp_path / "my spaces"
+    (folder / "runs" / "old").mkdir(parents=True)
+    (folder / "rows.csv").write_text("a,b,y\n0,0,0\n0,1,1\n1,0,1\n1,1,0\n")
+    (folder / "it.yaml").write_text(SPACE)
+    return folder / "it.yaml"
+
+
+class Server:
+    """Stands in for Ray's job server, whose client cannot be had without `ray[default]`."""
+
+    def __init__(self, statuses=("RUNNING", "SUCCEEDED"), code=0):
+        self.jobs, self.addresses = [], []
+        self._statuses, self._code, self._logs = iter(statuses), code, ""
+
+    def __call__(self, address):
+        self.addresses.append(address)
+        return self
+
+    def submit_job(self, *, entrypoint, runtime_env):
+        self.jobs.append((entrypoint, runtime_env))
+        return "raysubmit_1"
+
+    def get_job_info(self, job):
+        assert job == "raysubmit_1"
+        status = ray.job_submission.JobStatus(next(self._statuses))
+        return SimpleNamespace(status=status, driver_exit_code=self._code)
+
+    def get_job_logs(self, _):
+        self._logs += "a line\n"
+        return self._logs
+
+
+@pytest.fixture
+def server(monkeypatch):
+    server = Server()
+    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", server)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
+    return server
+
+
+def ran(*words):
+    return CliRunner().invoke(app, ["submit", *map(str, words)])
+
+
+def test_what_is_shipped_is_all_that_the_search_needs(space, tmp_path):
+    """What Ray does with it, done by hand: copies in another place, and the entrypoint there."""
+    what = submission(space, str(tmp_path / "run"), ["--quiet"])
+    environment = what.runtime_env
+    assert set(environment) == {"working_dir", "excludes", "py_modules", "env_vars"}
+    assert "runs" in environment["excludes"]
+    [package] = map(Path, environment["py_modules"])
+    assert package == Path(xortune.__file__).parent
+    there = tmp_path / "there"
+    (there / "modules").mkdir(parents=True)
+    (there / "modules" / package.name).symlink_to(package)
+    (there / "work").symlink_to(environment["working_dir"])
+    words = shlex.split(what.entrypoint)
+    assert words[:4] == ["python", "-m", "xortune.cli", "search"]
+    words[0] = sys.executable
+    at = words.index("--address")
+    del words[at : at + 2]  # no cluster here: Ray is started for it
+    done = subprocess.run(
+        words,
+        cwd=there / "work",
+        env={**os.environ, "PYTHONPATH": str(there / "modules"), **environment["env_vars"]},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run = xortune.load_run(tmp_path / "run")
+    assert run.table["trials"].sum() == 2
+    assert run.manifest["name"] == "shipped"
+
+
+def test_the_line_for_ray_job_submit_says_the_same(space):
+    what = submission(space, "s3://bucket/run", ["--trials", "5"])
+    done = ran(
+        space, "--address", SERVER, "--output", "s3://bucket/run", "--trials", 5, "--dry-run"
+    )
+    assert done.exit_code == 0, done.output
+    words = shlex.split(done.output)
+    assert words[:5] == ["ray", "job", "submit", "--address", SERVER]
+    assert words[words.index("--working-dir") + 1] == str(space.parent)
+    given = json.loads(words[words.index("--runtime-env-json") + 1])
+    assert {**given, "working_dir": str(space.parent)} == dict(what.runtime_env)
+    assert words[words.index("--") + 1 :] == shlex.split(what.entrypoint)
+    assert "--output s3://bucket/run --trials 5" in what.entrypoint
+
+
+def test_a_search_is_sent_with_its_options(space, server):
+    options = ["--seed", 3, "--sampler", "random", "--trial-timeout", "10m", "--resume"]
+    done = ran(space, "--address", SERVER, "--output", "/shared/run", *options)
+    assert done.exit_code == 0, done.output
+    assert server.addresses == [SERVER]
+    [(entrypoint, runtime_env)] = server.jobs
+    expected = submission(
+        space, "/shared/run",
+        ["--sampler", "random", "--seed", "3", "--trial-timeout", "10m", "--resume"],
+    )  # fmt: skip
+    assert entrypoint == expected.entrypoint
+    assert runtime_env == expected.runtime_env
+    assert f"ray job logs raysubmit_1 --address {SERVER}" in done.output
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [(("SUCCEEDED", 0), 0), (("FAILED", 4), 4), (("FAILED", None), 1), (("STOPPED", None), 1)],
+)
+def test_waiting_passes_on_what_is_printed_and_the_exit_code(space, server, end, expected):
+    status, code = end
+    server._statuses, server._code = iter(["PENDING", "RUNNING", status]), code
+    said = []
+    job = send(submission(space, "/shared/run"), SERVER)
+    assert wait(job, SERVER, said.append) == expected
+    assert said == ["a line\n"] * 3
+
+
+def test_what_nodes_lack_can_be_installed(space):
+    needed = submission(space, "/run", install=True).runtime_env["pip"]
+    assert any(line.startswith("ray[tune]") for line in needed)
+    assert not any("extra" in line for line in needed)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--output", "runs/a"], "job's own folder"),
+        (["--output", "/a", "--trial-timeout", "soon"], "no duration"),
+        (["--output", "/a", "--trials", "0"], "trials"),
+        (["--output", "/a", "--address", "head:6379"], "job server"),
+    ],
+)
+def test_what_is_wrong_is_told_here(space, options, named):
+    done = ran(space, "--address", SERVER, *options)
+    assert done.exit_code == 2
+    assert named in done.output
+    assert len(done.output.splitlines()) == 1
+
+
+def test_a_folder_too_large_to_be_shipped_is_refused(space, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 2**20)
+    (space.parent / "runs" / "old" / "big").write_bytes(b"x" * 2**21)
+    submission(space, "/run")
+    (space.parent / "big").write_bytes(b"x" * 2**21)
+    with pytest.raises(InputError, match=r"more than 1 MB.*folder of their own"):
+        submission(space, "/run")
+
+
+def test_without_the_job_client_the_fix_is_told(space, monkeypatch):
+    def missing(_):
+        raise RuntimeError("The Ray jobs CLI & SDK require the ray[default] installation: ...")
+
+    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", missing)
+    with pytest.raises(InputError, match=r"fix: pip install 'ray\[default\]'.*--dry-run"):
+        send(submission(space, "/run"), SERVER)
+
+    def deaf(_):
+        raise ConnectionError("Failed to connect to Ray at address: http://head:8265.")
+
+    monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", deaf)
+    with pytest.raises(InputError, match=r"no job server .*Failed to connect"):
+        send(submission(space, "/run"), SERVER)

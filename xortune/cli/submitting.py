@@ -1,0 +1,90 @@
+"""`xortune submit`: a search as a job of a Ray cluster, from a machine outside it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from xortune.cli.shared import AsJson, Quiet, SpaceFile, app, print_json, told
+
+__all__ = ["submit"]
+
+
+@app.command(
+    epilog="Example:  xortune submit search_spaces/xor.yaml --address http://head:8265 "
+    "--output /shared/xor"
+)
+def submit(
+    space: SpaceFile,
+    address: Annotated[str, typer.Option(help="The cluster's job server: http://HEAD:8265.")],
+    output: Annotated[
+        str, typer.Option(help="The run's directory as the cluster's head sees it, or s3://...")
+    ],
+    trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="tpe, gp, nsgaii, random, grid or cmaes.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Start nothing new after this long: 90s, 10m, 2h.")
+    ] = None,
+    trial_timeout: Annotated[
+        str | None, typer.Option(help="Stop a pack of trainings after this long: 90s, 10m.")
+    ] = None,
+    cpus_per_trial: Annotated[float | None, typer.Option(help="CPUs for each Ray trial.")] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(help="GPUs for each; fractions share.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Have Ray install what xortune needs on each node.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end; exit code of the search.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the `ray job submit` line for it.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send a search to a Ray cluster, with this xortune and the space file's folder."""
+    with told(interrupted="interrupted: the job goes on; stop it with `ray job stop`"):
+        from xortune.search.submit import send, submission
+        from xortune.search.submit import wait as wait_for
+        from xortune.space import load_space, with_search
+        from xortune.space_values import parse_duration
+
+        with_search(  # what is wrong is told here, not in a job's log
+            load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
+        )
+        if trial_timeout is not None:
+            parse_duration(trial_timeout)
+        given = {
+            "--trials": trials,
+            "--sampler": sampler,
+            "--seed": seed,
+            "--time-budget": time_budget,
+            "--trial-timeout": trial_timeout,
+            "--cpus-per-trial": cpus_per_trial,
+            "--gpus-per-trial": gpus_per_trial,
+        }
+        options = [str(w) for o, v in given.items() if v is not None for w in (o, v)]
+        options += ["--resume"] if resume else []
+        what = submission(space, output, options, install=install)
+        if dry_run:
+            typer.echo(what.line(address))
+            return
+        job = send(what, address)
+        if as_json:
+            entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
+            print_json({"job": job, "address": address, **entry})
+        elif not quiet:
+            typer.echo(f"{job}: the run goes to {output}")
+            typer.echo(f"  ray job logs {job} --address {address} --follow")
+            typer.echo(f"  ray job stop {job} --address {address}")
+        code = (
+            wait_for(job, address, lambda text: typer.echo(text, nl=False, err=True)) if wait else 0
+        )
+    raise typer.Exit(code)
