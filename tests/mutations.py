@@ -121,7 +121,7 @@ MUTATIONS = [
     Mutation("engine/stacked.py", "which - first", "which", f"{STACKED} -k cut_anywhere"),
     Mutation("engine/stacked.py", "end - len(training.seeds)", "0", f"{STACKED} -k own_seeds"),
     Mutation("engine/stacked.py", "start += width", "start += len(part)", f"{STACKED} -k cut"),
-    Mutation("engine/stacked.py", "_padded(width // 2)", "width", f"{STACKED} -k halves"),
+    Mutation("engine/stacked.py", "_padded(width // 2)", "LANES", f"{STACKED} -k halves"),
     Mutation(
         "engine/stacked.py", "min(free, share", "min(free, 4 * share", f"{STACKED} -k width_is"
     ),
