@@ -41,6 +41,7 @@ GATE, CERTIFY = "tests/test_gate.py", "tests/test_certify.py"
 CERTIFICATE = "tests/test_run_certificate.py"
 NEIGHBOURS = "tests/test_certify_neighbours.py"
 ORDER = "tests/test_certify_order.py"
+AROUND, QUEUE = "tests/test_certify_around.py", "tests/test_certify_queue.py"
 SEARCHED, BUDGET = "tests/test_certify_search.py", "tests/test_certify_time_budget.py"
 
 
@@ -300,14 +301,20 @@ MUTATIONS = [
     ),
     Mutation(
         "certify_plan.py",
-        "check.block.first + check.block.count\n            for",
-        "check.block.first\n            for",
+        "line.block.seeds.stop\n            for",
+        "line.block.seeds.start\n            for",
         CERTIFY,
     ),
     Mutation("certify_plan.py", "number + 1", "number", CERTIFY),
-    Mutation("certify_plan.py", "and not mine and", "and False and", CERTIFY),
-    Mutation("certify_plan.py", "near = max(near, start + seeds)", "near = start", CERTIFY),
-    Mutation("certify.py", "not failed or attempt == TRIES", "True", CERTIFY),
+    Mutation("certify_plan.py", "if seen.start < part.stop and", "if False and", CERTIFY),
+    Mutation("certify_plan.py", "near = span.stop", "near = span.start", AROUND),
+    Mutation("certify_plan.py", "sorted(had, key=lambda block: block.start)", "had", QUEUE),
+    Mutation("run_certificate.py", "min(before.first, block.first) if", "before.first if", QUEUE),
+    Mutation("search/checks.py", "not failed or job.attempt >= ATTEMPTS", "True", QUEUE),
+    Mutation("search/checks.py", "max(1.0, self._pace)", "1.0", QUEUE),
+    Mutation("search/checks.py", "least = min(least, share)", "pass", QUEUE),
+    Mutation("search/checks.py", "not self._then and self._now.finished", "True", QUEUE),
+    Mutation("search/certifying.py", "seconds / usable_cores() <", "seconds <", QUEUE),
     Mutation("certify_neighbours.py", "fraction / 4", "fraction", NEIGHBOURS),
     Mutation("certify_neighbours.py", "_active(space, values) !=", "not", NEIGHBOURS),
     Mutation(
