@@ -115,6 +115,8 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     slowest: tuple[float, str] = (0.0, "")
+    cases: Counter[str] = field(default_factory=Counter)
+    stopped: bool = False
 
     def add(self, case: str, what: str) -> None:
         self.problems.append(f"{case}: {what}")
@@ -270,6 +272,9 @@ def base_runs(folder: Path) -> list[Path]:
             "versions": {"python": "3.12", "torch": "2.13.0"},
             "importance": {"lr": 0.7, "activation": 0.3},
             "complete": True,
+            "stopped": "interrupted by the user",
+            "proven": {"key": "0123456789abcdef", "rate": 0.99},
+            "not_certified": {"why": "no time", "command": "xortune certify X", "seconds": 100.0},
         }
         if name == "front":
             rate = {"name": "success_rate", "direction": "maximize"}
@@ -314,6 +319,9 @@ def fuzz_spaces(findings: Findings, folder: Path, seed: int, cases: range) -> No
     texts = [path.read_text(encoding="utf-8") for path in shipped] + [SPACE, *examples()]
     place = folder / "space.yaml"
     for case in cases:
+        if findings.stopped:
+            return
+        findings.cases["spaces"] += 1
         chance = random.Random(f"space {seed} {case}")
         data = mutated_text(chance, chance.choice(texts), chance.choice(texts))
         place.write_bytes(data)
@@ -336,6 +344,9 @@ TABLE = "activation,lr,hidden_dim,k,n\nTanh,0.01,2,3,10\nReLU,0.02,3,4,10\n"
 
 def fuzz_runs(findings: Findings, folder: Path, bases: list[Path], seed: int, cases: range) -> None:
     for case in cases:
+        if findings.stopped:
+            return
+        findings.cases["runs"] += 1
         chance = random.Random(f"run {seed} {case}")
         run, scratch = folder / "run", folder / "scratch"
         for path in (run, scratch):
@@ -390,6 +401,8 @@ def main() -> int:
     # A lock of another machine is waited for, as long as its lease is: that is no hang.
     run_lock.LEASE_SECONDS, run_lock.HEARTBEAT_SECONDS, run_lock.LOOK_SECONDS = 1.0, 0.1, 0.05
     findings, began = Findings(), time.monotonic()
+    # What is ended tells how far it came.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(findings, "stopped", True))
     with tempfile.TemporaryDirectory() as name:
         top = Path(os.path.realpath(name))
         outside, spaces, runs = top / "outside", top / "spaces", top / "runs"
@@ -437,9 +450,12 @@ def snapshot(folder: Path) -> dict[Path, tuple[bytes, int]]:
 
 def told(findings: Findings, given: argparse.Namespace, seconds: tuple[float, float]) -> None:
     print(f"seed {given.seed}, cases from {given.first}")
-    print(f"{given.spaces:,} space files in {seconds[0]:.0f} s, {given.runs:,} run directories in "
-          f"{seconds[1]:.0f} s; slowest: {findings.slowest[0]:.2f} s of computing, "
-          f"{findings.slowest[1]}")  # fmt: skip
+    cases = findings.cases
+    print(
+        f"{cases['spaces']:,} space files in {seconds[0]:.0f} s, {cases['runs']:,} run directories "
+        f"in {seconds[1]:.0f} s; slowest: {findings.slowest[0]:.2f} s of computing, "
+        f"{findings.slowest[1]}"
+    )
     for end, found in sorted(findings.ends.items()):
         print(f"  {end:28} {found:,}")
     print(f"{len(findings.problems)} findings")

@@ -280,3 +280,29 @@ def test_csv_text():
     assert lines[1].endswith(",-1,-0.5,True")
     pd.testing.assert_frame_equal(table, before)
     assert csv_text(pd.DataFrame({"a": [1]})) == "a\n1\n"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"not_certified": 3},
+        {"not_certified": {"why": "x"}},
+        {"not_certified": {"seconds": "x", "why": "x", "command": "x"}},
+        {"not_certified": {"seconds": 10**400, "why": [HOSTILE], "command": {HOSTILE: 1}}},
+        {"trials": 10**400},
+        {"trials": -1},
+        {"started": "9999-12-31T23:59:59-14:00"},
+        {"ladder": [10**400]},
+        {"name": {HOSTILE: HOSTILE}},
+        {"importance": {"lr": "x"}},
+        {"versions": [HOSTILE]},
+    ],
+)
+def test_a_manifest_may_say_anything(run, entry):
+    from xortune.run_manifest import update_manifest
+
+    update_manifest(run.path, **entry)
+    for words in (["report", run.path], ["status", run.path]):
+        result = command(*words)
+        assert result.exit_code in {0, 2}, result.output
+        assert "\x1b" not in result.output

@@ -223,7 +223,7 @@ class Watcher:
     def _total(self, manifest: Mapping[str, Any]) -> int | None:
         """Proposals asked for: what the manifest says, or the size of a grid."""
         trials = manifest.get("trials")
-        if isinstance(trials, int) and not isinstance(trials, bool):
+        if isinstance(trials, int) and not isinstance(trials, bool) and 0 <= trials <= 2**53:
             return trials
         if self._asked is None or self._asked[0] != manifest:
             self._asked = manifest, proposals_of(self._path / "space.yaml")

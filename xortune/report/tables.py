@@ -141,10 +141,7 @@ _COMPUTED: WeakKeyDictionary[Run, Report] = WeakKeyDictionary()
 
 def _computed(run: Run) -> Report:
     results, manifest = run.results, run.manifest
-    importance = manifest.get("importance")
-    effects = parameter_effects(
-        results, run.parameters, importance if isinstance(importance, Mapping) else None
-    )
+    effects = parameter_effects(results, run.parameters, _importance(manifest))
     differ = {effect.name for effect in effects}
     return Report(
         title=plain(str(manifest.get("name") or run.path.resolve().name)),
@@ -165,6 +162,18 @@ def _computed(run: Run) -> Report:
         script=_script(run),
         again=_again(run),
     )
+
+
+def _importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
+    """The share of each parameter, as far as the manifest has shares."""
+    noted = manifest.get("importance")
+    if not isinstance(noted, Mapping):
+        return None
+    return {
+        name: float(share)
+        for name, share in noted.items()
+        if isinstance(share, int | float) and 0 <= share <= 1
+    }
 
 
 def _full_seeds(manifest: Mapping[str, Any]) -> int | None:
