@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xortune.errors import InputError
 from xortune.objective import Seen
 from xortune.point import Point
-from xortune.search.propose import OptunaProposer, proposer_for
+from xortune.search.propose import ANYWHERE, OptunaProposer, RandomProposer, proposer_for
 from xortune.space import Choice, Fixed, Range, grid, is_active, parse_space
 from xortune.space_model import contains
 
@@ -176,3 +176,41 @@ def test_optuna_keeps_silent_for_others_as_they_wish():
         assert optuna.logging.get_verbosity() == optuna.logging.ERROR
     finally:
         optuna.logging.set_verbosity(before)
+
+
+MIXED = """
+name: mixed
+parameters:
+  kind: {choice: [a, b, c]}
+  one: {choice: [x]}
+  lr: {low: 1.0e-4, high: 1.0, log: true}
+  momentum: {low: 0.0, high: 0.9, step: 0.3, when: {kind: [a, b]}}
+  size: {low: 2, high: 40, log: true}
+  same: {low: 3, high: 3}
+search: {sampler: random, trials: 60}
+seeds: {ladder: [4]}
+"""
+
+
+def test_a_random_search_keeps_no_study_and_says_what_optuna_says():
+    space = parse_space(MIXED, "mixed")
+    mine, theirs = proposer_for(space), OptunaProposer(space)
+    assert isinstance(mine, RandomProposer)
+    found = [mine.propose(number) for number in range(60)]
+    assert found == [theirs.propose(number) for number in range(60)]
+    assert len(set(found)) == 60
+
+
+@pytest.mark.parametrize(("ladder", "drawn"), [("[2, 4]", True), ("[4]", False)])
+def test_a_race_looks_elsewhere_from_time_to_time_whatever_tpe_has_learnt(ladder, drawn):
+    text = NUMBERS.replace("SAMPLER", "tpe").replace("[4]", ladder)
+    space = parse_space(text, "numbers")
+    random = parse_space(text.replace("tpe", "random"), "numbers")
+    learnt, free = proposer_for(space), proposer_for(random)
+    same = []
+    for number in range(40):
+        point, other = learnt.propose(number), free.propose(number)
+        same.append(point == other)
+        learnt.learn(number, Seen(point, int(point["a"] > 0.9), 1, 100))
+    later = range(20, 40)  # TPE itself begins with ten drawn ones
+    assert [same[n] for n in later] == [drawn and n % ANYWHERE == 0 for n in later]

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler
 
 from xortune.objective import Seen, told
@@ -19,10 +25,22 @@ from xortune.point import Point, Value
 from xortune.space import Choice, Fixed, Parameter, Range, SearchSpace, grid, is_active
 from xortune.space_model import Objective, Steps, contains
 
-__all__ = ["LEARNING", "GridProposer", "OptunaProposer", "Proposer", "proposer_for"]
+__all__ = [
+    "LEARNING",
+    "GridProposer",
+    "OptunaProposer",
+    "Proposer",
+    "RandomProposer",
+    "proposer_for",
+]
 
 LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
 """Samplers whose proposals depend on earlier results."""
+
+ANYWHERE = 4
+"""With TPE and a race, one of so many proposals is drawn from the whole space. Left to itself TPE
+settles where it first found something good, and where configs race, a look elsewhere costs a few
+seeds; see benchmarks/README.md."""
 
 _KEEPS_STATE = ("nsgaii", "cmaes")
 """Samplers that note in each trial what they have computed, and go on from there."""
@@ -59,6 +77,8 @@ def proposer_for(
     """
     if space.search.sampler == "grid":
         return GridProposer(space, earlier)
+    if space.search.sampler == "random":
+        return RandomProposer(space, earlier=earlier, normal=normal)
     return OptunaProposer(space, earlier=earlier, normal=normal)
 
 
@@ -159,7 +179,10 @@ class OptunaProposer:
             if self._normal(point).key not in self._seen:
                 self.replay(number, point)
                 return point
-        return self._ask(number, self._space.search.sampler)
+        sampler = self._space.search.sampler
+        if sampler == "tpe" and len(self._space.seeds.ladder) > 1 and number % ANYWHERE == 0:
+            sampler = "random"
+        return self._ask(number, sampler)
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known; the sampler may take notes, not decide."""
@@ -203,7 +226,58 @@ class OptunaProposer:
                 storage.set_trial_system_attr(trial._trial_id, name, "")
 
 
-def _suggest(trial: optuna.Trial, parameter: Parameter) -> Value:
+class RandomProposer(OptunaProposer):
+    """What Optuna's random sampler says, without a study: nothing is learnt, so nothing is kept.
+
+    A study looks at all its trials whenever it is asked, which takes hours over 100,000 of them.
+    """
+
+    def replay(self, number: int, point: Mapping[str, Value]) -> None:  # noqa: ARG002
+        """Nothing follows from it but that a point added to `start` was proposed."""
+        if self._added:
+            self._seen.add(self._normal(Point(point)).key)
+
+    def learn(self, number: int, seen: Seen) -> None:
+        """A random search learns nothing."""
+
+    def _ask(self, number: int, sampler: str) -> Point:
+        draw = _Draw(self._study, _SAMPLERS[sampler](_seed_for(self._space.search.seed, number)))
+        values: dict[str, Value] = {}
+        for parameter in self._space.parameters:
+            if is_active(parameter, values):
+                values[parameter.name] = _suggest(draw, parameter)
+        return Point(values)
+
+
+class _Draw:
+    """Suggests as a trial does, but is no study's: what it says follows from the sampler alone."""
+
+    def __init__(self, study: optuna.Study, sampler: BaseSampler) -> None:
+        self._study, self._sampler = study, sampler
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if len(choices) == 1:
+            return choices[0]
+        return self._drawn(name, CategoricalDistribution(choices))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        distribution = IntDistribution(low, high, log=log, step=step)
+        return low if distribution.single() else int(self._drawn(name, distribution))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        distribution = FloatDistribution(low, high, log=log, step=step)
+        return low if distribution.single() else float(self._drawn(name, distribution))
+
+    def _drawn(self, name: str, distribution: BaseDistribution) -> Any:
+        nobody: Any = None  # the random sampler asks neither the study nor the trial
+        return self._sampler.sample_independent(self._study, nobody, name, distribution)
+
+
+def _suggest(trial: optuna.Trial | _Draw, parameter: Parameter) -> Value:
     match parameter:
         case Fixed():
             return parameter.value
