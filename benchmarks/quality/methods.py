@@ -12,15 +12,10 @@ import optuna
 import scipy.stats
 from numpy.typing import NDArray
 
-from quality.trace import Standing, Tracer
-from xortune.point import Point
-from xortune.race import Race, RaceRule
+from quality.trace import Tracer
 
 FULL = 100
 """Seeds of a config, where a method does not decide it."""
-
-RUNGS = (8, 32, 128)
-"""Of the races: the space files' ladder."""
 
 
 def flat(tracer: Tracer) -> None:
@@ -82,22 +77,6 @@ class _Remembered:
         if key not in self._answers:
             self._answers[key] = self._test(ordered, **options)
         return self._answers[key]
-
-
-def racing(tracer: Tracer) -> None:
-    """Random configs in xortune's race, one after the other."""
-    race, standing = Race(RaceRule(RUNGS)), Standing()
-    rng = np.random.default_rng(tracer.repetition)
-    while not tracer.over:
-        point = Point(tracer.bench.draw(rng))
-        race.enter(point.key)
-        done, granted = 0, RUNGS[0]
-        while granted > done and not tracer.over:
-            outcome = tracer.train(point, range(done, granted))
-            done = granted
-            k, n = standing.add(point, outcome)
-            tracer.answer(*standing.best)
-            granted = race.look(point.key, k, n, effort=standing.effort(point)).seeds
 
 
 def _study(tracer: Tracer, pruner: optuna.pruners.BasePruner) -> optuna.Study:

@@ -30,7 +30,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 REPEAT = 10
 """Seeds of each config in Repeater: what its documentation shows."""
 
-PROPOSALS = 4
+PROPOSALS = 10
 """xortune is given so many proposals for each 100 seeds of the budget, and ends with the budget."""
 
 
@@ -138,6 +138,15 @@ def repeater(tracer: Tracer) -> None:
 
 def xortune(tracer: Tracer) -> None:
     """xt.search; its journal tells what it has spent and what it would answer."""
+    _search(tracer, "tpe")
+
+
+def racing(tracer: Tracer) -> None:
+    """Random configs in xortune's race."""
+    _search(tracer, "random")
+
+
+def _search(tracer: Tracer, sampler: str) -> None:
     trainer = SpaceTrainer(tracer.bench, tracer.repetition)
     trials = PROPOSALS * tracer.budget // (100 * tracer.bench.epochs)
     with tempfile.TemporaryDirectory() as folder:
@@ -155,6 +164,7 @@ def xortune(tracer: Tracer) -> None:
                     tracer.bench.space,
                     trials=trials,
                     seed=tracer.repetition,
+                    sampler=sampler,
                     output=journal.run,
                     on_progress=look,
                 )

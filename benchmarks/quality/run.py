@@ -16,7 +16,7 @@ Job = tuple[str, str, int]
 METHODS = {
     "xortune": "xortune, its own search with its race",
     "flat": "Optuna's TPE, 100 seeds for each config",
-    "racing": "random configs in xortune's race",
+    "racing": "xortune with random proposals",
     "wilcoxon": "Optuna's TPE and WilcoxonPruner, up to 100 seeds",
     "smac": "SMAC3 and its intensifier, up to 100 seeds",
     "repeater": "Ray's Repeater and OptunaSearch, 10 seeds for each config",
@@ -74,7 +74,7 @@ def repetition(job: Job, budget: float, limit: float, cores: list[int], output: 
 def _function(method: str) -> Callable[[object], None]:
     if method == "smac":
         from quality import methods_smac as module
-    elif method in {"xortune", "repeater"}:
+    elif method in {"xortune", "racing", "repeater"}:
         from quality import methods_ray as module
     else:
         from quality import methods as module

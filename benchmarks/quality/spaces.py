@@ -187,10 +187,10 @@ def _shipped(name: str) -> str:
     """The parameters of a space file in search_spaces/, and its epochs."""
     text = (Path(__file__).parents[2] / "search_spaces" / name).read_text(encoding="utf-8")
     kept = text.partition("\nsearch:")[0]
-    return f"{kept}\nsearch: {{trials: 200}}\nseeds: {{ladder: [8, 32, 128]}}\n"
+    return f"{kept}\n{_REST}"
 
 
-_REST = "search: {trials: 200}\nseeds: {ladder: [8, 32, 128]}\n"
+_REST = "search: {trials: 200}\nseeds: {race: {alpha: 0.05, max: 512}}\n"
 
 _PARITY_3 = """
 name: parity-3

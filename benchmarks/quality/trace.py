@@ -104,11 +104,6 @@ class Standing:
         self._rank[point.key] = -low, epochs / k if k else float("inf"), point.key
         return k, n
 
-    def effort(self, point: Point) -> float:
-        """Epochs to solve, by what is known of it; 0 without a success."""
-        _, k, _, epochs = self._counts[point.key]
-        return epochs / k if k else 0.0
-
     @property
     def best(self) -> tuple[Point, int, int]:
         """The first one, its k and n."""
