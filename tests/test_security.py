@@ -181,6 +181,8 @@ def changed(run, number, **fields):
         (0, {"epochs": 10**400}, "epochs: int, or out of range"),
         (0, {"proposal": 10**400}, "proposal: int, or out of range"),
         (1, {"first": 10**400}, "first: int, or out of range"),
+        (0, {"seconds": 10**400}, "seconds: is out of range"),
+        (1, {"seconds": 1e300}, "seconds: is out of range"),
     ],
 )
 def test_numbers_that_would_fill_the_memory_are_refused(run, number, fields, told):

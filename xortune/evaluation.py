@@ -10,7 +10,6 @@ import base64
 import binascii
 import functools
 import json
-import math
 import re
 import struct
 import sys
@@ -49,7 +48,7 @@ _WHAT = ["proposal", "key", "config", "first", "count"]
 _CAME = ["k", "n", "epochs", "seconds", "worker", "final", "error", "seeds_data"]
 _FIELDS = [*_WHAT, *_CAME]
 
-MAX_SEEDS, MAX_ROWS, MAX_EPOCHS = 2**26, 2**30, 2**40
+MAX_SEEDS, MAX_ROWS, MAX_EPOCHS, MAX_SECONDS = 2**26, 2**30, 2**40, 1e12
 """Of one line: seeds, judged rows of all these together, epochs. More would fill the memory."""
 
 _MADE = re.compile(r"[0-9a-f]{8}")
@@ -300,7 +299,7 @@ def decode(line: str) -> Evaluation:
     seconds = fields["seconds"]
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InputError(f"is a {type(seconds).__name__}", field="seconds", allowed="a number")
-    if not 0 <= seconds < math.inf:
+    if not 0 <= seconds <= MAX_SECONDS:
         raise InputError("is out of range", field="seconds", allowed="a finite number, 0 or more")
     return Evaluation(
         proposal=_whole(fields, "proposal"),
