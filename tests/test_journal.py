@@ -49,7 +49,13 @@ def evaluations(draw):
         )
     seconds = draw(st.floats(0, 1e9))
     return Evaluation(
-        draw(st.integers(0, 2**53)), block, result, error, final, seconds, draw(st.text(st.characters()))
+        draw(st.integers(0, 2**53)),
+        block,
+        result,
+        error,
+        final,
+        seconds,
+        draw(st.text(st.characters())),
     )
 
 
