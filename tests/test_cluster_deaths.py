@@ -39,7 +39,7 @@ parameters: {{x: {{low: 0, high: {high}}}}}
 search: {{sampler: grid}}
 seeds: {{ladder: [5]}}
 """
-DEATHS = {1: "exit", 2: "SIGSEGV", 4: "SIGKILL", 5: "hang"}
+DEATHS = {1: "SIGSEGV", 2: "SIGKILL", 4: "hang"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +47,7 @@ def _ray():
     environment = {"PYTHONPATH": os.pathsep.join([TESTS, str(Path(TESTS).parent)])}
     ray.init(
         address="local",
-        num_cpus=4,
+        num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
         runtime_env={"env_vars": environment},
@@ -64,20 +64,20 @@ def searched(folder, trainer, high, **options):
 
 def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
     trainer = Logging(str(tmp_path / "log"), deaths=DEATHS)
-    complete, run = searched(tmp_path, trainer, 6, trial_timeout=LIMIT)
+    complete, run = searched(tmp_path, trainer, 5, trial_timeout=LIMIT)
     assert complete
     final = {e.block.point["x"]: e for e in run.evaluations if e.final}
-    assert sorted(final) == list(range(7))
-    assert sum(e.final for e in run.evaluations) == 7
+    assert sorted(final) == list(range(6))
+    assert sum(e.final for e in run.evaluations) == 6
     tries = Counter(x for x, _ in begun(tmp_path / "log"))
-    assert tries == {x: ATTEMPTS if x in DEATHS else 1 for x in range(7)}
+    assert tries == {x: ATTEMPTS if x in DEATHS else 1 for x in range(6)}
     for result in run.results:
         x = result.point["x"]
         crashed = x in DEATHS
         assert (result.outcome.successes, result.outcome.n) == ((0, 5) if crashed else (x % 6, 5))
         assert result.outcome.counts[Status.CRASHED] == (5 if crashed else 0)
-    assert final[5].error == "took longer than 3 s"
-    for x in (1, 2, 4):
+    assert final[4].error == "took longer than 3 s"
+    for x in (1, 2):
         assert "worker died" in final[x].error
         assert len(final[x].error) < 200
 

@@ -141,6 +141,13 @@ sleep 60 & wait
 STUBS = {"scontrol": SCONTROL, "srun": SRUN, "ray": RAY, "xortune": SEARCH}
 
 
+@pytest.mark.parametrize("name", ["slurm.sh", "check_submit.sh"])
+def test_bash_takes_the_scripts(name):
+    path = CLUSTER / name
+    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+    assert "set -euo pipefail" in path.read_text(encoding="utf-8")
+
+
 def test_the_slurm_script_does_as_it_says(tmp_path):
     """With stand-ins for Slurm, Ray and the search, which note what they are told."""
     script = CLUSTER / "slurm.sh"

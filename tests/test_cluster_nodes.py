@@ -33,7 +33,7 @@ search: {sampler: grid}
 seeds: {ladder: [4]}
 """
 COUNT = 60
-SOON = 15.0
+SOON = 30.0
 """Seconds, on a busy machine; a worker alone takes one to five to start."""
 
 
@@ -104,7 +104,7 @@ def test_nodes_of_a_cluster_that_grows_and_shrinks(tmp_path, connect):
     try:
         connect(cluster.address)
         add = functools.partial(cluster.add_node, num_cpus=1)
-        searched(tmp_path, Visits(tmp_path, add, cluster.remove_node, times=2))
+        searched(tmp_path, Visits(tmp_path, add, cluster.remove_node, times=1))
     finally:
         ray.shutdown()
         cluster.shutdown()

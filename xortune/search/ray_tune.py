@@ -67,6 +67,7 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
         self.arrived: deque[Arrival] = deque()
         self.packs: dict[str, tuple[Job, ...]] = {}
         self.refusal: InputError | None = None
+        self.hopeless = False  # what is under way is of no use either
         self.delivered = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
                 self._refuse(InputError(f"no worker can begin: {death.reason}", fix=fix))
 
     def _refuse(self, error: InputError) -> None:
-        self.refusal = error
+        self.refusal, self.hopeless = error, True
         self._packs.stop()
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
@@ -251,9 +252,11 @@ class Collector(tune.Callback):  # type: ignore[misc]
         for trial_id, seconds in self._overtime.late():
             self._stopped[trial_id] = too_long(self._limit or 0.0, seconds)
             self._kill(trial_id)
-        if self._interrupted:
+        if self._interrupted or self._searcher.hopeless:
             for trial_id in list(self._trials):
                 self._kill(trial_id)
+        if self._searcher.refusal is not None and self._searcher.hopeless:
+            raise self._searcher.refusal  # out of Tune's loop, which would wait for every trial
 
     def _kill(self, trial_id: str) -> None:
         actor = self._trials[trial_id].temporary_state.ray_actor
