@@ -3,7 +3,7 @@
     python benchmarks/stacked.py [--quick] [--readme]
 
 What comes out is compared before it is timed: on the CPU it must be the same to the last bit. Times
-are the core's for this process, of the best of three runs, so that what else runs there counts less.
+are those of the core for this process, of the best of three runs, so that others count less.
 Where torch sees a GPU it is timed, too; where there is none, the text says that it was not.
 """
 
