@@ -69,12 +69,12 @@ def test_the_program_sees_what_it_looks_for(program, tmp_path):
     finally:
         watch.folder = watch.outside = None
     (inside / "table.csv").write_text("a,b\n\x1b,1\n")
-    assert "holds '\\x1b'" in findings(program.harmless(inside))
+    assert "holds '\\x1b'" in findings(program.harmless(inside, {}))
     (inside / "table.csv").write_text("a,b\n=1+1,1\n")
-    assert "formula" in findings(program.harmless(inside))
+    assert "formula" in findings(program.harmless(inside, {}))
     (inside / "table.csv").unlink()
     (inside / "report.md").write_text("`<b>` and <script>\n")
-    assert "holds <s" in findings(program.harmless(inside))
+    assert "holds <s" in findings(program.harmless(inside, {}))
     assert typer
 
 
