@@ -38,7 +38,7 @@ from xortune.objective import Seen, speed
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.search.blocks import BlockQueue
-from xortune.search.packs import lag_of, window_of
+from xortune.search.packs import window_of
 from xortune.search.propose import OptunaProposer
 from xortune.space import SearchSpace, probes
 from xortune.stats import wilson
@@ -113,8 +113,11 @@ CANDIDATES: dict[str, tuple[str, Callable[[Seen], float]]] = {
 class Nowhere:
     """A journal that keeps nothing."""
 
-    def append(self, evaluation: Evaluation) -> None:
+    settled = 0
+
+    def append(self, evaluation: Evaluation) -> int:  # noqa: ARG002  # nothing is kept of it
         """Nothing."""
+        return 0
 
 
 def search(space: SearchSpace, tracer: Tracer, told: Callable[[Seen], float]) -> None:
@@ -123,14 +126,13 @@ def search(space: SearchSpace, tracer: Tracer, told: Callable[[Seen], float]) ->
     assert trials is not None
     ladder = space.seeds.ladder
     longest = max(trainer.cost(Block(point, 0, ladder[0])) for point in probes(space))
-    window = window_of(longest, slots=1, proposals=trials, rungs=len(ladder))
+    window = window_of(longest, slots=1, proposals=trials)
     queue = BlockQueue(
         space,
         trainer,
         OptunaProposer(space, lambda _, seen: (told(seen),)),
         Nowhere(),  # type: ignore[arg-type]
         window=window,
-        lag=lag_of(window, slots=1, proposals=trials, rungs=len(ladder)),
     )
     standing = Standing()
     while (job := queue.next_job()) is not None:

@@ -65,3 +65,18 @@ def test_the_keys_are_those_of_a_space_file(line):
     }
     space["search"] = {"trials": 3, "sampler": "random"}
     parse_space(yaml.safe_dump(space | yaml.safe_load(line)))
+
+
+def test_the_numbers_are_those_of_the_code():
+    from xortune.race_next import FIRST, VERIFY, worth
+    from xortune.space import rungs_up_to
+    from xortune.space_model import SeedSettings
+
+    assert rungs_up_to(512)[:4] == (2, 4, 8, 16)
+    assert "looks at 2, 4, 8, 16, ... up to 512 seeds" in PAGE
+    assert f"goes on to {FIRST} seeds as long as none of them fails" in PAGE
+    assert VERIFY == 0.5
+    assert "half of all seeds go to climbs" in PAGE
+    assert "(k + 1 + s) / (n + 2)" in PAGE
+    assert worth(3, 4, 0.5) == (3 + 1 + 0.5) / (4 + 2)
+    assert f"`finalists: {SeedSettings((1,)).finalists}`" in PAGE

@@ -1,4 +1,4 @@
-"""The race: which configurations get more seeds, which are stopped, and why.
+"""The race: which configurations are stopped, and why; `xortune.race_next`: who gets more seeds.
 
 Every configuration has a success rate that nobody knows. It is trained under a few seeds, then
 looked at, then under more; one whose upper bound lies under the lower bound of another is stopped.
@@ -38,7 +38,6 @@ same seed hang together closely.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -50,7 +49,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from xortune.errors import InputError
-from xortune.stats import wilson
 from xortune.stats_anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
@@ -70,6 +68,9 @@ __all__ = [
     "race_upper",
 ]
 
+FINALISTS = 5
+"""As many as a search certifies by itself."""
+
 EVEN = 20
 """Up to about this number configurations have about equal shares of alpha."""
 
@@ -82,8 +83,8 @@ class RaceRule:
         rungs: total seeds at which a configuration is looked at, strictly ascending; the last is
             the full count.
         alpha: the probability, at most, that any configuration is stopped wrongly.
-        finalists: once so many others have been shown to do as well and as soon, a configuration
-            gets no further seeds, though it is not proven worse; None is never.
+        finalists: while so many others are shown to do as well and as soon, a search gives a
+            configuration no further seeds, though it is not proven worse; None is never.
 
     Raises:
         InputError: rungs that do not ascend, an alpha outside (0, 1), no finalist.
@@ -91,7 +92,7 @@ class RaceRule:
 
     rungs: tuple[int, ...]
     alpha: float = 0.05
-    finalists: int | None = 8
+    finalists: int | None = FINALISTS
 
     def __post_init__(self) -> None:
         if not self.rungs or self.rungs[0] < 1 or any(a >= b for a, b in pairwise(self.rungs)):
@@ -109,13 +110,13 @@ class Decision:
     """What a look at a configuration came to.
 
     Attributes:
-        verdict: `climbs` (it gets more seeds), `full` (it has had them all), `stopped` (proven
-            worse than another) or `enough` (not proven worse, but the finalists do as well).
+        verdict: `climbs` (it may get more seeds), `full` (it has had them all) or `stopped` (proven
+            worse than another).
         seeds: the total that it is granted now; with `climbs` more than it has.
         why: in words.
     """
 
-    verdict: Literal["climbs", "full", "stopped", "enough"]
+    verdict: Literal["climbs", "full", "stopped"]
     seeds: int
     why: str
 
@@ -200,8 +201,6 @@ class Race:
         self.rule = rule
         self._numbers: dict[Hashable, int] = {}
         self._bar, self._next = _FLOOR, _FLOOR  # of two different configurations
-        self._climbers: list[tuple[float, float, int]] = []  # -low, effort, number; ascending
-        self._climber: dict[int, tuple[float, float, int]] = {}
 
     @property
     def proven(self) -> float:
@@ -220,34 +219,32 @@ class Race:
         """
         return self._numbers.setdefault(name, len(self._numbers) + 1)
 
-    def look(
-        self, name: Hashable, successes: int, n: int, *, effort: float = 0.0, base: int = 0
-    ) -> Decision:
+    def look(self, name: Hashable, successes: int, n: int) -> Decision:
         """Take in a configuration's results so far, and decide what it gets.
 
         Args:
             name: the configuration, entered or not.
             successes: of all its seeds so far.
             n: its seeds so far, at least 1.
-            effort: what a success costs, such as epochs: among the equally good, less is better.
-            base: seeds of an earlier turn that is over; the rungs are counted from there.
         """
-        number = self.enter(name)
-        self._raise_bar(name, number, successes, n)
-        other = self._next if self._bar.name == name else self._bar
-        if is_worse(successes, n, number, other.lower, alpha=self.rule.alpha):
-            self._stand(number, successes, n, effort)
-            why = f"{successes} of {n}: worse than another's {other.successes} of {other.n}"
+        self.see(name, successes, n)
+        if (other := self.stopped_for(name, successes, n)) is not None:
+            why = f"{successes} of {n}: worse than another's {other[0]} of {other[1]}"
             return Decision("stopped", n, why)
-        following = next((base + rung for rung in self.rule.rungs if base + rung > n), None)
-        ahead = self._ahead(number, successes, n, effort) if following is not None else 0
-        self._stand(number, successes, n, effort)
+        following = next((rung for rung in self.rule.rungs if rung > n), None)
         if following is None:
             return Decision("full", n, f"{successes} of {n}: it has had all seeds")
-        if self.rule.finalists is not None and ahead >= self.rule.finalists:
-            why = f"{successes} of {n}: {ahead} others are shown to do as well and as soon"
-            return Decision("enough", n, why)
         return Decision("climbs", following, f"{successes} of {n}: not worse than another")
+
+    def see(self, name: Hashable, successes: int, n: int) -> None:
+        """Take in a configuration's results so far; the bounds of all looks hold together."""
+        self._raise_bar(name, self.enter(name), successes, n)
+
+    def stopped_for(self, name: Hashable, successes: int, n: int) -> tuple[int, int] | None:
+        """Successes and seeds of another that it is proven worse than; None if of none."""
+        other = self._next if self._bar.name == name else self._bar
+        worse = is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
+        return (other.successes, other.n) if worse else None
 
     def _raise_bar(self, name: Hashable, number: int, successes: int, n: int) -> None:
         # The bounds of all looks hold together: the highest of them counts.
@@ -263,26 +260,6 @@ class Race:
             self._bar, self._next = found, self._bar
         else:
             self._next = found
-
-    def _ahead(self, number: int, successes: int, n: int, effort: float) -> int:
-        """How many others are shown to do as well, and as soon if this one never failed."""
-        expected = (successes + 1) / (n + 2)  # the mean of a rate after such a count
-        found = 0
-        for low, costs, other in self._climbers:
-            if -low < expected or found == self.rule.finalists:
-                break
-            found += other != number and (successes < n or costs <= effort)
-        return found
-
-    def _stand(self, number: int, successes: int, n: int, effort: float) -> None:
-        """Note how a configuration stands that has climbed beyond the first rung."""
-        if n <= self.rule.rungs[0] or self.rule.finalists is None:
-            return
-        before = self._climber.get(number)
-        if before is not None:
-            del self._climbers[bisect_left(self._climbers, before)]
-        self._climber[number] = (-_wilson_low(successes, n), effort, number)
-        insort(self._climbers, self._climber[number])
 
 
 def checked_counts(
@@ -344,8 +321,3 @@ def _evidence_above(successes: int, n: int, rate: float) -> float:
 @lru_cache(maxsize=4096)
 def _evidence_below(successes: int, n: int, rate: float) -> float:
     return float(anytime_evidence_below(successes, n, rate))
-
-
-@lru_cache(maxsize=4096)
-def _wilson_low(successes: int, n: int) -> float:
-    return float(wilson(successes, n)[0])

@@ -13,29 +13,34 @@ says no more than that.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 
 import numpy as np
 
-from xortune.race import Decision, RaceRule, best_lower, is_worse
+from xortune.race import RaceRule, best_lower, is_worse
 from xortune.stats import wilson
 
-__all__ = ["FrontRace"]
+__all__ = ["FrontGrants"]
 
 
-class FrontRace:
-    """A race under way; like `xortune.race.Race`, but for the costs. A look compares with all."""
+class FrontGrants:
+    """A search's race for a front; like `xortune.race_next.Grants`, but for the costs.
+
+    A decision compares a config with all others.
+    """
 
     def __init__(self, rule: RaceRule) -> None:
         self.rule = rule
+        self._names: list[Hashable] = []
         self._numbers: dict[Hashable, int] = {}
-        self._counts: dict[int, tuple[int, int]] = {}  # by number
         self._leader: Hashable = None
-        # One row for each number: the costs (NaN before the first look, so that nobody is compared
-        # with it), what is proven of the rate, and Wilson's bound where it has climbed, else 0.
+        # One row for each number. The costs are NaN before the first look: nobody is compared then.
         self._costs = np.empty((0, 0))
-        self._proven = np.zeros(0)
+        self._k = np.zeros(0, np.int64)
+        self._n = np.zeros(0, np.int64)
         self._low = np.zeros(0)
+        self._proven = np.zeros(0)
+        self._out = np.zeros(0, np.bool_)
 
     @property
     def proven(self) -> float:
@@ -49,52 +54,69 @@ class FrontRace:
 
     def enter(self, name: Hashable) -> int:
         """As `Race.enter`."""
-        return self._numbers.setdefault(name, len(self._numbers) + 1)
+        number = self._numbers.setdefault(name, len(self._numbers) + 1)
+        if number > len(self._names):
+            self._names.append(name)
+        return number
 
-    def look(
-        self, name: Hashable, successes: int, n: int, *, costs: tuple[float, ...], base: int = 0
-    ) -> Decision:
-        """Take in a config's results so far, and decide what it gets.
-
-        It is `stopped` when it is proven worse than another of no higher costs, and `enough` when
-        so many as `finalists` of no higher costs are shown to do as well: then it is most probably
-        not on the front, or one of many there.
+    def see(
+        self,
+        name: Hashable,
+        successes: int,
+        n: int,
+        *,
+        costs: tuple[float, ...],
+        speed: float = 0.5,  # noqa: ARG002  # where it counts, it is among the costs
+    ) -> None:
+        """Take in all that is known of a config.
 
         Args:
             name: the config, entered or not.
             successes: of all its seeds so far.
             n: its seeds so far, at least 1.
             costs: what it costs in each other objective, less is better; inf is allowed.
-            base: seeds of an earlier turn that is over; the rungs are counted from there.
+            speed: not used.
         """
         number = self.enter(name)
         self._make_room(number, len(costs))
-        row, alpha = number - 1, self.rule.alpha
-        self._counts[number] = successes, n
-        proven = best_lower(successes, n, number, float(self._proven[row]), alpha=alpha)
+        row = number - 1
+        least = float(self._proven[row])
+        proven = best_lower(successes, n, number, least, alpha=self.rule.alpha)
         if self._leader is None or proven > self.proven:
             self._leader = name
         self._costs[row], self._proven[row] = costs, proven
-        climbed = n > self.rule.rungs[0]
-        self._low[row] = float(wilson(successes, n)[0]) if climbed else 0.0
-        rivals = np.atleast_1d(np.all(self._costs <= costs, axis=1))
-        rivals[row] = False
-        first = int(np.where(rivals, self._proven, -1.0).argmax())
-        if rivals[first] and is_worse(
-            successes, n, number, float(self._proven[first]), alpha=alpha
-        ):
-            k, seeds = self._counts[first + 1]
-            why = f"worse than {k} of {seeds} of one that costs no more"
-            return Decision("stopped", n, f"{successes} of {n}: {why}")
-        following = next((base + rung for rung in self.rule.rungs if base + rung > n), None)
-        if following is None:
-            return Decision("full", n, f"{successes} of {n}: it has had all seeds")
-        expected = (successes + 1) / (n + 2)  # the mean of a rate after such a count
-        ahead = int(np.count_nonzero(rivals & (self._low >= expected)))
-        if self.rule.finalists is not None and ahead >= self.rule.finalists:
-            why = f"{ahead} others are shown to do as well and cost no more"
-            return Decision("enough", n, f"{successes} of {n}: {why}")
-        return Decision("climbs", following, f"{successes} of {n}: not worse than another")
+        self._k[row], self._n[row] = successes, n
+        self._low[row] = float(wilson(successes, n)[0])
+
+    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:  # noqa: ARG002
+        """The config that shall climb; None if there is none.
+
+        The one expected to succeed most often, of those that are not proven worse than another of
+        no higher costs, and that have fewer than `finalists` others ahead: of no higher costs, and
+        shown to do as well as it is expected to (by the lower end of Wilson's interval).
+
+        Args:
+            busy: those that have seeds under way.
+            last: whether no newcomers are left; they are no others' concern here.
+        """
+        known = self._n > 0
+        hoped = np.where(known, (self._k + 1) / (self._n + 2), 0.0)
+        may = known & ~self._out & (self._k > 0) & (self._n < self.rule.rungs[-1])
+        for row in np.lexsort((np.arange(len(hoped)), -hoped)):
+            if not may[row] or self._names[row] in busy:
+                continue
+            rivals = np.all(self._costs <= self._costs[row], axis=1)
+            rivals[row] = False
+            ahead = rivals & (self._low >= hoped[row])
+            if self.rule.finalists is not None and ahead.sum() >= self.rule.finalists:
+                continue
+            best = float(self._proven[rivals].max(initial=0.0))
+            k, n = int(self._k[row]), int(self._n[row])
+            if is_worse(k, n, int(row) + 1, best, alpha=self.rule.alpha):
+                self._out[row] = True
+                continue
+            return self._names[int(row)]
+        return None
 
     def _make_room(self, number: int, width: int) -> None:
         have = len(self._proven)
@@ -102,5 +124,8 @@ class FrontRace:
             more = max(number, 2 * have) - have
             rows = np.full((more, width), np.nan)
             self._costs = np.vstack([self._costs.reshape(have, width), rows])
-            self._proven = np.append(self._proven, np.zeros(more))
+            self._k = np.append(self._k, np.zeros(more, np.int64))
+            self._n = np.append(self._n, np.zeros(more, np.int64))
             self._low = np.append(self._low, np.zeros(more))
+            self._proven = np.append(self._proven, np.zeros(more))
+            self._out = np.append(self._out, np.zeros(more, np.bool_))

@@ -231,7 +231,7 @@ def _seeds(form: SeedsForm, document: Document) -> SeedSettings:
             "both a ladder and a race",
             field="seeds",
             place=document.at(("seeds", "race")),
-            allowed="one of them: a race has its own rungs, 8, 16, 32, ... up to max",
+            allowed="one of them: a race has its own rungs, 2, 4, 8, ... up to max",
             fix="remove the ladder, or the race",
         )
     rungs = rungs_up_to(form.race.max)

@@ -148,7 +148,7 @@ class SearchForm(_Form):
 
 
 class RaceForm(_Form):
-    """A race with a rung at 8, 16, 32, ... seeds."""
+    """A race with a rung at 2, 4, 8, ... seeds."""
 
     alpha: Annotated[float, PlainValidator(values.inner_share), WithJsonSchema(_INNER_SCHEMA)] = (
         Field(default=0.05, description="How probable any wrong stop is, at most.")
@@ -166,7 +166,7 @@ class SeedsForm(_Form):
     )
     race: RaceForm | None = Field(default=None, description="Instead of a ladder.")
     finalists: OptionalWhole = Field(
-        default=8, description="So many do as well and as soon: others climb no further."
+        default=5, description="While so many do as well and as soon, others climb no further."
     )
     certify: OptionalWhole = Field(default=None, description="Fresh seeds for the finalists.")
 

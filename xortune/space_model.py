@@ -103,13 +103,14 @@ class SeedSettings:
         ladder: the total at each rung of the race, strictly ascending; the last is the full count.
         certify: fresh seeds for each finalist, or None.
         alpha: the probability, at most, that the race stops any configuration wrongly.
-        finalists: once so many others do as well and as soon, one gets no further seeds; or None.
+        finalists: while so many others do as well and as soon, one gets no further seeds; or
+            None.
     """
 
     ladder: tuple[int, ...]
     certify: int | None = None
     alpha: float = 0.05
-    finalists: int | None = 8
+    finalists: int | None = 5
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,9 @@ class Steps(Sequence[float]):
 
 
 def rungs_up_to(most: int) -> tuple[int, ...]:
-    """8, 16, 32, ... and at last `most`: a look at a configuration each time its seeds double."""
+    """2, 4, 8, ... and at last `most`: a look at a configuration each time its seeds double."""
     rungs = []
-    seeds = 8
+    seeds = 2
     while seeds < most:
         rungs.append(seeds)
         seeds *= 2

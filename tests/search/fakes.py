@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import zlib
+from collections import Counter, defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from hand_made import solved
 
@@ -85,7 +89,18 @@ class Session:
         return {e.proposal: e.block for e in self.evaluations if e.final}
 
 
-def run(path, space, proposer, *, pick=None, workers=3, window=2, lag=0, known=(), train=None):
+def run(
+    path,
+    space,
+    proposer,
+    *,
+    pick=None,
+    workers=3,
+    window=2,
+    known=(),
+    train=None,
+    on_turn=None,
+):
     """Run a search to its end. `pick` says which of n blocks under way is finished next."""
     progress, under_way = [], []
     with Journal.open(path) as journal:
@@ -95,19 +110,70 @@ def run(path, space, proposer, *, pick=None, workers=3, window=2, lag=0, known=(
             proposer,
             journal,
             window=window,
-            lag=lag,
             known=known,
             on_progress=progress.append,
         )
         while True:
             while len(under_way) < workers and (job := queue.next_job()) is not None:
                 under_way.append(job)
+            if on_turn:
+                on_turn(queue, under_way)
             if not under_way:
                 break
             job = under_way.pop(pick(len(under_way)) if pick else 0)
             result = (train or (lambda job: trained(job.block)))(job)
             assert isinstance(result, Outcome | TrainingError)
             queue.receive(job, result, seconds=0.1, worker="here:1")
-    assert queue.finished
-    assert queue.next_job() is None
+        assert queue.finished  # which brings the last news to the disk
+        assert queue.next_job() is None
     return Session(queue, read(path)[0] if path.exists() else [], progress)
+
+
+LADDER = (8, 24, 80)
+
+
+def by_rate(block):
+    """Successes at the rate that the point names as y, spread evenly."""
+    rate = block.point["y"]
+    k = sum(int((s + 1) * rate) > int(s * rate) for s in block.seeds)
+    return solved(block.first, k, block.count)
+
+
+def at(*rates):
+    """Points that solve at these rates."""
+    return [Point({"x": "c", "y": rate, "v": i / 1000}) for i, rate in enumerate(rates)]
+
+
+def anywhere(**arguments):
+    """`run`, with its journal in a folder of its own and points that name their rate."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"train": lambda job: by_rate(job.block), **arguments}
+        return run(Path(folder) / "evaluations.jsonl", **given)
+
+
+def race_of(rates, *, ladder=LADDER, **arguments):
+    """A race of points with these rates, to its end."""
+    proposer = Scripted(at(*rates))
+    space = space_of(trials=len(rates), ladder=ladder)
+    return anywhere(space=space, proposer=proposer, **arguments), proposer
+
+
+def ranges(evaluations):
+    """Proposal, first seed and count of all blocks of each config, the first seeds first."""
+    found = defaultdict(list)
+    for e in evaluations:
+        if e.final:
+            found[e.block.point.key].append((e.proposal, e.block.first, e.block.count))
+    return {key: sorted(found[key], key=lambda block: block[1]) for key in sorted(found)}
+
+
+def spent(evaluations):
+    """Seeds of each config, by key."""
+    return Counter({key: sum(b[2] for b in blocks) for key, blocks in ranges(evaluations).items()})
+
+
+@contextmanager
+def queue_in(folder, space, proposer, **more):
+    """A queue that is driven by hand."""
+    with Journal.open(folder / "evaluations.jsonl") as journal:
+        yield BlockQueue(space, Plain(), proposer, journal, **more)

@@ -11,13 +11,14 @@ from functools import cache
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.journal import Journal
-from xortune.objective import Seen, costs, only_rate
+from xortune.objective import Seen, costs, speed
 from xortune.outcome import Outcome
+from xortune.point import Point
 from xortune.progress import Progress
-from xortune.race import Race, RaceRule
-from xortune.race_front import FrontRace
+from xortune.race_next import VERIFY, seeds_at_first
 from xortune.search.propose import Proposer
-from xortune.search.turns import Count, Order, Turn
+from xortune.search.racing import race_of
+from xortune.search.steps import Count, Standing, Step
 from xortune.space import SearchSpace, grid_size
 from xortune.stats import wilson
 from xortune.trainer import Block, Trainer
@@ -36,13 +37,15 @@ class Job:
         proposal: the number of the proposal it belongs to.
         block: what to train.
         attempt: 1, or 2 for the repetition of a block that produced nothing.
-        climbs: whether it is a later block of its proposal, not the first.
+        climbs: whether it is not the first of its config.
+        step: the number of the decision it comes from.
     """
 
     proposal: int
     block: Block
     attempt: int = 1
     climbs: bool = False
+    step: int = 0
 
 
 def budget(space: SearchSpace) -> int:
@@ -61,28 +64,25 @@ def budget(space: SearchSpace) -> int:
 class BlockQueue:
     """Hands out blocks and takes results, in whatever order workers deliver them.
 
-    Where there are several rungs, a proposal's blocks come one after the other, as `xortune.race`
-    decides; see `xortune.search.turns` for when it does. A point that is proposed again has a turn
-    of its own, on its next seeds.
+    A proposal begins with the seeds of the first rung. Where there are several, the search races:
+    `xortune.race_next` says who goes on. A point that is proposed again gets its next seeds.
 
-    Results reach the sampler in the order of the proposals, each when its turn is over, and
-    proposal i is made when exactly those before i - `window` + 1 have been told: what is proposed,
-    and who is stopped, depends on the seed, the window and the lag, not on which worker was faster.
-    With a window of None nothing is waited for.
+    What is proposed and who climbs depends on the seed and the window, not on which worker was
+    faster: see `xortune.search.steps`. With a window of None, for a sampler that does not learn and
+    a search without a race, nothing is waited for.
 
     Args:
         space: what is searched.
         trainer: what checks proposals.
         proposer: where they come from.
         journal: where results go.
-        window: how many proposals may be under way or not yet told.
-        lag: how many proposals later the next rung is judged; with the R rungs and a window it must
-            not be above window / (R - 1), or all would wait for each other.
+        window: how many steps may be under way or not yet taken in; a race needs one.
         known: what a journal holds already.
-        on_progress: called after each finished proposal.
+        on_progress: called when a proposal or a climb has its results, and they are on the disk.
 
     Raises:
-        InputError: from `next_job`, when the trainer refuses a proposal.
+        InputError: from `next_job`, when the trainer refuses a proposal; from all that writes, when
+            the journal cannot be written.
     """
 
     def __init__(
@@ -93,41 +93,48 @@ class BlockQueue:
         journal: Journal,
         *,
         window: int | None,
-        lag: int = 0,
         known: Sequence[Evaluation] = (),
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._space, self._trainer, self._proposer = space, trainer, proposer
-        self._journal, self._window, self._on_progress = journal, window, on_progress
+        self._journal, self._on_progress = journal, on_progress
         self._total = budget(space)
         self._rungs, self._wanted = space.seeds.ladder, space.stop.proven_rate
-        rule = RaceRule(self._rungs, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
-        racing = len(self._rungs) > 1 or self._wanted is not None
-        self._race: Race | FrontRace | None = None
-        if racing:
-            self._race = Race(rule) if only_rate(space.objectives) else FrontRace(rule)
-        self._order, self._raced = Order(lag), dict[str, Count]()
-        self._known: dict[int, list[Evaluation]] = {}
+        self._race = race_of(space)
+        assert window is not None or self._race is None  # without one nothing is taken in
+        self._window = window
+        self._known: dict[str, list[Evaluation]] = {}
+        self._points: dict[int, Point] = {}
         for evaluation in known:
             if evaluation.final:
-                self._known.setdefault(evaluation.proposal, []).append(evaluation)
+                self._known.setdefault(evaluation.block.point.key, []).append(evaluation)
+                self._points[evaluation.proposal] = evaluation.block.point
         self._retries: deque[Job] = deque()
         self._ready: deque[Job] = deque()
-        self._turns: dict[int, Turn] = {}
-        self._next_seed: dict[str, int] = {}
-        self._finished: dict[str, Count] = {}
+        self._standings: dict[str, Standing] = {}
+        self._busy: set[str] = set()  # configs with steps that are not taken in
+        self._steps: dict[int, Step] = {}
+        self._granted = self._taken = 0  # steps
+        self._newcomers: deque[tuple[int, str]] = deque()  # that go on at once
+        self._made = self._under_way = self._new_seeds = self._climb_seeds = 0
+        self._exhausted = self._stopped = self._proven = False
+        self._counts: dict[str, Count] = {}  # of finished steps, taken in or not
         self._low: dict[str, float] = {}
-        self._pooled: dict[str, Count] = {}
-        self._results: dict[int, Turn] = {}  # finished, not yet told
-        self._made = self._told = self._done = self._failed = 0
-        self._exhausted = self._proven = False
+        self._fresh: set[int] = set()
+        self._failed: set[int] = set()
+        self._done = self._new = 0
         self._started, self._best = time.monotonic(), ""
-        self._fresh = 0
+        self._news: deque[tuple[int, Progress]] = deque()  # by the line that must be on the disk
 
     @property
     def finished(self) -> bool:
-        """Every proposal has been made and has its final result."""
-        return self._all_made and self._done == self._made
+        """All that was asked for has its final result."""
+        if self._under_way or self._retries or self._ready or self._grant():
+            return False
+        if self._news:
+            self._journal.sync()
+            self._tell_news()
+        return self._stopped or self._all_made
 
     @property
     def proven(self) -> tuple[str, float] | None:
@@ -138,50 +145,45 @@ class BlockQueue:
 
     @property
     def ready(self) -> int:
-        """How many blocks wait to be handed out, those of proposals still to be made aside."""
+        """How many blocks wait to be handed out, those of steps still to be made aside."""
         return len(self._retries) + len(self._ready)
 
     @property
     def open(self) -> bool:
         """Whether another proposal can be made now."""
-        return not self._all_made and self._may_make()
+        return not self._stopped and not self._all_made and self._may_grant()
+
+    @property
+    def left(self) -> int:
+        """How many proposals are still to be made, at most."""
+        return 0 if self._stopped or self._all_made else self._total - self._made
 
     @property
     def _all_made(self) -> bool:
         return self._exhausted or self._made >= self._total
 
     def stop(self) -> None:
-        """Make no further proposals; those under way may finish."""
-        self._exhausted = True
+        """Begin nothing new; what is under way may finish."""
+        self._stopped = True
 
     def recall(self) -> bool:
         """Take in what is known of an earlier session; whether that was all there is to do."""
-        while not self._all_made and self._made in self._known and self._may_make():
-            self._make()
-            if self._race is not None:
-                self._judge_all(self._race)
+        while not self._ready and self._grant():
+            pass
         return self.finished
 
     def next_job(self) -> Job | None:
         """The next block to train; None if there is none now (see `finished`)."""
+        self._tell_news()
         over = self._space.search.time_budget
         if over is not None and time.monotonic() - self._started >= over:
             self.stop()
-        while True:
-            if self._retries:
-                return self._retries.popleft()
-            if self._race is not None:
-                self._judge_all(self._race)
-            if self._ready:  # whoever climbs comes before whoever begins
-                return self._ready.popleft()
-            if self._all_made or not self._may_make():
+        if self._retries:
+            return self._retries.popleft()
+        while not self._ready:
+            if not self._grant():
                 return None
-            self._make()
-
-    @property
-    def left(self) -> int:
-        """How many proposals are still to be made, at most."""
-        return 0 if self._all_made else self._total - self._made
+        return self._ready.popleft()
 
     def receive(
         self, job: Job, result: Outcome | Packed | TrainingError, *, seconds: float, worker: str
@@ -196,103 +198,141 @@ class BlockQueue:
             )
             if not final:
                 self._retries.append(replace(job, attempt=job.attempt + 1))
-        self._journal.append(evaluation)
+        line = self._journal.append(evaluation)
         if not evaluation.final:
             return
-        turn = self._turns[job.proposal]
-        turn.take(evaluation.outcome, job.block.count)
-        turn.missing -= job.block.count
-        turn.fresh = True
-        if self._race is not None:
-            self._judge_all(self._race)
-        elif turn.missing == 0:
-            self._finish(turn)
+        step = self._steps[job.step]
+        step.take(evaluation.outcome, job.block.count)
+        step.missing -= job.block.count
+        step.line = line
+        self._fresh.add(step.proposal)
+        if not step.missing:
+            self._complete(job.step)
 
-    def _may_make(self) -> bool:
-        return self._window is None or self._tell_up_to(self._made - self._window + 1)
+    def _grant(self) -> bool:
+        """Make the next step; False if that must wait for results, or there is none."""
+        if self._stopped:
+            while self._take_in():
+                pass
+            return False
+        if not self._may_grant():
+            return False
+        while not self._make_step():
+            if not self._take_in():  # to know more
+                return False
+        return True
 
-    def _make(self) -> None:
-        """Make the next proposal and begin its turn."""
+    def _may_grant(self) -> bool:
+        """Whether all is known that the next step depends on."""
+        while self._window is not None and self._taken <= self._granted - self._window:
+            if not self._take_in():
+                return False
+        return True
+
+    def _make_step(self) -> bool:
+        """Make a step by what has been taken in; False if by that there is none to make."""
+        if self._stopped:
+            return False
+        if self._newcomers:
+            proposal, key = self._newcomers.popleft()
+            self._new_seeds += self._add_step(proposal, key, newcomer=True)
+            return True
+        all_seeds = self._new_seeds + self._climb_seeds
+        if self._race is not None and self._climb_seeds < VERIFY * all_seeds and self._climb():
+            return True
+        return self._propose() or self._climb()
+
+    def _climb(self) -> bool:
+        if self._race is None:
+            return False
+        key = self._race.next(self._busy, last=self._all_made)
+        if key is None:
+            return False
+        proposal = self._standings[str(key)].proposal
+        self._climb_seeds += self._add_step(proposal, str(key), newcomer=False)
+        return True
+
+    def _propose(self) -> bool:
+        if self._all_made:
+            return False
         number = self._made
-        known = self._known.pop(number, [])
-        if known:
-            point = known[0].block.point
+        if (known := self._points.pop(number, None)) is not None:
+            point = known
             self._proposer.replay(number, point)
         else:
             values = self._proposer.propose(number)
             if values is None:
                 self._exhausted = True
-                return
+                return False
             point = self._trainer.check(values)
         self._made += 1
         key = point.key
-        base = self._next_seed.get(key, 0)
-        self._next_seed[key] = base + self._rungs[-1]
-        timed = self._race is not None or self._window is not None
-        turn = Turn(number, point, base, known, timed=timed)
-        self._turns[number] = turn
+        standing = self._standings.setdefault(key, Standing(point, number))
+        standing.proposal = number
         if self._race is not None:
             self._race.enter(key)
-        self._climb(turn, 0)
+        self._new_seeds += self._add_step(number, key, newcomer=True)
+        return True
 
-    def _climb(self, turn: Turn, rung: int) -> None:
-        for block in turn.climb(rung, self._rungs):
-            self._ready.append(Job(turn.number, block, climbs=rung > 0))
-        if self._race is not None:
-            self._order.put(turn)
-        elif not turn.missing:
-            self._finish(turn)
+    def _add_step(self, proposal: int, key: str, *, newcomer: bool) -> int:
+        """Grant a config its next seeds; how many."""
+        standing = self._standings[key]
+        begin = standing.granted
+        end = next((rung for rung in self._rungs if rung > begin), begin + self._rungs[0])
+        timed = self._race is not None or self._window is not None
+        step = Step(proposal, standing, newcomer, timed)
+        blocks = step.begin(end, self._known.get(key, []))
+        number = self._granted
+        self._steps[number] = step
+        self._granted += 1
+        self._under_way += 1
+        self._busy.add(key)
+        standing.under_way += 1
+        climbs = begin > 0
+        self._ready.extend(Job(proposal, block, step=number, climbs=climbs) for block in blocks)
+        if not blocks:
+            self._complete(number)
+        return standing.granted - begin
 
-    def _judge_all(self, race: Race | FrontRace) -> None:
-        """Judge whoever is next, as long as all the results for it are there."""
-        while (number := self._order.first(None if self._all_made else self._made)) is not None:
-            turn = self._turns[number]
-            if turn.missing:
-                return
-            self._order.drop()
-            self._judge(turn, race)
-
-    def _judge(self, turn: Turn, race: Race | FrontRace) -> None:
-        count = self._raced.setdefault(turn.point.key, Count())
-        count.add(turn.gained)
-        turn.gained = Count()
-        key, k, n, base = turn.point.key, count.successes, count.n, count.n - self._rungs[turn.rung]
-        if isinstance(race, FrontRace):
-            others = costs(self._space.objectives, Seen(turn.point, k, n, count.spent))
-            decision = race.look(key, k, n, costs=others, base=base)
-        else:
-            decision = race.look(key, k, n, effort=count.effort, base=base)
-        if self._wanted is not None and race.proven >= self._wanted:
-            self._proven = True
-            self.stop()
-        if decision.verdict == "climbs" and not self._proven:
-            self._climb(turn, turn.rung + 1)
-        else:
-            self._finish(turn)
-
-    def _finish(self, turn: Turn) -> None:
-        del self._turns[turn.number]
-        if self._window is not None:
-            self._results[turn.number] = turn
-        self._done += 1
-        self._failed += turn.failed
-        self._fresh += turn.fresh
-        key = turn.point.key
-        count = self._finished.setdefault(key, Count())
-        count.add(turn.count)
+    def _complete(self, number: int) -> None:
+        """A step has all its results: news for the user; for the search, when it is its turn."""
+        self._under_way -= 1
+        step = self._steps[number]
+        key = step.standing.point.key
+        count = self._counts.setdefault(key, Count())
+        count.add(step.gained)
         self._low[key] = _lower(count.successes, count.n)
         self._note_best(key)
+        if step.failed:
+            self._failed.add(step.proposal)
+        if step.newcomer and self._on_at_once(count) is None:
+            step.ends = True  # as it seems; what it is will be known when it is taken in
+            self._count_proposal(step, 1)
+        self._note_progress(step.line)
+        if self._window is None:  # nobody waits
+            self._settle(self._steps.pop(number))
+
+    def _note_progress(self, line: int) -> None:
+        """News for the user, for when that line of the journal is on the disk."""
         if self._on_progress is not None:
-            self._on_progress(
-                Progress(
-                    done=self._done,
-                    total=self._total,
-                    fresh=self._fresh,
-                    seconds=time.monotonic() - self._started,
-                    best=(self._finished[self._best].successes, self._finished[self._best].n),
-                    failed=self._failed,
-                )
+            best = self._counts[self._best]
+            progress = Progress(
+                done=self._done,
+                total=self._total,
+                fresh=self._new,
+                seconds=time.monotonic() - self._started,
+                best=(best.successes, best.n),
+                failed=len(self._failed),
             )
+            self._news.append((line, progress))
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        """Announce what is on the disk."""
+        while self._news and self._news[0][0] <= self._journal.settled:
+            _, progress = self._news.popleft()
+            if self._on_progress is not None:
+                self._on_progress(progress)
 
     def _note_best(self, key: str) -> None:
         if key == self._best:  # more seeds of the best may have lowered it
@@ -301,19 +341,58 @@ class BlockQueue:
             return
         self._best = key
 
-    def _tell_up_to(self, end: int) -> bool:
-        """Tell the sampler all results before proposal `end`; False if one is still missing."""
-        while self._told < end:
-            if self._told not in self._results:
-                return False
-            turn = self._results.pop(self._told)
-            # Pooled over what was told before, so that this too depends on nobody's speed.
-            pooled = self._pooled.setdefault(turn.point.key, Count())
-            pooled.add(turn.count)
-            seen = Seen(turn.point, pooled.successes, pooled.n, pooled.spent)
-            self._proposer.learn(self._told, seen)
-            self._told += 1
+    def _on_at_once(self, count: Count) -> int | None:
+        """Seeds to which a newcomer goes on without being compared with anyone; or None."""
+        if self._race is None or count.n >= self._rungs[-1]:
+            return None
+        return seeds_at_first(self._rungs, count.successes, count.n)
+
+    def _take_in(self) -> bool:
+        """Learn from the next step in their order; False if it is under way, or there is none."""
+        step = self._steps.get(self._taken)
+        if self._window is None or step is None or step.missing:
+            return False
+        del self._steps[self._taken]
+        self._taken += 1
+        self._settle(step)
+        seen = step.standing.seen
+        ends = step.newcomer and (self._stopped or self._on_at_once(seen) is None)
+        if ends != step.ends:
+            self._count_proposal(step, 1 if ends else -1)
+            self._note_progress(step.line)
+        if ends:
+            seeds = Seen(step.standing.point, seen.successes, seen.n, seen.spent)
+            self._proposer.learn(step.proposal, seeds)
+        elif step.newcomer:
+            self._newcomers.append((step.proposal, step.standing.point.key))
         return True
+
+    def _count_proposal(self, step: Step, change: int) -> None:
+        self._done += change
+        self._new += change if step.proposal in self._fresh else 0
+
+    def _settle(self, step: Step) -> None:
+        """What a step has shown counts from here on, for the race too."""
+        standing = step.standing
+        key = standing.point.key
+        standing.seen.add(step.gained)
+        standing.under_way -= 1
+        if not standing.under_way:
+            self._busy.discard(key)
+        if self._race is None:
+            return
+        count = standing.seen
+        seen = Seen(standing.point, count.successes, count.n, count.spent)
+        self._race.see(
+            key,
+            count.successes,
+            count.n,
+            speed=speed(seen),
+            costs=costs(self._space.objectives, seen),
+        )
+        if self._wanted is not None and self._race.proven >= self._wanted:
+            self._proven = True
+            self.stop()
 
 
 @cache

@@ -15,7 +15,7 @@ from xortune.search.blocks import Job
 from xortune.search.source import Source
 from xortune.trainer import Block, Trainer
 
-__all__ = ["Packs", "batch_of", "lag_of", "window_of"]
+__all__ = ["Packs", "batch_of", "window_of"]
 
 LEAST_SECONDS = 0.4
 """Of work in a pack, if there is so much: some twenty times what Ray takes for a trial."""
@@ -33,37 +33,25 @@ SHARE = 3
 """A pack takes at most this fraction of what each slot has left, so that all end together."""
 
 
-def window_of(seconds: float, *, slots: int, proposals: int, rungs: int = 1) -> int:
-    """How many proposals of a learning sampler may be under way or not yet told.
+def window_of(seconds: float, *, slots: int, proposals: int) -> int:
+    """How many steps of a search that learns or races may be under way or not yet taken in.
 
     At least what runs, as much again that waits for a free worker, and as much that has finished
-    before an earlier proposal did. Where a training takes less than a pack should, more, for a pack
-    to be a batch of proposals; but never more than an eighth of the search, which would learn
-    nothing. It follows from the space and the number of slots alone: a search can be repeated.
+    before an earlier step did. Where a training takes less than a pack should, more, for a pack to
+    be a batch of steps; but never more than an eighth of the proposals: it would learn nothing. It
+    follows from the space and the number of slots alone: a search can be repeated.
 
     Args:
         seconds: what a first block takes, as the trainer estimates it.
         slots: trials that run at once.
         proposals: of the whole search.
-        rungs: of the race; a proposal that climbs is under way for as many blocks.
     """
     batch = int(LEAST_SECONDS / seconds) + 1
-    return max((2 * rungs + 1) * slots, min(slots * (2 * batch + 1), proposals // 8))
-
-
-def lag_of(window: int | None, *, slots: int, proposals: int, rungs: int) -> int:
-    """How many proposals later the next rung of one is judged; see `xortune.search.turns`.
-
-    As many as the window holds for each rung; where there is none, as it would be for packs of an
-    eighth of the search. It follows from the space and the number of slots alone.
-    """
-    if window is None:
-        window = max((2 * rungs + 1) * slots, proposals // 8)
-    return (window - 1) // rungs
+    return max(3 * slots, min(slots * (2 * batch + 1), proposals // 8))
 
 
 def batch_of(window: int, *, slots: int) -> int:
-    """How many proposals of a learning sampler make a pack: one runs while another waits."""
+    """How many steps make a pack: one runs while another waits."""
     return max(1, (window // slots - 1) // 2)
 
 

@@ -18,8 +18,9 @@ from xortune.run_lock import held
 from xortune.run_sessions import SignedJournal, earlier_spaces, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
-from xortune.search.packs import lag_of, window_of
+from xortune.search.packs import window_of
 from xortune.search.propose import LEARNING, proposer_for
+from xortune.search.racing import raced
 from xortune.search.ray_tune import connected, run_trials, slots
 from xortune.search.source import Source
 from xortune.space import SearchSpace, probes
@@ -66,11 +67,10 @@ def search_session(
     earlier: tuple[SearchSpace, ...] = ()
     made = made_id(identity_of(trainer.describe()))
     window: int | None = None
-    lag: int | None = None
     if holds_run(directory):
         before = load_run(directory)
         known, earlier = before.evaluations, earlier_spaces(directory, before.manifest)
-        window, lag = before.manifest.get("window"), before.manifest.get("lag")
+        window = before.manifest.get("window")
 
     def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
         return BlockQueue(
@@ -79,7 +79,6 @@ def search_session(
             proposer_for(space, earlier, trainer.check),
             journal,
             window=window,
-            lag=lag or 0,
             known=known,
             on_progress=progress,
         )
@@ -89,7 +88,8 @@ def search_session(
     if begun >= budget(space) and len(space.seeds.ladder) == 1 and not proof:
         update_manifest(directory, complete=True)
         return True
-    if begun >= budget(space) or proof:
+    # A race that began before races had windows gets one below.
+    if (begun >= budget(space) or proof) and not (window is None and raced(space)):
         with (
             held(directory, say=on_word) as lock,
             SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
@@ -106,15 +106,12 @@ def search_session(
     with connected(address):
         room = slots(cpus_per_trial, gpus_per_trial)
         ladder, proposals = space.seeds.ladder, budget(space)
-        if window is None and space.search.sampler in LEARNING:
+        if window is None and (space.search.sampler in LEARNING or raced(space)):
             longest = max(
                 trainer.cost(Block(point, 0, ladder[0])) for point in islice(probes(space), 100)
             )
-            window = window_of(longest, slots=room, proposals=proposals, rungs=len(ladder))
-        if lag is None:
-            lag = lag_of(window, slots=room, proposals=proposals, rungs=len(ladder))
-        if not known:
-            update_manifest(directory, window=window, lag=lag)
+            window = window_of(longest, slots=room, proposals=proposals)
+            update_manifest(directory, window=window)
         with (
             held(directory, say=on_word) as lock,
             SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,

@@ -1,0 +1,84 @@
+"""Packs of a race: its climbs are shared out, and slots are kept busy."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from pathlib import Path
+
+import pytest
+from fakes import Scripted, at, by_rate, space_of
+from test_packs import Timed
+
+from xortune.evaluation import pack
+from xortune.journal import Journal, read
+from xortune.search.blocks import BlockQueue
+from xortune.search.packs import LEAST_SECONDS, Packs, batch_of, window_of
+
+
+class Seeds(Timed):
+    """A seed takes a second."""
+
+    def cost(self, block):
+        return float(block.count)
+
+
+def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
+    # One finalist.
+    space = space_of(trials=1, ladder=(4, 12, 100))
+    with Journal.open(tmp_path / "evaluations.jsonl") as journal:
+        queue = BlockQueue(space, Seeds(), Scripted(at(1.0)), journal, window=12)
+        packs = Packs(queue, Seeds(), slots=4, most=None)
+        sizes = []
+        while jobs := packs.next():
+            under_way = [jobs]
+            while more := packs.next():
+                under_way.append(more)
+            sizes.append([job.block.count for jobs in under_way for job in jobs])
+            for jobs in reversed(under_way):
+                results = [pack(job.block, by_rate(job.block)) for job in jobs]
+                packs.receive(jobs, results, seconds=float(results[0].n), worker="w")
+        assert packs.finished
+    assert sizes == [[4], [2, 2, 2, 2], [7, 7, 8] * 4]
+    lines = read(tmp_path / "evaluations.jsonl")[0]
+    seeds = sorted(seed for line in lines for seed in line.block.seeds)
+    assert seeds == list(range(100))
+
+
+@pytest.mark.parametrize(("slots", "least"), [(4, 0.6), (16, 0.85)])
+def test_slots_are_busy_though_blocks_differ_a_hundredfold(slots, least):
+    rates = [(1.0, 0.2, 0.5, 0.9)[i % 4] for i in range(300)]
+    space = space_of(trials=300, ladder=(2, 4, 8, 16, 32, 64, 128, 256))
+    window = window_of(2.0, slots=slots, proposals=300)
+    with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "j") as journal:
+        queue = BlockQueue(space, Seeds(), Scripted(at(*rates)), journal, window=window)
+        packs = Packs(queue, Seeds(), slots, batch_of(window, slots=slots))
+        now, work, handed, under_way = 0.0, 0.0, 0, []
+        while True:
+            while len(under_way) < slots and (jobs := packs.next()):
+                seconds = float(sum(job.block.count for job in jobs))
+                handed += 1
+                heapq.heappush(under_way, (now + seconds, handed, jobs, seconds))
+                work += seconds
+            if not under_way:
+                break
+            now, _, jobs, seconds = heapq.heappop(under_way)
+            results = [pack(job.block, by_rate(job.block)) for job in jobs]
+            packs.receive(jobs, results, seconds=seconds, worker="w")
+        assert packs.finished
+    assert work > least * slots * now
+    assert handed < 8 * 300, "Tune keeps every trial: there should not be too many"
+
+
+def test_short_climbs_and_first_blocks_stay_whole(tmp_path):
+    space = space_of(trials=4, ladder=(4, 12))
+    trainer = Timed(seconds=LEAST_SECONDS, factor=1.0)
+    with Journal.open(tmp_path / "j") as journal:
+        queue = BlockQueue(space, trainer, Scripted(at(*[1.0] * 4)), journal, window=12)
+        packs = Packs(queue, trainer, slots=4, most=None)
+        counts = []
+        while jobs := packs.next():
+            counts += [job.block.count for job in jobs]
+            results = [pack(job.block, by_rate(job.block)) for job in jobs]
+            packs.receive(jobs, results, seconds=LEAST_SECONDS * len(jobs), worker="w")
+    assert sorted(counts) == [4] * 4 + [8] * 4

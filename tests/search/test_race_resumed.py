@@ -1,0 +1,215 @@
+"""A search that was killed goes on as if it had not been; no seed is trained twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from fakes import Scripted, anywhere, at, by_rate, queue_in, ranges, space_of, spent, trained
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.evaluation import Evaluation
+from xortune.search.propose import proposer_for
+from xortune.space import parse_space, rungs_up_to
+from xortune.trainer import Block
+
+GRID = """
+name: fake
+parameters: {x: {choice: [a, b]}, y: {low: 0.0, high: 1.0, step: 0.25}, v: 0.0}
+search: {sampler: grid}
+seeds: {ladder: %s}
+start: [{x: b, y: 0.5}]
+"""
+
+LADDERS = {"one": (8,), "ladder": (8, 24, 80), "race": rungs_up_to(64)}
+
+
+def asked(sampler, kind, trials=16):
+    if sampler == "grid":
+        return parse_space(GRID % list(LADDERS[kind]))
+    return space_of(sampler, trials=trials, ladder=LADDERS[kind])
+
+
+def train(job):
+    return by_rate(job.block)
+
+
+@cache
+def whole(sampler, kind, window):
+    space = asked(sampler, kind)
+    # Several are under way and come back in another order, so that a cut leaves holes.
+    return anywhere(
+        space=space,
+        proposer=proposer_for(space),
+        window=window,
+        workers=4,
+        pick=lambda n: n - 1 if n % 2 else 0,
+    )
+
+
+def assert_once(evaluations):
+    for blocks in ranges(evaluations).values():
+        end = 0
+        for _, first, count in blocks:
+            assert first >= end, "trained twice"
+            end = first + count
+
+
+@pytest.mark.parametrize("window", [1, 7])
+@pytest.mark.parametrize("kind", LADDERS)
+@pytest.mark.parametrize("sampler", ["random", "grid", "tpe"])
+@given(data=st.data())
+@settings(max_examples=6, deadline=None)
+def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, data):
+    before = whole(sampler, kind, window)
+    lines = before.evaluations
+    known = lines[: data.draw(st.integers(0, len(lines)), label="lines")]
+    if data.draw(st.booleans(), label="holes"):
+        torn = data.draw(st.sets(st.integers(0, max(0, len(known) - 1)), max_size=5))
+        known = [e for i, e in enumerate(known) if i not in torn]
+    space = asked(sampler, kind)
+    after = anywhere(
+        space=space,
+        proposer=proposer_for(space),
+        window=window,
+        known=known,
+        workers=data.draw(st.integers(1, 5)),
+        pick=lambda n: data.draw(st.integers(0, n - 1)),
+    )
+    assert ranges([*known, *after.evaluations]) == ranges(lines)
+    assert len(known) + len(after.evaluations) == len(lines)
+    if after.progress:
+        last = after.progress[-1]
+        assert last.done == last.total == before.progress[-1].done
+        assert last.best == before.progress[-1].best
+        assert last.fresh <= last.done
+
+
+@pytest.mark.parametrize("kind", LADDERS)
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_known_lines_are_all_used(sampler, kind, tmp_path):
+    lines = whole(sampler, kind, 7).evaluations
+    space = asked(sampler, kind)
+    for known, done in ((lines, True), (lines[:-1], False)):
+        (tmp_path / str(done)).mkdir()
+        proposer = proposer_for(space)
+        with queue_in(tmp_path / str(done), space, proposer, window=7, known=known) as queue:
+            assert queue.recall() == done
+            job = queue.next_job()
+            assert (job is None) == done
+            assert job is None or job.block == lines[-1].block
+
+
+@pytest.mark.parametrize("kind", LADDERS)
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_more_trials_go_on_from_what_is_there(sampler, kind):
+    short, long = asked(sampler, kind, 9), asked(sampler, kind, 16)
+    first = anywhere(space=short, proposer=proposer_for(short), window=3)
+    rest = anywhere(space=long, proposer=proposer_for(long), window=3, known=first.evaluations)
+    both = [*first.evaluations, *rest.evaluations]
+    assert_once(both)
+    assert {e.proposal for e in both} >= set(range(16))
+    assert {e.proposal for e in rest.evaluations if e.block.first == 0} == set(range(9, 16))
+    assert rest.progress[-1].done == 16
+    assert rest.progress[-1].fresh == 7
+
+
+def test_parts_of_a_block_are_taken_in_and_only_the_rest_is_trained():
+    # A climb that was shared out over workers, of which one had not finished.
+    [point] = at(1.0)
+
+    def line(first, count):
+        return Evaluation(
+            0, Block(point, first, count), by_rate(Block(point, first, count)), None, True, 0.1, "w"
+        )
+
+    known = [line(0, 8), line(13, 4), line(20, 4), line(50, 30)]
+    space = space_of(trials=1, ladder=(8, 24, 80))
+    rest = anywhere(space=space, proposer=Scripted([point]), known=known, window=3)
+    assert [(e.block.first, e.block.count) for e in rest.evaluations] == [
+        (8, 5),
+        (17, 3),
+        (24, 26),
+    ]
+
+
+def earlier_line(number, point, first, count):
+    block = Block(point, first, count)
+    return Evaluation(number, block, by_rate(block), None, True, 0.1, "w")
+
+
+@given(
+    rates=st.lists(st.sampled_from([0.0, 0.3, 0.7, 1.0]), min_size=1, max_size=10),
+    data=st.data(),
+    kind=st.sampled_from([(8, 32, 128), rungs_up_to(128)]),
+    window=st.sampled_from([1, 7]),
+)
+@settings(max_examples=40, deadline=None)
+def test_journals_of_the_earlier_race_are_taken_in(rates, data, kind, window):
+    """Each proposal had blocks to 8, 32, 128; one made again began 128 seeds further on."""
+    points = [point for point in at(*rates) for _ in range(2)][: len(rates)]
+    known, turns = [], {}
+    for number, point in enumerate(points):
+        base = 128 * turns.get(point.key, 0)
+        turns[point.key] = turns.get(point.key, 0) + 1
+        blocks = [(0, 8), (8, 24), (32, 96)][: data.draw(st.integers(0, 3))]
+        known += [earlier_line(number, point, base + first, count) for first, count in blocks]
+    space = space_of(trials=len(points), ladder=kind)
+    rest = anywhere(space=space, proposer=Scripted(points), known=known, window=window, workers=3)
+    assert_once([*known, *rest.evaluations])
+    assert rest.queue.finished
+    for e in rest.evaluations:
+        assert not any(
+            e.block.point == k.block.point
+            and e.block.first < k.block.first + k.block.count
+            and k.block.first < e.block.first + e.block.count
+            for k in known
+        )
+
+
+def test_an_earlier_race_that_was_done_needs_nothing_but_what_the_new_one_adds():
+    points = at(1.0, 0.0, 0.5)
+    known = [earlier_line(0, points[0], *block) for block in ((0, 8), (8, 24), (32, 96))]
+    known += [earlier_line(1, points[1], 0, 8), earlier_line(2, points[2], 0, 8)]
+    known.append(earlier_line(2, points[2], 8, 24))
+    space = space_of(trials=3, ladder=(8, 32, 128))
+    rest = anywhere(space=space, proposer=Scripted(points), known=known, window=1)
+    assert rest.evaluations == []
+    doubling = space_of(trials=3, ladder=rungs_up_to(128))
+    rest = anywhere(space=doubling, proposer=Scripted(points), known=known, window=1)
+    assert rest.evaluations == []
+
+
+def test_blocks_from_before_there_were_rungs_are_several_rungs(tmp_path):
+    points = at(*[1.0] * 5)
+    known = [earlier_line(number, point, 0, 80) for number, point in enumerate(points)]
+    space = space_of(trials=5, ladder=(8, 24, 80))
+    with queue_in(tmp_path, space, Scripted(points), window=2, known=known) as queue:
+        assert queue.recall()
+
+
+def test_crashed_seeds_are_remembered():
+    [point] = at(1.0)
+    crashed = Evaluation(0, Block(point, 0, 2), None, "died", True, 0.1, "w")
+    space = space_of(trials=1, ladder=rungs_up_to(64))
+    rest = anywhere(space=space, proposer=Scripted([point]), known=[crashed], window=1)
+    assert rest.evaluations == []
+    again = replace(crashed, final=False)
+    rest = anywhere(space=space, proposer=Scripted([point]), known=[again], window=1)
+    assert spent(rest.evaluations)[point.key] == 64
+
+
+def test_results_of_nobody_are_left_alone():
+    points = at(1.0, 0.0)
+    other = earlier_line(7, at(0.5)[0], 0, 8)
+    space = space_of(trials=2, ladder=(8,))
+    rest = anywhere(
+        space=space,
+        proposer=Scripted(points),
+        known=[other],
+        window=1,
+        train=lambda job: trained(job.block),
+    )
+    assert sorted(rest.proposed) == [0, 1]

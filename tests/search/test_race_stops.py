@@ -1,0 +1,174 @@
+"""What a race tells while it runs, and how it is ended."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import Plain, Scripted, at, by_rate, dead, queue_in, space_of
+from hand_made import solved
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.search.blocks import BlockQueue
+from xortune.space import parse_space, rungs_up_to
+
+DOUBLING = rungs_up_to(64)
+
+
+class Lagging:
+    """A journal whose lines reach the disk when the test says so."""
+
+    def __init__(self):
+        self.appended = self.settled = 0
+
+    def append(self, _):
+        self.appended += 1
+        return self.appended
+
+    def sync(self):
+        self.settled = self.appended
+
+
+@given(
+    data=st.data(),
+    rates=st.lists(st.sampled_from([0.0, 0.5, 0.9, 1.0]), min_size=1, max_size=8),
+    window=st.integers(1, 6),
+    ladder=st.sampled_from([DOUBLING, (8, 24), (4,)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
+    journal, told, lines = Lagging(), [], {}
+    space = space_of(trials=len(rates), ladder=ladder)
+
+    def hear(progress):
+        told.append(progress)
+        # So many proposals are done by lines on the disk: each has one at least.
+        begun = {job.proposal for job, line in lines.items() if line <= journal.settled}
+        assert progress.done <= len(begun)
+
+    chosen = [point for point in at(*rates) for _ in range(2)][: len(rates)]
+    queue = BlockQueue(space, Plain(), Scripted(chosen), journal, window=window, on_progress=hear)
+    under_way = []
+    while True:
+        while len(under_way) < 3 and (job := queue.next_job()) is not None:
+            under_way.append(job)
+        if not under_way:
+            break
+        job = under_way.pop(data.draw(st.integers(0, len(under_way) - 1)))
+        lines[job] = journal.appended + 1
+        queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+        journal.settled = data.draw(st.integers(journal.settled, journal.appended))
+    assert queue.finished
+    assert journal.settled == journal.appended, "the last news is worth waiting for"
+    assert (told[-1].done, told[-1].total) == (len(rates), len(rates))
+    assert all(0 <= p.fresh <= p.done <= p.total for p in told)
+
+
+def test_nothing_is_told_while_nothing_is_on_the_disk():
+    journal, told = Lagging(), []
+    queue = BlockQueue(
+        space_of(trials=3, ladder=(4,)),
+        Plain(),
+        Scripted(at(1.0, 0.5, 0.0)),
+        journal,
+        window=3,
+        on_progress=told.append,
+    )
+    jobs = [queue.next_job() for _ in range(3)]
+    for job in jobs:
+        queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+    assert told == []
+    journal.settled = 2
+    assert queue.next_job() is None
+    assert [p.done for p in told] == [1, 2]
+    assert queue.finished
+    assert [p.done for p in told] == [1, 2, 3]
+
+
+def test_a_config_that_was_made_twice_is_told_twice():
+    """The later proposal has its results first; whether it goes on is known only then."""
+    proposer = Scripted([*at(0.0), *at(0.0)])
+    told = []
+    queue = BlockQueue(
+        space_of(trials=2, ladder=DOUBLING),
+        Plain(),
+        proposer,
+        Lagging(),
+        window=4,
+        on_progress=told.append,
+    )
+    one, two = queue.next_job(), queue.next_job()
+    # The second's two seeds succeed: alone they would go on.
+    queue.receive(two, solved(2, 2, 2), seconds=0.1, worker="w")
+    queue.receive(one, by_rate(one.block), seconds=0.1, worker="w")
+    while (job := queue.next_job()) is not None:
+        queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+    assert queue.finished
+    assert told[-1].done == 2
+
+
+def drained(queue, under_way, train=by_rate):
+    """What is still handed out until the queue is done; the keys and seeds of it."""
+    found = []
+    for job in under_way:
+        queue.receive(job, train(job.block), seconds=0.1, worker="w")
+    while (job := queue.next_job()) is not None:
+        found.append((job.proposal, job.block.first, job.attempt))
+        queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+    assert queue.finished
+    return found
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 10, 40])
+def test_stop_begins_nothing_new(after, tmp_path):
+    space = space_of(trials=30, ladder=DOUBLING)
+    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 30)), window=6) as queue:
+        for _ in range(after):
+            job = queue.next_job()
+            queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+        under_way = [queue.next_job() for _ in range(3)]
+        queue.stop()
+        assert not queue.finished
+        assert (queue.left, queue.open) == (0, False)
+        assert queue.next_job() is None
+        assert drained(queue, under_way) == []
+
+
+def test_what_was_begun_is_tried_once_more_after_a_stop(tmp_path):
+    space = space_of(trials=30, ladder=DOUBLING)
+    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 30)), window=6) as queue:
+        job = queue.next_job()
+        queue.stop()
+        assert drained(queue, [job], train=dead) == [(0, 0, 2)]
+
+
+def test_no_climb_begins_after_the_time_budget(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    space = parse_space(
+        "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
+        "search: {sampler: random, trials: 9, time_budget: 5}\nseeds: {race: {max: 64}}\n"
+    )
+    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 9)), window=4) as queue:
+        for _ in range(12):
+            job = queue.next_job()
+            queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+        under_way = [queue.next_job(), queue.next_job()]
+        clock[0] = 5.0
+        assert drained(queue, under_way) == []
+
+
+def test_no_climb_begins_after_a_proof(tmp_path):
+    space = parse_space(
+        "name: p\nparameters: {y: {low: 0.0, high: 1.0}}\nsearch: {sampler: random, trials: 50}\n"
+        "seeds: {race: {max: 512}}\nstop: {proven_rate: 0.5}\n"
+    )
+    points = at(*[1.0] * 50)
+    with queue_in(tmp_path, space, Scripted(points), window=1) as queue:
+        seeds = 0
+        while (job := queue.next_job()) is not None:
+            queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
+            seeds += job.block.count
+        assert queue.finished
+        assert queue.proven is not None
+        assert queue.left == 0
+    assert seeds < 100

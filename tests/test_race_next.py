@@ -1,0 +1,263 @@
+"""Who climbs next, held against a rule as slow as it is plain."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.race import RaceRule, race_lower, race_upper
+from xortune.race_next import AS_QUICK, FIRST, Grants, expected, seeds_at_first, worth
+from xortune.stats import wilson
+
+TOP = 64
+
+
+@cache
+def low(k, n):
+    return float(wilson(k, n)[0])
+
+
+@cache
+def proven(k, n, number, alpha):
+    return float(race_lower(k, n, number, alpha=alpha))
+
+
+@cache
+def at_most(k, n, number, alpha):
+    return float(race_upper(k, n, number, alpha=alpha))
+
+
+class Plain:
+    """All pairs, every time, by the words of the module."""
+
+    def __init__(self, rule):
+        self.rule = rule
+        self.numbers, self.at, self.proven, self.out = {}, {}, {}, set()
+
+    def see(self, name, k, n, speed):
+        number = self.numbers.setdefault(name, len(self.numbers) + 1)
+        self.at[name] = k, n, speed
+        lower = proven(k, n, number, self.rule.alpha)
+        self.proven[name] = max(self.proven.get(name, 0.0), lower)
+
+    def value(self, name, last):
+        k, n, speed = self.at[name]
+        return 1 + speed if last and k == n else (k + 1 + speed) / (n + 2)
+
+    def ahead(self, name):
+        k, n, speed = self.at[name]
+        hoped = (k + 1) / (n + 2)
+        return [
+            other
+            for other, (k2, n2, speed2) in self.at.items()
+            if other != name
+            and low(k2, n2) >= hoped
+            and (k < n or speed - speed2 <= AS_QUICK)  # no slower, but for what is no difference
+        ]
+
+    def worse(self, name):
+        k, n, _ = self.at[name]
+        upper = at_most(k, n, self.numbers[name], self.rule.alpha)
+        return any(upper < p for other, p in self.proven.items() if other != name)
+
+    def next(self, busy, last):
+        most = self.rule.finalists
+        if last and most is not None and len(busy) >= most:
+            return None
+        may = [
+            name
+            for name, (k, n, _) in self.at.items()
+            if k and n < self.rule.rungs[-1] and name not in busy and name not in self.out
+        ]
+        for name in sorted(may, key=lambda m: (-self.value(m, last), self.numbers[m])):
+            if most is not None and len(self.ahead(name)) >= most:
+                continue
+            if not self.worse(name):
+                return name
+            self.out.add(name)
+        return None
+
+
+SEEN = st.tuples(
+    st.integers(0, 11),  # who
+    st.sampled_from([2, 4, 8, 16, 32, 64, 80]),  # seeds in all
+    st.sampled_from([0, 0, 0, 0, 1, 2, 5, 30, 80]),  # failures
+    st.sampled_from([0.2, 0.5, 0.503, 0.506, 0.7]),  # speed
+)
+ASKED = st.tuples(st.sets(st.integers(0, 11), max_size=4), st.booleans())
+
+
+@given(
+    st.lists(st.tuples(SEEN, ASKED), max_size=40),
+    st.sampled_from([None, 1, 2, 5]),
+    st.sampled_from([0.05, 0.9]),
+)
+@settings(max_examples=300)
+def test_it_is_the_plain_rule(events, finalists, alpha):
+    rule = RaceRule((2, 4, 8, 16, 32, TOP), alpha=alpha, finalists=finalists)
+    grants, plain = Grants(rule), Plain(rule)
+    for (name, n, failures, speed), (busy, last) in events:
+        k = max(0, n - failures)
+        grants.see(name, k, n, speed=speed)
+        plain.see(name, k, n, speed)
+        expected_next = plain.next(busy, last)
+        assert grants.next(busy, last=last) == expected_next
+        # All who would climb side by side, the first again and again with those before it busy.
+        climbing = set(busy)
+        while (name := grants.next(climbing, last=False)) is not None:
+            assert name == plain.next(climbing, False)
+            climbing.add(name)
+        assert plain.next(climbing, False) is None
+        assert grants.proven == pytest.approx(max(plain.proven.values()), abs=1e-12)
+
+
+@given(st.lists(st.tuples(SEEN, ASKED), min_size=1, max_size=40), st.sampled_from([None, 1, 2, 5]))
+def test_whoever_is_out_is_proven_worse_and_stays_out(events, finalists):
+    rule = RaceRule((TOP,), alpha=0.5, finalists=finalists)
+    grants, plain = Grants(rule), Plain(rule)
+    was: dict[int, str] = {}
+    for (name, n, failures, speed), (busy, last) in events:
+        grants.see(name, max(0, n - failures), n, speed=speed)
+        plain.see(name, max(0, n - failures), n, speed)
+        chosen = grants.next(busy, last=last)
+        assert chosen not in was
+        for number in grants._stopped:
+            out = list(plain.numbers)[number - 1]
+            if out not in was:
+                assert plain.worse(out)
+                was[out] = "out"
+        assert len(grants._stopped) == len(was)
+
+
+def test_a_stopped_one_with_more_luck_is_out_all_the_same():
+    grants = Grants(RaceRule((2, 512), finalists=None))
+    grants.see("best", 256, 256)
+    grants.see("bad", 1, 30)
+    assert grants.next({"best"}) is None
+    grants.see("bad", 400, 430)
+    assert grants.next({"best"}) is None
+    assert grants.next(()) == "best"
+
+
+@given(
+    st.integers(1, 40),
+    st.sampled_from([1, 2, 5]),
+    st.sampled_from([2, 8, 32]),
+    st.sampled_from([0.5, 0.6]),
+)
+def test_the_quickest_without_a_failure_is_never_kept_waiting(others, finalists, n, speed):
+    grants = Grants(RaceRule((2, 4, 8, 16, 32, TOP), finalists=finalists))
+    for name in range(others):
+        grants.see(name, TOP, TOP, speed=speed)
+    grants.see("quick", n, n, speed=speed + 2 * AS_QUICK)
+    assert grants.next((), last=True) == "quick"
+
+
+def climb_all(count, finalists, pick):
+    """Seeds of configs that never fail, as they climb until nobody may; `pick` says who is done."""
+    grants = Grants(RaceRule((8, 64, 512), finalists=finalists))
+    at = dict.fromkeys(range(count), 8)
+    for name in at:
+        grants.see(name, 8, 8)
+    busy: list[int] = []
+    while True:
+        while (name := grants.next(busy, last=True)) is not None:
+            busy.append(name)
+            assert len(busy) <= finalists
+        if not busy:
+            return sorted(at.values(), reverse=True)
+        done = busy.pop(pick(len(busy)))
+        at[done] *= 8
+        grants.see(done, at[done], at[done])
+
+
+@given(st.integers(1, 30), st.sampled_from([1, 2, 5]), st.data())
+@settings(max_examples=40)
+def test_ties_starve_nobody(count, finalists, data):
+    """Somebody may climb until as many as there are finalists have had all."""
+    seeds = climb_all(count, finalists, lambda n: data.draw(st.integers(0, n - 1)))
+    assert seeds[: finalists + 1].count(512) >= min(count, finalists)
+    assert seeds.count(8) >= count - 2 * finalists
+
+
+@pytest.mark.parametrize("finalists", [1, 2, 5])
+def test_of_many_that_are_equal_only_the_finalists_climb(finalists):
+    seeds = climb_all(30, finalists, lambda _: 0)
+    assert seeds == [512] * finalists + [8] * (30 - finalists)
+
+
+def test_who_waits_goes_on_when_those_ahead_fall_behind():
+    grants = Grants(RaceRule((8, 32, 128), finalists=1))
+    grants.see("a", 64, 64)
+    grants.see("b", 8, 8)
+    assert grants.next({"a"}) is None
+    grants.see("a", 75, 80)
+    assert grants.next({"a"}) == "b"
+
+
+def test_newcomers_wait_for_the_lucky_and_the_quick():
+    grants = Grants(RaceRule((2, 4, 8, 16), finalists=None))
+    for name, k, n, speed in (
+        ("never", 0, 2, 0.9),
+        ("half", 1, 2, 0.5),
+        ("slow", 4, 4, 0.3),
+        ("quick", 4, 4, 0.6),
+        ("most", 8, 8, 0.1),
+    ):
+        grants.see(name, k, n, speed=speed)
+    climbing = []
+    while (name := grants.next(climbing)) is not None:
+        climbing.append(name)
+    assert climbing == ["quick", "most", "slow", "half"]  # 0.933, 0.91, 0.883, 0.625
+    # With no newcomers left the quickest of those without a failure come first.
+    climbing = []
+    while (name := grants.next(climbing, last=True)) is not None:
+        climbing.append(name)
+    assert climbing == ["quick", "slow", "most", "half"]
+
+
+def test_at_the_end_no_more_than_the_finalists_climb_side_by_side():
+    grants = Grants(RaceRule((2, 4), finalists=2))
+    for name in "abcd":
+        grants.see(name, 2, 2)
+    assert grants.next("ab", last=True) is None
+    assert grants.next("ab", last=False) == "c"
+    assert grants.next("a", last=True) == "b"
+
+
+def test_of_equals_the_oldest_climbs_and_numbers_are_given_on_entering():
+    grants = Grants(RaceRule((2, 4)))
+    assert [grants.enter(name) for name in "abca"] == [1, 2, 3, 1]
+    for name in "cba":
+        grants.see(name, 2, 2)
+    assert grants.next(()) == "a"
+    assert grants.next("a") == "b"
+    assert grants.leader == "a"
+    assert grants.proven == race_lower(2, 2, 1)
+
+
+def test_worth_and_what_is_expected():
+    assert expected(3, 4) == 4 / 6
+    assert worth(3, 4, 0.5) == 4.5 / 6
+
+
+@pytest.mark.parametrize(
+    ("rungs", "totals"),
+    [
+        ((2, 4, 8, 16, 32), [2, 4, 8]),
+        ((8, 32, 128), [8]),
+        ((3, 5, 7, 9), [3, 5, 7]),
+        ((1, 2, 100), [1, 2]),
+        ((4,), [4]),
+    ],
+)
+def test_a_newcomer_gets_rungs_up_to_eight_while_it_does_not_fail(rungs, totals):
+    found = [rungs[0]]
+    while (following := seeds_at_first(rungs, found[-1], found[-1])) is not None:
+        assert seeds_at_first(rungs, found[-1] - 1, found[-1]) is None
+        found.append(following)
+    assert found == totals
+    assert found[-1] <= FIRST

@@ -1,0 +1,226 @@
+"""Who gets seeds next: the most promising configuration of those that may still be the best.
+
+A search has two uses for a seed: to try something new, or to learn more of what it has found. Half
+of its seeds go to each (`VERIFY`), so that after any number of seeds it has a good answer and knows
+how good: whoever trains every newcomer to the end pays for a hundred seeds before it sees a second
+one, and whoever only looks for new ones never learns which of them is as good as it seems.
+
+- A newcomer gets the first rung, and the next ones up to `FIRST` seeds for as long as none of them
+  has failed: most are ruled out by two.
+- Half of all seeds go to climbs, each to the configuration that is *worth* most (`worth`) of those
+  that are not proven worse than another (see `xortune.race`) and have fewer than `finalists` others
+  *ahead*: others that are shown to do as well as it is expected to (by the lower end of Wilson's
+  interval), and where it has no failure, as soon (`AS_QUICK`).
+- When no newcomers are left, climbs go on until nobody is left who may: those without a failure
+  first, the quickest of them first, for each that gets to the top spares the slower ones the climb;
+  and so no more than `finalists` of them side by side.
+
+Nobody is stopped by that: who waits may go on when those ahead of it fall behind. Only who is
+proven worse is out for good, and for that the promise of `xortune.race` holds.
+
+How that compares with rules that let everybody climb who is not yet proven worse, and with flat
+counts, is in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Hashable
+from functools import cache
+from typing import Protocol
+
+from xortune.race import Race, RaceRule
+from xortune.stats import wilson
+
+__all__ = ["FIRST", "VERIFY", "Grants", "SeedRace", "expected", "seeds_at_first", "worth"]
+
+FIRST = 8
+"""A newcomer gets so many seeds at once, as long as none has failed (or the first rung)."""
+
+VERIFY = 0.5
+"""The share of seeds that goes to learning more of what was found."""
+
+AS_QUICK = 0.005
+"""A difference in speed that is none: about a tenth of the epochs. After few seeds the quickest of
+many are the luckiest, and would all climb to the top for that."""
+
+_Member = tuple[float, int]
+"""Minus the speed, and the number: the quickest first, then the oldest."""
+
+
+def expected(successes: int, n: int) -> float:
+    """The mean of a rate after such a count: Laplace's rule of succession."""
+    return (successes + 1) / (n + 2)
+
+
+def worth(successes: int, n: int, speed: float) -> float:
+    """(k + 1 + s) / (n + 2): what is expected, and hope for the quick; see `xortune.objective`.
+
+    Args:
+        successes: k.
+        n: seeds.
+        speed: s, between 0 and 1.
+    """
+    return (successes + 1 + speed) / (n + 2)
+
+
+def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None:
+    """The seeds to which a newcomer goes on at once, or None if it stays where it is for now."""
+    if successes < n:
+        return None
+    return next((rung for rung in rungs if n < rung <= FIRST), None)
+
+
+class SeedRace(Protocol):
+    """What a search asks of a race; see `Grants`."""
+
+    @property
+    def proven(self) -> float:
+        """A rate that one configuration at least has."""
+        ...
+
+    @property
+    def leader(self) -> Hashable:
+        """Of which configuration that is."""
+        ...
+
+    def enter(self, name: Hashable) -> int:
+        """Give a configuration its number."""
+        ...
+
+    def see(
+        self, name: Hashable, successes: int, n: int, *, speed: float, costs: tuple[float, ...]
+    ) -> None:
+        """Take in all that is known of a configuration."""
+        ...
+
+    def next(self, busy: Collection[Hashable], *, last: bool) -> Hashable:
+        """The configuration that shall climb; None if there is none."""
+        ...
+
+
+class Grants:
+    """A search's race for the success rate: takes in counts, says who climbs next.
+
+    Configurations with the same count are kept together, so that a decision looks at some dozens of
+    counts, not at a million configurations.
+    """
+
+    def __init__(self, rule: RaceRule) -> None:
+        self._race, self._top = Race(rule), rule.rungs[-1]
+        self._most = rule.finalists
+        self._names: list[Hashable] = []  # by number, from 1
+        self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
+        self._all: dict[tuple[int, int], list[_Member]] = {}
+        self._open: dict[tuple[int, int], list[_Member]] = {}  # those that may climb
+        self._stopped: set[int] = set()
+
+    @property
+    def proven(self) -> float:
+        """A rate that one configuration at least has, by the race's promise; 0 at first."""
+        return self._race.proven
+
+    @property
+    def leader(self) -> Hashable:
+        """The configuration of which the highest rate is proven; None at first."""
+        return self._race.leader
+
+    def enter(self, name: Hashable) -> int:
+        """As `Race.enter`: before any of its results are known."""
+        number = self._race.enter(name)
+        if number > len(self._names):
+            self._names.append(name)
+        return number
+
+    def see(
+        self,
+        name: Hashable,
+        successes: int,
+        n: int,
+        *,
+        speed: float = 0.5,
+        costs: tuple[float, ...] = (),  # noqa: ARG002  # a front has some
+    ) -> None:
+        """Take in all that is known of a configuration.
+
+        Args:
+            name: entered or not.
+            successes: of all its seeds so far.
+            n: its seeds so far, at least 1.
+            speed: between 0 and 1, more is better: tells the equally good apart.
+            costs: none here; see `xortune.race_front`.
+        """
+        number = self.enter(name)
+        self._race.see(name, successes, n)
+        if (before := self._at.get(number)) is not None:
+            _remove(self._all, before, number)
+            _remove(self._open, before, number)
+        self._at[number] = successes, n, speed
+        insort(self._all.setdefault((successes, n), []), (-speed, number))
+        if n < self._top and successes and number not in self._stopped:
+            insort(self._open.setdefault((successes, n), []), (-speed, number))
+
+    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
+        """The configuration that shall climb; None if there is none.
+
+        Args:
+            busy: those that have seeds under way.
+            last: whether no newcomers are left.
+        """
+        if last and self._most is not None and len(busy) >= self._most:
+            return None
+        while (number := self._best(busy, last=last)) is not None:
+            successes, n, _ = found = self._at[number]
+            name = self._names[number - 1]
+            if self._race.stopped_for(name, successes, n) is None:
+                return name
+            self._stopped.add(number)
+            _remove(self._open, found, number)
+        return None
+
+    def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
+        best: tuple[float, int] | None = None
+        for (successes, n), members in self._open.items():
+            free = (m for m in members if self._names[m[1] - 1] not in busy)
+            if (first := next(free, None)) is None:
+                continue
+            flawless = last and successes == n
+            value = 1 - first[0] if flawless else worth(successes, n, -first[0]), -first[1]
+            if (best is None or value > best) and self._may(successes, n, first):
+                best = value
+        return None if best is None else -best[1]
+
+    def _may(self, successes: int, n: int, member: _Member) -> bool:
+        """Whether fewer than `finalists` others are ahead of it."""
+        if self._most is None:
+            return True
+        hoped, flawless = expected(successes, n), successes == n
+        ahead = 0
+        for (k, seeds), members in self._all.items():
+            if k < seeds * hoped or _low(k, seeds) < hoped:
+                continue
+            # The lower end is below the mean: nobody is ahead of itself.
+            slowest = (member[0] + AS_QUICK, len(self._names))
+            ahead += bisect_right(members, slowest) if flawless else len(members)
+            if ahead >= self._most:
+                return False
+        return True
+
+
+def _remove(
+    groups: dict[tuple[int, int], list[_Member]], at: tuple[int, int, float], number: int
+) -> None:
+    successes, n, speed = at
+    members = groups.get((successes, n))
+    if members is None:
+        return
+    place = bisect_left(members, (-speed, number))
+    if place < len(members) and members[place] == (-speed, number):
+        del members[place]
+    if not members:
+        del groups[successes, n]
+
+
+@cache
+def _low(successes: int, n: int) -> float:
+    return float(wilson(successes, n)[0])
