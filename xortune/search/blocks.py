@@ -211,10 +211,6 @@ class BlockQueue:
 
     def _grant(self) -> bool:
         """Make the next step; False if that must wait for results, or there is none."""
-        if self._stopped:
-            while self._take_in():
-                pass
-            return False
         if not self._may_grant():
             return False
         while not self._make_step():
