@@ -476,7 +476,7 @@ MUTATIONS = [
         "search/blocks.py",
         "if (known := self._points.pop(number, None)) is not None:",
         "if (known := None) is not None:",
-        "tests/search/test_objectives.py -k who_is_resumed",
+        RESUMED,
     ),
     Mutation(
         "search/packs.py",

@@ -213,3 +213,17 @@ def test_results_of_nobody_are_left_alone():
         train=lambda job: trained(job.block),
     )
     assert sorted(rest.proposed) == [0, 1]
+
+
+def test_a_known_proposal_is_replayed_not_made_again():
+    points = at(1.0, 0.0)
+
+    class Forgetful(Scripted):
+        def propose(self, number):
+            assert number, "proposal 0 is known"
+            return super().propose(number)
+
+    space = space_of(trials=2, ladder=(8,))
+    known = [earlier_line(0, points[0], 0, 8)]
+    rest = anywhere(space=space, proposer=Forgetful(points), known=known, window=1)
+    assert sorted(rest.proposed) == [1]
