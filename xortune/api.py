@@ -15,6 +15,8 @@ from xortune.outcome import Outcome
 from xortune.progress import Progress
 from xortune.run import Run, fresh_directory, holds_run, load_run
 from xortune.run_lock import held, refuse_held
+from xortune.run_stored import driven, holds_lines
+from xortune.run_url import StoredPath
 from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
 
@@ -85,7 +87,8 @@ def search(
 
     Args:
         space: a space file, or one that is loaded.
-        output: the run's directory; runs/NAME (or NAME-2, ...) if not given.
+        output: the run's directory, or a URL: s3://bucket/folder/run, or what else pyarrow's
+            filesystems take (see docs/durability.md); runs/NAME (or NAME-2, ...) if not given.
         trials: replaces the space file's.
         seed: of the sampler; replaces the space file's.
         sampler: replaces the space file's.
@@ -297,12 +300,13 @@ def _task(task: TaskSpec) -> Task:
 
 
 def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
-    wanted = Path(output) if output is not None else Path(RUNS) / space.name
-    if holds_run(wanted) and resume:
+    wanted = driven(output) if output is not None else Path(RUNS) / space.name
+    holds = holds_lines(wanted) if isinstance(wanted, StoredPath) else holds_run(wanted)
+    if holds and resume:
         return wanted
     if output is None and not resume:
         return fresh_directory(RUNS, space.name)
-    if holds_run(wanted):
+    if holds:
         refuse_held(wanted)  # says who is at it
         raise InputError(
             "already holds a run",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xortune.api_export import task_of
 from xortune.errors import InputError
 from xortune.run import Run, load_run
+from xortune.run_stored import driven
 
 if TYPE_CHECKING:
     from xortune.certify import Call
@@ -117,7 +118,7 @@ def certify(
     )
     worker, here = _with_cores(trainer or _trainer_of(loaded), gpus=gpus_per_trial)
     certificate = certify_run(
-        loaded.path,
+        driven(loaded.path),
         worker,
         call,
         cluster=cluster,

@@ -118,10 +118,12 @@ def gate(
     from xortune.gate import gate_certificate, gate_config
     from xortune.gate_file import load_config
     from xortune.run import Run, load_run
+    from xortune.run_url import url_of
 
     given = config_or_run
     if isinstance(given, str | os.PathLike):
-        given = load_run(given) if Path(given).is_dir() else load_config(given)
+        run = url_of(given) is not None or Path(given).is_dir()
+        given = load_run(given) if run else load_config(given)
     if isinstance(given, Run):
         _refuse(
             "only with a config that is trained",

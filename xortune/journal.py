@@ -21,6 +21,9 @@ from xortune.errors import InputError
 from xortune.evaluation import Evaluation, decode, encode
 from xortune.files import open_regular
 from xortune.run_lock import RunLock
+from xortune.run_segment_writer import SegmentWriter
+from xortune.run_stored import writer_for
+from xortune.run_url import as_path
 
 __all__ = ["Journal", "read", "torn"]
 
@@ -38,7 +41,7 @@ def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
         InputError: a file that cannot be read, a malformed line (with file:line), a seed of one
             config in two final evaluations.
     """
-    place = os.fspath(path)
+    place = str(path)
     evaluations: list[Evaluation] = []
     size = 0
     try:
@@ -87,6 +90,9 @@ class Journal:
 
     and, at the end, `journal.sync()`. After a failure of the disk nothing is settled any more.
 
+    Of a run in an object store a line is settled when it is in the store; see
+    `xortune.run_segments`.
+
     Attributes:
         dropped: how many bytes of a torn last line were cut off when it was opened.
     """
@@ -101,6 +107,7 @@ class Journal:
         self._closing = False
         self._news, self._disk = threading.Condition(), threading.Lock()
         self._thread: threading.Thread | None = None
+        self._segments: SegmentWriter | None = None
 
     @classmethod
     def open(
@@ -120,8 +127,8 @@ class Journal:
         Raises:
             InputError: the file cannot be written, or another process has it open here.
         """
-        place = os.fspath(path)
-        new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
+        place = str(path)
+        new = not os.path.exists(path)  # noqa: PTH110  # a NUL is told below
         try:
             # Windows would write its own line ends; a link may lead to a file that is no run's.
             how = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -135,7 +142,7 @@ class Journal:
             if dropped:
                 os.ftruncate(fd, whole)
             if new:
-                _sync_folders(place)
+                _sync_folders(os.fspath(path))
         except OSError as error:
             os.close(fd)
             raise InputError(f"cannot be written ({error.strerror})", place=place) from None
@@ -147,7 +154,13 @@ class Journal:
                 f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
                 " held is trained again"
             )
-        return cls(fd, place, lock=lock, dropped=dropped)
+        journal = cls(fd, place, lock=lock, dropped=dropped)
+        try:
+            journal._segments = writer_for(as_path(path))
+        except BaseException:
+            os.close(fd)
+            raise
+        return journal
 
     @property
     def appended(self) -> int:
@@ -156,8 +169,8 @@ class Journal:
 
     @property
     def settled(self) -> int:
-        """How many of them, the first ones, are on the disk."""
-        return self._settled
+        """How many of them, the first ones, are on the disk, or in the store."""
+        return self._settled if self._segments is None else self._segments.settled
 
     def append(self, evaluation: Evaluation) -> int:
         """Write one line.
@@ -193,6 +206,8 @@ class Journal:
                 )
                 self._thread.start()
             self._news.notify()
+        if self._segments is not None:
+            self._segments.notify()
         return self._appended
 
     def sync(self) -> int:
@@ -205,8 +220,10 @@ class Journal:
             InputError: the disk failed, now or before.
         """
         self._sync()
+        if self._segments is not None:
+            self._segments.sync()
         self._refuse_after_failure()
-        return self._settled
+        return self.settled
 
     def close(self) -> None:
         """Bring everything to the disk; closing twice is harmless.
@@ -222,6 +239,8 @@ class Journal:
         if self._thread is not None:
             self._thread.join()
         self._sync()
+        if self._segments is not None:
+            self._segments.close()
         os.close(self._fd)
         self._fd = -1
         self._refuse_after_failure()
@@ -264,6 +283,8 @@ class Journal:
     def _refuse_after_failure(self) -> None:
         if self._failure is not None:
             raise InputError(self._failure, place=self._place, fix=self._fix)
+        if self._segments is not None:
+            self._segments.check()
 
     def __enter__(self) -> Journal:
         return self

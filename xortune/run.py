@@ -17,6 +17,8 @@ from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_files import replace_file
 from xortune.run_manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
+from xortune.run_stored import readable
+from xortune.run_url import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +74,8 @@ class Run:
     Two are equal only if they are the same one.
 
     Attributes:
-        path: the directory.
+        path: the directory. Of a run in an object store that of its copy on this machine, which is
+            shown as the URL.
         manifest: what `manifest.json` says.
         evaluations: the search's lines of the journal, in order.
         checks: the other lines: what certificates were made of. No result, table or count of the
@@ -265,7 +268,7 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
     Raises:
         InputError: the directory cannot be written, or already holds a run.
     """
-    path = Path(path)
+    path = as_path(path)
     if holds_run(path):
         raise InputError(
             "already holds a run",
@@ -321,10 +324,13 @@ def fresh_directory(parent: Pathlike, name: str) -> Path:
 def load_run(path: Pathlike) -> Run:
     """The run in a directory; only the manifest and the journal are read.
 
+    Args:
+        path: the directory, or the URL of a run in an object store.
+
     Raises:
-        InputError: there is no run, or its manifest or journal is damaged.
+        InputError: there is no run, its manifest or journal is damaged, or its store fails.
     """
-    path = Path(path)
+    path = readable(path)
     journal = path / JOURNAL
     try:
         found = [file.exists() for file in (journal, path / MANIFEST)]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xortune.errors import InputError
+from xortune.run_stored import stored
 
 __all__ = ["replace_file", "told_where_unwritable", "write_texts"]
 
@@ -46,8 +47,11 @@ def told_where_unwritable(place: Path) -> Iterator[None]:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file beside its place, then rename it, so that a reader sees all of it or nothing.
 
+    Of a run in an object store it is written there too.
+
     Raises:
         OSError: the directory cannot be written; what was there before is untouched.
+        InputError: the store fails, or the run in it is no longer this driver's.
     """
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -62,3 +66,4 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    stored(path, content)

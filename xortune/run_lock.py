@@ -7,6 +7,8 @@ the one who looks, has lost it. No two machines' clocks are ever compared.
 The file appears by a hard link, with all that is in it, so that of many who take it at once one
 has it. A lock of a process that is gone is succeeded in the same way: who makes the file that
 carries its owner's name may replace it.
+
+Of a run in an object store this is the lock of its working copy; `xortune.run_lease` has the run's.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from pathlib import Path
 
 from xortune.errors import InputError
 from xortune.run_lock_owner import Life, Owner, life_of, read_owner, this_process
+from xortune.run_stored import driving, stored_holder
+from xortune.run_url import StoredPath
 
 __all__ = ["LOCK", "RunLock", "held", "holder", "refuse_held"]
 
@@ -156,7 +160,8 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
         return
     _held[mine] = lock
     try:
-        yield lock
+        with driving(directory, lock.owner, say or (lambda _: None), still_seconds=LEASE_SECONDS):
+            yield lock
     finally:
         del _held[mine]
         lock.release()
@@ -171,6 +176,8 @@ def holder(directory: Path) -> tuple[Owner, Life] | None:
     Raises:
         InputError: the lock cannot be read, or is none.
     """
+    if isinstance(directory, StoredPath):
+        return stored_holder(directory)
     owner = read_owner(directory / LOCK)
     return None if owner is None else (owner, life_of(owner))
 

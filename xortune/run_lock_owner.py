@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from xortune.errors import InputError
 from xortune.files import open_regular
 
-__all__ = ["Life", "Owner", "life_of", "read_owner", "this_process"]
+__all__ = ["Life", "Owner", "life_of", "parse_owner", "read_owner", "this_process"]
 
 Life: TypeAlias = Literal["alive", "gone", "rebooted", "elsewhere"]
 """`rebooted` is gone too; of a process `elsewhere` only its heartbeat tells."""
@@ -104,7 +104,7 @@ def read_owner(place: Path) -> Owner | None:
             return None
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror})", place=str(place)) from None
-        owner = _parsed(text)
+        owner = parse_owner(text)
         if owner is not None:
             return owner
         time.sleep(0.002 * patience)
@@ -174,7 +174,8 @@ def _first_line(path: str) -> str:
         return ""
 
 
-def _parsed(text: bytes) -> Owner | None:
+def parse_owner(text: bytes) -> Owner | None:
+    """What `Owner.as_bytes` wrote; None if it is something else."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):

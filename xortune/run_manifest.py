@@ -11,6 +11,7 @@ from typing import Any
 from xortune.errors import InputError
 from xortune.files import json_of
 from xortune.run_files import replace_file
+from xortune.run_url import as_path
 
 __all__ = ["MANIFEST", "as_json", "manifest_of", "unwritable", "update_manifest"]
 
@@ -38,11 +39,12 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> None:
     Raises:
         InputError: the manifest is damaged or cannot be written.
     """
-    manifest = manifest_of(Path(path)) | changes
+    directory = as_path(path)
+    manifest = manifest_of(directory) | changes
     try:
-        replace_file(Path(path) / MANIFEST, as_json(manifest))
+        replace_file(directory / MANIFEST, as_json(manifest))
     except OSError as error:
-        raise unwritable(Path(path), error) from None
+        raise unwritable(directory, error) from None
 
 
 def as_json(manifest: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from xortune.files import open_regular, text_of, unreadable
 from xortune.point import Point
 from xortune.run import JOURNAL, no_run
 from xortune.run_manifest import manifest_of
+from xortune.run_stored import readable
 from xortune.status_certificate import CertificateState, Certifying
 from xortune.status_driver import LATEST, Driver, DriverWatch, driver_of, moment
 from xortune.status_journal import Tally
@@ -124,7 +125,7 @@ class Watcher:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        self._path = readable(path)
         self._tally, self._certifying = Tally(), Certifying()
         self._driver = DriverWatch()
         self._seen: deque[tuple[float, int]] = deque()
@@ -140,7 +141,7 @@ class Watcher:
             InputError: there is no run, or a line of its journal or its manifest is damaged.
         """
         now = time.time() if now is None else now
-        path = self._path
+        path = self._path = readable(self._path)
         if not path.is_dir():
             raise no_run(path)
         # The driver comes first: if it is gone, nothing that is read afterwards will change.

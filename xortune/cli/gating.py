@@ -70,6 +70,7 @@ def gate(
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input."""
     with told("interrupted: no answer; nothing is kept"):
         from xortune import api_gate
+        from xortune.run_url import url_of
 
         if (run is None) == (config is None):
             raise InputError(
@@ -79,7 +80,7 @@ def gate(
                 fix="give RUN to read its certificate, or --config FILE to train",
             )
         # A directory is a run, a file a config: the other way round is a mistake to be told.
-        if run is not None and not run.is_dir():
+        if run is not None and url_of(run) is None and not run.is_dir():
             raise InputError(
                 "is no directory" if run.exists() else "there is no such run",
                 place=str(run),

@@ -14,6 +14,7 @@ from xortune.report.csv_text import csv_text
 from xortune.report.format import count, interval, number, percent, plain, value
 from xortune.report.markdown import escaped, table
 from xortune.run_files import write_texts
+from xortune.run_stored import driven
 
 __all__ = ["answer", "compared", "comparison_csv", "comparison_markdown", "write_comparison"]
 
@@ -31,7 +32,7 @@ def write_comparison(
     Raises:
         InputError: the directory cannot be made or written.
     """
-    directory = Path(output) if output is not None else comparison.run
+    directory = driven(output) if output is not None else comparison.run
     texts = {
         "comparison.md": comparison_markdown(comparison),
         "comparison.csv": comparison_csv(comparison),

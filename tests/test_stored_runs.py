@@ -1,0 +1,353 @@
+"""The same run, whether its output is a path, file:// or s3:// on a real server."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from object_store import KEYS, ask, s3_server
+from test_two_drivers import SPACE, trained, without_ray
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.api_status import status
+from xortune.cli import app
+from xortune.errors import InputError
+from xortune.run import JOURNAL, load_run
+from xortune.run_segments import segments_in
+from xortune.run_store import store_of
+from xortune.run_stored import driven
+from xortune.run_url import StoredPath
+
+DRIVER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import test_two_drivers
+from xortune import run_segment_writer
+run_segment_writer.LEAST_SECONDS = 0.1
+test_two_drivers.without_ray(setattr, float(sys.argv[2]))
+sys.argv = ["xortune", *sys.argv[3:]]
+from xortune.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Where working copies are; another machine has another one."""
+    number = itertools.count()
+
+    def elsewhere():
+        folder = tmp_path / f"cache-{next(number)}"
+        monkeypatch.setenv("XORTUNE_CACHE", str(folder))
+        return folder
+
+    elsewhere()
+    return elsewhere
+
+
+@pytest.fixture
+def s3(server, monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.fixture
+def output_of(request, tmp_path):
+    """Names an output of a kind."""
+
+    def name(kind):
+        if kind == "path":
+            return str(tmp_path / "run")
+        if kind == "file":
+            return f"file://{tmp_path}/store/run"
+        address = request.getfixturevalue("s3")
+        folder = request.node.name.partition("[")[0]
+        return f"s3://runs/{folder}/run?endpoint_override={address}&scheme=http"
+
+    return name
+
+
+@pytest.fixture(params=["path", "file", "s3"])
+def output(request, output_of):
+    return output_of(request.param)
+
+
+@pytest.fixture(params=["file", "s3"])
+def stored_output(request, output_of):
+    return output_of(request.param)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    without_ray(monkeypatch.setattr)
+
+
+@pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def drivers():
+    started = []
+
+    def start(*args, pause=0.0):
+        command = [sys.executable, "-c", DRIVER, Path(__file__).parent, pause, *args]
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def steady(journal):
+    """The lines of a journal, without what no two runs have in common."""
+    lines = [json.loads(line) for line in journal.splitlines()]
+    return [
+        {name: part for name, part in line.items() if name not in ("seconds", "time", "worker")}
+        for line in lines
+    ]
+
+
+def objects(output):
+    """All that a store holds of a run: names and contents."""
+    store = store_of(driven(output))
+    return {
+        f"{folder}/{name}": store.get(f"{folder}/{name}" if folder else name)
+        for folder in ("", "evaluations", "lock")
+        for name in store.names(folder)
+    }
+
+
+def segments(output):
+    store = store_of(driven(output))
+    return [store.get(one.name) for one in segments_in(store)]
+
+
+def wait_for_lines(process, output, count):
+    deadline = time.monotonic() + 60
+    while journal_of(output).count(b"\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def journal_of(output):
+    """What is settled of a run's journal."""
+    if "://" in output:
+        return b"".join(segments(output))
+    place = Path(output) / JOURNAL
+    return place.read_bytes() if place.exists() else b""
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_run_is_the_same_wherever_it_goes(output, space, tmp_path, cache):
+    here = xt.search(space, output=tmp_path / "here")
+    run = xt.search(space, output=output)
+    assert str(run.path) == output
+    journal = (run.path / JOURNAL).read_bytes()
+    assert steady(journal) == steady((here.path / JOURNAL).read_bytes())
+    assert run.table.equals(here.table)
+    if "://" in output:
+        assert isinstance(run.path, StoredPath)
+        assert journal_of(output) == journal
+        held = objects(output)
+        assert not any(name.startswith("lock/") for name in held)
+        for name in ("space.yaml", "manifest.json", "table.csv", "table.parquet", "seeds.parquet"):
+            assert held[f"/{name}"] == (run.path / name).read_bytes()
+    cache()
+    again = xt.load_run(output)
+    assert str(again.path) == output
+    assert again.table.equals(here.table)
+    assert status(output).state == "finished"
+    assert status(output).done == 12
+    with pytest.raises(InputError, match="already holds a run"):
+        xt.search(space, output=output)
+
+    expected = xt.certify(here, top=2, seeds=20)
+    assert xt.certify(output, top=2, seeds=20) == expected
+    cache()
+    assert xt.load_run(output).certificate == expected
+    for command in (
+        ["report", output],
+        ["status", output],
+        ["gate", output, "--min-rate", "0.001"],
+        ["export", output],
+    ):
+        ran = CliRunner().invoke(app, command)
+        assert ran.exit_code == 0, (command, ran.output)
+    assert CliRunner().invoke(app, ["export", str(here.path)]).stdout == ran.stdout
+    reported = CliRunner().invoke(app, ["report", output, "--json"])
+    assert json.loads(reported.stdout)["run"] == output
+    more = xt.search(space, output=output, resume=True, trials=15)
+    assert len(more.evaluations) == 15
+
+
+def test_killed_and_continued_on_another_machine(output, space, cache, drivers, monkeypatch):
+    first = drivers("search", space, "--output", output, pause=0.15)
+    wait_for_lines(first, output, 3)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    kept = journal_of(output)
+    kept = kept[: kept.rfind(b"\n") + 1]
+    assert 3 <= kept.count(b"\n") < 12
+    cache()
+    seen = status(output)
+    assert (seen.state, seen.done) == ("stopped", kept.count(b"\n"))
+    assert seen.driver.pid == first.pid
+    without_ray(monkeypatch.setattr)
+    said = []
+    run = xt.search(space, output=output, resume=True, on_word=said.append)
+    assert any(f"taken over from pid {first.pid}" in sentence for sentence in said)
+    assert (run.path / JOURNAL).read_bytes().startswith(kept)
+    undisturbed = xt.search(space, output=space.parent / "other")
+    assert trained(run) == trained(undisturbed)
+    assert run.table.equals(undisturbed.table)
+    cache()
+    assert trained(load_run(output)) == trained(undisturbed)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_lines_that_the_store_lacks_come_there_from_the_same_machine(stored_output, space):
+    output = stored_output
+    undisturbed = xt.search(space, output=space.parent / "other")
+    xt.search(space, output=output, trials=5)
+    settled = journal_of(output)
+    following = (undisturbed.path / JOURNAL).read_bytes().splitlines(keepends=True)[5:7]
+    with (driven(output) / JOURNAL).open("ab") as file:  # as one leaves it who is killed now
+        file.write(b"".join(following) + following[0][:30])
+    assert len(load_run(output).evaluations) == 5
+    said, seen = [], []
+    run = xt.search(space, output=output, resume=True, on_word=said.append, on_progress=seen.append)
+    assert seen[-1].fresh == 5
+    assert any("torn (30 bytes)" in sentence for sentence in said)
+    assert journal_of(output).startswith(settled + b"".join(following))
+    assert trained(run) == trained(undisturbed)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_lines_of_one_who_was_overtaken_are_dropped(stored_output, space, cache, monkeypatch):
+    output, mine = stored_output, cache()
+    xt.search(space, output=output, trials=5)
+    journal = driven(output) / JOURNAL
+    last = journal.read_bytes().splitlines(keepends=True)[-1]
+    cache()
+    there = xt.search(space, output=output, resume=True, trials=9)
+    settled = journal_of(output)
+    assert settled == (there.path / JOURNAL).read_bytes()
+    monkeypatch.setenv("XORTUNE_CACHE", str(mine))
+    with journal.open("ab") as file:
+        file.write(last)
+    said = []
+    run = xt.search(space, output=output, resume=True, on_word=said.append)
+    assert any(f"{len(last)} bytes" in sentence and "dropped" in sentence for sentence in said)
+    assert (run.path / JOURNAL).read_bytes().startswith(settled)
+    assert trained(run) == trained(xt.search(space, output=space.parent / "other"))
+
+
+def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
+    stored_output, space, cache, drivers
+):
+    output = stored_output
+    first = drivers("search", space, "--output", output, pause=0.3)
+    wait_for_lines(first, output, 1)
+    first.send_signal(signal.SIGSTOP)
+    cache()
+    before = objects(output)
+    assert status(output).state == "running"
+    for command in (
+        ["search", space, "--output", output],
+        ["search", space, "--output", output, "--resume"],
+        ["certify", output],
+    ):
+        ran = CliRunner().invoke(app, list(map(str, command)))
+        assert ran.exit_code == 2
+        assert f"another search holds this run: pid {first.pid} on " in ran.stderr
+        assert f"{output.partition('?')[0]}/lock" in ran.stderr
+    assert objects(output) == before
+
+
+@pytest.mark.usefixtures("in_process", "cache")
+def test_a_run_that_was_removed_from_the_store_is_not_the_next_one(output_of, space, tmp_path):
+    output = output_of("file")
+    xt.search(space, output=output, seed=1)
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(InputError, match="holds no run"):
+        xt.load_run(output)
+    run = xt.search(space, output=output, seed=2)
+    assert len(run.evaluations) == 12
+    assert trained(run) == trained(xt.search(space, output=tmp_path / "other", seed=2))
+
+
+@pytest.mark.usefixtures("in_process", "s3", "cache")
+def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, server):
+    def trains(*_, **__):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr("xortune.search.session.run_trials", trains)
+    there = f"?endpoint_override={server}&scheme=http"
+    for output, what, fix in (
+        (f"s3://nowhere/run{there}", "no bucket nowhere", "create it"),
+        ("s3://runs/run?endpoint_override=127.0.0.1:9&scheme=http", "connect", "AWS_ENDPOINT_URL"),
+        ("zz://runs/run", "cannot be used", "zz"),
+        (f"s3://runs{there}", "names no run", "add a name"),
+    ):
+        ran = CliRunner().invoke(app, ["search", str(space), "--output", output])
+        assert ran.exit_code == 2, ran.output
+        assert what in ran.stderr
+        assert fix in ran.stderr
+        assert "Traceback" not in ran.stderr
+    ask(server, "moto-api/reset-auth", "POST", b"0")  # from here on it looks at the keys
+    try:
+        ran = CliRunner().invoke(app, ["search", str(space), "--output", f"s3://runs/a/run{there}"])
+    finally:
+        ask(server, "moto-api/reset-auth", "POST", b"100000")
+    assert ran.exit_code == 2
+    assert "AWS_ACCESS_KEY_ID" in ran.stderr
+
+
+def test_the_command_line_with_ray(s3, space, cache):
+    environment = {**os.environ, "AWS_ENDPOINT_URL": f"http://{s3}"}
+
+    def xortune(*args):
+        return subprocess.run(
+            [sys.executable, "-m", "xortune.cli", *map(str, args)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+            check=False,
+        )
+
+    output = "s3://runs/with-ray/run"
+    ran = xortune("search", space, "--output", output)
+    assert ran.returncode == 0, ran.stderr
+    assert f"{output}/report.md" in ran.stdout
+    environment["XORTUNE_CACHE"] = str(cache())
+    found = xortune("status", output, "--json")
+    assert found.returncode == 0, found.stderr
+    seen = json.loads(found.stdout)
+    assert (seen["run"], seen["state"], seen["done"]) == (output, "finished", 12)

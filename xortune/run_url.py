@@ -1,0 +1,154 @@
+"""Runs whose output is a URL: s3://bucket/prefix/run, gs://, file://, what pyarrow takes.
+
+Such a run has a working copy on this machine, below the user's cache directory or `XORTUNE_CACHE`,
+in which everything is done as in a run's directory on a disk; what is written there goes to the
+store too. There are two copies of each run: one that a driver works in, and one for those who only
+read, which holds what the store holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
+
+from xortune.errors import InputError
+
+if TYPE_CHECKING:
+    _LocalPath = Path
+else:
+    _LocalPath = type(Path())
+
+__all__ = ["Location", "StoredPath", "as_path", "copy_of", "location_of", "root_of", "url_of"]
+
+Copy = Literal["driver", "reader"]
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/*)(.*)", re.DOTALL)
+"""Two letters at least: C:/ is a drive."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a run is stored.
+
+    Attributes:
+        url: as it was given, perhaps with a password in it: for pyarrow only.
+        base: for people: without a password, and without the query.
+        query: how to get there (`?endpoint_override=...`), or nothing.
+    """
+
+    url: str
+    base: str
+    query: str
+
+    def __str__(self) -> str:
+        return self.base + self.query
+
+    def place(self, name: str) -> str:
+        """The URL of something in the run, for a message."""
+        return f"{self.base}/{name}"
+
+
+_locations: dict[str, Location] = {}
+"""By the directory of their copies on this machine."""
+
+
+class StoredPath(_LocalPath):
+    """A path in the working copy of a stored run: opens as a file there, and shows as its URL."""
+
+    def __fspath__(self) -> str:
+        return super().__str__()
+
+    def __str__(self) -> str:
+        root = root_of(self)
+        inside = os.fspath(self)[len(os.fspath(root)) + 1 :].replace(os.sep, "/")
+        location = location_of(self)
+        return location.place(inside) if inside else str(location)
+
+    def resolve(self, strict: bool = False) -> Path:  # type: ignore[override]
+        """The file itself, on this machine: a path that shows as one, and stores nothing."""
+        return Path(os.path.realpath(self, strict=strict))
+
+
+def url_of(path: str | os.PathLike[str]) -> str | None:
+    """The URL that an output is; None if it is a path.
+
+    A Path that was made of a URL has lost one of its two slashes, which is given back.
+    """
+    if isinstance(path, StoredPath):
+        return location_of(path).url
+    found = _URL.fullmatch(os.fspath(path))
+    if found is None:
+        return None
+    scheme, slashes, rest = found.groups()
+    if not slashes:
+        slashes = "//" if scheme.lower() == "file" else "/"
+    return f"{scheme.lower()}:/{slashes}{rest}"
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """A Path, of which a stored one remains so."""
+    return path if isinstance(path, Path) else Path(path)
+
+
+def copy_of(url: str, copy: Copy) -> StoredPath:
+    """The directory of a stored run's copy on this machine; it may not be there yet.
+
+    Raises:
+        InputError: a URL without a name for the run.
+    """
+    location = _parsed(url)
+    digest = hashlib.sha256(str(location).encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.-]", "_", unquote(location.base.rpartition("/")[2]))[-100:]
+    root = _cache() / "runs" / digest / copy / name
+    _locations[os.fspath(root)] = location
+    return StoredPath(root)
+
+
+def root_of(path: StoredPath) -> Path:
+    """The directory of the copy that a path lies in."""
+    plain = Path(os.fspath(path))
+    for root in (plain, *plain.parents):
+        if os.fspath(root) in _locations:
+            return root
+    raise AssertionError(f"{plain} is in no copy of a stored run")
+
+
+def location_of(path: StoredPath) -> Location:
+    """Where the run is stored that a path lies in."""
+    return _locations[os.fspath(root_of(path))]
+
+
+def _parsed(url: str) -> Location:
+    whole, mark, query = url.partition("?")
+    whole = whole.rstrip("/")
+    scheme, _, rest = whole.partition("://")
+    host, slash, path = rest.partition("/")
+    user, at, host = host.rpartition("@")
+    shown = f"{user}{at}" if ":" not in user else ""
+    base = f"{scheme}://{shown}{host}{slash}{path}"
+    if not path or ".." in path.split("/"):
+        raise InputError(
+            "names no run in a store",
+            place=base,
+            allowed="such as s3://bucket/folder/run",
+            fix="add a name for the run",
+        )
+    return Location(whole + mark + query, base, mark + query)
+
+
+def _cache() -> Path:
+    if given := os.environ.get("XORTUNE_CACHE"):
+        return Path(given).absolute()
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xortune"
+    except RuntimeError:
+        raise InputError(
+            "there is no home directory to keep a working copy in",
+            place="HOME",
+            fix="name a directory for working copies in XORTUNE_CACHE",
+        ) from None
