@@ -39,13 +39,14 @@ def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
                 results = [pack(job.block, by_rate(job.block)) for job in jobs]
                 packs.receive(jobs, results, seconds=float(results[0].n), worker="w")
         assert packs.finished
-    assert sizes == [[4], [2, 2, 2, 2], [7, 7, 8] * 4]
+    # The second climb in parts of about twice the mean block.
+    assert sizes == [[4], [2, 2, 2, 2], [6, 6, 6, 7] * 3 + [6, 7]]
     lines = read(tmp_path / "evaluations.jsonl")[0]
     seeds = sorted(seed for line in lines for seed in line.block.seeds)
     assert seeds == list(range(100))
 
 
-@pytest.mark.parametrize(("slots", "least"), [(4, 0.6), (16, 0.85)])
+@pytest.mark.parametrize(("slots", "least"), [(4, 0.95), (16, 0.93)])
 def test_slots_are_busy_though_blocks_differ_a_hundredfold(slots, least):
     rates = [(1.0, 0.2, 0.5, 0.9)[i % 4] for i in range(300)]
     space = space_of(trials=300, ladder=(2, 4, 8, 16, 32, 64, 128, 256))

@@ -29,6 +29,9 @@ LIMIT_SHARE = 4
 LOSSES = 3
 """So often a block may lose the machine under it without that being held against it."""
 
+ALIKE = 2
+"""The parts of a long climb take about so many times what blocks take on average."""
+
 SHARE = 3
 """A pack takes at most this fraction of what each slot has left, so that all end together."""
 
@@ -134,8 +137,10 @@ class Packs:
         seconds = self._trainer.cost(block) * (self._true or 0.0)
         if seconds < 2 * LEAST_SECONDS:
             return job
-        # As long as a slot's share of what is left, as in `_wanted`; shorter where slots are idle.
+        # As long as a slot's share of what is left, as in `_wanted`, but not much longer than other
+        # blocks, for few steps are made before its results are in; shorter where slots are idle.
         share = (self._left() + (ready + 1) * seconds) / (SHARE * self._slots)
+        share = min(share, ALIKE * self._estimated / max(self._taken, 1) * (self._true or 0.0))
         parts = int(seconds / min(self._cap, max(MOST_SECONDS, share)))
         idle = (self._slots - self._under_way) // (ready + 1)
         if idle > parts and not self._queue.open:
