@@ -55,7 +55,7 @@ class Store:
 
         self.location = location
         try:
-            self._fs, self._base = fs.FileSystem.from_uri(location.url)
+            self._fs, self._base = fs.FileSystem.from_uri(str(location))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(
                 f"cannot be used as an output ({_short(error)})",
@@ -198,7 +198,7 @@ _REASONS = (
         "create the bucket, or check its name, the region and the endpoint",
     ),
     (
-        ("ACCESS_DENIED", "AccessDenied", "403", "401", "INVALID_ACCESS_KEY", "INVALID_CLIENT",
+        ("ACCESS_DENIED", "AccessDenied", "Forbidden", "INVALID_ACCESS_KEY", "INVALID_CLIENT",
          "InvalidAccessKeyId", "InvalidClientTokenId", "SIGNATURE_DOES_NOT_MATCH", "EXPIRED",
          "credentials", "Unauthenticated", "PermissionDenied", "Permission denied"),
         "check the credentials (for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "

@@ -36,12 +36,10 @@ class Location:
     """Where a run is stored.
 
     Attributes:
-        url: as it was given, perhaps with a password in it: for pyarrow only.
-        base: for people: without a password, and without the query.
+        base: the URL without its query.
         query: how to get there (`?endpoint_override=...`), or nothing.
     """
 
-    url: str
     base: str
     query: str
 
@@ -64,10 +62,11 @@ class StoredPath(_LocalPath):
         return super().__str__()
 
     def __str__(self) -> str:
-        root = root_of(self)
-        inside = os.fspath(self)[len(os.fspath(root)) + 1 :].replace(os.sep, "/")
-        location = location_of(self)
-        return location.place(inside) if inside else str(location)
+        root = _root(self)
+        if root is None:
+            return os.fspath(self)
+        inside = os.fspath(self)[len(root) + 1 :].replace(os.sep, "/")
+        return _locations[root].place(inside) if inside else str(_locations[root])
 
     def resolve(self, strict: bool = False) -> Path:  # type: ignore[override]
         """The file itself, on this machine: a path that shows as one, and stores nothing."""
@@ -80,7 +79,7 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
     A Path that was made of a URL has lost one of its two slashes, which is given back.
     """
     if isinstance(path, StoredPath):
-        return location_of(path).url
+        return str(location_of(path))
     found = _URL.fullmatch(os.fspath(path))
     if found is None:
         return None
@@ -111,11 +110,9 @@ def copy_of(url: str, copy: Copy) -> StoredPath:
 
 def root_of(path: StoredPath) -> Path:
     """The directory of the copy that a path lies in."""
-    plain = Path(os.fspath(path))
-    for root in (plain, *plain.parents):
-        if os.fspath(root) in _locations:
-            return root
-    raise AssertionError(f"{plain} is in no copy of a stored run")
+    root = _root(path)
+    assert root is not None
+    return Path(root)
 
 
 def location_of(path: StoredPath) -> Location:
@@ -123,22 +120,33 @@ def location_of(path: StoredPath) -> Location:
     return _locations[os.fspath(root_of(path))]
 
 
+def _root(path: StoredPath) -> str | None:
+    plain = Path(os.fspath(path))
+    found = (os.fspath(folder) for folder in (plain, *plain.parents))
+    return next((folder for folder in found if folder in _locations), None)
+
+
 def _parsed(url: str) -> Location:
     whole, mark, query = url.partition("?")
     whole = whole.rstrip("/")
     scheme, _, rest = whole.partition("://")
     host, slash, path = rest.partition("/")
-    user, at, host = host.rpartition("@")
-    shown = f"{user}{at}" if ":" not in user else ""
-    base = f"{scheme}://{shown}{host}{slash}{path}"
+    user, _, server = host.rpartition("@")
+    if ":" in user:  # it would be in the manifest, with the command, and in every message
+        raise InputError(
+            "has a password in it",
+            place=f"{scheme}://{server}{slash}{path}",
+            fix="give credentials in the environment (for S3 AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)",
+        )
     if not path or ".." in path.split("/"):
         raise InputError(
             "names no run in a store",
-            place=base,
+            place=whole,
             allowed="such as s3://bucket/folder/run",
             fix="add a name for the run",
         )
-    return Location(whole + mark + query, base, mark + query)
+    return Location(whole, mark + query)
 
 
 def _cache() -> Path:

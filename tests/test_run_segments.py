@@ -1,0 +1,339 @@
+"""The journal as segments, and the lease that keeps two drivers apart: on file://, without Ray."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from hand_made import CONFIG, done, solved
+from hypothesis import given
+from hypothesis import strategies as st
+from test_two_drivers import SPACE, trained, without_ray
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune import run_lease, run_segment_writer, run_store, run_stored
+from xortune.cli import app
+from xortune.errors import InputError
+from xortune.journal import Journal
+from xortune.point import Point
+from xortune.run import JOURNAL, update_manifest
+from xortune.run_lease import leased, lessee
+from xortune.run_lock import held
+from xortune.run_lock_owner import this_process
+from xortune.run_segments import Segment, brought, segments_in
+from xortune.run_store import Listed, Store, store_of
+from xortune.run_stored import driven
+
+
+@pytest.fixture
+def url(tmp_path, monkeypatch):
+    monkeypatch.setenv("XORTUNE_CACHE", str(tmp_path / "cache"))
+    return f"file://{tmp_path}/store/run"
+
+
+@pytest.fixture
+def store(url):
+    return store_of(driven(url))
+
+
+@pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+def nobody(sentence):
+    raise AssertionError(sentence)
+
+
+def line(number):
+    return done(number, Point(CONFIG), solved(4 * number, 3, 4))
+
+
+class Names:
+    """A store that has nothing but names."""
+
+    def __init__(self, segments):
+        self.location = run_store.Location("file:///run", "")
+        self._segments = segments
+
+    def names(self, folder):
+        assert folder == "evaluations"
+        return {one.name.partition("/")[2]: Listed(one.size, 0.0) for one in self._segments}
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=5),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+    st.randoms(),
+)
+def test_what_a_driver_wrote_after_it_had_lost_its_run_is_no_journal(counts, strays, random):
+    """Each driver writes some; some write one more after the next has begun to write."""
+    journal, late, number = [], [], 0
+    for epoch, count in enumerate(counts, 1):
+        for _ in range(count):
+            number += 1
+            journal.append(Segment(number, epoch, f"{epoch:08x}", size=10))
+        if strays[epoch - 1] and epoch < len(counts):
+            late.append(Segment(number + 1, epoch, f"{epoch:08x}", size=10))
+    shuffled = journal + late
+    random.shuffle(shuffled)
+    assert segments_in(Names(shuffled)) == journal
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_segment_is_told(missing):
+    segments = [Segment(number, 1, "0a1b2c3d") for number in (1, 2, 3)]
+    del segments[missing]
+    with pytest.raises(InputError, match=f"segment {missing + 1} is missing"):
+        segments_in(Names(segments))
+
+
+def test_names_that_are_no_segments_are_not_looked_at(store):
+    store.put("evaluations/..%2F..%2Fetc.jsonl", b"{}\n")
+    store.put("evaluations/000001-0001-0a1b2c3d.jsonl.7.tmp", b"{}\n")
+    assert segments_in(store) == []
+
+
+def test_what_a_copy_has_is_not_fetched_again(store, url, tmp_path, monkeypatch):
+    for number in (1, 2, 3):
+        store.put(Segment(number, 1, "0a1b2c3d").name, b"%d\n" % number)
+    copy, fetched = tmp_path / "copy", []
+    get = Store.get
+    monkeypatch.setattr(
+        Store, "get", lambda self, name, **more: fetched.append(name) or get(self, name, **more)
+    )
+    assert brought(store, copy, driver=False) == 0
+    assert (copy / JOURNAL).read_bytes() == b"1\n2\n3\n"
+    assert len(fetched) == 3
+    store.put(Segment(4, 1, "0a1b2c3d").name, b"4\n")
+    fetched.clear()
+    assert brought(store, copy, driver=False) == 0
+    assert (copy / JOURNAL).read_bytes() == b"1\n2\n3\n4\n"
+    assert fetched == [Segment(4, 1, "0a1b2c3d").name]
+
+
+def test_a_reader_gets_nothing_but_what_the_store_has(store, tmp_path):
+    store.put(Segment(1, 1, "0a1b2c3d").name, b"1\n")
+    copy = tmp_path / "copy"
+    brought(store, copy, driver=False)
+    with (copy / JOURNAL).open("ab") as file:
+        file.write(b"2\n")
+    brought(store, copy, driver=False)
+    assert (copy / JOURNAL).read_bytes() == b"1\n"
+
+
+def test_a_damaged_segment_is_told_by_its_url(store, url, tmp_path):
+    store.put(Segment(1, 1, "0a1b2c3d").name, b"1\n2")
+    with pytest.raises(InputError, match="does not end with a whole line") as caught:
+        brought(store, tmp_path / "copy", driver=False)
+    assert str(caught.value).startswith(f"{url}/evaluations/000001-0001-0a1b2c3d.jsonl")
+
+
+def test_lines_are_settled_together_and_few_segments_hold_many(url, monkeypatch):
+    directory = driven(url)
+    with held(directory), Journal.open(directory / JOURNAL) as journal:
+        journal.append(line(0))
+        deadline = time.monotonic() + 20
+        while journal.settled < 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for number in range(1, 300):
+            journal.append(line(number))
+        assert journal.settled < 300
+        assert journal.sync() == 300
+    found = segments_in(store_of(directory))
+    assert 2 <= len(found) <= 4
+    assert sum(one.size for one in found) == (directory / JOURNAL).stat().st_size
+
+
+def test_segments_are_small_enough_for_one_request(url, monkeypatch):
+    monkeypatch.setattr(run_segment_writer, "MOST_BYTES", 1000)
+    directory = driven(url)
+    with held(directory), Journal.open(directory / JOURNAL) as journal:
+        for number in range(20):
+            journal.append(line(number))
+    found = segments_in(store_of(directory))
+    longest = max(map(len, (directory / JOURNAL).read_bytes().splitlines(keepends=True)))
+    assert len(found) > 5
+    assert all(one.size <= max(1000, longest) for one in found)
+
+
+def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(url, monkeypatch):
+    monkeypatch.setattr(run_store, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(run_store, "LONGEST_PAUSE", 0.05)
+    down, tried, put = threading.Event(), threading.Event(), Store._put
+
+    def failing(self, path, data):
+        if down.is_set():
+            tried.set()
+            raise OSError("AWS Error NETWORK_CONNECTION: Could not connect to server")
+        put(self, path, data)
+
+    monkeypatch.setattr(Store, "_put", failing)
+    directory = driven(url)
+    with held(directory), Journal.open(directory / JOURNAL) as journal:
+        down.set()
+        journal.append(line(0))
+        assert tried.wait(20)
+        journal.append(line(1))
+        assert journal.settled == 0
+        down.clear()
+        assert journal.sync() == 2
+    assert sum(one.size for one in segments_in(store_of(directory))) > 0
+
+
+def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
+    url, space, tmp_path, monkeypatch
+):
+    without_ray(monkeypatch.setattr, 0.02)
+    monkeypatch.setattr(run_segment_writer, "PATIENCE", 0.3)
+    monkeypatch.setattr(run_segment_writer, "LEAST_SECONDS", 0.05)
+    put = Store._put
+
+    def failing(self, path, data):
+        if "/000003-" in path:
+            raise OSError("AWS Error NETWORK_CONNECTION: Could not connect to server")
+        put(self, path, data)
+
+    monkeypatch.setattr(Store, "_put", failing)
+    ran = CliRunner().invoke(app, ["search", str(space), "--output", url])
+    assert ran.exit_code == 2
+    directory = driven(url)
+    journal = directory.resolve() / JOURNAL
+    assert "Could not connect to server" in ran.stderr
+    assert f"the later lines in {journal}" in ran.stderr
+    assert "AWS_ENDPOINT_URL" in ran.stderr
+    kept = journal.read_bytes()
+    found = segments_in(store_of(directory))
+    assert len(found) == 2
+    assert kept.startswith(b"".join(store_of(directory).get(one.name) for one in found))
+    monkeypatch.setattr(Store, "_put", put)
+    without_ray(monkeypatch.setattr)
+    run = xt.search(space, output=url, resume=True)
+    assert (run.path / JOURNAL).read_bytes().startswith(kept)
+    assert trained(run) == trained(xt.search(space, output=tmp_path / "other"))
+
+
+def test_who_was_overtaken_announces_nothing_more(url):
+    directory = driven(url)
+    store = store_of(directory)
+    with held(directory):
+        journal = Journal.open(directory / JOURNAL)
+        journal.append(line(0))
+        assert journal.sync() == 1
+        [claim] = [name for name in store.names("lock") if name.endswith(".json")]
+        store.delete(f"lock/{claim}")  # as its successor does
+        journal.append(line(1))
+        with pytest.raises(InputError, match="has lost its run"):
+            journal.sync()
+        assert journal.settled == 1
+        with pytest.raises(InputError, match="has lost its run"):
+            journal.append(line(2))
+        with pytest.raises(InputError, match="has lost its run"):
+            update_manifest(directory, name="stale")
+        with pytest.raises(InputError, match="has lost its run"):
+            journal.close()
+    assert "manifest.json" not in store.names()
+
+
+def test_of_many_that_claim_at_once_one_has_the_run(store, monkeypatch):
+    monkeypatch.setattr(run_lease, "LOOK_SECONDS", 0.02)
+    count = 6
+    meeting, put = threading.Barrier(count), Store._put
+
+    def together(self, path, data):
+        meeting.wait(20)  # nobody sees a claim before it makes its own
+        put(self, path, data)
+        meeting.wait(20)
+
+    monkeypatch.setattr(Store, "_put", together)
+    leases, refused = [], []
+
+    def take():
+        try:
+            leases.append(leased(store, this_process(), nobody, still_seconds=1))
+        except InputError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=take) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(leases) == 1
+    assert len(refused) == count - 1
+    assert all("another search holds this run" in told for told in refused)
+    leases[0].confirm()
+    leases[0].release()
+    assert lessee(store) is None
+
+
+def test_a_driver_elsewhere_is_believed_while_its_heart_beats(store, monkeypatch):
+    monkeypatch.setattr(run_lease, "LOOK_SECONDS", 0.02)
+    there = replace(this_process(), host="elsewhere", pid=4711)
+    name = f"lock/0007-{there.owner}"
+    store.put(f"{name}.json", there.as_bytes())
+    assert lessee(store) == (there, "elsewhere")
+    said = []
+    over = threading.Event()
+
+    def beat():
+        beats = 0
+        while not over.wait(0.05):
+            beats += 1
+            store.put(f"{name}.beat", replace(there, beats=beats).as_bytes())
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(InputError, match="pid 4711 on elsewhere"):
+            leased(store, this_process(), said.append, still_seconds=5)
+    finally:
+        over.set()
+        thread.join()
+    assert "waiting for it, 5 s at most" in said[0]
+    assert [one for one in store.names("lock") if one.endswith(".json")] == [f"{name[5:]}.json"]
+
+    said.clear()
+    lease = leased(store, this_process(), said.append, still_seconds=0.2)
+    assert "taken over from pid 4711 on elsewhere" in said[-1]
+    assert lease.epoch == 8
+    lease.release()
+    assert store.names("lock") == {}
+
+
+def test_a_claim_that_is_none_is_told(store, url):
+    store.put(f"lock/0001-{'a' * 32}.json", json.dumps({"owner": "me"}).encode())
+    with pytest.raises(InputError, match="is no lock of a run") as caught:
+        leased(store, this_process(), nobody, still_seconds=1)
+    assert str(caught.value).startswith(f"{url}/lock/0001-")
+
+
+def test_epochs_rise_over_drivers_that_wrote_nothing_but_claims(store):
+    store.put(Segment(1, 3, "0a1b2c3d").name, b"1\n")
+    lease = leased(store, this_process(), nobody, still_seconds=1)
+    assert lease.epoch == 4
+    lease.release()
+
+
+def test_a_cache_that_cannot_be_written_is_told(store, tmp_path):
+    (tmp_path / "copy").write_text("a file")
+    with pytest.raises(InputError, match="XORTUNE_CACHE"):
+        brought(store, tmp_path / "copy", driver=False)
+
+
+def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch):
+    without_ray(monkeypatch.setattr)
+    xt.search(space, output=url)
+    folder = tmp_path / "store"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    monkeypatch.setattr(Store, "put", lambda *_, **__: nobody("put"))
+    assert len(run_stored.readable(url).name) == 3
+    assert len(xt.load_run(url).evaluations) == 12
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
