@@ -30,12 +30,10 @@ from functools import cache
 from typing import Protocol
 
 from xortune.race import Race, RaceRule
+from xortune.space_model import FIRST
 from xortune.stats import wilson
 
 __all__ = ["FIRST", "VERIFY", "Grants", "SeedRace", "expected", "seeds_at_first", "worth"]
-
-FIRST = 8
-"""A newcomer gets so many seeds at once, as long as none has failed (or the first rung)."""
 
 VERIFY = 0.5
 """The share of seeds that goes to learning more of what was found."""

@@ -16,7 +16,12 @@ from xortune.space_check import (
     ordered,
     start_point,
 )
-from xortune.space_describe import Description, ParameterDescription, describe
+from xortune.space_describe import (
+    Description,
+    ObjectiveDescription,
+    ParameterDescription,
+    describe,
+)
 from xortune.space_file import (
     ChoiceForm,
     CsvForm,
@@ -52,6 +57,7 @@ __all__ = [
     "Description",
     "Fixed",
     "Objective",
+    "ObjectiveDescription",
     "Parameter",
     "ParameterDescription",
     "Range",

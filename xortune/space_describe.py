@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from xortune.space_check import allowed_values
-from xortune.space_model import Parameter, Range, SearchSpace
+from xortune.space_model import FIRST, Parameter, Range, SearchSpace
 from xortune.space_points import finite_values, grid_size
 from xortune.space_yaml import word
 
-__all__ = ["Description", "ParameterDescription", "describe"]
+__all__ = ["Description", "ObjectiveDescription", "ParameterDescription", "describe"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,19 @@ class ParameterDescription:
 
 
 @dataclass(frozen=True)
+class ObjectiveDescription:
+    """One objective.
+
+    Attributes:
+        name: of it.
+        direction: maximize or minimize.
+    """
+
+    name: str
+    direction: str
+
+
+@dataclass(frozen=True)
 class Description:
     """What `xortune space` says of a space.
 
@@ -46,11 +59,18 @@ class Description:
         trials: proposals; for a grid its points.
         seed: of the sampler.
         time_budget: seconds, or None.
-        ladder: total seeds at each rung.
+        objectives: what is looked for.
+        ladder: total seeds at each rung; one rung is no race.
+        alpha: the probability, at most, that the race proves anything wrong; None where there is
+            neither a race nor a rate to prove.
+        finalists: how many that do as well let another one wait; None where none waits, or there
+            is no race.
         certify: fresh seeds for each finalist, or None.
         grid_points: points if every parameter has finitely many values, else None.
-        seed_epochs: epochs summed over seeds and trials if every trial gets the full ladder and
-            the most epochs; None where no parameter is called epochs.
+        least_seed_epochs: epochs summed over seeds and trials if no trial gets beyond the first
+            rung, each with the fewest epochs; None where no parameter is called epochs. A search
+            that ends early, by its time or by a proof, takes less.
+        seed_epochs: the same if every trial gets the full ladder and the most epochs.
         proven_rate: the success rate whose proof ends the search, or None.
     """
 
@@ -63,9 +83,13 @@ class Description:
     trials: int
     seed: int
     time_budget: float | None
+    objectives: tuple[ObjectiveDescription, ...]
     ladder: tuple[int, ...]
+    alpha: float | None
+    finalists: int | None
     certify: int | None
     grid_points: int | None
+    least_seed_epochs: int | None
     seed_epochs: int | None
     proven_rate: float | None
 
@@ -80,19 +104,59 @@ class Description:
         yield "trials", f"{self.trials:,}"
         if self.time_budget is not None:
             yield "time budget", f"{self.time_budget:g} s"
-        *first, last = (f"{rung:,}" for rung in self.ladder)
-        if first:
-            yield "seeds", f"{', '.join(first)}, {last} in a race: fewer where it is stopped"
-        else:
-            yield "seeds", f"{last} for each configuration"
+        if len(self.objectives) > 1:
+            yield "objectives", ", ".join(f"{o.name} ({o.direction})" for o in self.objectives)
+        yield from self._seeds()
         if self.proven_rate is not None:
             yield "stop", f"as soon as a success rate of {self.proven_rate:g} is proven"
         if self.certify is not None:
             yield "certify", f"{self.certify:,} fresh seeds for each of the five best"
         if self.grid_points is not None:
             yield "grid points", f"{self.grid_points:,}"
-        if self.seed_epochs is not None:
-            yield "at most", f"{self.seed_epochs:,} epochs of one seed (trials x seeds x epochs)"
+        yield from self._cost()
+
+    def _seeds(self) -> Iterator[tuple[str, str]]:
+        """Who gets how many; see `xortune.race_next`."""
+        first, *others = self.ladder
+        if not others:
+            yield "seeds", f"{first:,} for each configuration"
+        else:
+            at_once = [rung for rung in others if rung <= FIRST]
+            begin = f"{first:,} for each configuration"
+            if at_once:
+                begin += f", {_listed(at_once)} as long as none has failed"
+            yield "seeds", f"{begin}; half of all seeds go to climbs, up to {others[-1]:,}"
+            yield "rungs", _listed(self.ladder)
+            yield (
+                "finalists",
+                "no limit: all climb that are not proven worse than another"
+                if self.finalists is None
+                else f"{self.finalists:,}: while so many others do as well and as soon, one waits",
+            )
+        if self.alpha is not None:
+            what = "stop" if others else "proof"
+            yield "alpha", f"{self.alpha:g}: how probable any wrong {what} is, at most"
+
+    def _cost(self) -> Iterator[tuple[str, str]]:
+        """From what it comes to if all are ruled out at once, to what it comes to if none is."""
+        if self.seed_epochs is None or self.least_seed_epochs is None:
+            return
+        first, last = self.ladder[0], self.ladder[-1]
+        seeds = f"{first:,}" if first == last else f"{first:,} to {last:,}"
+        how = f"epochs of one seed (trials x {seeds} seeds x epochs)"
+        if self.certify is not None:
+            how += ", and the certificate"
+        early = self.time_budget is not None or self.proven_rate is not None
+        if self.least_seed_epochs == self.seed_epochs:
+            yield "cost", f"{'at most ' if early else ''}{self.seed_epochs:,} {how}"
+        elif early:
+            yield "cost", f"at most {self.seed_epochs:,} {how}; less if it ends early"
+        else:
+            yield "cost", f"from {self.least_seed_epochs:,} to {self.seed_epochs:,} {how}"
+
+
+def _listed(counts: Iterable[int]) -> str:
+    return ", ".join(f"{count:,}" for count in counts)
 
 
 def describe(space: SearchSpace) -> Description:
@@ -100,8 +164,8 @@ def describe(space: SearchSpace) -> Description:
     finite = all(finite_values(parameter) is not None for parameter in space.parameters)
     points = grid_size(space) if finite else None
     trials = space.search.trials or points or 0
-    epochs = [_largest(p) for p in space.parameters if p.name == "epochs"]
-    most = epochs[0] if epochs else None
+    epochs = next((_numbers(p) for p in space.parameters if p.name == "epochs"), [])
+    race = len(space.seeds.ladder) > 1
     return Description(
         name=space.name,
         task=space.task.name,
@@ -112,20 +176,29 @@ def describe(space: SearchSpace) -> Description:
         trials=trials,
         seed=space.search.seed,
         time_budget=space.search.time_budget,
+        objectives=tuple(
+            ObjectiveDescription(o.name, "maximize" if o.maximize else "minimize")
+            for o in space.objectives
+        ),
         ladder=space.seeds.ladder,
+        alpha=space.seeds.alpha if race or space.stop.proven_rate is not None else None,
+        finalists=space.seeds.finalists if race else None,
         certify=space.seeds.certify,
         grid_points=points,
         proven_rate=space.stop.proven_rate,
-        seed_epochs=None if most is None else trials * space.seeds.ladder[-1] * most,
+        least_seed_epochs=trials * space.seeds.ladder[0] * min(epochs) if epochs else None,
+        seed_epochs=trials * space.seeds.ladder[-1] * max(epochs) if epochs else None,
     )
 
 
-def _largest(parameter: Parameter) -> int | None:
+def _numbers(parameter: Parameter) -> list[int]:
+    """Its values that are numbers, of a range the ends."""
     values = (
-        [parameter.high] if isinstance(parameter, Range) else list(finite_values(parameter) or ())
+        [parameter.low, parameter.high]
+        if isinstance(parameter, Range)
+        else list(finite_values(parameter) or ())
     )
-    numbers = [int(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    return max(numbers, default=None)
+    return [int(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
 
 
 def _described(parameter: Parameter) -> ParameterDescription:

@@ -13,6 +13,7 @@ from xortune.task import Task
 
 __all__ = [
     "EPOCHS_TO_SOLVE",
+    "FIRST",
     "SUCCESS_RATE",
     "Choice",
     "Fixed",
@@ -199,6 +200,10 @@ class Steps(Sequence[float]):
             raise IndexError(index)
         number = self._low + index * self._step
         return int(number) if self._integer else float(number)
+
+
+FIRST = 8
+"""A newcomer to a race gets so many seeds at once while none has failed (or the first rung)."""
 
 
 def rungs_up_to(most: int) -> tuple[int, ...]:
