@@ -39,7 +39,8 @@ __all__ = ["report", "search", "space"]
 def search(
     space: SpaceFile,
     output: Annotated[
-        Path | None, typer.Option(help="The run's directory; runs/NAME if not given.")
+        Path | None,
+        typer.Option(help="The run's directory, or s3://bucket/run; runs/NAME if not given."),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
     sampler: Annotated[

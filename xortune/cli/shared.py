@@ -46,7 +46,7 @@ app = typer.Typer(
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
-RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
 
 
 def tell_of_compiling(engine: str) -> None:
