@@ -337,3 +337,32 @@ def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch)
     assert len(run_stored.readable(url).name) == 3
     assert len(xt.load_run(url).evaluations) == 12
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_full_disk_below_the_copy_is_told_by_its_place(url, monkeypatch):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    directory = driven(url)
+    with held(directory):
+        monkeypatch.setattr("xortune.run_files.tempfile.mkstemp", full)
+        with pytest.raises(InputError, match="XORTUNE_CACHE") as caught:
+            update_manifest(directory, name="a")
+    told = str(caught.value)
+    assert told.startswith(f"{directory.resolve() / 'manifest.json'}: the working copy cannot be")
+    assert "No space left on device" in told
+
+
+def test_what_is_written_beside_the_journal_is_in_the_store_too(url, space, monkeypatch, tmp_path):
+    without_ray(monkeypatch.setattr)
+    run = xt.search(space, output=url)
+    table = tmp_path / "published.csv"
+    best = run.best
+    table.write_text(
+        "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\n"
+        f"{best.activation},{best.loss},{best.optimizer},{best.lr!r},{best.hidden_dim},30,1,4\n"
+    )
+    files = xt.write_comparison(xt.compare(url, reference=table))
+    assert [str(file) for file in files] == [f"{url}/comparison.md", f"{url}/comparison.csv"]
+    for file in files:
+        assert store_of(run.path).get(file.name) == file.read_bytes()

@@ -19,7 +19,7 @@ from types import TracebackType
 
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation, decode, encode
-from xortune.files import open_regular
+from xortune.files import FREE_SPACE, is_full, open_regular
 from xortune.run_lock import RunLock
 from xortune.run_segment_writer import SegmentWriter
 from xortune.run_stored import writer_for
@@ -127,8 +127,8 @@ class Journal:
         Raises:
             InputError: the file cannot be written, or another process has it open here.
         """
-        place = str(path)
-        new = not os.path.exists(path)  # noqa: PTH110  # a NUL is told below
+        place = os.fspath(path)
+        new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
         try:
             # Windows would write its own line ends; a link may lead to a file that is no run's.
             how = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -142,7 +142,7 @@ class Journal:
             if dropped:
                 os.ftruncate(fd, whole)
             if new:
-                _sync_folders(os.fspath(path))
+                _sync_folders(place)
         except OSError as error:
             os.close(fd)
             raise InputError(f"cannot be written ({error.strerror})", place=place) from None
@@ -313,8 +313,8 @@ def torn(path: str | os.PathLike[str]) -> int:
 
 
 def _fix(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "free space there, then continue with --resume; what is in the file is kept"
+    if is_full(error):
+        return f"{FREE_SPACE}; what is in the file is kept"
     return "when the disk is well again, continue with --resume; what is in the file is kept"
 
 

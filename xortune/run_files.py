@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xortune.errors import InputError
 from xortune.run_stored import stored
+from xortune.run_url import StoredPath, copy_unwritable
 
 __all__ = ["replace_file", "told_where_unwritable", "write_texts"]
 
@@ -51,8 +52,19 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises:
         OSError: the directory cannot be written; what was there before is untouched.
-        InputError: the store fails, or the run in it is no longer this driver's.
+        InputError: of such a run: the copy cannot be written, the store fails, or the run is no
+            longer this driver's.
     """
+    try:
+        _replace(path, content)
+    except OSError as error:
+        if isinstance(path, StoredPath):
+            raise copy_unwritable(path, error) from None
+        raise
+    stored(path, content)
+
+
+def _replace(path: Path, content: bytes) -> None:
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -66,4 +78,3 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    stored(path, content)

@@ -18,8 +18,8 @@ LEAST_SECONDS, MOST_SECONDS = 1.0, 60.0
 """Between two segments."""
 
 SHARE = 0.01
-"""Of the time so far, as long as which a line waits for others: a segment a second at first, about a
-thousand in ten hours."""
+"""Of the time so far, as long as which a line waits for others: a segment a second at first, about
+a thousand in ten hours."""
 
 MANY_BYTES = 1 << 20
 """So many do not wait."""

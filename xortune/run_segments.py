@@ -19,6 +19,7 @@ from pathlib import Path
 
 from xortune.errors import InputError
 from xortune.run_store import Store
+from xortune.run_url import copy_unwritable
 
 __all__ = ["Segment", "brought", "note_known", "segments_in"]
 
@@ -110,11 +111,7 @@ def brought(store: Store, folder: Path, *, driver: bool) -> int:
             _brought_files(store, folder)
             return dropped
     except OSError as error:
-        raise InputError(
-            f"the working copy cannot be written ({error.strerror})",
-            place=str(folder),
-            fix="name another directory for working copies in XORTUNE_CACHE",
-        ) from None
+        raise copy_unwritable(folder, error) from None
 
 
 def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *, keep: bool) -> int:

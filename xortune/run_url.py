@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 else:
     _LocalPath = type(Path())
 
-__all__ = ["Location", "StoredPath", "as_path", "copy_of", "location_of", "root_of", "url_of"]
+__all__ = [
+    "Location",
+    "StoredPath",
+    "as_path",
+    "copy_of",
+    "copy_unwritable",
+    "location_of",
+    "root_of",
+    "url_of",
+]
 
 Copy = Literal["driver", "reader"]
 
@@ -118,6 +127,15 @@ def root_of(path: StoredPath) -> Path:
 def location_of(path: StoredPath) -> Location:
     """Where the run is stored that a path lies in."""
     return _locations[os.fspath(root_of(path))]
+
+
+def copy_unwritable(place: str | os.PathLike[str], error: OSError) -> InputError:
+    """What to say of a working copy that the file system does not let us write."""
+    return InputError(
+        f"the working copy cannot be written ({error.strerror})",
+        place=os.fspath(place),
+        fix="free space there, or name another directory for working copies in XORTUNE_CACHE",
+    )
 
 
 def _root(path: StoredPath) -> str | None:
