@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
 import pytest
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import CONFIG, RIGHT, done, outcome, solved, write_run
 from rich.console import Console
 
 from xortune.errors import InputError
@@ -94,6 +95,32 @@ def test_the_first_objective_sorts(tmp_path, objectives, place, sizes):
     section = markdown(run_of(tmp_path, rows, objectives)).split("## The Pareto front")[1]
     cells = [line.split(" | ") for line in section.split("\n## ")[0].splitlines()]
     assert [row[place] for row in cells if row[0].startswith("| lr")] == sizes
+
+
+def test_equal_ones_are_sorted_by_the_next_objective_and_told_apart(tmp_path):
+    rows = [(4, 16, 16, 90), (6, 16, 16, 80), (5, 16, 16, 85)]
+    run = run_of(tmp_path, rows, (RATE, EPOCHS, HIDDEN))
+    section = markdown(run).split("## The Pareto front")[1].split("\n## ")[0]
+    cells = [line.split(" | ") for line in section.splitlines() if line.startswith("| lr")]
+    assert [row[-2:] for row in cells] == [["80", "6 |"], ["85", "5 |"], ["90", "4 |"]]
+    # Half an epoch is why one of these is on the front.
+    lines = [
+        done(i, CONFIG | {"hidden_dim": h}, outcome(0, [RIGHT] * 4, epoch=np.array(epochs)))
+        for i, (h, epochs) in enumerate([(5, [7, 7, 8, 8]), (4, [8, 8, 8, 8]), (6, [7, 7, 7, 8])])
+    ]
+    noted = {"objectives": [EPOCHS, HIDDEN], "ladder": [4]}
+    text = markdown(write_run(tmp_path / "half", lines, trainer="network", **noted))
+    shown = text.split("## The Pareto front")[1].split("\n## ")[0].splitlines()
+    assert [line.split(" | ")[2:] for line in shown if "`" in line] == [
+        ["7.25", "6 |"],
+        ["7.5", "5 |"],
+        ["8", "4 |"],
+    ]
+
+
+def test_what_was_looked_for_is_told_in_words(tmp_path):
+    text = markdown(run_of(tmp_path, ROWS))
+    assert "| objectives | success_rate (maximize), hidden_dim (minimize) |" in text
 
 
 def test_the_terminal_shows_it_before_the_command_on_fresh_seeds(tmp_path):

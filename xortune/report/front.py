@@ -22,7 +22,8 @@ class FrontTable:
     Attributes:
         about: what was looked for, and who was compared.
         header: of the columns, the config's last; all of them text that is not escaped.
-        rows: one for each config, the first objective's best first; at most `SHOWN`.
+        rows: one for each config, the first objective's best first, among equal ones the second's,
+            ...; at most `SHOWN`.
         more: how many further ones there are.
     """
 
@@ -47,8 +48,7 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
         return None
     objectives = run.objectives
     found = [r for r, on_it in zip(run.results, front, strict=True) if on_it]
-    first = objectives[0]
-    found.sort(key=lambda result: _sorting(first, result))
+    found.sort(key=lambda result: (*(_sorting(o, result) for o in objectives), result.key))
     names = [name for name in varied if name not in {o.name for o in objectives}]
     rows = [
         (*(cell for o in objectives for cell in _cells(o, r)), config_text(r.point, names), r.key)
@@ -68,15 +68,15 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     return FrontTable(about, header, tuple(rows), len(found) - len(rows))
 
 
-def _sorting(objective: Objective, result: ConfigResult) -> tuple[float, str]:
+def _sorting(objective: Objective, result: ConfigResult) -> float:
     if objective.name == SUCCESS_RATE:
-        return -result.outcome.rate, result.key
+        return -result.outcome.rate
     if objective.name == EPOCHS_TO_SOLVE:
         epochs = result.outcome.epochs_to_solve
-        return float("inf") if epochs is None else epochs, result.key
+        return float("inf") if epochs is None else epochs
     given = result.point[objective.name]
     assert isinstance(given, int | float)
-    return -given if objective.maximize else given, result.key
+    return -given if objective.maximize else given
 
 
 def _names(objective: Objective) -> tuple[str, ...]:
@@ -91,5 +91,6 @@ def _cells(objective: Objective, result: ConfigResult) -> tuple[str, ...]:
         return f"{outcome.successes}/{outcome.n}", interval(*outcome.interval())
     if objective.name == EPOCHS_TO_SOLVE:
         epochs = outcome.epochs_to_solve
-        return ("–" if epochs is None else number(round(epochs)),)
+        # Not rounded to whole ones: one that is on the front by half an epoch would seem not to be.
+        return ("–" if epochs is None else number(epochs),)
     return (value(result.point[objective.name]),)

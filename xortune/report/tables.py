@@ -185,9 +185,9 @@ def _full_seeds(manifest: Mapping[str, Any]) -> int | None:
 
 def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     rows = [
-        (label, _shown(run.manifest[name]))
+        (label, _objectives(entry) if name == "objectives" else _shown(entry))
         for name, label in ASKED.items()
-        if run.manifest.get(name) is not None
+        if (entry := run.manifest.get(name)) is not None
     ]
     seconds = sum(evaluation.seconds for evaluation in run.evaluations)
     rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
@@ -197,6 +197,13 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         what = f"{number(count)} seeds of {number(configs)} configurations"
         rows.append(("made by other versions, not counted", what))
     return tuple(rows)
+
+
+def _objectives(entry: Any) -> str:
+    try:
+        return ", ".join(f"{plain(str(o['name']))} ({plain(str(o['direction']))})" for o in entry)
+    except (TypeError, KeyError):  # damaged; who needs them refuses it
+        return _shown(entry)
 
 
 def _shown(entry: Any) -> str:
