@@ -10,6 +10,7 @@ import pytest
 from certified import searched, xortune
 from test_certify_search import search
 
+from xortune.report.certified import left_out
 from xortune.run import load_run
 from xortune.seed_ranges import CERTIFY
 
@@ -52,6 +53,10 @@ def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, took):
     assert lines[at].startswith("Not certified: the time budget had run out. This takes about ")
     assert lines[at + 1].strip() == command
     assert "certifying" not in result.stderr
+    report = (search.path / "report.md").read_text()
+    answer = report.split("## The answer")[1].split("\n## ")[0]
+    assert "**Not certified: the time budget had run out. This takes about 1.2 s:**" in answer
+    assert f"```sh\n{command}\n```" in answer
     values = json.loads(xortune("report", search.path, "--json").stdout)
     assert values["not_certified"] == left
     assert values["certificate"] is None
@@ -60,6 +65,25 @@ def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, took):
     done = load_run(search.path)
     assert [(f.first, f.n) for f in done.certificate.finalists] == [(CERTIFY.start, 20)] * 2
     assert "Not certified" not in xortune("report", search.path).stdout
+    assert "Not certified" not in (search.path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("noted", "shown"),
+    [
+        ({"why": "a", "command": "b"}, ("Not certified: a. This does it:", "b")),
+        (
+            {"why": "a", "command": "b\nc", "seconds": 90},
+            ("Not certified: a. This takes about 1.5 min:", r"b\nc"),
+        ),
+        ({"why": "a", "command": ["b"], "seconds": 90}, None),
+        ({"command": "b"}, None),
+        (3, None),
+        (None, None),
+    ],
+)
+def test_what_a_report_makes_of_the_entry(noted, shown):
+    assert left_out({"not_certified": noted}) == shown
 
 
 def test_a_search_that_ends_in_time_is_certified(search, took):

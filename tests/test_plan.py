@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli import app
-from xortune.cli.planning import duration
 from xortune.plan import Claim, gate_seeds, measured_speed
+from xortune.report.format import duration
 from xortune.seed_ranges import HAND
 from xortune.stats_anytime import anytime_evidence_above
 from xortune.stats_exact import clopper_pearson

@@ -19,6 +19,7 @@ from xortune.cli.shared import (
     tell_of_compiling,
     told,
 )
+from xortune.report.format import duration
 
 if TYPE_CHECKING:
     from xortune.plan import ComparisonPlan, RatePlan, Speed
@@ -159,12 +160,3 @@ def _basis(speed: Speed) -> str:
         f"task {speed.task}, {speed.engine} engine, {count(speed.cores, 'core')}, measured over "
         f"{count(speed.seeds, 'seed')}, without the start of the program."
     )
-
-
-def duration(seconds: float) -> str:
-    """A time for a person: two digits and a unit."""
-    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            amount = seconds / size
-            return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.1f} {unit}"
-    return f"{seconds * 1e6:.0f} µs"

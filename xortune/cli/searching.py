@@ -200,17 +200,9 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
             }
         )
     elif not quiet:
-        from xortune.report.format import plain
         from xortune.report.terminal import render_best
 
         render_best(run, console())
         if aside := run.set_aside:
             seeds = sum(evaluation.block.count for evaluation in aside)
             console().print(f"Not counted: {seeds:,} seeds that other versions made.")
-        left = run.manifest.get("not_certified")
-        if isinstance(left, dict) and isinstance(left.get("seconds"), int | float):
-            from xortune.cli.planning import duration
-
-            takes = f"This takes about {duration(min(max(left['seconds'], 0.0), 1e12))}:"
-            console().print(Text(f"Not certified: {plain(str(left.get('why')))}. {takes}"))
-            console().print(Text(f"  {plain(str(left.get('command')))}"), soft_wrap=True)

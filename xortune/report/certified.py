@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from xortune.point import Point
-from xortune.report.format import config_text, percent
+from xortune.report.format import config_text, duration, percent, plain
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult
 
-__all__ = ["certified_lines", "certified_rows", "header", "lower", "points"]
+__all__ = ["certified_lines", "certified_rows", "header", "left_out", "lower", "points"]
 
 
 def header(certificate: Certificate) -> list[str]:
@@ -66,6 +67,24 @@ def certified_lines(certificate: Certificate) -> list[str]:
         if attempt is not latest
     ]
     return lines
+
+
+def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why a search left out the certificate that was asked for, and the command that makes it.
+
+    Both are plain text that is not escaped. None where nothing was left out, or the manifest's
+    entry is damaged.
+    """
+    noted = manifest.get("not_certified")
+    if not isinstance(noted, Mapping):
+        return None
+    why, command, seconds = (noted.get(name) for name in ("why", "command", "seconds"))
+    if not (isinstance(why, str) and isinstance(command, str)):
+        return None
+    takes = ""
+    if isinstance(seconds, int | float):
+        takes = f" This takes about {duration(min(max(seconds, 0.0), 1e12))}:"
+    return f"Not certified: {plain(why)}.{takes or ' This does it:'}", plain(command)
 
 
 def lower(found: CertifiedResult) -> str:

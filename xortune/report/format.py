@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from xortune.point import Point, Value
 
-__all__ = ["config_text", "count", "interval", "number", "percent", "plain", "value"]
+__all__ = ["config_text", "count", "duration", "interval", "number", "percent", "plain", "value"]
 
 
 def number(amount: float) -> str:
@@ -48,6 +48,15 @@ def interval(low: float, high: float) -> str:
 def count(amount: int, noun: str) -> str:
     """`1 seed`, `2 seeds`."""
     return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: two digits and a unit."""
+    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            amount = seconds / size
+            return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.1f} {unit}"
+    return f"{seconds * 1e6:.0f} µs"
 
 
 def plain(text: str) -> str:

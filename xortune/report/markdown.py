@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from xortune.outcome import Status
-from xortune.report.certified import certified_lines, certified_rows, header
+from xortune.report.certified import certified_lines, certified_rows, header, left_out
 from xortune.report.format import config_text, count, interval, number, percent, plain, value
 from xortune.report.front import FrontTable, front_table
 from xortune.report.tables import Report, report_of
@@ -28,7 +28,7 @@ def markdown(run: Run) -> str:
     certified = [] if certificate is None else [_certified(certificate, report)]
     parts = [
         [f"# xortune: {escaped(report.title)}"],
-        ["## The answer", *_answer(report), *_unfinished(report)],
+        ["## The answer", *_answer(report), *_unfinished(report), *_left_out(run)],
         *certified,
         ["## What was asked", *_asked(report)],
         ["## The best ten", *_best(report)],
@@ -127,6 +127,14 @@ def _unfinished(report: Report) -> list[str]:
     if report.complete:
         return []
     return ["The search was interrupted before its end; `--resume` continues it."]
+
+
+def _left_out(run: Run) -> list[str]:
+    left = left_out(run.manifest)
+    if left is None:
+        return []
+    sentence, command = left
+    return [f"**{escaped(sentence)}**", _fenced(command, "sh")]
 
 
 def _asked(report: Report) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xortune.report.certified import certified_lines, certified_rows, header
+from xortune.report.certified import certified_lines, certified_rows, header, left_out
 from xortune.report.format import config_text, count, interval, number, plain, value
 from xortune.report.front import FrontTable, front_table
 from xortune.report.tables import Report, report_of
@@ -41,6 +41,10 @@ def render_best(run: Run, console: Console) -> None:
     elif report.solved:
         # soft_wrap: a command or a path that is broken over lines cannot be copied
         console.print(Text(f"  {report.again}"), soft_wrap=True)
+    if (left := left_out(run.manifest)) is not None:
+        sentence, command = left
+        console.print(Text(sentence))
+        console.print(Text(f"  {command}"), soft_wrap=True)
     _print_files(run, console)
 
 
