@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
@@ -18,9 +17,8 @@ from xortune.progress import Progress
 from xortune.race_next import VERIFY, seeds_at_first
 from xortune.search.propose import Proposer
 from xortune.search.racing import race_of
-from xortune.search.steps import Count, Standing, Step
+from xortune.search.steps import Count, Rest, Standing, Step, Tally
 from xortune.space import SearchSpace, grid_size
-from xortune.stats import wilson
 from xortune.trainer import Block, Trainer
 
 __all__ = ["BlockQueue", "Job", "budget"]
@@ -112,18 +110,17 @@ class BlockQueue:
         self._retries: deque[Job] = deque()
         self._ready: deque[Job] = deque()
         self._standings: dict[str, Standing] = {}
+        self._rests: dict[str, Rest] = {}  # of configs that wait for nothing
         self._busy: set[str] = set()  # configs with steps that are not taken in
         self._steps: dict[int, Step] = {}
         self._granted = self._taken = 0  # steps
         self._newcomers: deque[tuple[int, str]] = deque()  # that go on at once
         self._made = self._under_way = self._new_seeds = self._climb_seeds = 0
         self._exhausted = self._stopped = self._proven = False
-        self._counts: dict[str, Count] = {}  # of finished steps, taken in or not
-        self._low: dict[str, float] = {}
-        self._fresh: set[int] = set()
+        self._tally = Tally()  # of finished steps, taken in or not
         self._failed: set[int] = set()
         self._done = self._new = 0
-        self._started, self._best = time.monotonic(), ""
+        self._started = time.monotonic()
         self._news: deque[tuple[int, Progress]] = deque()  # by the line that must be on the disk
 
     @property
@@ -205,7 +202,6 @@ class BlockQueue:
         step.take(evaluation.outcome, job.block.count)
         step.missing -= job.block.count
         step.line = line
-        self._fresh.add(step.proposal)
         if not step.missing:
             self._complete(job.step)
 
@@ -263,7 +259,9 @@ class BlockQueue:
             point = self._trainer.check(values)
         self._made += 1
         key = point.key
-        standing = self._standings.setdefault(key, Standing(point, number))
+        standing = self._standings.get(key)
+        if standing is None:
+            standing = self._standings[key] = Standing.of(point, self._rests.pop(key, None))
         standing.proposal = number
         if self._race is not None:
             self._race.enter(key)
@@ -294,30 +292,29 @@ class BlockQueue:
         """A step has all its results: news for the user; for the search, when it is its turn."""
         self._under_way -= 1
         step = self._steps[number]
-        key = step.standing.point.key
-        count = self._counts.setdefault(key, Count())
-        count.add(step.gained)
-        self._low[key] = _lower(count.successes, count.n)
-        self._note_best(key)
+        count = step.standing.shown
+        self._tally.grow(count, step.gained)
         if step.failed:
             self._failed.add(step.proposal)
         if step.newcomer and self._on_at_once(count) is None:
             step.ends = True  # as it seems; what it is will be known when it is taken in
             self._count_proposal(step, 1)
         self._note_progress(step.line)
-        if self._window is None:  # nobody waits
+        if self._window is None:  # nobody waits, or asks who it was unless it is proposed again
             self._settle(self._steps.pop(number))
+            if not step.standing.under_way:
+                key = step.standing.point.key
+                self._rests[key] = self._standings.pop(key).rest
 
     def _note_progress(self, line: int) -> None:
         """News for the user, for when that line of the journal is on the disk."""
         if self._on_progress is not None:
-            best = self._counts[self._best]
             progress = Progress(
                 done=self._done,
                 total=self._total,
                 fresh=self._new,
                 seconds=time.monotonic() - self._started,
-                best=(best.successes, best.n),
+                best=self._tally.best,
                 failed=len(self._failed),
             )
             self._news.append((line, progress))
@@ -329,13 +326,6 @@ class BlockQueue:
             _, progress = self._news.popleft()
             if self._on_progress is not None:
                 self._on_progress(progress)
-
-    def _note_best(self, key: str) -> None:
-        if key == self._best:  # more seeds of the best may have lowered it
-            key = max(self._low, key=self._low.__getitem__)
-        elif self._best and self._low[key] <= self._low[self._best]:
-            return
-        self._best = key
 
     def _on_at_once(self, count: Count) -> int | None:
         """Seeds to which a newcomer goes on without being compared with anyone; or None."""
@@ -365,7 +355,7 @@ class BlockQueue:
 
     def _count_proposal(self, step: Step, change: int) -> None:
         self._done += change
-        self._new += change if step.proposal in self._fresh else 0
+        self._new += change if step.line else 0  # else its results are from before
 
     def _settle(self, step: Step) -> None:
         """What a step has shown counts from here on, for the race too."""
@@ -389,8 +379,3 @@ class BlockQueue:
         if self._wanted is not None and self._race.proven >= self._wanted:
             self._proven = True
             self.stop()
-
-
-@cache
-def _lower(successes: int, n: int) -> float:
-    return float(wilson(successes, n)[0])

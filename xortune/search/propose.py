@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import optuna
+from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import (
-    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from xortune.objective import Seen, told
 from xortune.point import Point, Value
@@ -27,11 +28,14 @@ from xortune.space_model import Objective, Steps, contains
 
 __all__ = [
     "LEARNING",
+    "Draw",
     "GridProposer",
     "OptunaProposer",
     "Proposer",
     "RandomProposer",
+    "as_proposed",
     "proposer_for",
+    "suggested",
 ]
 
 LEARNING = ("tpe", "gp", "nsgaii", "cmaes")
@@ -41,6 +45,8 @@ ANYWHERE = 4
 """With TPE and a race, one of so many proposals is drawn from the whole space. Left to itself TPE
 settles where it first found something good, and where configs race, a look elsewhere costs a few
 seeds; see benchmarks/README.md."""
+
+Distribution: TypeAlias = CategoricalDistribution | FloatDistribution | IntDistribution
 
 _KEEPS_STATE = ("nsgaii", "cmaes")
 """Samplers that note in each trial what they have computed, and go on from there."""
@@ -191,7 +197,7 @@ class OptunaProposer:
         sampler = self._space.search.sampler
         searched = {p.name: p for p in self._space.parameters if not isinstance(p, Fixed)}
         self._study.enqueue_trial(
-            {n: _as_proposed(searched[n], value) for n, value in point.items() if n in searched}
+            {n: as_proposed(searched[n], value) for n, value in point.items() if n in searched}
         )
         self._ask(number, sampler if sampler in _KEEPS_STATE else "random")
 
@@ -199,20 +205,21 @@ class OptunaProposer:
         """Tell Optuna how good a finished proposal is."""
         self._study.tell(self._trials.pop(number), self._numbers(self._space.objectives, seen))
 
+    def seed(self, number: int) -> int:
+        """Of the sampler that makes a proposal."""
+        return _seed_for(self._space.search.seed, number)
+
     def _ask(self, number: int, sampler: str) -> Point:
-        values: dict[str, Value] = {}
         with warnings.catch_warnings():  # that they are experimental is our choice, not news
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.sampler = _SAMPLERS[sampler](_seed_for(self._space.search.seed, number))
+            self._study.sampler = _SAMPLERS[sampler](self.seed(number))
             trial = self._study.ask()
             # Computed when asked for, with the sampler's notes; on a replay nobody else asks.
             assert trial.relative_params is not None
-            for parameter in self._space.parameters:
-                if is_active(parameter, values):
-                    values[parameter.name] = _suggest(trial, parameter)
+            point = suggested(self._space, trial)
         self._forget_inactive(trial)
         self._trials[number] = trial
-        return Point(values)
+        return point
 
     def _forget_inactive(self, trial: optuna.Trial) -> None:
         """Take what was sampled for parameters that are not active out of the sampler's notes.
@@ -232,6 +239,16 @@ class RandomProposer(OptunaProposer):
     A study looks at all its trials whenever it is asked, which takes hours over 100,000 of them.
     """
 
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        earlier: Sequence[SearchSpace] = (),
+        normal: Callable[[Point], Point] = lambda point: point,
+    ) -> None:
+        super().__init__(space, earlier=earlier, normal=normal)
+        self._draw = Draw(space)
+
     def replay(self, number: int, point: Mapping[str, Value]) -> None:  # noqa: ARG002
         """Nothing follows from it but that a point added to `start` was proposed."""
         if self._added:
@@ -240,44 +257,65 @@ class RandomProposer(OptunaProposer):
     def learn(self, number: int, seen: Seen) -> None:
         """A random search learns nothing."""
 
-    def _ask(self, number: int, sampler: str) -> Point:
-        draw = _Draw(self._study, _SAMPLERS[sampler](_seed_for(self._space.search.seed, number)))
-        values: dict[str, Value] = {}
-        for parameter in self._space.parameters:
-            if is_active(parameter, values):
-                values[parameter.name] = _suggest(draw, parameter)
-        return Point(values)
+    def _ask(self, number: int, sampler: str) -> Point:  # noqa: ARG002  # there is only one
+        return self._draw.point(self.seed(number))
 
 
-class _Draw:
-    """Suggests as a trial does, but is no study's: what it says follows from the sampler alone."""
+class Draw:
+    """Points as Optuna's random sampler draws them, to the bit, without a study or a trial.
 
-    def __init__(self, study: optuna.Study, sampler: BaseSampler) -> None:
-        self._study, self._sampler = study, sampler
+    A sampler that is made anew for each point takes several times as long.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        self._random = np.random.RandomState()  # what that sampler uses
+        self._known: dict[str, tuple[Distribution, _SearchSpaceTransform]] = {}
+
+    def point(self, seed: int) -> Point:
+        """What a sampler of that seed draws first."""
+        self._random.seed(seed)
+        return suggested(self._space, self)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As a trial does."""
         if len(choices) == 1:
             return choices[0]
-        return self._drawn(name, CategoricalDistribution(choices))
+        return self._drawn(name, lambda: CategoricalDistribution(choices))
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
-        distribution = IntDistribution(low, high, log=log, step=step)
-        return low if distribution.single() else int(self._drawn(name, distribution))
+        """As a trial does."""
+        return int(self._drawn(name, lambda: IntDistribution(low, high, log=log, step=step)))
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        distribution = FloatDistribution(low, high, log=log, step=step)
-        return low if distribution.single() else float(self._drawn(name, distribution))
+        """As a trial does."""
+        return float(self._drawn(name, lambda: FloatDistribution(low, high, log=log, step=step)))
 
-    def _drawn(self, name: str, distribution: BaseDistribution) -> Any:
-        nobody: Any = None  # the random sampler asks neither the study nor the trial
-        return self._sampler.sample_independent(self._study, nobody, name, distribution)
+    def _drawn(self, name: str, made: Callable[[], Distribution]) -> Any:
+        if name not in self._known:
+            one = made()
+            self._known[name] = one, _SearchSpaceTransform({name: one})
+        distribution, transform = self._known[name]
+        if not isinstance(distribution, CategoricalDistribution) and distribution.single():
+            return distribution.low  # nothing is drawn
+        bounds = transform.bounds
+        return transform.untransform(self._random.uniform(bounds[:, 0], bounds[:, 1]))[name]
 
 
-def _suggest(trial: optuna.Trial | _Draw, parameter: Parameter) -> Value:
+def suggested(space: SearchSpace, trial: optuna.Trial | FrozenTrial | Draw) -> Point:
+    """The values that a trial suggests for the parameters that are active."""
+    values: dict[str, Value] = {}
+    for parameter in space.parameters:
+        if is_active(parameter, values):
+            values[parameter.name] = _suggest(trial, parameter)
+    return Point(values)
+
+
+def _suggest(trial: optuna.Trial | FrozenTrial | Draw, parameter: Parameter) -> Value:
     match parameter:
         case Fixed():
             return parameter.value
@@ -299,7 +337,7 @@ def _suggest(trial: optuna.Trial | _Draw, parameter: Parameter) -> Value:
             return number if parameter.step is None else Steps(parameter)[_step(parameter, number)]
 
 
-def _as_proposed(parameter: Choice | Range, value: Value) -> Value:
+def as_proposed(parameter: Choice | Range, value: Value) -> Value:
     """What Optuna's samplers say for a value: exactly that, for a replay to be exact."""
     if isinstance(parameter, Range) and parameter.step is not None and not parameter.integer:
         assert isinstance(value, int | float)

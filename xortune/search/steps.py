@@ -9,15 +9,22 @@ climbs follows from the seed and the window alone, and nobody waits for a rung t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import TypeAlias
 
 from xortune.evaluation import Evaluation, Packed, epochs_spent
 from xortune.outcome import Outcome
 from xortune.point import Point
+from xortune.stats import wilson
 from xortune.trainer import Block
 
-__all__ = ["Count", "Standing", "Step", "gaps"]
+__all__ = ["Count", "Rest", "Standing", "Step", "Tally", "gaps"]
+
+Rest: TypeAlias = tuple[int, int, int]
+"""What is kept of a config that waits for nothing: seeds granted, successes, seeds finished."""
 
 
 @dataclass(slots=True)
@@ -52,6 +59,47 @@ class Count:
         return self.timed + self.crashed * self.budget
 
 
+class Tally:
+    """How many configs have which count.
+
+    The best of a million is told from some hundreds of counts, however often it changes.
+
+    Attributes:
+        best: successes and seeds of the highest lower end of Wilson's interval; of equal ones the
+            one of more seeds.
+    """
+
+    def __init__(self) -> None:
+        self.best = (0, 0)
+        self._configs: Counter[tuple[int, int]] = Counter()
+
+    def grow(self, count: Count, more: Count) -> None:
+        """Add `more` to what is known of a config."""
+        before = count.successes, count.n
+        count.add(more)
+        after = count.successes, count.n
+        self._configs[after] += 1
+        if before[1]:
+            self._configs[before] -= 1
+            if not self._configs[before]:
+                del self._configs[before]
+        if before == self.best and before not in self._configs:
+            self.best = max(self._configs, key=lambda one: _rank(*one))
+        elif _rank(*after) > _rank(*self.best):
+            self.best = after
+
+
+@cache
+def _rank(successes: int, n: int) -> tuple[float, int]:
+    return (float(wilson(successes, n)[0]) if n else -1.0), n
+
+
+@cache
+def _one(rest: Rest) -> Rest:
+    """The same object for equal ones, of which there are many."""
+    return rest
+
+
 @dataclass(slots=True)
 class Standing:
     """A config in the search.
@@ -61,14 +109,27 @@ class Standing:
         proposal: the last one of it.
         granted: seeds that it has been given, from 0 to here.
         seen: what the search has taken in.
+        shown: what has finished, taken in or not.
         under_way: steps of it that have not been taken in.
     """
 
     point: Point
-    proposal: int
+    proposal: int = 0
     granted: int = 0
     seen: Count = field(default_factory=Count)
+    shown: Count = field(default_factory=Count)
     under_way: int = 0
+
+    @classmethod
+    def of(cls, point: Point, rest: Rest | None) -> Standing:
+        """A config that is new (`rest` is None), or that was known."""
+        granted, successes, n = rest or (0, 0, 0)
+        return cls(point, granted=granted, shown=Count(successes, n))
+
+    @property
+    def rest(self) -> Rest:
+        """What is kept of it."""
+        return _one((self.granted, self.shown.successes, self.shown.n))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,76 @@
+"""What a search keeps of its configs, and how it draws them quickly."""
+
+from __future__ import annotations
+
+from fakes import run, space_of
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna import create_study
+from optuna.samplers import RandomSampler
+
+from xortune.search.propose import Draw, proposer_for, suggested
+from xortune.search.steps import Count, Tally
+from xortune.space import parse_space
+from xortune.stats import wilson
+
+
+@given(st.data())
+def test_the_tally_knows_the_best_of_all_configs(data):
+    tally, counts = Tally(), [Count() for _ in range(4)]
+    for _ in range(data.draw(st.integers(1, 30))):
+        n = data.draw(st.integers(1, 9))
+        more = Count(data.draw(st.integers(0, n)), n)
+        tally.grow(data.draw(st.sampled_from(counts)), more)
+        best = max((float(wilson(c.successes, c.n)[0]), c.n) for c in counts if c.n)
+        assert (float(wilson(*tally.best)[0]), tally.best[1]) == best
+        assert tally.best in {(c.successes, c.n) for c in counts}
+
+
+def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp_path):
+    text = "{name: few, parameters: {x: {choice: [a, b]}},"
+    space = parse_space(text + " search: {sampler: random, trials: 9}, seeds: {ladder: [4]}}", "x")
+    session = run(tmp_path / "journal", space, proposer_for(space), window=None)
+    seeds: dict[str, list[int]] = {}
+    for line in session.evaluations:
+        seeds.setdefault(line.block.point.key, []).extend(line.block.seeds)
+    assert sum(len(found) for found in seeds.values()) == 36
+    assert all(sorted(found) == list(range(len(found))) for found in seeds.values())
+    queue = session.queue
+    assert not queue._standings
+    assert {key: rest[0] for key, rest in queue._rests.items()} == {
+        key: len(found) for key, found in seeds.items()
+    }
+
+
+WIDE = """
+name: wide
+parameters:
+  one: {choice: [x]}
+  kind: {choice: [a, b, c]}
+  pace: {low: 0.001, high: 10, log: true, when: {kind: [a, b]}}
+  part: {low: 0.1, high: 0.9, step: 0.2}
+  flat: {low: 0.3, high: 0.3}
+  size: {low: 2, high: 38, step: 3}
+  large: {low: 1, high: 4000, log: true}
+search: {sampler: random, trials: 60}
+seeds: {ladder: [4]}
+"""
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4))
+def test_drawn_points_are_those_of_optunas_random_sampler(seeds):
+    space = parse_space(WIDE, "wide")
+    draw = Draw(space)
+    for seed in seeds:
+        trial = create_study(sampler=RandomSampler(seed)).ask()
+        assert draw.point(seed).as_dict() == suggested(space, trial).as_dict()
+
+
+def test_a_result_is_fresh_if_this_session_trained_it(tmp_path):
+    space = space_of(trials=3)
+    first = run(tmp_path / "a", space, proposer_for(space), window=None)
+    assert (first.progress[-1].done, first.progress[-1].fresh) == (3, 3)
+    again = run(
+        tmp_path / "b", space, proposer_for(space), window=None, known=first.evaluations[:2]
+    )
+    assert (again.progress[-1].done, again.progress[-1].fresh) == (3, 1)
