@@ -58,7 +58,8 @@ class ConfigResult:
         outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
             produced nothing are in it as crashed, so that they count as not solved. All are made by
             the same engine, versions and trainer: see `Run.set_aside`.
-        trials: how many distinct proposals led to it and have a completed block.
+        trials: how many distinct proposals led to it and are complete; see
+            `xortune.run_proposals`.
     """
 
     point: Point
@@ -100,15 +101,17 @@ class Run:
         import numpy as np
 
         from xortune.frames import epochs_to_solve
+        from xortune.run_proposals import completed
         from xortune.stats import wilson
 
         blocks, aside = self._counted
-        results = [_merged(key, found, self.path) for key, found in blocks.items()]
-        if aside:
-            proposals = {key: {e.proposal for e in found} for key, found in blocks.items()}
-            for evaluation in aside:
-                proposals[evaluation.block.point.key].add(evaluation.proposal)
-            results = [replace(result, trials=len(proposals[result.key])) for result in results]
+        others: dict[str, list[Evaluation]] = {}
+        for evaluation in aside:
+            others.setdefault(evaluation.block.point.key, []).append(evaluation)
+        results = []
+        for key, found in blocks.items():
+            trials = completed([*found, *others.get(key, ())], self.manifest)
+            results.append(_merged(key, found, self.path, trials))
         outcomes = [result.outcome for result in results]
         low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
         speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
@@ -357,7 +360,7 @@ def no_run(path: Path) -> InputError:
     )
 
 
-def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
+def _merged(key: str, found: list[Evaluation], path: Path, trials: int) -> ConfigResult:
     known = [e.outcome.epochs for e in found if e.outcome is not None]
     budget = found[0].block.point.get("epochs")
     epochs = known[0] if known else 0
@@ -377,4 +380,4 @@ def _merged(key: str, found: list[Evaluation], path: Path) -> ConfigResult:
     except InputError as error:
         raise error.at(f"{path / JOURNAL}: config {key}") from None
     assert merged is not None
-    return ConfigResult(found[0].block.point, key, merged, len({e.proposal for e in found}))
+    return ConfigResult(found[0].block.point, key, merged, trials)

@@ -350,7 +350,7 @@ def _meaning(report: Report) -> list[str]:
         "seeds that the search never saw, as in the command below.\n"
         "- **epochs to solve** is what one success costs: the epochs spent by all seeds, failures "
         "at the full budget, over the successes. It never outweighs a seed.\n"
-        "- **trials** counts how often the search proposed the configuration.\n"
+        "- **trials** counts the complete proposals of the configuration.\n"
         "- **Not distinguishable** does not mean equal: with more seeds the list gets shorter.\n"
         "- **Which parameters matter** describes the configurations visited, not the space.",
         *(
