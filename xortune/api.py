@@ -139,11 +139,12 @@ def search(
     resume = resume or extend
     directory = _directory(asked, output, resume=resume)
     with held(directory, say=on_word):  # to the end: tables and report are this driver's too
-        if resume and holds_run(directory):
+        before = load_run(directory) if resume and holds_run(directory) else None
+        if before is not None:
             continue_run(
                 asked,
                 trainer,
-                load_run(directory),
+                before,
                 extend=extend,
                 accept_versions=accept_versions,
                 command=command,
@@ -180,6 +181,7 @@ def search(
                 on_progress=on_progress,
                 on_word=on_word,
                 then=then,
+                before=before,
             )
         except InputError:
             # Made for this search only.

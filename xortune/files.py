@@ -1,4 +1,7 @@
-"""Reading files that somebody else may have made: nothing blocks, runs or never ends."""
+"""Reading files that somebody else may have made: nothing blocks, runs or never ends.
+
+And, for those who write: whether a disk is full.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,32 @@ from typing import Any, BinaryIO
 
 from xortune.errors import InputError
 
-__all__ = ["json_of", "open_regular", "text_of", "unreadable"]
+__all__ = ["FREE_SPACE", "is_full", "json_of", "open_regular", "text_of", "unreadable"]
+
+FREE_SPACE = "free space there, then continue with --resume"
+"""What to do about a full disk."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 MAX_BYTES = 64_000_000
 """Of a file that is read whole; a journal is read line by line."""
 
 LINK = "is a symbolic link; a run has its files themselves: cp -L"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk, a quota or a limit of files is full, by an error or any that led to it."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, OSError) and one.errno in _FULL:
+            return True
+        waiting += [one.__cause__, one.__context__]
+    return False
 
 
 def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> BinaryIO:

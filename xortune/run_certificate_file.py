@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xortune.errors import InputError
-from xortune.files import json_of
+from xortune.files import FREE_SPACE, is_full, json_of
 from xortune.point import Point
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult, Neighbour
 from xortune.run_files import replace_file
@@ -79,7 +79,9 @@ def write_certificate(
         replace_file(directory / CERTIFICATE, (text + "\n").encode())
     except OSError as error:
         raise InputError(
-            f"cannot be written ({error.strerror})", place=str(directory / CERTIFICATE)
+            f"cannot be written ({error.strerror})",
+            place=str(directory / CERTIFICATE),
+            fix=FREE_SPACE if is_full(error) else None,
         ) from None
 
 

@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xortune.errors import InputError
+from xortune.files import FREE_SPACE, is_full
 from xortune.run_lock_owner import Life, Owner, life_of, read_owner, this_process
 from xortune.run_stored import driving, stored_holder
 from xortune.run_url import StoredPath
@@ -153,7 +154,7 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
         raise InputError(
             f"cannot be written ({getattr(error, 'strerror', None) or error})",
             place=str(directory),
-            fix="give another directory with --output",
+            fix=FREE_SPACE if is_full(error) else "give another directory with --output",
         ) from None
     if lock is None:
         yield _held[mine]

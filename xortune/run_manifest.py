@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xortune.errors import InputError
-from xortune.files import json_of
+from xortune.files import FREE_SPACE, is_full, json_of
 from xortune.run_files import replace_file
 from xortune.run_url import as_path
 
@@ -58,5 +58,5 @@ def unwritable(path: Path, error: Exception) -> InputError:
     return InputError(
         f"cannot be written ({reason})",
         place=str(path),
-        fix="give another directory with --output",
+        fix=FREE_SPACE if is_full(error) else "give another directory with --output",
     )

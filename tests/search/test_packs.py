@@ -130,7 +130,7 @@ def test_a_pack_that_dies_is_halved_until_the_deadly_block_is_alone(deadly, tmp_
     assert sorted(e.proposal for e in evaluations if e.final) == list(range(20))
     assert {e.proposal for e in evaluations if e.outcome is None} == deadly
     tries = [e.proposal for e in evaluations]
-    assert all(tries.count(n) == (2 if n in deadly else 1) for n in range(20))
+    assert all(tries.count(n) == (3 if n in deadly else 1) for n in range(20))
 
 
 def test_a_batch_of_a_learning_sampler_leaves_it_something_to_learn():

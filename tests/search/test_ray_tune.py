@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ import xortune as xt
 from xortune.errors import InputError
 from xortune.outcome import Status
 from xortune.run import JOURNAL, load_run
+from xortune.search import ray_tune
 from xortune.search import session as session_module
 from xortune.search.ray_tune import connected
 from xortune.space import parse_space
@@ -258,12 +260,12 @@ def test_a_worker_that_dies_takes_only_its_block(tmp_path):
     assert complete
     run = load_run(tmp_path / "run")
     assert numbers(run.evaluations) == list(range(4))
-    # Twice each, and nothing else twice.
+    # Three times each, and nothing else twice.
     trained = sorted((tmp_path / "log").read_text().split())
-    assert trained == ["0", "1", "1", "2", "3", "3"]
+    assert trained == ["0", "1", "1", "1", "2", "3", "3", "3"]
     for x in (1, 3):
         tries = [e for e in run.evaluations if e.block.point["x"] == x]
-        assert [(e.outcome, e.final) for e in tries] == [(None, False), (None, True)]
+        assert [(e.outcome, e.final) for e in tries] == [(None, False), (None, False), (None, True)]
         assert all("\n" not in e.error and len(e.error) < 300 for e in tries)
     assert "ZeroDivisionError" in tries[0].error
     assert progress[-1].failed == 2
@@ -285,7 +287,28 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path
     by_x = {result.point["x"]: result.outcome for result in run.results}
     assert {x: o.counts[Status.CRASHED] for x, o in by_x.items()} == {0: 0, 1: 5, 2: 0, 3: 5}
     tries = {x: [e for e in run.evaluations if e.block.point["x"] == x] for x in by_x}
-    assert {x: len(found) for x, found in tries.items()} == {0: 1, 1: 2, 2: 1, 3: 2}
+    assert {x: len(found) for x, found in tries.items()} == {0: 1, 1: 3, 2: 1, 3: 3}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number):
+    begun = []
+
+    def fit(_):
+        begun.append(1)
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError as error:
+            raise RuntimeError("the experiment's state was not saved") from error
+
+    monkeypatch.setattr(ray_tune.tune.Tuner, "fit", fit)
+    trainer = Dying(str(tmp_path / "log"), deadly=-1, broken=-1)
+    with pytest.raises(InputError, match=r"full.*free space there, then continue with --resume"):
+        session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
+    assert begun == [1], "nothing is tried again on a full disk"
+    monkeypatch.undo()
+    assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
+    assert numbers(load_run(tmp_path / "run").evaluations) == list(range(4))
 
 
 def test_ray_that_was_there_stays(space_file):

@@ -14,6 +14,7 @@ from xortune.point import Point
 from xortune.resume import differences
 from xortune.search.blocks import budget
 from xortune.search.propose import LEARNING, proposer_for
+from xortune.search.racing import raced
 from xortune.space import grid, parse_space
 from xortune.space_model import contains
 
@@ -54,7 +55,7 @@ def space_of(sampler, trials, changes=(), ladder=(10,)):
 def searched(folder, space, *, known=(), earlier=(), window=2, train=None, normal=None):
     """A search of its own: of a run's known evaluations, or from the beginning."""
     proposer = proposer_for(space, earlier, normal or (lambda point: point))
-    window = window if space.search.sampler in LEARNING else None
+    window = window if space.search.sampler in LEARNING or raced(space) else None
     path = folder / f"{len(list(folder.iterdir()))}.jsonl"
     return run(path, space, proposer, known=known, window=window, workers=1, train=train)
 

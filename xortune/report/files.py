@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from xortune.errors import InputError
+from xortune.files import is_full
 from xortune.report.csv_text import csv_text
 from xortune.report.markdown import markdown
 from xortune.run import Run, replace_file
@@ -58,7 +59,11 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
             replace_file(run.path / name, content())
         except OSError as error:
             raise InputError(
-                f"cannot be written ({error.strerror})", place=str(run.path / name)
+                f"cannot be written ({error.strerror})",
+                place=str(run.path / name),
+                fix=f"free space there, then: xortune report {run.path}"
+                if is_full(error)
+                else None,
             ) from None
 
 

@@ -23,8 +23,8 @@ from xortune.trainer import Block, Trainer
 
 __all__ = ["BlockQueue", "Job", "budget"]
 
-ATTEMPTS = 2
-"""A block that produces no outcome is tried once more."""
+ATTEMPTS = 3
+"""So often a block that produces no outcome is tried in all."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Job:
     Attributes:
         proposal: the number of the proposal it belongs to.
         block: what to train.
-        attempt: 1, or 2 for the repetition of a block that produced nothing.
+        attempt: from 1, more for the repetitions of a block that produced nothing.
         climbs: whether it is not the first of its config.
         step: the number of the decision it comes from.
     """

@@ -22,6 +22,7 @@ import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.engine.words import tell
 from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Packed
+from xortune.files import FREE_SPACE, is_full
 from xortune.search.blocks import Job
 from xortune.search.deaths import Death, death_of, too_long
 from xortune.search.overtime import Overtime
@@ -329,8 +330,8 @@ def run_trials(
         trial_timeout: seconds that a pack may take before its worker is killed; None for any time.
 
     Raises:
-        InputError: the trainer refused a proposal, the journal could not be written, no worker can
-            begin, or Tune has failed again and again.
+        InputError: the trainer refused a proposal, the journal could not be written, the disk is
+            full, no worker can begin, or Tune has failed again and again.
     """
     room = Room(cpus_per_trial, gpus_per_trial)
     packs = Packs(queue, trainer, room.count, most_of(window, room.count), trial_timeout)
@@ -373,6 +374,12 @@ def run_trials(
             Exception
         ) as error:  # Tune is no part of the truth: what it had under way waits again
             searcher.take_in()
+            if searcher.refusal is None and is_full(error):
+                raise InputError(
+                    "cannot be written (the disk is full)",
+                    place=str(folder),
+                    fix=f"{FREE_SPACE}; what is in the journal is kept",
+                ) from error
             stumbles = 1 if searcher.delivered else stumbles + 1
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             searcher.lose(reason)

@@ -12,9 +12,10 @@ from xortune.evaluation import Evaluation
 from xortune.journal import Journal
 from xortune.objective import only_rate
 from xortune.progress import Progress
-from xortune.run import JOURNAL, create, holds_run, load_run, update_manifest
+from xortune.run import JOURNAL, Run, create, holds_run, load_run, update_manifest
 from xortune.run_front import noted_objectives
 from xortune.run_lock import held
+from xortune.run_manifest import manifest_of
 from xortune.run_sessions import SignedJournal, earlier_spaces, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
@@ -42,6 +43,7 @@ def search_session(
     on_progress: Callable[[Progress], None] | None = None,
     on_word: Callable[[str], None] | None = None,
     then: Callable[[Journal, int], Source | None] | None = None,
+    before: Run | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -58,6 +60,8 @@ def search_session(
         on_word: called with a sentence for the user.
         then: makes what follows on the same workers once all proposals are done, of the journal and
             the number of trials that run at once. Where nothing was left to search it is not asked.
+        before: what the directory holds, if a caller who holds its lock has loaded it: reading a
+            large journal takes seconds. Only its manifest may have changed since.
 
     Raises:
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
@@ -67,10 +71,12 @@ def search_session(
     earlier: tuple[SearchSpace, ...] = ()
     made = made_id(identity_of(trainer.describe()))
     window: int | None = None
-    if holds_run(directory):
+    if before is None and holds_run(directory):
         before = load_run(directory)
-        known, earlier = before.evaluations, earlier_spaces(directory, before.manifest)
-        window = before.manifest.get("window")
+    if before is not None:
+        current = manifest_of(directory)
+        known, earlier = before.evaluations, earlier_spaces(directory, current)
+        window = current.get("window")
 
     def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
         return BlockQueue(
