@@ -78,6 +78,8 @@ def search(
     gpus_per_trial: float = 0.0,
     engine: str = "auto",
     trial_timeout: float | str | None = None,
+    study_storage: str | None = None,
+    study_name: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_certify: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
@@ -107,6 +109,9 @@ def search(
         engine: what trains, on all workers: auto, fused, reference or cuda.
         trial_timeout: seconds, or "10m", that a pack of trainings may take: a worker that is at
             one longer is killed, and a training that takes longer alone counts as crashed.
+        study_storage: journal://PATH, sqlite:///PATH or postgresql://...: an Optuna study there, in
+            which several searches take part, each with its own run; see docs/cluster.md.
+        study_name: of that study; else it follows from the space.
         on_progress: called after each finished evaluation.
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
@@ -129,10 +134,14 @@ def search(
     from xortune.engine.network import NetworkTrainer
     from xortune.search.importance import importance
     from xortune.search.session import search_session
+    from xortune.search.storage import shared_study
 
     asked = space if isinstance(space, SearchSpace) else load_space(space)
     asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
     cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
+    shared = shared_study(asked, study_storage, study_name)
+    if shared is not None and command is not None:
+        command = shared.without_password(command)
     trainer = NetworkTrainer(asked.task, engine, gpus_per_trial)
     trainer.describe()  # refuses an engine that is not there
     check_space(asked, trainer)
@@ -181,6 +190,7 @@ def search(
                 on_progress=on_progress,
                 on_word=on_word,
                 then=then,
+                shared=shared,
                 before=before,
             )
         except InputError:

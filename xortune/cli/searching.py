@@ -66,6 +66,16 @@ def search(
             "that takes longer alone counts as crashed."
         ),
     ] = None,
+    study_storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from other searches of the space, and they from this one, by an Optuna "
+            "study in journal://PATH, sqlite:///PATH or postgresql://..."
+        ),
+    ] = None,
+    study_name: Annotated[
+        str | None, typer.Option(help="Of that study; else it follows from the space.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="auto, fused, reference or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     extend: Annotated[
@@ -121,6 +131,8 @@ def search(
                 gpus_per_trial=gpus_per_trial,
                 engine=engine,
                 trial_timeout=trial_timeout,
+                study_storage=study_storage,
+                study_name=study_name,
                 on_progress=on_progress,
                 on_certify=on_certify,
                 on_word=None if quiet else _say,

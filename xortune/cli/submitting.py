@@ -36,6 +36,10 @@ def submit(
     gpus_per_trial: Annotated[
         float | None, typer.Option(help="GPUs for each; fractions share.")
     ] = None,
+    study_storage: Annotated[
+        str | None, typer.Option(help="A study shared with other searches, as the head sees it.")
+    ] = None,
+    study_name: Annotated[str | None, typer.Option(help="Of that study.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     install: Annotated[
         bool, typer.Option("--install", help="Have Ray install what xortune needs on each node.")
@@ -51,14 +55,16 @@ def submit(
 ) -> None:
     """Send a search to a Ray cluster, with this xortune and the space file's folder."""
     with told(interrupted="interrupted: the job goes on; stop it with `ray job stop`"):
+        from xortune.search.storage import shared_study
         from xortune.search.submit import send, submission
         from xortune.search.submit import wait as wait_for
         from xortune.space import load_space, with_search
         from xortune.space_values import parse_duration
 
-        with_search(  # what is wrong is told here, not in a job's log
+        asked = with_search(  # what is wrong is told here, not in a job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
+        shared_study(asked, study_storage, study_name)
         if trial_timeout is not None:
             parse_duration(trial_timeout)
         given = {
@@ -69,6 +75,8 @@ def submit(
             "--trial-timeout": trial_timeout,
             "--cpus-per-trial": cpus_per_trial,
             "--gpus-per-trial": gpus_per_trial,
+            "--study-storage": study_storage,
+            "--study-name": study_name,
         }
         options = [str(w) for o, v in given.items() if v is not None for w in (o, v)]
         options += ["--resume"] if resume else []

@@ -20,10 +20,12 @@ from xortune.run_sessions import SignedJournal, earlier_spaces, identity_of, mad
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
 from xortune.search.packs import window_of
-from xortune.search.propose import LEARNING, proposer_for
+from xortune.search.propose import LEARNING
 from xortune.search.racing import raced
 from xortune.search.ray_tune import connected, run_trials, slots
+from xortune.search.shared import joined, proposer_in
 from xortune.search.source import Source
+from xortune.search.storage import SharedStudy
 from xortune.space import SearchSpace, probes
 from xortune.trainer import Block, Trainer
 
@@ -43,6 +45,7 @@ def search_session(
     on_progress: Callable[[Progress], None] | None = None,
     on_word: Callable[[str], None] | None = None,
     then: Callable[[Journal, int], Source | None] | None = None,
+    shared: SharedStudy | None = None,
     before: Run | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
@@ -60,6 +63,7 @@ def search_session(
         on_word: called with a sentence for the user.
         then: makes what follows on the same workers once all proposals are done, of the journal and
             the number of trials that run at once. Where nothing was left to search it is not asked.
+        shared: a study that other searches ask and tell too; None for one of its own.
         before: what the directory holds, if a caller who holds its lock has loaded it: reading a
             large journal takes seconds. Only its manifest may have changed since.
 
@@ -78,11 +82,13 @@ def search_session(
         known, earlier = before.evaluations, earlier_spaces(directory, current)
         window = current.get("window")
 
+    shared = joined(shared, space, directory, on_word)
+
     def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
         return BlockQueue(
             space,
             trainer,
-            proposer_for(space, earlier, trainer.check),
+            proposer_in(shared, space, earlier, trainer.check),
             journal,
             window=window,
             known=known,
@@ -91,7 +97,8 @@ def search_session(
 
     begun = len({e.proposal for e in known if e.final})
     proof = known and space.stop.proven_rate is not None  # may have ended it sooner
-    if begun >= budget(space) and len(space.seeds.ladder) == 1 and not proof:
+    alone = shared is None  # else it may have to be told
+    if begun >= budget(space) and len(space.seeds.ladder) == 1 and not proof and alone:
         update_manifest(directory, complete=True)
         return True
     # A race that began before races had windows gets one below.
@@ -108,6 +115,8 @@ def search_session(
         noted = dict(manifest)
         if not only_rate(space.objectives):
             noted["objectives"] = noted_objectives(space.objectives)
+        if shared is not None:
+            noted["study"] = shared.entry
         create(directory, space_text=space.text, manifest=noted)
     with connected(address):
         room = slots(cpus_per_trial, gpus_per_trial)

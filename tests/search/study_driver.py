@@ -1,0 +1,45 @@
+"""A driver without Ray, for tests: `python study_driver.py SPACE RUN STORAGE`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from fakes import Plain, by_rate
+
+from xortune.journal import Journal
+from xortune.run import JOURNAL, create
+from xortune.search.blocks import BlockQueue
+from xortune.search.shared import joined, proposer_in
+from xortune.search.storage import shared_study
+from xortune.space import parse_space
+
+
+def drive(space, directory, storage, *, pause=0.0, most=None):
+    """Search into a directory that may hold some of it; stop after `most` results, as if killed."""
+    shared = joined(shared_study(space, storage, None), space, directory, None)
+    known = ()
+    if (directory / JOURNAL).exists():
+        from xortune.run import load_run
+
+        known = load_run(directory).evaluations
+    else:
+        create(directory, space_text=space.text, manifest={"study": shared.entry})
+    with Journal.open(directory / JOURNAL) as journal:
+        queue = BlockQueue(
+            space, Plain(), proposer_in(shared, space), journal, window=3, known=known
+        )
+        while most != 0 and (job := queue.next_job()) is not None:
+            time.sleep(pause)
+            queue.receive(job, by_rate(job.block), seconds=0.1, worker="here:1")
+            most = None if most is None else most - 1
+        assert most is not None or queue.finished
+    return shared.run
+
+
+if __name__ == "__main__":
+    text, run, storage = sys.argv[1:]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    drive(parse_space(text, "space"), Path(run), storage, pause=0.02)

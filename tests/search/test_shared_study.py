@@ -1,0 +1,330 @@
+"""Several drivers on one study: they learn from each other, and each counts its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from study_driver import drive
+
+import xortune as xt
+from xortune.errors import InputError
+from xortune.objective import Seen, told
+from xortune.search.propose import Draw
+from xortune.search.shared import SharedProposer
+from xortune.search.storage import (
+    PROPOSAL,
+    RUN,
+    SOLVED,
+    SharedStudy,
+    opened,
+    shared_study,
+    study_name,
+)
+from xortune.space import parse_space
+
+SPACE = """
+name: shared
+parameters:
+  y: {low: 0.0, high: 1.0, step: 0.1}
+  kind: {choice: [a, b]}
+  part: {low: 0.001, high: 1.0, log: true, when: {kind: [a]}}
+  same: {low: 3, high: 3}
+search: {sampler: tpe, trials: 12, seed: 5}
+seeds: {ladder: [4]}
+start: [{y: 0.5, kind: b, same: 3}]
+"""
+
+STORAGES = ["journal://{}/study.log", "sqlite:///{}/study.db"]
+
+
+def space_of(**changes):
+    text = SPACE
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return parse_space(text, "shared")
+
+
+@pytest.fixture(params=STORAGES, ids=["journal", "sqlite"])
+def storage(request, tmp_path):
+    return request.param.format(tmp_path)
+
+
+def trials(space, storage):
+    return opened(shared_study(space, storage, None), space).get_trials(deepcopy=False)
+
+
+def proposer(space, storage, run):
+    study = shared_study(space, storage, None)
+    return SharedProposer(SharedStudy(study.url, study.name, run * 16), space)
+
+
+def seen(point, k=4):
+    return Seen(point, k, 4, 100)
+
+
+def counted(directory):
+    """What a run's own journal says of each proposal."""
+    lines = xt.load_run(directory).evaluations
+    return {line.proposal: line for line in lines}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, storage, sampler):
+    space = space_of(tpe=sampler)
+    script = Path(__file__).with_name("study_driver.py")
+    words = [sys.executable, str(script), space.text]
+    paths = os.pathsep.join(path for path in sys.path if path)  # of the helpers of the tests
+    drivers = [
+        subprocess.Popen(
+            [*words, str(tmp_path / name), storage],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        for name in ("one", "two")
+    ]
+    for driver in drivers:
+        assert driver.stdout.readline() == "ready\n"
+    for driver in drivers:  # both are up
+        driver.stdin.write("go\n")
+        driver.stdin.flush()
+    assert [driver.communicate(timeout=120) and driver.returncode for driver in drivers] == [0, 0]
+    found = trials(space, storage)
+    assert all(trial.state.name == "COMPLETE" for trial in found)
+    names = {
+        json.loads((tmp_path / d / "manifest.json").read_text())["study"]["run"]: d
+        for d in ("one", "two")
+    }
+    assert len(names) == 2
+    told_of = Counter((trial.user_attrs[RUN], trial.user_attrs[PROPOSAL]) for trial in found)
+    assert told_of == Counter((run, number) for run in names for number in range(12))
+    order = [trial.user_attrs[RUN] for trial in sorted(found, key=lambda t: t.datetime_complete)]
+    assert order != sorted(order)
+    assert order != sorted(order, reverse=True)  # they ran side by side
+    for run, name in names.items():
+        own = counted(tmp_path / name)
+        assert sorted(own) == list(range(12))
+        often = Counter(line.block.point.key for line in own.values())
+        assert 1 in often.values()
+        for trial in found:
+            if trial.user_attrs[RUN] == run:
+                line = own[trial.user_attrs[PROPOSAL]]
+                outcome = line.outcome
+                mine = Seen(line.block.point, outcome.successes, outcome.n, outcome.epochs_spent)
+                if often[line.block.point.key] == 1:  # else it is told of all its turns
+                    assert trial.user_attrs[SOLVED] == f"{outcome.successes}/4"
+                    assert trial.values == list(told(space.objectives, mine))
+                asked = {n: v for n, v in line.block.point.items() if n != "same"}
+                assert {n: trial.params[n] for n in asked} == pytest.approx(asked)
+        points = {line.block.point.key for line in own.values()}
+        assert {r.key for r in xt.load_run(tmp_path / name).results} == points
+
+
+def test_one_learns_from_what_another_has_told(storage):
+    space = space_of()
+    lonely = proposer(space_of(shared="lonely"), storage, "b")
+    one, two = proposer(space, storage, "a"), proposer(space, storage, "b")
+    for number in range(12):
+        point = one.propose(number)
+        one.learn(number, seen(point, 4 if point["y"] > 0.6 else 0))
+    drawn = [Draw(space).point(two.seed(number)) for number in range(1, 9)]
+    assert [lonely.propose(number) for number in range(1, 9)] == drawn
+    learnt = [two.propose(number) for number in range(1, 9)]
+    assert learnt != drawn
+    good = [sum(p["y"] > 0.6 for p in found) for found in (learnt, drawn)]
+    assert good[0] > good[1]
+
+
+def test_two_runs_with_one_seed_propose_something_else(storage):
+    space = space_of(tpe="random")
+    one, two, again = (proposer(space, storage, run) for run in "aba")
+    found = [[p.propose(number) for number in range(1, 9)] for p in (one, two)]
+    assert found[0] != found[1]
+    assert [again.seed(number) for number in range(9)] == [one.seed(number) for number in range(9)]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
+def test_what_was_told_is_not_told_again_and_what_was_asked_is_not_asked_again(storage, sampler):
+    space = space_of(tpe=sampler)
+    first = proposer(space, storage, "a")
+    points = [first.propose(number) for number in range(6)]
+    for number in range(3):
+        first.learn(number, seen(points[number], number))
+    told_at = [trial.datetime_complete for trial in trials(space, storage)[:3]]
+    # Killed: the journal has proposals 0 to 3; the study has been asked for six.
+    second = proposer(space, storage, "a")
+    for number in range(4):
+        second.replay(number, points[number])
+    assert [second.propose(number) for number in (4, 5)] == points[4:]
+    second.propose(6)
+    for number in range(4):
+        second.learn(number, seen(points[number], number))
+    found = trials(space, storage)
+    assert [trial.user_attrs[PROPOSAL] for trial in found] == list(range(7))
+    assert [trial.state.name for trial in found] == ["COMPLETE"] * 4 + ["RUNNING"] * 3
+    assert [trial.datetime_complete for trial in found[:3]] == told_at
+    assert [trial.user_attrs[SOLVED] for trial in found[:4]] == ["0/4", "1/4", "2/4", "3/4"]
+
+
+def test_a_run_that_is_resumed_without_its_study_before_enters_what_it_knows(storage):
+    space = space_of()
+    point = Draw(space).point(1)
+    late = proposer(space, storage, "a")
+    late.replay(1, point)
+    late.learn(1, seen(point))
+    (trial,) = trials(space, storage)
+    assert (trial.state.name, trial.user_attrs[PROPOSAL]) == ("COMPLETE", 1)
+    assert trial.params["kind"] == point["kind"]
+    assert ("part" in trial.params) == ("part" in point)
+
+
+def test_a_trial_that_was_being_asked_for_in_a_kill_is_given_up(storage):
+    space = space_of()
+    study = opened(shared_study(space, storage, None), space)
+    ours, theirs = study.ask(), study.ask()
+    ours.set_user_attr(RUN, "a" * 16)
+    theirs.set_user_attr(RUN, "b" * 16)
+    proposer(space, storage, "a")
+    assert [trial.state.name for trial in trials(space, storage)] == ["FAIL", "RUNNING"]
+
+
+def test_a_driver_that_is_killed_and_resumed_tells_each_proposal_once(tmp_path, storage):
+    space, run = space_of(), tmp_path / "run"
+    first = drive(space, run, storage, most=5)
+    assert drive(space, run, storage) == first
+    found = trials(space, storage)
+    assert sorted(trial.user_attrs[PROPOSAL] for trial in found) == list(range(12))
+    assert {trial.state.name for trial in found} == {"COMPLETE"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("high: 1.0, step", "high: 0.9, step"),
+        ("[a, b]}\n", "[a, b, c]}\n"),
+        ("seeds:", "task: parity3\nseeds:"),
+        ("seeds:", "objectives: [success_rate, epochs_to_solve]\nseeds:"),
+    ],
+)
+def test_another_question_is_another_study(tmp_path, old, new):
+    space, other = space_of(), space_of(**{old: new})
+    assert study_name(space) != study_name(other)
+    assert study_name(space) == study_name(space_of(**{"seed: 5": "seed: 6"}))
+    url = f"journal://{tmp_path}/log"
+    opened(shared_study(space, url, "mine"), space)
+    with pytest.raises(InputError, match=r"'mine' is of other parameters.*another --study-name"):
+        opened(shared_study(other, url, "mine"), other)
+
+
+def test_a_study_of_somebody_elses_is_not_told_anything(tmp_path):
+    url = f"sqlite:///{tmp_path}/theirs.db"
+    optuna.create_study(storage=url, study_name="theirs", direction="maximize").ask()
+    space = space_of()
+    with pytest.raises(InputError, match="'theirs' is of other parameters"):
+        opened(shared_study(space, url, "theirs"), space)
+
+
+@pytest.mark.parametrize(
+    ("storage", "name", "changes", "words"),
+    [
+        ("redis://here", None, {}, "study_storage: 'redis://here' is no storage; allowed: journal"),
+        ("study.db", None, {}, "'study.db' is no storage"),
+        ("journal://", None, {}, "is no storage"),
+        ("sqlite://study.db", None, {}, "is no storage"),
+        ("mysql://me:secret@h/d", None, {}, r"'mysql://me:\*\*\*@h/d' is no storage"),
+        (None, "mine", {}, "study_name: 'mine' without a storage"),
+        ("journal://x", " ", {}, "study_name: an empty name"),
+        ("journal://x", None, {"tpe, trials: 12": "random, trials: 3"}, None),
+        ("postgresql+psycopg2://me@h/d", None, {}, None),
+    ],
+)
+def test_what_is_no_storage_is_told(storage, name, changes, words):
+    space = space_of(**changes)
+    if words is None:
+        assert shared_study(space, storage, name).url == storage
+    else:
+        with pytest.raises(InputError, match=words) as told_:
+            shared_study(space, storage, name)
+        assert "secret" not in str(told_.value)
+
+
+def test_a_grid_shares_nothing():
+    text = "{name: g, parameters: {x: {choice: [a, b]}}, search: {sampler: grid}}"
+    with pytest.raises(InputError, match=r"a grid shares nothing.*part of the space"):
+        shared_study(parse_space(text, "g"), "journal://x", None)
+
+
+def test_a_password_is_shown_nowhere():
+    shared = SharedStudy("postgresql://me:s3:cr@t@host:5432/db", "name", "a" * 16)
+    assert shared.shown == "postgresql://me:***@host:5432/db"
+    assert "cr@t" not in f"{shared.entry} {shared.warning}"
+    assert shared.without_password(["search", "--study-storage", shared.url]) == [
+        *("search", "--study-storage", shared.shown)
+    ]
+    assert SharedStudy("sqlite:///a:b.db", "name").shown == "sqlite:///a:b.db"
+
+
+def test_a_storage_that_cannot_be_opened_is_told(tmp_path):
+    for url in (f"journal://{tmp_path}/no/log", f"sqlite:///{tmp_path}/no/study.db"):
+        with pytest.raises(InputError, match="the study's storage fails"):
+            proposer(space_of(), url, "a")
+
+
+def test_a_storage_that_fails_in_the_middle_is_told(tmp_path):
+    space, url = space_of(), f"sqlite:///{tmp_path}/study.db"
+    mine = proposer(space, url, "a")
+    mine.propose(0)
+    engine = mine._study._storage._backend.engine
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE trials RENAME TO gone")
+    with pytest.raises(InputError, match=r"storage fails.*continue with --resume"):
+        mine.propose(1)
+
+
+REAL = """
+name: real
+parameters:
+  activation: Tanh
+  loss: MSELoss
+  optimizer: SGD
+  lr: {low: 0.1, high: 1.0, step: 0.1}
+  hidden_dim: {low: 2, high: 6}
+epochs: 20
+search: {sampler: tpe, trials: 3, seed: 1}
+seeds: {ladder: [4]}
+"""
+
+
+def test_a_real_search_takes_part(tmp_path):
+    space = parse_space(REAL, "real")
+    url = f"sqlite:///{tmp_path}/study.db"
+    others = proposer(space, url, "f")
+    for number in range(2):
+        others.learn(number, seen(others.propose(number)))
+    said: list[str] = []
+    output = tmp_path / "run"
+    xt.search(space, output=output, study_storage=url, on_word=said.append)
+    run = xt.search(
+        space, output=output, trials=5, resume=True, study_storage=url, on_word=said.append
+    )
+    entry = run.manifest["study"]
+    assert (entry["storage"], entry["name"]) == (url, study_name(space))
+    assert [word.startswith(f"study {entry['name']} in") for word in said] == [True, True]
+    own = [t for t in trials(space, url) if t.user_attrs[RUN] == entry["run"]]
+    assert sorted(t.user_attrs[PROPOSAL] for t in own) == list(range(5))
+    assert {t.state.name for t in own} == {"COMPLETE"}
+    assert len(trials(space, url)) == 7
+    assert sum(result.trials for result in run.results) == 5
+    said.clear()
+    xt.search(space, output=output, trials=6, resume=True, on_word=said.append)
+    assert any("goes on alone" in word for word in said)
+    assert len(trials(space, url)) == 7
