@@ -43,6 +43,7 @@ def certify(
     neighbourhood: float | None = None,
     by: str | None = None,
     trainer: Trainer | None = None,
+    engine: str | None = None,
     address: str | None = None,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
@@ -72,6 +73,8 @@ def certify(
             bound of each (if not given), or `neighbourhood`, the lower bound of the worst among it
             and its neighbours.
         trainer: what trained the run, if it was not the built-in network.
+        engine: of the built-in network: auto, fused, reference or cuda; that of the search if not
+            given.
         address: of a Ray cluster, which then trains all of it. By default Ray is started on this
             machine, and shut down again; where the training takes less time than that (some
             seconds, by what the search measured), it is done in this process.
@@ -116,7 +119,10 @@ def certify(
         neighbourhood=neighbourhood,
         by="own" if by is None else by,
     )
-    worker, here = _with_cores(trainer or _trainer_of(loaded), gpus=gpus_per_trial)
+    # Workers elsewhere may have the GPUs that this machine lacks.
+    elsewhere = gpus_per_trial if address is not None else 0.0
+    trainer = trainer or _trainer_of(loaded, engine, elsewhere)
+    worker, here = _with_cores(trainer, gpus=gpus_per_trial)
     certificate = certify_run(
         driven(loaded.path),
         worker,
@@ -317,8 +323,11 @@ def _told_of(run: Run) -> Run:
     return run.noted(not_certified=None) if run.manifest.get("not_certified") else run
 
 
-def _trainer_of(run: Run) -> Trainer:
-    from xortune.engine.network import NetworkTrainer
+def _trainer_of(run: Run, engine: str | None, gpus: float) -> Trainer:
+    """What trained the search, or the same with another engine."""
+    from xortune.engine.network import NetworkTrainer, engine_described
+    from xortune.run_manifest import MANIFEST
+    from xortune.run_sessions import last_identity
 
     if not run.is_network:
         raise InputError(
@@ -326,4 +335,18 @@ def _trainer_of(run: Run) -> Trainer:
             place=str(run.path),
             fix="give what trained it: certify(..., trainer=...)",
         )
-    return NetworkTrainer(task_of(run))
+    if engine is None:
+        engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))
+    trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
+    try:
+        trainer.describe()  # refuses an engine that is not there
+    except InputError as error:
+        if engine != "cuda":
+            raise
+        raise InputError(
+            error.problem,
+            field="engine",
+            fix="certify on a machine with a GPU, name a cluster with --address and "
+            "--gpus-per-trial, or train by another engine than the search: --engine auto",
+        ) from None
+    return trainer

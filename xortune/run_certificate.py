@@ -137,6 +137,8 @@ class Attempt:
             finalists, each of those too.
         finalists: the highest of the bounds that order them first, then in the search's order.
         by: whose bounds order them, each finalist's own or the one of its neighbourhood.
+        made: digests of what trained its blocks, which the run's manifest has in whole; mostly
+            one. Empty where the journal is from before that was noted.
     """
 
     number: int
@@ -146,6 +148,7 @@ class Attempt:
     complete: bool
     finalists: tuple[CertifiedResult, ...]
     by: Criterion = "own"
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -269,6 +272,7 @@ def _attempt(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
         and (measured or last.by == "own"),
         finalists=tuple(results),
         by=last.by,
+        made=tuple(sorted({check.made for _, check in lines if check.made is not None})),
     )
 
 

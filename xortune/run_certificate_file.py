@@ -12,13 +12,15 @@ from xortune.files import FREE_SPACE, is_full, json_of
 from xortune.point import Point
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult, Neighbour
 from xortune.run_files import replace_file
+from xortune.run_manifest import MANIFEST
+from xortune.run_sessions import made_with
 
 __all__ = ["CERTIFICATE", "certificate_json", "read_certificate", "write_certificate"]
 
 CERTIFICATE = "certificate.json"
 
-MADE_WITH = ("name", "task", "task_fingerprint", "trainer", "engine", "versions", "git_commit")
-"""Entries of the run's manifest that a certificate repeats."""
+REPEATED = ("name", "task")
+"""Entries of the run's manifest that a certificate repeats as they are."""
 
 FIX = "remove the file: `xortune report RUN` writes it again from the journal"
 
@@ -30,9 +32,14 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
 
     `finalists` are those of the last complete attempt, the highest bound of those that order them
     (`by`) first, each with its own `earlier_attempts`; `attempts` are all of them, the incomplete
-    ones too.
+    ones too. `run` says what made the blocks of the attempt that `finalists` are of: the search may
+    have had other versions.
+
+    Raises:
+        InputError: the manifest's entries of what made the run are damaged.
     """
     latest = certificate.latest
+    told = latest or certificate.attempts[-1]
     return {
         "confidence": certificate.confidence,
         "promise": (
@@ -58,11 +65,15 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
                 "confidence": attempt.confidence,
                 "complete": attempt.complete,
                 "by": attempt.by,
+                "made": list(attempt.made),
                 "finalists": [_finalist_json(found) for found in attempt.finalists],
             }
             for attempt in certificate.attempts
         ],
-        "run": {name: manifest[name] for name in MADE_WITH if name in manifest},
+        "run": {
+            **{name: manifest[name] for name in REPEATED if name in manifest},
+            **made_with(manifest, told.made, told.number, MANIFEST),
+        },
     }
 
 
@@ -185,7 +196,14 @@ def _attempt(values: object) -> Attempt:
         complete=complete,
         finalists=finalists,
         by="neighbourhood" if by == "neighbourhood" else "own",
+        made=tuple(_digest(digest) for digest in _list({"made": []} | fields, "made")),
     )
+
+
+def _digest(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise InputError(f"is a {type(value).__name__}", field="made", allowed="digests")
 
 
 def _finalist(values: object) -> CertifiedResult:

@@ -45,6 +45,7 @@ __all__ = [
     "last_identity",
     "last_search",
     "made_id",
+    "made_with",
     "sessions_in",
 ]
 
@@ -202,6 +203,45 @@ def last_identity(manifest: Mapping[str, Any], place: str) -> dict[str, str]:
     if made not in known:
         raise _damaged("made", f"an entry {made}, which a session names", place)
     return known[made]
+
+
+def made_with(
+    manifest: Mapping[str, Any], digests: Sequence[str], attempt: int, place: str
+) -> dict[str, Any]:
+    """What made the blocks of an attempt to certify: identity, versions, git commit.
+
+    The identity is known of each block. Versions and commit are those of the sessions that can have
+    made them; where these differ, the entry is left out.
+
+    Args:
+        manifest: of the run.
+        digests: of what made the blocks; none stands for the first session.
+        attempt: its number.
+        place: for messages.
+
+    Raises:
+        InputError: the manifest's entries are damaged.
+    """
+    wanted = set(digests) or {first_made(manifest, place)}
+    known = _identities(manifest, place)
+    made = _agreed([known[digest] for digest in sorted(wanted) if digest in known])
+    sessions = [s for s in sessions_in(manifest, place) if s["made"] in wanted]
+    own = [s for s in sessions if s.get("what") == CERTIFIED and s.get("attempt") == attempt]
+    # A search certifies too, and does not note the attempt.
+    sessions = own or [s for s in sessions if s.get("what") != CERTIFIED]
+    versions = _agreed([v for s in sessions if isinstance(v := s.get("versions"), dict)])
+    commit = _agreed([{"git_commit": s.get("git_commit")} for s in sessions])
+    return {
+        **made,
+        **({"versions": versions} if versions else {}),
+        **({} if commit.get("git_commit") is None else commit),
+    }
+
+
+def _agreed(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all of them say alike."""
+    first = entries[0] if entries else {}
+    return {n: v for n, v in first.items() if all(n in e and e[n] == v for e in entries)}
 
 
 def begin_session(path: Path, continued: Continuation, identity: Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ __all__ = ["certify"]
 
 OPTIONS = (
     *("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by"),
-    *("address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
+    *("engine", "address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
 )
 
 
@@ -62,6 +62,10 @@ def certify(
             help="Leave an attempt that another engine, torch or Numba began; begin a new one.",
         ),
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="auto, fused, reference or cuda; that of the search if not given."),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to run on, such as auto; else this machine.")
     ] = None,
@@ -81,7 +85,7 @@ def certify(
         from xortune.terminal_progress import shown_certifying
 
         if not silent:
-            tell_of_compiling("auto")
+            tell_of_compiling(engine or "auto")
         options = naming_options(*OPTIONS)
         with shown_certifying(quiet=silent) as on_progress, options:
             api_certify.certify(
@@ -94,6 +98,7 @@ def certify(
                 neighbourhood=neighbourhood,
                 by=by,
                 accept_versions=accept_versions,
+                engine=engine,
                 address=address,
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -24,6 +24,7 @@ from xortune.trainer import Block
 __all__ = [
     "ENGINES",
     "NetworkTrainer",
+    "engine_described",
     "engine_of",
     "evaluate_config",
     "is_compiled",
@@ -202,6 +203,14 @@ class NetworkTrainer:
             "task": self.task.name,
             "task_fingerprint": self.task.fingerprint,
         }
+
+
+def engine_described(described: Mapping[str, str]) -> str:
+    """The engine with which `NetworkTrainer.describe` says so; `auto` where nothing is said."""
+    if described.get("engine") == "reference":
+        return "cuda" if described.get("device") == "cuda" else "reference"
+    is_fused = described.get("engine") == "fused" and "engine_fallback" not in described
+    return "fused" if is_fused else "auto"
 
 
 def is_compiled() -> bool:

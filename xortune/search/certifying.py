@@ -116,13 +116,15 @@ def certify_run(
             shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in others)
             on_word(f"the search was made with other versions ({shown}): its counts are not these")
         if session is not None:
-            begin_session(path, Continuation(session), identity)
+            attempts = {"attempt": tasks[0].purpose.attempt} if tasks else {}
+            begin_session(path, Continuation({**session, **attempts}), identity)
             run = replace(run, manifest=manifest_of(path))
         queue = CheckQueue(tasks, trainer, journal, slots=room, pace=pace, on_progress=on_progress)
         try:
             _train(queue, trainer, here or trainer, cluster, path)
         finally:
-            certificate = noted_certificate(run, queue.lines)
+            made = made_id(identity)
+            certificate = noted_certificate(run, [replace(e, made=made) for e in queue.lines])
     assert certificate is not None
     return certificate
 
