@@ -148,7 +148,7 @@ def segments(output):
 
 
 def wait_for_lines(process, output, count):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while journal_of(output).count(b"\n") < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -337,7 +337,7 @@ def test_the_command_line_with_ray(s3, space, cache):
             [sys.executable, "-m", "xortune.cli", *map(str, args)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env=environment,
             check=False,
         )
