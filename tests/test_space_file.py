@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune.space_yaml
+from xortune import evaluation
 from xortune.config import Config
 from xortune.errors import InputError
 from xortune.point import Point
@@ -25,6 +26,7 @@ from xortune.space import (
     with_search,
 )
 from xortune.space_file import json_schema
+from xortune.space_values import MAX_RUNG
 from xortune.space_yaml import read_yaml
 
 ROOT = Path(__file__).parent.parent
@@ -342,6 +344,30 @@ def test_durations(text, seconds):
 def test_no_durations(text):
     with pytest.raises(InputError, match="is no duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "key"),
+    [
+        ("{ladder: [8, 67108865]}", "ladder"),
+        ("{ladder: [1073741824]}", "ladder"),
+        ("{race: {max: 67108865}}", "race.max"),
+    ],
+)
+def test_no_rung_is_above_what_a_line_of_the_journal_holds(seeds, key):
+    text = "name: x\nparameters: {lr: 0.1}\nsearch: {trials: 1}\nseeds: "
+    with pytest.raises(InputError) as caught:
+        parse_space(text + seeds, "s.yaml")
+    told = str(caught.value)
+    assert f"s.yaml:4: seeds.{key}" in told
+    assert "at most 67,108,864 seeds for a configuration: one line of the journal has" in told
+    assert "fix: write 67108864 or less" in told
+    assert MAX_RUNG == evaluation.MAX_SEEDS
+    most = parse_space(text + "{ladder: [67108864], certify: 67108865}", "s.yaml")
+    assert most.seeds.ladder == (2**26,)
+    assert json.loads(SCHEMA.read_text())["$defs"]["RaceForm"]["properties"]["max"]["maximum"] == (
+        2**26
+    )
 
 
 def test_a_csv_task_is_found_beside_its_file(tmp_path):

@@ -56,7 +56,11 @@ Flag: TypeAlias = Annotated[bool, PlainValidator(values.flag), WithJsonSchema({"
 Text: TypeAlias = Annotated[
     str, PlainValidator(values.text), WithJsonSchema({"type": "string", "minLength": 1})
 ]
-Positive: TypeAlias = Annotated[int, PlainValidator(values.positive), WithJsonSchema(_WHOLE_SCHEMA)]
+Rung: TypeAlias = Annotated[
+    int,
+    PlainValidator(values.rung),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": values.MAX_RUNG}),
+]
 When: TypeAlias = dict[
     str,
     Annotated[
@@ -153,13 +157,13 @@ class RaceForm(_Form):
     alpha: Annotated[float, PlainValidator(values.inner_share), WithJsonSchema(_INNER_SCHEMA)] = (
         Field(default=0.05, description="How probable any wrong stop is, at most.")
     )
-    max: Positive = Field(default=512, description="Seeds at the last rung.")
+    max: Rung = Field(default=512, description="Seeds at the last rung.")
 
 
 class SeedsForm(_Form):
     """How many seeds a configuration is trained under."""
 
-    ladder: Annotated[list[Positive], AfterValidator(values.ascending)] = Field(
+    ladder: Annotated[list[Rung], AfterValidator(values.ascending)] = Field(
         default=[8, 32, 128],
         description="Total seeds at each rung; promising ones climb.",
         json_schema_extra={"minItems": 1},

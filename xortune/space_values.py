@@ -21,6 +21,9 @@ RESERVED = ("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials")
 MAX_SEEDS = SEARCH.stop
 """The search draws its seeds below this."""
 
+MAX_RUNG = 2**26
+"""Seeds of a rung: one line of the journal holds no more."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _DURATION = re.compile(
@@ -110,6 +113,17 @@ def whole(value: object, low: int, high: int) -> int:
 def positive(value: object) -> int:
     """A count, 1 or more."""
     return whole(value, 1, MAX_SEEDS)
+
+
+def rung(value: object) -> int:
+    """Seeds that a configuration has at a rung."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > MAX_RUNG:
+        refuse(
+            value,
+            f"at most {MAX_RUNG:,} seeds for a configuration: one line of the journal has no more",
+            f"write {MAX_RUNG} or less",
+        )
+    return whole(value, 1, MAX_RUNG)
 
 
 def seed(value: object) -> int:
