@@ -113,7 +113,7 @@ def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, monkey
     result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
     assert result.exit_code == 3
     assert "the same command continues" in result.stderr
-    trainer = Counting(broken={1, 2})
+    trainer = Counting(broken={1, 2, 3})
     result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
     assert result.exit_code == 4
     assert "50/100" in result.stdout
