@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,7 @@ def test_the_commands_are_found_and_a_wrong_one_is_noticed():
         "gate",
         "thread",
         "status",
+        "submit",
     }
     with pytest.raises(Exception, match="No such option"):
         test_every_command_parses("search search_spaces/xor.yaml --sedes 3")
@@ -209,6 +211,29 @@ def test_links_lead_somewhere():
     ]
     assert len(links) > 5
     assert [pair for pair in links if not ((ROOT / pair[0]).parent / pair[1]).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
+def test_every_page_is_linked_where_a_reader_looks(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert len(pages) >= 7
+    assert [page for page in pages if f"](docs/{page}" not in text] == []
+    links = re.findall(r"\]\((docs/[^)#]+)\)", text)
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+    assert "--trial-timeout" in text
+    assert "xortune submit" in text
+
+
+def test_what_a_cluster_needs_is_an_extra_and_in_the_sdist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    [tune] = [d for d in project["project"]["dependencies"] if d.startswith("ray[")]
+    extra = project["project"]["optional-dependencies"]["cluster"]
+    assert extra == [tune.replace("[tune]", "[default]")]
+    assert "'.[cluster]'" in (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"cluster", "docs", "search_spaces", "tests", "xortune"} <= set(included)
+    assert [name for name in included if not (ROOT / name).exists()] == []
 
 
 def test_every_dependency_is_explained():
