@@ -141,17 +141,18 @@ class Driver:
     """A process of `xortune search --resume`."""
 
     def __init__(self, space: Path, folder: Path, address: str | None) -> None:
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the process
+        self._said = space.with_name(f"said-{time.monotonic_ns()}")
         environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         cpus = str(len(machine.cores())) if address is None else "1"  # one pack at a time
         command = [sys.executable, "-m", "xortune.cli", "search", str(space), "--resume"]
         command += ["--output", str(folder), "--engine", "fused", "--cpus-per-trial", cpus]
-        self.process = subprocess.Popen(
-            command if address is None else [*command, "--address", address],
-            stdout=subprocess.DEVNULL,
-            stderr=self._said,
-            env={**environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
-        )
+        with self._said.open("wb") as said:
+            self.process = subprocess.Popen(
+                command if address is None else [*command, "--address", address],
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env={**environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
+            )
 
     def ended(self) -> int | None:
         """Its exit code; None while it runs."""
@@ -170,8 +171,7 @@ class Driver:
 
     def said(self) -> str:
         """Its stderr so far."""
-        self._said.seek(0)
-        return self._said.read().decode(errors="replace")
+        return self._said.read_text(encoding="utf-8", errors="replace")
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from xortune.errors import InputError
 from xortune.evaluation import MAX_EPOCHS, Evaluation
 from xortune.files import open_regular, text_of
-from xortune.journal import read
+from xortune.journal import read, torn
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_files import replace_file
@@ -205,6 +206,22 @@ class Run:
             if name in self.__dict__:
                 noted.__dict__[name] = self.__dict__[name]
         return noted
+
+    @property
+    def torn(self) -> int:
+        """Bytes of a line that a crash tore off, by now; 0 while a driver may be writing it.
+
+        The next driver drops them.
+
+        Raises:
+            InputError: the journal or the run's lock cannot be read.
+        """
+        from xortune.status_driver import driver_of
+
+        journal = self.path / JOURNAL
+        if not journal.exists() or driver_of(self.path, time.time()).life == "alive":
+            return 0
+        return torn(journal)
 
     @property
     def certificate(self) -> Certificate | None:

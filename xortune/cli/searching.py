@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from xortune.cli.shared import (
     tell_of_compiling,
     told,
 )
+from xortune.errors import InputError
 
 if TYPE_CHECKING:
     from xortune.run import Run
@@ -182,10 +184,21 @@ def report(
         loaded = api.load_run(run)
         api.write_report(loaded, formats=[part.strip() for part in formats.split(",")])
         show_run(loaded, quiet=quiet, as_json=as_json)
+        if not quiet:
+            _say_torn(loaded)
 
 
 def _say(sentence: str) -> None:
     Console(stderr=True, highlight=False).print(Text(f"note: {sentence}"), soft_wrap=True)
+
+
+def _say_torn(run: Run) -> None:
+    with suppress(InputError):  # a damaged lock: that is told by who wants to go on
+        if lost := run.torn:
+            _say(
+                f"the last line of the journal is torn ({lost:,} bytes) and in no count: the "
+                "search was killed; it goes on with --resume"
+            )
 
 
 def _rungs(ladder: tuple[int, ...]) -> str:

@@ -1,0 +1,195 @@
+"""A search that is killed twice and loses half a line ends as one that ran through.
+
+The short version of benchmarks/faults.py, whose drivers these are: the command line, with Ray.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from test_two_drivers import without_ray
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune import run as run_module
+from xortune.cli import app
+from xortune.errors import InputError
+from xortune.files import is_full
+from xortune.run import JOURNAL
+from xortune.run_files import replace_file
+from xortune.run_lock import LOCK, held
+from xortune.search import session as session_module
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def faults():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        import faults
+
+        yield faults
+
+
+@pytest.fixture(scope="module")
+def undisturbed(faults, tmp_path_factory):
+    """The space's file, and a run that went through in this process, one block after the other."""
+    path = tmp_path_factory.mktemp("space") / "space.yaml"
+    path.write_text(faults.SPACE.format(sampler="tpe", trials=16, epochs=100_000))
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch.setattr)
+        run = xt.search(path, output=path.parent / "undisturbed", engine="fused")
+    assert len(run.manifest["ladder"]) > 1, "the test tells little without a race"
+    assert run.manifest["window"] > 1, "nor where each step waits for all before it"
+    return path, run
+
+
+def count(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_search_that_is_killed_twice_and_loses_half_a_line(undisturbed, faults, tmp_path):
+    space, whole = undisturbed
+    folder, lines = tmp_path / "disturbed", len(whole.evaluations)
+    for wanted in (3, lines * 2 // 3):
+        driver = faults.Driver(space, folder, None)
+        try:
+            end = time.monotonic() + 200
+            while count(folder / JOURNAL) < wanted:
+                assert driver.ended() is None, driver.said()
+                assert time.monotonic() < end, driver.said()
+                time.sleep(0.002)
+        finally:
+            driver.kill()
+        assert count(folder / JOURNAL) < lines, "the test tells nothing if all was done"
+    content = (folder / JOURNAL).read_bytes()
+    start = content[: content.rfind(b"\n")].rfind(b"\n") + 1
+    (folder / JOURNAL).write_bytes(content[: (start + content.rfind(b"\n")) // 2])
+    driver = faults.Driver(space, folder, None)
+    try:
+        assert driver.process.wait(200) == 0, driver.said()
+    finally:
+        driver.kill()
+    assert "was torn" in driver.said()
+    assert "taken over" in driver.said()
+    assert faults.differences(folder, whole.path, exact=True) == []
+
+
+@pytest.mark.parametrize("line", [0, 7, -1])
+def test_the_harness_sees_what_is_lost_or_twice(undisturbed, faults, tmp_path, line):
+    _, whole = undisturbed
+    lines = (whole.path / JOURNAL).read_bytes().splitlines(keepends=True)
+    lost = tmp_path / "lost"
+    shutil.copytree(whole.path, lost)
+    (lost / JOURNAL).write_bytes(b"".join(one for one in lines if one != lines[line]))
+    assert any(
+        "1 blocks" in word or " lost" in word
+        for word in faults.differences(lost, whole.path, exact=True)
+    )
+    assert faults.twice([*whole.evaluations, whole.evaluations[line]]) > 0
+    assert faults.twice(whole.evaluations) == 0
+
+
+def test_a_run_is_read_once_before_it_goes_on(undisturbed, tmp_path, monkeypatch):
+    space, whole = undisturbed
+    part = tmp_path / "part"
+    shutil.copytree(whole.path, part)
+    lines = (part / JOURNAL).read_bytes().splitlines(keepends=True)
+    (part / JOURNAL).write_bytes(b"".join(lines[:9]))
+    without_ray(monkeypatch.setattr)
+    read, reads, train = run_module.read, [], session_module.run_trials
+
+    def counting(path):
+        reads.append(path)
+        return read(path)
+
+    def run_trials(*arguments, **more):
+        assert len(reads) == 1
+        return train(*arguments, **more)
+
+    monkeypatch.setattr(run_module, "read", counting)
+    monkeypatch.setattr(session_module, "run_trials", run_trials)
+    again = xt.search(space, output=part, engine="fused", resume=True)
+    assert len(again.evaluations) == len(lines)
+
+
+def test_a_torn_line_is_told_once_nobody_writes_it(undisturbed, tmp_path):
+    run = xt.load_run(shutil.copytree(undisturbed[1].path, tmp_path / "torn"))
+    assert run.torn == 0
+    with (run.path / JOURNAL).open("ab") as journal:
+        journal.write(b'{"proposal": 1')
+    assert run.torn == 14
+    with held(run.path):
+        assert run.torn == 0, "it may be being written"
+    report = CliRunner().invoke(app, ["report", str(run.path), "--format", "csv", "--json"])
+    assert report.exit_code == 0
+    assert "is torn (14 bytes) and in no count" in " ".join(report.stderr.split())
+    assert json.loads(report.stdout)["configs"] == 16
+    (run.path / LOCK).write_text("no lock")
+    report = CliRunner().invoke(app, ["report", str(run.path), "--format", "csv"])
+    assert (report.exit_code, report.stderr) == (0, ""), "reading is always possible"
+    (run.path / LOCK).unlink()
+    (run.path / JOURNAL).unlink()
+    assert run.torn == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_known_wherever_it_is_in_a_chain(number):
+    def fail(kind):
+        try:
+            raise OSError(number, "full")
+        except OSError as error:
+            if kind == "cause":
+                raise RuntimeError("no state") from error
+            raise RuntimeError("no state")  # noqa: B904  # that is another kind of chain
+
+    for kind in ("cause", "context"):
+        with pytest.raises(RuntimeError) as found:
+            fail(kind)
+        assert is_full(found.value)
+    assert is_full(OSError(number, "full"))
+    assert not is_full(OSError(errno.EACCES, "no"))
+    looped = RuntimeError("it leads to itself")
+    looped.__cause__ = looped
+    assert not is_full(looped)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "report.md", "manifest.json", "space.yaml"])
+def test_a_full_disk_under_any_file_of_a_run_says_what_to_do(tmp_path, monkeypatch, name):
+    def full(path, content):
+        if Path(path).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(path, content)
+
+    space = tmp_path / "space.yaml"
+    space.write_text(TINY)
+    without_ray(monkeypatch.setattr)
+    for module in ("run", "run_manifest", "report.files"):
+        monkeypatch.setattr(f"xortune.{module}.replace_file", full)
+    with pytest.raises(InputError, match=r"No space left on device.*free space there"):
+        xt.search(space, output=tmp_path / "run", engine="fused")
+    for module in ("run", "run_manifest", "report.files"):
+        monkeypatch.setattr(f"xortune.{module}.replace_file", replace_file)
+    run = xt.search(space, output=tmp_path / "run", engine="fused", resume=True)
+    assert [e.proposal for e in run.evaluations] == [0, 1, 2]
+    assert run.manifest["complete"] is True
+
+
+TINY = """
+name: tiny
+epochs: 30
+parameters:
+  activation: Tanh
+  loss: MSELoss
+  optimizer: Adam
+  lr: {low: 0.01, high: 0.1, log: true}
+  hidden_dim: 3
+search: {sampler: random, trials: 3}
+seeds: {ladder: [4]}
+"""
