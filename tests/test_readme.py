@@ -213,6 +213,25 @@ def test_links_lead_somewhere():
     assert [pair for pair in links if not ((ROOT / pair[0]).parent / pair[1]).exists()] == []
 
 
+def test_what_is_told_of_the_xor_search_is_what_its_report_says():
+    """The committed report is of the shipped space, and raced as the README tells."""
+    report = (ROOT / "reports" / "xor.md").read_text(encoding="utf-8")
+    shipped = (ROOT / "search_spaces" / "xor.yaml").read_text(encoding="utf-8")
+    [asked, *_] = blocks("yaml", report)
+    assert asked.strip() == shipped.strip()
+    space = parse_space(shipped, "xor.yaml", ROOT)
+    assert f"| seeds: rungs | {', '.join(map(str, space.seeds.ladder))} |" in report
+    [done] = [line for line in report.splitlines() if line.startswith("| done |")]
+    proposals, _, seeds = re.findall(r"[\d,]+(?= )", done)
+    assert int(proposals) == space.search.trials
+    text = " ".join(README.split())
+    [(some, of)] = re.findall(r"that is some ([\d,]+) seeds instead of ([\d,]+)", text)
+    spent = int(seeds.replace(",", ""))
+    assert abs(int(some.replace(",", "")) - spent) <= 50
+    assert int(of.replace(",", "")) == space.search.trials * space.seeds.ladder[-1]
+    assert f"for the {space.seeds.certify:,} seeds planned" in report
+
+
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
 def test_every_page_is_linked_where_a_reader_looks(name):
     text = (ROOT / name).read_text(encoding="utf-8")
