@@ -222,7 +222,7 @@ def test_what_is_told_of_the_xor_search_is_what_its_report_says():
     space = parse_space(shipped, "xor.yaml", ROOT)
     assert f"| seeds: rungs | {', '.join(map(str, space.seeds.ladder))} |" in report
     [done] = [line for line in report.splitlines() if line.startswith("| done |")]
-    proposals, _, seeds = re.findall(r"[\d,]+(?= )", done)
+    proposals, _, seeds = re.findall(r"\d[\d,]*(?= )", done)
     assert int(proposals) == space.search.trials
     text = " ".join(README.split())
     [(some, of)] = re.findall(r"that is some ([\d,]+) seeds instead of ([\d,]+)", text)
