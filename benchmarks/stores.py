@@ -1,6 +1,6 @@
 """An object store as the output of a search: how much longer it takes, and how many objects.
 
-python benchmarks/stores.py              # two minutes: searches for XOR, to a disk and to a server
+python benchmarks/stores.py              # minutes: searches for XOR, to a disk and to a server
 python benchmarks/stores.py --readme     # and put the figures into benchmarks/README.md
 """
 
