@@ -68,7 +68,7 @@ def s3(server, monkeypatch):
 
 
 @pytest.fixture
-def output_of(request, tmp_path):
+def output_of(request, tmp_path, cache):
     """Names an output of a kind."""
 
     def name(kind):
