@@ -71,7 +71,7 @@ class Packed:
     data: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One try at training a block, as the journal keeps it.
 
@@ -279,7 +279,10 @@ def decode(line: str) -> Evaluation:
     config = fields["config"]
     if not isinstance(config, dict):
         raise InputError("is no object of parameters", field="config")
-    point = Point(config)
+    # One string for the many that are equal: they would take as much memory as all the rest.
+    point = Point(
+        {sys.intern(n): sys.intern(v) if type(v) is str else v for n, v in config.items()}
+    )
     if point.key != fields["key"]:
         raise InputError(f"{fields['key']!r} is not the config's key {point.key}", field="key")
     first, count = _whole(fields, "first"), _whole(fields, "count", low=1, high=MAX_SEEDS)
@@ -308,7 +311,7 @@ def decode(line: str) -> Evaluation:
         error=reason,
         final=final,
         seconds=seconds,
-        worker=_typed(fields, "worker", str),
+        worker=sys.intern(_typed(fields, "worker", str)),
         purpose=purpose,
         made=made,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG_COLUMNS",
     "FRONT",
+    "array_of",
     "column_names",
     "config_table",
     "seed_frame",
     "seed_table",
+    "seed_tables",
     "status_counts",
 ]
+
+PART, SEED_ROWS = 10_000, 1 << 20
+"""Configs, and rows of seeds, of which arrays are in memory at once."""
 
 FAILURES = tuple(status for status in Status if status != Status.SOLVED)
 
@@ -104,25 +110,62 @@ def config_table(
 
 def epochs_to_solve(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
     """float64, shape (C,): `Outcome.epochs_to_solve` of each, NaN without a success."""
+    found = [_epochs_to_solve(part) for part in _parts(outcomes)]
+    return np.concatenate([np.empty(0), *found])
+
+
+def _epochs_to_solve(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
     stack = stacked(outcomes)
     if stack is None:
-        return np.array([o.epochs_to_solve for o in outcomes], dtype=np.float64)
-    solved = stack.status == int(Status.SOLVED)
-    k = solved.sum(axis=1)
-    spent = np.where(solved, stack.solved_epoch, 0).sum(axis=1, dtype=np.int64)
-    spent += np.array([o.epochs for o in outcomes], dtype=np.int64) * (solved.shape[1] - k)
+        status, epochs = (_join_of(outcomes, name) for name in ("status", "solved_epoch"))
+        starts, n = _rows(outcomes)
+        solved = status == int(Status.SOLVED)
+        k = np.add.reduceat(solved, starts, dtype=np.int64)
+        spent = np.add.reduceat(np.where(solved, epochs, 0), starts, dtype=np.int64)
+    else:
+        solved = stack.status == int(Status.SOLVED)
+        k, n = solved.sum(axis=1), np.full(len(outcomes), solved.shape[1])
+        spent = np.where(solved, stack.solved_epoch, 0).sum(axis=1, dtype=np.int64)
+    spent += np.array([o.epochs for o in outcomes], dtype=np.int64) * (n - k)
     return np.where(k > 0, spent / np.maximum(k, 1), np.nan)
+
+
+def _parts(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
+    """Some at a time: what is made of all of their seeds at once is not to fill the memory."""
+    return (outcomes[at : at + PART] for at in range(0, len(outcomes), PART))
+
+
+def _rows(outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the seeds of each begin among those of all, and how many they are."""
+    sizes = np.array([o.n for o in outcomes], dtype=np.int64)
+    return np.cumsum(sizes) - sizes, sizes
 
 
 def status_counts(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
     """int64, shape (C, statuses): how many seeds of each outcome ended in each `Status`."""
+    found = [_status_counts(part) for part in _parts(outcomes)]
+    return np.concatenate([np.empty((0, len(Status)), np.int64), *found])
+
+
+def _status_counts(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
     kinds = len(Status)
     stack = stacked(outcomes)
     if stack is not None:
         return np.stack([(stack.status == kind).sum(axis=1) for kind in range(kinds)], axis=1)
     rows = np.repeat(np.arange(len(outcomes)), [o.n for o in outcomes])
-    cells = rows * kinds + _join([o.status for o in outcomes], np.uint8)
+    cells = rows * kinds + _join_of(outcomes, "status")
     return np.bincount(cells, minlength=len(outcomes) * kinds).reshape(-1, kinds)
+
+
+def array_of(outcome: Outcome, name: str) -> NDArray[Any]:
+    """An array of an outcome by its name; one that was not made yet is not kept with it.
+
+    Where a million outcomes are looked at once, what they keep would be most of the memory.
+    """
+    found = None if name in outcome.__dict__ else getattr(type(outcome), name, None)
+    made = found.func(outcome) if isinstance(found, cached_property) else getattr(outcome, name)
+    array: NDArray[Any] = made
+    return array
 
 
 def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
@@ -142,10 +185,10 @@ def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
         )
         codes, patterns = _codes(stack.bits.reshape(status.size, -1), stack.width)
     else:
-        status = _join([o.status for o in outcomes], np.uint8)
-        epochs = _join([o.solved_epoch for o in outcomes], np.int32)
-        losses = _join([o.final_loss for o in outcomes], np.float32)
-        codes, patterns = _patterns([o.predictions for o in outcomes])
+        status, epochs, losses = (
+            _join_of(outcomes, name) for name in ("status", "solved_epoch", "final_loss")
+        )
+        codes, patterns = _patterns([array_of(o, "predictions") for o in outcomes])
     solved = status == Status.SOLVED
     sizes = np.array([o.n for o in outcomes], dtype=np.int64)
     keys = np.repeat(np.arange(len(outcomes), dtype=np.int32), sizes)
@@ -168,6 +211,20 @@ def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
     )
 
 
+def seed_tables(results: Sequence[ConfigResult], rows: int = SEED_ROWS) -> Iterator[pa.Table]:
+    """`seed_table` in parts of at most so many rows, but of one config at least.
+
+    Each part has dictionaries of its own. There is one part at least.
+    """
+    start = count = 0
+    for stop, result in enumerate(results):
+        if count and count + result.outcome.n > rows:
+            yield seed_table(results[start:stop])
+            start, count = stop, 0
+        count += result.outcome.n
+    yield seed_table(results[start:])
+
+
 def seed_frame(table: pa.Table) -> pd.DataFrame:
     """`seed_table` in pandas; strings are categories, `solved_epoch` is nullable."""
     frame: pd.DataFrame = table.drop_columns(["solved_epoch"]).to_pandas()
@@ -176,6 +233,11 @@ def seed_frame(table: pa.Table) -> pd.DataFrame:
     )
     frame.insert(table.schema.get_field_index("solved_epoch"), "solved_epoch", epochs)
     return frame
+
+
+def _join_of(outcomes: Sequence[Outcome], name: str) -> Any:
+    kinds = {"status": np.uint8, "solved_epoch": np.int32, "final_loss": np.float32}
+    return _join([array_of(outcome, name) for outcome in outcomes], kinds[name])
 
 
 def _join(arrays: list[Any], dtype: Any) -> Any:

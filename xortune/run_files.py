@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 from xortune.errors import InputError
 from xortune.run_stored import stored
 from xortune.run_url import StoredPath, copy_unwritable
 
-__all__ = ["replace_file", "told_where_unwritable", "write_texts"]
+Content: TypeAlias = bytes | Callable[[BinaryIO], object]
+"""Of a file: all of it, or what writes it, for one that is too large to be in memory as well."""
+
+__all__ = ["Content", "replace_file", "told_where_unwritable", "write_texts"]
 
 
 def write_texts(directory: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
@@ -45,7 +49,7 @@ def told_where_unwritable(place: Path) -> Iterator[None]:
         ) from None
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: Content) -> None:
     """Write a file beside its place, then rename it, so that a reader sees all of it or nothing.
 
     Of a run in an object store it is written there too.
@@ -61,14 +65,18 @@ def replace_file(path: Path, content: bytes) -> None:
         if isinstance(path, StoredPath):
             raise copy_unwritable(path, error) from None
         raise
-    stored(path, content)
+    if isinstance(path, StoredPath):
+        stored(path, content if isinstance(content, bytes) else path.read_bytes())
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: Content) -> None:
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "wb") as file:
-            file.write(content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)

@@ -13,7 +13,7 @@ from xortune.point import Point
 __all__ = ["Block", "Trainer"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """One unit of work: a point and the seeds it trains under next.
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from xortune.report.format import plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["csv_text"]
+__all__ = ["csv_text", "write_csv"]
+
+ROWS = 20_000
+"""Of a table, that are text in memory at once."""
 
 
-def csv_text(table: pd.DataFrame) -> str:
+def write_csv(table: pd.DataFrame, file: BinaryIO) -> None:
+    """Write `csv_text` of a table of any length, in UTF-8."""
+    for start in range(0, max(len(table), 1), ROWS):
+        part = table.iloc[start : start + ROWS]
+        file.write(csv_text(part, header=start == 0).encode())
+
+
+def csv_text(table: pd.DataFrame, *, header: bool = True) -> str:
     r"""The table as CSV, with ``\n`` as line ends.
 
     In texts and in column names, signs that are none to see are written as escapes (``\x1b``), and
@@ -29,7 +39,7 @@ def csv_text(table: pd.DataFrame) -> str:
             cell = cache(_cell)
             texts = [cell(value) if isinstance(value, str) else value for value in column]
             shown.isetitem(at, texts)
-    text: str = shown.to_csv(index=False, lineterminator="\n")
+    text: str = shown.to_csv(index=False, header=header, lineterminator="\n")
     return text
 
 

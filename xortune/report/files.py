@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
 
 from xortune.errors import InputError
 from xortune.files import is_full
-from xortune.report.csv_text import csv_text
+from xortune.report.csv_text import write_csv
 from xortune.report.markdown import markdown
 from xortune.run import Run, replace_file
 from xortune.run_certificate import certificate_of
 from xortune.run_certificate_file import CERTIFICATE, write_certificate
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
+
+    from xortune.run_files import Content
 
 __all__ = ["write_derived"]
 
@@ -43,11 +45,11 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
             raise InputError(
                 f"unknown format {wanted!r}", field="format", allowed=", ".join(FORMATS)
             )
-    files: dict[str, Callable[[], bytes]] = {
-        "table.csv": lambda: csv_text(run.table).encode(),
-        "table.parquet": lambda: _parquet(_arrow(run.table)),
-        "seeds.parquet": lambda: _parquet(run.seed_table),
-        "report.md": lambda: markdown(run).encode(),
+    files: dict[str, Content] = {
+        "table.csv": lambda file: write_csv(run.table, file),
+        "table.parquet": partial(_parquet, _table(run)),
+        "seeds.parquet": partial(_parquet, _seeds(run)),
+        "report.md": lambda file: file.write(markdown(run).encode()),
     }
     certificate = certificate_of(run.checks)
     if certificate is not None and not (run.path / CERTIFICATE).exists():
@@ -56,7 +58,7 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
         if name.rpartition(".")[2] not in formats:
             continue
         try:
-            replace_file(run.path / name, content())
+            replace_file(run.path / name, content)
         except OSError as error:
             raise InputError(
                 f"cannot be written ({error.strerror})",
@@ -67,15 +69,26 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
             ) from None
 
 
-def _arrow(table: pd.DataFrame) -> object:
+def _table(run: Run) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    return pa.Table.from_pandas(table, preserve_index=False)
+    yield pa.Table.from_pandas(run.table, preserve_index=False)
 
 
-def _parquet(table: object) -> bytes:
+def _seeds(run: Run) -> Iterator[pa.Table]:
+    """All seeds, part by part: a million configs have more of them than memory."""
+    from xortune.frames import seed_tables
+
+    return seed_tables(run.results)
+
+
+def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
     from pyarrow import parquet
 
-    buffer = io.BytesIO()
-    parquet.write_table(table, buffer)
-    return buffer.getvalue()
+    writer = None
+    for part in parts:
+        if writer is None:
+            writer = parquet.ParquetWriter(file, part.schema)
+        writer.write_table(part)
+    assert writer is not None
+    writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation
-from xortune.frames import status_counts
+from xortune.frames import seed_tables, status_counts
 from xortune.outcome import Status
 from xortune.report.format import number, plain
 from xortune.report.levels import ParameterEffect, parameter_effects
@@ -217,13 +218,15 @@ def _shown(entry: Any) -> str:
 def _failures(run: Run, top: int = 5) -> Failures:
     totals = status_counts([result.outcome for result in run.results]).sum(axis=0).tolist()
     counts = dict(zip(Status, totals, strict=True))
-    patterns = run.seed_table["pattern"].combine_chunks()
-    wrong = run.seed_table["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
-    codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
-    found = np.bincount(codes, minlength=len(patterns.dictionary))
-    names = patterns.dictionary.to_pylist()
-    order = sorted(np.flatnonzero(found).tolist(), key=lambda code: (-found[code], names[code]))
-    return Failures(counts, tuple((names[code], int(found[code])) for code in order[:top]))
+    found: Counter[str] = Counter()
+    for part in seed_tables(run.results):
+        patterns = part["pattern"].combine_chunks()
+        wrong = part["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
+        codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
+        often = np.bincount(codes, minlength=len(patterns.dictionary)).tolist()
+        found.update(dict(zip(patterns.dictionary.to_pylist(), often, strict=True)))
+    order = sorted((-often, name) for name, often in found.items() if often)
+    return Failures(counts, tuple((name, -often) for often, name in order[:top]))
 
 
 def _no_outcome(evaluations: Sequence[Evaluation]) -> tuple[NoOutcome, ...]:

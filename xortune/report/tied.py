@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.outcome import Outcome
+from xortune.frames import array_of
+from xortune.outcome import Outcome, Status
 from xortune.run import ConfigResult
 from xortune.stats import mcnemar_greater
 
@@ -73,7 +74,7 @@ def _all_discordant(best: Outcome, others: Sequence[Outcome]) -> NDArray[np.int6
     pairs = np.empty((len(others), 2), dtype=np.int64)
     if same.any():
         solved = np.stack(
-            [other.solved for other, alike in zip(others, same, strict=True) if alike]
+            [_solved(other) for other, alike in zip(others, same, strict=True) if alike]
         )
         pairs[same, 0] = np.count_nonzero(best.solved & ~solved, axis=1)
         pairs[same, 1] = np.count_nonzero(~best.solved & solved, axis=1)
@@ -82,10 +83,15 @@ def _all_discordant(best: Outcome, others: Sequence[Outcome]) -> NDArray[np.int6
     return pairs
 
 
+def _solved(outcome: Outcome) -> NDArray[np.bool_]:
+    solved: NDArray[np.bool_] = np.equal(array_of(outcome, "status"), Status.SOLVED)
+    return solved
+
+
 def _discordant(best: Outcome, other: Outcome) -> tuple[int, int]:
     """Shared seeds that only the first solved, and that only the second solved."""
     _, mine, theirs = np.intersect1d(
         best.seeds, other.seeds, assume_unique=True, return_indices=True
     )
-    a, b = best.solved[mine], other.solved[theirs]
+    a, b = best.solved[mine], _solved(other)[theirs]
     return int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))

@@ -1,0 +1,102 @@
+"""Tables of very many configs are made part by part, and are what they are in one."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hand_made import solved
+from pyarrow import parquet
+
+from xortune import frames
+from xortune.evaluation import Evaluation, StoredOutcome, decode, encode
+from xortune.outcome import Status
+from xortune.point import Point
+from xortune.report import csv_text
+from xortune.report.files import write_derived
+from xortune.run import ConfigResult, Run
+from xortune.trainer import Block
+
+
+def results(sizes):
+    """Of stored outcomes of so many seeds, config by config."""
+    found = []
+    for index, n in enumerate(sizes):
+        point = Point({"lr": index / 8, "name": f"=a{index}"})
+        line = Evaluation(
+            index, Block(point, 0, n), solved(0, index % (n + 1), n), None, True, 0.1, "here:1"
+        )
+        outcome = decode(encode(line)).outcome
+        assert isinstance(outcome, StoredOutcome)
+        found.append(ConfigResult(point, point.key, outcome, 1))
+    return found
+
+
+SIZES = [3, 5, 5, 2, 7, 1, 4]
+
+
+@pytest.mark.parametrize("part", [1, 2, 100])
+@pytest.mark.parametrize("sizes", [SIZES, [4] * 6, []])
+def test_counts_and_epochs_are_the_same_in_parts(monkeypatch, part, sizes):
+    monkeypatch.setattr(frames, "PART", part)
+    outcomes = [result.outcome for result in results(sizes)]
+    counts = frames.status_counts(outcomes)
+    epochs = frames.epochs_to_solve(outcomes)
+    assert not any("status" in outcome.__dict__ for outcome in outcomes)  # nothing stays
+    assert counts.shape == (len(sizes), len(Status))
+    assert [row.tolist() for row in counts] == [list(o.counts.values()) for o in outcomes]
+    wanted = [np.nan if o.epochs_to_solve is None else o.epochs_to_solve for o in outcomes]
+    np.testing.assert_array_equal(epochs, wanted)
+
+
+@pytest.mark.parametrize("rows", [1, 6, 1000])
+def test_seeds_are_the_same_in_parts(rows):
+    found = results(SIZES)
+    whole = frames.seed_table(found)
+    parts = list(frames.seed_tables(found, rows))
+    assert all(len(part) <= max(rows, 7) for part in parts)
+    assert (len(parts) == 1) == (rows >= sum(SIZES))
+    joined = pa.concat_tables(parts).unify_dictionaries().to_pylist()
+    assert joined == whole.to_pylist()
+    (nothing,) = frames.seed_tables([], rows)
+    assert nothing.schema == whole.schema
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7, 100])
+def test_a_csv_is_the_same_in_parts(monkeypatch, rows):
+    monkeypatch.setattr(csv_text, "ROWS", rows)
+    table = frames.config_table(results(SIZES), ["lr", "name"])
+    file = io.BytesIO()
+    csv_text.write_csv(table, file)
+    assert file.getvalue().decode() == csv_text.csv_text(table)
+    empty = io.BytesIO()
+    csv_text.write_csv(table.iloc[:0], empty)
+    assert empty.getvalue().count(b"\n") == 1
+
+
+def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
+    lines = tuple(
+        Evaluation(
+            number, Block(result.point, 0, result.outcome.n), result.outcome, None, True, 0.1, "h:1"
+        )
+        for number, result in enumerate(results(SIZES))
+    )
+    names = ("table.csv", "report.md")
+    found = []
+    for part in (1, 100):
+        folder = tmp_path / str(part)
+        folder.mkdir()
+        monkeypatch.setattr(csv_text, "ROWS", part)
+        monkeypatch.setattr(frames, "PART", part)
+        monkeypatch.setattr(frames.seed_tables, "__defaults__", (part,))
+        write_derived(Run(folder, {"trainer": "function", "name": "parts"}, lines))
+        seeds = parquet.read_table(folder / "seeds.parquet").to_pylist()
+        found.append(([(folder / name).read_bytes() for name in names], seeds))
+    assert found[0] == found[1]
+    groups = [
+        parquet.ParquetFile(tmp_path / name / "seeds.parquet").num_row_groups
+        for name in ("1", "100")
+    ]
+    assert groups == [len(SIZES), 1]
