@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -216,12 +215,11 @@ class Run:
         Raises:
             InputError: the journal or the run's lock cannot be read.
         """
-        from xortune.status_driver import driver_of
+        from xortune.run_lock import holder
 
-        journal = self.path / JOURNAL
-        if not journal.exists() or driver_of(self.path, time.time()).life == "alive":
-            return 0
-        return torn(journal)
+        journal, found = self.path / JOURNAL, holder(self.path)
+        living = found is not None and found[1] in ("alive", "elsewhere")  # there it may live
+        return 0 if living or not journal.exists() else torn(journal)
 
     @property
     def certificate(self) -> Certificate | None:
