@@ -90,6 +90,7 @@ def test_the_verb_gives_the_same_counts_on_a_cluster(two):
     assert str(os.getpid()) not in {w.partition(":")[2] for w in workers(two[1])}
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_costs_its_block(two):
     whole = certify_run(two[0], Chancy(), Call(top=2, seeds=100))
     deadly = CERTIFY.start + 30

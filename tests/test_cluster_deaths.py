@@ -31,6 +31,8 @@ from xortune.search.ray_tune import FAILED_STARTS, STUMBLES
 from xortune.search.session import search_session
 from xortune.space import parse_space
 
+pytestmark = pytest.mark.long
+
 TESTS = str(Path(__file__).parent)
 LIMIT = 3.0
 SPACE = """

@@ -170,6 +170,7 @@ def free_port():
         return listening.getsockname()[1]
 
 
+@pytest.mark.long
 def test_nodes_that_are_real_processes(tmp_path, connect):
     machines = Machines(tmp_path)
     # Of its own, and short for the sake of sockets: in Ray's usual one a head leaves its address

@@ -78,6 +78,7 @@ def ran(*words):
     return CliRunner().invoke(app, ["submit", *map(str, words)])
 
 
+@pytest.mark.long
 def test_what_is_shipped_is_all_that_the_search_needs(space, tmp_path):
     """What Ray does with it, done by hand: copies in another place, and the entrypoint there."""
     what = submission(space, str(tmp_path / "run"), ["--quiet"])

@@ -39,7 +39,7 @@ def did(tmp_path_factory):
         assert line.startswith("xortune ")
         said[name] = CliRunner().invoke(app, [*shlex.split(line)[1:], "--quiet"])
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         with contextlib.chdir(folder):
             Path("space.yaml").write_text(space)

@@ -39,6 +39,7 @@ seeds: {ladder: [20]}
 def _ray():
     here = Path(__file__).parent
     ray.init(
+        address="local",
         num_cpus=2,
         num_gpus=1,
         include_dashboard=False,

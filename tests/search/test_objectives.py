@@ -173,7 +173,7 @@ def test_a_cheap_config_is_not_stopped_for_a_better_dear_one():
 @pytest.fixture(scope="module")
 def _ray():
     """Started once for all searches here."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

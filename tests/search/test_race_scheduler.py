@@ -26,6 +26,7 @@ STEP = 10
 @pytest.fixture(scope="module")
 def _ray():
     ray.init(
+        address="local",
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
@@ -79,7 +80,7 @@ class Single(tune.Trainable):
     def save_checkpoint(self, folder):
         return None
 
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 for trainable in (several, Single):
     tuner = tune.Tuner(
         trainable,

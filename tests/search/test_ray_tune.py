@@ -54,6 +54,7 @@ def _ray():
     tests = Path(__file__).parent
     path = os.pathsep.join([str(tests), str(tests.parent)])  # where workers find our trainer
     ray.init(
+        address="local",
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
