@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIG_COLUMNS",
     "FRONT",
+    "PART",
     "array_of",
     "column_names",
     "config_table",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.frames import array_of
+from xortune.frames import PART, array_of
 from xortune.outcome import Outcome, Status
 from xortune.run import ConfigResult
 from xortune.stats import mcnemar_greater
@@ -69,29 +69,27 @@ def tied_set(
 
 
 def _all_discordant(best: Outcome, others: Sequence[Outcome]) -> NDArray[np.int64]:
-    """`_discordant` for each of the others, shape (C, 2)."""
-    same = np.array([o.seeds is best.seeds or np.array_equal(best.seeds, o.seeds) for o in others])
+    """Of the seeds that both had, those that only the best solved and those that only another did.
+
+    One row for each of the others: int64, shape (C, 2).
+    """
     pairs = np.empty((len(others), 2), dtype=np.int64)
-    if same.any():
-        solved = np.stack(
-            [_solved(other) for other, alike in zip(others, same, strict=True) if alike]
+    alike: dict[bytes, list[int]] = {}  # who had the same seeds
+    for row, other in enumerate(others):
+        alike.setdefault(other.seeds.tobytes(), []).append(row)
+    for rows in alike.values():
+        _, mine, theirs = np.intersect1d(
+            best.seeds, others[rows[0]].seeds, assume_unique=True, return_indices=True
         )
-        pairs[same, 0] = np.count_nonzero(best.solved & ~solved, axis=1)
-        pairs[same, 1] = np.count_nonzero(~best.solved & solved, axis=1)
-    for row in np.flatnonzero(~same):
-        pairs[row] = _discordant(best, others[int(row)])
+        a = best.solved[mine]
+        for start in range(0, len(rows), PART):
+            part = rows[start : start + PART]
+            b = np.stack([_solved(others[row]) for row in part])[:, theirs]
+            pairs[part, 0] = np.count_nonzero(a & ~b, axis=1)
+            pairs[part, 1] = np.count_nonzero(~a & b, axis=1)
     return pairs
 
 
 def _solved(outcome: Outcome) -> NDArray[np.bool_]:
     solved: NDArray[np.bool_] = np.equal(array_of(outcome, "status"), Status.SOLVED)
     return solved
-
-
-def _discordant(best: Outcome, other: Outcome) -> tuple[int, int]:
-    """Shared seeds that only the first solved, and that only the second solved."""
-    _, mine, theirs = np.intersect1d(
-        best.seeds, other.seeds, assume_unique=True, return_indices=True
-    )
-    a, b = best.solved[mine], _solved(other)[theirs]
-    return int(np.count_nonzero(a & ~b)), int(np.count_nonzero(b & ~a))
