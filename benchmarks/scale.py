@@ -38,7 +38,7 @@ from xortune.run import JOURNAL, create, load_run
 from xortune.run_lock import held
 from xortune.run_sessions import SignedJournal
 from xortune.search.blocks import BlockQueue, Job, budget
-from xortune.search.packs import Packs, window_of
+from xortune.search.packs import Packs, batch_of, window_of
 from xortune.search.propose import LEARNING, proposer_for
 from xortune.search.racing import raced
 from xortune.space import SearchSpace, parse_space
@@ -194,7 +194,8 @@ def simulate(folder: Path, asked: Asked) -> Figures:
         queue = BlockQueue(
             space, trainer, proposer_for(space), journal, window=window, on_progress=on_progress
         )
-        packs = Packs(queue, trainer, workers, None)
+        most = None if window is None else batch_of(window, slots=workers)
+        packs = Packs(queue, trainer, workers, most)
         running: list[tuple[float, int, int, float, tuple[Job, ...]]] = []
         free, now = list(range(workers)), 0.0
         while True:
@@ -326,10 +327,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--evaluations", type=int, nargs="+", default=EVALUATIONS)
+    parser.add_argument("--quick", action="store_true", help="far fewer; rough")
+    parser.add_argument("--evaluations", type=int, nargs="+", help="10,000 and 100,000 by default")
     parser.add_argument("--samplers", nargs="+", default=["random", "grid"])
     parser.add_argument("--ladder", type=int, nargs="+", default=[10], help="several: a race")
-    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--workers", type=int, help="10,000 by default")
     parser.add_argument("--seconds", type=float, default=0.1, help="that a seed takes")
     parser.add_argument("--profile", action="store_true", help="where the time goes; no table")
     parser.add_argument("--no-report", action="store_true", help="do not load what was made")
@@ -337,6 +339,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--readme", action="store_true", help="put them into benchmarks/README.md")
     args = parser.parse_args()
+    args.evaluations = args.evaluations or ([1_000] if args.quick else EVALUATIONS)
+    args.workers = args.workers or (50 if args.quick else WORKERS)
     place = machine.description()
     print(place, end="\n\n", flush=True)
     rows, opened, numbers = [], list[list[str]](), dict[str, object]()

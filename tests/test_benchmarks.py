@@ -39,6 +39,15 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
                 r"grid +\| +\d+\.\d \| +\d+\.\d \|",
             ],
         ),
+        (
+            "scale.py",
+            [
+                r"\| random +\| +1,000 \| ",
+                r"\| grid +\| +1,216 \| ",
+                r"1,000 +\| +`load_run` \| +\d+\.\d \|",
+                r"1,000 +\| +report\.md \| +\d+\.\d \|",
+            ],
+        ),
         ("sweep.py", [r"\| 1 +\| .* 1\.00x \|", r"pure training of 88,200 cells"]),
     ],
 )
