@@ -2,7 +2,6 @@
 
 python benchmarks/scale.py                          # 10,000 and 100,000 evaluations, minutes
 python benchmarks/scale.py --evaluations 1000000    # a million; an hour
-python benchmarks/scale.py --readme                 # and put the figures into benchmarks/README.md
 
 An event loop stands for Ray and 10,000 workers: it gives each a pack and takes in what comes of it
 after a made-up time, on a clock of its own. Everything else is what a search runs. The run that it
@@ -337,7 +336,6 @@ def main() -> None:
     parser.add_argument("--no-report", action="store_true", help="do not load what was made")
     parser.add_argument("--limit", type=float, default=3600, help="seconds for loading a run")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
-    parser.add_argument("--readme", action="store_true", help="put them into benchmarks/README.md")
     args = parser.parse_args()
     args.evaluations = args.evaluations or ([1_000] if args.quick else EVALUATIONS)
     args.workers = args.workers or (50 if args.quick else WORKERS)
@@ -377,8 +375,6 @@ def main() -> None:
     if opened:
         text += f"\n\nWhat the first of them leaves, opened:\n\n{machine.table(OPENED, opened)}"
     print(f"\n{text}", flush=True)
-    if args.readme:
-        machine.write_figures("scale", f"{place}\n\n{text}")
     if args.json:
         args.json.write_text(json.dumps({"machine": place, **numbers}, indent=1) + "\n")
 
