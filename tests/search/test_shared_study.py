@@ -328,3 +328,23 @@ def test_a_real_search_takes_part(tmp_path):
     xt.search(space, output=output, trials=6, resume=True, on_word=said.append)
     assert any("goes on alone" in word for word in said)
     assert len(trials(space, url)) == 7
+
+
+def test_the_command_line_names_its_option_and_leaves_nothing(tmp_path):
+    from typer.testing import CliRunner
+
+    from xortune.cli import app
+
+    space = tmp_path / "space.yaml"
+    space.write_text(REAL)
+    output = tmp_path / "run"
+    for words, said in [
+        (["--study-name", "x"], "--study-name: 'x' without a storage"),
+        (["--study-storage", "mysql://me:secret@h/d"], "--study-storage: 'mysql://me:***@h/d' is"),
+        (["--study-storage", f"sqlite:///{tmp_path}/no/x.db"], "the study's storage fails"),
+    ]:
+        ran = CliRunner().invoke(app, ["search", str(space), "--output", str(output), *words])
+        assert ran.exit_code == 2
+        assert said in ran.stderr
+        assert "secret" not in ran.output
+        assert not output.exists() or not any(output.iterdir())

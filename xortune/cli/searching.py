@@ -21,6 +21,7 @@ from xortune.cli.shared import (
     SpaceFile,
     app,
     console,
+    naming_options,
     print_json,
     tell_of_compiling,
     told,
@@ -121,7 +122,10 @@ def search(
                 soft_wrap=True,
             )
             tell_of_compiling(engine)
-        with shown_search(quiet=silent) as (on_progress, on_certify):
+        with (
+            naming_options("study_storage", "study_name"),
+            shown_search(quiet=silent) as (on_progress, on_certify),
+        ):
             run = api.search(
                 asked,
                 output=output,
