@@ -243,12 +243,10 @@ class Disturbed:
 
     def _instant(self, driver: Driver, left: int) -> None:
         """Return at a random instant: while it starts, or when it has trained some blocks."""
-        if self.random.random() < 0.2:
-            time.sleep(self.random.uniform(0, 6))
-            return
         before = self._count()
         wanted = before + self.random.randint(0, max(1, 2 * (self.lines - before) // (left + 1)))
-        end = time.monotonic() + END_SECONDS
+        starting = self.random.random() < 0.2
+        end = time.monotonic() + (self.random.uniform(0, 6) if starting else END_SECONDS)
         while self._count() <= wanted and driver.ended() is None and time.monotonic() < end:
             time.sleep(0.005)
         time.sleep(self.random.uniform(0, 0.3))
@@ -263,10 +261,10 @@ class Disturbed:
         end = time.monotonic() + 30
         while not (found := self.cluster.workers()) and time.monotonic() < end:
             if driver.ended() is not None:
-                driver = self._running(own=False)
+                break
             time.sleep(0.01)
         if not found:
-            self.problems.append("no worker was there to be killed")
+            self._wrong("no worker was there to be killed: did it end too soon? (--epochs)", driver)
             return
         os.kill(self.random.choice(found), signal.SIGKILL)
 
@@ -366,7 +364,7 @@ def order(counts: dict[str, int], chance: random.Random) -> list[str]:
     """All faults in random order; the last ones are kills of the driver, as nothing may be left."""
     faults = [kind for kind, count in counts.items() for _ in range(count)]
     chance.shuffle(faults)
-    late = sorted(range(len(faults)), key=lambda i: (faults[i] != DRIVER, -i))[: len(faults) // 6]
+    late = sorted(range(len(faults)), key=lambda i: (faults[i] != DRIVER, -i))[: len(faults) // 3]
     return [f for i, f in enumerate(faults) if i not in late] + [faults[i] for i in late]
 
 
@@ -430,7 +428,7 @@ def main() -> None:
     )
     parser.add_argument("--samplers", nargs="+", default=["tpe", "random", "grid", "two"])
     parser.add_argument("--trials", type=int, default=48)
-    parser.add_argument("--epochs", type=int, default=400_000, help="what makes it last")
+    parser.add_argument("--epochs", type=int, default=600_000, help="what makes it last")
     parser.add_argument("--readme", action="store_true", help="put it into benchmarks/README.md")
     args = parser.parse_args()
     place = machine.description()
