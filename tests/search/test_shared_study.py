@@ -304,6 +304,7 @@ seeds: {ladder: [4]}
 """
 
 
+@pytest.mark.long
 def test_a_real_search_takes_part(tmp_path):
     space = parse_space(REAL, "real")
     url = f"sqlite:///{tmp_path}/study.db"
