@@ -78,6 +78,7 @@ def test_the_same_certificate_here_and_on_two_slots(two):
     assert str(os.getpid()) not in {w.partition(":")[2] for w in workers(two[1])}
 
 
+@pytest.mark.long
 def test_one_finalist_is_trained_by_both_slots_at_once(two):
     certify_run(two[0], Chancy(seconds=0.05), Call(top=1, seeds=160), cluster=ON_RAY)
     assert len(workers(two[0])) == 2

@@ -97,6 +97,7 @@ def connect(monkeypatch):
     ray.shutdown()
 
 
+@pytest.mark.long
 def test_nodes_of_a_cluster_that_grows_and_shrinks(tmp_path, connect):
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}

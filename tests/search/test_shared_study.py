@@ -76,7 +76,7 @@ def counted(directory):
     return {line.proposal: line for line in lines}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=pytest.mark.long)])
 def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, storage, sampler):
     space = space_of(tpe=sampler)
     script = Path(__file__).with_name("study_driver.py")
