@@ -1,0 +1,211 @@
+"""A report as a value: sections of text, tables and figures, drawn as Markdown, HTML or text.
+
+What a report says is computed once, as a `Document`; what draws it only draws, so that all its
+forms hold the same words and the same numbers. All text in it is plain: whoever draws escapes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xortune.report.plot import Plot
+
+__all__ = [
+    "Block",
+    "Bullets",
+    "Code",
+    "Column",
+    "ConfigRow",
+    "ConfigTable",
+    "Document",
+    "Figure",
+    "Inline",
+    "Link",
+    "Mono",
+    "Paragraph",
+    "Section",
+    "Strong",
+    "Subheading",
+    "Table",
+    "Text",
+]
+
+
+@dataclass(frozen=True)
+class Strong:
+    """Words that matter most."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Mono:
+    """A name or a key as a machine has it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """Words that lead elsewhere.
+
+    Attributes:
+        text: the words.
+        target: a file beside the report, or `#id` of a section or a config.
+    """
+
+    text: str
+    target: str
+
+
+Inline = str | Strong | Mono | Link
+Text = tuple[Inline, ...]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Some sentences."""
+
+    text: Text
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list."""
+
+    items: tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class Subheading:
+    """The heading of what follows within its section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """A file, a script or a command.
+
+    Attributes:
+        text: as it is.
+        language: `python`, `sh`, `yaml`; empty: none of them.
+    """
+
+    text: str
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: its heading.
+        numeric: whether its cells are numbers, which stand at the right.
+        about: what it means, in a sentence; empty where the name says all.
+    """
+
+    name: str
+    numeric: bool = False
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        columns: from the left.
+        rows: their cells, as many as there are columns.
+        caption: what it shows, for those who hear it; empty where the text before says it.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Text, ...], ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class ConfigRow:
+    """One config in the table of all.
+
+    Attributes:
+        key: its key, and its anchor.
+        values: its parameters as text, one for each of the table's parameters; empty: not active.
+        sort: the same as what they are sorted by, numbers where they are numbers.
+        k, n: its seeds.
+        low, high: the 95 % Wilson interval of k / n.
+        epochs_to_solve: ERT; None without a success.
+        trials: its proposals.
+        note: `tied`, `stopped early`, ...; empty: nothing to say.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    sort: tuple[float | str | None, ...]
+    k: int
+    n: int
+    low: float
+    high: float
+    epochs_to_solve: float | None
+    trials: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ConfigTable:
+    """All configs of a run, best first; where a page cannot be sorted, the first of them.
+
+    Attributes:
+        parameters: the names of those that differ.
+        rows: all configs.
+        fixed: the parameters that are the same in all, name and value; what is needed beside a
+            row to write the whole config down.
+        first: how many of them are shown where all would be too many.
+    """
+
+    parameters: tuple[str, ...]
+    rows: tuple[ConfigRow, ...]
+    fixed: tuple[tuple[str, float | int | bool | str | None], ...]
+    first: int = 10
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in its place."""
+
+    plot: Plot
+
+
+Block = Paragraph | Bullets | Subheading | Code | Table | ConfigTable | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        id: of its anchor: lower case and `-`.
+        heading: in words.
+        blocks: from the top.
+    """
+
+    id: str
+    heading: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report.
+
+    Attributes:
+        title: its heading.
+        subtitle: what it is of, in a line.
+        sections: from the top; the first has the answer.
+    """
+
+    title: str
+    subtitle: str
+    sections: tuple[Section, ...]
