@@ -6,6 +6,7 @@ forms hold the same words and the same numbers. All text in it is plain: whoever
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from xortune.report.plot import Plot
@@ -28,6 +29,8 @@ __all__ = [
     "Subheading",
     "Table",
     "Text",
+    "said",
+    "table_of",
 ]
 
 
@@ -133,7 +136,8 @@ class ConfigRow:
     Attributes:
         key: its key, and its anchor.
         values: its parameters as text, one for each of the table's parameters; empty: not active.
-        sort: the same as what they are sorted by, numbers where they are numbers.
+        sort: the values themselves, by which rows are sorted and from which the config is written
+            down; None: null, or not active where the text is empty.
         k, n: its seeds.
         low, high: the 95 % Wilson interval of k / n.
         epochs_to_solve: ERT; None without a success.
@@ -163,12 +167,15 @@ class ConfigTable:
         fixed: the parameters that are the same in all, name and value; what is needed beside a
             row to write the whole config down.
         first: how many of them are shown where all would be too many.
+        task: what `xortune evaluate --task` calls the task, where these are configs of the
+            built-in network; None: they are a user's own.
     """
 
     parameters: tuple[str, ...]
     rows: tuple[ConfigRow, ...]
     fixed: tuple[tuple[str, float | int | bool | str | None], ...]
     first: int = 10
+    task: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,3 +216,15 @@ class Document:
     title: str
     subtitle: str
     sections: tuple[Section, ...]
+
+
+def said(*text: Inline) -> Paragraph:
+    """A paragraph of these words."""
+    return Paragraph(text)
+
+
+def table_of(
+    columns: Sequence[Column], rows: Iterable[Sequence[Inline]], caption: str = ""
+) -> Table:
+    """A table each of whose cells is one piece of text."""
+    return Table(tuple(columns), tuple(tuple((cell,) for cell in row) for row in rows), caption)
