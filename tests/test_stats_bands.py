@@ -1,0 +1,62 @@
+"""The band of a distribution function: a known value, the exact distribution, and simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, kstwo
+
+from xortune.errors import InputError
+from xortune.stats_bands import dkw_band, dkw_half_width
+
+
+def test_a_known_value():
+    # The band of 95 % is 1.358 / sqrt(n) wide on each side: Kolmogorov's table for large n.
+    assert dkw_half_width(100) == pytest.approx(0.135810, abs=1e-6)
+    assert dkw_half_width(1000, confidence=0.99) == pytest.approx(1.6276 / np.sqrt(1000), abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 32, 100, 512, 10_000])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+def test_it_covers_by_the_exact_distribution_of_the_largest_distance(n, confidence):
+    missed = kstwo.sf(min(dkw_half_width(n, confidence=confidence), 1.0), n)
+    assert missed <= (1 - confidence) * (1 + 1e-9)
+    if n >= 100:  # and it is hardly wider than it must be
+        assert missed > 0.75 * (1 - confidence)
+
+
+def test_it_covers_distributions_with_jumps_and_with_seeds_that_never_solve():
+    # Epochs 1 to 4 with these probabilities, and 0.3 never.
+    rng = np.random.default_rng(0)
+    true = np.cumsum([0.1, 0.3, 0.2, 0.1])
+    n, repeats = 40, 4000
+    counts = rng.multinomial(n, [0.1, 0.3, 0.2, 0.1, 0.3], size=repeats)
+    seen = np.cumsum(counts[:, :4], axis=1) / n
+    low, high = dkw_band(seen, n, confidence=0.8)
+    missed = int((~((low <= true) & (true <= high)).all(axis=1)).sum())
+    assert missed <= binom.ppf(0.9999, repeats, 0.2)
+    assert missed > 0
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=20),
+    st.integers(1, 10**6),
+    st.floats(0.01, 0.999),
+)
+def test_it_lies_within_0_and_1_and_rises_with_the_shares(shares, n, confidence):
+    shares = np.sort(shares)
+    low, high = dkw_band(shares, n, confidence=confidence)
+    assert (low >= 0).all()
+    assert (high <= 1).all()
+    assert (low <= shares).all()
+    assert (shares <= high).all()
+    assert (np.diff(low) >= 0).all()
+    assert (np.diff(high) >= 0).all()
+
+
+@pytest.mark.parametrize(("n", "confidence"), [(0, 0.95), (5, 0.0), (5, 1.0)])
+def test_what_is_refused(n, confidence):
+    with pytest.raises(InputError, match="allowed"):
+        dkw_half_width(n, confidence=confidence)
