@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xortune.report.format import number, plain, value
 from xortune.run import ConfigResult
 
-__all__ = ["Level", "ParameterEffect", "parameter_effects"]
+__all__ = ["Level", "ParameterEffect", "differing", "parameter_effects"]
 
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
@@ -67,6 +67,19 @@ def _column(given: Sequence[Mapping[str, Any]], name: str) -> _Column:
     merged: dict[tuple[bool, tuple[str, Any]], int] = {}
     found = [merged.setdefault((has, _comparable(v)), len(merged)) for has, _, v in places]
     return _Column(list(merged), np.array(found, dtype=np.intp)[codes])
+
+
+def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
+    """The parameters of which these configs do not all have the same value, or not all have one."""
+    if not results:
+        return ()
+
+    def is_other(name: str, point: Mapping[str, Any]) -> bool:
+        same = (name in first) == (name in point)
+        return not same or _comparable(point.get(name)) != _comparable(first.get(name))
+
+    first = results[0].point
+    return tuple(name for name in names if any(is_other(name, r.point) for r in results[1:]))
 
 
 def parameter_effects(

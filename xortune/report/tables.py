@@ -23,7 +23,7 @@ from xortune.run import ConfigResult, Run
 from xortune.seed_ranges import HAND
 from xortune.task import Task
 
-__all__ = ["Failures", "NoOutcome", "Report", "report_of"]
+__all__ = ["Failures", "NoOutcome", "Report", "failures_of", "report_of"]
 
 FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 
@@ -137,6 +137,21 @@ def report_of(run: Run) -> Report:
     return _COMPUTED[run]
 
 
+def failures_of(results: Sequence[ConfigResult], top: int = 5) -> Failures:
+    """How the seeds of some configs failed, with so many of the most frequent wrong patterns."""
+    totals = status_counts([result.outcome for result in results]).sum(axis=0).tolist()
+    counts = dict(zip(Status, totals, strict=True))
+    found: Counter[str] = Counter()
+    for part in seed_tables(results):
+        patterns = part["pattern"].combine_chunks()
+        wrong = part["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
+        codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
+        often = np.bincount(codes, minlength=len(patterns.dictionary)).tolist()
+        found.update(dict(zip(patterns.dictionary.to_pylist(), often, strict=True)))
+    order = sorted((-often, name) for name, often in found.items() if often)
+    return Failures(counts, tuple((name, -often) for often, name in order[:top]))
+
+
 _COMPUTED: WeakKeyDictionary[Run, Report] = WeakKeyDictionary()
 
 
@@ -157,7 +172,7 @@ def _computed(run: Run) -> Report:
         complete=manifest.get("complete") is not False,
         tied=tied_set(results, _full_seeds(manifest)),
         effects=effects,
-        failures=_failures(run),
+        failures=failures_of(run.results),
         no_outcome=_no_outcome(run.evaluations),
         reproduce=_reproduce(manifest),
         script=_script(run),
@@ -213,20 +228,6 @@ def _shown(entry: Any) -> str:
     if isinstance(entry, Sequence) and not isinstance(entry, str):
         return ", ".join(_shown(part) for part in entry)
     return plain(str(entry))
-
-
-def _failures(run: Run, top: int = 5) -> Failures:
-    totals = status_counts([result.outcome for result in run.results]).sum(axis=0).tolist()
-    counts = dict(zip(Status, totals, strict=True))
-    found: Counter[str] = Counter()
-    for part in seed_tables(run.results):
-        patterns = part["pattern"].combine_chunks()
-        wrong = part["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
-        codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
-        often = np.bincount(codes, minlength=len(patterns.dictionary)).tolist()
-        found.update(dict(zip(patterns.dictionary.to_pylist(), often, strict=True)))
-    order = sorted((-often, name) for name, often in found.items() if often)
-    return Failures(counts, tuple((name, -often) for often, name in order[:top]))
 
 
 def _no_outcome(evaluations: Sequence[Evaluation]) -> tuple[NoOutcome, ...]:
