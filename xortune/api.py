@@ -210,12 +210,12 @@ def search(
             )
         else:
             noted_certificate(run)  # of what it has, if it was interrupted while it certified
-        shares = importance(run, asked)
+        matters = importance(run, asked).entries()
         if complete:
             how = {"finished": now(), "stopped": None}
         else:
             how = {"stopped": f"interrupted by the user at {now()}"}
-        run = run.noted(importance=shares, **how, **end_of_session(run, **how))
+        run = run.noted(**matters, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
             raise KeyboardInterrupt

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import optuna
 import pytest
 from hand_made import done, solved, write_run
 
@@ -53,18 +54,22 @@ def run_of(path, rate, count=60):
     ],
 )
 def test_what_matters_comes_first(tmp_path, name, rate):
-    shares = importance(run_of(tmp_path, rate), parse_space(SPACE))
+    found = importance(run_of(tmp_path, rate), parse_space(SPACE))
+    shares = found.shares
     assert next(iter(shares)) == name
     assert set(shares) == ALWAYS, "a parameter under a condition cannot be compared"
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert shares[name] > 0.5
+    assert found.intervals[name][0] > max(found.intervals[n][1] for n in ALWAYS - {name})
 
 
 def test_nothing_can_be_told_of_few_configs_or_of_equal_ones(tmp_path):
     space = parse_space(SPACE)
-    assert importance(run_of(tmp_path / "few", lambda p: p["step"], count=9), space) == {}
-    assert importance(run_of(tmp_path / "same", 0.5), space) == {}
+    few = importance(run_of(tmp_path / "few", lambda p: p["step"], count=9), space)
+    same = importance(run_of(tmp_path / "same", 0.5), space)
+    for found in (few, same):
+        assert (found.shares, found.intervals, found.resamples) == ({}, {}, 0)
 
 
 def test_configs_are_weighed_equally_however_often_they_were_proposed(tmp_path):
@@ -75,7 +80,48 @@ def test_configs_are_weighed_equally_however_often_they_were_proposed(tmp_path):
     ]
     more = write_run(tmp_path / "more", [*once.evaluations, *again], space_text=SPACE)
     space = parse_space(SPACE)
-    assert importance(more, space) == pytest.approx(importance(once, space), rel=0.05)
+    shares = importance(once, space).shares
+    assert importance(more, space).shares == pytest.approx(shares, rel=0.05)
+
+
+def test_shares_are_those_of_optuna(tmp_path):
+    """Trials are handed to Optuna without its storage: it must not matter."""
+    run, space = run_of(tmp_path, lambda p: p["step"] * p["lr"]), parse_space(SPACE)
+    study = optuna.create_study(direction="maximize")
+    known = {p.name: distribution(p) for p in space.parameters if not isinstance(p, Fixed)}
+    for result in run.results:
+        values = {name: result.point[name] for name in known if name in result.point}
+        mine = {name: known[name] for name in values}
+        study.add_trial(
+            optuna.trial.create_trial(params=values, distributions=mine, value=result.outcome.rate)
+        )
+    measure = optuna.importance.PedAnovaImportanceEvaluator()
+    expected = optuna.importance.get_param_importances(
+        study, evaluator=measure, params=sorted(ALWAYS)
+    )
+    assert importance(run, space).shares == pytest.approx(expected, rel=1e-12)
+
+
+def test_intervals_hold_the_shares_and_shrink_with_more_configs(tmp_path):
+    space, widths = parse_space(SPACE), []
+    for count in (24, 240):
+        found = importance(run_of(tmp_path / str(count), lambda p: p["step"], count), space)
+        assert (found.configs, found.resamples) == (count, 100)
+        for name, (low, high) in found.intervals.items():
+            assert 0 <= low <= found.shares[name] <= high <= 1
+        widths.append(sum(high - low for low, high in found.intervals.values()))
+    assert widths[1] < widths[0] / 1.5
+    assert found == importance(run_of(tmp_path / "again", lambda p: p["step"], 240), space)
+
+
+def test_a_manifest_keeps_the_shares_where_they_were(tmp_path):
+    run, space = run_of(tmp_path, lambda p: p["step"]), parse_space(SPACE)
+    found = importance(run, space)
+    manifest = run.noted(**found.entries()).manifest
+    assert manifest["importance"] == found.shares
+    about = manifest["importance_resampled"]
+    assert about["configs"] == 60
+    assert about["intervals"] == {name: list(ends) for name, ends in found.intervals.items()}
 
 
 def test_distributions_say_what_the_space_says():
