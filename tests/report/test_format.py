@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.report.format import count, interval, number, percent, plain, value
-from xortune.report.markdown import escaped
+from xortune.report.markdown_document import escaped
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,17 @@ from rich.console import Console
 
 from xortune.errors import InputError
 from xortune.frames import column_names
-from xortune.report.markdown import markdown
+from xortune.report.markdown_document import markdown_text
+from xortune.report.run_document import run_document
 from xortune.report.terminal import render_best
 
 RATE = {"name": "success_rate", "direction": "maximize"}
 EPOCHS = {"name": "epochs_to_solve", "direction": "minimize"}
 HIDDEN = {"name": "hidden_dim", "direction": "minimize"}
+
+
+def markdown(run):
+    return markdown_text(run_document(run))
 
 
 def run_of(path, rows, objectives=(RATE, HIDDEN), **more):

@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
-from xortune.report.markdown import markdown
+from xortune.report.markdown_document import markdown_text
+from xortune.report.run_document import run_document
 from xortune.run import Run
 from xortune.task import Task
 
 GOLDEN = Path(__file__).with_name("golden.md")
+
+
+def markdown(run):
+    return markdown_text(run_document(run))
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def test_only_failed_tries(tmp_path):
 
 def test_one_config(tmp_path):
     text = markdown(write_run(tmp_path / "r", [done(0, {"x": 1}, solved(0, 1, 1))]))
-    assert "The only configuration, **x 1 (" in text
+    assert "The only configuration, **x 1** (`" in text
     assert "it solved" not in text
     assert "1 of 1 seed, 100.0 %" in text
     assert "Only one configuration got the full 1 seed;" in text

@@ -12,7 +12,7 @@ import pandas as pd
 from xortune.comparison import Comparison
 from xortune.report.csv_text import csv_text
 from xortune.report.format import count, interval, number, percent, plain, value
-from xortune.report.markdown import escaped, table
+from xortune.report.markdown_document import escaped, table
 from xortune.run_files import write_texts
 from xortune.run_stored import driven
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from xortune.errors import InputError
 from xortune.files import is_full
 from xortune.report.csv_text import write_csv
-from xortune.report.markdown import markdown
+from xortune.report.markdown_document import markdown_text
+from xortune.report.run_document import run_document
 from xortune.run import Run, replace_file
 from xortune.run_certificate import certificate_of
 from xortune.run_certificate_file import CERTIFICATE, write_certificate
@@ -49,7 +50,7 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
         "table.csv": lambda file: write_csv(run.table, file),
         "table.parquet": partial(_parquet, _table(run)),
         "seeds.parquet": partial(_parquet, _seeds(run)),
-        "report.md": lambda file: file.write(markdown(run).encode()),
+        "report.md": lambda file: file.write(markdown_text(run_document(run)).encode()),
     }
     certificate = certificate_of(run.checks)
     if certificate is not None and not (run.path / CERTIFICATE).exists():

@@ -23,7 +23,7 @@ from xortune.run import ConfigResult, Run
 from xortune.seed_ranges import HAND
 from xortune.task import Task
 
-__all__ = ["Failures", "NoOutcome", "Report", "failures_of", "report_of"]
+__all__ = ["Failures", "NoOutcome", "Report", "failures_of", "report_of", "task_argument"]
 
 FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 
@@ -257,15 +257,22 @@ def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
+def task_argument(run: Run) -> str | None:
+    """What `xortune evaluate --task` calls a run's task; None: a user's own training."""
+    if not run.is_network:
+        return None
+    task = _named_task(run.manifest)
+    return "FILE.csv" if task is None else task.name
+
+
 def _again(run: Run) -> str | None:
     if not run.results:
         return None
-    if not run.is_network:
+    name = task_argument(run)
+    if name is None:
         return f"xortune evaluate ... --first-seed {FRESH_SEED} --seeds {FRESH_SEEDS}"
     from xortune.config import Config
 
-    task = _named_task(run.manifest)
-    name = "FILE.csv" if task is None else task.name
     config = Config.from_point(run.results[0].point)
     return evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from xortune.config import Config
 from xortune.report.figure import Curves, Dots
 from xortune.report.format import config_text, interval, number, percent
-from xortune.report.markdown import escaped, table
+from xortune.report.markdown_document import escaped, table
 from xortune.report.script import evaluate_command
 from xortune.thread.claims import AS_POSTED, Variant
 from xortune.thread.reasons import disagreements, sweep_section

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xortune.report.format import config_text, interval, number, percent
-from xortune.report.markdown import escaped, table
+from xortune.report.markdown_document import escaped, table
 from xortune.thread.claims import AS_POSTED
 from xortune.thread.settle import Settled
 from xortune.thread.sweep import EPOCHS

@@ -1,0 +1,178 @@
+"""The configs of a run in its report: the table of all, the Pareto front, and who is tied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from xortune.frames import epochs_to_solve
+from xortune.point import Point
+from xortune.report.document import (
+    Block,
+    Column,
+    ConfigRow,
+    ConfigTable,
+    Inline,
+    Mono,
+    said,
+    table_of,
+)
+from xortune.report.format import config_text, count, value
+from xortune.report.front import FrontTable
+from xortune.report.tables import Report, task_argument
+from xortune.run import Run
+from xortune.stats import wilson
+
+__all__ = ["config_table", "configs", "front", "named", "tied"]
+
+SHOWN_MEMBERS = 20
+
+
+def configs(run: Run, report: Report) -> list[Block]:
+    """The table of all configs, what they have in common, and how they are ordered."""
+    if report.best is None:
+        return [said("Nothing to show yet.")]
+    blocks: list[Block] = [config_table(run, report)]
+    if text := config_text(report.best.point, _fixed(report)):
+        blocks.append(said(f"The same in all: {text}."))
+    blocks.append(
+        said(
+            "The order is the lower end of the interval, then the epochs to solve, then the key. "
+            "All configurations are in ",
+            Mono("table.csv"),
+            ", all seeds in ",
+            Mono("seeds.parquet"),
+            ".",
+        )
+    )
+    return blocks
+
+
+def config_table(run: Run, report: Report) -> ConfigTable:
+    """All configs of a run that has some, best first."""
+    outcomes = [result.outcome for result in run.results]
+    low, high = wilson([o.successes for o in outcomes], [o.n for o in outcomes])
+    epochs = epochs_to_solve(outcomes)
+    notes = _notes(run, report)
+    text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
+    rows = []
+    for place, result in enumerate(run.results):
+        point = result.point
+        has = [name in point for name in report.varied]
+        given = [
+            point[name] if there else None for name, there in zip(report.varied, has, strict=True)
+        ]
+        successes = result.outcome.successes
+        rows.append(
+            ConfigRow(
+                key=result.key,
+                values=tuple(text(v) if there else "" for v, there in zip(given, has, strict=True)),
+                sort=tuple(given),
+                k=successes,
+                n=result.outcome.n,
+                low=float(low[place]),
+                high=float(high[place]),
+                epochs_to_solve=float(epochs[place]) if successes else None,
+                trials=result.trials,
+                note=notes[place],
+            )
+        )
+    assert report.best is not None
+    best = report.best.point
+    fixed = tuple((name, best[name]) for name in _fixed(report) if name in best)
+    return ConfigTable(report.varied, tuple(rows), fixed, task=task_argument(run))
+
+
+def named(point: Point, names: Sequence[str]) -> str:
+    """What a config is called in a sentence."""
+    return config_text(point, names) or "the only setting"
+
+
+def front(found: FrontTable) -> list[Block]:
+    """The Pareto front."""
+    blocks: list[Block] = [said(found.about)]
+    if found.rows:
+        *names, config, key = found.header
+        columns = [Column(config), Column(key), *(Column(name, numeric=True) for name in names)]
+        rows: list[list[Inline]] = [[text, Mono(key), *cells] for *cells, text, key in found.rows]
+        blocks.append(table_of(columns, rows))
+    if found.more:
+        blocks.append(
+            said(
+                f"... and {found.more:,} more: the column ",
+                Mono("front"),
+                " of ",
+                Mono("table.csv"),
+                ".",
+            )
+        )
+    return blocks
+
+
+def tied(report: Report) -> list[Block]:
+    """Who cannot be told from the best, and by which test."""
+    found = report.tied
+    if report.best is not None and not report.solved:
+        return [said("No seed was solved, so nothing can be told apart.")]
+    full = count(found.full, "seed")
+    if found.compared == 0:
+        text = (
+            f"No configuration got the full {full}, so none is compared with the best."
+            if report.configs
+            else "Nothing to compare yet."
+        )
+        return [said(text)]
+    stopped = (
+        f" {count(found.stopped, 'configuration')} got fewer: stopped early, since another was "
+        "shown to be better or enough others were as good; that is not tied."
+        if found.stopped
+        else ""
+    )
+    if found.compared == 1:
+        return [
+            said(
+                f"Only one configuration got the full {full}; there is nothing to compare it with."
+                f"{stopped}"
+            )
+        ]
+    verdict = (
+        "The best of them beats each of the others"
+        if len(found.members) == 1
+        else "The best of them, listed first, does not beat the others listed"
+    )
+    columns = [Column("configuration"), Column("key"), Column("solved", numeric=True)]
+    rows: list[list[Inline]] = [
+        [named(one.point, report.varied), Mono(one.key), f"{one.outcome.successes}/{one.outcome.n}"]
+        for one in found.members[:SHOWN_MEMBERS]
+    ]
+    blocks: list[Block] = [
+        said(
+            f"{found.compared:,} configurations got the full {full}.{stopped} {verdict} (one-sided "
+            "exact McNemar test on shared seeds, 5 % spent over all comparisons). With a "
+            "probability of at least 95 %, the list holds the truly best of them:"
+        ),
+        table_of(columns, rows),
+    ]
+    if len(found.members) > SHOWN_MEMBERS:
+        blocks.append(said(f"... and {len(found.members) - SHOWN_MEMBERS:,} more."))
+    return blocks
+
+
+def _fixed(report: Report) -> list[str]:
+    return [name for name in report.parameters if name not in report.varied]
+
+
+def _notes(run: Run, report: Report) -> list[str]:
+    """What is to be said of each config: whether it is tied with the best, or was stopped."""
+    if not report.solved:
+        return [""] * len(run.results)
+    found = report.tied
+    members = {member.key for member in found.members} if len(found.members) > 1 else set()
+    return [
+        "tied"
+        if result.key in members
+        else "stopped early"
+        if result.outcome.n < found.full
+        else ""
+        for result in run.results
+    ]
