@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hand_made import done, solved
 
 from xortune.report import levels
@@ -68,6 +69,17 @@ def test_the_most_important_comes_first(tmp_path):
     rows = [({"p": i, "q": i, "r": 7}, 1, 2) for i in range(2)]
     found = parameter_effects(results(tmp_path, rows), ["p", "q", "r"], {"q": 0.8})
     assert [(e.name, e.importance) for e in found] == [("q", 0.8), ("p", None)]
+
+
+def test_without_an_importance_the_one_whose_levels_differ_most_comes_first(tmp_path):
+    # Only q separates the configs; p's levels have one config each, r's levels the same mean.
+    rates = [2, 4, 8, 6]
+    rows = [({"p": i, "q": i // 2, "r": (0, 1, 0, 1)[i]}, k, 10) for i, k in enumerate(rates)]
+    found = parameter_effects(results(tmp_path, rows), ["p", "r", "q"])
+    assert [effect.name for effect in found] == ["q", "p", "r"]
+    assert [effect.spread for effect in found] == pytest.approx([0.2, 0, 0])
+    known = parameter_effects(results(tmp_path, rows), ["p", "r", "q"], {"r": 0.1})
+    assert [effect.name for effect in known] == ["r", "q", "p"]
 
 
 def test_true_is_not_one_and_missing_is_not_null(tmp_path):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.report.format import number, plain, value
+from xortune.report.columns import Column, column_of, comparable, quantile_bins
 from xortune.run import ConfigResult
 
-__all__ = ["Level", "ParameterEffect", "differing", "parameter_effects"]
+__all__ = ["MAX_LEVELS", "Level", "ParameterEffect", "differing", "level_of", "parameter_effects"]
 
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
@@ -45,28 +45,19 @@ class ParameterEffect:
     levels: tuple[Level, ...]
     importance: float | None
 
+    @property
+    def spread(self) -> float:
+        """How far apart the levels' rates lie: their standard deviation.
 
-@dataclass(frozen=True)
-class _Column:
-    """A parameter over C configs: its distinct values, and which of them each config has.
-
-    Attributes:
-        values: (whether the config has the parameter, its value as `_comparable` sees it).
-        codes: intp, shape (C,): places in `values`.
-    """
-
-    values: list[tuple[bool, tuple[str, Any]]]
-    codes: NDArray[np.intp]
-
-
-def _column(given: Sequence[Mapping[str, Any]], name: str) -> _Column:
-    # Few distinct values among many configs: each is looked at once.
-    places: dict[tuple[bool, type, Any], int] = {}
-    raw = [(name in point, type(point.get(name)), point.get(name)) for point in given]
-    codes = np.array([places.setdefault(value, len(places)) for value in raw], dtype=np.intp)
-    merged: dict[tuple[bool, tuple[str, Any]], int] = {}
-    found = [merged.setdefault((has, _comparable(v)), len(merged)) for has, _, v in places]
-    return _Column(list(merged), np.array(found, dtype=np.intp)[codes])
+        Each has the weight of its configs less one: a config that is alone at its level says
+        nothing of it.
+        """
+        rates = np.array([level.rate for level in self.levels])
+        weights = np.array([level.configs - 1 for level in self.levels])
+        if not weights.any():
+            return 0.0
+        mean = np.average(rates, weights=weights)
+        return float(np.sqrt(np.average((rates - mean) ** 2, weights=weights)))
 
 
 def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
@@ -76,7 +67,7 @@ def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[st
 
     def is_other(name: str, point: Mapping[str, Any]) -> bool:
         same = (name in first) == (name in point)
-        return not same or _comparable(point.get(name)) != _comparable(first.get(name))
+        return not same or comparable(point.get(name)) != comparable(first.get(name))
 
     first = results[0].point
     return tuple(name for name in names if any(is_other(name, r.point) for r in results[1:]))
@@ -89,6 +80,8 @@ def parameter_effects(
 ) -> tuple[ParameterEffect, ...]:
     """The effects of all parameters that vary: the most important first, if that is known.
 
+    Those of which it is not follow, the one whose levels lie furthest apart first.
+
     Seeds of one config are no independent sample of a level, so configs are the unit: equally
     weighted, and the bootstrap draws configs.
     """
@@ -96,46 +89,34 @@ def parameter_effects(
     given = [result.point.as_dict() for result in results]
     effects = []
     for name in names:
-        column = _column(given, name)
+        column = column_of(given, name)
         if len(column.values) < 2:
             continue
         groups, binned = _groups(column)
-        levels = [_level(label, rates[rows]) for label, rows in groups]
+        levels = [level_of(label, rates[rows]) for label, rows in groups]
         if not binned:
             levels.sort(key=lambda level: (-level.rate, level.label))
         effects.append(ParameterEffect(name, tuple(levels), (importance or {}).get(name)))
-    return tuple(sorted(effects, key=lambda effect: -(effect.importance or 0.0)))
+    return tuple(sorted(effects, key=lambda e: (-(e.importance or 0.0), -e.spread)))
 
 
-def _groups(column: _Column) -> tuple[list[tuple[str, NDArray[np.intp]]], bool]:
+def _groups(column: Column) -> tuple[list[tuple[str, NDArray[np.intp]]], bool]:
     """Labels and rows of each level, and whether numbers were put in bins."""
-    reals = np.array([_real(given) for _, (_, given) in column.values])
+    reals, numbers = column.reals, column.numbers
     binned = np.unique(reals[~np.isnan(reals)]).size > MAX_LEVELS
-    numbers = reals[column.codes]
     groups: list[tuple[str, NDArray[np.intp]]] = []
     if binned:
         numeric = np.flatnonzero(~np.isnan(numbers))
-        edges = np.unique(np.quantile(numbers[numeric], [0, 0.25, 0.5, 0.75, 1]))
-        bins = np.clip(np.searchsorted(edges, numbers[numeric]) - 1, 0, len(edges) - 2)
-        for index in np.unique(bins):
-            left = "[" if index == 0 else "("
-            label = f"{left}{number(edges[index])}, {number(edges[index + 1])}]"
-            groups.append((label, numeric[bins == index]))
+        bins = quantile_bins(numbers[numeric], 4)
+        groups = [(label, numeric[bins.which == i]) for i, label in enumerate(bins.labels)]
     rest = [code for code in range(len(column.values)) if not binned or np.isnan(reals[code])]
-    labels = [
-        value(column.values[code][1][1]) if column.values[code][0] else "(not active)"
-        for code in rest
-    ]
-    for label, code in zip(labels, rest, strict=True):
-        present, (_, given) = column.values[code]
-        # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the number.
-        exact = present and labels.count(label) > 1
-        rows = np.flatnonzero(column.codes == code)
-        groups.append((plain(repr(given)) if exact else label, rows))
+    for label, code in zip(column.labels(rest), rest, strict=True):
+        groups.append((label, np.flatnonzero(column.codes == code)))
     return groups, binned
 
 
-def _level(label: str, rates: NDArray[np.float64]) -> Level:
+def level_of(label: str, rates: NDArray[np.float64]) -> Level:
+    """The level of C configs with these success rates, shape (C,), at least one."""
     found = None
     if rates.size > MANY_CONFIGS:
         # Resampling configs is a multinomial draw of how often each distinct rate comes.
@@ -161,17 +142,3 @@ def _level(label: str, rates: NDArray[np.float64]) -> Level:
         low, high = result.confidence_interval
         found = (float(low), float(high))
     return Level(label, int(rates.size), float(rates.mean()), found)
-
-
-def _real(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        return float("nan")
-    try:
-        return float(given)
-    except OverflowError:
-        return float("inf") if given > 0 else float("-inf")
-
-
-def _comparable(given: Any) -> tuple[str, Any]:
-    # True == 1 in Python, and they are different values of a parameter.
-    return ("number" if type(given) in (int, float) else type(given).__name__, given)
