@@ -83,7 +83,7 @@ def test_a_block_of_the_certificate_without_outcome_exits_with_4(search, monkeyp
     monkeypatch.setattr(NetworkTrainer, "train", broken)
     result = search()
     assert result.exit_code == 4
-    assert "0/20 0.0 %" in result.stdout
+    assert "0/20 0 %" in result.stdout
     monkeypatch.setattr(NetworkTrainer, "train", real)
     assert search("--resume", "--quiet").exit_code == 4  # it is still in the run
 

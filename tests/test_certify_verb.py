@@ -129,7 +129,7 @@ def test_the_report_shows_search_and_fresh_side_by_side(run):
     text = before.read_text()
     section = text.partition("## The winners on seeds")[2].partition("\n## ")[0]
     assert "| configuration | search | fresh seeds | gap | rate at least |" in section
-    assert "| 8/8 100.0 % | 98/100 98.0 % | +2.0 |" in section
+    assert "| 8/8 100 % | 98/100 98.0 % | +2.0 |" in section
     assert "Attempt 1: " in section
     assert "its share of the risk is 1/4" in section
     result = xortune("report", run.path)

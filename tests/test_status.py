@@ -410,7 +410,7 @@ def test_what_is_printed(run, monkeypatch):
     assert "4 of 10 proposals, 40.0 %" in text
     assert "32 seeds" not in text
     assert "32 in 4 evaluations" in text
-    assert "8/8 (67.5–100.0 %)" in text
+    assert "8/8 (67–100 %)" in text
     assert "1 block without outcome, 8 seeds; 1 try repeated; the last: still too hot" in shown(
         xt.status(run.path)
     )

@@ -114,7 +114,7 @@ def test_the_tables_hold_the_numbers_of_the_cells(comparison):
         assert float(row[6]) == pytest.approx(100 * cell["difference"])
         assert float(row[7]) == pytest.approx(cell["p"], rel=0.005)
         assert float(row[8]) == pytest.approx(cell["p_holm"], rel=0.005)
-    assert shown[0][3] == "13.3–28.9 %"  # Wilson's of 20 of 100
+    assert shown[0][3] == "13–29 %"  # 13.3 to 28.9, Wilson's of 20 of 100
 
 
 def test_groups_are_told_parameter_by_parameter(comparison):

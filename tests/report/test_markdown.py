@@ -87,7 +87,7 @@ def test_one_config(tmp_path):
     text = markdown(write_run(tmp_path / "r", [done(0, {"x": 1}, solved(0, 1, 1))]))
     assert "The only configuration, **x 1** (`" in text
     assert "it solved" not in text
-    assert "1 of 1 seed, 100.0 %" in text
+    assert "1 of 1 seed, 100 % (95 % interval 20–100 %)" in text
     assert "Only one configuration got the full 1 seed;" in text
     assert "xortune evaluate ... --first-seed 1073741824 --seeds 1000" in text
 

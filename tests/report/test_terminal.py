@@ -36,7 +36,7 @@ def test_a_few_parameters_have_columns(tmp_path):
     )
     lines = rendered(run).splitlines()
     assert lines[0].split() == ["solved", "95", "%", "interval", "epochs", "lr"]
-    assert lines[1].split() == ["1", "4/4", "51.0–100.0", "%", "300", "0.0123"]
+    assert lines[1].split() == ["1", "4/4", "51–100", "%", "300", "0.0123"]
     assert any("loss MSELoss" in line for line in lines)
     text = " ".join(" ".join(lines).split())
     assert (

@@ -87,11 +87,11 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _show_outcome(outcome: Outcome) -> None:
-    from xortune.report.format import interval, number, percent
+    from xortune.report.format import interval, measured, number
 
     low, high = outcome.interval()
     line = (
-        f"{outcome.successes}/{outcome.n} seeds solved ({percent(outcome.rate)}), "
+        f"{outcome.successes}/{outcome.n} seeds solved ({measured(outcome.rate, low, high)}), "
         f"95 % interval {interval(low, high)}"
     )
     console().print(Text(line))

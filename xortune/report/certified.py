@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xortune.point import Point
-from xortune.report.format import config_text, duration, percent, plain
+from xortune.report.format import config_text, duration, measured, plain
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult
+from xortune.stats import wilson
 
-__all__ = ["certified_lines", "certified_rows", "header", "left_out", "lower", "points"]
+__all__ = ["certified_lines", "certified_rows", "header", "left_out", "lower", "points", "rate_of"]
 
 
 def header(certificate: Certificate) -> list[str]:
@@ -24,8 +25,8 @@ def certified_rows(certificate: Certificate, varied: Sequence[str]) -> list[list
     for found in certificate.finalists:
         row = [
             config_text(found.point, varied),
-            f"{found.search_k}/{found.search_n} {percent(found.search_rate)}",
-            f"{found.k}/{found.n} {percent(found.rate)}",
+            f"{found.search_k}/{found.search_n} {rate_of(found.search_k, found.search_n)}",
+            f"{found.k}/{found.n} {rate_of(found.k, found.n)}",
             points(found.gap),
             lower(found),
         ]
@@ -87,6 +88,12 @@ def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
     return f"Not certified: {plain(why)}.{takes or ' This does it:'}", plain(command)
 
 
+def rate_of(k: int, n: int) -> str:
+    """K / n in percent, in the decimals that its 95 % Wilson interval supports."""
+    low, high = wilson(k, n)
+    return measured(k / n, float(low), float(high))
+
+
 def lower(found: CertifiedResult) -> str:
     """The lower bound, rounded down."""
     return "–" if found.lower_bound is None else _down(found.lower_bound)
@@ -116,6 +123,6 @@ def _worst(found: CertifiedResult) -> str:
     if worst is None:
         return "–"
     moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
-    text = f"{percent(worst.rate)} ({moved})"
+    text = f"{rate_of(worst.k, worst.n)} ({moved})"
     bound = found.neighbourhood_bound
     return text if bound is None else f"{text}; all at least {_down(bound)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xortune.report.document import Column, ConfigRow, ConfigTable, Inline, Mono, Table, table_of
-from xortune.report.format import interval, number, percent
+from xortune.report.format import interval, measured, number
 
 __all__ = ["epochs_text", "first_rows"]
 
@@ -34,7 +34,7 @@ def _cells(place: int, row: ConfigRow, noted: bool) -> list[Inline]:
         *row.values,
         Mono(row.key),
         f"{row.k}/{row.n}",
-        percent(row.k / row.n),
+        measured(row.k / row.n, row.low, row.high),
         interval(row.low, row.high),
         epochs_text(row.epochs_to_solve),
         str(row.trials),

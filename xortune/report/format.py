@@ -1,4 +1,12 @@
-"""How numbers and values look to a person, the same in every report."""
+"""How numbers and values look to a person, the same in every report.
+
+**Rounding.** A rate is shown in as many decimals of a percent as its interval supports, by the
+Particle Data Group's rule for errors (Review of Particle Physics, Introduction, "Rounding"): of the
+interval's half width two digits count if the first three are 100 to 354, one if they are 355 to 949,
+and 950 to 999 are taken for 1000. Nothing is rounded to tens of a percent, and two decimals are the
+most. So 97.1 % within +-1.5 has one decimal, 100 % within 83 to 100 % none, 99.99 % within +-0.02
+two. Both ends of the interval have as many, rounded outwards. Beside a rate stands k/n, exactly.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +15,20 @@ from collections.abc import Iterable
 
 from xortune.point import Point, Value
 
-__all__ = ["config_text", "count", "duration", "interval", "number", "percent", "plain", "value"]
+__all__ = [
+    "config_text",
+    "count",
+    "decimals",
+    "duration",
+    "interval",
+    "measured",
+    "number",
+    "percent",
+    "plain",
+    "value",
+]
+
+MAX_DECIMALS = 2
 
 
 def number(amount: float) -> str:
@@ -30,19 +51,47 @@ def number_or_digits(given: float) -> str:
 
 
 def percent(rate: float) -> str:
-    """One decimal; only what is all or nothing shows 100 % or 0 %."""
-    if 0.9995 <= rate < 1:
-        return "> 99.9 %"
-    if 0 < rate < 0.0005:
-        return "< 0.1 %"
-    return f"{100 * rate:.1f} %"
+    """A share that is no estimate, in one decimal; only all or nothing shows 100 % or 0 %."""
+    return _rounded(rate, 1)
+
+
+def measured(rate: float, low: float, high: float) -> str:
+    """An estimated rate in the decimals that its interval supports; see the module's rule.
+
+    Only what is all or nothing shows 100 % or 0 %.
+    """
+    return _rounded(rate, decimals(low, high))
 
 
 def interval(low: float, high: float) -> str:
-    """Rounded outwards, so that it covers what it covers."""
+    """Rounded outwards, so that it covers what it covers, in the decimals that it supports."""
+    digits = decimals(low, high)
+    scale = 10.0 ** (2 + digits)
     # The inner round() undoes binary dust such as 970.0000000001.
-    down, up = math.floor(round(low * 1000, 6)) / 10, math.ceil(round(high * 1000, 6)) / 10
-    return f"{down:.1f}–{up:.1f} %"
+    down, up = math.floor(round(low * scale, 6)) / scale, math.ceil(round(high * scale, 6)) / scale
+    return f"{100 * down:.{digits}f}–{100 * up:.{digits}f} %"
+
+
+def decimals(low: float, high: float) -> int:
+    """How many decimals of a percent an interval of a rate supports; see the module's rule.
+
+    An interval without width, of a bootstrap over equal rates, says nothing: one.
+    """
+    half = 50 * (high - low)
+    if not half > 0:
+        return 1
+    power = math.floor(math.log10(half))
+    first_three = round(100 * half / 10.0**power)
+    return min(max((1 if first_three <= 354 else 0) - power, 0), MAX_DECIMALS)
+
+
+def _rounded(rate: float, digits: int) -> str:
+    shown, unit = f"{100 * rate:.{digits}f}", 10.0**-digits
+    if rate < 1 and float(shown) >= 100:
+        return f"> {100 - unit:.{digits}f} %"
+    if rate > 0 and float(shown) == 0:
+        return f"< {unit:.{digits}f} %"
+    return f"{shown} %"
 
 
 def count(amount: int, noun: str) -> str:

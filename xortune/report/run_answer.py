@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xortune.report.certified import certified_lines, certified_rows, header, left_out, lower
 from xortune.report.document import Block, Code, Column, Inline, Mono, Strong, said, table_of
-from xortune.report.format import count, interval, number, percent
+from xortune.report.format import count, interval, measured, number
 from xortune.report.run_configs import named
 from xortune.report.tables import Report
 from xortune.run import ConfigResult, Run
@@ -103,9 +103,10 @@ def _fresh(given: Certificate | None, best: ConfigResult, report: Report) -> lis
 
 def _solved(result: ConfigResult) -> str:
     outcome = result.outcome
+    low, high = outcome.interval()
     return (
-        f"{outcome.successes} of {count(outcome.n, 'seed')}, {percent(outcome.rate)} "
-        f"(95 % interval {interval(*outcome.interval())})"
+        f"{outcome.successes:,} of {count(outcome.n, 'seed')}, {measured(outcome.rate, low, high)} "
+        f"(95 % interval {interval(low, high)})"
     )
 
 

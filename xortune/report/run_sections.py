@@ -15,7 +15,7 @@ from xortune.report.document import (
     said,
     table_of,
 )
-from xortune.report.format import count, interval, percent
+from xortune.report.format import count, interval, measured, percent
 from xortune.report.levels import ParameterEffect
 from xortune.report.tables import Report
 
@@ -156,7 +156,7 @@ def _levels(effect: ParameterEffect) -> Table:
         (
             level.label,
             f"{level.configs:,}",
-            percent(level.rate),
+            measured(level.rate, *(level.interval or (0.0, 1.0))),
             "–" if level.interval is None else interval(*level.interval),
         )
         for level in effect.levels
