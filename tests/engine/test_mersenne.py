@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.config import Config
-from xortune.engine import fused, reference
+from xortune.engine import fused, initial, reference
 from xortune.outcome import MAX_SEED
 from xortune.task import Task
 
@@ -25,39 +25,39 @@ def assert_bits(mine: np.ndarray, theirs: np.ndarray) -> None:
 def test_this_torch_draws_as_ours_does():
     """Else the reference engine's weights are taken, and the tests below compare them with
     themselves."""
-    assert fused._found_out() in (True, False)
-    assert fused._rounded_once() == fused._found_out()
+    assert initial._found_out() in (True, False)
+    assert initial._rounded_once() == initial._found_out()
 
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_what_torch_answered_is_noted_and_asked_once(monkeypatch, tmp_path, answer):
     asked = []
-    monkeypatch.setattr(fused, "_note", lambda: tmp_path / "new" / "note.txt")
-    monkeypatch.setattr(fused, "_found_out", lambda: asked.append(1) or answer)
+    monkeypatch.setattr(initial, "_note", lambda: tmp_path / "new" / "note.txt")
+    monkeypatch.setattr(initial, "_found_out", lambda: asked.append(1) or answer)
     for _ in range(3):  # as three processes
-        assert fused._rounded_once.__wrapped__() is answer
+        assert initial._rounded_once.__wrapped__() is answer
     assert asked == [1]
     (tmp_path / "new" / "note.txt").write_text("perhaps")
-    assert fused._rounded_once.__wrapped__() is answer
+    assert initial._rounded_once.__wrapped__() is answer
     assert asked == [1, 1], "a damaged note is written anew"
 
 
 @pytest.mark.parametrize("place", ["file/note.txt", "note.txt"])
 def test_a_torch_that_draws_otherwise_is_asked_each_time(monkeypatch, tmp_path, place):
     (tmp_path / "file").write_text("where a directory should be")
-    monkeypatch.setattr(fused, "_note", lambda: tmp_path / place)
-    monkeypatch.setattr(fused, "_found_out", lambda: None)
-    assert fused._rounded_once.__wrapped__() is None
+    monkeypatch.setattr(initial, "_note", lambda: tmp_path / place)
+    monkeypatch.setattr(initial, "_found_out", lambda: None)
+    assert initial._rounded_once.__wrapped__() is None
     assert not (tmp_path / "note.txt").exists()
 
 
 def test_the_note_is_of_one_torch_on_one_processor(monkeypatch):
-    before = fused._note()
+    before = initial._note()
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    assert fused._note() != before
+    assert initial._note() != before
     monkeypatch.delenv("ATEN_CPU_CAPABILITY")
-    monkeypatch.setattr(fused, "version", lambda _: "99.0")
-    assert fused._note() != before
+    monkeypatch.setattr(initial, "version", lambda _: "99.0")
+    assert initial._note() != before
 
 
 @settings(max_examples=100)
@@ -68,24 +68,24 @@ def test_the_note_is_of_one_torch_on_one_processor(monkeypatch):
 )
 def test_they_are_what_torch_draws_for_any_seed(dim, hidden_dim, seeds):
     array = np.array(seeds)
-    assert_bits(fused.initial_weights(dim, hidden_dim, array), torchs(dim, hidden_dim, array))
+    assert_bits(initial.initial_weights(dim, hidden_dim, array), torchs(dim, hidden_dim, array))
 
 
 @pytest.mark.parametrize(("dim", "hidden_dim"), [(1, 1), (2, 5), (8, 64)])
 def test_they_are_what_torch_draws_at_the_ends(dim, hidden_dim):
     """(8, 64) takes 641 numbers, more than one turn of the generator."""
     seeds = np.array([*range(8), *(2**31 + i for i in range(-4, 4)), *range(2**32 - 16, 2**32)])
-    assert_bits(fused.initial_weights(dim, hidden_dim, seeds), torchs(dim, hidden_dim, seeds))
+    assert_bits(initial.initial_weights(dim, hidden_dim, seeds), torchs(dim, hidden_dim, seeds))
 
 
 @pytest.fixture
 def _forgetful(monkeypatch, tmp_path):
-    monkeypatch.setattr(fused, "_note", lambda: tmp_path / str(len(list(tmp_path.iterdir()))))
-    fused._rounded_once.cache_clear()
-    fused._kept_start.cache_clear()
+    monkeypatch.setattr(initial, "_note", lambda: tmp_path / str(len(list(tmp_path.iterdir()))))
+    initial._rounded_once.cache_clear()
+    initial._kept_start.cache_clear()
     yield
-    fused._rounded_once.cache_clear()
-    fused._kept_start.cache_clear()
+    initial._rounded_once.cache_clear()
+    initial._kept_start.cache_clear()
 
 
 def drawn_as(monkeypatch, change) -> None:
@@ -100,29 +100,29 @@ def drawn_as(monkeypatch, change) -> None:
 def test_torchs_rounding_is_found_out(monkeypatch):
     """Whichever of the two it is."""
     seeds = np.arange(32)
-    once, twice = (fused._drawn(3, 7, seeds, once=once) for once in (True, False))
+    once, twice = (initial._drawn(3, 7, seeds, once=once) for once in (True, False))
     assert (once != twice).any()
     assert np.abs(once - twice).max() < 1e-7
     for rounding in (True, False):
-        fused._rounded_once.cache_clear()
+        initial._rounded_once.cache_clear()
 
         def weights(dim, hidden_dim, seeds, once=rounding):
             import torch
 
-            return (torch.tensor(fused._drawn(dim, hidden_dim, seeds, once=once).T.copy()),)
+            return (torch.tensor(initial._drawn(dim, hidden_dim, seeds, once=once).T.copy()),)
 
         with monkeypatch.context() as patch:
             patch.setattr(reference, "initial_weights", weights)
-            assert fused._rounded_once() is rounding
-            assert_bits(fused.initial_weights(3, 7, seeds), once if rounding else twice)
+            assert initial._rounded_once() is rounding
+            assert_bits(initial.initial_weights(3, 7, seeds), once if rounding else twice)
 
 
 @pytest.mark.usefixtures("_forgetful")
 def test_a_torch_that_draws_otherwise_has_the_last_word(monkeypatch):
     drawn_as(monkeypatch, lambda layer: layer * 0.5)
-    assert fused._rounded_once() is None
+    assert initial._rounded_once() is None
     seeds = np.arange(16)
-    assert_bits(fused.initial_weights(2, 5, seeds), torchs(2, 5, seeds))
+    assert_bits(initial.initial_weights(2, 5, seeds), torchs(2, 5, seeds))
     config = Config(
         activation="Tanh", loss="MSELoss", optimizer="SGD", lr=0.1, hidden_dim=5, epochs=3
     )

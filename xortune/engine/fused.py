@@ -8,31 +8,30 @@ depends, to the last bit, neither on the seeds beside it nor on how many cores s
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
-import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
-from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 
 from xortune.config import Config
-from xortune.engine.kernels import mersenne, training
+from xortune.engine.initial import start_of
+from xortune.engine.kernels import training
 from xortune.engine.kernels.block import work_size
-from xortune.engine.kernels.cache import compiled, directory
+from xortune.engine.kernels.cache import compiled
 from xortune.engine.kernels.simd import LANES
 from xortune.engine.schedule import schedule_of
 from xortune.outcome import Outcome, Status, status_of
 from xortune.task import Task
 
-__all__ = ["final_outputs", "initial_weights", "train", "uncovered"]
+__all__ = [
+    "final_outputs",
+    "final_weights",
+    "outputs_of",
+    "train",
+    "uncovered",
+]
 
 MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
 MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
@@ -42,9 +41,6 @@ CACHED_BYTES = 32_000
 """What a block of seeds may take of a core's first-level cache."""
 
 MAX_GROUPS = 4
-
-MAX_KEPT = 4096
-"""Seeds whose initial weights are kept: a search trains the same ones again and again."""
 
 WORTH_THREADS = 2**20
 """Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
@@ -141,6 +137,49 @@ def final_outputs(
     return np.ascontiguousarray(record.outputs[-1].T)
 
 
+def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The weights after the last epoch.
+
+    Args:
+        config: what to train; `uncovered` says None of it.
+        task: what to learn.
+        seeds: int64, shape (S,), each in [0, 2**32) and once.
+
+    Returns:
+        float32, shape (P, S), P = H * D + 2 * H + 1: as `initial.initial_weights` orders them.
+    """
+    start = start_of(task.dim, config.hidden_dim, _padded(seeds))
+    weights = np.empty_like(start)
+    # What cannot change any more is all outputs, not yet all weights.
+    _run(config, task, start, len(seeds), [config.epochs], stop_early=False, weights=weights)
+    return weights[:, : len(seeds)]
+
+
+def outputs_of(
+    config: Config, weights: NDArray[np.float32], inputs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What networks make of any inputs.
+
+    Args:
+        config: whose structure they have.
+        weights: float32, shape (P, S), as from `final_weights`.
+        inputs: float32, shape (N, D).
+
+    Returns:
+        float32, shape (S, N): outputs in [0, 1].
+    """
+    count = weights.shape[1]
+    start = np.concatenate([weights, np.repeat(weights[:, -1:], -count % LANES, axis=1)], axis=1)
+    start, unused = np.ascontiguousarray(start), np.zeros((2, inputs.shape[1]), np.float32)
+    parts = []
+    for first in range(0, len(inputs), MAX_ROWS):
+        rows = inputs[first : first + MAX_ROWS]
+        # The training's own forward pass, before its first step, with the rows as judged ones.
+        task = Task("rows", unused, unused[:, :1], rows, np.zeros((len(rows), 1), np.float32))
+        parts.append(_run(config, task, start, count, [0], stop_early=False).outputs[0])
+    return np.concatenate(parts).T
+
+
 def _recorded(
     config: Config,
     task: Task,
@@ -150,16 +189,43 @@ def _recorded(
     threads: int,
     stop_early: bool,
 ) -> _Record:
+    start = start_of(task.dim, config.hidden_dim, _padded(seeds))
+    return _run(config, task, start, len(seeds), epochs, threads=threads, stop_early=stop_early)
+
+
+def _run(
+    config: Config,
+    task: Task,
+    start: NDArray[np.float32],
+    count: int,
+    epochs: list[int],
+    *,
+    threads: int = 1,
+    stop_early: bool,
+    weights: NDArray[np.float32] | None = None,
+) -> _Record:
+    """Train the networks that begin with `start`, of which the first `count` are recorded.
+
+    Args:
+        config: what to train.
+        task: what to learn.
+        start: float32, shape (P, S), S a multiple of 16.
+        count: seeds, at most S.
+        epochs: the ones to record, ascending.
+        threads: see `train`.
+        stop_early: see `train`.
+        weights: float32, shape (P, S), to fill with those after the last epoch.
+    """
     stops = np.array(epochs, dtype=np.int64)
     rows = _rows_of(task)
     schedule = schedule_of(config)
-    start = _start(task.dim, config.hidden_dim, _padded(seeds))
-    record = _Record.empty(len(stops), task.judged_targets.shape[0], len(seeds))
+    record = _Record.empty(len(stops), task.judged_targets.shape[0], count)
     kernel = compiled(training.train)
 
     def train_block(first: int, width: int) -> None:
+        work = _scratch(config.hidden_dim, task.dim, rows.quads, width)
         kernel(
-            _scratch(config.hidden_dim, task.dim, rows.quads, width),
+            work,
             start,
             first,
             width,
@@ -183,10 +249,13 @@ def _recorded(
             record.last,
             record.finite,
         )
+        if weights is not None:  # they lie first in the block
+            own = work[: len(weights) * width].reshape(-1, width)
+            weights[:, first : first + width] = own
 
     blocks = _blocks(start.shape[1] // LANES, _groups(config.hidden_dim, task.dim, rows.quads))
     # A thread costs a tenth of a millisecond: little work is done sooner by one.
-    if threads > 1 and len(blocks) > 1 and len(seeds) * config.epochs >= WORTH_THREADS:
+    if threads > 1 and len(blocks) > 1 and count * config.epochs >= WORTH_THREADS:
         with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
             list(pool.map(train_block, *zip(*blocks, strict=True)))
     else:
@@ -300,93 +369,3 @@ def _blocks(groups: int, most: int) -> list[tuple[int, int]]:
     count = -(-groups // most)
     ends = [groups * (i + 1) // count * LANES for i in range(count)]
     return [(first, end - first) for first, end in zip([0, *ends], ends, strict=False)]
-
-
-def _start(dim: int, hidden: int, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
-    if len(seeds) <= MAX_KEPT:
-        return _kept_start(dim, hidden, seeds.tobytes())
-    return initial_weights(dim, hidden, seeds)
-
-
-@functools.lru_cache(maxsize=4)
-def _kept_start(dim: int, hidden: int, seeds: bytes) -> NDArray[np.float32]:
-    return initial_weights(dim, hidden, np.frombuffer(seeds, np.int64))
-
-
-def initial_weights(dim: int, hidden_dim: int, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The weights that torch draws after ``torch.manual_seed(s)``.
-
-    Args:
-        dim: inputs per row, D.
-        hidden_dim: H.
-        seeds: int64, shape (S,), each in [0, 2**32), S a multiple of 16.
-
-    Returns:
-        float32, shape (P, S), P = H * D + 2 * H + 1: each seed's weights in the order of
-        ``nn.Sequential.parameters()``.
-    """
-    once = _rounded_once()
-    if once is None:
-        from xortune.engine import reference
-
-        return reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
-    return _drawn(dim, hidden_dim, seeds, once=once)
-
-
-def _drawn(
-    dim: int, hidden_dim: int, seeds: NDArray[np.int64], *, once: bool
-) -> NDArray[np.float32]:
-    bounds = np.array(
-        [1 / math.sqrt(dim)] * (hidden_dim * dim + hidden_dim)
-        + [1 / math.sqrt(hidden_dim)] * (hidden_dim + 1),
-        dtype=np.float32,
-    )
-    weights = np.empty((len(bounds), len(seeds)), np.float32)
-    compiled(mersenne.uniform)(seeds.astype(np.uint32), bounds, once, weights)
-    return weights
-
-
-@functools.cache
-def _rounded_once() -> bool | None:
-    """How this torch rounds `Tensor.uniform_`; None if it draws in a way that is not ours.
-
-    Asked of torch at the first use with its version on this processor, and noted beside the
-    compiled code: to import torch takes longer than most trainings.
-    """
-    note = _note()
-    with contextlib.suppress(OSError):
-        if (known := note.read_text(encoding="ascii")) in ROUNDINGS:
-            return known == ROUNDINGS[0]
-    once = _found_out()
-    if once is not None:
-        with contextlib.suppress(OSError):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            new = note.with_suffix(f".{os.getpid()}")
-            new.write_text(ROUNDINGS[not once], encoding="ascii")
-            new.replace(note)
-    return once
-
-
-ROUNDINGS = ("once", "twice")
-
-
-def _note() -> Path:
-    # torch chooses its code by the processor, unless it is told otherwise.
-    asked = os.environ.get("ATEN_CPU_CAPABILITY", "")
-    features = hashlib.sha256(f"{get_host_cpu_features().flatten()} {asked}".encode()).hexdigest()
-    return directory() / f"uniform-torch-{version('torch')}-{features[:16]}.txt"
-
-
-def _found_out() -> bool | None:
-    from xortune.engine import reference
-
-    seeds = np.array([0, 1, 2, 3, 5, 8, 13, 21, 99, 2**16, 2**30, 2**31, 2**32 - 1, 7, 11, 42])
-    for once in (True, False):
-        for dim, hidden_dim in ((2, 5), (3, 7), (8, 64)):
-            theirs = reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
-            ours = _drawn(dim, hidden_dim, seeds, once=once)
-            if not np.array_equal(ours.view(np.int32), theirs.view(np.int32)):
-                break
-        else:
-            return once
-    return None
