@@ -157,7 +157,7 @@ _COMPUTED: WeakKeyDictionary[Run, Report] = WeakKeyDictionary()
 
 def _computed(run: Run) -> Report:
     results, manifest = run.results, run.manifest
-    effects = parameter_effects(results, run.parameters, _importance(manifest))
+    effects = parameter_effects(results, run.parameters, noted_importance(manifest))
     differ = {effect.name for effect in effects}
     return Report(
         title=plain(str(manifest.get("name") or run.path.resolve().name)),
@@ -180,7 +180,7 @@ def _computed(run: Run) -> Report:
     )
 
 
-def _importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
+def noted_importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
     """The share of each parameter, as far as the manifest has shares."""
     noted = manifest.get("importance")
     if not isinstance(noted, Mapping):
