@@ -23,7 +23,15 @@ from xortune.run import ConfigResult, Run
 from xortune.seed_ranges import HAND
 from xortune.task import Task
 
-__all__ = ["Failures", "NoOutcome", "Report", "failures_of", "report_of", "task_argument"]
+__all__ = [
+    "Failures",
+    "NoOutcome",
+    "Report",
+    "failures_of",
+    "noted_importance",
+    "report_of",
+    "task_argument",
+]
 
 FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 

@@ -1,0 +1,201 @@
+"""Failures: what the unsolved seeds ended as, of single configs and of all together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xortune.outcome import Outcome, Status
+from xortune.report.figures.labels import LONGEST, clipped, described, finished, listed
+from xortune.report.format import count, percent
+from xortune.report.levels import differing
+from xortune.report.plot import Axis, Bars, Panel, Plot, Role
+from xortune.report.tables import Failures, failures_of
+from xortune.run import ConfigResult, Run
+
+__all__ = ["failures"]
+
+PATTERNS: tuple[Role, ...] = ("a", "c", "d")
+"""So many of the most frequent wrong patterns are told apart."""
+
+OTHERS: dict[Status, Role] = {
+    Status.ALL_ZERO: "e",
+    Status.ALL_ONE: "f",
+    Status.DIVERGED: "b",
+    Status.CRASHED: "best",  # what is left to be told apart
+}
+
+LONGEST_PATTERN = 16
+
+Kind = str | Status
+"""A wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One bar.
+
+    Attributes:
+        label: beside it.
+        text: in full.
+        key: of its config; empty for all.
+        n: seeds.
+        found: how many ended as what.
+    """
+
+    label: str
+    text: str
+    key: str
+    n: int
+    found: Counter[Kind]
+
+    @property
+    def failed(self) -> int:
+        return self.found.total()
+
+
+def failures(run: Run, top: int = 20) -> Plot:
+    """What the unsolved seeds ended as, as shares of these.
+
+    The first bar is of all configs, the others of the first ones with an unsolved seed.
+
+    Args:
+        run: with one finished config at least.
+        top: how many configs.
+
+    Raises:
+        InputError: no config is finished.
+    """
+    results = finished(run)
+    whole = failures_of(results, len(PATTERNS))
+    patterns = [pattern for pattern, _ in whole.patterns]
+    unsolved = [r for r in results if r.outcome.successes < r.outcome.n]
+    shown = unsolved[: max(top, 1)]
+    names = differing(results, run.parameters)
+    counts = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
+    room = LONGEST - 3 - max(map(len, counts), default=0)
+    axis, labels = listed(run, shown, room)
+    seeds, of_all = sum(r.outcome.n for r in results), count(len(results), "configuration")
+    rows = [
+        _Row("all", f"all {of_all}", "", seeds, _of_all(whole)),
+        *(
+            _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, patterns))
+            for label, r in zip(labels, shown, strict=True)
+        ),
+    ]
+    categories = tuple(f"{row.label} · {row.failed:,} of {row.n:,}" for row in rows)
+    return Plot(
+        name="failures",
+        title=_title(whole, seeds),
+        alt=_alt(rows[0]),
+        note=_note(results, shown, len(unsolved)),
+        panels=(
+            Panel(
+                Axis("share of the unsolved seeds", "rate", (0, 1)),
+                Axis(f"{axis} · unsolved of n", "category", categories=categories),
+                _layers(rows, patterns),
+            ),
+        ),
+    )
+
+
+def _layers(rows: Sequence[_Row], patterns: Sequence[str]) -> tuple[Bars, ...]:
+    before: list[Kind] = []
+    bars = []
+    for kind, role in _kinds(patterns):
+        if any(row.found[kind] for row in rows):
+            bars.append(_bars(kind, role, rows, before))
+        before.append(kind)
+    return tuple(bars) or (Bars("", at=(0.0,), length=(0.0,), across=True),)
+
+
+def _kinds(patterns: Sequence[str]) -> list[tuple[Kind, Role]]:
+    """In the order in which they lie in a bar."""
+    other: list[tuple[Kind, Role]] = [(Status.WRONG_PATTERN, "muted")]
+    return [*zip(patterns, PATTERNS, strict=False), *other, *OTHERS.items()]
+
+
+def _of_all(whole: Failures) -> Counter[Kind]:
+    known = dict(whole.patterns)
+    found: Counter[Kind] = Counter({status: whole.counts[status] for status in OTHERS})
+    found.update(known)
+    found[Status.WRONG_PATTERN] = whole.counts[Status.WRONG_PATTERN] - sum(known.values())
+    return found
+
+
+def _of_one(outcome: Outcome, patterns: Sequence[str]) -> Counter[Kind]:
+    found: Counter[Kind] = Counter()
+    for status, pattern in zip(outcome.status.tolist(), outcome.patterns, strict=True):
+        if status != Status.SOLVED:
+            named = status == Status.WRONG_PATTERN and pattern in patterns
+            found[pattern if named else Status(status)] += 1
+    return found
+
+
+def _bars(kind: Kind, role: Role, rows: Sequence[_Row], before: Sequence[Kind]) -> Bars:
+    """One kind in all bars, each after those before it."""
+    places = [place for place, row in enumerate(rows) if row.found[kind]]
+    own = [rows[place] for place in places]
+    return Bars(
+        _name(kind),
+        at=tuple(map(float, places)),
+        length=tuple(row.found[kind] / row.failed for row in own),
+        base=tuple(sum(row.found[other] for other in before) / row.failed for row in own),
+        role=role,
+        across=True,
+        texts=tuple(
+            f"{row.text}: {row.found[kind]:,} of {count(row.failed, 'unsolved seed')}: "
+            f"{_name(kind)}"
+            for row in own
+        ),
+        keys=tuple(row.key for row in own),
+    )
+
+
+def _name(kind: Kind) -> str:
+    if isinstance(kind, str):
+        return f"wrong pattern {clipped(kind, LONGEST_PATTERN)}"
+    return {
+        Status.WRONG_PATTERN: "another wrong pattern",
+        Status.ALL_ZERO: "all 0",
+        Status.ALL_ONE: "all 1",
+        Status.DIVERGED: "diverged",
+        Status.CRASHED: "crashed",
+    }[kind]
+
+
+def _title(whole: Failures, seeds: int) -> str:
+    failed = {status: n for status, n in whole.counts.items() if status != Status.SOLVED}
+    total = sum(failed.values())
+    if not total:
+        return f"All {count(seeds, 'seed')} were solved"
+    most = max(failed, key=lambda status: failed[status])
+    ended = {
+        Status.WRONG_PATTERN: "learned a wrong pattern",
+        Status.ALL_ZERO: "output 0 for every row",
+        Status.ALL_ONE: "output 1 for every row",
+        Status.DIVERGED: "diverged",
+        Status.CRASHED: "crashed",
+    }[most]
+    share = "all" if failed[most] == total else percent(failed[most] / total)
+    return f"{percent(total / seeds)} of all seeds were not solved; {share} of them {ended}"
+
+
+def _alt(row: _Row) -> str:
+    if not row.failed:
+        return f"No seed failed: all {count(row.n, 'seed')} were solved."
+    parts = [f"{_name(kind)} {n:,}" for kind, n in row.found.most_common() if n]
+    seeds = count(row.n, "seed")
+    return f"Of {seeds} of all configurations {row.failed:,} were not solved: {', '.join(parts)}."
+
+
+def _note(results: Sequence[ConfigResult], shown: Sequence[ConfigResult], unsolved: int) -> str:
+    more = f"the first {len(shown):,} of " if len(shown) < unsolved else ""
+    return (
+        f"n stands beside each bar; counts, no estimates, so there is no interval: shares of few "
+        f"seeds are rough, and all configurations together are as the search chose them. Below the "
+        f"first bar: {more}{count(unsolved, 'configuration')} of {len(results):,} with an unsolved "
+        "seed, best first. A pattern has one digit for each judged row of the task, 1 where the "
+        "output is above one half."
+    )

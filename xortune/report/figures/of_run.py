@@ -1,0 +1,43 @@
+"""All figures of a run: those for which it has data, in the order of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xortune.report.figures.epochs import success_by_epoch
+from xortune.report.figures.failures import failures
+from xortune.report.figures.front import pareto_front
+from xortune.report.figures.history import optimization_history
+from xortune.report.figures.ranking import ranking
+from xortune.report.figures.seeds import seeds_spent
+from xortune.report.plot import Plot
+from xortune.run import Run
+
+__all__ = ["figures_of"]
+
+FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
+    (ranking, lambda _: True),
+    (success_by_epoch, lambda run: _solved(run) > 0),
+    (seeds_spent, lambda run: len({result.outcome.n for result in run.results}) > 1),
+    (failures, lambda run: _solved(run) < sum(result.outcome.n for result in run.results)),
+    (optimization_history, lambda run: len(run.results) > 1),
+    (pareto_front, lambda _: True),
+)
+"""Each figure, and whether a run has anything that it would show."""
+
+
+def figures_of(run: Run) -> tuple[Plot, ...]:
+    """Every figure that says something of this run; none if no config is finished.
+
+    Raises:
+        InputError: the run's blocks contradict each other, or its manifest or certificate is
+            damaged.
+    """
+    if not run.results:
+        return ()
+    found = (figure(run) for figure, says_something in FIGURES if says_something(run))
+    return tuple(plot for plot in found if plot is not None)
+
+
+def _solved(run: Run) -> int:
+    return sum(result.outcome.successes for result in run.results)

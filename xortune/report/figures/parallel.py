@@ -1,0 +1,185 @@
+"""Parallel coordinates: a line for each config, over one axis for each parameter."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.errors import InputError
+from xortune.report.figures.labels import described
+from xortune.report.figures.parameters import (
+    Parameter,
+    even_sample,
+    levels_shown,
+    parameters_of,
+    rates_of,
+)
+from xortune.report.format import count, number, percent
+from xortune.report.levels import differing
+from xortune.report.plot import Axis, Lines, Panel, Plot, Points, Rule
+from xortune.run import Run
+
+__all__ = ["parallel_coordinate"]
+
+MOST_AXES, NAMED_LEVELS = 10, 5
+
+NOWHERE = -0.12
+"""Where a line passes an axis of which its config has no value."""
+
+
+def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
+    """The parameters of many configs at once, each a line coloured by its success rate.
+
+    Args:
+        run: whose configs.
+        top: so many of the best are shown, and at most as many of the others, evenly spaced in the
+            order.
+
+    Returns:
+        None if no parameter differs between configs.
+
+    Raises:
+        InputError: top is no whole number of at least 1.
+    """
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise InputError(f"{top!r}", field="top", allowed="a whole number, 1 or more")
+    parameters = parameters_of(run)
+    axes = parameters[:MOST_AXES]
+    if not axes:
+        return None
+    rates = rates_of(run)
+    shown = _shown(len(rates), top)
+    sides = [_axis(parameter, rates) for parameter in axes]
+    heights = np.stack([*(height for _, height in sides), rates], axis=1)[shown]
+    absent = bool(np.isnan(heights).any())
+    heights[np.isnan(heights)] = NOWHERE
+    names = differing(run.results, run.parameters)
+    results = [run.results[place] for place in shown]
+    lines = Lines(
+        x=tuple(float(place) for place in range(len(axes) + 1)),
+        ys=tuple(tuple(row) for row in heights.round(6).tolist()),
+        values=tuple(rates[shown].tolist()),
+        value_label="success rate",
+        texts=tuple(
+            f"{described(r, names)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
+            for r in results
+        ),
+        keys=tuple(result.key for result in results),
+    )
+    labels = (*(label for label, _ in sides), "success rate\n100 %\n…\n0 %")
+    rules = (Rule("y", NOWHERE, "no value here"),) if absent else ()
+    return Plot(
+        name="parallel-coordinate",
+        title=_title(len(shown), len(rates)),
+        alt=_alt(axes, rates),
+        note=_note(parameters, len(shown), len(rates), top),
+        panels=(
+            Panel(
+                Axis("parameter, with its values from the top down", "category",
+                     categories=labels),
+                Axis("place on the axis", "number", (NOWHERE - 0.05 if absent else -0.05, 1.05)),
+                (*rules, *_ticks(axes, rates), lines),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _shown(total: int, top: int) -> NDArray[np.intp]:
+    """Places in the order, the best last: what is drawn last lies on top."""
+    best = np.arange(min(top, total))
+    others = np.arange(total)[top:]
+    if others.size:
+        others = others[even_sample(others.size, top)]
+    return np.concatenate([best, others])[::-1]
+
+
+def _axis(parameter: Parameter, rates: NDArray[np.float64]) -> tuple[str, NDArray[np.float64]]:
+    """The label of a parameter's axis, and where on it each config is; NaN: nowhere."""
+    if parameter.is_number:
+        finite = parameter.numbers[np.isfinite(parameter.numbers)]
+        name = f"{parameter.label} (log)" if parameter.is_log else parameter.label
+        ends = (number(float(finite.max())), "…", number(float(finite.min())))
+        return "\n".join((name, *ends)), parameter.scaled()
+    labels, rows, left_out = levels_shown(parameter, rates)
+    heights = np.full(len(rates), np.nan)
+    for place, of in enumerate(rows):
+        heights[of] = _level_height(place, len(rows))
+    down = labels[::-1]
+    named = down if len(down) <= NAMED_LEVELS else (down[0], "…", down[-1])
+    some = (f"({left_out:,} not shown)",) if left_out else ()
+    return "\n".join((parameter.label, *named, *some)), heights
+
+
+def _level_height(place: int, levels: int) -> float:
+    return place / (levels - 1) if levels > 1 else 0.5
+
+
+def _ticks(axes: tuple[Parameter, ...], rates: NDArray[np.float64]) -> tuple[Points, ...]:
+    """The levels of the parameters that are no numbers: what each place on such an axis means."""
+    found = []
+    for column, parameter in enumerate(axes):
+        if not parameter.is_number:
+            labels, _, _ = levels_shown(parameter, rates)
+            found.append((column, parameter, labels))
+    if not found:
+        return ()
+    return (
+        Points(
+            "a value of a choice",
+            x=tuple(float(column) for column, _, labels in found for _ in labels),
+            y=tuple(
+                _level_height(i, len(labels)) for *_, labels in found for i in range(len(labels))
+            ),
+            role="muted",
+            marker="ring",
+            texts=tuple(f"{p.label}: {label}" for _, p, labels in found for label in labels),
+        ),
+    )
+
+
+def _title(shown: int, total: int) -> str:
+    if shown == total:
+        return f"All {count(total, 'configuration')}, over their parameters"
+    return f"{shown:,} of {total:,} configurations, over their parameters"
+
+
+def _alt(axes: tuple[Parameter, ...], rates: NDArray[np.float64]) -> str:
+    """Where the best tenth lies on each axis of numbers, and which values it has of the others."""
+    best = max(1, len(rates) // 10)
+    parts = []
+    for parameter in axes[:4]:
+        if parameter.is_number:
+            numbers = parameter.numbers[:best]
+            numbers = numbers[np.isfinite(numbers)]
+            if numbers.size:
+                low, high = number(float(numbers.min())), number(float(numbers.max()))
+                parts.append(f"{parameter.label} {low} to {high}")
+        else:
+            labels, rows, _ = levels_shown(parameter, rates)
+            often = [int((of < best).sum()) for of in rows]
+            most = int(np.argmax(often))
+            parts.append(f"{parameter.label} {labels[most]} in {often[most]:,} of {best:,}")
+    worst = percent(float(rates[:best].min()))
+    return (
+        f"The best {count(best, 'configuration')} of {len(rates):,} (rates from {worst}) have "
+        f"{'; '.join(parts)}."
+    )
+
+
+def _note(parameters: tuple[Parameter, ...], shown: int, total: int, top: int) -> str:
+    if shown == total:
+        which = f"n = {count(total, 'configuration')}, all that were visited"
+    else:
+        others = shown - min(top, total)
+        which = (
+            f"n = {total:,} configurations visited; shown are the best {min(top, total):,} and "
+            f"{others:,} of the others, evenly spaced in the order"
+        )
+    more = len(parameters) - MOST_AXES
+    axes = f" {count(more, 'less important parameter')} not shown." if more > 0 else ""
+    return (
+        f"{which}; a line's colour is its success rate, which has no interval here. Axes of "
+        "numbers run from the lowest value visited to the highest, others have a ring for each "
+        f"value.{axes} Where lines are dense, the search has often been: that is no evidence that "
+        "it is better there."
+    )

@@ -1,0 +1,269 @@
+"""Success per parameter, among the configs visited: levels with intervals, numbers with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.report.figures.parameters import (
+    Parameter,
+    even_sample,
+    levels_shown,
+    parameters_of,
+    rates_of,
+)
+from xortune.report.format import count, interval, measured, number, percent
+from xortune.report.levels import MIN_CONFIGS, Level, level_of
+from xortune.report.plot import Axis, Layer, Line, Panel, Plot, Points
+from xortune.run import Run
+
+__all__ = ["Smooth", "slices", "smooth"]
+
+MOST_PANELS, MOST_DOTS = 8, 500
+
+GRID = 61
+"""Places at which a smooth is computed."""
+
+BANDWIDTH = 0.07
+"""Standard deviation of the kernel, of the length of the axis."""
+
+DIGITS = 6
+
+FEWEST_DRAWN, MOST_DRAWN, DRAWS = 200, 1000, 2_000_000
+"""Resamples for a band: so many configs are drawn in all of them together, within the two."""
+
+
+@dataclass(frozen=True, eq=False)
+class Smooth:
+    """The mean success rate along an axis, shape (G,) each.
+
+    Attributes:
+        x: places from 0 to 1.
+        mean: NaN where fewer than 5 configs are near.
+        low, high: its pointwise 95 % bootstrap interval over configs.
+    """
+
+    x: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def slices(run: Run) -> Plot | None:
+    """The success rate of configs against each parameter that varies, the most important first.
+
+    Each config counts once, however many seeds it had. The figure says what was seen where the
+    search went: it went to good regions more often, and moved several parameters at once.
+
+    Returns:
+        None if no parameter differs between configs.
+    """
+    parameters = parameters_of(run)
+    shown = parameters[:MOST_PANELS]
+    if not shown:
+        return None
+    rates = rates_of(run)
+    dots = even_sample(len(rates), MOST_DOTS)
+    drawn = [_panel(run, parameter, rates, dots) for parameter in shown]
+    total = count(len(rates), "configuration")
+    return Plot(
+        name="slices",
+        title=f"Success by parameter, among the {total} visited",
+        alt=" ".join([*(finding for _, finding in drawn[:3]), *_others(parameters)]),
+        note=_note(shown, len(rates), len(dots)),
+        panels=tuple(panel for panel, _ in drawn),
+        columns=2 if len(shown) > 1 else 1,
+    )
+
+
+def smooth(places: NDArray[np.float64], rates: NDArray[np.float64]) -> Smooth:
+    """The kernel mean of success rates along an axis, with a band.
+
+    Args:
+        places: shape (C,), each from 0 to 1.
+        rates: shape (C,).
+
+    Source: Nadaraya (1964), Theory of Probability and its Applications 9(1), with a Gaussian
+    kernel of fixed width; the number of configs near is (sum w)^2 / sum w^2, Kish (1965), Survey
+    Sampling, section 8.2.
+    """
+    x = np.linspace(0, 1, GRID)
+    weights = np.exp(-0.5 * ((places[:, None] - x) / BANDWIDTH) ** 2)
+    total = weights.sum(axis=0)
+    far = total**2 < MIN_CONFIGS * (weights**2).sum(axis=0)
+    weighted = np.concatenate([weights, weights * rates[:, None]], axis=1)
+    mean = _ratio(weighted.sum(axis=0)[None])[0]
+    drawn = np.concatenate([_ratio(part @ weighted) for part in _resamples(len(rates))])
+    mean[far], drawn[:, far] = np.nan, 0.0
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    # A percentile interval need not hold the estimate itself, and a band does.
+    low, high = np.minimum(low, mean), np.maximum(high, mean)
+    # The last digits of a matrix product are not the same on every machine.
+    return Smooth(x, mean.round(DIGITS), low.round(DIGITS), high.round(DIGITS))
+
+
+def _resamples(configs: int) -> Iterator[NDArray[np.float64]]:
+    """How often each config is drawn, shape (resamples, C), some resamples at a time."""
+    draw, left = np.random.default_rng(0), min(MOST_DRAWN, max(FEWEST_DRAWN, DRAWS // configs))
+    while left:
+        rows = min(left, max(1, DRAWS // configs))
+        drawn = draw.integers(0, configs, (rows, configs))
+        yield np.stack([np.bincount(row, minlength=configs) for row in drawn]).astype(np.float64)
+        left -= rows
+
+
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted means, shape (B, G), of sums of weights and of weighted rates, shape (B, 2 G)."""
+    weights, weighted = sums[:, :GRID], sums[:, GRID:]
+    # Nothing drawn is near: what is left out there as well.
+    found: NDArray[np.float64] = np.divide(
+        weighted, weights, out=np.zeros_like(weights), where=weights > 0
+    )
+    return np.clip(found, 0.0, 1.0)
+
+
+def _panel(
+    run: Run, parameter: Parameter, rates: NDArray[np.float64], dots: NDArray[np.intp]
+) -> tuple[Panel, str]:
+    """The panel of a parameter, and its finding."""
+    make = _along if parameter.is_number else _levels
+    axis, places, layers, finding = make(parameter, rates)
+    seen = dots[np.isfinite(places[dots])]
+    results = run.results
+    raw = Points(
+        "a configuration",
+        x=tuple(places[seen].tolist()),
+        y=tuple(rates[seen].tolist()),
+        role="muted",
+        texts=tuple(f"{results[i].outcome.successes}/{results[i].outcome.n}" for i in seen),
+        keys=tuple(results[i].key for i in seen),
+    )
+    share = parameter.importance
+    title = parameter.label if share is None else f"{parameter.label} ({percent(share)})"
+    panel = Panel(axis, Axis("success rate", "rate", (0.0, 1.0)), (raw, *layers), title)
+    return panel, finding
+
+
+Drawn = tuple[Axis, NDArray[np.float64], list[Layer], str]
+"""An axis, where on it each config is (NaN: nowhere), what is drawn, and what it says."""
+
+
+def _along(parameter: Parameter, rates: NDArray[np.float64]) -> Drawn:
+    rows = np.flatnonzero(np.isfinite(parameter.numbers))
+    found = smooth(parameter.scaled()[rows], rates[rows])
+    low, high = np.min(parameter.numbers[rows]), np.max(parameter.numbers[rows])
+    if parameter.is_log:
+        x = np.exp(np.log(low) + found.x * (np.log(high) - np.log(low)))
+    else:
+        x = low + found.x * (high - low)
+    layers: list[Layer] = []
+    for part in _runs(found.mean):
+        first = not layers
+        layers.append(
+            Line(
+                "mean, with its pointwise 95 % band" if first else "",
+                x=tuple(x[part].tolist()),
+                y=tuple(found.mean[part].tolist()),
+                low=tuple(found.low[part].tolist()),
+                high=tuple(found.high[part].tolist()),
+            )
+        )
+    some = "" if rows.size == len(rates) else f", {rows.size:,} of {len(rates):,} have one"
+    axis = Axis(
+        f"{parameter.label}{some}",
+        "log" if parameter.is_log else "number",
+        whole=parameter.is_whole,
+    )
+    finding = f"{parameter.label}: too few configurations for a smooth."
+    if layers:
+        top, bottom = int(np.nanargmax(found.mean)), int(np.nanargmin(found.mean))
+        finding = (
+            f"{parameter.label}: the mean is highest near {_near(parameter, x[top])} "
+            f"({_rate(found, top)}) and lowest near {_near(parameter, x[bottom])} "
+            f"({_rate(found, bottom)})."
+        )
+    return axis, parameter.numbers, layers, finding
+
+
+def _runs(mean: NDArray[np.float64]) -> Iterator[slice]:
+    """The stretches of the grid that have a mean."""
+    known = np.concatenate([[False], np.isfinite(mean), [False]])
+    ends = np.flatnonzero(known[1:] != known[:-1]).tolist()
+    return (slice(start, end) for start, end in zip(ends[::2], ends[1::2], strict=True))
+
+
+def _near(parameter: Parameter, x: float) -> str:
+    return number(round(x) if parameter.is_whole else x)
+
+
+def _rate(found: Smooth, place: int) -> str:
+    low, high = float(found.low[place]), float(found.high[place])
+    mean = measured(float(found.mean[place]), low, high)
+    return f"{mean}, 95 % interval {interval(low, high)}"
+
+
+def _levels(parameter: Parameter, rates: NDArray[np.float64]) -> Drawn:
+    labels, rows, left_out = levels_shown(parameter, rates)
+    levels = [level_of(label, rates[of]) for label, of in zip(labels, rows, strict=True)]
+    places = np.full(len(rates), np.nan)
+    for place, of in enumerate(rows):
+        # Side by side, so that they can be told apart: golden steps fill a width evenly.
+        places[of] = place + 0.5 * ((np.arange(len(of)) * 0.618034) % 1 - 0.5)
+    ends = [level.interval or (level.rate, level.rate) for level in levels]
+    means = Points(
+        "mean, with its 95 % interval",
+        x=tuple(float(place) for place in range(len(levels))),
+        y=tuple(level.rate for level in levels),
+        y_low=tuple(low for low, _ in ends),
+        y_high=tuple(high for _, high in ends),
+        marker="diamond",
+        texts=tuple(_told(level) for level in levels),
+    )
+    some = f", {count(left_out, 'rarer value')} not shown" if left_out else ""
+    axis = Axis(
+        f"{parameter.label}{some} (in brackets: configurations)",
+        "category",
+        categories=tuple(f"{level.label} ({level.configs:,})" for level in levels),
+    )
+    top, bottom = max(levels, key=lambda lv: lv.rate), min(levels, key=lambda lv: lv.rate)
+    finding = f"{parameter.label}: highest {_told(top)}; lowest {_told(bottom)}."
+    return axis, places, [means], finding
+
+
+def _told(level: Level) -> str:
+    configs = count(level.configs, "configuration")
+    if level.interval is None:
+        return f"{level.label}, mean {percent(level.rate)} of {configs}"
+    mean = measured(level.rate, *level.interval)
+    return f"{level.label}, mean {mean} of {configs}, 95 % interval {interval(*level.interval)}"
+
+
+def _others(parameters: tuple[Parameter, ...]) -> list[str]:
+    more = len(parameters) - MOST_PANELS
+    return [f"{count(more, 'less important parameter')} not shown."] if more > 0 else []
+
+
+def _note(shown: tuple[Parameter, ...], configs: int, dots: int) -> str:
+    told = any(parameter.importance is not None for parameter in shown)
+    kinds = []
+    if any(not parameter.is_number for parameter in shown):
+        kinds.append("Bars: 95 % bootstrap intervals over configurations, none below 5.")
+    if any(parameter.is_number for parameter in shown):
+        kinds.append(
+            f"Lines: kernel means (Gaussian, {100 * BANDWIDTH:.0f} % of the axis) with pointwise "
+            "95 % bootstrap bands over configurations, where at least 5 are near."
+        )
+    which = "all of them" if dots == configs else f"{dots:,} of them, evenly spaced in the order"
+    return " ".join(
+        [
+            f"n = {count(configs, 'configuration')}, each counted once however many seeds it had; "
+            f"dots: {which}{'; in brackets above: importance' if told else ''}.",
+            *kinds,
+            "A search visits good regions more often and changes several parameters at once: this "
+            "is what was seen among the configurations visited, and a difference need not be one "
+            "parameter's doing.",
+        ]
+    )

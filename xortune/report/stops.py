@@ -1,0 +1,161 @@
+"""Why each config of a run got no more seeds, as far as what is stored can tell."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+from xortune.errors import InputError
+from xortune.objective import Seen, costs, only_rate, speed
+from xortune.race import Race, RaceRule
+from xortune.race_front import FrontGrants
+from xortune.race_next import Grants
+from xortune.run import ConfigResult, Run
+from xortune.run_front import full_seeds
+from xortune.space import SearchSpace
+
+__all__ = ["Stop", "stops_of"]
+
+MOST_IN_FRONT = 1000
+"""Looks, each about a millisecond: a race for a front that had more is not held again."""
+
+MOST_OPEN = 1000
+"""Of a search that was cut off no more are told apart from those that the race held back."""
+
+
+class Stop(enum.Enum):
+    """What a config that has some seeds got no more for, in words."""
+
+    FULL = "had all seeds"
+    QUICKER = "no failure, but enough others sooner"
+    AHEAD = "failed, and enough others do better"
+    DOMINATED = "others that cost no more do as well"
+    WORSE = "proven worse than another"
+    UNSOLVED = "none of its first seeds solved"
+    ENDED = "the search ended first"
+    EARLY = "stopped early"
+
+
+def stops_of(run: Run) -> tuple[Stop, ...]:
+    """For each of `Run.results` why it got no more seeds.
+
+    The race is held once more on what the journal has: configs enter in the order in which they
+    were proposed, and are looked at in the order in which results came. Who was proven worse is
+    thereby what the race's promise says it is; who else it holds back in the end has enough others
+    ahead (see `xortune.race_next`); who may still go on did not because the search ended. Where the
+    rule is not known (no readable space, another ladder than the manifest's, seeds of several
+    versions) nothing is said but `EARLY`.
+    """
+    results, full = run.results, full_seeds(run.results, run.manifest)
+    short = [result for result in results if result.outcome.n < full]
+    space = _space(run)
+    if not short or space is None:
+        found = dict.fromkeys((result.key for result in short), Stop.EARLY)
+    elif len(space.seeds.ladder) == 1:
+        found = dict.fromkeys((result.key for result in short), Stop.ENDED)
+    elif only_rate(space.objectives):
+        found = _rate_stops(run, short, space)
+    else:
+        found = _front_stops(run, short, space)
+    return tuple(found.get(result.key, Stop.FULL) for result in results)
+
+
+def _space(run: Run) -> SearchSpace | None:
+    """The space, if it says by which rule all seeds of this run were given."""
+    if run.set_aside:
+        return None
+    try:
+        space = run.asked
+    except InputError:
+        return None
+    return space if run.manifest.get("ladder") == list(space.seeds.ladder) else None
+
+
+def _rule(space: SearchSpace) -> RaceRule:
+    seeds = space.seeds
+    return RaceRule(seeds.ladder, alpha=seeds.alpha, finalists=seeds.finalists)
+
+
+def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> dict[str, Stop]:
+    race, grants = Race(_rule(space)), Grants(_rule(space))
+    _enter(run, race, grants)
+    speeds = {result.key: speed(_seen(result)) for result in run.results}
+    for key, k, n in _looks(run):
+        race.see(key, k, n)
+        grants.see(key, k, n, speed=speeds[key])
+    going = _open(grants)
+    return {result.key: _of_rate(race, result, going) for result in short}
+
+
+def _of_rate(race: Race, result: ConfigResult, going: set[Hashable] | None) -> Stop:
+    k, n = result.outcome.successes, result.outcome.n
+    if not k:
+        return Stop.UNSOLVED
+    if race.stopped_for(result.key, k, n) is not None:
+        return Stop.WORSE
+    if going is None:
+        return Stop.EARLY
+    if result.key in going:
+        return Stop.ENDED
+    return Stop.QUICKER if k == n else Stop.AHEAD
+
+
+def _front_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> dict[str, Stop]:
+    looks, going = _looks(run), None
+    if len(looks) <= MOST_IN_FRONT:
+        grants = FrontGrants(_rule(space))
+        _enter(run, grants)
+        paid = {result.key: costs(space.objectives, _seen(result)) for result in run.results}
+        for key, k, n in looks:
+            grants.see(key, k, n, costs=paid[key])
+        going = _open(grants)
+    return {result.key: _of_front(result, going) for result in short}
+
+
+def _of_front(result: ConfigResult, going: set[Hashable] | None) -> Stop:
+    if not result.outcome.successes:
+        return Stop.UNSOLVED
+    if going is None:
+        return Stop.EARLY
+    return Stop.ENDED if result.key in going else Stop.DOMINATED
+
+
+def _seen(result: ConfigResult) -> Seen:
+    outcome = result.outcome
+    return Seen(result.point, outcome.successes, outcome.n, outcome.epochs_spent)
+
+
+def _enter(run: Run, *races: Race | Grants | FrontGrants) -> None:
+    """Give each config its number: by the proposal that brought it."""
+    first: dict[str, int] = {}
+    for evaluation in run.evaluations:
+        key = evaluation.block.point.key
+        first[key] = min(evaluation.proposal, first.get(key, evaluation.proposal))
+    for key in sorted(first, key=first.__getitem__):
+        for race in races:
+            race.enter(key)
+
+
+def _looks(run: Run) -> list[tuple[str, int, int]]:
+    """Key, successes and seeds of a config after each block, as results came."""
+    solved: Counter[str] = Counter()
+    seeds: Counter[str] = Counter()
+    looks = []
+    for evaluation in run.evaluations:
+        if evaluation.final:
+            key, outcome = evaluation.block.point.key, evaluation.outcome
+            solved[key] += 0 if outcome is None else outcome.successes
+            seeds[key] += evaluation.block.count
+            looks.append((key, solved[key], seeds[key]))
+    return looks
+
+
+def _open(grants: Grants | FrontGrants) -> set[Hashable] | None:
+    """Who may still climb; None if these are too many to ask for."""
+    going: set[Hashable] = set()
+    while (name := grants.next(going)) is not None:
+        going.add(name)
+        if len(going) > MOST_OPEN:
+            return None
+    return going
