@@ -35,7 +35,7 @@ NEXT, FRONT = "tests/test_race_next.py", "tests/test_race_front.py"
 RACING = "tests/search/test_race_in_search.py"
 RESUMED, STOPS = "tests/search/test_race_resumed.py", "tests/search/test_race_stops.py"
 RACE_PACKS, BLOCKS = "tests/search/test_race_packs.py", "tests/search/test_blocks.py"
-PRUNER = "tests/search/test_race_pruner.py"
+PRUNER, APART = "tests/search/test_race_pruner.py", "tests/search/test_versions_apart.py"
 
 SCHEDULE = "tests/engine/test_schedule.py"
 FUNCTIONS = "tests/engine/test_fused_functions.py"
@@ -457,7 +457,11 @@ MUTATIONS = [
         "self._steps.get(self._taken) and not self._steps[self._taken].missing",
         RACING,
     ),
-    Mutation("search/blocks.py", "begin + self._rungs[0])", "self._rungs[-1])", RACING),
+    Mutation("search/steps.py", "> counting), rungs[0])", "> counting), rungs[-1])", RACING),
+    Mutation("search/steps.py", "self.granted - self.seen.aside", "self.granted", APART),
+    Mutation("search/blocks.py", "self._race.forget(key)", "pass", APART),
+    Mutation("run_apart.py", "if made == self.made:", "if True:", APART),
+    Mutation("run_apart.py", "(count.n, -lowest) <=", "(count.n, 0) <=", APART),
     Mutation("search/blocks.py", "self._busy.add(key)", "pass", RACING),
     Mutation("search/blocks.py", "last=self._all_made)", "last=False)", RACING),
     Mutation("search/blocks.py", "self._news[0][0] <= self", "0 <= self", STOPS),
@@ -470,7 +474,7 @@ MUTATIONS = [
         STOPS,
     ),
     Mutation("search/blocks.py", "self._proven = True\n            self.stop()", "pass", RACING),
-    Mutation("search/blocks.py", "standing.seen.add(step.gained)", "pass", RACING),
+    Mutation("search/blocks.py", "standing.seen.join(step.gained)", "False", RACING),
     Mutation("search/blocks.py", "if evaluation.final:\n", "if True:\n", BLOCKS),
     Mutation(
         "search/blocks.py",

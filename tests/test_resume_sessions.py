@@ -19,7 +19,8 @@ from xortune.errors import InputError
 from xortune.journal import Journal
 from xortune.point import Point
 from xortune.run import JOURNAL, create, load_run
-from xortune.run_sessions import identity_of, kept_apart, made_id
+from xortune.run_apart import kept_apart
+from xortune.run_sessions import identity_of, made_id
 from xortune.search import session as session_module
 from xortune.space import parse_space
 from xortune.task import Task
@@ -46,8 +47,11 @@ def search(tmp_path, monkeypatch):
     """`search(text, **more)`; instead of Ray one more evaluation is written, signed."""
 
     def session(space, trainer, directory, manifest, **more):
-        lines = load_run(directory).evaluations if (directory / JOURNAL).exists() else ()
-        if not lines:
+        lines = ()
+        if (directory / JOURNAL).exists():
+            more["resumed"](run := load_run(directory))
+            lines = run.evaluations
+        else:
             create(directory, space_text=space.text, manifest=manifest)
         made = made_id(identity_of(trainer.describe()))
         point = trainer.check(Point({**POINT, "lr": 0.01 + len(lines) / 1000}))
@@ -372,7 +376,7 @@ def test_no_count_mixes_versions(tmp_path):
     # Of B 15 seeds, of A 4 + 9: B's count, with its crashed ones.
     assert (found[0.02].outcome.successes, found[0.02].outcome.n) == (2, 15)
     assert found[0.02].outcome.seeds.tolist() == [*range(4, 16), *range(30, 33)]
-    # As many of each: those that came first.
+    # As many of each: those of the lowest seeds.
     assert (found[0.03].outcome.successes, found[0.03].outcome.n) == (2, 4)
     assert [found[0.02].trials, found[0.03].trials] == [3, 2], "proposals are proposals"
     assert sum(e.block.count for e in run.set_aside) == 4 + 9 + 4

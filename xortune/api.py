@@ -148,8 +148,8 @@ def search(
     resume = resume or extend
     directory = _directory(asked, output, resume=resume)
     with held(directory, say=on_word):  # to the end: tables and report are this driver's too
-        before = load_run(directory) if resume and holds_run(directory) else None
-        if before is not None:
+
+        def resumed(before: Run) -> None:
             continue_run(
                 asked,
                 trainer,
@@ -159,6 +159,7 @@ def search(
                 command=command,
                 say=on_word,
             )
+
         began, budget = time.monotonic(), asked.search.time_budget
 
         def most() -> float | None:
@@ -191,7 +192,7 @@ def search(
                 on_word=on_word,
                 then=then,
                 shared=shared,
-                before=before,
+                resumed=resumed,
             )
         except InputError:
             # Made for this search only.

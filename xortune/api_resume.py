@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.resume import changes_brought
+from xortune.run_apart import aside_rows
 from xortune.run_manifest import MANIFEST
 from xortune.run_sessions import (
     Continuation,
-    aside_rows,
     begin_session,
     ended,
     first_made,

@@ -38,7 +38,7 @@ same seed hang together closely.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -200,6 +200,7 @@ class Race:
     def __init__(self, rule: RaceRule) -> None:
         self.rule = rule
         self._numbers: dict[Hashable, int] = {}
+        self._entered = 0
         self._bar, self._next = _FLOOR, _FLOOR  # of two different configurations
 
     @property
@@ -217,7 +218,11 @@ class Race:
 
         Enter a configuration before its results are known. Entering it again changes nothing.
         """
-        return self._numbers.setdefault(name, len(self._numbers) + 1)
+        number = self._numbers.get(name)
+        if number is None:
+            self._entered += 1
+            number = self._numbers[name] = self._entered
+        return number
 
     def look(self, name: Hashable, successes: int, n: int) -> Decision:
         """Take in a configuration's results so far, and decide what it gets.
@@ -239,6 +244,19 @@ class Race:
     def see(self, name: Hashable, successes: int, n: int) -> None:
         """Take in a configuration's results so far; the bounds of all looks hold together."""
         self._raise_bar(name, self.enter(name), successes, n)
+
+    def forget(self, name: Hashable, others: Iterable[tuple[Hashable, int, int]]) -> None:
+        """Take back all that was seen of a configuration, which enters anew: something else now.
+
+        Args:
+            name: the configuration.
+            others: name, successes and seeds of all others; asked for if a bar was its own.
+        """
+        self._numbers.pop(name, None)
+        if name in (self._bar.name, self._next.name):
+            self._bar, self._next = _FLOOR, _FLOOR
+            for other, successes, n in others:
+                self.see(other, successes, n)
 
     def stopped_for(self, name: Hashable, successes: int, n: int) -> tuple[int, int] | None:
         """Successes and seeds of another that it is proven worse than; None if of none."""

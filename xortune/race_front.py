@@ -54,10 +54,24 @@ class FrontGrants:
 
     def enter(self, name: Hashable) -> int:
         """As `Race.enter`."""
-        number = self._numbers.setdefault(name, len(self._numbers) + 1)
-        if number > len(self._names):
+        number = self._numbers.get(name)
+        if number is None:
             self._names.append(name)
+            number = self._numbers[name] = len(self._names)
         return number
+
+    def forget(self, name: Hashable) -> None:
+        """As `xortune.race_next.Grants.forget`."""
+        number = self._numbers.pop(name, None)
+        if number is None or number > len(self._proven):
+            return
+        row = number - 1
+        self._costs[row] = np.nan
+        self._k[row] = self._n[row] = 0
+        self._low[row] = self._proven[row] = 0.0
+        if self._leader == name:
+            best = int(self._proven.argmax())
+            self._leader = self._names[best] if self._n[best] else None
 
     def see(
         self,

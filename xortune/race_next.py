@@ -92,6 +92,10 @@ class SeedRace(Protocol):
         """Take in all that is known of a configuration."""
         ...
 
+    def forget(self, name: Hashable) -> None:
+        """Take back all that was seen of a configuration, which enters anew."""
+        ...
+
     def next(self, busy: Collection[Hashable], *, last: bool) -> Hashable:
         """The configuration that shall climb; None if there is none."""
         ...
@@ -129,6 +133,20 @@ class Grants:
         if number > len(self._names):
             self._names.append(name)
         return number
+
+    def forget(self, name: Hashable) -> None:
+        """Take back all that was seen of a configuration, which enters anew.
+
+        What was proven of it, and whom for, was so of what it was: by its new seeds it gets a new
+        number, and with it a share of alpha of its own. Who was stopped for it stays stopped.
+        """
+        number = self.enter(name)
+        at = self._at.pop(number, None)
+        if at is not None:
+            _remove(self._all, at, number)
+            _remove(self._open, at, number)
+        others = ((self._names[i - 1], k, n) for i, (k, n, _) in self._at.items())
+        self._race.forget(name, others)
 
     def see(
         self,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.errors import InputError
-from xortune.evaluation import MAX_EPOCHS, Evaluation
+from xortune.evaluation import Evaluation
 from xortune.files import open_regular, text_of
 from xortune.journal import read, torn
-from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_files import replace_file
 from xortune.run_manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
+from xortune.run_results import ConfigResult
 from xortune.run_stored import readable
 from xortune.run_url import as_path
 
@@ -46,26 +46,6 @@ __all__ = [
 JOURNAL, SPACE = "evaluations.jsonl", "space.yaml"
 
 Pathlike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class ConfigResult:
-    """One configuration and all that it was trained for.
-
-    Attributes:
-        point: in its trainer's normal form.
-        key: its stable key.
-        outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
-            produced nothing are in it as crashed, so that they count as not solved. All are made by
-            the same engine, versions and trainer: see `Run.set_aside`.
-        trials: how many distinct proposals led to it and are complete; see
-            `xortune.run_proposals`.
-    """
-
-    point: Point
-    key: str
-    outcome: Outcome
-    trials: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,25 +78,17 @@ class Run:
         Raises:
             InputError: blocks of one config that cannot be one outcome, such as different epochs.
         """
-        import numpy as np
-
-        from xortune.frames import epochs_to_solve
-        from xortune.run_proposals import completed
-        from xortune.stats import wilson
+        from xortune.run_proposals import rungs_of
+        from xortune.run_results import results_of
 
         blocks, aside = self._counted
-        others: dict[str, list[Evaluation]] = {}
-        for evaluation in aside:
-            others.setdefault(evaluation.block.point.key, []).append(evaluation)
-        results = []
-        for key, found in blocks.items():
-            trials = completed([*found, *others.get(key, ())], self.manifest)
-            results.append(_merged(key, found, self.path, trials))
-        outcomes = [result.outcome for result in results]
-        low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
-        speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
-        order = sorted(range(len(results)), key=lambda i: (-low[i], speed[i], results[i].key))
-        return tuple(results[i] for i in order)
+        return results_of(
+            blocks,
+            aside,
+            rungs=rungs_of(self.manifest),
+            first_made=self._first_made,
+            place=str(self.path / JOURNAL),
+        )
 
     @property
     def set_aside(self) -> tuple[Evaluation, ...]:
@@ -127,10 +99,16 @@ class Run:
         return self._counted[1]
 
     @cached_property
-    def _counted(self) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
-        from xortune.run_sessions import first_made, kept_apart
+    def _first_made(self) -> str:
+        from xortune.run_sessions import first_made
 
-        return kept_apart(self.evaluations, first_made(self.manifest, str(self.path / MANIFEST)))
+        return first_made(self.manifest, str(self.path / MANIFEST))
+
+    @cached_property
+    def _counted(self) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
+        from xortune.run_apart import kept_apart
+
+        return kept_apart(self.evaluations, self._first_made)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -373,26 +351,3 @@ def no_run(path: Path) -> InputError:
         allowed=f"a directory with {JOURNAL}, as `xortune search` makes it",
         fix="check the path; runs are in runs/NAME unless --output said otherwise",
     )
-
-
-def _merged(key: str, found: list[Evaluation], path: Path, trials: int) -> ConfigResult:
-    known = [e.outcome.epochs for e in found if e.outcome is not None]
-    budget = found[0].block.point.get("epochs")
-    epochs = known[0] if known else 0
-    if not known and isinstance(budget, int) and 0 <= budget <= MAX_EPOCHS:
-        epochs = budget
-    merged: Outcome | None = None
-    try:
-        for evaluation in sorted(found, key=lambda e: e.block.first):
-            if evaluation.outcome is None:
-                outcome = Outcome.crashed(evaluation.block.seeds, epochs)
-            else:
-                assert isinstance(evaluation.outcome, Outcome)
-                outcome = evaluation.outcome
-                if outcome.checkpoints:
-                    outcome = replace(outcome, checkpoints=())
-            merged = outcome if merged is None else merged.merge(outcome)
-    except InputError as error:
-        raise error.at(f"{path / JOURNAL}: config {key}") from None
-    assert merged is not None
-    return ConfigResult(found[0].block.point, key, merged, trials)

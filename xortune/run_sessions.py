@@ -3,7 +3,7 @@
 What a block's outcome depends on beside its config and seeds (the engine, its version and that of
 torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has each
 identity in whole, under a short digest (`made`); each line of the journal has the digest. Blocks of
-one config with two identities are no sample of one rate: see `kept_apart`.
+one config with two identities are no sample of one rate: see `xortune.run_apart`.
 
 A journal from before there were sessions has lines without a digest: they are the first session's.
 """
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,12 @@ __all__ = [
     "PACKAGES",
     "Continuation",
     "SignedJournal",
-    "aside_rows",
     "begin_session",
     "digests_of",
     "earlier_spaces",
     "ended",
     "first_made",
     "identity_of",
-    "kept_apart",
     "last_identity",
     "last_search",
     "made_id",
@@ -341,50 +339,3 @@ def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace
         text = json.dumps({key: part for key, part in values.items() if key != "task"})
         found[name] = parse_space(text, str(place), path)
     return tuple(found.values())
-
-
-def kept_apart(
-    evaluations: Sequence[Evaluation], first: str
-) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
-    """For each config's key its final blocks that count, and the final blocks that do not.
-
-    A config's counts are those of one identity: the one with the most of its seeds, and of equal
-    ones the one that came first in the journal.
-
-    Args:
-        evaluations: of the search.
-        first: what lines without a digest stand for; see `first_made`.
-    """
-    blocks: dict[str, list[Evaluation]] = {}
-    made: set[str | None] = set()
-    for evaluation in evaluations:
-        if evaluation.final:
-            blocks.setdefault(evaluation.block.point.key, []).append(evaluation)
-            made.add(evaluation.made)
-    if len(made) < 2:
-        return blocks, ()
-    aside: list[Evaluation] = []
-    for key, found in blocks.items():
-        counted = max(_seeds(found, first).items(), key=lambda pair: pair[1])[0]
-        aside += [e for e in found if (e.made or first) != counted]
-        blocks[key] = [e for e in found if (e.made or first) == counted]
-    return blocks, tuple(aside)
-
-
-def _seeds(found: Iterable[Evaluation], first: str) -> Mapping[str, int]:
-    seeds: dict[str, int] = {}
-    for evaluation in found:
-        made = evaluation.made or first
-        seeds[made] = seeds.get(made, 0) + evaluation.block.count
-    return seeds
-
-
-def aside_rows(aside: Iterable[Evaluation], first: str) -> Iterator[dict[str, Any]]:
-    """For the manifest: of each config what is not counted, by what made it."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for evaluation in aside:
-        key, made = evaluation.block.point.key, evaluation.made or first
-        row = rows.setdefault((key, made), {"key": key, "made": made, "k": 0, "n": 0})
-        row["n"] += evaluation.block.count
-        row["k"] += 0 if evaluation.outcome is None else evaluation.outcome.successes
-    return iter(rows.values())

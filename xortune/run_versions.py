@@ -93,7 +93,7 @@ def checked_versions(
             )
         notes.append(
             f"made with other versions from here on ({', '.join(shown)}): of one configuration "
-            "only the seeds of one of them are counted; the race and the sampler go by all"
+            "only the seeds of one of them are counted, and so do the race and the sampler"
         )
     if packages := changed_packages(manifest, versions, place):
         notes.append(

@@ -15,6 +15,7 @@ from xortune.errors import TrainingError
 from xortune.journal import Journal, read
 from xortune.outcome import Outcome
 from xortune.point import Point
+from xortune.run_sessions import SignedJournal
 from xortune.search.blocks import BlockQueue
 from xortune.space import parse_space
 
@@ -98,12 +99,14 @@ def run(
     workers=3,
     window=2,
     known=(),
+    made="",
     train=None,
     on_turn=None,
+    on_queue=None,
 ):
     """Run a search to its end. `pick` says which of n blocks under way is finished next."""
     progress, under_way = [], []
-    with Journal.open(path) as journal:
+    with SignedJournal.signing(path, made) if made else Journal.open(path) as journal:
         queue = BlockQueue(
             space,
             Plain(),
@@ -111,8 +114,11 @@ def run(
             journal,
             window=window,
             known=known,
+            made=made,
             on_progress=progress.append,
         )
+        if on_queue:
+            on_queue(queue)
         while True:
             while len(under_way) < workers and (job := queue.next_job()) is not None:
                 under_way.append(job)

@@ -8,19 +8,23 @@ from hypothesis import strategies as st
 from optuna import create_study
 from optuna.samplers import RandomSampler
 
+from xortune.run_apart import Apart, Count
 from xortune.search.propose import Draw, proposer_for, suggested
-from xortune.search.steps import Count, Tally
+from xortune.search.steps import Tally
 from xortune.space import parse_space
 from xortune.stats import wilson
 
 
 @given(st.data())
 def test_the_tally_knows_the_best_of_all_configs(data):
-    tally, counts = Tally(), [Count() for _ in range(4)]
+    tally, shown = Tally(), [Apart() for _ in range(4)]
     for _ in range(data.draw(st.integers(1, 30))):
         n = data.draw(st.integers(1, 9))
-        more = Count(data.draw(st.integers(0, n)), n)
-        tally.grow(data.draw(st.sampled_from(counts)), more)
+        more = Apart()
+        made = data.draw(st.sampled_from(["a", "b"]))
+        more.add(made, 0, Count(data.draw(st.integers(0, n)), n))
+        tally.grow(data.draw(st.sampled_from(shown)), more)
+        counts = [one.counted for one in shown]
         best = max((float(wilson(c.successes, c.n)[0]), c.n) for c in counts if c.n)
         assert (float(wilson(*tally.best)[0]), tally.best[1]) == best
         assert tally.best in {(c.successes, c.n) for c in counts}

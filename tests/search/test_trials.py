@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xortune.point import Point
-from xortune.run_proposals import completed
+from xortune.run_proposals import completed, part_of
 from xortune.space import rungs_up_to
 
 RUNGS = rungs_up_to(32)
@@ -33,7 +33,9 @@ def trials(evaluations, ladder):
     for evaluation in evaluations:
         if evaluation.final:
             found.setdefault(evaluation.block.point.key, []).append(evaluation)
-    return sum(completed(blocks, {"ladder": list(ladder)}) for blocks in found.values())
+    return sum(
+        completed([part_of(block, "") for block in blocks], ladder) for blocks in found.values()
+    )
 
 
 @pytest.mark.parametrize("ladder", [RUNGS, (4, 8, 16), (3, 20), (8,), (2, 3)])
@@ -101,15 +103,23 @@ def test_without_a_race_a_block_is_a_trial(tmp_path):
     assert write_run(tmp_path / "none", lines).results[0].trials == 2
 
 
-def test_seeds_that_are_not_counted_tell_too_who_is_complete(tmp_path):
-    first, second = "11111111", "22222222"
-    lines = [
-        replace(line(0, 2, 2), made=first),
-        replace(line(2, 2, 2), made=first),
-        replace(line(4, 4, 4), made=second),
-        replace(line(8, 8, 8, proposal=5), made=second),
-    ]
-    session = {"number": 1, "made": first}
+@pytest.mark.parametrize(
+    ("blocks", "count"),
+    [
+        # Of the first version 4, of the second 4: the first ones count, and none has failed.
+        ([(0, 2, 2, "A"), (2, 2, 2, "A"), (4, 4, 4, "B")], 0),
+        ([(0, 2, 2, "A"), (2, 2, 2, "A"), (4, 4, 4, "B"), (8, 4, 4, "B")], 1),
+        ([(8, 4, 4, "B"), (4, 4, 4, "B"), (2, 2, 2, "A"), (0, 2, 2, "A")], 1),
+        # Ruled out by the second one's, which are more.
+        ([(0, 2, 2, "A"), (2, 1, 2, "B")], 0),
+        ([(0, 2, 2, "A"), (2, 1, 4, "B")], 1),
+    ],
+)
+def test_a_proposal_is_judged_by_seeds_of_one_version(tmp_path, blocks, count):
+    made = {"A": "11111111", "B": "22222222"}
+    lines = [replace(line(first, k, n), made=made[by]) for first, k, n, by in blocks]
+    session = {"number": 1, "made": made["A"]}
     run = write_run(tmp_path / "run", lines, ladder=list(RUNGS), sessions=[session])
     [result] = run.results
-    assert (result.outcome.n, result.trials, len(run.set_aside)) == (12, 2, 2)
+    assert result.trials == count
+    assert result.outcome.n + sum(e.block.count for e in run.set_aside) == sum(b[2] for b in blocks)

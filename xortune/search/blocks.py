@@ -15,9 +15,10 @@ from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.progress import Progress
 from xortune.race_next import VERIFY, seeds_at_first
+from xortune.run_apart import Count
 from xortune.search.propose import Proposer
 from xortune.search.racing import race_of
-from xortune.search.steps import Count, Rest, Standing, Step, Tally
+from xortune.search.steps import Rest, Standing, Step, Tally
 from xortune.space import SearchSpace, grid_size
 from xortune.trainer import Block, Trainer
 
@@ -76,6 +77,9 @@ class BlockQueue:
         journal: where results go.
         window: how many steps may be under way or not yet taken in; a race needs one.
         known: what a journal holds already.
+        made: digest of what trains now; see `xortune.run_sessions`. What different versions made is
+            never counted together: the race and the sampler see of a config what its table has.
+        first_made: digest for those of `known` that have none.
         on_progress: called when a proposal or a climb has its results, and they are on the disk.
 
     Raises:
@@ -92,6 +96,8 @@ class BlockQueue:
         *,
         window: int | None,
         known: Sequence[Evaluation] = (),
+        made: str = "",
+        first_made: str = "",
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self._space, self._trainer, self._proposer = space, trainer, proposer
@@ -101,7 +107,8 @@ class BlockQueue:
         self._race = race_of(space)
         assert window is not None or self._race is None  # without one nothing is taken in
         self._window = window
-        self._known: dict[str, list[Evaluation]] = {}
+        self._made, self._first_made = made, first_made
+        self._known: dict[str, list[Evaluation]] = {}  # until it is taken in
         self._points: dict[int, Point] = {}
         for evaluation in known:
             if evaluation.final:
@@ -115,7 +122,7 @@ class BlockQueue:
         self._steps: dict[int, Step] = {}
         self._granted = self._taken = 0  # steps
         self._newcomers: deque[tuple[int, str]] = deque()  # that go on at once
-        self._made = self._under_way = self._new_seeds = self._climb_seeds = 0
+        self._proposed = self._under_way = self._new_seeds = self._climb_seeds = 0
         self._exhausted = self._stopped = self._proven = False
         self._tally = Tally()  # of finished steps, taken in or not
         self._failed: set[int] = set()
@@ -153,11 +160,11 @@ class BlockQueue:
     @property
     def left(self) -> int:
         """How many proposals are still to be made, at most."""
-        return 0 if self._stopped or self._all_made else self._total - self._made
+        return 0 if self._stopped or self._all_made else self._total - self._proposed
 
     @property
     def _all_made(self) -> bool:
-        return self._exhausted or self._made >= self._total
+        return self._exhausted or self._proposed >= self._total
 
     def stop(self) -> None:
         """Begin nothing new; what is under way may finish."""
@@ -199,7 +206,7 @@ class BlockQueue:
         if not evaluation.final:
             return
         step = self._steps[job.step]
-        step.take(evaluation.outcome, job.block.count)
+        step.take(job.block, evaluation.outcome, self._made)
         step.missing -= job.block.count
         step.line = line
         if not step.missing:
@@ -247,7 +254,7 @@ class BlockQueue:
     def _propose(self) -> bool:
         if self._all_made:
             return False
-        number = self._made
+        number = self._proposed
         if (known := self._points.pop(number, None)) is not None:
             point = known
             self._proposer.replay(number, point)
@@ -257,7 +264,7 @@ class BlockQueue:
                 self._exhausted = True
                 return False
             point = self._trainer.check(values)
-        self._made += 1
+        self._proposed += 1
         key = point.key
         standing = self._standings.get(key)
         if standing is None:
@@ -272,10 +279,12 @@ class BlockQueue:
         """Grant a config its next seeds; how many."""
         standing = self._standings[key]
         begin = standing.granted
-        end = next((rung for rung in self._rungs if rung > begin), begin + self._rungs[0])
         timed = self._race is not None or self._window is not None
         step = Step(proposal, standing, newcomer, timed)
-        blocks = step.begin(end, self._known.get(key, []))
+        known = self._known.pop(key, [])
+        blocks = step.begin(standing.next_rung(self._rungs), known, self._first_made)
+        if known:
+            self._known[key] = known
         number = self._granted
         self._steps[number] = step
         self._granted += 1
@@ -292,11 +301,11 @@ class BlockQueue:
         """A step has all its results: news for the user; for the search, when it is its turn."""
         self._under_way -= 1
         step = self._steps[number]
-        count = step.standing.shown
-        self._tally.grow(count, step.gained)
+        shown = step.standing.shown
+        self._tally.grow(shown, step.gained)
         if step.failed:
             self._failed.add(step.proposal)
-        if step.newcomer and self._on_at_once(count) is None:
+        if step.newcomer and self._on_at_once(shown.counted) is None:
             step.ends = True  # as it seems; what it is will be known when it is taken in
             self._count_proposal(step, 1)
         self._note_progress(step.line)
@@ -341,7 +350,7 @@ class BlockQueue:
         del self._steps[self._taken]
         self._taken += 1
         self._settle(step)
-        seen = step.standing.seen
+        seen = step.standing.seen.counted
         ends = step.newcomer and (self._stopped or self._on_at_once(seen) is None)
         if ends != step.ends:
             self._count_proposal(step, 1 if ends else -1)
@@ -361,13 +370,15 @@ class BlockQueue:
         """What a step has shown counts from here on, for the race too."""
         standing = step.standing
         key = standing.point.key
-        standing.seen.add(step.gained)
+        anew = standing.seen.join(step.gained)
         standing.under_way -= 1
         if not standing.under_way:
             self._busy.discard(key)
         if self._race is None:
             return
-        count = standing.seen
+        if anew:  # what was seen of it so far, another version made
+            self._race.forget(key)
+        count = standing.seen.counted
         seen = Seen(standing.point, count.successes, count.n, count.spent)
         self._race.see(
             key,

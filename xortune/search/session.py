@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,8 @@ from xortune.progress import Progress
 from xortune.run import JOURNAL, Run, create, holds_run, load_run, update_manifest
 from xortune.run_front import noted_objectives
 from xortune.run_lock import held
-from xortune.run_manifest import manifest_of
-from xortune.run_sessions import SignedJournal, earlier_spaces, identity_of, made_id
+from xortune.run_manifest import MANIFEST, manifest_of
+from xortune.run_sessions import SignedJournal, earlier_spaces, first_made, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
 from xortune.search.packs import window_of
@@ -46,7 +46,7 @@ def search_session(
     on_word: Callable[[str], None] | None = None,
     then: Callable[[Journal, int], Source | None] | None = None,
     shared: SharedStudy | None = None,
-    before: Run | None = None,
+    resumed: Callable[[Run], None] | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -64,27 +64,35 @@ def search_session(
         then: makes what follows on the same workers once all proposals are done, of the journal and
             the number of trials that run at once. Where nothing was left to search it is not asked.
         shared: a study that other searches ask and tell too; None for one of its own.
-        before: what the directory holds, if a caller who holds its lock has loaded it: reading a
-            large journal takes seconds. Only its manifest may have changed since.
+        resumed: called with the run that the directory holds, before anything else. It may note
+            things in the manifest, and should keep nothing of the run: that of a million lines
+            takes more than a gigabyte, and is let go when the queue has been filled from it.
 
     Raises:
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
-            proposal that the trainer refuses.
+            proposal that the trainer refuses; what `resumed` raises.
     """
     known: tuple[Evaluation, ...] = ()
     earlier: tuple[SearchSpace, ...] = ()
-    made = made_id(identity_of(trainer.describe()))
+    made = first = made_id(identity_of(trainer.describe()))
     window: int | None = None
-    if before is None and holds_run(directory):
+    if holds_run(directory):
         before = load_run(directory)
-    if before is not None:
+        if resumed is not None:
+            resumed(before)
         current = manifest_of(directory)
         known, earlier = before.evaluations, earlier_spaces(directory, current)
+        first = first_made(current, str(directory / MANIFEST))
         window = current.get("window")
+        del before
 
     shared = joined(shared, space, directory, on_word)
 
-    def queue_into(journal: Journal, progress: Callable[[Progress], None] | None) -> BlockQueue:
+    def queue_into(
+        journal: Journal,
+        known: Sequence[Evaluation],
+        progress: Callable[[Progress], None] | None,
+    ) -> BlockQueue:
         return BlockQueue(
             space,
             trainer,
@@ -92,6 +100,8 @@ def search_session(
             journal,
             window=window,
             known=known,
+            made=made,
+            first_made=first,
             on_progress=progress,
         )
 
@@ -107,7 +117,7 @@ def search_session(
             held(directory, say=on_word) as lock,
             SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
         ):
-            queue = queue_into(journal, None)
+            queue = queue_into(journal, known, None)
             if queue.recall():
                 update_manifest(directory, complete=True, **_proven(queue))
                 return True
@@ -131,7 +141,8 @@ def search_session(
             held(directory, say=on_word) as lock,
             SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
         ):
-            queue = queue_into(journal, on_progress)
+            queue = queue_into(journal, known, on_progress)
+            known = ()  # the queue lets each go when it has taken it in
             source: Source = queue
             if then is not None:
                 source = InTurn(queue, partial(then, journal, room))

@@ -18,45 +18,15 @@ from typing import TypeAlias
 from xortune.evaluation import Evaluation, Packed, epochs_spent
 from xortune.outcome import Outcome
 from xortune.point import Point
+from xortune.run_apart import Apart, Count
 from xortune.stats import wilson
 from xortune.trainer import Block
 
-__all__ = ["Count", "Rest", "Standing", "Step", "Tally", "gaps"]
+__all__ = ["Rest", "Standing", "Step", "Tally", "gaps"]
 
-Rest: TypeAlias = tuple[int, int, int]
-"""What is kept of a config that waits for nothing: seeds granted, successes, seeds finished."""
-
-
-@dataclass(slots=True)
-class Count:
-    """Results of a config, or of a part of its seeds.
-
-    Attributes:
-        successes: seeds solved.
-        n: seeds; crashed ones are failures.
-        timed: epochs spent by all seeds with an outcome.
-        crashed: seeds without one.
-        budget: epochs that a seed may take; 0 as long as there is no outcome.
-    """
-
-    successes: int = 0
-    n: int = 0
-    timed: int = 0
-    crashed: int = 0
-    budget: int = 0
-
-    def add(self, more: Count) -> None:
-        """Take in more seeds."""
-        self.successes += more.successes
-        self.n += more.n
-        self.timed += more.timed
-        self.crashed += more.crashed
-        self.budget = max(self.budget, more.budget)
-
-    @property
-    def spent(self) -> int:
-        """Epochs of all seeds, those not solved at the full budget."""
-        return self.timed + self.crashed * self.budget
+Rest: TypeAlias = tuple[int, tuple[tuple[str, int, int, int], ...]]
+"""What is kept of a config that waits for nothing: the seeds granted, and of each version that made
+some of them its digest, lowest seed, successes and finished seeds."""
 
 
 class Tally:
@@ -73,11 +43,11 @@ class Tally:
         self.best = (0, 0)
         self._configs: Counter[tuple[int, int]] = Counter()
 
-    def grow(self, count: Count, more: Count) -> None:
-        """Add `more` to what is known of a config."""
-        before = count.successes, count.n
-        count.add(more)
-        after = count.successes, count.n
+    def grow(self, shown: Apart, more: Apart) -> None:
+        """Add `more` to what is known of a config, of which one version counts."""
+        before = shown.counted.successes, shown.counted.n
+        shown.join(more)
+        after = shown.counted.successes, shown.counted.n
         self._configs[after] += 1
         if before[1]:
             self._configs[before] -= 1
@@ -116,20 +86,34 @@ class Standing:
     point: Point
     proposal: int = 0
     granted: int = 0
-    seen: Count = field(default_factory=Count)
-    shown: Count = field(default_factory=Count)
+    seen: Apart = field(default_factory=Apart)
+    shown: Apart = field(default_factory=Apart)
     under_way: int = 0
 
     @classmethod
     def of(cls, point: Point, rest: Rest | None) -> Standing:
         """A config that is new (`rest` is None), or that was known."""
-        granted, successes, n = rest or (0, 0, 0)
-        return cls(point, granted=granted, shown=Count(successes, n))
+        granted, parts = rest or (0, ())
+        standing = cls(point, granted=granted)
+        for made, first, successes, n in parts:
+            standing.shown.add(made, first, Count(successes, n))
+        return standing
 
     @property
     def rest(self) -> Rest:
         """What is kept of it."""
-        return _one((self.granted, self.shown.successes, self.shown.n))
+        parts = ((made, first, c.successes, c.n) for made, first, c in self.shown.parts())
+        return _one((self.granted, tuple(parts)))
+
+    def next_rung(self, rungs: Sequence[int]) -> int:
+        """Seeds granted in all so that those that count come to the next rung.
+
+        Beyond the last one, as many more as the first rung has. Seeds that versions made which do
+        not count take it no higher.
+        """
+        counting = self.granted - self.seen.aside
+        more = next((rung - counting for rung in rungs if rung > counting), rungs[0])
+        return self.granted + more
 
 
 @dataclass(slots=True)
@@ -153,13 +137,14 @@ class Step:
     newcomer: bool
     timed: bool
     ends: bool = False
-    gained: Count = field(default_factory=Count)
+    gained: Apart = field(default_factory=Apart)
     missing: int = 0
     line: int = 0
     failed: bool = False
 
-    def take(self, outcome: Outcome | Packed | None, seeds: int) -> None:
-        """Add a block's results."""
+    def take(self, block: Block, outcome: Outcome | Packed | None, made: str) -> None:
+        """Add a block's results, which a version made."""
+        seeds = block.count
         if outcome is None:
             epochs = self.standing.point.get("epochs")
             found = Count(n=seeds, crashed=seeds, budget=epochs if isinstance(epochs, int) else 0)
@@ -167,21 +152,22 @@ class Step:
         else:
             timed = epochs_spent(outcome) if self.timed else 0
             found = Count(outcome.successes, seeds, timed, budget=int(outcome.epochs))
-        self.gained.add(found)
+        self.gained.add(made, block.first, found)
 
-    def begin(self, end: int, known: list[Evaluation]) -> list[Block]:
+    def begin(self, end: int, known: list[Evaluation], first_made: str) -> list[Block]:
         """Grant the seeds up to `end`; the blocks to train, without what is known already.
 
         Args:
             end: total seeds of the config afterwards.
             known: what a journal holds of the config; what is used is taken out.
+            first_made: the version of lines that name none.
         """
         start = self.standing.granted
         here = [e for e in known if start <= e.block.first < end]
         if here:
             known[:] = [e for e in known if e.block.first >= end]
         for evaluation in here:
-            self.take(evaluation.outcome, evaluation.block.count)
+            self.take(evaluation.block, evaluation.outcome, evaluation.made or first_made)
             end = max(end, evaluation.block.first + evaluation.block.count)  # of another ladder
         self.standing.granted = end
         blocks = [

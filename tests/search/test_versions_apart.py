@@ -1,0 +1,254 @@
+"""Where versions changed within a run, the race and the sampler see seeds of one version only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import pytest
+from fakes import Scripted, anywhere, at, ranges, space_of
+from hand_made import solved
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.race import Race, RaceRule
+from xortune.race_front import FrontGrants
+from xortune.race_next import Grants
+from xortune.run_apart import Apart, Count, kept_apart
+from xortune.space import rungs_up_to
+from xortune.stats import wilson
+
+A, B, C = "a" * 8, "b" * 8, "c" * 8
+RUNGS = rungs_up_to(32)
+RATES = (1.0, 0.9, 0.5, 1.0, 0.0, 0.8)
+
+
+@dataclass
+class Heard(Scripted):
+    """Notes what it is told in whole, and what the race sees, in their order."""
+
+    heard: list[tuple] = field(default_factory=list)
+    raced: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def learn(self, number, seen):
+        super().learn(number, seen)
+        self.heard.append((number, seen.point.key, seen.successes, seen.n))
+
+    def listen(self, queue):
+        if (race := queue._race) is None:
+            return
+        see = race.see
+
+        def listening(key, successes, n, **more):
+            self.raced[key] = successes, n
+            see(key, successes, n, **more)
+
+        race.see = listening
+
+
+def as_made_by(made):
+    """Each version has rates of its own: pooled ones would be nobody's."""
+    shift = {A: 0.0, B: -0.15, C: -0.3}[made]
+
+    def train(job):
+        block = job.block
+        rate = max(block.point["y"] + shift, 0.0)
+        k = sum(int((s + 1) * rate) > int(s * rate) for s in block.seeds)
+        return solved(block.first, k, block.count)
+
+    return train
+
+
+def session(points, ladder, made, known=(), **more):
+    proposer = Heard(list(points))
+    found = anywhere(
+        space=space_of(trials=len(points), ladder=ladder),
+        proposer=proposer,
+        known=known,
+        made=made,
+        train=as_made_by(made),
+        on_queue=proposer.listen,
+        **more,
+    )
+    return found, proposer
+
+
+def counts(lines):
+    """Successes and seeds of each config, as its table has them."""
+    blocks, _ = kept_apart(lines, "")
+    return {
+        key: (sum(e.outcome.successes for e in found), sum(e.block.count for e in found))
+        for key, found in blocks.items()
+    }
+
+
+@cache
+def begun(repeated, ladder, window):
+    points = [p for p in at(*RATES) for _ in range(2 if repeated else 1)]
+    found, _ = session(points, ladder, A, window=window, workers=window, pick=lambda n: n - 1)
+    return points, found.evaluations
+
+
+@pytest.mark.parametrize("ladder", [RUNGS, (4, 16, 32), (4,)])
+@given(data=st.data(), repeated=st.booleans(), window=st.sampled_from([1, 5]))
+@settings(max_examples=15, deadline=None)
+def test_the_race_and_the_sampler_see_what_the_table_has(ladder, data, repeated, window):
+    points, lines = begun(repeated, ladder, window)
+    known = lines[: data.draw(st.integers(0, len(lines)), label="of A")]
+    second, _ = session(points, ladder, B, known, window=window, workers=window)
+    cut = data.draw(st.integers(0, len(second.evaluations)), label="of B")
+    both = [*known, *second.evaluations[:cut]]
+    made = data.draw(st.sampled_from([A, B, C]), label="third")
+    third, proposer = session(points, ladder, made, both, window=window, workers=window)
+    every = [*both, *third.evaluations]
+    table = counts(every)
+    assert {e.made for e in third.evaluations} <= {made}
+    if len(ladder) > 1:
+        assert proposer.raced == table
+    told = dict.fromkeys(range(len(points)))
+    for number, key, k, n in proposer.heard:
+        assert told[number] is None, "told twice"
+        told[number] = key
+        assert any((k, n) == pair for pair in prefixes(every, key)), "pooled"
+    assert None not in told.values()
+    last = third.progress[-1] if third.progress else second.progress[-1]
+    assert (last.done, last.total) == (len(points), len(points)), "the budget is exact"
+    for blocks in ranges(every).values():  # no seed twice, none left out
+        end = 0
+        for _, first, count in blocks:
+            assert first == end
+            end += count
+    if third.progress:
+        assert last.best == max(table.values(), key=lambda c: (float(wilson(*c)[0]), c[1]))
+    if made == B:  # what goes on as it was goes on as if it had not been interrupted
+        assert ranges(every) == ranges([*known, *second.evaluations])
+
+
+def prefixes(lines, key):
+    """What the counts of a config were after each of its blocks, those of lower seeds first."""
+    found = sorted((e for e in lines if e.block.point.key == key), key=lambda e: e.block.first)
+    return [counts(found[: n + 1])[key] for n in range(len(found))]
+
+
+def test_a_config_that_climbs_on_gets_its_rungs_of_one_version():
+    points = at(1.0)
+    known, _ = session(points, (4, 16, 32), A, window=1)
+    assert ranges(known.evaluations) == {points[0].key: [(0, 0, 4), (0, 4, 12), (0, 16, 16)]}
+    after, proposer = session(points, (4, 16, 32), C, known.evaluations[:2], window=1)
+    # Of A there are 16: it counts until there are more of C, which then get to the top.
+    assert [(e.block.first, e.block.count) for e in after.evaluations] == [(16, 16), (32, 16)]
+    assert proposer.raced[points[0].key] == (as_successes(C, 16, 32), 32)
+
+
+def test_what_is_proven_is_so_of_what_counts():
+    points = at(1.0)
+    known, _ = session(points, (4, 16, 32), A, window=1)
+    found = anywhere(
+        space=space_of(trials=1, ladder=(4, 16, 32)),
+        proposer=Scripted(points),
+        known=known.evaluations[:2],
+        made=B,
+        window=1,
+        train=lambda job: solved(job.block.first, 0, job.block.count),
+    )
+    assert counts([*known.evaluations[:2], *found.evaluations]) == {points[0].key: (0, 32)}
+    assert known.queue._race.proven > 0.5
+    assert found.queue._race.proven == 0, "A's 16 of 16 are no longer anybody's"
+
+
+def as_successes(made, first, count):
+    """Seeds from `first` on that a config of rate 1 solves."""
+    from types import SimpleNamespace
+
+    from xortune.trainer import Block
+
+    job = SimpleNamespace(block=Block(at(1.0)[0], first, count))
+    return as_made_by(made)(job).successes
+
+
+PARTS = st.lists(
+    st.tuples(st.sampled_from([A, B, C]), st.integers(1, 3), st.integers(0, 3)), max_size=12
+)
+
+
+@given(given=PARTS, order=st.randoms(use_true_random=False))
+def test_which_version_counts_depends_on_no_order(given, order):
+    parts, first = [], 0
+    for made, n, k in given:
+        parts.append((made, first, Count(min(k, n), n)))
+        first += n
+    order.shuffle(shuffled := list(parts))
+    apart, halves = Apart(), (Apart(), Apart())
+    for index, part in enumerate(shuffled):
+        apart.add(*part)
+        halves[index % 2].add(*part)
+    joined = Apart()
+    changes = [joined.join(half) for half in halves]
+    assert changes[0] is False
+    if not parts:
+        assert list(apart.parts()) == []
+        return
+    seeds = {made: sum(c.n for m, _, c in parts if m == made) for made, _, _ in parts}
+    most = max(seeds, key=seeds.__getitem__)  # the first of equal ones: that of the lowest seed
+    for found in (apart, joined):
+        assert found.made == most
+        assert found.counted.n == seeds[most]
+        assert found.counted.successes == sum(c.successes for m, _, c in parts if m == most)
+        assert found.aside == sum(seeds.values()) - seeds[most]
+        assert {m: c.n for m, _, c in found.parts()} == seeds
+    assert changes[1] == (bool(halves[0].counted.n) and halves[0].made != most)
+
+
+# What a race forgets
+
+
+def test_what_was_proven_of_a_version_is_not_proven_of_the_next():
+    race = Race(RaceRule((8, 64)))
+    for name, k in (("x", 64), ("y", 60), ("z", 8)):
+        race.see(name, k, 64)
+    assert race.leader == "x"
+    before = race.proven
+    numbers = {name: race.enter(name) for name in "xyz"}
+    alone = Race(RaceRule((8, 64)))
+    for name in "xyz":
+        alone.enter(name)
+    for name, k in (("y", 60), ("z", 8)):
+        alone.see(name, k, 64)
+    race.forget("x", [("y", 60, 64), ("z", 8, 64)])
+    assert race.leader == "y"
+    assert race.proven == alone.proven < before
+    assert race.stopped_for("z", 8, 64) == (60, 64)
+    assert [race.enter(name) for name in "yz"] == [numbers["y"], numbers["z"]]
+    assert race.enter("x") == 4, "another number, and so a share of alpha of its own"
+    race.see("x", 64, 64)
+    assert race.leader == "x"
+    assert race.proven < before, "the share of number 4 is less"
+
+
+@pytest.mark.parametrize("kind", [Grants, FrontGrants])
+def test_who_is_forgotten_neither_climbs_nor_stops_anybody(kind):
+    grants = kind(RaceRule((8, 64, 512), finalists=None))
+
+    def see(name, k, n):
+        grants.see(name, k, n, speed=0.5, costs=(1.0,))
+
+    for name in "xyz":
+        grants.enter(name)
+    see("x", 512, 512)
+    see("y", 3, 8)
+    assert grants.leader == "x"
+    grants.forget("x")
+    assert grants.leader == "y"
+    see("z", 7, 64)  # far worse than x was, and not than y is
+    assert grants.next(busy=("y",)) == "z"
+    grants.forget("z")
+    assert grants.next(busy=("y",)) is None
+    see("x", 60, 64)
+    assert grants.enter("x") == 4
+    assert grants.leader == "x"
+    assert grants.next(busy=()) == "x"
+    grants.forget("x")
+    grants.forget("y")
+    assert grants.next(busy=()) is None
+    assert grants.proven == 0
+    assert grants.leader is None

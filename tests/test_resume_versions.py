@@ -1,0 +1,72 @@
+"""A search that goes on with another version: whole, but for Ray."""
+
+from __future__ import annotations
+
+import pytest
+from hand_made import TINY_SPACE
+from test_two_drivers import without_ray
+
+import xortune as xt
+from xortune.engine.network import NetworkTrainer
+from xortune.evaluation import decode
+from xortune.race_next import Grants
+from xortune.run import JOURNAL
+from xortune.search.propose import OptunaProposer
+
+SPACE = (
+    TINY_SPACE.replace("trials: 3", "trials: 6, seed: 5")
+    .replace("epochs: 30", "epochs: 150")
+    .replace("ladder: [4]", "ladder: [4, 8, 32]")
+    .replace("sampler: random", "sampler: tpe")
+)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What the race has seen of each config last, and what the sampler was told."""
+    raced, told = {}, []
+    see, learn = Grants.see, OptunaProposer.learn
+
+    def seeing(self, name, successes, n, **more):
+        raced[name] = successes, n
+        see(self, name, successes, n, **more)
+
+    def learning(self, number, seen):
+        told.append((number, seen.point.key, seen.successes, seen.n))
+        learn(self, number, seen)
+
+    monkeypatch.setattr(Grants, "see", seeing)
+    monkeypatch.setattr(OptunaProposer, "learn", learning)
+    return raced, told
+
+
+def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, seen):
+    raced, told = seen
+    without_ray(monkeypatch.setattr)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    given = {"space": tmp_path / "space.yaml", "output": tmp_path / "run"}
+    assert "tpe" in SPACE
+    assert "[4, 8, 32]" in SPACE
+    xt.search(**given, trials=3)
+    journal = tmp_path / "run" / JOURNAL  # as if killed before anything came to the top
+    lines = [line for line in journal.read_text().splitlines() if decode(line).block.first < 8]
+    journal.write_text("".join(f"{line}\n" for line in lines))
+    real = NetworkTrainer.describe
+    monkeypatch.setattr(NetworkTrainer, "describe", lambda self: real(self) | {"torch": "9.8.7"})
+    raced.clear()
+    told.clear()
+    said = []
+    run = xt.search(**given, resume=True, accept_versions=True, on_word=said.append)
+    assert "so do the race and the sampler" in said[0]
+    assert len({e.made for e in run.evaluations}) == 2
+    assert run.set_aside, "the test tells nothing if no config has seeds of both"
+    table = {r.key: (r.outcome.successes, r.outcome.n) for r in run.results}
+    assert raced == table
+    assert sum(result.trials for result in run.results) == 6, "the budget is exact"
+    assert sorted(number for number, *_ in told) == list(range(6))
+    seeds = {key: [] for key in table}
+    for evaluation in run.evaluations:
+        seeds[evaluation.block.point.key] += evaluation.block.seeds
+    assert all(sorted(found) == list(range(len(found))) for found in seeds.values())
+    every = len(run.evaluations)
+    assert len(xt.search(**given, resume=True).evaluations) == every, "nothing is left to train"

@@ -1,0 +1,96 @@
+"""What a run's configurations came to: all blocks of each that may be counted together, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from xortune.errors import InputError
+from xortune.evaluation import MAX_EPOCHS, Evaluation
+from xortune.outcome import Outcome
+from xortune.point import Point
+from xortune.run_proposals import completed, part_of
+
+__all__ = ["ConfigResult", "results_of"]
+
+
+@dataclass(frozen=True)
+class ConfigResult:
+    """One configuration and all that it was trained for.
+
+    Attributes:
+        point: in its trainer's normal form.
+        key: its stable key.
+        outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
+            produced nothing are in it as crashed, so that they count as not solved. All are made by
+            the same engine, versions and trainer: see `Run.set_aside`.
+        trials: how many distinct proposals led to it and are complete; see
+            `xortune.run_proposals`.
+    """
+
+    point: Point
+    key: str
+    outcome: Outcome
+    trials: int
+
+
+def results_of(
+    blocks: Mapping[str, list[Evaluation]],
+    aside: Sequence[Evaluation],
+    *,
+    rungs: tuple[int, ...],
+    first_made: str,
+    place: str,
+) -> tuple[ConfigResult, ...]:
+    """One result for each config, in the order of `Run.results`.
+
+    Args:
+        blocks: for each config's key those that count; see `xortune.run_apart.kept_apart`.
+        aside: those that do not.
+        rungs: of the run's ladder.
+        first_made: what lines without a digest stand for.
+        place: the journal, for messages.
+
+    Raises:
+        InputError: blocks of one config that cannot be one outcome, such as different epochs.
+    """
+    import numpy as np
+
+    from xortune.frames import epochs_to_solve
+    from xortune.stats import wilson
+
+    others: dict[str, list[Evaluation]] = {}
+    for evaluation in aside:
+        others.setdefault(evaluation.block.point.key, []).append(evaluation)
+    results = []
+    for key, found in blocks.items():
+        parts = [part_of(e, first_made) for e in [*found, *others.get(key, ())]]
+        results.append(_merged(key, found, place, completed(parts, rungs)))
+    outcomes = [result.outcome for result in results]
+    low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
+    speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
+    order = sorted(range(len(results)), key=lambda i: (-low[i], speed[i], results[i].key))
+    return tuple(results[i] for i in order)
+
+
+def _merged(key: str, found: list[Evaluation], place: str, trials: int) -> ConfigResult:
+    known = [e.outcome.epochs for e in found if e.outcome is not None]
+    budget = found[0].block.point.get("epochs")
+    epochs = known[0] if known else 0
+    if not known and isinstance(budget, int) and 0 <= budget <= MAX_EPOCHS:
+        epochs = budget
+    merged: Outcome | None = None
+    try:
+        for evaluation in sorted(found, key=lambda e: e.block.first):
+            if evaluation.outcome is None:
+                outcome = Outcome.crashed(evaluation.block.seeds, epochs)
+            else:
+                assert isinstance(evaluation.outcome, Outcome)
+                outcome = evaluation.outcome
+                if outcome.checkpoints:
+                    outcome = replace(outcome, checkpoints=())
+            merged = outcome if merged is None else merged.merge(outcome)
+    except InputError as error:
+        raise error.at(f"{place}: config {key}") from None
+    assert merged is not None
+    return ConfigResult(found[0].block.point, key, merged, trials)
