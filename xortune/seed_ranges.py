@@ -6,17 +6,20 @@ and each use that must not see a search's seeds, or another's, has a range of it
 
 from __future__ import annotations
 
-__all__ = ["CERTIFY", "GATE", "HAND", "NEIGHBOURS", "RANGES", "SEARCH", "THREAD"]
+__all__ = ["CERTIFY", "COMPARE", "GATE", "HAND", "NEIGHBOURS", "RANGES", "SEARCH", "THREAD"]
 
 QUARTER = 2**30
 
 SEARCH = range(QUARTER)
 """What a search trains its configs under."""
 
-HAND = range(QUARTER, QUARTER + QUARTER // 2)
+HAND = range(QUARTER, QUARTER + QUARTER // 4)
 """For checks by hand, as reports suggest them: `xortune evaluate ... --first-seed 1073741824`."""
 
-CERTIFY = range(HAND.stop, 2 * QUARTER)
+COMPARE = range(HAND.stop, QUARTER + QUARTER // 2)
+"""Comparisons of configs that lack seeds: the same for all, so that they can be paired."""
+
+CERTIFY = range(COMPARE.stop, 2 * QUARTER)
 """Certificates: the finalists of a search, one attempt after the other."""
 
 NEIGHBOURS = range(2 * QUARTER, 3 * QUARTER)
@@ -31,6 +34,7 @@ THREAD = range(GATE.stop, 4 * QUARTER)
 RANGES = {
     "search": SEARCH,
     "hand": HAND,
+    "compare": COMPARE,
     "certify": CERTIFY,
     "neighbours": NEIGHBOURS,
     "gate": GATE,
