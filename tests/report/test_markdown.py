@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
-from xortune.report.markdown_document import markdown_text
+from xortune.report.document import Figure
+from xortune.report.figures.of_run import figures_of
+from xortune.report.markdown_document import escaped, markdown_text
 from xortune.report.run_document import run_document
 from xortune.run import Run
 from xortune.task import Task
@@ -16,6 +19,16 @@ GOLDEN = Path(__file__).with_name("golden.md")
 
 def markdown(run):
     return markdown_text(run_document(run))
+
+
+def words_of(run):
+    """The report without its figures, whose words are tested where they are made."""
+    document = run_document(run)
+    sections = [
+        replace(part, blocks=tuple(b for b in part.blocks if not isinstance(b, Figure)))
+        for part in document.sections
+    ]
+    return markdown_text(replace(document, sections=tuple(sections)))
 
 
 @pytest.fixture
@@ -56,8 +69,20 @@ def small_run(tmp_path) -> Run:
 
 
 def test_golden(small_run):
-    # To renew it after a wanted change: write markdown(small_run) to golden.md, and read the diff.
-    assert markdown(small_run) == GOLDEN.read_text(encoding="utf-8")
+    # To renew it after a wanted change: write words_of(small_run) to golden.md, and read the diff.
+    assert words_of(small_run) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_every_figure_stands_in_its_section_with_its_note(small_run):
+    plots = figures_of(small_run)
+    assert len(plots) >= 4
+    text = markdown(small_run)
+    for plot in plots:
+        picture = f"![{escaped(plot.alt)}](figures/{plot.name}.svg)\n\n{escaped(plot.note)}\n"
+        assert text.count(picture) == 1
+    assert "## More figures" not in text  # each is in SECTION_OF
+    ranking = text.index("(figures/ranking.svg)")
+    assert text.index("## All configurations") < ranking < text.index("| key |")
 
 
 def test_tables_are_rectangular(small_run):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Sequence
 
 from xortune.report.document import Block, Document, Figure, Section
+from xortune.report.figures.of_run import figures_of
 from xortune.report.format import count
 from xortune.report.front import front_table
-from xortune.report.plot import Plot
 from xortune.report.run_answer import answer, certificate
 from xortune.report.run_configs import configs, front, tied
 from xortune.report.run_sections import asked, failures, no_outcome, parameters, reproduce
 from xortune.report.tables import Report, report_of
 from xortune.report.words import (
+    BAND,
     CERTIFIED,
     EPOCHS,
     FAILURES,
@@ -33,6 +34,21 @@ from xortune.run import Run
 
 __all__ = ["run_document"]
 
+SECTION_OF = {
+    "ranking": "configs",
+    "front": "front",
+    "importance": "parameters",
+    "slices": "parameters",
+    "contour": "parameters",
+    "parallel-coordinate": "parameters",
+    "success-by-epoch": "epochs",
+    "failures": "failures",
+    "decision-surface": "learned",
+    "seeds-spent": "seeds",
+    "history": "history",
+}
+"""Where each figure stands, above what its section says."""
+
 
 def run_document(run: Run) -> Document:
     """All that the report of a run says, the same for the same run directory.
@@ -43,23 +59,37 @@ def run_document(run: Run) -> Document:
     """
     report, certified = report_of(run), run.certificate
     on_front = front_table(run, report.varied)
-    sections = [_section("answer", "The answer", answer(run, report))]
-    if certified is not None:
-        heading = "The winners on seeds that the search never saw"
-        sections.append(_section("certificate", heading, certificate(certified, report)))
     ten = "The best ten" if report.configs > 10 else "All configurations, best first"
-    sections.append(_section("configs", ten, configs(run, report)))
-    if on_front is not None:
-        sections.append(_section("front", "The Pareto front", front(on_front)))
-    sections += [
-        _section("tied", "Not distinguishable from the best", tied(report)),
-        _section("parameters", "Which parameters matter", parameters(report)),
-        _section("failures", "How seeds failed", failures(report)),
-        _section("asked", "What was asked", asked(report)),
-        _section("no-outcome", "Evaluations without an outcome", no_outcome(report)),
-        _section("reproduce", "Do it again", reproduce(report)),
-        words(_used(run, report)),
+    given: list[tuple[str, str, Sequence[Block]]] = [
+        ("answer", "The answer", answer(run, report)),
+        (
+            "certificate",
+            "The winners on seeds that the search never saw",
+            [] if certified is None else certificate(certified, report),
+        ),
+        ("configs", ten, configs(run, report)),
+        ("front", "The Pareto front", [] if on_front is None else front(on_front)),
+        ("tied", "Not distinguishable from the best", tied(report)),
+        ("parameters", "Which parameters matter", parameters(report)),
+        ("epochs", "How soon seeds are solved", []),
+        ("failures", "How seeds failed", failures(report)),
+        ("learned", "What was learned", []),
+        ("seeds", "Where the seeds went", []),
+        ("history", "How the search went", []),
+        ("more", "More figures", []),
+        ("asked", "What was asked", asked(report)),
+        ("no-outcome", "Evaluations without an outcome", no_outcome(report)),
+        ("reproduce", "Do it again", reproduce(report)),
     ]
+    figures: dict[str, list[Figure]] = {}
+    for plot in figures_of(run):
+        figures.setdefault(SECTION_OF.get(plot.name, "more"), []).append(Figure(plot))
+    sections = [
+        Section(name, heading, (*figures.get(name, ()), *blocks))
+        for name, heading, blocks in given
+        if blocks or name in figures
+    ]
+    sections.append(words(_used(run, report, figures)))
     return Document(f"xortune: {report.title}", _subtitle(report), tuple(sections))
 
 
@@ -71,13 +101,7 @@ def _subtitle(report: Report) -> str:
     return ", ".join([f"{configs}, {seeds} in all", *named])
 
 
-def _section(
-    anchor: str, heading: str, blocks: Iterable[Block], figures: Iterable[Plot] = ()
-) -> Section:
-    return Section(anchor, heading, (*map(Figure, figures), *blocks))
-
-
-def _used(run: Run, report: Report) -> list[Word]:
+def _used(run: Run, report: Report, figures: Container[str]) -> list[Word]:
     """The entries for what this report shows."""
     if report.best is None:
         return [SOLVED]
@@ -91,6 +115,8 @@ def _used(run: Run, report: Report) -> list[Word]:
     if report.configs > 1:
         used.append(SHARED_SEEDS)
     used += [EPOCHS, TRIALS]
+    if "epochs" in figures:
+        used.append(BAND)
     if report.solved and report.tied.compared > 1:
         used.append(TIED)
     if run.front is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from xortune.report.document import Bullets, Section, Strong
 
 __all__ = [
+    "BAND",
     "CERTIFIED",
     "EPOCHS",
     "FAILURES",
@@ -85,6 +86,11 @@ TIED = Word(
     "Not distinguishable",
     " does not mean equal: with more seeds the list gets shorter. It holds the truly best of those "
     "compared with a probability of at least 95 %, whichever looks best.",
+)
+BAND = Word(
+    "The band of a curve",
+    " over epochs holds for all epochs at once with 95 % confidence (Dvoretzky, Kiefer, "
+    "Wolfowitz), for one curve that was chosen before looking; the best one was not.",
 )
 FRONT = Word(
     "The Pareto front",
