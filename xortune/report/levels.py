@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from xortune.report.columns import Column, column_of, comparable, quantile_bins
 from xortune.run import ConfigResult
 
-__all__ = ["MAX_LEVELS", "Level", "ParameterEffect", "differing", "level_of", "parameter_effects"]
+__all__ = [
+    "MAX_LEVELS",
+    "MIN_CONFIGS",
+    "Level",
+    "ParameterEffect",
+    "differing",
+    "level_of",
+    "parameter_effects",
+]
 
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins

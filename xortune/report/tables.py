@@ -269,7 +269,7 @@ def task_argument(run: Run) -> str | None:
     """What `xortune evaluate --task` calls a run's task; None: a user's own training."""
     if not run.is_network:
         return None
-    task = _named_task(run.manifest)
+    task = named_task(run.manifest)
     return "FILE.csv" if task is None else task.name
 
 
@@ -286,7 +286,7 @@ def _again(run: Run) -> str | None:
 
 
 def _script(run: Run) -> str | None:
-    task = _named_task(run.manifest)
+    task = named_task(run.manifest)
     if not run.is_network or not run.results or task is None:
         return None
     from xortune.config import Config
@@ -297,7 +297,7 @@ def _script(run: Run) -> str | None:
     return plain_script(Config.from_point(result.point), task, seed)
 
 
-def _named_task(manifest: Mapping[str, Any]) -> Task | None:
+def named_task(manifest: Mapping[str, Any]) -> Task | None:
     """The task, if its name says what it is; one from a file has only the file's name."""
     name = manifest.get("task")
     if not isinstance(name, str) or name.endswith(".csv"):
