@@ -1,0 +1,1 @@
+"""Draws the figures of `plot`: with Plotly for pages and notebooks, with matplotlib for files."""
