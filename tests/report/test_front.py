@@ -21,7 +21,8 @@ HIDDEN = {"name": "hidden_dim", "direction": "minimize"}
 
 
 def markdown(run):
-    return markdown_text(run_document(run))
+    text = markdown_text(run_document(run))
+    return "\n".join(line for line in text.splitlines() if not line.startswith("!["))
 
 
 def run_of(path, rows, objectives=(RATE, HIDDEN), **more):

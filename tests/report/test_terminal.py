@@ -36,7 +36,9 @@ def test_a_few_parameters_have_columns(tmp_path):
     )
     lines = rendered(run).splitlines()
     assert lines[0].split() == ["solved", "95", "%", "interval", "epochs", "lr"]
-    assert lines[1].split() == ["1", "4/4", "51–100", "%", "300", "0.0123"]
+    assert lines[1].split() == ["1", "4/4", "█████░░░░░", "51–100", "%", "300", "0.0123"]
+    # 2 of 4: 15 to 85 %. The bar begins where that of the first does.
+    assert lines[3].index("█▌░░░░░░░ ") == lines[1].index("█████░░░░░")
     assert any("loss MSELoss" in line for line in lines)
     text = " ".join(" ".join(lines).split())
     assert (
@@ -62,6 +64,23 @@ def test_counts_are_never_cut(tmp_path, width):
         tmp_path / "r", [done(i, wide_point(i), solved(0, 120, 128)) for i in range(10)]
     )
     assert rendered(run, width).count("120/128") == 10
+
+
+def test_bars_are_ascii_where_the_encoding_has_no_blocks(tmp_path):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))])
+    file = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    render_best(run, Console(file=file, width=80))
+    file.seek(0)
+    text = file.read()
+    assert "4/4  #####-----" in text
+    assert "░" not in text
+
+
+def test_a_narrow_terminal_has_no_bars(tmp_path):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))])
+    assert "░" not in rendered(run, width=69)
+    assert "Bars" not in rendered(run, width=69)
+    assert "░" in rendered(run, width=70)
 
 
 def test_nothing_finished(tmp_path):

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xortune.report.bars import interval_bar, shows_blocks
 from xortune.report.certified import certified_lines, certified_rows, header, left_out
-from xortune.report.format import config_text, count, interval, number, plain, value
+from xortune.report.config_table import epochs_text
+from xortune.report.format import config_text, count, interval, plain, value
 from xortune.report.front import FrontTable, front_table
 from xortune.report.tables import Report, report_of
 from xortune.run import ConfigResult, Run
 from xortune.run_certificate_file import CERTIFICATE, read_certificate
 
 __all__ = ["render_best", "render_certificate"]
+
+BAR_FROM = 70
+"""Signs in a line, from which on there is room for bars."""
 
 
 def render_best(run: Run, console: Console) -> None:
@@ -29,12 +35,12 @@ def render_best(run: Run, console: Console) -> None:
         console.print(Text("No configuration has finished yet."))
         _print_files(run, console)
         return
-    console.print(_table(report, console.width))
+    console.print(_table(report, console.width, blocks=shows_blocks(console.encoding)))
     fixed = [name for name in report.parameters if name not in report.varied]
     if text := config_text(report.best.point, fixed):
         console.print(Text(f"The same in all: {text}"))
     _print_front(front_table(run, report.varied), console)
-    for line in _remarks(report):
+    for line in _remarks(report, bars=console.width >= BAR_FROM):
         console.print(Text(line))
     if run.certificate is not None:
         render_certificate(run, console)
@@ -70,17 +76,22 @@ def render_certificate(run: Run, console: Console) -> None:
         console.print(Text("gap: how far the search's rate lay above that of fresh seeds."))
 
 
-def _table(report: Report, width: int) -> Table:
+def _table(report: Report, width: int, *, blocks: bool) -> Table:
     columns = [[_cell(result, name) for result in report.top] for name in report.varied]
     names = [plain(name) for name in report.varied]
-    widths = [max(map(len, [name, *cells])) for name, cells in zip(names, columns, strict=True)]
-    # The four columns in front take 44; each further one has two signs of padding.
-    folded = 44 + sum(widths) + 2 * len(widths) > width
+    bars = width >= BAR_FROM
+    heads = ["", "solved", *([""] if bars else []), "95 % interval", "epochs"]
+    counts = [
+        _counts(place, result, bars=bars, blocks=blocks) for place, result in enumerate(report.top)
+    ]
+    in_front = _width([[head, *cells] for head, *cells in zip(heads, *counts, strict=True)])
+    own = _width([[name, *cells] for name, cells in zip(names, columns, strict=True)])
+    folded = in_front + own > width + 2  # the last one needs no padding
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("", justify="right", no_wrap=True)
-    table.add_column("solved", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("epochs", justify="right", no_wrap=True)
+    for at, head in enumerate(heads):
+        # What is right-aligned loses the blanks at its end, which a bar needs.
+        is_bar = bars and at == 2
+        table.add_column(head, justify="left" if is_bar else "right", no_wrap=True)
     for name in ["configuration"] if folded else names:
         table.add_column(Text(name), overflow="fold")
     for place, result in enumerate(report.top):
@@ -89,8 +100,13 @@ def _table(report: Report, width: int) -> Table:
             if folded
             else [cells[place] for cells in columns]
         )
-        table.add_row(*(Text(text) for text in [*_counts(place, result), *shown]))
+        table.add_row(*(Text(text) for text in [*counts[place], *shown]))
     return table
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    """What columns take with two signs of padding each."""
+    return sum(max(map(cell_len, cells)) + 2 for cells in columns)
 
 
 def _print_front(front: FrontTable | None, console: Console) -> None:
@@ -109,22 +125,23 @@ def _print_front(front: FrontTable | None, console: Console) -> None:
         console.print(Text(f"... and {front.more:,} more: the column front of table.csv."))
 
 
-def _counts(place: int, result: ConfigResult) -> Sequence[str]:
+def _counts(place: int, result: ConfigResult, *, bars: bool, blocks: bool) -> list[str]:
     outcome = result.outcome
-    epochs = outcome.epochs_to_solve
-    return (
+    low, high = outcome.interval()
+    return [
         str(place + 1),
         f"{outcome.successes}/{outcome.n}",
-        interval(*outcome.interval()),
-        "–" if epochs is None else number(round(epochs)),
-    )
+        *([interval_bar(low, high, blocks=blocks)] if bars else []),
+        interval(low, high),
+        epochs_text(outcome.epochs_to_solve),
+    ]
 
 
 def _cell(result: ConfigResult, name: str) -> str:
     return value(result.point[name]) if name in result.point else ""
 
 
-def _remarks(report: Report) -> list[str]:
+def _remarks(report: Report, *, bars: bool) -> list[str]:
     lines = []
     tied = report.tied
     if not report.solved:
@@ -139,13 +156,22 @@ def _remarks(report: Report) -> list[str]:
     given_up = sum(row.given_up for row in report.no_outcome)
     if given_up:
         lines.append(f"{count(given_up, 'evaluation')} produced no outcome; see the report.")
+    if bars:
+        lines.append("Bars: full up to the lower end of the interval, shaded up to the upper.")
     if report.solved:
         lines.append("epochs: epochs to solve. The winner's count is optimistic; on fresh seeds:")
     return lines
 
 
 def _print_files(run: Run, console: Console) -> None:
-    for name in ("report.md", "table.csv", "seeds.parquet", CERTIFICATE):
+    for name in (
+        "report.html",
+        "report.md",
+        "table.csv",
+        "table.tex",
+        "seeds.parquet",
+        CERTIFICATE,
+    ):
         path = run.path / name
         if path.exists():
             console.print(Text(plain(str(path))), soft_wrap=True)
