@@ -19,7 +19,7 @@ from xortune.run import Run, create, fresh_directory, holds_run, load_run, updat
 from xortune.stats import wilson
 from xortune.trainer import Block
 
-DERIVED = ("table.csv", "table.parquet", "seeds.parquet", "report.md")
+DERIVED = ("table.csv", "table.tex", "table.parquet", "seeds.parquet", "report.md")
 
 
 def run_of(path, *evaluations, **manifest):
@@ -287,13 +287,15 @@ def many(count=6):
 def test_derived_files_are_rebuilt_the_same(tmp_path):
     run = write_run(tmp_path / "r", many(), trainer="network", task="xor", ladder=[8, 32])
     write_derived(run)
-    first = {name: (run.path / name).read_bytes() for name in DERIVED}
-    for name in DERIVED:
+    figures = [f"figures/{path.name}" for path in (run.path / "figures").iterdir()]
+    assert "figures/ranking.svg" in figures
+    first = {name: (run.path / name).read_bytes() for name in [*DERIVED, *figures]}
+    for name in first:
         (run.path / name).unlink()
     write_derived(load_run(run.path))
-    assert {name: (run.path / name).read_bytes() for name in DERIVED} == first
+    assert {name: (run.path / name).read_bytes() for name in first} == first
     assert sorted(p.name for p in run.path.iterdir()) == sorted(
-        [*DERIVED, "evaluations.jsonl", "manifest.json", "space.yaml"]
+        [*DERIVED, "figures", "evaluations.jsonl", "manifest.json", "space.yaml"]
     )
 
 
@@ -354,6 +356,15 @@ def test_hostile_names_and_values(tmp_path):
     assert {"line\nbreak", "=1+1", "\x1b[31m"} <= set(exact.columns)
     assert len(exact.columns) == len(table.columns)
     assert json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[0])
+
+
+def test_figures_are_not_written_to_where_a_link_leads(tmp_path):
+    run = write_run(tmp_path / "r", many())
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="figures: is a symbolic link"):
+        write_derived(run)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_unwritable_derived_files(tmp_path):

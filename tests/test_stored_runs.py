@@ -176,7 +176,10 @@ def test_a_run_is_the_same_wherever_it_goes(output, space, tmp_path, cache):
         assert journal_of(output) == journal
         held = objects(output)
         assert not any(name.startswith("lock/") for name in held)
-        for name in ("space.yaml", "manifest.json", "table.csv", "table.parquet", "seeds.parquet"):
+        for name in (
+            *("space.yaml", "manifest.json", "table.csv", "table.parquet", "seeds.parquet"),
+            *("report.md", "table.tex", "figures/ranking.svg"),
+        ):
             assert held[f"/{name}"] == (run.path / name).read_bytes()
     cache()
     again = xt.load_run(output)

@@ -176,17 +176,20 @@ def space(space: SpaceFile, as_json: AsJson = False) -> None:
 def report(
     run: RunDirectory,
     formats: Annotated[
-        str, typer.Option("--format", help="Which files, separated by commas: md, csv, parquet.")
-    ] = "md,csv,parquet",
+        str | None,
+        typer.Option("--format", help="Which files: md,csv,tex,parquet, or some of them; else all."),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's tables and report again, from its journal, and show the best."""
     with told():
         from xortune import api
+        from xortune.report.files import FORMATS
 
         loaded = api.load_run(run)
-        api.write_report(loaded, formats=[part.strip() for part in formats.split(",")])
+        wanted = FORMATS if formats is None else [part.strip() for part in formats.split(",")]
+        api.write_report(loaded, formats=wanted)
         show_run(loaded, quiet=quiet, as_json=as_json)
         if not quiet:
             _say_torn(loaded)

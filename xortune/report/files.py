@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from xortune.errors import InputError
 from xortune.files import is_full
 from xortune.report.csv_text import write_csv
+from xortune.report.document import Document, Figure
 from xortune.report.markdown_document import markdown_text
 from xortune.report.run_document import run_document
+from xortune.report.run_latex import table_tex
 from xortune.run import Run, replace_file
 from xortune.run_certificate import certificate_of
 from xortune.run_certificate_file import CERTIFICATE, write_certificate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from xortune.run_files import Content
 
-__all__ = ["write_derived"]
+__all__ = ["FIGURES", "FORMATS", "write_derived"]
 
 
-FORMATS = ("md", "csv", "parquet")
-"""Endings of the files that can be written."""
+FORMATS = ("md", "csv", "tex", "parquet")
+"""What can be written; `md` has its figures beside it."""
+
+FIGURES = "figures"
+"""The folder of the figures of report.md."""
 
 
 def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
-    """Write table.csv, table.parquet, seeds.parquet and report.md into the run's directory.
+    """Write a run's reports and tables into its directory.
 
-    Each is written beside its place and renamed; the same journal and manifest give the same bytes.
-    If certificate.json is missing and the journal has what it follows from, it is written too.
+    They are report.md with its figures, table.csv, table.tex, table.parquet and seeds.parquet. Each
+    is written beside its place and renamed; the same journal and manifest give the same bytes. If
+    certificate.json is missing and the journal has what it follows from, it is written too.
 
     Args:
         run: what to write.
@@ -46,28 +54,58 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
             raise InputError(
                 f"unknown format {wanted!r}", field="format", allowed=", ".join(FORMATS)
             )
-    files: dict[str, Content] = {
-        "table.csv": lambda file: write_csv(run.table, file),
-        "table.parquet": partial(_parquet, _table(run)),
-        "seeds.parquet": partial(_parquet, _seeds(run)),
-        "report.md": lambda file: file.write(markdown_text(run_document(run)).encode()),
-    }
     certificate = certificate_of(run.checks)
     if certificate is not None and not (run.path / CERTIFICATE).exists():
         write_certificate(run.path, certificate, run.manifest)
-    for name, content in files.items():
-        if name.rpartition(".")[2] not in formats:
-            continue
+    for name, content in _files(run, formats):
+        path = run.path / name
         try:
-            replace_file(run.path / name, content)
+            if path.parent != run.path:
+                _folder(path.parent)
+            replace_file(path, content)
         except OSError as error:
             raise InputError(
                 f"cannot be written ({error.strerror})",
-                place=str(run.path / name),
+                place=str(path),
                 fix=f"free space there, then: xortune report {run.path}"
                 if is_full(error)
                 else None,
             ) from None
+
+
+def _folder(path: Path) -> None:
+    """Make a folder of a run; a run that was got from somebody must not lead out of itself."""
+    if path.is_symlink():
+        raise InputError("is a symbolic link", place=str(path), fix="remove it")
+    path.mkdir(exist_ok=True)
+
+
+def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
+    """Each file with what writes it, one after the other; figures before the text with them."""
+
+    @cache
+    def document() -> Document:
+        return run_document(run)
+
+    if "csv" in formats:
+        yield "table.csv", partial(write_csv, run.table)
+    if "parquet" in formats:
+        yield "table.parquet", partial(_parquet, _table(run))
+        yield "seeds.parquet", partial(_parquet, _seeds(run))
+    if "tex" in formats:
+        yield "table.tex", table_tex(run).encode()
+    if "md" in formats:
+        yield from _figures(document())
+        yield "report.md", markdown_text(document(), figures=f"{FIGURES}/").encode()
+
+
+def _figures(document: Document) -> Iterator[tuple[str, Content]]:
+    plots = [b.plot for part in document.sections for b in part.blocks if isinstance(b, Figure)]
+    if plots:
+        from xortune.report.drawn.matplotlib_axes import svg
+
+        for plot in plots:
+            yield f"{FIGURES}/{plot.name}.svg", svg(plot).encode()
 
 
 def _table(run: Run) -> Iterator[pa.Table]:
