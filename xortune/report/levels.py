@@ -27,6 +27,8 @@ MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
 RESAMPLES = 1000
 MANY_CONFIGS = 5000  # from here on drawing them one by one takes seconds
 
+_MISSING = object()
+
 
 @dataclass(frozen=True)
 class Level:
@@ -70,15 +72,14 @@ class ParameterEffect:
 
 def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
     """The parameters of which these configs do not all have the same value, or not all have one."""
-    if not results:
-        return ()
+    points = [result.point.as_dict() for result in results]
+    return tuple(name for name in names if points and not _alike(name, points))
 
-    def is_other(name: str, point: Mapping[str, Any]) -> bool:
-        same = (name in first) == (name in point)
-        return not same or comparable(point.get(name)) != comparable(first.get(name))
 
-    first = results[0].point
-    return tuple(name for name in names if any(is_other(name, r.point) for r in results[1:]))
+def _alike(name: str, points: Sequence[Mapping[str, Any]]) -> bool:
+    first = points[0].get(name, _MISSING)
+    given = (point.get(name, _MISSING) for point in points)
+    return all(one is first or comparable(one) == comparable(first) for one in given)
 
 
 def parameter_effects(

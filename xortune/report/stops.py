@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
 
 from xortune.errors import InputError
+from xortune.frames import epochs_to_solve
 from xortune.objective import Seen, costs, only_rate, speed
-from xortune.race import Race, RaceRule
+from xortune.race import Race, RaceRule, race_share
 from xortune.race_front import FrontGrants
 from xortune.race_next import Grants
 from xortune.run import ConfigResult, Run
 from xortune.run_front import full_seeds
 from xortune.space import SearchSpace
+from xortune.stats_anytime import anytime_evidence_below
 
 __all__ = ["Stop", "stops_of"]
 
@@ -79,26 +83,58 @@ def _rule(space: SearchSpace) -> RaceRule:
 
 def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> dict[str, Stop]:
     race, grants = Race(_rule(space)), Grants(_rule(space))
-    _enter(run, race, grants)
-    speeds = {result.key: speed(_seen(result)) for result in run.results}
+    numbers = _enter(run, race, grants)
     for key, k, n in _looks(run):
         race.see(key, k, n)
-        grants.see(key, k, n, speed=speeds[key])
-    going = _open(grants)
-    return {result.key: _of_rate(race, result, going) for result in short}
+    for result, pace in zip(run.results, _speeds(run.results), strict=True):
+        # Their bars are lower than the race's at times; who is proven worse is asked of the race.
+        grants.see(result.key, result.outcome.successes, result.outcome.n, speed=pace)
+    worse, going = _worse(race, short, numbers), _open(grants)
+    pairs = zip(short, worse, strict=True)
+    return {result.key: _of_rate(result, lost, going) for result, lost in pairs}
 
 
-def _of_rate(race: Race, result: ConfigResult, going: set[Hashable] | None) -> Stop:
-    k, n = result.outcome.successes, result.outcome.n
-    if not k:
+def _speeds(results: Sequence[ConfigResult]) -> list[float]:
+    """`xortune.objective.speed` of each, from the epochs of all at once."""
+    outcomes = [result.outcome for result in results]
+    spent = [
+        round(ert * o.successes) if o.successes else o.epochs * o.n
+        for o, ert in zip(outcomes, epochs_to_solve(outcomes).tolist(), strict=True)
+    ]
+    return [
+        speed(Seen(result.point, result.outcome.successes, result.outcome.n, epochs))
+        for result, epochs in zip(results, spent, strict=True)
+    ]
+
+
+def _worse(race: Race, short: Sequence[ConfigResult], numbers: Mapping[str, int]) -> list[bool]:
+    """Whether each is proven worse than another: `Race.stopped_for`, of all at once."""
+    k = np.array([result.outcome.successes for result in short])
+    n = np.array([result.outcome.n for result in short])
+    shares = race_share([numbers[result.key] for result in short])
+    below = (k < n) & (race.proven > k / n)
+    found = np.zeros(len(short), np.bool_)
+    if below.any():
+        evidence = anytime_evidence_below(k[below], n[below], race.proven)
+        found[below] = evidence > -np.log(race.rule.alpha * shares[below] / 2)
+    return [
+        race.stopped_for(result.key, result.outcome.successes, result.outcome.n) is not None
+        if result.key == race.leader  # whose own bound is the highest
+        else bool(lost)
+        for result, lost in zip(short, found, strict=True)
+    ]
+
+
+def _of_rate(result: ConfigResult, lost: bool, going: set[Hashable] | None) -> Stop:
+    if not result.outcome.successes:
         return Stop.UNSOLVED
-    if race.stopped_for(result.key, k, n) is not None:
+    if lost:
         return Stop.WORSE
     if going is None:
         return Stop.EARLY
     if result.key in going:
         return Stop.ENDED
-    return Stop.QUICKER if k == n else Stop.AHEAD
+    return Stop.QUICKER if result.outcome.successes == result.outcome.n else Stop.AHEAD
 
 
 def _front_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> dict[str, Stop]:
@@ -126,19 +162,24 @@ def _seen(result: ConfigResult) -> Seen:
     return Seen(result.point, outcome.successes, outcome.n, outcome.epochs_spent)
 
 
-def _enter(run: Run, *races: Race | Grants | FrontGrants) -> None:
+def _enter(run: Run, *races: Race | Grants | FrontGrants) -> dict[str, int]:
     """Give each config its number: by the proposal that brought it."""
     first: dict[str, int] = {}
     for evaluation in run.evaluations:
         key = evaluation.block.point.key
         first[key] = min(evaluation.proposal, first.get(key, evaluation.proposal))
+    numbers = {}
     for key in sorted(first, key=first.__getitem__):
         for race in races:
-            race.enter(key)
+            numbers[key] = race.enter(key)
+    return numbers
 
 
 def _looks(run: Run) -> list[tuple[str, int, int]]:
-    """Key, successes and seeds of a config after each block, as results came."""
+    """Key, successes and seeds of a config after each block, as results came.
+
+    One is left out if the next one of its config has no failure either: it proves less than that.
+    """
     solved: Counter[str] = Counter()
     seeds: Counter[str] = Counter()
     looks = []
@@ -148,7 +189,14 @@ def _looks(run: Run) -> list[tuple[str, int, int]]:
             solved[key] += 0 if outcome is None else outcome.successes
             seeds[key] += evaluation.block.count
             looks.append((key, solved[key], seeds[key]))
-    return looks
+    outdone: set[str] = set()
+    kept = []
+    for key, k, n in reversed(looks):
+        if key not in outdone:
+            kept.append((key, k, n))
+        if k == n:
+            outdone.add(key)
+    return kept[::-1]
 
 
 def _open(grants: Grants | FrontGrants) -> set[Hashable] | None:

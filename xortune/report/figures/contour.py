@@ -126,6 +126,8 @@ def _plot(
         ),
     )
     known = _known(run, pair)
+    if any(parameter.is_number for parameter in pair):
+        known += "; numbers in bins with about as many configurations each"
     return Plot(
         name="contour",
         title=f"Success by {names[0]} and {names[1]}, among the configurations visited",
@@ -153,11 +155,17 @@ def _finding(
     means: NDArray[np.float64],
     configs: NDArray[np.intp],
 ) -> str:
-    enough = np.where(configs >= MIN_CONFIGS, means, np.nan)
     without = int((configs == 0).sum())
     empty = f" {count(without, 'cell')} of {configs.size:,} without one." if without else ""
-    if np.isnan(enough).all():
-        return f"No cell has {MIN_CONFIGS} configurations or more.{empty}"
+    least = MIN_CONFIGS if (configs >= MIN_CONFIGS).any() else 1
+    which = (
+        f"Of the cells with at least {MIN_CONFIGS} configurations, the mean rate is"
+        if least > 1
+        else f"No cell has {MIN_CONFIGS} configurations; the mean rate is"
+    )
+    enough = np.where(configs >= least, means, np.nan)
+    if np.nanmax(enough) == np.nanmin(enough):
+        return f"{which} {percent(float(np.nanmax(enough)))} in each.{empty}"
     parts = []
     for word, place in (("highest", np.nanargmax(enough)), ("lowest", np.nanargmin(enough))):
         row, column = divmod(int(place), configs.shape[1])
@@ -165,10 +173,7 @@ def _finding(
             f"{word} at {names[0]} {sides[0].labels[column]} and {names[1]} "
             f"{sides[1].labels[row]} ({_told(means[row, column], configs[row, column])})"
         )
-    return (
-        f"Of the cells with at least {MIN_CONFIGS} configurations, the mean rate is "
-        f"{parts[0]}, {parts[1]}.{empty}"
-    )
+    return f"{which} {parts[0]}, {parts[1]}.{empty}"
 
 
 def _known(run: Run, pair: Sequence[Parameter]) -> str:
@@ -186,7 +191,7 @@ def _note(shown: int, total: int, sides: tuple[_Side, _Side], known: str) -> str
     rarer = f" {count(left_out, 'rarer value')} not shown." if left_out else ""
     return (
         f"n = {shown:,}{some} configurations, each counted once; in each cell stands how many it "
-        f"has, and cells are empty where none was visited. Shown: {known}; numbers in bins with "
-        f"about as many configurations each.{rarer} A cell has no interval here: few "
-        "configurations in it say little, and they differ in all other parameters too."
+        f"has, and cells are empty where none was visited. Shown: {known}.{rarer} A cell has no "
+        "interval here: few configurations in it say little, and they differ in all other "
+        "parameters too."
     )

@@ -213,6 +213,8 @@ def _title(best: _Curve) -> str:
     which = "all" if k == best.n else f"{k:,} of {best.n:,}"
     if half is None:
         return f"The best solves {which} of its seeds, the last {last}"
+    if half == best.solved_at[-1]:
+        return f"The best has solved {which} of its seeds {last}"
     return f"The best has solved half of its seeds by epoch {half:,}, {which} {last}"
 
 

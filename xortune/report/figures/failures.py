@@ -179,7 +179,8 @@ def _title(whole: Failures, seeds: int) -> str:
         Status.CRASHED: "crashed",
     }[most]
     share = "all" if failed[most] == total else percent(failed[most] / total)
-    return f"{percent(total / seeds)} of all seeds were not solved; {share} of them {ended}"
+    what = "No seed was" if total == seeds else f"{percent(total / seeds)} of all seeds were not"
+    return f"{what} solved; {share} of them {ended}"
 
 
 def _alt(row: _Row) -> str:
@@ -187,7 +188,7 @@ def _alt(row: _Row) -> str:
         return f"No seed failed: all {count(row.n, 'seed')} were solved."
     parts = [f"{_name(kind)} {n:,}" for kind, n in row.found.most_common() if n]
     seeds = count(row.n, "seed")
-    return f"Of {seeds} of all configurations {row.failed:,} were not solved: {', '.join(parts)}."
+    return f"Of {seeds} of all configurations, unsolved: {row.failed:,}; {', '.join(parts)}."
 
 
 def _note(results: Sequence[ConfigResult], shown: Sequence[ConfigResult], unsolved: int) -> str:

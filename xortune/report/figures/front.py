@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 from xortune.objective import Seen, estimates
 from xortune.report.figures.labels import counted, described
 from xortune.report.figures.thinned import RULE, thinned
-from xortune.report.format import count, number, percent, plain
+from xortune.report.format import count, measured, number, plain
 from xortune.report.levels import differing
 from xortune.report.plot import Axis, Layer, Line, Panel, Plot, Points
 from xortune.run import ConfigResult, Run
@@ -35,7 +35,7 @@ def pareto_front(run: Run) -> Plot | None:
         run: any.
 
     Returns:
-        None where there is one objective, or no config with the full seeds.
+        None where there is one objective, or no config with the full seeds to be shown.
 
     Raises:
         InputError: the manifest's objectives are damaged.
@@ -59,13 +59,18 @@ def pareto_front(run: Run) -> Plot | None:
     drawn = [others[at] for at in thinned([r.outcome.rate for r, *_ in others], most=MOST)]
     names = differing(run.results, run.parameters)
     shown = [*drawn, *(row for row in rows if row[2])]
+    single = len(pairs) == 1
+    panels = [_panel(shown, pair, names, single=single) for pair in pairs]
+    panels = [panel for panel in panels if panel.layers]
+    if not panels:  # without a success there are no epochs to solve
+        return None
     return Plot(
         name="front",
         title=_title(rows, objectives),
         alt=_alt(rows, objectives),
         note=_note(run, rows, len(drawn), full, pairs),
-        panels=tuple(_panel(shown, pair, names, single=len(pairs) == 1) for pair in pairs),
-        columns=min(len(pairs), 3),
+        panels=tuple(panels),
+        columns=min(len(panels), 3),
     )
 
 
@@ -172,15 +177,19 @@ def _alt(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
     for objective in objectives:
         sign = -1 if objective.maximize else 1
         best = min(on_it, key=lambda row: (sign * row[1][objective.name], row[0].key))
-        values = [f"{_words(o)} {_said(o, best[1][o.name])}" for o in objectives]
+        values = [f"{_words(o)} {_said(o, best)}" for o in objectives]
         parts.append(f"Best {_words(objective)}: {', '.join(values)} ({best[0].key}).")
     return " ".join(parts)
 
 
-def _said(objective: Objective, worth: float) -> str:
-    if not math.isfinite(worth):
-        return "none"
-    return percent(worth) if objective.name == SUCCESS_RATE else number(worth)
+def _said(objective: Objective, row: Row) -> str:
+    result, worth, _ = row
+    if objective.name == SUCCESS_RATE:
+        outcome = result.outcome
+        rate = measured(outcome.rate, *outcome.interval())
+        return f"{outcome.successes:,} of {outcome.n:,} ({rate})"
+    known = worth[objective.name]
+    return number(known) if math.isfinite(known) else "none, without a success"
 
 
 def _note(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from xortune.report.figures.labels import clipped
 from xortune.report.figures.parameters import LONGEST_NAME, parameters_of
 from xortune.report.format import count, interval, measured, percent, plain
-from xortune.report.plot import Axis, Bars, Panel, Plot, Points
+from xortune.report.plot import Axis, Panel, Plot, Points
 from xortune.run import Run
 
 __all__ = ["param_importances"]
@@ -31,34 +32,28 @@ def param_importances(run: Run) -> Plot | None:
     shares = _shares(run)[:MOST]
     if not shares:
         return None
-    known = [share for share in shares if share.ends is not None]
-    places = {share.name: float(place) for place, share in enumerate(shares)}
-    bars = Bars(
-        "share of the importance",
-        at=tuple(places.values()),
-        length=tuple(share.share for share in shares),
-        across=True,
+    ends = [share.ends or (share.share, share.share) for share in shares]
+    has_intervals = any(share.ends for share in shares)
+    points = Points(
+        "share of the importance, with its 95 % interval" if has_intervals else "",
+        x=tuple(share.share for share in shares),
+        y=tuple(float(place) for place in range(len(shares))),
+        x_low=tuple(low for low, _ in ends) if has_intervals else (),
+        x_high=tuple(high for _, high in ends) if has_intervals else (),
         texts=tuple(_told(share) for share in shares),
     )
-    ends = Points(
-        "its 95 % interval",
-        x=tuple(share.share for share in known),
-        y=tuple(places[share.name] for share in known),
-        x_low=tuple(share.ends[0] for share in known if share.ends),
-        x_high=tuple(share.ends[1] for share in known if share.ends),
-        role="muted",
-    )
+    most = min(1.0, math.ceil(10 * max(high for _, high in ends)) / 10)
     labels = tuple(clipped(plain(share.name), LONGEST_NAME) for share in shares)
     return Plot(
-        name="param-importances",
+        name="importance",
         title="Which parameters separate the better tenth of the configurations from the rest",
         alt=_finding(shares),
         note=_note(run, shares),
         panels=(
             Panel(
-                Axis("share of the importance", "rate", (0.0, 1.0)),
+                Axis("share of the importance", "rate", (0.0, most)),
                 Axis("parameter", "category", categories=labels),
-                (bars, ends) if known else (bars,),
+                (points,),
             ),
         ),
     )
@@ -128,7 +123,7 @@ def _note(run: Run, shares: list[_Share]) -> str:
     if any(share.ends is not None for share in shares):
         times = f"{resamples:,} " if isinstance(resamples, int) else ""
         bars = (
-            "bars through the ends: 95 % bootstrap intervals, the share ± 1.96 standard "
+            "bars: 95 % bootstrap intervals, the share ± 1.96 standard "
             f"deviations over {times}resamples of the configurations"
         )
     else:

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from xortune.report.figures.contour import contour
 from xortune.report.figures.epochs import success_by_epoch
 from xortune.report.figures.failures import failures
 from xortune.report.figures.front import pareto_front
 from xortune.report.figures.history import optimization_history
+from xortune.report.figures.importances import param_importances
+from xortune.report.figures.parallel import parallel_coordinate
 from xortune.report.figures.ranking import ranking
 from xortune.report.figures.seeds import seeds_spent
+from xortune.report.figures.slices import slices
+from xortune.report.figures.surface import decision_surface
 from xortune.report.plot import Plot
 from xortune.run import Run
 
 __all__ = ["figures_of"]
+
+
+def _rates_differ(run: Run) -> bool:
+    return len({result.outcome.rate for result in run.results}) > 1
+
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
     (ranking, lambda _: True),
     (success_by_epoch, lambda run: _solved(run) > 0),
     (seeds_spent, lambda run: len({result.outcome.n for result in run.results}) > 1),
     (failures, lambda run: _solved(run) < sum(result.outcome.n for result in run.results)),
-    (optimization_history, lambda run: len(run.results) > 1),
+    (optimization_history, lambda run: len(run.results) > 1 and _solved(run) > 0),
     (pareto_front, lambda _: True),
+    (param_importances, lambda _: True),
+    (slices, _rates_differ),
+    (contour, _rates_differ),
+    (parallel_coordinate, _rates_differ),
+    (decision_surface, lambda _: True),
 )
 """Each figure, and whether a run has anything that it would show."""
 

@@ -21,7 +21,7 @@ from xortune.run import Run
 
 __all__ = ["parallel_coordinate"]
 
-MOST_AXES, NAMED_LEVELS = 10, 5
+MOST_AXES = 10
 
 NOWHERE = -0.12
 """Where a line passes an axis of which its config has no value."""
@@ -50,7 +50,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     rates = rates_of(run)
     shown = _shown(len(rates), top)
     sides = [_axis(parameter, rates) for parameter in axes]
-    heights = np.stack([*(height for _, height in sides), rates], axis=1)[shown]
+    heights = np.stack([*(height for *_, height in sides), rates], axis=1)[shown]
     absent = bool(np.isnan(heights).any())
     heights[np.isnan(heights)] = NOWHERE
     names = differing(run.results, run.parameters)
@@ -66,8 +66,9 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         ),
         keys=tuple(result.key for result in results),
     )
-    labels = (*(label for label, _ in sides), "success rate\n100 %\n…\n0 %")
-    rules = (Rule("y", NOWHERE, "no value here"),) if absent else ()
+    ends = [*(end for _, end, _ in sides), "0 – 100 %"]
+    rules = [Rule("x", float(place), end) for place, end in enumerate(ends)]
+    rules += [Rule("y", NOWHERE, "no value here")] if absent else []
     return Plot(
         name="parallel-coordinate",
         title=_title(len(shown), len(rates)),
@@ -75,8 +76,8 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         note=_note(parameters, len(shown), len(rates), top),
         panels=(
             Panel(
-                Axis("parameter, with its values from the top down", "category",
-                     categories=labels),
+                Axis("parameter; above it its values from the bottom to the top", "category",
+                     categories=(*(name for name, *_ in sides), "success rate")),
                 Axis("place on the axis", "number", (NOWHERE - 0.05 if absent else -0.05, 1.05)),
                 (*rules, *_ticks(axes, rates), lines),
             ),
@@ -93,21 +94,19 @@ def _shown(total: int, top: int) -> NDArray[np.intp]:
     return np.concatenate([best, others])[::-1]
 
 
-def _axis(parameter: Parameter, rates: NDArray[np.float64]) -> tuple[str, NDArray[np.float64]]:
-    """The label of a parameter's axis, and where on it each config is; NaN: nowhere."""
+def _axis(parameter: Parameter, rates: NDArray[np.float64]) -> tuple[str, str, NDArray[np.float64]]:
+    """A parameter's name, its ends, and where on its axis each config is; NaN: nowhere."""
     if parameter.is_number:
         finite = parameter.numbers[np.isfinite(parameter.numbers)]
         name = f"{parameter.label} (log)" if parameter.is_log else parameter.label
-        ends = (number(float(finite.max())), "…", number(float(finite.min())))
-        return "\n".join((name, *ends)), parameter.scaled()
-    labels, rows, left_out = levels_shown(parameter, rates)
+        low, high = number(float(finite.min())), number(float(finite.max()))
+        return name, f"{low} – {high}", parameter.scaled()
+    labels, rows, _ = levels_shown(parameter, rates)
     heights = np.full(len(rates), np.nan)
     for place, of in enumerate(rows):
         heights[of] = _level_height(place, len(rows))
-    down = labels[::-1]
-    named = down if len(down) <= NAMED_LEVELS else (down[0], "…", down[-1])
-    some = (f"({left_out:,} not shown)",) if left_out else ()
-    return "\n".join((parameter.label, *named, *some)), heights
+    ends = f"{labels[0]} – {labels[-1]}" if len(labels) > 1 else labels[0]
+    return parameter.label, ends, heights
 
 
 def _level_height(place: int, levels: int) -> float:
@@ -145,7 +144,7 @@ def _title(shown: int, total: int) -> str:
 
 def _alt(axes: tuple[Parameter, ...], rates: NDArray[np.float64]) -> str:
     """Where the best tenth lies on each axis of numbers, and which values it has of the others."""
-    best = max(1, len(rates) // 10)
+    best = min(len(rates), max(3, len(rates) // 10))
     parts = []
     for parameter in axes[:4]:
         if parameter.is_number:

@@ -145,7 +145,7 @@ def _parameter(run: Run, name: str, column: Column, importance: float | None) ->
         clipped(plain(name), LONGEST_NAME),
         column,
         numbers,
-        is_number=_is_dense(np.unique(finite).size, numbers.size),
+        is_number=_is_dense(np.unique(finite).size, finite.size),
         is_log=_is_log(run, name, finite),
         is_whole=bool((finite == np.floor(finite)).all()),
         importance=importance,
@@ -154,8 +154,9 @@ def _parameter(run: Run, name: str, column: Column, importance: float | None) ->
 
 def _is_dense(distinct: int, configs: int) -> bool:
     """Whether numbers are too many for levels: of a grid each has enough configs by itself."""
-    few = MAX_LEVELS if configs < distinct * MIN_CONFIGS else MOST_LEVELS
-    return distinct > few
+    if configs < 2 * distinct:
+        return distinct > 1
+    return distinct > (MOST_LEVELS if configs >= distinct * MIN_CONFIGS else MAX_LEVELS)
 
 
 def _is_log(run: Run, name: str, numbers: NDArray[np.float64]) -> bool:

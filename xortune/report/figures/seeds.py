@@ -153,9 +153,9 @@ def _bounds(run: Run) -> tuple[list[int], tuple[str, ...]]:
 def _title(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
     full = [r.outcome.n for r, stop in zip(results, stops, strict=True) if stop == Stop.FULL]
     if len(full) == len(results):
-        return f"All {count(len(results), 'configuration')} got the full seeds"
+        return f"Each of {count(len(results), 'configuration')} got all seeds"
     if not full:
-        return f"None of {count(len(results), 'configuration')} got the full seeds"
+        return f"None of {count(len(results), 'configuration')} got all seeds"
     return (
         f"{percent(sum(full) / total)} of all seeds went to the {len(full):,} of "
         f"{count(len(results), 'configuration')} that got them all"

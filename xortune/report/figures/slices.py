@@ -42,7 +42,7 @@ class Smooth:
 
     Attributes:
         x: places from 0 to 1.
-        mean: NaN where fewer than 5 configs are near.
+        mean: NaN where fewer than 5 configs are near, or only so for a moment.
         low, high: its pointwise 95 % bootstrap interval over configs.
     """
 
@@ -93,7 +93,7 @@ def smooth(places: NDArray[np.float64], rates: NDArray[np.float64]) -> Smooth:
     x = np.linspace(0, 1, GRID)
     weights = np.exp(-0.5 * ((places[:, None] - x) / BANDWIDTH) ** 2)
     total = weights.sum(axis=0)
-    far = total**2 < MIN_CONFIGS * (weights**2).sum(axis=0)
+    far = _without_scraps(total**2 < MIN_CONFIGS * (weights**2).sum(axis=0))
     weighted = np.concatenate([weights, weights * rates[:, None]], axis=1)
     mean = _ratio(weighted.sum(axis=0)[None])[0]
     drawn = np.concatenate([_ratio(part @ weighted) for part in _resamples(len(rates))])
@@ -160,7 +160,7 @@ def _along(parameter: Parameter, rates: NDArray[np.float64]) -> Drawn:
     else:
         x = low + found.x * (high - low)
     layers: list[Layer] = []
-    for part in _runs(found.mean):
+    for part in _stretches(np.isfinite(found.mean)):
         first = not layers
         layers.append(
             Line(
@@ -188,11 +188,20 @@ def _along(parameter: Parameter, rates: NDArray[np.float64]) -> Drawn:
     return axis, parameter.numbers, layers, finding
 
 
-def _runs(mean: NDArray[np.float64]) -> Iterator[slice]:
-    """The stretches of the grid that have a mean."""
-    known = np.concatenate([[False], np.isfinite(mean), [False]])
-    ends = np.flatnonzero(known[1:] != known[:-1]).tolist()
+def _stretches(known: NDArray[np.bool_]) -> Iterator[slice]:
+    """Where it is true without a gap."""
+    padded = np.concatenate([[False], known, [False]])
+    ends = np.flatnonzero(padded[1:] != padded[:-1]).tolist()
     return (slice(start, end) for start, end in zip(ends[::2], ends[1::2], strict=True))
+
+
+def _without_scraps(far: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Far, also where what is near is narrower than the kernel: no course is seen there."""
+    found = far.copy()
+    for part in _stretches(~far):
+        if part.stop - part.start < 2 * BANDWIDTH * GRID:
+            found[part] = True
+    return found
 
 
 def _near(parameter: Parameter, x: float) -> str:

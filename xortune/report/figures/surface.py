@@ -23,7 +23,7 @@ from xortune.trainer import Block
 
 __all__ = ["decision_surface"]
 
-CELLS = 61
+CELLS = 81
 """Along each side of a surface."""
 
 MARGIN = 0.25
@@ -180,7 +180,7 @@ def _panel(task: Task, one: _Trained, *, several: bool) -> Panel:
     cells = Cells(
         x=tuple(x.tolist()),
         y=tuple(y.tolist()),
-        values=tuple(tuple(row) for row in one.values.astype(np.float64).round(4).tolist()),
+        values=tuple(tuple(row) for row in _rounded(one.values).tolist()),
         value_label="output",
         scale="class",
     )
@@ -191,6 +191,18 @@ def _panel(task: Task, one: _Trained, *, several: bool) -> Panel:
         (cells, *_data(task, one)),
         f"{whose}seed {one.seed}: {'solved' if one.solved else 'not solved'}",
     )
+
+
+def _rounded(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """To four digits, and never over the edge: a dead network is at 0.5, give or take a millionth.
+
+    What is exactly 0.5 is no 1, so it lies below the edge as well.
+    """
+    rounded = values.astype(np.float64).round(4)
+    found: NDArray[np.float64] = np.where(
+        values > 0.5, np.maximum(rounded, 0.5001), np.minimum(rounded, 0.4999)
+    )
+    return found
 
 
 def _data(task: Task, one: _Trained) -> Iterator[Points]:
