@@ -28,6 +28,7 @@ __all__ = [
     "NoOutcome",
     "Report",
     "failures_of",
+    "named_task",
     "noted_importance",
     "report_of",
     "task_argument",
