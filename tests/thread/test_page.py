@@ -13,7 +13,7 @@ import pytest
 
 import xortune as xt
 from xortune.errors import InputError
-from xortune.report.figure import Curves, Dots
+from xortune.report.plot import Line, Plot, Points, Rule
 from xortune.seed_ranges import THREAD
 from xortune.thread import settle as settle_module
 from xortune.thread.figures import figures
@@ -238,41 +238,57 @@ def test_the_sweep_is_summed_up(swept, swept_text):
 
 
 def test_the_sweeps_figure(swept):
-    [dots] = figures(swept)
-    assert dots.name == "thread_sweep"
-    assert dots.rows == ("ELU", "Sigmoid", "Tanh", "ReLU", "MSELoss", "L1Loss", "Rprop", "Adam")
-    assert dots.gaps == (4, 6)
-    assert dots.series[0].x == pytest.approx((1, 1, 1, 0.375, 0.9375, 0, 1, 0.6875))
+    [plot] = figures(swept)
+    assert plot.name == "thread_sweep"
+    [panel] = plot.panels
+    assert panel.y.categories == (
+        *("ELU", "Sigmoid", "Tanh", "ReLU", "MSELoss", "L1Loss", "Rprop", "Adam"),
+    )
+    *gaps, points = panel.layers
+    assert [gap.at for gap in gaps] == [3.5, 5.5]
+    assert points.x == pytest.approx((1, 1, 1, 0.375, 0.9375, 0, 1, 0.6875))
+    assert points.y == tuple(range(8))
+    assert points.texts[3] == "37.5 % over 2 cells"
 
 
 # --- figures -------------------------------------------------------------------------------------
 
 
 def test_the_figure_of_the_claims(settled):
-    dots = figures(settled)[0]
-    assert isinstance(dots, Dots)
+    plot = figures(settled)[0]
+    assert isinstance(plot, Plot)
+    [panel] = plot.panels
     posted = [o for o in settled.rows if o.variant.name == "as_posted"]
-    assert dots.rows == tuple(o.row.id for o in posted)
-    quoted, measured = dots.series
+    assert panel.y.categories == tuple(o.row.id for o in posted)
+    quoted, measured = panel.layers
     assert quoted.x == (0.37, 0.0, 0.22, 0.02, 0.98)
     assert measured.x == tuple(o.rate for o in posted)
-    assert measured.low == tuple(o.low for o in posted)
+    assert measured.x_low == tuple(o.low for o in posted)
     assert all(
-        low <= x <= high for low, x, high in zip(quoted.low, quoted.x, quoted.high, strict=True)
+        low <= x <= high for low, x, high in zip(quoted.x_low, quoted.x, quoted.x_high, strict=True)
     )
-    assert dots.alt.endswith("All agree.")
+    for row, (above, below) in enumerate(zip(quoted.y, measured.y, strict=True)):
+        assert row - 0.5 < above < row < below < row + 0.5
+    assert measured.texts[0] == f"measured: {posted[0].k} of 48"
+    assert plot.alt.endswith("All agree.")
+    assert "48 seeds" in plot.note
 
 
 def test_the_figure_of_a_curve(settled):
-    curves = figures(settled)[1]
-    assert isinstance(curves, Curves)
+    [panel] = figures(settled)[1].panels
     [(curve, lines, _)] = settled.curves
-    assert curves.x_log
-    assert [mark.x for mark in curves.marks] == [0.03]
-    for drawn, line in zip(curves.lines, lines, strict=True):
-        assert drawn.x == curve.points
-        assert drawn.y == tuple(k / 48 for k in line.k)
-        assert (drawn.low, drawn.high) == (line.low, line.high)
+    assert panel.x.kind == "log"
+    assert not panel.x.whole
+    assert [rule.at for rule in panel.layers if isinstance(rule, Rule)] == [0.03]
+    drawn = [layer for layer in panel.layers if isinstance(layer, Line)]
+    points = [layer for layer in panel.layers if isinstance(layer, Points)]
+    assert len({line.role for line in drawn}) == len(drawn)
+    for one, at, line in zip(drawn, points, lines, strict=True):
+        assert one.x == at.x == curve.points
+        assert one.y == at.y == tuple(k / 48 for k in line.k)
+        assert (one.low, one.high) == (line.low, line.high)
+        assert one.role == at.role
+        assert at.texts[0].endswith(f": {line.k[0]} of 48")
 
 
 def test_svg_files_hold_their_finding(written, settled):
@@ -306,7 +322,7 @@ def test_the_whole_page(whole, tmp_path):
     assert "Not decided: T6." in text
     assert "in 4 of 9 seeds all weights are the same" in text
     for figure in figures(whole):
-        assert f"]({figure.name}.svg)" in text
+        assert f"]({figure.name}.svg)\n\n*{figure.note.replace('_', chr(92) + '_')}*\n" in text
     assert {figure.name for figure in figures(whole)} == {
         *("thread_claims", "thread_hidden_dim", "thread_lr", "thread_sweep")
     }

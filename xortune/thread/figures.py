@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from xortune.report.figure import Curves, Dots, Line, Mark, Series
-from xortune.report.format import number, percent, plain
+from collections.abc import Iterable
+
+from xortune.report.format import count, measured, number, percent, plain
+from xortune.report.plot import Axis, Layer, Line, Panel, Plot, Points, Role, Rule
 from xortune.stats import wilson
 from xortune.thread.claims import AS_POSTED, Curve
-from xortune.thread.settle import Drawn, Settled
+from xortune.thread.settle import BAND, Drawn, Settled
 
 __all__ = ["figures"]
 
+ROLES: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
+BESIDE = 0.15
+"""How far quoted and measured are above and below the middle of their row."""
 
-def figures(settled: Settled) -> tuple[Curves | Dots, ...]:
+
+def figures(settled: Settled) -> tuple[Plot, ...]:
     """All figures that there is something for."""
-    found: list[Curves | Dots] = []
+    found: list[Plot] = []
     if any(row.row.quoted.counted for row in settled.rows):
         found.append(_claims(settled))
     found += [_curve(curve, lines) for curve, lines, _ in settled.curves]
@@ -22,109 +28,159 @@ def figures(settled: Settled) -> tuple[Curves | Dots, ...]:
     return tuple(found)
 
 
-def _claims(settled: Settled) -> Dots:
+def _claims(settled: Settled) -> Plot:
     rows = [r for r in settled.rows if r.row.quoted.counted and r.variant.name == AS_POSTED]
     counts = [r.row.quoted.counted or (0, 0) for r in rows]
     low, high = wilson([k for k, _ in counts], [n for _, n in counts])
-    places = tuple(range(len(rows)))
     outside = [r.row.id for r in rows if r.verdict != "consistent"]
     told = f"All but {', '.join(outside)} agree." if outside else "All agree."
+    quoted = Points(
+        "quoted",
+        tuple(k / m for k, m in counts),
+        tuple(row - BESIDE for row in range(len(rows))),
+        x_low=_floats(low),
+        x_high=_floats(high),
+        role="a",
+        marker="ring",
+        texts=tuple(f"quoted: {k} of {m}" for k, m in counts),
+    )
+    found = Points(
+        "measured",
+        tuple(r.rate for r in rows),
+        tuple(row + BESIDE for row in range(len(rows))),
+        x_low=tuple(r.low for r in rows),
+        x_high=tuple(r.high for r in rows),
+        role="b",
+        texts=tuple(f"measured: {r.k:,} of {r.n:,}" for r in rows),
+    )
     n = rows[0].n
-    return Dots(
+    return Plot(
         name="thread_claims",
         title=f"What was quoted of 100 seeds, beside {n:,} seeds of the same script",
         alt=f"Quoted and measured success rates of {len(rows)} posted scripts. {told}",
-        x_label="seeds solved (95 % interval)",
-        rows=tuple(r.row.id for r in rows),
-        series=(
-            Series(
-                "quoted",
-                "ring",
-                places,
-                tuple(k / m for k, m in counts),
-                _floats(low),
-                _floats(high),
-            ),
-            Series(
-                "measured",
-                "dot",
-                places,
-                tuple(r.rate for r in rows),
-                tuple(r.low for r in rows),
-                tuple(r.high for r in rows),
+        note=(
+            f"Measured: {count(n, 'seed')} for each row, the same for all. Bars are 95 % Wilson "
+            "intervals, each for one rate alone; whether a row differs is tested, with Holm's "
+            "correction, in the table."
+        ),
+        panels=(
+            Panel(
+                Axis("seeds solved (95 % interval)", "rate", (0.0, 1.0)),
+                Axis("", "category", categories=tuple(r.row.id for r in rows)),
+                (quoted, found),
             ),
         ),
     )
 
 
-def _curve(curve: Curve, lines: tuple[Drawn, ...]) -> Curves:
+def _curve(curve: Curve, lines: tuple[Drawn, ...]) -> Plot:
     best = [max(range(len(one.k)), key=one.k.__getitem__) for one in lines]
     told = "; ".join(
-        f"{one.line.name}: {percent(one.k[0] / one.n)} at {number(curve.points[0])}, most "
-        f"{percent(one.k[at] / one.n)} at {number(curve.points[at])}, "
-        f"{percent(one.k[-1] / one.n)} at {number(curve.points[-1])}"
+        f"{one.line.name}: {_rate(one, 0)} at {number(curve.points[0])}, most {_rate(one, at)} at "
+        f"{number(curve.points[at])}, {_rate(one, -1)} at {number(curve.points[-1])}"
         for one, at in zip(lines, best, strict=True)
     )
-    rates = [k / one.n for one in lines for k in one.k]
-    marks = () if curve.beside is None else (Mark(curve.beside, f"{number(curve.beside)}"),)
-    return Curves(
+    rates = [(k / one.n, _rate(one, at)) for one in lines for at, k in enumerate(one.k)]
+    log = curve.values.log_from is not None
+    layers: list[Layer] = []
+    for one, role in zip(lines, ROLES, strict=False):
+        layers += _line(curve, one, role)
+    if curve.beside is not None:
+        layers.append(Rule("x", curve.beside, number(curve.beside)))
+    return Plot(
         name=f"thread_{curve.name}",
         title=(
-            f"{curve.place}: from {percent(min(rates))} to {percent(max(rates))} of the seeds, by "
+            f"{curve.place}: from {min(rates)[1]} to {max(rates)[1]} of the seeds, by "
             f"{plain(curve.parameter)} alone"
         ),
         alt=f"Success rate over {curve.parameter}. {told}.",
-        x_label=curve.parameter + (" (logarithmic)" if curve.values.log_from else ""),
-        x_log=curve.values.log_from is not None,
-        y_label="seeds solved (95 % band for the whole curve)",
-        lines=tuple(
-            Line(
-                one.line.name,
-                tuple(map(float, curve.points)),
-                tuple(k / one.n for k in one.k),
-                one.low,
-                one.high,
-            )
-            for one in lines
+        note=(
+            f"{count(lines[0].n, 'seed')} at each point, the same at all of them. Each band holds "
+            f"for its whole line with {number(100 * BAND)} % confidence: Wilson's intervals, with "
+            "Bonferroni's correction over its points."
         ),
-        marks=marks,
+        panels=(
+            Panel(
+                Axis(
+                    curve.parameter + (" (logarithmic)" if log else ""),
+                    "log" if log else "number",
+                    whole=all(float(point).is_integer() for point in curve.points),
+                ),
+                Axis("seeds solved (95 % band for the whole curve)", "rate", (0.0, 1.0)),
+                tuple(layers),
+            ),
+        ),
     )
 
 
-def _effects(settled: Settled) -> Dots:
+def _line(curve: Curve, one: Drawn, role: Role) -> tuple[Layer, Layer]:
+    x, y = tuple(map(float, curve.points)), tuple(k / one.n for k in one.k)
+    texts = tuple(
+        f"{one.line.name}, {curve.parameter} {number(at)}: {k:,} of {one.n:,}"
+        for at, k in zip(curve.points, one.k, strict=True)
+    )
+    # The points are what was measured; the line only leads the eye.
+    return (
+        Line(one.line.name, x, y, one.low, one.high, role=role),
+        Points("", x, y, role=role, texts=texts),
+    )
+
+
+def _rate(one: Drawn, at: int) -> str:
+    return measured(one.k[at] / one.n, one.low[at], one.high[at])
+
+
+def _effects(settled: Settled) -> Plot:
     assert settled.sweep is not None
     labels: list[str] = []
-    gaps: list[int] = []
+    gaps: list[Layer] = []
     middle: list[float] = []
     low: list[float] = []
     high: list[float] = []
+    texts: list[str] = []
     for effect in settled.sweep.effects:
         if labels:
-            gaps.append(len(labels))
+            gaps.append(Rule("y", len(labels) - 0.5))
         for level in sorted(effect.levels, key=lambda level: (-level.rate, level.label)):
             labels.append(level.label)
             middle.append(level.rate)
             ends = level.interval or (level.rate, level.rate)
             low.append(ends[0])
             high.append(ends[1])
+            texts.append(f"{percent(level.rate)} over {count(level.configs, 'cell')}")
     best = ", ".join(
         max(effect.levels, key=lambda level: level.rate).label for effect in settled.sweep.effects
     )
     cells = len(settled.sweep.cells)
-    return Dots(
+    points = Points(
+        "",
+        tuple(middle),
+        tuple(map(float, range(len(labels)))),
+        x_low=tuple(low),
+        x_high=tuple(high),
+        texts=tuple(texts),
+    )
+    return Plot(
         name="thread_sweep",
         title=f"T12: the mean success rate of {cells:,} cells, by choice",
         alt=f"Mean success rate per activation, loss and optimizer. The best of each: {best}.",
-        x_label="mean success rate of cells (95 % bootstrap interval over cells)",
-        rows=tuple(labels),
-        series=(
-            Series(
-                "cells", "dot", tuple(range(len(labels))), tuple(middle), tuple(low), tuple(high)
+        note=(
+            "Cells are the unit, each counted once: an interval says how the mean would vary with "
+            "other cells (95 %, bootstrapped over the cells of a choice), nothing about seeds."
+        ),
+        panels=(
+            Panel(
+                Axis(
+                    "mean success rate of cells (95 % bootstrap interval over cells)",
+                    "rate",
+                    (0.0, 1.0),
+                ),
+                Axis("", "category", categories=tuple(labels)),
+                (*gaps, points),
             ),
         ),
-        gaps=tuple(gaps),
     )
 
 
-def _floats(values: object) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)  # type: ignore[attr-defined]
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from xortune.report.draw import svg
+from xortune.report.drawn.matplotlib_axes import svg
 from xortune.run_files import told_where_unwritable, write_texts
 from xortune.thread.figures import figures
 from xortune.thread.page import page

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from xortune.config import Config
-from xortune.report.figure import Curves, Dots
 from xortune.report.format import config_text, interval, number, percent
 from xortune.report.markdown_document import escaped, table
+from xortune.report.plot import Plot
 from xortune.report.script import evaluate_command
 from xortune.thread.claims import AS_POSTED, Variant
 from xortune.thread.reasons import disagreements, sweep_section
@@ -20,14 +20,17 @@ from xortune.thread.wording import at_least, figure, named, of_seeds, probabilit
 __all__ = ["answer", "page"]
 
 
-def page(settled: Settled, figures: Sequence[Curves | Dots]) -> str:
+def page(settled: Settled, figures: Sequence[Plot]) -> str:
     """The whole report.
 
     Args:
         settled: what was measured.
         figures: the report's; each is shown where its subject is.
     """
-    shown = {figure.name: f"![{escaped(figure.alt)}]({figure.name}.svg)" for figure in figures}
+    shown = {
+        figure.name: f"![{escaped(figure.alt)}]({figure.name}.svg)\n\n*{escaped(figure.note)}*"
+        for figure in figures
+    }
     parts: list[list[str]] = [
         ["# Learning XOR: the thread, settled", *answer(settled)],
         ["## Every claim", *_overview(settled, shown)],
