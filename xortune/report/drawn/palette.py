@@ -38,7 +38,7 @@ COLOURS: Mapping[Role, str] = {
     "d": "#bd6497",
     "e": "#ad932e",
     "f": "#489ac7",
-    "best": "#b5309b",
+    "best": "#9724eb",
     "muted": "#767676",
     "solved": "#0072b2",
     "failed": "#ee4a10",
