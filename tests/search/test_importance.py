@@ -132,3 +132,17 @@ def test_distributions_say_what_the_space_says():
                 if getattr(parameter, end, None) is not None:
                     assert getattr(found, end) == getattr(parameter, end)
             assert getattr(found, "log", False) == getattr(parameter, "log", False)
+
+
+@pytest.mark.parametrize("count", [11, 20])
+def test_where_all_but_one_are_equally_good_nothing_is_told_and_nobody_is_warned(tmp_path, count):
+    rates = iter([1.0] + [0.5] * count)  # the better tenth is two: with the second, all others
+    found = importance(run_of(tmp_path, lambda _: next(rates), count), parse_space(SPACE))
+    assert (found.shares, found.intervals, found.resamples) == ({}, {}, 0)
+
+
+def test_resamples_that_tell_nothing_are_left_out(tmp_path):
+    rates = iter([1.0, 0.9] + [0.5] * 10)
+    found = importance(run_of(tmp_path, lambda _: next(rates), 12), parse_space(SPACE))
+    assert set(found.shares) == ALWAYS
+    assert 2 <= found.resamples < 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -84,6 +85,8 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     count = min(MOST, max(FEWEST, int(SECONDS / each)))
     drawn = np.random.default_rng(0).choice(every, (count, len(results)))
     again = [found for rows in drawn if (found := study.shares(rows, names)) is not None]
+    if len(again) < 2:
+        return Importance({}, {}, len(results), 0)
     intervals = {}
     for name, share in shares.items():
         spread = SIGMAS * float(np.std([found[name] for found in again], ddof=1))
@@ -107,7 +110,7 @@ class _Drawn(optuna.Study):
         self._chosen: list[FrozenTrial] = []
 
     def shares(self, rows: NDArray[np.intp], names: list[str]) -> dict[str, float] | None:
-        """Optuna's measure of these results, by their places; None where all rates are equal."""
+        """Optuna's measure of these results, by their places; None where that says nothing."""
         self._chosen = []
         for row, times in enumerate(np.bincount(rows, minlength=len(self._made)).tolist()):
             made = self._made[row]
@@ -115,9 +118,15 @@ class _Drawn(optuna.Study):
             self._chosen += made[:times]
         if len({trial.value for trial in self._chosen}) < 2:
             return None
-        found = optuna.importance.get_param_importances(
-            self, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=names
-        )
+        with warnings.catch_warnings():
+            # It compares the better configs with all: where many are equal, these may be the same.
+            warnings.filterwarnings("error", "Target and region quantiles", UserWarning)
+            try:
+                found = optuna.importance.get_param_importances(
+                    self, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=names
+                )
+            except UserWarning:
+                return None
         shares = {name: float(share) for name, share in found.items()}
         return shares if all(map(math.isfinite, shares.values())) else None
 
