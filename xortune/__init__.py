@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import inspect
 
-    from xortune.api import compare as compare
     from xortune.api import evaluate as evaluate
     from xortune.api import load_run as load_run
     from xortune.api import search as search
-    from xortune.api import write_comparison as write_comparison
     from xortune.api import write_report as write_report
     from xortune.api_certify import certify as certify
+    from xortune.api_compare import compare as compare
+    from xortune.api_compare import write_comparison as write_comparison
     from xortune.api_export import export as export
     from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xortune.api_thread import thread as thread
     from xortune.api_thread import write_thread as write_thread
     from xortune.comparison import Comparison as Comparison
+    from xortune.comparison_runs import RunComparison as RunComparison
     from xortune.config import Config as Config
     from xortune.errors import InputError as InputError
     from xortune.errors import TrainingError as TrainingError
@@ -59,6 +60,7 @@ _HOMES = {
     "Point": "point",
     "RatePlan": "plan",
     "Run": "run",
+    "RunComparison": "comparison_runs",
     "RunStatus": "status",
     "SearchSpace": "space",
     "SeedRacePruner": "search.race_pruner",
@@ -69,7 +71,7 @@ _HOMES = {
     "Verdict": "gate",
     "XortuneError": "errors",
     "certify": "api_certify",
-    "compare": "api",
+    "compare": "api_compare",
     "evaluate": "api",
     "export": "api_export",
     "gate": "api_gate",
@@ -79,7 +81,7 @@ _HOMES = {
     "search": "api",
     "status": "api_status",
     "thread": "api_thread",
-    "write_comparison": "api",
+    "write_comparison": "api_compare",
     "write_report": "api",
     "write_thread": "api_thread",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,10 @@ from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
 
 if TYPE_CHECKING:
-    from xortune.comparison import Comparison
     from xortune.journal import Journal
-    from xortune.point import Value
     from xortune.search.checks import CheckQueue
 
-__all__ = ["compare", "evaluate", "load_run", "search", "write_comparison", "write_report"]
+__all__ = ["evaluate", "load_run", "search", "write_report"]
 
 RUNS = "runs"
 """Where a run goes without `output`: runs/NAME below the working directory."""
@@ -223,89 +221,21 @@ def search(
         return run
 
 
-def write_report(run: Run, *, formats: Sequence[str] = ("md", "csv", "parquet")) -> None:
-    """Write the run's report.md, table.csv, table.parquet and seeds.parquet from its journal.
+def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
+    """Write the run's reports and tables from its journal.
+
+    They are report.md with its figures, table.csv, table.tex, table.parquet and seeds.parquet.
 
     Args:
         run: what to report.
-        formats: the endings of the files to write.
+        formats: which of `md`, `csv`, `tex` and `parquet` to write; all, if not given.
 
     Raises:
         InputError: another format, or the run's directory cannot be written.
     """
-    from xortune.report.files import write_derived
+    from xortune.report.files import FORMATS, write_derived
 
-    write_derived(run, formats)
-
-
-def compare(
-    run: Run | str | os.PathLike[str] | Sequence[Run | str | os.PathLike[str]],
-    *,
-    reference: str | os.PathLike[str] | None = None,
-    columns: Mapping[str, str] | None = None,
-    where: Mapping[str, Value] | None = None,
-    reference_seeds: int | None = None,
-    alpha: float = 0.05,
-) -> Comparison:
-    """Test each cell of a published table of success counts against a run.
-
-    Args:
-        run: a run, its directory, or a list with one of them.
-        reference: a CSV or TSV file with one row for each cell: parameters, and a count of solved
-            seeds or a percentage.
-        columns: which column is which parameter, or `k`, `n`, `percent` or `rate`, where its name
-            does not say: {"lr": "LearnRate"}.
-        where: compares only configs with these values: {"lr": 1.0}. It says what the table leaves
-            unsaid.
-        reference_seeds: seeds behind each of the table's cells, if it has no column for them; 100
-            are assumed.
-        alpha: the level of the tests, each alone and (Holm) all together.
-
-    Raises:
-        InputError: an argument or the table is not usable, or not clear.
-    """
-    from xortune.comparison import compare_published
-
-    runs = [run] if isinstance(run, Run | str | os.PathLike) else list(run)
-    if len(runs) != 1:
-        raise InputError(
-            f"{len(runs)} runs",
-            field="run",
-            allowed="one run, which is compared with a table",
-            fix="compare each run with the table by itself",
-        )
-    if reference is None:
-        raise InputError(
-            "no table to compare with",
-            field="reference",
-            allowed="a CSV or TSV file of published success counts",
-            fix="give --reference TABLE",
-        )
-    one = runs[0] if isinstance(runs[0], Run) else load_run(runs[0])
-    return compare_published(
-        one,
-        Path(reference),
-        columns=columns,
-        where=where,
-        reference_seeds=reference_seeds,
-        alpha=alpha,
-    )
-
-
-def write_comparison(
-    comparison: Comparison, output: str | os.PathLike[str] | None = None
-) -> tuple[Path, ...]:
-    """Write comparison.md and comparison.csv into the run's directory, or into `output`.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        InputError: the directory cannot be written.
-    """
-    from xortune.report.comparison import write_comparison
-
-    return write_comparison(comparison, output)
+    write_derived(run, FORMATS if formats is None else formats)
 
 
 def _task(task: TaskSpec) -> Task:

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from xortune.search.checks import CheckQueue
     from xortune.trainer import Trainer
 
-__all__ = ["AFTERWARDS", "FINALISTS", "certified", "certify", "cluster_of", "following"]
+__all__ = [
+    "AFTERWARDS",
+    "FINALISTS",
+    "certified",
+    "certify",
+    "cluster_of",
+    "following",
+    "trainer_of",
+    "with_cores",
+]
 
 FINALISTS = 5
 """How many a search certifies by itself."""
@@ -121,8 +130,8 @@ def certify(
     )
     # Workers elsewhere may have the GPUs that this machine lacks.
     elsewhere = gpus_per_trial if address is not None else 0.0
-    trainer = trainer or _trainer_of(loaded, engine, elsewhere)
-    worker, here = _with_cores(trainer, gpus=gpus_per_trial)
+    trainer = trainer or trainer_of(loaded, engine, elsewhere)
+    worker, here = with_cores(trainer, gpus=gpus_per_trial)
     certificate = certify_run(
         driven(loaded.path),
         worker,
@@ -136,7 +145,7 @@ def certify(
     )
     from xortune.report.files import write_derived
 
-    write_derived(_told_of(load_run(loaded.path)), ["md"])
+    write_derived(_told_of(load_run(loaded.path)), ["md", "tex"])
     return certificate
 
 
@@ -222,7 +231,7 @@ def certified(
         return (_told_of(run) if noted_certificate(run) else run), True
     if most is not None and (seconds := _seconds(run, call)) > most:
         return run.noted(not_certified=_left_out(run, call.seeds, seconds)), True
-    worker, here = _with_cores(trainer)
+    worker, here = with_cores(trainer)
     try:
         certify_run(
             run.path,
@@ -288,7 +297,7 @@ def cluster_of(
     return Cluster(address, cpus_per_trial, gpus_per_trial, limit)
 
 
-def _with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
+def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
     """The trainer for a worker, which has one core, and the one for this process, with all."""
     from xortune.engine.network import NetworkTrainer, usable_cores
 
@@ -323,8 +332,13 @@ def _told_of(run: Run) -> Run:
     return run.noted(not_certified=None) if run.manifest.get("not_certified") else run
 
 
-def _trainer_of(run: Run, engine: str | None, gpus: float) -> Trainer:
-    """What trained the search, or the same with another engine."""
+def trainer_of(run: Run, engine: str | None, gpus: float) -> Trainer:
+    """What trained the search, or the same with another engine.
+
+    Raises:
+        InputError: that was not the built-in network, its task is no longer the run's, or such an
+            engine is not there.
+    """
     from xortune.engine.network import NetworkTrainer, engine_described
     from xortune.run_manifest import MANIFEST
     from xortune.run_sessions import last_identity
@@ -333,7 +347,7 @@ def _trainer_of(run: Run, engine: str | None, gpus: float) -> Trainer:
         raise InputError(
             "the run was trained by something else than the built-in network",
             place=str(run.path),
-            fix="give what trained it: certify(..., trainer=...)",
+            fix="give what trained it as trainer=..., in Python",
         )
     if engine is None:
         engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))

@@ -129,7 +129,7 @@ def shared_power(
     share = _discordance(p1, p2, discordance)
     apart = np.arange(n + 1)  # seeds that tell them apart
     most = fair_losses(apart, alpha / 2)  # losses up to which either is the winner
-    win = (share + abs(p1 - p2)) / (2 * share) if share else 0.5
+    win = min(1.0, (share + abs(p1 - p2)) / (2 * share)) if share else 0.5  # rounding
     found = bdtr(most, apart, 1 - win) + bdtr(most, apart, win)
     return float((_binomial(apart, n, share) * np.where(most < 0, 0.0, found)).sum())
 

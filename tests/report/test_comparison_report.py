@@ -11,7 +11,10 @@ from hand_made import done, solved, write_run
 
 import xortune as xt
 from xortune.errors import InputError
-from xortune.report.comparison import answer, compared, comparison_csv, comparison_markdown
+from xortune.report.comparison_document import comparison_document
+from xortune.report.comparison_files import comparison_csv
+from xortune.report.comparison_published import answer, compared
+from xortune.report.markdown_document import markdown_text
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "epochs": 10, "zero_grad": True}
 GRID = [
@@ -39,6 +42,10 @@ def comparison(tmp_path):
         return xt.compare(run, reference=path)
 
     return make
+
+
+def comparison_markdown(found):
+    return markdown_text(comparison_document(found))
 
 
 def section(text, title):
@@ -165,7 +172,7 @@ def test_the_csv_is_the_frame(comparison):
 
 def test_files_go_beside_the_run_or_elsewhere(comparison, tmp_path):
     found = comparison()
-    files = xt.write_comparison(found)
+    files = xt.write_comparison(found, formats=["md", "csv"])
     assert files == (tmp_path / "sweep/comparison.md", tmp_path / "sweep/comparison.csv")
     assert files[0].read_text(encoding="utf-8") == comparison_markdown(found)
     assert files[1].read_text(encoding="utf-8") == comparison_csv(found)

@@ -1,26 +1,74 @@
-"""`xortune compare`: a run beside a published table."""
+"""`xortune compare`: runs with each other, or a run with a published table."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xortune.cli.shared import AsJson, Quiet, app, console, print_json, told
+from xortune.cli.shared import (
+    AsJson,
+    Quiet,
+    app,
+    console,
+    naming_options,
+    print_json,
+    told,
+)
+from xortune.errors import InputError
 
-__all__ = ["compare"]
+if TYPE_CHECKING:
+    from xortune.comparison import Comparison
+    from xortune.comparison_runs import RunComparison
+
+__all__ = ["WORSE", "compare"]
+
+WORSE = 1
+"""The exit code of `--fail-if-worse`, as of a gate that did not pass."""
+
+OPTIONS = ("alpha", "engine", "format", "reference_seeds", "seeds")
 
 
 @app.command(
-    epilog="Examples:  xortune compare runs/sweep --reference published.tsv   |   "
-    "xortune compare runs/sweep --reference t.csv --column lr=Rate --where momentum=0"
+    epilog="Examples:  xortune compare runs/tpe runs/random   |   "
+    "xortune compare runs/new runs/old --fail-if-worse   |   "
+    "xortune compare runs/xor runs/xor#a014e3ac95e32ac3   |   "
+    "xortune compare runs/sweep --reference published.tsv --column lr=Rate"
 )
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="A run's directory.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Runs' directories; DIRECTORY#KEY is another config of one."
+        ),
+    ],
     reference: Annotated[
-        Path | None, typer.Option(help="A table of published success counts: CSV or TSV.")
+        str | None, typer.Option(help="A table of published success counts: CSV or TSV.")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Train each on so many fresh shared seeds, certified or not; 1,000 if not given "
+            "and a certificate is lacking."
+        ),
+    ] = None,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Refuse instead of training anything.")
+    ] = False,
+    different_tasks: Annotated[
+        bool, typer.Option("--different-tasks", help="Compare runs of different tasks too.")
+    ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="auto, fused, reference or cuda; that of each search if not given."),
+    ] = None,
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit 1 if the first run is shown to solve fewer seeds than another.",
+        ),
+    ] = False,
     column: Annotated[
         list[str] | None, typer.Option(help="NAME=COLUMN: what a column holds; k, n, percent too.")
     ] = None,
@@ -32,26 +80,75 @@ def compare(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Level of the tests.")] = 0.05,
     output: Annotated[
-        Path | None, typer.Option(help="Where the files go; the run's directory if not given.")
+        str | None,
+        typer.Option(
+            help="Where files go: runs/compare-A-B if not given, with a table the run's directory."
+        ),
     ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Files to write: of md, html, csv, tex.")
+    ] = "md,html,csv",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Test each cell of a published table against a run: which differ beyond chance."""
-    with told():
-        from xortune import api
-        from xortune.terminal_comparison import comparison_json, pairs, render_comparison
+    """Tell which of several runs solves more seeds, or test a published table against one.
 
-        found = api.compare(
-            runs,
-            reference=reference,
-            columns=pairs("--column", column),
-            where=pairs("--where", where),
-            reference_seeds=reference_seeds,
-            alpha=alpha,
-        )
-        files = api.write_comparison(found, output)
+    The first config of each run's search is compared, by seeds that had no part in choosing it:
+    those of its certificate or, where one of the runs has none, fresh ones that are trained first.
+    """
+    silent = quiet or as_json
+    with (
+        told("interrupted: what had finished is kept; the same command continues"),
+        naming_options(*OPTIONS),
+    ):
+        from xortune import api_compare
+        from xortune.comparison_runs import RunComparison
+        from xortune.terminal_comparison import comparison_json, pairs, render_comparison
+        from xortune.terminal_progress import shown_certifying
+
+        wanted = api_compare.checked_formats([part.strip() for part in formats.split(",")])
+        found: Comparison | RunComparison
+        if reference is not None:
+            _refuse("without --reference", seeds=seeds, engine=engine, no_train=no_train or None)
+            found = api_compare.compare(
+                runs,
+                reference=reference,
+                columns=pairs("--column", column),
+                where=pairs("--where", where),
+                reference_seeds=reference_seeds,
+                alpha=alpha,
+            )
+        else:
+            _refuse(
+                "with --reference", column=column, where=where, reference_seeds=reference_seeds
+            )
+            with shown_certifying(quiet=silent) as on_progress:
+                found = api_compare.compare(
+                    runs,
+                    seeds=seeds,
+                    train=not no_train,
+                    different_tasks=different_tasks,
+                    engine=engine,
+                    output=output,
+                    alpha=alpha,
+                    on_progress=on_progress,
+                    on_word=None if quiet else _say,
+                )
+        files = api_compare.write_comparison(found, output, formats=wanted)
     if as_json:
         print_json(comparison_json(found, files))
     elif not quiet:
         render_comparison(found, files, console())
+    if fail_if_worse and isinstance(found, RunComparison) and found.first_is_worse:
+        raise typer.Exit(WORSE)
+
+
+def _refuse(allowed: str, **options: object) -> None:
+    for name, given in options.items():
+        if given is not None:
+            place = f"--{name.replace('_', '-')}"
+            raise InputError("has no meaning here", place=place, allowed=allowed)
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"note: {sentence}", err=True)

@@ -1,63 +1,46 @@
-"""comparison.md and comparison.csv: draws the values of a `Comparison`, and computes none."""
+"""A run beside a published table as a document: it shows a `Comparison`, and computes none."""
 
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from xortune.comparison import Comparison
-from xortune.report.csv_text import csv_text
+from xortune.report.document import (
+    Block,
+    Column,
+    Document,
+    Section,
+    Subheading,
+    Table,
+    said,
+    table_of,
+)
 from xortune.report.format import count, interval, number, percent, plain, value
-from xortune.report.markdown_document import escaped, table
-from xortune.run_files import write_texts
-from xortune.run_stored import driven
+from xortune.report.words import Word, words
 
-__all__ = ["answer", "compared", "comparison_csv", "comparison_markdown", "write_comparison"]
+__all__ = ["answer", "cells_table", "compared", "published_document"]
 
 SHOWN_DIFFERING, SHOWN_OTHERS, SHOWN_VALUES, SHOWN_LINES = 100, 20, 40, 10
 
 
-def write_comparison(
-    comparison: Comparison, output: str | os.PathLike[str] | None = None
-) -> tuple[Path, ...]:
-    """Write comparison.md and comparison.csv into the run's directory, or into another one.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        InputError: the directory cannot be made or written.
-    """
-    directory = driven(output) if output is not None else comparison.run
-    texts = {
-        "comparison.md": comparison_markdown(comparison),
-        "comparison.csv": comparison_csv(comparison),
-    }
-    return write_texts(directory, texts)
-
-
-def comparison_csv(comparison: Comparison) -> str:
-    """One row for each cell compared, smallest p first."""
-    return csv_text(comparison.cells)
-
-
-def comparison_markdown(comparison: Comparison) -> str:
-    """The comparison as Markdown: the answer first."""
+def published_document(comparison: Comparison) -> Document:
+    """The comparison of a run with a published table: the answer first."""
     run, table = comparison.run.resolve().name, comparison.reference.path.name
-    parts = [
-        [f"# xortune: {escaped(run)} beside {escaped(table)}"],
-        ["## The answer", *map(escaped, answer(comparison))],
-        ["## What was compared", *_compared(comparison)],
-        ["## Cells that differ beyond chance", *_differing(comparison)],
-        ["## The others", *_others(comparison)],
-        ["## Which values the differences go with", *_groups(comparison)],
-        ["## What the numbers mean, and how they mislead", _meaning(comparison)],
-    ]
-    return "\n\n".join(block for part in parts for block in part) + "\n"
+    return Document(
+        f"xortune: {run} beside {table}",
+        "",
+        (
+            Section("answer", "The answer", tuple(map(said, answer(comparison)))),
+            Section("compared", "What was compared", (_compared(comparison),)),
+            Section("differing", "Cells that differ beyond chance", _differing(comparison)),
+            Section("others", "The others", _others(comparison)),
+            Section("groups", "Which values the differences go with", _groups(comparison)),
+            words(_meaning(comparison)),
+        ),
+    )
 
 
 def answer(comparison: Comparison) -> list[str]:
@@ -125,40 +108,48 @@ def _pairs(values: Any) -> str:
     return ", ".join(f"{name} {_shown(found)}" for name, found in values.items())
 
 
-def _compared(comparison: Comparison) -> list[str]:
-    rows = [(label, escaped(text)) for label, text in compared(comparison)]
-    return [table(("what", "value"), rows)]
+def _compared(comparison: Comparison) -> Table:
+    return table_of((Column("what"), Column("value")), compared(comparison))
 
 
-def _differing(comparison: Comparison) -> list[str]:
+def _differing(comparison: Comparison) -> tuple[Block, ...]:
     found = comparison.differing
     if found.empty:
-        return ["None."]
-    blocks = [_cells(comparison, found.head(SHOWN_DIFFERING))]
+        return (said("None."),)
+    blocks: tuple[Block, ...] = (cells_table(comparison, found.head(SHOWN_DIFFERING)),)
     if len(found) > SHOWN_DIFFERING:
-        blocks.append(f"... and {len(found) - SHOWN_DIFFERING:,} more, in comparison.csv.")
+        more = len(found) - SHOWN_DIFFERING
+        blocks += (said(f"... and {more:,} more, in comparison.csv."),)
     return blocks
 
 
-def _others(comparison: Comparison) -> list[str]:
+def _others(comparison: Comparison) -> tuple[Block, ...]:
     found = comparison.cells[~comparison.cells["differs"]]
     if found.empty:
-        return ["There are none."]
-    blocks = [
-        "Not distinguishable, smallest p first:",
-        _cells(comparison, found.head(SHOWN_OTHERS)),
-    ]
+        return (said("There are none."),)
+    blocks: tuple[Block, ...] = (
+        said("Not distinguishable, smallest p first:"),
+        cells_table(comparison, found.head(SHOWN_OTHERS)),
+    )
     if len(found) > SHOWN_OTHERS:
-        blocks.append(f"... and {len(found) - SHOWN_OTHERS:,} more, in comparison.csv.")
+        blocks += (said(f"... and {len(found) - SHOWN_OTHERS:,} more, in comparison.csv."),)
     return blocks
 
 
-def _cells(comparison: Comparison, cells: pd.DataFrame) -> str:
+def cells_table(comparison: Comparison, cells: pd.DataFrame) -> Table:
+    """Some of the cells, each with both counts, their intervals and the test."""
     names = _varied(comparison)
-    header = [*map(escaped, names), "run", "95 % interval", "table", "95 % interval"]
+    columns = [
+        *map(Column, names),
+        *(
+            Column(name, numeric=True)
+            for name in ("run", "95 % interval", "table", "95 % interval")
+        ),
+        *(Column(name, numeric=True) for name in ("difference", "p", "p (Holm)")),
+    ]
     rows = [
         [
-            *(escaped(_shown(row[name])) for name in names),
+            *(_shown(row[name]) for name in names),
             f"{row['k']}/{row['n']}",
             interval(row["low"], row["high"]),
             f"{row['reference_k']}/{row['reference_n']}",
@@ -169,19 +160,20 @@ def _cells(comparison: Comparison, cells: pd.DataFrame) -> str:
         ]
         for row in cells.to_dict("records")
     ]
-    return table([*header, "difference", "p", "p (Holm)"], rows, numbers=7)
+    return table_of(columns, rows)
 
 
-def _groups(comparison: Comparison) -> list[str]:
+def _groups(comparison: Comparison) -> tuple[Block, ...]:
     if comparison.groups.empty:
-        return ["No parameter of the table has more than one value."]
+        return (said("No parameter of the table has more than one value."),)
     alpha = number(comparison.summary.alpha)
-    header = ["value", "cells", f"p < {alpha}", "by chance", "differ", "mean difference"]
-    blocks = []
+    header = ("cells", f"p < {alpha}", "by chance", "differ", "mean difference")
+    columns = [Column("value"), *(Column(name, numeric=True) for name in header)]
+    blocks: list[Block] = []
     for name, found in comparison.groups.groupby("parameter", sort=False):
         rows = [
             [
-                escaped(_shown(row["value"])),
+                _shown(row["value"]),
                 f"{row['cells']:,}",
                 f"{row['below_alpha']:,}",
                 f"{row['expected']:.1f}",
@@ -190,31 +182,46 @@ def _groups(comparison: Comparison) -> list[str]:
             ]
             for row in found.head(SHOWN_VALUES).to_dict("records")
         ]
-        blocks += [f"### {escaped(str(name))}", table(header, rows, numbers=5)]
+        blocks += [Subheading(str(name)), table_of(columns, rows)]
         if len(found) > SHOWN_VALUES:
-            blocks.append(f"... and {len(found) - SHOWN_VALUES:,} more values.")
-    return blocks
+            blocks.append(said(f"... and {len(found) - SHOWN_VALUES:,} more values."))
+    return tuple(blocks)
 
 
-def _meaning(comparison: Comparison) -> str:
+def _meaning(comparison: Comparison) -> list[Word]:
     level = f"{number(100 * comparison.summary.alpha)} %"
-    return (
-        "- **p** is Fisher's exact test (two-sided) of the counts of one cell: how probable a "
-        "difference at least as odd is if run and table have the same success rate.\n"
-        f"- **p (Holm)** counts all cells as one family: if none differed, a single p (Holm) "
-        f"below {level} would come up with a probability of at most {level}.\n"
-        f"- **By chance** is the number of p < {number(comparison.summary.alpha)} to expect if no "
-        "cell differed. It is the sum of each cell's exact probability, given its seeds and its "
-        "solved seeds in both together, and less than the level says: counts are whole, and a "
-        "cell in which nearly all or nearly no seeds succeed cannot differ. Its 95 % range takes "
-        "cells as independent (Poisson-binomial). Cells that share seeds, or are one training "
-        "after different epochs, are not, and the true range is wider.\n"
-        "- **Difference** is the run's rate minus the table's, in percentage points; the "
-        "intervals are Wilson's.\n"
-        "- **Not distinguishable is not equal.** With 100 seeds on both sides, 50 % and 60 % are "
-        "told apart in one of four cases, and hardly ever after Holm over many cells. The mean "
-        "differences by value above show small ones that all cells have in common."
-    )
+    return [
+        Word(
+            "p",
+            " is Fisher's exact test (two-sided) of the counts of one cell: how probable a "
+            "difference at least as odd is if run and table have the same success rate.",
+        ),
+        Word(
+            "p (Holm)",
+            " counts all cells as one family: if none differed, a single p (Holm) below "
+            f"{level} would come up with a probability of at most {level}.",
+        ),
+        Word(
+            "By chance",
+            f" is the number of p < {number(comparison.summary.alpha)} to expect if no cell "
+            "differed. It is the sum of each cell's exact probability, given its seeds and its "
+            "solved seeds in both together, and less than the level says: counts are whole, and "
+            "a cell in which nearly all or nearly no seeds succeed cannot differ. Its 95 % range "
+            "takes cells as independent (Poisson-binomial). Cells that share seeds, or are one "
+            "training after different epochs, are not, and the true range is wider.",
+        ),
+        Word(
+            "Difference",
+            " is the run's rate minus the table's, in percentage points; the intervals are "
+            "Wilson's.",
+        ),
+        Word(
+            "Not distinguishable is not equal.",
+            " With 100 seeds on both sides, 50 % and 60 % are told apart in one of four cases, "
+            "and hardly ever after Holm over many cells. The mean differences by value above "
+            "show small ones that all cells have in common.",
+        ),
+    ]
 
 
 def _varied(comparison: Comparison) -> list[str]:

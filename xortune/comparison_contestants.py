@@ -1,0 +1,239 @@
+"""Which config of a run is compared, what fresh seeds it has, and how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from xortune.comparison_runs import Contestant, Origin
+from xortune.errors import InputError, nearest
+from xortune.outcome import Outcome
+from xortune.point import Point
+from xortune.run import Run
+from xortune.run_certificate import Attempt, certificate_of
+from xortune.run_manifest import MANIFEST
+from xortune.run_sessions import last_identity, last_search, made_with
+
+__all__ = [
+    "Candidate",
+    "candidate_of",
+    "certified_contestant",
+    "differing_facts",
+    "refuse_different_tasks",
+    "trained_by",
+    "trained_contestant",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A config that is to be compared.
+
+    Attributes:
+        label: what it is called.
+        point: the config.
+        task: its name and fingerprint; None where nothing is known of it.
+        certified: its seeds in the last complete attempt of its run; None if it is not in it.
+        facts: how it was found.
+        made: what trained `certified`, in words.
+        notes: how `certified` could mislead.
+        run: where it is from; None for a config by itself.
+    """
+
+    label: str
+    point: Point
+    task: tuple[str, str] | None
+    certified: Outcome | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    made: str = ""
+    notes: tuple[str, ...] = ()
+    run: Run | None = None
+
+
+def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
+    """The config of a run that is compared: the first in the search's order, or the one named.
+
+    The search's first, not its certificate's: it was chosen before its certificate was trained, so
+    that these seeds say nothing but the truth about it. The certificate's first is the best of
+    several by these very seeds.
+
+    Args:
+        run: with a finished config.
+        key: of the config.
+        label: what it is called.
+
+    Raises:
+        InputError: no config is finished, or none has this key.
+    """
+    assert run.best is not None  # refuses a run in which nothing has finished
+    keys = [result.key for result in run.results]
+    if key is not None and key not in keys:
+        raise InputError(
+            f"no configuration has the key {key!r}",
+            place=str(run.path),
+            allowed="a key of the run's table.csv, after #",
+            fix=nearest(key, keys) if len(keys) <= 10 else None,
+        )
+    result = run.results[0 if key is None else keys.index(key)]
+    facts = {
+        **_facts(run),
+        "search counts": f"{result.outcome.successes}/{result.outcome.n}",
+    }
+    fingerprint = run.manifest.get("task_fingerprint")
+    name = str(run.manifest.get("task", ""))
+    candidate = Candidate(
+        label=label,
+        point=result.point,
+        task=(name, str(fingerprint)) if fingerprint is not None else None,
+        facts=facts,
+        run=run,
+    )
+    certificate = certificate_of(run.checks)
+    attempt = certificate.latest if certificate else None
+    if attempt is None or all(found.key != result.key for found in attempt.finalists):
+        return candidate
+    digests = made_with(run.manifest, attempt.made, attempt.number, str(run.path / MANIFEST))
+    return replace(
+        candidate,
+        certified=_certified(run, attempt, result.key),
+        made=trained_by(digests),
+        notes=_notes(attempt, result.key, named=key is not None),
+    )
+
+
+def certified_contestant(candidate: Candidate) -> Contestant:
+    """The candidate with its certified seeds, which it must have."""
+    assert candidate.certified is not None
+    return _contestant(
+        candidate, candidate.certified, "certificate", candidate.made, candidate.notes
+    )
+
+
+def trained_contestant(candidate: Candidate, outcome: Outcome, made: str) -> Contestant:
+    """The candidate with seeds that were trained for the comparison.
+
+    Args:
+        candidate: what was trained.
+        outcome: what came of it.
+        made: what trained it, as `trained_by` says it.
+    """
+    return _contestant(candidate, outcome, "trained", made, ())
+
+
+def differing_facts(contestants: Sequence[Contestant]) -> dict[str, tuple[str, ...]]:
+    """What was not the same for all: by name, what each has, empty where it is not known."""
+    names: dict[str, None] = {}
+    for one in contestants:
+        names.update(dict.fromkeys(one.facts))
+    rows = {name: tuple(one.facts.get(name, "") for one in contestants) for name in names}
+    return {name: values for name, values in rows.items() if len(set(values)) > 1}
+
+
+def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
+    """Refuse configs that learned different tasks.
+
+    Raises:
+        InputError: they did.
+    """
+    known = [(one.label, one.task) for one in candidates if one.task is not None]
+    for label, (name, fingerprint) in known[1:]:
+        first, (first_name, first_fingerprint) = known[0]
+        if fingerprint != first_fingerprint:
+            same = " of other data" if name == first_name else ""
+            raise InputError(
+                f"{first} learned {first_name} and {label} {name}{same}",
+                field="runs",
+                allowed="runs of one task: a rate on another says nothing of this one",
+                fix="if that is what you want to see, say --different-tasks",
+            )
+
+
+def trained_by(made: Mapping[str, object]) -> str:
+    """Engine and versions in a line, of an identity, of `made_with` or of what a trainer says."""
+    given = made.get("versions")
+    versions = given if isinstance(given, Mapping) else {}
+    named = [str(made[name]) for name in ("engine", "device") if made.get(name)]
+    packages = {name: made.get(name, versions.get(name)) for name in ("torch", "numba", "xortune")}
+    named += [f"{name} {version}" for name, version in packages.items() if version]
+    return ", ".join(named)
+
+
+def _contestant(
+    candidate: Candidate, outcome: Outcome, origin: Origin, made: str, notes: tuple[str, ...]
+) -> Contestant:
+    first, last = int(outcome.seeds[0]), int(outcome.seeds[-1])
+    facts = dict(candidate.facts)
+    if made:
+        facts["fresh seeds trained by"] = made
+    facts["fresh seeds"] = f"{outcome.n:,}, {first} to {last}"
+    return Contestant(
+        label=candidate.label,
+        key=candidate.point.key,
+        point=candidate.point,
+        outcome=outcome,
+        origin=origin,
+        facts=facts,
+        notes=notes,
+    )
+
+
+def _certified(run: Run, attempt: Attempt, key: str) -> Outcome:
+    """All seeds of a finalist in an attempt, as one outcome."""
+    lines = tuple(
+        replace(check, purpose=None)
+        for check in run.checks
+        if check.purpose is not None
+        and check.final
+        and (check.purpose.kind, check.purpose.attempt) == ("certify", attempt.number)
+        and check.block.point.key == key
+    )
+    [result] = replace(run, evaluations=lines, checks=()).results
+    return result.outcome
+
+
+def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:
+    notes = []
+    first = attempt.finalists[0].key
+    if named and len(attempt.finalists) > 1:
+        notes.append(
+            f"its seeds are those by which its certificate orders {len(attempt.finalists)} "
+            "finalists: if it was picked by that order, they flatter it"
+        )
+    elif first != key:
+        notes.append(
+            f"its certificate puts {first} first, by the very seeds that would be compared here; "
+            "what is compared is the search's own first, which they did not choose"
+        )
+    if attempt.number > 1:
+        notes.append(
+            f"its seeds are those of attempt {attempt.number} to certify; those before are not "
+            "counted"
+        )
+    if attempt.bound == "anytime":
+        notes.append(
+            "its certificate may have been extended once its counts were known: then p is too small"
+        )
+    return tuple(notes)
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """How the run was made, in the order in which one asks."""
+    place, manifest = str(run.path / MANIFEST), run.manifest
+    session = last_search(manifest, place)
+    versions = session.get("versions")
+    found: dict[str, object] = {
+        "run": run.path.resolve().name,
+        "space": manifest.get("name"),
+        "task": manifest.get("task"),
+        "sampler": manifest.get("sampler"),
+        "trials": sum(result.trials for result in run.results),
+        "seeds of the race": " ".join(map(str, manifest.get("ladder") or ())),
+        "sampler's seed": manifest.get("seed"),
+        "engine": last_identity(manifest, place).get("engine"),
+        "searched": session.get("finished") or session.get("started"),
+        "host": session.get("host"),
+        "platform": session.get("platform"),
+        "git commit": session.get("git_commit"),
+        **(versions if isinstance(versions, Mapping) else {}),
+    }
+    return {name: str(fact) for name, fact in found.items() if fact not in (None, "")}

@@ -1,0 +1,150 @@
+"""What a comparison of runs comes to, in sentences; each number with what it rests on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from xortune.comparison_runs import Contestant, Origin, Pair, RunComparison
+from xortune.report.format import count, decimals, measured, number, plain
+from xortune.stats import wilson
+
+__all__ = [
+    "MOST",
+    "answer",
+    "headline",
+    "origin_text",
+    "p_text",
+    "points",
+    "points_interval",
+    "rate",
+    "seeds_text",
+    "sentence",
+    "tested_by",
+    "wanted_seeds",
+]
+
+MOST = 20_000
+"""Seeds beyond which no plan is made; see `stats_seeds.shared_seeds`."""
+
+ORIGINS: dict[Origin, str] = {
+    "certificate": "its certificate",
+    "trained": "trained for this comparison",
+    "given": "as handed in",
+}
+
+
+def answer(comparison: RunComparison) -> list[str]:
+    """The answer: a sentence of two contestants; of more one of all, and then one of each pair."""
+    told = [sentence(comparison, pair) for pair in comparison.pairs]
+    return told if len(told) == 1 else [headline(comparison), *told]
+
+
+def headline(comparison: RunComparison) -> str:
+    """Who solves the most seeds, as far as that is shown."""
+    names = [plain(one.label) for one in comparison.contestants]
+    unbeaten = [i for i in range(len(names)) if not comparison.beaten_by(i)]
+    losers = {i: comparison.beaten_by(i) for i in range(len(names))}
+    for place in unbeaten:
+        beaten = [other for other, by in losers.items() if place in by]
+        if len(beaten) == len(names) - 1:
+            return f"{names[place]} solves more seeds than each of the others."
+    if len(unbeaten) == len(names):
+        return f"The data cannot tell any two of {_listed(names)} apart."
+    best = _listed([names[place] for place in unbeaten])
+    if len(unbeaten) == 1:
+        return f"Only {best} is not shown to solve fewer seeds than another."
+    return (
+        f"No single one is shown to be the best: none of {best} is shown to solve fewer seeds "
+        "than another."
+    )
+
+
+def sentence(comparison: RunComparison, pair: Pair) -> str:
+    """What the data say of two contestants; the one that is ahead first."""
+    turned = pair.ahead == pair.b
+    a, b = (pair.b, pair.a) if turned else (pair.a, pair.b)
+    first, second = (plain(comparison.contestants[place].label) for place in (a, b))
+    rates = [rate(pair.k_a, pair.n_a), rate(pair.k_b, pair.n_b)]
+    low, high, difference = pair.low, pair.high, pair.difference
+    if turned:
+        low, high, difference = -high, -low, -difference
+        rates.reverse()
+    found = (
+        f"{rates[0]} against {rates[1]}, difference {points(difference, low, high)} points "
+        f"{points_interval(low, high)}, {p_text(pair.p_holm)} ({_basis(comparison, pair)})"
+    )
+    if pair.differs:
+        return f"{first} solves more seeds than {second}: {found}."
+    return f"The data cannot tell {first} from {second}: {found}; {_more(pair)}."
+
+
+def rate(k: int, n: int) -> str:
+    """A success rate, rounded to what its interval supports."""
+    low, high = wilson(k, n)
+    return measured(k / n, float(low), float(high))
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference in percentage points, without the unit: `12.8`, in the interval's decimals."""
+    digits = decimals(low, high)
+    return f"{round(100 * difference, digits) + 0.0:.{digits}f}"  # no -0.0
+
+
+def points_interval(low: float, high: float) -> str:
+    """An interval of a difference in percentage points: `[9.9, 15.8]`, rounded outwards."""
+    digits = decimals(low, high)
+    scale = 10.0**digits
+    # The inner round() undoes binary dust.
+    down = math.floor(round(100 * low * scale, 6)) / scale + 0.0
+    up = math.ceil(round(100 * high * scale, 6)) / scale + 0.0
+    return f"[{down:.{digits}f}, {up:.{digits}f}]"
+
+
+def p_text(p: float) -> str:
+    """`p < 0.001` or `p = 0.0314`."""
+    return "p < 0.001" if p < 0.001 else f"p = {number(p)}"
+
+
+def tested_by(pair: Pair) -> str:
+    """The test that the pair's p is of."""
+    return "exact McNemar test" if pair.shared else "Boschloo's exact test"
+
+
+def seeds_text(pair: Pair) -> str:
+    """`1,000 shared seeds`, or how many each has of its own."""
+    if pair.shared:
+        return count(pair.n_a, "shared seed")
+    return f"{pair.n_a:,} and {count(pair.n_b, 'seed')}, none shared"
+
+
+def wanted_seeds(seeds: int) -> str:
+    """A number of seeds, two digits of it, rounded up: it is an estimate."""
+    size = 10 ** max(0, len(str(seeds)) - 2)
+    return f"{math.ceil(seeds / size) * size:,}"
+
+
+def origin_text(one: Contestant) -> str:
+    """Where a contestant's seeds are from."""
+    return ORIGINS[one.origin]
+
+
+def _basis(comparison: RunComparison, pair: Pair) -> str:
+    pairs = len(comparison.pairs)
+    family = f", Holm over {pairs} pairs" if pairs > 1 else ""
+    return f"{seeds_text(pair)}, {tested_by(pair)}{family}"
+
+
+def _more(pair: Pair) -> str:
+    if pair.difference == 0:
+        return "they came out equal, so no number of further seeds can be named"
+    if pair.more_seeds is None:
+        return f"at rates this close more than {MOST:,} seeds would be needed"
+    each = "" if pair.shared else " for each"
+    seeds = wanted_seeds(pair.more_seeds)
+    plural = "seed" if seeds == "1" else "seeds"
+    return f"about {seeds} more {plural}{each} would, four times in five, if the rates are as seen"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
