@@ -15,6 +15,20 @@ settings.load_profile("xortune")
 
 
 @pytest.fixture
+def pictures() -> None:
+    """For a test that looks at a run's figures as files: they are drawn."""
+
+
+@pytest.fixture(autouse=True)
+def _sketches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a run's figures are files without a picture: drawing takes a second for each run."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(
+            "xortune.report.drawn.matplotlib_axes.svg", lambda plot: f"<svg>{plot.name}</svg>\n"
+        )
+
+
+@pytest.fixture
 def make_config() -> Callable[..., Config]:
     """The README's config with any field replaced."""
 

@@ -177,7 +177,7 @@ def report(
     run: RunDirectory,
     formats: Annotated[
         str | None,
-        typer.Option("--format", help="Which files: md,csv,tex,parquet, or some of them; else all."),
+        typer.Option("--format", help="Which of md,csv,tex,parquet; all, if not given."),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
