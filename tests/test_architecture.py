@@ -45,6 +45,8 @@ CORNERS = {
     "cmaes": {"search"},
     "typer": {"cli"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
 }
 HEAVY = ("torch", "ray", "optuna", "numba", "numpy", "pandas", "scipy", "pyarrow", "pydantic")
 

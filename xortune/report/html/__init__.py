@@ -1,0 +1,1 @@
+"""A document as one HTML file: `page.page` draws it, with Jinja and Plotly's basic bundle."""
