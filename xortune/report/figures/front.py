@@ -130,7 +130,7 @@ def _text(result: ConfigResult, names: Sequence[str]) -> str:
     outcome = result.outcome
     rate = counted(outcome.successes, outcome.n, *outcome.interval())
     epochs = outcome.epochs_to_solve
-    ert = "" if epochs is None else f"; {number(epochs)} epochs to solve"
+    ert = "" if epochs is None else f"; {round(epochs):,} epochs to solve"
     return f"{described(result, names)}: {rate}{ert}"
 
 

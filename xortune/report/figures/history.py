@@ -171,7 +171,7 @@ def _dots(
     full, names = full_seeds(results, run.manifest), differing(results, run.parameters)
     shown = [order[place] for place in kept]
     parts = [
-        ("stopped with fewer seeds", "muted", [r for r in shown if r.outcome.n < full]),
+        ("fewer seeds", "muted", [r for r in shown if r.outcome.n < full]),
         (f"all {count(full, 'seed')}", "a", [r for r in shown if r.outcome.n >= full]),
     ]
     layers = []

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from xortune.report.figures.labels import described, finished, listed, same_in_all
+from xortune.report.figures.labels import described, finished, listed, same_in_all, shown_n
 from xortune.report.format import count, percent
 from xortune.report.levels import differing
 from xortune.report.plot import Axis, Bars, Panel, Plot, Role
@@ -151,14 +151,15 @@ def _bounds(run: Run) -> tuple[list[int], tuple[str, ...]]:
 
 
 def _title(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
-    full = [r.outcome.n for r, stop in zip(results, stops, strict=True) if stop == Stop.FULL]
-    if len(full) == len(results):
+    whole = [r for r, stop in zip(results, stops, strict=True) if stop == Stop.FULL]
+    if len(whole) == len(results):
         return f"Each of {count(len(results), 'configuration')} got all seeds"
-    if not full:
+    if not whole:
         return f"None of {count(len(results), 'configuration')} got all seeds"
     return (
-        f"{percent(sum(full) / total)} of all seeds went to the {len(full):,} of "
-        f"{count(len(results), 'configuration')} that got them all"
+        f"{percent(sum(r.outcome.n for r in whole) / total)} of all seeds went to the "
+        f"{len(whole):,} of "
+        f"{count(len(results), 'configuration')} that reached {shown_n(whole)}"
     )
 
 

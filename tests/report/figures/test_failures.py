@@ -1,0 +1,105 @@
+"""Failures: the counts are those of the table of seeds."""
+
+from __future__ import annotations
+
+import pytest
+from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from success_runs import keeps_to_the_rules, layers
+
+from xortune.errors import InputError
+from xortune.outcome import Status
+from xortune.report.figures.failures import failures
+from xortune.report.plot import Bars
+from xortune.run import Run
+
+ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+
+OTHER = [(1, 0, 0, 0), (0, 0, 1, 0), (1, 1, 0, 0), (0, 1, 0, 1)]
+ROWS = st.sampled_from([RIGHT, RIGHT, WRONG, ZERO, ONE, *OTHER])
+SEEDS = st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=12)
+
+STATUSES = {
+    "all 0": Status.ALL_ZERO,
+    "all 1": Status.ALL_ONE,
+    "diverged": Status.DIVERGED,
+    "crashed": Status.CRASHED,
+}
+
+
+def run_of(path, configs):
+    lines = []
+    for i, seeds in enumerate(configs):
+        point = CONFIG | {"lr": 0.01 * (1 + i)}
+        if seeds is None:
+            lines.append(failed(i, point, 0, 3))
+            continue
+        rows = [row for row, _ in seeds]
+        gone = [at for at, (_, diverged) in enumerate(seeds) if diverged]
+        lines.append(done(i, point, outcome(0, rows, diverged=gone)))
+    return Run(path, {"trainer": "network"}, tuple(lines))
+
+
+def shares(plot):
+    """For each bar what it is made of, by label; its parts follow each other without a gap."""
+    rows = {}
+    for bars in layers(plot, Bars):
+        for at, base, length in zip(bars.at, bars.base, bars.length, strict=True):
+            row = rows.setdefault(at, {})
+            assert base == pytest.approx(sum(row.values()))
+            row[bars.label] = length
+    return rows
+
+
+@ANY
+@given(st.lists(SEEDS | st.none(), min_size=1, max_size=6), st.integers(1, 6))
+def test_the_counts_are_those_of_the_seeds(tmp_path, configs, top):
+    run = run_of(tmp_path, configs)
+    plot = failures(run, top)
+    keeps_to_the_rules(plot)
+    seeds = run.seeds[~run.seeds["solved"]]
+    if seeds.empty:
+        assert plot.title == f"All {len(run.seeds)} seed{'s' * (len(run.seeds) > 1)} were solved"
+        return
+    shown = [r.key for r in run.results if r.outcome.successes < r.outcome.n][:top]
+    rows = shares(plot)
+    assert set(rows) == set(map(float, range(len(shown) + 1)))
+    wrong = seeds[seeds["status"] == "wrong_pattern"]["pattern"].astype(str)
+    named = sorted(wrong.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))[:3]
+    for at, row in rows.items():
+        mine = seeds if at == 0 else seeds[seeds["key"] == shown[int(at) - 1]]
+        counts = {label: round(share * len(mine)) for label, share in row.items()}
+        assert sum(counts.values()) == len(mine)
+        assert sum(row.values()) == pytest.approx(1)
+        statuses = mine["status"].value_counts()
+        for label, status in STATUSES.items():
+            assert counts.get(label, 0) == statuses.get(status.label, 0)
+        patterns = mine[mine["status"] == "wrong_pattern"]["pattern"].astype(str).value_counts()
+        for pattern, _ in named:
+            assert counts.get(f"wrong pattern {pattern}", 0) == patterns.get(pattern, 0)
+        rest = patterns.drop([p for p, _ in named if p in patterns.index]).sum()
+        assert counts.get("another wrong pattern", 0) == rest
+        sizes = run.table["n"].sum() if at == 0 else run.table.set_index("key")["n"][mine["key"]]
+        n = sizes if at == 0 else sizes.iloc[0]
+        assert plot.panels[0].y.categories[int(at)].endswith(f" · {len(mine)} of {n}")
+
+
+def test_colours_are_told_apart(tmp_path):
+    rows = [WRONG, WRONG, *OTHER, ZERO, ONE, RIGHT, WRONG]
+    run = run_of(tmp_path, [[(row, at == 9) for at, row in enumerate(rows)], None])
+    found = layers(failures(run), Bars)
+    assert len(found) == 8
+    assert len({bars.role for bars in found}) == 8
+
+
+def test_where_all_is_solved_there_is_one_empty_bar(tmp_path):
+    plot = failures(Run(tmp_path, {}, (done(0, CONFIG, solved(0, 8, 8)),)))
+    [bars] = layers(plot, Bars)
+    assert (bars.at, bars.length) == ((0.0,), (0.0,))
+    assert plot.panels[0].y.categories == ("all · 0 of 8",)
+
+
+def test_a_run_without_results(tmp_path):
+    with pytest.raises(InputError, match="no configuration is finished"):
+        failures(write_run(tmp_path / "run", []))
