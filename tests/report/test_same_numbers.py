@@ -1,0 +1,129 @@
+"""The numbers in Markdown, CSV, LaTeX and the terminal are the same numbers."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import certified
+import pandas as pd
+import pytest
+from certified import KEYS, Counting, certify
+from hand_made import CONFIG, done, solved, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from xortune.report.files import write_derived
+from xortune.report.format import decimals, interval, measured
+from xortune.report.terminal import render_best
+from xortune.run import load_run
+
+certified_run = certified.run
+
+
+def table_below(text, heading):
+    """The cells of the first table below a heading, by its columns' names."""
+    lines = [line for line in text.partition(heading)[2].splitlines() if line.startswith("|")]
+    end = next((i for i, line in enumerate(lines) if line.startswith("| what")), len(lines))
+    header, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[:end]
+    )
+    return [dict(zip(header, row, strict=False)) for row in rows]
+
+
+def markdown_rows(path):
+    rows = table_below((path / "report.md").read_text(), "## The best ten")[:10]
+    return [
+        (
+            row["key"].strip("`"),
+            row["solved"],
+            row["rate"],
+            row["95 % interval"],
+            row["epochs to solve"],
+        )
+        for row in rows
+    ]
+
+
+def latex_rows(path):
+    text = (path / "table.tex").read_text()
+    keys = re.findall(r"^% \d+: (\w+)$", text, re.MULTILINE)
+    body = text.partition("\\midrule\n")[2].partition("\\bottomrule")[0]
+    header = [cell.strip() for cell in text.partition("\\toprule\n")[2].split("\\\\")[0].split("&")]
+    at = header.index("solved")
+    rows = []
+    for key, line in zip(keys, body.strip().splitlines(), strict=True):
+        cells = re.split(r"(?<!\\)&", line.strip().removesuffix("\\\\"))
+        k_n, rate, ends, epochs = (cell.strip() for cell in cells[at : at + 4])
+        rate = rate.replace(r"\textgreater{}", ">").replace(r"\textless{}", "<")
+        ends = ends.replace(r"\textendash{}", "–")
+        rows.append((key, k_n, f"{rate} %", f"{ends} %", epochs.replace(r"\textendash{}", "–")))
+    return rows
+
+
+def csv_rows(path):
+    """The exact numbers, shown by the one rule that there is."""
+    rows = []
+    for row in pd.read_csv(path / "table.csv").head(10).itertuples():
+        epochs = "–" if pd.isna(row.epochs_to_solve) else str(round(row.epochs_to_solve))
+        shown = measured(row.rate, row.low, row.high), interval(row.low, row.high)
+        assert row.rate == row.k / row.n
+        rows.append((row.key, f"{row.k}/{row.n}", *shown, epochs))
+    return rows
+
+
+def terminal_rows(run):
+    console = Console(file=io.StringIO(), width=300)
+    render_best(run, console)
+    found = re.findall(
+        r"^ *\d+ +(\d+/\d+) .*? ([\d.]+–[\d.]+ %) +(\d+|–)", console.file.getvalue(), re.MULTILINE
+    )
+    return [tuple(row) for row in found]
+
+
+COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@settings(max_examples=10)
+@given(st.lists(COUNTS, min_size=11, max_size=14))
+def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
+    lines = [
+        done(i, CONFIG | {"lr": 0.001 * (1 + i)}, solved(0, k, n, epoch=1 + 7 * i % 1000))
+        for i, (k, n) in enumerate(counts)
+    ]
+    run = write_run(tmp_path_factory.mktemp("runs") / "r", lines, trainer="network", task="xor")
+    write_derived(run)
+    expected = csv_rows(run.path)
+    assert len(expected) == 10
+    assert markdown_rows(run.path) == expected
+    assert latex_rows(run.path) == expected
+    assert terminal_rows(run) == [(row[1], row[3], row[4]) for row in expected]
+
+
+def test_what_is_certified_is_the_same_in_markdown_and_latex(certified_run):
+    certify(certified_run, Counting({KEYS[1]: 5}))
+    run = load_run(certified_run.path)
+    write_derived(run)
+    certificate = run.certificate
+    assert certificate is not None
+    text = (run.path / "report.md").read_text()
+    rows = table_below(text, "## The winners on seeds")[: len(certificate.finalists)]
+    latex = (run.path / "table.tex").read_text()
+    assert len(rows) == 3
+    for row, found in zip(rows, certificate.finalists, strict=True):
+        assert row["fresh seeds"].startswith(f"{found.k}/{found.n} ")
+        [bound] = re.findall(r"(\S+) %", row["rate at least"])
+        assert float(bound) / 100 <= found.lower_bound < float(bound) / 100 + 1e-4
+        assert f"& {found.k}/{found.n} & {bound} \\\\" in latex
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "digits"), [(0.5, 0.501, 2), (0.5, 0.53, 1), (0.2, 0.8, 0)]
+)
+def test_the_rule_is_in_one_place(low, high, digits):
+    assert decimals(low, high) == digits
+    for shown in (measured((low + high) / 2, low, high), interval(low, high)):
+        assert {len(number.partition(".")[2]) for number in re.findall(r"[\d.]+", shown)} == {
+            digits
+        }
