@@ -18,7 +18,7 @@ __all__ = [
     "Candidate",
     "candidate_of",
     "certified_contestant",
-    "differing_facts",
+    "known_facts",
     "refuse_different_tasks",
     "trained_by",
     "trained_contestant",
@@ -59,22 +59,14 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
 
     Args:
         run: with a finished config.
-        key: of the config.
+        key: of the config, or as many of its first digits as tell it from all others.
         label: what it is called.
 
     Raises:
-        InputError: no config is finished, or none has this key.
+        InputError: no config is finished, none has this key, or several begin with it.
     """
     assert run.best is not None  # refuses a run in which nothing has finished
-    keys = [result.key for result in run.results]
-    if key is not None and key not in keys:
-        raise InputError(
-            f"no configuration has the key {key!r}",
-            place=str(run.path),
-            allowed="a key of the run's table.csv, after #",
-            fix=nearest(key, keys) if len(keys) <= 10 else None,
-        )
-    result = run.results[0 if key is None else keys.index(key)]
+    result = run.results[0 if key is None else _place(run, key)]
     facts = {
         **_facts(run),
         "search counts": f"{result.outcome.successes}/{result.outcome.n}",
@@ -120,13 +112,20 @@ def trained_contestant(candidate: Candidate, outcome: Outcome, made: str) -> Con
     return _contestant(candidate, outcome, "trained", made, ())
 
 
-def differing_facts(contestants: Sequence[Contestant]) -> dict[str, tuple[str, ...]]:
-    """What was not the same for all: by name, what each has, empty where it is not known."""
+def known_facts(
+    contestants: Sequence[Contestant],
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """What was not the same for all, by name, and what was.
+
+    Returns:
+        (apart, same): what each has, empty where it is not known; and what all have.
+    """
     names: dict[str, None] = {}
     for one in contestants:
         names.update(dict.fromkeys(one.facts))
     rows = {name: tuple(one.facts.get(name, "") for one in contestants) for name in names}
-    return {name: values for name, values in rows.items() if len(set(values)) > 1}
+    apart = {name: values for name, values in rows.items() if len(set(values)) > 1}
+    return apart, {name: values[0] for name, values in rows.items() if name not in apart}
 
 
 def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
@@ -156,6 +155,22 @@ def trained_by(made: Mapping[str, object]) -> str:
     packages = {name: made.get(name, versions.get(name)) for name in ("torch", "numba", "xortune")}
     named += [f"{name} {version}" for name, version in packages.items() if version]
     return ", ".join(named)
+
+
+def _place(run: Run, key: str) -> int:
+    """Where in the results the config is whose key begins so."""
+    keys = [result.key for result in run.results]
+    found = [place for place, other in enumerate(keys) if key and other.startswith(key)]
+    if len(found) != 1:
+        raise InputError(
+            f"{len(found)} keys begin with {key!r}"
+            if found
+            else f"no configuration has the key {key!r}",
+            place=str(run.path),
+            allowed="a key of the run's table.csv after #, or its first digits",
+            fix=nearest(key, keys) if len(keys) <= 10 else None,
+        )
+    return found[0]
 
 
 def _contestant(

@@ -59,17 +59,19 @@ def shown_progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None
 
 
 @contextmanager
-def shown_certifying(*, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+def shown_certifying(
+    *, quiet: bool, what: str = "certifying"
+) -> Iterator[Callable[[int, int], None] | None]:
     """What to call with the fresh seeds done and all of them; it is drawn on stderr."""
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield None
     elif console.is_terminal:
         with _live(console, "") as show:
-            line = _seeds_line()
+            line = _seeds_line(what)
             yield lambda done, total: show(line(done, total))
     else:
-        yield _plain_seeds(console)
+        yield _plain_seeds(console, what)
 
 
 @contextmanager
@@ -109,8 +111,8 @@ def _plain(console: Console) -> Callable[[Progress], None]:
     return lambda progress: show(progress.done, progress.total, lambda: progress_line(progress))
 
 
-def _plain_seeds(console: Console) -> Callable[[int, int], None]:
-    show, line = _now_and_then(console), _seeds_line()
+def _plain_seeds(console: Console, what: str = "certifying") -> Callable[[int, int], None]:
+    show, line = _now_and_then(console), _seeds_line(what)
 
     def show_seeds(done: int, total: int) -> None:
         text = line(done, total)  # always, since it keeps the time from the first call on
@@ -133,7 +135,7 @@ def _now_and_then(console: Console) -> Callable[[int, int, Callable[[], str]], N
     return show
 
 
-def _seeds_line() -> Callable[[int, int], str]:
+def _seeds_line(what: str = "certifying") -> Callable[[int, int], str]:
     """What makes a line of the fresh seeds done and all; its time left counts from the first."""
     began: tuple[float, int] | None = None
 
@@ -146,7 +148,7 @@ def _seeds_line() -> Callable[[int, int], str]:
         if before < done < total:
             seconds = (time.monotonic() - started) / (done - before) * (total - done)
             left = f"  {clock(seconds)} left"
-        return f"certifying: {done:,}/{total:,} fresh seeds{left}"
+        return f"{what}: {done:,}/{total:,} fresh seeds{left}"
 
     return line
 

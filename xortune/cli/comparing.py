@@ -122,7 +122,7 @@ def compare(
             _refuse(
                 "with --reference", column=column, where=where, reference_seeds=reference_seeds
             )
-            with shown_certifying(quiet=silent) as on_progress:
+            with shown_certifying(quiet=silent, what="training") as on_progress:
                 found = api_compare.compare(
                     runs,
                     seeds=seeds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xortune.comparison import Comparison
-from xortune.comparison_contestants import differing_facts
+from xortune.comparison_contestants import known_facts
 from xortune.comparison_runs import Contestant, RunComparison
 from xortune.point import Point
 from xortune.report.comparison_published import cells_table, published_document
@@ -230,17 +230,21 @@ def _speed(comparison: RunComparison) -> tuple[Block, ...]:
 
 
 def _apart(comparison: RunComparison) -> tuple[Block, ...]:
-    rows = differing_facts(comparison.contestants)
-    if not rows:
-        return (said("Nothing that is known of."),)
-    columns = [Column(""), *(Column(one.label) for one in comparison.contestants)]
-    return (
-        said(
-            "A difference between two contestants may come from any of these, or from several "
-            "together: the comparison cannot tell which."
-        ),
-        table_of(columns, [[name, *values] for name, values in rows.items()]),
-    )
+    apart, same = known_facts(comparison.contestants)
+    blocks: list[Block] = []
+    if apart:
+        columns = [Column("what"), *(Column(one.label) for one in comparison.contestants)]
+        blocks += [
+            said(
+                "A difference of success rates may come from any of these, or from several "
+                "together: the comparison cannot tell which."
+            ),
+            table_of(columns, [[name, *values] for name, values in apart.items()]),
+        ]
+    if same:
+        told = "; ".join(f"{name}: {fact}" for name, fact in same.items())
+        blocks.append(said(f"The same for all: {told}."))
+    return tuple(blocks) or (said("Nothing is known of how they were made."),)
 
 
 def _meaning(comparison: RunComparison) -> Iterable[Word]:

@@ -28,16 +28,21 @@ MOST = 20_000
 """Seeds beyond which no plan is made; see `stats_seeds.shared_seeds`."""
 
 ORIGINS: dict[Origin, str] = {
-    "certificate": "its certificate",
-    "trained": "trained for this comparison",
-    "given": "as handed in",
+    "certificate": "certificate",
+    "trained": "trained for this",
+    "given": "as given",
 }
 
 
 def answer(comparison: RunComparison) -> list[str]:
     """The answer: a sentence of two contestants; of more one of all, and then one of each pair."""
-    told = [sentence(comparison, pair) for pair in comparison.pairs]
-    return told if len(told) == 1 else [headline(comparison), *told]
+    if len(comparison.pairs) == 1:
+        return [sentence(comparison, comparison.pairs[0])]
+    bases = {_basis(comparison, pair) for pair in comparison.pairs}
+    if len(bases) > 1:
+        return [headline(comparison), *(sentence(comparison, pair) for pair in comparison.pairs)]
+    told = [sentence(comparison, pair, basis=False) for pair in comparison.pairs]
+    return [f"{headline(comparison)} ({bases.pop()}.)", *told]
 
 
 def headline(comparison: RunComparison) -> str:
@@ -52,16 +57,22 @@ def headline(comparison: RunComparison) -> str:
     if len(unbeaten) == len(names):
         return f"The data cannot tell any two of {_listed(names)} apart."
     best = _listed([names[place] for place in unbeaten])
-    if len(unbeaten) == 1:
-        return f"Only {best} is not shown to solve fewer seeds than another."
+    beaten = [name for place, name in enumerate(names) if place not in unbeaten]
+    verb = "is" if len(beaten) == 1 else "are each"
     return (
-        f"No single one is shown to be the best: none of {best} is shown to solve fewer seeds "
-        "than another."
+        f"The best is {'among ' if len(unbeaten) > 1 else ''}{best}, as far as the data tell: "
+        f"{_listed(beaten)} {verb} shown to solve fewer seeds than another."
     )
 
 
-def sentence(comparison: RunComparison, pair: Pair) -> str:
-    """What the data say of two contestants; the one that is ahead first."""
+def sentence(comparison: RunComparison, pair: Pair, *, basis: bool = True) -> str:
+    """What the data say of two contestants; the one that is ahead first.
+
+    Args:
+        comparison: of all.
+        pair: the two.
+        basis: whether seeds and test are said too.
+    """
     turned = pair.ahead == pair.b
     a, b = (pair.b, pair.a) if turned else (pair.a, pair.b)
     first, second = (plain(comparison.contestants[place].label) for place in (a, b))
@@ -72,8 +83,10 @@ def sentence(comparison: RunComparison, pair: Pair) -> str:
         rates.reverse()
     found = (
         f"{rates[0]} against {rates[1]}, difference {points(difference, low, high)} points "
-        f"{points_interval(low, high)}, {p_text(pair.p_holm)} ({_basis(comparison, pair)})"
+        f"{points_interval(low, high)}, {p_text(pair.p_holm)}"
     )
+    if basis:
+        found += f" ({_basis(comparison, pair)})"
     if pair.differs:
         return f"{first} solves more seeds than {second}: {found}."
     return f"The data cannot tell {first} from {second}: {found}; {_more(pair)}."
