@@ -64,6 +64,7 @@ class Points:
         marker: filled, or only its rim.
         texts: more about each point, shown where one can point at it; empty: nothing.
         keys: of the config that each point is, to which it leads; empty: none.
+        written: whether the texts, which are short then, stand beside the points.
     """
 
     label: str
@@ -77,6 +78,7 @@ class Points:
     marker: Literal["dot", "ring", "diamond"] = "dot"
     texts: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    written: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xortune.report.drawn.geometry import bar_width, finite, middle, share_along
 from xortune.report.drawn.palette import COLOURS, LINES, RULE, SCALES, on
 from xortune.report.drawn.palette import Scale as Colours
-from xortune.report.drawn.words import shortened
+from xortune.report.drawn.words import WRITTEN, shortened
 from xortune.report.format import plain
 from xortune.report.plot import Bars, Cells, Layer, Line, Lines, Panel, Points, Rule, Span
 
@@ -88,6 +88,18 @@ def _points(axes: Axes, points: Points, panel: Panel, order: float) -> None:
         zorder=order + 0.005,
         **_label(points.label),
     )
+    if points.written:
+        for x, y, text in zip(points.x, points.y, points.texts, strict=True):
+            axes.annotate(
+                shown(shortened(text, WRITTEN)),
+                (x, y),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+                bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
+                zorder=order + 0.007,
+            )
 
 
 def _line(axes: Axes, line: Line, order: float) -> None:

@@ -20,7 +20,7 @@ from xortune.report.drawn.plotly_text import (
     named,
     texts,
 )
-from xortune.report.drawn.words import shortened
+from xortune.report.drawn.words import WRITTEN, shortened
 from xortune.report.format import number, percent
 from xortune.report.plot import (
     Axis,
@@ -141,6 +141,14 @@ def _points(points: Points, panel: Panel) -> Json:
                 "thickness": 1.5,
                 "width": 0,
             }
+    if points.written:
+        trace |= {
+            "mode": "markers+text",
+            "text": [escaped(shortened(text, WRITTEN)) for text in points.texts],
+            "textposition": "middle right",
+            "textfont": {"size": 11},
+            "cliponaxis": False,
+        }
     hover = _hover(points.texts, points.x, points.y, panel)
     return trace | named(points.label) | hover | keys(points.keys)
 

@@ -6,7 +6,10 @@ import textwrap
 
 from xortune.report.format import plain
 
-__all__ = ["lines", "shortened"]
+__all__ = ["WRITTEN", "lines", "shortened"]
+
+WRITTEN = 14
+"""Signs of what is written beside a point."""
 
 
 def shortened(label: str, most: int) -> str:

@@ -35,7 +35,7 @@ def param_importances(run: Run) -> Plot | None:
     ends = [share.ends or (share.share, share.share) for share in shares]
     has_intervals = any(share.ends for share in shares)
     points = Points(
-        "share of the importance, with its 95 % interval" if has_intervals else "",
+        "share, with its 95 % interval" if has_intervals else "",
         x=tuple(share.share for share in shares),
         y=tuple(float(place) for place in range(len(shares))),
         x_low=tuple(low for low, _ in ends) if has_intervals else (),

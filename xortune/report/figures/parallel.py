@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,8 +52,9 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         return None
     rates = rates_of(run)
     shown = _shown(len(rates), top)
-    sides = [_axis(parameter, rates) for parameter in axes]
-    heights = np.stack([*(height for *_, height in sides), rates], axis=1)[shown]
+    sides = [*(_side(parameter, rates) for parameter in axes)]
+    sides.append(_Side("success rate", ((0.0, "0 %"), (1.0, "100 %")), rates))
+    heights = np.stack([side.heights for side in sides], axis=1)[shown]
     absent = bool(np.isnan(heights).any())
     heights[np.isnan(heights)] = NOWHERE
     names = differing(run.results, run.parameters)
@@ -66,8 +70,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         ),
         keys=tuple(result.key for result in results),
     )
-    ends = [*(end for _, end, _ in sides), "0 – 100 %"]
-    rules = [Rule("x", float(place), end) for place, end in enumerate(ends)]
+    rules = [Rule("x", float(place)) for place in range(len(axes) + 1)]
     rules += [Rule("y", NOWHERE, "no value here")] if absent else []
     return Plot(
         name="parallel-coordinate",
@@ -76,13 +79,16 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         note=_note(parameters, len(shown), len(rates), top),
         panels=(
             Panel(
-                Axis("parameter; above it its values from the bottom to the top", "category",
-                     categories=(*(name for name, *_ in sides), "success rate")),
-                Axis("place on the axis", "number", (NOWHERE - 0.05 if absent else -0.05, 1.05)),
-                (*rules, *_ticks(axes, rates), lines),
+                Axis("parameter", "category", categories=tuple(side.name for side in sides)),
+                Axis(
+                    "from the lowest (0) to the highest (1)",
+                    "number",
+                    (NOWHERE - 0.05 if absent else -0.05, 1.05),
+                ),
+                (*rules, lines, _names(sides)),
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _shown(total: int, top: int) -> NDArray[np.intp]:
@@ -94,45 +100,52 @@ def _shown(total: int, top: int) -> NDArray[np.intp]:
     return np.concatenate([best, others])[::-1]
 
 
-def _axis(parameter: Parameter, rates: NDArray[np.float64]) -> tuple[str, str, NDArray[np.float64]]:
-    """A parameter's name, its ends, and where on its axis each config is; NaN: nowhere."""
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One axis among the others.
+
+    Attributes:
+        name: below it.
+        marks: (place from 0 to 1, what it means there).
+        heights: shape (C,): where on it each config is; NaN: nowhere.
+    """
+
+    name: str
+    marks: tuple[tuple[float, str], ...]
+    heights: NDArray[np.float64]
+
+
+def _side(parameter: Parameter, rates: NDArray[np.float64]) -> _Side:
     if parameter.is_number:
         finite = parameter.numbers[np.isfinite(parameter.numbers)]
         name = f"{parameter.label} (log)" if parameter.is_log else parameter.label
-        low, high = number(float(finite.min())), number(float(finite.max()))
-        return name, f"{low} – {high}", parameter.scaled()
+        ends = ((0.0, number(float(finite.min()))), (1.0, number(float(finite.max()))))
+        return _Side(name, ends, parameter.scaled())
     labels, rows, _ = levels_shown(parameter, rates)
+    if not np.isfinite(parameter.numbers).any():  # the one of the highest mean rate at the top
+        labels, rows = labels[::-1], rows[::-1]
+    marks = tuple((_height(place, len(labels)), label) for place, label in enumerate(labels))
     heights = np.full(len(rates), np.nan)
-    for place, of in enumerate(rows):
-        heights[of] = _level_height(place, len(rows))
-    ends = f"{labels[0]} – {labels[-1]}" if len(labels) > 1 else labels[0]
-    return parameter.label, ends, heights
+    for (height, _), of in zip(marks, rows, strict=True):
+        heights[of] = height
+    return _Side(parameter.label, marks, heights)
 
 
-def _level_height(place: int, levels: int) -> float:
+def _height(place: int, levels: int) -> float:
     return place / (levels - 1) if levels > 1 else 0.5
 
 
-def _ticks(axes: tuple[Parameter, ...], rates: NDArray[np.float64]) -> tuple[Points, ...]:
-    """The levels of the parameters that are no numbers: what each place on such an axis means."""
-    found = []
-    for column, parameter in enumerate(axes):
-        if not parameter.is_number:
-            labels, _, _ = levels_shown(parameter, rates)
-            found.append((column, parameter, labels))
-    if not found:
-        return ()
-    return (
-        Points(
-            "a value of a choice",
-            x=tuple(float(column) for column, _, labels in found for _ in labels),
-            y=tuple(
-                _level_height(i, len(labels)) for *_, labels in found for i in range(len(labels))
-            ),
-            role="muted",
-            marker="ring",
-            texts=tuple(f"{p.label}: {label}" for _, p, labels in found for label in labels),
-        ),
+def _names(sides: Sequence[_Side]) -> Points:
+    """What the places on each axis mean."""
+    marks = [(column, *mark) for column, side in enumerate(sides) for mark in side.marks]
+    return Points(
+        "",
+        x=tuple(float(column) for column, _, _ in marks),
+        y=tuple(height for _, height, _ in marks),
+        role="muted",
+        marker="ring",
+        texts=tuple(text for *_, text in marks),
+        written=True,
     )
 
 
@@ -178,7 +191,7 @@ def _note(parameters: tuple[Parameter, ...], shown: int, total: int, top: int) -
     axes = f" {count(more, 'less important parameter')} not shown." if more > 0 else ""
     return (
         f"{which}; a line's colour is its success rate, which has no interval here. Axes of "
-        "numbers run from the lowest value visited to the highest, others have a ring for each "
-        f"value.{axes} Where lines are dense, the search has often been: that is no evidence that "
-        "it is better there."
+        "numbers run from the lowest value visited to the highest; others have a ring for each "
+        f"value, by its mean rate.{axes} Where lines are dense, the search has often been: that "
+        "is no evidence that it is better there."
     )

@@ -30,9 +30,9 @@ GRID = 61
 BANDWIDTH = 0.07
 """Standard deviation of the kernel, of the length of the axis."""
 
-DIGITS = 6
+DIGITS, TINY = 5, 1e-30
 
-FEWEST_DRAWN, MOST_DRAWN, DRAWS = 200, 1000, 2_000_000
+FEWEST_DRAWN, MOST_DRAWN, DRAWS = 100, 1000, 2_000_000
 """Resamples for a band: so many configs are drawn in all of them together, within the two."""
 
 
@@ -67,7 +67,9 @@ def slices(run: Run) -> Plot | None:
         return None
     rates = rates_of(run)
     dots = even_sample(len(rates), MOST_DOTS)
-    drawn = [_panel(run, parameter, rates, dots) for parameter in shown]
+    dense = any(parameter.is_number for parameter in shown)
+    again = resamples(len(rates) if dense else 0)
+    drawn = [_panel(run, parameter, rates, dots, again) for parameter in shown]
     total = count(len(rates), "configuration")
     return Plot(
         name="slices",
@@ -79,58 +81,55 @@ def slices(run: Run) -> Plot | None:
     )
 
 
-def smooth(places: NDArray[np.float64], rates: NDArray[np.float64]) -> Smooth:
+def resamples(configs: int) -> NDArray[np.float32]:
+    """How often each config is drawn in each bootstrap resample, shape (B, C)."""
+    count = min(MOST_DRAWN, max(FEWEST_DRAWN, DRAWS // max(configs, 1)))
+    draw = np.random.default_rng(0)
+    times = np.empty((count, configs), np.float32)
+    for row in times:
+        row[:] = np.bincount(draw.integers(0, configs, configs), minlength=configs)
+    return times
+
+
+def smooth(
+    places: NDArray[np.float64], rates: NDArray[np.float64], drawn: NDArray[np.float32]
+) -> Smooth:
     """The kernel mean of success rates along an axis, with a band.
 
     Args:
         places: shape (C,), each from 0 to 1.
         rates: shape (C,).
+        drawn: shape (B, C), from `resamples`.
 
     Source: Nadaraya (1964), Theory of Probability and its Applications 9(1), with a Gaussian
     kernel of fixed width; the number of configs near is (sum w)^2 / sum w^2, Kish (1965), Survey
     Sampling, section 8.2.
     """
     x = np.linspace(0, 1, GRID)
-    weights = np.exp(-0.5 * ((places[:, None] - x) / BANDWIDTH) ** 2)
-    total = weights.sum(axis=0)
-    far = _without_scraps(total**2 < MIN_CONFIGS * (weights**2).sum(axis=0))
-    weighted = np.concatenate([weights, weights * rates[:, None]], axis=1)
-    mean = _ratio(weighted.sum(axis=0)[None])[0]
-    drawn = np.concatenate([_ratio(part @ weighted) for part in _resamples(len(rates))])
-    mean[far], drawn[:, far] = np.nan, 0.0
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    weights = np.exp(-0.5 * ((places[:, None] - x) / BANDWIDTH).astype(np.float32) ** 2)
+    total = weights.sum(axis=0, dtype=np.float64)
+    far = _without_scraps(total**2 < MIN_CONFIGS * (weights**2).sum(axis=0, dtype=np.float64))
+    weighted = weights * rates.astype(np.float32)[:, None]
+    mean = np.where(far, np.nan, weighted.sum(axis=0, dtype=np.float64) / np.maximum(total, TINY))
+    near, sums = drawn @ weights, drawn @ weighted
+    again = np.where(near > 0, sums / np.maximum(near, np.float32(TINY)), mean)
+    low, high = np.quantile(again, [0.025, 0.975], axis=0)
     # A percentile interval need not hold the estimate itself, and a band does.
     low, high = np.minimum(low, mean), np.maximum(high, mean)
     # The last digits of a matrix product are not the same on every machine.
-    return Smooth(x, mean.round(DIGITS), low.round(DIGITS), high.round(DIGITS))
-
-
-def _resamples(configs: int) -> Iterator[NDArray[np.float64]]:
-    """How often each config is drawn, shape (resamples, C), some resamples at a time."""
-    draw, left = np.random.default_rng(0), min(MOST_DRAWN, max(FEWEST_DRAWN, DRAWS // configs))
-    while left:
-        rows = min(left, max(1, DRAWS // configs))
-        drawn = draw.integers(0, configs, (rows, configs))
-        yield np.stack([np.bincount(row, minlength=configs) for row in drawn]).astype(np.float64)
-        left -= rows
-
-
-def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted means, shape (B, G), of sums of weights and of weighted rates, shape (B, 2 G)."""
-    weights, weighted = sums[:, :GRID], sums[:, GRID:]
-    # Nothing drawn is near: what is left out there as well.
-    found: NDArray[np.float64] = np.divide(
-        weighted, weights, out=np.zeros_like(weights), where=weights > 0
-    )
-    return np.clip(found, 0.0, 1.0)
+    return Smooth(x, *(np.clip(end, 0, 1).round(DIGITS) for end in (mean, low, high)))
 
 
 def _panel(
-    run: Run, parameter: Parameter, rates: NDArray[np.float64], dots: NDArray[np.intp]
+    run: Run,
+    parameter: Parameter,
+    rates: NDArray[np.float64],
+    dots: NDArray[np.intp],
+    again: NDArray[np.float32],
 ) -> tuple[Panel, str]:
     """The panel of a parameter, and its finding."""
-    make = _along if parameter.is_number else _levels
-    axis, places, layers, finding = make(parameter, rates)
+    drawn = _along(parameter, rates, again) if parameter.is_number else _levels(parameter, rates)
+    axis, places, layers, finding = drawn
     seen = dots[np.isfinite(places[dots])]
     results = run.results
     raw = Points(
@@ -151,9 +150,10 @@ Drawn = tuple[Axis, NDArray[np.float64], list[Layer], str]
 """An axis, where on it each config is (NaN: nowhere), what is drawn, and what it says."""
 
 
-def _along(parameter: Parameter, rates: NDArray[np.float64]) -> Drawn:
+def _along(parameter: Parameter, rates: NDArray[np.float64], again: NDArray[np.float32]) -> Drawn:
     rows = np.flatnonzero(np.isfinite(parameter.numbers))
-    found = smooth(parameter.scaled()[rows], rates[rows])
+    mine = again if rows.size == len(rates) else again[:, rows]
+    found = smooth(parameter.scaled()[rows], rates[rows], mine)
     low, high = np.min(parameter.numbers[rows]), np.max(parameter.numbers[rows])
     if parameter.is_log:
         x = np.exp(np.log(low) + found.x * (np.log(high) - np.log(low)))
