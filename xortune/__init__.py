@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from xortune.api_export import export as export
     from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
+    from xortune.api_plot import plot_contour as plot_contour
+    from xortune.api_plot import plot_decision_surface as plot_decision_surface
+    from xortune.api_plot import plot_differences as plot_differences
+    from xortune.api_plot import plot_failures as plot_failures
+    from xortune.api_plot import plot_optimization_history as plot_optimization_history
+    from xortune.api_plot import plot_parallel_coordinate as plot_parallel_coordinate
+    from xortune.api_plot import plot_param_importances as plot_param_importances
+    from xortune.api_plot import plot_pareto_front as plot_pareto_front
+    from xortune.api_plot import plot_profile as plot_profile
+    from xortune.api_plot import plot_ranking as plot_ranking
+    from xortune.api_plot import plot_seeds_spent as plot_seeds_spent
+    from xortune.api_plot import plot_slice as plot_slice
+    from xortune.api_plot import plot_success_by_epoch as plot_success_by_epoch
+    from xortune.api_plot import plot_wins as plot_wins
     from xortune.api_status import status as status
     from xortune.api_thread import thread as thread
     from xortune.api_thread import write_thread as write_thread
@@ -78,6 +92,20 @@ _HOMES = {
     "load_run": "api",
     "load_space": "space",
     "plan": "api_gate",
+    "plot_contour": "api_plot",
+    "plot_decision_surface": "api_plot",
+    "plot_differences": "api_plot",
+    "plot_failures": "api_plot",
+    "plot_optimization_history": "api_plot",
+    "plot_parallel_coordinate": "api_plot",
+    "plot_param_importances": "api_plot",
+    "plot_pareto_front": "api_plot",
+    "plot_profile": "api_plot",
+    "plot_ranking": "api_plot",
+    "plot_seeds_spent": "api_plot",
+    "plot_slice": "api_plot",
+    "plot_success_by_epoch": "api_plot",
+    "plot_wins": "api_plot",
     "search": "api",
     "status": "api_status",
     "thread": "api_thread",
