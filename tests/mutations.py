@@ -225,7 +225,7 @@ MUTATIONS = [
     Mutation("search/packs.py", "seconds * cost / estimated", "seconds / len(jobs)", PACKS),
     # The journal.
     Mutation(
-        "evaluation.py",
+        "evaluation_stack.py",
         "raw[:, a * n : (a + 4) * n]",
         "raw[:, n : 5 * n]",
         "tests/test_evaluation.py",

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.errors import InputError
-from xortune.evaluation import Evaluation, StoredOutcome, decode, encode, pack, stacked
+from xortune.evaluation import Evaluation, StoredOutcome, decode, encode, pack
+from xortune.evaluation_stack import stacked
 from xortune.frames import config_table, epochs_to_solve, seed_table, status_counts
 from xortune.outcome import Outcome, Status
 from xortune.point import Point

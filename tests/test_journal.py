@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from xortune import journal
 from xortune.errors import InputError
-from xortune.evaluation import Evaluation, decode, encode
+from xortune.evaluation import MAX_TIME, Evaluation, decode, encode
 from xortune.journal import Journal, read
 from xortune.outcome import MAX_SEED, Outcome
 from xortune.point import Point
@@ -56,12 +56,14 @@ def evaluations(draw):
         final,
         seconds,
         draw(st.text(st.characters())),
+        made=draw(st.sampled_from([None, "0123abcd"])),
+        at=draw(st.none() | st.integers(0, MAX_TIME)),
     )
 
 
 def same(a, b):
     arrays = ("seeds", "status", "solved_epoch", "final_loss", "predictions")
-    for name in ("proposal", "block", "error", "final", "seconds", "worker"):
+    for name in ("proposal", "block", "error", "final", "seconds", "worker", "made", "at"):
         assert getattr(a, name) == getattr(b, name)
     assert dict(a.block.point) == dict(b.block.point)
     assert list(a.block.point) == list(b.block.point)
@@ -134,6 +136,14 @@ def test_a_clock_that_was_set_back(tmp_path):
 
 
 LINE = encode(done(3, CONFIG, solved(8, 2, 4)))
+
+
+@pytest.mark.parametrize("at", [1.5, True, -1, "now", None, MAX_TIME + 1])
+def test_a_time_that_is_none_is_told(at):
+    line = json.dumps(json.loads(LINE) | {"at": at})
+    with pytest.raises(InputError, match="or out of range") as caught:
+        decode(line)
+    assert caught.value.field == "at"
 
 
 @settings(max_examples=300)

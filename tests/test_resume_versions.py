@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hand_made import TINY_SPACE
 from test_two_drivers import without_ray
@@ -68,5 +70,6 @@ def test_no_version_is_seen_with_another_s_seeds(tmp_path, monkeypatch, seen):
     for evaluation in run.evaluations:
         seeds[evaluation.block.point.key] += evaluation.block.seeds
     assert all(sorted(found) == list(range(len(found))) for found in seeds.values())
+    assert all(abs(evaluation.at - time.time()) < 600 for evaluation in run.evaluations)
     every = len(run.evaluations)
     assert len(xt.search(**given, resume=True).evaluations) == every, "nothing is left to train"

@@ -106,8 +106,15 @@ BLOCKS = st.lists(
 
 
 @settings(max_examples=40)
-@given(blocks=BLOCKS, made=st.lists(st.sampled_from([None, "a" * 8, "b" * 8]), min_size=14))
-def test_the_best_is_that_of_the_table(tmp_path_factory, blocks, made):
+@given(
+    blocks=BLOCKS,
+    made=st.lists(st.sampled_from([None, "a" * 8, "b" * 8]), min_size=14),
+    ladder=st.sampled_from([None, [4], [4, 8, 16]]),
+    late=st.booleans(),
+)
+def test_the_best_and_what_is_done_are_those_of_the_table(
+    tmp_path_factory, blocks, made, ladder, late
+):
     """Also among ties, of configs with several blocks, crashed ones, and other engines' blocks."""
     lines, seeds = [], {}
     for number, (config, k, epoch, crashed) in enumerate(blocks):
@@ -120,13 +127,17 @@ def test_the_best_is_that_of_the_table(tmp_path_factory, blocks, made):
         lines.append(replace(line, made=made[number]))
     path = tmp_path_factory.mktemp("runs") / "run"
     sessions = [{"number": 1, "made": "b" * 8}]
-    run = write_run(path, lines, sessions=sessions, made={"b" * 8: {}})
+    if late:  # blocks of a config may be finished in any order
+        lines.reverse()
+    run = write_run(path, lines, sessions=sessions, made={"b" * 8: {}}, ladder=ladder)
     found, first = xt.status(path), run.results[0]
     assert found.best.key == first.key
     assert (found.best.k, found.best.n) == (first.outcome.successes, first.outcome.n)
     assert found.seeds == 4 * len(blocks)
     assert found.configs == len(run.results)
-    assert found.done == len(blocks)
+    assert found.done == sum(result.trials for result in run.results)
+    if ladder != [4, 8, 16]:
+        assert found.done == len(blocks)
 
 
 def test_a_look_reads_only_what_is_new(run):
@@ -187,29 +198,6 @@ def test_nothing_is_written(run):
     assert xortune(run.path, "--json").exit_code == 0
     assert xortune(run.path, "--watch").exit_code == 0
     assert files(run.path) == before
-
-
-def test_rate_and_time_left_of_a_running_search(run):
-    began = Watcher(run.path).look().started
-    with held(run.path):
-        watcher = Watcher(run.path)
-        first = watcher.look(began + 1000)
-        assert (first.state, first.rate) == ("running", None)
-        assert first.overall_rate == pytest.approx(4 / 1000)
-        assert first.seconds_left == pytest.approx(6 / (4 / 1000))
-        append(run, done(4, point(4), solved(0, 3, 8)), done(5, point(5), solved(0, 3, 8)))
-        found = watcher.look(began + 1010)
-        assert found.rate == pytest.approx(2 / 10)
-        assert found.seconds_left == pytest.approx(4 / 0.2)
-        # After five minutes the pace of before no longer counts.
-        for later in range(1020, 1420, 10):
-            watcher.look(began + later)
-        append(run, done(6, point(6), solved(0, 3, 8)))
-        assert watcher.look(began + 1420).rate == pytest.approx(1 / 300, rel=0.05)
-        line = status_line(found)
-        assert line.startswith("6/10  0.2/s  20 s left  best 8/8")
-        assert "0.2 a second over the last minutes" in shown(found)
-    assert Watcher(run.path).look().state == "stopped"
 
 
 def test_the_driver(tmp_path, run):
@@ -331,6 +319,8 @@ def test_no_run_is_told(tmp_path, kind):
         ({"key": None}, r":5: key: is a NoneType"),
         ({"made": 3}, r":5: made: is a int"),
         ({"proposal": -1}, r":5: proposal: int, or out of range"),
+        ({"first": -1}, r":5: first: int, or out of range"),
+        ({"at": 1.5}, r":5: at: float, or out of range"),
         ({"purpose": 3}, r":5: purpose: is a int"),
         ({"purpose": {}}, r":5: attempt: NoneType"),
         ({"seeds_data": 3, "k": 8}, r":5: seeds_data: is damaged \(a int\)"),

@@ -14,7 +14,6 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
@@ -30,14 +29,14 @@ from xortune.trainer import Block
 
 __all__ = [
     "MAX_EPOCHS",
+    "MAX_TIME",
     "Evaluation",
     "Packed",
-    "Stack",
+    "StoredOutcome",
     "decode",
     "encode",
     "epochs_spent",
     "pack",
-    "stacked",
 ]
 
 COMPRESSION = 3  # of zlib: a third of the time of its default, a few per cent larger
@@ -50,6 +49,9 @@ _FIELDS = [*_WHAT, *_CAME]
 
 MAX_SEEDS, MAX_ROWS, MAX_EPOCHS, MAX_SECONDS = 2**26, 2**30, 2**40, 1e12
 """Of one line: seeds, judged rows of all these together, epochs. More would fill the memory."""
+
+MAX_TIME = 253_402_300_799
+"""The last second that has a date: of the year 9999."""
 
 _MADE = re.compile(r"[0-9a-f]{8}")
 
@@ -87,6 +89,8 @@ class Evaluation:
         purpose: what it was trained for if not for the search.
         made: digest of what trained it (engine, versions, task), which the run's manifest has in
             whole; None in a journal from before this was noted: then its first session did.
+        at: when the line was written, in whole seconds since 1970 by the driver's clock; None in a
+            journal from before this was noted. No table or count knows of it.
     """
 
     proposal: int
@@ -98,6 +102,7 @@ class Evaluation:
     worker: str
     purpose: Purpose | None = None
     made: str | None = None
+    at: int | None = None
 
 
 class StoredOutcome(Outcome):
@@ -147,44 +152,6 @@ class StoredOutcome(Outcome):
         rows = np.unpackbits(bits, axis=1, count=self.width).view(np.bool_)
         rows.flags.writeable = False
         return rows
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The arrays of C outcomes of S seeds and M judged rows, as one.
-
-    Attributes:
-        status: uint8, shape (C, S).
-        solved_epoch: int32, shape (C, S).
-        final_loss: float32, shape (C, S).
-        bits: uint8, shape (C, S, bytes): the predictions, packed.
-        width: M.
-    """
-
-    status: NDArray[np.uint8]
-    solved_epoch: NDArray[np.int32]
-    final_loss: NDArray[np.float32]
-    bits: NDArray[np.uint8]
-    width: int
-
-
-def stacked(outcomes: Sequence[Outcome]) -> Stack | None:
-    """What the outcomes hold, in their order; None unless all are stored and of one shape."""
-    stored = [o for o in outcomes if isinstance(o, StoredOutcome) and "data" in o.__dict__]
-    if not stored or len(stored) < len(outcomes):
-        return None
-    n, width, size = stored[0].n, stored[0].width, len(stored[0].data)
-    if any((o.n, o.width, len(o.data)) != (n, width, size) for o in stored):
-        return None
-    raw = np.frombuffer(b"".join(o.data for o in stored), np.uint8).reshape(-1, size)
-    epochs, losses = (np.ascontiguousarray(raw[:, a * n : (a + 4) * n]) for a in (1, 5))
-    return Stack(
-        status=raw[:, :n],
-        solved_epoch=epochs.view("<i4").astype(np.int32, copy=False),
-        final_loss=losses.view("<f4").astype(np.float32, copy=False),
-        bits=raw[:, 9 * n :].reshape(len(stored), n, -1),
-        width=width,
-    )
 
 
 _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -253,6 +220,8 @@ def encode(evaluation: Evaluation) -> str:
     }
     if evaluation.purpose is not None:
         line["purpose"] = evaluation.purpose.as_dict()
+    if evaluation.at is not None:
+        line["at"] = evaluation.at
     if evaluation.made is not None:
         line["made"] = evaluation.made
     # ASCII only: no line separator of any kind can get into the line.
@@ -269,9 +238,12 @@ def decode(line: str) -> Evaluation:
         fields = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON ({error})") from None
-    purpose = made = None
+    purpose = made = at = None
     if isinstance(fields, dict) and next(reversed(fields), None) == "made":
         made = _digest(fields.pop("made"))
+    if isinstance(fields, dict) and next(reversed(fields), None) == "at":
+        at = _whole(fields, "at", high=MAX_TIME)
+        del fields["at"]
     if isinstance(fields, dict) and list(fields) == [*_FIELDS, "purpose"]:
         purpose = Purpose.of(fields.pop("purpose"))
     if not isinstance(fields, dict) or list(fields) != _FIELDS:
@@ -314,6 +286,7 @@ def decode(line: str) -> Evaluation:
         worker=sys.intern(_typed(fields, "worker", str)),
         purpose=purpose,
         made=made,
+        at=at,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xortune.evaluation import stacked
+from xortune.evaluation_stack import stacked
 from xortune.outcome import Status
 from xortune.stats import wilson
 

@@ -14,13 +14,14 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from xortune.errors import InputError
-from xortune.evaluation import Evaluation
+from xortune.evaluation import MAX_TIME, Evaluation
 from xortune.files import text_of
 from xortune.journal import Journal
 from xortune.run_files import replace_file
@@ -87,7 +88,7 @@ class Continuation:
 
 
 class SignedJournal(Journal):
-    """A journal whose lines say what made them.
+    """A journal whose lines say what made them, and when.
 
     Attributes:
         made: the digest, see `made_id`.
@@ -115,8 +116,9 @@ class SignedJournal(Journal):
         return journal
 
     def append(self, evaluation: Evaluation) -> int:
-        """Write one line, with the digest in it; as `Journal.append`."""
-        return super().append(replace(evaluation, made=self.made))
+        """Write one line, with the digest and the time in it; as `Journal.append`."""
+        now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
+        return super().append(replace(evaluation, made=self.made, at=now))
 
 
 def identity_of(described: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,13 @@ from xortune.files import open_regular, text_of, unreadable
 from xortune.point import Point
 from xortune.run import JOURNAL, no_run
 from xortune.run_manifest import manifest_of
+from xortune.run_proposals import rungs_of
 from xortune.run_stored import readable
 from xortune.status_certificate import CertificateState, Certifying
 from xortune.status_driver import LATEST, Driver, DriverWatch, driver_of, moment
 from xortune.status_journal import Tally
 
 __all__ = ["Leader", "RunStatus", "State", "Watcher", "run_status"]
-
-RECENT_SECONDS = 300.0
-"""The rate of the last minutes is that of these."""
 
 State: TypeAlias = Literal["running", "finished", "stopped"]
 
@@ -64,12 +61,13 @@ class RunStatus:
         state: `running` while a driver lives, `finished` with all that was asked for, `stopped`
             without it.
         driver: the process that searches.
-        done: proposals with a result; where there are several rungs it may be a first one.
+        done: proposals that have had all their first seeds; as many as the table's `trials` sum to.
         total: proposals asked for; None if the run does not say.
         evaluations: blocks of seeds with a result, crashed ones included.
         seeds: seeds of these.
         configs: configurations with a result.
-        rate: proposals a second over the last minutes; None before two looks saw any.
+        rate: proposals a second over the last minutes; None if none was done in these, unless
+            running, and of a journal from before its lines had a time.
         overall_rate: the same from the start to the last line, pauses included.
         seconds_left: until the last proposal at the present rate; None unless running.
         best: None before there is a result.
@@ -128,7 +126,6 @@ class Watcher:
         self._path = readable(path)
         self._tally, self._certifying = Tally(), Certifying()
         self._driver = DriverWatch()
-        self._seen: deque[tuple[float, int]] = deque()
         self._asked: tuple[Mapping[str, Any], int | None] | None = None
 
     def look(self, now: float | None = None) -> RunStatus:
@@ -147,7 +144,8 @@ class Watcher:
         # The driver comes first: if it is gone, nothing that is read afterwards will change.
         driver, manifest = driver_of(path, now, self._driver), manifest_of(path)
         written, torn = self._read_on(manifest)
-        tally, total = self._tally, self._total(manifest)
+        tally, total, first = self._tally, self._total(manifest), _first_made(manifest)
+        done = tally.proposals.done(first)
         started = moment(manifest.get("started"))
         state: State = (
             "running"
@@ -158,18 +156,20 @@ class Watcher:
         )
         end = now if state == "running" else written
         overall = None
-        if started is not None and end is not None and end > started and tally.done:
-            overall = tally.done / (end - started)
-        recent = self._recent(now, tally.done)
+        if started is not None and end is not None and end > started and done:
+            overall = done / (end - started)
+        recent = None
+        if state == "running":
+            recent = tally.proposals.rate(now, _session_began(manifest) or started, first)
         speed, left = recent or overall, None
         if state == "running" and speed and total is not None:
-            left = max(total - tally.done, 0) / speed
+            left = max(total - done, 0) / speed
         return RunStatus(
             path=path,
             name=str(manifest.get("name") or path.resolve().name),
             state=state,
             driver=driver,
-            done=tally.done,
+            done=done,
             total=total,
             evaluations=tally.evaluations,
             seeds=tally.seeds,
@@ -177,7 +177,7 @@ class Watcher:
             rate=recent,
             overall_rate=overall,
             seconds_left=left,
-            best=self._best(_first_made(manifest)),
+            best=self._best(first),
             crashed=tally.crashed,
             crashed_seeds=tally.crashed_seeds,
             retried=tally.retried,
@@ -202,22 +202,24 @@ class Watcher:
             raise unreadable(place, error) from None
         with file:
             try:
-                return self._take(file, place)
+                return self._take(file, place, rungs_of(manifest))
             except OSError as error:
                 raise unreadable(place, error) from None
 
-    def _take(self, file: BinaryIO, place: Path) -> tuple[float | None, bool]:
+    def _take(
+        self, file: BinaryIO, place: Path, rungs: tuple[int, ...]
+    ) -> tuple[float | None, bool]:
         found = os.fstat(file.fileno())
         again = self._tally.begun
-        if not self._tally.continues(found):
-            again, self._tally = False, Tally()
+        if not self._tally.continues(found) or self._tally.proposals.rungs != rungs:
+            again, self._tally = False, Tally(rungs)
         try:
             torn = self._tally.take(file, str(place))
         except InputError:
             if not again:
                 raise
             # Cut and written again between two looks? Then all of it is new.
-            self._tally = Tally()
+            self._tally = Tally(rungs)
             torn = self._tally.take(file, str(place))
         return found.st_mtime if 0 < found.st_mtime < LATEST else None, torn
 
@@ -230,17 +232,7 @@ class Watcher:
             self._asked = manifest, proposals_of(self._path / "space.yaml")
         return self._asked[1]
 
-    def _recent(self, now: float, done: int) -> float | None:
-        seen = self._seen
-        if seen and seen[-1][1] > done:
-            seen.clear()
-        seen.append((now, done))
-        while len(seen) > 2 and seen[1][0] <= now - RECENT_SECONDS:
-            seen.popleft()
-        (then, before), (until, after) = seen[0], seen[-1]
-        return (after - before) / (until - then) if until > then and after > before else None
-
-    def _best(self, first: str | None) -> Leader | None:
+    def _best(self, first: str) -> Leader | None:
         from xortune.stats import wilson
 
         journal = self._path / JOURNAL
@@ -277,9 +269,17 @@ def proposals_of(place: Path) -> int | None:
     return size + len({point.key for point in space.start} - {point.key for point in grid(space)})
 
 
-def _first_made(manifest: Mapping[str, Any]) -> str | None:
-    """The digest that lines without one stand for."""
+def _first_made(manifest: Mapping[str, Any]) -> str:
+    """The digest that lines without one stand for; empty if nothing says it."""
+    made = _session(manifest, 0).get("made")
+    return made if isinstance(made, str) else ""
+
+
+def _session_began(manifest: Mapping[str, Any]) -> float | None:
+    return moment(_session(manifest, -1).get("started"))
+
+
+def _session(manifest: Mapping[str, Any], index: int) -> Mapping[str, Any]:
     sessions = manifest.get("sessions")
-    first = sessions[0] if isinstance(sessions, list) and sessions else None
-    made = first.get("made") if isinstance(first, dict) else None
-    return made if isinstance(made, str) else None
+    found = sessions[index] if isinstance(sessions, list) and sessions else None
+    return found if isinstance(found, dict) else {}

@@ -17,10 +17,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from xortune.errors import InputError
-from xortune.evaluation import Evaluation, decode
+from xortune.evaluation import MAX_TIME, Evaluation, decode
 from xortune.files import open_regular
 from xortune.outcome import MAX_SEED, Outcome
 from xortune.point import Point
+from xortune.run_proposals import Part
+from xortune.status_proposals import Proposals
 
 __all__ = ["AttemptCount", "ConfigCount", "Tally"]
 
@@ -31,6 +33,7 @@ class ConfigCount:
 
     Attributes:
         made: the digest of what made them; None where a line has none.
+        first: the lowest seed.
         k: seeds solved.
         n: seeds, crashed ones included.
         crashed: seeds without an outcome.
@@ -40,6 +43,7 @@ class ConfigCount:
     """
 
     made: str | None = None
+    first: int = MAX_SEED
     k: int = 0
     n: int = 0
     crashed: int = 0
@@ -51,6 +55,7 @@ class ConfigCount:
         """Both together."""
         return ConfigCount(
             self.made or other.made,
+            min(self.first, other.first),
             self.k + other.k,
             self.n + other.n,
             self.crashed + other.crashed,
@@ -89,7 +94,7 @@ class Tally:
     """All that was read of one journal so far, as counts.
 
     Attributes:
-        done: distinct proposals with a final line.
+        proposals: which of them are done.
         evaluations: final lines of the search.
         seeds: their seeds.
         crashed: final lines without an outcome.
@@ -98,9 +103,13 @@ class Tally:
         last_error: the reason of the last try without an outcome.
         configs: by key; where there are several `made`, the first one's.
         attempts: to certify finalists, by number.
+
+    Args:
+        rungs: of the run's ladder.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rungs: tuple[int, ...] = ()) -> None:
+        self.proposals = Proposals(rungs)
         self.evaluations = self.seeds = self.crashed = self.crashed_seeds = self.retried = 0
         self.last_error: str | None = None
         self.configs: dict[str, ConfigCount] = {}
@@ -108,13 +117,6 @@ class Tally:
         self._mixed: dict[str, dict[str | None, ConfigCount]] = {}
         self._position = self._line = 0
         self._file: tuple[int, int] | None = None
-        self._first_missing = 0
-        self._later: set[int] = set()  # proposals beyond the first that is missing
-
-    @property
-    def done(self) -> int:
-        """Distinct proposals with a final line."""
-        return self._first_missing + len(self._later)
 
     @property
     def begun(self) -> bool:
@@ -168,8 +170,14 @@ class Tally:
         if not final:
             self.retried += 1
             return
-        self._propose(whole(fields, "proposal", 0, 2**53))
+        proposal = whole(fields, "proposal", 0, 2**53)
+        first = whole(fields, "first", 0, MAX_SEED)
         config = self._config(fields)
+        made, at = fields.get("made") or "", fields.get("at")
+        part = Part(proposal, made, first, k, count)
+        at = None if at is None else whole(fields, "at", 0, MAX_TIME)
+        self.proposals.add(fields["key"], part, at)
+        config.first = min(config.first, first)
         config.k += k
         config.n += count
         config.lines.append(start)
@@ -197,13 +205,6 @@ class Tally:
             mixed = self._mixed.setdefault(key, {config.made: config})
             config = mixed.setdefault(made, ConfigCount(made))
         return config
-
-    def _propose(self, number: int) -> None:
-        if number >= self._first_missing:
-            self._later.add(number)
-        while self._first_missing in self._later:
-            self._later.remove(self._first_missing)
-            self._first_missing += 1
 
     def _check(self, purpose: object, count: int, *, crashed: bool) -> None:
         if not isinstance(purpose, dict):
@@ -268,7 +269,7 @@ def _counted(mixed: dict[str | None, ConfigCount], first: str | None) -> ConfigC
     if first in mixed and None in mixed:
         mixed = {**mixed, first: mixed[None].with_(mixed[first])}
         del mixed[None]
-    return max(mixed.values(), key=lambda config: (config.n, -config.lines[0]))
+    return max(mixed.values(), key=lambda config: (config.n, -config.first))
 
 
 def _speed(file: BinaryIO, journal: Path, config: ConfigCount) -> float:

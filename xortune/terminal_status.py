@@ -42,7 +42,7 @@ def status_line(status: RunStatus) -> str:
     fresh = status.certificate
     parts = [
         f"{status.done:,}" + (f"/{status.total:,}" if status.total is not None else ""),
-        f"{speed:.3g}/s" if speed and _searches(status) else "",
+        _speed(speed, "/s", "/h") if speed and _searches(status) else "",
         f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
         _left(status),
         f"best {best.k}/{best.n}" if best else "",
@@ -165,8 +165,8 @@ def _searches(status: RunStatus) -> bool:
     return status.state == "running" and status.done != status.total
 
 
-def _speed(rate: float) -> str:
-    return f"{rate:.3g} a second" if rate >= 0.1 else f"{rate * 3600:.3g} an hour"
+def _speed(rate: float, second: str = " a second", hour: str = " an hour") -> str:
+    return f"{rate:.3g}{second}" if rate >= 0.1 else f"{rate * 3600:.3g}{hour}"
 
 
 def _left(status: RunStatus) -> str:
