@@ -123,7 +123,8 @@ def _inline(part: Inline, places: Places) -> str:
         case str():
             return escaped(part)
         case Strong(text):
-            return f"**{escaped(text.strip())}**" if text.strip() else ""
+            words = plain(text).strip()  # next to a blank, asterisks are no marks
+            return f"**{escaped(words)}**" if words else ""
         case Mono(text):
             # A code span in a table takes a `|` for the end of its cell.
             safe = re.fullmatch(r"[\w ./:=+,@%-]*\w[\w ./:=+,@%-]*", text) and text == plain(text)

@@ -14,7 +14,6 @@ from xortune.report.run_sections import asked, failures, no_outcome, parameters,
 from xortune.report.tables import Report, report_of
 from xortune.report.words import (
     BAND,
-    CERTIFIED,
     EPOCHS,
     FAILURES,
     FRONT,
@@ -28,6 +27,7 @@ from xortune.report.words import (
     TRIALS,
     WINNER,
     Word,
+    certified,
     words,
 )
 from xortune.run import Run
@@ -57,7 +57,7 @@ def run_document(run: Run) -> Document:
         InputError: the run's blocks contradict each other, or its certificate or objectives are
             damaged.
     """
-    report, certified = report_of(run), run.certificate
+    report, fresh = report_of(run), run.certificate
     on_front = front_table(run, report.varied)
     ten = "The best ten" if report.configs > 10 else "All configurations, best first"
     given: list[tuple[str, str, Sequence[Block]]] = [
@@ -65,7 +65,7 @@ def run_document(run: Run) -> Document:
         (
             "certificate",
             "The winners on seeds that the search never saw",
-            [] if certified is None else certificate(certified, report),
+            [] if fresh is None else certificate(fresh, report),
         ),
         ("configs", ten, configs(run, report)),
         ("front", "The Pareto front", [] if on_front is None else front(on_front)),
@@ -109,7 +109,7 @@ def _used(run: Run, report: Report, figures: Container[str]) -> list[Word]:
     if report.solved and report.configs > 1:
         used.append(WINNER)
     if run.certificate is not None:
-        used.append(CERTIFIED)
+        used.append(certified(run.certificate.confidence))
     if report.tied.stopped:
         used.append(LOOKS)
     if report.configs > 1:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from xortune.report.document import Bullets, Section, Strong
+from xortune.report.format import number
 
 __all__ = [
     "BAND",
-    "CERTIFIED",
     "EPOCHS",
     "FAILURES",
     "FRONT",
@@ -23,6 +23,7 @@ __all__ = [
     "TRIALS",
     "WINNER",
     "Word",
+    "certified",
     "words",
 ]
 
@@ -70,12 +71,6 @@ SHARED_SEEDS = Word(
     "together: two intervals that overlap may still be told apart, seed by seed, and two "
     "configurations that fail under the same seeds are not independent evidence.",
 )
-CERTIFIED = Word(
-    "rate at least",
-    " is a lower bound from seeds that had no part in the choice. All bounds of all attempts hold "
-    "together with the confidence that stands beside them. It is about seeds only: another task, "
-    "another version or another number of epochs is another question.",
-)
 EPOCHS = Word(
     "epochs to solve",
     " is what one success costs: the epochs spent by all seeds, failures at the full budget, over "
@@ -105,14 +100,27 @@ PARAMETERS = Word(
 )
 IMPORTANCE = Word(
     "importance",
-    " is the share of the differences between the configurations visited that a model of them "
-    "lays to a parameter. It has no direction, and with few configurations it is mostly chance.",
+    " says how far the best of the configurations visited lie elsewhere than all of them, along "
+    "one parameter at a time, as shares of one (PED-ANOVA). It has no direction. A parameter that "
+    "the search hardly varied, or that matters only together with another, seems to matter little, "
+    "and with few configurations it is mostly chance.",
 )
 FAILURES = Word(
     "How seeds failed",
     " counts the seeds of all configurations, good and bad: a search that tries bad ones longer "
     "has more failures, whatever the best one does.",
 )
+
+
+def certified(confidence: float) -> Word:
+    """The entry for a certificate whose bounds hold together with such a confidence."""
+    return Word(
+        "rate at least",
+        " is a lower bound from seeds that had no part in the choice. All bounds of all attempts "
+        f"hold together with {number(100 * confidence)} % confidence, so the best may be chosen by "
+        "them. It is about seeds only: another task, another version or another number of epochs "
+        "is another question.",
+    )
 
 
 def words(entries: Iterable[Word]) -> Section:
