@@ -83,9 +83,9 @@ What it has
 | :-- | --: |
 | a&#124;b | 1 |
 
-|  | lr | m | key | solved | rate | 95 % interval | epochs to solve | trials |  |
-| --: | --: | --: | :-- | --: | --: | --: | --: | --: | :-- |
-| 1 | 0.5 |  | `k1` | 3/4 | 75 % | 30–95 % | 12 | 2 | tied |
+|  | solved | rate | 95 % interval | epochs to solve | lr | m |  | trials | key |
+| --: | --: | --: | --: | --: | --: | --: | :-- | --: | :-- |
+| 1 | 3/4 | 75 % | 30–95 % | 12 | 0.5 |  | tied | 2 | `k1` |
 
 ![What \\[one\\] sees.](../f/a-b.svg)
 

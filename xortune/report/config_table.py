@@ -9,16 +9,20 @@ __all__ = ["epochs_text", "first_rows", "parameter_columns"]
 
 
 def first_rows(given: ConfigTable) -> Table:
-    """As many of the configs as such a table shows, each with its place in the order."""
+    """As many of the configs as such a table shows, each with its place in the order.
+
+    What must be seen stands at the left: the right end of a wide table is often out of sight.
+    """
     shown = given.rows[: given.first]
     noted = any(row.note for row in shown)
     columns = [
         Column("", numeric=True),
-        *parameter_columns(given),
-        Column("key"),
         *(Column(name, numeric=True) for name in ("solved", "rate", "95 % interval")),
-        *(Column(name, numeric=True) for name in ("epochs to solve", "trials")),
+        Column("epochs to solve", numeric=True),
+        *parameter_columns(given),
         *([Column("")] if noted else []),
+        Column("trials", numeric=True),
+        Column("key"),
     ]
     return table_of(columns, (_cells(place, row, noted) for place, row in enumerate(shown, 1)))
 
@@ -44,12 +48,12 @@ def _numeric(given: float | str | None) -> bool:
 def _cells(place: int, row: ConfigRow, noted: bool) -> list[Inline]:
     return [
         str(place),
-        *row.values,
-        Mono(row.key),
         f"{row.k}/{row.n}",
         measured(row.k / row.n, row.low, row.high),
         interval(row.low, row.high),
         epochs_text(row.epochs_to_solve),
-        str(row.trials),
+        *row.values,
         *([row.note] if noted else []),
+        str(row.trials),
+        Mono(row.key),
     ]
