@@ -23,7 +23,7 @@ from xortune.report.plot import (
 
 __all__ = ["SHOWN", "data_tables"]
 
-SHOWN = 120
+SHOWN = 40
 """Rows of each panel; a picture of more is not read value by value."""
 
 Row = tuple[str, str, str, str, Inline]
