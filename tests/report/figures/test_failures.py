@@ -41,14 +41,18 @@ def run_of(path, configs):
     return Run(path, {"trainer": "network"}, tuple(lines))
 
 
-def shares(plot):
-    """For each bar what it is made of, by label; its parts follow each other without a gap."""
-    rows = {}
-    for bars in layers(plot, Bars):
+def counted(panel, wholes, names):
+    """For each bar the counts that it is made of, by label; its parts leave no gap.
+
+    Where the second panel repeats a layer, it has no label, and the name of its role in the first.
+    """
+    rows = [{} for _ in wholes]
+    for bars in panel.layers:
         for at, base, length in zip(bars.at, bars.base, bars.length, strict=True):
-            row = rows.setdefault(at, {})
-            assert base == pytest.approx(sum(row.values()))
-            row[bars.label] = length
+            row, whole = rows[int(at)], wholes[int(at)]
+            assert base * whole == pytest.approx(sum(row.values()))
+            row[bars.label or names[bars.role]] = round(length * whole)
+            assert length * whole == pytest.approx(round(length * whole))
     return rows
 
 
@@ -63,32 +67,35 @@ def test_the_counts_are_those_of_the_seeds(tmp_path, configs, top):
         assert plot.title == f"All {len(run.seeds)} seed{'s' * (len(run.seeds) > 1)} were solved"
         return
     shown = [r.key for r in run.results if r.outcome.successes < r.outcome.n][:top]
-    rows = shares(plot)
-    assert set(rows) == set(map(float, range(len(shown) + 1)))
+    whole, each = plot.panels
+    names = {bars.role: bars.label for bars in whole.layers}
+    table = run.table.set_index("key")
+    rows = [
+        *counted(whole, [len(seeds)], names),
+        *counted(each, [table["n"][key] for key in shown], names),
+    ]
     wrong = seeds[seeds["status"] == "wrong_pattern"]["pattern"].astype(str)
     named = sorted(wrong.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))[:3]
-    for at, row in rows.items():
-        mine = seeds if at == 0 else seeds[seeds["key"] == shown[int(at) - 1]]
-        counts = {label: round(share * len(mine)) for label, share in row.items()}
+    labels = [*whole.y.categories, *each.y.categories]
+    for key, counts, label in zip(["", *shown], rows, labels, strict=True):
+        mine = seeds[seeds["key"] == key] if key else seeds
+        n = table["n"][key] if key else table["n"].sum()
+        assert label.endswith(f" · {len(mine)} of {n}")
         assert sum(counts.values()) == len(mine)
-        assert sum(row.values()) == pytest.approx(1)
         statuses = mine["status"].value_counts()
-        for label, status in STATUSES.items():
-            assert counts.get(label, 0) == statuses.get(status.label, 0)
+        for kind, status in STATUSES.items():
+            assert counts.get(kind, 0) == statuses.get(status.label, 0)
         patterns = mine[mine["status"] == "wrong_pattern"]["pattern"].astype(str).value_counts()
         for pattern, _ in named:
             assert counts.get(f"wrong pattern {pattern}", 0) == patterns.get(pattern, 0)
         rest = patterns.drop([p for p, _ in named if p in patterns.index]).sum()
         assert counts.get("another wrong pattern", 0) == rest
-        sizes = run.table["n"].sum() if at == 0 else run.table.set_index("key")["n"][mine["key"]]
-        n = sizes if at == 0 else sizes.iloc[0]
-        assert plot.panels[0].y.categories[int(at)].endswith(f" · {len(mine)} of {n}")
 
 
 def test_colours_are_told_apart(tmp_path):
     rows = [WRONG, WRONG, *OTHER, ZERO, ONE, RIGHT, WRONG]
     run = run_of(tmp_path, [[(row, at == 9) for at, row in enumerate(rows)], None])
-    found = layers(failures(run), Bars)
+    found = failures(run).panels[0].layers
     assert len(found) == 8
     assert len({bars.role for bars in found}) == 8
 

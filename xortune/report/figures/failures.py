@@ -56,9 +56,7 @@ class _Row:
 
 
 def failures(run: Run, top: int = 20) -> Plot:
-    """What the unsolved seeds ended as, as shares of these.
-
-    The first bar is of all configs, the others of the first ones with an unsolved seed.
+    """What the unsolved seeds ended as: of all configs, and of the first ones that have any.
 
     Args:
         run: with one finished config at least.
@@ -71,41 +69,55 @@ def failures(run: Run, top: int = 20) -> Plot:
     whole = failures_of(results, len(PATTERNS))
     patterns = [pattern for pattern, _ in whole.patterns]
     unsolved = [r for r in results if r.outcome.successes < r.outcome.n]
-    shown = unsolved[: max(top, 1)]
-    names = differing(results, run.parameters)
-    counts = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
-    room = LONGEST - 3 - max(map(len, counts), default=0)
-    axis, labels = listed(run, shown, room)
     seeds, of_all = sum(r.outcome.n for r in results), count(len(results), "configuration")
-    rows = [
-        _Row("all", f"all {of_all}", "", seeds, _of_all(whole)),
-        *(
-            _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, patterns))
-            for label, r in zip(labels, shown, strict=True)
-        ),
+    together = _Row("all", f"all {of_all}", "", seeds, _of_all(whole))
+    panels = [
+        Panel(
+            Axis("share of the unsolved seeds", "rate", (0, 1)),
+            Axis("unsolved", "category", categories=(_beside(together),)),
+            _layers([together], patterns, of_failed=True),
+            f"all {of_all}",
+        )
     ]
-    categories = tuple(f"{row.label} · {row.failed:,} of {row.n:,}" for row in rows)
+    if unsolved:
+        panels.append(_each(run, unsolved[: max(top, 1)], patterns))
     return Plot(
         name="failures",
         title=_title(whole, seeds),
-        alt=_alt(rows[0]),
-        note=_note(results, shown, len(unsolved)),
-        panels=(
-            Panel(
-                Axis("share of the unsolved seeds", "rate", (0, 1)),
-                Axis(f"{axis} · unsolved of n", "category", categories=categories),
-                _layers(rows, patterns),
-            ),
-        ),
+        alt=_alt(together),
+        note=_note(len(results), len(unsolved)),
+        panels=tuple(panels),
     )
 
 
-def _layers(rows: Sequence[_Row], patterns: Sequence[str]) -> tuple[Bars, ...]:
+def _each(run: Run, shown: Sequence[ConfigResult], patterns: Sequence[str]) -> Panel:
+    """A bar for each config, as long as the share of its seeds that are unsolved."""
+    names = differing(run.results, run.parameters)
+    longest = max(len(f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}") for r in shown)
+    axis, labels = listed(run, shown, LONGEST - 3 - longest)
+    rows = [
+        _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, patterns))
+        for label, r in zip(labels, shown, strict=True)
+    ]
+    return Panel(
+        Axis("share of its seeds", "rate"),
+        Axis(f"{axis} · unsolved", "category", categories=tuple(map(_beside, rows))),
+        _layers(rows, patterns, of_failed=False),
+        f"the first {count(len(shown), 'configuration')} with an unsolved seed",
+    )
+
+
+def _beside(row: _Row) -> str:
+    return f"{row.label} · {row.failed:,} of {row.n:,}"
+
+
+def _layers(rows: Sequence[_Row], patterns: Sequence[str], *, of_failed: bool) -> tuple[Bars, ...]:
+    """The parts of all bars, as shares of the unsolved seeds or of all seeds of each."""
     before: list[Kind] = []
     bars = []
     for kind, role in _kinds(patterns):
         if any(row.found[kind] for row in rows):
-            bars.append(_bars(kind, role, rows, before))
+            bars.append(_bars(kind, role, rows, tuple(before), of_failed=of_failed))
         before.append(kind)
     return tuple(bars) or (Bars("", at=(0.0,), length=(0.0,), across=True),)
 
@@ -133,20 +145,24 @@ def _of_one(outcome: Outcome, patterns: Sequence[str]) -> Counter[Kind]:
     return found
 
 
-def _bars(kind: Kind, role: Role, rows: Sequence[_Row], before: Sequence[Kind]) -> Bars:
+def _bars(
+    kind: Kind, role: Role, rows: Sequence[_Row], before: Sequence[Kind], *, of_failed: bool
+) -> Bars:
     """One kind in all bars, each after those before it."""
     places = [place for place, row in enumerate(rows) if row.found[kind]]
     own = [rows[place] for place in places]
+    wholes = [row.failed if of_failed else row.n for row in own]
+    starts = [sum(row.found[other] for other in before) for row in own]
+    name = _name(kind)
     return Bars(
-        _name(kind),
+        name if of_failed else "",  # it is named once
         at=tuple(map(float, places)),
-        length=tuple(row.found[kind] / row.failed for row in own),
-        base=tuple(sum(row.found[other] for other in before) / row.failed for row in own),
+        length=tuple(row.found[kind] / whole for row, whole in zip(own, wholes, strict=True)),
+        base=tuple(start / whole for start, whole in zip(starts, wholes, strict=True)),
         role=role,
         across=True,
         texts=tuple(
-            f"{row.text}: {row.found[kind]:,} of {count(row.failed, 'unsolved seed')}: "
-            f"{_name(kind)}"
+            f"{row.text}: {row.found[kind]:,} of {count(row.failed, 'unsolved seed')}: {name}"
             for row in own
         ),
         keys=tuple(row.key for row in own),
@@ -191,12 +207,10 @@ def _alt(row: _Row) -> str:
     return f"Of {seeds} of all configurations, unsolved: {row.failed:,}; {', '.join(parts)}."
 
 
-def _note(results: Sequence[ConfigResult], shown: Sequence[ConfigResult], unsolved: int) -> str:
-    more = f"the first {len(shown):,} of " if len(shown) < unsolved else ""
+def _note(configs: int, unsolved: int) -> str:
     return (
-        f"n stands beside each bar; counts, no estimates, so there is no interval: shares of few "
-        f"seeds are rough, and all configurations together are as the search chose them. Below the "
-        f"first bar: {more}{count(unsolved, 'configuration')} of {len(results):,} with an unsolved "
-        "seed, best first. A pattern has one digit for each judged row of the task, 1 where the "
-        "output is above one half."
+        f"Beside each bar: its unsolved seeds of n. {unsolved:,} of "
+        f"{count(configs, 'configuration')} have one; these are counts, and shares of few seeds "
+        "are rough. A pattern has one digit for each judged row of the task, 1 where the output is "
+        "above one half."
     )

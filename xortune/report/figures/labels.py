@@ -85,7 +85,7 @@ def listed(
         " · ".join(part for part in (_joined(row, kept), short_key(result.key)) if part)
         for row, result in zip(rows, results, strict=True)
     ]
-    return f"configuration: {axis}", tuple(labels)
+    return axis, tuple(labels)
 
 
 def _values(result: ConfigResult, names: Sequence[str]) -> list[str]:

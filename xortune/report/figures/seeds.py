@@ -153,7 +153,8 @@ def _bounds(run: Run) -> tuple[list[int], tuple[str, ...]]:
 def _title(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
     whole = [r for r, stop in zip(results, stops, strict=True) if stop == Stop.FULL]
     if len(whole) == len(results):
-        return f"Each of {count(len(results), 'configuration')} got all seeds"
+        which = f"All {len(whole):,} configurations" if len(whole) > 1 else "The only configuration"
+        return f"{which} got all seeds"
     if not whole:
         return f"None of {count(len(results), 'configuration')} got all seeds"
     return (
