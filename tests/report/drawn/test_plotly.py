@@ -235,7 +235,7 @@ def test_many_lines_are_few_traces():
 
 def test_axes():
     first, second = CURVES_LAYOUT["xaxis"], CURVES_LAYOUT["xaxis2"]
-    assert first["type"] == "log"
+    assert (first["type"], first["dtick"]) == ("log", 1)
     assert second["dtick"] == 1
     assert CURVES_LAYOUT["yaxis"]["tickformat"] == "~%"
     assert CURVES_LAYOUT["yaxis"]["range"] == [-0.02, 1.02]
@@ -245,8 +245,14 @@ def test_axes():
     parallel = plotly_json(PARALLEL)["layout"]["xaxis"]
     assert parallel["range"] == [-0.5, 2.5]
     assert parallel["ticktext"] == ["lr", "units", "rate"]
-    log = replace(CURVES.panels[0], x=replace(CURVES.panels[0].x, limits=(0.01, 100.0)))
-    assert plotly_json(replace(CURVES, panels=(log,)))["layout"]["xaxis"]["range"] == [-2, 2]
+    log = replace(CURVES.panels[0], x=replace(CURVES.panels[0].x, limits=(0.1, 10.0)))
+    axis = plotly_json(replace(CURVES, panels=(log,)))["layout"]["xaxis"]
+    assert axis["range"] == [-1, 1]
+    assert axis["dtick"] == "D2", "few powers of ten: 2 and 5 between them"
+    assert "dtick" not in plotly_json(PARALLEL)["layout"]["yaxis"]
+    bars = replace(BARS.panels[0], x=replace(CURVES.panels[0].y))
+    axis = plotly_json(replace(BARS, panels=(bars,)))["layout"]["xaxis"]
+    assert axis["range"] == [0, 1.02], "bars stand on the edge"
 
 
 CURVES_LAYOUT = plotly_json(CURVES)["layout"]

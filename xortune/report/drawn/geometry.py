@@ -7,7 +7,17 @@ from itertools import pairwise
 
 from xortune.report.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points
 
-__all__ = ["bar_width", "finite", "grid", "limits", "middle", "rows_of", "share_along", "span"]
+__all__ = [
+    "bar_width",
+    "decades",
+    "finite",
+    "grid",
+    "limits",
+    "middle",
+    "rows_of",
+    "share_along",
+    "span",
+]
 
 PAD = 0.02
 """Of the length of an axis of rates, so that a mark at 0 % or 100 % is whole."""
@@ -23,21 +33,22 @@ def rows_of(axis: Axis) -> int:
     return len(axis.categories) if axis.kind == "category" else 0
 
 
-def limits(axis: Axis) -> tuple[float, float] | None:
-    """From where to where the axis reaches as it is drawn; None: as far as the data."""
+def limits(panel: Panel, along: str) -> tuple[float, float] | None:
+    """From where to where the axis `x` or `y` reaches as it is drawn; None: as far as the data."""
+    axis = panel.x if along == "x" else panel.y
     if axis.kind == "category":
-        low, high = axis.limits or (-0.5, len(axis.categories) - 0.5)
-        return low, high
+        return axis.limits or (-0.5, len(axis.categories) - 0.5)
     if axis.limits is None:
         return None
     low, high = axis.limits
     pad = PAD * (high - low) if axis.kind == "rate" else 0.0
-    return low - pad, high + pad
+    stands = any(isinstance(la, Bars) and la.across == (along == "x") for la in panel.layers)
+    return (low if stands else low - pad), high + pad
 
 
 def share_along(panel: Panel, at: float) -> float:
     """Where a place of the x axis is, from 0 at the left to 1 at the right; 0.5 if unknown."""
-    ends = limits(panel.x) or span(panel, "x")
+    ends = limits(panel, "x") or span(panel, "x")
     if ends is None or ends[0] == ends[1]:
         return 0.5
     low, high = ends
@@ -49,6 +60,12 @@ def share_along(panel: Panel, at: float) -> float:
 def middle(axis: Axis, low: float, high: float) -> float:
     """The middle between two places of an axis, as one sees it."""
     return math.sqrt(low * high) if axis.kind == "log" else (low + high) / 2
+
+
+def decades(panel: Panel, along: str) -> float:
+    """How many powers of ten an axis reaches over; 0 without marks."""
+    ends = limits(panel, along) or span(panel, along)
+    return math.log10(ends[1] / ends[0]) if ends and ends[0] > 0 else 0.0
 
 
 def bar_width(panel: Panel) -> float:

@@ -110,6 +110,8 @@ def draw_on(axes: Axes, panel: Panel) -> None:
         axes.set_title(title, pad=16 if labelled else None)
     if any(isinstance(layer, Cells) for layer in panel.layers):
         return
+    if any(isinstance(layer, Lines) for layer in panel.layers):  # places, no values
+        axes.set_yticks([])
     for along in ("x", "y"):
         if (panel.x if along == "x" else panel.y).kind != "category":
             axes.grid(axis=along, alpha=0.25)
@@ -196,7 +198,7 @@ def _set_axis(axes: Axes, panel: Panel, along: str) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     axis, scale = (panel.x, axes.xaxis) if along == "x" else (panel.y, axes.yaxis)
-    ends = limits(axis)
+    ends = limits(panel, along)
     label = "\n".join(shown(line) for line in lines(axis.label, 80 if along == "x" else 44))
     if along == "x":
         axes.set_xlabel(label)

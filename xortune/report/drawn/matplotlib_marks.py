@@ -85,16 +85,19 @@ def _points(axes: Axes, points: Points, panel: Panel, order: float) -> None:
         marker=MARKERS[points.marker],
         color="white" if ring else colour,
         edgecolors="white" if above and not ring else colour,
+        alpha=0.6 if points.role == "muted" and not (above or points.written) else None,
         zorder=order + 0.005,
         **_label(points.label),
     )
     if points.written:
         for x, y, text in zip(points.x, points.y, points.texts, strict=True):
+            left = share_along(panel, x) > 0.9
             axes.annotate(
                 shown(shortened(text, WRITTEN)),
                 (x, y),
-                xytext=(4, 0),
+                xytext=(-4 if left else 4, 0),
                 textcoords="offset points",
+                ha="right" if left else "left",
                 va="center",
                 fontsize=7.5,
                 bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},

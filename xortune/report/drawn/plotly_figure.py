@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from xortune.report.drawn.geometry import limits, span
+from xortune.report.drawn.geometry import decades, limits, span
 from xortune.report.drawn.palette import GRID, GROUNDS, RULE, Ground
 from xortune.report.drawn.plotly_coloured import coloraxes
-from xortune.report.drawn.plotly_layout import narrow, nested, panel_title, wide
+from xortune.report.drawn.plotly_layout import letters_up, narrow, nested, panel_title, wide
 from xortune.report.drawn.plotly_marks import marks, shapes
 from xortune.report.drawn.plotly_text import Json, broken, escaped, lean
 from xortune.report.drawn.words import lines
-from xortune.report.plot import Panel, Plot
+from xortune.report.plot import Lines, Panel, Plot
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -152,10 +152,12 @@ def _axis(panel: Panel, along: str) -> Json:
         "showline": True,
     }
     if along == "y":
-        drawn["title"]["text"] = broken(axis.label, 38)
-    ends = limits(axis)
+        drawn["title"]["text"] = broken(axis.label, letters_up(panel))
+    ends = limits(panel, along)
     if axis.kind == "log":
-        drawn |= {"type": "log", "exponentformat": "power", "minexponent": 5}
+        drawn |= {"type": "log", "tickformat": "~g", "hoverformat": ".3~g"}
+        reach = decades(panel, along)
+        drawn["dtick"] = "D2" if reach < 2.5 else math.ceil(reach / 6)  # at 1, 2, 5 or only powers
         ends = None if ends is None else (math.log10(ends[0]), math.log10(ends[1]))
     elif axis.kind == "rate":
         drawn |= {"tickformat": "~%", "hoverformat": ".1%"}
@@ -168,6 +170,8 @@ def _axis(panel: Panel, along: str) -> Json:
         extent = span(panel, along)
         if extent is not None and extent[1] - extent[0] <= WHOLE:
             drawn["dtick"] = 1
+    if along == "y" and any(isinstance(layer, Lines) for layer in panel.layers):
+        drawn |= {"showticklabels": False, "showgrid": False}  # places, no values
     if ends is not None:
         drawn["range"] = [lean(ends[0]), lean(ends[1])]
     return drawn

@@ -14,7 +14,7 @@ from xortune.report.drawn.plotly_text import Json, broken, escaped
 from xortune.report.drawn.words import lines, shortened
 from xortune.report.plot import Cells, Panel, Plot, Rule
 
-__all__ = ["narrow", "nested", "panel_title", "wide"]
+__all__ = ["letters_up", "narrow", "nested", "panel_title", "wide"]
 
 WIDE, NARROW = 960.0, 350.0
 """Pixels that an arrangement is made for; it fits those near it too."""
@@ -124,6 +124,11 @@ def _letters(panel: Panel, room: float) -> int:
     """How many signs of an axis's label find room below a panel."""
     beside = _side(panel, room) if panel.y.categories else 60
     return max(20, int((room - beside) / (LETTER * 1.17)))
+
+
+def letters_up(panel: Panel) -> int:
+    """How many signs of an axis's label find room up the side of a panel."""
+    return max(12, int(_height(panel) / (LETTER * 1.17)))
 
 
 def _labelled(panel: Panel) -> bool:

@@ -110,7 +110,8 @@ def _span(span: Span) -> Json:
 def _points(points: Points, panel: Panel) -> Json:
     colour = COLOURS[points.role]
     marker: Json = {"color": colour, "symbol": SYMBOLS[points.marker], "size": 7}
-    if any(isinstance(layer, Cells) for layer in panel.layers):  # seen on any colour
+    above = any(isinstance(layer, Cells) for layer in panel.layers)
+    if above:  # seen on any colour
         marker |= {"size": 10, "line": {"width": 1.5, "color": "#ffffff"}}
         if points.marker == "ring":
             marker |= {
@@ -127,6 +128,8 @@ def _points(points: Points, panel: Panel) -> Json:
         "y": leans(points.y),
         "marker": marker,
     }
+    if points.role == "muted" and not (points.written or above):  # many, behind what matters
+        marker |= {"size": 6, "opacity": 0.6}
     for name, middle, low, high in (
         ("error_x", points.x, points.x_low, points.x_high),
         ("error_y", points.y, points.y_low, points.y_high),
@@ -145,7 +148,9 @@ def _points(points: Points, panel: Panel) -> Json:
         trace |= {
             "mode": "markers+text",
             "text": [escaped(shortened(text, WRITTEN)) for text in points.texts],
-            "textposition": "middle right",
+            "textposition": [
+                "middle left" if share_along(panel, x) > 0.9 else "middle right" for x in points.x
+            ],
             "textfont": {"size": 11},
             "cliponaxis": False,
         }
