@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Literal, TypeAlias
 
@@ -81,7 +82,6 @@ class Pair:
         more_seeds: about how many further seeds for each would tell them apart four times in five
             if the rates are as seen; None if they are told apart, came out equal, or are too close.
         unused: seeds of A and of B that had to be left out, where they share only some.
-        sooner: how probable it is that A solves a seed in fewer epochs than B another one.
     """
 
     a: int
@@ -101,7 +101,6 @@ class Pair:
     differs: bool
     more_seeds: int | None
     unused: tuple[int, int]
-    sooner: Improvement
 
     @property
     def ahead(self) -> int | None:
@@ -118,14 +117,30 @@ class RunComparison:
     Attributes:
         contestants: in the order in which they were given.
         pairs: all of them, in that order too.
-        middles: for each contestant the interquartile mean of its epochs to solve.
         alpha: level of all tests together (Holm).
+        seed: of the resampling that the intervals of epochs come from.
     """
 
     contestants: tuple[Contestant, ...]
     pairs: tuple[Pair, ...]
-    middles: tuple[Middle, ...]
     alpha: float
+    seed: int = 0
+
+    @cached_property
+    def middles(self) -> tuple[Middle, ...]:
+        """For each contestant the interquartile mean of its epochs to solve."""
+        return tuple(middle(one.outcome, seed=self.seed) for one in self.contestants)
+
+    @cached_property
+    def sooner(self) -> tuple[Improvement, ...]:
+        """For each pair how probable it is that A solves a seed in fewer epochs than B another."""
+        found = []
+        for pair in self.pairs:
+            one, other = (self.contestants[place].outcome for place in (pair.a, pair.b))
+            mine, theirs, shared = _compared(one, other)
+            first, second = epochs_needed(one)[mine], epochs_needed(other)[theirs]
+            found.append(improvement(first, second, shared=shared, seed=self.seed))
+        return tuple(found)
 
     def pair(self, a: int, b: int) -> Pair:
         """The pair of these two, whichever comes first."""
@@ -145,7 +160,8 @@ class RunComparison:
     @property
     def table(self) -> pd.DataFrame:
         """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions."""
-        rows = [_row(self, pair) for pair in self.pairs]
+        pairs = zip(self.pairs, self.sooner, strict=True)
+        rows = [_row(self, pair, sooner) for pair, sooner in pairs]
         whole = dict.fromkeys(("only_a", "only_b", "more_seeds"), "Int64")
         return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(whole)
 
@@ -173,7 +189,7 @@ def compare_runs(
     if not 0 < alpha < 1:
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
     places = list(combinations(range(len(contestants)), 2))
-    found = [_tested(contestants[a], contestants[b], a, b, seed) for a, b in places]
+    found = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
     adjusted = holm([pair.p for pair in found])
     # Of Holm's steps the first: so many seeds suffice whatever comes of the other pairs.
     level = alpha / len(found)
@@ -182,12 +198,10 @@ def compare_runs(
         differs = p < alpha
         more = None if differs else _more_seeds(pair, level)
         pairs.append(replace(pair, p_holm=p, differs=differs, more_seeds=more))
-    middles = tuple(middle(one.outcome, seed=seed) for one in contestants)
-    return RunComparison(tuple(contestants), tuple(pairs), middles, alpha)
+    return RunComparison(tuple(contestants), tuple(pairs), alpha, seed)
 
 
-def _tested(first: Contestant, second: Contestant, a: int, b: int, seed: int) -> Pair:
-    one, other = first.outcome, second.outcome
+def _tested(one: Outcome, other: Outcome, a: int, b: int) -> Pair:
     mine, theirs, shared = _compared(one, other)
     solved, their_solved = one.solved[mine], other.solved[theirs]
     k_a, k_b = int(solved.sum()), int(their_solved.sum())
@@ -219,9 +233,6 @@ def _tested(first: Contestant, second: Contestant, a: int, b: int, seed: int) ->
         differs=False,
         more_seeds=None,
         unused=(one.n - n_a, other.n - n_b),
-        sooner=improvement(
-            epochs_needed(one)[mine], epochs_needed(other)[theirs], shared=shared, seed=seed
-        ),
     )
 
 
@@ -259,7 +270,7 @@ def _more_seeds(pair: Pair, level: float) -> int | None:
     return max(needed - have, 1)
 
 
-def _row(comparison: RunComparison, pair: Pair) -> dict[str, object]:
+def _row(comparison: RunComparison, pair: Pair, sooner: Improvement) -> dict[str, object]:
     first, second = comparison.contestants[pair.a], comparison.contestants[pair.b]
     low, high = wilson([pair.k_a, pair.k_b], [pair.n_a, pair.n_b])
     return {
@@ -287,7 +298,7 @@ def _row(comparison: RunComparison, pair: Pair) -> dict[str, object]:
         "p_holm": pair.p_holm,
         "differs": pair.differs,
         "more_seeds": pair.more_seeds,
-        "sooner": pair.sooner.probability,
-        "sooner_low": pair.sooner.low,
-        "sooner_high": pair.sooner.high,
+        "sooner": sooner.probability,
+        "sooner_low": sooner.low,
+        "sooner_high": sooner.high,
     }

@@ -194,10 +194,10 @@ def _speed(comparison: RunComparison) -> tuple[Block, ...]:
         [
             comparison.contestants[pair.a].label,
             comparison.contestants[pair.b].label,
-            measured(pair.sooner.probability, pair.sooner.low, pair.sooner.high),
-            interval(pair.sooner.low, pair.sooner.high),
+            measured(sooner.probability, sooner.low, sooner.high),
+            interval(sooner.low, sooner.high),
         ]
-        for pair in comparison.pairs
+        for pair, sooner in zip(comparison.pairs, comparison.sooner, strict=True)
     ]
     middles = [
         [one.label, _epochs(middle.epochs), f"{_epochs(middle.low)} to {_epochs(middle.high)}"]

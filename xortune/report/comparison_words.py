@@ -51,8 +51,7 @@ def headline(comparison: RunComparison) -> str:
     unbeaten = [i for i in range(len(names)) if not comparison.beaten_by(i)]
     losers = {i: comparison.beaten_by(i) for i in range(len(names))}
     for place in unbeaten:
-        beaten = [other for other, by in losers.items() if place in by]
-        if len(beaten) == len(names) - 1:
+        if sum(place in by for by in losers.values()) == len(names) - 1:
             return f"{names[place]} solves more seeds than each of the others."
     if len(unbeaten) == len(names):
         return f"The data cannot tell any two of {_listed(names)} apart."

@@ -178,7 +178,7 @@ def _line(one: Contestant, role: Role, longest: int) -> Line:
 
 
 def _improvements(comparison: RunComparison) -> Panel:
-    found = [pair.sooner for pair in comparison.pairs]
+    found = comparison.sooner
     names = tuple(
         f"{_name(comparison, pair.a)} before {_name(comparison, pair.b)}"
         for pair in comparison.pairs
@@ -231,9 +231,8 @@ def _middles(comparison: RunComparison) -> Panel:
 
 def _sooner(comparison: RunComparison) -> str:
     parts = []
-    for pair in comparison.pairs[:MOST_LINES]:
+    for pair, sooner in list(zip(comparison.pairs, comparison.sooner, strict=True))[:MOST_LINES]:
         a, b = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
-        sooner = pair.sooner
         parts.append(
             f"{a} solves a seed sooner than {b} in "
             f"{measured(sooner.probability, sooner.low, sooner.high)} of pairs of seeds, ties as "

@@ -1,0 +1,85 @@
+"""What the tests of comparisons share: contestants made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
+
+from xortune.comparison_runs import Contestant, compare_runs
+from xortune.evaluation_purpose import Purpose
+from xortune.point import Point
+
+FIRST = 2000
+"""Of certified seeds; those of searches are lower."""
+
+
+def seeds_of(pattern, *, first=0, epoch=300, epochs=1000):
+    """The outcome of seeds from `first` on, one for each sign: + is solved."""
+    rows = [RIGHT if sign == "+" else WRONG for sign in pattern]
+    return outcome(first, rows, epoch=epoch, epochs=epochs)
+
+
+def contestant(label, found, **more):
+    return Contestant(label, "", None, found, "given", **more)
+
+
+def paired(both, wins, losses, neither, labels=("A", "B")):
+    """Two contestants on shared seeds, with so many of each kind."""
+    one = "+" * both + "+" * wins + "-" * losses + "-" * neither
+    other = "+" * both + "-" * wins + "+" * losses + "-" * neither
+    return compare_runs(
+        [contestant(label, seeds_of(p)) for label, p in zip(labels, (one, other), strict=True)]
+    )
+
+
+def unpaired(k1, n1, k2, n2, labels=("A", "B")):
+    """Two contestants on other seeds."""
+    return compare_runs(
+        [contestant(labels[0], solved(0, k1, n1)), contestant(labels[1], solved(n1, k2, n2))]
+    )
+
+
+def purpose(point, rank, finalists, seeds, **more):
+    return Purpose(
+        kind="certify",
+        attempt=1,
+        finalist=point.key,
+        rank=rank,
+        finalists=finalists,
+        seeds=seeds,
+        confidence=0.95,
+        extendable=False,
+        search_k=8,
+        search_n=8,
+        **more,
+    )
+
+
+def certified_run(path, counts, *, searched=None, first=FIRST, n=100, **manifest):
+    """A run whose configs differ in lr, the first of them the best; `counts` are certified."""
+    points = [Point({**CONFIG, "lr": round(0.01 * (i + 1), 2)}) for i in range(len(counts))]
+    searched = searched or [8] * len(counts)
+    lines = [
+        done(i, point, solved(0, k, 8, epoch=10 * (i + 1)))
+        for i, (point, k) in enumerate(zip(points, searched, strict=True))
+    ]
+    certified = [
+        (i, p, k) for i, (p, k) in enumerate(zip(points, counts, strict=True)) if k is not None
+    ]
+    for rank, (i, point, k) in enumerate(certified, 1):
+        for start in (0, n // 2):  # two blocks
+            rows = [RIGHT if seed < k else WRONG for seed in range(start, start + n // 2)]
+            line = done(i, point, outcome(first + start, rows))
+            lines.append(replace(line, purpose=purpose(point, rank, len(certified), n)))
+    given = {"trainer": "network", "task": "xor", "task_fingerprint": "f1", "name": path.name}
+    return write_run(path, lines, **{**given, **manifest})
+
+
+def numbers(pair):
+    """What does not depend on the labels."""
+    return (pair.k_a, pair.n_a, pair.k_b, pair.n_b, pair.p, pair.difference)
+
+
+__all__ = ["certified_run", "contestant", "np", "numbers", "paired", "seeds_of", "unpaired"]

@@ -1,0 +1,281 @@
+"""What enters a comparison: which config, by which seeds, and what must be said of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from certified import Counting
+from compared import FIRST, certified_run, contestant, purpose
+from hand_made import CONFIG, done, solved, write_run
+
+import xortune as xt
+from xortune.comparison_contestants import candidate_of, certified_contestant, known_facts
+from xortune.comparison_runs import compare_runs
+from xortune.errors import InputError
+from xortune.journal import Journal
+from xortune.point import Point
+from xortune.run import JOURNAL, load_run
+from xortune.seed_ranges import COMPARE
+
+
+@pytest.fixture(autouse=True)
+def _somewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(*runs, about=(), **more):
+    with pytest.raises(InputError) as caught:
+        xt.compare(list(runs), **more)
+    for word in about:
+        assert word in str(caught.value)
+    return caught.value
+
+
+def test_certified_runs_enter_with_their_certified_seeds(tmp_path):
+    certified_run(tmp_path / "a", [97, 99])
+    certified_run(tmp_path / "b", [80])
+    found = xt.compare(["a", tmp_path / "b"])
+    first, second = found.contestants
+    assert (first.label, second.label) == ("a", "b")
+    assert (first.outcome.successes, first.outcome.n) == (97, 100)
+    assert first.outcome.seeds.tolist() == list(range(FIRST, FIRST + 100))
+    assert (second.outcome.successes, second.origin) == (80, "certificate")
+    [pair] = found.pairs
+    assert (pair.shared, pair.wins, pair.losses, pair.n_a) == (True, 17, 0, 100)
+    assert not (tmp_path / "runs").exists(), "nothing was trained, and nothing is kept"
+
+
+def test_the_searchs_first_enters_and_not_the_luckiest_of_its_certificate(tmp_path):
+    run = certified_run(tmp_path / "a", [90, 99])
+    other = certified_run(tmp_path / "b", [80])
+    first = xt.compare([run, other]).contestants[0]
+    assert first.key == run.results[0].key
+    assert first.outcome.successes == 90
+    [note] = first.notes
+    assert run.results[1].key in note
+    assert "puts" in note
+
+
+def test_another_config_by_its_key(tmp_path):
+    run = certified_run(tmp_path / "a", [90, 99])
+    key = run.results[1].key
+    found = xt.compare(["a", f"a#{key}"])
+    assert [one.label for one in found.contestants] == ["a", f"a#{key[:8]}"]
+    second = found.contestants[1]
+    assert (second.key, second.outcome.successes) == (key, 99)
+    assert "2 finalists" in second.notes[0]
+    short = xt.compare(["a", f"a#{key[:5]}"]).contestants[1]
+    assert short.key == key
+    about = ["a: no configuration has the key 'zz'", "table.csv"]
+    refused("a", "a#zz", about=about)
+    refused("a", "a#", about=["no configuration has the key ''"])
+
+
+def test_keys_that_begin_alike(tmp_path):
+    points = [Point({**CONFIG, "lr": 0.001 * i}) for i in range(1, 60)]
+    run = write_run(tmp_path / "a", [done(i, p, solved(0, 3, 4)) for i, p in enumerate(points)])
+    first = next(sign for sign in "0123456789abcdef" if _begin(run, sign) > 1)
+    with pytest.raises(InputError, match=rf"{_begin(run, first)} keys begin with '{first}'"):
+        candidate_of(run, first, "a")
+
+
+def _begin(run, sign):
+    return sum(result.key.startswith(sign) for result in run.results)
+
+
+def test_a_directory_whose_name_has_a_hash(tmp_path):
+    certified_run(tmp_path / "a#b", [90])
+    certified_run(tmp_path / "c", [80])
+    assert xt.compare(["a#b", "c"]).contestants[0].label == "a#b"
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for parent in ("new", "old"):
+        certified_run(tmp_path / parent / "xor", [90], name="xor")
+    found = xt.compare(["new/xor", "old/xor", "new/xor"])
+    assert [one.label for one in found.contestants] == ["xor", "xor (2)", "xor (3)"]
+    found = xt.compare(["new/xor", "old/xor"])
+    assert [one.label for one in found.contestants] == ["new/xor", "old/xor"]
+    found = xt.compare(["new/xor", "old/xor"], labels=["today", "then"])
+    assert [one.label for one in found.contestants] == ["today", "then"]
+    error = refused("new/xor", "old/xor", labels=["one"])
+    assert error.field == "labels"
+
+
+def test_the_last_complete_attempt_counts(tmp_path):
+    run = certified_run(tmp_path / "a", [90])
+    point = run.results[0].point
+    again = replace(purpose(point, 1, 1, 40), attempt=2)
+    begun = replace(purpose(point, 1, 1, 40), attempt=3)
+    with Journal.open(run.path / JOURNAL) as journal:
+        journal.append(replace(done(0, point, solved(3000, 10, 40)), purpose=again))
+        journal.append(replace(done(0, point, solved(4000, 10, 20)), purpose=begun))
+    candidate = candidate_of(load_run(run.path), None, "a")
+    assert candidate.certified.seeds.tolist() == list(range(3000, 3040))
+    assert "attempt 2 to certify" in candidate.notes[0]
+
+
+def test_seeds_that_were_added_are_told_of(tmp_path):
+    point = Point(CONFIG)
+    lines = [done(0, point, solved(0, 8, 8))]
+    grown = replace(purpose(point, 1, 1, 60), extendable=True)
+    lines.append(replace(done(0, point, solved(FIRST, 50, 60)), purpose=grown))
+    run = write_run(tmp_path / "a", lines)
+    [note] = candidate_of(run, None, "a").notes
+    assert "p is too small" in note
+
+
+def test_other_tasks_are_refused_unless_one_says_so(tmp_path):
+    certified_run(tmp_path / "a", [90])
+    certified_run(tmp_path / "b", [50], task="parity-3", task_fingerprint="f2")
+    refused("a", "b", about=["a learned xor and b parity-3", "--different-tasks"])
+    found = xt.compare(["a", "b"], different_tasks=True)
+    assert found.pairs[0].differs
+    certified_run(tmp_path / "c", [50], task_fingerprint="f3")
+    refused("a", "c", about=["a learned xor and c xor of other data"])
+
+
+def test_what_differs_between_the_runs(tmp_path):
+    versions = {"torch": "2.12.0", "optuna": "5.0.0"}
+    certified_run(tmp_path / "a", [90], sampler="tpe", versions=versions, started="2026-01-02")
+    versions = {"torch": "2.13.0", "optuna": "5.0.0"}
+    certified_run(tmp_path / "b", [90], sampler="gp", versions=versions, engine="fused")
+    found = xt.compare(["a", "b"])
+    apart, same = known_facts(found.contestants)
+    assert apart["sampler"] == ("tpe", "gp")
+    assert apart["torch"] == ("2.12.0", "2.13.0")
+    assert apart["searched"] == ("2026-01-02", "")
+    assert apart["fresh seeds trained by"] == ("torch 2.12.0", "fused, torch 2.13.0")
+    assert same["optuna"] == "5.0.0"
+    assert same["task"] == "xor"
+    assert "optuna" not in apart
+
+
+def test_what_lacks_seeds_is_trained_with_all_others_under_the_same(tmp_path):
+    run = certified_run(tmp_path / "a", [90])
+    bare = certified_run(tmp_path / "b", [None], searched=[7])
+    key = run.results[0].key
+    assert key == bare.results[0].key, "so it is trained once"
+    trainer = Counting({key: 10}, seconds=1 / 30)
+    told = []
+    found = xt.compare(
+        ["a", "b"], trainer=trainer, seeds=50, on_progress=lambda *step: told.append(step)
+    )
+    for one in found.contestants:
+        assert one.origin == "trained"
+        assert one.outcome.seeds.tolist() == list(range(COMPARE.start, COMPARE.start + 50))
+        assert one.facts["search counts"] in ("8/8", "7/8")
+    assert [block.count for block in trainer.blocks] == [30, 20]
+    assert told == [(0, 50), (30, 50), (50, 50)]
+    assert found.pairs[0].p == 1
+
+
+def test_what_was_trained_is_kept_and_more_seeds_go_on_there(tmp_path):
+    run = certified_run(tmp_path / "a", [None, None])
+    second = f"a#{run.results[1].key}"
+    trainer = Counting(seconds=1 / 30)
+    few = xt.compare(["a", second], trainer=trainer, seeds=40)
+    assert sum(block.count for block in trainer.blocks) == 80
+    xt.compare(["a", second], trainer=trainer, seeds=40)
+    assert sum(block.count for block in trainer.blocks) == 80
+    more = xt.compare(["a", second], trainer=trainer, seeds=70)
+    assert sum(block.count for block in trainer.blocks) == 140
+    assert more.contestants[0].outcome.n == 70
+    again = xt.compare(["a", second], trainer=trainer, seeds=40)
+    assert np.array_equal(again.contestants[0].outcome.seeds, few.contestants[0].outcome.seeds), (
+        "and fewer are a part of them"
+    )
+    assert sum(block.count for block in trainer.blocks) == 140
+    [kept] = (tmp_path / "runs").glob("compare-a-a-*/trained-*.jsonl")
+    assert len(kept.read_text().splitlines()) == 6
+    xt.compare(["a", second], trainer=trainer, seeds=40, output="elsewhere")
+    assert sum(block.count for block in trainer.blocks) == 220
+
+
+def test_an_interrupted_comparison_goes_on(tmp_path):
+    certified_run(tmp_path / "a", [None, None])
+    run = load_run(tmp_path / "a")
+    second = f"a#{run.results[1].key}"
+    trainer = Counting(seconds=1 / 30, stop_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        xt.compare(["a", second], trainer=trainer, seeds=60)
+    trainer.stop_after = None
+    found = xt.compare(["a", second], trainer=trainer, seeds=60)
+    spans = [(block.point.key, block.first) for block in trainer.blocks]
+    assert len(spans) == len(set(spans)) == 4
+    assert [one.outcome.n for one in found.contestants] == [60, 60]
+
+
+def test_a_block_that_breaks_is_tried_again_and_then_counts_as_not_solved(tmp_path):
+    certified_run(tmp_path / "a", [None, None])
+    run = load_run(tmp_path / "a")
+    second = f"a#{run.results[1].key}"
+    once = Counting(seconds=1 / 30, broken={1})
+    found = xt.compare(["a", second], trainer=once, seeds=30, output="once")
+    assert found.contestants[0].outcome.successes == 30
+    always = Counting(seconds=1 / 30, broken={1, 2, 3})
+    found = xt.compare(["a", second], trainer=always, seeds=30, output="always")
+    outcome = found.contestants[0].outcome
+    assert (outcome.successes, outcome.n) == (0, 30)
+    assert outcome.counts[xt.Status.CRASHED] == 30
+    [kept] = (tmp_path / "always").glob("trained-*.jsonl")
+    errors = [json.loads(line)["error"] for line in kept.read_text().splitlines()]
+    assert errors == ["it broke", "it broke", "it broke", None]
+
+
+def test_nothing_is_trained_where_that_is_refused(tmp_path):
+    certified_run(tmp_path / "a", [90])
+    certified_run(tmp_path / "b", [None])
+    about = ["b has no seeds but those that it was chosen by", "xortune certify"]
+    refused("a", "b", train=False, about=about)
+    assert refused("a", "b", train=False, seeds=5).field == "seeds"
+    assert refused("a", "b", seeds=0).field == "seeds"
+    # The config that a longer search would put first has no certificate.
+    run = load_run(tmp_path / "a")
+    better = Point({**CONFIG, "lr": 0.5})
+    with Journal.open(run.path / JOURNAL) as journal:
+        journal.append(done(7, better, solved(0, 30, 30)))
+    refused("a", "a", train=False, about=["a has no seeds but"])
+
+
+def test_outcomes_and_configs(tmp_path):
+    one, other = solved(0, 30, 40), solved(0, 10, 40)
+    found = xt.compare([one, other], labels=["new", "old"])
+    assert found.pairs[0].shared
+    assert found.pairs[0].differs
+    assert [one.origin for one in found.contestants] == ["given", "given"]
+    assert [one.label for one in xt.compare([one, other]).contestants] == ["outcome", "outcome (2)"]
+    config = xt.Config.from_point(Point(CONFIG))
+    found = xt.compare([config, one], trainer=Counting(), seeds=20)
+    assert found.contestants[0].label == f"config {config.key[:8]}"
+    assert found.contestants[0].outcome.seeds[0] == COMPARE.start
+    assert not found.pairs[0].shared
+
+
+def test_what_is_no_contestant(tmp_path):
+    certified_run(tmp_path / "a", [90])
+    refused(about=["no runs"])
+    refused("a", about=["one run, and nothing to compare it with", "--reference TABLE"])
+    refused("a", 7, about=["a int"])
+    refused("a", "nowhere", about=["nowhere: is no directory"])
+    refused("a", "a", columns={"k": "K"}, about=["columns", "with a reference"])
+    refused("a", reference="t.csv", seeds=3, about=["seeds", "without a reference"])
+    assert refused("a", "a", alpha=0.0).field == "alpha"
+    write_run(tmp_path / "empty", [], trainer="network")
+    refused("a", "empty", about=["empty: no configuration is finished yet"])
+
+
+def test_a_run_of_something_else_needs_its_trainer(tmp_path):
+    certified_run(tmp_path / "a", [None], trainer="mine")
+    refused("a", "a", about=["something else than the built-in network", "trainer=..."])
+
+
+def test_a_contestant_is_not_changed_by_the_others(tmp_path):
+    run = certified_run(tmp_path / "a", [90])
+    mine = certified_contestant(candidate_of(run, None, "a"))
+    found = compare_runs([mine, contestant("b", solved(FIRST, 3, 5))])
+    assert found.contestants[0] is mine
+    assert (found.pairs[0].shared, found.pairs[0].unused) == (True, (95, 0))

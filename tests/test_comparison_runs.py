@@ -1,0 +1,229 @@
+"""Runs two by two: what is paired, what is tested, how sure it is, how soon seeds are solved."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from compared import contestant, paired, seeds_of, unpaired
+from hand_made import outcome, solved
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import boschloo_exact, mannwhitneyu, multinomial, trim_mean
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from xortune.comparison_runs import PAIR_COLUMNS, compare_runs
+from xortune.comparison_speed import epochs_needed
+from xortune.errors import InputError
+from xortune.stats_difference import paired_difference, unpaired_difference
+from xortune.stats_seeds import rough_independent_seeds, shared_seeds
+
+patterns = st.lists(st.sampled_from("+-"), min_size=12, max_size=12).map("".join)
+
+
+def test_shared_seeds_are_compared_one_by_one():
+    [pair] = paired(40, 9, 1, 10).pairs
+    assert pair.shared
+    assert (pair.k_a, pair.n_a, pair.k_b, pair.n_b) == (49, 60, 41, 60)
+    assert (pair.wins, pair.losses) == (9, 1)
+    assert pair.p == pytest.approx(mcnemar([[40, 9], [1, 10]], exact=True).pvalue)
+    assert (pair.low, pair.high) == pytest.approx(paired_difference(40, 9, 1, 10))
+    assert pair.difference == pytest.approx(8 / 60)
+    assert pair.p_holm == pair.p
+    assert pair.differs
+    assert pair.ahead == 0
+    assert pair.more_seeds is None
+
+
+def test_other_seeds_are_independent_samples():
+    [pair] = unpaired(30, 40, 12, 35).pairs
+    assert not pair.shared
+    assert (pair.wins, pair.losses) == (None, None)
+    assert pair.p == pytest.approx(boschloo_exact([[30, 12], [10, 23]]).pvalue, rel=1e-4)
+    assert (pair.low, pair.high) == pytest.approx(unpaired_difference(30, 40, 12, 35))
+    assert (pair.differs, pair.ahead, pair.unused) == (True, 0, (0, 0))
+
+
+@given(patterns, patterns, st.integers(-15, 15))
+@settings(max_examples=60, deadline=None)
+def test_no_seed_that_both_have_is_ever_two(first, second, shift):
+    """Whatever the overlap: pairs are of the same seeds, and samples have none in common."""
+    one, other = seeds_of(first, first=20), seeds_of(second, first=20 + shift)
+    [pair] = compare_runs([contestant("a", one), contestant("b", other)]).pairs
+    common = len(set(one.seeds) & set(other.seeds))
+    assert pair.unused == (12 - pair.n_a, 12 - pair.n_b)
+    if pair.shared:
+        assert pair.n_a == pair.n_b == common
+        assert pair.k_a - pair.k_b == pair.wins - pair.losses
+    else:
+        assert pair.n_a == pair.n_b == 12 - common
+    assert pair.shared == (common >= 12 - common)
+    # Backwards all signs change and nothing else.
+    [back] = compare_runs([contestant("b", other), contestant("a", one)]).pairs
+    assert (back.k_b, back.n_b, back.k_a, back.n_a) == (pair.k_a, pair.n_a, pair.k_b, pair.n_b)
+    assert back.p == pytest.approx(pair.p, rel=1e-6)
+    assert (back.difference, back.low, back.high) == pytest.approx(
+        (-pair.difference, -pair.high, -pair.low)
+    )
+    assert back.more_seeds == pair.more_seeds
+
+
+@given(patterns)
+@settings(max_examples=20, deadline=None)
+def test_the_same_twice_cannot_be_told_apart(pattern):
+    found = compare_runs(
+        [contestant("a", seeds_of(pattern)), contestant("a again", seeds_of(pattern))]
+    )
+    [pair] = found.pairs
+    assert (pair.p, pair.p_holm, pair.difference) == (1, 1, 0)
+    assert (pair.differs, pair.ahead, pair.more_seeds) == (False, None, None)
+    assert pair.low <= 0 <= pair.high
+    assert not found.first_is_worse
+
+
+def test_seeds_in_another_order_are_the_same_seeds():
+    one = seeds_of("++--+-")
+    turned = type(one)(
+        **{
+            name: getattr(one, name)[::-1]
+            for name in ("seeds", "status", "solved_epoch", "final_loss", "predictions")
+        },
+        epochs=one.epochs,
+    )
+    [pair] = compare_runs([contestant("a", one), contestant("b", turned)]).pairs
+    assert (pair.wins, pair.losses, pair.n_a) == (0, 0, 6)
+
+
+def three(counts=(95, 80, 60)):
+    return compare_runs([contestant(f"c{i}", solved(0, k, 100)) for i, k in enumerate(counts)])
+
+
+def test_holm_is_over_all_pairs():
+    found = three((92, 86, 80))
+    p = [pair.p for pair in found.pairs]
+    assert [pair.p_holm for pair in found.pairs] == pytest.approx(
+        multipletests(p, method="holm")[1]
+    )
+    assert [(pair.a, pair.b) for pair in found.pairs] == list(combinations(range(3), 2))
+    assert [pair.differs for pair in found.pairs] == [False, True, False]
+    loose = three((90, 86, 83))
+    assert loose.pairs[0].p == 0.125
+    assert [pair.differs for pair in loose.pairs] == [False, True, False]
+    strict = compare_runs(loose.contestants, alpha=0.04)
+    assert not any(pair.differs for pair in strict.pairs)
+
+
+def test_who_is_shown_to_be_worse():
+    found = three((60, 95, 80))
+    assert [found.beaten_by(i) for i in range(3)] == [(1, 2), (), (1,)]
+    assert found.first_is_worse
+    assert not three((95, 80, 60)).first_is_worse
+    assert found.pair(2, 0) is found.pair(0, 2)
+
+
+def test_how_many_more_seeds_would_tell_them_apart():
+    [pair] = paired(800, 25, 15, 160).pairs
+    needed = shared_seeds(0.825, 0.815, discordance=0.04)
+    assert pair.more_seeds == needed - 1000
+    [pair] = unpaired(80, 100, 70, 90).pairs
+    assert pair.more_seeds == rough_independent_seeds(0.8, 7 / 9) - 90
+    [close] = paired(9000, 401, 400, 199).pairs
+    assert (close.differs, close.more_seeds) == (False, None)
+    assert three((90, 86, 83)).pairs[0].more_seeds > 0
+
+
+def test_a_test_at_5_percent_is_wrong_in_at_most_5_percent():
+    """Exact, by all tables of 8 pairs; of equal rates, whatever the correlation."""
+    tables = [t for t in product(range(9), repeat=3) if sum(t) <= 8]
+    cells = np.array([(a, b, c, 8 - a - b - c) for a, b, c in tables])
+    wrong = np.array([paired(*row).pairs[0].differs for row in cells.tolist()])
+    assert wrong.any()
+    for both, apart in ((0.1, 0.2), (0.5, 0.2), (0.0, 0.45)):
+        true = [both, apart, apart, 1 - both - 2 * apart]
+        assert multinomial.pmf(cells, 8, true)[wrong].sum() <= 0.05
+
+
+def test_sooner_is_mann_and_whitneys_statistic():
+    rng = np.random.default_rng(3)
+    one, other = ragged(rng, 0, 60), ragged(rng, 0, 60)
+    entries = [contestant("a", one), contestant("b", other)]
+    first, second = (epochs_needed(found) for found in (one, other))
+    [sooner] = compare_runs(entries).sooner
+    u = mannwhitneyu(second, first).statistic
+    assert sooner.probability == pytest.approx(u / 3600)
+    assert 0 < sooner.low < sooner.probability < sooner.high < 1
+    assert compare_runs(entries).sooner == (sooner,)
+    [seeded] = compare_runs(entries, seed=1).sooner
+    assert seeded.low != sooner.low
+    assert seeded.low == pytest.approx(sooner.low, abs=0.03)
+    [back] = compare_runs(entries[::-1]).sooner
+    assert back.probability == pytest.approx(1 - sooner.probability)
+
+
+def test_shared_seeds_are_drawn_together():
+    """A seed that is hard for both says nothing of which of them is sooner."""
+    one = ragged(np.random.default_rng(4), 0, 200)
+    same = compare_runs([contestant("a", one), contestant("b", one)]).sooner[0]
+    assert (same.low, same.probability, same.high) == (0.5, 0.5, 0.5)
+    other = ragged(np.random.default_rng(4), 200, 200)
+    apart = compare_runs([contestant("a", one), contestant("b", other)]).sooner[0]
+    assert apart.low < 0.47
+    assert apart.high > 0.53
+
+
+def ragged(rng, first, count, share=0.9):
+    """Seeds solved at epochs all over, some not."""
+    found = outcome(first, [(0, 1, 1, int(flip)) for flip in rng.random(count) > share])
+    return type(found)(
+        seeds=found.seeds,
+        epochs=1000,
+        status=found.status,
+        solved_epoch=np.where(found.solved, rng.integers(1, 1000, count), 0).astype(np.int32),
+        final_loss=found.final_loss,
+        predictions=found.predictions,
+    )
+
+
+def test_the_bootstrap_covers_the_probability():
+    """Of two that are equally soon, one half, 19 times in 20."""
+    rng, hit = np.random.default_rng(5), 0
+    for _ in range(40):
+        entries = [contestant("a", ragged(rng, 0, 80)), contestant("b", ragged(rng, 100, 80))]
+        [sooner] = compare_runs(entries).sooner
+        hit += sooner.low <= 0.5 <= sooner.high
+    assert hit >= 33  # of 40 at 95 %: fewer in one of 2,000 cases
+
+
+def test_the_middle_half_of_the_epochs():
+    found = ragged(np.random.default_rng(7), 0, 100)
+    middle = compare_runs([contestant("a", found), contestant("b", found)]).middles[0]
+    assert middle.epochs == pytest.approx(trim_mean(epochs_needed(found), 0.25))
+    assert middle.low < middle.epochs < middle.high
+    few = ragged(np.random.default_rng(7), 0, 100, share=0.6)
+    middle = compare_runs([contestant("a", few), contestant("b", few)]).middles[0]
+    assert (middle.epochs, middle.low, middle.high) == (None, None, None)
+    edge = solved(0, 76, 100)
+    middle = compare_runs([contestant("a", edge), contestant("b", edge)]).middles[0]
+    assert (middle.epochs, middle.low, middle.high) == (300, 300, None)
+
+
+def test_the_table_has_one_row_for_each_pair():
+    table = three().table
+    assert tuple(table.columns) == PAIR_COLUMNS
+    assert table["a"].tolist() == ["c0", "c0", "c1"]
+    assert table["only_a"].tolist() == [15, 35, 20]
+    table = unpaired(30, 40, 12, 35).table
+    assert table["only_a"].isna().all()
+    assert table.loc[0, "seeds"] == "unshared"
+
+
+@pytest.mark.parametrize(
+    ("labels", "alpha", "field"),
+    [(["a"], 0.05, "runs"), (["a", "a"], 0.05, "labels"), (["a", "b"], 1.0, "alpha")],
+)
+def test_what_cannot_be_compared_is_refused(labels, alpha, field):
+    with pytest.raises(InputError) as caught:
+        compare_runs([contestant(label, seeds_of("+-")) for label in labels], alpha=alpha)
+    assert caught.value.field == field
