@@ -21,6 +21,7 @@ __all__ = [
     "epochs_told",
     "estimates",
     "front",
+    "names_told",
     "only_rate",
     "rate_told",
     "speed",
@@ -64,6 +65,14 @@ def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     if only_rate(objectives):
         return (worth(seen),)
     return tuple(_told(objective.name, seen) for objective in objectives)
+
+
+def names_told(objectives: Sequence[Objective]) -> list[str]:
+    """What each of the numbers that are `told` is, for people who look at a sampler's study."""
+    known = {SUCCESS_RATE: "expected success rate", EPOCHS_TO_SOLVE: "ln of epochs to solve"}
+    if only_rate(objectives):
+        known[SUCCESS_RATE] += ", the quicker the more"
+    return [known.get(objective.name, objective.name) for objective in objectives]
 
 
 def _told(name: str, seen: Seen) -> float:

@@ -15,18 +15,20 @@ import re
 import secrets
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from xortune.errors import InputError
+from xortune.objective import names_told
 from xortune.space import SearchSpace
 
 __all__ = ["SharedStudy", "opened", "shared_study", "study_name", "told_of_storage"]
@@ -173,6 +175,9 @@ def opened(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
     said = study.user_attrs.get(SPACE)
     if said is None and not study.get_trials(deepcopy=False):
         study.set_user_attr(SPACE, said := _digest(space))
+        with warnings.catch_warnings():  # that it is experimental is our choice, not news
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(names_told(space.objectives))
     if said != _digest(space) or list(study.directions) != directions:
         raise InputError(
             f"study {shared.name!r} is of other parameters, objectives or another task",
@@ -187,6 +192,8 @@ def _storage(url: str) -> BaseStorage:
     scheme, _, rest = url.partition("://")
     if scheme == "journal":
         return JournalStorage(JournalFileBackend(rest))
+    if scheme == "postgresql":  # else SQLAlchemy decides, in each of its versions otherwise
+        url = f"postgresql+psycopg://{rest}"
     waits = {"connect_args": {"timeout": PATIENCE}} if scheme == "sqlite" else {}
     return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits})
 
@@ -209,7 +216,7 @@ def told_of_storage(shared: SharedStudy) -> Iterator[None]:
         raise InputError(
             f"the study's storage needs a package ({str(error).splitlines()[0]})",
             place=shared.shown,
-            fix="for PostgreSQL: pip install psycopg2-binary",
+            fix="install it; for postgresql:// that is psycopg: pip install 'xortune[postgresql]'",
         ) from None
     except _failures() as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
