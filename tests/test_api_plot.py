@@ -1,0 +1,185 @@
+"""Every verb that plots draws a small run of real trainings, by both libraries."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from hand_made import done, write_run
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+import xortune as xt
+
+VERBS = [name for name in xt.__all__ if name.startswith("plot_")]
+OF_COMPARISONS = ("plot_differences", "plot_profile", "plot_wins")
+SEEDS = range(16)
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_figure_open():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Some solve all seeds, some a few, so that there is something in every figure."""
+    evaluations = []
+    for place, (activation, lr, hidden) in enumerate(
+        (
+            ("Tanh", 0.03, 4),
+            ("Tanh", 0.01, 2),
+            ("ReLU", 0.03, 2),
+            ("ReLU", 0.1, 3),
+            ("ELU", 0.05, 5),
+        )
+    ):
+        config = xt.Config(
+            activation=activation,
+            loss="MSELoss",
+            optimizer="Adam",
+            lr=lr,
+            hidden_dim=hidden,
+            epochs=200,
+        )
+        evaluations.append(done(place, config.point, xt.evaluate(config, SEEDS)))
+    return write_run(
+        tmp_path_factory.mktemp("plots") / "run",
+        evaluations,
+        trainer="network",
+        task="xor",
+        importance={"activation": 0.5, "lr": 0.3, "hidden_dim": 0.2},
+        objectives=[
+            {"name": "success_rate", "direction": "maximize"},
+            {"name": "hidden_dim", "direction": "minimize"},
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison(run):
+    outcomes = [result.outcome for result in run.results[:3]]
+    return xt.compare(outcomes, labels=["first", "second", "third"])
+
+
+@pytest.fixture
+def drawn(run, comparison):
+    def draw(verb, **more):
+        return getattr(xt, verb)(comparison if verb in OF_COMPARISONS else run, **more)
+
+    return draw
+
+
+def test_the_verbs_are_those_of_optuna_and_ours():
+    assert VERBS == [
+        "plot_contour",
+        "plot_decision_surface",
+        "plot_differences",
+        "plot_failures",
+        "plot_optimization_history",
+        "plot_parallel_coordinate",
+        "plot_param_importances",
+        "plot_pareto_front",
+        "plot_profile",
+        "plot_ranking",
+        "plot_seeds_spent",
+        "plot_slice",
+        "plot_success_by_epoch",
+        "plot_wins",
+    ]
+    import optuna.visualization
+
+    theirs = {name for name in VERBS if hasattr(optuna.visualization, name)}
+    assert theirs == {
+        "plot_contour",
+        "plot_optimization_history",
+        "plot_parallel_coordinate",
+        "plot_param_importances",
+        "plot_pareto_front",
+        "plot_slice",
+    }
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_plotly_figure_by_default(drawn, verb):
+    figure = drawn(verb)
+    assert isinstance(figure, go.Figure)
+    assert figure.data
+    assert len(figure.layout.title.text) > 10
+    assert len(figure.layout.title.subtitle.text) > 20, "n, interval and confidence"
+    assert figure == drawn(verb, backend="plotly")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_axes_of_matplotlib(drawn, verb):
+    found = drawn(verb, backend="matplotlib")
+    axes = found.tolist() if isinstance(found, np.ndarray) else [found]
+    assert all(isinstance(one, Axes) for one in axes)
+    assert all(one.has_data() for one in axes)
+    panels = {trace.xaxis for trace in drawn(verb).data}
+    assert len(axes) == len(panels)
+    assert axes[0].figure.get_suptitle()
+    axes[0].figure.draw_without_rendering()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_unknown_backend_is_told(drawn, verb):
+    with pytest.raises(xt.InputError, match="did you mean 'plotly'") as caught:
+        drawn(verb, backend="plotli")
+    assert "plotly, matplotlib" in str(caught.value)
+    assert inspect.signature(getattr(xt, verb)).parameters["backend"].default == "plotly"
+
+
+@pytest.mark.parametrize("backend", ["plotly", "matplotlib"])
+def test_what_is_not_installed_is_told_with_the_fix(run, backend, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(xt.InputError, match=f"{backend} is not installed.*pip install {backend}"):
+        xt.plot_ranking(run, backend=backend)
+
+
+def test_a_run_is_found_by_its_directory(run):
+    assert xt.plot_ranking(str(run.path)) == xt.plot_ranking(run)
+    with pytest.raises(xt.InputError, match=r"holds no run|is no directory"):
+        xt.plot_ranking(run.path / "nowhere")
+
+
+def test_arguments_reach_the_figure(run):
+    assert len(xt.plot_ranking(run, top=2).layout.yaxis.tickvals) == 2
+    figure = xt.plot_contour(run, parameters=["lr", "activation"])
+    assert [figure.layout[axis].title.text for axis in ("xaxis", "yaxis")] == ["lr", "activation"]
+    chosen = xt.plot_success_by_epoch(run, keys=[run.results[-1].key])
+    assert len(chosen.data) > len(xt.plot_success_by_epoch(run).data)
+
+
+@pytest.mark.parametrize("top", [0, -3, 1.5, True])
+@pytest.mark.parametrize("verb", ["plot_ranking", "plot_failures", "plot_parallel_coordinate"])
+def test_top_is_a_whole_number(run, verb, top):
+    with pytest.raises(xt.InputError, match=r"top.*1 or more"):
+        getattr(xt, verb)(run, top=top)
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("plot_slice", "no parameter differs"),
+        ("plot_contour", "fewer than two parameters"),
+        ("plot_parallel_coordinate", "no parameter differs"),
+        ("plot_param_importances", "no importance"),
+        ("plot_pareto_front", "one objective"),
+        ("plot_decision_surface", "two inputs"),
+    ],
+)
+def test_where_there_is_nothing_to_draw_it_is_told(run, tmp_path, verb, words):
+    one = write_run(tmp_path / "one", run.evaluations[:1], trainer="custom")
+    with pytest.raises(xt.InputError, match=words):
+        getattr(xt, verb)(one)
+
+
+@pytest.mark.parametrize("verb", OF_COMPARISONS)
+def test_a_run_is_no_comparison(run, verb):
+    with pytest.raises(xt.InputError, match=r"a Run.*xortune\.compare"):
+        getattr(xt, verb)(run)
