@@ -82,7 +82,10 @@ def column_of(given: Sequence[Mapping[str, Any]], name: str) -> Column:
 
 def quantile_bins(numbers: NDArray[np.float64], count: int) -> Bins:
     """At most so many bins of N numbers, at least one of them."""
-    cuts = np.unique(np.quantile(numbers, np.linspace(0, 1, count + 1)))
+    cuts = np.quantile(numbers, np.linspace(0, 1, count + 1))
+    if (numbers == np.floor(numbers)).all():
+        cuts = np.floor(cuts)  # up to 7.67 is up to 7
+    cuts = np.unique(cuts)
     bins = np.clip(np.searchsorted(cuts, numbers) - 1, 0, max(len(cuts) - 2, 0))
     kept, which = np.unique(bins, return_inverse=True)
     edges = np.stack([cuts[kept], cuts[np.minimum(kept + 1, len(cuts) - 1)]], axis=1)

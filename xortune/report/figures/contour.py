@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -114,7 +115,10 @@ def _plot(
     cells = Cells(
         x=tuple(column - 0.5 for column in range(shape[1] + 1)),
         y=tuple(row - 0.5 for row in range(shape[0] + 1)),
-        values=tuple(tuple(row) for row in means.tolist()),
+        # The one NaN, so that equal figures are equal.
+        values=tuple(
+            tuple(math.nan if math.isnan(mean) else mean for mean in row) for row in means.tolist()
+        ),
         value_label="mean success rate",
         texts=tuple(tuple(f"{n:,}" if n else "" for n in row) for row in configs.tolist()),
         notes=tuple(

@@ -30,7 +30,7 @@ GRID = 61
 BANDWIDTH = 0.07
 """Standard deviation of the kernel, of the length of the axis."""
 
-DIGITS, TINY = 5, 1e-30
+STEPS, DIGITS, TINY = 1000, 6, 1e-300
 
 FEWEST_DRAWN, MOST_DRAWN, DRAWS = 100, 1000, 2_000_000
 """Resamples for a band: so many configs are drawn in all of them together, within the two."""
@@ -81,39 +81,45 @@ def slices(run: Run) -> Plot | None:
     )
 
 
-def resamples(configs: int) -> NDArray[np.float32]:
-    """How often each config is drawn in each bootstrap resample, shape (B, C)."""
+def resamples(configs: int) -> NDArray[np.float64]:
+    """How often each config is drawn in each bootstrap resample, shape (C, B)."""
     count = min(MOST_DRAWN, max(FEWEST_DRAWN, DRAWS // max(configs, 1)))
     draw = np.random.default_rng(0)
-    times = np.empty((count, configs), np.float32)
-    for row in times:
-        row[:] = np.bincount(draw.integers(0, configs, configs), minlength=configs)
+    times = np.empty((configs, count))
+    for resample in range(count):
+        rows = draw.integers(0, configs, configs)
+        times[:, resample] = np.bincount(rows, minlength=configs)
     return times
 
 
 def smooth(
-    places: NDArray[np.float64], rates: NDArray[np.float64], drawn: NDArray[np.float32]
+    places: NDArray[np.float64], rates: NDArray[np.float64], drawn: NDArray[np.float64]
 ) -> Smooth:
     """The kernel mean of success rates along an axis, with a band.
 
     Args:
-        places: shape (C,), each from 0 to 1.
+        places: shape (C,), each from 0 to 1; thousandths are told apart.
         rates: shape (C,).
-        drawn: shape (B, C), from `resamples`.
+        drawn: shape (C, B), from `resamples`.
 
     Source: Nadaraya (1964), Theory of Probability and its Applications 9(1), with a Gaussian
     kernel of fixed width; the number of configs near is (sum w)^2 / sum w^2, Kish (1965), Survey
     Sampling, section 8.2.
     """
-    x = np.linspace(0, 1, GRID)
-    weights = np.exp(-0.5 * ((places[:, None] - x) / BANDWIDTH).astype(np.float32) ** 2)
-    total = weights.sum(axis=0, dtype=np.float64)
-    far = _without_scraps(total**2 < MIN_CONFIGS * (weights**2).sum(axis=0, dtype=np.float64))
-    weighted = weights * rates.astype(np.float32)[:, None]
-    mean = np.where(far, np.nan, weighted.sum(axis=0, dtype=np.float64) / np.maximum(total, TINY))
-    near, sums = drawn @ weights, drawn @ weighted
-    again = np.where(near > 0, sums / np.maximum(near, np.float32(TINY)), mean)
-    low, high = np.quantile(again, [0.025, 0.975], axis=0)
+    from scipy.sparse import csr_array
+
+    x, steps = np.linspace(0, 1, GRID), np.rint(places * STEPS).astype(np.intp)
+    kernel = np.exp(-0.5 * ((np.arange(STEPS + 1)[:, None] / STEPS - x) / BANDWIDTH) ** 2)
+    counts = np.bincount(steps, minlength=STEPS + 1)
+    total = counts @ kernel
+    far = _without_scraps(total**2 < MIN_CONFIGS * (counts @ kernel**2))
+    mean = np.bincount(steps, weights=rates, minlength=STEPS + 1) @ kernel / total
+    mean[far] = np.nan
+    # Summed at each thousandth first: of many configs the kernel at each would take seconds.
+    where, shape = (steps, np.arange(len(steps))), (STEPS + 1, len(steps))
+    near = (csr_array((np.ones(len(steps)), where), shape) @ drawn).T @ kernel
+    sums = (csr_array((rates, where), shape) @ drawn).T @ kernel
+    low, high = np.quantile(sums / np.maximum(near, TINY), [0.025, 0.975], axis=0)
     # A percentile interval need not hold the estimate itself, and a band does.
     low, high = np.minimum(low, mean), np.maximum(high, mean)
     # The last digits of a matrix product are not the same on every machine.
@@ -125,7 +131,7 @@ def _panel(
     parameter: Parameter,
     rates: NDArray[np.float64],
     dots: NDArray[np.intp],
-    again: NDArray[np.float32],
+    again: NDArray[np.float64],
 ) -> tuple[Panel, str]:
     """The panel of a parameter, and its finding."""
     drawn = _along(parameter, rates, again) if parameter.is_number else _levels(parameter, rates)
@@ -150,9 +156,9 @@ Drawn = tuple[Axis, NDArray[np.float64], list[Layer], str]
 """An axis, where on it each config is (NaN: nowhere), what is drawn, and what it says."""
 
 
-def _along(parameter: Parameter, rates: NDArray[np.float64], again: NDArray[np.float32]) -> Drawn:
+def _along(parameter: Parameter, rates: NDArray[np.float64], again: NDArray[np.float64]) -> Drawn:
     rows = np.flatnonzero(np.isfinite(parameter.numbers))
-    mine = again if rows.size == len(rates) else again[:, rows]
+    mine = again if rows.size == len(rates) else again[rows]
     found = smooth(parameter.scaled()[rows], rates[rows], mine)
     low, high = np.min(parameter.numbers[rows]), np.max(parameter.numbers[rows])
     if parameter.is_log:
