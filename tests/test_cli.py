@@ -322,7 +322,8 @@ def test_an_evaluation_without_outcome_exits_with_4(space_file, tmp_path):
 def test_report_writes_the_files_again(run):
     result = xortune("report", run.path)
     assert result.exit_code == 0
-    names = {"report.md", "figures", "table.csv", "table.tex", "table.parquet", "seeds.parquet"}
+    names = {"report.html", "report.md", "figures"}
+    names |= {"table.csv", "table.tex", "table.parquet", "seeds.parquet"}
     assert names <= {path.name for path in run.path.iterdir()}
     assert "4/4" in result.stdout
     shown = json.loads(xortune("report", run.path, "--format", "csv", "--json").stdout)
@@ -335,12 +336,14 @@ def test_report_writes_only_what_is_asked(run):
     assert xortune("report", run.path, "--format", "csv, md", "-q").output == ""
     names = {path.name for path in run.path.iterdir()}
     assert {"report.md", "table.csv"} <= names
-    assert not names & {"table.parquet", "seeds.parquet", "table.tex"}
+    assert not names & {"report.html", "table.parquet", "seeds.parquet", "table.tex"}
 
 
 def test_report_refuses(run, tmp_path):
-    refused(xortune("report", run.path, "--format", "docx"), "'docx'", "md, csv, tex, parquet")
-    refused(xortune("report", run.path, "--format", ""), "md, csv, tex, parquet")
+    refused(
+        xortune("report", run.path, "--format", "docx"), "'docx'", "html, md, csv, tex, parquet"
+    )
+    refused(xortune("report", run.path, "--format", ""), "html, md, csv, tex, parquet")
     refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
     refused(xortune("report", tmp_path / "nowhere"), "nowhere", "is no directory")
     assert not (run.path / "report.md").exists()

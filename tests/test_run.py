@@ -19,7 +19,10 @@ from xortune.run import Run, create, fresh_directory, holds_run, load_run, updat
 from xortune.stats import wilson
 from xortune.trainer import Block
 
-DERIVED = ("table.csv", "table.tex", "table.parquet", "seeds.parquet", "report.md")
+DERIVED = (
+    *("table.csv", "table.tex", "table.parquet", "seeds.parquet"),
+    *("report.html", "report.md"),
+)
 
 
 def run_of(path, *evaluations, **manifest):

@@ -178,7 +178,7 @@ def test_a_run_is_the_same_wherever_it_goes(output, space, tmp_path, cache):
         assert not any(name.startswith("lock/") for name in held)
         for name in (
             *("space.yaml", "manifest.json", "table.csv", "table.parquet", "seeds.parquet"),
-            *("report.md", "table.tex", "figures/ranking.svg"),
+            *("report.html", "report.md", "table.tex", "figures/ranking.svg"),
         ):
             assert held[f"/{name}"] == (run.path / name).read_bytes()
     cache()

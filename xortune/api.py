@@ -224,11 +224,12 @@ def search(
 def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     """Write the run's reports and tables from its journal.
 
-    They are report.md with its figures, table.csv, table.tex, table.parquet and seeds.parquet.
+    They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
+    seeds.parquet.
 
     Args:
         run: what to report.
-        formats: which of `md`, `csv`, `tex` and `parquet` to write; all, if not given.
+        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; all, if not given.
 
     Raises:
         InputError: another format, or the run's directory cannot be written.

@@ -145,7 +145,7 @@ def certify(
     )
     from xortune.report.files import write_derived
 
-    write_derived(_told_of(load_run(loaded.path)), ["md", "tex"])
+    write_derived(_told_of(load_run(loaded.path)), ["html", "md", "tex"])
     return certificate
 
 

@@ -172,12 +172,12 @@ def space(space: SpaceFile, as_json: AsJson = False) -> None:
     console().print(table)
 
 
-@app.command(epilog="Example:  xortune report runs/xor --format md,csv")
+@app.command(epilog="Example:  xortune report runs/xor --format html,csv")
 def report(
     run: RunDirectory,
     formats: Annotated[
         str | None,
-        typer.Option("--format", help="Which of md,csv,tex,parquet; all, if not given."),
+        typer.Option("--format", help="Which of html,md,csv,tex,parquet; all, if not given."),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,

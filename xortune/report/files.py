@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FIGURES", "FORMATS", "write_derived"]
 
 
-FORMATS = ("md", "csv", "tex", "parquet")
+FORMATS = ("html", "md", "csv", "tex", "parquet")
 """What can be written; `md` has its figures beside it."""
 
 FIGURES = "figures"
@@ -37,9 +37,10 @@ FIGURES = "figures"
 def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
     """Write a run's reports and tables into its directory.
 
-    They are report.md with its figures, table.csv, table.tex, table.parquet and seeds.parquet. Each
-    is written beside its place and renamed; the same journal and manifest give the same bytes. If
-    certificate.json is missing and the journal has what it follows from, it is written too.
+    They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
+    seeds.parquet. Each is written beside its place and renamed; the same journal and manifest give
+    the same bytes. If certificate.json is missing and the journal has what it follows from, it is
+    written too.
 
     Args:
         run: what to write.
@@ -94,6 +95,10 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
         yield "seeds.parquet", partial(_parquet, _seeds(run))
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
+    if "html" in formats:
+        from xortune.report.html.page import page
+
+        yield "report.html", page(document()).encode()
     if "md" in formats:
         yield from _figures(document())
         yield "report.md", markdown_text(document(), figures=f"{FIGURES}/").encode()
