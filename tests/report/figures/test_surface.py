@@ -1,0 +1,241 @@
+"""Decision surfaces: what torch's own network says at each place, for seeds as the run has them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hand_made import done, solved, write_run
+from parameter_runs import keeps_to_the_rules
+
+from xortune.config import Config
+from xortune.engine import fused
+from xortune.outcome import Outcome, Status
+from xortune.point import Point
+from xortune.report.figures import surface
+from xortune.report.figures.labels import short_key
+from xortune.report.figures.surface import decision_surface
+from xortune.report.plot import Cells, Points
+from xortune.run import ConfigResult, Run
+from xortune.task import Task
+
+XOR = Task.xor()
+SMALL = Config(
+    activation="ReLU", loss="MSELoss", optimizer="Adam", lr=0.05, hidden_dim=3, epochs=200
+)
+"""Solves some seeds and not others."""
+WIDE = Config(
+    activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.05, hidden_dim=12, epochs=200
+)
+"""Solves each of the first seeds."""
+
+
+def trained(config, task=XOR, seeds=24):
+    return fused.train(config, task, np.arange(seeds))
+
+
+def run_of(*outcomes, task="xor", **manifest):
+    """A run of these (config, outcome), best first."""
+    manifest = {"trainer": "network", "task": task} | manifest
+    run = Run(Path("nowhere"), manifest, ())
+    run.__dict__["results"] = tuple(
+        ConfigResult(config.point, config.key, outcome, 1) for config, outcome in outcomes
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def small():
+    outcome = trained(SMALL)
+    assert 0 < outcome.successes < outcome.n
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def wide():
+    outcome = trained(WIDE)
+    assert outcome.successes == outcome.n
+    return outcome
+
+
+def plain(config, task, seed):
+    """Train as the contract of seeds says, in plain PyTorch."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(2, config.hidden_dim),
+        getattr(torch.nn, config.activation)(),
+        torch.nn.Linear(config.hidden_dim, 1),
+        torch.nn.Sigmoid(),
+    )
+    steps = getattr(torch.optim, config.optimizer)(model.parameters(), lr=config.lr)
+    loss = getattr(torch.nn, config.loss)()
+    x, y = torch.tensor(task.inputs), torch.tensor(task.targets)
+    for _ in range(config.epochs):
+        steps.zero_grad()
+        loss(model(x), y).backward()
+        steps.step()
+    return model
+
+
+def parts(panel):
+    (cells,) = (layer for layer in panel.layers if isinstance(layer, Cells))
+    return cells, [layer for layer in panel.layers if isinstance(layer, Points)]
+
+
+def middles(edges):
+    return [(a + b) / 2 for a, b in pairwise(edges)]
+
+
+def test_a_surface_is_what_torchs_network_says(small):
+    plot = decision_surface(run_of((SMALL, small)))
+    keeps_to_the_rules(plot)
+    first = {True: small.seeds[small.solved][0], False: small.seeds[~small.solved][0]}
+    titles = [f"seed {first[True]}: solved", f"seed {first[False]}: not solved"]
+    assert [panel.title for panel in plot.panels] == titles
+    for panel, seed in zip(plot.panels, first.values(), strict=True):
+        cells, _ = parts(panel)
+        assert cells.scale == "class"
+        assert (cells.x[0], cells.x[-1], cells.y[0]) == (-0.25, 1.25, -0.25)
+        model = plain(SMALL, XOR, int(seed))
+        places = [(x, y) for y in middles(cells.y)[::7] for x in middles(cells.x)[::7]]
+        with torch.no_grad():
+            expected = model(torch.tensor(places))[:, 0].numpy()
+        found = np.array(cells.values)[::7, ::7].ravel()
+        np.testing.assert_allclose(found, expected, atol=3e-3)
+        assert np.ptp(expected) > 0.5
+
+
+def test_the_rows_lie_on_the_side_that_the_run_recorded(small):
+    plot = decision_surface(run_of((SMALL, small)))
+    for panel, ok in zip(plot.panels, (True, False), strict=True):
+        cells, rows = parts(panel)
+        pattern = small.predictions[np.flatnonzero(small.solved == ok)[0]]
+        at = {(float(a), float(b)): bool(p) for (a, b), p in zip(XOR.inputs, pattern, strict=True)}
+        assert sum(len(points.x) for points in rows) == 4
+        for points, target in zip(rows, (0, 1), strict=True):
+            assert points.label.endswith(str(target))
+            for x, y, text in zip(points.x, points.y, points.texts, strict=True):
+                assert (x + y == 1) == bool(target)
+                assert text == f"target {target}, predicted {int(at[x, y])}"
+                column = np.searchsorted(cells.x, x) - 1
+                row = np.searchsorted(cells.y, y) - 1
+                assert (cells.values[row][column] > 0.5) == at[x, y]
+
+
+def test_a_value_never_moves_over_the_edge():
+    values = np.array([[0.49999, 0.5, 0.500001, 0.1, 0.99999]], np.float32)
+    rounded = surface._rounded(values)
+    assert (rounded != 0.5).all(), "which would be drawn as a 1"
+    assert ((rounded > 0.5) == (values > 0.5)).all()
+    np.testing.assert_allclose(rounded, values, atol=2e-4)
+
+
+def test_where_the_best_solves_all_another_stands_beside_it(wide, small):
+    plot = decision_surface(run_of((WIDE, wide), (SMALL, small)))
+    solved_seed, unsolved = small.seeds[small.solved][0], small.seeds[~small.solved][0]
+    assert [panel.title for panel in plot.panels] == [
+        f"{short_key(WIDE.key)}, seed 0: solved",
+        f"{short_key(SMALL.key)}, seed {solved_seed}: solved",
+        f"{short_key(SMALL.key)}, seed {unsolved}: not solved",
+    ]
+    alone = decision_surface(run_of((WIDE, wide)))
+    assert [panel.title for panel in alone.panels] == ["seed 0: solved"]
+    assert alone.title == "What a solved seed learned"
+
+
+def test_it_is_the_same_each_time(small):
+    assert decision_surface(run_of((SMALL, small))) == decision_surface(run_of((SMALL, small)))
+
+
+def test_a_seed_that_ends_otherwise_now_is_not_shown(small):
+    """Another engine's or another version's: what is drawn is what was counted."""
+    places = np.flatnonzero(~small.solved)
+    predictions, status = small.predictions.copy(), small.status.copy()
+    predictions[places[0]] = ~predictions[places[0]]
+    status[places[0]] = Status.WRONG_PATTERN
+    changed = replace(small, predictions=predictions, status=status)
+    plot = decision_surface(run_of((SMALL, changed)))
+    assert plot.panels[1].title == f"seed {small.seeds[places[1]]}: not solved"
+    none = replace(small, predictions=~small.predictions)
+    assert decision_surface(run_of((SMALL, none))) is None
+
+
+def test_a_seed_that_diverged_or_crashed_has_no_surface(small):
+    status = np.where(small.solved, small.status, np.uint8(Status.DIVERGED)).astype(np.uint8)
+    plot = decision_surface(run_of((SMALL, replace(small, status=status))))
+    assert [": solved" in panel.title for panel in plot.panels] == [True]
+    crashed = Outcome.crashed(range(8), SMALL.epochs)
+    assert decision_surface(run_of((SMALL, crashed))) is None
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"trainer": "function"},
+        {"task": "parity-3"},
+        {"task": "mine"},
+        {"task": "gone.csv"},
+        {"task": 3},
+        {"task_fingerprint": "0" * 16},
+    ],
+)
+def test_what_cannot_be_trained_again_has_none(small, manifest):
+    assert decision_surface(run_of((SMALL, small), **manifest)) is None
+
+
+@pytest.mark.parametrize("change", [{"hidden_dim": 65}, {"epochs": 2**24}])
+def test_a_config_beyond_the_engine_or_its_time_has_none(small, change, monkeypatch):
+    monkeypatch.setattr(fused, "final_weights", lambda *_: pytest.fail("trained"))
+    assert decision_surface(run_of((replace(SMALL, **change), small))) is None
+
+
+def test_a_run_without_a_config_has_none():
+    assert decision_surface(run_of()) is None
+
+
+def test_a_task_from_a_file_as_long_as_it_is_there(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,y,t\n0,0,0,0\n0,10,1,0\n3,0,1,0\n3,10,0,0\n3,9,0,1\n0,9,1,1\n")
+    task = Task.from_csv(path, target="y", held_out="t")
+    space = f"""
+name: file
+task: {{csv: {path}, target: y, held_out: t}}
+epochs: 200
+parameters: {{activation: ReLU, loss: MSELoss, optimizer: Adam, lr: 0.05, hidden_dim: 3}}
+search: {{sampler: random, trials: 1}}
+"""
+    lines = [done(0, SMALL.point, trained(SMALL, task, 16))]
+    noted = {"trainer": "network", "task": "rows", "task_fingerprint": task.fingerprint}
+    run = write_run(tmp_path / "r", lines, space_text=space, **noted)
+    plot = decision_surface(run)
+    cells, rows = parts(plot.panels[0])
+    assert (cells.x[0], cells.x[-1]) == (-0.75, 3.75)
+    assert (cells.y[0], cells.y[-1]) == (-2.5, 12.5)
+    assert [(points.x, points.y) for points in rows] == [((3.0,), (9.0,)), ((0.0,), (9.0,))]
+    path.write_text("a,b,y,t\n0,0,0,0\n0,10,1,0\n3,0,1,0\n3,10,1,0\n3,9,0,1\n0,9,1,1\n")
+    assert decision_surface(write_run(tmp_path / "q", lines, space_text=space, **noted)) is None
+
+
+def test_a_report_needs_no_torch(tmp_path, small):
+    lines = [
+        done(0, SMALL.point, small),
+        done(1, Point({**SMALL.point, "lr": 0.2}), solved(0, 1, 2)),
+    ]
+    run = write_run(tmp_path / "r", lines, trainer="network", task="xor")
+    assert decision_surface(run) is not None  # how torch draws is noted by now
+    program = (
+        "import sys; from xortune.run import load_run\n"
+        "from xortune.report.figures.surface import decision_surface\n"
+        "assert decision_surface(load_run(sys.argv[1])) is not None\n"
+        "print('torch' in sys.modules)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(run.path)], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "False"
