@@ -84,7 +84,7 @@ def _curve(curve: Curve, lines: tuple[Drawn, ...]) -> Plot:
     log = curve.values.log_from is not None
     layers: list[Layer] = []
     for one, role in zip(lines, ROLES, strict=False):
-        layers += _line(curve, one, role)
+        layers += _line(curve, one, role, one.line.name if len(lines) > 1 else "")
     if curve.beside is not None:
         layers.append(Rule("x", curve.beside, number(curve.beside)))
     return Plot(
@@ -113,7 +113,7 @@ def _curve(curve: Curve, lines: tuple[Drawn, ...]) -> Plot:
     )
 
 
-def _line(curve: Curve, one: Drawn, role: Role) -> tuple[Layer, Layer]:
+def _line(curve: Curve, one: Drawn, role: Role, label: str) -> tuple[Layer, Layer]:
     x, y = tuple(map(float, curve.points)), tuple(k / one.n for k in one.k)
     texts = tuple(
         f"{one.line.name}, {curve.parameter} {number(at)}: {k:,} of {one.n:,}"
@@ -121,7 +121,7 @@ def _line(curve: Curve, one: Drawn, role: Role) -> tuple[Layer, Layer]:
     )
     # The points are what was measured; the line only leads the eye.
     return (
-        Line(one.line.name, x, y, one.low, one.high, role=role),
+        Line(label, x, y, one.low, one.high, role=role),
         Points("", x, y, role=role, texts=texts),
     )
 
