@@ -60,13 +60,23 @@ def _render_runs(comparison: RunComparison, console: Console) -> None:
     console.print(Text(first))
     console.print(_drawn(contestants_table(comparison)))
     if len(others) > MOST_SENTENCES:
-        console.print(_drawn(pairs_table(comparison)))
+        console.print(_drawn(_narrow(pairs_table(comparison))))
     else:
         for sentence in others:
             console.print(Text(sentence))
     for one in comparison.contestants:
         for note in one.notes:
             console.print(Text(plain(f"{one.label}: {note}.")))
+
+
+def _narrow(given: DocumentTable) -> DocumentTable:
+    """What finds room on a terminal; the files have all columns."""
+    shown = ("A", "B", "difference", "95 % interval", "p (Holm)", "ahead")
+    places = [i for i, column in enumerate(given.columns) if column.name in shown]
+    return DocumentTable(
+        tuple(given.columns[i] for i in places),
+        tuple(tuple(row[i] for i in places) for row in given.rows),
+    )
 
 
 def _drawn(given: DocumentTable) -> Table:

@@ -63,7 +63,8 @@ def train_shared(
         directory: where the journals are, or will be.
         wanted: what lacks seeds; one that is wanted twice is trained once.
         seeds: the same for all.
-        on_progress: called with the seeds done and all seeds, at first and after each block.
+        on_progress: called with the seeds done and all seeds, at first and after each block; not
+            if there is nothing to do.
         on_word: called with a sentence for the user.
 
     Returns:
@@ -83,7 +84,8 @@ def train_shared(
         total = len(missing) * len(seeds)
         done = total - sum(len(part) for _, parts in missing.values() for part in parts)
         tell = on_progress or (lambda *_: None)
-        tell(done, total)
+        if done < total:
+            tell(done, total)
         for one, parts in missing.values():
             for count in _train(one, parts, directory, lock):
                 done += count

@@ -1,0 +1,157 @@
+"""`xortune compare RUN RUN...`: what it prints and writes, its exit codes, a real training."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from compared import certified_run
+from hand_made import TINY_SPACE, done, solved, write_run
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli import app
+from xortune.comparison_runs import PAIR_COLUMNS
+from xortune.point import Point
+from xortune.seed_ranges import COMPARE
+
+
+@pytest.fixture(autouse=True)
+def _somewhere(tmp_path, monkeypatch):
+    """Paths are short; 80 columns, no colours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    certified_run(tmp_path / "good", [97, 99])
+    certified_run(tmp_path / "bad", [80])
+
+
+def compare(*words):
+    result = CliRunner().invoke(app, ["compare", *words])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_the_sentence_comes_first(tmp_path):
+    result = compare("bad", "good")
+    assert result.exit_code == 0, "a difference is a result"
+    told = " ".join(result.stdout.split())
+    assert told.startswith(
+        "good solves more seeds than bad: 97 % against 80 %, difference 17 points [9, 26], "
+        "p < 0.001 (100 shared seeds, exact McNemar test). contestant solved rate"
+    )
+    assert "bad 80/100 80 % 71–87 % 8/8 certificate" in told
+    assert "good: its certificate puts " in told
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for ending in ("md", "html", "csv"):
+        name = f"runs/compare-bad-good/comparison.{ending}"
+        assert name in result.stdout.splitlines()
+        assert (tmp_path / name).exists()
+    assert result.stderr == ""
+
+
+def test_a_program_is_told_the_same():
+    result = compare("bad", "good", "--json", "--output", "out", "--format", "csv, tex")
+    shown = json.loads(result.stdout)
+    assert shown["first_is_worse"] is True
+    assert shown["alpha"] == 0.05
+    assert [one["label"] for one in shown["contestants"]] == ["bad", "good"]
+    assert [one["k"] for one in shown["contestants"]] == [80, 97]
+    assert shown["files"] == ["out/comparison.csv", "out/comparison.tex"]
+    [pair] = shown["pairs"]
+    assert tuple(pair) == PAIR_COLUMNS
+    assert (pair["only_a"], pair["only_b"], pair["more_seeds"]) == (0, 17, None)
+    with open("out/comparison.csv", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert float(row["p"]) == pytest.approx(pair["p"])
+    assert shown["answer"][0].startswith("good solves more seeds than bad")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["bad", "good", "--fail-if-worse"], 1),
+        (["good", "bad", "--fail-if-worse"], 0),
+        (["good", "good", "bad", "--fail-if-worse"], 0),
+        (["good", "bad", "good", "--fail-if-worse"], 0),
+        (["bad", "bad", "good", "--fail-if-worse", "--quiet"], 1),
+        (["bad", "good", "--fail-if-worse", "--json"], 1),
+        (["bad", "good", "--fail-if-worse", "--alpha", "1e-9"], 0),
+    ],
+)
+def test_a_gate_for_ci(words, code):
+    result = compare(*words)
+    assert result.exit_code == code
+    assert (result.output == "") == ("--quiet" in words)
+
+
+def test_many_pairs_are_a_table():
+    result = compare(*["good", "bad"] * 2, "good", "--output", "out")
+    assert "cannot tell" in result.stdout
+    assert result.stdout.count("difference") == 1, "the heading of the table"
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        (["good"], ["one run, and nothing to compare it with", "--reference TABLE"]),
+        (["good", "nowhere"], ["nowhere: is no directory"]),
+        (["good", "bad#77"], ["bad: no configuration has the key '77'"]),
+        (["good", "bad", "--seeds", "0"], ["--seeds: 0 is out of range"]),
+        (["good", "bad", "--seeds", "9", "--no-train"], ["--seeds: 9 seeds are asked for"]),
+        (["good", "bad", "--alpha", "1"], ["--alpha: 1.0 is out of range"]),
+        (["good", "bad", "--format", "pdf"], ["--format: unknown format 'pdf'", "md, html"]),
+        (["good", "bad", "--where", "lr=1"], ["--where: has no meaning here"]),
+        (["good", "--reference", "t.csv", "--no-train"], ["--no-train: has no meaning here"]),
+        (["good", "other"], ["good learned xor and other parity-3", "--different-tasks"]),
+        (["good", "bare", "--no-train"], ["bare has no seeds", "xortune certify bare"]),
+        (["good", "bad", "--output", "file"], ["file", "cannot be written"]),
+    ],
+)
+def test_what_it_refuses(tmp_path, words, about):
+    certified_run(tmp_path / "other", [90], task="parity-3", task_fingerprint="f2")
+    certified_run(tmp_path / "bare", [None])
+    (tmp_path / "file").write_text("")
+    result = compare(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    for word in about:
+        assert word in result.stderr
+
+
+def test_help_names_the_exit_code_and_a_key():
+    told = " ".join(compare("--help").stdout.split())
+    assert "--fail-if-worse" in told
+    for word in ("Exit 1 if", "DIRECTORY#KEY", "runs/new runs/old --fail-if-worse"):
+        assert word in told
+
+
+def test_seeds_are_really_trained(tmp_path):
+    """Both configs under the same fresh seeds, as `xt.evaluate` trains them."""
+    base = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "hidden_dim": 3}
+    points = [Point({**base, "lr": lr, "epochs": 30, "zero_grad": True}) for lr in (0.1, 0.02)]
+    for name, point in zip(("fast", "slow"), points, strict=True):
+        write_run(
+            tmp_path / name,
+            [done(0, point, solved(0, 3, 4, epochs=30))],
+            space_text=TINY_SPACE,
+            trainer="network",
+            engine="fused",
+            task="xor",
+            task_fingerprint=xt.Task.xor().fingerprint,
+        )
+    result = compare("fast", "slow", "--seeds", "300", "--json", "--output", "out")
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    seeds = range(COMPARE.start, COMPARE.start + 300)
+    for point, one in zip(points, shown["contestants"], strict=True):
+        expected = xt.evaluate(xt.Config.from_point(point), seeds, engine="fused")
+        assert (one["k"], one["n"]) == (expected.successes, 300)
+        assert (one["seeds_from"], one["first_seed"]) == ("trained", COMPARE.start)
+        assert one["facts"]["fresh seeds trained by"].startswith("fused, cpu, torch ")
+    assert shown["pairs"][0]["differs"] is True
+    again = compare("fast", "slow", "--seeds", "300", "--output", "out")
+    assert "training:" not in again.stderr, "nothing is left to train"
