@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from typing import IO, TYPE_CHECKING, Any
 
-from xortune.report.drawn.geometry import grid, limits, rows_of
+from xortune.report.drawn.geometry import decades, grid, limits, rows_of
 from xortune.report.drawn.matplotlib_marks import GREY, draw_layer, shown
 from xortune.report.drawn.words import lines, shortened
 from xortune.report.format import number
@@ -210,7 +210,8 @@ def _set_axis(axes: Axes, panel: Panel, along: str) -> None:
             ends = ends[1], ends[0]  # the first at the top
     elif axis.kind == "log":
         _set_log(axes, along)
-        scale.set_major_locator(LogLocator(10, numticks=8))
+        subs = (1, 2, 5) if decades(panel, along) < 1.7 else (1,)  # else one tick, or none
+        scale.set_major_locator(LogLocator(10, subs, numticks=8))
         scale.set_major_formatter(lambda value, _: shown(number(value)))
         scale.set_minor_formatter(NullFormatter())
     elif axis.kind == "rate":
@@ -231,7 +232,8 @@ def _set_labels(axes: Axes, axis: Axis, along: str, scale: Scale) -> None:
     most = 34 if along == "y" else 18
     labels = [shown(shortened(label, most)) for label in axis.categories]
     scale.set_ticks(range(len(labels)), labels)
-    if along == "x" and LETTER * sum(len(label) + 2 for label in labels) > WIDTH - 1:
+    room = 1.1 * axes.get_window_extent().width / axes.figure.dpi  # the layout leaves that much
+    if along == "x" and LETTER * sum(len(label) + 2 for label in labels) > room:
         axes.tick_params(axis="x", labelrotation=30)
         for tick in axes.get_xticklabels():
             tick.set_horizontalalignment("right")
