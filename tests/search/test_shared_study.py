@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import optuna
+import postgres
 import pytest
 from study_driver import drive
 
@@ -42,6 +43,13 @@ start: [{y: 0.5, kind: b, same: 3}]
 """
 
 STORAGES = ["journal://{}/study.log", "sqlite:///{}/study.db"]
+POSTGRESQL = pytest.param(
+    "postgresql",
+    marks=[
+        pytest.mark.long,
+        pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server is installed"),
+    ],
+)
 
 
 def space_of(**changes):
@@ -52,8 +60,16 @@ def space_of(**changes):
     return parse_space(text, "shared")
 
 
-@pytest.fixture(params=STORAGES, ids=["journal", "sqlite"])
+@pytest.fixture(scope="module")
+def postgresql():
+    with postgres.server() as server:
+        yield server
+
+
+@pytest.fixture(params=[*STORAGES, POSTGRESQL], ids=["journal", "sqlite", "postgresql"])
 def storage(request, tmp_path):
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql").url(f"{tmp_path.parent.name}-{tmp_path.name}")
     return request.param.format(tmp_path)
 
 

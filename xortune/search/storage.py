@@ -16,6 +16,7 @@ import secrets
 import sys
 import time
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -195,7 +196,9 @@ def _storage(url: str) -> BaseStorage:
     if scheme == "postgresql":  # else SQLAlchemy decides, in each of its versions otherwise
         url = f"postgresql+psycopg://{rest}"
     waits = {"connect_args": {"timeout": PATIENCE}} if scheme == "sqlite" else {}
-    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits})
+    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **waits})
+    weakref.finalize(storage, storage.engine.dispose)  # else its connections stay open
+    return storage
 
 
 def _failures() -> tuple[type[Exception], ...]:
