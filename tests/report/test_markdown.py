@@ -82,7 +82,7 @@ def test_every_figure_stands_in_its_section_with_its_note(small_run):
         assert text.count(picture) == 1
     assert "## More figures" not in text  # each is in SECTION_OF
     ranking = text.index("(figures/ranking.svg)")
-    assert text.index("## All configurations") < ranking < text.index("| trials | key |")
+    assert text.index("## The configurations") < ranking < text.index("| trials | key |")
 
 
 def test_tables_are_rectangular(small_run):

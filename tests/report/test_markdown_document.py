@@ -83,6 +83,8 @@ What it has
 | :-- | --: |
 | a&#124;b | 1 |
 
+The first 1 of 2 configurations.
+
 |  | solved | rate | 95 % interval | epochs to solve | lr | m |  | trials | key |
 | --: | --: | --: | --: | --: | --: | --: | :-- | --: | :-- |
 | 1 | 3/4 | 75 % | 30–95 % | 12 | 0.5 |  | tied | 2 | `k1` |

@@ -1,9 +1,11 @@
-"""The numbers in Markdown, CSV, LaTeX and the terminal are the same numbers."""
+"""The numbers in HTML, Markdown, CSV, LaTeX and the terminal are the same numbers."""
 
 from __future__ import annotations
 
 import io
+import json
 import re
+from html.parser import HTMLParser
 
 import certified
 import pandas as pd
@@ -33,7 +35,7 @@ def table_below(text, heading):
 
 
 def markdown_rows(path):
-    rows = table_below((path / "report.md").read_text(), "## The best ten")[:10]
+    rows = table_below((path / "report.md").read_text(), "## The configurations, best first")[:10]
     return [
         (
             row["key"].strip("`"),
@@ -60,6 +62,50 @@ def latex_rows(path):
         ends = ends.replace(r"\textendash{}", "–")
         rows.append((key, k_n, f"{rate} %", f"{ends} %", epochs.replace(r"\textendash{}", "–")))
     return rows
+
+
+class Rows(HTMLParser):
+    """The cells of each row that has an id, by the id."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.rows, self._key, self._cell = {}, None, False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self._key = dict(attrs).get("id")
+            if self._key:
+                self.rows[self._key] = []
+        elif tag in ("th", "td") and self._key:
+            self.rows[self._key].append("")
+            self._cell = True
+
+    def handle_endtag(self, tag):
+        if tag in ("th", "td"):
+            self._cell = False
+
+    def handle_data(self, data):
+        if self._cell and self._key:
+            self.rows[self._key][-1] += data
+
+
+def html_rows(path):
+    """What is there without the page's script."""
+    rows = Rows((path / "report.html").read_text(encoding="utf-8")).rows
+    return [(key, *cells[1:5]) for key, cells in list(rows.items())[:10]]
+
+
+def scripted_rows(path):
+    """What the page's script has of all rows."""
+    text = (path / "report.html").read_text(encoding="utf-8")
+    [data] = re.findall(r'<script type="application/json">(\{"parameters".*?)</script>', text)
+    found = json.loads(data)
+    counts = [found["counts"][row[1]] for row in found["rows"]]
+    return [
+        (row[0], f"{k}/{n}", rate, ends, row[3])
+        for row, (k, n, rate, ends, *_) in zip(found["rows"], counts, strict=True)
+    ]
 
 
 def csv_rows(path):
@@ -96,6 +142,8 @@ def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
     write_derived(run)
     expected = csv_rows(run.path)
     assert len(expected) == 10
+    assert html_rows(run.path) == expected
+    assert scripted_rows(run.path)[:10] == expected
     assert markdown_rows(run.path) == expected
     assert latex_rows(run.path) == expected
     assert terminal_rows(run) == [(row[1], row[3], row[4]) for row in expected]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xortune.report.document import Column, ConfigRow, ConfigTable, Inline, Mono, Table, table_of
-from xortune.report.format import interval, measured, number
+from xortune.report.format import count, interval, measured, number
 
 __all__ = ["epochs_text", "first_rows", "parameter_columns"]
 
@@ -24,7 +24,9 @@ def first_rows(given: ConfigTable) -> Table:
         Column("trials", numeric=True),
         Column("key"),
     ]
-    return table_of(columns, (_cells(place, row, noted) for place, row in enumerate(shown, 1)))
+    rows = (_cells(place, row, noted) for place, row in enumerate(shown, 1))
+    of_all = f"The first {len(shown)} of {count(len(given.rows), 'configuration')}."
+    return table_of(columns, rows, of_all if len(shown) < len(given.rows) else "")
 
 
 def parameter_columns(given: ConfigTable) -> list[Column]:

@@ -59,7 +59,6 @@ def run_document(run: Run) -> Document:
     """
     report, fresh = report_of(run), run.certificate
     on_front = front_table(run, report.varied)
-    ten = "The best ten" if report.configs > 10 else "All configurations, best first"
     given: list[tuple[str, str, Sequence[Block]]] = [
         ("answer", "The answer", answer(run, report)),
         (
@@ -67,7 +66,7 @@ def run_document(run: Run) -> Document:
             "The winners on seeds that the search never saw",
             [] if fresh is None else certificate(fresh, report),
         ),
-        ("configs", ten, configs(run, report)),
+        ("configs", "The configurations, best first", configs(run, report)),
         ("front", "The Pareto front", [] if on_front is None else front(on_front)),
         ("tied", "Not distinguishable from the best", tied(report)),
         ("parameters", "Which parameters matter", parameters(report)),
