@@ -92,6 +92,19 @@ class Comparison:
     groups: pd.DataFrame
     summary: Summary
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, and the cells of the smallest p."""
+        from xortune.table_html import as_html
+
+        told = self.summary
+        return as_html(
+            f"{told.cells:,} cells of {self.run} beside {self.reference.path}: {told.differ:,} "
+            f"differ (Fisher's exact test, Holm's correction at {told.alpha:g}); "
+            f"{told.below_alpha:,} have p < {told.alpha:g}, by chance alone it would be "
+            f"{told.expected:.1f}.",
+            self.cells,
+        )
+
     @property
     def differing(self) -> pd.DataFrame:
         """The rows of `cells` that differ beyond chance."""

@@ -157,6 +157,33 @@ class RunComparison:
         """Whether the first contestant is shown to solve fewer seeds than another."""
         return bool(self.beaten_by(0))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how many differ by which test, and the pairs."""
+        from xortune.table_html import as_html
+
+        differ = sum(pair.differs for pair in self.pairs)
+        # Not `table`: that resamples epochs, which takes a while.
+        rows = [
+            {
+                "a": self.contestants[pair.a].label,
+                "b": self.contestants[pair.b].label,
+                "solved by a": f"{pair.k_a:,} of {pair.n_a:,}",
+                "solved by b": f"{pair.k_b:,} of {pair.n_b:,}",
+                "difference": pair.difference,
+                "low": pair.low,
+                "high": pair.high,
+                "p (Holm)": pair.p_holm,
+                "told apart": "yes" if pair.differs else "no",
+            }
+            for pair in self.pairs
+        ]
+        return as_html(
+            f"{differ:,} of {len(self.pairs):,} pairs told apart: exact McNemar test where seeds "
+            f"are shared, else Boschloo's; Holm's correction at {self.alpha:g}; intervals of "
+            "differences 95 %, each for itself.",
+            pd.DataFrame(rows),
+        )
+
     @property
     def table(self) -> pd.DataFrame:
         """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions."""

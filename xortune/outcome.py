@@ -170,6 +170,21 @@ class Outcome:
             f"{self.epochs} epochs)"
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the counts, and what the seeds ended as."""
+        import pandas as pd
+
+        from xortune.table_html import as_html
+
+        found = [(status.label, count) for status, count in self.counts.items() if count]
+        return as_html(
+            f"{self!r}",
+            pd.DataFrame(
+                [(label, count, count / self.n) for label, count in found],
+                columns=["seeds ended as", "seeds", "share"],
+            ),
+        )
+
     @classmethod
     def judge(
         cls,

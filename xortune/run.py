@@ -171,6 +171,18 @@ class Run:
 
         return Config.from_point(point)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much there is, and the first rows of the table."""
+        from xortune.table_html import as_html
+
+        try:
+            seeds = sum(result.outcome.n for result in self.results)
+            counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
+            order = "best first by the lower end of the 95 % Wilson interval of k of n seeds solved"
+            return as_html(f"Run {self.path}: {counted}; {order}.", self.table)
+        except InputError as error:  # a damaged run is shown as what it is
+            return as_html(f"Run {self.path}: {error}")
+
     def noted(self, **entries: Any) -> Run:
         """The run after setting some entries of its manifest, in the directory too.
 

@@ -1,0 +1,155 @@
+"""What a notebook shows of a run, an outcome, a comparison: its numbers, and no markup in them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from hand_made import CONFIG, done, outcome, solved, write_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+import xortune as xt
+from xortune.table_html import FIRST, as_html
+
+TAGS = {"p", "div", "style", "table", "thead", "tbody", "tr", "th", "td"}
+HOSTILE = '<script>alert(1)</script> & "quotes" $x^2$ \ud800'
+
+
+class Reader(HTMLParser):
+    """Which tags there are, the text, and the table's cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.open, self.rows = set(), "", [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, _):
+        self.tags.add(tag)
+        self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in {"th", "td"}:
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if self.open and self.open[-1] in {"th", "td"}:
+            self.rows[-1][-1] += data
+
+
+def read(value):
+    found = value._repr_html_()
+    assert Reader(found).tags <= TAGS
+    return found
+
+
+def table_of(text):
+    header, *rows = Reader(text).rows
+    return pd.DataFrame(rows, columns=header)
+
+
+def test_a_run(tmp_path):
+    rows = [done(i, CONFIG | {"lr": 0.01 * (i + 1)}, solved(0, i, 16)) for i in range(13)]
+    run = write_run(tmp_path / "run", rows, trainer="network")
+    text = read(run)
+    assert "13 configurations, 208 seeds" in text
+    assert "The first 10 of 13 rows." in text
+    frame = table_of(text)
+    assert len(frame) == FIRST
+    for name in ("key", "k", "n"):
+        assert [str(v) for v in frame[name]] == [str(v) for v in run.table[name][:FIRST]]
+    assert frame["rate"][0] == "75.0 %"
+    for name, sign in (("low", -1), ("high", 1)):
+        shown = [float(v.removesuffix(" %")) / 100 for v in frame[name]]
+        for seen, true in zip(shown, run.table[name], strict=False):
+            assert 0 <= sign * (seen - true) <= 0.001, "rounded outwards"
+
+
+def test_a_run_whose_values_are_hostile(tmp_path):
+    rows = [
+        done(0, {"name": HOSTILE}, solved(0, 3, 4)),
+        done(1, {"name": "n\new"}, solved(0, 1, 4)),
+    ]
+    run = write_run(tmp_path / "<b>run", rows, trainer="custom")
+    text = read(run)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;" in text
+    assert "&lt;b&gt;run" in text
+    text.encode()  # a lone surrogate would not be UTF-8
+    for part in re.findall(r"<(?:table|p)[^>]*>", text):
+        assert "mathjax_ignore" in part or part == "<p>", "no formulas"
+
+
+def test_a_run_without_a_result_and_a_damaged_one(tmp_path):
+    assert "0 configurations, 0 seeds" in read(write_run(tmp_path / "none", []))
+    different = [done(0, CONFIG, solved(0, 3, 4)), done(0, CONFIG, solved(4, 3, 4, epochs=50))]
+    assert "epochs" in read(write_run(tmp_path / "damaged", different))
+
+
+def test_an_outcome():
+    found = outcome(0, [(0, 1, 1, 0)] * 5 + [(0, 0, 0, 0)] * 2 + [(0, 1, 1, 1)], diverged=(7,))
+    text = read(found)
+    assert "5/8 solved" in text
+    frame = table_of(text)
+    assert frame.to_numpy().tolist() == [
+        ["solved", "5", "62.5 %"],
+        ["all_zero", "2", "25.0 %"],
+        ["diverged", "1", "12.5 %"],
+    ]
+
+
+def test_a_comparison_of_runs():
+    outcomes = [solved(0, k, 200) for k in (190, 120, 185)]
+    comparison = xt.compare(outcomes, labels=["first", HOSTILE[:30], "third"])
+    text = read(comparison)
+    assert "2 of 3 pairs told apart: exact McNemar" in text
+    frame = table_of(text)
+    assert frame["solved by a"].tolist() == ["190 of 200", "190 of 200", "120 of 200"]
+    assert frame["difference"].tolist() == ["35.0 %", "2.5 %", "-32.5 %"]
+    assert frame["told apart"].tolist() == ["yes", "no", "yes"]
+    assert frame["b"][0] == HOSTILE[:30]
+    assert "McNemar" in text
+
+
+def test_a_published_table_beside_a_run(tmp_path):
+    run = write_run(
+        tmp_path / "run",
+        [done(i, CONFIG | {"lr": lr}, solved(0, 50, 100)) for i, lr in enumerate((0.01, 0.02))],
+        trainer="network",
+    )
+    reference = tmp_path / "<i>table.csv"
+    reference.write_text("lr,k,n\n0.01,50,100\n0.02,1,100\n")
+    text = read(xt.compare(run, reference=reference))
+    assert "2 cells of" in text
+    assert "1 differ (Fisher" in text
+    assert "&lt;i&gt;table.csv" in text
+    assert table_of(text)["reference_rate"].tolist() == ["1.0 %", "50.0 %"]
+
+
+@given(st.text(), st.text(max_size=50))
+def test_any_text_is_text(sentence, cell):
+    rows = pd.DataFrame({"a": [cell], cell or "b": ["x"]})
+    found = Reader(as_html(sentence, rows))
+    assert found.tags <= TAGS
+    kept = sentence.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" not in kept and kept.isprintable():
+        assert kept in found.text
+
+
+@pytest.mark.parametrize("program", ["import xortune.outcome", "import xortune.run"])
+def test_nothing_heavy_is_imported_until_it_is_shown(program):
+    program += "\nimport sys; print('pandas' in sys.modules, 'xortune.table_html' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["False", "False"]
