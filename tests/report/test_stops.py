@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hand_made import done, failed, solved, write_run
@@ -10,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xortune.objective import Seen, speed
+from xortune.point import Point
 from xortune.race import Race, RaceRule
 from xortune.race_front import FrontGrants
 from xortune.race_next import Grants, seeds_at_first
 from xortune.report import stops
-from xortune.report.stops import Stop, stops_of
+from xortune.report.stops import Stop, _enter, _worse, stops_of
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 
@@ -129,6 +131,35 @@ def test_a_race_for_the_rate(tmp_path_factory, rates, climbs):
             assert stop == (Stop.QUICKER if k == n else Stop.AHEAD)
     if climbs is None:
         assert raced.going == set()  # it went on to its end
+
+
+@pytest.mark.parametrize("leader", [[(512, 512)], [(64, 64), (64, 128)], [(3, 8)]])
+def test_who_is_proven_worse_is_said_by_the_race(leader):
+    # Every count up to 40 seeds, of configs that entered early and late; the leader among them.
+    counts = [(k, n) for n in range(1, 41) for k in range(n + 1)] + [leader[-1]]
+    shorts = [
+        SimpleNamespace(key=number, outcome=SimpleNamespace(successes=k, n=n))
+        for number, (k, n) in enumerate(counts, 1)
+    ]
+    race = Race(RaceRule(RUNGS))
+    for short in shorts:
+        race.enter(short.key)
+    for k, n in leader:
+        race.see(len(counts), k, n)
+    lost = _worse(race, shorts, {short.key: short.key for short in shorts})
+    assert lost == [race.stopped_for(at, *found) is not None for at, found in enumerate(counts, 1)]
+    assert any(lost) == (leader[0] != (3, 8))
+    assert not all(lost)
+
+
+def test_configs_enter_in_the_order_of_their_proposals(tmp_path):
+    points = [Raced.point(None, number) for number in range(3)]
+    lines = [
+        done(proposal, points[number], solved(first, 4, 4))
+        for proposal, number, first in [(2, 0, 0), (0, 1, 0), (5, 2, 0), (1, 2, 4)]
+    ]
+    numbers = _enter(write_run(tmp_path / "run", lines), Race(RaceRule(RUNGS)))
+    assert [numbers[Point(point).key] for point in points] == [3, 1, 2]
 
 
 @ANY

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hand_made import CONFIG, done, solved, write_run
@@ -62,10 +62,11 @@ def test_who_is_on_it_and_what_can_be_had(tmp_path, rows, objectives):
     for x, y in ((x, y) for p in layers(plot, Points) for x, y in zip(p.x, p.y, strict=True)):
         reach = [b for a, b in corners if (a >= x if more else a <= x)]
         assert y <= max(reach)
-    for (a, b), (c, d) in itertools.pairwise(corners):
+    for (a, b), (c, d) in pairwise(corners):
         assert a == c or b == d  # stairs
-        # A corner is no better than what was measured on its two sides.
-        assert any(x <= c if not more else x >= c for x, y in corners if y >= d)
+    measured = list(zip(on_it[0].x, on_it[0].y, strict=True))
+    for c, d in corners:  # none is better than what was measured
+        assert any((x >= c if more else x <= c) and y >= d for x, y in measured)
 
 
 def test_intervals_only_for_the_front_and_only_of_rates(tmp_path):
