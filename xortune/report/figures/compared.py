@@ -20,6 +20,7 @@ from xortune.report.comparison_words import (
     points_interval,
     sentence,
 )
+from xortune.report.drawn.words import shortened
 from xortune.report.figures.labels import LONGEST, clipped
 from xortune.report.format import count, measured, number, plain
 from xortune.report.plot import Axis, Cells, Layer, Line, Panel, Plot, Points, Role, Rule
@@ -28,6 +29,9 @@ from xortune.stats_bands import dkw_band
 __all__ = ["differences", "profile", "wins"]
 
 ROLES: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
+
+HALF = (LONGEST - 3) // 2
+"""Characters of one of two names in a label."""
 
 MOST_LINES = len(ROLES)
 """Contestants whose profiles can be told apart in one picture."""
@@ -42,7 +46,7 @@ def differences(comparison: RunComparison) -> Plot:
         if rows:
             layers.append(_differences(comparison, rows, differs=differs))
     names = tuple(
-        f"{_name(comparison, pair.a)} − {_name(comparison, pair.b)}" for pair in comparison.pairs
+        f"{_short(comparison, pair.a)} − {_short(comparison, pair.b)}" for pair in comparison.pairs
     )
     one = len(comparison.pairs) == 1
     told = f"{len(apart):,} of {count(len(comparison.pairs), 'pair')} told apart"
@@ -180,8 +184,7 @@ def _line(one: Contestant, role: Role, longest: int) -> Line:
 def _improvements(comparison: RunComparison) -> Panel:
     found = comparison.sooner
     names = tuple(
-        f"{_name(comparison, pair.a)} before {_name(comparison, pair.b)}"
-        for pair in comparison.pairs
+        f"{_short(comparison, pair.a)} < {_short(comparison, pair.b)}" for pair in comparison.pairs
     )
     return Panel(
         Axis("probability", "rate", limits=(0.0, 1.0)),
@@ -200,7 +203,7 @@ def _improvements(comparison: RunComparison) -> Panel:
                 ),
             ),
         ),
-        title="how probable it is that a seed is solved sooner (a tie counts half)",
+        title="how probable it is that a seed of the first is solved sooner than one of the second",
     )
 
 
@@ -257,6 +260,11 @@ def _tested(comparison: RunComparison) -> str:
         f"n = {' or '.join(seeds)} seeds each; {' and '.join(tests)}, two-sided, Holm over {pairs} "
         f"at {number(100 * comparison.alpha)} %."
     )
+
+
+def _short(comparison: RunComparison, place: int) -> str:
+    """A name of which two find room beside a figure."""
+    return shortened(comparison.contestants[place].label, HALF)
 
 
 def _name(comparison: RunComparison, place: int) -> str:
