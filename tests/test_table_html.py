@@ -55,7 +55,7 @@ def read(value):
 
 def table_of(text):
     header, *rows = Reader(text).rows
-    return pd.DataFrame(rows, columns=header)
+    return pd.DataFrame(rows, columns=header).replace({"\N{NO-BREAK SPACE}": " "}, regex=True)
 
 
 def test_a_run(tmp_path):

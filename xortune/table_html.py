@@ -55,6 +55,10 @@ def _percent(name: str) -> Any:
 
     def shown(share: float) -> str:
         # The inner round() undoes binary dust such as 970.0000000001.
-        return "" if math.isnan(share) else f"{rounded(round(1000 * share, 6)) / 10:.1f} %"
+        return (
+            ""
+            if math.isnan(share)
+            else f"{rounded(round(1000 * share, 6)) / 10:.1f}\N{NO-BREAK SPACE}%"
+        )
 
     return shown

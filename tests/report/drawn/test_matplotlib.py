@@ -223,6 +223,8 @@ def test_in_a_notebook_a_figure_has_its_note():
     before = plt.get_fignums()
     axes = matplotlib_axes(CURVES)
     assert len(axes) == 2
-    assert axes[0].figure.get_supxlabel() == CURVES.note
-    assert len(plt.get_fignums()) == len(before) + 1, "pyplot shows it"
-    plt.close(axes[0].figure)
+    [legend] = axes[0].figure.legends
+    assert legend.get_title().get_text() == CURVES.note
+    assert matplotlib_axes(CELLS)[0].figure.get_supxlabel() == CELLS.note, "it has no legend"
+    assert len(plt.get_fignums()) == len(before) + 2, "pyplot shows them"
+    plt.close("all")

@@ -25,6 +25,8 @@ WIDTH = 7.0  # inches; GitHub shows an SVG of this size at full width
 PANEL = 3.0  # the height of one with numbers up its side
 ROW = 0.24  # of one of its labels
 LETTER = 0.068  # the mean width of a sign
+SMALL = 7.5  # points, of a note
+NOTE = 16  # signs of it to an inch
 LEGEND = 110  # signs of a row of it
 
 STYLE: dict[Any, Any] = {
@@ -91,10 +93,16 @@ def matplotlib_axes(plot: Plot) -> tuple[Axes, ...]:
 
     with mpl.rc_context(STYLE):
         width, height = _size(plot)
-        note = [shown(line) for line in lines(plot.note, 118)]
+        note = [shown(line) for line in lines(plot.note, int(NOTE * width))]
         canvas = plt.figure(figsize=(width, height + 0.15 * len(note)), layout="constrained")
         axes = _draw(canvas, plot)
-        canvas.supxlabel("\n".join(note), x=0.01, ha="left", fontsize=7.5, color=GREY)
+        text = "\n".join(note)
+        if not canvas.legends:
+            canvas.supxlabel(text, x=0.01, ha="left", fontsize=SMALL, color=GREY)
+        for legend in canvas.legends:  # beside a legend, a text of the figure would lie over it
+            legend.set_title(text)
+            legend.get_title().set_fontsize(SMALL)
+            legend.get_title().set_color(GREY)
         return axes
 
 

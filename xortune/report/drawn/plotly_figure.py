@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xortune.report.drawn.geometry import decades, limits, span
 from xortune.report.drawn.palette import GRID, GROUNDS, RULE, Ground
 from xortune.report.drawn.plotly_coloured import coloraxes
-from xortune.report.drawn.plotly_layout import letters_up, narrow, nested, panel_title, wide
+from xortune.report.drawn.plotly_layout import letters_up, narrow, nested, wide
 from xortune.report.drawn.plotly_marks import marks, shapes
 from xortune.report.drawn.plotly_text import Json, broken, escaped, lean
 from xortune.report.drawn.words import lines
@@ -21,6 +21,17 @@ __all__ = ["plotly_figure", "plotly_json"]
 
 # Plotly.js measures text outside the figure, where `inherit` would be another font.
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+TITLED = {
+    "xref": "paper",
+    "yref": "paper",
+    "xanchor": "left",
+    "yanchor": "bottom",
+    "align": "left",
+    "showarrow": False,
+    "font": {"size": 13},
+}
+"""How the title of a panel stands above it."""
+
 TITLE = 92  # signs to a line of a notebook's figure
 NOTE = 120
 WHOLE = 10  # an axis of whole numbers that is no longer has a tick at each
@@ -73,6 +84,7 @@ def plotly_figure(plot: Plot) -> go.Figure:
     }
     layout["margin"]["t"] += above
     layout["height"] += above
+    layout["legend"]["y"] = 1 - above / layout["height"]
     layout |= {"template": "none", "paper_bgcolor": "white", "plot_bgcolor": "white"}
     return go.Figure(data=_data(plot), layout=layout)
 
@@ -124,7 +136,7 @@ def _layout(plot: Plot) -> Json:
             layout[f"{along}axis{which}"] = placed | drawn
         layout["shapes"] += shapes(panel, f"x{which}", f"y{which}")
         if panel.title:
-            next(titles).update(_title(panel))
+            next(titles).update(TITLED)
     _once(layout["shapes"])
     return layout
 
@@ -157,7 +169,10 @@ def _axis(panel: Panel, along: str) -> Json:
     if axis.kind == "log":
         drawn |= {"type": "log", "tickformat": "~g", "hoverformat": ".3~g"}
         reach = decades(panel, along)
-        drawn["dtick"] = "D2" if reach < 2.5 else math.ceil(reach / 6)  # at 1, 2, 5 or only powers
+        if reach >= 1:  # at 1, 2, 5 or only powers of ten
+            drawn["dtick"] = "D2" if reach < 2.5 else math.ceil(reach / 6)
+        else:
+            drawn["nticks"] = 5
         ends = None if ends is None else (math.log10(ends[0]), math.log10(ends[1]))
     elif axis.kind == "rate":
         drawn |= {"tickformat": "~%", "hoverformat": ".1%"}
@@ -175,19 +190,6 @@ def _axis(panel: Panel, along: str) -> Json:
     if ends is not None:
         drawn["range"] = [lean(ends[0]), lean(ends[1])]
     return drawn
-
-
-def _title(panel: Panel) -> Json:
-    return {
-        "text": f"<b>{'<br>'.join(map(escaped, panel_title(panel)))}</b>",
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "align": "left",
-        "showarrow": False,
-        "font": {"size": 13},
-    }
 
 
 def _changes(ground: Ground) -> Json:

@@ -14,7 +14,7 @@ from xortune.report.drawn.plotly_text import Json, broken, escaped
 from xortune.report.drawn.words import lines, shortened
 from xortune.report.plot import Cells, Panel, Plot, Rule
 
-__all__ = ["letters_up", "narrow", "nested", "panel_title", "wide"]
+__all__ = ["letters_up", "narrow", "nested", "wide"]
 
 WIDE, NARROW = 960.0, 350.0
 """Pixels that an arrangement is made for; it fits those near it too."""
@@ -25,6 +25,7 @@ LEGEND = 20.0  # of a line of the legend
 LINE = 18.0  # of a line of text
 LETTER = 6.6  # the width of a sign, of 12 pixels
 SCALE = 56.0  # of a bar of colours with its title
+TITLE = 8.4  # the width of a sign of a panel's title
 LABELS = {WIDE: 34, NARROW: 20}  # signs of a label up the side
 BELOW = {WIDE: 18, NARROW: 12}  # and of one below
 
@@ -44,7 +45,7 @@ def _arranged(plot: Plot, columns: int, room: float) -> Json:
     panels = list(zip(plot.panels, places, strict=True))
     count = places[-1][0] + 1
     of_row = [[panel for panel, (row, _) in panels if row == wanted] for wanted in range(count)]
-    title = [max(_title_height(panel) for panel in row) for row in of_row]
+    title = [max(_title_height(panel, room / columns) for panel in row) for row in of_row]
     body = [max(_height(panel) for panel in row) for row in of_row]
     foot = [max(_foot(panel, room / columns) for panel in row) for row in of_row]
     # The first row's titles and the last row's labels stand in the margins.
@@ -78,6 +79,8 @@ def _arranged(plot: Plot, columns: int, room: float) -> Json:
                 escaped(shortened(label, LABELS[room])) for label in panel.y.categories
             ]
         if panel.title:
+            text = "<br>".join(map(escaped, _title(panel, room / columns)))
+            found[f"annotations[{titled}].text"] = f"<b>{text}</b>"
             found[f"annotations[{titled}].x"] = _share(left)
             found[f"annotations[{titled}].y"] = _share(upper)
             found[f"annotations[{titled}].yshift"] = LINE * _labelled(panel)
@@ -103,11 +106,6 @@ def nested(changes: Json) -> Json:
     return found
 
 
-def panel_title(panel: Panel) -> list[str]:
-    """Its title in lines that are not broader than a panel."""
-    return lines(panel.title, 40)
-
-
 def _height(panel: Panel) -> float:
     rows, cells = rows_of(panel.y), any(isinstance(layer, Cells) for layer in panel.layers)
     if rows:
@@ -115,15 +113,24 @@ def _height(panel: Panel) -> float:
     return 340.0 if cells else PANEL
 
 
-def _title_height(panel: Panel) -> float:
-    text = LINE * (len(panel_title(panel)) + _labelled(panel))
+def _title(panel: Panel, room: float) -> list[str]:
+    """Its title in lines that are not broader than a panel, in bold."""
+    return lines(panel.title, max(20, int((room - _beside(panel, room)) / TITLE)))
+
+
+def _title_height(panel: Panel, room: float) -> float:
+    text = LINE * (len(_title(panel, room)) + _labelled(panel))
     return text + 8 if text else 0.0
 
 
 def _letters(panel: Panel, room: float) -> int:
     """How many signs of an axis's label find room below a panel."""
-    beside = _side(panel, room) if panel.y.categories else 60
-    return max(20, int((room - beside) / (LETTER * 1.17)))
+    return max(20, int((room - _beside(panel, room)) / (LETTER * 1.17)))
+
+
+def _beside(panel: Panel, room: float) -> float:
+    """What stands at the left of a panel."""
+    return _side(panel, room) if panel.y.categories else 60.0
 
 
 def letters_up(panel: Panel) -> int:
@@ -151,8 +158,7 @@ def _leaning(panel: Panel, room: float) -> bool:
     """Whether the labels below a panel find no room side by side."""
     labels_ = _below(panel, room)
     broadest = max(map(len, labels_), default=0) + 2
-    beside = _side(panel, room) if panel.y.categories else 60
-    return broadest * LETTER * len(labels_) > room - beside
+    return broadest * LETTER * len(labels_) > room - _beside(panel, room)
 
 
 def _side(panel: Panel, room: float) -> float:
