@@ -98,6 +98,7 @@ def test_without_a_success_nothing_is_tied(tmp_path):
     plot = ranking(run_of(tmp_path, [solved(0, 0, 8)] * 3))
     assert layers(plot, Span) == []
     assert plot.title == "All 3 configurations: no seed was solved"
+    assert "winner" not in plot.note
 
 
 def test_the_labels_have_the_important_parameters_that_find_room(tmp_path):

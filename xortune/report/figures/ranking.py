@@ -191,11 +191,12 @@ def _note(shown: Sequence[ConfigResult], members: int, confidence: float | None,
             "Shaded: by one-sided exact McNemar tests on shared seeds, with 5 % over all "
             "comparisons, the best does not beat them."
         )
-    if confidence is None:
-        parts.append(f"{curse}; fresh seeds would show by how much.")
-    else:
-        parts.append(
-            f"{curse}; what fresh seeds show is not, and their lower bounds hold together with "
+    if shown[0].outcome.successes:  # else nobody has won
+        fresh = (
+            "fresh seeds would show by how much."
+            if confidence is None
+            else "what fresh seeds show is not, and their lower bounds hold together with "
             f"confidence {number(confidence)}."
         )
+        parts.append(f"{curse}; {fresh}")
     return " ".join(parts) + same_in_all(shown, run.parameters)
