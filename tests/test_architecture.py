@@ -45,6 +45,7 @@ CORNERS = {
     "cmaes": {"search"},
     "typer": {"cli"},
     "matplotlib": {"report"},
+    "plotly": {"report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
 }
