@@ -203,18 +203,18 @@ def test_sorting(show):
     texts = {one.values[3]: one.sort[3] for one in table.rows}
     head.get_by_role("button").press("Enter")
     assert head.get_attribute("aria-sort") == "ascending"
-    found = [texts[text] for text in column(shown, 8)]
+    found = [texts[text] for text in column(shown, 9)]
     assert found == sorted(one.sort[3] for one in table.rows)[:25]
     head.get_by_role("button").press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
-    found = [texts[text] for text in column(shown, 8)]
+    found = [texts[text] for text in column(shown, 9)]
     assert found == sorted((one.sort[3] for one in table.rows), reverse=True)[:25]
     # Half have no momentum: they come last, in their order, from either end.
     shown.locator(".pages select").select_option("100")
     momentum = shown.get_by_role("button", name="momentum")
     for _ in range(2):
         momentum.click()
-        found = column(shown, 9)
+        found = column(shown, 10)
         assert "" not in found[:30]
         assert found[30:] == [""] * 30
         assert column(shown, 0)[30:] == [str(place) for place in range(2, 61, 2)]

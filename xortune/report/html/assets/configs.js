@@ -24,6 +24,7 @@ page.configs = (holder) => {
     { name: "k", text: (row) => `${row.k}/${row.n}`, value: (row) => row.k, down: true },
     { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
     { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
+    { name: "note", text: (row) => row.note, value: (row) => row.note || null },
     { name: "epochs_to_solve", text: (row) => row.epochsText, value: (row) => row.epochs },
     ...data.parameters.map((name, i) => ({
       name,
@@ -31,7 +32,6 @@ page.configs = (holder) => {
       value: (row) => (row.values[i] ? valueOf(row.values[i][1]) : null),
     })),
     { name: "trials", text: (row) => row.trials, value: (row) => row.trials, down: true },
-    { name: "note", text: (row) => row.note, value: (row) => row.note || null },
     { name: "key", text: (row) => row.key, value: (row) => row.key },
   ];
   const state = { column: columns[0], down: false, page: 0, size: data.page, shown: rows, at: null };
@@ -66,7 +66,7 @@ page.configs = (holder) => {
     const column = named.get(name);
     if (!column) {
       return (row) => {
-        row.words ??= columns.slice(5).map((one) => one.text(row)).join("\n").toLowerCase();
+        row.words ??= columns.slice(4).map((one) => one.text(row)).join("\n").toLowerCase();
         return row.words.includes(word);
       };
     }
@@ -140,7 +140,7 @@ page.configs = (holder) => {
   for (const button of steps) button.addEventListener("click", () => { state.page = button.to; render(); });
   holder.querySelector(".pages select").addEventListener("change", (event) => { state.size = Number(event.target.value); state.page = 0; render(); });
   search.addEventListener("input", filter);
-  columns.slice(5, -3).forEach((column, i) => {
+  columns.slice(6, -2).forEach((column, i) => {
     const texts = data.values[i].map(([text]) => text);
     if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(valueOf(text)))) return;
     const label = document.createElement("label"), select = document.createElement("select");
