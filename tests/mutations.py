@@ -46,6 +46,13 @@ NEIGHBOURS = "tests/test_certify_neighbours.py"
 ORDER = "tests/test_certify_order.py"
 AROUND, QUEUE = "tests/test_certify_around.py", "tests/test_certify_queue.py"
 SEARCHED, BUDGET = "tests/test_certify_search.py", "tests/test_certify_time_budget.py"
+FORMAT, BARS = "tests/report/test_format.py", "tests/report/test_bars.py"
+LATEX, DRAWN = "tests/report/test_latex.py", "tests/report/test_markdown_document.py"
+WORDS, SAME = "tests/report/test_words.py", "tests/report/test_same_numbers.py"
+CONFIGS = "tests/report/test_run_configs.py"
+SLICES = "tests/report/figures/test_slices.py"
+PARAMETERS = "tests/report/figures/test_parameters.py"
+SURFACE = "tests/report/figures/test_surface.py"
 
 
 class Mutation(NamedTuple):
@@ -512,6 +519,62 @@ MUTATIONS = [
         "if True:\n            found",
         PRUNER,
     ),
+    # The figures of parameters.
+    Mutation(
+        "report/figures/slices.py",
+        "MIN_CONFIGS * (counts @ kernel**2)",
+        "0 * (counts @ kernel**2)",
+        SLICES,
+    ),
+    Mutation("report/figures/contour.py", "last - self.which)", "self.which)", PARAMETERS),
+    Mutation(
+        "report/figures/parallel.py",
+        "np.concatenate([best, others])[::-1]",
+        "np.concatenate([best, others])",
+        PARAMETERS,
+    ),
+    Mutation("report/columns.py", "cuts = np.floor(cuts)", "cuts = np.ceil(cuts)", PARAMETERS),
+    Mutation("report/figures/surface.py", "np.minimum(rounded, 0.4999)", "rounded", SURFACE),
+    Mutation(
+        "report/figures/surface.py",
+        "== recorded).all(axis=1)",
+        "== recorded).any(axis=1)",
+        SURFACE,
+    ),
+    Mutation(
+        "report/figures/surface.py",
+        "np.tile(x, CELLS), np.repeat(y, CELLS)",
+        "np.repeat(x, CELLS), np.tile(y, CELLS)",
+        SURFACE,
+    ),
+    Mutation(
+        "search/importance.py",
+        "number = next(self._numbers)",
+        "number = 0",
+        "tests/search/test_importance.py",
+    ),
+    # The words and numbers of reports.
+    Mutation("report/format.py", "<= 354 else 0", "<= 999 else 0", FORMAT),
+    Mutation("report/format.py", "math.floor(round(low", "math.ceil(round(low", FORMAT),
+    Mutation("report/format.py", "if rate < 1 and float(shown) >= 100:", "if False:", FORMAT),
+    Mutation("report/bars.py", "math.ceil(round(high", "math.floor(round(high", BARS),
+    Mutation("report/latex.py", '(r"([-,\'])(?=\\1)", r"\1{}", shown)', '("x^", "", shown)', LATEX),
+    Mutation("report/latex.py", 'for sign in "[]*"', 'for sign in "]*"', LATEX),
+    Mutation("report/markdown_document.py", "(?=[#+=-])|", "", DRAWN),
+    Mutation(
+        "report/markdown_document.py", "words = plain(text).strip()", "words = plain(text)", DRAWN
+    ),
+    Mutation(
+        "report/run_configs.py",
+        "lru_cache(maxsize=None, typed=True)",
+        "lru_cache(maxsize=None)",
+        CONFIGS,
+    ),
+    Mutation("report/run_latex.py", "fresh.get(row.key)", "next(iter(fresh.values()))", SAME),
+    Mutation(
+        "report/run_document.py", "if report.solved and report.configs > 1:", "if True:", WORDS
+    ),
+    Mutation("report/files.py", "if path.is_symlink():", "if False:", "tests/test_run.py -k link"),
 ]
 
 

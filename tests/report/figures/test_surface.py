@@ -157,7 +157,7 @@ def test_a_seed_that_ends_otherwise_now_is_not_shown(small):
     """Another engine's or another version's: what is drawn is what was counted."""
     places = np.flatnonzero(~small.solved)
     predictions, status = small.predictions.copy(), small.status.copy()
-    predictions[places[0]] = ~predictions[places[0]]
+    predictions[places[0], 0] = ~predictions[places[0], 0]  # one row is enough
     status[places[0]] = Status.WRONG_PATTERN
     changed = replace(small, predictions=predictions, status=status)
     plot = decision_surface(run_of((SMALL, changed)))
