@@ -49,7 +49,7 @@ SEARCHED, BUDGET = "tests/test_certify_search.py", "tests/test_certify_time_budg
 FORMAT, BARS = "tests/report/test_format.py", "tests/report/test_bars.py"
 LATEX, DRAWN = "tests/report/test_latex.py", "tests/report/test_markdown_document.py"
 WORDS, SAME = "tests/report/test_words.py", "tests/report/test_same_numbers.py"
-CONFIGS = "tests/report/test_run_configs.py"
+ENDS, HISTORY = "tests/report/test_stops.py", "tests/report/figures/test_history.py"
 SLICES = "tests/report/figures/test_slices.py"
 PARAMETERS = "tests/report/figures/test_parameters.py"
 SURFACE = "tests/report/figures/test_surface.py"
@@ -519,6 +519,44 @@ MUTATIONS = [
         "if True:\n            found",
         PRUNER,
     ),
+    # The figures of success, and why a config got no more seeds.
+    Mutation("stats_bands.py", "/ (2 * n))", "/ (3 * n))", "tests/test_stats_bands.py"),
+    Mutation("report/stops.py", "* shares[below] / 2)", "* shares[below])", ENDS),
+    Mutation("report/stops.py", "sorted(first, key=first.__getitem__)", "sorted(first)", ENDS),
+    Mutation("report/stops.py", "if key not in outdone:", "if key in outdone:", ENDS),
+    Mutation("report/stops.py", "if run.set_aside:", "if False:", ENDS),
+    Mutation("report/figures/history.py", "while latest[", "if latest[", HISTORY),
+    Mutation(
+        "report/figures/history.py",
+        "float(course.cost[max(places)])",
+        "float(course.cost[min(places)])",
+        HISTORY,
+    ),
+    Mutation("report/figures/thinned.py", "seen.argmin()", "seen.argmax()", HISTORY),
+    Mutation(
+        "report/figures/epochs.py",
+        'curve.solved_at, steps, side="right"',
+        'curve.solved_at, steps, side="left"',
+        "tests/report/figures/test_epochs.py",
+    ),
+    Mutation(
+        "report/figures/ranking.py",
+        "places[-1] + 0.5",
+        "places[-1] - 0.5",
+        "tests/report/figures/test_ranking.py",
+    ),
+    Mutation(
+        "report/figures/failures.py",
+        "- sum(known.values())",
+        "",
+        "tests/report/figures/test_failures.py",
+    ),
+    Mutation(
+        "report/figures/front.py",
+        "if x.maximize else",
+        "if not x.maximize else",
+        "tests/report/figures/test_front_figure.py",
+    ),
     # The figures of parameters.
     Mutation(
         "report/figures/slices.py",
@@ -558,17 +596,11 @@ MUTATIONS = [
     Mutation("report/format.py", "math.floor(round(low", "math.ceil(round(low", FORMAT),
     Mutation("report/format.py", "if rate < 1 and float(shown) >= 100:", "if False:", FORMAT),
     Mutation("report/bars.py", "math.ceil(round(high", "math.floor(round(high", BARS),
-    Mutation("report/latex.py", '(r"([-,\'])(?=\\1)", r"\1{}", shown)', '("x^", "", shown)', LATEX),
+    Mutation("report/latex.py", "([-,'])", "([,'])", LATEX),
     Mutation("report/latex.py", 'for sign in "[]*"', 'for sign in "]*"', LATEX),
     Mutation("report/markdown_document.py", "(?=[#+=-])|", "", DRAWN),
     Mutation(
         "report/markdown_document.py", "words = plain(text).strip()", "words = plain(text)", DRAWN
-    ),
-    Mutation(
-        "report/run_configs.py",
-        "lru_cache(maxsize=None, typed=True)",
-        "lru_cache(maxsize=None)",
-        CONFIGS,
     ),
     Mutation("report/run_latex.py", "fresh.get(row.key)", "next(iter(fresh.values()))", SAME),
     Mutation(

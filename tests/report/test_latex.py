@@ -56,6 +56,7 @@ def test_what_is_written_is_ascii_on_one_line_with_balanced_braces(text):
     [
         ("hidden_dim 5 & 97 %", r"hidden\_dim 5 \& 97 \%"),
         ("--seeds", "-{}-seeds"),
+        ("[a]*", "{[}a{]}{*}"),  # after \\ it would be an argument
         ("é ü ő ç ß", r"\'{e} \"{u} \H{o} \c{c} \ss{}"),
         ("é", r"\'{e}"),  # two code points
         ("\U0001f600中α", "{[}U+1F600{]}{[}U+4E2D{]}{[}U+03B1{]}"),
