@@ -151,7 +151,7 @@ def _points(points: Points, panel: Panel) -> Json:
             "textposition": [
                 "middle left" if share_along(panel, x) > 0.9 else "middle right" for x in points.x
             ],
-            "textfont": {"size": 11},
+            "textfont": {"size": 11, "weight": 700, "shadow": "auto"},
             "cliponaxis": False,
         }
     hover = _hover(points.texts, points.x, points.y, panel)

@@ -81,7 +81,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
             Panel(
                 Axis("parameter", "category", categories=tuple(side.name for side in sides)),
                 Axis(
-                    "from the lowest (0) to the highest (1)",
+                    "lowest to highest value",
                     "number",
                     (NOWHERE - 0.05 if absent else -0.05, 1.05),
                 ),
