@@ -6,7 +6,7 @@ import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
 
 from xortune.report.config_table import first_rows
-from xortune.report.run_configs import config_table
+from xortune.report.run_configs import config_table, tied
 from xortune.report.tables import report_of
 from xortune.stats import wilson
 
@@ -75,6 +75,11 @@ def test_notes_say_who_is_tied_and_who_was_stopped(tmp_path):
     table = table_of(write_run(tmp_path / "r", lines, ladder=[8, 16]))
     notes = {row.sort[0]: row.note for row in table.rows}
     assert notes == {0: "tied", 1: "tied", 2: "", 3: "stopped early", 4: "stopped early"}
+    cut = report_of(write_run(tmp_path / "cut", lines, ladder=[8, 16], complete=False))
+    [text, *_] = tied(cut)
+    assert "2 configurations got fewer before the search was interrupted" in text.text[0]
+    half = write_run(tmp_path / "half", lines, ladder=[8, 16], complete=False)
+    assert {row.note for row in table_of(half).rows} == {"tied", "", "fewer seeds"}
     nothing = [done(i, {"x": i}, solved(0, 0, 16)) for i in range(3)]
     table = table_of(write_run(tmp_path / "none", nothing))
     assert {row.note for row in table.rows} == {""}

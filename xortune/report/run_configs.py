@@ -122,12 +122,7 @@ def tied(report: Report) -> list[Block]:
             else "Nothing to compare yet."
         )
         return [said(text)]
-    stopped = (
-        f" {count(found.stopped, 'configuration')} got fewer: stopped early, since another was "
-        "shown to be better or enough others were as good; that is not tied."
-        if found.stopped
-        else ""
-    )
+    stopped = f" {_stopped(report)}" if found.stopped else ""
     if found.compared == 1:
         return [
             said(
@@ -158,6 +153,17 @@ def tied(report: Report) -> list[Block]:
     return blocks
 
 
+def _stopped(report: Report) -> str:
+    """Of those with fewer seeds, why that is no tie."""
+    fewer = count(report.tied.stopped, "configuration")
+    if not report.complete:
+        return f"{fewer} got fewer before the search was interrupted; that is not tied."
+    return (
+        f"{fewer} got fewer: stopped early, since another was shown to be better or enough others "
+        "were as good; that is not tied."
+    )
+
+
 def _fixed(report: Report) -> list[str]:
     return [name for name in report.parameters if name not in report.varied]
 
@@ -168,11 +174,8 @@ def _notes(run: Run, report: Report) -> list[str]:
         return [""] * len(run.results)
     found = report.tied
     members = {member.key for member in found.members} if len(found.members) > 1 else set()
+    fewer = "stopped early" if report.complete else "fewer seeds"
     return [
-        "tied"
-        if result.key in members
-        else "stopped early"
-        if result.outcome.n < found.full
-        else ""
+        "tied" if result.key in members else fewer if result.outcome.n < found.full else ""
         for result in run.results
     ]
