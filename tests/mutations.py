@@ -53,6 +53,9 @@ ENDS, HISTORY = "tests/report/test_stops.py", "tests/report/figures/test_history
 SLICES = "tests/report/figures/test_slices.py"
 PARAMETERS = "tests/report/figures/test_parameters.py"
 SURFACE = "tests/report/figures/test_surface.py"
+PAGE = "tests/report/html/test_html_page.py"
+CONFIGS, MARKS = "tests/report/html/test_html_configs.py", "tests/report/html/test_html_figures.py"
+BROWSER = "tests/report/html/test_html_browser.py"
 
 
 class Mutation(NamedTuple):
@@ -557,6 +560,18 @@ MUTATIONS = [
         "if not x.maximize else",
         "tests/report/figures/test_front_figure.py",
     ),
+    # Pages.
+    Mutation("report/html/page.py", "autoescape=True", "autoescape=False", PAGE),
+    Mutation("report/html/page.py", "sha256(text", "sha256(text[1:]", PAGE),
+    Mutation("report/html/embed.py", '(("<", r"\\u003c"), ', "(", PAGE),
+    Mutation("report/html/blocks.py", 'f"./{quote(target)}"', "target", PAGE),
+    Mutation("report/html/configs.py", "if taken > BUDGET", "if False", CONFIGS),
+    Mutation("report/html/configs.py", "100 * (row.high - row.low)", "100 * row.high", CONFIGS),
+    Mutation("report/html/figure_data.py", "pair[::-1]", "pair", MARKS),
+    Mutation(
+        "report/html/assets/configs.js", "down ? compare(b, a)", "!down ? compare(b, a)", BROWSER
+    ),
+    Mutation("report/html/assets/recipes.js", '"$1.0e"', '"$1e"', BROWSER),
     # The figures of parameters.
     Mutation(
         "report/figures/slices.py",

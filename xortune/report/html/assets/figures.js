@@ -4,7 +4,7 @@
   const drawn = new Map(); // by its place, what each figure was drawn from
   const places = [...document.querySelectorAll(".plot")];
   const narrow = matchMedia("(max-width: 40rem)");
-  const PRINTED = 660; // pixels: what is left of a sheet of paper
+  const PRINTED = 960; // pixels, which the style sheet makes as small as paper is
   // Plotly complains of numbers as colours of bars, and then draws them as it should.
   Plotly.setPlotConfig({ responsive: true, displayModeBar: false, logging: 0 });
   let printing = false;
