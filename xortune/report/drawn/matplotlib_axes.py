@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 from xortune.report.drawn.geometry import decades, grid, limits, rows_of
 from xortune.report.drawn.matplotlib_marks import GREY, draw_layer, shown
 from xortune.report.drawn.words import lines, shortened
-from xortune.report.format import number
+from xortune.report.format import number, plain
 from xortune.report.plot import Axis, Cells, Lines, Panel, Plot, Rule
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def svg(plot: Plot) -> str:
     """The figure as SVG, with its title and alt text in it."""
     out = io.StringIO()
     # No date, so that nothing changes from run to run.
-    metadata = {"Date": None, "Title": plot.title, "Description": plot.alt}
+    metadata = {"Date": None, **_said(plot, "Description")}
     _save(plot, out, format="svg", dpi=150, metadata=metadata)
     # Matplotlib ends lines with blanks, which some tools would strip from a committed file.
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -59,7 +59,7 @@ def svg(plot: Plot) -> str:
 def png(plot: Plot, *, dpi: int = 150) -> bytes:
     """The figure as a PNG of so many dots to an inch, with its title and alt text in it."""
     out = io.BytesIO()
-    metadata = {"Title": plot.title, "Description": plot.alt}
+    metadata = {**_said(plot, "Description")}
     _save(plot, out, format="png", dpi=dpi, metadata=metadata)
     return out.getvalue()
 
@@ -67,7 +67,7 @@ def png(plot: Plot, *, dpi: int = 150) -> bytes:
 def pdf(plot: Plot) -> bytes:
     """The figure as a page of its own size, with its title, and its alt text as the subject."""
     out = io.BytesIO()
-    metadata = {"CreationDate": None, "Title": plot.title, "Subject": plot.alt}
+    metadata = {"CreationDate": None, **_said(plot, "Subject")}
     _save(plot, out, format="pdf", dpi=150, metadata=metadata)
     return out.getvalue()
 
@@ -124,6 +124,11 @@ def draw_on(axes: Axes, panel: Panel) -> None:
         if (panel.x if along == "x" else panel.y).kind != "category":
             axes.grid(axis=along, alpha=0.25)
     axes.set_axisbelow(True)
+
+
+def _said(plot: Plot, name: str) -> dict[str, str]:
+    """The title and the alt text as metadata: of signs that any file may hold."""
+    return {"Title": plain(plot.title), name: plain(plot.alt)}
 
 
 def _save(plot: Plot, out: IO[Any], **options: Any) -> None:
