@@ -56,6 +56,9 @@ SURFACE = "tests/report/figures/test_surface.py"
 PAGE = "tests/report/html/test_html_page.py"
 CONFIGS, MARKS = "tests/report/html/test_html_configs.py", "tests/report/html/test_html_figures.py"
 BROWSER = "tests/report/html/test_html_browser.py"
+PLOTLY = "tests/report/drawn/test_plotly.py"
+MATPLOTLIB = "tests/report/drawn/test_matplotlib.py"
+PALETTE, NOTEBOOK = "tests/report/drawn/test_palette.py", "tests/test_table_html.py"
 
 
 class Mutation(NamedTuple):
@@ -622,6 +625,23 @@ MUTATIONS = [
         "report/run_document.py", "if report.solved and report.configs > 1:", "if True:", WORDS
     ),
     Mutation("report/files.py", "if path.is_symlink():", "if False:", "tests/test_run.py -k link"),
+    Mutation("report/drawn/plotly_text.py", ', ("$", "&#36;")', "", PLOTLY),
+    Mutation("report/drawn/plotly_text.py", '("<", "&lt;"), ', "", PLOTLY),
+    Mutation(
+        "report/drawn/plotly_marks.py", "leans(a - b for a, b", "leans(b - a for a, b", PLOTLY
+    ),
+    Mutation("report/drawn/plotly_marks.py", "(b[0], a[1], a[2])", "(b[0], b[1], b[2])", PLOTLY),
+    Mutation("report/drawn/plotly_figure.py", "ends = ends[1], ends[0]", "ends = ends", PLOTLY),
+    Mutation("report/drawn/plotly_figure.py", 'seen.add(entry["name"])', "pass", PLOTLY),
+    Mutation("report/drawn/plotly_coloured.py", "(level + 0.5) / STEPS", "level / STEPS", PLOTLY),
+    Mutation("report/drawn/matplotlib_marks.py", '.replace("$", r"\\$")', "", MATPLOTLIB),
+    Mutation(
+        "report/drawn/matplotlib_axes.py", "ends = ends[1], ends[0]", "ends = ends", MATPLOTLIB
+    ),
+    Mutation("report/drawn/matplotlib_axes.py", '"svg.hashsalt": "xortune",', "", MATPLOTLIB),
+    Mutation("report/drawn/palette.py", '"e": "#ad932e"', '"e": "#e69f00"', PALETTE),
+    Mutation("table_html.py", "html.escape(sentence)", "sentence", NOTEBOOK),
+    Mutation("table_html.py", "math.floor if name in DOWN", "round if name in DOWN", NOTEBOOK),
 ]
 
 
