@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.errors import InputError
+from xortune.errors import InputError, nearest
 from xortune.report.columns import Column, column_of
 from xortune.report.figures.labels import clipped
 from xortune.report.format import plain
@@ -18,7 +18,7 @@ from xortune.report.tables import report_of
 from xortune.run import Run
 from xortune.space import Range
 
-__all__ = ["Parameter", "even_sample", "levels_shown", "parameters_of", "rates_of"]
+__all__ = ["Parameter", "chosen", "even_sample", "levels_shown", "parameters_of", "rates_of"]
 
 MOST_LEVELS = 12
 """Levels that are shown of one parameter; beyond them the most frequent."""
@@ -122,8 +122,6 @@ def chosen(run: Run, names: Sequence[str]) -> tuple[Parameter, ...]:
     Raises:
         InputError: a name that is none of them.
     """
-    from xortune.errors import nearest
-
     known = {parameter.name: parameter for parameter in parameters_of(run)}
     for name in names:
         if name not in known:
