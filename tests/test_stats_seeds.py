@@ -166,6 +166,12 @@ def test_fair_losses_are_the_quantile_of_the_coin(d, level):
     assert most >= 0 or d < log(1 / level, 2) + 1e-6
 
 
+def test_one_solves_all_that_the_other_does_up_to_rounding():
+    """1 - 498 / 500 is a little more than 2 / 500. Six seeds apart are the fewest that tell."""
+    n = shared_seeds(1.0, 498 / 500, discordance=2 / 500)
+    assert binom.sf(5, n, 2 / 500) >= 0.8 > binom.sf(5, n - 1, 2 / 500)
+
+
 @pytest.mark.parametrize(
     ("call", "field"),
     [

@@ -198,7 +198,6 @@ def _certified(run: Run, attempt: Attempt, key: str) -> Outcome:
         replace(check, purpose=None)
         for check in run.checks
         if check.purpose is not None
-        and check.final
         and (check.purpose.kind, check.purpose.attempt) == ("certify", attempt.number)
         and check.block.point.key == key
     )

@@ -93,6 +93,14 @@ def test_one_sentence_for_all(counts, told):
     assert not any("McNemar" in sentence for sentence in others)
 
 
+def test_the_p_that_is_told_is_holms():
+    found = three(92, 86, 80)
+    assert found.pairs[0].p == pytest.approx(0.03125)
+    told = answer(found)[1]
+    assert told.startswith("The data cannot tell c0 from c1: 92 % against 86 %")
+    assert ", p = 0.0625; about " in told
+
+
 def test_where_one_beats_only_another():
     """c0 beats c2, and c1 cannot be told from either."""
     found = three(90, 86, 83)
