@@ -59,6 +59,9 @@ BROWSER = "tests/report/html/test_html_browser.py"
 PLOTLY = "tests/report/drawn/test_plotly.py"
 MATPLOTLIB = "tests/report/drawn/test_matplotlib.py"
 PALETTE, NOTEBOOK = "tests/report/drawn/test_palette.py", "tests/test_table_html.py"
+DIFFERENCE = "tests/test_stats_difference.py"
+COMPARED, ENTERED = "tests/test_comparison_runs.py", "tests/test_compare_contestants.py"
+TOLD = "tests/report/test_comparison_words.py"
 
 
 class Mutation(NamedTuple):
@@ -642,6 +645,84 @@ MUTATIONS = [
     Mutation("report/drawn/palette.py", '"e": "#ad932e"', '"e": "#e69f00"', PALETTE),
     Mutation("table_html.py", "html.escape(sentence)", "sentence", NOTEBOOK),
     Mutation("table_html.py", "math.floor if name in DOWN", "round if name in DOWN", NOTEBOOK),
+    # Comparisons of runs: what is paired, what enters, and what is said.
+    Mutation(
+        "stats_difference.py",
+        "np.maximum(agreement - n / 2, 0.0)",
+        "agreement",
+        DIFFERENCE,
+    ),
+    Mutation("stats_difference.py", "where=product > 0", "where=product < 0", DIFFERENCE),
+    Mutation(
+        "stats_difference.py",
+        "first - low1, high2 - second",
+        "first - low1, second - low2",
+        DIFFERENCE,
+    ),
+    Mutation(
+        "stats_seeds.py",
+        "min(1.0, (share + abs(p1 - p2)) / (2 * share))",
+        "(share + abs(p1 - p2)) / (2 * share)",
+        SEEDS,
+    ),
+    Mutation("comparison_runs.py", "if common.size >= apart:", "if common.size:", COMPARED),
+    Mutation(
+        "comparison_runs.py",
+        "    if common.size >= apart:\n        return mine",
+        "    if common.size > 10**9:\n        return mine",
+        COMPARED,
+    ),
+    Mutation("comparison_runs.py", "(solved & ~their_solved)", "(solved & their_solved)", COMPARED),
+    Mutation("comparison_runs.py", "differs = p < alpha", "differs = pair.p < alpha", COMPARED),
+    Mutation("comparison_runs.py", "level = alpha / len(found)", "level = alpha", COMPARED),
+    Mutation(
+        "comparison_runs.py",
+        "self.a if self.difference > 0 else self.b",
+        "self.b if self.difference > 0 else self.a",
+        COMPARED,
+    ),
+    Mutation("comparison_runs.py", "max(needed - have, 1)", "max(needed, 1)", COMPARED),
+    Mutation("comparison_speed.py", "drawn if shared else", "drawn if not shared else", COMPARED),
+    Mutation("comparison_speed.py", "+ counts / 2", "+ counts", COMPARED),
+    Mutation(
+        "comparison_contestants.py", "0 if key is None else", "-1 if key is None else", ENTERED
+    ),
+    Mutation(
+        "comparison_contestants.py", '== ("certify", attempt.number)', '== ("certify", 1)', ENTERED
+    ),
+    Mutation(
+        "comparison_contestants.py",
+        "if fingerprint != first_fingerprint:",
+        "if name != first_name:",
+        ENTERED,
+    ),
+    Mutation("search/comparing.py", "np.setdiff1d(wanted, have.seeds)", "wanted", ENTERED),
+    Mutation("search/comparing.py", "range(1, ATTEMPTS + 1)", "range(1, 2)", ENTERED),
+    Mutation(
+        "search/comparing.py",
+        "outcome.seeds < seeds.stop",
+        "outcome.seeds < seeds.stop + 10**6",
+        ENTERED,
+    ),
+    Mutation(
+        "report/comparison_words.py",
+        "low, high, difference = -high, -low, -difference",
+        "low, high, difference = -low, -high, -difference",
+        TOLD,
+    ),
+    Mutation("report/comparison_words.py", 'p_text(pair.p_holm)}"', 'p_text(pair.p)}"', TOLD),
+    Mutation(
+        "cli/comparing.py",
+        "found.first_is_worse:",
+        "not found.first_is_worse:",
+        "tests/test_cli_compare_runs.py -k gate",
+    ),
+    Mutation(
+        "report/figures/compared.py",
+        "if row > column:",
+        "if row < column:",
+        "tests/report/figures/test_compared.py",
+    ),
 ]
 
 
