@@ -105,6 +105,7 @@ def test_many_pairs_are_a_table():
         (["good", "bad", "--format", "pdf"], ["--format: unknown format 'pdf'", "md, html"]),
         (["good", "bad", "--where", "lr=1"], ["--where: has no meaning here"]),
         (["good", "--reference", "t.csv", "--no-train"], ["--no-train: has no meaning here"]),
+        (["good", "--reference", "t.csv", "--fail-if-worse"], ["--fail-if-worse: has no"]),
         (["good", "other"], ["good learned xor and other parity-3", "--different-tasks"]),
         (["good", "bare", "--no-train"], ["bare has no seeds", "xortune certify bare"]),
         (["good", "bad", "--output", "file"], ["file", "cannot be written"]),

@@ -279,3 +279,26 @@ def test_a_contestant_is_not_changed_by_the_others(tmp_path):
     found = compare_runs([mine, contestant("b", solved(FIRST, 3, 5))])
     assert found.contestants[0] is mine
     assert (found.pairs[0].shared, found.pairs[0].unused) == (True, (95, 0))
+
+
+def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
+    """Two versions of a library are not compared by training both with the one that is here."""
+    made = {"11111111": {"engine": "fused", "torch": "2.12.0", "trainer": "network"}}
+    session = {"number": 1, "made": "11111111", "space": "space.yaml", "changes": []}
+    certified_run(tmp_path / "a", [None], made=made, sessions=[session])
+
+    class Newer(Counting):
+        def describe(self):
+            return {"engine": "fused", "torch": "2.13.0", "trainer": "network"}
+
+    [one, _] = xt.compare(["a", "a"], trainer=Newer(), seeds=20).contestants
+    assert "(torch: 2.12.0 -> 2.13.0)" in one.notes[0]
+    made["11111111"]["torch"] = "2.13.0"
+    certified_run(tmp_path / "b", [None], made=made, sessions=[session])
+    assert xt.compare(["b", "b"], trainer=Newer(), seeds=20).contestants[0].notes == ()
+
+
+def test_what_is_trained_is_kept_on_this_machine(tmp_path):
+    certified_run(tmp_path / "a", [None])
+    about = ["s3://bucket/x: is a URL", "give a directory with --output"]
+    refused("a", "a", trainer=Counting(), output="s3://bucket/x", about=about)

@@ -14,7 +14,7 @@ from xortune.config import Config
 from xortune.errors import InputError
 from xortune.outcome import Outcome
 from xortune.run import Run
-from xortune.run_stored import driven
+from xortune.run_url import url_of
 from xortune.seed_ranges import COMPARE
 from xortune.task import Task, TaskSpec
 
@@ -130,7 +130,16 @@ def compare(
     if reference is not None:
         from xortune.comparison import compare_published
 
-        _refuse("without a reference", labels=labels, seeds=seeds, engine=engine)
+        _refuse(
+            "without a reference",
+            labels=labels,
+            seeds=seeds,
+            train=None if train else False,
+            different_tasks=different_tasks or None,
+            trainer=trainer,
+            engine=engine,
+            output=output,
+        )
         return compare_published(
             only_run(several),
             Path(reference),
@@ -164,12 +173,18 @@ def compare(
             raise _lacking(candidates)
         wanted = [_wanted(one, task, trainer, engine) for one in candidates]
         directory = output or comparison_directory([entry.label for entry in entries])
+        if url_of(directory) is not None:
+            raise InputError(
+                "is a URL, and what is trained is kept on this machine",
+                place=str(directory),
+                fix="give a directory with --output",
+            )
         _tell_of_compiling(wanted, on_word)
         found = _trained(
             candidates,
             wanted,
             seeds or SEEDS,
-            driven(directory),
+            Path(directory),
             on_progress=on_progress,
             on_word=on_word,
         )
@@ -297,8 +312,9 @@ def _trained(
 
     shared = range(COMPARE.start, COMPARE.start + seeds)
     outcomes = train_shared(directory, wanted, shared, **told)
-    made = [
-        trained_by({**identity_of(one.trainer.describe()), "versions": {"xortune": __version__}})
-        for one in wanted
-    ]
-    return list(map(trained_contestant, candidates, outcomes, made))
+    found = []
+    for candidate, outcome, one in zip(candidates, outcomes, wanted, strict=True):
+        identity = identity_of(one.trainer.describe())
+        made = trained_by({**identity, "versions": {"xortune": __version__}})
+        found.append(trained_contestant(candidate, outcome, made, identity))
+    return found

@@ -13,6 +13,7 @@ from xortune.run import Run
 from xortune.run_certificate import Attempt, certificate_of
 from xortune.run_manifest import MANIFEST
 from xortune.run_sessions import last_identity, last_search, made_with
+from xortune.run_versions import changed_trainer
 
 __all__ = [
     "Candidate",
@@ -101,15 +102,28 @@ def certified_contestant(candidate: Candidate) -> Contestant:
     )
 
 
-def trained_contestant(candidate: Candidate, outcome: Outcome, made: str) -> Contestant:
+def trained_contestant(
+    candidate: Candidate, outcome: Outcome, made: str, identity: Mapping[str, str]
+) -> Contestant:
     """The candidate with seeds that were trained for the comparison.
 
     Args:
         candidate: what was trained.
         outcome: what came of it.
         made: what trained it, as `trained_by` says it.
+        identity: the same as `run_sessions.identity_of` has it.
     """
-    return _contestant(candidate, outcome, "trained", made, ())
+    notes: tuple[str, ...] = ()
+    if candidate.run is not None:
+        run = candidate.run
+        changed = changed_trainer(run.manifest, identity, str(run.path / MANIFEST))
+        told = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
+        if told:
+            notes = (
+                f"its search was trained by something else than these seeds ({told}): what is"
+                " compared is its config, trained as it would be now",
+            )
+    return _contestant(candidate, outcome, "trained", made, notes)
 
 
 def known_facts(

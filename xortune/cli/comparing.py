@@ -109,7 +109,14 @@ def compare(
         wanted = api_compare.checked_formats([part.strip() for part in formats.split(",")])
         found: Comparison | RunComparison
         if reference is not None:
-            _refuse("without --reference", seeds=seeds, engine=engine, no_train=no_train or None)
+            _refuse(
+                "without --reference",
+                seeds=seeds,
+                engine=engine,
+                no_train=no_train or None,
+                different_tasks=different_tasks or None,
+                fail_if_worse=fail_if_worse or None,
+            )
             found = api_compare.compare(
                 runs,
                 reference=reference,
@@ -119,9 +126,7 @@ def compare(
                 alpha=alpha,
             )
         else:
-            _refuse(
-                "with --reference", column=column, where=where, reference_seeds=reference_seeds
-            )
+            _refuse("with --reference", column=column, where=where, reference_seeds=reference_seeds)
             with shown_certifying(quiet=silent, what="training") as on_progress:
                 found = api_compare.compare(
                     runs,
