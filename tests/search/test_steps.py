@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from fakes import run, space_of
+import gc
+import weakref
+
+from fakes import Plain, run, space_of
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna import create_study
 from optuna.samplers import RandomSampler
 
+from xortune.journal import Journal
 from xortune.run_apart import Apart, Count
+from xortune.search.blocks import BlockQueue
 from xortune.search.propose import Draw, proposer_for, suggested
-from xortune.search.steps import Tally
+from xortune.search.steps import Tally, short
 from xortune.space import parse_space
 from xortune.stats import wilson
 
@@ -42,8 +47,24 @@ def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp
     queue = session.queue
     assert not queue._standings
     assert {key: rest[0] for key, rest in queue._rests.items()} == {
-        key: len(found) for key, found in seeds.items()
+        short(key): len(found) for key, found in seeds.items()
     }
+
+
+def test_what_was_known_is_let_go_when_it_is_taken_in(tmp_path):
+    space = space_of(trials=9)
+    known = run(tmp_path / "journal", space, proposer_for(space), window=None).evaluations
+    points = [weakref.ref(line.block.point) for line in known]
+    more = space_of(trials=10)
+    with Journal.open(tmp_path / "more") as journal:
+        queue = BlockQueue(more, Plain(), proposer_for(more), journal, window=None, known=known)
+        del known
+        gc.collect()
+        assert all(point() is not None for point in points)
+        job = queue.next_job()
+        assert job.proposal == 9
+        gc.collect()
+        assert not any(point() for point in points if point() is not job.block.point)
 
 
 WIDE = """

@@ -18,7 +18,7 @@ from xortune.race_next import VERIFY, seeds_at_first
 from xortune.run_apart import Count
 from xortune.search.propose import Proposer
 from xortune.search.racing import race_of
-from xortune.search.steps import Rest, Standing, Step, Tally
+from xortune.search.steps import Rest, Standing, Step, Tally, short
 from xortune.space import SearchSpace, grid_size
 from xortune.trainer import Block, Trainer
 
@@ -117,7 +117,11 @@ class BlockQueue:
         self._retries: deque[Job] = deque()
         self._ready: deque[Job] = deque()
         self._standings: dict[str, Standing] = {}
-        self._rests: dict[str, Rest] = {}  # of configs that wait for nothing
+        # Of configs that wait for nothing, by `short`. Numbers that are made now, before what is
+        # known is let go of bit by bit, do not come to lie between it, and keep its memory taken.
+        self._rests: dict[int, Rest | None] = {}
+        if window is None:
+            self._rests = dict.fromkeys(map(short, self._known))
         self._busy: set[str] = set()  # configs with steps that are not taken in
         self._steps: dict[int, Step] = {}
         self._granted = self._taken = 0  # steps
@@ -268,7 +272,7 @@ class BlockQueue:
         key = point.key
         standing = self._standings.get(key)
         if standing is None:
-            standing = self._standings[key] = Standing.of(point, self._rests.pop(key, None))
+            standing = self._standings[key] = Standing.of(point, self._rests.get(short(key)))
         standing.proposal = number
         if self._race is not None:
             self._race.enter(key)
@@ -313,7 +317,7 @@ class BlockQueue:
             self._settle(self._steps.pop(number))
             if not step.standing.under_way:
                 key = step.standing.point.key
-                self._rests[key] = self._standings.pop(key).rest
+                self._rests[short(key)] = self._standings.pop(key).rest
 
     def _note_progress(self, line: int) -> None:
         """News for the user, for when that line of the journal is on the disk."""

@@ -22,7 +22,7 @@ from xortune.run_apart import Apart, Count
 from xortune.stats import wilson
 from xortune.trainer import Block
 
-__all__ = ["Rest", "Standing", "Step", "Tally", "gaps"]
+__all__ = ["Rest", "Standing", "Step", "Tally", "gaps", "short"]
 
 Rest: TypeAlias = tuple[int, tuple[tuple[str, int, int, int], ...]]
 """What is kept of a config that waits for nothing: the seeds granted, and of each version that made
@@ -68,6 +68,14 @@ def _rank(successes: int, n: int) -> tuple[float, int]:
 def _one(rest: Rest) -> Rest:
     """The same object for equal ones, of which there are many."""
     return rest
+
+
+def short(key: str) -> int:
+    """A config's key as a number, half as large.
+
+    Strings that came with a run that was loaded would hold on to nearly all the memory it took.
+    """
+    return int(key, 16)
 
 
 @dataclass(slots=True)
