@@ -117,7 +117,11 @@ def trained_contestant(
     if candidate.run is not None:
         run = candidate.run
         changed = changed_trainer(run.manifest, identity, str(run.path / MANIFEST))
-        told = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
+        told = ", ".join(
+            f"{name}: {before} -> {now}"
+            for name, before, now in changed
+            if name != "engine_fallback"  # goes with the engine
+        )
         if told:
             notes = (
                 f"its search was trained by something else than these seeds ({told}): what is"

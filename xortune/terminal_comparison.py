@@ -17,6 +17,7 @@ from xortune.errors import InputError
 from xortune.report.comparison_document import MOST_SENTENCES, contestants_table, pairs_table
 from xortune.report.comparison_published import answer, compared
 from xortune.report.comparison_words import answer as runs_answer
+from xortune.report.comparison_words import notes
 from xortune.report.document import Table as DocumentTable
 from xortune.report.format import plain
 
@@ -64,9 +65,8 @@ def _render_runs(comparison: RunComparison, console: Console) -> None:
     else:
         for sentence in others:
             console.print(Text(sentence))
-    for one in comparison.contestants:
-        for note in one.notes:
-            console.print(Text(plain(f"{one.label}: {note}.")))
+    for note in notes(comparison):
+        console.print(Text(note))
 
 
 def _narrow(given: DocumentTable) -> DocumentTable:

@@ -12,6 +12,7 @@ from xortune.comparison_runs import compare_runs
 from xortune.report.comparison_words import (
     answer,
     headline,
+    notes,
     p_text,
     points,
     points_interval,
@@ -141,4 +142,16 @@ def test_small_words():
     assert (p_text(0.001), p_text(0.04964), p_text(1.0)) == ("p = 0.001", "p = 0.0496", "p = 1")
     assert [wanted_seeds(n) for n in (1, 21, 99, 100, 101, 2437, 19_999)] == [
         *("1", "21", "99", "100", "110", "2,500", "20,000")
+    ]
+
+
+def test_a_note_is_said_once():
+    entries = [
+        contestant("a", solved(0, 5, 9), notes=("its seeds are old",)),
+        contestant("b", solved(0, 5, 9), notes=("its seeds are few", "its seeds are old")),
+        contestant("c", solved(0, 5, 9)),
+    ]
+    assert notes(compare_runs(entries)) == [
+        "a, b: its seeds are old.",
+        "b: its seeds are few.",
     ]

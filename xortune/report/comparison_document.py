@@ -11,6 +11,7 @@ from xortune.point import Point
 from xortune.report.comparison_published import cells_table, published_document
 from xortune.report.comparison_words import (
     answer,
+    notes,
     origin_text,
     p_text,
     points,
@@ -163,9 +164,8 @@ def _compared(comparison: RunComparison) -> tuple[Block, ...]:
         blocks.append(table_of(columns, rows))
     if fixed:
         blocks.append(said(f"The same in all: {fixed}."))
-    notes = [(f"{one.label}: {note}.",) for one in comparison.contestants for note in one.notes]
-    if notes:
-        blocks.append(Bullets(tuple(notes)))
+    if told := notes(comparison):
+        blocks.append(Bullets(tuple((note,) for note in told)))
     if not blocks:
         blocks.append(said("Outcomes as they were handed in; what made them is not known."))
     return tuple(blocks)

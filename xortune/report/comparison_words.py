@@ -13,6 +13,7 @@ __all__ = [
     "MOST",
     "answer",
     "headline",
+    "notes",
     "origin_text",
     "p_text",
     "points",
@@ -134,6 +135,15 @@ def wanted_seeds(seeds: int) -> str:
     """A number of seeds, two digits of it, rounded up: it is an estimate."""
     size = 10 ** max(0, len(str(seeds)) - 2)
     return f"{math.ceil(seeds / size) * size:,}"
+
+
+def notes(comparison: RunComparison) -> list[str]:
+    """What must be said of contestants, once for those of whom the same is to be said."""
+    whose: dict[str, list[str]] = {}
+    for one in comparison.contestants:
+        for note in one.notes:
+            whose.setdefault(note, []).append(plain(one.label))
+    return [f"{', '.join(names)}: {note}." for note, names in whose.items()]
 
 
 def origin_text(one: Contestant) -> str:
