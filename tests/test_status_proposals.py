@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ from test_status import append, point, shown, update
 
 import xortune as xt
 from xortune import status_proposals
-from xortune.run import load_run
+from xortune.run import JOURNAL, load_run
 from xortune.run_lock import held
 from xortune.run_proposals import Part
 from xortune.status import Watcher
@@ -99,3 +100,26 @@ def test_of_very_many_lines_the_last_ones_tell_the_rate(monkeypatch):
         found.add("key", Part(number, "", number, 1, 1), 100 + number // 2)
     assert found.done("") == 40
     assert found.rate(120.0, None, "") == pytest.approx(4 / 3)  # those after 117
+
+
+def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):
+    began = 1_800_000_000
+    lines = [at(began + 5, done(0, point(0), solved(0, 2, 8)))]
+    run = write_run(tmp_path / "run", lines, trials=1, started=utc(began))
+    os.utime(run.path / JOURNAL, (0, began + 5))
+    with held(run.path):
+        found = Watcher(run.path).look(began + 100)
+        assert found.overall_rate == pytest.approx(1 / 5), "nothing is to come: it stays as it is"
+        assert "1 of 1 proposal, 100.0 %; at work on what follows: more seeds" in shown(found)
+        assert "time left" not in shown(found)
+    assert "at work" not in shown(Watcher(run.path).look(began + 100))
+
+
+def test_the_time_left_is_said_once(tmp_path):
+    began = 1_800_000_000
+    lines = [at(began + 10, done(0, point(0), solved(0, 2, 8)))]
+    run = write_run(tmp_path / "run", lines, trials=3, started=utc(began))
+    with held(run.path):
+        text = shown(Watcher(run.path).look(began + 10))
+    [line] = [line for line in text.splitlines() if line.startswith("time left")]
+    assert line.split() == ["time", "left", "20", "s"]

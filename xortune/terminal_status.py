@@ -115,7 +115,7 @@ def _rows(status: RunStatus) -> list[tuple[str, str]]:
     if rate := _rate(status):
         rows.append(("rate", rate))
     if left := _left(status):
-        rows.append(("time left", left))
+        rows.append(("time left", left.removesuffix(" left")))
     if (best := status.best) is not None:
         rows.append(
             (
@@ -148,7 +148,10 @@ def _progress(status: RunStatus) -> str:
     share = min(status.done / status.total, 1.0) if status.total > 0 else 1.0
     filled = int(share * BAR)
     bar = "█" * filled + "░" * (BAR - filled)
-    return f"{bar}  {status.done:,} of {count(status.total, 'proposal')}, {percent(share)}"
+    text = f"{bar}  {status.done:,} of {count(status.total, 'proposal')}, {percent(share)}"
+    if status.state == "running" and share == 1:  # else it looks as if it should have ended
+        text += "; at work on what follows: more seeds for the best, a certificate, tables"
+    return text
 
 
 def _rate(status: RunStatus) -> str:
