@@ -97,6 +97,11 @@ def test_of_three_there_is_a_matrix_and_of_many_pairs_no_list():
     assert len(few.blocks[1].items) == 6
 
 
+def test_runs_are_told_from_their_samplers(comparison):
+    assert "One run is one run." in markdown_text(comparison_document(comparison))
+    assert "One run is one run." not in markdown_text(comparison_document(paired(3, 1, 0, 1)))
+
+
 def test_what_differs_besides(comparison):
     part = section(comparison_document(comparison), "apart")
     [table] = tables(part)

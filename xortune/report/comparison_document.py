@@ -257,6 +257,13 @@ def _meaning(comparison: RunComparison) -> Iterable[Word]:
         "certified run its search's first is compared, with the seeds of its certificate; where a "
         "certificate is lacking, all are trained on the same seeds, which only comparisons use.",
     )
+    if any(one.facts.get("sampler") for one in comparison.contestants):
+        yield Word(
+            "One run is one run.",
+            " The seeds tell two configurations apart, not the samplers or spaces that found them: "
+            "a search with another seed finds another winner. To compare samplers, let each search "
+            "several times and see which of them wins how often.",
+        )
     yield Word(
         "95 % interval",
         " of a rate: Wilson's; of a difference: Newcombe's, which knows whether seeds are shared. "
