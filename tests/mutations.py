@@ -467,9 +467,10 @@ MUTATIONS = [
     ),
     Mutation("search/steps.py", "found = Count(n=seeds,", "found = Count(n=0,", BLOCKS),
     Mutation("search/blocks.py", "< VERIFY * all_seeds", "< VERIFY", RACING),
+    Mutation("search/steps.py", "(step - BLIND) // WIDENS", "step // WIDENS", STEPS),
     Mutation(
         "search/blocks.py",
-        "self._taken <= self._granted - self._window",
+        "self._taken <= step - window_at(step, most, self._least)",
         "self._steps.get(self._taken) and not self._steps[self._taken].missing",
         RACING,
     ),

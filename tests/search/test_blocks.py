@@ -16,6 +16,7 @@ from xortune.journal import Journal, read
 from xortune.point import Point
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.propose import LEARNING, proposer_for
+from xortune.search.steps import BLIND
 from xortune.space import grid, parse_space
 from xortune.stats import wilson
 
@@ -54,24 +55,29 @@ def dies_at(*tries):
 
 @given(
     data=st.data(),
-    window=st.integers(1, 6),
+    window=st.integers(1, 16),
+    least=st.none() | st.integers(1, 6),
     workers=st.integers(1, 8),
-    crashes=st.sets(st.tuples(st.integers(0, 8), st.integers(1, 3)), max_size=8),
+    crashes=st.sets(st.tuples(st.integers(0, 26), st.integers(1, 3)), max_size=8),
 )
 @settings(max_examples=60)
-def test_the_order_of_results_changes_nothing(data, window, workers, crashes):
-    space, train = space_of(trials=9), dies_at(*crashes)
-    patient, hasty = Scripted(points(9, 4)), Scripted(points(9, 4))
-    anywhere(space=space, proposer=patient, window=window, workers=1, train=train)
+def test_the_order_of_results_changes_nothing(data, window, least, workers, crashes):
+    space, train = space_of(trials=27), dies_at(*crashes)
+    patient, hasty = Scripted(points(27, 4)), Scripted(points(27, 4))
+    least = None if least is None else min(least, window)
+    windows = {"window": window, "least": least}
+    anywhere(space=space, proposer=patient, **windows, workers=1, train=train)
     session = anywhere(
-        space=space, proposer=hasty, window=window, workers=workers, train=train, pick=picks(data)
+        space=space, proposer=hasty, **windows, workers=workers, train=train, pick=picks(data)
     )
     assert hasty.events == patient.events
-    assert sorted(session.proposed) == list(range(9))
+    assert sorted(session.proposed) == list(range(27))
     told = 0
     for what, number, *_ in hasty.events:
         if what == "propose":
-            assert told == max(0, number - window + 1)
+            narrowed = least is not None and number >= BLIND
+            here = min(window, max(least, (number - BLIND) // 3)) if narrowed else window
+            assert told == max(0, number - here + 1)
         else:
             assert number == told
             told += 1

@@ -15,7 +15,7 @@ from xortune.journal import Journal
 from xortune.run_apart import Apart, Count
 from xortune.search.blocks import BlockQueue
 from xortune.search.propose import Draw, proposer_for, suggested
-from xortune.search.steps import Tally, short
+from xortune.search.steps import BLIND, Tally, short, window_at
 from xortune.space import parse_space
 from xortune.stats import wilson
 
@@ -33,6 +33,18 @@ def test_the_tally_knows_the_best_of_all_configs(data):
         best = max((float(wilson(c.successes, c.n)[0]), c.n) for c in counts if c.n)
         assert (float(wilson(*tally.best)[0]), tally.best[1]) == best
         assert tally.best in {(c.successes, c.n) for c in counts}
+
+
+@given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(BLIND, 400))
+def test_a_window_narrows_once_and_nothing_that_was_known_is_forgotten(least, more, steps):
+    most = least + more
+    widths = [window_at(step, most, least) for step in range(steps)]
+    assert set(widths[:BLIND]) == {most}
+    assert all(least <= width <= most for width in widths)
+    known = [step - width for step, width in enumerate(widths)]
+    assert known == sorted(known)
+    assert window_at(BLIND, most, least) == least
+    assert window_at(BLIND + 3 * most, most, least) == most
 
 
 def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp_path):

@@ -18,7 +18,7 @@ from xortune.race_next import VERIFY, seeds_at_first
 from xortune.run_apart import Count
 from xortune.search.propose import Proposer
 from xortune.search.racing import race_of
-from xortune.search.steps import Rest, Standing, Step, Tally, short
+from xortune.search.steps import Rest, Standing, Step, Tally, short, window_at
 from xortune.space import SearchSpace, grid_size
 from xortune.trainer import Block, Trainer
 
@@ -76,6 +76,7 @@ class BlockQueue:
         proposer: where they come from.
         journal: where results go.
         window: how many steps may be under way or not yet taken in; a race needs one.
+        least: how many early in a race (see `xortune.search.steps.window_at`); None: as many.
         known: what a journal holds already.
         made: digest of what trains now; see `xortune.run_sessions`. What different versions made is
             never counted together: the race and the sampler see of a config what its table has.
@@ -95,6 +96,7 @@ class BlockQueue:
         journal: Journal,
         *,
         window: int | None,
+        least: int | None = None,
         known: Sequence[Evaluation] = (),
         made: str = "",
         first_made: str = "",
@@ -106,7 +108,7 @@ class BlockQueue:
         self._rungs, self._wanted = space.seeds.ladder, space.stop.proven_rate
         self._race = race_of(space)
         assert window is not None or self._race is None  # without one nothing is taken in
-        self._window = window
+        self._window, self._least = window, least
         self._made, self._first_made = made, first_made
         self._known: dict[str, list[Evaluation]] = {}  # until it is taken in
         self._points: dict[int, Point] = {}
@@ -227,7 +229,8 @@ class BlockQueue:
 
     def _may_grant(self) -> bool:
         """Whether all is known that the next step depends on."""
-        while self._window is not None and self._taken <= self._granted - self._window:
+        step, most = self._granted, self._window
+        while most is not None and self._taken <= step - window_at(step, most, self._least):
             if not self._take_in():
                 return False
         return True

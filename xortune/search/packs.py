@@ -15,7 +15,7 @@ from xortune.search.blocks import Job
 from xortune.search.source import Source
 from xortune.trainer import Block, Trainer
 
-__all__ = ["Packs", "batch_of", "window_of"]
+__all__ = ["Packs", "batch_of", "least_window", "window_of"]
 
 LEAST_SECONDS = 0.4
 """Of work in a pack, if there is so much: some twenty times what Ray takes for a trial."""
@@ -50,7 +50,12 @@ def window_of(seconds: float, *, slots: int, proposals: int) -> int:
         proposals: of the whole search.
     """
     batch = int(LEAST_SECONDS / seconds) + 1
-    return max(3 * slots, min(slots * (2 * batch + 1), proposals // 8))
+    return max(least_window(slots), min(slots * (2 * batch + 1), proposals // 8))
+
+
+def least_window(slots: int) -> int:
+    """For each slot a step that runs, one that waits, and one that finished before its turn."""
+    return 3 * slots
 
 
 def batch_of(window: int, *, slots: int) -> int:

@@ -19,7 +19,7 @@ from xortune.run_manifest import MANIFEST, manifest_of
 from xortune.run_sessions import SignedJournal, earlier_spaces, first_made, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
-from xortune.search.packs import window_of
+from xortune.search.packs import least_window, window_of
 from xortune.search.propose import LEARNING
 from xortune.search.racing import raced
 from xortune.search.ray_tune import connected, run_trials, slots
@@ -76,6 +76,7 @@ def search_session(
     earlier: tuple[SearchSpace, ...] = ()
     made = first = made_id(identity_of(trainer.describe()))
     window: int | None = None
+    least: int | None = None  # see `xortune.search.steps.window_at`
     if holds_run(directory):
         before = load_run(directory)
         if resumed is not None:
@@ -83,7 +84,7 @@ def search_session(
         current = manifest_of(directory)
         known, earlier = before.evaluations, earlier_spaces(directory, current)
         first = first_made(current, str(directory / MANIFEST))
-        window = current.get("window")
+        window, least = current.get("window"), current.get("window_least")
         del before
 
     shared = joined(shared, space, directory, on_word)
@@ -99,6 +100,7 @@ def search_session(
             proposer_in(shared, space, earlier, trainer.check),
             journal,
             window=window,
+            least=least,
             known=known,
             made=made,
             first_made=first,
@@ -130,13 +132,10 @@ def search_session(
         create(directory, space_text=space.text, manifest=noted)
     with connected(address):
         room = slots(cpus_per_trial, gpus_per_trial)
-        ladder, proposals = space.seeds.ladder, budget(space)
         if window is None and (space.search.sampler in LEARNING or raced(space)):
-            longest = max(
-                trainer.cost(Block(point, 0, ladder[0])) for point in islice(probes(space), 100)
-            )
-            window = window_of(longest, slots=room, proposals=proposals)
-            update_manifest(directory, window=window)
+            window = _window(space, trainer, room)
+            least = least_window(room) if raced(space) else None
+            update_manifest(directory, window=window, window_least=least)
         with (
             held(directory, say=on_word) as lock,
             SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
@@ -158,6 +157,12 @@ def search_session(
             complete = uninterrupted or queue.finished  # or what followed was interrupted
     update_manifest(directory, complete=complete, **_proven(queue))
     return uninterrupted
+
+
+def _window(space: SearchSpace, trainer: Trainer, room: int) -> int:
+    first = space.seeds.ladder[0]
+    longest = max(trainer.cost(Block(point, 0, first)) for point in islice(probes(space), 100))
+    return window_of(longest, slots=room, proposals=budget(space))
 
 
 def _proven(queue: BlockQueue) -> dict[str, Any]:

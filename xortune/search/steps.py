@@ -5,6 +5,9 @@ that it knows. Decided as results come in, that would depend on which worker was
 would all that a sampler learns. So decision number s is made when exactly the results of the
 decisions before s - window + 1 are known, however many more are there: what is proposed and who
 climbs follows from the seed and the window alone, and nobody waits for a rung to fill.
+
+A race narrows its window after its first decisions (`window_at`): by then there is something to
+learn from, and what the widest window leaves unseen is most of it.
 """
 
 from __future__ import annotations
@@ -22,7 +25,11 @@ from xortune.run_apart import Apart, Count
 from xortune.stats import wilson
 from xortune.trainer import Block
 
-__all__ = ["Rest", "Standing", "Step", "Tally", "gaps", "short"]
+__all__ = ["Rest", "Standing", "Step", "Tally", "gaps", "short", "window_at"]
+
+BLIND, WIDENS = 12, 3
+"""So many steps a race makes with its whole window, to have several to choose from; then it begins
+with the least again, and gets one more after each so many steps. See benchmarks/README.md."""
 
 Rest: TypeAlias = tuple[int, tuple[tuple[str, int, int, int], ...]]
 """What is kept of a config that waits for nothing: the seeds granted, and of each version that made
@@ -184,6 +191,21 @@ class Step:
         ]
         self.missing = sum(block.count for block in blocks)
         return blocks
+
+
+def window_at(step: int, most: int, least: int | None) -> int:
+    """How many steps may be under way or not taken in when this one is made, itself counted.
+
+    It never grows by more than one from a step to the next: what one step knows, all later ones do.
+
+    Args:
+        step: its number, from 0.
+        most: the window of the search.
+        least: what keeps all workers busy; None: the window stays as it is.
+    """
+    if step < BLIND or least is None:
+        return most
+    return min(most, max(least, (step - BLIND) // WIDENS))
 
 
 def gaps(start: int, end: int, blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
