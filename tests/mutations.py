@@ -467,7 +467,7 @@ MUTATIONS = [
     ),
     Mutation("search/steps.py", "found = Count(n=seeds,", "found = Count(n=0,", BLOCKS),
     Mutation("search/blocks.py", "< VERIFY * all_seeds", "< VERIFY", RACING),
-    Mutation("search/steps.py", "(step - BLIND) // WIDENS", "step // WIDENS", STEPS),
+    Mutation("search/steps.py", "(step - BLIND) // WIDENS", "step // WIDENS", BLOCKS),
     Mutation(
         "search/blocks.py",
         "self._taken <= step - window_at(step, most, self._least)",
