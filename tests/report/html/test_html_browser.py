@@ -30,8 +30,13 @@ CUT = """() => [...document.querySelectorAll("h1, h2, h3, p, li, td, th, button,
   .filter((one) => {
     const style = getComputedStyle(one);
     const hides = style.overflowX === "hidden" || style.textOverflow === "ellipsis";
-    return hides && !one.classList.contains("heard") && one.scrollWidth > one.clientWidth + 1;
+    const cell = one.matches("th, td"); // which would lie over the next one
+    return (hides || cell) && !one.classList.contains("heard")
+      && one.scrollWidth > one.clientWidth + 1;
   }).map((one) => one.textContent.slice(0, 80))"""
+# Whether the figures have become as wide as the page.
+FOLLOWED = """() => [...document.querySelectorAll(".plot")].every(
+  (one) => Math.abs(one.querySelector(".main-svg").clientWidth - one.clientWidth) < 2)"""
 # What lies outside the page, and is in no region that scrolls.
 OUTSIDE = """() => [...document.querySelectorAll("main *, header *, nav *")]
   .filter((one) => !one.closest(".scroll, pre, .heard, svg") && one.getClientRects().length
@@ -134,7 +139,7 @@ def test_a_report_fits_is_whole_and_accessible(show, report, theme):
     drawn(shown)
     for width in WIDTHS:
         shown.set_viewport_size({"width": width, "height": 900})
-        shown.wait_for_timeout(200)  # figures follow
+        shown.wait_for_function(FOLLOWED)
         fits(shown, width)
 
 

@@ -30,6 +30,13 @@ def test_points_have_their_intervals_and_lead_to_their_configs():
     ]
 
 
+def test_only_numbers_stand_at_the_right():
+    points = Points("A", (0.5,), (0.0,), (0.25,), (0.75,))
+    for y, wanted in ((NAMES, [False, True, False, False]), (NUMBER, [False, True, True, True])):
+        [table] = data_tables(Plot("p", "T", "a", "n", (Panel(RATE, y, (points,)),)))
+        assert [column.numeric for column in table.columns] == wanted
+
+
 def test_lines_have_their_bands():
     line = Line("A", (1.0, 2.0), (0.1, float("nan")), (0.0, 0.1), (0.2, 0.3))
     _, found = rows(NUMBER, RATE, line)

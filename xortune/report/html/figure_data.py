@@ -39,7 +39,9 @@ def _table(panel: Panel, title: str) -> Table:
     names = ("", panel.x.label, panel.y.label, "from, to", "more")
     # A column in which nothing stands says nothing.
     kept = [at for at in range(len(names)) if any(row[at] for row in rows[:SHOWN])]
-    columns = tuple(Column(names[at] or "what", numeric=at in {1, 2, 3}) for at in kept)
+    x, y = panel.x.kind != "category", panel.y.kind != "category"
+    numbers = (False, x, y, x and y, False)
+    columns = tuple(Column(names[at] or "what", numeric=numbers[at]) for at in kept)
     cells: list[tuple[Text, ...]] = [tuple((row[at],) for at in kept) for row in rows[:SHOWN]]
     more = f"; the first {SHOWN} of {len(rows):,} rows" if len(rows) > SHOWN else ""
     return Table(columns, tuple(cells), f"Data: {title}{more}")
