@@ -63,8 +63,8 @@ def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].split("  ")[0] == "search"
-    assert lines[1].split()[:7] == ["7/8", "87.5", "%", "100/100", "100.0", "%", "-12.5"]
-    assert lines[2].split()[:7] == ["8/8", "100.0", "%", "90/100", "90.0", "%", "+10.0"]
+    assert lines[1].split()[:7] == ["7/8", "88", "%", "100/100", "100.0", "%", "-12.5"]
+    assert lines[2].split()[:7] == ["8/8", "100", "%", "90/100", "90", "%", "+10.0"]
     assert "95.71 %" in lines[1]
     text = " ".join(result.stdout.split())
     assert "hold together with confidence 0.95 (Clopper-Pearson for the 100 seeds planned" in text

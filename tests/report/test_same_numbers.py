@@ -65,20 +65,24 @@ def latex_rows(path):
 
 
 class Rows(HTMLParser):
-    """The cells of each row that has an id, by the id."""
+    """The cells of each row that has an id, by the id, and the headings above them."""
 
     def __init__(self, html):
         super().__init__()
-        self.rows, self._key, self._cell = {}, None, False
+        self.rows, self.headings = {}, []
+        self._row, self._cell = [], False
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         if tag == "tr":
-            self._key = dict(attrs).get("id")
-            if self._key:
-                self.rows[self._key] = []
-        elif tag in ("th", "td") and self._key:
-            self.rows[self._key].append("")
+            self._row = []
+            key = dict(attrs).get("id")
+            if key:
+                self.rows[key] = self._row
+            elif not self.rows:
+                self.headings = self._row
+        elif tag in ("th", "td"):
+            self._row.append("")
             self._cell = True
 
     def handle_endtag(self, tag):
@@ -86,14 +90,16 @@ class Rows(HTMLParser):
             self._cell = False
 
     def handle_data(self, data):
-        if self._cell and self._key:
-            self.rows[self._key][-1] += data
+        if self._cell:
+            self._row[-1] += data
 
 
 def html_rows(path):
     """What is there without the page's script."""
-    rows = Rows((path / "report.html").read_text(encoding="utf-8")).rows
-    return [(key, *cells[1:5]) for key, cells in list(rows.items())[:10]]
+    table = Rows((path / "report.html").read_text(encoding="utf-8"))
+    names = ("solved", "rate", "95 % interval", "epochs to solve")
+    at = [table.headings.index(name) for name in names]
+    return [(key, *(cells[i] for i in at)) for key, cells in list(table.rows.items())[:10]]
 
 
 def scripted_rows(path):
