@@ -31,6 +31,7 @@ class Record:
         rates: the true rate of each of the trace's configs.
         configs: their parameters.
         about: the machine, versions, time.
+        direct: whether Ray was left out, so that its seconds mean nothing.
     """
 
     space: str
@@ -45,6 +46,7 @@ class Record:
     rates: tuple[float, ...]
     configs: tuple[dict[str, Any], ...] = ()
     about: str = ""
+    direct: bool = False
 
     @property
     def final(self) -> tuple[float, float]:

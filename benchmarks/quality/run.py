@@ -23,8 +23,13 @@ METHODS = {
 }
 """Names on the command line, and what they are."""
 
+RAY = frozenset({"xortune", "racing", "repeater"})
+"""Those that run in Ray Tune, or without it."""
 
-def repetition(job: Job, budget: float, limit: float, cores: list[int], output: str) -> str:
+
+def repetition(  # noqa: PLR0917  # a process is started with them
+    job: Job, budget: float, limit: float, cores: list[int], output: str, direct: bool
+) -> str:
     """Run a repetition, measure the truth of its answers, append the record; a word about it.
 
     Args:
@@ -33,6 +38,7 @@ def repetition(job: Job, budget: float, limit: float, cores: list[int], output: 
         limit: seconds after which it is cut off, or inf.
         cores: that it and all it starts may use.
         output: the JSONL file.
+        direct: without Ray, where a method needs it for nothing but its time.
     """
     space, method, number = job
     machine.stay_on(cores[0])  # torch and the fused engine: one thread
@@ -45,7 +51,7 @@ def repetition(job: Job, budget: float, limit: float, cores: list[int], output: 
     from quality.trace import Tracer
     from quality.truth import true_rates
 
-    bench, search = SPACES[space], _function(method)
+    bench, search = SPACES[space], _function(method, direct=direct)
     bench.train(bench.draw(np.random.default_rng(0)), [0])  # loads the compiled engine
     tracer = Tracer(bench, number, round(budget * 100 * bench.epochs), limit)
     search(tracer)
@@ -65,16 +71,19 @@ def repetition(job: Job, budget: float, limit: float, cores: list[int], output: 
         rates=tuple(rates),
         configs=tuple(point.as_dict() for point in tracer.points),
         about=_about(len(cores)),
+        direct=direct and method in RAY,
     )
     append(path, record)
     claim, truth = record.final
     return f"{seconds:.1f} s, {tracer.spent // bench.epochs:,} seeds, {claim:.3f}, true {truth:.4f}"
 
 
-def _function(method: str) -> Callable[[object], None]:
+def _function(method: str, *, direct: bool) -> Callable[[object], None]:
     if method == "smac":
         from quality import methods_smac as module
-    elif method in {"xortune", "racing", "repeater"}:
+    elif method in RAY and direct:
+        from quality import methods_direct as module
+    elif method in RAY:
         from quality import methods_ray as module
     else:
         from quality import methods as module

@@ -136,10 +136,13 @@ def _of_space(space: str, records: Sequence[Record]) -> Iterator[str]:
     places += [largest] if largest > shared else []
     yield "Median true rate of the answer, by budget spent:"
     yield _curves(by, [(f"{place / unit:.3g}", place) for place in places], "spent")
-    longest = max(record.seconds for record in records)
+    timed = {name: [r for r in found if not r.direct] for name, found in by.items()}
+    timed = {name: found for name, found in timed.items() if found}
+    longest = max((r.seconds for found in timed.values() for r in found), default=0.0)
     clock = [place for place in CLOCK if place < 3 * longest]
-    yield "The same, by wall time:"
-    yield _curves(by, [(f"{place:g} s", place) for place in clock], "seconds")
+    if clock:
+        yield "The same, by wall time:"
+        yield _curves(timed, [(f"{place:g} s", place) for place in clock], "seconds")
     cut = [name for name, found in by.items() if any(r.budget < r.asked for r in found)]
     if cut:
         yield f"Cut off by the clock before the budget was spent: {', '.join(cut)}."
@@ -166,16 +169,18 @@ def _row(name: str, by: dict[str, list[Record]], unit: int, shared: int) -> list
     found = by[name]
     over = [overshoot(record) * 100 for record in found]
     spent = [held(record) for record in found]
-    wall = [held(record, "seconds") for record in found]
+    wall = [held(record, "seconds") for record in found if not record.direct]
     first = [reached(record) for record in found]
     count = sum(math.isfinite(value) for value in spent)
     ratios = ["", ""]
     if OURS in by and name != OURS:
         rng = np.random.default_rng(0)
-        both: list[tuple[Axis, list[float]]] = [("spent", spent), ("seconds", wall)]
+        ours = [r for r in by[OURS] if not r.direct]
         ratios = [
-            _interval(*ratio(values, [held(r, axis) for r in by[OURS]], rng))
-            for axis, values in both
+            _interval(*ratio(spent, [held(r) for r in by[OURS]], rng)),
+            _interval(*ratio(wall, [held(r, "seconds") for r in ours], rng))
+            if wall and ours
+            else "–",
         ]
     return [
         name,
@@ -184,7 +189,7 @@ def _row(name: str, by: dict[str, list[Record]], unit: int, shared: int) -> list
         f"{np.median([record.final[1] for record in found]):.4f}",
         f"{np.mean([area(record, shared) for record in found]):.3f}",
         f"{_number(float(np.median(spent)) / unit)} ({count}/{len(found)})",
-        _number(float(np.median(wall))) + " s",
+        _number(float(np.median(wall))) + " s" if wall else "–",
         _number(float(np.median(first)) / unit),
         f"{np.mean(over):+.1f}, {max(over):+.1f}",
         *ratios,

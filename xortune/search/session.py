@@ -133,7 +133,8 @@ def search_session(
     with connected(address):
         room = slots(cpus_per_trial, gpus_per_trial)
         if window is None and (space.search.sampler in LEARNING or raced(space)):
-            window = _window(space, trainer, room)
+            seconds = longest_first_block(space, trainer)
+            window = window_of(seconds, slots=room, proposals=budget(space))
             least = least_window(room) if raced(space) else None
             update_manifest(directory, window=window, window_least=least)
         with (
@@ -159,10 +160,10 @@ def search_session(
     return uninterrupted
 
 
-def _window(space: SearchSpace, trainer: Trainer, room: int) -> int:
+def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
+    """Seconds that the first seeds of a config take, as the trainer estimates it, at most."""
     first = space.seeds.ladder[0]
-    longest = max(trainer.cost(Block(point, 0, first)) for point in islice(probes(space), 100))
-    return window_of(longest, slots=room, proposals=budget(space))
+    return max(trainer.cost(Block(point, 0, first)) for point in islice(probes(space), 100))
 
 
 def _proven(queue: BlockQueue) -> dict[str, Any]:
