@@ -126,7 +126,7 @@ def _sign(sign: str) -> str:
         return COMMANDS[sign]
     if sign.isascii():
         return sign
-    base, *marks = unicodedata.normalize("NFD", sign)
+    base, *marks = tuple(unicodedata.normalize("NFD", sign))
     if len(marks) == 1 and marks[0] in ACCENTS and base.isascii() and base.isalpha():
         return f"\\{ACCENTS[marks[0]]}{{{base}}}"
     if sign.isspace():
