@@ -21,7 +21,7 @@ LAYERS = (
     ("errors",),
     ("point", "seed", "files"),
     ("table",),
-    ("config", "task", "stats"),
+    ("config", "task", "stats", "success"),
     ("outcome",),
     ("trainer", "engine"),
     ("space",),

@@ -174,7 +174,7 @@ def test_the_command_refuses(run, words, message):
 
 def test_the_order_is_recorded_and_shown(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_: Counting(EDGE))
+    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: Counting(EDGE))
     found = xt.certify(run, top=2, seeds=100, **AROUND)
     values = json.loads((run.path / "certificate.json").read_text())
     assert values["by"] == values["attempts"][0]["by"] == "neighbourhood"

@@ -42,7 +42,7 @@ def test_the_verb_trains_the_network_and_its_counts_can_be_repeated(run):
 
 def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
     other = write_run(tmp_path / "other", [], space_text=SPACE, trainer="function")
-    with pytest.raises(xt.InputError, match="trainer="):
+    with pytest.raises(xt.InputError, match="train="):
         xt.certify(other)
     changed = write_run(
         tmp_path / "changed",
@@ -58,7 +58,7 @@ def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
 
 def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_: Counting({KEYS[1]: 5}))
+    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: Counting({KEYS[1]: 5}))
     result = xortune("certify", run.path, "--top", 2, "--seeds", 100)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -79,7 +79,7 @@ def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
 
 
 def test_the_command_and_the_gate_go_together(run, monkeypatch):
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_: Counting())
+    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: Counting())
     assert xortune("certify", run.path, "--seeds", 100, "--neighbourhood", 0.2).exit_code == 0
     bound = load_run(run.path).certificate.best.lower_bound
     assert xortune("gate", run.path, "--min-rate", round(bound - 1e-4, 4)).exit_code == 0
@@ -109,7 +109,7 @@ def test_the_command_refuses(run, words, message):
 
 def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, monkeypatch):
     trainer = Counting(stop_after=1)
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_: trainer)
+    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: trainer)
     result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
     assert result.exit_code == 3
     assert "the same command continues" in result.stderr

@@ -128,7 +128,6 @@ def test_the_good_file_is_good():
             "momentum",
             ["s.yaml:8: parameters.momentum: 0.9 with optimizer Adam", "`when: {optimizer:"],
         ),
-        ("  k: 3", "hidden_dim", ["s.yaml:9: parameters.k", "column of every result table"]),
         ('  "a b": 3', "hidden_dim", ["s.yaml:9: parameters.a b", "no parameter name"]),
         ("search: {trials: 0}", "search", ["s.yaml:10: search.trials: 0", "from 1", "1 or more"]),
         ("search: {sampler: tpe}", "search", ["s.yaml:10: search.trials", "how many trials"]),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xortune.config import Config
-from xortune.errors import InputError
+from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome
 from xortune.progress import Progress
 from xortune.run import Run, fresh_directory, holds_run, load_run
@@ -23,6 +24,7 @@ from xortune.task import Task, TaskSpec
 if TYPE_CHECKING:
     from xortune.journal import Journal
     from xortune.search.checks import CheckQueue
+    from xortune.search.watch import Failure
 
 __all__ = ["evaluate", "load_run", "search", "write_report"]
 
@@ -81,7 +83,11 @@ def search(
     on_progress: Callable[[Progress], None] | None = None,
     on_certify: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
     command: Sequence[str] | None = None,
+    train: Callable[..., Any] | None = None,
+    dry_run: bool = True,
+    fail_fast: bool = False,
 ) -> Run:
     """Search a space for the configuration that solves its task for the most seeds.
 
@@ -116,35 +122,45 @@ def search(
         on_word: called with a sentence that the user should read: a torn line of the journal is
             dropped, the lock of a search that was killed is taken over, a sampler does not go on
             exactly.
+        on_failure: called with the first seed that fails; it is shown on stderr if not given.
         command: the command line, for the manifest.
+        train: a function of your own that trains instead of the built-in network, as
+            f(config, seed), or f(config, seeds) for all seeds of a block at once; see
+            docs/own-trainer.md. A space file may name it too.
+        dry_run: whether such a function is called once before a new run begins.
+        fail_fast: end the search at the first seed that fails; `resume` goes on.
 
     Returns:
         The run, with its tables and report written.
 
     Raises:
         InputError: an argument or the space file is not usable; nothing was overwritten.
+        TrainingError: a seed failed, and `fail_fast` is asked for; the run is as below.
         KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
             written, and `resume` continues it.
     """
     from xortune.api_certify import AFTERWARDS, certified, cluster_of, following
     from xortune.api_resume import continue_run, end_of_session, first_manifest, now
+    from xortune.api_trainer import trainer_for, tried_once, with_train
     from xortune.certify import noted_certificate
-    from xortune.engine.network import NetworkTrainer
     from xortune.search.importance import importance
     from xortune.search.session import search_session
     from xortune.search.storage import shared_study
 
     asked = space if isinstance(space, SearchSpace) else load_space(space)
+    asked = with_train(asked, train)
     asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
     cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     shared = shared_study(asked, study_storage, study_name)
     if shared is not None and command is not None:
         command = shared.without_password(command)
-    trainer = NetworkTrainer(asked.task, engine, gpus_per_trial)
-    trainer.describe()  # refuses an engine that is not there
+    trainer = trainer_for(asked, train, engine, gpus_per_trial)
     check_space(asked, trainer)
     resume = resume or extend
+    if dry_run and not (resume and output is not None and _holds(driven(output))):
+        _say(tried_once(asked, trainer), on_word)
     directory = _directory(asked, output, resume=resume)
+    failed: TrainingError | None = None
     with held(directory, say=on_word):  # to the end: tables and report are this driver's too
 
         def resumed(before: Run) -> None:
@@ -191,7 +207,11 @@ def search(
                 then=then,
                 shared=shared,
                 resumed=resumed,
+                on_failure=on_failure or (None if asked.task else _show_failure),
+                fail_fast=fail_fast,
             )
+        except TrainingError as error:
+            complete, failed = False, error
         except InputError:
             # Made for this search only.
             if output is None and not resume and not holds_run(directory):
@@ -210,14 +230,11 @@ def search(
         else:
             noted_certificate(run)  # of what it has, if it was interrupted while it certified
         matters = importance(run, asked).entries()
-        if complete:
-            how = {"finished": now(), "stopped": None}
-        else:
-            how = {"stopped": f"interrupted by the user at {now()}"}
+        how = _how(now(), failed, complete=complete)
         run = run.noted(**matters, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
-            raise KeyboardInterrupt
+            raise failed or KeyboardInterrupt
         return run
 
 
@@ -239,13 +256,37 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     write_derived(run, FORMATS if formats is None else formats)
 
 
+def _how(now: str, failed: TrainingError | None, *, complete: bool) -> dict[str, str | None]:
+    """For the manifest: how a session ended."""
+    if complete:
+        return {"finished": now, "stopped": None}
+    why = "by the user" if failed is None else f"by a seed that failed ({failed})"
+    return {"stopped": f"interrupted {why} at {now}"}
+
+
+def _show_failure(failure: Failure) -> None:
+    """On stderr, at once."""
+    from xortune.report.format import plain
+
+    print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
+
+
+def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:
+    if word is not None and on_word is not None:
+        on_word(word)
+
+
 def _task(task: TaskSpec) -> Task:
     return task if isinstance(task, Task) else Task.named(task)
 
 
+def _holds(path: Path) -> bool:
+    return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
+
+
 def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
     wanted = driven(output) if output is not None else Path(RUNS) / space.name
-    holds = holds_lines(wanted) if isinstance(wanted, StoredPath) else holds_run(wanted)
+    holds = _holds(wanted)
     if holds and resume:
         return wanted
     if output is None and not resume:

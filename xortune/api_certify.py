@@ -7,9 +7,10 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xortune.api_export import task_of
+from xortune.api_trainer import own_of_run
 from xortune.errors import InputError
 from xortune.run import Run, load_run
 from xortune.run_stored import driven
@@ -61,6 +62,7 @@ def certify(
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
     command: Sequence[str] | None = None,
+    train: Callable[..., Any] | None = None,
 ) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
@@ -95,6 +97,7 @@ def certify(
         on_progress: called with the seeds done and all seeds.
         on_word: called with a sentence that the user should read.
         command: the command line, for the manifest.
+        train: your own function that trained the run, if its space does not name it.
 
     Raises:
         InputError: an argument that is not usable, nothing to certify, an attempt that cannot be
@@ -130,7 +133,8 @@ def certify(
     )
     # Workers elsewhere may have the GPUs that this machine lacks.
     elsewhere = gpus_per_trial if address is not None else 0.0
-    trainer = trainer or trainer_of(loaded, engine, elsewhere)
+    if trainer is None:
+        trainer = trainer_of(loaded, engine, elsewhere, train=train, accept=accept_versions)
     worker, here = with_cores(trainer, gpus=gpus_per_trial)
     certificate = certify_run(
         driven(loaded.path),
@@ -332,23 +336,33 @@ def _told_of(run: Run) -> Run:
     return run.noted(not_certified=None) if run.manifest.get("not_certified") else run
 
 
-def trainer_of(run: Run, engine: str | None, gpus: float) -> Trainer:
+def trainer_of(
+    run: Run,
+    engine: str | None,
+    gpus: float,
+    *,
+    train: Callable[..., Any] | None = None,
+    accept: bool = False,
+) -> Trainer:
     """What trained the search, or the same with another engine.
 
+    Args:
+        run: the search.
+        engine: of the built-in network; that of the search if not given.
+        gpus: of each trial.
+        train: the user's own function, where the run's space does not name it.
+        accept: whether such a function may be another than that of the search.
+
     Raises:
-        InputError: that was not the built-in network, its task is no longer the run's, or such an
-            engine is not there.
+        InputError: its task is no longer the run's, such an engine is not there, or the user's own
+            function cannot be loaded or has changed.
     """
     from xortune.engine.network import NetworkTrainer, engine_described
     from xortune.run_manifest import MANIFEST
     from xortune.run_sessions import last_identity
 
     if not run.is_network:
-        raise InputError(
-            "the run was trained by something else than the built-in network",
-            place=str(run.path),
-            fix="give what trained it as trainer=..., in Python",
-        )
+        return own_of_run(run, train, accept=accept)
     if engine is None:
         engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))
     trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)

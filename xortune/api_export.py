@@ -82,6 +82,10 @@ def task_of(run: Run) -> Task:
         InputError: the task's file is gone, or has changed.
     """
     task = run.asked.task
+    if task is None:
+        raise InputError(
+            "the run's space names a trainer of the user's own", place=str(run.path), field="task"
+        )
     if run.manifest.get("task_fingerprint", task.fingerprint) != task.fingerprint:
         raise InputError(
             f"the task {task.name} is no longer what the run learned",

@@ -114,7 +114,8 @@ def continue_run(
     place, manifest = str(run.path), run.manifest
     learned = manifest.get("task_fingerprint")
     then = run.asked
-    task = (str(manifest.get("task", then.task.name)), str(learned)) if learned else None
+    name = manifest.get("task", then.task.name if then.task is not None else "")
+    task = (str(name), str(learned)) if learned else None
     changes = changes_brought(then, space, task=task, place=place, extend=extend)
     identity, entry = identity_of(trainer.describe()), session_entry(command)
     notes = checked_versions(run, identity, entry["versions"], accept=accept_versions)

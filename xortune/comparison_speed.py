@@ -42,7 +42,8 @@ class Middle:
     """The mean epochs to solve of the middle half of the seeds.
 
     Attributes:
-        epochs: None if some of these are not solved, a quarter of all at least.
+        epochs: None if some of these are not solved, a quarter of all at least, or where nobody
+            counts epochs.
         low: lower end of the 95 % interval, bootstrapped over seeds; None as `epochs`.
         high: upper end; None where some of a resample's middle half are not solved.
     """
@@ -97,6 +98,8 @@ def middle(outcome: Outcome, *, seed: int) -> Middle:
     """
     from scipy.stats import trim_mean  # half a second to import
 
+    if not outcome.epochs:  # nobody counts them
+        return Middle(None, None, None)
     epochs = epochs_needed(outcome)
     whole = float(trim_mean(epochs, 0.25))
     if not np.isfinite(whole):

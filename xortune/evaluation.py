@@ -22,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.errors import InputError
+from xortune.evaluation_details import details_fields, details_of
 from xortune.evaluation_purpose import Purpose
 from xortune.outcome import MAX_SEED, Outcome, Status
+from xortune.outcome_details import NO_DETAILS, Details
 from xortune.point import Point
 from xortune.trainer import Block
 
@@ -46,6 +48,7 @@ _LAST_STATUS, _SOLVED = int(max(Status)), int(Status.SOLVED)
 _WHAT = ["proposal", "key", "config", "first", "count"]
 _CAME = ["k", "n", "epochs", "seconds", "worker", "final", "error", "seeds_data"]
 _FIELDS = [*_WHAT, *_CAME]
+_MORE = ["values", "failed", "purpose"]  # each only where there is something to say
 
 MAX_SEEDS, MAX_ROWS, MAX_EPOCHS, MAX_SECONDS = 2**26, 2**30, 2**40, 1e12
 """Of one line: seeds, judged rows of all these together, epochs. More would fill the memory."""
@@ -65,12 +68,14 @@ class Packed:
         n: seeds.
         epochs: the budget.
         data: the per-seed arrays, compressed, as text.
+        details: as of the outcome.
     """
 
     successes: int
     n: int
     epochs: int
     data: str
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +174,9 @@ def pack(block: Block, outcome: Outcome) -> Packed:
             field="seeds",
             allowed=f"the {block.count} seeds from {block.first}, in this order",
         )
-    return Packed(outcome.successes, outcome.n, int(outcome.epochs), _packed(outcome))
+    return Packed(
+        outcome.successes, outcome.n, int(outcome.epochs), _packed(outcome), outcome.details
+    )
 
 
 def epochs_spent(outcome: Outcome | Packed) -> int:
@@ -218,6 +225,8 @@ def encode(evaluation: Evaluation) -> str:
         "error": evaluation.error,
         "seeds_data": None if outcome is None else outcome.data,
     }
+    if outcome is not None and outcome.details is not NO_DETAILS:
+        line |= details_fields(outcome.details)
     if evaluation.purpose is not None:
         line["purpose"] = evaluation.purpose.as_dict()
     if evaluation.at is not None:
@@ -238,14 +247,14 @@ def decode(line: str) -> Evaluation:
         fields = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON ({error})") from None
-    purpose = made = at = None
+    purpose = made = at = values = failed = None
     if isinstance(fields, dict) and next(reversed(fields), None) == "made":
         made = _digest(fields.pop("made"))
     if isinstance(fields, dict) and next(reversed(fields), None) == "at":
         at = _whole(fields, "at", high=MAX_TIME)
         del fields["at"]
-    if isinstance(fields, dict) and list(fields) == [*_FIELDS, "purpose"]:
-        purpose = Purpose.of(fields.pop("purpose"))
+    if isinstance(fields, dict) and len(fields) > len(_FIELDS):
+        values, failed, purpose = _more(fields)
     if not isinstance(fields, dict) or list(fields) != _FIELDS:
         raise InputError("is no evaluation", allowed="an object of " + ", ".join(_FIELDS))
     config = fields["config"]
@@ -260,7 +269,7 @@ def decode(line: str) -> Evaluation:
     first, count = _whole(fields, "first"), _whole(fields, "count", low=1, high=MAX_SEEDS)
     if first + count - 1 > MAX_SEED:
         raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
-    outcome = _outcome(fields, first, count)
+    outcome = _outcome(fields, first, count, details_of(values, failed, first, count))
     reason = fields["error"]
     if not (isinstance(reason, str) if outcome is None else reason is None):
         raise InputError(
@@ -290,6 +299,15 @@ def decode(line: str) -> Evaluation:
     )
 
 
+def _more(fields: dict[str, Any]) -> tuple[object, object, Purpose | None]:
+    """Values, failed and purpose, taken out of the line if all that it has more is these."""
+    more = [name for name in _MORE if fields.get(name) is not None]
+    if list(fields) != [*_FIELDS, *more]:
+        return None, None, None
+    values, failed, purpose = (fields.pop(name, None) for name in _MORE)
+    return values, failed, None if purpose is None else Purpose.of(purpose)
+
+
 def _digest(value: object) -> str:
     if isinstance(value, str) and _MADE.fullmatch(value):
         return sys.intern(value)  # one for all the lines of a session
@@ -308,12 +326,14 @@ def _packed(outcome: Outcome) -> str:
     return base64.b64encode(zlib.compress(b"".join(parts), COMPRESSION)).decode("ascii")
 
 
-def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
+def _outcome(fields: dict[str, Any], first: int, count: int, details: Details) -> Outcome | None:
     text = fields["seeds_data"]
     if text is None:
         for name in ("k", "n", "epochs"):
             if fields[name] is not None:
                 raise InputError(f"{fields[name]!r} without seeds_data", field=name)
+        if details is not NO_DETAILS:
+            raise InputError("values of seeds without seeds_data", field="values")
         return None
     if not isinstance(text, str):
         raise InputError(f"is a {type(text).__name__}", field="seeds_data")
@@ -337,6 +357,8 @@ def _outcome(fields: dict[str, Any], first: int, count: int) -> Outcome | None:
         raise InputError(f"unknown status {max(data[:count])}", field="seeds_data")
     epochs = _whole(fields, "epochs", high=MAX_EPOCHS)
     outcome = StoredOutcome.of(_seeds(first, count), epochs, width, data)
+    if details is not NO_DETAILS:  # few among millions have any
+        outcome.__dict__["details"] = details
     for name, value in (("k", outcome.successes), ("n", outcome.n)):
         if _whole(fields, name) != value:
             raise InputError(f"{fields[name]} contradicts seeds_data: {value}", field=name)

@@ -128,7 +128,8 @@ def _epochs_to_solve(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
         k, n = solved.sum(axis=1), np.full(len(outcomes), solved.shape[1])
         spent = np.where(solved, stack.solved_epoch, 0).sum(axis=1, dtype=np.int64)
     spent += np.array([o.epochs for o in outcomes], dtype=np.int64) * (n - k)
-    return np.where(k > 0, spent / np.maximum(k, 1), np.nan)
+    counted = np.array([o.epochs > 0 for o in outcomes])  # else nobody counts epochs
+    return np.where((k > 0) & counted, spent / np.maximum(k, 1), np.nan)
 
 
 def _parts(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.errors import InputError
+from xortune.outcome_details import NO_DETAILS, Details, joined
 from xortune.task import Task
 
 __all__ = ["MAX_SEED", "Outcome", "Status", "checked_seeds", "status_of"]
@@ -41,13 +42,14 @@ class Outcome:
 
     Attributes:
         seeds: int64, shape (S,): the seeds, each once.
-        epochs: the budget: epochs that every seed was trained for.
+        epochs: the budget: epochs that every seed was trained for; 0 where nobody counts them.
         status: uint8, shape (S,): a `Status` for each seed.
         solved_epoch: int32, shape (S,): the first epoch (1 is the state after the first step) from
             which the seed stays solved to the end; 0 where it is not solved at the end.
         final_loss: float32, shape (S,): the training loss of the final weights; NaN if crashed.
         predictions: bool, shape (S, M): whether each judged row's output is above 0.5.
         checkpoints: the same seeds after fewer epochs, in ascending order.
+        details: numbers of each seed and reasons of failures, of a user's own trainer.
 
     Raises:
         InputError: a seed given twice, or outside [0, 2**32).
@@ -60,6 +62,7 @@ class Outcome:
     final_loss: NDArray[np.float32]
     predictions: NDArray[np.bool_]
     checkpoints: tuple[Outcome, ...] = ()
+    details: Details = NO_DETAILS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", checked_seeds(self.seeds))
@@ -107,9 +110,11 @@ class Outcome:
     def epochs_to_solve(self) -> float | None:
         """Expected running time (ERT): `epochs_spent` over successes; None without a success.
 
+        None too where nobody counted epochs.
+
         Source: Hansen et al. (2021), COCO, Optimization Methods and Software 36(1), section 5.
         """
-        return self.epochs_spent / self.successes if self.successes else None
+        return self.epochs_spent / self.successes if self.successes and self.epochs else None
 
     @property
     def counts(self) -> dict[Status, int]:
@@ -161,6 +166,7 @@ class Outcome:
             checkpoints=tuple(
                 a.merge(b) for a, b in zip(self.checkpoints, other.checkpoints, strict=True)
             ),
+            details=joined(self.details, self.n, other.details, other.n),
         )
 
     def __repr__(self) -> str:

@@ -117,7 +117,10 @@ def differences(
 
     Not their names, comments and time budgets.
     """
-    yield from _task(task or (old.task.name, old.task.fingerprint), new)
+    if task is None and old.task is not None:
+        task = old.task.name, old.task.fingerprint
+    if task is not None:
+        yield from _task(task, new)
     yield from _parameters(old, new)
     if new.search.trials != old.search.trials:
         before, after = old.search.trials, new.search.trials
@@ -132,6 +135,8 @@ def differences(
     started = "what was proposed so far would not be what this search proposes"
     counted = "the counts so far were made otherwise"
     pairs: list[tuple[str, object, object, str]] = [
+        ("trainer", old.trainer, new.trainer, counted),
+        ("success", _rule(old), _rule(new), counted),
         ("search.sampler", old.search.sampler, new.search.sampler, started),
         ("search.seed", old.search.seed, new.search.seed, started),
         ("seeds.ladder", old.seeds.ladder, new.seeds.ladder, counted),
@@ -157,12 +162,17 @@ def differences(
 
 def _task(before: tuple[str, str], new: SearchSpace) -> Iterator[Difference]:
     name, fingerprint = before
-    if fingerprint == new.task.fingerprint:
+    # Where the user's own function trains, what it is will be compared, and not what it learns.
+    if new.task is None or fingerprint == new.task.fingerprint:
         return
     after = new.task.name
     if name == after:  # a file whose rows have changed
         name, after = f"{name} ({fingerprint[:8]})", f"{after} ({new.task.fingerprint[:8]})"
     yield Difference("task", name, after, "the counts so far are of another task")
+
+
+def _rule(space: SearchSpace) -> str | None:
+    return None if space.success is None else str(space.success)
 
 
 def _goals(objectives: Sequence[Objective]) -> list[object]:

@@ -47,6 +47,7 @@ from xortune.space_model import (
 )
 from xortune.space_objectives import check_objectives, check_sampler, objectives_of
 from xortune.space_points import grid, grid_size, probes
+from xortune.space_trainer import check_own, checked_success
 from xortune.space_values import parse_duration
 from xortune.space_yaml import Document, read_text, read_yaml
 from xortune.task import Task
@@ -106,17 +107,22 @@ def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> Sea
     check_conditions(parameters, document)
     space = SearchSpace(
         name=form.name,
-        task=_task(form.task, document, folder),
+        task=None if form.trainer is not None else _task(form.task, document, folder),
         parameters=parameters,
         search=SearchSettings(**dict(form.search)),
         seeds=_seeds(form.seeds, document),
         start=(),
         stop=StopSettings(form.stop.proven_rate),
         objectives=objectives_of(form.objectives, parameters, document),
+        trainer=form.trainer,
+        folder=folder,
         text=text,
         place=place,
         lines={".".join(map(str, location)): line for location, line in document.lines.items()},
     )
+    space = checked_success(space, form.success)
+    if space.trainer is not None:
+        check_own(space)
     check_search(space)
     check_sampler(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(form.start))

@@ -51,9 +51,13 @@ class Description:
 
     Attributes:
         name: of the space.
-        task: of the task.
+        task: of the task; None, as rows and inputs, with a trainer of the user's own.
         rows: training rows of the task.
         inputs: inputs per row.
+        trainer: the user's own function; None for the built-in network.
+        called: `config, seed`, or `config, seeds` where it takes all seeds of a block at once; None
+            where nobody looked.
+        success: the rule for its numbers, or None.
         parameters: in the space's order.
         sampler: who proposes.
         trials: proposals; for a grid its points.
@@ -75,9 +79,12 @@ class Description:
     """
 
     name: str
-    task: str
-    rows: int
-    inputs: int
+    task: str | None
+    rows: int | None
+    inputs: int | None
+    trainer: str | None
+    called: str | None
+    success: str | None
     parameters: tuple[ParameterDescription, ...]
     sampler: str
     trials: int
@@ -96,7 +103,14 @@ class Description:
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Label and text, line by line, as the terminal shows it."""
         yield "name", self.name
-        yield "task", f"{self.task}: {self.rows} rows, {self.inputs} inputs"
+        if self.task is not None:
+            yield "task", f"{self.task}: {self.rows} rows, {self.inputs} inputs"
+        if self.trainer is not None:
+            yield (
+                "trainer",
+                self.trainer + (f", called with ({self.called})" if self.called else ""),
+            )
+            yield "success", self.success or "what the function says: true, or success: true"
         for p in self.parameters:
             notes = "".join(f", {note}" for note in (p.scale, p.when) if note)
             yield p.name, f"{p.kind}: {p.values}{notes}"
@@ -159,18 +173,27 @@ def _listed(counts: Iterable[int]) -> str:
     return ", ".join(f"{count:,}" for count in counts)
 
 
-def describe(space: SearchSpace) -> Description:
-    """What a space holds and what searching it may cost at most."""
+def describe(space: SearchSpace, called: str | None = None) -> Description:
+    """What a space holds and what searching it may cost at most.
+
+    Args:
+        space: what to describe.
+        called: with what the user's own function is called, if that is known.
+    """
     finite = all(finite_values(parameter) is not None for parameter in space.parameters)
     points = grid_size(space) if finite else None
     trials = space.search.trials or points or 0
     epochs = next((_numbers(p) for p in space.parameters if p.name == "epochs"), [])
     race = len(space.seeds.ladder) > 1
+    task = space.task
     return Description(
         name=space.name,
-        task=space.task.name,
-        rows=int(space.task.inputs.shape[0]),
-        inputs=space.task.dim,
+        task=None if task is None else task.name,
+        rows=None if task is None else int(task.inputs.shape[0]),
+        inputs=None if task is None else task.dim,
+        trainer=space.trainer,
+        called=called,
+        success=None if space.success is None else str(space.success),
         parameters=tuple(map(_described, space.parameters)),
         sampler=space.search.sampler,
         trials=trials,

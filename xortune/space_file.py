@@ -236,6 +236,14 @@ class SpaceForm(_Form):
     task: Annotated[
         Annotated[Text, Tag("name")] | Annotated[CsvForm, Tag("file")], Discriminator(_task_form)
     ] = Field(default="xor", description="xor, parity-N, a CSV file or a mapping with csv.")
+    trainer: OptionalText = Field(
+        default=None,
+        description="A function of your own instead of task and epochs: module:function, or "
+        "./file.py:function relative to the space file.",
+    )
+    success: OptionalText = Field(
+        default=None, description='With numbers of a trainer of your own: "accuracy >= 0.9".'
+    )
     epochs: OptionalWhole = Field(default=None, description="A fixed parameter named epochs.")
     parameters: dict[str, Parameter] = Field(
         description=f"Each {PARAMETER_FORMS}.",

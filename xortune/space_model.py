@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import TypeAlias
 
 from xortune.point import Point, Value
 from xortune.space_yaml import told
+from xortune.success import Success
 from xortune.task import Task
 
 __all__ = [
@@ -148,20 +150,25 @@ class SearchSpace:
 
     Attributes:
         name: of the space, and by default of its run directory.
-        task: what is learned; not part of a comparison, since `text` names it.
+        task: what the built-in network learns; not part of a comparison, since `text` names it.
+            None with a trainer of the user's own.
         parameters: parents of conditions before their children, otherwise in the file's order.
         search: how configurations are proposed.
         seeds: how many seeds each gets.
         start: complete points that are evaluated first.
         stop: what ends the search early.
         objectives: what is looked for, at least one; each name once.
+        trainer: the user's own function, as `module:function` or `path.py:function`; None for the
+            built-in network, or where the function is given from Python.
+        success: the rule for what it returns; None if it says so itself.
+        folder: what relative paths start at.
         text: the YAML.
         place: the file's name, for messages.
         lines: the line of each key, by its dotted path such as ``parameters.lr``.
     """
 
     name: str
-    task: Task = field(compare=False)
+    task: Task | None = field(compare=False)
     parameters: tuple[Parameter, ...]
     search: SearchSettings
     seeds: SeedSettings
@@ -171,6 +178,9 @@ class SearchSpace:
     lines: Mapping[str, int] = field(compare=False, repr=False)
     stop: StopSettings = StopSettings()
     objectives: tuple[Objective, ...] = (Objective(SUCCESS_RATE, maximize=True),)
+    trainer: str | None = None
+    success: Success | None = None
+    folder: Path = field(default=Path(), compare=False)
 
     def at(self, *location: str | int) -> str:
         """``file:line: dotted.name`` for a message about a key of the file."""

@@ -15,9 +15,6 @@ SAMPLERS = ("tpe", "gp", "nsgaii", "random", "grid", "cmaes")
 
 DIRECTIONS = ("maximize", "minimize")
 
-RESERVED = ("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials")
-"""Columns of a run's table; a parameter of that name would be a second one."""
-
 MAX_SEEDS = SEARCH.stop
 """The search draws its seeds below this."""
 
@@ -200,15 +197,9 @@ def one_or_more(value: object) -> list[Value]:
 
 
 def parameter_name(name: str) -> str:
-    """The name of a parameter, which also names a column."""
+    """The name of a parameter, which also names a column; see `xortune.frames.column_names`."""
     if not _PARAMETER.fullmatch(name):
         raise InputError(
             f"{shown(name)} is no parameter name", allowed="letters, digits, _, - and dots"
-        )
-    if name in RESERVED:
-        raise InputError(
-            f"{name!r} is a column of every result table",
-            allowed="any name but " + ", ".join(RESERVED),
-            fix=f"rename it, for instance to {name}_value",
         )
     return name

@@ -97,6 +97,17 @@ def search(
             "counted apart.",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run/--no-dry-run",
+            help="Call a trainer of your own once before anything starts.",
+        ),
+    ] = True,
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="End the search at the first seed that fails: exit 4."),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -113,15 +124,18 @@ def search(
         silent = quiet or as_json
         if not silent:
             what = describe(asked)
+            own = what.trainer is not None
+            learned = f"trainer {what.trainer}" if own else f"task {what.task}"
             Console(stderr=True, highlight=False).print(
                 Text(
                     f"{what.name}: {what.trials:,} configurations ({what.sampler}) x "
-                    f"{_rungs(what.ladder)} seeds, task {what.task}"
+                    f"{_rungs(what.ladder)} seeds, {learned}"
                     + (f"; at most {what.seed_epochs:.2g} seed-epochs" if what.seed_epochs else "")
                 ),
                 soft_wrap=True,
             )
-            tell_of_compiling(engine)
+            if not own:
+                tell_of_compiling(engine)
         with (
             naming_options("study_storage", "study_name"),
             shown_search(quiet=silent) as (on_progress, on_certify),
@@ -143,6 +157,8 @@ def search(
                 on_certify=on_certify,
                 on_word=None if quiet else _say,
                 command=["xortune", *sys.argv[1:]],
+                dry_run=dry_run,
+                fail_fast=fail_fast,
             )
         show_run(run, quiet=quiet, as_json=as_json)
     if any(e.final and e.outcome is None for e in (*run.evaluations, *run.checks)):
@@ -153,12 +169,13 @@ def search(
 def space(space: SpaceFile, as_json: AsJson = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with told():
-        from xortune.engine.network import NetworkTrainer
+        from xortune.api_trainer import called_with, trainer_for, with_train
         from xortune.space import check_space, describe, load_space
 
-        loaded = load_space(space)
-        check_space(loaded, NetworkTrainer(loaded.task))
-        description = describe(loaded)
+        loaded = with_train(load_space(space), None)
+        trainer = trainer_for(loaded, None, "auto", 0.0)
+        check_space(loaded, trainer)
+        description = describe(loaded, called_with(trainer))
     if as_json:
         from dataclasses import asdict
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from xortune.errors import InputError
+from xortune.errors import InputError, TrainingError
 
 __all__ = [
     "BAD_INPUT",
@@ -70,6 +70,8 @@ def told(
         yield
     except InputError as error:
         fail(f"error: {error}", BAD_INPUT)
+    except TrainingError as error:
+        fail(f"stopped: {error}; what had finished is kept, --resume goes on", NO_OUTCOME)
     except KeyboardInterrupt:
         fail(interrupted, INTERRUPTED)
 

@@ -190,6 +190,8 @@ def _pairs(comparison: RunComparison) -> tuple[Block, ...]:
 
 
 def _speed(comparison: RunComparison) -> tuple[Block, ...]:
+    if not any(one.outcome.epochs for one in comparison.contestants):
+        return (said("What trained these counts no epochs, so that none is sooner than another."),)
     pairs = [
         [
             comparison.contestants[pair.a].label,

@@ -140,7 +140,7 @@ class ConfigRow:
             down; None: null, or not active where the text is empty.
         k, n: its seeds.
         low, high: the 95 % Wilson interval of k / n.
-        epochs_to_solve: ERT; None without a success.
+        epochs_to_solve: ERT; None without a success, or where nobody counts epochs.
         trials: its proposals.
         note: `tied`, `stopped early`, ...; empty: nothing to say.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isfinite
 
 from xortune.frames import epochs_to_solve
 from xortune.point import Point
@@ -72,7 +73,7 @@ def config_table(run: Run, report: Report) -> ConfigTable:
                 n=result.outcome.n,
                 low=float(low[place]),
                 high=float(high[place]),
-                epochs_to_solve=float(epochs[place]) if successes else None,
+                epochs_to_solve=float(epochs[place]) if isfinite(epochs[place]) else None,
                 trials=result.trials,
                 note=notes[place],
             )

@@ -98,7 +98,7 @@ def _speeds(results: Sequence[ConfigResult]) -> list[float]:
     """`xortune.objective.speed` of each, from the epochs of all at once."""
     outcomes = [result.outcome for result in results]
     spent = [
-        round(ert * o.successes) if o.successes else o.epochs * o.n
+        round(ert * o.successes) if o.successes and o.epochs else o.epochs * o.n
         for o, ert in zip(outcomes, epochs_to_solve(outcomes).tolist(), strict=True)
     ]
     return [

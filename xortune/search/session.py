@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation
 from xortune.journal import Journal
 from xortune.objective import only_rate
@@ -26,6 +27,7 @@ from xortune.search.ray_tune import connected, run_trials, slots
 from xortune.search.shared import joined, proposer_in
 from xortune.search.source import Source
 from xortune.search.storage import SharedStudy
+from xortune.search.watch import Failure, Watched
 from xortune.space import SearchSpace, probes
 from xortune.trainer import Block, Trainer
 
@@ -47,6 +49,8 @@ def search_session(
     then: Callable[[Journal, int], Source | None] | None = None,
     shared: SharedStudy | None = None,
     resumed: Callable[[Run], None] | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
+    fail_fast: bool = False,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -67,8 +71,11 @@ def search_session(
         resumed: called with the run that the directory holds, before anything else. It may note
             things in the manifest, and should keep nothing of the run: that of a million lines
             takes more than a gigabyte, and is let go when the queue has been filled from it.
+        on_failure: called with the first seed that fails, or block that produces nothing.
+        fail_fast: whether that ends the session.
 
     Raises:
+        TrainingError: a seed failed, and `fail_fast` is asked for.
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses; what `resumed` raises.
     """
@@ -143,11 +150,10 @@ def search_session(
         ):
             queue = queue_into(journal, known, on_progress)
             known = ()  # the queue lets each go when it has taken it in
-            source: Source = queue
-            if then is not None:
-                source = InTurn(queue, partial(then, journal, room))
+            following = queue if then is None else InTurn(queue, partial(then, journal, room))
+            watched = Watched(following, on_failure, fail_fast=fail_fast)
             uninterrupted = run_trials(
-                source,
+                watched,
                 trainer,
                 folder=directory.resolve() / "ray",
                 cpus_per_trial=cpus_per_trial,
@@ -156,8 +162,15 @@ def search_session(
                 trial_timeout=trial_timeout,
             )
             complete = uninterrupted or queue.finished  # or what followed was interrupted
-    update_manifest(directory, complete=complete, **_proven(queue))
+    _end(directory, queue, complete=complete, failure=watched.failure if fail_fast else None)
     return uninterrupted
+
+
+def _end(directory: Path, queue: BlockQueue, *, complete: bool, failure: Failure | None) -> None:
+    """Note how it ended; of a failure that ended it also say so."""
+    update_manifest(directory, complete=complete and failure is None, **_proven(queue))
+    if failure is not None:
+        raise TrainingError(failure.reason)
 
 
 def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:

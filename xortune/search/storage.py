@@ -120,10 +120,17 @@ def study_name(space: SearchSpace) -> str:
 def _digest(space: SearchSpace) -> str:
     asked = [
         [repr(parameter) for parameter in space.parameters],
-        space.task.fingerprint,
+        _trained(space),
         [[objective.name, objective.maximize] for objective in space.objectives],
     ]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
+
+
+def _trained(space: SearchSpace) -> str | list[str]:
+    """What is trained: the task of the built-in network, or the user's own function."""
+    if space.task is not None:
+        return space.task.fingerprint
+    return [str(space.trainer), str(space.success)]
 
 
 def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> SharedStudy | None:

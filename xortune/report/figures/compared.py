@@ -12,6 +12,7 @@ import numpy as np
 
 from xortune.comparison_runs import Contestant, Pair, RunComparison
 from xortune.comparison_speed import RESAMPLES, epochs_needed
+from xortune.errors import InputError
 from xortune.report.comparison_words import (
     answer,
     headline,
@@ -105,10 +106,16 @@ def wins(comparison: RunComparison) -> Plot:
 
 
 def profile(comparison: RunComparison) -> Plot:
-    """How soon seeds are solved: the share solved by each epoch, and who solves them sooner."""
+    """How soon seeds are solved: the share solved by each epoch, and who solves them sooner.
+
+    Raises:
+        InputError: nobody counted epochs.
+    """
     shown = comparison.contestants[:MOST_LINES]
     left = len(comparison.contestants) - len(shown)
     longest = max(one.outcome.epochs for one in shown)
+    if not longest:
+        raise InputError("the trainers of what is compared count no epochs")
     lines = tuple(_line(one, role, longest) for one, role in zip(shown, ROLES, strict=False))
     panels = [
         Panel(

@@ -64,11 +64,13 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
         keys: of further configs, at most 6; the beginning of a key that only one has is enough.
 
     Raises:
-        InputError: no config is finished, an unknown key, or too many.
+        InputError: no config is finished, an unknown key, too many, or a run without epochs.
     """
     results = finished(run)
     curves = _curves(run, results, _chosen(results, keys or ()))
     budget = max(curve.epochs for curve in curves)
+    if not budget:
+        raise InputError("the trainer of this run counts no epochs", place=str(run.path))
     solved_at = np.concatenate([curve.solved_at for curve in curves])
     # Where most seeds are solved early, all that happens is at the left of a linear axis.
     log = budget >= 50 and (not solved_at.size or float(np.median(solved_at)) <= budget / 5)

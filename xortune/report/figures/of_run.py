@@ -27,7 +27,7 @@ def _rates_differ(run: Run) -> bool:
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
     (ranking, lambda _: True),
-    (success_by_epoch, lambda run: _solved(run) > 0),
+    (success_by_epoch, lambda run: _solved(run) > 0 and _counts_epochs(run)),
     (seeds_spent, lambda run: len({result.outcome.n for result in run.results}) > 1),
     (failures, lambda run: _solved(run) < sum(result.outcome.n for result in run.results)),
     (optimization_history, lambda run: len(run.results) > 1 and _solved(run) > 0),
@@ -52,6 +52,10 @@ def figures_of(run: Run) -> tuple[Plot, ...]:
         return ()
     found = (figure(run) for figure, says_something in FIGURES if says_something(run))
     return tuple(plot for plot in found if plot is not None)
+
+
+def _counts_epochs(run: Run) -> bool:
+    return any(result.outcome.epochs for result in run.results)
 
 
 def _solved(run: Run) -> int:

@@ -95,7 +95,8 @@ def _task(run: Run) -> Task | None:
         task = run.asked.task
     except InputError:
         return None
-    return task if run.manifest.get("task_fingerprint") == task.fingerprint else None
+    known = task is not None and run.manifest.get("task_fingerprint") == task.fingerprint
+    return task if known else None
 
 
 def _some(result: ConfigResult, *, solved: bool) -> NDArray[np.intp]:

@@ -1,0 +1,36 @@
+"""A training function from outside: names of its own, exceptions and NaN for some seeds."""
+
+from __future__ import annotations
+
+import random
+
+from seedy_parts import score
+
+
+def luck(config, seed):
+    """Accuracy and steps; raises for some seeds, and returns NaN for others."""
+    draw = random.Random(seed * 1000 + config["n_layers"]).random()
+    if draw < 0.1:
+        raise RuntimeError(f"bad luck with {config['n_layers']} layers")
+    accuracy = float("nan") if draw < 0.2 else score(config, draw)
+    return {"accuracy": accuracy, "steps": seed + 1}
+
+
+def lucky(config, seed):
+    """The user's own verdict."""
+    return luck(config, seed)["accuracy"] >= 0.6
+
+
+def many(config, seeds):
+    """All seeds at once; raises if one of them does."""
+    found = [luck(config, int(seed)) for seed in seeds]
+    return {name: [one[name] for one in found] for name in ("accuracy", "steps")}
+
+
+def plain(config, seed):
+    """A number without a name."""
+    return luck(config, seed)["accuracy"]
+
+
+def broken(config, seed):
+    raise KeyError("lr")

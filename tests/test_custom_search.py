@@ -1,0 +1,195 @@
+"""A user's own function, searched, certified, compared and reported; nothing of it is special."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli import app
+from xortune.outcome import Status
+from xortune.space import load_space
+
+ENGINE = Path(__file__).parent / "engine"
+
+SPACE = {
+    "name": "own",
+    "trainer": "./seedy.py:luck",
+    "success": "accuracy >= 0.6",
+    "parameters": {"n_layers": {"low": 1, "high": 6}, "k": {"choice": [1, 5, 20]}},
+    "search": {"sampler": "random", "trials": 4},
+    "seeds": {"ladder": [20]},
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A space file with its trainer beside it."""
+    for name in ("seedy.py", "seedy_parts.py"):
+        shutil.copy(ENGINE / name, tmp_path / name)
+    return tmp_path
+
+
+def written(folder, **changes):
+    path = folder / "space.yaml"
+    values = {name: part for name, part in {**SPACE, **changes}.items() if part is not None}
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def xortune(*words):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def other(config, seed):
+    return seed < config["k"]
+
+
+def plain_loop(config, seeds):
+    """Statuses by a loop that knows nothing of xortune."""
+    sys.path.insert(0, str(ENGINE))
+    import seedy
+
+    found = []
+    for seed in seeds:
+        try:
+            accuracy = seedy.luck(dict(config), seed)["accuracy"]
+        except RuntimeError:
+            found.append("crashed")
+            continue
+        found.append("diverged" if np.isnan(accuracy) else "solved" if accuracy >= 0.6 else "no")
+    return found
+
+
+def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    space, run = written(folder), folder / "run"
+    result = xortune("space", space)
+    assert "./seedy.py:luck, called with (config, seed)" in result.stdout
+    result = xortune("search", space, "--output", run)
+    assert result.exit_code == 0, result.output
+    assert "note: dry run of seed 0 with n_layers=1, k=1: accuracy" in result.stderr
+    first = result.stderr[result.stderr.index("the first failure") :]
+    assert "Traceback (most recent call last):\n  File " in first
+    assert "site-packages" not in first
+    assert first.count("the first failure") == 1
+    loaded = xt.load_run(run)
+    assert not loaded.is_network
+    assert loaded.parameters == ("n_layers", "k")
+    seeds = loaded.seeds
+    for found in loaded.results:
+        wanted = plain_loop(found.point, range(20))
+        rows = seeds[seeds.key == found.key]
+        assert rows.seed.tolist() == list(range(20))
+        status = [s if s in ("solved", "diverged", "crashed") else "no" for s in rows.status]
+        assert status == wanted
+        assert found.outcome.successes == wanted.count("solved")
+    table = (run / "table.csv").read_text().splitlines()
+    assert table[0].startswith("n_layers,param_k,key,k,n,rate,low,high,epochs_to_solve,trials")
+    result = xortune("certify", run, "--seeds", 30, "--top", 1)
+    assert result.exit_code == 0, result.output
+    best = xt.load_run(run).certificate.best
+    fresh = plain_loop(best.point, range(best.first, best.first + 30))
+    assert best.k == fresh.count("solved")
+    assert xortune("gate", run, "--min-rate", 0.01).exit_code == 0
+    for words in (("report", run), ("status", run), ("compare", run, run)):
+        assert xortune(*words).exit_code in (0, 2), words
+    result = xortune("export", run)
+    assert result.exit_code == 2
+    assert "its own function is the script" in result.stderr
+
+
+def test_a_changed_file_is_noticed(folder):
+    space, run = written(folder), folder / "run"
+    xt.search(space, output=run, trials=2)
+    xt.search(space, output=run, trials=3, resume=True)
+    parts = folder / "seedy_parts.py"
+    parts.write_text(parts.read_text().replace("0.05", "0.04"))
+    with pytest.raises(xt.InputError, match=r"not what made the run:\n  source: \w+ -> \w+"):
+        xt.search(space, output=run, trials=4, resume=True)
+    with pytest.raises(xt.InputError, match="not what trained the run"):
+        xt.certify(run, top=1, seeds=10)
+
+
+def test_fail_fast_ends_the_search_and_resume_goes_on(folder):
+    space, run = written(folder), folder / "run"
+    result = xortune("search", space, "--output", run, "--fail-fast", "--trials", 30)
+    assert result.exit_code == 4, result.output
+    assert "stopped: " in result.stderr
+    assert (run / "report.html").exists()
+    done = len(xt.load_run(run).evaluations)
+    assert 0 < done < 30
+    assert xt.load_run(run).manifest["complete"] is False
+    result = xortune("search", space, "--output", run, "--trials", 30, "--resume", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert sum(found.trials for found in xt.load_run(run).results) == 30
+
+
+def test_a_function_given_from_python(folder):
+    space = written(folder, trainer=None, success=None)
+
+    def luck(config, seed):
+        return (seed + config["n_layers"]) % 3 > 0
+
+    run = xt.search(space, train=luck, output=folder / "run")
+    for found in run.results:
+        wanted = sum((seed + found.point["n_layers"]) % 3 > 0 for seed in range(20))
+        assert found.outcome.successes == wanted
+    with pytest.raises(xt.InputError, match="give it again as train="):
+        xt.certify(run, top=1, seeds=12)
+    assert xt.certify(run, top=1, seeds=12, train=luck).best.k == 8
+    with pytest.raises(xt.InputError, match="not what trained the run"):
+        xt.certify(run, top=1, seeds=12, train=other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"task": "xor"}, r"space.yaml:[0-9]+: task: means nothing with a function of your own"),
+        ({"epochs": 3}, r"epochs: means nothing .* write epochs below parameters"),
+        ({"success": "accuracy"}, r"space.yaml:3: success: 'accuracy' is no rule"),
+        ({"trainer": "./none.py:luck"}, r"space.yaml:2: trainer: there is no file"),
+        ({"trainer": "./seedy.py:luk"}, r"seedy has no function 'luk'"),
+        ({"objectives": ["success_rate", "epochs_to_solve"]}, "epochs_to_solve is not known"),
+        ({"trainer": None}, "success: a rule for success without a trainer"),
+        ({"success": None}, r"nothing says what a success is; .*add a line `success: "),
+        ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
+        ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*--no-dry-run\nTraceback"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_starts(folder, changes, words):
+    path = written(folder, **changes)
+    with pytest.raises(xt.InputError, match=words):
+        xt.search(path, output=folder / "run")
+    assert not (folder / "run").exists()
+
+
+def test_train_and_what_the_space_says_must_go_together(folder):
+    with pytest.raises(xt.InputError, match="train= is given too"):
+        xt.search(written(folder), train=len)
+    path = written(folder, trainer=None, task="xor", success=None)
+    with pytest.raises(xt.InputError, match="task: means nothing"):
+        xt.search(path, train=other)
+    with pytest.raises(xt.InputError, match="an engine only for the built-in network"):
+        xt.search(written(folder), engine="fused")
+
+
+def test_loading_a_run_or_a_space_never_imports_the_trainer(folder):
+    space, run = written(folder), folder / "run"
+    xt.search(space, output=run, trials=1)
+    (folder / "seedy.py").write_text("raise SystemExit('imported')\n")
+    assert load_space(space).trainer == "./seedy.py:luck"
+    loaded = xt.load_run(run)
+    assert loaded.asked.trainer == "./seedy.py:luck"
+    xt.write_report(loaded)
+    for words in (("report", run), ("status", run)):
+        assert xortune(*words).exit_code == 0
+    assert Status.CRASHED.label in loaded.table.columns

@@ -1,0 +1,171 @@
+"""Which trainer a space or a run asks for, and the check of a user's own one before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from xortune.errors import InputError, TrainingError
+from xortune.outcome import Outcome, Status
+from xortune.run_manifest import MANIFEST
+from xortune.run_versions import changed_trainer
+from xortune.space import SearchSpace, probes
+from xortune.space_trainer import check_built_in, with_own
+from xortune.trainer import Block, Trainer
+
+if TYPE_CHECKING:
+    from xortune.engine.custom import CustomTrainer
+    from xortune.point import Point
+    from xortune.run import Run
+
+__all__ = ["called_with", "own_of_run", "own_trainer", "trainer_for", "tried_once", "with_train"]
+
+TRIES = 3
+"""So many configs the check calls the function for at most: one may raise and the next may not."""
+
+
+def with_train(space: SearchSpace, train: Callable[..., Any] | None) -> SearchSpace:
+    """The space as it is searched with a function from Python, if there is one.
+
+    Raises:
+        InputError: the space says what does not go with it.
+    """
+    if train is not None:
+        return with_own(space)
+    if space.trainer is None:
+        check_built_in(space)
+    return space
+
+
+def trainer_for(
+    space: SearchSpace, train: Callable[..., Any] | None, engine: str, gpus: float
+) -> Trainer:
+    """What trains a space of `with_train`; a user's own function is loaded for that.
+
+    Raises:
+        InputError: the function cannot be loaded or called, or there is no such engine.
+    """
+    if train is not None or space.trainer is not None:
+        if engine != "auto":
+            raise InputError(
+                f"{engine!r} with a trainer of your own",
+                field="engine",
+                allowed="an engine only for the built-in network",
+                fix="leave it out",
+            )
+        return own_trainer(space, train)
+    from xortune.engine.network import NetworkTrainer
+
+    assert space.task is not None
+    trainer = NetworkTrainer(space.task, engine, gpus)
+    trainer.describe()  # refuses an engine that is not there
+    return trainer
+
+
+def own_trainer(space: SearchSpace, train: Callable[..., Any] | None = None) -> CustomTrainer:
+    """The trainer that a space names, or that was given from Python.
+
+    Raises:
+        InputError: the function cannot be loaded, or not be called with a config and a seed.
+    """
+    from xortune.engine.custom import custom_trainer
+    from xortune.engine.custom_source import given_source, named_source
+
+    if train is not None:
+        return custom_trainer(given_source(train), space.success)
+    assert space.trainer is not None
+    try:
+        return custom_trainer(named_source(space.trainer, space.folder), space.success)
+    except InputError as error:
+        raise error.at(space.at("trainer")) from error.__cause__
+
+
+def own_of_run(
+    run: Run, train: Callable[..., Any] | None = None, *, accept: bool = False
+) -> CustomTrainer:
+    """The user's own trainer of a run, as its space names it or as it is given.
+
+    Args:
+        run: whose configs are to be trained again.
+        train: the function, if the space names none.
+        accept: whether it may be another than the one of the search.
+
+    Raises:
+        InputError: nothing names it, it cannot be loaded, or it is not what trained the run.
+    """
+    space = run.asked
+    if train is None and space.trainer is None:
+        raise InputError(
+            f"the run was trained by a function given from Python ({run.manifest.get('trainer')})",
+            place=str(run.path),
+            fix="give it again as train=..., in Python",
+        )
+    if train is not None and space.trainer is None:
+        space = with_own(space)
+    trainer = own_trainer(space, train)
+    changed = changed_trainer(run.manifest, trainer.describe(), str(run.path / MANIFEST))
+    if changed and not accept:
+        shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
+        raise InputError(
+            f"what trains here is not what trained the run ({shown})",
+            place=str(run.path),
+            fix="bring the function back as it was, or accept the change with --accept-versions",
+        )
+    return trainer
+
+
+def called_with(trainer: Trainer) -> str | None:
+    """What a user's own function is called with, in words; None for the built-in network."""
+    from xortune.engine.custom import CustomTrainer
+
+    if not isinstance(trainer, CustomTrainer):
+        return None
+    return "config, seeds: all of a block at once" if trainer.many else "config, seed"
+
+
+def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
+    """Call a user's own function once before anything starts; what came of it, as a sentence.
+
+    If it raises, it is called for two more configs and seeds: a seed may fail. None of it counts.
+
+    Returns:
+        None for the built-in network, of which all is known.
+
+    Raises:
+        InputError: it returned what cannot be judged, or raised each time; the message ends with
+            the traceback.
+    """
+    from xortune.engine.custom import CustomTrainer
+
+    if not isinstance(trainer, CustomTrainer):
+        return None
+    points = list(islice(chain(space.start, probes(space)), TRIES))
+    reason = raised = ""
+    for seed in range(TRIES):
+        point = points[seed % len(points)]
+        began = time.perf_counter()
+        result = trainer.train([Block(point, seed, 1)])[0]
+        seconds = time.perf_counter() - began
+        assert not isinstance(result, TrainingError)
+        if result.status[0] != Status.CRASHED:
+            return _told(point, seed, result, seconds)
+        reason, raised = result.details.failed[seed], result.details.traceback or ""
+        if not raised:
+            raise InputError(f"dry run, seed {seed}: {reason}", place=trainer.source.label)
+    raise InputError(
+        f"dry run: {reason}",
+        place=trainer.source.label,
+        allowed="a function that trains at least one of three configs and seeds",
+        fix=f"see below, or start nevertheless with --no-dry-run\n{raised}",
+    )
+
+
+def _told(point: Point, seed: int, outcome: Outcome, seconds: float) -> str:
+    config = ", ".join(f"{name}={value!r}" for name, value in point.items())
+    numbers = ", ".join(f"{name} {array[0]:g}" for name, array in outcome.details.values.items())
+    status = Status(outcome.status[0])
+    verdict = {Status.SOLVED: "a success", Status.DIVERGED: "diverged"}.get(status, "no success")
+    came = f"{numbers}: {verdict}" if numbers else verdict
+    return f"dry run of seed {seed} with {config}: {came}, in {seconds:.2g} s (not counted)"

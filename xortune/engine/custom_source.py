@@ -1,0 +1,276 @@
+"""Where a user's function comes from, and how a worker on another machine comes by it.
+
+A function in a file is sent as the text of that file and of the modules beside it that it imports:
+so it is the same on each node, whatever lies there. A worker that has the same files imports them
+where they are, with all that lies beside them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from xortune.engine.custom_files import imported_files, is_installed
+from xortune.errors import InputError
+
+__all__ = ["FORMS", "MANY", "Given", "Source", "given_source", "named_source", "takes_many"]
+
+FORMS = "mypackage.train:run, or ./train.py:run relative to the space file"
+
+MANY = "seeds"
+"""The name of the second parameter of a function that takes all seeds of a block."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A function that a module has by its name.
+
+    Attributes:
+        label: what the user called it.
+        module: the module's name.
+        name: of the function in it.
+        file: of the module, if it was named by its path; relative to `root`.
+        root: the folder that modules are found in.
+        files: path below `root` and content, of the module and of those beside it that it imports;
+            none for a module that is installed.
+        digest: of the files, in the order of their names.
+    """
+
+    label: str
+    module: str
+    name: str
+    file: str | None = field(repr=False)
+    root: str = field(repr=False)
+    files: tuple[tuple[str, bytes], ...] = field(repr=False)
+    digest: str
+
+    def function(self) -> Callable[..., Any]:
+        """The function itself; the module is imported, once in a process.
+
+        Raises:
+            InputError: the module cannot be imported, or has no such function.
+        """
+        return _loaded(self)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A function that was given from Python and that no module has by its name.
+
+    Attributes:
+        label: what it is called.
+        given: the function.
+        digest: of its text, as far as it has one.
+    """
+
+    label: str
+    given: Callable[..., Any] = field(repr=False)
+    digest: str
+
+    def function(self) -> Callable[..., Any]:
+        """The function itself."""
+        return self.given
+
+
+def named_source(text: str, folder: Path) -> Source:
+    """The source that ``module:function`` or ``path.py:function`` names; it is not imported yet.
+
+    But the packages that it is in are: Python finds it through them.
+
+    Args:
+        text: as a space file has it.
+        folder: of the space file: paths are relative to it, and modules are found in it too.
+
+    Raises:
+        InputError: it has another form, or there is no such file or module.
+    """
+    where, _, name = text.rpartition(":")
+    if not where or not name.isidentifier():
+        raise _bad_name(text)
+    if where.endswith(".py"):
+        return _of_file(text, folder / where, name)
+    if not all(part.isidentifier() for part in where.split(".")):
+        raise _bad_name(text)
+    for path in (str(folder.resolve()), str(Path.cwd())):  # as `python -m` has the second
+        _add_path(path)
+    try:
+        found = importlib.util.find_spec(where)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise InputError(f"{where!r} cannot be found ({error})", field="trainer") from None
+    if found is None or found.origin is None:
+        raise InputError(
+            f"there is no module {where!r}",
+            field="trainer",
+            allowed=FORMS,
+            fix="install its package, run from its folder, or name the file",
+        )
+    return _of_module(text, where, name, Path(found.origin))
+
+
+def given_source(function: Callable[..., Any]) -> Source | Given:
+    """The source of a function that was given from Python.
+
+    Raises:
+        InputError: it is no function.
+    """
+    if not callable(function):
+        raise InputError(
+            f"a {type(function).__name__}", field="train", allowed="a function of config and seed"
+        )
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    home = getattr(function, "__module__", None) or "__main__"
+    module = sys.modules.get(home)
+    file = getattr(module, "__file__", None)
+    plain = name.isidentifier() and getattr(module, name, None) is function
+    if home != "__main__" and file is not None and plain:
+        return _of_module(f"{home}:{name}", home, name, Path(file))
+    return Given(f"{home}:{name}", function, _digest([("", _text_of(function).encode())]))
+
+
+def takes_many(function: Callable[..., Any], label: str) -> bool:
+    """Whether a function takes many seeds: its second parameter is called `seeds`.
+
+    Raises:
+        InputError: it cannot be called with a config and a seed.
+    """
+    fix = "write it as f(config, seed), or f(config, seeds) for all seeds of a block at once"
+    try:
+        signature = inspect.signature(function)
+        signature.bind({}, 0)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{label} cannot be called with a config and a seed ({error})", field="trainer", fix=fix
+        ) from None
+    names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
+    return len(names) > 1 and names[1] == MANY
+
+
+def _of_file(text: str, path: Path, name: str) -> Source:
+    if not path.is_file():
+        raise InputError(
+            f"there is no file {str(path)!r}",
+            field="trainer",
+            allowed=FORMS,
+            fix="its path is relative to the space file",
+        )
+    path = path.resolve()
+    files = imported_files(path.parent, path)
+    return Source(text, path.stem, name, path.name, str(path.parent), files, _digest(files))
+
+
+def _of_module(label: str, module: str, name: str, file: Path) -> Source:
+    file = file.resolve()
+    parts = module.split(".")
+    depth = len(parts) if file.name == "__init__.py" else len(parts) - 1
+    root = file.parents[depth]
+    files = imported_files(root, file, module)
+    digest = _digest(files)
+    sent = () if is_installed(file) else files
+    return Source(label, module, name, None, str(root), sent, digest)
+
+
+def _bad_name(text: str) -> InputError:
+    return InputError(
+        f"{text!r} names no function",
+        field="trainer",
+        allowed=FORMS,
+        fix="write the module or the file, a colon, and the function's name",
+    )
+
+
+def _digest(files: tuple[tuple[str, bytes], ...] | list[tuple[str, bytes]]) -> str:
+    whole = hashlib.sha256()
+    for path, content in files:
+        whole.update(f"{path}\0{len(content)}\0".encode() + content)
+    return whole.hexdigest()[:16]
+
+
+def _text_of(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed into a console, or an object with __call__
+        code = getattr(function, "__code__", None)
+        return type(function).__qualname__ if code is None else repr((code.co_code, code.co_names))
+
+
+@functools.lru_cache(maxsize=16)
+def _loaded(source: Source) -> Callable[..., Any]:
+    root = _root_of(source)
+    _add_path(str(root))
+    try:
+        if source.file is None:
+            module = importlib.import_module(source.module)
+        else:
+            module = _imported(root / source.file, source)
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{source.label} cannot be imported ({type(error).__name__}: {error})",
+            field="trainer",
+            fix=f"see that `python -c 'import {source.module}'` runs in {root}",
+        ) from error
+    found = getattr(module, source.name, None)
+    if not callable(found):
+        names = [n for n, v in vars(module).items() if inspect.isfunction(v) and n[:1] != "_"]
+        raise InputError(
+            f"{source.module} has no function {source.name!r}",
+            field="trainer",
+            allowed=", ".join(names) or FORMS,
+        )
+    function: Callable[..., Any] = found
+    return function
+
+
+def _imported(path: Path, source: Source) -> ModuleType:
+    """The module in a file, under its own name where no other module has that."""
+    other = sys.modules.get(source.module) or importlib.util.find_spec(source.module)
+    origin = getattr(other, "__file__", None) or getattr(other, "origin", None)
+    same = origin is None or Path(origin) == path
+    name = source.module if same else f"xortune_trainer_{source.digest}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses and pickles look there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+_COPIES: list[tempfile.TemporaryDirectory[str]] = []
+"""They go when the process ends: modules may be imported from them at any time."""
+
+
+def _root_of(source: Source) -> Path:
+    """The folder with the source's files: where it was, or a copy if it is not the same there."""
+    root = Path(source.root)
+    try:
+        same = all((root / path).read_bytes() == content for path, content in source.files)
+    except OSError:
+        same = False
+    if same:
+        return root
+    kept = tempfile.TemporaryDirectory(prefix="xortune-trainer-")
+    _COPIES.append(kept)
+    copy = Path(kept.name)
+    for path, content in source.files:
+        (copy / path).parent.mkdir(parents=True, exist_ok=True)
+        (copy / path).write_bytes(content)
+    return copy
+
+
+def _add_path(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)

@@ -1,0 +1,80 @@
+"""What counts as success where a training returns numbers: one name, one comparison, one number."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.errors import InputError
+
+__all__ = ["VALUE", "Success", "parse_success"]
+
+VALUE = "value"
+"""What a number that comes alone, without a name, is called."""
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_RULE = re.compile(
+    r"\s*(?P<name>[^\W\d][\w.\-/]*)\s*(?P<sign>>=|<=|==|!=|>|<)\s*"
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
+)
+
+
+@dataclass(frozen=True)
+class Success:
+    """A rule such as ``accuracy >= 0.9``.
+
+    Attributes:
+        name: of the number that is judged.
+        sign: one of >=, >, <=, <, ==, !=.
+        limit: what it is compared with; finite.
+    """
+
+    name: str
+    sign: str
+    limit: float
+
+    def holds(self, number: float) -> bool:
+        """Whether a finite number is a success."""
+        return bool(_COMPARE[self.sign](number, self.limit))
+
+    def hold(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """bool, shape (S,): which of S finite numbers are successes."""
+        found: NDArray[np.bool_] = _COMPARE[self.sign](numbers, self.limit)
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.sign} {self.limit!r}"
+
+
+def parse_success(text: str) -> Success:
+    """Read a rule; nothing in it is ever evaluated.
+
+    Raises:
+        InputError: it is not NAME, one of the comparisons, and a finite number.
+    """
+    found = _RULE.fullmatch(text)
+    limit = float(found["number"]) if found is not None else math.nan
+    if found is None or not math.isfinite(limit):
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise InputError(
+            f"{shown!r} is no rule",
+            field="success",
+            allowed=f"a name, one of {', '.join(_COMPARE)}, and a number",
+            fix='write for instance "accuracy >= 0.9"; a number without a name is called '
+            f'"{VALUE}"',
+        )
+    return Success(found["name"], found["sign"], limit)
