@@ -215,7 +215,8 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         if (entry := run.manifest.get(name)) is not None
     ]
     seconds = sum(evaluation.seconds for evaluation in run.evaluations)
-    rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
+    if seconds:  # else they were taken out, as of a run that is published
+        rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
     if aside := run.set_aside:
         configs = len({evaluation.block.point.key for evaluation in aside})
         count = sum(evaluation.block.count for evaluation in aside)

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from xortune.report.drawn.geometry import decades, grid, limits, rows_of
 from xortune.report.drawn.matplotlib_marks import GREY, draw_layer, shown
+from xortune.report.drawn.svg_text import compact
 from xortune.report.drawn.words import lines, shortened
 from xortune.report.format import number, plain
 from xortune.report.plot import Axis, Cells, Lines, Panel, Plot, Rule
@@ -52,8 +53,7 @@ def svg(plot: Plot) -> str:
     # No date, so that nothing changes from run to run.
     metadata = {"Date": None, **_said(plot, "Description")}
     _save(plot, out, format="svg", dpi=150, metadata=metadata)
-    # Matplotlib ends lines with blanks, which some tools would strip from a committed file.
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    return compact(out.getvalue())
 
 
 def png(plot: Plot, *, dpi: int = 150) -> bytes:
