@@ -31,6 +31,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "docs/certify.md",
     "docs/racing.md",
+    "docs/report.md",
     "docs/security.md",
     "reports/README.md",
 )
@@ -215,7 +216,7 @@ def test_links_lead_somewhere():
 
 def test_what_is_told_of_the_xor_search_is_what_its_report_says():
     """The committed report is of the shipped space, and raced as the README tells."""
-    report = (ROOT / "reports" / "xor.md").read_text(encoding="utf-8")
+    report = (ROOT / "reports" / "xor" / "report.md").read_text(encoding="utf-8")
     shipped = (ROOT / "search_spaces" / "xor.yaml").read_text(encoding="utf-8")
     [asked, *_] = blocks("yaml", report)
     assert asked.strip() == shipped.strip()
@@ -230,6 +231,16 @@ def test_what_is_told_of_the_xor_search_is_what_its_report_says():
     assert abs(int(some.replace(",", "")) - spent) <= 50
     assert int(of.replace(",", "")) == space.search.trials * space.seeds.ladder[-1]
     assert f"for the {space.seeds.certify:,} seeds planned" in report
+
+
+def test_the_two_figures_say_in_words_what_they_show():
+    shown = re.findall(r"^!\[(.+)\]\(reports/xor/(\S+)\)$", README, re.MULTILINE)
+    assert [name for _, name in shown] == ["figures/ranking.svg", "figures/decision-surface.svg"]
+    report = (ROOT / "reports" / "xor" / "report.md").read_text(encoding="utf-8")
+    for alt, name in shown:
+        assert f"![{alt}]({name})" in report
+    [(tied, of, n)] = re.findall(r"Of (\d+) .* with all (\d+) seeds, (\d+) others", shown[0][0])
+    assert (tied, of, n) == ("10", "512", "9")  # what is said below it: nothing tells ten apart
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])

@@ -1,0 +1,212 @@
+"""The committed reports follow from the runs beside them, by this code and these space files."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import xortune as xt
+from xortune.engine.network import NetworkTrainer
+from xortune.run import Run
+from xortune.run_sessions import made_id
+from xortune.thread.claims import read_claims
+from xortune.thread.sweep import summary
+
+ROOT = Path(__file__).parents[1]
+REPORTS = ROOT / "reports"
+
+_spec = importlib.util.spec_from_file_location("make_reports", REPORTS / "make.py")
+assert _spec is not None
+assert _spec.loader is not None
+make = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(make)
+
+DRAW = "is not what this code draws: python reports/make.py --draw"
+TRAIN = "is not of today's space file: python reports/make.py"
+
+TRAINED = "decision-surface.svg"
+"""A network is trained for it: on another CPU its last bits differ, and its outlines with them."""
+
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+
+PASSING = re.compile(
+    r"\b20\d\d-\d\d-\d\dT\d\d:"  # a time
+    r"|\"(?:host|platform|git_commit|at)\":|training time, over"
+    r"|[\"'\s(]/(?:home|root|tmp|usr|opt|mnt|work|Users)/"  # a path of one machine
+)
+
+CLOSE = 0.005
+"""Share of seeds that another CPU, with another last bit, may end otherwise."""
+
+
+def copied(name: str, into: Path) -> Path:
+    """A folder of reports/ with only what its report follows from."""
+    folder = into / name
+    folder.mkdir()
+    for source in (*make.SOURCES, *(p.name for p in (REPORTS / name).glob("trained-*.jsonl"))):
+        shutil.copyfile(REPORTS / name / source, folder / source)
+    return folder
+
+
+WRITTEN = re.compile(r"<title>(.*?)</title>|<dc:description>(.*?)</dc:description>|<!-- (.*?) -->")
+"""Title, alt text, and all that is written in a figure: matplotlib notes it beside its shapes."""
+
+
+def same_picture(name: str, one: str, other: str) -> bool:
+    """Whether two figures show the same; to 0.02 points where one matplotlib drew both."""
+    if WRITTEN.findall(one) != WRITTEN.findall(other):
+        return False
+    if name == TRAINED or f"Matplotlib v{mpl.__version__}," not in one:
+        return True
+    if NUMBER.sub("", one) != NUMBER.sub("", other):
+        return False
+    found = [np.array([float(number) for number in NUMBER.findall(svg)]) for svg in (one, other)]
+    return bool(np.allclose(*found, rtol=0, atol=0.02))
+
+
+def assert_current(folder: Path, name: str) -> None:
+    """All files of the folder that was drawn are those of reports/, and the other way round.
+
+    What is not drawn, since the test does not ask for `pictures`, is not compared.
+    """
+    drawn, committed = (
+        {path.relative_to(where).as_posix() for path in where.rglob("*") if path.is_file()}
+        for where in (folder, REPORTS / name)
+    )
+    assert drawn == committed, f"reports/{name} {DRAW}"
+    for file in sorted(drawn):
+        was = (REPORTS / name / file).read_text(encoding="utf-8")
+        now = (folder / file).read_text(encoding="utf-8")
+        sketch = now == f"<svg>{Path(file).stem}</svg>\n"
+        same = same_picture(Path(file).name, was, now) if file.endswith(".svg") else was == now
+        assert same or sketch, f"reports/{name}/{file} {DRAW}"
+
+
+@pytest.mark.parametrize("name", [name for name in make.SPACES if name != make.COMPARED])
+def test_a_report_is_what_follows_from_its_run(name, tmp_path):
+    folder = copied(name, tmp_path)
+    make.draw(name, folder)
+    assert_current(folder, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["xor", *(pytest.param(name, marks=pytest.mark.long) for name in ("parity3", "sweep"))]
+)
+def test_its_pictures_are_too(name, tmp_path, pictures):
+    folder = copied(name, tmp_path)
+    make.draw(name, folder)
+    assert_current(folder, name)
+
+
+def test_the_comparison_is_what_follows_from_its_seeds(tmp_path, monkeypatch, pictures):
+    folder = copied(make.COMPARED, tmp_path)
+    # Seeds that another version of torch trained are not counted with those of today's: here they
+    # are only to be drawn.
+    [(made, identity)] = xt.load_run(folder).manifest["made"].items()
+    monkeypatch.setattr(NetworkTrainer, "describe", lambda _: identity)
+    assert made == made_id(identity)
+    make.draw(make.COMPARED, folder)
+    assert_current(folder, make.COMPARED)
+
+
+def test_a_figure_that_is_drawn_otherwise_is_noticed():
+    one = (REPORTS / "xor" / "figures" / "ranking.svg").read_text(encoding="utf-8")
+    assert same_picture("ranking.svg", one, one)
+    other = one.replace("<!-- success rate -->", "<!-- rate -->")
+    assert not same_picture("ranking.svg", one, other)
+    if f"Matplotlib v{mpl.__version__}," in one:
+        moved = re.sub(r"(<path d=\"M )(\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}", one)
+        assert moved != one
+        assert not same_picture("ranking.svg", one, moved)
+
+
+@pytest.mark.parametrize(("name", "space"), make.SPACES.items())
+def test_a_run_is_of_todays_space_file(name, space):
+    asked = (ROOT / space).read_text(encoding="utf-8")
+    assert (REPORTS / name / "space.yaml").read_text(encoding="utf-8") == asked, (
+        f"reports/{name} {TRAIN}"
+    )
+
+
+def test_nothing_is_in_them_that_is_another_each_time():
+    found = []
+    for path in (p for p in REPORTS.rglob("*") if p.is_file() and p.suffix != ".py"):
+        text = path.read_text(encoding="utf-8")
+        found += [(path.name, match) for match in PASSING.findall(text)]
+        if path.suffix == ".jsonl":
+            for line in map(json.loads, text.splitlines()):
+                assert (line["seconds"], line["worker"]) == (0, "")
+    assert found == []
+
+
+def test_they_are_small():
+    size = sum(path.stat().st_size for path in REPORTS.rglob("*") if path.is_file())
+    assert size < 5.5e6
+
+
+def test_the_page_about_them_lists_them_all():
+    told = (REPORTS / "README.md").read_text(encoding="utf-8")
+    there = {p.name for p in REPORTS.iterdir() if p.name not in ("README.md", "__pycache__")}
+    links = set(re.findall(r"\]\(([\w.]+)", told)) | set(re.findall(r"`([\w.]+)`", told))
+    assert {name for name in there if name not in links and not name.startswith("thread")} == set()
+    assert "python reports/make.py" in told
+
+
+def test_what_it_says_of_momentum_is_what_the_comparison_says():
+    told = (REPORTS / "README.md").read_text(encoding="utf-8").partition("What the last one found")
+    said = re.findall(r"\d[\d.]* %", told[2].partition("Each folder")[0])
+    page = (REPORTS / make.COMPARED / "comparison.md").read_text(encoding="utf-8")
+    rates = dict(re.findall(r"^\| (\S[^|]*) \| \d+/1,000 \| (.*? %) \|", page, re.MULTILINE))
+    order = ["SGD", "SGD m 0.9", "RMSprop", "RMSprop m 0.9", "SGD lr 1"]
+    assert said == [rates[name] for name in order]
+    assert re.search(r"^\| SGD m 0.9 \| SGD lr 1 \|.*\| cannot tell \|", page, re.MULTILINE)
+    sooner = dict(re.findall(r"^\| (SGD[^|]*) \| (\d+) \| ", page, re.MULTILINE))
+    assert int(sooner["SGD lr 1"]) < int(sooner["SGD m 0.9"])
+
+
+def _thread() -> list[dict[str, str]]:
+    with (REPORTS / "thread.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_thread_has_todays_claims():
+    rows = [(row["id"], row["variant"]) for row in _thread()]
+    rows = [(name, variant) for name, variant in rows if not variant.startswith("best_")]
+    assert rows == [(row.id, variant.name) for row, variant in read_claims().measured]
+
+
+def test_the_thread_counts_the_sweep_that_is_beside_it():
+    sweep = summary(xt.load_run(REPORTS / "sweep"))
+    counted = {row["id"]: (int(row["k"]), int(row["n"])) for row in reversed(_thread())}
+    for name, unit in (("T12", "seeds"), ("T15", "cells")):  # the first row of each is as posted
+        measured = sweep.measured(unit)
+        assert counted[name] == (measured.k, measured.n)
+
+
+@pytest.mark.long
+def test_training_again_gives_the_same_counts(tmp_path):
+    make.search(make.SPACES[make.COMPARED], tmp_path / "again")
+    runs: list[Run] = [xt.load_run(tmp_path / "again"), xt.load_run(REPORTS / make.COMPARED)]
+    now, was = ({r.key: r.outcome for r in run.results} for run in runs)
+    assert now.keys() == was.keys()
+    assert [o.n for o in now.values()] == [100] * len(now)
+    moved = sum(int((now[key].solved != was[key].solved).sum()) for key in was)
+    assert moved <= CLOSE * sum(outcome.n for outcome in was.values())
+
+
+@pytest.mark.long
+def test_the_thread_measured_again_gives_the_same_counts():
+    settled = xt.thread(sweep=REPORTS / "sweep", only=["T8a", "T9a", "T10b"])
+    was = {(row["id"], row["variant"]): int(row["k"]) for row in _thread()}
+    assert len(settled.rows) >= 3
+    for judged in settled.rows:
+        k = judged.k
+        assert abs(k - was[judged.row.id, judged.variant.name]) <= CLOSE * judged.n
