@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.evaluation_stack import stacked
+from xortune.frames_values import More, config_columns, more_of, seed_columns
 from xortune.outcome import Status
 from xortune.stats import wilson
 
@@ -104,6 +105,8 @@ def config_table(
     }
     counts = status_counts(outcomes)
     columns |= {status.label: counts[:, status] for status in FAILURES}
+    told = config_columns(outcomes, {*columns, FRONT})
+    columns |= {_text(name): numbers for name, numbers in told.items()}
     if front is not None:
         columns[FRONT] = front
     return pd.DataFrame(columns)
@@ -170,12 +173,17 @@ def array_of(outcome: Outcome, name: str) -> NDArray[Any]:
     return array
 
 
-def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
+def seed_table(results: Sequence[ConfigResult], more: More | None = None) -> pa.Table:
     """One row for each config (in the order given) and seed (ascending), as an Arrow table.
 
     Columns: `key` and `status` and `pattern` (strings, dictionary-encoded), `seed` (int64),
     `solved` (bool), `solved_epoch` (int32, null where not solved), `final_loss` (float32, NaN if
-    diverged or crashed). `pattern` is one 0 or 1 for each judged row, null if crashed.
+    diverged or crashed). `pattern` is one 0 or 1 for each judged row, null if crashed. Then what a
+    trainer of the user's own told: see `xortune.frames_values`.
+
+    Args:
+        results: of the configs.
+        more: the columns that come last; None for those that these results have.
     """
     import pyarrow as pa
 
@@ -196,21 +204,25 @@ def seed_table(results: Sequence[ConfigResult]) -> pa.Table:
     keys = np.repeat(np.arange(len(outcomes), dtype=np.int32), sizes)
     labels = pa.array([s.label for s in Status], pa.string())
     crashed = status == Status.CRASHED
-    return pa.table(
-        {
-            "key": pa.DictionaryArray.from_arrays(
-                pa.array(keys), pa.array([r.key for r in results], pa.string())
-            ),
-            "seed": pa.array(_join([o.seeds for o in outcomes], np.int64), pa.int64()),
-            "solved": pa.array(solved),
-            "status": pa.DictionaryArray.from_arrays(pa.array(status.astype(np.int8)), labels),
-            "solved_epoch": pa.array(epochs, mask=~solved),
-            "final_loss": pa.array(losses),
-            "pattern": pa.DictionaryArray.from_arrays(
-                pa.array(codes, mask=crashed), pa.array(patterns, pa.string())
-            ),
-        }
-    )
+    columns: dict[str, Any] = {
+        "key": pa.DictionaryArray.from_arrays(
+            pa.array(keys), pa.array([r.key for r in results], pa.string())
+        ),
+        "seed": pa.array(_join([o.seeds for o in outcomes], np.int64), pa.int64()),
+        "solved": pa.array(solved),
+        "status": pa.DictionaryArray.from_arrays(pa.array(status.astype(np.int8)), labels),
+        "solved_epoch": pa.array(epochs, mask=~solved | (epochs == 0)),
+        "final_loss": pa.array(losses),
+        "pattern": pa.DictionaryArray.from_arrays(
+            pa.array(codes, mask=crashed), pa.array(patterns, pa.string())
+        ),
+    }
+    found = seed_columns(outcomes, more_of(outcomes) if more is None else more, columns)
+    for name, told in found.items():
+        columns[_text(name)] = (
+            pa.array(told, pa.string()).dictionary_encode() if isinstance(told, list) else told
+        )
+    return pa.table(columns)
 
 
 def seed_tables(results: Sequence[ConfigResult], rows: int = SEED_ROWS) -> Iterator[pa.Table]:
@@ -218,13 +230,14 @@ def seed_tables(results: Sequence[ConfigResult], rows: int = SEED_ROWS) -> Itera
 
     Each part has dictionaries of its own. There is one part at least.
     """
+    more = more_of([result.outcome for result in results])
     start = count = 0
     for stop, result in enumerate(results):
         if count and count + result.outcome.n > rows:
-            yield seed_table(results[start:stop])
+            yield seed_table(results[start:stop], more)
             start, count = stop, 0
         count += result.outcome.n
-    yield seed_table(results[start:])
+    yield seed_table(results[start:], more)
 
 
 def seed_frame(table: pa.Table) -> pd.DataFrame:

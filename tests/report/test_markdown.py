@@ -114,7 +114,7 @@ def test_one_config(tmp_path):
     assert "it solved" not in text
     assert "1 of 1 seed, 100 % (95 % interval 20–100 %)" in text
     assert "Only one configuration got the full 1 seed;" in text
-    assert "xortune evaluate ... --first-seed 1073741824 --seeds 1000" in text
+    assert "xortune certify RUN --seeds 1000" in text
 
 
 def test_no_success(tmp_path):

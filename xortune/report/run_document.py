@@ -8,6 +8,7 @@ from xortune.report.document import Block, Document, Figure, Section
 from xortune.report.figures.of_run import figures_of
 from xortune.report.format import count
 from xortune.report.front import front_table
+from xortune.report.numbers import numbers
 from xortune.report.run_answer import answer, certificate
 from xortune.report.run_configs import configs, front, tied
 from xortune.report.run_sections import asked, failures, no_outcome, parameters, reproduce
@@ -23,6 +24,7 @@ from xortune.report.words import (
     PARAMETERS,
     SHARED_SEEDS,
     SOLVED,
+    SUCCESS,
     TIED,
     TRIALS,
     WINNER,
@@ -70,6 +72,7 @@ def run_document(run: Run) -> Document:
         ("front", "The Pareto front", [] if on_front is None else front(on_front)),
         ("tied", "Not distinguishable from the best", tied(report)),
         ("parameters", "Which parameters matter", parameters(report)),
+        ("numbers", "Numbers of the seeds", numbers(report)),
         ("epochs", "How soon seeds are solved", []),
         ("failures", "How seeds failed", failures(report)),
         ("learned", "What was learned", []),
@@ -102,9 +105,10 @@ def _subtitle(report: Report) -> str:
 
 def _used(run: Run, report: Report, figures: Container[str]) -> list[Word]:
     """The entries for what this report shows."""
+    solved = SOLVED if run.manifest.get("trainer", "network") == "network" else SUCCESS
     if report.best is None:
-        return [SOLVED]
-    used = [SOLVED, INTERVAL]
+        return [solved]
+    used = [solved, INTERVAL]
     if report.solved and report.configs > 1:
         used.append(WINNER)
     if run.certificate is not None:
@@ -113,7 +117,7 @@ def _used(run: Run, report: Report, figures: Container[str]) -> list[Word]:
         used.append(LOOKS)
     if report.configs > 1:
         used.append(SHARED_SEEDS)
-    used += [EPOCHS, TRIALS]
+    used += [EPOCHS, TRIALS] if report.best.outcome.epochs else [TRIALS]
     if "epochs" in figures:
         used.append(BAND)
     if report.solved and report.tied.compared > 1:

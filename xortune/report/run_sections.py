@@ -15,7 +15,7 @@ from xortune.report.document import (
     said,
     table_of,
 )
-from xortune.report.format import count, interval, measured, percent
+from xortune.report.format import count, interval, measured, percent, plain
 from xortune.report.levels import ParameterEffect
 from xortune.report.tables import Report
 
@@ -71,7 +71,7 @@ def failures(report: Report) -> list[Block]:
         Column("share", numeric=True),
     ]
     rows = [
-        (status.label.replace("_", " "), f"{found:,}", percent(found / total))
+        (_ended(status, report), f"{found:,}", percent(found / total))
         for status, found in report.failures.counts.items()
     ]
     blocks: list[Block] = [
@@ -89,6 +89,33 @@ def failures(report: Report) -> list[Block]:
             ),
             table_of(columns, shown),
         ]
+    return [*blocks, *_reasons(report)]
+
+
+def _ended(status: Status, report: Report) -> str:
+    """A status in words; where nothing has a pattern, none can be wrong."""
+    other = status == Status.WRONG_PATTERN and not report.failures.patterns
+    return "no success" if other else status.label.replace("_", " ")
+
+
+def _reasons(report: Report) -> list[Block]:
+    """Why seeds failed, in the words of what trained them."""
+    found = report.failures.reasons
+    if not found:
+        return []
+    columns = [
+        Column("reason"),
+        Column("seeds", numeric=True),
+        Column("for example"),
+        Column("seed", numeric=True),
+    ]
+    rows: list[tuple[Inline, ...]] = [
+        (plain(reason), f"{often:,}", Mono(key), str(seed))
+        for reason, often, key, seed in found[:SHOWN_REASONS]
+    ]
+    blocks: list[Block] = [said("Why they crashed or diverged:"), table_of(columns, rows)]
+    if len(found) > SHOWN_REASONS:
+        blocks.append(said(f"... and {len(found) - SHOWN_REASONS:,} other reasons."))
     return blocks
 
 

@@ -61,10 +61,13 @@ class Failures:
     Attributes:
         counts: seeds for each status, `Status.SOLVED` included.
         patterns: the most frequent wrong prediction patterns with their number of seeds.
+        reasons: why seeds of a trainer of the user's own failed, the most frequent first, each with
+            its number of seeds, and the key and number of one of them.
     """
 
     counts: dict[Status, int]
     patterns: tuple[tuple[str, int], ...]
+    reasons: tuple[tuple[str, int, str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,8 +160,19 @@ def failures_of(results: Sequence[ConfigResult], top: int = 5) -> Failures:
         codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
         often = np.bincount(codes, minlength=len(patterns.dictionary)).tolist()
         found.update(dict(zip(patterns.dictionary.to_pylist(), often, strict=True)))
-    order = sorted((-often, name) for name, often in found.items() if often)
-    return Failures(counts, tuple((name, -often) for often, name in order[:top]))
+    order = sorted((-often, name) for name, often in found.items() if often and name)
+    patterns = tuple((name, -often) for often, name in order[:top])
+    return Failures(counts, patterns, _reasons(results))
+
+
+def _reasons(results: Sequence[ConfigResult]) -> tuple[tuple[str, int, str, int], ...]:
+    counts: Counter[str] = Counter()
+    examples: dict[str, tuple[str, int]] = {}
+    for result in results:
+        for seed, reason in result.outcome.details.failed.items():
+            counts[reason] += 1
+            examples.setdefault(reason, (result.key, seed))
+    return tuple((reason, often, *examples[reason]) for reason, often in counts.most_common())
 
 
 _COMPUTED: WeakKeyDictionary[Run, Report] = WeakKeyDictionary()
@@ -280,7 +294,7 @@ def _again(run: Run) -> str | None:
         return None
     name = task_argument(run)
     if name is None:
-        return f"xortune evaluate ... --first-seed {FRESH_SEED} --seeds {FRESH_SEEDS}"
+        return f"xortune certify RUN --seeds {FRESH_SEEDS}"
     from xortune.config import Config
 
     config = Config.from_point(run.results[0].point)

@@ -19,6 +19,7 @@ __all__ = [
     "PARAMETERS",
     "SHARED_SEEDS",
     "SOLVED",
+    "SUCCESS",
     "TIED",
     "TRIALS",
     "WINNER",
@@ -47,6 +48,12 @@ SOLVED = Word(
     "solved",
     " k/n: of n seeds, k ended with every judged row on the right side of 0.5. A seed that "
     "diverged or crashed counts as not solved; nothing is averaged away.",
+)
+SUCCESS = Word(
+    "solved seeds",
+    " (k of n) were a success by the rule of the space file, or as the trainer itself said. A seed "
+    "that diverged (its number is none) or crashed (it raised, or returned what it may not) counts "
+    "as no success; nothing is averaged away.",
 )
 INTERVAL = Word(
     "95 % interval",

@@ -1,0 +1,117 @@
+"""Numbers and reasons of seeds in the tables of a run, and in few."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hand_made import CONFIG, done, solved, write_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xortune.frames import seed_tables
+from xortune.outcome import Outcome
+from xortune.outcome_details import NO_DETAILS, Details
+from xortune.report.markdown_document import markdown_text
+from xortune.report.run_document import run_document
+from xortune.stats_values import LEAST, STATISTICS, bootstrapped, summary
+
+NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
+INF, NAN = np.inf, np.nan
+
+
+def told(first, statuses, values, failed):
+    """An outcome of a trainer of the user's own."""
+    n = len(statuses)
+    return Outcome(
+        seeds=np.arange(first, first + n),
+        epochs=0,
+        status=np.array(statuses, np.uint8),
+        solved_epoch=np.zeros(n, np.int32),
+        final_loss=np.full(n, NAN, np.float32),
+        predictions=np.zeros((n, 0), bool),
+        details=Details({name: np.array(a, float) for name, a in values.items()}, failed),
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    a = told(0, [0, 1, 5], {"acc": [0.9, 0.2, NAN], "seed": [7, 8, NAN]}, {2: "Error: <b>x</b>"})
+    b = told(0, [0, 0], {"loss": [0.5, INF]}, {})
+    lines = [done(0, {"x": 1, "acc_n": 3}, a), done(1, {"x": 2, "acc_n": 3}, b)]
+    return write_run(tmp_path / "run", lines, trainer="./train.py:run")
+
+
+def test_each_seed_has_its_numbers_and_its_reason(run):
+    frame = run.seeds.set_index(["key", "seed"])
+    first, second = (next(r.key for r in run.results if r.point["x"] == x) for x in (1, 2))
+    assert frame.columns[-4:].tolist() == ["loss", "acc", "value_seed", "reason"]
+    assert frame.loc[first, "acc"].tolist()[:2] == [0.9, 0.2]
+    assert frame.loc[first, "value_seed"].tolist()[:2] == [7, 8]
+    assert frame.loc[first, "reason"].isna().tolist() == [True, True, False]
+    assert frame.loc[(first, 2), "reason"] == "Error: <b>x</b>"
+    assert frame.loc[second, "loss"].tolist() == [0.5, INF]
+    assert frame.loc[second, "acc"].isna().all()
+    assert frame["solved_epoch"].isna().all()  # nobody counts epochs
+    parts = list(seed_tables(run.results, rows=2))
+    assert len(parts) == 2
+    assert parts[0].schema == parts[1].schema
+
+
+def test_each_config_has_its_numbers_in_few(run):
+    table = run.table.set_index("x")
+    assert table.loc[1, "acc_n"] == 3  # the parameter of that name
+    assert table.loc[1, "value_acc_n"] == 2
+    assert table.loc[2, "value_acc_n"] == 0
+    assert np.isnan(table.loc[2, "value_acc_mean"])
+    assert table.loc[1, "value_acc_mean"] == pytest.approx(0.55)
+    assert table.loc[1, "value_acc_q10"] == pytest.approx(0.27)
+    assert table.loc[2, ["loss_n", "loss_mean", "loss_q90"]].tolist() == [1, 0.5, 0.5]
+    assert table["epochs_to_solve"].isna().all()
+
+
+def test_a_run_of_the_built_in_network_has_no_more_columns_than_before(tmp_path):
+    run = write_run(tmp_path / "run", [done(0, CONFIG, solved(0, 2, 3))], trainer="network")
+    assert run.results[0].outcome.details is NO_DETAILS
+    assert run.table.columns[-1] == "crashed"
+    assert run.seeds.columns[-1] == "pattern"
+
+
+def test_the_report_shows_reasons_and_numbers_with_their_n(run):
+    text = markdown_text(run_document(run))
+    failures = text[text.index("## How seeds failed") :]
+    assert "| no success | 1 | 20.0 % |" in failures
+    assert "Why they crashed or diverged:" in failures
+    assert "<b>x</b>" not in failures
+    numbers = text[text.index("## Numbers of the seeds") : text.index("## How seeds failed")]
+    assert "2 of 3 | 0.55 |" in numbers  # too few for an interval
+    assert "(k of n) were a success by the rule of the space file" in text
+    assert "epochs to solve** is" not in text
+
+
+@given(NUMBERS)
+def test_few_numbers_are_those_of_numpy(numbers):
+    array = np.array(numbers)
+    found = summary(np.concatenate([array, [NAN, INF, -INF]]))
+    assert found["mean"] == np.mean(array)
+    assert found["median"] == np.median(array)
+    assert [found["q10"], found["q90"]] == np.quantile(array, [0.1, 0.9]).tolist()
+    cut = len(array) // 4
+    middle = np.sort(array)[cut : len(array) - cut]
+    assert found["iqm"] == pytest.approx(middle.mean(), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_bootstrap_intervals_hold_what_they_are_of(name):
+    rng = np.random.default_rng(1)
+    sample = rng.normal(size=60)
+    low, high = bootstrapped(sample, name)
+    assert sample.min() <= low < summary(sample)[name] < high <= sample.max()
+    assert bootstrapped(np.append(sample, NAN), name) == (low, high)
+    assert bootstrapped(sample[: LEAST - 1], name) is None
+    assert bootstrapped(np.full(9, 2.0), name) == (2.0, 2.0)
+
+
+def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
+    sample = np.random.default_rng(2).normal(size=400)
+    low, high = bootstrapped(sample, "mean")
+    assert high - low == pytest.approx(2 * 1.96 * sample.std() / 20, rel=0.1)
