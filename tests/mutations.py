@@ -56,6 +56,7 @@ SURFACE = "tests/report/figures/test_surface.py"
 PAGE = "tests/report/html/test_html_page.py"
 CONFIGS, MARKS = "tests/report/html/test_html_configs.py", "tests/report/html/test_html_figures.py"
 BROWSER = "tests/report/html/test_html_browser.py"
+SVG = "tests/report/drawn/test_svg_text.py"
 PLOTLY = "tests/report/drawn/test_plotly.py"
 MATPLOTLIB = "tests/report/drawn/test_matplotlib.py"
 PALETTE, NOTEBOOK = "tests/report/drawn/test_palette.py", "tests/test_table_html.py"
@@ -643,6 +644,10 @@ MUTATIONS = [
         "report/drawn/matplotlib_axes.py", "ends = ends[1], ends[0]", "ends = ends", MATPLOTLIB
     ),
     Mutation("report/drawn/matplotlib_axes.py", '"svg.hashsalt": "xortune",', "", MATPLOTLIB),
+    Mutation("report/drawn/svg_text.py", "|(translate)", "|(translate|scale)", SVG),
+    Mutation("report/drawn/svg_text.py", "<[A-Za-z][^>]*>", "[^>]*>", SVG),
+    Mutation("report/drawn/svg_text.py", ":.2f", ":.1f", SVG),
+    Mutation("report/figures/slices.py", "'other value'", "'rarer value'", SLICES),
     Mutation("report/drawn/palette.py", '"e": "#ad932e"', '"e": "#e69f00"', PALETTE),
     Mutation("table_html.py", "html.escape(sentence)", "sentence", NOTEBOOK),
     Mutation("table_html.py", "math.floor if name in DOWN", "round if name in DOWN", NOTEBOOK),

@@ -54,7 +54,7 @@ def test_a_page_and_a_notebook_have_the_same_marks(plot):
     drawn = plotly_json(plot)
     figure = json.loads(plotly_figure(plot).to_json())
     assert figure["data"] == drawn["data"]
-    assert [*drawn] == ["data", "layout", "light", "dark", "wide", "narrow"]
+    assert [*drawn] == ["data", "layout", "light", "dark", "wide", "narrow", "room", "turned"]
     json.dumps(drawn, allow_nan=False)
     assert "title" not in drawn["layout"], "the page writes it"
 
