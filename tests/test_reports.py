@@ -72,13 +72,19 @@ def same_picture(name: str, one: str, other: str) -> bool:
     return bool(np.allclose(*found, rtol=0, atol=0.02))
 
 
+def kept(folder: Path) -> list[Path]:
+    """Its files, but for those that a reader may have had made there."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if path.suffix not in (".html", ".parquet", ".py", ".pyc")]
+
+
 def assert_current(folder: Path, name: str) -> None:
     """All files of the folder that was drawn are those of reports/, and the other way round.
 
     What is not drawn, since the test does not ask for `pictures`, is not compared.
     """
     drawn, committed = (
-        {path.relative_to(where).as_posix() for path in where.rglob("*") if path.is_file()}
+        {path.relative_to(where).as_posix() for path in kept(where)}
         for where in (folder, REPORTS / name)
     )
     assert drawn == committed, f"reports/{name} {DRAW}"
@@ -138,7 +144,7 @@ def test_a_run_is_of_todays_space_file(name, space):
 
 def test_nothing_is_in_them_that_is_another_each_time():
     found = []
-    for path in (p for p in REPORTS.rglob("*") if p.is_file() and p.suffix != ".py"):
+    for path in kept(REPORTS):
         text = path.read_text(encoding="utf-8")
         found += [(path.name, match) for match in PASSING.findall(text)]
         if path.suffix == ".jsonl":
@@ -148,7 +154,7 @@ def test_nothing_is_in_them_that_is_another_each_time():
 
 
 def test_they_are_small():
-    size = sum(path.stat().st_size for path in REPORTS.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in kept(REPORTS))
     assert size < 5.5e6
 
 

@@ -220,6 +220,15 @@ def test_any_values_make_a_figure_or_none(rows):
     keeps_to_the_rules(plot)
     assert slices(made(rows)) == plot
     for panel in plot.panels:
-        if panel.x.kind == "category" and "rarer" not in panel.x.label:
+        if panel.x.kind == "category" and "not shown" not in panel.x.label:
             counts = [int(label.rpartition("(")[2][:-1]) for label in panel.x.categories]
             assert sum(counts) == len(run.results) == len(panel.layers[0].x)
+
+
+def test_values_that_are_left_out_are_not_called_rarer_and_the_label_fits_its_panel():
+    """Each of 15 values has as many configs as any other."""
+    [plot] = [slices(made([({"activation": f"A{i:02}"}, i % 3, 3) for i in range(15)]))]
+    [panel] = plot.panels
+    assert panel.x.label == "activation (configurations), 3 other values not shown"
+    assert len(panel.x.categories) == 12
+    assert len(panel.x.label) < 55

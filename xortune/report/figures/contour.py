@@ -192,10 +192,10 @@ def _known(run: Run, pair: Sequence[Parameter]) -> str:
 def _note(shown: int, total: int, sides: tuple[_Side, _Side], known: str) -> str:
     some = "" if shown == total else f" of {total:,}"
     left_out = sum(side.left_out for side in sides)
-    rarer = f" {count(left_out, 'rarer value')} not shown." if left_out else ""
+    others = f" {count(left_out, 'other value')} not shown." if left_out else ""
     return (
         f"n = {shown:,}{some} configurations, each counted once; in each cell stands how many it "
-        f"has, and cells are empty where none was visited. Shown: {known}.{rarer} A cell has no "
+        f"has, and cells are empty where none was visited. Shown: {known}.{others} A cell has no "
         "interval here: few configurations in it say little, and they differ in all other "
         "parameters too."
     )

@@ -237,9 +237,10 @@ def _levels(parameter: Parameter, rates: NDArray[np.float64]) -> Drawn:
         marker="diamond",
         texts=tuple(_told(level) for level in levels),
     )
-    some = f", {count(left_out, 'rarer value')} not shown" if left_out else ""
+    # Of values that are equally frequent some may be left out: they are others, not rarer ones.
+    some = f"(configurations), {count(left_out, 'other value')} not shown"
     axis = Axis(
-        f"{parameter.label}{some} (in brackets: configurations)",
+        f"{parameter.label} {some if left_out else '(in brackets: configurations)'}",
         "category",
         categories=tuple(f"{level.label} ({level.configs:,})" for level in levels),
     )
