@@ -110,6 +110,8 @@ class Line:
 class Lines:
     """Many thin lines over the same x, each coloured by a value: parallel coordinates.
 
+    On a panel whose y axis has the categories, they lie on their side: x are places down it.
+
     Attributes:
         x: places, shape (X,).
         ys: one line each, shape (lines, X); NaN: the line is not there.

@@ -13,6 +13,7 @@ __all__ = [
     "finite",
     "grid",
     "limits",
+    "lines_down",
     "middle",
     "rows_of",
     "share_along",
@@ -31,6 +32,11 @@ def grid(plot: Plot, columns: int) -> tuple[tuple[int, int], ...]:
 def rows_of(axis: Axis) -> int:
     """How many labels stand along the axis; 0 if it has numbers."""
     return len(axis.categories) if axis.kind == "category" else 0
+
+
+def lines_down(panel: Panel) -> bool:
+    """Whether its `Lines` run from one label up its side to the next, and not from x to x."""
+    return bool(panel.y.categories) and any(isinstance(la, Lines) for la in panel.layers)
 
 
 def limits(panel: Panel, along: str) -> tuple[float, float] | None:
@@ -90,7 +96,7 @@ def span(panel: Panel, along: str) -> tuple[float, float] | None:
             bases = layer.base or (0.0,) * len(layer.at)
             tips = [base + length for base, length in zip(bases, layer.length, strict=True)]
             found += [*bases, *tips] if (along == "x") == layer.across else layer.at
-        elif isinstance(layer, Lines) and along == "x":
+        elif isinstance(layer, Lines) and along == ("y" if lines_down(panel) else "x"):
             found += layer.x
     found = [value for value in found if finite(value)]
     return (min(found), max(found)) if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from xortune.report.drawn.geometry import bar_width, finite, middle, share_along
+from xortune.report.drawn.geometry import bar_width, finite, lines_down, middle, share_along
 from xortune.report.drawn.palette import COLOURS, LINES, RULE, SCALES, on
 from xortune.report.drawn.palette import Scale as Colours
 from xortune.report.drawn.words import WRITTEN, shortened
@@ -48,7 +48,7 @@ def draw_layer(axes: Axes, layer: Layer, panel: Panel) -> None:
         case Line():
             _line(axes, layer, order)
         case Lines():
-            _lines(axes, layer, order)
+            _lines(axes, layer, panel, order)
         case Bars():
             _bars(axes, layer, panel, order)
         case Cells():
@@ -132,11 +132,14 @@ def _line(axes: Axes, line: Line, order: float) -> None:
     )
 
 
-def _lines(axes: Axes, many: Lines, order: float) -> None:
+def _lines(axes: Axes, many: Lines, panel: Panel, order: float) -> None:
     from matplotlib.collections import LineCollection
 
     drawn = LineCollection(
-        [list(zip(many.x, ys, strict=True)) for ys in many.ys],
+        [
+            list(zip(*((ys, many.x) if lines_down(panel) else (many.x, ys)), strict=True))
+            for ys in many.ys
+        ],
         array=list(many.values),
         cmap=_colormap("lines", LINES),
         clim=(0, 1),

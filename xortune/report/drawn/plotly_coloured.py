@@ -39,8 +39,14 @@ STEPS = 20
 """Levels of a surface; neighbours of one level are one bar."""
 
 
-def lines_traces(many: Lines, axis: str) -> list[Json]:
-    """The lines, and what brings the layout's scale of that name into sight."""
+def lines_traces(many: Lines, axis: str, *, down: bool = False) -> list[Json]:
+    """The lines, and what brings the layout's scale of that name into sight.
+
+    Args:
+        many: the lines.
+        axis: the name of the scale.
+        down: whether they lie on their side.
+    """
     found: list[Json] = []
     order = sorted(range(len(many.ys)), key=lambda index: many.values[index])
     for which, members in groupby(order, key=lambda index: _bin(many.values[index], BINS)):
@@ -58,8 +64,8 @@ def lines_traces(many: Lines, axis: str) -> list[Json]:
         trace: Json = {
             "type": "scatter",
             "mode": "lines",
-            "x": leans(x),
-            "y": leans(y),
+            "x": leans(y if down else x),
+            "y": leans(x if down else y),
             "line": {"color": at(LINES, (which + 0.5) / BINS), "width": 1},
             "opacity": 0.7,
             "showlegend": False,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from xortune.report.drawn.geometry import decades, limits, span
+from xortune.report.drawn.geometry import decades, limits, lines_down, span
 from xortune.report.drawn.palette import GRID, GROUNDS, RULE, Ground
 from xortune.report.drawn.plotly_coloured import coloraxes
 from xortune.report.drawn.plotly_layout import letters_up, narrow, nested, wide
 from xortune.report.drawn.plotly_marks import marks, shapes
 from xortune.report.drawn.plotly_text import Json, broken, escaped, lean
+from xortune.report.drawn.plotly_written import room_for_names, turned
 from xortune.report.drawn.words import lines
 from xortune.report.plot import Lines, Panel, Plot
 
@@ -32,6 +34,9 @@ TITLED = {
 }
 """How the title of a panel stands above it."""
 
+SINGLE, SEVERAL = 600, 700
+"""Pixels of a page's column, below which a figure of one or of several columns is narrow."""
+
 TITLE = 92  # signs to a line of a notebook's figure
 NOTE = 120
 WHOLE = 10  # an axis of whole numbers that is no longer has a tick at each
@@ -48,15 +53,21 @@ def plotly_json(plot: Plot) -> dict[str, Any]:
         `data` and `layout` for `Plotly.newPlot(div, data, layout, {responsive: true})`: on light
         ground, panels side by side; and four sets of changes for `Plotly.relayout(div, changes)`:
         `dark` and `light` after the ground, `narrow` (panels one below the other) and `wide` after
-        the room there is. Keys of configs are the traces' `customdata`.
+        the room there is: narrow below `room` pixels. Keys of configs are the traces' `customdata`.
+        Where `turned` is not None, the figure lies on its side where it is narrow: the layout is
+        `turned.layout` then, and each trace has x and y exchanged and the changes in
+        `turned.traces`.
     """
+    data = _data(plot)
     return {
-        "data": _data(plot),
-        "layout": _layout(plot),
+        "data": data,
+        "layout": _layout(plot, wide),
         "light": _changes(GROUNDS["light"]),
         "dark": _changes(GROUNDS["dark"]),
         "wide": wide(plot),
         "narrow": narrow(plot),
+        "room": round(max(SEVERAL if plot.columns > 1 else SINGLE, room_for_names(plot))),
+        "turned": _turned(plot, data),
     }
 
 
@@ -65,7 +76,7 @@ def plotly_figure(plot: Plot) -> go.Figure:
     import plotly.graph_objects as go
 
     title, note = lines(plot.title, TITLE), lines(plot.note, NOTE)
-    layout = _layout(plot)
+    layout = _layout(plot, wide)
     above = LINE * (1.3 * len(title) + len(note)) + 16
     layout["title"] = {
         "text": "<br>".join(f"<b>{escaped(line)}</b>" for line in title),
@@ -98,8 +109,23 @@ def _data(plot: Plot) -> list[Json]:
     return found
 
 
-def _layout(plot: Plot) -> Json:
-    layout = nested(wide(plot) | _changes(GROUNDS["light"]))
+def _turned(plot: Plot, data: list[Json]) -> Json | None:
+    """The figure on its side, without what it has in common with `data`, which is the most."""
+    other = turned(plot)
+    if other is None:
+        return None
+    traces = [
+        {name: value for name, value in new.items() if value != old.get(name)}
+        for new, old in zip(_data(other), data, strict=True)
+    ]
+    for trace in traces:
+        trace.pop("x", None)
+        trace.pop("y", None)
+    return {"layout": _layout(other, narrow), "traces": traces}
+
+
+def _layout(plot: Plot, arranged: Callable[[Plot], Json]) -> Json:
+    layout = nested(arranged(plot) | _changes(GROUNDS["light"]))
     layout |= {
         "autosize": True,
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -185,7 +211,8 @@ def _axis(panel: Panel, along: str) -> Json:
         extent = span(panel, along)
         if extent is not None and extent[1] - extent[0] <= WHOLE:
             drawn["dtick"] = 1
-    if along == "y" and any(isinstance(layer, Lines) for layer in panel.layers):
+    over = "x" if lines_down(panel) else "y"
+    if along == over and any(isinstance(layer, Lines) for layer in panel.layers):
         drawn |= {"showticklabels": False, "showgrid": False}  # places, no values
     if ends is not None:
         drawn["range"] = [lean(ends[0]), lean(ends[1])]

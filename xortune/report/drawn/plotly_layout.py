@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 
-from xortune.report.drawn.geometry import grid, rows_of
+from xortune.report.drawn.geometry import grid, lines_down, rows_of
 from xortune.report.drawn.plotly_coloured import scales_of
 from xortune.report.drawn.plotly_text import Json, broken, escaped
 from xortune.report.drawn.words import lines, shortened
 from xortune.report.plot import Cells, Panel, Plot, Rule
 
-__all__ = ["letters_up", "narrow", "nested", "wide"]
+__all__ = ["NARROW", "WIDE", "beside", "letters_up", "narrow", "nested", "wide"]
 
-WIDE, NARROW = 960.0, 350.0
+WIDE, NARROW = 760.0, 330.0
 """Pixels that an arrangement is made for; it fits those near it too."""
 
 PANEL = 280.0  # the height of one with numbers up its side
 ROW = 22.0  # of one of its labels
+DOWN = 54.0  # of one from which lines run down to the next, with a line of names above it
 LEGEND = 20.0  # of a line of the legend
 LINE = 18.0  # of a line of text
 LETTER = 6.6  # the width of a sign, of 12 pixels
@@ -45,7 +46,9 @@ def _arranged(plot: Plot, columns: int, room: float) -> Json:
     panels = list(zip(plot.panels, places, strict=True))
     count = places[-1][0] + 1
     of_row = [[panel for panel, (row, _) in panels if row == wanted] for wanted in range(count)]
-    title = [max(_title_height(panel, room / columns) for panel in row) for row in of_row]
+    # Panels below each other begin at one line, whichever has the longest labels.
+    across = room / columns - max(beside(panel, room / columns) for panel in plot.panels)
+    title = [max(_title_height(panel, across) for panel in row) for row in of_row]
     body = [max(_height(panel) for panel in row) for row in of_row]
     foot = [max(_foot(panel, room / columns) for panel in row) for row in of_row]
     # The first row's titles and the last row's labels stand in the margins.
@@ -79,7 +82,7 @@ def _arranged(plot: Plot, columns: int, room: float) -> Json:
                 escaped(shortened(label, LABELS[room])) for label in panel.y.categories
             ]
         if panel.title:
-            text = "<br>".join(map(escaped, _title(panel, room / columns)))
+            text = "<br>".join(map(escaped, _title(panel, across)))
             found[f"annotations[{titled}].text"] = f"<b>{text}</b>"
             found[f"annotations[{titled}].x"] = _share(left)
             found[f"annotations[{titled}].y"] = _share(upper)
@@ -108,27 +111,29 @@ def nested(changes: Json) -> Json:
 
 def _height(panel: Panel) -> float:
     rows, cells = rows_of(panel.y), any(isinstance(layer, Cells) for layer in panel.layers)
+    if lines_down(panel):
+        return DOWN * rows
     if rows:
         return max(70.0, (1.5 if cells else 1.0) * ROW * rows + 12)
     return 340.0 if cells else PANEL
 
 
-def _title(panel: Panel, room: float) -> list[str]:
+def _title(panel: Panel, across: float) -> list[str]:
     """Its title in lines that are not broader than a panel, in bold."""
-    return lines(panel.title, max(20, int((room - _beside(panel, room)) / TITLE)))
+    return lines(panel.title, max(12, int(across / TITLE)))
 
 
-def _title_height(panel: Panel, room: float) -> float:
-    text = LINE * (len(_title(panel, room)) + _labelled(panel))
+def _title_height(panel: Panel, across: float) -> float:
+    text = LINE * (len(_title(panel, across)) + _labelled(panel))
     return text + 8 if text else 0.0
 
 
 def _letters(panel: Panel, room: float) -> int:
     """How many signs of an axis's label find room below a panel."""
-    return max(20, int((room - _beside(panel, room)) / (LETTER * 1.17)))
+    return max(20, int((room - beside(panel, room)) / (LETTER * 1.17)))
 
 
-def _beside(panel: Panel, room: float) -> float:
+def beside(panel: Panel, room: float) -> float:
     """What stands at the left of a panel."""
     return _side(panel, room) if panel.y.categories else 60.0
 
@@ -151,19 +156,20 @@ def _foot(panel: Panel, room: float) -> float:
 
 
 def _below(panel: Panel, room: float) -> list[str]:
-    return [shortened(label, BELOW[WIDE if room > 400 else NARROW]) for label in panel.x.categories]
+    return [shortened(label, BELOW[WIDE if room > 360 else NARROW]) for label in panel.x.categories]
 
 
 def _leaning(panel: Panel, room: float) -> bool:
     """Whether the labels below a panel find no room side by side."""
     labels_ = _below(panel, room)
     broadest = max(map(len, labels_), default=0) + 2
-    return broadest * LETTER * len(labels_) > room - _beside(panel, room)
+    return broadest * LETTER * len(labels_) > room - beside(panel, room)
 
 
 def _side(panel: Panel, room: float) -> float:
     longest = max((len(label) for label in panel.y.categories), default=0)
-    return max(76.0, 40 + LETTER * min(longest, LABELS[WIDE if room > 400 else NARROW]))
+    title = LINE * len(lines(panel.y.label, letters_up(panel)))
+    return max(76.0, 24 + title + LETTER * min(longest, LABELS[WIDE if room > 360 else NARROW]))
 
 
 def _legend_height(plot: Plot, room: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 
-from xortune.report.drawn.geometry import bar_width, finite, share_along
+from xortune.report.drawn.geometry import bar_width, finite, lines_down, share_along
 from xortune.report.drawn.palette import COLOURS, RULE, SPAN, translucent
 from xortune.report.drawn.plotly_coloured import cells_trace, coloraxis, lines_traces
 from xortune.report.drawn.plotly_text import (
@@ -20,7 +20,8 @@ from xortune.report.drawn.plotly_text import (
     named,
     texts,
 )
-from xortune.report.drawn.words import WRITTEN, shortened
+from xortune.report.drawn.plotly_written import written
+from xortune.report.drawn.words import shortened
 from xortune.report.format import number, percent
 from xortune.report.plot import (
     Axis,
@@ -51,7 +52,7 @@ def marks(panel: Panel, plot: Plot) -> list[Json]:
             case Line():
                 found += _line(layer)
             case Lines():
-                found += lines_traces(layer, coloraxis(layer, plot))
+                found += lines_traces(layer, coloraxis(layer, plot), down=lines_down(panel))
             case Bars():
                 found.append(_bars(layer, panel))
             case Cells():
@@ -145,12 +146,8 @@ def _points(points: Points, panel: Panel) -> Json:
                 "width": 0,
             }
     if points.written:
-        trace |= {
+        trace |= written(points, panel) | {
             "mode": "markers+text",
-            "text": [escaped(shortened(text, WRITTEN)) for text in points.texts],
-            "textposition": [
-                "middle left" if share_along(panel, x) > 0.9 else "middle right" for x in points.x
-            ],
             "textfont": {"size": 11, "weight": 700, "shadow": "auto"},
             "cliponaxis": False,
         }

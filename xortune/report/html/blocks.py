@@ -127,7 +127,8 @@ class Drawer:
             alt=self.plain(plot.alt),
             note=self.plain(plot.note),
             height=drawn["wide"]["height"],
-            narrow=drawn["narrow"]["height"],
+            narrow=(drawn["turned"] or {"layout": drawn["narrow"]})["layout"]["height"],
+            room=drawn["room"],
             data=as_json(drawn),
             tables=tables,
         )

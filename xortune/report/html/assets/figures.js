@@ -1,33 +1,43 @@
 // Figures: each is drawn when it comes near, and all before the page is printed.
 "use strict";
 {
-  const drawn = new Map(); // by its place, what each figure was drawn from
+  const drawn = new Map(); // by its place, what each figure was drawn from, and whether narrow
   const places = [...document.querySelectorAll(".plot")];
-  const narrow = matchMedia("(max-width: 40rem)");
   const PRINTED = 960; // pixels, which the style sheet makes as small as paper is
   // Plotly complains of numbers as colours of bars, and then draws them as it should.
   Plotly.setPlotConfig({ responsive: true, displayModeBar: false, logging: 0 });
   let printing = false;
-  const changes = (spec) => ({
+  const isNarrow = (place) => (printing ? PRINTED : place.clientWidth) < Number(place.dataset.room);
+  const changes = (spec, narrow) => ({
     ...(page.dark() && !printing ? spec.dark : spec.light),
-    ...(narrow.matches && !printing ? spec.narrow : spec.wide),
+    ...(!narrow ? spec.wide : spec.turned ? {} : spec.narrow),
     ...(printing ? { width: PRINTED } : { width: null, autosize: true }),
   });
   const draw = (place) => {
-    const spec = JSON.parse(place.parentElement.querySelector("script").textContent);
-    drawn.set(place, spec);
-    place.replaceChildren();
-    Plotly.newPlot(place, spec.data, spec.layout);
-    if (page.dark() || narrow.matches || printing) Plotly.relayout(place, changes(spec));
+    const spec = drawn.get(place)?.spec ?? JSON.parse(place.parentElement.querySelector("script").textContent);
+    const narrow = isNarrow(place), turned = narrow && spec.turned;
+    drawn.set(place, { spec, narrow });
+    const data = turned
+      ? spec.data.map((trace, at) => ({ ...trace, x: trace.y, y: trace.x, ...turned.traces[at] }))
+      : spec.data;
+    if (!place.classList.contains("js-plotly-plot")) place.replaceChildren();
+    Plotly.newPlot(place, data, structuredClone((turned || spec).layout));
+    if (page.dark() || printing || (narrow && !turned)) Plotly.relayout(place, changes(spec, narrow));
     // A mark that is a config leads to its row.
     place.on("plotly_click", ({ points: [point] }) => {
       if (typeof point?.customdata === "string") location.hash = point.customdata;
     });
   };
-  const reserve = () => {
-    for (const place of places) place.style.minHeight = `${narrow.matches ? place.dataset.narrow : place.dataset.height}px`;
+  const again = (place) => {
+    const { spec, narrow } = drawn.get(place);
+    if (spec.turned && narrow !== isNarrow(place)) return draw(place);
+    drawn.set(place, { spec, narrow: isNarrow(place) });
+    Plotly.relayout(place, changes(spec, isNarrow(place)));
   };
-  const again = () => { for (const [place, spec] of drawn) Plotly.relayout(place, changes(spec)); };
+  const reserve = (place) => {
+    place.style.minHeight = `${isNarrow(place) ? place.dataset.narrow : place.dataset.height}px`;
+  };
+  const all = () => { for (const place of drawn.keys()) again(place); };
   const near = new IntersectionObserver((seen) => {
     for (const { target, isIntersecting } of seen) {
       if (!isIntersecting) continue;
@@ -35,14 +45,20 @@
       if (!drawn.has(target)) draw(target);
     }
   }, { rootMargin: "600px" });
-  reserve();
-  for (const place of places) near.observe(place);
-  addEventListener("themechange", again);
-  narrow.addEventListener("change", () => { reserve(); again(); });
+  for (const place of places) { reserve(place); near.observe(place); }
+  addEventListener("themechange", all);
+  // Plotly follows the width by itself; here the arrangement does.
+  addEventListener("resize", () => {
+    if (printing) return;
+    for (const place of places) {
+      reserve(place);
+      if (drawn.has(place) && drawn.get(place).narrow !== isNarrow(place)) again(place);
+    }
+  });
   addEventListener("beforeprint", () => {
     printing = true;
     for (const place of places) if (!drawn.has(place)) draw(place);
-    again();
+    all();
   });
-  addEventListener("afterprint", () => { printing = false; again(); });
+  addEventListener("afterprint", () => { printing = false; all(); });
 }
