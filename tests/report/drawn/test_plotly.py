@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plots import BARS, CELLS, CURVES, HOSTILE, PARALLEL, PLOTS, RANKING, SURFACE
 
-from xortune.report.drawn.palette import COLOURS, GROUNDS
+from xortune.report.drawn.palette import COLOURS, GROUNDS, SCALES, at
 from xortune.report.drawn.plotly_figure import plotly_figure, plotly_json
 from xortune.report.drawn.plotly_layout import nested
 from xortune.report.drawn.plotly_text import escaped, lean
@@ -165,8 +165,11 @@ def test_bars_begin_where_they_begin():
 
 
 def test_cells_are_bars_with_the_values_as_colours():
-    [cells] = traces(CELLS)
-    assert cells.marker.color == (0.25, 1, 0), "the empty cell is none"
+    cells, scale_ = traces(CELLS)
+    assert scale_.marker.coloraxis == "coloraxis"
+    assert scale_.x == (None,)
+    colours = tuple(at(SCALES["rate"], value) for value in (0.25, 1, 0))
+    assert cells.marker.color == colours, "the empty cell is none"
     low = [x - width / 2 for x, width in zip(cells.x, cells.width, strict=True)]
     high = [x + width / 2 for x, width in zip(cells.x, cells.width, strict=True)]
     assert low == pytest.approx([0.001, 0.001, 0.01], rel=0.01)
@@ -185,11 +188,12 @@ def test_cells_are_bars_with_the_values_as_colours():
 def test_a_surface_is_as_few_bars_as_it_has_levels():
     cells = traces(SURFACE, type="bar")[0]
     # Levels of 5 %: neighbours on one are one bar, but never across one half or an empty cell.
-    assert cells.marker.color == pytest.approx((0.025, 0.475, 0.525, 0.975, 0.975))
+    wanted = (0.025, 0.475, 0.525, 0.975, 0.975)
+    assert cells.marker.color == tuple(at(SCALES["class"], value) for value in wanted)
     assert cells.x == (1, 2.5, 3.5, 0.5, 3)
     assert cells.width == pytest.approx((2, 1, 1, 1, 2), rel=0.01)
     assert cells.hoverinfo == "skip"
-    dot, ring = traces(SURFACE, type="scatter")
+    _, dot, ring = traces(SURFACE, type="scatter")
     assert dot.marker.line.color == ring.marker.color == "#ffffff", "seen on any colour"
 
 
@@ -199,7 +203,8 @@ def test_differences_have_nought_in_the_middle():
     scale = plotly_json(plot)["layout"]["coloraxis"]
     assert (scale["cmin"], scale["cmax"]) == (-1, 1)
     assert scale["colorbar"]["ticktext"][1] == "0 %"
-    assert traces(plot)[0].marker.color == pytest.approx((0.25, 0.95, 0.05))
+    wanted = tuple(at(SCALES["difference"], (1 + value) / 2) for value in (0.25, 0.95, 0.05))
+    assert traces(plot)[0].marker.color == wanted
 
 
 def test_two_scales_have_a_bar_of_colours_each():

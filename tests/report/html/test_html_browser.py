@@ -96,7 +96,7 @@ def show(browser, tmp_path):
     yield opened
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert complaints == []  # Plotly's warnings are some
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from xortune.report.drawn.plotly_text import (
 from xortune.report.format import plain
 from xortune.report.plot import Cells, Lines, Plot
 
-__all__ = ["cells_trace", "coloraxes", "coloraxis", "lines_traces", "scales_of"]
+__all__ = ["cells_traces", "coloraxes", "coloraxis", "lines_traces", "scales_of"]
 
 Ends = tuple[float, float]
 
@@ -71,23 +71,27 @@ def lines_traces(many: Lines, axis: str, *, down: bool = False) -> list[Json]:
             "showlegend": False,
         }
         found.append(trace | texts(told) | keys(led))
-    # Only markers bring a scale into sight: a trace of them without a mark.
-    found.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": [None],
-            "y": [None],
-            "marker": {"color": [0], "coloraxis": axis},
-            "hoverinfo": "skip",
-            "showlegend": False,
-        }
-    )
-    return found
+    return [*found, _in_sight(axis)]
 
 
-def cells_trace(cells: Cells, axis: str) -> Json:
-    """Bars that stand on the lower edges of their cells, on the layout's scale of that name."""
+def _in_sight(axis: str) -> Json:
+    """What brings a scale into sight, which only markers do: a trace of them without a mark."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [None],
+        "y": [None],
+        "marker": {"color": [0], "coloraxis": axis},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def cells_traces(cells: Cells, axis: str) -> list[Json]:
+    """Bars that stand on the lower edges of their cells, and what brings that scale into sight.
+
+    Each bar has its colour as it is, since plotly.js complains of each that is a number.
+    """
     ends, scale = _ends(cells), SCALES[cells.scale]
     found = _filled(cells)
     merged = not cells.texts and not cells.notes
@@ -100,9 +104,8 @@ def cells_trace(cells: Cells, axis: str) -> Json:
         "base": leans((cells.y[cell.row] for cell in found), 5),
         "y": leans((OVER * (cells.y[cell.row + 1] - cells.y[cell.row]) for cell in found), 5),
         "marker": {
-            "color": leans(cell.value for cell in found),
+            "color": [at(scale, _place(cell.value, ends)) for cell in found],
             "line": {"width": 0},
-            "coloraxis": axis,
         },
         "showlegend": False,
     }
@@ -118,7 +121,7 @@ def cells_trace(cells: Cells, axis: str) -> Json:
         trace |= texts([html(cells.notes[cell.row][cell.column]) for cell in found])
     elif merged:
         trace["hoverinfo"] = "skip"
-    return trace
+    return [trace, _in_sight(axis)]
 
 
 @dataclass(frozen=True)

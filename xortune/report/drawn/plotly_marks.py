@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 
 from xortune.report.drawn.geometry import bar_width, finite, lines_down, share_along
 from xortune.report.drawn.palette import COLOURS, RULE, SPAN, translucent
-from xortune.report.drawn.plotly_coloured import cells_trace, coloraxis, lines_traces
+from xortune.report.drawn.plotly_coloured import cells_traces, coloraxis, lines_traces
 from xortune.report.drawn.plotly_text import (
     Json,
     escaped,
@@ -56,7 +56,7 @@ def marks(panel: Panel, plot: Plot) -> list[Json]:
             case Bars():
                 found.append(_bars(layer, panel))
             case Cells():
-                found.append(cells_trace(layer, coloraxis(layer, plot)))
+                found += cells_traces(layer, coloraxis(layer, plot))
             case Rule() | Span():
                 pass
     return found

@@ -4,8 +4,7 @@
   const drawn = new Map(); // by its place, what each figure was drawn from, and whether narrow
   const places = [...document.querySelectorAll(".plot")];
   const PRINTED = 960; // pixels, which the style sheet makes as small as paper is
-  // Plotly complains of numbers as colours of bars, and then draws them as it should.
-  Plotly.setPlotConfig({ responsive: true, displayModeBar: false, logging: 0 });
+  Plotly.setPlotConfig({ responsive: true, displayModeBar: false, logging: 1 });
   let printing = false;
   const isNarrow = (place) => (printing ? PRINTED : place.clientWidth) < Number(place.dataset.room);
   const changes = (spec, narrow) => ({
