@@ -143,7 +143,7 @@ def test_a_function_given_from_python(folder):
     for found in run.results:
         wanted = sum((seed + found.point["n_layers"]) % 3 > 0 for seed in range(20))
         assert found.outcome.successes == wanted
-    with pytest.raises(xt.InputError, match="give it again as train="):
+    with pytest.raises(xt.InputError, match="give it again, in Python"):
         xt.certify(run, top=1, seeds=12)
     assert xt.certify(run, top=1, seeds=12, train=luck).best.k == 8
     with pytest.raises(xt.InputError, match="not what trained the run"):

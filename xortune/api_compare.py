@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from xortune.api_certify import trainer_of, with_cores
 from xortune.api_contestants import Compared, Named, entries_of, only_run
@@ -59,7 +59,7 @@ def compare(
     train: bool = True,
     different_tasks: bool = False,
     task: TaskSpec = "xor",
-    trainer: Trainer | None = None,
+    trainer: Trainer | Callable[..., Any] | None = None,
     engine: str | None = None,
     output: str | os.PathLike[str] | None = None,
     alpha: float = 0.05,
@@ -80,7 +80,7 @@ def compare(
     train: bool = True,
     different_tasks: bool = False,
     task: TaskSpec = "xor",
-    trainer: Trainer | None = None,
+    trainer: Trainer | Callable[..., Any] | None = None,
     engine: str | None = None,
     output: str | os.PathLike[str] | None = None,
     alpha: float = 0.05,
@@ -113,7 +113,8 @@ def compare(
         train: False refuses instead of training.
         different_tasks: compares runs of different tasks, too.
         task: what a `Config` learns.
-        trainer: what trains the runs, if it is not the built-in network.
+        trainer: the function of your own that trained the runs, where their space does not name it;
+            or any `xortune.trainer.Trainer`.
         engine: of the built-in network; that of each search if not given.
         output: the directory in which what is trained is kept, so that an equal call, or one for
             more seeds, goes on there; runs/compare-A-B if not given.
@@ -273,20 +274,24 @@ def _lacking(candidates: Sequence[Candidate]) -> InputError:
 
 
 def _wanted(
-    candidate: Candidate, task: TaskSpec, trainer: Trainer | None, engine: str | None
+    candidate: Candidate,
+    task: TaskSpec,
+    trainer: Trainer | Callable[..., Any] | None,
+    engine: str | None,
 ) -> Wanted:
     from xortune.engine.network import NetworkTrainer
     from xortune.search.comparing import Wanted
 
-    if trainer is None:
-        if candidate.run is None:
-            learned = task if isinstance(task, Task) else Task.named(task)
-            trainer = NetworkTrainer(learned, engine or "auto")
-        else:
-            trainer = trainer_of(candidate.run, engine, 0.0)
-    trainer = with_cores(trainer)[1]
-    trainer.describe()  # refuses an engine that is not there
-    return Wanted(candidate.point, trainer)
+    if trainer is not None and not callable(trainer):
+        found = trainer
+    elif candidate.run is None:
+        learned = task if isinstance(task, Task) else Task.named(task)
+        found = NetworkTrainer(learned, engine or "auto")
+    else:
+        found = trainer_of(candidate.run, engine, 0.0, train=trainer)
+    found = with_cores(found)[1]
+    found.describe()  # refuses an engine that is not there
+    return Wanted(candidate.point, found)
 
 
 def _tell_of_compiling(wanted: Sequence[Wanted], on_word: Callable[[str], None] | None) -> None:

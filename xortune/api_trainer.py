@@ -100,7 +100,7 @@ def own_of_run(
         raise InputError(
             f"the run was trained by a function given from Python ({run.manifest.get('trainer')})",
             place=str(run.path),
-            fix="give it again as train=..., in Python",
+            fix="give it again, in Python: certify(run, train=...), compare(runs, trainer=...)",
         )
     if train is not None and space.trainer is None:
         space = with_own(space)

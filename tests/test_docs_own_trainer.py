@@ -1,0 +1,60 @@
+"""docs/own-trainer.md tells the truth: its program is run as printed, from an empty folder."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pandas as pd
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli import app
+
+PAGE = (Path(__file__).parents[1] / "docs" / "own-trainer.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_works_as_printed(tmp_path, capsys):
+    program, again = blocks("python")
+    [space], [commands] = blocks("yaml"), blocks("sh")
+    (tmp_path / "train.py").write_text(program)
+    (tmp_path / "space.yaml").write_text(space)
+    with contextlib.chdir(tmp_path):
+        for command in commands.splitlines():
+            result = CliRunner().invoke(app, shlex.split(command)[1:])
+            assert result.exit_code == 0, result.output
+            assert "the first failure" not in result.stderr
+        exec(compile(again, "own-trainer.md", "exec"), {})
+    sys.path.remove(str(tmp_path))
+    printed = capsys.readouterr().out
+    assert "accuracy_q10" in printed
+    run = xt.load_run(tmp_path / "runs" / "moons")
+    scope: dict = {}
+    exec(compile(program, "train.py", "exec"), scope)
+    for found in run.results[:3]:
+        alone = [scope["run"](dict(found.point), seed)["accuracy"] for seed in range(10)]
+        assert (found.outcome.solved[:10] == [accuracy >= 0.95 for accuracy in alone]).all()
+    assert len({found.outcome.rate for found in run.results}) > 1  # the example tells something
+    seeds = pd.read_parquet(run.path / "seeds.parquet")
+    assert {"accuracy", "largest weight"} <= set(seeds.columns)
+    assert run.certificate.best.n == 200
+
+
+def test_the_columns_named_are_there(tmp_path):
+    (tmp_path / "train.py").write_text("def run(config, seed):\n    return {'accuracy': seed}\n")
+    space = "name: a\ntrainer: ./train.py:run\nsuccess: accuracy >= 5\nparameters: {x: 1}\n"
+    (tmp_path / "s.yaml").write_text(
+        space + "search: {sampler: grid}\nseeds: {ladder: [10]}\n", encoding="utf-8"
+    )
+    table = xt.search(tmp_path / "s.yaml", output=tmp_path / "run").table
+    named = set(re.findall(r"`(accuracy_\w+)`", PAGE))
+    assert len(named) == 6
+    assert named <= set(table.columns)
+    assert table.epochs_to_solve.isna().all()
