@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hand_made import done, solved
 
 from xortune.report import levels
-from xortune.report.levels import parameter_effects
+from xortune.report.levels import MOST_LEVELS, parameter_effects
+from xortune.report.run_sections import parameters
+from xortune.report.tables import report_of
 from xortune.run import Run
 
 
@@ -98,3 +102,42 @@ def test_of_many_configs_the_bootstrap_is_the_same_and_quicker(tmp_path, monkeyp
     at_once = {lv.label: lv for lv in effect(tmp_path, rows).levels}["a"]
     assert at_once.rate == one_by_one.rate
     np.testing.assert_allclose(at_once.interval, one_by_one.interval, atol=0.01)
+
+
+def test_of_very_many_levels_the_most_frequent_are_shown(tmp_path):
+    often = [({"p": f"often {i:02d}"}, i, 24) for i in range(MOST_LEVELS) for _ in range(5)]
+    once = [({"p": f"text {i}"}, i % 5, 4) for i in range(400)]
+    found = effect(tmp_path, [*once, *often])
+    assert {level.label for level in found.levels} == {f"often {i:02d}" for i in range(MOST_LEVELS)}
+    assert [level.label for level in found.levels][:2] == ["often 24", "often 23"]
+    assert {level.interval for level in found.levels} == {
+        (level.rate,) * 2 for level in found.levels
+    }
+    assert found.left_out == 400
+    assert found.spread == pytest.approx(np.std(np.arange(25) / 24)), (
+        "one config alone says nothing"
+    )
+    assert effect(tmp_path, often).left_out == 0
+
+
+def test_bins_stay_however_rare_numbers_are_beside_texts(tmp_path):
+    rows = [({"p": f"text {i // 3}"}, 1, 2) for i in range(90)]
+    found = effect(tmp_path, [*rows, *(({"p": i / 7}, 1, 2) for i in range(1, 8))])
+    assert [level.configs for level in found.levels[:4]] == [2, 2, 1, 2]
+    assert len(found.levels) == 4 + MOST_LEVELS
+    assert found.left_out == 30 - MOST_LEVELS
+
+
+def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
+    found = results(tmp_path, [({"p": f"text {i}"}, i % 5, 4) for i in range(5_000)])
+    began = time.process_time()
+    [one] = parameter_effects(found, ["p"])
+    assert time.process_time() - began < 2  # 0.05 on an idle core; a bootstrap each takes 20
+    assert one.left_out == 5_000 - MOST_LEVELS
+
+
+def test_a_report_says_how_many_levels_it_leaves_out(tmp_path):
+    lines = [done(i, {"p": f"text {i}"}, solved(0, i % 5, 4)) for i in range(MOST_LEVELS + 3)]
+    *_, table, more = parameters(report_of(Run(tmp_path, {}, tuple(lines))))
+    assert len(table.rows) == MOST_LEVELS
+    assert more.text[0].startswith("... and 3 other values")

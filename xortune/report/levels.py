@@ -15,6 +15,7 @@ from xortune.run import ConfigResult
 __all__ = [
     "MAX_LEVELS",
     "MIN_CONFIGS",
+    "MOST_LEVELS",
     "Level",
     "ParameterEffect",
     "differing",
@@ -24,6 +25,7 @@ __all__ = [
 
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
+MOST_LEVELS = 25  # beyond them a table is not read, and each level's bootstrap takes its time
 RESAMPLES = 1000
 MANY_CONFIGS = 5000  # from here on drawing them one by one takes seconds
 
@@ -49,25 +51,22 @@ class Level:
 
 @dataclass(frozen=True)
 class ParameterEffect:
-    """One parameter that differs between configs, with Optuna's importance if there is one."""
+    """One parameter that differs between configs, with Optuna's importance if there is one.
+
+    Attributes:
+        name: as in the space file.
+        levels: the most frequent ones, at most `MOST_LEVELS` and the bins.
+        importance: its share, if the run knows it.
+        spread: how far apart the rates of all levels lie: their standard deviation. Each has the
+            weight of its configs less one: a config that is alone at its level says nothing of it.
+        left_out: so many levels more there are.
+    """
 
     name: str
     levels: tuple[Level, ...]
     importance: float | None
-
-    @property
-    def spread(self) -> float:
-        """How far apart the levels' rates lie: their standard deviation.
-
-        Each has the weight of its configs less one: a config that is alone at its level says
-        nothing of it.
-        """
-        rates = np.array([level.rate for level in self.levels])
-        weights = np.array([level.configs - 1 for level in self.levels])
-        if not weights.any():
-            return 0.0
-        mean = np.average(rates, weights=weights)
-        return float(np.sqrt(np.average((rates - mean) ** 2, weights=weights)))
+    spread: float
+    left_out: int = 0
 
 
 def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
@@ -96,32 +95,55 @@ def parameter_effects(
     """
     rates = np.array([result.outcome.rate for result in results])
     given = [result.point.as_dict() for result in results]
-    effects = []
-    for name in names:
-        column = column_of(given, name)
-        if len(column.values) < 2:
-            continue
-        groups, binned = _groups(column)
-        levels = [level_of(label, rates[rows]) for label, rows in groups]
-        if not binned:
-            levels.sort(key=lambda level: (-level.rate, level.label))
-        effects.append(ParameterEffect(name, tuple(levels), (importance or {}).get(name)))
+    columns = ((name, column_of(given, name)) for name in names)
+    effects = [
+        _effect(name, column, rates, (importance or {}).get(name))
+        for name, column in columns
+        if len(column.values) > 1
+    ]
     return tuple(sorted(effects, key=lambda e: (-(e.importance or 0.0), -e.spread)))
 
 
-def _groups(column: Column) -> tuple[list[tuple[str, NDArray[np.intp]]], bool]:
-    """Labels and rows of each level, and whether numbers were put in bins."""
+def _effect(
+    name: str, column: Column, rates: NDArray[np.float64], importance: float | None
+) -> ParameterEffect:
+    bins, which = _grouped(column)
+    ids, which, configs = np.unique(which, return_inverse=True, return_counts=True)
+    means = np.bincount(which, weights=rates) / configs
+    # A text may have another value in each config, of which none is a level.
+    often = np.lexsort((-configs, ids >= len(bins)))[: len(bins) + MOST_LEVELS]
+    kept = sorted(often.tolist())
+    codes = [int(ids[at]) - len(bins) for at in kept if ids[at] >= len(bins)]
+    labels = [*bins, *column.labels(codes)]
+    levels = [level_of(label, rates[which == at]) for label, at in zip(labels, kept, strict=True)]
+    if not bins:
+        levels.sort(key=lambda level: (-level.rate, level.label))
+    left_out = len(ids) - len(kept)
+    return ParameterEffect(name, tuple(levels), importance, _spread(means, configs), left_out)
+
+
+def _grouped(column: Column) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """The labels of bins of numbers, if they are in bins, and of each config its bin or level.
+
+    Returns:
+        Labels of B bins; shape (C,): below B the bin, from there on the code of a value.
+    """
     reals, numbers = column.reals, column.numbers
-    binned = np.unique(reals[~np.isnan(reals)]).size > MAX_LEVELS
-    groups: list[tuple[str, NDArray[np.intp]]] = []
-    if binned:
-        numeric = np.flatnonzero(~np.isnan(numbers))
-        bins = quantile_bins(numbers[numeric], 4)
-        groups = [(label, numeric[bins.which == i]) for i, label in enumerate(bins.labels)]
-    rest = [code for code in range(len(column.values)) if not binned or np.isnan(reals[code])]
-    for label, code in zip(column.labels(rest), rest, strict=True):
-        groups.append((label, np.flatnonzero(column.codes == code)))
-    return groups, binned
+    if np.unique(reals[~np.isnan(reals)]).size <= MAX_LEVELS:
+        return (), column.codes
+    numeric = ~np.isnan(numbers)
+    bins = quantile_bins(numbers[numeric], 4)
+    which = column.codes + len(bins.labels)
+    which[numeric] = bins.which
+    return bins.labels, which
+
+
+def _spread(means: NDArray[np.float64], configs: NDArray[np.intp]) -> float:
+    weights = configs - 1
+    if not weights.any():
+        return 0.0
+    mean = np.average(means, weights=weights)
+    return float(np.sqrt(np.average((means - mean) ** 2, weights=weights)))
 
 
 def level_of(label: str, rates: NDArray[np.float64]) -> Level:

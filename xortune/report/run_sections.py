@@ -57,6 +57,13 @@ def parameters(report: Report) -> list[Block]:
     for effect in report.effects:
         share = "" if effect.importance is None else f" (importance {percent(effect.importance)})"
         blocks += [Subheading(f"{effect.name}{share}"), _levels(effect)]
+        if effect.left_out:
+            blocks.append(
+                said(
+                    f"... and {count(effect.left_out, 'other value')}, each in as few "
+                    "configurations as the rarest of these or in fewer."
+                )
+            )
     return blocks
 
 
