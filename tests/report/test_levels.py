@@ -7,7 +7,7 @@ import pytest
 from hand_made import done, solved
 
 from xortune.report import levels
-from xortune.report.levels import MOST_LEVELS, parameter_effects
+from xortune.report.levels import MOST_LEVELS, parameter_effects, varying
 from xortune.report.run_sections import parameters
 from xortune.report.tables import report_of
 from xortune.run import Run
@@ -141,3 +141,10 @@ def test_a_report_says_how_many_levels_it_leaves_out(tmp_path):
     *_, table, more = parameters(report_of(Run(tmp_path, {}, tuple(lines))))
     assert len(table.rows) == MOST_LEVELS
     assert more.text[0].startswith("... and 3 other values")
+
+
+def test_what_varies_is_asked_once_for_all_figures(tmp_path, monkeypatch):
+    run = Run(tmp_path, {}, tuple(done(i, {"p": i, "q": 1}, solved(0, i, 4)) for i in range(3)))
+    assert varying(run) == ("p",)
+    monkeypatch.delattr(levels, "differing")
+    assert varying(run) == ("p",)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.report.columns import Column, column_of, comparable, quantile_bins
-from xortune.run import ConfigResult
+from xortune.run import ConfigResult, Run
 
 __all__ = [
     "MAX_LEVELS",
@@ -21,6 +22,7 @@ __all__ = [
     "differing",
     "level_of",
     "parameter_effects",
+    "varying",
 ]
 
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
@@ -73,6 +75,16 @@ def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[st
     """The parameters of which these configs do not all have the same value, or not all have one."""
     points = [result.point.as_dict() for result in results]
     return tuple(name for name in names if points and not _alike(name, points))
+
+
+def varying(run: Run) -> tuple[str, ...]:
+    """The parameters of which not all configs of a run have the same value."""
+    if run not in _VARYING:  # nine figures ask, and of many configs each answer takes its time
+        _VARYING[run] = differing(run.results, run.parameters)
+    return _VARYING[run]
+
+
+_VARYING: WeakKeyDictionary[Run, tuple[str, ...]] = WeakKeyDictionary()
 
 
 def _alike(name: str, points: Sequence[Mapping[str, Any]]) -> bool:

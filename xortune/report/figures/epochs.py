@@ -12,7 +12,7 @@ from xortune.errors import InputError, nearest
 from xortune.outcome import Outcome
 from xortune.report.figures.labels import described, finished, short_key
 from xortune.report.format import count, interval
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Line, Panel, Plot, Role
 from xortune.run import ConfigResult, Run
 from xortune.stats_bands import dkw_band
@@ -130,7 +130,7 @@ def _curves(
     picked.setdefault(median.key, ("median", median, "muted"))
     for result, role in zip(chosen, CHOSEN, strict=False):
         picked.setdefault(result.key, ("", result, role))
-    names = differing(results, run.parameters)
+    names = varying(run)
     curves = []
     for what, result, role in picked.values():
         outcome, key = result.outcome, short_key(result.key)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from xortune.outcome import Outcome, Status
 from xortune.report.figures.labels import LONGEST, clipped, described, finished, listed
 from xortune.report.format import count, percent
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Bars, Panel, Plot, Role
 from xortune.report.tables import Failures, failures_of
 from xortune.run import ConfigResult, Run
@@ -92,7 +92,7 @@ def failures(run: Run, top: int = 20) -> Plot:
 
 def _each(run: Run, shown: Sequence[ConfigResult], patterns: Sequence[str]) -> Panel:
     """A bar for each config, as long as the share of its seeds that are unsolved."""
-    names = differing(run.results, run.parameters)
+    names = varying(run)
     longest = max(len(f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}") for r in shown)
     axis, labels = listed(run, shown, LONGEST - 3 - longest)
     rows = [

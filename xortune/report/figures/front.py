@@ -10,7 +10,7 @@ from xortune.objective import Seen, estimates
 from xortune.report.figures.labels import counted, described
 from xortune.report.figures.thinned import RULE, thinned
 from xortune.report.format import count, measured, number, plain
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Layer, Line, Panel, Plot, Points
 from xortune.run import ConfigResult, Run
 from xortune.run_front import full_seeds
@@ -57,7 +57,7 @@ def pareto_front(run: Run) -> Plot | None:
     others = [row for row in rows if not row[2]]
     # The rate is the most that some other objective is bought with: its extremes are kept.
     drawn = [others[at] for at in thinned([r.outcome.rate for r, *_ in others], most=MOST)]
-    names = differing(run.results, run.parameters)
+    names = varying(run)
     shown = [*drawn, *(row for row in rows if row[2])]
     single = len(pairs) == 1
     panels = [_panel(shown, pair, names, single=single) for pair in pairs]

@@ -14,7 +14,7 @@ from xortune.report.certified import lower, rate_of
 from xortune.report.figures.labels import counted, described, finished, shown_n
 from xortune.report.figures.thinned import MOST, RULE, thinned
 from xortune.report.format import count, number
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Layer, Line, Panel, Plot, Points, Rule
 from xortune.run import ConfigResult, Run
 from xortune.run_certificate import Certificate
@@ -168,7 +168,7 @@ def _dots(
             f"Of {len(order):,} configurations {len(kept):,} are drawn: all that ever led, and "
             f"{RULE.format(parts=MOST // 4)}."
         )
-    full, names = full_seeds(results, run.manifest), differing(results, run.parameters)
+    full, names = full_seeds(results, run.manifest), varying(run)
     shown = [order[place] for place in kept]
     parts = [
         ("fewer seeds", "muted", [r for r in shown if r.outcome.n < full]),

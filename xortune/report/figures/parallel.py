@@ -18,7 +18,7 @@ from xortune.report.figures.parameters import (
     rates_of,
 )
 from xortune.report.format import count, number, percent
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Lines, Panel, Plot, Points, Rule
 from xortune.run import Run
 
@@ -57,7 +57,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     heights = np.stack([side.heights for side in sides], axis=1)[shown]
     absent = bool(np.isnan(heights).any())
     heights[np.isnan(heights)] = NOWHERE
-    names = differing(run.results, run.parameters)
+    names = varying(run)
     results = [run.results[place] for place in shown]
     lines = Lines(
         x=tuple(float(place) for place in range(len(axes) + 1)),

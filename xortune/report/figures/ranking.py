@@ -15,7 +15,7 @@ from xortune.report.figures.labels import (
     shown_n,
 )
 from xortune.report.format import count, number
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Layer, Panel, Plot, Points, Span
 from xortune.report.tied import TiedSet, tied_set
 from xortune.run import ConfigResult, Run
@@ -39,7 +39,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
         InputError: no config is finished, or the run's certificate is damaged.
     """
     results = finished(run)
-    shown, names = results[: max(top, 1)], differing(results, run.parameters)
+    shown, names = results[: max(top, 1)], varying(run)
     certificate = run.certificate
     fresh = {found.key: found for found in certificate.finalists} if certificate else {}
     tied = tied_set(results, full_seeds(results, run.manifest))

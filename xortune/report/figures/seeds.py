@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from xortune.report.figures.labels import described, finished, listed, same_in_all, shown_n
 from xortune.report.format import count, percent
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Bars, Panel, Plot, Role
 from xortune.report.stops import Stop, stops_of
 from xortune.run import ConfigResult, Run
@@ -63,7 +63,7 @@ def seeds_spent(run: Run) -> Plot:
 
 
 def _each(run: Run, results: Sequence[ConfigResult], stops: Sequence[Stop]) -> tuple[Panel, ...]:
-    names = differing(results, run.parameters)
+    names = varying(run)
     axis, labels = listed(run, results)
     bars = []
     for stop in (stop for stop in ROLES if stop in stops):

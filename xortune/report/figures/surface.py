@@ -14,7 +14,7 @@ from xortune.errors import InputError
 from xortune.outcome import Status
 from xortune.report.figures.labels import described, short_key
 from xortune.report.format import count
-from xortune.report.levels import differing
+from xortune.report.levels import varying
 from xortune.report.plot import Axis, Cells, Panel, Plot, Points
 from xortune.report.tables import named_task
 from xortune.run import ConfigResult, Run
@@ -151,7 +151,7 @@ def _middles(task: Task) -> NDArray[np.float32]:
 
 
 def _plot(run: Run, task: Task, trained: list[_Trained]) -> Plot:
-    names = differing(run.results, run.parameters)
+    names = varying(run)
     several = len({one.result.key for one in trained}) > 1
     kinds = {one.solved for one in trained}
     what = (
