@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from certified import Counting
 from compared import FIRST, certified_run, contestant, purpose
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import TINY_SPACE, CONFIG, done, solved, write_run
 
 import xortune as xt
 from xortune.comparison_contestants import candidate_of, certified_contestant, known_facts
@@ -269,8 +269,8 @@ def test_what_is_no_contestant(tmp_path):
 
 
 def test_a_run_of_something_else_needs_its_trainer(tmp_path):
-    certified_run(tmp_path / "a", [None], trainer="mine")
-    refused("a", "a", about=["something else than the built-in network", "trainer=..."])
+    certified_run(tmp_path / "a", [None], trainer="mine", space_text=TINY_SPACE)
+    refused("a", "a", about=["a function given from Python (mine)", "trainer=..."])
 
 
 def test_a_contestant_is_not_changed_by_the_others(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import yaml
 from typer.testing import CliRunner
 
@@ -26,6 +27,14 @@ SPACE = {
     "search": {"sampler": "random", "trials": 4},
     "seeds": {"ladder": [20]},
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_ray():
+    """One for all searches here: each would start its own."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture
@@ -112,7 +121,7 @@ def test_a_changed_file_is_noticed(folder):
     xt.search(space, output=run, trials=2)
     xt.search(space, output=run, trials=3, resume=True)
     parts = folder / "seedy_parts.py"
-    parts.write_text(parts.read_text().replace("0.05", "0.04"))
+    parts.write_text("raise SystemExit('imported')\n")
     with pytest.raises(xt.InputError, match=r"not what made the run:\n  source: \w+ -> \w+"):
         xt.search(space, output=run, trials=4, resume=True)
     with pytest.raises(xt.InputError, match="not what trained the run"):
@@ -148,6 +157,11 @@ def test_a_function_given_from_python(folder):
     assert xt.certify(run, top=1, seeds=12, train=luck).best.k == 8
     with pytest.raises(xt.InputError, match="not what trained the run"):
         xt.certify(run, top=1, seeds=12, train=other)
+    two = [run, f"{run.path}#{run.results[1].key}"]
+    with pytest.raises(xt.InputError, match="give it again, in Python"):
+        xt.compare(two, seeds=30, output=folder / "compared")
+    found = xt.compare(two, seeds=30, output=folder / "compared", trainer=luck)
+    assert [one.outcome.successes for one in found.contestants] == [20, 20]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +184,17 @@ def test_what_cannot_be_is_told_before_anything_starts(folder, changes, words):
     with pytest.raises(xt.InputError, match=words):
         xt.search(path, output=folder / "run")
     assert not (folder / "run").exists()
+
+
+def test_a_seed_that_takes_too_long_has_crashed(folder):
+    (folder / "slow.py").write_text(
+        "import time\n\ndef run(config, seed):\n    time.sleep(30 * config['x'])\n    return True\n"
+    )
+    changes = {"parameters": {"x": {"choice": [0, 1]}}, "search": {"sampler": "grid"}}
+    changes |= {"trainer": "./slow.py:run", "success": None, "seeds": {"ladder": [1]}}
+    run = xt.search(written(folder, **changes), output=folder / "run", trial_timeout=1)
+    assert {r.point["x"]: r.outcome.counts[Status.CRASHED] for r in run.results} == {0: 0, 1: 1}
+    assert any("1 s" in e.error for e in run.evaluations if e.error and e.final)
 
 
 def test_train_and_what_the_space_says_must_go_together(folder):

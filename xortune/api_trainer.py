@@ -70,16 +70,32 @@ def own_trainer(space: SearchSpace, train: Callable[..., Any] | None = None) -> 
     Raises:
         InputError: the function cannot be loaded, or not be called with a config and a seed.
     """
-    from xortune.engine.custom import custom_trainer
+    return _loaded(space, _unread(space, train))
+
+
+def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrainer:
+    """The trainer before its function is imported: it can be described, and no more."""
+    from xortune.engine.custom import CustomTrainer
     from xortune.engine.custom_source import given_source, named_source
 
     if train is not None:
-        return custom_trainer(given_source(train), space.success)
+        return CustomTrainer(given_source(train), many=False, success=space.success)
     assert space.trainer is not None
     try:
-        return custom_trainer(named_source(space.trainer, space.folder), space.success)
+        source = named_source(space.trainer, space.folder)
     except InputError as error:
-        raise error.at(space.at("trainer")) from error.__cause__
+        raise error.at(space.at("trainer")) from None
+    return CustomTrainer(source, many=False, success=space.success)
+
+
+def _loaded(space: SearchSpace, trainer: CustomTrainer) -> CustomTrainer:
+    from xortune.engine.custom import custom_trainer
+
+    try:
+        return custom_trainer(trainer.source, trainer.success)
+    except InputError as error:
+        told = error if space.trainer is None else error.at(space.at("trainer"))
+        raise told from error.__cause__
 
 
 def own_of_run(
@@ -104,7 +120,7 @@ def own_of_run(
         )
     if train is not None and space.trainer is None:
         space = with_own(space)
-    trainer = own_trainer(space, train)
+    trainer = _unread(space, train)  # what is not the run's is not even imported
     changed = changed_trainer(run.manifest, trainer.describe(), str(run.path / MANIFEST))
     if changed and not accept:
         shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
@@ -113,7 +129,7 @@ def own_of_run(
             place=str(run.path),
             fix="bring the function back as it was, or accept the change with --accept-versions",
         )
-    return trainer
+    return _loaded(space, trainer)
 
 
 def called_with(trainer: Trainer) -> str | None:
