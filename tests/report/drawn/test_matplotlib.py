@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from plots import BARS, CELLS, CURVES, PARALLEL, PLOTS, RANKING, SURFACE
 
 from xortune.report.drawn.matplotlib_axes import (
+    STYLE,
     draw_on,
     matplotlib_axes,
     matplotlib_figure,
@@ -25,6 +27,8 @@ from xortune.report.drawn.matplotlib_axes import (
 )
 from xortune.report.drawn.matplotlib_marks import shown
 from xortune.report.drawn.palette import COLOURS
+from xortune.report.drawn.svg_text import compact
+from xortune.report.format import plain
 
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
 
@@ -237,3 +241,12 @@ def test_in_a_notebook_a_figure_has_its_note():
     assert matplotlib_axes(CELLS)[0].figure.get_supxlabel() == CELLS.note, "it has no legend"
     assert len(plt.get_fignums()) == len(before) + 2, "pyplot shows them"
     plt.close("all")
+
+
+@EVERY
+def test_an_svg_that_is_laid_out_once_is_the_one_that_matplotlib_saves(plot):
+    out = io.StringIO()
+    said = {"Title": plain(plot.title), "Description": plain(plot.alt), "Date": None}
+    with mpl.rc_context(STYLE):
+        matplotlib_figure(plot).savefig(out, format="svg", dpi=150, metadata=said)
+    assert svg(plot) == compact(out.getvalue())

@@ -49,10 +49,22 @@ STYLE: dict[Any, Any] = {
 
 def svg(plot: Plot) -> str:
     """The figure as SVG, with its title and alt text in it."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     out = io.StringIO()
     # No date, so that nothing changes from run to run.
     metadata = {"Date": None, **_said(plot, "Description")}
-    _save(plot, out, format="svg", dpi=150, metadata=metadata)
+    with mpl.rc_context(STYLE):
+        canvas = matplotlib_figure(plot)
+        # As savefig does it, but that draws all once for nothing where a layout is left to do.
+        FigureCanvasSVG(canvas)
+        canvas.set_dpi(72)  # an SVG's points
+        engine = canvas.get_layout_engine()
+        assert engine is not None
+        engine.execute(canvas)
+        canvas.set_layout_engine(None)
+        canvas.savefig(out, format="svg", dpi=150, metadata=metadata)
     return compact(out.getvalue())
 
 
