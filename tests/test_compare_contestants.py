@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from certified import Counting
 from compared import FIRST, certified_run, contestant, purpose
-from hand_made import TINY_SPACE, CONFIG, done, solved, write_run
+from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
 import xortune as xt
 from xortune.comparison_contestants import candidate_of, certified_contestant, known_facts

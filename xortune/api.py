@@ -157,7 +157,7 @@ def search(
     trainer = trainer_for(asked, train, engine, gpus_per_trial)
     check_space(asked, trainer)
     resume = resume or extend
-    if dry_run and not (resume and output is not None and _holds(driven(output))):
+    if dry_run and not (resume and _holds(_wanted(asked, output))):
         _say(tried_once(asked, trainer), on_word)
     directory = _directory(asked, output, resume=resume)
     failed: TrainingError | None = None
@@ -280,12 +280,16 @@ def _task(task: TaskSpec) -> Task:
     return task if isinstance(task, Task) else Task.named(task)
 
 
+def _wanted(space: SearchSpace, output: str | os.PathLike[str] | None) -> Path:
+    return driven(output) if output is not None else Path(RUNS) / space.name
+
+
 def _holds(path: Path) -> bool:
     return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
 
 
 def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
-    wanted = driven(output) if output is not None else Path(RUNS) / space.name
+    wanted = _wanted(space, output)
     holds = _holds(wanted)
     if holds and resume:
         return wanted

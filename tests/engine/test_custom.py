@@ -177,6 +177,15 @@ def test_a_function_gets_its_own_copy_of_config_and_plain_seeds():
     assert seen == [(CONFIG, dict, int)] * 3
 
 
+def test_what_a_function_prints_does_not_get_between_our_results(capsys):
+    def talks(config, seed):
+        print("seed", seed)
+        return True
+
+    assert one(talks, count=2).successes == 2
+    assert capsys.readouterr() == ("", "seed 0\nseed 1\n")
+
+
 def test_sys_exit_is_a_failed_seed_and_ctrl_c_is_none():
     def leaves(config, seed):
         raise SystemExit(3)

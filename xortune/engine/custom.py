@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,9 +69,10 @@ class CustomTrainer:
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
-        function = self.source.function()
         one = _many if self.many else _singly
-        return [one(function, block, self.success) for block in blocks]
+        with redirect_stdout(sys.stderr):  # stdout is for our results: somebody may read JSON there
+            function = self.source.function()
+            return [one(function, block, self.success) for block in blocks]
 
 
 def custom_trainer(
@@ -86,7 +89,8 @@ def custom_trainer(
         InputError: the function cannot be loaded, or cannot be called with a config and seeds.
     """
     if many is None:
-        many = takes_many(source.function(), source.label)
+        with redirect_stdout(sys.stderr):
+            many = takes_many(source.function(), source.label)
     return CustomTrainer(source, many, success)
 
 
