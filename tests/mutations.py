@@ -26,6 +26,7 @@ HELD_OUT = f"{TRAINING} -k held_out"
 ALONE = "tests/engine/test_independence.py"
 ROWS, STACKED = "tests/engine/test_rows.py", "tests/engine/test_stacked.py"
 NETWORK = "tests/engine/test_network.py"
+CUSTOM = "tests/engine/test_custom.py"
 PACKS = "tests/search/test_packs.py"
 DURABILITY = "tests/test_journal_durability.py"
 LOCK = "tests/test_run_lock.py"
@@ -76,6 +77,36 @@ class Mutation(NamedTuple):
 
 MUTATIONS = [
     # The engine's arithmetic.
+    Mutation(
+        "engine/custom.py",
+        "seeds[i : i + 1], success) for i in",
+        "seeds[:1], success) for i in",
+        CUSTOM,
+    ),
+    Mutation(
+        "engine/custom.py",
+        "own.tb_next if own else None",
+        "own",
+        CUSTOM,
+    ),
+    Mutation(
+        "engine/custom_result.py",
+        "    if not math.isfinite(number):\n        return _DIVERGED, values\n",
+        "",
+        CUSTOM,
+    ),
+    Mutation(
+        "engine/custom_result.py",
+        "np.where(finite, np.where(held, _SOLVED, _MISSED), _DIVERGED)",
+        "np.where(held, _SOLVED, _MISSED)",
+        CUSTOM,
+    ),
+    Mutation(
+        "evaluation_details.py",
+        "sorted(details.failed.items())",
+        "details.failed.items()",
+        CUSTOM,
+    ),
     Mutation(
         "engine/reference.py",
         "before = self._b1\n",
