@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from xortune.errors import InputError
-from xortune.run_stored import stored
+from xortune.run_stored import stored, unstored
 from xortune.run_url import StoredPath, copy_unwritable
 
 Content: TypeAlias = bytes | Callable[[BinaryIO], object]
 """Of a file: all of it, or what writes it, for one that is too large to be in memory as well."""
 
-__all__ = ["Content", "replace_file", "told_where_unwritable", "write_texts"]
+__all__ = ["Content", "remove_file", "replace_file", "told_where_unwritable", "write_texts"]
 
 
 def write_texts(directory: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
@@ -67,6 +67,17 @@ def replace_file(path: Path, content: Content) -> None:
         raise
     if isinstance(path, StoredPath):
         stored(path, content if isinstance(content, bytes) else path.read_bytes())
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there; of a run in an object store there too.
+
+    Raises:
+        OSError: the directory cannot be written.
+        InputError: of such a run: the store fails, or the run is no longer this driver's.
+    """
+    path.unlink(missing_ok=True)
+    unstored(path)
 
 
 def _replace(path: Path, content: Content) -> None:

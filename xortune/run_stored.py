@@ -14,7 +14,16 @@ from xortune.run_segments import brought, segments_in
 from xortune.run_store import PATIENCE, store_of
 from xortune.run_url import StoredPath, as_path, copy_of, root_of, url_of
 
-__all__ = ["driven", "driving", "holds_lines", "readable", "stored", "stored_holder", "writer_for"]
+__all__ = [
+    "driven",
+    "driving",
+    "holds_lines",
+    "readable",
+    "stored",
+    "stored_holder",
+    "unstored",
+    "writer_for",
+]
 
 _leases: dict[str, Lease] = {}
 """What this process holds, by the directory of the working copy."""
@@ -113,6 +122,22 @@ def stored(path: Path, content: bytes) -> None:
         lease.confirm()
     name = Path(os.fspath(path)).relative_to(root).as_posix()
     store_of(path).put(name, content, patience=PATIENCE if lease is not None else 0.0)
+
+
+def unstored(path: Path) -> None:
+    """Delete a file of a stored run in the store, if it is there; nothing of a run on a disk.
+
+    Raises:
+        InputError: the store fails, or the run is no longer this driver's.
+    """
+    if not isinstance(path, StoredPath):
+        return
+    root = root_of(path)
+    if (lease := _leases.get(os.fspath(root))) is not None:
+        lease.confirm()
+    name, store = Path(os.fspath(path)).relative_to(root).as_posix(), store_of(path)
+    if store.exists(name):
+        store.delete(name)
 
 
 def writer_for(journal: Path) -> SegmentWriter | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,11 +12,12 @@ from xortune.files import is_full
 from xortune.report.csv_text import write_csv
 from xortune.report.document import Document, Figure
 from xortune.report.markdown_document import markdown_text
-from xortune.report.run_document import run_document
+from xortune.report.run_document import SECTION_OF, run_document
 from xortune.report.run_latex import table_tex
 from xortune.run import Run, replace_file
 from xortune.run_certificate import certificate_of
 from xortune.run_certificate_file import CERTIFICATE, write_certificate
+from xortune.run_files import remove_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +41,9 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
 
     They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
     seeds.parquet. Each is written beside its place and renamed; the same journal and manifest give
-    the same bytes. If certificate.json is missing and the journal has what it follows from, it is
-    written too.
+    the same bytes. Figures that an earlier report.md had and this one has not are removed; nothing
+    else in their folder is. If certificate.json is missing and the journal has what it follows
+    from, it is written too.
 
     Args:
         run: what to write.
@@ -58,20 +61,32 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
     certificate = certificate_of(run.checks)
     if certificate is not None and not (run.path / CERTIFICATE).exists():
         write_certificate(run.path, certificate, run.manifest)
+    written = set()
     for name, content in _files(run, formats):
         path = run.path / name
-        try:
+        with _told(run, path):
             if path.parent != run.path:
                 _folder(path.parent)
             replace_file(path, content)
-        except OSError as error:
-            raise InputError(
-                f"cannot be written ({error.strerror})",
-                place=str(path),
-                fix=f"free space there, then: xortune report {run.path}"
-                if is_full(error)
-                else None,
-            ) from None
+        written.add(name)
+    figures = run.path / FIGURES
+    if "md" in formats and not (figures.is_symlink() or figures.is_file()):
+        for name in SECTION_OF:
+            if f"{FIGURES}/{name}.svg" not in written:
+                with _told(run, figures):
+                    remove_file(figures / f"{name}.svg")
+
+
+@contextmanager
+def _told(run: Run, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})",
+            place=str(path),
+            fix=f"free space there, then: xortune report {run.path}" if is_full(error) else None,
+        ) from None
 
 
 def _folder(path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The figures beside report.md are those that it shows."""
+
+from __future__ import annotations
+
+import pytest
+from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
+
+from xortune.report.figures.of_run import figures_of
+from xortune.report.files import write_derived
+from xortune.report.run_document import SECTION_OF
+
+
+@pytest.fixture
+def run(tmp_path):
+    lines = [done(i, CONFIG | {"lr": 0.1 + i}, outcome(0, [RIGHT] * i + [WRONG])) for i in (1, 2)]
+    return write_run(tmp_path / "run", lines)
+
+
+def drawn(run):
+    return {f"{plot.name}.svg" for plot in figures_of(run)}
+
+
+def test_a_figure_that_no_longer_applies_goes_and_what_others_put_there_stays(run):
+    folder = run.path / "figures"
+    folder.mkdir()
+    assert "front.svg" not in drawn(run)
+    for name in ("front.svg", "mine.svg", "front.png", "notes.txt"):
+        (folder / name).write_text("old")
+    write_derived(run, ["csv", "tex"])
+    assert (folder / "front.svg").exists(), "report.md, which may show it, is not written"
+    write_derived(run, ["md"])
+    assert {path.name for path in folder.iterdir()} == drawn(run) | {
+        *("mine.svg", "front.png", "notes.txt")
+    }
+
+
+def test_nothing_is_removed_where_a_link_leads(tmp_path):
+    run = write_run(tmp_path / "run", [])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "front.svg").write_text("mine")
+    (run.path / "figures").symlink_to(tmp_path / "elsewhere")
+    write_derived(run, ["md"])
+    assert (tmp_path / "elsewhere" / "front.svg").exists()
+
+
+def test_every_figure_has_a_place_in_the_report(run, tmp_path):
+    more = write_run(tmp_path / "more", [done(0, {"x": 1}, solved(0, 1, 2))])
+    assert {plot.name for one in (run, more) for plot in figures_of(one)} <= SECTION_OF.keys()
