@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -113,7 +114,8 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
         assert xortune(*words).exit_code in (0, 2), words
     result = xortune("export", run)
     assert result.exit_code == 2
-    assert "its own function is the script" in result.stderr
+    wanted = json.dumps(dict(best.point))
+    assert f"its own function is the script; the config is {wanted}" in result.stderr
 
 
 def test_a_changed_file_is_noticed(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from xortune.errors import InputError, nearest
@@ -32,7 +33,7 @@ def export(run: Run | str | os.PathLike[str], *, key: str | None = None) -> str:
         raise InputError(
             "the run was trained by something else than the built-in network",
             place=str(loaded.path),
-            fix="its own function is the script",
+            fix="its own function is the script" + _called_with(loaded, key),
         )
     result = exported(loaded, key)
     task = task_of(loaded)
@@ -49,6 +50,13 @@ def export(run: Run | str | os.PathLike[str], *, key: str | None = None) -> str:
         whole_script(Config.from_point(result.point), task, seed),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _called_with(run: Run, key: str | None) -> str:
+    """The config to call a user's own function with, as JSON."""
+    if not run.results:
+        return ""
+    return f"; the config is {json.dumps(exported(run, key).point.as_dict())}"
 
 
 def exported(run: Run, key: str | None = None) -> ConfigResult:
