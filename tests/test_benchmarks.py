@@ -51,6 +51,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("sweep.py", [r"\| 1 +\| .* 1\.00x \|", r"pure training of 88,200 cells"]),
     ],
 )
+@pytest.mark.long
 def test_quick_run_prints_ratios(script, lines):
     command = [sys.executable, str(BENCHMARKS / script), "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -188,6 +188,7 @@ def test_what_cannot_be_is_told_before_anything_starts(folder, changes, words):
     assert not (folder / "run").exists()
 
 
+@pytest.mark.long
 def test_a_seed_that_takes_too_long_has_crashed(folder):
     (folder / "slow.py").write_text(
         "import time\n\ndef run(config, seed):\n    time.sleep(30 * config['x'])\n    return True\n"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -21,6 +22,7 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_page_works_as_printed(tmp_path, capsys):
     program, again = blocks("python")
     [space], [commands] = blocks("yaml"), blocks("sh")

@@ -38,6 +38,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_the_ray_program_stops_the_worse_ones(run):
     [program] = [text for text in PROGRAMS if "ray import" in text]
     found = re.findall(r"^([\d.]+) (\d+) of (\d+)$", run(program), re.MULTILINE)

@@ -46,6 +46,7 @@ def better(one, other):
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
+@pytest.mark.long
 def test_its_front_is_the_one_of_its_table(searched):
     rows = table(searched[0])
     assert sum(int(row["trials"]) for row in rows) == 24
@@ -56,6 +57,7 @@ def test_its_front_is_the_one_of_its_table(searched):
     assert front == [row["key"] for row in full if not any(better(other, row) for other in full)]
 
 
+@pytest.mark.long
 def test_its_report_can_be_read(searched):
     path, shown = searched
     report = (path / "report.md").read_text(encoding="utf-8")

@@ -363,6 +363,7 @@ def test_what_is_written_beside_the_journal_is_in_the_store_too(url, space, monk
         f"{best.activation},{best.loss},{best.optimizer},{best.lr!r},{best.hidden_dim},30,1,4\n"
     )
     files = xt.write_comparison(xt.compare(url, reference=table))
-    assert [str(file) for file in files] == [f"{url}/comparison.md", f"{url}/comparison.csv"]
+    names = ("comparison.md", "comparison.html", "comparison.csv")
+    assert [str(file) for file in files] == [f"{url}/{name}" for name in names]
     for file in files:
         assert store_of(run.path).get(file.name) == file.read_bytes()

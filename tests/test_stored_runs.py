@@ -341,6 +341,7 @@ def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, se
     assert "AWS_ACCESS_KEY_ID" in ran.stderr
 
 
+@pytest.mark.long
 def test_the_command_line_with_ray(s3, space, cache):
     environment = {**os.environ, "AWS_ENDPOINT_URL": f"http://{s3}"}
 

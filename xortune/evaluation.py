@@ -301,11 +301,14 @@ def decode(line: str) -> Evaluation:
 
 def _more(fields: dict[str, Any]) -> tuple[object, object, Purpose | None]:
     """Values, failed and purpose, taken out of the line if all that it has more is these."""
-    more = [name for name in _MORE if fields.get(name) is not None]
+    more = [name for name in _MORE if name in fields]
     if list(fields) != [*_FIELDS, *more]:
         return None, None, None
-    values, failed, purpose = (fields.pop(name, None) for name in _MORE)
-    return values, failed, None if purpose is None else Purpose.of(purpose)
+    found = {name: fields.pop(name) for name in more}
+    if found.get("values", ()) is None or found.get("failed", ()) is None:
+        raise InputError("is null", field="values or failed", allowed="an object, or no such field")
+    purpose = Purpose.of(found["purpose"]) if "purpose" in found else None
+    return found.get("values"), found.get("failed"), purpose
 
 
 def _digest(value: object) -> str:

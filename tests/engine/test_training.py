@@ -87,6 +87,7 @@ def comparisons() -> list[Comparison]:
 
 
 @QUIET
+@pytest.mark.long
 def test_verdicts_over_the_table_are_those_of_the_loop(comparisons):
     other = [one for one in comparisons if not one.same]
     print(*other, sep="\n")
@@ -95,6 +96,7 @@ def test_verdicts_over_the_table_are_those_of_the_loop(comparisons):
 
 
 @QUIET
+@pytest.mark.long
 def test_losses_over_the_table_are_those_of_the_loop(comparisons):
     """But for steps that do not depend continuously on the gradient: a sign (Rprop, L1Loss,
     HingeEmbeddingLoss) or a gradient over its own size (the Adam family and its like), when the
@@ -109,6 +111,7 @@ def test_losses_over_the_table_are_those_of_the_loop(comparisons):
         }
 
 
+@pytest.mark.long
 def test_the_comparison_sees_every_status(comparisons):
     """Else it could not tell much."""
     counts = Counter(one.status for one in comparisons)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import silent
 
 from xortune.run import JOURNAL, load_run
@@ -54,6 +55,7 @@ def assert_nothing_is_left(folder):
     assert left_over(folder) == [], "Ray is left running"
 
 
+@pytest.mark.long
 def test_a_worker_dies_in_silence_and_ray_is_shut_down(tmp_path):
     ran = subprocess.run(
         [sys.executable, silent.__file__, str(tmp_path)],
@@ -70,6 +72,7 @@ def test_a_worker_dies_in_silence_and_ray_is_shut_down(tmp_path):
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.mark.long
 def test_the_command_line_interrupted_and_continued(tmp_path):
     (tmp_path / "long.yaml").write_text(LONG)
     command = [*XORTUNE, "search", "long.yaml", "--output", "run"]

@@ -212,6 +212,7 @@ def test_more_than_the_cluster_has_is_refused(space_file, tmp_path):
 RACE = SPACE.replace("ladder: [8]", "ladder: [4, 8, 40]").replace("trials: 6", "trials: 20")
 
 
+@pytest.mark.long
 def test_a_race_gives_the_same_table_however_it_is_interrupted(tmp_path):
     (tmp_path / "race.yaml").write_text(RACE)
     whole = xt.search(tmp_path / "race.yaml", output=tmp_path / "whole")

@@ -291,9 +291,9 @@ def test_the_figure_of_a_curve(settled):
         assert at.texts[0].endswith(f": {line.k[0]} of 48")
 
 
-def test_svg_files_hold_their_finding(written, settled):
+def test_svg_files_hold_their_finding(settled, tmp_path, pictures):
     drawn = {figure.name: figure for figure in figures(settled)}
-    for path in written:
+    for path in xt.write_thread(settled, tmp_path / "drawn"):
         if path.suffix == ".svg":
             words = " ".join(ET.parse(path).getroot().itertext())
             assert drawn[path.stem].title in words
