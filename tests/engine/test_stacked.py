@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import itertools
 import logging
 from dataclasses import replace
@@ -260,6 +262,8 @@ def test_the_estimate_is_what_a_stack_takes(changes, bits):
     count = 120_000_000 // (each * LANES)
     trainings = [Training(replace(config, lr=0.01 + 1e-6 * i), seeds) for i in range(count)]
     stacked.train(trainings[: count // 4], task)  # what torch needs once
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier tests have freed would be used again, unseen
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
     before = peak_memory()
     stacked.train(trainings, task, width=count * LANES)
