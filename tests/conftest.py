@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
+import xortune.thread.files  # noqa: F401  # takes what draws as it is, before it is replaced below
 from xortune.config import Config
 
 # Timings depend on the machine; the examples must not.
