@@ -1,0 +1,144 @@
+"""The wheel and the sdist, built as for a release, work outside the checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from test_release import copied
+
+import xortune
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PART = ("test_point.py", "test_space.py", "test_cluster_files.py", "test_cli.py", "test_release.py")
+"""Tests that a folder without a repository has to pass; they read files of most kinds."""
+
+pytestmark = pytest.mark.long
+
+
+def ran(*words, folder, **environment):
+    """What a command says, in an environment that knows nothing of this checkout."""
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "VIRTUAL"))
+    }
+    done = subprocess.run(
+        list(map(str, words)),
+        cwd=folder,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with both; the wheel is made from the sdist, as `python -m build` does it."""
+    folder = tmp_path_factory.mktemp("dist")
+    ran(sys.executable, "-m", "build", "--outdir", folder, ROOT, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    [path] = built.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def sdist(built, tmp_path_factory):
+    """What is in the sdist, unpacked."""
+    [path] = built.glob("*.tar.gz")
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(path) as archive:
+        archive.extractall(folder, filter="data")
+    [inner] = folder.iterdir()
+    return inner
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The programs of a new environment with the wheel; what it needs is taken from this one."""
+    place = tmp_path_factory.mktemp("venv")
+    ran(sys.executable, "-m", "venv", "--without-pip", place, folder=place)
+    python = place / "bin" / "python"
+    ran(
+        *(sys.executable, "-m", "pip", "--python", python),
+        *("install", "-q", "--no-deps", "--no-index", wheel),
+        folder=place,
+    )
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(place), "platbase": str(place)}))
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return place / "bin"
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    assert wheel.name == f"xortune-{xortune.__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    package = Path(xortune.__file__).parent
+    files = {
+        f"xortune/{path.relative_to(package).as_posix()}"
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {name for name in names if not name.startswith("xortune-")} == files
+    assert {"xortune/py.typed", "xortune/space.schema.json"} <= files
+
+
+def test_the_first_command_of_the_readme_works_in_an_empty_folder(installed, tmp_path):
+    line = re.search(r"^```sh\n(.*?)$", README, flags=re.MULTILINE)[1]
+    program, *words = shlex.split(line)
+    told = json.loads(ran(installed / program, *words, "--json", folder=tmp_path))
+    assert (told["k"], told["n"]) == (0, 10_000)
+    where = ran(installed / "python", "-c", "import xortune; print(xortune.__file__)", folder="/")
+    assert Path(where.strip()).is_relative_to(installed.parent)
+    assert ran(installed / "xortune", "--version", folder=tmp_path).split() == [
+        "xortune",
+        xortune.__version__,
+    ]
+
+
+def test_a_search_with_rays_workers_works_there_too(installed, sdist, tmp_path):
+    shutil.copy(sdist / "search_spaces" / "xor_small.yaml", tmp_path)
+    words = ("search", "xor_small.yaml", "--json", "--quiet")
+    told = json.loads(ran(installed / "xortune", *words, folder=tmp_path, TMPDIR="/tmp"))
+    assert told["best"]["n"] == 20
+    assert (tmp_path / "runs" / "xor_small" / "report.html").is_file()
+
+
+def test_the_sdist_passes_a_part_of_its_tests(installed, sdist):
+    files = [f"tests/{name}" for name in PART]
+    told = ran(installed / "python", "-m", "pytest", "-q", *files, folder=sdist)
+    assert re.search(r"^\d{3,} passed", told.splitlines()[-1])
+
+
+def test_what_the_container_file_copies_is_enough_for_the_wheel(wheel, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in copied("Dockerfile"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name)
+        else:
+            shutil.copy(ROOT / name, source)
+    ran(
+        *(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps"),
+        *("--wheel-dir", tmp_path, source),
+        folder=tmp_path,
+    )
+    assert (tmp_path / wheel.name).is_file()
+    names = zipfile.ZipFile(tmp_path / wheel.name).namelist()
+    assert names == zipfile.ZipFile(wheel).namelist()
