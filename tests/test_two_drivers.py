@@ -57,6 +57,7 @@ def without_ray(put, pause=0.0, bytes_left=0):
 
     put(session_module, "connected", lambda *_: nullcontext())
     put(session_module, "slots", lambda *_: 1)
+    put(session_module, "slots_to_come", lambda *_: 0)  # nothing is trained meanwhile
     put(session_module, "run_trials", run_trials)
 
 

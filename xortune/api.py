@@ -20,9 +20,11 @@ from xortune.run_stored import driven, holds_lines
 from xortune.run_url import StoredPath
 from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
+from xortune.trainer import Trainer
 
 if TYPE_CHECKING:
     from xortune.journal import Journal
+    from xortune.search.certifying import Cluster
     from xortune.search.checks import CheckQueue
     from xortune.search.watch import Failure
 
@@ -209,6 +211,7 @@ def search(
                 resumed=resumed,
                 on_failure=on_failure or (None if asked.task else _show_failure),
                 fail_fast=fail_fast,
+                meanwhile=_may_train_here(asked, trainer, cluster),
             )
         except TrainingError as error:
             complete, failed = False, error
@@ -254,6 +257,12 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     from xortune.report.files import FORMATS, write_derived
 
     write_derived(run, FORMATS if formats is None else formats)
+
+
+def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> bool:
+    """Whether trainings may run in this process: the fused engine's, which cannot hang nor die."""
+    fused = space.task is not None and trainer.describe()["engine"] == "fused"
+    return fused and not cluster.gpus_per_trial and cluster.trial_timeout is None
 
 
 def _how(now: str, failed: TrainingError | None, *, complete: bool) -> dict[str, str | None]:

@@ -108,15 +108,30 @@ class Packs:
 
     def next(self) -> tuple[Job, ...]:
         """The next pack; empty if there is none now."""
-        jobs = self._again.popleft() if self._again else self._filled()
+        jobs = self._again.popleft() if self._again else self._filled(self._wanted())
         self._under_way += bool(jobs)
         return jobs
 
-    def _filled(self) -> tuple[Job, ...]:
+    def next_brief(self) -> tuple[Job, ...]:
+        """The next pack, if it takes about `LEAST_SECONDS`; empty if there is no such now.
+
+        The first is one block: before anything is measured, the estimate may be far off.
+        """
+        wanted = 0.0 if self._true is None else LEAST_SECONDS
+        jobs = self._again.popleft() if self._again else self._filled(wanted)
+        cost = sum(self._trainer.cost(job.block) for job in jobs)
+        if cost * (self._true or 1.0) > 2 * LEAST_SECONDS:
+            self._again.appendleft(jobs)
+            return ()
+        self._under_way += bool(jobs)
+        return jobs
+
+    def _filled(self, wanted: float) -> tuple[Job, ...]:
+        """Jobs that take so many seconds, or a little longer."""
         jobs: list[Job] = []
         cost = 0.0
         while self._most is None or len(jobs) < self._most:
-            if jobs and cost * (self._true or 1.0) >= self._wanted():
+            if jobs and cost * (self._true or 1.0) >= wanted:
                 break
             job = self._queue.next_job()
             if job is None:

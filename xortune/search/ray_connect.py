@@ -17,7 +17,7 @@ from xortune.errors import InputError
 # isort: split
 import ray
 
-__all__ = ["Room", "connected", "slots"]
+__all__ = ["Room", "connected", "slots", "slots_to_come"]
 
 LOOK_SECONDS = 1.0
 """How often the size of the cluster is looked at while a search runs."""
@@ -49,6 +49,9 @@ def connected(address: str | None) -> Iterator[None]:
             fix="start a cluster with `ray start --head`, or leave the address out; for a cluster "
             "that asks for a token, set RAY_AUTH_MODE=token",
         ) from None
+    except KeyboardInterrupt:
+        ray.shutdown()  # what has been started of it
+        raise
     # Even with log_to_driver=False the raylet's word on a dead worker goes to our stdout, into the
     # JSON. Ray's own switch for its debugger silences it; where there is none, nothing is lost.
     ray._private.worker._worker_logs_enabled = False
@@ -110,6 +113,16 @@ def _refuse_deaf(address: str) -> None:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def slots_to_come(address: str | None, cpus_per_trial: float) -> int:
+    """How many trials Ray will run at once if it is still to be started here, without GPUs; or 0.
+
+    It is 0 where Ray runs already or elsewhere: how much there is then, only Ray can tell.
+    """
+    if ray.is_initialized() or (address or os.environ.get("RAY_ADDRESS") or "local") != "local":
+        return 0
+    return int(_cores() / cpus_per_trial)
 
 
 def slots(cpus_per_trial: float, gpus_per_trial: float) -> int:

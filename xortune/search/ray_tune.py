@@ -39,7 +39,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-__all__ = ["connected", "run_trials", "slots"]
+__all__ = ["connected", "most_of", "run_trials", "slots"]
 
 FAILED_STARTS = 3
 """So many workers in a row that could not even begin end the search: the next would neither."""
@@ -317,6 +317,7 @@ def run_trials(
     gpus_per_trial: float,
     window: int | None = None,
     trial_timeout: float | None = None,
+    begun: Packs | None = None,
 ) -> bool:
     """Run packs until the queue has finished; False if the user interrupted it.
 
@@ -328,13 +329,16 @@ def run_trials(
         gpus_per_trial: logical GPUs for each trial, fractions allowed.
         window: of a sampler that learns, whose packs it makes small; None for any size.
         trial_timeout: seconds that a pack may take before its worker is killed; None for any time.
+        begun: packs of this queue, of which some have been trained already.
 
     Raises:
         InputError: the trainer refused a proposal, the journal could not be written, the disk is
             full, no worker can begin, or Tune has failed again and again.
     """
     room = Room(cpus_per_trial, gpus_per_trial)
-    packs = Packs(queue, trainer, room.count, most_of(window, room.count), trial_timeout)
+    most = most_of(window, room.count)
+    packs = begun or Packs(queue, trainer, room.count, most, trial_timeout)
+    packs.resize(room.count, most)
     resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
     given = tune.with_parameters(PackTrainable, trainer=trainer, drivers=versions())
     trainable = tune.with_resources(given, resources)

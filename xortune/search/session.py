@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,10 +22,12 @@ from xortune.run_manifest import MANIFEST, manifest_of
 from xortune.run_sessions import SignedJournal, earlier_spaces, first_made, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
-from xortune.search.packs import least_window, window_of
+from xortune.search.meanwhile import training_meanwhile
+from xortune.search.packs import Packs, least_window, window_of
 from xortune.search.propose import LEARNING
 from xortune.search.racing import raced
-from xortune.search.ray_tune import connected, run_trials, slots
+from xortune.search.ray_connect import connected, slots, slots_to_come
+from xortune.search.ray_tune import most_of, run_trials
 from xortune.search.shared import joined, proposer_in
 from xortune.search.source import Source
 from xortune.search.storage import SharedStudy
@@ -51,6 +55,7 @@ def search_session(
     resumed: Callable[[Run], None] | None = None,
     on_failure: Callable[[Failure], None] | None = None,
     fail_fast: bool = False,
+    meanwhile: bool = False,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -73,27 +78,17 @@ def search_session(
             takes more than a gigabyte, and is let go when the queue has been filled from it.
         on_failure: called with the first seed that fails, or block that produces nothing.
         fail_fast: whether that ends the session.
+        meanwhile: whether this process may train while Ray starts on this machine: for a trainer
+            that neither hangs nor dies.
 
     Raises:
         TrainingError: a seed failed, and `fail_fast` is asked for.
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses; what `resumed` raises.
     """
-    known: tuple[Evaluation, ...] = ()
-    earlier: tuple[SearchSpace, ...] = ()
-    made = first = made_id(identity_of(trainer.describe()))
-    window: int | None = None
-    least: int | None = None  # see `xortune.search.steps.window_at`
-    if holds_run(directory):
-        before = load_run(directory)
-        if resumed is not None:
-            resumed(before)
-        current = manifest_of(directory)
-        known, earlier = before.evaluations, earlier_spaces(directory, current)
-        first = first_made(current, str(directory / MANIFEST))
-        window, least = current.get("window"), current.get("window_least")
-        del before
-
+    made = made_id(identity_of(trainer.describe()))
+    known, before = _earlier(directory, made, resumed)
+    window, least = before.window, before.least
     shared = joined(shared, space, directory, on_word)
 
     def queue_into(
@@ -104,13 +99,13 @@ def search_session(
         return BlockQueue(
             space,
             trainer,
-            proposer_in(shared, space, earlier, trainer.check),
+            proposer_in(shared, space, before.spaces, trainer.check),
             journal,
             window=window,
             least=least,
             known=known,
             made=made,
-            first_made=first,
+            first_made=before.first_made,
             on_progress=progress,
         )
 
@@ -137,12 +132,13 @@ def search_session(
         if shared is not None:
             noted["study"] = shared.entry
         create(directory, space_text=space.text, manifest=noted)
-    with connected(address):
-        room = slots(cpus_per_trial, gpus_per_trial)
+    expected = slots_to_come(address, cpus_per_trial) if meanwhile and alone else 0
+    with ExitStack() as ray:
+        if not expected:
+            ray.enter_context(connected(address))
+        room = expected or slots(cpus_per_trial, gpus_per_trial)
         if window is None and (space.search.sampler in LEARNING or raced(space)):
-            seconds = longest_first_block(space, trainer)
-            window = window_of(seconds, slots=room, proposals=budget(space))
-            least = least_window(room) if raced(space) else None
+            window, least = _windows(space, trainer, room)
             update_manifest(directory, window=window, window_least=least)
         with (
             held(directory, say=on_word) as lock,
@@ -152,18 +148,67 @@ def search_session(
             known = ()  # the queue lets each go when it has taken it in
             following = queue if then is None else InTurn(queue, partial(then, journal, room))
             watched = Watched(following, on_failure, fail_fast=fail_fast)
-            uninterrupted = run_trials(
-                watched,
-                trainer,
-                folder=directory.resolve() / "ray",
-                cpus_per_trial=cpus_per_trial,
-                gpus_per_trial=gpus_per_trial,
-                window=window,
-                trial_timeout=trial_timeout,
-            )
+            packs = Packs(watched, trainer, room, most_of(window, room), trial_timeout)
+            try:
+                if expected:
+                    with training_meanwhile(packs, trainer):
+                        ray.enter_context(connected(address))
+                uninterrupted = watched.finished or run_trials(
+                    watched,
+                    trainer,
+                    folder=directory.resolve() / "ray",
+                    cpus_per_trial=cpus_per_trial,
+                    gpus_per_trial=gpus_per_trial,
+                    window=window,
+                    trial_timeout=trial_timeout,
+                    begun=packs,
+                )
+            except KeyboardInterrupt:  # before there were trials, which tell by what they return
+                uninterrupted = False
             complete = uninterrupted or queue.finished  # or what followed was interrupted
     _end(directory, queue, complete=complete, failure=watched.failure if fail_fast else None)
     return uninterrupted
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What earlier sessions left in the directory beside their evaluations.
+
+    Attributes:
+        spaces: what they searched.
+        first_made: the version of evaluations that name none.
+        window, least: see `xortune.search.steps.window_at`.
+    """
+
+    first_made: str
+    spaces: tuple[SearchSpace, ...] = ()
+    window: int | None = None
+    least: int | None = None
+
+
+def _earlier(
+    directory: Path, made: str, resumed: Callable[[Run], None] | None
+) -> tuple[tuple[Evaluation, ...], _Earlier]:
+    """The evaluations apart: the caller lets them go, for there may be a million."""
+    if not holds_run(directory):
+        return (), _Earlier(made)
+    before = load_run(directory)
+    if resumed is not None:
+        resumed(before)
+    current = manifest_of(directory)
+    return before.evaluations, _Earlier(
+        first_made(current, str(directory / MANIFEST)),
+        earlier_spaces(directory, current),
+        current.get("window"),
+        current.get("window_least"),
+    )
+
+
+def _windows(space: SearchSpace, trainer: Trainer, room: int) -> tuple[int, int | None]:
+    """For a new search: how many steps may be unseen, and how few; see `window_at`."""
+    seconds = longest_first_block(space, trainer)
+    window = window_of(seconds, slots=room, proposals=budget(space))
+    return window, least_window(room) if raced(space) else None
 
 
 def _end(directory: Path, queue: BlockQueue, *, complete: bool, failure: Failure | None) -> None:

@@ -1,0 +1,200 @@
+"""What a search trains in its own process while Ray starts: the same as the workers would."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from fakes import Scripted, points, space_of, trained
+
+import xortune as xt
+import xortune.search.session as session_module
+from xortune.errors import InputError
+from xortune.journal import Journal, read
+from xortune.run import JOURNAL
+from xortune.search.blocks import BlockQueue
+from xortune.search.meanwhile import training_meanwhile
+from xortune.search.packs import Packs
+from xortune.space import parse_space
+
+SPACE = """
+name: meanwhile
+task: xor
+parameters:
+  activation: {choice: [ELU, Tanh]}
+  loss: MSELoss
+  optimizer: SGD
+  lr: {low: 0.001, high: 1.0, log: true}
+  momentum: {low: 0.0, high: 0.9}
+  hidden_dim: {low: 2, high: 8}
+epochs: 100
+search: {sampler: tpe, trials: 40}
+seeds: {ladder: [8, 32]}
+"""
+
+
+@dataclass
+class Quick:
+    """A trainer that says what a block costs, and trains in no time; by key it may fail."""
+
+    seconds: float = 0.01
+    costs: dict = field(default_factory=dict)
+    began: threading.Event = field(default_factory=threading.Event)
+    pause: float = 0.0
+
+    def check(self, point):
+        return point
+
+    def cost(self, block):
+        return self.costs.get(block.point.key, self.seconds)
+
+    def train(self, blocks):
+        self.began.set()
+        time.sleep(self.pause)
+        return [trained(block) for block in blocks]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "evaluations.jsonl"
+
+
+@pytest.fixture
+def journal(path):
+    with Journal.open(path) as journal:
+        yield journal
+
+
+def packs_of(journal, trainer, proposed):
+    proposer = Scripted(proposed)
+    space = space_of(trials=len(proposed))
+    queue = BlockQueue(space, trainer, proposer, journal, window=None)
+    return Packs(queue, trainer, 2, None)
+
+
+def training():
+    return any(thread.name == "training while Ray starts" for thread in threading.enumerate())
+
+
+def wait_until(true, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_all_is_trained_while_the_body_runs(journal, path):
+    trainer = Quick()
+    packs = packs_of(journal, trainer, points(30))
+    with training_meanwhile(packs, trainer):
+        wait_until(lambda: packs.finished)
+    assert len(read(path)[0]) == 30
+    assert packs.next() == ()
+
+
+def test_what_takes_long_is_left_to_the_workers(journal, path):
+    proposed = points(6)
+    trainer = Quick(costs={proposed[3].key: 1e9})
+    packs = packs_of(journal, trainer, proposed)
+    with training_meanwhile(packs, trainer):
+        wait_until(lambda: not training())
+    first = packs.next()
+    assert proposed[3] in [job.block.point for job in first]
+    done = {e.block.point.key for e in read(path)[0]}
+    left = {job.block.point.key for job in first}
+    while jobs := packs.next():
+        left |= {job.block.point.key for job in jobs}
+    assert done | left == {point.key for point in proposed}
+    assert not done & left
+    assert done
+
+
+def test_the_pack_of_the_moment_is_brought_home(journal, path):
+    trainer = Quick(seconds=0.5, pause=0.2)  # each block is a pack
+    packs = packs_of(journal, trainer, points(3))
+    with training_meanwhile(packs, trainer):
+        trainer.began.wait(5)
+    assert len(read(path)[0]) == 1
+
+
+def test_an_error_of_the_thread_is_raised_after_the_body(journal):
+    class Refusing(Quick):
+        def check(self, _):
+            raise InputError("no", field="x")
+
+    trainer, seen = Refusing(), []
+    packs = packs_of(journal, trainer, points(3))
+
+    def search():
+        with training_meanwhile(packs, trainer):
+            wait_until(lambda: not training())
+            seen.append("the body went on")
+
+    with pytest.raises(InputError, match="no"):
+        search()
+    assert seen == ["the body went on"]
+
+
+def test_an_interrupted_body_leaves_no_thread(journal):
+    trainer = Quick(seconds=0.5)
+    packs = packs_of(journal, trainer, points(100_000))
+
+    def search():
+        with training_meanwhile(packs, trainer):
+            trainer.began.wait(5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search()
+    assert not training()
+
+
+def searched(monkeypatch, folder, starts, **more):
+    """A search whose Ray takes as long to start as `starts` says, and then trains here too."""
+
+    @contextmanager
+    def connected(_):
+        starts(folder)
+        yield
+
+    def run_trials(queue, trainer, *, begun, **_):
+        while jobs := begun.next():
+            outcomes = trainer.train([job.block for job in jobs])
+            begun.receive(jobs, outcomes, seconds=0.001, worker="worker:1")
+        return queue.finished
+
+    monkeypatch.setattr(session_module, "connected", connected)
+    monkeypatch.setattr(session_module, "run_trials", run_trials)
+    return xt.search(parse_space(SPACE), output=folder, **more)
+
+
+def until(lines):
+    def starts(folder):
+        wait_until(lambda: len(read(folder / JOURNAL)[0]) >= lines, 30)
+
+    return starts
+
+
+def facts(run):
+    return [
+        (e.proposal, e.block.point.key, e.block.first, e.block.count, e.outcome.successes)
+        for e in run.evaluations
+    ]
+
+
+def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
+    at_once = searched(monkeypatch, tmp_path / "at once", until(0))
+    later = searched(monkeypatch, tmp_path / "later", until(12))
+    room = session_module.slots_to_come(None, 1.0)
+    assert room == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(session_module, "slots_to_come", lambda *_: 0)
+    monkeypatch.setattr(session_module, "slots", lambda *_: room)
+    workers = searched(monkeypatch, tmp_path / "workers", lambda _: None)
+    assert {e.worker for e in workers.evaluations} == {"worker:1"}
+    assert sum(e.worker != "worker:1" for e in later.evaluations) >= 12
+    for other in (at_once, later):
+        assert sorted(facts(other)) == sorted(facts(workers))
