@@ -157,7 +157,8 @@ def _search(tracer: Tracer, sampler: str) -> None:
             if tracer.over:
                 raise KeyboardInterrupt
 
-        # xt.search takes no trainer yet; this one gives the network other seeds.
+        # What xt.search takes from outside is a function. This is the built-in network, with other
+        # seeds in each repetition, and stays one in all the rest.
         with patch("xortune.engine.network.NetworkTrainer", lambda *_, **__: trainer):
             try:
                 xt.search(
