@@ -12,10 +12,12 @@ from xortune.outcome import Outcome, Status
 from xortune.run_manifest import MANIFEST
 from xortune.run_versions import changed_trainer
 from xortune.space import SearchSpace, probes
+from xortune.space_objectives import check_numbers
 from xortune.space_trainer import check_built_in, with_own
 from xortune.trainer import Block, Trainer
 
 if TYPE_CHECKING:
+    from xortune.engine.command import CommandTrainer
     from xortune.engine.custom import CustomTrainer
     from xortune.point import Point
     from xortune.run import Run
@@ -64,23 +66,34 @@ def trainer_for(
     return trainer
 
 
-def own_trainer(space: SearchSpace, train: Callable[..., Any] | None = None) -> CustomTrainer:
+def own_trainer(
+    space: SearchSpace, train: Callable[..., Any] | None = None
+) -> CustomTrainer | CommandTrainer:
     """The trainer that a space names, or that was given from Python.
 
     Raises:
-        InputError: the function cannot be loaded, or not be called with a config and a seed.
+        InputError: the function cannot be loaded, or not be called with a config and a seed; a file
+            of the command cannot be read.
     """
     return _loaded(space, _unread(space, train))
 
 
-def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrainer:
+def _unread(
+    space: SearchSpace, train: Callable[..., Any] | None
+) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can be described, and no more."""
+    from xortune.engine.command import command_trainer
     from xortune.engine.custom import CustomTrainer
     from xortune.engine.custom_source import given_source, named_source
 
     if train is not None:
         return CustomTrainer(given_source(train), many=False, success=space.success)
     assert space.trainer is not None
+    if space.command is not None:
+        try:
+            return command_trainer(space.command, space.success, space.folder)
+        except InputError as error:
+            raise error.at(space.at("trainer", "files")) from None
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
@@ -88,9 +101,14 @@ def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrain
     return CustomTrainer(source, many=False, success=space.success)
 
 
-def _loaded(space: SearchSpace, trainer: CustomTrainer) -> CustomTrainer:
+def _loaded(
+    space: SearchSpace, trainer: CustomTrainer | CommandTrainer
+) -> CustomTrainer | CommandTrainer:
+    from xortune.engine.command import CommandTrainer
     from xortune.engine.custom import custom_trainer
 
+    if isinstance(trainer, CommandTrainer):
+        return trainer
     try:
         return custom_trainer(trainer.source, trainer.success)
     except InputError as error:
@@ -100,7 +118,7 @@ def _loaded(space: SearchSpace, trainer: CustomTrainer) -> CustomTrainer:
 
 def own_of_run(
     run: Run, train: Callable[..., Any] | None = None, *, accept: bool = False
-) -> CustomTrainer:
+) -> CustomTrainer | CommandTrainer:
     """The user's own trainer of a run, as its space names it or as it is given.
 
     Args:
@@ -133,30 +151,35 @@ def own_of_run(
 
 
 def called_with(trainer: Trainer) -> str | None:
-    """What a user's own function is called with, in words; None for the built-in network."""
+    """What a user's own function is called with, or the files that go with a command, in words.
+
+    None for the built-in network.
+    """
+    from xortune.engine.command import CommandTrainer
     from xortune.engine.custom import CustomTrainer
 
+    if isinstance(trainer, CommandTrainer):
+        return ", ".join(file.path for file in trainer.kept.files) or "none"
     if not isinstance(trainer, CustomTrainer):
         return None
     return "config, seeds: all of a block at once" if trainer.many else "config, seed"
 
 
 def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
-    """Call a user's own function once before anything starts; what came of it, as a sentence.
+    """Call a user's own function, or command, once before anything starts; what came of it.
 
     If it raises, it is called for two more configs and seeds: a seed may fail. None of it counts.
 
     Returns:
-        None for the built-in network, of which all is known.
+        A sentence; None for the built-in network, of which all is known.
 
     Raises:
         InputError: it returned what cannot be judged, or raised each time; the message ends with
-            the traceback.
+            the traceback, or with what the command printed.
     """
-    from xortune.engine.custom import CustomTrainer
-
-    if not isinstance(trainer, CustomTrainer):
+    if space.task is not None:
         return None
+    called = trainer.describe()["trainer"]
     points = list(islice(chain(space.start, probes(space)), TRIES))
     reason = raised = ""
     for seed in range(TRIES):
@@ -166,14 +189,16 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
         seconds = time.perf_counter() - began
         assert not isinstance(result, TrainingError)
         if result.status[0] != Status.CRASHED:
+            check_numbers(space, result.details.values)
             return _told(point, seed, result, seconds)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
-            raise InputError(f"dry run, seed {seed}: {reason}", place=trainer.source.label)
+            raise InputError(f"dry run, seed {seed}: {reason}", place=called)
     raise InputError(
         f"dry run: {reason}",
-        place=trainer.source.label,
-        allowed="a function that trains at least one of three configs and seeds",
+        place=called,
+        allowed=f"{'a function' if space.command is None else 'a command'} that trains at least "
+        "one of three configs and seeds",
         fix=f"see below, or start nevertheless with --no-dry-run\n{raised}",
     )
 

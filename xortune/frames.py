@@ -12,8 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.evaluation_stack import stacked
-from xortune.frames_values import More, config_columns, more_of, seed_columns
+from xortune.frames_values import (
+    More,
+    config_columns,
+    more_of,
+    objective_columns,
+    seed_columns,
+)
+from xortune.objective_numbers import summed_only
 from xortune.outcome import Status
+from xortune.space_model import Objective
 from xortune.stats import wilson
 
 if TYPE_CHECKING:
@@ -76,13 +84,15 @@ def config_table(
     results: Sequence[ConfigResult],
     parameters: Sequence[str],
     front: NDArray[np.bool_] | None = None,
+    objectives: Sequence[Objective] = (),
 ) -> pd.DataFrame:
     """One row for each config, in the order given.
 
     Columns: the parameters (empty where a config does not have one, or has null), then
     `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
     `epochs_to_solve` is ERT, empty without a success. Where there are several objectives, the last
-    column is `FRONT`: whether the config is on the Pareto front (see `Run.front`).
+    column is `FRONT`: whether the config is on the Pareto front (see `Run.front`). Where a number
+    of a user's own trainer was looked for, its columns come last: see `objective_columns`.
     """
     outcomes = [result.outcome for result in results]
     k = np.array([outcome.successes for outcome in outcomes], dtype=np.int64)
@@ -107,6 +117,8 @@ def config_table(
     columns |= {status.label: counts[:, status] for status in FAILURES}
     told = config_columns(outcomes, {*columns, FRONT})
     columns |= {_text(name): numbers for name, numbers in told.items()}
+    if (looked_for := summed_only(objectives)) is not None:
+        columns |= objective_columns(outcomes, looked_for, columns)
     if front is not None:
         columns[FRONT] = front
     return pd.DataFrame(columns)

@@ -9,15 +9,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.objective_numbers import numbers_in, summed, summed_interval
 from xortune.outcome_details import NO_DETAILS
 from xortune.stats_values import STATISTICS, finite, summary
 
 if TYPE_CHECKING:
     from xortune.outcome import Outcome
+    from xortune.space_model import Objective
 
-__all__ = ["NOTHING_MORE", "REASON", "More", "config_columns", "more_of", "seed_columns"]
+__all__ = [
+    "NOTHING_MORE",
+    "REASON",
+    "More",
+    "config_columns",
+    "more_of",
+    "objective_columns",
+    "seed_columns",
+]
 
 REASON = "reason"
+
+INTERVALS = 1000
+"""So many configs, the best, have an interval of their objective: each takes some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,33 @@ def config_columns(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[
         for ending in STATISTICS:
             columns[f"{base}_{ending}"] = np.array([one[ending] for one in found])
     return columns
+
+
+def objective_columns(
+    outcomes: Sequence[Outcome], objective: Objective, taken: Collection[str]
+) -> dict[str, NDArray[Any]]:
+    """`objective`, of all seeds, with `objective_low` and `objective_high`, by bootstrap over them.
+
+    Empty where failed seeds decide it, the interval also of too few seeds and after the best
+    `INTERVALS` configs.
+
+    Args:
+        outcomes: of the configs, best first.
+        objective: one with a number.
+        taken: names of other columns.
+    """
+    rows = np.full((len(outcomes), 3), np.nan)
+    for row, outcome in zip(rows, outcomes, strict=True):
+        numbers = numbers_in(outcome, objective.number or "")
+        row[0] = summed(objective, numbers)
+    for row, outcome in zip(rows[:INTERVALS], outcomes, strict=False):
+        numbers = numbers_in(outcome, objective.number or "")
+        row[1:] = summed_interval(objective, numbers) or (np.nan, np.nan)
+    rows[np.isinf(rows)] = np.nan
+    base = "objective"
+    while any(f"{base}{ending}" in taken for ending in ("", "_low", "_high")):
+        base = f"value_{base}"
+    return {f"{base}{ending}": rows[:, i] for i, ending in enumerate(("", "_low", "_high"))}
 
 
 def _free(name: str, taken: Collection[str]) -> str:

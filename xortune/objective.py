@@ -1,17 +1,21 @@
 """What a search tells its sampler of a config: numbers from counts and epochs alone; the front.
 
 A sampler sees no intervals, only these numbers. They are finite whatever became of the seeds.
+
+Of numbers that a user's own trainer tells: see `xortune.objective_numbers`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xortune.objective_numbers import numbers_in, numbers_named, summed, told_of
+from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.space_model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 
@@ -24,6 +28,7 @@ __all__ = [
     "names_told",
     "only_rate",
     "rate_told",
+    "seen_of",
     "speed",
     "told",
     "worth",
@@ -43,12 +48,20 @@ class Seen:
         n: seeds, crashed ones included; at least 1.
         spent: epochs until each seed was solved for good, unsolved ones at the full budget, summed;
             that of crashed ones as far as it is known.
+        numbers: by name those that are looked for, one for each seed; NaN where it failed.
     """
 
     point: Point
     successes: int
     n: int
     spent: int
+    numbers: Mapping[str, Sequence[float] | NDArray[np.float64]] = field(default_factory=dict)
+
+
+def seen_of(point: Point, outcome: Outcome, objectives: Iterable[Objective]) -> Seen:
+    """What an outcome is for these objectives."""
+    numbers = {name: numbers_in(outcome, name) for name in numbers_named(objectives)}
+    return Seen(point, outcome.successes, outcome.n, outcome.epochs_spent, numbers)
 
 
 def only_rate(objectives: Sequence[Objective]) -> bool:
@@ -60,11 +73,13 @@ def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     """One finite number for each objective, in their order and of their direction.
 
     A success rate alone is told as `worth`, for there is nothing else to tell ties apart. Beside
-    others it is `rate_told`; epochs to solve are `epochs_told`; a parameter is its own value.
+    others it is `rate_told`; epochs to solve are `epochs_told`; a parameter is its own value. A
+    statistic of numbers is itself; where failed seeds decide it, worse than any, and the worse the
+    more of the seeds failed: so a search that has seen nothing else knows in which direction to go.
     """
     if only_rate(objectives):
         return (worth(seen),)
-    return tuple(_told(objective.name, seen) for objective in objectives)
+    return tuple(_told(objective, seen) for objective in objectives)
 
 
 def names_told(objectives: Sequence[Objective]) -> list[str]:
@@ -75,7 +90,10 @@ def names_told(objectives: Sequence[Objective]) -> list[str]:
     return [known.get(objective.name, objective.name) for objective in objectives]
 
 
-def _told(name: str, seen: Seen) -> float:
+def _told(objective: Objective, seen: Seen) -> float:
+    name = objective.name
+    if objective.number is not None:
+        return told_of(objective, seen.numbers[objective.number])
     if name == SUCCESS_RATE:
         return rate_told(seen)
     if name == EPOCHS_TO_SOLVE:
@@ -90,13 +108,22 @@ def _parameter(name: str, seen: Seen) -> float:
 
 
 def estimates(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
-    """What a person is shown, for each objective: k / n, ERT (inf without a success), the value."""
+    """What a person is shown, for each objective: k / n, ERT (inf without a success), the value.
+
+    Of numbers `summed`.
+    """
     known = {
         SUCCESS_RATE: seen.successes / seen.n,
         EPOCHS_TO_SOLVE: seen.spent / seen.successes if seen.successes else math.inf,
     }
-    names = [objective.name for objective in objectives]
-    return tuple(known[n] if n in known else _parameter(n, seen) for n in names)
+    return tuple(
+        summed(o, seen.numbers[o.number])
+        if o.number is not None
+        else known[o.name]
+        if o.name in known
+        else _parameter(o.name, seen)
+        for o in objectives
+    )
 
 
 def costs(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from xortune.engine.command_settings import EXIT_CODE
 from xortune.errors import InputError
 from xortune.point import Point, Value
 from xortune.space_model import (
@@ -135,7 +136,7 @@ def differences(
     started = "what was proposed so far would not be what this search proposes"
     counted = "the counts so far were made otherwise"
     pairs: list[tuple[str, object, object, str]] = [
-        ("trainer", old.trainer, new.trainer, counted),
+        ("trainer", _trainer(old), _trainer(new), counted),
         ("success", _rule(old), _rule(new), counted),
         ("search.sampler", old.search.sampler, new.search.sampler, started),
         ("search.seed", old.search.seed, new.search.seed, started),
@@ -171,13 +172,29 @@ def _task(before: tuple[str, str], new: SearchSpace) -> Iterator[Difference]:
     yield Difference("task", name, after, "the counts so far are of another task")
 
 
+def _trainer(space: SearchSpace) -> object:
+    """What trains: a name, or all that is said of a command but the rule for its numbers."""
+    command = space.command
+    if command is None:
+        return space.trainer
+    said: dict[str, object] = {"command": space.trainer}
+    if command.by_exit:
+        said["success"] = EXIT_CODE
+    for name in ("metric", "timeout"):
+        if (value := getattr(command, name)) is not None:
+            said[name] = value
+    return said
+
+
 def _rule(space: SearchSpace) -> str | None:
     return None if space.success is None else str(space.success)
 
 
 def _goals(objectives: Sequence[Objective]) -> list[object]:
     return [
-        {"name": o.name, "direction": "maximize" if o.maximize else "minimize"} for o in objectives
+        {"name": o.name, "direction": "maximize" if o.maximize else "minimize"}
+        | ({} if o.failed is None else {"failed": o.failed})
+        for o in objectives
     ]
 
 

@@ -73,7 +73,8 @@ class Run:
         """One result for each config, best first.
 
         The order is the lower end of the 95 % Wilson interval, then epochs to solve (a config
-        without a success last), then the key.
+        without a success last), then the key. Where a number of a user's own trainer was looked
+        for, before that: the rungs that a config has climbed, then the objective.
 
         Raises:
             InputError: blocks of one config that cannot be one outcome, such as different epochs.
@@ -88,6 +89,7 @@ class Run:
             rungs=rungs_of(self.manifest),
             first_made=self._first_made,
             place=str(self.path / JOURNAL),
+            objectives=self.objectives,
         )
 
     @property
@@ -115,7 +117,7 @@ class Run:
         """One row for each config, best first; see `xortune.frames.config_table`."""
         from xortune.frames import config_table
 
-        return config_table(self.results, self.parameters, self.front)
+        return config_table(self.results, self.parameters, self.front, self.objectives)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

@@ -27,6 +27,7 @@ class Count:
         timed: epochs spent by all seeds with an outcome.
         crashed: seeds without one.
         budget: epochs that a seed may take; 0 as long as there is no outcome.
+        numbers: of each seed those that are looked for, NaN where it failed: one tuple for each.
     """
 
     successes: int = 0
@@ -34,6 +35,7 @@ class Count:
     timed: int = 0
     crashed: int = 0
     budget: int = 0
+    numbers: tuple[tuple[float, ...], ...] = ()
 
     def add(self, more: Count) -> None:
         """Take in more seeds."""
@@ -42,6 +44,9 @@ class Count:
         self.timed += more.timed
         self.crashed += more.crashed
         self.budget = max(self.budget, more.budget)
+        if more.numbers:
+            pairs = zip(self.numbers, more.numbers, strict=True)
+            self.numbers = tuple(a + b for a, b in pairs) if self.numbers else more.numbers
 
     @property
     def spent(self) -> int:

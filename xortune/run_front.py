@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.errors import InputError
-from xortune.objective import Seen, estimates, front
+from xortune.objective import estimates, front, seen_of
 from xortune.space_model import SUCCESS_RATE, Objective
 from xortune.space_objectives import MEASURED, is_number
+from xortune.stats_values import named_statistic
 
 if TYPE_CHECKING:
     from xortune.run import ConfigResult
@@ -21,10 +22,15 @@ __all__ = ["front_of", "full_seeds", "noted_objectives", "objectives_in"]
 DIRECTIONS = {"maximize": True, "minimize": False}
 
 
-def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, str]]:
+def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, str | float]]:
     """Objectives as a manifest notes them."""
     words = {more: word for word, more in DIRECTIONS.items()}
-    return [{"name": o.name, "direction": words[o.maximize]} for o in objectives]
+    more = ("number", "statistic", "failed")
+    return [
+        {"name": o.name, "direction": words[o.maximize]}
+        | {name: told for name in more if (told := getattr(o, name)) is not None}
+        for o in objectives
+    ]
 
 
 def objectives_in(manifest: Mapping[str, Any], place: str) -> tuple[Objective, ...]:
@@ -37,14 +43,24 @@ def objectives_in(manifest: Mapping[str, Any], place: str) -> tuple[Objective, .
     if noted is None:
         return (Objective(SUCCESS_RATE, maximize=True),)
     try:
-        return tuple(Objective(str(o["name"]), DIRECTIONS[o["direction"]]) for o in noted)
-    except (TypeError, KeyError):
+        return tuple(_noted(one) for one in noted)
+    except (TypeError, KeyError, ValueError):
         raise InputError(
             f"{noted!r} is not what a search notes",
             field="objectives",
             place=place,
-            allowed="a list of {name: .., direction: maximize or minimize}",
+            allowed="a list of {name: .., direction: maximize or minimize}, of numbers with more",
         ) from None
+
+
+def _noted(one: Mapping[str, Any]) -> Objective:
+    name, maximize, failed = str(one["name"]), DIRECTIONS[one["direction"]], one.get("failed")
+    if "number" not in one:
+        return Objective(name, maximize)
+    told = named_statistic(name)
+    if told != (one["number"], one["statistic"]) or not (failed is None or is_number(failed)):
+        raise ValueError(name)
+    return Objective(name, maximize, *told, failed=failed)
 
 
 def full_seeds(results: Sequence[ConfigResult], manifest: Mapping[str, Any]) -> int:
@@ -76,7 +92,7 @@ def front_of(
         InputError: an objective that is no number in some config.
     """
     for objective in objectives:
-        if objective.name not in MEASURED:
+        if objective.name not in MEASURED and objective.number is None:
             other = next((r for r in results if not is_number(r.point.get(objective.name))), None)
             if other is not None:
                 raise InputError(
@@ -91,6 +107,4 @@ def front_of(
 
 
 def _estimates(result: ConfigResult, objectives: Sequence[Objective]) -> tuple[float, ...]:
-    outcome = result.outcome
-    seen = Seen(result.point, outcome.successes, outcome.n, outcome.epochs_spent)
-    return estimates(objectives, seen)
+    return estimates(objectives, seen_of(result.point, result.outcome, objectives))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from xortune.errors import InputError
 from xortune.evaluation import MAX_EPOCHS, Evaluation
+from xortune.objective_numbers import numbers_in, summed, summed_only
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_proposals import completed, part_of
+from xortune.space_model import Objective
 
 __all__ = ["ConfigResult", "results_of"]
 
@@ -41,6 +43,7 @@ def results_of(
     rungs: tuple[int, ...],
     first_made: str,
     place: str,
+    objectives: Sequence[Objective] = (),
 ) -> tuple[ConfigResult, ...]:
     """One result for each config, in the order of `Run.results`.
 
@@ -50,6 +53,7 @@ def results_of(
         rungs: of the run's ladder.
         first_made: what lines without a digest stand for.
         place: the journal, for messages.
+        objectives: what was looked for.
 
     Raises:
         InputError: blocks of one config that cannot be one outcome, such as different epochs.
@@ -69,8 +73,21 @@ def results_of(
     outcomes = [result.outcome for result in results]
     low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
     speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
-    order = sorted(range(len(results)), key=lambda i: (-low[i], speed[i], results[i].key))
+    first = [(0, 0.0)] * len(results)
+    if (objective := summed_only(objectives)) is not None:
+        first = [_worth(objective, outcome, rungs) for outcome in outcomes]
+    order = sorted(range(len(results)), key=lambda i: (first[i], -low[i], speed[i], results[i].key))
     return tuple(results[i] for i in order)
+
+
+def _worth(objective: Objective, outcome: Outcome, rungs: Sequence[int]) -> tuple[int, float]:
+    """Those on a higher rung first, then by what was looked for; less is better.
+
+    A few lucky seeds are no match for many: what was measured of the same seeds is compared.
+    """
+    number = objective.number or ""
+    value = summed(objective, numbers_in(outcome, number))
+    return -sum(rung <= outcome.n for rung in rungs), -value if objective.maximize else value
 
 
 def _merged(key: str, found: list[Evaluation], place: str, trials: int) -> ConfigResult:

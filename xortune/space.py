@@ -22,8 +22,10 @@ from xortune.space_describe import (
     ParameterDescription,
     describe,
 )
+from xortune.space_command import with_command
 from xortune.space_file import (
     ChoiceForm,
+    CommandForm,
     CsvForm,
     FixedForm,
     RangeForm,
@@ -105,6 +107,8 @@ def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> Sea
     form = validated(document)
     parameters = ordered(_parameters(form, document), document)
     check_conditions(parameters, document)
+    command = form.trainer if isinstance(form.trainer, CommandForm) else None
+    rule = form.success if command is None else command.success
     space = SearchSpace(
         name=form.name,
         task=None if form.trainer is not None else _task(form.task, document, folder),
@@ -113,14 +117,17 @@ def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> Sea
         seeds=_seeds(form.seeds, document),
         start=(),
         stop=StopSettings(form.stop.proven_rate),
-        objectives=objectives_of(form.objectives, parameters, document),
-        trainer=form.trainer,
+        objectives=objectives_of(form.objectives, parameters, document, rule),
+        trainer=form.trainer if command is None else command.command,
         folder=folder,
         text=text,
         place=place,
         lines={".".join(map(str, location)): line for location, line in document.lines.items()},
     )
-    space = checked_success(space, form.success)
+    if command is None:
+        space = checked_success(space, form.success)
+    else:
+        space = with_command(space, command)
     if space.trainer is not None:
         check_own(space)
     check_search(space)

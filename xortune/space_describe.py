@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from xortune.engine.command_settings import EXIT_CODE
 from xortune.space_check import allowed_values
 from xortune.space_model import FIRST, Parameter, Range, SearchSpace
-from xortune.space_points import finite_values, grid_size
+from xortune.space_points import finite_values, grid_size, probes
 from xortune.space_yaml import word
 
 __all__ = ["Description", "ObjectiveDescription", "ParameterDescription", "describe"]
@@ -39,10 +41,12 @@ class ObjectiveDescription:
     Attributes:
         name: of it.
         direction: maximize or minimize.
+        failed: of a number of a user's own trainer: what a failed seed counts as; empty of others.
     """
 
     name: str
     direction: str
+    failed: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Description:
         trainer: the user's own function; None for the built-in network.
         called: `config, seed`, or `config, seeds` where it takes all seeds of a block at once; None
             where nobody looked.
+        run_as: how a command is run for one config and seed, with the quotes of a shell; None
+            where none trains.
+        metric: where its numbers are, or None.
+        timeout: seconds that it may take for a seed, or None.
         success: the rule for its numbers, or None.
         parameters: in the space's order.
         sampler: who proposes.
@@ -84,6 +92,9 @@ class Description:
     inputs: int | None
     trainer: str | None
     called: str | None
+    run_as: str | None
+    metric: str | None
+    timeout: float | None
     success: str | None
     parameters: tuple[ParameterDescription, ...]
     sampler: str
@@ -106,11 +117,7 @@ class Description:
         if self.task is not None:
             yield "task", f"{self.task}: {self.rows} rows, {self.inputs} inputs"
         if self.trainer is not None:
-            yield (
-                "trainer",
-                self.trainer + (f", called with ({self.called})" if self.called else ""),
-            )
-            yield "success", self.success or "what the function says: true, or success: true"
+            yield from self._trainer(self.trainer)
         for p in self.parameters:
             notes = "".join(f", {note}" for note in (p.scale, p.when) if note)
             yield p.name, f"{p.kind}: {p.values}{notes}"
@@ -118,8 +125,15 @@ class Description:
         yield "trials", f"{self.trials:,}"
         if self.time_budget is not None:
             yield "time budget", f"{self.time_budget:g} s"
-        if len(self.objectives) > 1:
-            yield "objectives", ", ".join(f"{o.name} ({o.direction})" for o in self.objectives)
+        if len(self.objectives) > 1 or self.objectives[0].failed:
+            yield (
+                "objectives",
+                ", ".join(
+                    f"{o.name} ({o.direction}"
+                    + (f", a failed seed counts as {o.failed})" if o.failed else ")")
+                    for o in self.objectives
+                ),
+            )
         yield from self._seeds()
         if self.proven_rate is not None:
             yield "stop", f"as soon as a success rate of {self.proven_rate:g} is proven"
@@ -128,6 +142,19 @@ class Description:
         if self.grid_points is not None:
             yield "grid points", f"{self.grid_points:,}"
         yield from self._cost()
+
+    def _trainer(self, trainer: str) -> Iterator[tuple[str, str]]:
+        """A function, or a command, and what it says."""
+        called = f", called with ({self.called})" if self.called and not self.run_as else ""
+        yield "trainer", trainer + called
+        if self.run_as is not None:
+            yield "run as", self.run_as
+            yield "files", self.called or "not looked at"
+        yield "success", self.success or "what the function says: true, or success: true"
+        if self.metric is not None:
+            yield "metric", self.metric
+        if self.timeout is not None:
+            yield "time limit", f"{self.timeout:g} s for each seed"
 
     def _seeds(self) -> Iterator[tuple[str, str]]:
         """Who gets how many; see `xortune.race_next`."""
@@ -141,6 +168,12 @@ class Description:
                 begin += f", {_listed(at_once)} as long as none has failed"
             yield "seeds", f"{begin}; half of all seeds go to climbs, up to {others[-1]:,}"
             yield "rungs", _listed(self.ladder)
+            if len(self.objectives) == 1 and self.objectives[0].failed:
+                yield (
+                    "climbs",
+                    "the best of each rung, one in so many as the next has times the seeds",
+                )
+                return
             yield (
                 "finalists",
                 "no limit: all climb that are not proven worse than another"
@@ -178,14 +211,17 @@ def describe(space: SearchSpace, called: str | None = None) -> Description:
 
     Args:
         space: what to describe.
-        called: with what the user's own function is called, if that is known.
+        called: with what the user's own function is called, or the files that go with a command,
+            if that is known.
     """
     finite = all(finite_values(parameter) is not None for parameter in space.parameters)
     points = grid_size(space) if finite else None
     trials = space.search.trials or points or 0
     epochs = next((_numbers(p) for p in space.parameters if p.name == "epochs"), [])
     race = len(space.seeds.ladder) > 1
-    task = space.task
+    task, command = space.task, space.command
+    rule = None if space.success is None else str(space.success)
+    first = next(probes(space)).as_dict()
     return Description(
         name=space.name,
         task=None if task is None else task.name,
@@ -193,14 +229,25 @@ def describe(space: SearchSpace, called: str | None = None) -> Description:
         inputs=None if task is None else task.dim,
         trainer=space.trainer,
         called=called,
-        success=None if space.success is None else str(space.success),
+        run_as=None if command is None else shlex.join(command.template.argv(first, 0)),
+        metric=None if command is None else command.metric,
+        timeout=None if command is None else command.timeout,
+        success=EXIT_CODE if command is not None and command.by_exit else rule,
         parameters=tuple(map(_described, space.parameters)),
         sampler=space.search.sampler,
         trials=trials,
         seed=space.search.seed,
         time_budget=space.search.time_budget,
         objectives=tuple(
-            ObjectiveDescription(o.name, "maximize" if o.maximize else "minimize")
+            ObjectiveDescription(
+                o.name,
+                "maximize" if o.maximize else "minimize",
+                ""
+                if o.number is None
+                else "worse than any number"
+                if o.failed is None
+                else word(o.failed),
+            )
             for o in space.objectives
         ),
         ladder=space.seeds.ladder,

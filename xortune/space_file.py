@@ -28,6 +28,7 @@ from xortune.space_yaml import Document, Location, shown
 
 __all__ = [
     "ChoiceForm",
+    "CommandForm",
     "CsvForm",
     "FixedForm",
     "ObjectiveForm",
@@ -134,6 +135,29 @@ class CsvForm(_Form):
     ] = Field(default=1.0, description="Share of held-out rows that must be right.")
 
 
+class CommandForm(_Form):
+    """A command that trains under one seed; see docs/command.md."""
+
+    command: Text = Field(
+        description="A program and its arguments, with {seed} and each parameter in braces; no "
+        "shell reads it."
+    )
+    success: OptionalText = Field(
+        default=None, description='"exit code 0", or a rule for its numbers: "accuracy >= 0.9".'
+    )
+    metric: OptionalText = Field(
+        default=None, description='Its numbers: "last line json", or "last line number".'
+    )
+    timeout: OptionalDuration = Field(
+        default=None, description='For one seed, after which it has failed: seconds, or "10m".'
+    )
+    files: list[Text] | None = Field(
+        default=None,
+        description="Files and folders that it needs, relative to the space file; if not given, "
+        "the words of the command that are files.",
+    )
+
+
 class SearchForm(_Form):
     """How configurations are proposed, and how many."""
 
@@ -193,7 +217,10 @@ class ObjectiveForm(_Form):
         Any,
         PlainValidator(lambda value: None if value is None else values.direction(value)),
         WithJsonSchema({"enum": [*values.DIRECTIONS, None]}),
-    ] = Field(default=None, description="Of a parameter; minimize if not given.")
+    ] = Field(default=None, description="Of a parameter (minimize if not given), or a number.")
+    failed: OptionalNumber = Field(
+        default=None, description="Of a number: what a failed seed counts as."
+    )
 
 
 def _objective_form(value: object) -> str:
@@ -210,6 +237,10 @@ def _parameter_form(value: object) -> str:
     if not isinstance(value, dict):
         return "scalar"
     return next((form for form in ("choice", "value") if form in value), "range")
+
+
+def _trainer_form(value: object) -> str:
+    return "command" if isinstance(value, dict) else "name"
 
 
 def _task_form(value: object) -> str:
@@ -236,10 +267,13 @@ class SpaceForm(_Form):
     task: Annotated[
         Annotated[Text, Tag("name")] | Annotated[CsvForm, Tag("file")], Discriminator(_task_form)
     ] = Field(default="xor", description="xor, parity-N, a CSV file or a mapping with csv.")
-    trainer: OptionalText = Field(
+    trainer: Annotated[
+        Annotated[OptionalText, Tag("name")] | Annotated[CommandForm, Tag("command")],
+        Discriminator(_trainer_form),
+    ] = Field(
         default=None,
         description="A function of your own instead of task and epochs: module:function, or "
-        "./file.py:function relative to the space file.",
+        "./file.py:function relative to the space file; or a mapping with a command.",
     )
     success: OptionalText = Field(
         default=None, description='With numbers of a trainer of your own: "accuracy >= 0.9".'
@@ -254,7 +288,8 @@ class SpaceForm(_Form):
     stop: StopForm = StopForm()
     objectives: list[Objective] = Field(
         default=["success_rate"],
-        description="success_rate, epochs_to_solve, numeric parameters: several are a front.",
+        description="success_rate, epochs_to_solve, numeric parameters: several are a front. With "
+        "a trainer of your own its numbers too: accuracy_q10, accuracy_mean.",
         json_schema_extra={"minItems": 1},
     )
     start: list[dict[str, Scalar]] = Field(
@@ -301,6 +336,7 @@ _FORMS: dict[str, type[BaseModel]] = {
     "seeds": SeedsForm,
     "stop": StopForm,
     "objective": ObjectiveForm,
+    "command": CommandForm,
     "file": CsvForm,
     "choice": ChoiceForm,
     "value": FixedForm,
@@ -309,6 +345,7 @@ _FORMS: dict[str, type[BaseModel]] = {
 _TAGGED = {
     "parameters": 2,
     "objectives": 2,
+    "trainer": 1,
     "task": 1,
 }  # where pydantic puts the tag of a union into a location
 

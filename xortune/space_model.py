@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeAlias
 
+from xortune.engine.command_settings import Command
 from xortune.point import Point, Value
 from xortune.space_yaml import told
 from xortune.success import Success
@@ -136,12 +137,19 @@ class Objective:
     """What a search looks for.
 
     Attributes:
-        name: success_rate, epochs_to_solve, or a parameter with numbers only.
+        name: success_rate, epochs_to_solve, a parameter with numbers only, or a number that a
+            trainer of the user's own tells of each seed with one of `stats_values.ENDINGS`.
         maximize: whether more is better.
+        number: that number's own name; None for all others.
+        statistic: what of it: mean, iqm, median, q01 to q99; None for all others.
+        failed: what a seed counts as that failed; None: as worse than any number.
     """
 
     name: str
     maximize: bool = False
+    number: str | None = None
+    statistic: str | None = None
+    failed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,9 +166,10 @@ class SearchSpace:
         start: complete points that are evaluated first.
         stop: what ends the search early.
         objectives: what is looked for, at least one; each name once.
-        trainer: the user's own function, as `module:function` or `path.py:function`; None for the
-            built-in network, or where the function is given from Python.
+        trainer: the user's own function, as `module:function` or `path.py:function`, or command;
+            None for the built-in network, or where the function is given from Python.
         success: the rule for what it returns; None if it says so itself.
+        command: how such a command is run and judged; None where none trains.
         folder: what relative paths start at.
         text: the YAML.
         place: the file's name, for messages.
@@ -180,6 +189,7 @@ class SearchSpace:
     objectives: tuple[Objective, ...] = (Objective(SUCCESS_RATE, maximize=True),)
     trainer: str | None = None
     success: Success | None = None
+    command: Command | None = None
     folder: Path = field(default=Path(), compare=False)
 
     def at(self, *location: str | int) -> str:

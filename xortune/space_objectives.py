@@ -1,9 +1,9 @@
-"""What `objectives` of a space file may be: measured, or a parameter that every config has."""
+"""What `objectives` of a space file may be: measured, told by a trainer, or a parameter."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from xortune.errors import InputError, nearest
 from xortune.point import Point
@@ -20,8 +20,10 @@ from xortune.space_model import (
 )
 from xortune.space_points import finite_values
 from xortune.space_yaml import Document, shown
+from xortune.stats_values import ENDINGS, named_statistic
+from xortune.success import parse_success
 
-__all__ = ["check_objectives", "check_sampler", "is_number", "objectives_of"]
+__all__ = ["check_numbers", "check_objectives", "check_sampler", "is_number", "objectives_of"]
 
 MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
 """What training tells, and whether more of it is better."""
@@ -31,13 +33,23 @@ SEVERAL = ("tpe", "nsgaii", "gp", "random", "grid")
 
 
 def objectives_of(
-    forms: Sequence[str | ObjectiveForm], parameters: Sequence[Parameter], document: Document
+    forms: Sequence[str | ObjectiveForm],
+    parameters: Sequence[Parameter],
+    document: Document,
+    success: str | None = None,
 ) -> tuple[Objective, ...]:
     """The objectives that the forms mean.
 
+    Args:
+        forms: as the file has them.
+        parameters: of the space.
+        document: the file.
+        success: its rule for a trainer's numbers, which tells a direction.
+
     Raises:
-        InputError: none, one twice, nothing that is measured, an unknown one, the wrong direction,
-            or a parameter whose values are not all numbers, not free or not in every config.
+        InputError: none, one twice, nothing that is measured, an unknown one, the wrong direction
+            or none, or a parameter whose values are not all numbers, not free or not in every
+            config.
     """
     if not forms:
         raise InputError(
@@ -49,7 +61,7 @@ def objectives_of(
         )
     found: list[Objective] = []
     for index, form in enumerate(forms):
-        objective = _objective(form, index, parameters, document)
+        objective = _objective(form, index, parameters, document, success)
         if objective.name in [other.name for other in found]:
             raise InputError(
                 f"{objective.name} is given twice",
@@ -59,22 +71,57 @@ def objectives_of(
                 fix="remove one of them",
             )
         found.append(objective)
-    if not any(objective.name in MEASURED for objective in found):
+    if not any(o.name in MEASURED or o.number is not None for o in found):
         raise InputError(
             f"{shown([objective.name for objective in found])} without anything that is measured",
             field="objectives",
             place=document.at(("objectives",)),
-            allowed=f"{SUCCESS_RATE} or {EPOCHS_TO_SOLVE} among them",
+            allowed=f"{SUCCESS_RATE}, {EPOCHS_TO_SOLVE} or a trainer's number among them",
             fix=f"add {SUCCESS_RATE}: or configs that never solve would be the best",
         )
     return tuple(found)
 
 
 def _objective(
-    form: str | ObjectiveForm, index: int, parameters: Sequence[Parameter], document: Document
+    form: str | ObjectiveForm,
+    index: int,
+    parameters: Sequence[Parameter],
+    document: Document,
+    success: str | None,
 ) -> Objective:
     name, direction = (form, None) if isinstance(form, str) else (form.name, form.direction)
     where = ("objectives", index) if isinstance(form, str) else ("objectives", index, "name")
+    failed = None if isinstance(form, str) else form.failed
+    given = name in MEASURED or any(p.name == name for p in parameters)
+    if not given and (told := named_statistic(name)) is not None:
+        wanted = _direction(told[0], success)
+        if direction is None and wanted is None:
+            raise InputError(
+                f"{name} without a direction",
+                field="objectives",
+                place=document.at(where),
+                allowed="maximize, or minimize",
+                fix=f"write `- {{name: {name}, direction: maximize}}`",
+            )
+        maximize = wanted if direction is None else direction == "maximize"
+        if wanted not in (None, maximize):
+            raise InputError(
+                f"{direction} {name}, and a success is {success}",
+                field="objectives",
+                place=document.at(("objectives", index, "direction")),
+                allowed="minimize" if maximize else "maximize",
+                fix="leave the direction out",
+            )
+        assert maximize is not None
+        return Objective(name, maximize, *told, failed=failed)
+    if failed is not None:
+        raise InputError(
+            f"{name} is not told of each seed",
+            field="objectives",
+            place=document.at(("objectives", index, "failed")),
+            allowed=f"failed only of a number of your own trainer: its name with {ENDINGS}",
+            fix="leave it out",
+        )
     natural = MEASURED.get(name)
     if natural is not None:
         if direction is not None and (direction == "maximize") != natural:
@@ -109,6 +156,17 @@ def _objective(
     return Objective(name, direction == "maximize")
 
 
+def _direction(number: str, success: str | None) -> bool | None:
+    """Whether the rule for a success wants more of a number; None if it does not say."""
+    try:
+        rule = None if success is None else parse_success(success)
+    except InputError:  # which is told with its line, later
+        return None
+    if rule is None or rule.name != number or rule.sign in ("==", "!="):
+        return None
+    return rule.sign in (">", ">=")
+
+
 def _problem(parameter: Parameter) -> str | None:
     """Why a parameter is no objective; None if it can be one."""
     if parameter.when:
@@ -141,16 +199,30 @@ def is_number(value: object) -> bool:
 
 def _allowed(parameters: Sequence[Parameter]) -> str:
     free = [p.name for p in parameters if _problem(p) is None]
-    return ", ".join([*MEASURED, *free])
+    return ", ".join([*MEASURED, *free, f"a number of your own trainer with {ENDINGS}"])
 
 
 def check_sampler(space: SearchSpace) -> None:
     """Refuse a sampler that knows one objective only, where there are several.
 
+    And one that sees distances where nothing says how far off a failed seed is.
+
     Raises:
         InputError: that.
     """
     sampler = space.search.sampler
+    far = sampler == "gp" or len(space.objectives) > 1
+    for index, objective in enumerate(space.objectives):
+        if far and objective.number is not None and objective.failed is None:
+            raise InputError(
+                f"{objective.name} with "
+                + ("sampler gp" if sampler == "gp" else "other objectives")
+                + ", and nothing says what a failed seed counts as",
+                field="objectives",
+                place=space.at("objectives", index),
+                allowed="a number `failed`: here distances count, and not the order alone",
+                fix=f"write `- {{name: {objective.name}, failed: 0.0}}`, with your own number",
+            )
     if len(space.objectives) > 1 and sampler not in SEVERAL:
         raise InputError(
             f"sampler {sampler} with {len(space.objectives)} objectives",
@@ -169,11 +241,35 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
     """
     for index, objective in enumerate(space.objectives):
         name = objective.name
-        if name not in MEASURED and not is_number(point.get(name)):
+        if objective.number is not None or name in MEASURED:
+            continue
+        if not is_number(point.get(name)):
             raise InputError(
                 f"{name} is no number in the config that is trained: {shown(point.get(name))}",
                 field="objectives",
                 place=space.at("objectives", index),
                 allowed="parameters that the trainer takes as they are",
                 fix="choose another objective",
+            )
+
+
+def check_numbers(space: SearchSpace, told: Iterable[str]) -> None:
+    """Refuse objectives that sum up a number which a trainer does not tell.
+
+    Args:
+        space: what is searched.
+        told: the numbers of a seed that did not fail.
+
+    Raises:
+        InputError: that.
+    """
+    names = list(told)
+    for index, objective in enumerate(space.objectives):
+        if objective.number is not None and objective.number not in names:
+            raise InputError(
+                f"{objective.name} is to be looked for, and no {objective.number!r} was returned",
+                field="objectives",
+                place=space.at("objectives", index),
+                allowed=", ".join(names) or "a training that returns numbers",
+                fix=nearest(objective.number, names) if names else None,
             )

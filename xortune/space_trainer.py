@@ -10,7 +10,7 @@ from xortune.success import parse_success
 
 __all__ = ["check_built_in", "check_own", "checked_success", "with_own"]
 
-OWN = "a function of your own"
+OWN, COMMAND = "a function of your own", "a command"
 
 
 def checked_success(space: SearchSpace, rule: str | None) -> SearchSpace:
@@ -50,13 +50,14 @@ def check_own(space: SearchSpace) -> None:
     Raises:
         InputError: a task, epochs at the top, or epochs to solve as an objective.
     """
+    what = OWN if space.command is None else COMMAND
     for name, fix in (
-        ("task", "remove this line: the function decides what is learned"),
+        ("task", "remove this line: your own trainer decides what is learned"),
         ("epochs", "remove this line, or write epochs below parameters: it is then passed on"),
     ):
         if name in space.lines:
             raise InputError(
-                f"means nothing with {OWN}",
+                f"means nothing with {what}",
                 field=name,
                 place=space.at(name),
                 allowed=f"{name} only for the built-in network",
@@ -65,10 +66,10 @@ def check_own(space: SearchSpace) -> None:
     for index, objective in enumerate(space.objectives):
         if objective.name == EPOCHS_TO_SOLVE:
             raise InputError(
-                f"{EPOCHS_TO_SOLVE} is not known with {OWN}",
+                f"{EPOCHS_TO_SOLVE} is not known with {what}",
                 field="objectives",
                 place=space.at("objectives", index),
-                allowed="success_rate, and parameters with numbers",
+                allowed="success_rate, parameters with numbers, and the function's own numbers",
                 fix="remove it",
             )
 
@@ -77,7 +78,7 @@ def check_built_in(space: SearchSpace) -> None:
     """Refuse what means nothing for the built-in network.
 
     Raises:
-        InputError: a rule for success.
+        InputError: a rule for success, or an objective on numbers of a function.
     """
     if space.success is not None:
         raise InputError(
@@ -87,3 +88,12 @@ def check_built_in(space: SearchSpace) -> None:
             allowed=f"success only with {OWN}",
             fix="add a line `trainer: ./train.py:run`, give train= in Python, or remove this one",
         )
+    for index, objective in enumerate(space.objectives):
+        if objective.number is not None:
+            raise InputError(
+                f"{objective.name} without a trainer that could tell it",
+                field="objectives",
+                place=space.at("objectives", index),
+                allowed=f"numbers of seeds only with {OWN}",
+                fix="add a line `trainer: ./train.py:run`, or look for the success_rate",
+            )

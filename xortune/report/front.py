@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xortune.objective_numbers import numbers_in, summed
 from xortune.report.format import config_text, count, interval, number, plain, value
 from xortune.run import ConfigResult, Run
 from xortune.run_front import full_seeds
@@ -69,6 +70,9 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
 
 
 def _sorting(objective: Objective, result: ConfigResult) -> float:
+    if objective.number is not None:
+        worth = summed(objective, numbers_in(result.outcome, objective.number))
+        return -worth if objective.maximize else worth
     if objective.name == SUCCESS_RATE:
         return -result.outcome.rate
     if objective.name == EPOCHS_TO_SOLVE:
@@ -93,4 +97,6 @@ def _cells(objective: Objective, result: ConfigResult) -> tuple[str, ...]:
         epochs = outcome.epochs_to_solve
         # Not rounded to whole ones: one that is on the front by half an epoch would seem not to be.
         return ("–" if epochs is None else number(epochs),)
+    if objective.number is not None:
+        return (number(summed(objective, numbers_in(outcome, objective.number))),)
     return (value(result.point[objective.name]),)

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from xortune.frames_values import more_of
+from xortune.objective_numbers import numbers_in, summed, summed_interval
 from xortune.report.document import Block, Column, Inline, Mono, Subheading, said, table_of
-from xortune.report.format import number, plain
+from xortune.report.format import count, number, plain
 from xortune.report.tables import Report
 from xortune.run import ConfigResult
+from xortune.space_model import Objective
 from xortune.stats_values import LEAST, RESAMPLES, STATISTICS, bootstrapped, finite, summary
 
-__all__ = ["numbers"]
+__all__ = ["looked_for", "numbers", "worth"]
 
 SHOWN_NAMES, SHOWN_CONFIGS = 10, 5
 
@@ -52,6 +54,40 @@ def numbers(report: Report) -> list[Block]:
             said(f"... and {len(names) - SHOWN_NAMES} more numbers, in ", Mono("table.csv"))
         )
     return blocks
+
+
+def looked_for(report: Report) -> list[Block]:
+    """Of the best config the number that the search looked for; nothing if it looked for none."""
+    objective, best = report.looked_for, report.best
+    if objective is None or best is None:
+        return []
+    failed = int(np.isnan(numbers_in(best.outcome, objective.number or "")).sum())
+    counts_as = (
+        "worse than any number" if objective.failed is None else f"{number(objective.failed)}"
+    )
+    return [
+        said(
+            f"What was looked for, {plain(objective.name)} "
+            f"({'more' if objective.maximize else 'less'} is better), is "
+            f"{worth(objective, best)} over all {count(best.outcome.n, 'seed')}: "
+            f"{count(failed, 'seed')} failed or told no finite number, and such a seed counts as "
+            f"{counts_as}. In brackets a 95 % interval by percentile bootstrap over the seeds "
+            f"({RESAMPLES:,} resamples), of a configuration chosen before looking; this one won by "
+            "these seeds, and so partly by luck."
+        )
+    ]
+
+
+def worth(objective: Objective, result: ConfigResult) -> str:
+    """What a config is worth in the number that was looked for, with its interval."""
+    told = numbers_in(result.outcome, objective.number or "")
+    ends = summed_interval(objective, told)
+    span = "" if ends is None else f" [{_end(ends[0])}, {_end(ends[1])}]"
+    return f"{_end(summed(objective, told))}{span}"
+
+
+def _end(amount: float) -> str:
+    return number(amount) if np.isfinite(amount) else "failed"
 
 
 def _row(name: str, result: ConfigResult) -> Sequence[Inline]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xortune.report.certified import certified_lines, certified_rows, header, left_out, lower
 from xortune.report.document import Block, Code, Column, Inline, Mono, Strong, said, table_of
 from xortune.report.format import count, interval, measured, number
+from xortune.report.numbers import looked_for
 from xortune.report.run_configs import named
 from xortune.report.tables import Report
 from xortune.run import ConfigResult, Run
@@ -45,7 +46,8 @@ def _found(run: Run, report: Report) -> list[Block]:
                 f"Nothing solved the task: {visited} trained, {count(report.seeds, 'seed')} in "
                 "all, and not one of the seeds was solved. How they failed is below; a larger or "
                 "another search space, or more epochs, is the next thing to try."
-            )
+            ),
+            *looked_for(report),
         ]
     name: list[Inline] = [Strong(named(best.point, report.varied)), " (", Mono(best.key), ")"]
     told = (
@@ -53,10 +55,10 @@ def _found(run: Run, report: Report) -> list[Block]:
         if report.configs > 1
         else said("The only configuration, ", *name, f", solved {_solved(best)}.")
     )
-    blocks: list[Block] = [told]
+    blocks: list[Block] = [told, *looked_for(report)]
     blocks += _fresh(run.certificate, best, report)
     others = len(report.tied.members) - 1
-    if others > 0:
+    if others > 0 and report.looked_for is None:
         verb = "cannot be told from the best of those that"
         blocks.append(
             said(

@@ -18,7 +18,7 @@ from xortune.report.document import (
     said,
     table_of,
 )
-from xortune.report.format import config_text, count, value
+from xortune.report.format import config_text, count, plain, value
 from xortune.report.front import FrontTable
 from xortune.report.tables import Report, task_argument
 from xortune.run import Run
@@ -36,10 +36,12 @@ def configs(run: Run, report: Report) -> list[Block]:
     blocks: list[Block] = [config_table(run, report)]
     if text := config_text(report.best.point, _fixed(report)):
         blocks.append(said(f"The same in all: {text}."))
+    order = "the lower end of the interval, then the epochs to solve, then the key. "
+    if report.looked_for is not None:
+        order = f"how many rungs it climbed, then {plain(report.looked_for.name)}, then {order}"
     blocks.append(
         said(
-            "The order is the lower end of the interval, then the epochs to solve, then the key. "
-            "All configurations are in ",
+            f"The order is {order}All configurations are in ",
             Mono("table.csv"),
             ", all seeds in ",
             Mono("seeds.parquet"),
@@ -113,6 +115,8 @@ def front(found: FrontTable) -> list[Block]:
 def tied(report: Report) -> list[Block]:
     """Who cannot be told from the best, and by which test."""
     found = report.tied
+    if report.looked_for is not None:
+        return []  # by another measure than that of the order, it would be about something else
     if report.best is not None and not report.solved:
         return [said("No seed was solved, so nothing can be told apart.")]
     full = count(found.full, "seed")
@@ -174,7 +178,8 @@ def _notes(run: Run, report: Report) -> list[str]:
     if not report.solved:
         return [""] * len(run.results)
     found = report.tied
-    members = {member.key for member in found.members} if len(found.members) > 1 else set()
+    several = len(found.members) > 1 and report.looked_for is None
+    members = {member.key for member in found.members} if several else set()
     fewer = "stopped early" if report.complete else "fewer seeds"
     return [
         "tied" if result.key in members else fewer if result.outcome.n < found.full else ""

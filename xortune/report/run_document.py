@@ -113,14 +113,14 @@ def _used(run: Run, report: Report, figures: Container[str]) -> list[Word]:
         used.append(WINNER)
     if run.certificate is not None:
         used.append(certified(run.certificate.confidence))
-    if report.tied.stopped:
+    if report.tied.stopped and report.looked_for is None:
         used.append(LOOKS)
     if report.configs > 1:
         used.append(SHARED_SEEDS)
     used += [EPOCHS, TRIALS] if report.best.outcome.epochs else [TRIALS]
     if "epochs" in figures:
         used.append(BAND)
-    if report.solved and report.tied.compared > 1:
+    if report.solved and report.tied.compared > 1 and report.looked_for is None:
         used.append(TIED)
     if run.front is not None:
         used.append(FRONT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xortune.report.certified import lower
 from xortune.report.config_table import epochs_text, parameter_columns
 from xortune.report.document import Column, ConfigRow, ConfigTable, Table, table_of
-from xortune.report.format import config_text, count, interval, measured, number
+from xortune.report.format import config_text, count, interval, measured, number, plain
 from xortune.report.latex import latex_table
 from xortune.report.run_configs import config_table
 from xortune.report.tables import Report, report_of
@@ -82,9 +82,14 @@ def _caption(report: Report, given: ConfigTable, certificate: Certificate | None
         if report.configs > 1
         else "The only configuration"
     )
+    order = (
+        "by the lower end of the 95 % Wilson interval of the seeds solved, as the search counted "
+        "them"
+        if report.looked_for is None
+        else f"by {plain(report.looked_for.name)} over the seeds of the search"
+    )
     sentences = [
-        f"{what} of {report.title}, by the lower end of the 95 % Wilson interval of the seeds "
-        "solved, as the search counted them: the first of many is partly luck.",
+        f"{what} of {report.title}, {order}: the first of many is partly luck.",
         "Epochs: what one success costs.",
     ]
     if certificate is not None and certificate.finalists:

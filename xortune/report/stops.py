@@ -10,7 +10,8 @@ import numpy as np
 
 from xortune.errors import InputError
 from xortune.frames import epochs_to_solve
-from xortune.objective import Seen, costs, only_rate, speed
+from xortune.objective import Seen, costs, only_rate, seen_of, speed
+from xortune.objective_numbers import summed_only
 from xortune.race import Race, RaceRule, race_share
 from xortune.race_front import FrontGrants
 from xortune.race_next import Grants
@@ -54,7 +55,7 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
     results, full = run.results, full_seeds(run.results, run.manifest)
     short = [result for result in results if result.outcome.n < full]
     space = _space(run)
-    if not short or space is None:
+    if not short or space is None or summed_only(space.objectives):
         found = dict.fromkeys((result.key for result in short), Stop.EARLY)
     elif len(space.seeds.ladder) == 1:
         found = dict.fromkeys((result.key for result in short), Stop.ENDED)
@@ -142,7 +143,8 @@ def _front_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) ->
     if len(looks) <= MOST_IN_FRONT:
         grants = FrontGrants(_rule(space))
         _enter(run, grants)
-        paid = {result.key: costs(space.objectives, _seen(result)) for result in run.results}
+        goals = space.objectives
+        paid = {r.key: costs(goals, seen_of(r.point, r.outcome, goals)) for r in run.results}
         for key, k, n in looks:
             grants.see(key, k, n, costs=paid[key])
         going = _open(grants)
@@ -155,11 +157,6 @@ def _of_front(result: ConfigResult, going: set[Hashable] | None) -> Stop:
     if going is None:
         return Stop.EARLY
     return Stop.ENDED if result.key in going else Stop.DOMINATED
-
-
-def _seen(result: ConfigResult) -> Seen:
-    outcome = result.outcome
-    return Seen(result.point, outcome.successes, outcome.n, outcome.epochs_spent)
 
 
 def _enter(run: Run, *races: Race | Grants | FrontGrants) -> dict[str, int]:

@@ -14,6 +14,7 @@ import numpy as np
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation
 from xortune.frames import seed_tables, status_counts
+from xortune.objective_numbers import summed_only
 from xortune.outcome import Status
 from xortune.report.format import number, plain
 from xortune.report.levels import ParameterEffect, parameter_effects
@@ -21,6 +22,7 @@ from xortune.report.script import evaluate_command, plain_script
 from xortune.report.tied import TiedSet, tied_set
 from xortune.run import ConfigResult, Run
 from xortune.seed_ranges import HAND
+from xortune.space_model import Objective
 from xortune.task import Task
 
 __all__ = [
@@ -107,6 +109,7 @@ class Report:
         reproduce: how to do it again, as (label, text) rows.
         script: plain PyTorch for one seed of the best config; None if that cannot be written.
         again: the command that trains the best config on seeds the search never saw.
+        looked_for: the number of a user's own trainer that was all that was looked for; else None.
     """
 
     title: str
@@ -126,6 +129,7 @@ class Report:
     reproduce: tuple[tuple[str, str], ...]
     script: str | None
     again: str | None
+    looked_for: Objective | None = None
 
     @property
     def best(self) -> ConfigResult | None:
@@ -200,6 +204,7 @@ def _computed(run: Run) -> Report:
         reproduce=_reproduce(manifest),
         script=_script(run),
         again=_again(run),
+        looked_for=summed_only(run.objectives),
     )
 
 

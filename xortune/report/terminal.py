@@ -14,6 +14,7 @@ from xortune.report.certified import certified_lines, certified_rows, header, le
 from xortune.report.config_table import epochs_text
 from xortune.report.format import config_text, count, interval, plain, value
 from xortune.report.front import FrontTable, front_table
+from xortune.report.numbers import worth
 from xortune.report.tables import Report, report_of
 from xortune.run import ConfigResult, Run
 from xortune.run_certificate_file import CERTIFICATE, read_certificate
@@ -80,9 +81,17 @@ def _table(report: Report, width: int, *, blocks: bool) -> Table:
     columns = [[_cell(result, name) for result in report.top] for name in report.varied]
     names = [plain(name) for name in report.varied]
     bars = width >= BAR_FROM
-    heads = ["", "solved", *([""] if bars else []), "95 % interval", "epochs"]
+    looked_for = report.looked_for
+    last = "epochs" if looked_for is None else plain(looked_for.name)
+    heads = ["", "solved", *([""] if bars else []), "95 % interval", last]
     counts = [
-        _counts(place, result, bars=bars, blocks=blocks) for place, result in enumerate(report.top)
+        [
+            *_counts(place, result, bars=bars, blocks=blocks),
+            epochs_text(result.outcome.epochs_to_solve)
+            if looked_for is None
+            else worth(looked_for, result),
+        ]
+        for place, result in enumerate(report.top)
     ]
     in_front = _width([[head, *cells] for head, *cells in zip(heads, *counts, strict=True)])
     own = _width([[name, *cells] for name, cells in zip(names, columns, strict=True)])
@@ -133,7 +142,6 @@ def _counts(place: int, result: ConfigResult, *, bars: bool, blocks: bool) -> li
         f"{outcome.successes}/{outcome.n}",
         *([interval_bar(low, high, blocks=blocks)] if bars else []),
         interval(low, high),
-        epochs_text(outcome.epochs_to_solve),
     ]
 
 
@@ -146,7 +154,7 @@ def _remarks(report: Report, *, bars: bool) -> list[str]:
     tied = report.tied
     if not report.solved:
         lines.append("No seed was solved by any configuration.")
-    elif tied.compared > 1:
+    elif tied.compared > 1 and report.looked_for is None:
         others = len(tied.members) - 1
         lines.append(
             f"Of {count(tied.compared, 'configuration')} with the full "
@@ -158,7 +166,10 @@ def _remarks(report: Report, *, bars: bool) -> list[str]:
         lines.append(f"{count(given_up, 'evaluation')} produced no outcome; see the report.")
     if bars:
         lines.append("Bars: full up to the lower end of the interval, shaded up to the upper.")
-    if report.solved:
+    if report.looked_for is not None:
+        about = f"{plain(report.looked_for.name)}: of all seeds, with a 95 % bootstrap interval."
+        lines.append(about + (" The winner's is optimistic; on fresh seeds:" * (report.solved > 0)))
+    elif report.solved:
         lines.append("epochs: epochs to solve. The winner's count is optimistic; on fresh seeds:")
     return lines
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.journal import Journal
-from xortune.objective import Seen, costs, speed
+from xortune.objective import costs, speed
+from xortune.objective_numbers import numbers_named, summed_only
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.progress import Progress
@@ -106,7 +107,7 @@ class BlockQueue:
         self._journal, self._on_progress = journal, on_progress
         self._total = budget(space)
         self._rungs, self._wanted = space.seeds.ladder, space.stop.proven_rate
-        self._race = race_of(space)
+        self._race, self._numbers = race_of(space), numbers_named(space.objectives)
         assert window is not None or self._race is None  # without one nothing is taken in
         self._window, self._least = window, least
         self._made, self._first_made = made, first_made
@@ -287,7 +288,7 @@ class BlockQueue:
         standing = self._standings[key]
         begin = standing.granted
         timed = self._race is not None or self._window is not None
-        step = Step(proposal, standing, newcomer, timed)
+        step = Step(proposal, standing, newcomer, timed, numbers=self._numbers)
         known = self._known.pop(key, [])
         blocks = step.begin(standing.next_rung(self._rungs), known, self._first_made)
         if known:
@@ -345,7 +346,7 @@ class BlockQueue:
 
     def _on_at_once(self, count: Count) -> int | None:
         """Seeds to which a newcomer goes on without being compared with anyone; or None."""
-        if self._race is None or count.n >= self._rungs[-1]:
+        if self._race is None or count.n >= self._rungs[-1] or summed_only(self._space.objectives):
             return None
         return seeds_at_first(self._rungs, count.successes, count.n)
 
@@ -363,8 +364,7 @@ class BlockQueue:
             self._count_proposal(step, 1 if ends else -1)
             self._note_progress(step.line)
         if ends:
-            seeds = Seen(step.standing.point, seen.successes, seen.n, seen.spent)
-            self._proposer.learn(step.proposal, seeds)
+            self._proposer.learn(step.proposal, step.standing.worth(self._numbers))
         elif step.newcomer:
             self._newcomers.append((step.proposal, step.standing.point.key))
         return True
@@ -385,15 +385,9 @@ class BlockQueue:
             return
         if anew:  # what was seen of it so far, another version made
             self._race.forget(key)
-        count = standing.seen.counted
-        seen = Seen(standing.point, count.successes, count.n, count.spent)
-        self._race.see(
-            key,
-            count.successes,
-            count.n,
-            speed=speed(seen),
-            costs=costs(self._space.objectives, seen),
-        )
+        seen = standing.worth(self._numbers)
+        paid = costs(self._space.objectives, seen)
+        self._race.see(key, seen.successes, seen.n, speed=speed(seen), costs=paid)
         if self._wanted is not None and self._race.proven >= self._wanted:
             self._proven = True
             self.stop()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from xortune.objective import only_rate
+from xortune.objective_numbers import summed_only
 from xortune.race import RaceRule
 from xortune.race_front import FrontGrants
 from xortune.race_next import Grants, SeedRace
+from xortune.race_numbers import NumberGrants
 from xortune.space import SearchSpace
 
 __all__ = ["race_of", "raced"]
@@ -21,4 +23,6 @@ def race_of(space: SearchSpace) -> SeedRace | None:
     if not raced(space):
         return None
     rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
+    if summed_only(space.objectives):
+        return NumberGrants(rule)
     return Grants(rule) if only_rate(space.objectives) else FrontGrants(rule)

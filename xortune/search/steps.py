@@ -19,6 +19,8 @@ from functools import cache
 from typing import TypeAlias
 
 from xortune.evaluation import Evaluation, Packed, epochs_spent
+from xortune.evaluation_numbers import numbers_of
+from xortune.objective import Seen
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_apart import Apart, Count
@@ -120,6 +122,12 @@ class Standing:
         parts = ((made, first, c.successes, c.n) for made, first, c in self.shown.parts())
         return _one((self.granted, tuple(parts)))
 
+    def worth(self, names: Sequence[str]) -> Seen:
+        """What the search has taken in of it, with the numbers that it looks for."""
+        count = self.seen.counted
+        numbers = dict(zip(names, count.numbers, strict=True)) if names else {}
+        return Seen(self.point, count.successes, count.n, count.spent, numbers)
+
     def next_rung(self, rungs: Sequence[int]) -> int:
         """Seeds granted in all so that those that count come to the next rung.
 
@@ -145,6 +153,7 @@ class Step:
         missing: seeds without a result yet.
         line: the journal's line that was written last for it; 0 if it is all from before.
         failed: whether a block of it finally produced nothing.
+        numbers: the names of those that the search looks for, of a trainer of the user's own.
     """
 
     proposal: int
@@ -156,6 +165,7 @@ class Step:
     missing: int = 0
     line: int = 0
     failed: bool = False
+    numbers: tuple[str, ...] = ()
 
     def take(self, block: Block, outcome: Outcome | Packed | None, made: str) -> None:
         """Add a block's results, which a version made."""
@@ -167,6 +177,8 @@ class Step:
         else:
             timed = epochs_spent(outcome) if self.timed else 0
             found = Count(outcome.successes, seeds, timed, budget=int(outcome.epochs))
+        if self.numbers:
+            found.numbers = numbers_of(outcome, self.numbers, seeds)
         self.gained.add(made, block.first, found)
 
     def begin(self, end: int, known: list[Evaluation], first_made: str) -> list[Block]:

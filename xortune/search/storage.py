@@ -121,7 +121,7 @@ def _digest(space: SearchSpace) -> str:
     asked = [
         [repr(parameter) for parameter in space.parameters],
         _trained(space),
-        [[objective.name, objective.maximize] for objective in space.objectives],
+        [[o.name, o.maximize, *([] if o.failed is None else [o.failed])] for o in space.objectives],
     ]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
 
@@ -130,7 +130,9 @@ def _trained(space: SearchSpace) -> str | list[str]:
     """What is trained: the task of the built-in network, or the user's own function."""
     if space.task is not None:
         return space.task.fingerprint
-    return [str(space.trainer), str(space.success)]
+    command = space.command
+    judged = [] if command is None else [str(command.by_exit), str(command.metric)]
+    return [str(space.trainer), str(space.success), *judged]
 
 
 def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> SharedStudy | None:

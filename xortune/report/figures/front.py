@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 
-from xortune.objective import Seen, estimates
+from xortune.objective import estimates, seen_of
 from xortune.report.figures.labels import counted, described
 from xortune.report.figures.thinned import RULE, thinned
 from xortune.report.format import count, measured, number, plain
@@ -75,9 +75,7 @@ def pareto_front(run: Run) -> Plot | None:
 
 
 def _worth(result: ConfigResult, objectives: Sequence[Objective]) -> dict[str, float]:
-    outcome = result.outcome
-    seen = Seen(result.point, outcome.successes, outcome.n, outcome.epochs_spent)
-    found = estimates(objectives, seen)
+    found = estimates(objectives, seen_of(result.point, result.outcome, objectives))
     return {o.name: worth for o, worth in zip(objectives, found, strict=True)}
 
 

@@ -1,0 +1,315 @@
+"""Objectives on a trainer's numbers: every seed counts, failed ones as worse than any number."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hand_made import write_run
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+import xortune as xt
+from xortune.engine.custom import custom_trainer
+from xortune.engine.custom_source import given_source
+from xortune.errors import InputError
+from xortune.evaluation import Evaluation, pack
+from xortune.evaluation_numbers import numbers_of
+from xortune.objective import Seen, costs, estimates, told
+from xortune.objective_numbers import numbers_in, summed, summed_interval, told_of
+from xortune.outcome import Status
+from xortune.point import Point
+from xortune.report.terminal import render_best
+from xortune.run_front import noted_objectives, objectives_in
+from xortune.space import parse_space, with_search
+from xortune.space_describe import describe
+from xortune.space_model import Objective
+from xortune.space_objectives import check_numbers
+from xortune.space_trainer import check_built_in
+from xortune.stats_values import bootstrapped, bootstrapped_of_all, named_statistic, of_all
+from xortune.success import parse_success
+from xortune.trainer import Block
+
+STATISTICS = ("mean", "iqm", "median", "q01", "q10", "q75", "q99")
+FINITE = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)
+
+
+def objective(statistic, *, maximize=True, failed=None):
+    return Objective(f"acc_{statistic}", maximize, "acc", statistic, failed)
+
+
+@given(numbers=FINITE)
+def test_without_failures_they_are_numpys(numbers):
+    given_ = np.array(numbers)
+    assert of_all(given_, "mean") == given_.mean()
+    assert of_all(given_, "median") == np.quantile(given_, 0.5)
+    assert of_all(given_, "q07") == np.quantile(given_, 0.07)
+    cut = len(given_) // 4
+    middle = np.sort(given_)[cut : len(given_) - cut]
+    assert of_all(given_, "iqm") == pytest.approx(middle.mean(), rel=1e-9, abs=1e-6)
+
+
+@given(numbers=FINITE, failed=st.integers(0, 10), share=st.integers(1, 99))
+def test_a_quantile_is_failed_where_a_failed_seed_has_a_part_in_it(numbers, failed, share):
+    every = np.sort(np.concatenate([np.full(failed, -np.inf), numbers]))
+    place = (every.size - 1) * share / 100
+    parts = every[[math.floor(round(place, 9)), math.ceil(round(place, 9))]]
+    found = float(of_all(np.random.default_rng(0).permutation(every), f"q{share:02}"))
+    if np.isinf(parts).any():
+        assert found == -np.inf
+    else:
+        assert parts[0] - 1e-6 <= found <= parts[1] + 1e-6
+    mirrored = float(of_all(-every, f"q{100 - share:02}"))  # less is better: the other end
+    assert mirrored == pytest.approx(-found, rel=1e-6, abs=1e-6)
+
+
+def test_by_hand():
+    numbers = [0.5, math.nan, 0.9, 0.7, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1]  # one of ten failed
+    assert summed(objective("mean"), numbers) == -math.inf
+    assert summed(objective("mean", maximize=False), numbers) == math.inf
+    assert summed(objective("mean", failed=0.0), numbers) == pytest.approx(0.45)
+    assert summed(objective("q10"), numbers) == -math.inf  # at 0.9: a tenth of it failed
+    assert summed(objective("q20"), numbers) == pytest.approx(0.18)
+    assert summed(objective("q10", failed=0.0), numbers) == pytest.approx(0.09)
+    assert summed(objective("median"), numbers) == pytest.approx(0.45)
+    assert summed(objective("iqm"), numbers) == pytest.approx(
+        (0.2 + 0.3 + 0.4 + 0.5 + 0.6 + 0.7) / 6
+    )
+    assert summed(objective("iqm"), [math.nan, math.nan, 1.0, 1.0]) == -math.inf
+
+
+@given(
+    numbers=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=30),
+    statistic=st.sampled_from(STATISTICS),
+    maximize=st.booleans(),
+)
+def test_a_failed_seed_is_never_better_than_a_number(numbers, statistic, maximize):
+    goal = objective(statistic, maximize=maximize)
+    sign = 1 if maximize else -1
+    before = sign * summed(goal, numbers)
+    for place, number in enumerate(numbers):
+        if not math.isnan(number):
+            changed = [*numbers[:place], math.nan, *numbers[place + 1 :]]
+            assert sign * summed(goal, changed) <= before + 1e-6
+            assert sign * told_of(goal, changed) <= sign * told_of(goal, numbers) + 1e-6
+    assert math.isfinite(told_of(goal, numbers))
+
+
+def test_a_sampler_is_told_which_of_two_hopeless_ones_fails_less():
+    goal = objective("q10")
+    half, all_ = [1.0, math.nan], [math.nan, math.nan]
+    assert told_of(goal, all_) < told_of(goal, half) < told_of(goal, [-1e308, -1e308])
+    less = objective("q90", maximize=False)
+    assert told_of(less, all_) > told_of(less, half) > told_of(less, [1e308, 1e308])
+
+
+def test_the_order_of_results_does_not_matter():
+    numbers = np.random.default_rng(0).normal(size=1000)
+    for statistic in STATISTICS:
+        goal = objective(statistic)
+        assert summed(goal, numbers) == summed(goal, numbers[::-1])
+
+
+def test_intervals_are_scipys_where_no_seed_failed():
+    numbers = np.random.default_rng(1).gamma(2.0, size=60)
+    for name in ("mean", "iqm", "q10", "median", "q90"):
+        mine, scipys = bootstrapped_of_all(numbers, name), bootstrapped(numbers, name)
+        assert mine == pytest.approx(scipys, abs=0.02)
+    assert bootstrapped_of_all(numbers[:4], "mean") is None
+
+
+def test_an_interval_says_that_its_worse_end_may_have_failed():
+    numbers = np.array([math.nan, *np.linspace(0.5, 1.0, 39)])  # 2.5 % failed
+    low, high = summed_interval(objective("q10"), numbers)
+    assert low == -math.inf  # every few resamples have four of it
+    assert 0.5 < high < 0.7
+    assert summed_interval(objective("mean"), numbers)[0] == -math.inf
+    low, high = summed_interval(objective("median"), numbers)
+    assert 0.5 < low < high < 1.0
+
+
+def one(block_count=6):
+    """Seeds 0, 3 fail in two ways, seed 4 tells no finite loss."""
+
+    def train(config, seed):
+        if seed == 0:
+            raise RuntimeError
+        loss = math.inf if seed == 4 else float(seed)
+        return {"acc": math.nan if seed == 3 else 0.1 * seed, "loss": loss}
+
+    trainer = custom_trainer(given_source(train), parse_success("acc >= 0.2"))
+    return trainer.train([Block(Point({"x": 1}), 0, block_count)])[0]
+
+
+def test_numbers_of_failed_seeds_are_none_whatever_they_told():
+    outcome = one()
+    assert outcome.status[3] == Status.DIVERGED
+    np.testing.assert_allclose(numbers_in(outcome, "loss"), [np.nan, 1, 2, np.nan, np.nan, 5])
+    np.testing.assert_allclose(numbers_in(outcome, "acc"), [np.nan, 0.1, 0.2, np.nan, 0.4, 0.5])
+    assert np.isnan(numbers_in(outcome, "nothing")).all()
+    for given_ in (outcome, pack(Block(Point({"x": 1}), 0, 6), outcome)):
+        acc, loss = numbers_of(given_, ("acc", "loss"), 6)
+        np.testing.assert_array_equal(acc, numbers_in(outcome, "acc"))
+        np.testing.assert_array_equal(loss, numbers_in(outcome, "loss"))
+    np.testing.assert_array_equal(numbers_of(None, ("acc",), 2), [[np.nan, np.nan]])
+
+
+def test_told_estimated_and_costs():
+    goals = (objective("q25"), Objective("x"))
+    seen = Seen(Point({"x": 3}), 1, 5, 0, {"acc": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    assert told(goals, seen) == (0.2, 3.0)
+    assert estimates(goals, seen) == (0.2, 3.0)
+    assert costs(goals, seen) == (-0.2, 3.0)
+
+
+SPACE = """
+name: n
+trainer: ./t.py:run
+success: "acc >= 0.5"
+parameters: {{lr: {{low: 0.0, high: 1.0}}, width_mean: {{low: 1, high: 4}}}}
+search: {{sampler: {sampler}, trials: 5}}
+objectives: [{objectives}]
+"""
+
+
+def space(objectives, sampler="tpe"):
+    return parse_space(SPACE.format(objectives=objectives, sampler=sampler), "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("acc_q10", Objective("acc_q10", True, "acc", "q10")),
+        ("{name: acc_mean, failed: 0}", Objective("acc_mean", True, "acc", "mean", 0)),
+        ("{name: loss_iqm, direction: minimize}", Objective("loss_iqm", False, "loss", "iqm")),
+        ("{name: a_b_median, direction: maximize}", Objective("a_b_median", True, "a_b", "median")),
+        ("success_rate, width_mean", Objective("success_rate", True)),  # a parameter's own name
+    ],
+)
+def test_objectives_in_a_space_file(text, wanted):
+    found = space(text).objectives
+    assert found[0] == wanted
+    noted = noted_objectives(found)
+    assert objectives_in({"objectives": noted}, "manifest.json") == found
+    with pytest.raises(InputError, match="is not what a search notes"):
+        objectives_in({"objectives": [{**noted[0], "number": "other"}]}, "manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("loss_mean", "s.yaml:7.*loss_mean without a direction.*{name: loss_mean, direction: max"),
+        ("{name: acc_q10, direction: minimize}", "minimize acc_q10, and a success is acc >= 0.5"),
+        ("acc_q100", "unknown objective acc_q100.*with _mean, _iqm, _median, _q01 to _q99"),
+        ("acc_q00", "unknown objective"),
+        ("acc_q5", "unknown objective"),
+        ("acc", "unknown objective acc"),
+        ("_mean", "unknown objective"),
+        ("{name: success_rate, failed: 0}", "success_rate is not told of each seed"),
+        ("{name: acc_mean, failed: bad}", "failed"),
+        ("acc_q10, acc_q10", "acc_q10 is given twice"),
+        ("acc_q10, lr", "acc_q10 with other objectives, and nothing says what a failed seed"),
+    ],
+)
+def test_what_no_objective_can_be(text, words):
+    with pytest.raises(InputError, match=words):
+        space(text)
+
+
+def test_a_sampler_that_sees_distances_has_to_know_how_far_off_a_failed_seed_is():
+    with pytest.raises(InputError, match="acc_q10 with sampler gp, and nothing says"):
+        space("acc_q10", sampler="gp")
+    with pytest.raises(InputError, match="sampler gp"):
+        with_search(space("acc_q10"), sampler="gp")
+    assert space("{name: acc_q10, failed: 0.0}", sampler="gp").objectives[0].failed == 0.0
+
+
+def test_only_a_trainer_of_ones_own_tells_numbers():
+    text = "name: n\nparameters: {lr: 0.1}\nobjectives: [{name: acc_mean, direction: maximize}]\n"
+    with pytest.raises(InputError, match=r"n\.yaml:3.*acc_mean without a trainer"):
+        check_built_in(parse_space(text, "n.yaml"))
+    with pytest.raises(InputError, match="no 'acc' was returned.*did you mean 'accuracy'"):
+        check_numbers(space("acc_q10"), ["accuracy"])
+    check_numbers(space("acc_q10"), ["acc", "loss"])
+
+
+def test_space_says_what_is_looked_for():
+    lines = dict(describe(space("acc_q10")))
+    assert (
+        lines["objectives"] == "acc_q10 (maximize, a failed seed counts as worse than any number)"
+    )
+    assert lines["climbs"].startswith("the best of each rung")
+    assert "finalists" not in lines
+    assert "counts as 0)" in dict(describe(space("{name: acc_q10, failed: 0}")))["objectives"]
+    assert "objectives" not in dict(describe(space("success_rate")))
+
+
+def test_statistics_by_name():
+    assert named_statistic("a_b_q07") == ("a_b", "q07")
+    assert named_statistic("a_q00") is None
+    assert named_statistic("mean") is None
+    assert named_statistic("_mean") is None
+
+
+ROWS = {  # x: acc of each seed
+    1: [0.9] * 19 + [math.nan],  # 5 % failed: q10 is 0.9
+    2: [0.8] * 20,
+    3: [0.95] * 17 + [math.nan] * 3,
+    4: [0.99] * 5,  # better, but only the first rung
+}
+
+
+def run_of(path, name=None):
+    """A run of `ROWS` that looked for acc with that ending, or for the success rate."""
+    rule = parse_success("acc >= 0.5")
+    trainer = custom_trainer(given_source(lambda config, seed: ROWS[config["x"]][seed]), rule)
+    blocks = [Block(Point({"x": x}), 0, len(told)) for x, told in ROWS.items()]
+    wrapped = replace(trainer, success=parse_success("value >= 0.5"))
+    found = []
+    for number, (block, outcome) in enumerate(zip(blocks, wrapped.train(blocks), strict=True)):
+        values = {"acc": outcome.details.values["value"]}
+        told = replace(outcome, details=replace(outcome.details, values=values))
+        found.append(Evaluation(number, block, told, None, True, 0.1, "host:1"))
+    more = {} if name is None else {"objectives": noted_objectives(space(name).objectives)}
+    given_ = {"ladder": [5, 20], "trainer": "t:run", "name": "n", **more}
+    text = SPACE.format(objectives=name or "success_rate", sampler="random")
+    return write_run(path, found, space_text=text, **given_)
+
+
+def test_the_best_is_the_best_in_what_was_looked_for(tmp_path):
+    run = run_of(tmp_path / "a", "acc_q10")
+    assert [result.point["x"] for result in run.results] == [1, 2, 3, 4]
+    table = run.table
+    assert table.objective.tolist()[:2] == pytest.approx([0.9, 0.8])
+    assert pd.isna(table.objective[2])  # failed seeds decide it
+    assert table.objective[3] == 0.99
+    assert table.objective_high[1] == 0.8
+    assert table.acc_q10[2] == 0.95  # of the seeds that have a number, as ever
+    assert run_of(tmp_path / "b", "acc_mean").best["x"] == 2
+    rated = run_of(tmp_path / "c")
+    assert [result.point["x"] for result in rated.results] == [2, 1, 3, 4]
+    assert "objective" not in rated.table
+
+
+def test_reports_say_what_was_looked_for(tmp_path):
+    run = run_of(tmp_path / "a", "acc_q10")
+    xt.write_report(run)
+    report = " ".join((run.path / "report.md").read_text(encoding="utf-8").split())
+    assert (
+        "What was looked for, acc_q10 (more is better), is 0.9 [failed, 0.9] over all 20 seeds: "
+        "1 seed failed or told no finite number, and such a seed counts as worse than any number."
+    ) in report
+    assert "The order is how many rungs it climbed, then acc_q10, then the lower end" in report
+    assert "Not distinguishable" not in report  # that is of success rates
+    assert "by acc\\_q10 over the seeds" in (run.path / "table.tex").read_text(encoding="utf-8")
+    shown = io.StringIO()
+    render_best(run, Console(file=shown, width=110))
+    first = next(line for line in shown.getvalue().splitlines() if line.startswith(" 1 "))
+    assert "19/20" in first
+    assert "0.9 [failed, 0.9]" in first
+    assert "acc_q10: of all seeds, with a 95 % bootstrap interval." in shown.getvalue()
