@@ -26,7 +26,7 @@ LAYERS = (
     ("trainer", "engine"),
     ("space",),
     ("race", "objective", "resume"),
-    ("evaluation", "journal", "frames", "run", "published"),
+    ("evaluation", "journal", "frames", "run", "published", "imported"),
     ("comparison",),
     ("report",),
     ("certify", "plan", "gate", "thread"),

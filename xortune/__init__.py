@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from xortune.api_export import export as export
     from xortune.api_gate import gate as gate
     from xortune.api_gate import plan as plan
+    from xortune.api_import import from_optuna as from_optuna
+    from xortune.api_import import import_results as import_results
+    from xortune.api_import import to_optuna as to_optuna
     from xortune.api_plot import plot_contour as plot_contour
     from xortune.api_plot import plot_decision_surface as plot_decision_surface
     from xortune.api_plot import plot_differences as plot_differences
@@ -88,7 +91,9 @@ _HOMES = {
     "compare": "api_compare",
     "evaluate": "api",
     "export": "api_export",
+    "from_optuna": "api_import",
     "gate": "api_gate",
+    "import_results": "api_import",
     "load_run": "api",
     "load_space": "space",
     "plan": "api_gate",
@@ -109,6 +114,7 @@ _HOMES = {
     "search": "api",
     "status": "api_status",
     "thread": "api_thread",
+    "to_optuna": "api_import",
     "write_comparison": "api_compare",
     "write_report": "api",
     "write_thread": "api_thread",

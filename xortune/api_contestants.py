@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from xortune.comparison_contestants import Candidate, candidate_of
+from xortune.comparison_imported import imported_contestant
 from xortune.comparison_runs import Contestant
 from xortune.config import Config
 from xortune.errors import InputError
@@ -66,7 +67,8 @@ def entries_of(
             entries.append(Candidate(name, point, (learned.name, learned.fingerprint)))
         else:
             run, key = item
-            entries.append(candidate_of(run, key, name))
+            candidate = candidate_of(run, key, name)
+            entries.append(imported_contestant(run, key, candidate) or candidate)
     return entries
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from xortune.config import Config
 from xortune.errors import InputError
+from xortune.imported import is_imported
 from xortune.seed_ranges import GATE
 from xortune.task import Task, TaskSpec
 
@@ -96,7 +97,8 @@ def gate(
     """Whether a config solves more than `min_rate` of all seeds: proven, refuted or undecided.
 
     A config is trained, seed after seed, until the answer is known. Of a run the certificate is
-    read, and nothing is trained.
+    read, and nothing is trained. Of a run that was imported, without a certificate, the imported
+    seeds are judged, by bounds that hold for all its configs at once.
 
     Args:
         config_or_run: a config, the file of one (YAML or JSON), a run, or its directory.
@@ -115,7 +117,7 @@ def gate(
         InputError: an argument that is not usable, or a run without a certificate.
         TrainingError: the training produced no outcome.
     """
-    from xortune.gate import gate_certificate, gate_config
+    from xortune.gate import check_gate, gate_certificate, gate_config
     from xortune.gate_file import load_config
     from xortune.run import Run, load_run
     from xortune.run_url import url_of
@@ -132,6 +134,13 @@ def gate(
             first_seed=first_seed,
             engine=engine,
         )
+        if given.certificate is None and is_imported(given.manifest):
+            from xortune.api_export import exported
+            from xortune.gate_imported import gate_imported
+
+            sure = 0.95 if confidence is None else confidence
+            check_gate(min_rate, sure)
+            return gate_imported(given, exported(given, key), min_rate=min_rate, confidence=sure)
         certificate = _certificate(given)
         if confidence is not None and certificate.confidence < confidence - 1e-12:
             raise InputError(

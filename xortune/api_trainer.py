@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from xortune.errors import InputError, TrainingError
+from xortune.imported import is_imported
 from xortune.outcome import Outcome, Status
 from xortune.run_manifest import MANIFEST
 from xortune.run_versions import changed_trainer
@@ -131,6 +132,8 @@ def own_of_run(
     """
     space = run.asked
     if train is None and space.trainer is None:
+        if is_imported(run.manifest):
+            raise _nothing_trains(run)
         raise InputError(
             f"the run was trained by a function given from Python ({run.manifest.get('trainer')})",
             place=str(run.path),
@@ -140,7 +143,7 @@ def own_of_run(
         space = with_own(space)
     trainer = _unread(space, train)  # what is not the run's is not even imported
     changed = changed_trainer(run.manifest, trainer.describe(), str(run.path / MANIFEST))
-    if changed and not accept:
+    if changed and not accept and not is_imported(run.manifest):  # of which nobody knows
         shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
         raise InputError(
             f"what trains here is not what trained the run ({shown})",
@@ -148,6 +151,15 @@ def own_of_run(
             fix="bring the function back as it was, or accept the change with --accept-versions",
         )
     return _loaded(space, trainer)
+
+
+def _nothing_trains(run: Run) -> InputError:
+    return InputError(
+        "the run was imported, and nothing says what trains its configurations",
+        place=str(run.path),
+        fix="give the function in Python: certify(run, train=f), compare(runs, trainer=f); or "
+        "import it again with --trainer ./train.py:run",
+    )
 
 
 def called_with(trainer: Trainer) -> str | None:

@@ -30,7 +30,7 @@ from xortune.stats_anytime import (
 )
 from xortune.trainer import Block, Trainer
 
-__all__ = ["Answer", "Verdict", "gate_certificate", "gate_config"]
+__all__ = ["Answer", "Verdict", "check_gate", "gate_certificate", "gate_config"]
 
 Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
@@ -55,6 +55,7 @@ class Verdict:
         first_seed: the first of the n seeds, which follow each other.
         most: seeds after which the gate gives up; None where a certificate was read.
         counts: how many of the n seeds ended in each status; None where a certificate was read.
+        seeds: which these are, in words; None if they follow `first_seed`.
     """
 
     answer: Answer
@@ -69,6 +70,7 @@ class Verdict:
     first_seed: int
     most: int | None
     counts: dict[Status, int] | None
+    seeds: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -78,7 +80,7 @@ class Verdict:
     @property
     def line(self) -> str:
         """One line for a log: the answer, the counts, what follows, which seeds."""
-        seeds = f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
+        seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
         sure = f"confidence {self.confidence:g}"
         solved = f"{self.answer}: {self.k}/{self.n} seeds solved"
         if self.most is None:
@@ -221,12 +223,21 @@ def _rate(min_rate: float) -> None:
         )
 
 
-def _check(min_rate: float, max_seeds: int, confidence: float, first_seed: int) -> None:
+def check_gate(min_rate: float, confidence: float) -> None:
+    """Refuse what no gate can prove.
+
+    Raises:
+        InputError: a rate or a confidence that is not within (0, 1).
+    """
     _rate(min_rate)
     if not 0 < confidence < 1:
         raise InputError(
             f"{confidence} is out of range", field="confidence", allowed="above 0 and below 1"
         )
+
+
+def _check(min_rate: float, max_seeds: int, confidence: float, first_seed: int) -> None:
+    check_gate(min_rate, confidence)
     if not 0 <= first_seed <= MAX_SEED:
         raise InputError(f"{first_seed}", field="first_seed", allowed="0 to 2**32 - 1")
     if max_seeds < 1 or first_seed + max_seeds - 1 > MAX_SEED:

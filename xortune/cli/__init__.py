@@ -25,6 +25,7 @@ from xortune.cli import certifying  # noqa: F401
 from xortune.cli import planning  # noqa: F401
 from xortune.cli import gating  # noqa: F401
 from xortune.cli import exporting  # noqa: F401
+from xortune.cli import importing  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

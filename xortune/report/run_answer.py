@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from xortune.imported import imported_from
 from xortune.report.certified import certified_lines, certified_rows, header, left_out, lower
 from xortune.report.document import Block, Code, Column, Inline, Mono, Strong, said, table_of
-from xortune.report.format import count, interval, measured, number
+from xortune.report.format import count, interval, measured, number, plain
 from xortune.report.numbers import looked_for
 from xortune.report.run_configs import named
 from xortune.report.tables import Report
@@ -16,7 +17,9 @@ __all__ = ["answer", "certificate"]
 
 def answer(run: Run, report: Report) -> list[Block]:
     """The best config with its counts, what is certified, and who cannot be told from it."""
-    return [*_found(run, report), *_unfinished(report), *_left_out(run)]
+    origin = imported_from(run.manifest)
+    told = [] if origin is None else [said(plain(origin.sentence))]
+    return [*told, *_found(run, report), *_unfinished(report), *_left_out(run)]
 
 
 def certificate(given: Certificate, report: Report) -> list[Block]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from xortune.imported import imported_from, is_imported
 from xortune.report.document import Block, Document, Figure, Section
 from xortune.report.figures.of_run import figures_of
-from xortune.report.format import count
+from xortune.report.format import count, plain
 from xortune.report.front import front_table
 from xortune.report.numbers import numbers
 from xortune.report.run_answer import answer, certificate
@@ -18,6 +19,7 @@ from xortune.report.words import (
     EPOCHS,
     FAILURES,
     FRONT,
+    GIVEN,
     IMPORTANCE,
     INTERVAL,
     LOOKS,
@@ -92,20 +94,30 @@ def run_document(run: Run) -> Document:
         if blocks or name in figures
     ]
     sections.append(words(_used(run, report, figures)))
-    return Document(f"xortune: {report.title}", _subtitle(report), tuple(sections))
+    return Document(f"xortune: {report.title}", _subtitle(run, report), tuple(sections))
 
 
-def _subtitle(report: Report) -> str:
+def _subtitle(run: Run, report: Report) -> str:
     """How much this is the report of."""
     configs, seeds = count(report.configs, "configuration"), count(report.seeds, "seed")
     asked = dict(report.asked)
     named = [f"{name} {asked[name]}" for name in ("task", "sampler") if name in asked]
-    return ", ".join([f"{configs}, {seeds} in all", *named])
+    origin = imported_from(run.manifest)
+    told = [] if origin is None else [f"imported from {plain(origin.source)}"]
+    return ", ".join([f"{configs}, {seeds} in all", *told, *named])
+
+
+def _share_seeds(run: Run) -> bool:
+    """A search's configs all have the first ones; what was imported may have any."""
+    same = len({result.outcome.seeds.tobytes() for result in run.results}) < 2
+    return same or not is_imported(run.manifest)
 
 
 def _used(run: Run, report: Report, figures: Container[str]) -> list[Word]:
     """The entries for what this report shows."""
     solved = SOLVED if run.manifest.get("trainer", "network") == "network" else SUCCESS
+    if is_imported(run.manifest):
+        solved = GIVEN
     if report.best is None:
         return [solved]
     used = [solved, INTERVAL]
@@ -115,7 +127,7 @@ def _used(run: Run, report: Report, figures: Container[str]) -> list[Word]:
         used.append(certified(run.certificate.confidence))
     if report.tied.stopped and report.looked_for is None:
         used.append(LOOKS)
-    if report.configs > 1:
+    if report.configs > 1 and _share_seeds(run):
         used.append(SHARED_SEEDS)
     used += [EPOCHS, TRIALS] if report.best.outcome.epochs else [TRIALS]
     if "epochs" in figures:

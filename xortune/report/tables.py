@@ -41,6 +41,7 @@ FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 ASKED = {
     "task": "task",
     "trainer": "what is trained",
+    "imported": "imported",
     "engine": "engine",
     "sampler": "sampler",
     "trials": "proposals asked for",

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from xortune.imported import imported_from
 from xortune.report.bars import interval_bar, shows_blocks
 from xortune.report.certified import certified_lines, certified_rows, header, left_out
 from xortune.report.config_table import epochs_text
@@ -32,6 +33,8 @@ def render_best(run: Run, console: Console) -> None:
         InputError: the run's blocks contradict each other.
     """
     report = report_of(run)
+    if (origin := imported_from(run.manifest)) is not None:
+        console.print(Text(plain(origin.sentence)))
     if report.best is None:
         console.print(Text("No configuration has finished yet."))
         _print_files(run, console)

@@ -13,6 +13,7 @@ __all__ = [
     "EPOCHS",
     "FAILURES",
     "FRONT",
+    "GIVEN",
     "IMPORTANCE",
     "INTERVAL",
     "LOOKS",
@@ -54,6 +55,13 @@ SUCCESS = Word(
     " (k of n) were a success by the rule of the space file, or as the trainer itself said. A seed "
     "that diverged (its number is none) or crashed (it raised, or returned what it may not) counts "
     "as no success; nothing is averaged away.",
+)
+GIVEN = Word(
+    "solved seeds",
+    " (k of n) were a success by what was imported: its column, or the rule for its numbers. "
+    "Nobody here has trained them again. A seed that diverged (its number is none) or crashed (a "
+    "reason is given, or nothing that says how it went) counts as no success; nothing is averaged "
+    "away.",
 )
 INTERVAL = Word(
     "95 % interval",

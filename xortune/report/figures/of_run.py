@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from xortune.imported import is_imported
 from xortune.report.figures.contour import contour
 from xortune.report.figures.epochs import success_by_epoch
 from xortune.report.figures.failures import failures
@@ -21,6 +22,11 @@ from xortune.run import Run
 __all__ = ["figures_of"]
 
 
+def _searched(run: Run) -> bool:
+    """Whether order and number of seeds are a search's; of what was imported nobody knows."""
+    return not is_imported(run.manifest)
+
+
 def _rates_differ(run: Run) -> bool:
     return len({result.outcome.rate for result in run.results}) > 1
 
@@ -28,9 +34,12 @@ def _rates_differ(run: Run) -> bool:
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
     (ranking, lambda _: True),
     (success_by_epoch, lambda run: _solved(run) > 0 and _counts_epochs(run)),
-    (seeds_spent, lambda run: len({result.outcome.n for result in run.results}) > 1),
+    (seeds_spent, lambda run: _searched(run) and len({r.outcome.n for r in run.results}) > 1),
     (failures, lambda run: _solved(run) < sum(result.outcome.n for result in run.results)),
-    (optimization_history, lambda run: len(run.results) > 1 and _solved(run) > 0),
+    (
+        optimization_history,
+        lambda run: _searched(run) and _solved(run) > 0 and len(run.results) > 1,
+    ),
     (pareto_front, lambda _: True),
     (param_importances, lambda _: True),
     (slices, _rates_differ),
