@@ -22,60 +22,24 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import machine
-from ray._common.utils import reset_ray_address
-from ray.cluster_utils import Cluster
+from faults_compared import differences
+from faults_drivers import END_SECONDS, Driver, Machines, machines, small_disk
+from faults_spaces import GRID, SPACE
 
-from xortune.evaluation import Evaluation
-from xortune.run import JOURNAL, Run, load_run
-
-SPACE = """
-name: faults
-task: xor
-epochs: {epochs}
-parameters:
-  activation: {{choice: [Tanh, ReLU, ELU, Sigmoid]}}
-  loss: {{choice: [MSELoss, BCELoss]}}
-  optimizer: {{choice: [SGD, Adam]}}
-  lr: {{low: 0.001, high: 1.0, log: true}}
-  hidden_dim: {{low: 2, high: 4}}
-search: {{sampler: {sampler}, seed: 3, trials: {trials}}}
-seeds: {{ladder: [8, 16, 64], finalists: 4}}
-"""
-
-GRID = """
-name: faults
-task: xor
-epochs: {epochs}
-parameters:
-  activation: {{choice: [Tanh, ReLU, ELU, Sigmoid]}}
-  loss: {{choice: [MSELoss, BCELoss]}}
-  optimizer: {{choice: [SGD, Adam]}}
-  lr: 0.03
-  hidden_dim: {{low: 2, high: 4}}
-search: {{sampler: grid}}
-seeds: {{ladder: [8, 16, 64], finalists: 4}}
-"""
-
-QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
-"""How soon the cluster's head finds that a node is gone; Ray's own settings take 15 seconds."""
+from xortune.run import JOURNAL, load_run
 
 FREE = "free space there"
 """What a driver says when the disk is full."""
-
-END_SECONDS = 300.0
-"""A search that takes longer than that undisturbed, from wherever it is, hangs."""
 
 DRIVER, OWN, WORKER, NODE, TORN, DISK = "driver", "own Ray", "worker", "node", "torn", "disk"
 WORDS = {
@@ -86,92 +50,6 @@ WORDS = {
     TORN: "torn last lines",
     DISK: "full disks",
 }
-
-
-class Machines:
-    """A cluster whose head trains nothing, and its one node with the given CPUs."""
-
-    def __init__(self, cpus: int) -> None:
-        self._cpus, self._folder = cpus, tempfile.mkdtemp(prefix="xt", dir="/tmp")  # short: sockets
-        self._cluster = Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": 0,
-                "include_dashboard": False,
-                "temp_dir": self._folder,
-                "_system_config": QUICK,
-            },
-        )
-        reset_ray_address()  # which others would connect to who start a Ray of their own
-        self.address: str = self._cluster.address
-        self._node: Any = self._cluster.add_node(num_cpus=cpus)
-
-    def replace_node(self, pause: float) -> None:
-        """The node leaves at once; after so many seconds another joins."""
-        self._cluster.remove_node(self._node, allow_graceful=False)
-        time.sleep(pause)
-        self._node = self._cluster.add_node(num_cpus=self._cpus)
-
-    def workers(self) -> list[int]:
-        """The processes that train, of this cluster alone."""
-        raylet = self._node.all_processes["raylet"][0].process.pid
-        found = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(raylet)],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.splitlines()
-        return [int(line.split()[0]) for line in found if "ray::PackTrainable" in line]
-
-    def stop(self) -> None:
-        self._cluster.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-@contextmanager
-def machines(cpus: int) -> Iterator[Machines]:
-    started = Machines(cpus)
-    try:
-        yield started
-    finally:
-        started.stop()
-
-
-class Driver:
-    """A process of `xortune search --resume`."""
-
-    def __init__(self, space: Path, folder: Path, address: str | None) -> None:
-        self._said = space.with_name(f"said-{time.monotonic_ns()}")
-        environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-        cpus = str(len(machine.cores())) if address is None else "1"  # one pack at a time
-        command = [sys.executable, "-m", "xortune.cli", "search", str(space), "--resume"]
-        command += ["--output", str(folder), "--engine", "fused", "--cpus-per-trial", cpus]
-        with self._said.open("wb") as said:
-            self.process = subprocess.Popen(
-                command if address is None else [*command, "--address", address],
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                env={**environment, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"},
-            )
-
-    def ended(self) -> int | None:
-        """Its exit code; None while it runs."""
-        return self.process.poll()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def wait(self) -> int:
-        try:
-            return self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return -signal.SIGALRM
-
-    def said(self) -> str:
-        """Its stderr so far."""
-        return self._said.read_text(encoding="utf-8", errors="replace")
 
 
 @dataclass
@@ -312,76 +190,12 @@ class Disturbed:
         self.problems.append("\n    ".join([what, *last]))
 
 
-def outcomes(run: Run) -> dict[tuple[str, int], tuple[Any, ...]]:
-    """What became of each config and seed: all that a table knows, but no times."""
-    rows = run.seed_table.to_pylist()
-    return {(row["key"], row["seed"]): tuple(row.values()) for row in rows}
-
-
-def twice(evaluations: Sequence[Evaluation]) -> int:
-    """How many seeds of configs are in more than one final line."""
-    seen = Counter(
-        (e.block.point.key, seed) for e in evaluations if e.final for seed in e.block.seeds
-    )
-    return sum(times > 1 for times in seen.values())
-
-
-def differences(folder: Path, reference: Path, *, exact: bool) -> list[str]:
-    """What is not as in the undisturbed run."""
-    run, whole = load_run(folder), load_run(reference)
-    found = []
-    if again := twice(run.evaluations):
-        found.append(f"{again} seeds were evaluated twice")
-    if crashed := sum(e.final and e.outcome is None for e in run.evaluations):
-        found.append(f"{crashed} blocks were given up")
-    proposals = {e.proposal for e in run.evaluations if e.final}
-    if proposals != (planned := {e.proposal for e in whole.evaluations if e.final}):
-        found.append(f"{len(proposals)} proposals of {len(planned)}")
-    if sum(result.trials for result in run.results) != len(planned):
-        found.append("the table's trials are not the budget")
-    rungs = {result.outcome.n for result in whole.results}
-    found += [
-        f"config {result.key} has {result.outcome.n} seeds, which is no rung"
-        for result in run.results
-        if result.outcome.n not in rungs
-        or result.outcome.seeds.tolist() != list(range(result.outcome.n))
-    ]
-    if run.manifest.get("complete") is not True:
-        found.append("the manifest does not say that it is complete")
-    if not exact:
-        return found
-    mine, theirs = outcomes(run), outcomes(whole)
-    if mine != theirs:
-        lost, more = theirs.keys() - mine.keys(), mine.keys() - theirs.keys()
-        other = sum(mine[key] != theirs[key] for key in mine.keys() & theirs.keys())
-        found.append(f"{len(lost)} evaluations lost, {len(more)} unplanned, {other} otherwise")
-    if (folder / "table.csv").read_bytes() != (reference / "table.csv").read_bytes():
-        found.append("table.csv differs")
-    return found
-
-
 def order(counts: dict[str, int], chance: random.Random) -> list[str]:
     """All faults in random order; the last ones are kills of the driver, as nothing may be left."""
     faults = [kind for kind, count in counts.items() for _ in range(count)]
     chance.shuffle(faults)
     late = sorted(range(len(faults)), key=lambda i: (faults[i] != DRIVER, -i))[: len(faults) // 3]
     return [f for i, f in enumerate(faults) if i not in late] + [faults[i] for i in late]
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """A tmpfs of some MB at the folder, where that may be mounted; whether it is."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "xortune-faults", str(folder)]
-    mounted = (
-        shutil.which("mount") is not None
-        and subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    )
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
 def one(

@@ -28,20 +28,20 @@ from xortune.search import session as session_module
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def faults():
+@pytest.fixture(scope="module", autouse=True)
+def _benchmarks():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)
-        import faults
-
-        yield faults
+        yield
 
 
 @pytest.fixture(scope="module")
-def undisturbed(faults, tmp_path_factory):
+def undisturbed(tmp_path_factory):
     """The space's file, and a run that went through in this process, one block after the other."""
+    from faults_spaces import SPACE
+
     path = tmp_path_factory.mktemp("space") / "space.yaml"
-    path.write_text(faults.SPACE.format(sampler="tpe", trials=16, epochs=100_000))
+    path.write_text(SPACE.format(sampler="tpe", trials=16, epochs=100_000))
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch.setattr)
         run = xt.search(path, output=path.parent / "undisturbed", engine="fused")
@@ -54,11 +54,15 @@ def count(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_a_search_that_is_killed_twice_and_loses_half_a_line(undisturbed, faults, tmp_path):
+@pytest.mark.long
+def test_a_search_that_is_killed_twice_and_loses_half_a_line(undisturbed, tmp_path):
+    from faults_compared import differences
+    from faults_drivers import Driver
+
     space, whole = undisturbed
     folder, lines = tmp_path / "disturbed", len(whole.evaluations)
     for wanted in (3, lines * 2 // 3):
-        driver = faults.Driver(space, folder, None)
+        driver = Driver(space, folder, None)
         try:
             end = time.monotonic() + 200
             while count(folder / JOURNAL) < wanted:
@@ -71,29 +75,30 @@ def test_a_search_that_is_killed_twice_and_loses_half_a_line(undisturbed, faults
     content = (folder / JOURNAL).read_bytes()
     start = content[: content.rfind(b"\n")].rfind(b"\n") + 1
     (folder / JOURNAL).write_bytes(content[: (start + content.rfind(b"\n")) // 2])
-    driver = faults.Driver(space, folder, None)
+    driver = Driver(space, folder, None)
     try:
         assert driver.process.wait(200) == 0, driver.said()
     finally:
         driver.kill()
     assert "was torn" in driver.said()
     assert "taken over" in driver.said()
-    assert faults.differences(folder, whole.path, exact=True) == []
+    assert differences(folder, whole.path, exact=True) == []
 
 
 @pytest.mark.parametrize("line", [0, 7, -1])
-def test_the_harness_sees_what_is_lost_or_twice(undisturbed, faults, tmp_path, line):
+def test_the_harness_sees_what_is_lost_or_twice(undisturbed, tmp_path, line):
+    from faults_compared import differences, twice
+
     _, whole = undisturbed
     lines = (whole.path / JOURNAL).read_bytes().splitlines(keepends=True)
     lost = tmp_path / "lost"
     shutil.copytree(whole.path, lost)
     (lost / JOURNAL).write_bytes(b"".join(one for one in lines if one != lines[line]))
     assert any(
-        "1 blocks" in word or " lost" in word
-        for word in faults.differences(lost, whole.path, exact=True)
+        "1 blocks" in word or " lost" in word for word in differences(lost, whole.path, exact=True)
     )
-    assert faults.twice([*whole.evaluations, whole.evaluations[line]]) > 0
-    assert faults.twice(whole.evaluations) == 0
+    assert twice([*whole.evaluations, whole.evaluations[line]]) > 0
+    assert twice(whole.evaluations) == 0
 
 
 def test_a_run_is_read_once_before_it_goes_on(undisturbed, tmp_path, monkeypatch):
