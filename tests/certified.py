@@ -8,11 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from hand_made import CONFIG, done, solved, write_run
-from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.certify import Call
-from xortune.cli import app
 from xortune.errors import TrainingError
 from xortune.journal import Journal
 from xortune.point import Point
@@ -102,13 +100,6 @@ def disjoint(path):
     assert old
     assert new
     return all(a[1] <= b[0] or b[1] <= a[0] for a in old for b in new)
-
-
-def xortune(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.output
-    return result
 
 
 @pytest.fixture

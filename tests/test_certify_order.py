@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from certified import BASE, KEYS, POINTS, SPACE, Counting, certify, run, xortune
+from certified import BASE, KEYS, POINTS, SPACE, Counting, certify, run
+from commands import xortune
 from hand_made import done, solved, write_run
 
 import xortune as xt

@@ -9,8 +9,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, run, xortune
+from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, run
 from certify_trainers import Chancy
+from commands import xortune
 from hand_made import done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -7,7 +7,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from certified import KEYS, SPACE, searched, xortune
+from certified import KEYS, SPACE, searched
+from commands import xortune
 from rich.console import Console
 
 import xortune as xt

@@ -7,7 +7,8 @@ import shlex
 from types import SimpleNamespace
 
 import pytest
-from certified import searched, xortune
+from certified import searched
+from commands import xortune
 from test_certify_search import search
 
 from xortune.report.certified import left_out

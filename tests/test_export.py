@@ -7,11 +7,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from commands import xortune
 from hand_made import CONFIG, done, solved, write_run
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
 from xortune.evaluation_purpose import Purpose
 from xortune.journal import Journal
 from xortune.point import Point
@@ -34,12 +33,6 @@ def run(tmp_path):
         done(1, SECOND, solved(0, 6, 8, epochs=300)),
     ]
     return write_run(tmp_path / "run", lines, space_text=SPACE, trainer="network", task="xor")
-
-
-def xortune(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
 
 
 def certified(run):

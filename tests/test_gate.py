@@ -6,13 +6,12 @@ from dataclasses import FrozenInstanceError, dataclass, field
 
 import numpy as np
 import pytest
+from commands import xortune
 from hand_made import CONFIG, RIGHT, WRONG, outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
 from xortune.errors import TrainingError
 from xortune.gate import Verdict, gate_config
 from xortune.point import Point
@@ -164,12 +163,6 @@ def test_what_is_out_of_range_is_refused_before_training(options, field, word):
 
 
 # The verb and the command.
-
-
-def xortune(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
 
 
 @pytest.fixture

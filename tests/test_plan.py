@@ -6,10 +6,9 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from commands import xortune
 
 import xortune as xt
-from xortune.cli import app
 from xortune.plan import Claim, gate_seeds, measured_speed
 from xortune.report.format import duration
 from xortune.seed_ranges import HAND
@@ -21,12 +20,6 @@ from xortune.stats_exact import clopper_pearson
 def _eighty_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
-
-
-def xortune(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
 
 
 def test_a_rate_for_several_numbers_of_failures():

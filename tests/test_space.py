@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -13,14 +12,12 @@ from hypothesis import strategies as st
 
 from xortune.errors import InputError
 from xortune.point import Point
-from xortune.race_next import VERIFY, seeds_at_first
 from xortune.space import (
     Choice,
     Fixed,
     Range,
     SearchSettings,
     check_space,
-    describe,
     grid,
     grid_size,
     is_active,
@@ -48,6 +45,7 @@ seeds: {ladder: [4, 16]}
 start:
   - {optimizer: Adam, lr: 1, width: 5.0}
 """
+
 
 GRID = """\
 name: g
@@ -254,83 +252,6 @@ def test_what_the_trainer_refuses_is_told_with_its_line(trainer, place):
 
 def test_a_space_that_the_trainer_takes_passes():
     check_space(parse_space(TEXT), Refuses("lr", lr=0.5))
-
-
-def test_a_description_says_all_and_is_json():
-    found = describe(parse_space(TEXT))
-    assert (found.rows, found.inputs, found.trials, found.grid_points) == (4, 2, 20, None)
-    assert found.seed_epochs == 20 * 16 * 10
-    lines = dict(found)
-    assert lines["optimizer"] == "choice: SGD, Adam"
-    assert lines["momentum"] == "float: 0.0 to 0.9, linear, when optimizer is SGD"
-    assert lines["lr"] == "float: 0.0001 to 1.0, log"
-    assert lines["width"] == "int: 2 to 8 in steps of 3, linear"
-    assert lines["epochs"] == "fixed: 10"
-    assert lines["seeds"] == "4 for each configuration; half of all seeds go to climbs, up to 16"
-    assert lines["rungs"] == "4, 16"
-    assert lines["finalists"].startswith("5: while so many others do as well")
-    assert lines["alpha"] == "0.05: how probable any wrong stop is, at most"
-    assert lines["cost"] == (
-        "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)"
-    )
-    assert lines.keys() & {"stop", "objectives"} == set()
-    assert json.loads(json.dumps(asdict(found)))["parameters"][0]["name"] == "optimizer"
-
-
-def test_one_rung_is_no_race_and_a_proof_is_described():
-    text = TEXT.replace("ladder: [4, 16]", "ladder: [16]") + "\nstop: {proven_rate: 0.99}\n"
-    lines = dict(describe(parse_space(text)))
-    assert lines["seeds"] == "16 for each configuration"
-    assert lines["stop"] == "as soon as a success rate of 0.99 is proven"
-    assert lines["alpha"] == "0.05: how probable any wrong proof is, at most"
-    assert lines["cost"].startswith("at most 3,200 epochs")
-    assert "finalists" not in lines
-    alone = dict(describe(parse_space(TEXT.replace("[4, 16]", "[16]"))))
-    assert alone["cost"].startswith("3,200 epochs")
-    assert alone.keys() & {"alpha", "rungs", "finalists", "stop"} == set()
-
-
-def test_a_race_is_described_as_it_goes():
-    """The rungs that `seeds_at_first` grants are those that are shown as granted at once."""
-    text = TEXT.replace("ladder: [4, 16]", "race: {alpha: 0.1, max: 100}, finalists: null")
-    found = describe(parse_space(text))
-    lines = dict(found)
-    assert lines["seeds"] == (
-        "2 for each configuration, 4, 8 as long as none has failed; half of all seeds go to "
-        "climbs, up to 100"
-    )
-    at_first, seeds = [], found.ladder[0]
-    while (rung := seeds_at_first(found.ladder, seeds, seeds)) is not None:
-        at_first.append(rung)
-        seeds = rung
-    assert at_first == [4, 8]
-    assert VERIFY == 0.5
-    assert lines["rungs"] == "2, 4, 8, 16, 32, 64, 100"
-    assert lines["finalists"].startswith("no limit")
-    assert lines["alpha"].startswith("0.1:")
-    assert (found.alpha, found.finalists) == (0.1, None)
-    assert (found.least_seed_epochs, found.seed_epochs) == (20 * 2 * 10, 20 * 100 * 10)
-    early = dict(describe(parse_space(text + "\nstop: {proven_rate: 0.9}\n")))
-    assert early["cost"].startswith("at most 20,000 epochs")
-    assert early["cost"].endswith("less if it ends early")
-    assert early["alpha"].endswith("any wrong stop is, at most")
-
-
-def test_several_objectives_are_described_with_their_directions():
-    objectives = "[success_rate, epochs_to_solve, {name: width, direction: maximize}]"
-    found = describe(parse_space(f"{TEXT}\nobjectives: {objectives}\n"))
-    assert dict(found)["objectives"] == (
-        "success_rate (maximize), epochs_to_solve (minimize), width (maximize)"
-    )
-    assert asdict(found)["objectives"][2] == {"name": "width", "direction": "maximize"}
-
-
-def test_a_grid_is_described_by_its_points():
-    found = describe(parse_space(GRID))
-    assert (found.trials, found.grid_points, found.seed_epochs) == (39, 39, None)
-    epochs = GRID.replace("search", "  epochs: {choice: [5, 50]}\nsearch")
-    found = describe(parse_space(epochs))
-    assert (found.least_seed_epochs, found.seed_epochs) == (78 * 8 * 5, 78 * 128 * 50)
 
 
 VALUES = st.lists(

@@ -3,69 +3,22 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from space_files import ROOT, SCHEMA, NetworkCheck, refused, with_line
 
-import xortune.space_yaml
 from xortune import evaluation
-from xortune.config import Config
 from xortune.errors import InputError
-from xortune.point import Point
-from xortune.space import (
-    SearchSpace,
-    check_space,
-    load_space,
-    parse_duration,
-    parse_space,
-    with_search,
-)
+from xortune.space import SearchSpace, check_space, load_space, parse_space
 from xortune.space_file import json_schema
 from xortune.space_values import MAX_RUNG
 from xortune.space_yaml import read_yaml
 
-ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
-SCHEMA = ROOT / "xortune" / "space.schema.json"
-
-
-class NetworkCheck:
-    """The part of the built-in trainer that a space needs."""
-
-    def check(self, point):
-        return Config.from_point(point).point
-
-
-def refused(text: str) -> str:
-    """The message that a file with this text gets, from reading it or from the trainer."""
-    with pytest.raises(InputError) as caught:
-        check_space(parse_space(textwrap.dedent(text), "s.yaml"), NetworkCheck())
-    return str(caught.value)
-
-
-def with_line(line: str, at: str = "") -> str:
-    """A good file, whose line that starts with `at` is replaced, or which gets one more line."""
-    good = [
-        "name: demo",  # 1
-        "epochs: 10",
-        "parameters:",  # 3
-        "  activation: {choice: [ReLU, Tanh]}",
-        "  loss: MSELoss",  # 5
-        "  optimizer: {choice: [SGD, Adam]}",
-        "  lr: {low: 1e-4, high: 1.0, log: true}",  # 7
-        "  momentum: {low: 0.0, high: 0.9, when: {optimizer: SGD}}",
-        "  hidden_dim: {low: 2, high: 8}",  # 9
-        "search: {trials: 3}",
-        "seeds: {ladder: [4]}",  # 11
-    ]
-    assert not at or any(text.lstrip().startswith(at) for text in good)
-    lines = [line if at and text.lstrip().startswith(at) else text for text in good]
-    return "\n".join(lines if at else [*lines, line]) + "\n"
 
 
 def test_the_good_file_is_good():
@@ -242,109 +195,6 @@ def test_cmaes_needs_two_free_ranges():
     assert parse_space(text.replace("y: 2", "y: {low: 1, high: 5}")).search.sampler == "cmaes"
 
 
-@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "null"])
-def test_an_empty_file_is_refused(text):
-    assert "s.yaml: is empty; allowed: a mapping" in refused(text)
-
-
-@pytest.mark.parametrize(("text", "what"), [("- 1", "a list"), ("word", "the single value 'word'")])
-def test_the_top_is_a_mapping(text, what):
-    assert f"s.yaml:1: is {what}, not a mapping" in refused(text)
-
-
-@pytest.mark.parametrize(
-    "parameters", ["{}", "{" + ", ".join(f"p{i}: 1" for i in range(257)) + "}"]
-)
-def test_the_number_of_parameters_is_bounded(parameters):
-    assert "1 to 256 parameters" in refused(f"name: a\nparameters: {parameters}")
-
-
-def test_an_alias_bomb_is_refused_at_its_first_anchor():
-    text = "a: &a [x]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(30))
-    assert "s.yaml:1: the anchor &a" in refused(text)
-
-
-def test_files_that_cannot_be_read(tmp_path, monkeypatch):
-    def told(path) -> str:
-        with pytest.raises(InputError) as caught:
-            load_space(path)
-        return str(caught.value)
-
-    (tmp_path / "near.yaml").write_text("name: a")
-    assert "there is no such file" in told(tmp_path / "far.yaml")
-    assert "near.yaml" in told(tmp_path / "far.yaml")
-    assert "is a directory; allowed: a YAML file" in told(tmp_path)
-    assert "cannot be read" in told("a\0b")
-    (tmp_path / "latin.yaml").write_bytes(b"name: a\ntask: \xe9\n")
-    assert "latin.yaml:2: is not UTF-8 text" in told(tmp_path / "latin.yaml")
-    (tmp_path / "big.yaml").write_text("#" * 1_000_001)
-    assert "larger than 1 MB" in told(tmp_path / "big.yaml")
-
-    def closed(*_args, **_keywords):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(xortune.space_yaml, "open", closed, raising=False)
-    assert "cannot be read (Permission denied)" in told(tmp_path / "near.yaml")
-
-
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
-    (tmp_path / "bom.yaml").write_text(with_line("# end"), encoding="utf-8-sig")
-    assert load_space(tmp_path / "bom.yaml").name == "demo"
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-4", 1e-4),
-        ("1.0e-4", 1e-4),
-        ("-.5", -0.5),
-        ("3.", 3.0),
-        ("0x10", 16),
-        ("0o17", 15),
-        ("017", 17),
-        ("1_000", "1_000"),
-        ("12:30", "12:30"),
-        ("2020-01-01", "2020-01-01"),
-        ("yes", "yes"),
-        ("off", "off"),
-        ("True", True),
-        ("false", False),
-        ("~", None),
-        ("'1e-4'", "1e-4"),
-        ('"true"', "true"),
-        ("nan", "nan"),
-    ],
-)
-def test_scalars_follow_yaml_1_2(text, value):
-    found = read_yaml(f"a: {text}", "s").values["a"]
-    assert found == value
-    assert type(found) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("10m", 600),
-        ("2h", 7200),
-        ("90s", 90),
-        ("45", 45),
-        ("1h30m", 5400),
-        (1.5, 1.5),
-        ("1.5h", 5400),
-    ],
-)
-def test_durations(text, seconds):
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize(
-    "text", ["", " ", "m", "-3", "0", 0, "1d", "1m1h", "nan", True, float("nan")]
-)
-def test_no_durations(text):
-    with pytest.raises(InputError, match="is no duration"):
-        parse_duration(text)
-
-
 @pytest.mark.parametrize(
     ("seeds", "key"),
     [
@@ -436,141 +286,3 @@ def test_no_text_does_anything_but_parse_or_be_refused(edits):
         found = error
     assert isinstance(found, SearchSpace | InputError)
     assert "pydantic" not in str(found)
-
-
-def looked_for(line: str):
-    return [(o.name, o.maximize) for o in parse_space(with_line(line), "s.yaml").objectives]
-
-
-def test_objectives_are_read():
-    assert looked_for("# none") == [("success_rate", True)]
-    assert looked_for("objectives: [success_rate, epochs_to_solve, hidden_dim]") == [
-        ("success_rate", True),
-        ("epochs_to_solve", False),
-        ("hidden_dim", False),
-    ]
-    line = "objectives: [epochs_to_solve, {name: hidden_dim, direction: maximize}, {name: lr}]"
-    assert looked_for(line) == [("epochs_to_solve", False), ("hidden_dim", True), ("lr", False)]
-    assert looked_for("objectives: [{name: success_rate, direction: maximize}]") == [
-        ("success_rate", True)
-    ]
-
-
-def test_a_choice_of_numbers_is_an_objective():
-    text = with_line("  hidden_dim: {choice: [2, 4.5, 8]}", "hidden_dim")
-    space = parse_space(text + "objectives: [success_rate, hidden_dim]\n")
-    assert [o.name for o in space.objectives] == ["success_rate", "hidden_dim"]
-
-
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("objectives: success_rate", ["s.yaml:12: objectives", "a list", "[a, b]"]),
-        ("objectives: []", ["s.yaml:12: objectives: no objective", "[success_rate]"]),
-        (
-            "objectives: [succes_rate]",
-            ["s.yaml:12: objectives", "unknown objective 'succes_rate'", "mean 'success_rate'"],
-        ),
-        (
-            "objectives: [success_rate, hiden_dim]",
-            ["'hiden_dim'", "allowed: success_rate, epochs_to_solve, lr, hidden_dim", "'hidden_d"],
-        ),
-        (
-            "objectives: [success_rate, lr, success_rate]",
-            ["s.yaml:12", "success_rate is given twice", "each objective once"],
-        ),
-        (
-            "objectives: [lr, {name: lr, direction: maximize}, success_rate]",
-            ["s.yaml:12", "lr is given twice"],
-        ),
-        ("objectives: [success_rate, activation]", ["activation may be 'ReLU'", "no number"]),
-        ("objectives: [success_rate, epochs]", ["epochs is fixed", "same in every config"]),
-        ("objectives: [success_rate, loss]", ["loss is fixed"]),
-        ("objectives: [success_rate, momentum]", ["momentum has a condition"]),
-        ("objectives: [hidden_dim, lr]", ["measured", "success_rate or epochs_to_solve"]),
-        (
-            "objectives: [{name: success_rate, direction: minimize}]",
-            ["s.yaml:12: objectives", "minimize success_rate", "allowed: maximize"],
-        ),
-        (
-            "objectives: [success_rate, {name: lr, direction: up}]",
-            ["s.yaml:12: objectives", "unknown direction 'up'", "maximize, minimize"],
-        ),
-        (
-            "objectives: [success_rate, {nam: lr}]",
-            ["s.yaml:12: objectives", "unknown key", "did you mean 'name'"],
-        ),
-        ("objectives: [success_rate, {direction: minimize}]", ["objectives", "is missing"]),
-        ("objectives: [success_rate, 3]", ["s.yaml:12: objectives", "3 is not allowed"]),
-        ("objectives: [success_rate, [lr]]", ["s.yaml:12: objectives", "is not allowed"]),
-    ],
-)
-def test_objectives_that_are_none(line, told):
-    message = refused(with_line(line))
-    for part in told:
-        assert part in message, message
-
-
-@pytest.mark.parametrize(
-    ("values", "ok"),
-    [("[2, true]", False), ("[2, null]", False), ("[2, 3]", True)],
-)
-def test_objectives_are_numbers(values, ok):
-    text = "name: s\nparameters: {a: {choice: VALUES}}\nsearch: {trials: 3}\n"
-    text = text.replace("VALUES", values) + "objectives: [success_rate, a]\n"
-    if ok:
-        assert len(parse_space(text).objectives) == 2
-    else:
-        with pytest.raises(InputError, match=r"a may be .*which is no number"):
-            parse_space(text)
-
-
-@pytest.mark.parametrize("form", ["{low: 3, high: 3}", "{choice: [3]}", "{value: 3}", "3"])
-def test_what_has_one_value_is_no_objective(form):
-    text = f"name: s\nparameters: {{a: {form}, b: {{low: 0, high: 9}}}}\nsearch: {{trials: 3}}\n"
-    with pytest.raises(InputError, match="a is fixed"):
-        parse_space(text + "objectives: [success_rate, a]\n")
-
-
-def test_a_sampler_of_one_objective_is_refused_several():
-    text = "name: s\nparameters: {a: {low: 0, high: 9}, b: {low: 0, high: 9}}\n"
-    text += "search: {sampler: SAMPLER, trials: 3}\nobjectives: [success_rate, a]\n"
-    with pytest.raises(InputError, match=r"s:3: search\.sampler: sampler cmaes with 2 obj.*nsgaii"):
-        parse_space(text.replace("SAMPLER", "cmaes"), "s")
-    space = parse_space(text.replace("SAMPLER", "tpe"), "s")
-    with pytest.raises(InputError, match="sampler cmaes with 2 objectives"):
-        with_search(space, sampler="cmaes")
-    for sampler in ("tpe", "nsgaii", "gp", "random"):
-        found = with_search(space, sampler=sampler)
-        assert found.objectives == space.objectives == parse_space(found.text).objectives
-    one = text.replace("SAMPLER", "cmaes").replace(", a]", "]")
-    assert len(parse_space(one).objectives) == 1
-
-
-def test_an_objective_that_the_trainer_drops_is_refused():
-    class Drops:
-        def check(self, point):
-            return Point({k: v for k, v in point.items() if k != "a"})
-
-    text = "name: s\nparameters: {a: {low: 0, high: 9}, b: 1}\nsearch: {trials: 3}\n"
-    space = parse_space(text + "objectives: [success_rate, a]\n", "s")
-    with pytest.raises(InputError, match=r"s:4: objectives.*a is no number in the config"):
-        check_space(space, Drops())
-    check_space(parse_space(text, "s"), Drops())
-
-
-@pytest.mark.parametrize(
-    ("line", "ok"),
-    [
-        ("objectives: [success_rate, {name: lr, direction: maximize}]", True),
-        ("objectives: []", False),
-        ("objectives: [{name: lr, direction: up}]", False),
-        ("objectives: [{name: lr, more: 1}]", False),
-    ],
-)
-def test_the_schema_knows_objectives(line, ok):
-    values = {**read_yaml(with_line("# end"), "s").values, **yaml.safe_load(line)}
-    errors = list(
-        jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(values)
-    )
-    assert (not errors) == ok

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from hand_made import done, solved, write_run
-from test_status import append, point, shown, update
+from statuses import append, point, shown, update
 
 import xortune as xt
 from xortune import status_proposals

@@ -6,7 +6,7 @@ from mutated.mutation import Mutation
 
 PACKS = "tests/search/test_packs.py"
 DURABILITY = "tests/test_journal_durability.py"
-LOCK = "tests/test_run_lock.py"
+LOCK = "tests/test_run_lock.py tests/test_run_lock_lease.py"
 
 MUTATIONS = [
     # The interval.

@@ -39,7 +39,9 @@ MUTATIONS = [
     Mutation(
         "report/run_document.py", "if report.solved and report.configs > 1:", "if True:", WORDS
     ),
-    Mutation("report/files.py", "if path.is_symlink():", "if False:", "tests/test_run.py -k link"),
+    Mutation(
+        "report/files.py", "if path.is_symlink():", "if False:", "tests/test_run_derived.py -k link"
+    ),
     Mutation("report/drawn/plotly_text.py", ', ("$", "&#36;")', "", PLOTLY),
     Mutation("report/drawn/plotly_text.py", '("<", "&lt;"), ', "", PLOTLY),
     Mutation(

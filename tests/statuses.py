@@ -1,0 +1,62 @@
+"""What the tests of `xortune status` share: a run to look at, and what is shown of it."""
+
+from __future__ import annotations
+
+import pytest
+from hand_made import CONFIG, done, failed, solved, write_run
+from rich.console import Console
+from typer.testing import CliRunner
+
+from xortune.cli import app
+from xortune.journal import Journal
+from xortune.run import JOURNAL
+from xortune.run_manifest import update_manifest
+from xortune.terminal_status import render_status
+
+START = "2026-01-02T03:04:05+00:00"
+
+
+def point(number):
+    return CONFIG | {"lr": 0.01 + number / 1000}
+
+
+def append(run, *evaluations):
+    with Journal.open(run.path / JOURNAL) as journal:
+        for evaluation in evaluations:
+            journal.append(evaluation)
+
+
+def xortune(*words):
+    result = CliRunner().invoke(app, ["status", *(str(word) for word in words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(
+        tmp_path / "run",
+        [
+            done(0, point(0), solved(0, 6, 8)),
+            done(1, point(1), solved(0, 8, 8, epoch=200)),
+            failed(2, point(2), 0, 8, error="too hot", final=False),
+            failed(2, point(2), 0, 8, error="still too hot"),
+            done(3, point(3), solved(0, 8, 8, epoch=100)),
+        ],
+        name="a run",
+        trials=10,
+        started=START,
+        complete=False,
+    )
+
+
+def shown(status):
+    console = Console(width=400, color_system=None)
+    with console.capture() as captured:
+        console.print(render_status(status))
+    return captured.get()
+
+
+def update(path, **changes):
+    update_manifest(path, **changes)

@@ -1,0 +1,149 @@
+"""`xortune evaluate`: what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from commands import _somewhere, refused, xortune
+
+import xortune as xt
+
+__all__ = ["_somewhere"]  # the fixture
+
+EVALUATE = {
+    "--activation": "Tanh",
+    "--loss": "MSELoss",
+    "--optimizer": "Adam",
+    "--lr": "0.1",
+    "--hidden-dim": "4",
+    "--epochs": "100",
+    "--seeds": "12",
+}
+
+
+def evaluate(*more, **changes):
+    options = EVALUATE | {f"--{name.replace('_', '-')}": text for name, text in changes.items()}
+    return xortune("evaluate", *(word for pair in options.items() for word in pair), *more)
+
+
+# evaluate
+
+
+def test_evaluate_tells_a_person():
+    result = evaluate()
+    config = xt.Config(
+        activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=4, epochs=100
+    )
+    outcome = xt.evaluate(config, range(12))
+    assert result.exit_code == 0
+    assert f"{outcome.successes}/12 seeds solved" in result.stdout
+    assert 0 < outcome.successes < 12, "the test tells nothing if all seeds are alike"
+    assert "epochs to solve" in result.stdout
+    assert "not solved" in result.stdout
+    assert result.stderr == ""
+
+
+def test_evaluate_tells_a_program():
+    result = evaluate("--json", "--quiet")
+    shown = json.loads(result.stdout)
+    config = xt.Config(
+        activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=4, epochs=100
+    )
+    outcome = xt.evaluate(config, range(12))
+    low, high = outcome.interval()
+    expected = {
+        "k": outcome.successes,
+        "n": 12,
+        "rate": outcome.rate,
+        "low": low,
+        "high": high,
+        "epochs_to_solve": outcome.epochs_to_solve,
+        "key": config.key,
+        "config": dict(config.point),
+        "first_seed": 0,
+    }
+    assert {name: shown[name] for name in expected} == expected
+    assert sum(shown["statuses"].values()) == 12
+    assert shown["statuses"]["solved"] == outcome.successes
+
+
+def test_evaluate_takes_every_option(tmp_path):
+    table = tmp_path / "task.csv"
+    table.write_text("a,b,c,y\n0,0,0,0\n0,1,0,1\n1,0,1,1\n1,1,1,0\n")
+    result = evaluate(
+        *("--momentum", "0.9", "--task", table, "--no-zero-grad", "--first-seed", 2**32 - 12),
+        *("--engine", "reference", "--json"),
+        optimizer="SGD",
+        activation="none",
+    )
+    shown = json.loads(result.stdout)
+    config = {name: shown["config"][name] for name in ("activation", "momentum", "zero_grad")}
+    assert config == {"activation": None, "momentum": 0.9, "zero_grad": False}
+    assert shown["first_seed"] == 2**32 - 12
+    outcome = xt.evaluate(
+        xt.Config(**shown["config"]), range(2**32 - 12, 2**32), task=xt.Task.from_csv(table)
+    )
+    assert shown["k"] == outcome.successes
+
+
+def test_without_a_success_there_is_no_time_to_solve():
+    result = evaluate("--json", epochs="1", seeds="3", lr="1e-9")
+    assert json.loads(result.stdout)["epochs_to_solve"] is None
+    text = evaluate(epochs="1", seeds="3", lr="1e-9").stdout
+    assert "0/3 seeds solved" in text
+    assert "epochs to solve" not in text
+
+
+def test_quiet_prints_nothing():
+    assert evaluate("--quiet", epochs="1", seeds="1").output == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"momentum": "0.9"}, ["momentum: 0.9 with optimizer Adam", "SGD", "RMSprop", "fix: "]),
+        ({"activation": "Tahn"}, ["unknown activation 'Tahn'", "did you mean 'Tanh'?"]),
+        ({"loss": "MSEloss"}, ["did you mean 'MSELoss'?"]),
+        ({"optimizer": "adam"}, ["did you mean 'Adam'?"]),
+        ({"lr": "nan"}, ["lr: nan is out of range", "above 0"]),
+        ({"lr": "inf"}, ["lr: inf"]),
+        ({"lr": "0"}, ["lr: 0", "above 0"]),
+        ({"momentum": "-1", "optimizer": "SGD"}, ["momentum: -1"]),
+        ({"hidden_dim": "0"}, ["hidden_dim: 0", "1 or more"]),
+        ({"epochs": "0"}, ["epochs: 0", "1 or more"]),
+        ({"seeds": "0"}, ["--seeds: 0", "1 or more"]),
+        ({"seeds": "-5"}, ["--seeds: -5"]),
+        ({"first_seed": "-1"}, ["--first-seed: ", "2**32 - 1"]),
+        ({"first_seed": str(2**32 - 11)}, ["--first-seed: ", "4294967296"]),
+        ({"task": "parity-99"}, ["task", "parity"]),
+        ({"task": "nowhere.csv"}, ["nowhere.csv"]),
+        ({"engine": "warp"}, ["unknown engine 'warp'", "reference"]),
+    ],
+)
+def test_evaluate_refuses(changes, words):
+    refused(evaluate(**changes), *words)
+    refused(evaluate("--json", **changes), *words)
+
+
+@pytest.mark.parametrize(
+    ("more", "changes", "named"),
+    [
+        ([], {"hidden_dim": "4.5"}, "'--hidden-dim'"),
+        ([], {"lr": "fast"}, "'--lr'"),
+        ([], {"seeds": "many"}, "'--seeds'"),
+        (["--nonsense"], {}, "--nonsense"),
+        (["extra"], {}, "extra"),
+    ],
+)
+def test_what_is_no_option_exits_with_2(more, changes, named):
+    result = evaluate(*more, **changes)
+    assert result.exit_code == 2
+    assert named in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_missing_option_is_named():
+    result = xortune("evaluate", "--activation", "Tanh")
+    assert result.exit_code == 2
+    assert "--loss" in result.stderr

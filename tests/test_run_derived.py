@@ -1,0 +1,126 @@
+"""The files that are made from a run's journal: the same again, for any run, or refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hand_made import CONFIG, done, solved, write_run
+from test_run import run_of
+
+from xortune.errors import InputError
+from xortune.report.files import write_derived
+from xortune.run import load_run
+
+DERIVED = (
+    *("table.csv", "table.tex", "table.parquet", "seeds.parquet"),
+    *("report.html", "report.md"),
+)
+
+
+def many(count=6):
+    rng = np.random.default_rng(1)
+    evaluations = []
+    for number in range(count):
+        point = CONFIG | {"lr": float(10.0 ** rng.uniform(-4, 0))}
+        k = int(rng.integers(0, 9))
+        evaluations += [
+            done(number, point, solved(0, k, 8)),
+            done(number, point, solved(8, 2 * k, 24)),
+        ]
+    return evaluations
+
+
+@pytest.mark.usefixtures("pictures")
+def test_derived_files_are_rebuilt_the_same(tmp_path):
+    run = write_run(tmp_path / "r", many(), trainer="network", task="xor", ladder=[8, 32])
+    write_derived(run)
+    figures = [f"figures/{path.name}" for path in (run.path / "figures").iterdir()]
+    assert "figures/ranking.svg" in figures
+    assert "<path" in (run.path / "figures" / "ranking.svg").read_text()
+    first = {name: (run.path / name).read_bytes() for name in [*DERIVED, *figures]}
+    for name in first:
+        (run.path / name).unlink()
+    write_derived(load_run(run.path))
+    assert {name: (run.path / name).read_bytes() for name in first} == first
+    assert sorted(p.name for p in run.path.iterdir()) == sorted(
+        [*DERIVED, "figures", "evaluations.jsonl", "manifest.json", "space.yaml"]
+    )
+
+
+def test_the_order_of_the_journal_does_not_matter(tmp_path):
+    evaluations = many()
+    one = run_of(tmp_path, *evaluations, trainer="network")
+    two = run_of(tmp_path, *evaluations[::-1], trainer="network")
+    pd.testing.assert_frame_equal(one.table, two.table)
+    assert one.seed_table.equals(two.seed_table)
+
+
+@pytest.mark.parametrize("trainer", ["network", "function"])
+def test_no_config_still_gives_files(tmp_path, trainer):
+    run = write_run(tmp_path / "r", [], trainer=trainer)
+    write_derived(run)
+    header = (run.path / "table.csv").read_text()
+    assert header.count("\n") == 1
+    assert "key,k,n,rate,low,high,epochs_to_solve,trials" in header
+    assert len(pd.read_parquet(run.path / "table.parquet")) == 0
+    assert len(pd.read_parquet(run.path / "seeds.parquet")) == 0
+    assert len(run.seeds) == 0
+
+
+HOSTILE = [
+    "a|b",
+    "`",
+    "<b>",
+    "line\nbreak",
+    "\r",
+    '"',
+    ",",
+    "\ud800",
+    "\x1b[31m",
+    "[red]",
+    "é",
+    "$x$",
+    "=1+1",
+    "@x",
+    "-1",
+    "-x",
+]
+
+
+def test_hostile_names_and_values(tmp_path):
+    points = [{name: value, "n": 1} for name, value in zip(HOSTILE, HOSTILE[::-1], strict=True)]
+    run = write_run(
+        tmp_path / "r", [done(i, point, solved(0, 1, 2)) for i, point in enumerate(points)]
+    )
+    write_derived(run)
+    table = pd.read_csv(run.path / "table.csv", keep_default_na=False, lineterminator="\n")
+    assert len(table) == len(points)
+    assert {"a|b", "line\\nbreak", '"', ",", "\\ud800", "param_n"} <= set(table.columns)
+    # Nothing steers a terminal or is computed by a spreadsheet; the other file has it as it is.
+    assert {"\\x1b[31m", "'=1+1", "'@x", "'-x", "-1"} <= set(table.columns)
+    assert all(c.isprintable() or c == "\n" for c in (run.path / "table.csv").read_text())
+    assert set(table["line\\nbreak"]) == {"", "'=1+1"}
+    exact = pd.read_parquet(run.path / "table.parquet")
+    assert {"line\nbreak", "=1+1", "\x1b[31m"} <= set(exact.columns)
+    assert len(exact.columns) == len(table.columns)
+    assert json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[0])
+
+
+def test_figures_are_not_written_to_where_a_link_leads(tmp_path):
+    run = write_run(tmp_path / "r", many())
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="figures: is a symbolic link"):
+        write_derived(run)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_unwritable_derived_files(tmp_path):
+    run = write_run(tmp_path / "r", many())
+    (run.path / "table.csv").mkdir()
+    with pytest.raises(InputError, match=r"table\.csv: cannot be written"):
+        write_derived(run)
+    assert not [p for p in run.path.iterdir() if p.name.startswith(".")]

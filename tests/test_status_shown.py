@@ -1,0 +1,118 @@
+"""`xortune status`: what it prints, as JSON too, and how it watches."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict
+
+import pytest
+from hand_made import CONFIG, done, failed, solved
+from statuses import append, point, run, shown, update, xortune
+
+import xortune as xt
+from xortune.api_status import watched
+from xortune.run_lock import held
+from xortune.terminal_status import status_json, status_line
+
+__all__ = ["run"]  # the fixture
+
+
+def test_what_is_printed(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = xortune(run.path).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "4 of 10 proposals, 40.0 %" in text
+    assert "32 seeds" not in text
+    assert "32 in 4 evaluations" in text
+    assert "8/8 (67–100 %)" in text
+    assert "1 block without outcome, 8 seeds; 1 try repeated; the last: still too hot" in shown(
+        xt.status(run.path)
+    )
+
+
+def test_text_from_a_run_steers_no_terminal(run):
+    append(run, failed(9, CONFIG | {"activation": "\x1b[31m[bold]"}, 0, 4, error="\x1b]0;t\x07\n"))
+    update(run.path, name="\x1b[2J[red]x")
+    text = shown(xt.status(run.path)) + status_line(xt.status(run.path))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert r"\x1b[2J[red]x" in text
+    assert json.loads(xortune(run.path, "--json").stdout)["name"] == "\x1b[2J[red]x"
+
+
+def test_json(run):
+    result = xortune(run.path, "--json")
+    found = json.loads(result.stdout)
+    assert found == json.loads(json.dumps(status_json(xt.status(run.path)))) | {"now": found["now"]}
+    assert found["state"] == "stopped"
+    assert found["best"]["key"] == run.results[0].key
+    assert found["best"]["config"] == run.results[0].point.as_dict()
+    assert (found["done"], found["total"], found["seeds"]) == (4, 10, 32)
+    assert found["started"] == "2026-01-02T03:04:05.000+00:00"
+    assert set(asdict(xt.status(run.path))) - set(found) == {
+        "path",
+        "rate",
+        "overall_rate",
+    }
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), 1e9])
+def test_an_interval_that_is_none(run, interval):
+    result = xortune(run.path, "--watch", "--interval", interval)
+    assert result.exit_code == 2
+    assert "--interval" in result.stderr
+
+
+def test_watching_ends_with_the_run(run):
+    ready, found = threading.Event(), []
+
+    def work():
+        with held(run.path):
+            ready.set()
+            time.sleep(0.2)
+            append(run, done(4, point(4), solved(0, 3, 8)))
+            update(run.path, complete=True)
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    ready.wait()
+    found = list(watched(run.path, interval=0.02))
+    thread.join()
+    assert [s.state for s in found[:-1]] == ["running"] * (len(found) - 1)
+    assert len(found) > 3
+    assert (found[0].done, found[-1].done, found[-1].state) == (4, 5, "finished")
+
+
+def test_watching_a_dead_run_shows_it_once(run):
+    assert len(xortune(run.path, "--watch").stdout.splitlines()) == 1
+    [line] = xortune(run.path, "--watch", "--json").stdout.splitlines()
+    assert json.loads(line)["done"] == 4
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_ctrl_c_ends_the_watching_well(run, more):
+    with held(run.path):
+        program = "from xortune.cli import main; main()"
+        command = [sys.executable, "-c", program, "status", str(run.path), "--watch"]
+        process = subprocess.Popen(
+            [*command, "--interval", "0.05", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors == ""
+    assert "running" in first
+    if more:
+        assert all(json.loads(line)["done"] == 4 for line in [first, *rest.splitlines()])
