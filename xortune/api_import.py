@@ -85,6 +85,7 @@ def from_optuna(
     seed: str = "seed",
     success: str = "success",
     ignore: Sequence[str] = (),
+    missing_fails: bool = False,
     name: str | None = None,
     trainer: str | None = None,
     on_word: Callable[[str], None] | None = None,
@@ -103,6 +104,7 @@ def from_optuna(
             is called `value` ("value >= 0.9"), several `value_0`, `value_1`, ... or as the study's
             metrics are named, and user attributes have their own names.
         ignore: user attributes that are not looked at.
+        missing_fails: as in `import_results`.
         name: of the run; the study's if not given.
         trainer: as in `import_results`.
         on_word: as in `import_results`.
@@ -117,7 +119,7 @@ def from_optuna(
         if on_word is not None:
             on_word(note)
     given = _names(config) if config is not None else found.parameters
-    asked = Asked(given, seed, success, _names(ignore))
+    asked = Asked(given, seed, success, _names(ignore), missing_fails)
     return _made(found.table, asked, output, name or study.study_name, trainer, say=on_word)
 
 
