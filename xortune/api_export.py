@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 
 from xortune.errors import InputError, nearest
 from xortune.run import ConfigResult, Run, load_run
@@ -33,7 +34,7 @@ def export(run: Run | str | os.PathLike[str], *, key: str | None = None) -> str:
         raise InputError(
             "the run was trained by something else than the built-in network",
             place=str(loaded.path),
-            fix="its own function is the script" + _called_with(loaded, key),
+            fix=_own_script(loaded, key),
         )
     result = exported(loaded, key)
     task = task_of(loaded)
@@ -52,11 +53,19 @@ def export(run: Run | str | os.PathLike[str], *, key: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _called_with(run: Run, key: str | None) -> str:
-    """The config to call a user's own function with, as JSON."""
+def _own_script(run: Run, key: str | None) -> str:
+    """The config to call a user's own function with, as JSON; or the command, for a shell."""
+    try:
+        command = run.asked.command
+    except InputError:  # a run without its space
+        command = None
+    said = f"its own {'function' if command is None else 'command'} is the script"
     if not run.results:
-        return ""
-    return f"; the config is {json.dumps(exported(run, key).point.as_dict())}"
+        return said
+    config = exported(run, key).point.as_dict()
+    if command is None:
+        return f"{said}; the config is {json.dumps(config)}"
+    return f"{said}; with seed 0 it is run as {shlex.join(command.template.argv(config, 0))}"
 
 
 def exported(run: Run, key: str | None = None) -> ConfigResult:

@@ -79,16 +79,14 @@ def own_trainer(
     return _loaded(space, _unread(space, train))
 
 
-def _unread(
-    space: SearchSpace, train: Callable[..., Any] | None
-) -> CustomTrainer | CommandTrainer:
+def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can be described, and no more."""
     from xortune.engine.command import command_trainer
     from xortune.engine.custom import CustomTrainer
     from xortune.engine.custom_source import given_source, named_source
 
     if train is not None:
-        return CustomTrainer(given_source(train), many=False, success=space.success)
+        return CustomTrainer(given_source(train), success=space.success)
     assert space.trainer is not None
     if space.command is not None:
         try:
@@ -99,7 +97,7 @@ def _unread(
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, many=False, success=space.success)
+    return CustomTrainer(source, success=space.success)
 
 
 def _loaded(
@@ -174,7 +172,7 @@ def called_with(trainer: Trainer) -> str | None:
         return ", ".join(file.path for file in trainer.kept.files) or "none"
     if not isinstance(trainer, CustomTrainer):
         return None
-    return "config, seeds: all of a block at once" if trainer.many else "config, seed"
+    return trainer.form.words
 
 
 def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:

@@ -48,7 +48,7 @@ _LAST_STATUS, _SOLVED = int(max(Status)), int(Status.SOLVED)
 _WHAT = ["proposal", "key", "config", "first", "count"]
 _CAME = ["k", "n", "epochs", "seconds", "worker", "final", "error", "seeds_data"]
 _FIELDS = [*_WHAT, *_CAME]
-_MORE = ["values", "failed", "purpose"]  # each only where there is something to say
+_MORE = ["values", "failed", "output", "purpose"]  # each only where there is something to say
 
 MAX_SEEDS, MAX_ROWS, MAX_EPOCHS, MAX_SECONDS = 2**26, 2**30, 2**40, 1e12
 """Of one line: seeds, judged rows of all these together, epochs. More would fill the memory."""
@@ -247,14 +247,14 @@ def decode(line: str) -> Evaluation:
         fields = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON ({error})") from None
-    purpose = made = at = values = failed = None
+    purpose = made = at = values = failed = output = None
     if isinstance(fields, dict) and next(reversed(fields), None) == "made":
         made = _digest(fields.pop("made"))
     if isinstance(fields, dict) and next(reversed(fields), None) == "at":
         at = _whole(fields, "at", high=MAX_TIME)
         del fields["at"]
     if isinstance(fields, dict) and len(fields) > len(_FIELDS):
-        values, failed, purpose = _more(fields)
+        values, failed, output, purpose = _more(fields)
     if not isinstance(fields, dict) or list(fields) != _FIELDS:
         raise InputError("is no evaluation", allowed="an object of " + ", ".join(_FIELDS))
     config = fields["config"]
@@ -269,7 +269,7 @@ def decode(line: str) -> Evaluation:
     first, count = _whole(fields, "first"), _whole(fields, "count", low=1, high=MAX_SEEDS)
     if first + count - 1 > MAX_SEED:
         raise InputError(f"{first} + {count} goes beyond the last seed", field="first")
-    outcome = _outcome(fields, first, count, details_of(values, failed, first, count))
+    outcome = _outcome(fields, first, count, details_of(values, failed, output, first, count))
     reason = fields["error"]
     if not (isinstance(reason, str) if outcome is None else reason is None):
         raise InputError(
@@ -299,16 +299,18 @@ def decode(line: str) -> Evaluation:
     )
 
 
-def _more(fields: dict[str, Any]) -> tuple[object, object, Purpose | None]:
-    """Values, failed and purpose, taken out of the line if all that it has more is these."""
+def _more(fields: dict[str, Any]) -> tuple[object, object, object, Purpose | None]:
+    """Values, failed, output and purpose, taken out if all that the line has more is these."""
     more = [name for name in _MORE if name in fields]
     if list(fields) != [*_FIELDS, *more]:
-        return None, None, None
+        return None, None, None, None
     found = {name: fields.pop(name) for name in more}
-    if found.get("values", ()) is None or found.get("failed", ()) is None:
-        raise InputError("is null", field="values or failed", allowed="an object, or no such field")
+    names = ("values", "failed", "output")
+    if None in (found.get(name, ()) for name in names):
+        raise InputError("is null", field=", ".join(names), allowed="something, or no such field")
     purpose = Purpose.of(found["purpose"]) if "purpose" in found else None
-    return found.get("values"), found.get("failed"), purpose
+    values, failed, output = map(found.get, names)
+    return values, failed, output, purpose
 
 
 def _digest(value: object) -> str:

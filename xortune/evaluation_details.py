@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,15 +21,19 @@ COMPRESSION = 3
 MAX_NAMES, MAX_REASON = 64, 500
 """Of one line: numbers for each seed; letters of a name, and of a reason."""
 
+MAX_OUTPUT = 2**20
+"""Bytes of one line, packed as JSON: what its failed seeds printed."""
+
 MAX_NUMBERS = 2**27
 """Of one line, all seeds and names together: a gigabyte."""
 
 
 def details_fields(details: Details) -> dict[str, Any]:
-    """What a line says of them: `values` and `failed`, each only if there are any.
+    """What a line says of them: `values`, `failed` and `output`, each only if there are any.
 
     `values` is {"names": [...], "data": little-endian float64, shape (names, S), compressed, as
-    text}; `failed` has the seeds by their reason.
+    text}; `failed` has the seeds by their reason; `output` is the texts by their seeds, as JSON,
+    compressed, as text.
     """
     fields: dict[str, Any] = {}
     if details.values:
@@ -39,20 +45,26 @@ def details_fields(details: Details) -> dict[str, Any]:
         for seed, reason in sorted(details.failed.items()):
             reasons.setdefault(reason[:MAX_REASON], []).append(int(seed))
         fields["failed"] = reasons
+    if details.output:
+        texts = {str(seed): text for seed, text in sorted(details.output.items())}
+        raw = json.dumps(texts, separators=(",", ":")).encode("ascii")
+        fields["output"] = base64.b64encode(zlib.compress(raw, COMPRESSION)).decode("ascii")
     return fields
 
 
-def details_of(values: object, failed: object, first: int, count: int) -> Details:
+def details_of(values: object, failed: object, output: object, first: int, count: int) -> Details:
     """What `details_fields` wrote; None for a field that is not there.
 
     Raises:
         InputError: anything that it does not write.
     """
-    if values is None and failed is None:
+    if values is None and failed is None and output is None:
         return NO_DETAILS
+    reasons = {} if failed is None else _failed(failed, first, count)
     return Details(
         {} if values is None else _values(values, count),
-        {} if failed is None else _failed(failed, first, count),
+        reasons,
+        output={} if output is None else _output(output, reasons),
     )
 
 
@@ -81,6 +93,45 @@ def _values(values: object, count: int) -> dict[str, Any]:
         raise InputError(f"does not hold {count} seeds", field="values")
     rows = np.frombuffer(raw, "<f8").reshape(len(names), count).astype(np.float64, copy=False)
     return dict(zip(names, rows, strict=True))
+
+
+class _Output(Mapping[int, str]):
+    """Texts by seed, unpacked when they are asked for: few ever are, of all that a run has."""
+
+    def __init__(self, packed: bytes, seeds: tuple[int, ...]) -> None:
+        self._packed, self._seeds = packed, seeds
+
+    def __getitem__(self, seed: int) -> str:
+        if seed not in self._seeds:
+            raise KeyError(seed)
+        return str(json.loads(zlib.decompress(self._packed))[str(seed)])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._seeds)
+
+    def __len__(self) -> int:
+        return len(self._seeds)
+
+
+def _output(output: object, failed: Mapping[int, str]) -> _Output:
+    if not isinstance(output, str):
+        raise InputError("is damaged", field="output", allowed="compressed text")
+    try:
+        packed = base64.b64decode(output, validate=True)
+        unpacker = zlib.decompressobj()
+        raw = unpacker.decompress(packed, MAX_OUTPUT + 1)
+        if len(raw) > MAX_OUTPUT or not unpacker.eof or unpacker.unused_data:
+            raise ValueError("its length")
+        texts = json.loads(raw)
+    except (ValueError, binascii.Error, zlib.error, RecursionError) as error:
+        raise InputError(f"is damaged ({error})", field="output") from None
+    if not isinstance(texts, dict) or not texts:
+        raise InputError("is damaged", field="output", allowed="texts by their seeds")
+    known = {str(seed): seed for seed in failed}
+    for name, text in texts.items():
+        if name not in known or not isinstance(text, str):
+            raise InputError(f"{name!r:.40} is no seed that failed", field="output")
+    return _Output(packed, tuple(known[name] for name in texts))
 
 
 def _failed(failed: object, first: int, count: int) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,11 +21,13 @@ class Details:
         failed: why a seed failed, by its number; a seed that was trained to the end and only was
             no success is not among them.
         traceback: of the first failure, in the words of what failed; not kept in a run.
+        output: the end of what some of the failed seeds printed, by their number.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     failed: Mapping[int, str] = field(default_factory=dict)
     traceback: str | None = None
+    output: Mapping[int, str] = field(default_factory=dict)
 
 
 NO_DETAILS = Details()
@@ -39,4 +42,8 @@ def joined(one: Details, n: int, other: Details, m: int) -> Details:
         name: np.concatenate([one.values.get(name, none[n]), other.values.get(name, none[m])])
         for name in {**one.values, **other.values}
     }
-    return Details(values, {**one.failed, **other.failed})
+    # Not a dict of both: what was read from a journal is unpacked when it is asked for.
+    output: Mapping[int, str] = {}
+    if one.output or other.output:
+        output = ChainMap(other.output, one.output)  # type: ignore[arg-type]  # nobody writes to it
+    return Details(values, {**one.failed, **other.failed}, output=output)

@@ -12,6 +12,7 @@ from xortune.files import is_full
 from xortune.report.csv_text import write_csv
 from xortune.report.document import Document, Figure
 from xortune.report.markdown_document import markdown_text
+from xortune.report.printed import PRINTED, printed_text
 from xortune.report.run_document import SECTION_OF, run_document
 from xortune.report.run_latex import table_tex
 from xortune.run import Run, replace_file
@@ -40,10 +41,10 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
     """Write a run's reports and tables into its directory.
 
     They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
-    seeds.parquet. Each is written beside its place and renamed; the same journal and manifest give
-    the same bytes. Figures that an earlier report.md had and this one has not are removed; nothing
-    else in their folder is. If certificate.json is missing and the journal has what it follows
-    from, it is written too.
+    seeds.parquet; beside report.md also failures.txt, if failed seeds printed anything. Each is
+    written beside its place and renamed; the same journal and manifest give the same bytes. Figures
+    that an earlier report.md had and this one has not are removed; nothing else in their folder is.
+    If certificate.json is missing and the journal has what it follows from, it is written too.
 
     Args:
         run: what to write.
@@ -75,6 +76,9 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
             if f"{FIGURES}/{name}.svg" not in written:
                 with _told(run, figures):
                     remove_file(figures / f"{name}.svg")
+    if "md" in formats and PRINTED not in written:
+        with _told(run, run.path / PRINTED):
+            remove_file(run.path / PRINTED)
 
 
 @contextmanager
@@ -117,6 +121,8 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
     if "md" in formats:
         yield from _figures(document())
         yield "report.md", markdown_text(document(), figures=f"{FIGURES}/").encode()
+        if (printed := printed_text(run)) is not None:
+            yield PRINTED, printed.encode()
 
 
 def _figures(document: Document) -> Iterator[tuple[str, Content]]:

@@ -17,6 +17,7 @@ from xortune.report.document import (
 )
 from xortune.report.format import count, interval, measured, percent, plain
 from xortune.report.levels import ParameterEffect
+from xortune.report.printed import PRINTED
 from xortune.report.tables import Report
 
 __all__ = ["asked", "failures", "no_outcome", "parameters", "reproduce"]
@@ -123,6 +124,8 @@ def _reasons(report: Report) -> list[Block]:
     blocks: list[Block] = [said("Why they crashed or diverged:"), table_of(columns, rows)]
     if len(found) > SHOWN_REASONS:
         blocks.append(said(f"... and {len(found) - SHOWN_REASONS:,} other reasons."))
+    if report.failures.printed:
+        blocks.append(said("The end of what they printed is in ", Mono(PRINTED), "."))
     return blocks
 
 

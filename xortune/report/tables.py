@@ -66,11 +66,13 @@ class Failures:
         patterns: the most frequent wrong prediction patterns with their number of seeds.
         reasons: why seeds of a trainer of the user's own failed, the most frequent first, each with
             its number of seeds, and the key and number of one of them.
+        printed: whether the end of what some of them printed is known.
     """
 
     counts: dict[Status, int]
     patterns: tuple[tuple[str, int], ...]
     reasons: tuple[tuple[str, int, str, int], ...] = ()
+    printed: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ def failures_of(results: Sequence[ConfigResult], top: int = 5) -> Failures:
         found.update(dict(zip(patterns.dictionary.to_pylist(), often, strict=True)))
     order = sorted((-often, name) for name, often in found.items() if often and name)
     patterns = tuple((name, -often) for often, name in order[:top])
-    return Failures(counts, patterns, _reasons(results))
+    printed = any(result.outcome.details.output for result in results)
+    return Failures(counts, patterns, _reasons(results), printed)
 
 
 def _reasons(results: Sequence[ConfigResult]) -> tuple[tuple[str, int, str, int], ...]:

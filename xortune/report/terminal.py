@@ -184,6 +184,7 @@ def _print_files(run: Run, console: Console) -> None:
         "table.csv",
         "table.tex",
         "seeds.parquet",
+        "failures.txt",
         CERTIFICATE,
     ):
         path = run.path / name
