@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.engine import custom_call, custom_result
+from xortune.engine.custom_call import PLAIN, Calls, Form, TookTooLong, form_of
 from xortune.engine.custom_result import (
     Judged,
     judged_many,
@@ -19,7 +20,7 @@ from xortune.engine.custom_result import (
     not_finite,
     one_line,
 )
-from xortune.engine.custom_source import Given, Source, takes_many
+from xortune.engine.custom_source import Given, Source
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome, Status
 from xortune.outcome_details import NO_DETAILS, Details
@@ -33,7 +34,12 @@ SECONDS = 0.01
 """Taken for a seed as long as nothing is measured: between a formula and an hour on a GPU. It sets
 how far a search that learns runs ahead of its results, and so has to be the same everywhere."""
 
+REPORTS = "reports"
+"""The number of intermediate results of a seed, among its numbers."""
+
 _DIVERGED, _CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
+
+_OURS = (__file__, custom_call.__file__, custom_result.__file__)
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,15 @@ class CustomTrainer:
 
     Attributes:
         source: where the function comes from.
-        many: whether it takes all seeds of a block at once.
         success: the rule for numbers; None if the function says so itself.
+        form: what it takes.
+        limit: seconds for one call of a function that reports or yields; None for any time.
     """
 
     source: Source | Given
-    many: bool
     success: Success | None = None
+    form: Form = PLAIN
+    limit: float | None = None
 
     def check(self, point: Point) -> Point:
         """The point as it is: only the function knows what it means."""
@@ -69,84 +77,95 @@ class CustomTrainer:
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
-        one = _many if self.many else _singly
+        one = _many if self.form.many else _singly
         with redirect_stdout(sys.stderr):  # stdout is for our results: somebody may read JSON there
             function = self.source.function()
-            return [one(function, block, self.success) for block in blocks]
+            return [
+                one(Calls(function, self.form, block.point, self.limit), block, self.success)
+                for block in blocks
+            ]
 
 
 def custom_trainer(
-    source: Source | Given, success: Success | None, *, many: bool | None = None
+    source: Source | Given, success: Success | None, *, limit: float | None = None
 ) -> CustomTrainer:
     """The trainer of a function, which is loaded here to see what it takes.
 
     Args:
         source: of the function.
         success: the rule for numbers.
-        many: whether it takes many seeds; None to see by the name of its parameter.
+        limit: as of `CustomTrainer`.
 
     Raises:
         InputError: the function cannot be loaded, or cannot be called with a config and seeds.
     """
-    if many is None:
-        with redirect_stdout(sys.stderr):
-            many = takes_many(source.function(), source.label)
-    return CustomTrainer(source, many, success)
+    with redirect_stdout(sys.stderr):
+        form = form_of(source.function(), source.label)
+    return CustomTrainer(source, success, form, limit)
 
 
-def _singly(function: Callable[..., Any], block: Block, success: Success | None) -> Outcome:
+def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
     """Call for one seed after the other."""
-    config, count = block.point.as_dict(), block.count
+    count = block.count
     status, failed = bytearray(count), {}
     values: dict[str, list[float]] = {}
     first: str | None = None
     for place, seed in enumerate(block.seeds):
+        told: Mapping[str, float] = {}
         try:
-            returned = function(config.copy(), seed)
-        except (Exception, SystemExit) as error:
+            returned = call(seed)
+        except (Exception, SystemExit, TookTooLong) as error:
             status[place], failed[seed] = _CRASHED, _reason(error)
-            first = first or _shown(error)
-            continue
-        try:
-            status[place], told = judged_one(returned, success)
-        except InputError as error:
-            status[place], failed[seed] = _CRASHED, one_line(str(error))
-            continue
+            if not isinstance(error, TookTooLong):
+                first = first or _shown(error)
+        else:
+            try:
+                status[place], told = judged_one(returned, success)
+            except InputError as error:
+                status[place], failed[seed] = _CRASHED, one_line(str(error))
+            if status[place] == _DIVERGED and success is not None:
+                failed[seed] = not_finite(success.name, told[success.name])
+        if call.reports.count:
+            told = {REPORTS: call.reports.count, **call.reports.numbers, **told}
         for name, number in told.items():
             if name not in values:
                 values[name] = [np.nan] * count
             values[name][place] = number
-        if status[place] == _DIVERGED and success is not None:
-            failed[seed] = not_finite(success.name, told[success.name])
     arrays = {name: np.array(numbers) for name, numbers in values.items()}
     return _outcome(block, np.frombuffer(status, np.uint8), arrays, failed, first)
 
 
-def _many(function: Callable[..., Any], block: Block, success: Success | None) -> Outcome:
+def _many(call: Calls, block: Block, success: Success | None) -> Outcome:
     """Call once for all; if that raises, for each seed alone."""
     seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
-    judged, first = _called(function, block.point, seeds, success)
+    judged, first = _called(call, seeds, success)
     failed = {block.first + place: reason for place, reason in judged.failed.items()}
     return _outcome(block, judged.status, judged.values, failed, first)
 
 
 def _called(
-    function: Callable[..., Any], point: Point, seeds: NDArray[np.int64], success: Success | None
+    call: Calls, seeds: NDArray[np.int64], success: Success | None
 ) -> tuple[Judged, str | None]:
     """What came of the seeds, and the traceback of the first that raised."""
     failure: BaseException | None = None
     try:
-        returned = function(point.as_dict(), seeds.copy())
-    except (Exception, SystemExit) as error:
+        returned = call(seeds.copy())
+    except (Exception, SystemExit, TookTooLong) as error:
         failure = error
     if failure is not None and len(seeds) == 1:
         return _all_crashed(1, _reason(failure)), _shown(failure)
     if failure is not None:  # not below `except`, or their tracebacks would show both
-        found = [_called(function, point, seeds[i : i + 1], success) for i in range(len(seeds))]
+        found = [_called(call, seeds[i : i + 1], success) for i in range(len(seeds))]
         first = next((shown for _, shown in found if shown is not None), None)
         return _together([judged for judged, _ in found]), first
+    reports = call.reports
+    if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
+        returned = {**reports.last, **returned}
     try:
-        return judged_many(returned, len(seeds), success), None
+        judged = judged_many(returned, len(seeds), success)
+        if reports.count:
+            judged.values.setdefault(REPORTS, np.full(len(seeds), float(reports.count)))
+        return judged, None
     except InputError as error:
         return _all_crashed(len(seeds), one_line(str(error))), None
 
@@ -192,14 +211,20 @@ def _reason(error: BaseException) -> str:
         text = str(error)
     except Exception:  # its own __str__ may fail as well
         text = "(it cannot be shown)"
+    if isinstance(error, TookTooLong):
+        return text
     return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 def _shown(error: BaseException) -> str:
-    """Its traceback from where the user's function begins: ours would only be in the way."""
-    own = error.__traceback__
+    """Its traceback without our own lines, which would only be in the way."""
     try:
-        lines = traceback.format_exception(type(error), error, own.tb_next if own else None)
+        told = traceback.TracebackException.from_exception(error)
+        each: traceback.TracebackException | None = told
+        while each is not None:
+            own = [frame for frame in each.stack if frame.filename not in _OURS]
+            each.stack = traceback.StackSummary.from_list(own)
+            each = each.__cause__ or each.__context__
+        return "".join(told.format()).rstrip()
     except Exception:
         return _reason(error)
-    return "".join(lines).rstrip()

@@ -15,7 +15,7 @@ from xortune.errors import InputError, nearest
 from xortune.outcome import Status
 from xortune.success import VALUE, Success
 
-__all__ = ["SUCCESS", "Judged", "judged_many", "judged_one", "one_line"]
+__all__ = ["SUCCESS", "Judged", "judged_many", "judged_one", "numbers_told", "one_line"]
 
 SUCCESS = "success"
 """The entry of a dict that is the user's own verdict."""
@@ -72,20 +72,7 @@ def judged_one(returned: object, success: Success | None) -> tuple[int, Mapping[
 def _judged_dict(
     returned: Mapping[Any, object], success: Success | None
 ) -> tuple[int, Mapping[str, float]]:
-    verdict: object = None
-    values: dict[str, float] = {}
-    for name, entry in returned.items():
-        _check_name(name)
-        number = _number(entry)
-        if number is None:
-            raise InputError(
-                f"returned {_kind(entry)} as {name!r}", allowed="numbers, true and false"
-            )
-        if name == SUCCESS and isinstance(number, bool):
-            verdict = number
-        else:
-            values[name] = float(number)
-    _check_count(values)
+    verdict, values = _entries(returned, "returned")
     if success is None:
         if verdict is None:
             raise _no_rule(list(values))
@@ -95,6 +82,41 @@ def _judged_dict(
     if success.name not in values:
         raise _unknown(success, list(values))
     return _judged_number(values[success.name], values, success)
+
+
+def _entries(given: Mapping[Any, object], did: str) -> tuple[bool | None, dict[str, float]]:
+    """The user's own verdict, if there is one, and the numbers of a dict."""
+    verdict: bool | None = None
+    values: dict[str, float] = {}
+    for name, entry in given.items():
+        _check_name(name)
+        number = _number(entry)
+        if number is None:
+            raise InputError(f"{did} {_kind(entry)} as {name!r}", allowed="numbers, true and false")
+        if name == SUCCESS and isinstance(number, bool):
+            verdict = number
+        else:
+            values[name] = float(number)
+    _check_count(values)
+    return verdict, values
+
+
+def numbers_told(given: object, did: str) -> Mapping[str, float]:
+    """The numbers of what a training has come to so far, which nobody judges.
+
+    Args:
+        given: as a seed may return it.
+        did: what was done with it, for messages.
+
+    Raises:
+        InputError: it is not what a training may return.
+    """
+    if isinstance(given, Mapping):
+        return _entries(given, did)[1]
+    number = _number(given)
+    if number is None:
+        raise InputError(f"{did} {_kind(given)}", allowed=RETURNS)
+    return {} if isinstance(number, bool) else {VALUE: number}
 
 
 def _judged_number(

@@ -23,12 +23,9 @@ from typing import Any
 from xortune.engine.custom_files import imported_files, is_installed
 from xortune.errors import InputError
 
-__all__ = ["FORMS", "MANY", "Given", "Source", "given_source", "named_source", "takes_many"]
+__all__ = ["FORMS", "Given", "Source", "given_source", "named_source"]
 
 FORMS = "mypackage.train:run, or ./train.py:run relative to the space file"
-
-MANY = "seeds"
-"""The name of the second parameter of a function that takes all seeds of a block."""
 
 
 @dataclass(frozen=True)
@@ -137,24 +134,6 @@ def given_source(function: Callable[..., Any]) -> Source | Given:
     return Given(f"{home}:{name}", function, _digest([("", _text_of(function).encode())]))
 
 
-def takes_many(function: Callable[..., Any], label: str) -> bool:
-    """Whether a function takes many seeds: its second parameter is called `seeds`.
-
-    Raises:
-        InputError: it cannot be called with a config and a seed.
-    """
-    fix = "write it as f(config, seed), or f(config, seeds) for all seeds of a block at once"
-    try:
-        signature = inspect.signature(function)
-        signature.bind({}, 0)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{label} cannot be called with a config and a seed ({error})", field="trainer", fix=fix
-        ) from None
-    names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
-    return len(names) > 1 and names[1] == MANY
-
-
 def _of_file(text: str, path: Path, name: str) -> Source:
     if not path.is_file():
         raise InputError(
@@ -220,7 +199,11 @@ def _loaded(source: Source) -> Callable[..., Any]:
         ) from error
     found = getattr(module, source.name, None)
     if not callable(found):
-        names = [n for n, v in vars(module).items() if inspect.isfunction(v) and n[:1] != "_"]
+        names = [
+            n
+            for n, v in vars(module).items()
+            if (inspect.isfunction(v) or inspect.isclass(v)) and n[:1] != "_"
+        ]
         raise InputError(
             f"{source.module} has no function {source.name!r}",
             field="trainer",
