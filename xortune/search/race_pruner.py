@@ -17,7 +17,7 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     """Prunes trials whose success rate over seeds is proven lower than another's.
 
     A trial is one configuration. Its objective trains it under some more seeds and reports how many
-    of all its seeds so far succeeded, with the number of seeds as the step:
+    of all its seeds so far succeeded, with the number of seeds as the step::
 
         def objective(trial):
             config = ...

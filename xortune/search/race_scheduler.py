@@ -19,7 +19,7 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     """Stops trials whose success rate over seeds is proven lower than another's.
 
     A trial is one configuration. Its trainable trains it under some more seeds, reports how many of
-    all its seeds so far succeeded, and goes on:
+    all its seeds so far succeeded, and goes on::
 
         def train(config):
             successes = 0
