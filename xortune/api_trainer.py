@@ -97,7 +97,7 @@ def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrain
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, success=space.success)
+    return CustomTrainer(source, success=space.success, limit=space.timeout)
 
 
 def _loaded(
@@ -109,7 +109,7 @@ def _loaded(
     if isinstance(trainer, CommandTrainer):
         return trainer
     try:
-        return custom_trainer(trainer.source, trainer.success)
+        return custom_trainer(trainer.source, trainer.success, limit=trainer.limit)
     except InputError as error:
         told = error if space.trainer is None else error.at(space.at("trainer"))
         raise told from error.__cause__

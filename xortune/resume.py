@@ -175,6 +175,8 @@ def _task(before: tuple[str, str], new: SearchSpace) -> Iterator[Difference]:
 def _trainer(space: SearchSpace) -> object:
     """What trains: a name, or all that is said of a command but the rule for its numbers."""
     command = space.command
+    if command is None and space.timeout is not None:
+        return {"function": space.trainer, "timeout": space.timeout}
     if command is None:
         return space.trainer
     said: dict[str, object] = {"command": space.trainer}

@@ -16,18 +16,19 @@ from xortune.space_check import (
     ordered,
     start_point,
 )
+from xortune.space_command import with_command
 from xortune.space_describe import (
     Description,
     ObjectiveDescription,
     ParameterDescription,
     describe,
 )
-from xortune.space_command import with_command
 from xortune.space_file import (
     ChoiceForm,
     CommandForm,
     CsvForm,
     FixedForm,
+    FunctionForm,
     RangeForm,
     SeedsForm,
     SpaceForm,
@@ -118,7 +119,8 @@ def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> Sea
         start=(),
         stop=StopSettings(form.stop.proven_rate),
         objectives=objectives_of(form.objectives, parameters, document, rule),
-        trainer=form.trainer if command is None else command.command,
+        trainer=_named(form.trainer),
+        timeout=form.trainer.timeout if isinstance(form.trainer, FunctionForm) else None,
         folder=folder,
         text=text,
         place=place,
@@ -219,6 +221,13 @@ def check_space(space: SearchSpace, trainer: Trainer) -> None:
             raise error.at(
                 space.at("start", index, *([error.field] if error.field else []))
             ) from None
+
+
+def _named(trainer: str | FunctionForm | CommandForm | None) -> str | None:
+    """What trains, if it is not the built-in network."""
+    if isinstance(trainer, FunctionForm):
+        return trainer.function
+    return trainer.command if isinstance(trainer, CommandForm) else trainer
 
 
 def _task(form: str | CsvForm, document: Document, folder: Path) -> Task:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     PlainValidator,
@@ -24,6 +23,20 @@ from pydantic_core import ErrorDetails
 
 from xortune import space_values as values
 from xortune.errors import InputError, nearest
+from xortune.space_fields import (
+    INNER_SCHEMA,
+    Flag,
+    Form,
+    Number,
+    OptionalDuration,
+    OptionalNumber,
+    OptionalText,
+    OptionalWhole,
+    Rung,
+    Scalar,
+    Text,
+    When,
+)
 from xortune.space_yaml import Document, Location, shown
 
 __all__ = [
@@ -31,6 +44,7 @@ __all__ = [
     "CommandForm",
     "CsvForm",
     "FixedForm",
+    "FunctionForm",
     "ObjectiveForm",
     "RaceForm",
     "RangeForm",
@@ -45,65 +59,15 @@ __all__ = [
 PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
 MAX_PARAMETERS = 256  # more than any sampler makes sense of
 
-_SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"]}
-_INNER_SCHEMA = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
-_WHOLE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": values.MAX_SEEDS}
 
-Scalar: TypeAlias = Annotated[Any, PlainValidator(values.scalar), WithJsonSchema(_SCALAR_SCHEMA)]
-Number: TypeAlias = Annotated[
-    Any, PlainValidator(values.number), WithJsonSchema({"type": "number"})
-]
-Flag: TypeAlias = Annotated[bool, PlainValidator(values.flag), WithJsonSchema({"type": "boolean"})]
-Text: TypeAlias = Annotated[
-    str, PlainValidator(values.text), WithJsonSchema({"type": "string", "minLength": 1})
-]
-Rung: TypeAlias = Annotated[
-    int,
-    PlainValidator(values.rung),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": values.MAX_RUNG}),
-]
-When: TypeAlias = dict[
-    str,
-    Annotated[
-        Any,
-        PlainValidator(values.one_or_more),
-        WithJsonSchema(
-            {"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1}]}
-        ),
-    ],
-]
-
-
-def _nullable(validate: Any, schema: dict[str, Any]) -> Any:
-    """An optional value that may also be written as null."""
-    return Annotated[
-        Any,
-        PlainValidator(lambda value: None if value is None else validate(value)),
-        WithJsonSchema({"anyOf": [schema, {"type": "null"}]}),
-    ]
-
-
-OptionalNumber: TypeAlias = _nullable(values.number, {"type": "number"})  # type: ignore[valid-type]
-OptionalWhole: TypeAlias = _nullable(values.positive, _WHOLE_SCHEMA)  # type: ignore[valid-type]
-OptionalText: TypeAlias = _nullable(values.text, {"type": "string"})  # type: ignore[valid-type]
-OptionalDuration: TypeAlias = _nullable(  # type: ignore[valid-type]
-    values.parse_duration,
-    {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]},
-)
-
-
-class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FixedForm(_Form):
+class FixedForm(Form):
     """One value, always the same."""
 
     value: Scalar
     when: When = Field(default={}, description="Only where other parameters have these values.")
 
 
-class ChoiceForm(_Form):
+class ChoiceForm(Form):
     """One of a list of values."""
 
     choice: Annotated[
@@ -112,7 +76,7 @@ class ChoiceForm(_Form):
     when: When = Field(default={}, description="Only where other parameters have these values.")
 
 
-class RangeForm(_Form):
+class RangeForm(Form):
     """A number from a range, both ends included; whole if low, high and step are written whole."""
 
     low: Number
@@ -122,7 +86,7 @@ class RangeForm(_Form):
     when: When = Field(default={}, description="Only where other parameters have these values.")
 
 
-class CsvForm(_Form):
+class CsvForm(Form):
     """A task from a CSV file with a header."""
 
     csv: Text = Field(description="Path, relative to the space file.")
@@ -135,7 +99,20 @@ class CsvForm(_Form):
     ] = Field(default=1.0, description="Share of held-out rows that must be right.")
 
 
-class CommandForm(_Form):
+class FunctionForm(Form):
+    """A function or a class of your own; see docs/own-trainer.md."""
+
+    function: Text = Field(
+        description="module:function, or ./file.py:function relative to the space file."
+    )
+    timeout: OptionalDuration = Field(
+        default=None,
+        description="For one seed, looked at whenever the function reports or yields: seconds, or "
+        '"10m".',
+    )
+
+
+class CommandForm(Form):
     """A command that trains under one seed; see docs/command.md."""
 
     command: Text = Field(
@@ -158,7 +135,7 @@ class CommandForm(_Form):
     )
 
 
-class SearchForm(_Form):
+class SearchForm(Form):
     """How configurations are proposed, and how many."""
 
     sampler: Annotated[
@@ -175,16 +152,16 @@ class SearchForm(_Form):
     time_budget: OptionalDuration = Field(default=None, description='Seconds, or "10m", "2h".')
 
 
-class RaceForm(_Form):
+class RaceForm(Form):
     """A race with a rung at 2, 4, 8, ... seeds."""
 
-    alpha: Annotated[float, PlainValidator(values.inner_share), WithJsonSchema(_INNER_SCHEMA)] = (
+    alpha: Annotated[float, PlainValidator(values.inner_share), WithJsonSchema(INNER_SCHEMA)] = (
         Field(default=0.05, description="How probable any wrong stop is, at most.")
     )
     max: Rung = Field(default=512, description="Seeds at the last rung.")
 
 
-class SeedsForm(_Form):
+class SeedsForm(Form):
     """How many seeds a configuration is trained under."""
 
     ladder: Annotated[list[Rung], AfterValidator(values.ascending)] = Field(
@@ -199,17 +176,17 @@ class SeedsForm(_Form):
     certify: OptionalWhole = Field(default=None, description="Fresh seeds for the finalists.")
 
 
-class StopForm(_Form):
+class StopForm(Form):
     """What ends a search before all its trials."""
 
     proven_rate: Annotated[
         Any,
         PlainValidator(lambda value: None if value is None else values.inner_share(value)),
-        WithJsonSchema({"anyOf": [_INNER_SCHEMA, {"type": "null"}]}),
+        WithJsonSchema({"anyOf": [INNER_SCHEMA, {"type": "null"}]}),
     ] = Field(default=None, description="A success rate that one configuration is proven to have.")
 
 
-class ObjectiveForm(_Form):
+class ObjectiveForm(Form):
     """What is looked for, and in which direction."""
 
     name: Text
@@ -240,7 +217,9 @@ def _parameter_form(value: object) -> str:
 
 
 def _trainer_form(value: object) -> str:
-    return "command" if isinstance(value, dict) else "name"
+    if not isinstance(value, dict):
+        return "name"
+    return "function" if "function" in value else "command"
 
 
 def _task_form(value: object) -> str:
@@ -256,7 +235,7 @@ Parameter: TypeAlias = Annotated[
 ]
 
 
-class SpaceForm(_Form):
+class SpaceForm(Form):
     """A search space of xortune: what to train, what to vary, how to search."""
 
     name: Annotated[
@@ -268,12 +247,14 @@ class SpaceForm(_Form):
         Annotated[Text, Tag("name")] | Annotated[CsvForm, Tag("file")], Discriminator(_task_form)
     ] = Field(default="xor", description="xor, parity-N, a CSV file or a mapping with csv.")
     trainer: Annotated[
-        Annotated[OptionalText, Tag("name")] | Annotated[CommandForm, Tag("command")],
+        Annotated[OptionalText, Tag("name")]
+        | Annotated[FunctionForm, Tag("function")]
+        | Annotated[CommandForm, Tag("command")],
         Discriminator(_trainer_form),
     ] = Field(
         default=None,
         description="A function of your own instead of task and epochs: module:function, or "
-        "./file.py:function relative to the space file; or a mapping with a command.",
+        "./file.py:function relative to the space file; or a mapping with a function or a command.",
     )
     success: OptionalText = Field(
         default=None, description='With numbers of a trainer of your own: "accuracy >= 0.9".'
@@ -336,6 +317,7 @@ _FORMS: dict[str, type[BaseModel]] = {
     "seeds": SeedsForm,
     "stop": StopForm,
     "objective": ObjectiveForm,
+    "function": FunctionForm,
     "command": CommandForm,
     "file": CsvForm,
     "choice": ChoiceForm,

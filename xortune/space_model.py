@@ -170,6 +170,7 @@ class SearchSpace:
             None for the built-in network, or where the function is given from Python.
         success: the rule for what it returns; None if it says so itself.
         command: how such a command is run and judged; None where none trains.
+        timeout: seconds for a seed of such a function, looked at when it reports; None for any.
         folder: what relative paths start at.
         text: the YAML.
         place: the file's name, for messages.
@@ -190,6 +191,7 @@ class SearchSpace:
     trainer: str | None = None
     success: Success | None = None
     command: Command | None = None
+    timeout: float | None = None
     folder: Path = field(default=Path(), compare=False)
 
     def at(self, *location: str | int) -> str:

@@ -71,9 +71,10 @@ class CustomTrainer:
         return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:
-        """What it is called, the digest of its source, and the rule."""
+        """What it is called, the digest of its source, the rule, and the time for a seed."""
         rule = {} if self.success is None else {"success": str(self.success)}
-        return {"trainer": self.source.label, "source": self.source.digest, **rule}
+        limit = {} if self.limit is None else {"timeout": f"{self.limit:g} s"}
+        return {"trainer": self.source.label, "source": self.source.digest, **rule, **limit}
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
@@ -97,10 +98,18 @@ def custom_trainer(
         limit: as of `CustomTrainer`.
 
     Raises:
-        InputError: the function cannot be loaded, or cannot be called with a config and seeds.
+        InputError: the function cannot be loaded, or cannot be called with a config and seeds; or
+            there is a limit, and it never reports.
     """
     with redirect_stdout(sys.stderr):
         form = form_of(source.function(), source.label)
+    if limit is not None and not (form.reports or form.yields):
+        raise InputError(
+            f"{limit:g} s, and {source.label} reports nothing: nobody would look at the time",
+            field="timeout",
+            allowed="of a generator function, or of one with a parameter `report`",
+            fix="leave it out, and give --trial-timeout",
+        )
     return CustomTrainer(source, success, form, limit)
 
 
