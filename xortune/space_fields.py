@@ -1,4 +1,4 @@
-"""The values of a space file as fields of pydantic models: how each is read, and its JSON Schema."""
+"""The values of a space file as fields of pydantic models: how each is read, its JSON Schema."""
 
 from __future__ import annotations
 
