@@ -16,8 +16,9 @@ import seedy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.engine.custom import custom_trainer
-from xortune.engine.custom_source import Given, Source, given_source, named_source, takes_many
+from xortune.engine.custom import CustomTrainer, custom_trainer
+from xortune.engine.custom_call import form_of
+from xortune.engine.custom_source import Given, Source, given_source, named_source
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation, decode, encode
 from xortune.outcome import Status
@@ -207,12 +208,12 @@ def test_sys_exit_is_a_failed_seed_and_ctrl_c_is_none():
 
 
 def test_the_second_parameters_name_says_how_a_function_is_called():
-    assert takes_many(lambda config, seeds: None, "f")  # noqa: ARG005
-    assert not takes_many(lambda config, seed: None, "f")  # noqa: ARG005
-    assert not takes_many(lambda a, b, extra=1: None, "f")  # noqa: ARG005
+    assert form_of(lambda config, seeds: None, "f").many  # noqa: ARG005
+    assert not form_of(lambda config, seed: None, "f").many  # noqa: ARG005
+    assert not form_of(lambda a, b, extra=1: None, "f").many  # noqa: ARG005
     for function in (lambda config: None, lambda a, b, c: None, lambda a, *, seed: None):  # noqa: ARG005
         with pytest.raises(InputError, match="cannot be called with a config and a seed"):
-            takes_many(function, "f")
+            form_of(function, "f")
 
 
 def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_path):
@@ -227,7 +228,7 @@ def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_pa
     (away / "seedy_parts.py").write_text("def score(config, draw):\n    return 0.0\n")
     assert named_source("seedy.py:luck", away).digest != source.digest
     # A machine on which the files have changed, or are not there, trains what was sent.
-    sent = pickle.dumps(custom_trainer(moved, RULE, many=False))
+    sent = pickle.dumps(CustomTrainer(moved, RULE))
     (tmp_path / "trainer").write_bytes(sent)
     program = (
         "import pickle, sys\n"
