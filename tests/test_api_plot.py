@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,9 +14,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 import xortune as xt
+from xortune.outcome_details import Details
 
 VERBS = [name for name in xt.__all__ if name.startswith("plot_")]
-OF_COMPARISONS = ("plot_differences", "plot_profile", "plot_wins")
+OF_COMPARISONS = ("plot_differences", "plot_numbers", "plot_profile", "plot_wins")
+OF_TABLES = ("plot_agreement",)
 SEEDS = range(16)
 
 
@@ -62,24 +65,38 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def comparison(run):
-    outcomes = [result.outcome for result in run.results[:3]]
+    """Of three outcomes, each of which has a number for its seeds too."""
+    outcomes = [
+        replace(one.outcome, details=Details({"loss": one.outcome.final_loss.astype(float)}))
+        for one in run.results[:3]
+    ]
     return xt.compare(outcomes, labels=["first", "second", "third"])
 
 
+@pytest.fixture(scope="module")
+def published(run, tmp_path_factory):
+    table = tmp_path_factory.mktemp("published") / "table.csv"
+    table.write_text("activation,lr,k,n\nTanh,0.03,9,16\nReLU,0.1,1,16\n")
+    return xt.compare(run, reference=table)
+
+
 @pytest.fixture
-def drawn(run, comparison):
+def drawn(run, comparison, published):
     def draw(verb, **more):
-        return getattr(xt, verb)(comparison if verb in OF_COMPARISONS else run, **more)
+        of = comparison if verb in OF_COMPARISONS else published if verb in OF_TABLES else run
+        return getattr(xt, verb)(of, **more)
 
     return draw
 
 
 def test_the_verbs_are_those_of_optuna_and_ours():
     assert VERBS == [
+        "plot_agreement",
         "plot_contour",
         "plot_decision_surface",
         "plot_differences",
         "plot_failures",
+        "plot_numbers",
         "plot_optimization_history",
         "plot_parallel_coordinate",
         "plot_param_importances",
@@ -179,7 +196,17 @@ def test_where_there_is_nothing_to_draw_it_is_told(run, tmp_path, verb, words):
         getattr(xt, verb)(one)
 
 
-@pytest.mark.parametrize("verb", OF_COMPARISONS)
+def test_a_published_table_has_differences_too(published):
+    assert len(xt.plot_differences(published).layout.yaxis.tickvals) == 2
+
+
+def test_a_number_is_chosen_by_its_name(comparison):
+    assert xt.plot_numbers(comparison, number="loss") == xt.plot_numbers(comparison)
+    with pytest.raises(xt.InputError, match="loss"):
+        xt.plot_numbers(comparison, number="accuracy")
+
+
+@pytest.mark.parametrize("verb", [*OF_COMPARISONS, *OF_TABLES])
 def test_a_run_is_no_comparison(run, verb):
     with pytest.raises(xt.InputError, match=r"a Run.*xortune\.compare"):
         getattr(xt, verb)(run)

@@ -63,8 +63,8 @@ def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].split("  ")[0] == "search"
-    assert lines[1].split()[:7] == ["7/8", "88", "%", "100/100", "100.0", "%", "-12.5"]
-    assert lines[2].split()[:7] == ["8/8", "100", "%", "90/100", "90", "%", "+10.0"]
+    assert lines[1].split()[:7] == ["7/8", "88", "%", "100/100", "100.0", "%", "-12"]
+    assert lines[2].split()[:7] == ["8/8", "100", "%", "90/100", "90", "%", "+10"]
     assert "95.71 %" in lines[1]
     text = " ".join(result.stdout.split())
     assert "hold together with confidence 0.95 (Clopper-Pearson for the 100 seeds planned" in text
@@ -129,7 +129,7 @@ def test_the_report_shows_search_and_fresh_side_by_side(run):
     text = before.read_text()
     section = text.partition("## The winners on seeds")[2].partition("\n## ")[0]
     assert "| configuration | search | fresh seeds | gap | rate at least |" in section
-    assert "| 8/8 100 % | 98/100 98.0 % | +2.0 |" in section
+    assert "| 8/8 100 % | 98/100 98.0 % | +2 |" in section
     assert "Attempt 1: " in section
     assert "its share of the risk is 1/4" in section
     result = xortune("report", run.path)

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from xortune.api_import import from_optuna as from_optuna
     from xortune.api_import import import_results as import_results
     from xortune.api_import import to_optuna as to_optuna
+    from xortune.api_log import log as log
+    from xortune.api_plot import plot_agreement as plot_agreement
     from xortune.api_plot import plot_contour as plot_contour
     from xortune.api_plot import plot_decision_surface as plot_decision_surface
     from xortune.api_plot import plot_differences as plot_differences
     from xortune.api_plot import plot_failures as plot_failures
+    from xortune.api_plot import plot_numbers as plot_numbers
     from xortune.api_plot import plot_optimization_history as plot_optimization_history
     from xortune.api_plot import plot_parallel_coordinate as plot_parallel_coordinate
     from xortune.api_plot import plot_param_importances as plot_param_importances
@@ -96,11 +99,14 @@ _HOMES = {
     "import_results": "api_import",
     "load_run": "api",
     "load_space": "space",
+    "log": "api_log",
     "plan": "api_gate",
+    "plot_agreement": "api_plot",
     "plot_contour": "api_plot",
     "plot_decision_surface": "api_plot",
     "plot_differences": "api_plot",
     "plot_failures": "api_plot",
+    "plot_numbers": "api_plot",
     "plot_optimization_history": "api_plot",
     "plot_parallel_coordinate": "api_plot",
     "plot_param_importances": "api_plot",

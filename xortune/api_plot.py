@@ -14,14 +14,17 @@ from xortune.errors import InputError, nearest
 from xortune.run import Run, load_run
 
 if TYPE_CHECKING:
+    from xortune.comparison import Comparison
     from xortune.comparison_runs import RunComparison
     from xortune.report.plot import Plot
 
 __all__ = [
+    "plot_agreement",
     "plot_contour",
     "plot_decision_surface",
     "plot_differences",
     "plot_failures",
+    "plot_numbers",
     "plot_optimization_history",
     "plot_parallel_coordinate",
     "plot_param_importances",
@@ -206,15 +209,25 @@ def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
     return _drawn(backend, lambda: decision_surface(_loaded(run)), lacking)
 
 
-def plot_differences(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
+def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend = "plotly") -> Any:
     """The difference of success rates of every two that are compared, with its interval.
 
+    Of a run beside a published table the cells of the smallest p are shown.
+
     Raises:
-        InputError: it is no comparison of runs, the backend is unknown.
+        InputError: it is no comparison, the backend is unknown.
     """
+    from xortune.comparison import Comparison
+
+    if isinstance(comparison, Comparison):
+        from xortune.report.figures.published import cell_differences
+
+        published = comparison
+        return _drawn(backend, lambda: cell_differences(published))
     from xortune.report.figures.compared import differences
 
-    return _drawn(backend, lambda: differences(_of_runs(comparison)))
+    runs = comparison
+    return _drawn(backend, lambda: differences(_of_runs(runs)))
 
 
 def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
@@ -234,9 +247,45 @@ def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> A
     Raises:
         InputError: it is no comparison of runs, the backend is unknown.
     """
-    from xortune.report.figures.compared import profile
+    from xortune.report.figures.compared_profile import profile
 
     return _drawn(backend, lambda: profile(_of_runs(comparison)))
+
+
+def plot_numbers(
+    comparison: RunComparison, *, number: str | None = None, backend: Backend = "plotly"
+) -> Any:
+    """The numbers that trainers told of their seeds: profiles, whose are better, their middles.
+
+    Args:
+        comparison: of runs of your own trainer, or of its outcomes.
+        number: its name; the one that the rule for success judges if not given.
+        backend: what draws.
+
+    Raises:
+        InputError: it is no comparison of runs, nobody told such a number, the backend is unknown.
+    """
+    from xortune.report.figures.compared_profile import numbers_profile
+
+    return _drawn(backend, lambda: numbers_profile(_of_runs(comparison), number))
+
+
+def plot_agreement(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
+    """The success rates of a run over those of a published table, one point for each cell.
+
+    Raises:
+        InputError: it is no comparison of a run with a table, the backend is unknown.
+    """
+    from xortune.comparison import Comparison
+    from xortune.report.figures.published import agreement
+
+    if not isinstance(comparison, Comparison):
+        raise InputError(
+            f"a {type(comparison).__name__}",
+            field="comparison",
+            allowed="what xortune.compare returns for a run with reference=TABLE",
+        )
+    return _drawn(backend, lambda: agreement(comparison))
 
 
 def _loaded(run: Runlike) -> Run:

@@ -17,13 +17,14 @@ from xortune.point import Value
 from xortune.published import Published, read_published
 from xortune.run import ConfigResult, Run
 from xortune.stats import count_range, fisher_size, fisher_two_sided, holm, wilson
+from xortune.stats_difference import unpaired_difference
 
 __all__ = ["CELL_COLUMNS", "GROUP_COLUMNS", "Comparison", "Summary", "compare_published"]
 
 CELL_COLUMNS = (
     *("key", "k", "n", "rate", "low", "high"),
     *("reference_k", "reference_n", "reference_rate", "reference_low", "reference_high"),
-    *("difference", "p", "p_holm", "differs"),
+    *("difference", "difference_low", "difference_high", "p", "p_holm", "differs"),
 )
 """What follows the parameters in comparison.csv."""
 
@@ -199,6 +200,7 @@ def _tested(
     k, n = table["k"].to_numpy(), table["n"].to_numpy()
     reference_k, reference_n = published.k[row], published.n[row]
     low, high = wilson(reference_k, reference_n)
+    least, most = unpaired_difference(k, n, reference_k, reference_n)
     p = fisher_two_sided(k, n, reference_k, reference_n)
     adjusted = holm(p)
     tested = table.assign(
@@ -208,6 +210,8 @@ def _tested(
         reference_low=low,
         reference_high=high,
         difference=k / n - reference_k / reference_n,
+        difference_low=least,
+        difference_high=most,
         p=p,
         p_holm=adjusted,
         differs=adjusted < alpha,

@@ -14,16 +14,23 @@ from xortune.run_certificate import Attempt, certificate_of
 from xortune.run_manifest import MANIFEST
 from xortune.run_sessions import last_identity, last_search, made_with
 from xortune.run_versions import changed_trainer
+from xortune.success import Success, parse_success
 
 __all__ = [
+    "OWN",
+    "RULE",
     "Candidate",
     "candidate_of",
     "certified_contestant",
     "known_facts",
     "refuse_different_tasks",
+    "rule_of",
     "trained_by",
     "trained_contestant",
 ]
+
+OWN, RULE = "its source", "rule for success"
+"""Facts that a contestant has if it is no built-in network: what trained it, what a success is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +172,14 @@ def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
             )
 
 
+def rule_of(facts: Mapping[str, str]) -> Success | None:
+    """The rule that its numbers are judged by, if there is one that can be read."""
+    try:
+        return parse_success(facts[RULE]) if RULE in facts else None
+    except InputError:  # a column that says it, or a manifest that people edited
+        return None
+
+
 def trained_by(made: Mapping[str, object]) -> str:
     """Engine and versions in a line, of an identity, of `made_with` or of what a trainer says."""
     given = made.get("versions")
@@ -207,6 +222,7 @@ def _contestant(
         origin=origin,
         facts=facts,
         notes=notes,
+        rule=rule_of(facts),
     )
 
 
@@ -252,7 +268,12 @@ def _facts(run: Run) -> dict[str, str]:
     """How the run was made, in the order in which one asks."""
     place, manifest = str(run.path / MANIFEST), run.manifest
     session = last_search(manifest, place)
-    versions = session.get("versions")
+    versions, identity = session.get("versions"), last_identity(manifest, place)
+    own = {
+        "what is trained": identity.get("trainer"),
+        OWN: identity.get("source"),
+        RULE: identity.get("success"),
+    }
     found: dict[str, object] = {
         "run": run.path.resolve().name,
         "space": manifest.get("name"),
@@ -261,7 +282,8 @@ def _facts(run: Run) -> dict[str, str]:
         "trials": sum(result.trials for result in run.results),
         "seeds of the race": " ".join(map(str, manifest.get("ladder") or ())),
         "sampler's seed": manifest.get("seed"),
-        "engine": last_identity(manifest, place).get("engine"),
+        "engine": identity.get("engine"),
+        **(own if own[OWN] else {}),  # of the built-in network nobody asks
         "searched": session.get("finished") or session.get("started"),
         "host": session.get("host"),
         "platform": session.get("platform"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xortune.comparison_contestants import Candidate
+from xortune.comparison_contestants import RULE, Candidate, rule_of
 from xortune.comparison_runs import Contestant
 from xortune.imported import imported_from
 from xortune.run import Run
@@ -34,16 +34,19 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
         )
     outcome = result.outcome
     first, last = int(outcome.seeds[0]), int(outcome.seeds[-1])
+    facts = {
+        **candidate.facts,
+        RULE: origin.success,
+        "imported from": origin.source,
+        "imported seeds": f"{outcome.n:,}, {first} to {last}",
+    }
     return Contestant(
         label=candidate.label,
         key=result.key,
         point=result.point,
         outcome=outcome,
         origin="given",
-        facts={
-            **candidate.facts,
-            "imported from": origin.source,
-            "imported seeds": f"{outcome.n:,}, {first} to {last}",
-        },
+        facts=facts,
         notes=notes,
+        rule=rule_of(facts),
     )

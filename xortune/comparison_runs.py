@@ -16,14 +16,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from xortune.comparison_numbers import Numbers, Told, compared_numbers
 from xortune.comparison_speed import Improvement, Middle, epochs_needed, improvement, middle
+from xortune.comparison_table import PAIR_COLUMNS, pair_table
 from xortune.errors import InputError
 from xortune.outcome import Outcome
 from xortune.point import Point
-from xortune.stats import holm, wilson
+from xortune.stats import holm
 from xortune.stats_difference import paired_difference, unpaired_difference
 from xortune.stats_exact import boschloo, mcnemar_two_sided
 from xortune.stats_seeds import rough_independent_seeds, shared_seeds
+from xortune.success import Success
 
 __all__ = ["PAIR_COLUMNS", "POWER", "Contestant", "Origin", "Pair", "RunComparison", "compare_runs"]
 
@@ -32,14 +35,6 @@ Origin: TypeAlias = Literal["certificate", "trained", "given"]
 
 POWER = 0.8
 """The chance to be told apart with `more_seeds` further ones."""
-
-PAIR_COLUMNS = (
-    *("a", "b", "key_a", "key_b", "seeds"),
-    *("k_a", "n_a", "rate_a", "low_a", "high_a", "k_b", "n_b", "rate_b", "low_b", "high_b"),
-    *("only_a", "only_b", "difference", "low", "high", "p", "p_holm", "differs", "more_seeds"),
-    *("sooner", "sooner_low", "sooner_high"),
-)
-"""The columns of comparison.csv, one row for each pair."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +49,7 @@ class Contestant:
         origin: where they are from.
         facts: how it was found and trained, by name: sampler, engine, versions, dates.
         notes: sentences on how its counts could mislead.
+        rule: for success, of a trainer of the user's own; None if there is none, or none is known.
     """
 
     label: str
@@ -63,6 +59,7 @@ class Contestant:
     origin: Origin
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    rule: Success | None = None
 
 
 @dataclass(frozen=True)
@@ -132,15 +129,32 @@ class RunComparison:
         return tuple(middle(one.outcome, seed=self.seed) for one in self.contestants)
 
     @cached_property
-    def sooner(self) -> tuple[Improvement, ...]:
-        """For each pair how probable it is that A solves a seed in fewer epochs than B another."""
-        found = []
+    def sooner(self) -> tuple[Improvement | None, ...]:
+        """For each pair how probable it is that A solves a seed in fewer epochs than B another.
+
+        None where one of the two counts no epochs.
+        """
+        found: list[Improvement | None] = []
         for pair in self.pairs:
             one, other = (self.contestants[place].outcome for place in (pair.a, pair.b))
+            if not (one.epochs and other.epochs):
+                found.append(None)
+                continue
             mine, theirs, shared = _compared(one, other)
             first, second = epochs_needed(one)[mine], epochs_needed(other)[theirs]
             found.append(improvement(first, second, shared=shared, seed=self.seed))
         return tuple(found)
+
+    @cached_property
+    def numbers(self) -> tuple[Numbers, ...]:
+        """The numbers that trainers told of the seeds, those that are judged first."""
+        told = [Told(one.outcome, one.rule) for one in self.contestants]
+
+        def shared(a: int, b: int) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
+            return _compared(told[a].outcome, told[b].outcome)
+
+        pairs = [(pair.a, pair.b) for pair in self.pairs]
+        return compared_numbers(told, pairs, shared, seed=self.seed)
 
     def pair(self, a: int, b: int) -> Pair:
         """The pair of these two, whichever comes first."""
@@ -170,8 +184,8 @@ class RunComparison:
                 "solved by a": f"{pair.k_a:,} of {pair.n_a:,}",
                 "solved by b": f"{pair.k_b:,} of {pair.n_b:,}",
                 "difference": pair.difference,
-                "low": pair.low,
-                "high": pair.high,
+                "difference_low": pair.low,
+                "difference_high": pair.high,
                 "p (Holm)": pair.p_holm,
                 "told apart": "yes" if pair.differs else "no",
             }
@@ -186,11 +200,11 @@ class RunComparison:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions."""
-        pairs = zip(self.pairs, self.sooner, strict=True)
-        rows = [_row(self, pair, sooner) for pair, sooner in pairs]
-        whole = dict.fromkeys(("only_a", "only_b", "more_seeds"), "Int64")
-        return pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(whole)
+        """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions.
+
+        Behind them, for each of `numbers`, what both have: see `comparison_table.number_columns`.
+        """
+        return pair_table(self)
 
 
 def compare_runs(
@@ -295,37 +309,3 @@ def _more_seeds(pair: Pair, level: float) -> int | None:
     except InputError:  # too close to be planned for
         return None
     return max(needed - have, 1)
-
-
-def _row(comparison: RunComparison, pair: Pair, sooner: Improvement) -> dict[str, object]:
-    first, second = comparison.contestants[pair.a], comparison.contestants[pair.b]
-    low, high = wilson([pair.k_a, pair.k_b], [pair.n_a, pair.n_b])
-    return {
-        "a": first.label,
-        "b": second.label,
-        "key_a": first.key,
-        "key_b": second.key,
-        "seeds": "shared" if pair.shared else "unshared",
-        "k_a": pair.k_a,
-        "n_a": pair.n_a,
-        "rate_a": pair.k_a / pair.n_a,
-        "low_a": float(low[0]),
-        "high_a": float(high[0]),
-        "k_b": pair.k_b,
-        "n_b": pair.n_b,
-        "rate_b": pair.k_b / pair.n_b,
-        "low_b": float(low[1]),
-        "high_b": float(high[1]),
-        "only_a": pair.wins,
-        "only_b": pair.losses,
-        "difference": pair.difference,
-        "low": pair.low,
-        "high": pair.high,
-        "p": pair.p,
-        "p_holm": pair.p_holm,
-        "differs": pair.differs,
-        "more_seeds": pair.more_seeds,
-        "sooner": sooner.probability,
-        "sooner_low": sooner.low,
-        "sooner_high": sooner.high,
-    }

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from xortune.outcome import Outcome
 
-__all__ = ["RESAMPLES", "Improvement", "Middle", "epochs_needed", "improvement", "middle"]
+__all__ = [
+    "RESAMPLES",
+    "Improvement",
+    "Middle",
+    "epochs_needed",
+    "improvement",
+    "middle",
+    "middle_half",
+]
 
 RESAMPLES, PART = 1000, 50
 """Of each bootstrap, and how many at once: with another seed of the resampling, the ends of an
@@ -64,7 +72,7 @@ def improvement(
     """How probable it is that A solves a seed in fewer epochs than B does another seed.
 
     Args:
-        first: the `epochs_needed` of A, shape (S,).
+        first: the `epochs_needed` of A, shape (S,); or other costs, of which less is better.
         second: those of B, shape (T,).
         shared: whether both are of the same seeds, in the same order: then a resample draws both
             together.
@@ -96,22 +104,36 @@ def middle(outcome: Outcome, *, seed: int) -> Middle:
         outcome: the seeds.
         seed: of the resampling.
     """
-    from scipy.stats import trim_mean  # half a second to import
-
     if not outcome.epochs:  # nobody counts them
         return Middle(None, None, None)
-    epochs = epochs_needed(outcome)
-    whole = float(trim_mean(epochs, 0.25))
+    return Middle(*middle_half(epochs_needed(outcome), seed=seed))
+
+
+def middle_half(
+    costs: NDArray[np.float64], *, seed: int
+) -> tuple[float | None, float | None, float | None]:
+    """The mean of the middle half of costs, and the ends of its bootstrapped 95 % interval.
+
+    Args:
+        costs: the less the better, shape (S,); inf for a seed that has none.
+        seed: of the resampling.
+
+    Returns:
+        (mean, low, high): None where some of the middle half are infinite: the high end first.
+    """
+    from scipy.stats import trim_mean  # half a second to import
+
+    whole = float(trim_mean(costs, 0.25))
     if not np.isfinite(whole):
-        return Middle(None, None, None)
+        return None, None, None
     rng = np.random.default_rng(seed)
     found: list[float] = []
     for _ in range(RESAMPLES // PART):  # all at once would fill the memory
-        drawn = epochs[rng.integers(epochs.size, size=(PART, epochs.size))]
+        drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
         found += trim_mean(drawn, 0.25, axis=1).tolist()
     # Between a number and infinity there is nothing to interpolate.
     low, high = np.quantile(found, _tails(), method="inverted_cdf")
-    return Middle(whole, float(low), float(high) if np.isfinite(high) else None)
+    return whole, float(low), float(high) if np.isfinite(high) else None
 
 
 def _tails() -> list[float]:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from compared import certified_run, contestant, paired, unpaired
 from hand_made import solved
 
 import xortune as xt
-from xortune.comparison_runs import compare_runs
+from xortune.comparison_contestants import RULE
+from xortune.comparison_runs import Contestant, compare_runs
 from xortune.errors import InputError
+from xortune.outcome_details import Details
 from xortune.report.comparison_document import comparison_document
 from xortune.report.comparison_files import comparison_csv, comparison_tex, write_comparison
 from xortune.report.comparison_words import answer
 from xortune.report.document import Figure, Paragraph, Table
+from xortune.report.format import interval, measured
 from xortune.report.html.page import page
 from xortune.report.markdown_document import escaped, markdown_text
+from xortune.success import parse_success
 
 
 @pytest.fixture
@@ -128,7 +134,7 @@ def test_every_form_has_the_same_numbers(comparison, tmp_path):
     for name in re.findall(r"\]\((comparison-figures/\S+)\)", text):
         assert "<svg" in (tmp_path / "out" / name).read_text()
     assert text.count("](comparison-figures/") == 2
-    assert tex.count(r"\begin{tabular}") == 2
+    assert tex.count(r"\begin{tabular}") == 4
     assert page(comparison_document(comparison)) == html
 
 
@@ -177,4 +183,56 @@ def test_a_published_table_has_all_forms_too(tmp_path):
     for form in (text, html, tex):
         assert "90/100" in form
     assert "Cells compared." in tex
-    assert not (tmp_path / "out" / "comparison-figures").exists()
+    drawn = tmp_path / "out" / "comparison-figures"
+    assert {path.stem for path in drawn.iterdir()} == {"agreement", "cell-differences"}
+
+
+def test_figures_of_an_earlier_comparison_go_and_nothing_else(tmp_path):
+    figures = tmp_path / "out" / "comparison-figures"
+    three = compare_runs([contestant(f"c{i}", solved(0, 9 - i, 9)) for i in range(3)])
+    write_comparison(three, tmp_path / "out", ["md"])
+    (figures / "mine.svg").write_text("mine")
+    assert {path.stem for path in figures.iterdir()} == {"differences", "wins", "profile", "mine"}
+    write_comparison(paired(3, 1, 0, 1), tmp_path / "out", ["md"])
+    assert {path.stem for path in figures.iterdir()} == {"differences", "profile", "mine"}
+
+
+def test_figures_do_not_leave_the_directory(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "comparison-figures").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="symbolic link"):
+        write_comparison(paired(3, 1, 0, 1), tmp_path / "out", ["md"])
+    assert not (tmp_path / "differences.svg").exists()
+
+
+def test_what_own_trainers_tell_of_their_seeds_is_compared():
+    rule = parse_success("accuracy >= 0.9")
+    accuracy = np.linspace(0.7, 1, 20)
+    found = compare_runs(
+        [
+            Contestant(name, "", None, told, "given", {RULE: str(rule)}, rule=rule)
+            for name, told in zip("ab", map(_told, (accuracy, accuracy**2)), strict=True)
+        ]
+    )
+    document = comparison_document(found)
+    assert [part.id for part in document.sections] == [
+        *("answer", "compared", "pairs", "speed", "numbers", "apart", "words")
+    ]
+    part = section(document, "numbers")
+    assert isinstance(part.blocks[0], Figure)
+    wins, means = (cells(table) for table in tables(part))
+    [win] = found.numbers[0].wins
+    assert wins == [
+        ["a", "b", measured(win.probability, win.low, win.high), interval(win.low, win.high)]
+    ]
+    assert [row[:2] for row in means] == [["a", "20 of 20"], ["b", "20 of 20"]]
+    text = markdown_text(document)
+    assert "counts no epochs" in text
+    assert "were a success by the rule of the space file" in text
+    assert "right side of 0.5" not in text, "that is the built-in network's"
+    assert "The same for all: rule for success: accuracy &gt;= 0.9." in text
+
+
+def _told(accuracy):
+    found = solved(0, int((accuracy >= 0.9).sum()), accuracy.size)
+    return replace(found, epochs=0, details=Details({"accuracy": accuracy}))

@@ -8,6 +8,7 @@ import pytest
 from hand_made import CONFIG, done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from latex_read import read
 
 from xortune.report.document import Column, Link, Mono, Strong, Table, table_of
 from xortune.report.format import plain
@@ -17,19 +18,6 @@ from xortune.report.run_latex import table_tex
 PDFLATEX = shutil.which("pdflatex")
 
 SPECIAL = "\\&%$#_{}~^<>|\"`'[]*-, ab"
-
-NAMED = {
-    "textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<",
-    "textgreater": ">", "textbar": "|", "char34": '"', "char96": "`", "textendash": "–",
-}  # fmt: skip
-
-
-def read(latex):
-    """What one reads on the paper, of text without accents and formulas."""
-    text = re.sub(r"\\([a-z0-9]+)\{\}", lambda found: NAMED[found[1]], latex)
-    text = re.sub(r"(?<=[-,'])\{\}", "", text)
-    text = re.sub(r"\{([\[\]*])\}", r"\1", text)
-    return re.sub(r"\\([&%$#_{}])", r"\1", text)
 
 
 @given(st.text(SPECIAL))

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xortune.point import Point
-from xortune.report.format import config_text, duration, measured, plain
+from xortune.report.format import config_text, decimals, duration, measured, plain
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult
 from xortune.stats import wilson
+from xortune.stats_difference import unpaired_difference
 
-__all__ = ["certified_lines", "certified_rows", "header", "left_out", "lower", "points", "rate_of"]
+__all__ = ["certified_lines", "certified_rows", "header", "left_out", "lower", "rate_of"]
 
 
 def header(certificate: Certificate) -> list[str]:
@@ -27,7 +28,7 @@ def certified_rows(certificate: Certificate, varied: Sequence[str]) -> list[list
             config_text(found.point, varied),
             f"{found.search_k}/{found.search_n} {rate_of(found.search_k, found.search_n)}",
             f"{found.k}/{found.n} {rate_of(found.k, found.n)}",
-            points(found.gap),
+            _gap(found),
             lower(found),
         ]
         rows.append([*row, _worst(found)] if _measured(certificate) else row)
@@ -103,9 +104,12 @@ def _down(bound: float) -> str:
     return f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
 
 
-def points(gap: float) -> str:
-    """A difference of rates in percentage points, with its sign; none is 0."""
-    return f"{100 * gap:+.1f}" if abs(gap) >= 5e-4 else "0"
+def _gap(found: CertifiedResult) -> str:
+    """In the decimals that the interval of this difference supports."""
+    low, high = unpaired_difference(found.search_k, found.search_n, found.k, found.n)
+    digits = decimals(float(low), float(high))
+    shown = round(100 * found.gap, digits)
+    return f"{shown:+.{digits}f}" if shown else "0"
 
 
 def _split(attempt: Attempt) -> str:

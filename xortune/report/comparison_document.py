@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xortune.comparison import Comparison
-from xortune.comparison_contestants import known_facts
+from xortune.comparison_contestants import OWN, RULE, known_facts
 from xortune.comparison_runs import Contestant, RunComparison
 from xortune.point import Point
-from xortune.report.comparison_published import cells_table, published_document
+from xortune.report.comparison_numbers import NUMBERS, numbers_blocks, numbers_tables
+from xortune.report.comparison_published import (
+    cells_caption,
+    cells_table,
+    first_cells,
+    published_document,
+)
 from xortune.report.comparison_words import (
     answer,
     notes,
@@ -35,9 +41,10 @@ from xortune.report.document import (
     said,
     table_of,
 )
-from xortune.report.figures.compared import differences, profile, wins
-from xortune.report.format import config_text, interval, measured, number, value
-from xortune.report.words import SOLVED, Word, words
+from xortune.report.figures.compared import differences, wins
+from xortune.report.figures.compared_profile import profile
+from xortune.report.format import config_text, estimated, interval, measured, number, span, value
+from xortune.report.words import SOLVED, SUCCESS, Word, words
 from xortune.stats import wilson
 
 __all__ = ["comparison_document", "contestants_table", "pairs_table", "tables_of"]
@@ -59,6 +66,7 @@ def comparison_document(comparison: Comparison | RunComparison) -> Document:
             Section("compared", "What was compared", _compared(comparison)),
             Section("pairs", "Two by two", _pairs(comparison)),
             Section("speed", "How soon seeds are solved", _speed(comparison)),
+            *_numbers(comparison),
             Section("apart", "What differs besides", _apart(comparison)),
             words(_meaning(comparison)),
         ),
@@ -68,10 +76,12 @@ def comparison_document(comparison: Comparison | RunComparison) -> Document:
 def tables_of(comparison: Comparison | RunComparison) -> dict[str, Table]:
     """The tables that a paper would have, by what they show."""
     if isinstance(comparison, Comparison):
-        return {"Cells compared": cells_table(comparison, comparison.cells)}
+        return {cells_caption(comparison): cells_table(comparison, first_cells(comparison))}
     return {
         "Success rates on fresh seeds": contestants_table(comparison),
         "Differences of success rates": pairs_table(comparison),
+        **_speed_tables(comparison),
+        **numbers_tables(comparison),
     }
 
 
@@ -190,8 +200,19 @@ def _pairs(comparison: RunComparison) -> tuple[Block, ...]:
 
 
 def _speed(comparison: RunComparison) -> tuple[Block, ...]:
-    if not any(one.outcome.epochs for one in comparison.contestants):
+    tables = _speed_tables(comparison)
+    if not tables:
         return (said("What trained these counts no epochs, so that none is sooner than another."),)
+    blocks: list[Block] = [Figure(profile(comparison))]
+    for heading, table in tables.items():
+        blocks += [Subheading(heading), table]
+    return tuple(blocks)
+
+
+def _speed_tables(comparison: RunComparison) -> dict[str, Table]:
+    """Who solves seeds sooner, and the epochs in the middle; nothing where nobody counts them."""
+    if not any(one.outcome.epochs for one in comparison.contestants):
+        return {}
     pairs = [
         [
             comparison.contestants[pair.a].label,
@@ -200,35 +221,33 @@ def _speed(comparison: RunComparison) -> tuple[Block, ...]:
             interval(sooner.low, sooner.high),
         ]
         for pair, sooner in zip(comparison.pairs, comparison.sooner, strict=True)
+        if sooner is not None
     ]
     middles = [
-        [one.label, _epochs(middle.epochs), f"{_epochs(middle.low)} to {_epochs(middle.high)}"]
+        [
+            one.label,
+            estimated(middle.epochs, middle.low, middle.high),
+            span(middle.low, middle.high),
+        ]
         if middle.epochs is not None
         else [one.label, "more than a quarter unsolved", ""]
         for one, middle in zip(comparison.contestants, comparison.middles, strict=True)
+        if one.outcome.epochs
     ]
-    return (
-        Figure(profile(comparison)),
-        Subheading("How probable it is that A solves a seed sooner than B"),
-        table_of(
-            [
-                Column("A"),
-                Column("B"),
-                Column("probability", numeric=True),
-                Column("95 % interval", numeric=True),
-            ],
-            pairs,
+    ends = Column("95 % interval", numeric=True, about="bootstrapped over seeds")
+    return {
+        "How probable it is that A solves a seed sooner than B": table_of(
+            [Column("A"), Column("B"), Column("probability", numeric=True), ends], pairs
         ),
-        Subheading("Epochs to solve, interquartile mean"),
-        table_of(
-            [
-                Column("contestant"),
-                Column("epochs", numeric=True),
-                Column("95 % interval", numeric=True),
-            ],
-            middles,
+        "Epochs to solve, interquartile mean": table_of(
+            [Column("contestant"), Column("epochs", numeric=True), ends], middles
         ),
-    )
+    }
+
+
+def _numbers(comparison: RunComparison) -> tuple[Section, ...]:
+    blocks = numbers_blocks(comparison)
+    return (Section("numbers", "Numbers of the seeds", blocks),) if blocks else ()
 
 
 def _apart(comparison: RunComparison) -> tuple[Block, ...]:
@@ -251,7 +270,13 @@ def _apart(comparison: RunComparison) -> tuple[Block, ...]:
 
 def _meaning(comparison: RunComparison) -> Iterable[Word]:
     level = f"{number(100 * comparison.alpha)} %"
-    yield SOLVED
+    own = [
+        bool({OWN, RULE} & {*one.facts}) or one.rule is not None for one in comparison.contestants
+    ]
+    if not all(own):
+        yield SOLVED
+    if any(own):
+        yield SUCCESS
     yield Word(
         "Fresh seeds",
         " had no part in choosing what is compared. The counts of a search are those of the "
@@ -290,12 +315,15 @@ def _meaning(comparison: RunComparison) -> Iterable[Word]:
         " does not mean equal. More seeds would tell them apart with a chance of 80 %, if the "
         "rates are just as seen, which they are not.",
     )
-    yield Word(
-        "Sooner",
-        " is the probability that a seed of A takes fewer epochs than another of B (a tie counts "
-        "half); the interquartile mean is of the middle half of the seeds. Their intervals are "
-        "bootstrapped over seeds and are no tests.",
-    )
+    if any(one.outcome.epochs for one in comparison.contestants):
+        yield Word(
+            "Sooner",
+            " is the probability that a seed of A takes fewer epochs than another of B (a tie "
+            "counts half); the interquartile mean is of the middle half of the seeds. Their "
+            "intervals are bootstrapped over seeds and are no tests.",
+        )
+    if comparison.numbers:
+        yield NUMBERS
 
 
 def _parameters(contestants: Iterable[Contestant]) -> tuple[list[str], str]:
@@ -313,7 +341,3 @@ def _value(point: Point | None, name: str) -> str:
 
 def _p(p: float) -> str:
     return p_text(p).removeprefix("p ").removeprefix("= ")
-
-
-def _epochs(amount: float | None) -> str:
-    return "unknown" if amount is None else number(round(amount, 1))

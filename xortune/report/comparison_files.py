@@ -14,7 +14,7 @@ from xortune.report.csv_text import csv_text
 from xortune.report.document import Document, Figure
 from xortune.report.latex import latex_table
 from xortune.report.markdown_document import markdown_text
-from xortune.run_files import write_texts
+from xortune.run_files import remove_file, told_where_unwritable, write_texts
 from xortune.run_stored import driven
 
 __all__ = ["FORMATS", "checked_formats", "comparison_csv", "comparison_tex", "write_comparison"]
@@ -23,6 +23,9 @@ FORMATS = ("md", "html", "csv", "tex")
 
 FIGURES = "comparison-figures"
 """The folder of the figures of comparison.md: a run's directory may have others."""
+
+NAMES = ("differences", "wins", "profile", "numbers", "agreement", "cell-differences")
+"""Of all figures; one that an earlier comparison had and this one has not is removed."""
 
 
 def write_comparison(
@@ -52,8 +55,14 @@ def write_comparison(
     document = comparison_document(comparison)
     texts = {}
     if "md" in wanted:
-        if figures := dict(_figures(document)):
-            write_texts(directory / FIGURES, figures)
+        figures = dict(_figures(document))
+        if (directory / FIGURES).is_symlink():  # a run that was got from somebody stays in itself
+            place = str(directory / FIGURES)
+            raise InputError("is a symbolic link", place=place, fix="remove it")
+        write_texts(directory / FIGURES, figures)
+        for name in {f"{name}.svg" for name in NAMES} - set(figures):
+            with told_where_unwritable(directory / FIGURES):
+                remove_file(directory / FIGURES / name)
         texts["comparison.md"] = markdown_text(document, figures=f"{FIGURES}/")
     if "html" in wanted:
         from xortune.report.html.page import page

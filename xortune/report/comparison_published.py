@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
 from xortune.comparison import Comparison
+from xortune.report.comparison_words import points, points_interval
 from xortune.report.document import (
     Block,
     Column,
     Document,
+    Figure,
     Section,
     Subheading,
     Table,
     said,
     table_of,
 )
-from xortune.report.format import count, interval, number, percent, plain, value
+from xortune.report.figures.published import agreement, cell_differences, shown_value, varied
+from xortune.report.format import count, interval, number, percent, plain
 from xortune.report.words import Word, words
 
-__all__ = ["answer", "cells_table", "compared", "published_document"]
+__all__ = [
+    "answer",
+    "cells_caption",
+    "cells_table",
+    "compared",
+    "first_cells",
+    "published_document",
+]
 
 SHOWN_DIFFERING, SHOWN_OTHERS, SHOWN_VALUES, SHOWN_LINES = 100, 20, 40, 10
 
@@ -33,7 +42,11 @@ def published_document(comparison: Comparison) -> Document:
         f"xortune: {run} beside {table}",
         "",
         (
-            Section("answer", "The answer", tuple(map(said, answer(comparison)))),
+            Section(
+                "answer",
+                "The answer",
+                (*map(said, answer(comparison)), Figure(agreement(comparison))),
+            ),
             Section("compared", "What was compared", (_compared(comparison),)),
             Section("differing", "Cells that differ beyond chance", _differing(comparison)),
             Section("others", "The others", _others(comparison)),
@@ -63,10 +76,12 @@ def answer(comparison: Comparison) -> list[str]:
         f"{s.expected_low:,} to {s.expected_high:,}. {verdict} "
         f"The smallest p is {number(s.smallest_p)}."
     )
-    shared = [name for name in _varied(comparison) if _one_value(comparison.differing, name)]
+    shared = [
+        name for name in varied(comparison) if comparison.differing[name].nunique(dropna=False) < 2
+    ]
     if s.differ > 1 and shared:
         named = ", ".join(
-            f"{plain(name)} {_shown(comparison.differing[name].iloc[0])}" for name in shared
+            f"{plain(name)} {shown_value(comparison.differing[name].iloc[0])}" for name in shared
         )
         lines.append(f"All that differ have {named}.")
     return lines
@@ -105,7 +120,7 @@ def compared(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _pairs(values: Any) -> str:
-    return ", ".join(f"{name} {_shown(found)}" for name, found in values.items())
+    return ", ".join(f"{name} {shown_value(found)}" for name, found in values.items())
 
 
 def _compared(comparison: Comparison) -> Table:
@@ -116,7 +131,10 @@ def _differing(comparison: Comparison) -> tuple[Block, ...]:
     found = comparison.differing
     if found.empty:
         return (said("None."),)
-    blocks: tuple[Block, ...] = (cells_table(comparison, found.head(SHOWN_DIFFERING)),)
+    blocks: tuple[Block, ...] = (
+        Figure(cell_differences(comparison)),
+        cells_table(comparison, found.head(SHOWN_DIFFERING)),
+    )
     if len(found) > SHOWN_DIFFERING:
         more = len(found) - SHOWN_DIFFERING
         blocks += (said(f"... and {more:,} more, in comparison.csv."),)
@@ -127,7 +145,9 @@ def _others(comparison: Comparison) -> tuple[Block, ...]:
     found = comparison.cells[~comparison.cells["differs"]]
     if found.empty:
         return (said("There are none."),)
+    figure = (Figure(cell_differences(comparison)),) if comparison.differing.empty else ()
     blocks: tuple[Block, ...] = (
+        *figure,
         said("Not distinguishable, smallest p first:"),
         cells_table(comparison, found.head(SHOWN_OTHERS)),
     )
@@ -138,29 +158,48 @@ def _others(comparison: Comparison) -> tuple[Block, ...]:
 
 def cells_table(comparison: Comparison, cells: pd.DataFrame) -> Table:
     """Some of the cells, each with both counts, their intervals and the test."""
-    names = _varied(comparison)
+    names = varied(comparison)
     columns = [
         *map(Column, names),
         *(
             Column(name, numeric=True)
             for name in ("run", "95 % interval", "table", "95 % interval")
         ),
-        *(Column(name, numeric=True) for name in ("difference", "p", "p (Holm)")),
+        Column("difference", numeric=True, about="percentage points, run minus table; Newcombe's"),
+        *(Column(name, numeric=True) for name in ("p", "p (Holm)")),
     ]
     rows = [
         [
-            *(_shown(row[name]) for name in names),
+            *(shown_value(row[name]) for name in names),
             f"{row['k']}/{row['n']}",
             interval(row["low"], row["high"]),
             f"{row['reference_k']}/{row['reference_n']}",
             interval(row["reference_low"], row["reference_high"]),
-            _points(row["difference"]),
+            _difference(row),
             number(row["p"]),
             number(row["p_holm"]),
         ]
         for row in cells.to_dict("records")
     ]
     return table_of(columns, rows)
+
+
+def first_cells(comparison: Comparison) -> pd.DataFrame:
+    """The cells for a paper: those that differ, and some of the others, as many as the report has.
+
+    They are in the order of all, the smallest p first.
+    """
+    differing = min(comparison.summary.differ, SHOWN_DIFFERING)
+    others = SHOWN_OTHERS if differing == comparison.summary.differ else 0
+    return comparison.cells.head(differing + others)
+
+
+def cells_caption(comparison: Comparison) -> str:
+    """What the table of `first_cells` shows, without a full stop."""
+    shown, cells = len(first_cells(comparison)), comparison.summary.cells
+    if shown == cells:
+        return "Cells compared"
+    return f"The {shown:,} of {cells:,} cells compared whose p is smallest"
 
 
 def _groups(comparison: Comparison) -> tuple[Block, ...]:
@@ -173,7 +212,7 @@ def _groups(comparison: Comparison) -> tuple[Block, ...]:
     for name, found in comparison.groups.groupby("parameter", sort=False):
         rows = [
             [
-                _shown(row["value"]),
+                shown_value(row["value"]),
                 f"{row['cells']:,}",
                 f"{row['below_alpha']:,}",
                 f"{row['expected']:.1f}",
@@ -212,8 +251,9 @@ def _meaning(comparison: Comparison) -> list[Word]:
         ),
         Word(
             "Difference",
-            " is the run's rate minus the table's, in percentage points; the intervals are "
-            "Wilson's.",
+            " is the run's rate minus the table's, in percentage points, with Newcombe's 95 % "
+            "interval; the intervals of rates are Wilson's. Each holds for itself: of many cells "
+            "one in 20 lies outside.",
         ),
         Word(
             "Not distinguishable is not equal.",
@@ -224,21 +264,9 @@ def _meaning(comparison: Comparison) -> list[Word]:
     ]
 
 
-def _varied(comparison: Comparison) -> list[str]:
-    """The table's parameters that differ between cells; all of them if none does."""
-    names = [name for name in comparison.parameters if name in comparison.reference.columns]
-    return [name for name in names if not _one_value(comparison.cells, name)] or names
-
-
-def _one_value(cells: pd.DataFrame, name: str) -> bool:
-    return cells[name].nunique(dropna=False) < 2
-
-
-def _shown(given: Any) -> str:
-    """A value of a frame or of a mapping; what a config does not have is empty in a frame."""
-    if given is None or given is pd.NA or (isinstance(given, float) and math.isnan(given)):
-        return "none"
-    return value(given.item() if hasattr(given, "item") else given)
+def _difference(row: dict[Any, Any]) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    return f"{points(row['difference'], low, high)} {points_interval(low, high)}"
 
 
 def _points(difference: float) -> str:

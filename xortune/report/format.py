@@ -21,15 +21,20 @@ __all__ = [
     "count",
     "decimals",
     "duration",
+    "estimated",
     "interval",
     "measured",
     "number",
     "percent",
     "plain",
+    "span",
     "value",
 ]
 
 MAX_DECIMALS = 2
+
+LONGEST_FRACTION, LARGE = 6, 1e6
+"""Digits behind the point, and numbers, beyond which a power of ten is written."""
 
 
 def number(amount: float) -> str:
@@ -79,11 +84,60 @@ def decimals(low: float, high: float) -> int:
     An interval without width, of a bootstrap over equal rates, says nothing: one.
     """
     half = 50 * (high - low)
-    if not half > 0:
-        return 1
+    return min(max(_places(half), 0), MAX_DECIMALS) if half > 0 else 1
+
+
+def estimated(amount: float, low: float | None, high: float | None) -> str:
+    """An estimated number in the digits that its interval supports; see the module's rule.
+
+    Without an interval, or of one without width, `number`.
+    """
+    places = _places_of(low, high)
+    return number(amount) if places is None else _fixed(amount, places)
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval of a number, in the digits that it supports, rounded outwards: `87 to 93`.
+
+    An end that is not known is `unknown`.
+    """
+    places = _places_of(low, high)
+    ends = []
+    for end, outwards in ((low, math.floor), (high, math.ceil)):
+        if end is None:
+            ends.append("unknown")
+        elif places is None:
+            ends.append(number(end))
+        else:
+            scale = 10.0**places
+            # The inner round() undoes binary dust.
+            ends.append(_fixed(outwards(round(end * scale, 6)) / scale, places))
+    return f"{ends[0]} to {ends[1]}"
+
+
+def _places_of(low: float | None, high: float | None) -> int | None:
+    """Digits behind the point; None where nothing tells, or a float has not so many."""
+    if low is None or high is None or not 0 < high - low < math.inf:
+        return None
+    places = _places((high - low) / 2)
+    digits = places + math.log10(max(abs(low), abs(high)))
+    return places if digits < 15 and abs(places) < 300 else None  # else all digits are noise
+
+
+def _places(half: float) -> int:
+    """The last digit that a half width supports, in powers of a tenth; see the module's rule."""
     power = math.floor(math.log10(half))
     first_three = round(100 * half / 10.0**power)
-    return min(max((1 if first_three <= 354 else 0) - power, 0), MAX_DECIMALS)
+    return (1 if first_three <= 354 else 0) - power
+
+
+def _fixed(amount: float, places: int) -> str:
+    """The number down to that digit: `0.034`, `12`, `340`, `1.2e+06`."""
+    rounded = round(amount, places) + 0.0  # no -0.0
+    if places <= LONGEST_FRACTION and abs(rounded) < LARGE:
+        return f"{rounded:.{max(places, 0)}f}"
+    size = math.floor(math.log10(abs(rounded))) if rounded else -places
+    return f"{rounded:.{max(size + places, 0)}e}"
 
 
 def _rounded(rate: float, digits: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from xortune.frames_values import more_of
 from xortune.objective_numbers import numbers_in, summed, summed_interval
 from xortune.report.document import Block, Column, Inline, Mono, Subheading, said, table_of
-from xortune.report.format import count, number, plain
+from xortune.report.format import count, estimated, number, plain, span
 from xortune.report.tables import Report
 from xortune.run import ConfigResult
 from xortune.space_model import Objective
@@ -82,8 +82,11 @@ def worth(objective: Objective, result: ConfigResult) -> str:
     """What a config is worth in the number that was looked for, with its interval."""
     told = numbers_in(result.outcome, objective.number or "")
     ends = summed_interval(objective, told)
-    span = "" if ends is None else f" [{_end(ends[0])}, {_end(ends[1])}]"
-    return f"{_end(summed(objective, told))}{span}"
+    mean = summed(objective, told)
+    if ends is not None and np.isfinite([mean, *ends]).all():
+        return f"{estimated(mean, *ends)} [{span(*ends)}]"
+    within = "" if ends is None else f" [{_end(ends[0])} to {_end(ends[1])}]"
+    return f"{_end(mean)}{within}"
 
 
 def _end(amount: float) -> str:
@@ -100,6 +103,6 @@ def _row(name: str, result: ConfigResult) -> Sequence[Inline]:
             cells.append("–")
             continue
         ends = bootstrapped(told, ending)
-        span = "" if ends is None else f" [{number(ends[0])}, {number(ends[1])}]"
-        cells.append(f"{number(found[ending])}{span}")
+        within = "" if ends is None else f" [{span(*ends)}]"
+        cells.append(f"{estimated(found[ending], *(ends or (None, None)))}{within}")
     return cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xortune.report.format import count, measured, number, percent, plain
+from xortune.report.levels import Level
 from xortune.report.plot import Axis, Layer, Line, Panel, Plot, Points, Role, Rule
 from xortune.stats import wilson
 from xortune.thread.claims import AS_POSTED, Curve
@@ -147,10 +148,9 @@ def _effects(settled: Settled) -> Plot:
             ends = level.interval or (level.rate, level.rate)
             low.append(ends[0])
             high.append(ends[1])
-            texts.append(f"{percent(level.rate)} over {count(level.configs, 'cell')}")
-    best = ", ".join(
-        max(effect.levels, key=lambda level: level.rate).label for effect in settled.sweep.effects
-    )
+            texts.append(_mean(level))
+    highest = [max(effect.levels, key=lambda level: level.rate) for effect in settled.sweep.effects]
+    best = ", ".join(f"{level.label} {_mean(level)}" for level in highest)
     cells = len(settled.sweep.cells)
     points = Points(
         "",
@@ -165,8 +165,9 @@ def _effects(settled: Settled) -> Plot:
         title=f"T12: the mean success rate of {cells:,} cells, by choice",
         alt=f"Mean success rate per activation, loss and optimizer. The best of each: {best}.",
         note=(
-            "Cells are the unit, each counted once: an interval says how the mean would vary with "
-            "other cells (95 %, bootstrapped over the cells of a choice), nothing about seeds."
+            f"n = {count(cells, 'cell')}. Cells are the unit, each counted once: an interval says "
+            "how the mean would vary with other cells (95 %, bootstrapped over the cells of a "
+            "choice), nothing about seeds."
         ),
         panels=(
             Panel(
@@ -180,6 +181,11 @@ def _effects(settled: Settled) -> Plot:
             ),
         ),
     )
+
+
+def _mean(level: Level) -> str:
+    mean = measured(level.rate, *level.interval) if level.interval else percent(level.rate)
+    return f"{mean} over {count(level.configs, 'cell')}"
 
 
 def _floats(values: Iterable[float]) -> tuple[float, ...]:

@@ -11,7 +11,8 @@ from hand_made import solved
 from xortune.comparison_runs import compare_runs
 from xortune.report.comparison_words import answer, headline, sentence
 from xortune.report.drawn.matplotlib_axes import svg
-from xortune.report.figures.compared import differences, profile, wins
+from xortune.report.figures.compared import differences, wins
+from xortune.report.figures.compared_profile import profile
 from xortune.report.plot import Cells, Line, Points, Rule
 from xortune.stats_bands import dkw_half_width
 

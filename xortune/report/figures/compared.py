@@ -1,18 +1,10 @@
-"""Figures of a comparison of runs: how far apart they are, who beats whom, and how soon they solve.
-
-How soon is shown as in rliable (Agarwal et al., 2021, NeurIPS 34): a performance profile, the
-probability of improvement and the interquartile mean, of epochs to solve.
-"""
+"""Figures of a comparison of runs: how far apart their success rates are, and who beats whom."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from xortune.comparison_runs import Contestant, Pair, RunComparison
-from xortune.comparison_speed import RESAMPLES, epochs_needed
-from xortune.errors import InputError
+from xortune.comparison_runs import Pair, RunComparison
 from xortune.report.comparison_words import (
     answer,
     headline,
@@ -23,19 +15,13 @@ from xortune.report.comparison_words import (
 )
 from xortune.report.drawn.words import shortened
 from xortune.report.figures.labels import LONGEST, clipped
-from xortune.report.format import count, measured, number, plain
-from xortune.report.plot import Axis, Cells, Layer, Line, Panel, Plot, Points, Role, Rule
-from xortune.stats_bands import dkw_band
+from xortune.report.format import count, number, plain
+from xortune.report.plot import Axis, Cells, Layer, Panel, Plot, Points, Rule
 
-__all__ = ["differences", "profile", "wins"]
-
-ROLES: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
+__all__ = ["differences", "label_of", "short_label", "wins"]
 
 HALF = (LONGEST - 3) // 2
 """Characters of one of two names in a label."""
-
-MOST_LINES = len(ROLES)
-"""Contestants whose profiles can be told apart in one picture."""
 
 
 def differences(comparison: RunComparison) -> Plot:
@@ -47,7 +33,8 @@ def differences(comparison: RunComparison) -> Plot:
         if rows:
             layers.append(_differences(comparison, rows, differs=differs))
     names = tuple(
-        f"{_short(comparison, pair.a)} − {_short(comparison, pair.b)}" for pair in comparison.pairs
+        f"{short_label(comparison, pair.a)} − {short_label(comparison, pair.b)}"
+        for pair in comparison.pairs
     )
     one = len(comparison.pairs) == 1
     told = f"{len(apart):,} of {count(len(comparison.pairs), 'pair')} told apart"
@@ -70,7 +57,7 @@ def differences(comparison: RunComparison) -> Plot:
 def wins(comparison: RunComparison) -> Plot:
     """Who solves more seeds than whom, after Holm's correction."""
     size = len(comparison.contestants)
-    names = tuple(_name(comparison, place) for place in range(size))
+    names = tuple(label_of(comparison, place) for place in range(size))
     values, texts, notes = [], [], []
     for row in range(size):
         cells = [_against(comparison, row, column) for column in range(size)]
@@ -105,43 +92,6 @@ def wins(comparison: RunComparison) -> Plot:
     )
 
 
-def profile(comparison: RunComparison) -> Plot:
-    """How soon seeds are solved: the share solved by each epoch, and who solves them sooner.
-
-    Raises:
-        InputError: nobody counted epochs.
-    """
-    shown = comparison.contestants[:MOST_LINES]
-    left = len(comparison.contestants) - len(shown)
-    longest = max(one.outcome.epochs for one in shown)
-    if not longest:
-        raise InputError("the trainers of what is compared count no epochs")
-    lines = tuple(_line(one, role, longest) for one, role in zip(shown, ROLES, strict=False))
-    panels = [
-        Panel(
-            Axis("epochs", "log", limits=(1.0, float(longest))),
-            Axis("share of seeds solved by then", "rate", limits=(0.0, 1.0)),
-            lines,
-            title="performance profile",
-        ),
-        _improvements(comparison),
-    ]
-    if any(middle.epochs is not None for middle in comparison.middles):
-        panels.append(_middles(comparison))
-    n = " and ".join(sorted({f"{one.outcome.n:,}" for one in comparison.contestants}))
-    more = f" The first {len(shown)} of {len(comparison.contestants)} are drawn." if left else ""
-    return Plot(
-        name="profile",
-        title="How soon seeds are solved",
-        alt=_sooner(comparison),
-        note=f"n = {n} seeds each. Bands hold for all epochs at once with 95 % (DKW), each for "
-        f"itself; the other bars are 95 % intervals of {RESAMPLES:,} bootstrap resamples of the "
-        "seeds. An unsolved seed is later than any solved one. Fewer epochs never outweigh a "
-        f"seed.{more}",
-        panels=tuple(panels),
-    )
-
-
 def _differences(
     comparison: RunComparison, rows: list[tuple[int, Pair]], *, differs: bool
 ) -> Points:
@@ -172,85 +122,6 @@ def _against(comparison: RunComparison, row: int, column: int) -> tuple[float, s
     return difference, shown if pair.differs else f"{shown} ?", note
 
 
-def _line(one: Contestant, role: Role, longest: int) -> Line:
-    solved = np.sort(epochs_needed(one.outcome))
-    at = np.unique(np.concatenate([[1.0], solved[np.isfinite(solved)], [float(longest)]]))
-    shares = np.searchsorted(solved, at, side="right") / one.outcome.n
-    low, high = dkw_band(shares, one.outcome.n)
-    return Line(
-        clipped(plain(one.label), LONGEST),
-        tuple(at.tolist()),
-        tuple(shares.tolist()),
-        tuple(low.tolist()),
-        tuple(high.tolist()),
-        role=role,
-        step=True,
-    )
-
-
-def _improvements(comparison: RunComparison) -> Panel:
-    found = comparison.sooner
-    names = tuple(
-        f"{_short(comparison, pair.a)} < {_short(comparison, pair.b)}" for pair in comparison.pairs
-    )
-    return Panel(
-        Axis("probability", "rate", limits=(0.0, 1.0)),
-        Axis("pair", "category", categories=names),
-        (
-            Rule("x", 0.5, "neither"),
-            Points(
-                "",
-                x=tuple(one.probability for one in found),
-                y=tuple(map(float, range(len(found)))),
-                x_low=tuple(one.low for one in found),
-                x_high=tuple(one.high for one in found),
-                texts=tuple(
-                    f"{measured(one.probability, one.low, one.high)} of pairs of seeds"
-                    for one in found
-                ),
-            ),
-        ),
-        title="how probable it is that a seed of the first is solved sooner than one of the second",
-    )
-
-
-def _middles(comparison: RunComparison) -> Panel:
-    rows = [
-        (row, one)
-        for row, one in enumerate(comparison.middles)
-        if one.epochs is not None and one.low is not None
-    ]
-    names = tuple(_name(comparison, place) for place in range(len(comparison.contestants)))
-    return Panel(
-        Axis("epochs", "log"),
-        Axis("", "category", categories=names),
-        (
-            Points(
-                "",
-                x=tuple(one.epochs or 0.0 for _, one in rows),
-                y=tuple(float(row) for row, _ in rows),
-                x_low=tuple(one.low or 0.0 for _, one in rows),
-                # Without an upper end the bar has none either: it ends at the point.
-                x_high=tuple(one.high or one.epochs or 0.0 for _, one in rows),
-                texts=tuple(f"{number(one.epochs or 0.0)} epochs" for _, one in rows),
-            ),
-        ),
-        title="interquartile mean of the epochs to solve",
-    )
-
-
-def _sooner(comparison: RunComparison) -> str:
-    parts = []
-    for pair, sooner in list(zip(comparison.pairs, comparison.sooner, strict=True))[:MOST_LINES]:
-        a, b = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
-        parts.append(
-            f"{a} solves a seed sooner than {b} in "
-            f"{measured(sooner.probability, sooner.low, sooner.high)} of pairs of seeds, ties as "
-            "halves."
-        )
-    return " ".join(parts)
-
-
 def _tested(comparison: RunComparison) -> str:
     seeds = sorted({f"{pair.n_a:,}" for pair in comparison.pairs})
     kinds = {pair.shared for pair in comparison.pairs}
@@ -269,10 +140,11 @@ def _tested(comparison: RunComparison) -> str:
     )
 
 
-def _short(comparison: RunComparison, place: int) -> str:
-    """A name of which two find room beside a figure."""
+def short_label(comparison: RunComparison, place: int) -> str:
+    """The name of a contestant, so short that two find room beside a figure."""
     return shortened(comparison.contestants[place].label, HALF)
 
 
-def _name(comparison: RunComparison, place: int) -> str:
+def label_of(comparison: RunComparison, place: int) -> str:
+    """The name of a contestant beside a figure."""
     return clipped(plain(comparison.contestants[place].label), LONGEST)

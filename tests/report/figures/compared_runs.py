@@ -1,0 +1,99 @@
+"""The comparisons that the tests of their figures share.
+
+To renew the goldens after a wanted change: run this file, and read the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[2]))  # as a script
+
+import numpy as np
+from compared import contestant, seeds_of
+from hand_made import CONFIG, done, solved, write_run
+from success_runs import as_golden
+
+import xortune as xt
+from xortune.comparison_runs import compare_runs
+from xortune.outcome_details import Details
+from xortune.report.figures.compared import differences, wins
+from xortune.report.figures.compared_profile import numbers_profile, profile
+from xortune.report.figures.published import agreement, cell_differences
+from xortune.success import parse_success
+
+GOLDEN = Path(__file__).with_name("golden_compared.json")
+
+
+def networks():
+    """c0 and c1 solve more seeds than c2, c0 sooner than c1; of c2 half are not solved."""
+    entries = [(45, 10), (43, 100), (20, 100)]
+    return compare_runs(
+        [
+            contestant(f"c{i}", seeds_of("+" * k + "-" * (50 - k), epoch=epoch))
+            for i, (k, epoch) in enumerate(entries)
+        ]
+    )
+
+
+def told(accuracy, *, first=0, rule="accuracy >= 0.9", **more):
+    """The outcome of a trainer of one's own that told these numbers, and its rule."""
+    values = {name: np.array(v, float) for name, v in {"accuracy": accuracy, **more}.items()}
+    good = values["accuracy"] >= 0.9
+    found = seeds_of("".join("+" if one else "-" for one in good), first=first, epochs=0)
+    found = replace(found, solved_epoch=np.zeros(found.n, np.int32), details=Details(values=values))
+    return {"found": found, "rule": None if rule is None else parse_success(rule)}
+
+
+def numbers(rule="accuracy >= 0.9"):
+    """Three trainers: the first crashed once, the second is worse, the third has other seeds."""
+    at = np.arange(20)
+    return compare_runs(
+        [
+            contestant("wide", **told([*(0.81 + 0.01 * at[1:]), np.nan], loss=at, rule=rule)),
+            contestant("narrow", **told(0.76 + 0.01 * at, loss=2 * at, rule=rule)),
+            contestant("other", **told(0.8 + 0.01 * at, loss=at**2, first=100, rule=rule)),
+        ]
+    )
+
+
+def published(folder):
+    """A run of six cells beside a table: in two they differ, one row has no config."""
+    points = [
+        {**CONFIG, "optimizer": optimizer, "lr": lr}
+        for optimizer in ("Adam", "Rprop")
+        for lr in (0.01, 0.1, 1.0)
+    ]
+    mine, theirs = (20, 20, 70, 50, 50, 50), (90, 80, 70, 50, 51, 49)
+    lines = [
+        done(i, point, solved(0, k, 100))
+        for i, (point, k) in enumerate(zip(points, mine, strict=True))
+    ]
+    run = write_run(folder / "sweep", lines, trainer="network")
+    rows = [f"{p['optimizer']},{p['lr']},{k}" for p, k in zip(points, theirs, strict=True)]
+    table = folder / "table.csv"
+    table.write_text("\n".join(["optimizer,lr,percent", *rows, "ASGD,1.0,3"]), encoding="utf-8")
+    return xt.compare(run, reference=table)
+
+
+def figures(folder):
+    """Each figure of a comparison."""
+    network, table = networks(), published(folder)
+    return [
+        differences(network),
+        wins(network),
+        profile(network),
+        numbers_profile(numbers()),
+        agreement(table),
+        cell_differences(table),
+    ]
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        text = json.dumps(as_golden(figures(Path(folder))), indent=1, ensure_ascii=False)
+    GOLDEN.write_text(text + "\n", encoding="utf-8")
