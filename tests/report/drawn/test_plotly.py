@@ -288,7 +288,7 @@ def test_nothing_is_read_as_markup(plot):
 
 def test_labels_are_short_and_whole_where_one_points():
     drawn = plotly_json(RANKING)
-    for which, most in (("wide", 34), ("narrow", 20)):
+    for which, most in (("wide", 40), ("narrow", 20)):
         labels = [html.unescape(label) for label in drawn[which]["yaxis.ticktext"]]
         assert max(map(len, labels)) <= most
         assert labels[4].startswith("LLL")

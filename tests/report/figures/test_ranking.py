@@ -110,13 +110,13 @@ def test_the_labels_have_the_important_parameters_that_find_room(tmp_path):
     importance = {"n": 0.1, "a3": 0.7, "lr": 0.2}
     run = write_run(tmp_path / "run", lines, importance=importance)
     axis = ranking(run).panels[0].y
-    assert axis.label == "a3, lr, n · key"
+    assert axis.label == "solved · a3, lr, n · key"
     keys = [Point(line.block.point).key[:6] for line in lines]
-    assert axis.categories[1] == f"value-1, 1.1, 1 · {keys[1]}"
+    assert axis.categories[1] == f"7/8 · value-1, 1.1, 1 · {keys[1]}"
     longer = [done(i, {"x" * 60: "y" * 60 + str(i), "n": i}, solved(0, 8, 8)) for i in range(3)]
     axis = ranking(write_run(tmp_path / "longer", longer)).panels[0].y
-    assert axis.label == f"{'x' * 15}…, n · key"
-    assert max(map(len, axis.categories)) <= 34
+    assert axis.label == f"solved · {'x' * 15}…, n · key"
+    assert max(map(len, axis.categories)) <= 40
 
 
 def test_a_run_without_results(tmp_path):

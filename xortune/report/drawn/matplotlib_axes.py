@@ -29,6 +29,7 @@ LETTER = 0.068  # the mean width of a sign
 SMALL = 7.5  # points, of a note
 NOTE = 16  # signs of it to an inch
 LEGEND = 110  # signs of a row of it
+UP = 40  # signs of a label up the side
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
@@ -169,7 +170,7 @@ def _draw(canvas: Figure, plot: Plot) -> tuple[Axes, ...]:
 
 def _size(plot: Plot) -> tuple[float, float]:
     longest = max((len(label) for panel in plot.panels for label in panel.y.categories), default=0)
-    beside = LETTER * min(longest, 34) * (min(plot.columns, len(plot.panels)) - 1)
+    beside = LETTER * min(longest, UP) * (min(plot.columns, len(plot.panels)) - 1)
     width = WIDTH + 2.2 * (min(plot.columns, len(plot.panels)) - 1) + beside
     above = 0.2 * len(lines(plot.title, 84)) + 0.4
     titles = 0.2 * sum(1 for _ in _heights(plot)) if any(p.title for p in plot.panels) else 0.0
@@ -240,6 +241,7 @@ def _set_axis(axes: Axes, panel: Panel, along: str) -> None:
         scale.set_major_formatter(lambda value, _: shown(number(value)))
         scale.set_minor_formatter(NullFormatter())
     elif axis.kind == "rate":
+        scale.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))  # labels do not touch
         scale.set_major_formatter(lambda value, _: _rate(value))
     else:
         scale.set_major_formatter(lambda value, _: shown(_plain(value)))
@@ -254,7 +256,7 @@ def _set_log(axes: Axes, along: str) -> None:
 
 
 def _set_labels(axes: Axes, axis: Axis, along: str, scale: Scale) -> None:
-    most = 34 if along == "y" else 18
+    most = UP if along == "y" else 18
     labels = [shown(shortened(label, most)) for label in axis.categories]
     scale.set_ticks(range(len(labels)), labels)
     room = 1.1 * axes.get_window_extent().width / axes.figure.dpi  # the layout leaves that much

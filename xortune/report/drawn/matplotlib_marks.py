@@ -20,6 +20,9 @@ __all__ = ["GREY", "draw_layer", "shown"]
 
 GREY = "#595f66"  # text beside marks: 6 to 1 on white
 MARKERS = {"dot": "o", "ring": "o", "diamond": "D"}
+LETTER, ACROSS = 0.075, 6.0
+"""Inches: the width of a sign beside a point, and of a panel, about."""
+
 PICTURE = 400
 """More cells than these are one picture in an SVG or PDF, not as many shapes."""
 
@@ -91,7 +94,8 @@ def _points(axes: Axes, points: Points, panel: Panel, order: float) -> None:
     )
     if points.written:
         for x, y, text in zip(points.x, points.y, points.texts, strict=True):
-            left = share_along(panel, x) > 0.9
+            rest = ACROSS * (1 - share_along(panel, x))
+            left = LETTER * len(shortened(text, WRITTEN)) > rest
             axes.annotate(
                 shown(shortened(text, WRITTEN)),
                 (x, y),

@@ -27,7 +27,7 @@ LINE = 18.0  # of a line of text
 LETTER = 6.6  # the width of a sign, of 12 pixels
 SCALE = 56.0  # of a bar of colours with its title
 TITLE = 8.4  # the width of a sign of a panel's title
-LABELS = {WIDE: 34, NARROW: 20}  # signs of a label up the side
+LABELS = {WIDE: 40, NARROW: 20}  # signs of a label up the side
 BELOW = {WIDE: 18, NARROW: 12}  # and of one below
 
 

@@ -12,6 +12,7 @@ from xortune.run import ConfigResult, Run
 
 __all__ = [
     "LONGEST",
+    "LONGEST_BESIDE",
     "clipped",
     "counted",
     "described",
@@ -24,6 +25,9 @@ __all__ = [
 
 LONGEST, LONGEST_PART = 34, 16
 """Characters of a label, as many as find room beside a figure, and of one value in it."""
+
+LONGEST_BESIDE = 40
+"""Characters of a label in which counts stand too; the most that are drawn up a side."""
 
 LONGEST_TEXT = 300
 """Characters of a config in a sentence, or where one points at it."""

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from xortune.report.certified import lower, rate_of
 from xortune.report.figures.labels import (
+    LONGEST_BESIDE,
     counted,
     described,
     finished,
@@ -46,7 +47,8 @@ def ranking(run: Run, top: int = 20) -> Plot:
     members = {member.key for member in tied.members} if results[0].outcome.successes else set()
     layers: list[Layer] = [*_shaded(shown, members), _searched(shown, names, fresh)]
     confidence = certificate.confidence if certificate else 0.0
-    axis, labels = listed(run, shown)
+    solved = [f"{result.outcome.successes}/{result.outcome.n}" for result in shown]
+    axis, labels = listed(run, shown, LONGEST_BESIDE - 3 - max(map(len, solved)))
     certified = _certified(shown, names, fresh, confidence)
     if certified is not None:
         layers.append(certified)
@@ -58,7 +60,14 @@ def ranking(run: Run, top: int = 20) -> Plot:
         panels=(
             Panel(
                 Axis("success rate", "rate", _limits(layers)),
-                Axis(axis, "category", categories=labels),
+                # Counts and keys are what stays of a label that is shortened in its middle.
+                Axis(
+                    f"solved · {axis}",
+                    "category",
+                    categories=tuple(
+                        f"{k_n} · {label}" for k_n, label in zip(solved, labels, strict=True)
+                    ),
+                ),
                 tuple(layers),
             ),
         ),
