@@ -118,6 +118,65 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
     assert f"its own function is the script; the config is {wanted}" in result.stderr
 
 
+def test_a_search_for_the_worst_decile(folder):
+    """By a class that reports: what is best, kept and told is as by a plain loop."""
+    (folder / "kept.py").write_text(
+        "import seedy\n\nclass Trainer:\n    def __init__(self, config):\n"
+        "        self.config = config\n    def run(self, seed, report):\n"
+        "        report({'loss': 1.0 + seed})\n"
+        "        return {'accuracy': seedy.luck(self.config, seed)['accuracy']}\n"
+    )
+    goals = [{"name": "accuracy_q40"}]
+    more = {"objectives": goals, "seeds": {"ladder": [5, 20]}, "trainer": "./kept.py:Trainer"}
+    more["search"] = {"sampler": "tpe", "trials": 8}
+    space = written(folder, **more)
+    result = xortune("space", space)
+    assert "a class, whose run is called with seed, report" in result.stdout
+    assert "accuracy_q40 (maximize, a failed seed counts as worse than any number)" in result.stdout
+    result = xortune("search", space, "--output", folder / "run")
+    assert result.exit_code == 0, result.output
+    run = xt.load_run(folder / "run")
+    worth = {}
+    for found in run.results:
+        numbers = accuracies(found.point, found.outcome.n)
+        worth[found.key] = quantile(numbers, 0.4)
+    table = run.table.set_index("key")
+    for key, value in worth.items():
+        told = table.objective[key]
+        assert told == pytest.approx(value) if np.isfinite(value) else np.isnan(told)
+    full = [found.key for found in run.results if found.outcome.n >= 20]
+    assert full
+    assert [found.key for found in run.results][: len(full)] == full
+    assert [worth[key] for key in full] == sorted((worth[key] for key in full), reverse=True)
+    seeds = run.seeds
+    assert (seeds.reports == 1).all()
+    assert (seeds.loss == seeds.seed + 1.0).all()  # of failed seeds too
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert "What was looked for, accuracy_q40 (more is better)" in report
+
+
+def accuracies(config, count):
+    """Of a plain loop; -inf where a seed failed."""
+    sys.path.insert(0, str(ENGINE))
+    import seedy
+
+    found = []
+    for seed in range(count):
+        try:
+            accuracy = seedy.luck(dict(config), seed)["accuracy"]
+        except RuntimeError:
+            accuracy = np.nan
+        found.append(-np.inf if np.isnan(accuracy) else accuracy)
+    return found
+
+
+def quantile(numbers, share):
+    """By hand: between a failed seed and another one it is failed."""
+    place = (len(numbers) - 1) * share
+    low, high = (sorted(numbers)[int(f(place))] for f in (np.floor, np.ceil))
+    return -np.inf if np.isinf(low) else low + (high - low) * (place % 1)
+
+
 def test_a_changed_file_is_noticed(folder):
     space, run = written(folder), folder / "run"
     xt.search(space, output=run, trials=2)
@@ -154,16 +213,45 @@ def test_a_function_given_from_python(folder):
     for found in run.results:
         wanted = sum((seed + found.point["n_layers"]) % 3 > 0 for seed in range(20))
         assert found.outcome.successes == wanted
-    with pytest.raises(xt.InputError, match="give it again, in Python"):
+    with pytest.raises(xt.InputError, match="give it again: train="):
         xt.certify(run, top=1, seeds=12)
     assert xt.certify(run, top=1, seeds=12, train=luck).best.k == 8
     with pytest.raises(xt.InputError, match="not what trained the run"):
         xt.certify(run, top=1, seeds=12, train=other)
     two = [run, f"{run.path}#{run.results[1].key}"]
-    with pytest.raises(xt.InputError, match="give it again, in Python"):
+    with pytest.raises(xt.InputError, match="give it again: train="):
         xt.compare(two, seeds=30, output=folder / "compared")
-    found = xt.compare(two, seeds=30, output=folder / "compared", trainer=luck)
+    found = xt.compare(two, output=folder / "compared", train=luck, seeds=30)
     assert [one.outcome.successes for one in found.contestants] == [20, 20]
+    again = xt.compare(two, seeds=30, output=folder / "compared", train=[luck, luck])
+    assert again.pairs == found.pairs
+    with pytest.raises(xt.InputError, match="1 of them for 2 to compare"):
+        xt.compare(two, seeds=30, train=[luck])
+    with pytest.raises(xt.InputError, match="given, and so is trainer"):
+        xt.compare(two, seeds=30, train=luck, trainer=luck)
+    with pytest.raises(xt.InputError, match="not what trained the run"):
+        xt.compare(two, seeds=30, train=[luck, other], output=folder / "compared")
+
+
+def test_the_command_line_names_the_function_of_a_run_from_python(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "mine.py").write_text("def run(config, seed):\n    return seed % 4 > 0\n")
+    monkeypatch.syspath_prepend(folder)
+    import mine
+
+    run = xt.search(written(folder, trainer=None, success=None), train=mine.run, output="run")
+    two = [run.path, f"{run.path}#{run.results[1].key}"]
+    result = xortune("compare", *two, "--seeds", 40)
+    assert result.exit_code == 2
+    assert "--trainer ./train.py:run" in result.stderr
+    found = xortune("compare", *two, "--seeds", 40, "--trainer", "./mine.py:run", "--json")
+    assert found.exit_code == 0, found.output
+    assert [pair["k_a"] for pair in json.loads(found.stdout)["pairs"]] == [30]
+    result = xortune("certify", run.path, "--seeds", 8, "--top", 1, "--trainer", "mine:run")
+    assert result.exit_code == 0, result.output
+    assert xt.load_run(run.path).certificate.best.k == 6
+    result = xortune("compare", *two, "--trainer", "./mine.py:run", "--no-train")
+    assert "--trainer: with --no-train" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -176,6 +264,15 @@ def test_a_function_given_from_python(folder):
         ({"trainer": "./seedy.py:luk"}, r"seedy has no function 'luk'"),
         ({"objectives": ["success_rate", "epochs_to_solve"]}, "epochs_to_solve is not known"),
         ({"trainer": None}, "success: a rule for success without a trainer"),
+        ({"objectives": ["acuracy_q10"]}, "acuracy_q10 without a direction"),
+        (
+            {"objectives": [{"name": "acuracy_q10", "direction": "maximize"}]},
+            "no 'acuracy' was returned; .*did you mean 'accuracy'",
+        ),
+        (
+            {"trainer": {"function": "./seedy.py:luck", "timeout": 3}},
+            "reports nothing: nobody would look at the time",
+        ),
         ({"success": None}, r"nothing says what a success is; .*add a line `success: "),
         ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
         ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*--no-dry-run\nTraceback"),

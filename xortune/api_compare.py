@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from xortune.api_certify import trainer_of, with_cores
 from xortune.api_contestants import Compared, Named, entries_of, only_run
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from xortune.point import Value
     from xortune.search.comparing import Wanted
     from xortune.trainer import Trainer
+
+Function: TypeAlias = Callable[..., Any]
+"""A training function of the user's own."""
 
 __all__ = ["checked_formats", "compare", "comparison_directory", "write_comparison"]
 
@@ -56,7 +59,7 @@ def compare(
     reference: None = None,
     labels: Sequence[str] | None = None,
     seeds: int | None = None,
-    train: bool = True,
+    train: bool | Function | Sequence[Function] = True,
     different_tasks: bool = False,
     task: TaskSpec = "xor",
     trainer: Trainer | Callable[..., Any] | None = None,
@@ -77,7 +80,7 @@ def compare(
     reference_seeds: int | None = None,
     labels: Sequence[str] | None = None,
     seeds: int | None = None,
-    train: bool = True,
+    train: bool | Function | Sequence[Function] = True,
     different_tasks: bool = False,
     task: TaskSpec = "xor",
     trainer: Trainer | Callable[..., Any] | None = None,
@@ -110,11 +113,12 @@ def compare(
         labels: what they are called, one for each; names of directories if not given.
         seeds: fresh seeds for each; if given they are trained even where there is a certificate.
             1,000 if not given and a certificate is lacking.
-        train: False refuses instead of training.
+        train: False refuses instead of training. Or the function of your own that trains the runs
+            whose space does not name it, where certified counts are lacking; or a list with one for
+            each.
         different_tasks: compares runs of different tasks, too.
         task: what a `Config` learns.
-        trainer: the function of your own that trained the runs, where their space does not name it;
-            or any `xortune.trainer.Trainer`.
+        trainer: any `xortune.trainer.Trainer`, or a function as `train`.
         engine: of the built-in network; that of each search if not given.
         output: the directory in which what is trained is kept, so that an equal call, or one for
             more seeds, goes on there; runs/compare-A-B if not given.
@@ -135,7 +139,7 @@ def compare(
             "without a reference",
             labels=labels,
             seeds=seeds,
-            train=None if train else False,
+            train=None if train is True else train,
             different_tasks=different_tasks or None,
             trainer=trainer,
             engine=engine,
@@ -162,7 +166,8 @@ def compare(
 
     if not 0 < alpha < 1:  # before anything is trained
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
-    _refuse_seeds(seeds, train=train)
+    trainers = _trainers(train, trainer, len(several))
+    _refuse_seeds(seeds, train=train is not False)
     entries = entries_of(several, labels, task)
     candidates = [entry for entry in entries if not isinstance(entry, Contestant)]
     if not different_tasks:
@@ -170,9 +175,13 @@ def compare(
     if seeds is None and all(one.certified is not None for one in candidates):
         found = [certified_contestant(one) for one in candidates]
     else:
-        if not train:
+        if train is False:
             raise _lacking(candidates)
-        wanted = [_wanted(one, task, trainer, engine) for one in candidates]
+        wanted = [
+            _wanted(one, task, own, engine)
+            for one, own in zip(entries, trainers, strict=True)
+            if not isinstance(one, Contestant)
+        ]
         directory = output or comparison_directory([entry.label for entry in entries])
         if url_of(directory) is not None:
             raise InputError(
@@ -244,6 +253,26 @@ def _refuse(allowed: str, **options: object) -> None:
     for name, given in options.items():
         if given is not None:
             raise InputError(f"{given!r}", field=name, allowed=allowed, fix="leave it out")
+
+
+def _trainers(
+    train: bool | Function | Sequence[Function], trainer: Trainer | Function | None, count: int
+) -> Sequence[Trainer | Function | None]:
+    """What trains each of what is compared, where it has to be trained and was given."""
+    if isinstance(train, bool):
+        return [trainer] * count
+    if trainer is not None:
+        raise InputError(
+            "given, and so is trainer", field="train", allowed="one of them", fix="leave one out"
+        )
+    given = [train] * count if callable(train) else list(train)
+    if len(given) != count or not all(map(callable, given)):
+        raise InputError(
+            f"{len(given)} of them for {count} to compare",
+            field="train",
+            allowed="a function, or a list with one for each",
+        )
+    return given
 
 
 def _refuse_seeds(seeds: int | None, *, train: bool) -> None:

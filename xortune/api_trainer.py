@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.errors import InputError, TrainingError
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
     from xortune.point import Point
     from xortune.run import Run
 
-__all__ = ["called_with", "own_of_run", "own_trainer", "trainer_for", "tried_once", "with_train"]
+__all__ = [
+    "called_with",
+    "functions_named",
+    "own_of_run",
+    "own_trainer",
+    "trainer_for",
+    "tried_once",
+    "with_train",
+]
 
 TRIES = 3
 """So many configs the check calls the function for at most: one may raise and the next may not."""
@@ -135,7 +144,7 @@ def own_of_run(
         raise InputError(
             f"the run was trained by a function given from Python ({run.manifest.get('trainer')})",
             place=str(run.path),
-            fix="give it again, in Python: certify(run, train=...), compare(runs, trainer=...)",
+            fix="give it again: train=... in Python, or --trainer ./train.py:run",
         )
     if train is not None and space.trainer is None:
         space = with_own(space)
@@ -158,6 +167,17 @@ def _nothing_trains(run: Run) -> InputError:
         fix="give the function in Python: certify(run, train=f), compare(runs, trainer=f); or "
         "import it again with --trainer ./train.py:run",
     )
+
+
+def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
+    """The functions that ``module:function`` or ``path.py:function`` name, from the working folder.
+
+    Raises:
+        InputError: one of them names none, or cannot be imported.
+    """
+    from xortune.engine.custom_source import named_source
+
+    return [named_source(text, Path()).function() for text in texts]
 
 
 def called_with(trainer: Trainer) -> str | None:

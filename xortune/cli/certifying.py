@@ -26,7 +26,7 @@ __all__ = ["certify"]
 
 OPTIONS = (
     *("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by"),
-    *("engine", "address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
+    *("engine", "trainer", "address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
 )
 
 
@@ -66,6 +66,10 @@ def certify(
         str | None,
         typer.Option(help="auto, fused, reference or cuda; that of the search if not given."),
     ] = None,
+    trainer: Annotated[
+        str | None,
+        typer.Option(help="./train.py:run: your own function, where the space does not name it."),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to run on, such as auto; else this machine.")
     ] = None,
@@ -82,6 +86,7 @@ def certify(
     silent = quiet or as_json
     with told("interrupted: what had finished is kept; the same command continues"):
         from xortune import api, api_certify
+        from xortune.api_trainer import functions_named
         from xortune.terminal_progress import shown_certifying
 
         if not silent:
@@ -99,6 +104,7 @@ def certify(
                 by=by,
                 accept_versions=accept_versions,
                 engine=engine,
+                train=None if trainer is None else functions_named([trainer])[0],
                 address=address,
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,

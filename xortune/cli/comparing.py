@@ -26,7 +26,7 @@ __all__ = ["WORSE", "compare"]
 WORSE = 1
 """The exit code of `--fail-if-worse`, as of a gate that did not pass."""
 
-OPTIONS = ("alpha", "engine", "format", "reference_seeds", "seeds")
+OPTIONS = ("alpha", "engine", "format", "reference_seeds", "seeds", "trainer")
 
 
 @app.command(
@@ -61,6 +61,13 @@ def compare(
     engine: Annotated[
         str | None,
         typer.Option(help="auto, fused, reference or cuda; that of each search if not given."),
+    ] = None,
+    trainer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="./train.py:run: your own function, where a run's space does not name it; once, "
+            "or for each run."
+        ),
     ] = None,
     fail_if_worse: Annotated[
         bool,
@@ -102,6 +109,7 @@ def compare(
         naming_options(*OPTIONS),
     ):
         from xortune import api_compare
+        from xortune.api_trainer import functions_named
         from xortune.comparison_runs import RunComparison
         from xortune.terminal_comparison import comparison_json, pairs, render_comparison
         from xortune.terminal_progress import shown_certifying
@@ -114,6 +122,7 @@ def compare(
                 seeds=seeds,
                 engine=engine,
                 no_train=no_train or None,
+                trainer=trainer,
                 different_tasks=different_tasks or None,
                 fail_if_worse=fail_if_worse or None,
             )
@@ -127,11 +136,14 @@ def compare(
             )
         else:
             _refuse("with --reference", column=column, where=where, reference_seeds=reference_seeds)
+            if trainer and no_train:
+                raise InputError("with --no-train", place="--trainer", allowed="one of them")
+            functions = functions_named(trainer or [])
             with shown_certifying(quiet=silent, what="training") as on_progress:
                 found = api_compare.compare(
                     runs,
                     seeds=seeds,
-                    train=not no_train,
+                    train=functions[0] if len(functions) == 1 else functions or not no_train,
                     different_tasks=different_tasks,
                     engine=engine,
                     output=output,
