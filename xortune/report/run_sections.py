@@ -174,6 +174,8 @@ def reproduce(report: Report) -> list[Block]:
             ),
             Code(report.script, "python"),
         ]
+    elif report.run_as is not None:
+        blocks += [said("One seed of the best configuration:"), Code(report.run_as, "sh")]
     elif report.best is not None:
         blocks.append(
             said(

@@ -113,6 +113,7 @@ class Report:
         script: plain PyTorch for one seed of the best config; None if that cannot be written.
         again: the command that trains the best config on seeds the search never saw.
         looked_for: the number of a user's own trainer that was all that was looked for; else None.
+        run_as: a user's own command for one seed of the best config, for a shell; else None.
     """
 
     title: str
@@ -133,6 +134,7 @@ class Report:
     script: str | None
     again: str | None
     looked_for: Objective | None = None
+    run_as: str | None = None
 
     @property
     def best(self) -> ConfigResult | None:
@@ -207,6 +209,7 @@ def _computed(run: Run) -> Report:
         no_outcome=_no_outcome(run.evaluations),
         reproduce=_reproduce(manifest),
         script=_script(run),
+        run_as=_run_as(run),
         again=_again(run),
         looked_for=summed_only(run.objectives),
     )
@@ -320,6 +323,19 @@ def _script(run: Run) -> str | None:
     solved = result.outcome.seeds[result.outcome.solved]
     seed = int(solved[0]) if solved.size else int(result.outcome.seeds[0])
     return plain_script(Config.from_point(result.point), task, seed)
+
+
+def _run_as(run: Run) -> str | None:
+    try:
+        command = run.asked.command if run.results else None
+    except InputError:  # the space is missing
+        return None
+    if command is None:
+        return None
+    result = run.results[0]
+    seed = int(result.outcome.seeds[0])
+    text = shlex.join(command.template.argv(result.point.as_dict(), seed))
+    return "\n".join(map(plain, text.split("\n")))  # a value may have lines
 
 
 def named_task(manifest: Mapping[str, Any]) -> Task | None:
