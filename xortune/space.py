@@ -50,7 +50,7 @@ from xortune.space_model import (
 )
 from xortune.space_objectives import check_objectives, check_sampler, objectives_of
 from xortune.space_points import grid, grid_size, probes
-from xortune.space_trainer import check_own, checked_success
+from xortune.space_trainer import COMMAND, OWN, check_own, checked_success
 from xortune.space_values import parse_duration
 from xortune.space_yaml import Document, read_text, read_yaml
 from xortune.task import Task
@@ -128,10 +128,10 @@ def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> Sea
     )
     if command is None:
         space = checked_success(space, form.success)
-    else:
-        space = with_command(space, command)
     if space.trainer is not None:
-        check_own(space)
+        check_own(space, OWN if command is None else COMMAND)
+    if command is not None:
+        space = with_command(space, command)
     check_search(space)
     check_sampler(space)
     start = tuple(start_point(space, i, values) for i, values in enumerate(form.start))

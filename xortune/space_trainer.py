@@ -8,7 +8,7 @@ from xortune.errors import InputError
 from xortune.space_model import EPOCHS_TO_SOLVE, SearchSpace
 from xortune.success import parse_success
 
-__all__ = ["check_built_in", "check_own", "checked_success", "with_own"]
+__all__ = ["COMMAND", "OWN", "check_built_in", "check_own", "checked_success", "with_own"]
 
 OWN, COMMAND = "a function of your own", "a command"
 
@@ -44,13 +44,12 @@ def with_own(space: SearchSpace) -> SearchSpace:
     return replace(space, task=None)
 
 
-def check_own(space: SearchSpace) -> None:
-    """Refuse what means nothing where a function of the user's own trains.
+def check_own(space: SearchSpace, what: str = OWN) -> None:
+    """Refuse what means nothing where a function, or a command, of the user's own trains.
 
     Raises:
         InputError: a task, epochs at the top, or epochs to solve as an objective.
     """
-    what = OWN if space.command is None else COMMAND
     for name, fix in (
         ("task", "remove this line: your own trainer decides what is learned"),
         ("epochs", "remove this line, or write epochs below parameters: it is then passed on"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +129,17 @@ def _shown(argv: Sequence[str], folder: Path, output: str, reason: str) -> str:
 
 
 def _chosen(failed: Mapping[int, str], output: Mapping[int, str]) -> dict[int, str]:
-    """The output of some failed seeds: of each reason one before there is a second of any."""
-    seen: dict[str, int] = {}
+    """The output of some failed seeds: of each reason one before there is a second of any.
+
+    Numbers in what a program said last make no other reason: they are mostly the seed.
+    """
+    seen: Counter[str] = Counter()
     rank = {}
     for seed, reason in failed.items():
-        seen[reason] = seen.get(reason, 0) + 1
-        rank[seed] = seen[reason]
+        what, _, last = reason.partition(": ")
+        kind = f"{what}: {re.sub('[0-9]+', '0', last)}"
+        seen[kind] += 1
+        rank[seed] = seen[kind]
     told = [seed for seed in failed if output[seed].strip()]
     chosen = sorted(told, key=lambda seed: (rank[seed], seed))[:MOST_OUTPUTS]
     return {seed: output[seed] for seed in sorted(chosen)}

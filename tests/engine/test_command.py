@@ -1,0 +1,329 @@
+"""A command as a trainer: what its exit and its last line say, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from xortune.engine import command_process
+from xortune.engine.command import MOST_OUTPUTS, command_trainer
+from xortune.engine.command_group import end, members
+from xortune.engine.command_process import KEPT, LINE, ran
+from xortune.engine.command_settings import JSON, NUMBER, Command
+from xortune.engine.command_template import parse_template
+from xortune.errors import InputError
+from xortune.evaluation import Evaluation, decode, encode
+from xortune.outcome import Status
+from xortune.point import Point
+from xortune.success import parse_success
+from xortune.trainer import Block
+
+SH = """sh -c '%s' sh {seed} {x}"""
+
+
+def trained(folder, script, *, count=1, success=None, x=1, first=0, **how):
+    """The outcome of seeds by a shell script, whose $1 is the seed and $2 is x."""
+    command = Command(parse_template(SH % script.replace("{", "{{").replace("}", "}}")), **how)
+    trainer = command_trainer(command, None if success is None else parse_success(success), folder)
+    return trainer.train([Block(Point({"x": x}), first, count)])[0]
+
+
+def ended(folder, script, **how):
+    """Status and reason of one seed."""
+    outcome = trained(folder, script, **how)
+    return Status(outcome.status[0]), outcome.details.failed.get(0)
+
+
+@pytest.fixture(params=["handle", "none"], autouse=True)
+def _handles(request, monkeypatch):
+    """With the system's word that a process has ended, and without."""
+    if request.param == "none":
+        monkeypatch.setattr(command_process, "_handle_of", lambda _: None)
+
+
+def test_the_exit_code_decides(tmp_path):
+    assert ended(tmp_path, "exit 0") == (Status.SOLVED, None)
+    assert ended(tmp_path, "exit 3") == (Status.CRASHED, "exit code 3")
+    assert ended(tmp_path, "echo out; echo why >&2; exit 3") == (
+        Status.CRASHED,
+        "exit code 3: why",
+    )
+    assert ended(tmp_path, "echo out; echo; exit 3") == (Status.CRASHED, "exit code 3: out")
+    assert ended(tmp_path, "kill -SEGV $$") == (Status.CRASHED, "killed by SIGSEGV")
+    status, reason = ended(tmp_path, "echo {; exit 0", metric=NUMBER)
+    assert (status, reason.split(";")[0]) == (Status.CRASHED, "the last line is '{'")
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "value"),
+    [
+        ("0.9", Status.SOLVED, 0.9),
+        ("1e3", Status.SOLVED, 1000.0),
+        ("0.89", Status.WRONG_PATTERN, 0.89),
+        ("nan", Status.DIVERGED, np.nan),
+        ("-NaN", Status.DIVERGED, np.nan),
+        ("-inf", Status.DIVERGED, -np.inf),
+        ("Infinity", Status.DIVERGED, np.inf),
+        ("1_0", Status.CRASHED, None),
+        ("0x1", Status.CRASHED, None),
+        ("0.9 done", Status.CRASHED, None),
+        ("true", Status.CRASHED, None),
+    ],
+)
+def test_a_number_on_the_last_line(tmp_path, line, status, value):
+    outcome = trained(
+        tmp_path, f"echo first; echo {line}; echo", success="value >= 0.9", metric=NUMBER
+    )
+    assert outcome.status[0] == status
+    assert list(outcome.details.values) == ([] if value is None else ["value"])
+    if value is not None:
+        np.testing.assert_equal(outcome.details.values["value"], [value])
+
+
+@pytest.mark.parametrize(
+    ("line", "success", "status", "values"),
+    [
+        ('{"a": 0.9, "b": 2}', "a >= 0.9", Status.SOLVED, {"a": 0.9, "b": 2.0}),
+        ('{"a": 0.8, "b": true}', "a >= 0.9", Status.WRONG_PATTERN, {"a": 0.8, "b": 1.0}),
+        ('{"a": NaN}', "a >= 0.9", Status.DIVERGED, {"a": np.nan}),
+        ('{"a": -nan, "b": inf}', "a >= 0.9", Status.DIVERGED, {"a": np.nan, "b": np.inf}),
+        ('{"a": 1, "b": -Infinity}', "a >= 0.9", Status.SOLVED, {"a": 1.0, "b": -np.inf}),
+        ('{"nan, inf": 1, "a": 2}', "a >= 0.9", Status.SOLVED, {"nan, inf": 1.0, "a": 2.0}),
+        ("0.95", "value >= 0.9", Status.SOLVED, {"value": 0.95}),
+        ('{"success": true, "a": 1}', None, Status.SOLVED, {"a": 1.0}),
+        ("false", None, Status.WRONG_PATTERN, {}),
+        ('{"b": 1}', "a >= 0.9", Status.CRASHED, {}),
+        ('{"a": "x"}', "a >= 0.9", Status.CRASHED, {}),
+        ("[1]", "a >= 0.9", Status.CRASHED, {}),
+        ('{"a": 1', "a >= 0.9", Status.CRASHED, {}),
+        ("9" * 5000, "value >= 0.9", Status.CRASHED, {}),
+        ("[" * 20_000, "value >= 0.9", Status.CRASHED, {}),
+        ("", "a >= 0.9", Status.CRASHED, {}),
+    ],
+)
+def test_json_on_the_last_line(tmp_path, line, success, status, values):
+    (tmp_path / "line").write_text(f"log\n{line}\n" if line else "")
+    outcome = trained(tmp_path, "cat line", success=success, metric=JSON, by_exit=False)
+    assert outcome.status[0] == status
+    assert set(outcome.details.values) == set(values)
+    for name, value in values.items():
+        np.testing.assert_equal(outcome.details.values[name], [value])
+    assert (0 in outcome.details.failed) == (status in (Status.CRASHED, Status.DIVERGED))
+
+
+def test_numbers_beside_an_exit_code(tmp_path):
+    outcome = trained(tmp_path, 'echo "{\\"a\\": $1}"', count=3, metric=JSON)
+    assert outcome.successes == 3
+    assert outcome.details.values["a"].tolist() == [0, 1, 2]
+    status, reason = ended(tmp_path, "echo false", metric=JSON)
+    assert status == Status.CRASHED
+    assert reason.startswith("says success false, and ends with exit code 0")
+    assert ended(tmp_path, "echo true", metric=JSON) == (Status.SOLVED, None)
+
+
+def test_a_command_that_is_not_there_fails_its_seeds(tmp_path):
+    template = parse_template("./nowhere {seed}")
+    [outcome] = command_trainer(Command(template), None, tmp_path).train([Block(Point({}), 0, 2)])
+    assert outcome.details.failed[1] == "cannot be started: './nowhere': No such file or directory"
+    assert outcome.successes == 0
+
+
+def test_the_end_of_the_output_is_kept_in_its_order(tmp_path):
+    outcome = trained(
+        tmp_path, "echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c; exit $1", count=2
+    )
+    assert dict(outcome.details.output) == {1: "a\nb\nc\n"}  # seed 0 has not failed
+    assert outcome.details.traceback.splitlines()[0].startswith(f"{tmp_path}$ sh -c ")
+    assert outcome.details.traceback.splitlines()[1:] == ["a", "b", "c", "exit code 1: b"]
+    long = ran(["sh", "-c", "yes 123456789 | head -c 300000; exit 1"], tmp_path, None)
+    assert len(long.output) == KEPT
+    assert len(long.stdout) == LINE
+    assert not long.whole
+    line = ["sh", "-c", "yes 1 | head -n 200000 | tr -d '\\n'"]
+    status, reason = ended(tmp_path, 'yes 1 | head -n 200000 | tr -d "\\n"', metric=NUMBER)
+    assert len(ran(line, tmp_path, None).stdout) == LINE
+    assert (status, reason) == (Status.CRASHED, "the last line is longer than 65,536 bytes")
+
+
+def test_output_travels_in_the_journal_for_so_many_seeds_of_a_block(tmp_path):
+    script = 'echo "seed $1"; test $1 = 30 && exit 2; exit 1'
+    outcome = trained(tmp_path, script, count=40)
+    kept = dict(outcome.details.output)
+    assert len(kept) == MOST_OUTPUTS
+    assert 30 in kept  # the only one with its reason
+    block = Block(Point({"x": 1}), 0, 40)
+    line = encode(Evaluation(0, block, outcome, None, True, 1.0, "w"))
+    read = decode(line).outcome.details
+    assert dict(read.output) == kept == dict(pickle.loads(pickle.dumps(read)).output)
+    assert read.failed == outcome.details.failed
+    fields = json.loads(line)
+    silent = trained(tmp_path, "exit 1", count=40)
+    other = decode(encode(Evaluation(0, block, silent, None, True, 1.0, "w")))
+    for damaged in (3, None, "", "AAAA", fields["output"][:-8]):
+        with pytest.raises(InputError, match="output"):
+            decode(json.dumps(fields | {"output": damaged}))
+    assert dict(other.outcome.details.output) == {}
+
+
+def test_what_was_read_is_joined_without_being_unpacked(tmp_path):
+    parts = [trained(tmp_path, "echo $1; exit 1", count=3, first=first) for first in (0, 3)]
+    blocks = [Block(Point({"x": 1}), first, 3) for first in (0, 3)]
+    read = [
+        decode(encode(Evaluation(0, block, part, None, True, 1.0, "w"))).outcome
+        for block, part in zip(blocks, parts, strict=True)
+    ]
+    joined = read[0].merge(read[1])
+    assert {seed: text.strip() for seed, text in joined.details.output.items()} == {
+        seed: str(seed) for seed in range(6)
+    }
+
+
+def started(folder, name):
+    """The process whose number a command wrote into a file."""
+    for _ in range(200):
+        text = (folder / name).read_text() if (folder / name).exists() else ""
+        if text.endswith("\n"):
+            return int(text)
+        time.sleep(0.02)
+    raise AssertionError(name)
+
+
+def is_gone(process):
+    """Whether it has ended, or will at once."""
+    for _ in range(200):
+        try:
+            with open(f"/proc/{process}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+LEAVES = "sleep 600 & echo $! > one; timeout 600 sleep 600 & echo $! > two; wait"
+
+
+def test_a_command_that_takes_too_long_ends_with_all_that_it_has_started(tmp_path):
+    began = time.monotonic()
+    outcome = trained(tmp_path, f"echo begun; {LEAVES}", timeout=0.3)
+    assert time.monotonic() - began < 5
+    assert outcome.details.failed == {0: "took longer than 0.3 s: begun"}
+    assert outcome.details.output == {0: "begun\n"}
+    assert is_gone(started(tmp_path, "one"))
+    assert is_gone(started(tmp_path, "two"))  # `timeout` makes a process group of its own
+
+
+def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
+    began = time.monotonic()
+    script = "yes & echo $! > one; timeout 600 sleep 600 & echo $! > two; exit 0"
+    assert ended(tmp_path, script) == (Status.SOLVED, None)
+    assert time.monotonic() - began < 5
+    assert is_gone(started(tmp_path, "one"))
+    assert is_gone(started(tmp_path, "two"))
+
+
+def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path):
+    program = (
+        "from pathlib import Path\n"
+        "from xortune.engine.command_process import ran\n"
+        f"ran(['sh', '-c', 'true'], Path({str(tmp_path)!r}), None)\n"
+        f"ran(['sh', '-c', {LEAVES!r}], Path({str(tmp_path)!r}), None)\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program])
+    one, two = started(tmp_path, "one"), started(tmp_path, "two")
+    assert not any(is_gone_now(process) for process in (one, two))
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    assert is_gone(one)
+    assert is_gone(two)
+
+
+def is_gone_now(process):
+    return not os.path.exists(f"/proc/{process}")  # noqa: PTH110
+
+
+def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
+    def interrupted(self, limit):
+        started(tmp_path, "two")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_process._Reader, "read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ran(["sh", "-c", LEAVES], tmp_path, None)
+    assert is_gone(started(tmp_path, "one"))
+    assert is_gone(started(tmp_path, "two"))
+
+
+def test_only_its_own_session_is_looked_through(tmp_path):
+    others = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2)]
+    assert members(others[0].pid) == [others[0].pid]
+    end(others[0].pid, session=True)
+    assert others[0].wait() == -signal.SIGKILL
+    assert others[1].poll() is None
+    others[1].kill()
+    others[1].wait()
+
+
+def test_it_runs_beside_the_space_file_or_in_a_copy_of_its_files(tmp_path):
+    folder = tmp_path / "space"
+    (folder / "lib").mkdir(parents=True)
+    run, part = folder / "run.sh", folder / "lib" / "part.sh"
+    run.write_text("#!/bin/sh\npwd; . ./lib/part.sh\n")
+    run.chmod(0o755)
+    part.write_text("exit 0\n")
+    (folder / "lib" / "__pycache__").mkdir()
+    (folder / "lib" / "__pycache__" / "x").write_text("")
+    (folder / "data").write_text("")
+
+    def trainer(text="./run.sh {seed}", files=("lib", "./run.sh")):
+        return command_trainer(Command(parse_template(text), files=files), None, folder)
+
+    kept = trainer()
+    assert [file.path for file in kept.kept.files] == ["lib/part.sh", "run.sh"]
+    assert [file.path for file in trainer(files=None).kept.files] == ["run.sh"]
+    assert trainer("cat data /etc/hostname ./run.sh/x {seed}", None).kept.files[0].path == "data"
+    assert kept.kept.folder() == folder
+    assert trainer().describe() == kept.describe()
+    block = Block(Point({}), 0, 1)
+    assert kept.train([block])[0].successes == 1
+    part.write_text("exit 1\n")  # edited while the search runs: it goes on as it began
+    assert kept.kept.folder() != folder
+    assert kept.train([block])[0].successes == 1
+    assert trainer().describe()["source"] != kept.describe()["source"]
+    assert trainer().train([block])[0].successes == 0
+    again = pickle.loads(pickle.dumps(kept))
+    part.unlink()
+    assert again.train([block])[0].successes == 1
+    for files, problem in (
+        (["nowhere"], "there is no file"),
+        (["../x"], "not below"),
+        (["/etc/hostname"], "not below"),
+        (["."], None),
+    ):
+        if problem is None:
+            continue
+        with pytest.raises(InputError, match=problem):
+            trainer(files=files)
+
+
+def test_files_too_large_to_be_sent_are_refused(tmp_path):
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(16 * 2**20 + 1)
+    with pytest.raises(InputError, match=r"larger than .*; fix: name those.*files: \[\]"):
+        command_trainer(Command(parse_template("cat big {seed}")), None, tmp_path)
+    command_trainer(Command(parse_template("cat big {seed}"), files=()), None, tmp_path)
+
+
+def test_it_has_no_input_and_its_own_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("OF_THE_WORKER", "here")
+    script = 'test -z "$(cat)" && test "$OF_THE_WORKER" = here'
+    assert ended(tmp_path, script) == (Status.SOLVED, None)

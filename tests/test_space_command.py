@@ -1,0 +1,168 @@
+"""A command in a space file: what it may be, and what is refused with its line."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+from space_files import SCHEMA
+
+from xortune.errors import InputError
+from xortune.resume import DifferentRunError, changes_brought
+from xortune.search.storage import shared_study
+from xortune.space import describe, parse_space, with_search
+from xortune.success import parse_success
+
+COMMAND = "python train.py --lr={lr} --kind {kind} --seed={seed}"
+GOOD = {"command": COMMAND}
+PARAMETERS = "  lr: {low: -1.0, high: 1.0}\n  kind: {choice: [a, b]}\n"
+
+
+def text(trainer, parameters=PARAMETERS, more=""):
+    return (
+        f"name: c\ntrainer: {json.dumps(trainer)}\nparameters:\n{parameters}"
+        f"search: {{sampler: random, trials: 3}}\nseeds: {{ladder: [4]}}\n{more}"
+    )
+
+
+def space(trainer=None, parameters=PARAMETERS, more=""):
+    return parse_space(text(trainer or GOOD, parameters, more), "s.yaml")
+
+
+def test_a_command_is_read():
+    found = space()
+    assert found.trainer == COMMAND
+    assert found.task is None
+    assert found.success is None
+    assert found.command.by_exit
+    assert found.command.metric is None
+    assert found.command.timeout is None
+    assert found.command.files is None
+    full = GOOD | {"success": "a <= 2", "timeout": "1m30s", "files": ["train.py", "lib"]}
+    found = space(full)
+    assert found.success == parse_success("a <= 2")
+    assert found.command.metric == "last line json"
+    assert not found.command.by_exit
+    assert found.command.timeout == 90
+    assert found.command.files == ("train.py", "lib")
+    assert space(GOOD | {"success": "Exit  code 0"}).command.by_exit
+    said = space(GOOD | {"metric": "last line json"})
+    assert not said.command.by_exit
+    assert said.success is None
+    both = space(GOOD | {"metric": "last line number", "success": "exit code 0"})
+    assert both.command.by_exit
+    assert both.command.metric == "last line number"
+
+
+@pytest.mark.parametrize(
+    ("trainer", "place", "words"),
+    [
+        ({}, "s.yaml:2: trainer.command", "is missing"),
+        (GOOD | {"tiemout": 3}, "s.yaml:2: trainer.tiemout", "did you mean 'timeout'"),
+        (GOOD | {"timeout": 0}, "s.yaml:2: trainer.timeout", "is no duration"),
+        (GOOD | {"files": "train.py"}, "s.yaml:2: trainer.files", "is not a list"),
+        (GOOD | {"files": [3]}, "s.yaml:2: trainer.files.0", "3 is not allowed"),
+        (
+            GOOD | {"success": "exit code 1"},
+            "s.yaml:2: trainer.success",
+            "'exit code 0', or a name",
+        ),
+        (
+            GOOD | {"metric": "last line"},
+            "s.yaml:2: trainer.metric",
+            "did you mean 'last line json'",
+        ),
+        (GOOD | {"metric": "last line number"}, "s.yaml:2: trainer.metric", "what a success is"),
+        (
+            GOOD | {"metric": "last line number", "success": "accuracy > 1"},
+            "s.yaml:2: trainer.metric",
+            "judges 'accuracy'",
+        ),
+        ({"command": 3}, "s.yaml:2: trainer.command", "3 is not allowed"),
+        ({"command": "run {seed} {lr}"}, "s.yaml:2: trainer.command", "kind is not in the command"),
+        ({"command": "run {lr} {kind}"}, "s.yaml:2: trainer.command", "seed is not in the command"),
+        (
+            {"command": COMMAND + " {l}"},
+            "s.yaml:2: trainer.command",
+            "allowed: {seed}, {lr}, {kind}",
+        ),
+        ({"command": COMMAND + " | tee"}, "s.yaml:2: trainer.command", "no shell reads this"),
+        (
+            {"command": "run {lr} {kind} {seed}"},
+            "s.yaml:4: parameters.lr",
+            "-1.0 begins with '-', and as a word of its own may be taken for an option",
+        ),
+    ],
+)
+def test_what_is_refused_and_where(trainer, place, words):
+    with pytest.raises(InputError) as error:
+        parse_space(text(trainer), "s.yaml")
+    assert str(error.value).startswith(place)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("task: xor\n", "s.yaml:8: task: means nothing with a command"),
+        ("epochs: 3\n", "s.yaml:8: epochs: means nothing with a command"),
+        ("success: a > 1\n", "s.yaml:8: success: a rule beside the trainer"),
+        ("objectives: [success_rate, epochs_to_solve]\n", "is not known with a command"),
+    ],
+)
+def test_what_means_nothing_beside_it(more, words):
+    with pytest.raises(InputError, match=words):
+        space(more=more)
+
+
+def test_the_schema_takes_what_is_read_and_refuses_what_is_not():
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    for trainer in (GOOD, GOOD | {"timeout": "2m", "files": [], "success": "exit code 0"}):
+        validator.validate(yaml.safe_load(text(trainer)))
+    for trainer in ({"command": ""}, GOOD | {"files": "x"}, GOOD | {"more": 1}, {"success": "a>1"}):
+        with pytest.raises(jsonschema.ValidationError):
+            validator.validate(yaml.safe_load(text(trainer)))
+
+
+def test_it_is_described_by_an_example():
+    trainer = GOOD | {"success": "a > 1", "timeout": 90}
+    lines = dict(describe(space(trainer), "train.py"))
+    assert lines["trainer"] == COMMAND
+    assert lines["run as"] == "python train.py --lr=-1.0 --kind a --seed=0"
+    assert lines["files"] == "train.py"
+    assert lines["success"] == "a > 1.0"
+    assert lines["metric"] == "last line json"
+    assert lines["time limit"] == "90 s for each seed"
+    assert dict(describe(space()))["success"] == "exit code 0"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"command": COMMAND + " -v"},
+        {"timeout": 3},
+        {"success": "a > 1"},
+        {"metric": "last line json", "success": "exit code 0"},
+    ],
+)
+def test_a_run_is_not_continued_with_another_command(change):
+    with pytest.raises(DifferentRunError, match="trainer: "):
+        changes_brought(space(), space(GOOD | change), task=None, place="run", extend=True)
+
+
+def test_the_same_command_continues_it_and_shares_a_study():
+    again = parse_space(with_search(space(), trials=9).text, "s.yaml")
+    [change] = changes_brought(space(), again, task=None, place="run", extend=False)
+    assert change.name == "search.trials"
+    names = {
+        shared_study(one, "sqlite:////x", None).name
+        for one in (
+            space(),
+            space(GOOD | {"timeout": 3}),
+            space(GOOD | {"metric": "last line json"}),
+            space(GOOD | {"success": "a > 1"}),
+        )
+    }
+    assert len(names) == 3
