@@ -16,6 +16,7 @@ import xortune.search.session as session_module
 from xortune.errors import InputError
 from xortune.journal import Journal, read
 from xortune.run import JOURNAL
+from xortune.search import meanwhile
 from xortune.search.blocks import BlockQueue
 from xortune.search.meanwhile import training_meanwhile
 from xortune.search.packs import Packs
@@ -77,7 +78,7 @@ def packs_of(journal, trainer, proposed):
 
 
 def training():
-    return any(thread.name == "training while Ray starts" for thread in threading.enumerate())
+    return any(thread.name == "trains while Ray starts" for thread in threading.enumerate())
 
 
 def wait_until(true, seconds=5.0):
@@ -87,11 +88,12 @@ def wait_until(true, seconds=5.0):
         time.sleep(0.001)
 
 
-def test_all_is_trained_while_the_body_runs(journal, path):
+def test_what_is_soon_done_needs_no_workers(journal, path):
     trainer = Quick()
     packs = packs_of(journal, trainer, points(30))
-    with training_meanwhile(packs, trainer):
-        wait_until(lambda: packs.finished)
+    with training_meanwhile(packs, trainer) as here:
+        assert here.wants_workers() is False
+    assert packs.finished
     assert len(read(path)[0]) == 30
     assert packs.next() == ()
 
@@ -100,7 +102,8 @@ def test_what_takes_long_is_left_to_the_workers(journal, path):
     proposed = points(6)
     trainer = Quick(costs={proposed[3].key: 1e9})
     packs = packs_of(journal, trainer, proposed)
-    with training_meanwhile(packs, trainer):
+    with training_meanwhile(packs, trainer) as here:
+        assert here.wants_workers() is True
         wait_until(lambda: not training())
     first = packs.next()
     assert proposed[3] in [job.block.point for job in first]
@@ -115,10 +118,11 @@ def test_what_takes_long_is_left_to_the_workers(journal, path):
 
 def test_the_pack_of_the_moment_is_brought_home(journal, path):
     trainer = Quick(seconds=0.5, pause=0.2)  # each block is a pack
-    packs = packs_of(journal, trainer, points(3))
-    with training_meanwhile(packs, trainer):
-        trainer.began.wait(5)
-    assert len(read(path)[0]) == 1
+    packs = packs_of(journal, trainer, points(100))
+    with training_meanwhile(packs, trainer) as here:
+        assert here.wants_workers() is True
+    assert not training()
+    assert len(read(path)[0]) in {1, 3}  # the first block alone, then the pack that had begun
 
 
 def test_an_error_of_the_thread_is_raised_after_the_body(journal):
@@ -130,13 +134,45 @@ def test_an_error_of_the_thread_is_raised_after_the_body(journal):
     packs = packs_of(journal, trainer, points(3))
 
     def search():
-        with training_meanwhile(packs, trainer):
-            wait_until(lambda: not training())
+        with training_meanwhile(packs, trainer) as here:
+            assert here.wants_workers() is False
             seen.append("the body went on")
 
     with pytest.raises(InputError, match="no"):
         search()
     assert seen == ["the body went on"]
+
+
+def test_the_engine_is_loaded_before_it_is_measured(journal):
+    class Loads(Quick):
+        def train(self, blocks):
+            if not self.began.is_set():
+                time.sleep(1.0)
+            return super().train(blocks)
+
+    trainer = Loads(seconds=0.001)
+    packs = packs_of(journal, trainer, points(50))
+    with training_meanwhile(packs, trainer) as here:
+        assert here.wants_workers() is False
+    assert packs.finished
+
+
+def test_what_is_soon_done_is_waited_for(journal, monkeypatch):
+    monkeypatch.setattr(meanwhile, "PATIENCE", 0.3)
+    trainer = Quick(seconds=0.05, pause=0.1)  # one pack after the other, for a second
+    packs = packs_of(journal, trainer, points(40))
+    with training_meanwhile(packs, trainer) as here:
+        assert here.wants_workers() is False
+    assert packs.finished
+
+
+def test_an_engine_that_takes_long_to_load_has_ray_start_beside_it(journal, monkeypatch):
+    monkeypatch.setattr(meanwhile, "PATIENCE", 0.05)
+    trainer = Quick(seconds=0.001, pause=0.3)
+    packs = packs_of(journal, trainer, points(5))
+    with training_meanwhile(packs, trainer) as here:
+        assert here.wants_workers() is True
+    assert packs.finished  # what is soon done is brought to its end nevertheless
 
 
 def test_an_interrupted_body_leaves_no_thread(journal):
@@ -172,29 +208,39 @@ def searched(monkeypatch, folder, starts, **more):
     return xt.search(parse_space(SPACE), output=folder, **more)
 
 
-def until(lines):
+def slow(lines):
+    """A Ray that starts when the journal has so many lines."""
+
     def starts(folder):
         wait_until(lambda: len(read(folder / JOURNAL)[0]) >= lines, 30)
 
     return starts
 
 
+def never(folder):
+    raise AssertionError("Ray is not needed")
+
+
 def facts(run):
-    return [
+    return sorted(
         (e.proposal, e.block.point.key, e.block.first, e.block.count, e.outcome.successes)
         for e in run.evaluations
-    ]
+    )
 
 
 def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
-    at_once = searched(monkeypatch, tmp_path / "at once", until(0))
-    later = searched(monkeypatch, tmp_path / "later", until(12))
+    here = searched(monkeypatch, tmp_path / "here", never)
+    monkeypatch.setattr(meanwhile, "RAY_SECONDS", -1)
+    monkeypatch.setattr(meanwhile, "WORKER_SECONDS", -1)
+    both = searched(monkeypatch, tmp_path / "both", slow(12))
     room = session_module.slots_to_come(None, 1.0)
     assert room == len(os.sched_getaffinity(0))
     monkeypatch.setattr(session_module, "slots_to_come", lambda *_: 0)
     monkeypatch.setattr(session_module, "slots", lambda *_: room)
     workers = searched(monkeypatch, tmp_path / "workers", lambda _: None)
-    assert {e.worker for e in workers.evaluations} == {"worker:1"}
-    assert sum(e.worker != "worker:1" for e in later.evaluations) >= 12
-    for other in (at_once, later):
-        assert sorted(facts(other)) == sorted(facts(workers))
+    assert [sum(e.worker == "worker:1" for e in run.evaluations) for run in (here, workers)] == [
+        0,
+        len(workers.evaluations),
+    ]
+    assert 12 <= sum(e.worker != "worker:1" for e in both.evaluations) < len(both.evaluations)
+    assert facts(here) == facts(both) == facts(workers)

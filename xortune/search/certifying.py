@@ -32,13 +32,10 @@ from xortune.run_sessions import (
 )
 from xortune.run_versions import changed_trainer
 from xortune.search.checks import CheckQueue, train_here
+from xortune.search.meanwhile import RAY_SECONDS
 from xortune.trainer import Block, Trainer
 
 __all__ = ["Cluster", "certify_run", "queue_after"]
-
-RAY_SECONDS = 5.0
-"""What Ray takes until its first workers have trained something, about: a start of two seconds, and
-as long again for the workers. A certificate that takes less is trained in this process."""
 
 
 @dataclass(frozen=True)

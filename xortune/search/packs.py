@@ -182,6 +182,19 @@ class Packs:
             return min(self._longest, LEAST_SECONDS)
         return min(self._longest, max(LEAST_SECONDS, self._left() / (SHARE * self._slots)))
 
+    @property
+    def measured(self) -> bool:
+        """Whether something has been trained."""
+        return self._true is not None
+
+    @property
+    def left_seconds(self) -> float:
+        """Seconds of work for one core that are left, roughly; inf before anything is trained."""
+        if self._true is None:
+            return math.inf
+        waiting = sum(self._trainer.cost(job.block) for jobs in self._again for job in jobs)
+        return self._left() + waiting * self._true
+
     def _left(self) -> float:
         """Seconds of work that proposals still to be made will take, roughly."""
         return self._queue.left * self._estimated / self._taken * (self._true or 1.0)

@@ -78,8 +78,8 @@ def search_session(
             takes more than a gigabyte, and is let go when the queue has been filled from it.
         on_failure: called with the first seed that fails, or block that produces nothing.
         fail_fast: whether that ends the session.
-        meanwhile: whether this process may train while Ray starts on this machine: for a trainer
-            that neither hangs nor dies.
+        meanwhile: whether this process may train while Ray starts on this machine, or instead if
+            that is sooner: for a trainer that neither hangs nor dies.
 
     Raises:
         TrainingError: a seed failed, and `fail_fast` is asked for.
@@ -151,8 +151,9 @@ def search_session(
             packs = Packs(watched, trainer, room, most_of(window, room), trial_timeout)
             try:
                 if expected:
-                    with training_meanwhile(packs, trainer):
-                        ray.enter_context(connected(address))
+                    with training_meanwhile(packs, trainer) as here:
+                        if here.wants_workers():
+                            ray.enter_context(connected(address))
                 uninterrupted = watched.finished or run_trials(
                     watched,
                     trainer,
