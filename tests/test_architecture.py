@@ -32,7 +32,7 @@ LAYERS = (
     ("certify", "plan", "gate", "thread"),
     ("progress", "status"),
     ("search",),
-    ("api",),
+    ("api", "pytest"),
     ("terminal",),
     ("cli", "__main__"),
 )

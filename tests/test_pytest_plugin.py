@@ -1,0 +1,494 @@
+"""The pytest plugin: tests over seeds, run by pytest as a user's are."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from xortune.errors import InputError
+from xortune.gate import gate_config
+from xortune.outcome import Outcome, Status
+from xortune.plan import gate_seeds
+from xortune.point import Point
+from xortune.pytest_seeds import Course, wanted
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[1]
+ENTRY = {"xortune": "xortune.pytest_plugin"}
+
+
+@pytest.fixture
+def ran(pytester, request):
+    """Runs a test file; its result."""
+    pytester.makeini("[pytest]\naddopts = --strict-markers -p no:cacheprovider")
+    # Where xortune was installed before it had the plugin, it is named.
+    there = request.config.pluginmanager.has_plugin("xortune")
+    named = [] if there else ["-p", "xortune.pytest_plugin"]
+
+    def run(text, *words):
+        pytester.makepyfile("import pytest\n" + text)
+        return pytester.runpytest_inprocess(*named, *words)
+
+    return run
+
+
+def test_the_entry_point_is_there():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["pytest11"] == ENTRY
+
+
+def test_it_stops_at_the_seed_that_proves_it(ran, pytester):
+    result = ran(
+        """
+        @pytest.mark.seeds(500, min_rate=0.95)
+        def test_x(seed):
+            with open("seeds", "a") as file:
+                print(seed, file=file)
+        """.replace("\n        ", "\n")
+    )
+    result.assert_outcomes(passed=1)
+    seeds = (pytester.path / "seeds").read_text().split()
+    assert list(map(int, seeds)) == list(range(gate_seeds(0.95)))
+    result.stdout.fnmatch_lines(["*= seeds =*", "*.py::test_x: seeds: 74 of 74, proven 0.95"])
+
+
+def test_a_refuted_test_names_its_seeds_their_messages_and_a_traceback(ran):
+    result = ran("""
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_x(seed):
+    loss = 0.25 * seed
+    if seed == 2:
+        raise ValueError("no such thing")
+    assert loss > 1, f"loss {loss}"
+""")
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert "refuted: 0 of " in text
+    assert "so the success rate is below 0.9 (upper bound 0." in text
+    assert "  seed 0: AssertionError: loss 0.0" in text
+    assert "assert 0.0 > 1" in text
+    assert "seed 0 (alone: --only-seed 0):" in text
+    assert "E       AssertionError: loss 0.0" in text
+    assert "pytest_plugin.py" not in text
+
+
+def test_only_so_many_failures_are_listed(ran):
+    result = ran("""
+@pytest.mark.seeds(400, min_rate=0.6)
+def test_x(seed):
+    assert seed % 2, seed
+""")
+    text = result.stdout.str()
+    shown = re.findall(r"^  seed (\d+): AssertionError", text, re.MULTILINE)
+    assert shown == ["0", "2", "4", "6", "8"]
+    k, n = map(int, re.search(r"refuted: (\d+) of (\d+)", text).groups())
+    assert f"  ... and {n - k - 5} more" in text
+    assert text.count("def test_x") == 1  # one traceback
+
+
+def outcomes(pattern):
+    class Trainer:
+        def train(self, blocks):
+            [block] = blocks
+            solved = [pattern(seed) for seed in block.seeds]
+            crashed = Outcome.crashed(block.seeds, 0)
+            status = [Status.SOLVED if one else Status.WRONG_PATTERN for one in solved]
+            object.__setattr__(crashed, "status", __import__("numpy").array(status, "uint8"))
+            return [crashed]
+
+    return Trainer()
+
+
+@pytest.mark.parametrize("every", [0, 2, 3, 7, 20, 30, 150])
+@pytest.mark.parametrize(("rate", "most"), [(0.95, 300), (0.5, 60), (0.99, 800)])
+def test_the_answer_is_the_gate_s(every, rate, most):
+    def passes(seed):
+        return not every or seed % every != every - 1
+
+    course = Course(wanted(most, min_rate=rate))
+    while not course.over:
+        if passes(course.next):
+            course.succeeded()
+        else:
+            course.failed(ValueError("no"), "")
+    verdict = gate_config(
+        Point({"a": 1}), outcomes(passes), min_rate=rate, max_seeds=most, first_seed=0
+    )
+    assert course.answer in (verdict.answer, "undecided")
+    assert course.passed == verdict.passed
+    if course.answer != "undecided":
+        assert (course.k, course.n) == (verdict.k, verdict.n)
+    elif course.n < most:  # nothing that could have come would have proven it
+        for _ in range(most - course.n):
+            course.succeeded()
+            assert course.answer != "proven"
+
+
+def test_undecided_fails_as_soon_as_it_cannot_be_proven_any_more(ran):
+    result = ran("""
+@pytest.mark.seeds(80, min_rate=0.95)
+def test_x(seed):
+    assert seed != 30
+""")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "undecided: 30 of 31 seeds passed, so 0.95 is not proven with 80 seeds (success rate "
+            "0.*, confidence 0.95, seeds 0 to 30)",
+            "*::test_x: seeds: 30 of 31, undecided 0.95",
+        ]
+    )
+
+
+def test_fixtures_of_functions_are_new_for_each_seed_and_others_stay(ran):
+    result = ran("""
+made, ended, sessions, modules = [], [], [], []
+
+@pytest.fixture
+def model(seed, tmp_path):
+    made.append((seed, tmp_path))
+    yield f"model {seed}"
+    ended.append(seed)
+
+@pytest.fixture(scope="module")
+def data():
+    modules.append(1)
+    return "data"
+
+@pytest.fixture(autouse=True)
+def counted():
+    sessions.append(1)
+
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_x(model, seed, data, monkeypatch, capsys, request):
+    assert model == f"model {seed}"
+    assert len(ended) == seed
+    print("heard", seed)
+    assert capsys.readouterr().out == f"heard {seed}\\n"
+    assert "SEED" not in __import__("os").environ
+    monkeypatch.setenv("SEED", "1")
+    assert request.getfixturevalue("model") == model
+
+def test_after():
+    n = len(made)
+    assert n > 10 and len({path for _, path in made}) == n
+    assert ended == [seed for seed, _ in made] == list(range(n))
+    assert (len(modules), len(sessions)) == (1, n + 1)
+""")
+    result.assert_outcomes(passed=2)
+
+
+def test_classes_get_an_instance_and_their_methods_for_each_seed(ran):
+    result = ran("""
+up = []
+
+@pytest.mark.seeds(100, min_rate=0.9)
+class TestTraining:
+    def setup_method(self):
+        up.append(self)
+        self.fresh = True
+
+    def test_one(self, seed):
+        assert self.fresh
+        self.fresh = False
+
+    @pytest.mark.seeds(9, min_rate=0.5)
+    def test_nearer_mark(self, seed):
+        assert self.fresh
+
+def test_after():
+    assert len(set(map(id, up))) == len(up) > 12
+""")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(
+        ["*::TestTraining::test_one: seeds: * proven 0.9", "*::test_nearer_mark: seeds: * 0.5"]
+    )
+
+
+def test_parameters_k_and_xfail(ran):
+    text = """
+@pytest.mark.parametrize("lr", [0.1, 9.0])
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_x(seed, lr):
+    assert lr < 1
+
+@pytest.mark.xfail(strict=True, reason="known")
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_known(seed):
+    assert False
+"""
+    result = ran(text)
+    result.assert_outcomes(passed=1, failed=1, xfailed=1)
+    result.stdout.fnmatch_lines(["*test_x[[]0.1]: seeds: * proven 0.9", "*9.0]: seeds: 0 of *"])
+    result = ran(text, "-k", "0.1")
+    result.assert_outcomes(passed=1, deselected=2)
+    assert result.stdout.str().count(": seeds: ") == 1
+
+
+def test_skips(ran):
+    result = ran("""
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_first(seed):
+    pytest.skip("no data")
+
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_later(seed):
+    if seed == 5:
+        pytest.skip("hard")
+
+@pytest.mark.skipif("True", reason="not here")
+@pytest.mark.seeds(1, min_rate=7)
+def test_marked(seed):
+    pass
+
+@pytest.fixture
+def late(seed):
+    if seed == 3:
+        pytest.skip("late")
+
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_fixture(seed, late):
+    pass
+
+@pytest.mark.seeds(100, min_rate=0.9)
+def test_xfail(seed):
+    if seed == 2:
+        pytest.xfail("hm")
+""")
+    result.assert_outcomes(skipped=2, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "seed 5 was skipped (hard), after 5 that were not: a seed is never left out.*",
+            "a fixture skipped seed 3 (late): a seed is never left out",
+            "seed 2 was expected to fail (hm), after 2 *",
+        ]
+    )
+
+
+def test_whatever_is_raised_is_a_failed_seed_but_for_what_ends_pytest(ran):
+    result = ran("""
+@pytest.mark.seeds(300, min_rate=0.9)
+def test_x(seed):
+    if seed == 40: pytest.fail("by hand")
+    if seed == 60: raise SystemExit(3)
+    if seed == 80: raise RuntimeError
+    if seed == 99: pytest.exit("enough")
+""")
+    assert "enough" in result.stdout.str()
+    assert result.ret == 2
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        ("pytest.fail('by hand')", "Failed: by hand"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise RuntimeError", "RuntimeError"),
+        ("raise KeyError('a\\n  b')", "KeyError: 'a\\n  b'"),
+    ],
+)
+def test_the_message_of_what_is_raised(ran, raised, message):
+    result = ran(f"""
+@pytest.mark.seeds(300, min_rate=0.9)
+def test_x(seed):
+    {raised}
+""")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"  seed 0: {message}"])
+
+
+def test_a_fixture_that_fails_is_an_error_and_no_seed(ran):
+    result = ran("""
+@pytest.fixture
+def model(seed):
+    assert seed != 4, "broken"
+
+@pytest.mark.seeds(300, min_rate=0.9)
+def test_x(seed, model):
+    pass
+
+def test_after():
+    pass
+""")
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["*AssertionError: broken*", "*in a fixture, before seed 4*"])
+    assert ": seeds: " not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ("", "n: no number of seeds; allowed: a whole number of seeds, at most, 1 or more"),
+        ("500", "min_rate: nothing says what success rate is to be proven"),
+        ("500, 0.95", "2 values where the number of seeds is"),
+        ("'500', min_rate=0.95", "n: '500'"),
+        ("500.0, min_rate=0.95", "n: 500.0"),
+        ("True, min_rate=0.95", "n: True"),
+        ("500, min_rate=1", "min_rate: 1; allowed: above 0 and below 1; fix: no number of seeds"),
+        ("500, min_rate=95", "min_rate: 95; allowed: above 0 and below 1"),
+        ("500, min_rate='0.9'", "min_rate: '0.9'"),
+        ("50, min_rate=0.95", "n: 50 seeds cannot prove 0.95, even if all of them pass"),
+        ("500, min_rate=0.95, rate=1", "unknown argument 'rate'; allowed: n, min_rate, confid"),
+        ("500, min_rate=0.9, first=-1", "first: -1; allowed: a seed from 0 to 2**32 - 1"),
+        ("500, min_rate=0.9, first=2**32 - 9", "n: 500 seeds from 4294967287; allowed: none bey"),
+        ("500, min_rate=0.9, confidence=0", "confidence: 0; allowed: above 0 and below 1"),
+    ],
+)
+def test_wrong_arguments_are_told_in_a_sentence(ran, mark, message):
+    found = {}
+    exec(f"def call(f): f({mark})", found)
+    with pytest.raises(InputError) as caught:
+        found["call"](wanted)
+    assert str(caught.value).startswith(message)
+    if mark in ("500", "50, min_rate=0.95"):  # one or two through pytest are enough
+        result = ran(f"@pytest.mark.seeds({mark})\ndef test_x(seed): pass\n")
+        result.assert_outcomes(errors=1)
+        result.stdout.fnmatch_lines([f"@pytest.mark.seeds: {message}*"])
+
+
+def test_tests_that_cannot_be_called_for_each_seed_are_refused(ran):
+    result = ran("""
+import unittest
+seeds = pytest.mark.seeds(100, min_rate=0.9)
+
+@seeds
+def test_none():
+    pass
+
+@seeds
+async def test_async(seed):
+    pass
+
+@seeds
+class TestOld(unittest.TestCase):
+    def test_old(self):
+        pass
+
+@seeds
+def test_returns(seed):
+    return seed
+
+@seeds
+@pytest.mark.parametrize("seed", [1, 2])
+def test_own(seed):
+    pass
+
+def test_unmarked(seed):
+    pass
+""")
+    result.assert_outcomes(errors=4, failed=3)
+    result.stdout.fnmatch_lines_random(
+        [
+            "the test takes no 'seed': write it as def test_none(seed, ...)",
+            "an async test cannot be called for each seed*",
+            "*takes no 'seed'*",
+            "the test returned int, which says nothing: use assert",
+            "the test is called with another 'seed' than xortune's*",
+            "the fixture 'seed' is xortune's, for tests that are marked*",
+        ]
+    )
+
+
+def test_a_fixture_of_the_project_is_its_own(ran):
+    result = ran("""
+@pytest.fixture
+def seed():
+    return "mine"
+
+def test_x(seed):
+    assert seed == "mine"
+""")
+    result.assert_outcomes(passed=1)
+
+
+def test_one_seed_alone(ran):
+    text = """
+@pytest.mark.seeds(500, min_rate=0.95)
+def test_x(seed):
+    assert seed != 123
+"""
+    result = ran(text, "--only-seed", "123")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E       assert 123 != 123"])
+    assert "seeds: " not in result.stdout.str()
+    ran(text, "--only-seed", "5").assert_outcomes(passed=1)
+
+
+def test_first_and_confidence(ran):
+    result = ran("""
+@pytest.mark.seeds(n=60, min_rate=0.5, confidence=0.999, first=7)
+def test_x(seed):
+    assert seed > 6
+""")
+    result.assert_outcomes(passed=1)
+    seeds = gate_seeds(0.5, alpha=0.001)
+    assert seeds != gate_seeds(0.5)
+    result.stdout.fnmatch_lines([f"*: seeds: {seeds} of {seeds}, proven 0.5"])
+
+
+def apart(pytester, *words):
+    """In a Python of its own."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=pytester.path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_workers_of_xdist_send_their_results(pytester):
+    pytester.makepyfile("""
+        import pytest
+        @pytest.mark.parametrize("lr", [1, 2])
+        @pytest.mark.seeds(100, min_rate=0.9)
+        def test_x(seed, lr): pass
+    """)
+    ran = apart(pytester, "-m", "pytest", "-p", "xdist", "-n", "2", *named_apart(), "-q")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(re.findall(r"test_x\[[12]\]: seeds: (\d+) of \1, proven 0.9", ran.stdout)) == 2
+
+
+def named_apart():
+    from importlib.metadata import entry_points
+
+    there = {e.name for e in entry_points(group="pytest11")}
+    return [] if "xortune" in there else ["-p", "xortune.pytest_plugin"]
+
+
+def test_unused_it_is_silent_and_imports_nothing_of_ours(pytester):
+    pytester.makepyfile("""
+        import sys
+        def test_x():
+            heavy = {"numpy", "scipy", "torch", "ray", "optuna", "pandas", "numba", "pydantic"}
+            assert not heavy & set(sys.modules)
+            ours = {name for name in sys.modules if name.split(".")[0] == "xortune"}
+            assert ours == {"xortune", "xortune.pytest_plugin"}
+    """)
+    ran = apart(
+        pytester, "-m", "pytest", *named_apart(), "-W", "error", "-p", "no:hypothesispytest"
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert "seeds" not in ran.stdout
+    shown = apart(pytester, "-m", "pytest", *named_apart(), "--markers").stdout
+    assert "@pytest.mark.seeds(n, *, min_rate, confidence=0.95, first=0)" in shown
+
+
+def test_the_line_is_a_property_in_junit_xml(ran, pytester):
+    ran(
+        "@pytest.mark.seeds(100, min_rate=0.9)\ndef test_x(seed): pass\n",
+        "--junit-xml=out.xml",
+        "-o",
+        "junit_family=xunit1",
+    )
+    text = (pytester.path / "out.xml").read_text()
+    assert re.search(r'<property name="xortune_seeds" value="seeds: \d+ of \d+, proven 0.9"', text)
