@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+import yaml
 from commands import xortune
 from hand_made import CONFIG, done, solved, write_run
 
@@ -26,13 +27,17 @@ FIRST = Point({**CONFIG, "epochs": 300, "lr": 0.05})
 SECOND = Point({**CONFIG, "epochs": 300, "lr": 0.02})
 
 
-@pytest.fixture
-def run(tmp_path):
+def write_two(path):
     lines = [
         done(0, FIRST, solved(0, 8, 8, epochs=300)),
         done(1, SECOND, solved(0, 6, 8, epochs=300)),
     ]
-    return write_run(tmp_path / "run", lines, space_text=SPACE, trainer="network", task="xor")
+    return write_run(path, lines, space_text=SPACE, trainer="network", task="xor")
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_two(tmp_path / "run")
 
 
 def certified(run):
@@ -47,7 +52,24 @@ def certified(run):
     return load_run(run.path)
 
 
-def test_the_script_trains_what_the_run_counted_and_knows_nothing_of_us(run, tmp_path):
+def ran(script, path):
+    """What the program prints, in a Python that finds nothing of ours."""
+    path.write_text(script)
+    words = [sys.executable, "-I", str(path)]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def real(tmp_path, seeds, *, task="xor", **changes):
+    """A run whose counts are those of the engine, as a search's are."""
+    point = Point({**CONFIG, "epochs": 300, **changes})
+    outcome = xt.evaluate(xt.Config.from_point(point), seeds, task=task)
+    space = SPACE if task == "xor" else SPACE.replace("epochs", f"task: {task}\nepochs", 1)
+    lines = [done(0, point, outcome)]
+    return write_run(tmp_path / "real", lines, space_text=space, trainer="network", task=task)
+
+
+def test_the_program_counts_what_the_run_counted_and_knows_nothing_of_us(tmp_path):
+    run = real(tmp_path, range(24), lr=0.03)
     script = xt.export(run)
     assert "xortune" not in script
     imported = [
@@ -57,15 +79,38 @@ def test_the_script_trains_what_the_run_counted_and_knows_nothing_of_us(run, tmp
         getattr(n, "module", "") for n in imported
     }
     assert names <= {"torch", "nn", "", None}
-    assert f"# Config {FIRST.key}, task xor: 8 of 8 seeds solved in the search.\n" in script
-    assert "lr=0.05" in script
-    path = tmp_path / "best.py"
-    path.write_text(script)
-    ran = subprocess.run(
-        [sys.executable, "-I", str(path)], capture_output=True, text=True, check=True
-    )
-    same = xt.evaluate(xt.Config.from_point(FIRST), [0])
-    assert json.loads(ran.stdout) == same.predictions[0].astype(int).tolist()
+    outcome = run.results[0].outcome
+    k = int(outcome.solved[:20].sum())
+    assert 0 < k < 20  # else the wrong rule could count the same
+    told = f"# Config {run.best.key}, task xor: {outcome.successes} of 24 seeds solved in the"
+    assert script.startswith(told)
+    *lines, last = ran(script, tmp_path / "best.py")
+    assert last == f"{k}/20 seeds solved, {k}/20 expected"
+    words = {True: "solved", False: "not solved"}
+    assert lines == [f"seed {s}: {words[bool(outcome.solved[s])]}" for s in range(20)]
+
+
+def test_more_or_fewer_seeds_of_those_that_are_known(tmp_path):
+    run = certified(write_two(tmp_path / "run"))
+    assert "SEEDS = [*range(0, 8), *range(1610612736, 1610612748)]" in xt.export(run)
+    assert "SEEDS = [*range(0, 3)]\nEXPECTED = 3 " in xt.export(run, seeds=3)
+    few = xt.export(run, key=FIRST.key, seeds=56)
+    assert "SEEDS = [*range(0, 8), *range(1610612736, 1610612784)]\nEXPECTED = 53 " in few
+    for seeds, allowed in ((59, "59 seeds, and the run knows what 58"), (0, "allowed: 1 to 58")):
+        with pytest.raises(xt.InputError, match=allowed):
+            xt.export(run, seeds=seeds)
+    result = xortune("export", run.path, "--seeds", "100")
+    assert result.exit_code == 2
+    assert "error: --seeds: 100 seeds" in result.stderr
+    assert "xortune certify" in result.stderr
+
+
+def test_a_weight_that_is_not_finite_is_no_success(tmp_path):
+    run = real(tmp_path, range(4), lr=1e39, optimizer="SGD", epochs=300)
+    assert run.results[0].outcome.counts[xt.Status.DIVERGED] > 0
+    last = ran(xt.export(run), tmp_path / "best.py")[-1]
+    k = run.results[0].outcome.successes
+    assert last == f"{k}/4 seeds solved, {k}/4 expected"
 
 
 def test_the_command_prints_it_or_writes_it(run, tmp_path):
@@ -111,15 +156,11 @@ def test_held_out_rows_are_judged(tmp_path):
         space_text=space,
         trainer="network",
     )
-    script = xt.export(run)
-    path = tmp_path / "best.py"
-    path.write_text(script)
-    ran = subprocess.run(
-        [sys.executable, "-I", str(path)], capture_output=True, text=True, check=True
-    )
-    same = xt.evaluate(xt.Config.from_point(FIRST), [0], task=run.asked.task)
-    assert json.loads(ran.stdout) == same.predictions[0].astype(int).tolist()
-    assert len(json.loads(ran.stdout)) == 4
+    config = xt.Config.from_point(FIRST)
+    same = xt.evaluate(config, range(8), task=run.asked.task)
+    *lines, last = ran(xt.export(run), tmp_path / "best.py")
+    assert [line.endswith(": solved") for line in lines] == same.solved.tolist()
+    assert last == f"{same.successes}/8 seeds solved, 8/8 expected"
     table.write_text("a,b,y,test\n" + "\n".join(rows[1:]) + "\n")
     changed = write_run(
         tmp_path / "changed",
@@ -144,7 +185,62 @@ def test_what_cannot_be_exported(tmp_path, run):
     assert "where.py: cannot be written" in result.stderr
 
 
-def test_a_config_that_solves_nothing_says_so(tmp_path):
-    lines = [done(0, FIRST, solved(3, 0, 2, epochs=300))]
-    run = write_run(tmp_path / "none", lines, space_text=SPACE, trainer="network")
-    assert "# Trains seed 3, which is not solved, and prints" in xt.export(run)
+def test_yaml_and_json_are_read_by_hydra_s_reader_as_they_were(tmp_path):
+    from omegaconf import OmegaConf
+
+    odd = {
+        "lr": 1e-05,
+        "big": 1e22,
+        "half": 0.5,
+        "width": 64,
+        "on": True,
+        "null value": None,
+        "text": "1e5",
+        "word": "yes",
+        "colon": "a: b # c",
+        "name.with.dots": "x",
+        "empty": "",
+    }
+    run = write_run(tmp_path / "own", [done(0, odd, solved(0, 1, 2))], trainer="./train.py:run")
+    text = xt.export(run, format="yaml")
+    first, rest = text.split("\n", 1)
+    assert first == f"# Config {Point(odd).key} of {run.path}: 1 of 2 seeds solved in the search."
+    path = tmp_path / "best.yaml"
+    path.write_text(text)
+    for loaded in (OmegaConf.to_container(OmegaConf.load(path)), yaml.safe_load(text)):
+        assert loaded == odd
+        assert [type(v) for v in loaded.values()] == [type(v) for v in odd.values()]
+    path.write_text(xt.export(run, format="json"))
+    assert OmegaConf.to_container(OmegaConf.load(path)) == odd == json.loads(path.read_text())
+    assert rest.count("\n") == len(odd)
+
+
+@pytest.mark.parametrize("text", ["${lr}", "???"])
+def test_what_omegaconf_takes_for_something_else_is_refused(tmp_path, text):
+    run = write_run(tmp_path / "own", [done(0, {"a": text}, solved(0, 1, 2))], trainer="f")
+    with pytest.raises(xt.InputError, match="means something else to OmegaConf"):
+        xt.export(run, format="yaml")
+    assert json.loads(xt.export(run, format="json")) == {"a": text}
+
+
+def test_the_ending_of_the_output_says_the_format(run, tmp_path):
+    for name in ("c.yaml", "c.yml", "c.YAML"):
+        assert xortune("export", run.path, "--output", tmp_path / name).exit_code == 0
+        assert (tmp_path / name).read_text() == xt.export(run, format="yaml")
+    xortune("export", run.path, "--output", tmp_path / "c.json")
+    assert json.loads((tmp_path / "c.json").read_text()) == FIRST.as_dict()
+    xortune("export", run.path, "--output", tmp_path / "c.txt", "--format", "json")
+    assert (tmp_path / "c.txt").read_text() == (tmp_path / "c.json").read_text()
+    verdict = xortune("gate", "--config", tmp_path / "c.yaml", "--min-rate", "0.01")
+    assert verdict.exit_code == 0, verdict.output
+    wrong = xortune("export", run.path, "--format", "yml")
+    assert wrong.exit_code == 2
+    assert "error: --format: 'yml'; allowed: py, yaml, json" in wrong.stderr
+    both = xortune("export", run.path, "--format", "yaml", "--seeds", "3")
+    assert "--seeds: 3 with yaml; allowed: with format py" in both.stderr
+
+
+def test_a_certificate_is_told_in_the_yaml(run):
+    text = xt.export(certified(run), format="yaml")
+    assert "# On fresh seeds from 1610612736: 50 of 50, so at least 91.6" in text
+    assert yaml.safe_load(text) == SECOND.as_dict()

@@ -78,6 +78,7 @@ def test_the_commands_are_found_and_a_wrong_one_is_noticed():
         "compare",
         "certify",
         "export",
+        "import",
         "plan",
         "gate",
         "thread",

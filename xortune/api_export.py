@@ -1,4 +1,4 @@
-"""The verb `export`: a config of a run as a script that needs nothing but PyTorch."""
+"""The verb `export`: a config as a program that needs nothing but PyTorch, or as YAML or JSON."""
 
 from __future__ import annotations
 
@@ -7,50 +7,118 @@ import os
 import shlex
 
 from xortune.errors import InputError, nearest
+from xortune.imported import is_imported
+from xortune.outcome import Outcome
 from xortune.run import ConfigResult, Run, load_run
 from xortune.task import Task
 
-__all__ = ["export", "exported", "task_of"]
+__all__ = ["FORMATS", "export", "exported", "task_of"]
+
+FORMATS = ("py", "yaml", "json")
+
+SEEDS = 20
+"""So many a program trains if nobody says how many."""
 
 
-def export(run: Run | str | os.PathLike[str], *, key: str | None = None) -> str:
-    """A plain PyTorch script that trains one config of a run under one seed that it solves.
+def export(
+    run: Run | str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    format: str = "py",  # noqa: A002  # what users call it
+    seeds: int | None = None,
+) -> str:
+    """One config of a run as a program without xortune, or as a file for other programs.
 
     Args:
         run: a run, or its directory.
         key: of the config. If it is not given, the best: of a certified run its certificate's
             first finalist, as `gate` takes it, else the first in the search's order.
+        format: `py`: plain PyTorch that trains seeds of the run and counts those that are solved,
+            for the built-in network; `yaml`: the config, as Hydra and OmegaConf read it, with a
+            word on where it is from; `json`: the config alone.
+        seeds: how many seeds the program trains, of those that the run knows: the search's, then
+            its certificate's. 20, or all if there are fewer, if not given.
 
     Raises:
-        InputError: no such config, a run of something else than the built-in network, or a task
-            that is no longer the run's.
+        InputError: no such config or format, more seeds than the run knows, a program for a run of
+            something else than the built-in network, or a task that is no longer the run's.
     """
-    from xortune.config import Config
-    from xortune.report.format import plain
-    from xortune.report.script import whole_script
+    from xortune.report.config_file import json_config, yaml_config
 
-    loaded = run if isinstance(run, Run) else load_run(run)
-    if not loaded.is_network:
+    if format not in FORMATS:
         raise InputError(
-            "the run was trained by something else than the built-in network",
-            place=str(loaded.path),
-            fix=_own_script(loaded, key),
+            f"{format!r}",
+            field="format",
+            allowed=", ".join(FORMATS),
+            fix=nearest(str(format), FORMATS),
+        )
+    loaded = run if isinstance(run, Run) else load_run(run)
+    if format == "py":
+        return _program(loaded, key, seeds)
+    if seeds is not None:
+        raise InputError(
+            f"{seeds} with {format}", field="seeds", allowed="with format py", fix="leave it out"
         )
     result = exported(loaded, key)
-    task = task_of(loaded)
-    outcome = result.outcome
-    solved = outcome.seeds[outcome.solved]
-    seed = int(solved[0]) if solved.size else int(outcome.seeds[0])
-    lines = [
-        f"# Config {result.key}, task {plain(task.name)}: {outcome.successes} of {outcome.n} seeds"
-        " solved in the search.",
-        *_certified(loaded, result.key),
-        f"# Trains seed {seed}"
-        + ("" if solved.size else ", which is not solved,")
-        + " and prints the prediction for each judged row.",
-        whole_script(Config.from_point(result.point), task, seed),
+    if format == "json":
+        return json_config(result.point)
+    told = f"Config {result.key} of {loaded.path}: {_counted(loaded, result)}."
+    return yaml_config(result.point, [told, *_certified(loaded, result.key)])
+
+
+def _program(run: Run, key: str | None, seeds: int | None) -> str:
+    from xortune.config import Config
+    from xortune.report.format import plain
+    from xortune.report.script import counting_script
+
+    if not run.is_network:
+        raise InputError(
+            "the run was trained by something else than the built-in network",
+            place=str(run.path),
+            fix=f"{_own_script(run, key)}; --format yaml or json writes the config",
+        )
+    result, task = exported(run, key), task_of(run)
+    parts, expected = _known_seeds(run, result, seeds)
+    told = [
+        f"Config {result.key}, task {plain(task.name)}: {_counted(run, result)}.",
+        *_certified(run, result.key),
+        f"Trains {sum(map(len, parts))} of these seeds and counts those that are solved: the run"
+        f" counted {expected}.",
     ]
-    return "\n".join(lines) + "\n"
+    script = counting_script(Config.from_point(result.point), task, parts, expected)
+    return "\n".join([*(f"# {line}" for line in told), script]) + "\n"
+
+
+def _counted(run: Run, result: ConfigResult) -> str:
+    k, n = result.outcome.successes, result.outcome.n
+    where = "where it was imported from" if is_imported(run.manifest) else "in the search"
+    return f"{k} of {n} seeds solved {where}"
+
+
+def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[list[range], int]:
+    """Seeds of which the run knows what they came to, and how many of them were solved."""
+    import numpy as np
+
+    checked = [
+        line.outcome
+        for line in run.checks
+        if line.block.point.key == result.key and isinstance(line.outcome, Outcome)
+    ]
+    outcomes = [result.outcome, *checked]
+    known, first = np.unique(np.concatenate([o.seeds for o in outcomes]), return_index=True)
+    solved = np.concatenate([o.solved for o in outcomes])[first]
+    count = min(SEEDS, known.size) if wanted is None else wanted
+    if not 1 <= count <= known.size:
+        raise InputError(
+            f"{count:,} seeds, and the run knows what {known.size:,} came to",
+            field="seeds",
+            allowed=f"1 to {known.size:,}",
+            fix=f"certify it with more: `xortune certify {run.path} --seeds {max(count, 1)}`",
+        )
+    chosen = known[:count]
+    parts = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
+    ranges = [range(int(part[0]), int(part[-1]) + 1) for part in parts]
+    return ranges, int(np.count_nonzero(solved[:count]))
 
 
 def _own_script(run: Run, key: str | None) -> str:
@@ -119,7 +187,7 @@ def _certified(run: Run, key: str) -> list[str]:
     if certificate is None:
         return []
     return [
-        f"# On fresh seeds from {found.first}: {found.k} of {found.n}, so at least {lower(found)} "
+        f"On fresh seeds from {found.first}: {found.k} of {found.n}, so at least {lower(found)} "
         f"of all seeds (confidence {certificate.confidence:g})."
         for found in certificate.finalists
         if found.key == key

@@ -1,4 +1,4 @@
-"""`xortune export`: a config as a plain PyTorch script."""
+"""`xortune export`: a config as a plain PyTorch program, or as YAML or JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ __all__ = ["export"]
 
 
 @app.command(
-    epilog="Examples:  xortune export runs/xor   |   xortune export runs/xor --output best.py"
+    epilog="Examples:  xortune export runs/xor --output best.py   |   "
+    "xortune export runs/xor --output conf/best.yaml"
 )
 def export(
     run: RunDirectory,
@@ -24,15 +25,24 @@ def export(
     output: Annotated[
         Path | None, typer.Option(help="A file for it; printed if not given.")
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="py, yaml or json; what --output ends in if not given."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="So many seeds the program trains; 20 if not given.")
+    ] = None,
 ) -> None:
-    """Print the best configuration as a plain PyTorch script, which needs nothing else."""
+    """Print the best configuration as a plain PyTorch program, or as YAML or JSON for others."""
     with told("interrupted: nothing is written"):
         from xortune import api, api_export
         from xortune.run import replace_file
 
         loaded = api.load_run(run)
-        with naming_options("key"):
-            script = api_export.export(loaded, key=key)
+        with naming_options("key", "format", "seeds"):
+            script = api_export.export(
+                loaded, key=key, format=form or _format_of(output), seeds=seeds
+            )
         if output is None:
             typer.echo(script, nl=False)
         else:
@@ -51,3 +61,9 @@ def export(
                 f"(--key {first})",
                 err=True,
             )
+
+
+def _format_of(output: Path | None) -> str:
+    """By the ending of a file; a program if that says nothing."""
+    ending = "" if output is None else output.suffix.lower()
+    return {".yaml": "yaml", ".yml": "yaml", ".json": "json"}.get(ending, "py")

@@ -1,13 +1,14 @@
-"""Plain PyTorch that trains one config under one seed, to check a number without xortune."""
+"""Plain PyTorch that trains one config under one seed or several, without xortune."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from xortune.config import SOFTMAX_LIKE, Config
 from xortune.task import Task
 
-__all__ = ["evaluate_command", "plain_script", "whole_script"]
+__all__ = ["counting_script", "evaluate_command", "plain_script", "whole_script"]
 
 MAX_ROWS = 32  # more would bury the script in numbers
 
@@ -36,31 +37,15 @@ def whole_script(config: Config, task: Task, seed: int) -> str:
         task: what is learned; its rows are written out.
         seed: the seed it is trained under.
     """
-    hidden = []
-    if config.activation is not None:
-        arguments = "dim=1" if config.activation in SOFTMAX_LIKE else ""
-        hidden = [f"nn.{config.activation}({arguments})"]
-    layers = [
-        f"nn.Linear({task.dim}, {config.hidden_dim})",
-        *hidden,
-        f"nn.Linear({config.hidden_dim}, 1)",
-        "nn.Sigmoid()",
-    ]
-    momentum = f", momentum={config.momentum!r}" if config.momentum else ""
     lines = [
         "import torch",
         "from torch import nn",
         "",
         f"torch.manual_seed({seed})",
-        f"model = nn.Sequential({', '.join(layers)})",
+        f"model = {_model(config, task)}",
         f"x = torch.tensor([{', '.join(_numbers(row) for row in task.inputs)}])",
         f"y = torch.tensor([{', '.join(_numbers(row) for row in task.targets)}])",
-        f"optimizer = torch.optim.{config.optimizer}"
-        f"(model.parameters(), lr={config.lr!r}{momentum})",
-        f"for _ in range({config.epochs}):",
-        *(["    optimizer.zero_grad()"] if config.zero_grad else []),
-        f"    nn.{config.loss}()(model(x), y).backward()",
-        "    optimizer.step()",
+        *_training(config),
     ]
     if task.held_out_inputs is None:
         lines.append("print((model(x) > 0.5).int().flatten().tolist())")
@@ -71,6 +56,89 @@ def whole_script(config: Config, task: Task, seed: int) -> str:
             "print((model(held_out) > 0.5).int().flatten().tolist())",
         ]
     return "\n".join(lines)
+
+
+def counting_script(config: Config, task: Task, seeds: Sequence[range], expected: int) -> str:
+    """A program that trains some seeds and counts those that are solved.
+
+    Args:
+        config: what is trained.
+        task: what is learned; its rows are written out.
+        seeds: which, as parts that follow each other.
+        expected: how many of them the run has counted.
+    """
+    written = ", ".join(f"*range({part.start}, {part.stop})" for part in seeds)
+    judged = "x, y"
+    lines = [
+        "import torch",
+        "from torch import nn",
+        "",
+        f"SEEDS = [{written}]",
+        f"EXPECTED = {expected}  # of these seeds were solved in the run",
+        "",
+        f"x = torch.tensor([{', '.join(_numbers(row) for row in task.inputs)}])",
+        f"y = torch.tensor([{', '.join(_numbers(row) for row in task.targets)}])",
+    ]
+    if task.held_out_inputs is not None:
+        judged = "held_out, targets"
+        for name, rows in zip(
+            judged.split(", "), (task.held_out_inputs, task.judged_targets), strict=True
+        ):
+            lines.append(f"{name} = torch.tensor([{', '.join(_numbers(row) for row in rows)}])")
+    inputs, targets = judged.split(", ")
+    lines += [
+        "",
+        "",
+        "def train(seed):",
+        "    torch.manual_seed(seed)",
+        f"    model = {_model(config, task)}",
+        *(f"    {line}" for line in _training(config)),
+        "    return model",
+        "",
+        "",
+        "def is_solved(model):",
+        f"    output = model({inputs})",
+        "    finite = all(bool(t.isfinite().all()) for t in [output, *model.parameters()])",
+        f"    right = int(((output > 0.5) == ({targets} > 0.5)).sum())",
+        f"    return finite and right >= {task.rows_needed}",
+        "",
+        "",
+        'if __name__ == "__main__":',
+        "    solved = 0",
+        "    for seed in SEEDS:",
+        "        this = is_solved(train(seed))",
+        "        solved += this",
+        "        print(f\"seed {seed}: {'solved' if this else 'not solved'}\")",
+        '    print(f"{solved}/{len(SEEDS)} seeds solved, {EXPECTED}/{len(SEEDS)} expected")',
+    ]
+    return "\n".join(lines)
+
+
+def _model(config: Config, task: Task) -> str:
+    hidden = []
+    if config.activation is not None:
+        arguments = "dim=1" if config.activation in SOFTMAX_LIKE else ""
+        hidden = [f"nn.{config.activation}({arguments})"]
+    layers = [
+        f"nn.Linear({task.dim}, {config.hidden_dim})",
+        *hidden,
+        f"nn.Linear({config.hidden_dim}, 1)",
+        "nn.Sigmoid()",
+    ]
+    return f"nn.Sequential({', '.join(layers)})"
+
+
+def _training(config: Config) -> list[str]:
+    """The lines that make an optimizer and train `model` on `x` and `y`."""
+    momentum = f", momentum={config.momentum!r}" if config.momentum else ""
+    return [
+        f"optimizer = torch.optim.{config.optimizer}"
+        f"(model.parameters(), lr={config.lr!r}{momentum})",
+        f"for _ in range({config.epochs}):",
+        *(["    optimizer.zero_grad()"] if config.zero_grad else []),
+        f"    nn.{config.loss}()(model(x), y).backward()",
+        "    optimizer.step()",
+    ]
 
 
 def _numbers(row: object) -> str:

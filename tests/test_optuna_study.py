@@ -1,0 +1,206 @@
+"""A run as an Optuna study, and a study as a run: the same configs, the same counts."""
+
+from __future__ import annotations
+
+import math
+
+import optuna
+import pytest
+from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+
+import xortune as xt
+from xortune.objective import seen_of, told
+from xortune.outcome import Status
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+FRONT = """
+name: front
+epochs: 1000
+parameters:
+  activation: Tanh
+  loss: MSELoss
+  optimizer: Adam
+  lr: {low: 0.01, high: 0.1, log: true}
+  hidden_dim: {low: 2, high: 9}
+search: {sampler: tpe, trials: 3}
+seeds: {ladder: [8]}
+objectives: [success_rate, hidden_dim]
+"""
+NOTED = [
+    {"name": "success_rate", "direction": "maximize"},
+    {"name": "hidden_dim", "direction": "minimize"},
+]
+
+
+@pytest.fixture
+def run(tmp_path):
+    lines = [
+        done(i, {**CONFIG, "lr": lr, "hidden_dim": 3, "epochs": 30}, solved(0, k, 4, epochs=30))
+        for i, (lr, k) in enumerate([(0.02, 1), (0.05, 4), (0.09, 3)])
+    ]
+    return write_run(tmp_path / "run", lines, space_text=TINY_SPACE, trainer="network", task="xor")
+
+
+def test_each_config_is_a_trial_with_what_was_told_and_what_was_counted(run):
+    study = xt.to_optuna(run)
+    trials = study.get_trials()
+    assert [trial.params["lr"] for trial in trials] == [0.02, 0.05, 0.09]
+    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    by_key = {result.key: result for result in run.results}
+    for trial in trials:
+        result = by_key[trial.user_attrs["key"]]
+        seen = seen_of(result.point, result.outcome, run.objectives)
+        assert trial.values == list(told(run.objectives, seen))
+        assert (trial.user_attrs["k"], trial.user_attrs["n"]) == (result.outcome.successes, 4)
+        interval = (trial.user_attrs["low"], trial.user_attrs["high"])
+        assert interval == result.outcome.interval()
+        assert trial.user_attrs["config"] == result.point.as_dict()
+        lr = trial.distributions["lr"]
+        assert (lr.low, lr.high, lr.log) == (0.01, 0.1, True)
+        assert trial.distributions["activation"].choices == ("Tanh", "ReLU")
+    assert study.best_trial.user_attrs["key"] == run.results[0].key
+    assert xt.to_optuna(str(run.path), values="rate").best_value == 1.0
+    assert [t.value for t in xt.to_optuna(run, values="rate").trials] == [0.25, 1.0, 0.75]
+
+
+def test_such_a_study_goes_on_and_what_others_made_for_studies_takes_it(run):
+    study = xt.to_optuna(run)
+    trial = study.ask(study.trials[0].distributions)
+    assert 0.01 <= trial.params["lr"] <= 0.1
+    study = xt.to_optuna(run)
+    frame = study.trials_dataframe()
+    assert frame.user_attrs_k.tolist() == [1, 4, 3]
+    optuna.visualization.plot_slice(xt.to_optuna(run), params=["lr"])
+
+
+def test_a_front_has_its_directions_and_is_the_run_s(tmp_path):
+    lines = [
+        done(i, {**CONFIG, "lr": 0.05, "hidden_dim": dim}, solved(0, k, 8))
+        for i, (dim, k) in enumerate([(3, 4), (5, 8), (7, 8)])
+    ]
+    run = write_run(
+        tmp_path / "run",
+        lines,
+        space_text=FRONT,
+        trainer="network",
+        task="xor",
+        objectives=NOTED,
+        ladder=[8],
+    )
+    study = xt.to_optuna(run)
+    assert [way.name for way in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    front = {result.key for result, on in zip(run.results, run.front, strict=True) if on}
+    assert {trial.user_attrs["key"] for trial in study.best_trials} == front
+    assert len(front) == 2
+    assert [trial.values[1] for trial in study.trials] == [3, 5, 7]
+
+
+def test_values_that_the_space_does_not_hold_and_parameters_that_are_not_active(tmp_path):
+    points = [{"a": 1, "opt": "x"}, {"a": 40, "opt": None, "b": 0.5}, {"a": 3, "opt": "x", "b": 2}]
+    space = (
+        "name: t\ntrainer: ./t.py:f\nparameters: {a: {low: 1, high: 5}, opt: {choice: [x, y]}}\n"
+    )
+    space += "search: {sampler: random, trials: 3}\n"
+    lines = [done(i, point, solved(0, 1, 2)) for i, point in enumerate(points)]
+    run = write_run(tmp_path / "run", lines, space_text=space, trainer="./t.py:f")
+    trials = xt.to_optuna(run).trials
+    assert [trial.params for trial in trials] == points
+    assert trials[0].distributions["a"] == optuna.distributions.IntDistribution(1, 40)
+    assert trials[1].distributions["b"] == optuna.distributions.FloatDistribution(0.5, 2.0)
+    assert trials[0].distributions["opt"].choices == ("x", None)
+
+
+def test_what_cannot_be_a_study(tmp_path, run):
+    empty = write_run(tmp_path / "empty", [], space_text=TINY_SPACE, trainer="network")
+    with pytest.raises(xt.InputError, match="no configuration is finished"):
+        xt.to_optuna(empty)
+    with pytest.raises(xt.InputError, match="values: 'mean'; allowed: told, rate"):
+        xt.to_optuna(run, values="mean")
+
+
+def studied(objective, n, **kinds):
+    study = optuna.create_study(
+        study_name="mine", sampler=optuna.samplers.RandomSampler(1), **kinds
+    )
+    study.optimize(objective, n_trials=n, catch=ValueError)
+    return study
+
+
+def test_repeated_trials_are_the_seeds_of_a_config(tmp_path):
+    def objective(trial):
+        lr = trial.suggest_categorical("lr", [0.1, 0.2])
+        trial.set_user_attr("seed", trial.number)
+        if trial.number % 9 == 4:
+            raise ValueError
+        if trial.number % 9 == 5:
+            raise optuna.TrialPruned
+        return lr + trial.number / 60
+
+    study = studied(objective, 60)
+    waiting = study.ask()
+    said = []
+    run = xt.from_optuna(
+        study, success="value >= 0.6", output=tmp_path / "run", on_word=said.append
+    )
+    table = {row.lr: (row.k, row.n) for row in run.table.itertuples()}
+    for lr in (0.1, 0.2):
+        mine = [t for t in study.trials if t.params.get("lr") == lr]
+        k = sum(t.state.name == "COMPLETE" and t.value >= 0.6 for t in mine)
+        assert table[lr] == (k, len(mine))
+    assert sum(n for _, n in table.values()) == 60
+    failed = run.seeds[run.seeds.status == Status.CRASHED.label]
+    assert dict(failed.reason.value_counts()) == {"the trial failed": 7, "the trial was pruned": 7}
+    assert f"left out, for they wait or run: 1 of {len(study.trials)} trials" in said
+    assert waiting.number == 60
+    assert run.manifest["imported"]["source"] == "study mine"
+    assert run.manifest["name"] == "mine"
+    assert math.isnan(run.seeds.value[run.seeds.status == "crashed"].iloc[0])
+
+
+def test_a_seed_among_the_parameters_and_a_success_that_is_said(tmp_path):
+    def objective(trial):
+        trial.suggest_int("width", 1, 2)
+        seed = trial.suggest_int("seed", 0, 2**31)
+        trial.set_user_attr("success", seed % 2 == 0)
+        trial.set_user_attr("accuracy", 0.5)
+        return 0.0, 1.0
+
+    study = studied(objective, 20, directions=["maximize", "minimize"])
+    run = xt.from_optuna(study, output=tmp_path / "run")
+    assert run.parameters == ("width",)
+    assert run.table.k.sum() == sum(t.params["seed"] % 2 == 0 for t in study.trials)
+    assert {"accuracy", "value_0", "value_1"} <= set(run.seeds.columns)
+    some = xt.from_optuna(
+        study, output=tmp_path / "rule", success="value_1 > 0", ignore=["success", "accuracy"]
+    )
+    assert some.table.k.sum() == 20
+
+
+def test_what_of_a_study_cannot_be_seeds(tmp_path, run):
+    with pytest.raises(xt.InputError, match="trial 0: no 'seed' among its parameters"):
+        xt.from_optuna(xt.to_optuna(run), output=tmp_path / "x")
+    with pytest.raises(xt.InputError, match="study mine: no trial has ended"):
+        xt.from_optuna(studied(float, 0), output=tmp_path / "x")
+    with pytest.raises(xt.InputError, match=r"a dict; allowed: an optuna.Study"):
+        xt.from_optuna({}, output=tmp_path / "x")
+
+    def twice(trial):
+        trial.suggest_int("lr", 1, 1)
+        trial.set_user_attr("seed", 0)
+        trial.set_user_attr("success", True)
+        return 0.0
+
+    with pytest.raises(xt.InputError, match="study mine, trial 1: seed 0 of lr 1 is there already"):
+        xt.from_optuna(studied(twice, 2), output=tmp_path / "x")
+
+    def both(trial):
+        trial.suggest_int("lr", 1, 9)
+        trial.set_user_attr("lr", 0)
+        trial.set_user_attr("seed", 0)
+        return 0.0
+
+    with pytest.raises(xt.InputError, match=r"'lr' is a parameter, .*, and a user attribute, 0"):
+        xt.from_optuna(studied(both, 1), output=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
