@@ -123,17 +123,18 @@ def middle_half(
     """
     from scipy.stats import trim_mean  # half a second to import
 
-    whole = float(trim_mean(costs, 0.25))
-    if not np.isfinite(whole):
-        return None, None, None
     rng = np.random.default_rng(seed)
     found: list[float] = []
-    for _ in range(RESAMPLES // PART):  # all at once would fill the memory
-        drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
-        found += trim_mean(drawn, 0.25, axis=1).tolist()
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest ones
+        whole = float(trim_mean(costs, 0.25))
+        if not np.isfinite(whole):
+            return None, None, None
+        for _ in range(RESAMPLES // PART):  # all at once would fill the memory
+            drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
+            found += trim_mean(drawn, 0.25, axis=1).tolist()
     # Between a number and infinity there is nothing to interpolate.
     low, high = np.quantile(found, _tails(), method="inverted_cdf")
-    return whole, float(low), float(high) if np.isfinite(high) else None
+    return whole, *(float(end) if np.isfinite(end) else None for end in (low, high))
 
 
 def _tails() -> list[float]:

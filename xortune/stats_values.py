@@ -39,11 +39,22 @@ def _interquartile_mean(numbers: NDArray[np.float64], *, axis: int) -> Any:
     """The mean of the middle half; scipy's `trim_mean` leaves out whole numbers of seeds."""
     from scipy.stats import trim_mean  # half a second to import
 
-    return trim_mean(numbers, 0.25, axis=axis)
+    with _quiet():
+        return trim_mean(numbers, 0.25, axis=axis)
+
+
+def _mean(numbers: NDArray[np.float64], *, axis: int) -> Any:
+    with _quiet():
+        return np.mean(numbers, axis=axis)
+
+
+def _quiet() -> np.errstate:
+    """A sum of numbers near the largest ones is infinite, and so none: nobody is warned of it."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 STATISTICS: dict[str, Callable[..., Any]] = {
-    "mean": np.mean,
+    "mean": _mean,
     "iqm": _interquartile_mean,
     "q10": partial(np.quantile, q=0.1),
     "median": np.median,
@@ -91,12 +102,12 @@ def bootstrapped(
         seed: of the resampling.
 
     Returns:
-        None of fewer than `LEAST` numbers.
+        None of fewer than `LEAST` numbers, or of such that their sum is infinite.
     """
     from scipy.stats import bootstrap
 
     known = finite(numbers)
-    if known.size < LEAST:
+    if known.size < LEAST or np.abs(known).max() > np.finfo(np.float64).max / known.size:
         return None
     found = bootstrap(
         (known,),

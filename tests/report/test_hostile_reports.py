@@ -5,93 +5,23 @@ from __future__ import annotations
 import io
 import re
 import time
-from dataclasses import replace
-from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
+from hand_made import CONFIG, done, solved
+from hostile import ALLOWED, RUNS, printable, rendered, sayings, squeezed
 from rich.console import Console
 
-from xortune.report.document import Bullets, Code, Paragraph, Section, Subheading, Table
+from xortune.report.drawn.matplotlib_axes import svg
+from xortune.report.figures.of_run import figures_of
 from xortune.report.files import FORMATS, write_derived
+from xortune.report.format import plain
 from xortune.report.markdown_document import markdown_text
 from xortune.report.run_document import run_document
 from xortune.report.terminal import render_best
 from xortune.run import Run
-
-NAMES = (
-    "<script>alert(1)</script>",
-    'a"quoted" name',
-    "it's",
-    "line\nbreak\r\n# head",
-    "\U0001f600 smile",
-    "x" * 200,
-    "a|b`c*d_e~f$g\\h",
-    "[link](javascript:alert(1))",
-    "\x1b[31mred",
-    "\ud800",
-    "=1+1",
-    "{{ jinja }} {% raw %}",
-    "</title></svg>",
-    "&amp;",
-)
-
-
-def named(folder):
-    """Names that mean something somewhere, as parameters, values, errors and in the manifest."""
-    points = [
-        dict(zip(NAMES, [*NAMES[at:], *NAMES[:at]], strict=True)) | {"y": at}
-        for at in range(len(NAMES))
-    ]
-    found = [done(i, p, solved(0, 8 - i % 9, 8)) for i, p in enumerate(points)]
-    errors = [failed(50 + i, points[0], 8 + i, 1, error=name) for i, name in enumerate(NAMES)]
-    return write_run(
-        folder,
-        [*found, *errors],
-        name=NAMES[0] + NAMES[3],
-        sampler=NAMES[6],
-        command=list(NAMES),
-        versions={name: name for name in NAMES},
-        importance={name: 1 / len(NAMES) for name in NAMES},
-        space_text="".join(f"# {name!r} ````\n" for name in NAMES),
-    )
-
-
-def not_a_number(folder):
-    """Seeds whose losses are not finite, and numbers at the ends of what there is."""
-    values = [1e308, -1e308, 5e-324, 0.0, 10**30, 2**63]
-    diverged = replace(
-        outcome(0, [RIGHT, WRONG, ZERO, ONE], diverged=[0, 1, 2, 3]),
-        final_loss=np.full(4, np.nan, dtype=np.float32),
-    )
-    lines = [done(i, {"x": x, "b": bool(i % 2)}, diverged) for i, x in enumerate(values)]
-    return write_run(folder, [*lines, done(9, {"x": None, "b": True}, solved(0, 3, 4))])
-
-
-def plain(folder, counts, **more):
-    lines = [
-        done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, *kn)) for i, kn in enumerate(counts)
-    ]
-    return write_run(folder, lines, trainer="network", task="xor", ladder=[counts[0][1]], **more)
-
-
-RUNS = {
-    "names": named,
-    "not a number": not_a_number,
-    "one config": lambda folder: plain(folder, [(3, 4)]),
-    "one seed": lambda folder: plain(folder, [(1, 1)]),
-    "none finished": lambda folder: write_run(folder, [failed(0, CONFIG, 0, 8, final=False)]),
-    "empty": lambda folder: write_run(folder, []),
-    "no parameters": lambda folder: write_run(folder, [done(0, {}, solved(0, 1, 2))]),
-    "all fail": lambda folder: plain(folder, [(0, 8)] * 12),
-    "all solve": lambda folder: plain(folder, [(8, 8)] * 12),
-    "all or nothing": lambda folder: plain(folder, [(8, 8), (0, 8)] * 6),
-    "all crashed": lambda folder: write_run(
-        folder, [failed(i, CONFIG | {"lr": 0.1 + i}, 0, 8) for i in range(3)]
-    ),
-}
 
 
 @pytest.fixture(params=RUNS)
@@ -112,34 +42,6 @@ def test_every_file_is_legal_text_without_control_signs(hostile):
     )
 
 
-class Seen(HTMLParser):
-    """What a browser would take for tags and for text in what a Markdown library makes."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.links, self.text = set(), [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src")]
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-ALLOWED = {
-    *("h1", "h2", "h3", "p", "strong", "code", "pre", "ul", "li", "img", "a"),
-    *("table", "thead", "tbody", "tr", "th", "td"),
-}
-
-
-def rendered(text):
-    from markdown_it import MarkdownIt
-
-    return Seen(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text))
-
-
 def test_markdown_has_no_other_tags_and_says_all_that_the_document_says(hostile):
     document = run_document(hostile)
     seen = rendered(markdown_text(document))
@@ -150,40 +52,23 @@ def test_markdown_has_no_other_tags_and_says_all_that_the_document_says(hostile)
         assert squeezed(printable(said)) in shown, said
 
 
-def sayings(document):
-    """Every word of a document: of tables that are long, the cells."""
-    yield document.title
-    for part in document.sections:
-        yield part.heading
-        yield from blocks_of(part)
+HARD = ("names", "not a number", "odd numbers told", "all or nothing", "one seed", "all crashed")
 
 
-def blocks_of(section: Section):
-    for block in section.blocks:
-        match block:
-            case Paragraph(text):
-                yield from map(words, text)
-            case Bullets(items):
-                yield from (words(part) for item in items for part in item)
-            case Subheading(text):
-                yield text
-            case Code(text, _):
-                yield from text.split("\n")
-            case Table():
-                yield from (column.name for column in block.columns)
-                yield from (words(part) for row in block.rows for cell in row for part in cell)
-
-
-def words(part):
-    return part if isinstance(part, str) else part.text
-
-
-def printable(text):
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-
-
-def squeezed(text):
-    return re.sub(r"\s+", "", text)
+@pytest.mark.parametrize("name", HARD)
+def test_its_pictures_are_whole_and_have_their_alt_texts(tmp_path, name):
+    run = RUNS[name](tmp_path / "r")
+    plots = figures_of(run)
+    assert plots
+    for plot in plots:
+        text = svg(plot)
+        root = ElementTree.fromstring(text)  # of our own making
+        texts = {element.text for element in root.iter() if element.text}
+        assert {plain(plot.title), plain(plot.alt)} <= texts
+        assert not root.findall(".//{*}script")
+        assert text.replace("\n", "").isprintable()
+        for said in (plot.title, plot.alt, plot.note):
+            assert not re.search(r"(?<![\w\\])(nan|inf|None)(?!\w)", said), said
 
 
 def test_tables_are_rectangular(hostile):

@@ -18,7 +18,7 @@ from xortune.comparison_speed import RESAMPLES, Improvement, epochs_needed
 from xortune.errors import InputError
 from xortune.report.figures.compared import label_of, short_label
 from xortune.report.figures.labels import LONGEST, clipped
-from xortune.report.figures.parameters import WIDE, even_sample
+from xortune.report.figures.parameters import HUGE, WIDE, even_sample
 from xortune.report.format import estimated, measured, plain, span
 from xortune.report.plot import Axis, Line, Panel, Plot, Points, Role, Rule
 from xortune.stats_bands import dkw_band
@@ -112,8 +112,7 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
         values_of(comparison.contestants[place].outcome, numbers.name, numbers.better)
         for place in shown
     ]
-    finite = np.concatenate([values[np.isfinite(values)] for values in every])
-    ends = float(finite.min()), float(finite.max())
+    ends = _ends(np.concatenate(every))
     log = ends[0] > 0 and ends[1] >= WIDE * ends[0]
     axis = Axis(called, "log" if log else "number")
     lines = [
@@ -137,7 +136,7 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
     middles = [
         _Middle(place, one.middle, one.low, one.high)
         for place, one in enumerate(numbers.of)
-        if one is not None and one.middle is not None
+        if one is not None and one.middle is not None and _shown(one.middle, one.low, one.high)
     ]
     if middles:
         panels.append(
@@ -182,9 +181,20 @@ class _Middle:
     high: float | None
 
 
+def _ends(values: Floats) -> tuple[float, float]:
+    """From where to where numbers lie, as far as an axis can show them."""
+    shown = values[np.abs(values) < HUGE]  # so that the infinite ones are not
+    return (float(shown.min()), float(shown.max())) if shown.size else (0.0, 1.0)
+
+
+def _shown(*places: float | None) -> bool:
+    """Whether an axis can show them, as far as they are known."""
+    return all(place is None or abs(place) < HUGE for place in places)
+
+
 def _line(comparison: RunComparison, place: int, role: Role, seen: _Seen) -> Line:
     known = np.sort(seen.values[np.isfinite(seen.values)])
-    at = np.unique(np.concatenate([[seen.ends[0]], known, [seen.ends[1]]]))
+    at = np.unique(np.clip(np.concatenate([seen.ends, known]), *seen.ends))
     at = at[even_sample(at.size, MOST_STEPS)]
     below = np.searchsorted(known, at, side="right")
     shares = (below if seen.better == "smaller" else known.size - below) / seen.n
