@@ -81,11 +81,12 @@ def finite(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
-    """Each of `STATISTICS` of the finite numbers; NaN where there is none."""
+    """Each of `STATISTICS` of the finite numbers; NaN where there is none, or their sum is none."""
     known = finite(numbers)
     if not known.size:
         return dict.fromkeys(STATISTICS, float("nan"))
-    return {name: float(of(known, axis=0)) for name, of in STATISTICS.items()}
+    found = {name: float(of(known, axis=0)) for name, of in STATISTICS.items()}
+    return {name: one if np.isfinite(one) else float("nan") for name, one in found.items()}
 
 
 def bootstrapped(
