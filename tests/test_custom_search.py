@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import xortune as xt
 from xortune.cli import app
 from xortune.outcome import Status
 from xortune.space import load_space
+from xortune.trainer import NOT_FINISHED
 
 ENGINE = Path(__file__).parent / "engine"
 
@@ -153,6 +155,34 @@ def test_a_search_for_the_worst_decile(folder):
     assert (seeds.loss == seeds.seed + 1.0).all()  # of failed seeds too
     report = (run.path / "report.md").read_text(encoding="utf-8")
     assert "What was looked for, accuracy_q40 (more is better)" in report
+
+
+def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(folder):
+    """What had finished counts, what had not is in no count: neither a success nor a failure."""
+    (folder / "late.py").write_text(
+        "import time\n\ndef run(config, seed, report):\n"
+        "    if seed >= 8 and config['x'] == 'bad':\n"
+        "        for step in range(20):\n            time.sleep(0.05)\n"
+        "            report(step)\n"
+        "    return config['x'] == 'good' or seed % 4 == 0\n"
+    )
+    more = {"parameters": {"x": {"choice": ["good", "bad"]}}, "search": {"sampler": "grid"}}
+    more |= {"trainer": "./late.py:run", "success": None, "seeds": {"ladder": [8, 160]}}
+    began = time.monotonic()
+    run = xt.search(written(folder, **more), output=folder / "run")
+    assert time.monotonic() - began < 60  # not 152 seeds of a second each
+    good, bad = sorted(run.results, key=lambda found: found.point["x"] == "bad")
+    assert good.outcome.successes == good.outcome.n == 160
+    assert 8 <= bad.outcome.n < 160
+    assert (bad.outcome.solved == (bad.outcome.seeds % 4 == 0)).all()
+    ended = [e for e in run.evaluations if e.error == NOT_FINISHED]
+    assert sum(e.block.count for e in ended) == 160 - bad.outcome.n
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert f"{160 - bad.outcome.n} seeds of 1 configurations, proven worse meanwhile" in report
+    assert "retried" not in report.split("Evaluations without")[-1]
+    lines = len((run.path / "evaluations.jsonl").read_text().splitlines())
+    again = xt.search(written(folder, **more), output=folder / "run", resume=True)
+    assert len(again.evaluations) == lines
 
 
 def accuracies(config, count):

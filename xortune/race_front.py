@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xortune.race import RaceRule, best_lower, is_worse
 from xortune.stats import wilson
@@ -119,18 +120,33 @@ class FrontGrants:
         for row in np.lexsort((np.arange(len(hoped)), -hoped)):
             if not may[row] or self._names[row] in busy:
                 continue
-            rivals = np.all(self._costs <= self._costs[row], axis=1)
-            rivals[row] = False
+            rivals = self._rivals(int(row))
             ahead = rivals & (self._low >= hoped[row])
             if self.rule.finalists is not None and ahead.sum() >= self.rule.finalists:
                 continue
-            best = float(self._proven[rivals].max(initial=0.0))
-            k, n = int(self._k[row]), int(self._n[row])
-            if is_worse(k, n, int(row) + 1, best, alpha=self.rule.alpha):
-                self._out[row] = True
+            if self._is_worse(int(row), rivals):
                 continue
             return self._names[int(row)]
         return None
+
+    def gives_up(self, name: Hashable) -> bool:
+        """As `xortune.race_next.Grants.gives_up`: of no higher costs."""
+        row = self.enter(name) - 1
+        if row >= len(self._out) or not self._n[row]:
+            return False
+        return bool(self._out[row]) or self._is_worse(row, self._rivals(row))
+
+    def _rivals(self, row: int) -> NDArray[np.bool_]:
+        """Who costs no more in anything."""
+        rivals: NDArray[np.bool_] = np.all(self._costs <= self._costs[row], axis=1)
+        rivals[row] = False
+        return rivals
+
+    def _is_worse(self, row: int, rivals: NDArray[np.bool_]) -> bool:
+        best = float(self._proven[rivals].max(initial=0.0))
+        worse = is_worse(int(self._k[row]), int(self._n[row]), row + 1, best, alpha=self.rule.alpha)
+        self._out[row] |= worse
+        return worse
 
     def _make_room(self, number: int, width: int) -> None:
         have = len(self._proven)

@@ -100,6 +100,10 @@ class SeedRace(Protocol):
         """The configuration that shall climb; None if there is none."""
         ...
 
+    def gives_up(self, name: Hashable) -> bool:
+        """Whether a configuration is proven worse than another, by what was taken in; for good."""
+        ...
+
 
 class Grants:
     """A search's race for the success rate: takes in counts, says who climbs next.
@@ -193,6 +197,19 @@ class Grants:
             self._stopped.add(number)
             _remove(self._open, found, number)
         return None
+
+    def gives_up(self, name: Hashable) -> bool:
+        """Whether a configuration is proven worse than another; it never climbs again then."""
+        number = self.enter(name)
+        if number in self._stopped:
+            return True
+        if (found := self._at.get(number)) is None:
+            return False
+        if self._race.stopped_for(name, found[0], found[1]) is None:
+            return False
+        self._stopped.add(number)
+        _remove(self._open, found, number)
+        return True
 
     def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None

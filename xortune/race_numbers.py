@@ -111,6 +111,10 @@ class NumberGrants:
                     return name
         return None
 
+    def gives_up(self, name: Hashable) -> bool:  # noqa: ARG002
+        """Never: nothing is proven of numbers."""
+        return False
+
 
 def _remove(members: list[_Member], number: int) -> None:
     at = next((at for at, member in enumerate(members) if member[1] == number), None)

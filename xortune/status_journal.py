@@ -23,6 +23,7 @@ from xortune.outcome import MAX_SEED, Outcome
 from xortune.point import Point
 from xortune.run_proposals import Part
 from xortune.status_proposals import Proposals
+from xortune.trainer import NOT_FINISHED
 
 __all__ = ["AttemptCount", "ConfigCount", "Tally"]
 
@@ -166,6 +167,8 @@ class Tally:
             return
         if not outcome:
             reason = fields.get("error")
+            if reason == NOT_FINISHED:
+                return
             self.last_error = reason if isinstance(reason, str) else "no reason given"
         if not final:
             self.retried += 1

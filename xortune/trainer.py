@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from xortune.errors import TrainingError
 from xortune.outcome import Outcome
 from xortune.point import Point
 
-__all__ = ["Block", "Trainer"]
+__all__ = ["NOT_FINISHED", "Block", "Trainer", "Unfinished"]
+
+NOT_FINISHED = "not finished: the configuration had been proven worse than another"
+"""The reason in a journal for seeds that were ended on the way, or not begun. They are in no count,
+neither as successes nor as failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,22 @@ class Block:
     def seeds(self) -> range:
         """The seeds themselves."""
         return range(self.first, self.first + self.count)
+
+
+class Unfinished(TrainingError):
+    """A block that was ended on the way, since nobody wants to know any more.
+
+    Attributes:
+        outcome: of its first seeds, which were finished by then; None if there are none.
+    """
+
+    def __init__(self, outcome: Any = None) -> None:
+        super().__init__(NOT_FINISHED)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way from a Ray worker to the driver."""
+        return type(self), (self.outcome,)
 
 
 class Trainer(Protocol):

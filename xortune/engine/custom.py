@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.engine import custom_call, custom_result
-from xortune.engine.custom_call import PLAIN, Calls, Form, TookTooLong, form_of
+from xortune.engine.custom_call import PLAIN, Calls, Form, GivenUp, TookTooLong, form_of
 from xortune.engine.custom_result import (
     Judged,
     judged_many,
@@ -26,7 +26,7 @@ from xortune.outcome import Outcome, Status
 from xortune.outcome_details import NO_DETAILS, Details
 from xortune.point import Point
 from xortune.success import Success
-from xortune.trainer import Block
+from xortune.trainer import Block, Unfinished
 
 __all__ = ["CustomTrainer", "custom_trainer"]
 
@@ -62,6 +62,11 @@ class CustomTrainer:
     form: Form = PLAIN
     limit: float | None = None
 
+    @property
+    def reports(self) -> bool:
+        """Whether it tells what a seed has come to on its way."""
+        return self.form.reports or self.form.yields
+
     def check(self, point: Point) -> Point:
         """The point as it is: only the function knows what it means."""
         return point
@@ -82,7 +87,7 @@ class CustomTrainer:
         with redirect_stdout(sys.stderr):  # stdout is for our results: somebody may read JSON there
             function = self.source.function()
             return [
-                one(Calls(function, self.form, block.point, self.limit), block, self.success)
+                _ended(one, Calls(function, self.form, block, self.limit), block, self.success)
                 for block in blocks
             ]
 
@@ -103,14 +108,30 @@ def custom_trainer(
     """
     with redirect_stdout(sys.stderr):
         form = form_of(source.function(), source.label)
-    if limit is not None and not (form.reports or form.yields):
+    trainer = CustomTrainer(source, success, form, limit)
+    if limit is not None and not trainer.reports:
         raise InputError(
             f"{limit:g} s, and {source.label} reports nothing: nobody would look at the time",
             field="timeout",
             allowed="of a generator function, or of one with a parameter `report`",
             fix="leave it out, and give --trial-timeout",
         )
-    return CustomTrainer(source, success, form, limit)
+    return trainer
+
+
+def _ended(
+    one: Callable[[Calls, Block, Success | None], Outcome],
+    call: Calls,
+    block: Block,
+    success: Success | None,
+) -> Outcome | TrainingError:
+    """The outcome of a block, or what there is of it when it is given up."""
+    try:
+        return one(call, block, success)
+    except Unfinished as told:
+        return told
+    except GivenUp:
+        return Unfinished()
 
 
 def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
@@ -127,6 +148,14 @@ def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
             status[place], failed[seed] = _CRASHED, _reason(error)
             if not isinstance(error, TookTooLong):
                 first = first or _shown(error)
+        except GivenUp:
+            if not place:
+                raise
+            values = {name: numbers[:place] for name, numbers in values.items()}
+            block, status = Block(block.point, block.first, place), status[:place]
+            told_of = _arrays(values)
+            found = _outcome(block, np.frombuffer(status, np.uint8), told_of, failed, first)
+            raise Unfinished(found) from None
         else:
             try:
                 status[place], told = judged_one(returned, success)
@@ -140,8 +169,11 @@ def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
             if name not in values:
                 values[name] = [np.nan] * count
             values[name][place] = number
-    arrays = {name: np.array(numbers) for name, numbers in values.items()}
-    return _outcome(block, np.frombuffer(status, np.uint8), arrays, failed, first)
+    return _outcome(block, np.frombuffer(status, np.uint8), _arrays(values), failed, first)
+
+
+def _arrays(values: Mapping[str, list[float]]) -> dict[str, NDArray[np.float64]]:
+    return {name: np.array(numbers) for name, numbers in values.items()}
 
 
 def _many(call: Calls, block: Block, success: Success | None) -> Outcome:

@@ -13,7 +13,7 @@ from typing import Any
 
 from xortune.engine.custom_result import numbers_told
 from xortune.errors import InputError
-from xortune.point import Point
+from xortune.trainer import Block
 
 __all__ = [
     "PLAIN",
@@ -124,10 +124,12 @@ class Reports:
         numbers: its numbers; none where many seeds are trained at once.
     """
 
-    __slots__ = ("_began", "_ended", "_limit", "_many", "count", "last", "numbers")
+    __slots__ = ("_began", "_block", "_ended", "_limit", "_many", "count", "last", "numbers")
 
-    def __init__(self, limit: float | None = None, *, many: bool = False) -> None:
-        self.count, self.last = 0, None
+    def __init__(
+        self, limit: float | None = None, *, many: bool = False, block: Block | None = None
+    ) -> None:
+        self.count, self.last, self._block = 0, None, block
         self.numbers: Mapping[str, float] = {}
         self._limit, self._many = limit, many
         self._began = 0.0 if limit is None else time.monotonic()
@@ -150,7 +152,7 @@ class Reports:
         self.count += 1
         if self._limit is not None and time.monotonic() - self._began > self._limit:
             self._ended = TookTooLong(f"took longer than {self._limit:g} s")
-        elif _asked is not None and _asked():
+        elif _asked is not None and self._block is not None and _asked(self._block):
             self._ended = GivenUp()
         self.check()
 
@@ -163,12 +165,12 @@ class Reports:
 _NONE = Reports()
 """Of a function that reports nothing."""
 
-_asked: Callable[[], bool] | None = None
+_asked: Callable[[Block], bool] | None = None
 
 
 @contextmanager
-def asked_of_reports(given_up: Callable[[], bool] | None) -> Iterator[None]:
-    """Each report in this process asks whether what is trained has been given up."""
+def asked_of_reports(given_up: Callable[[Block], bool] | None) -> Iterator[None]:
+    """Each report in this process asks whether the block that is trained has been given up."""
     global _asked  # noqa: PLW0603  # a function of the user's stands between us and its reports
     before, _asked = _asked, given_up
     try:
@@ -186,15 +188,15 @@ class Calls:
     Args:
         function: of the user.
         form: what it takes.
-        point: the config.
+        block: the config, and which of its seeds.
         limit: seconds for one call, looked at with each report; None for any time.
     """
 
     def __init__(
-        self, function: Callable[..., Any], form: Form, point: Point, limit: float | None
+        self, function: Callable[..., Any], form: Form, block: Block, limit: float | None
     ) -> None:
-        self._function, self._form, self._point, self._limit = function, form, point, limit
-        self._config = point.as_dict()
+        self._function, self._form, self._block, self._limit = function, form, block, limit
+        self._config = block.point.as_dict()
         self._plain = not (form.reports or form.state)
         self.reports = _NONE
 
@@ -208,7 +210,7 @@ class Calls:
             self.reports = _NONE
             returned = self._function(self._config.copy(), seeds)
             return returned if type(returned) is not GeneratorType else self._drained(returned)
-        self.reports = Reports(self._limit, many=self._form.many)
+        self.reports = self._begun()
         try:
             given = {REPORT: self.reports} if self._form.reports else {}
             if self._form.state:
@@ -218,13 +220,13 @@ class Calls:
             if type(returned) is GeneratorType:
                 return self._drained(returned, self.reports)
         except BaseException:
-            _states.pop((self._function, self._point.key), None)  # whatever state it is in
+            _states.pop((self._function, self._block.point.key), None)  # whatever state it is in
             raise
         return self._ended(returned)
 
     def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports | None = None) -> Any:
         """What a generator comes to, each step of which is a report."""
-        self.reports = reports or Reports(self._limit, many=self._form.many)
+        self.reports = reports or self._begun()
         with closing(steps):
             while True:
                 try:
@@ -233,13 +235,16 @@ class Calls:
                     return self._ended(end.value)
                 self.reports(told)
 
+    def _begun(self) -> Reports:
+        return Reports(self._limit, many=self._form.many, block=self._block)
+
     def _ended(self, returned: Any) -> Any:
         self.reports.check()
         return self.reports.last if returned is None else returned
 
     def _state(self) -> Any:
         """The object for the config, made anew if it is not there."""
-        name = self._function, self._point.key
+        name = self._function, self._block.point.key
         if name not in _states:
             _states[name] = self._function(self._config.copy())
             while len(_states) > KEPT:

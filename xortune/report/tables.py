@@ -24,6 +24,7 @@ from xortune.run import ConfigResult, Run
 from xortune.seed_ranges import HAND
 from xortune.space_model import Objective
 from xortune.task import Task
+from xortune.trainer import NOT_FINISHED
 
 __all__ = [
     "Failures",
@@ -248,6 +249,11 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         count = sum(evaluation.block.count for evaluation in aside)
         what = f"{number(count)} seeds of {number(configs)} configurations"
         rows.append(("made by other versions, not counted", what))
+    if ended := [e for e in run.evaluations if e.error == NOT_FINISHED]:
+        configs = len({evaluation.block.point.key for evaluation in ended})
+        count = sum(evaluation.block.count for evaluation in ended)
+        what = f"{number(count)} seeds of {number(configs)} configurations, proven worse meanwhile"
+        rows.append(("not finished, in no count", what))
     return tuple(rows)
 
 
@@ -269,7 +275,7 @@ def _shown(entry: Any) -> str:
 def _no_outcome(evaluations: Sequence[Evaluation]) -> tuple[NoOutcome, ...]:
     reasons: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
-        if evaluation.outcome is None:
+        if evaluation.outcome is None and evaluation.error != NOT_FINISHED:
             reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
     rows = [
         NoOutcome(reason, sum(not e.final for e in found), sum(e.final for e in found), found[0])

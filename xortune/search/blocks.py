@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
@@ -17,48 +17,14 @@ from xortune.point import Point
 from xortune.progress import Progress
 from xortune.race_next import VERIFY, seeds_at_first
 from xortune.run_apart import Count
-from xortune.search.propose import Proposer
+from xortune.search.jobs import ATTEMPTS, Job
+from xortune.search.propose import Proposer, budget
 from xortune.search.racing import race_of
 from xortune.search.steps import Rest, Standing, Step, Tally, short, window_at
-from xortune.space import SearchSpace, grid_size
-from xortune.trainer import Block, Trainer
+from xortune.space import SearchSpace
+from xortune.trainer import NOT_FINISHED, Block, Trainer, Unfinished
 
-__all__ = ["BlockQueue", "Job", "budget"]
-
-ATTEMPTS = 3
-"""So often a block that produces no outcome is tried in all."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A block on its way to a worker.
-
-    Attributes:
-        proposal: the number of the proposal it belongs to.
-        block: what to train.
-        attempt: from 1, more for the repetitions of a block that produced nothing.
-        climbs: whether it is not the first of its config.
-        step: the number of the decision it comes from.
-    """
-
-    proposal: int
-    block: Block
-    attempt: int = 1
-    climbs: bool = False
-    step: int = 0
-
-
-def budget(space: SearchSpace) -> int:
-    """How many proposals the search makes in all."""
-    if space.search.trials is not None:
-        return space.search.trials
-    size = grid_size(space)
-    if not space.start:
-        return size
-    from xortune.space import grid
-
-    keys = {point.key for point in space.start}
-    return size + len(keys - {point.key for point in grid(space)})
+__all__ = ["ATTEMPTS", "BlockQueue", "Job", "budget"]
 
 
 class BlockQueue:
@@ -83,6 +49,7 @@ class BlockQueue:
             never counted together: the race and the sampler see of a config what its table has.
         first_made: digest for those of `known` that have none.
         on_progress: called when a proposal or a climb has its results, and they are on the disk.
+        ends: whether climbs under way end when their config is proven worse; see `wants`.
 
     Raises:
         InputError: from `next_job`, when the trainer refuses a proposal; from all that writes, when
@@ -102,6 +69,7 @@ class BlockQueue:
         made: str = "",
         first_made: str = "",
         on_progress: Callable[[Progress], None] | None = None,
+        ends: bool = False,
     ) -> None:
         self._space, self._trainer, self._proposer = space, trainer, proposer
         self._journal, self._on_progress = journal, on_progress
@@ -111,11 +79,13 @@ class BlockQueue:
         assert window is not None or self._race is None  # without one nothing is taken in
         self._window, self._least = window, least
         self._made, self._first_made = made, first_made
+        self._ends, self._over = ends, set[str]()  # configs that are given up
         self._known: dict[str, list[Evaluation]] = {}  # until it is taken in
         self._points: dict[int, Point] = {}
         for evaluation in known:
-            if evaluation.final:
+            if evaluation.final or evaluation.error == NOT_FINISHED:
                 self._known.setdefault(evaluation.block.point.key, []).append(evaluation)
+            if evaluation.final:
                 self._points[evaluation.proposal] = evaluation.block.point
         self._retries: deque[Job] = deque()
         self._ready: deque[Job] = deque()
@@ -191,15 +161,40 @@ class BlockQueue:
             self.stop()
         if self._retries:
             return self._retries.popleft()
-        while not self._ready:
-            if not self._grant():
-                return None
-        return self._ready.popleft()
+        while True:
+            while not self._ready:
+                if not self._grant():
+                    return None
+            job = self._ready.popleft()
+            if self.wants(job):
+                return job
+            self.receive(job, Unfinished(), seconds=0.0, worker="")
+
+    def wants(self, job: Job) -> bool:
+        """Whether a block's results are of interest: its config is not given up.
+
+        A climb of one that is proven worse than another decides nothing any more. What has finished
+        of it counts, what has not is in no count. A config is given up by what has been taken in,
+        in the order of steps, and the race does not look at what its last climb comes to: so no
+        decision depends on how far that got.
+        """
+        step = self._steps.get(job.step)
+        return step is None or step.newcomer or job.block.point.key not in self._over
 
     def receive(
         self, job: Job, result: Outcome | Packed | TrainingError, *, seconds: float, worker: str
     ) -> None:
         """Journal a result; a block without an outcome is queued again, or given up."""
+        if isinstance(result, TrainingError) and not self.wants(job):
+            found = result.outcome if isinstance(result, Unfinished) else None
+            rest = job.block
+            if found is not None:
+                part = replace(job, block=Block(rest.point, rest.first, found.n))
+                rest = Block(rest.point, rest.first + found.n, rest.count - found.n)
+                self.receive(part, found, seconds=seconds, worker=worker)
+            line = Evaluation(job.proposal, rest, None, NOT_FINISHED, False, 0.0, worker)
+            self._finish(job.step, rest.count, self._journal.append(line))
+            return
         if not isinstance(result, TrainingError):
             evaluation = Evaluation(job.proposal, job.block, result, None, True, seconds, worker)
         else:
@@ -214,10 +209,14 @@ class BlockQueue:
             return
         step = self._steps[job.step]
         step.take(job.block, evaluation.outcome, self._made)
-        step.missing -= job.block.count
+        self._finish(job.step, job.block.count, line)
+
+    def _finish(self, number: int, seeds: int, line: int) -> None:
+        step = self._steps[number]
+        step.missing -= seeds
         step.line = line
         if not step.missing:
-            self._complete(job.step)
+            self._complete(number)
 
     def _grant(self) -> bool:
         """Make the next step; False if that must wait for results, or there is none."""
@@ -385,9 +384,15 @@ class BlockQueue:
             return
         if anew:  # what was seen of it so far, another version made
             self._race.forget(key)
+            self._over.discard(key)
+        if key in self._over:
+            return
         seen = standing.worth(self._numbers)
         paid = costs(self._space.objectives, seen)
         self._race.see(key, seen.successes, seen.n, speed=speed(seen), costs=paid)
+        if self._ends:
+            climbing = {s.standing.point.key for s in self._steps.values() if not s.newcomer}
+            self._over |= {other for other in climbing - self._over if self._race.gives_up(other)}
         if self._wanted is not None and self._race.proven >= self._wanted:
             self._proven = True
             self.stop()

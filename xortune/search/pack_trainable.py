@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import xortune.search.ray_settings  # noqa: F401  # before Ray itself
+from xortune.engine.custom_call import asked_of_reports
 from xortune.engine.words import heard
+from xortune.search.given_up import Reader
 from xortune.search.training import trained
 from xortune.search.versions import refuse_other_versions
 from xortune.trainer import Block, Trainer
@@ -23,10 +25,17 @@ __all__ = ["PackTrainable"]
 class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
     """Trains the pack of blocks in its config, once."""
 
-    def setup(self, config: dict[str, Any], trainer: Trainer, drivers: dict[str, str]) -> None:  # noqa: ARG002
+    def setup(
+        self,
+        config: dict[str, Any],  # noqa: ARG002
+        trainer: Trainer,
+        drivers: dict[str, str],
+        board: Any = None,
+    ) -> None:
         """Keep the trainer; the actor is used for many packs."""
         refuse_other_versions(drivers)
         self._trainer = trainer
+        self._given_up = None if board is None else Reader(board).given_up
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
         """Nothing of the last pack is left."""
@@ -37,7 +46,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         started = time.perf_counter()
         # Out of the config, which Tune sends back with the result.
         blocks: Sequence[Block] = self.config.pop("pack")
-        with heard() as words:
+        with heard() as words, asked_of_reports(self._given_up):
             results = trained(self._trainer, blocks)
         return {
             "done": True,

@@ -23,7 +23,16 @@ from optuna.trial import FrozenTrial
 
 from xortune.objective import Seen, told
 from xortune.point import Point, Value
-from xortune.space import Choice, Fixed, Parameter, Range, SearchSpace, grid, is_active
+from xortune.space import (
+    Choice,
+    Fixed,
+    Parameter,
+    Range,
+    SearchSpace,
+    grid,
+    grid_size,
+    is_active,
+)
 from xortune.space_model import Objective, Steps, contains
 
 __all__ = [
@@ -34,6 +43,7 @@ __all__ = [
     "Proposer",
     "RandomProposer",
     "as_proposed",
+    "budget",
     "proposer_for",
     "suggested",
 ]
@@ -50,6 +60,17 @@ Distribution: TypeAlias = CategoricalDistribution | FloatDistribution | IntDistr
 
 _KEEPS_STATE = ("nsgaii", "cmaes")
 """Samplers that note in each trial what they have computed, and go on from there."""
+
+
+def budget(space: SearchSpace) -> int:
+    """How many proposals the search makes in all."""
+    if space.search.trials is not None:
+        return space.search.trials
+    size = grid_size(space)
+    if not space.start:
+        return size
+    keys = {point.key for point in space.start}
+    return size + len(keys - {point.key for point in grid(space)})
 
 
 class Proposer(Protocol):

@@ -11,8 +11,6 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, getsignal, signal
@@ -25,6 +23,8 @@ from xortune.evaluation import Packed
 from xortune.files import FREE_SPACE, is_full
 from xortune.search.blocks import Job
 from xortune.search.deaths import Death, death_of, too_long
+from xortune.search.given_up import Board
+from xortune.search.interrupts import same_handler
 from xortune.search.overtime import Overtime
 from xortune.search.pack_trainable import PackTrainable
 from xortune.search.packs import Packs, batch_of
@@ -206,8 +206,10 @@ class Collector(tune.Callback):  # type: ignore[misc]
     the worker that delivered has been given the trial that waits for it: one step of Tune's loop.
     """
 
-    def __init__(self, searcher: QueueSearcher, limit: float | None) -> None:
-        self._searcher, self._limit = searcher, limit
+    def __init__(
+        self, searcher: QueueSearcher, limit: float | None, board: Board | None = None
+    ) -> None:
+        self._searcher, self._limit, self._board = searcher, limit, board
         self._overtime = Overtime(limit)
         self._trials: dict[str, Any] = {}  # that run
         self._stopped: dict[str, Death] = {}
@@ -250,6 +252,8 @@ class Collector(tune.Callback):  # type: ignore[misc]
         if not self._new:
             self._searcher.take_in()
         self._new = False
+        if self._board is not None:
+            self._board.look(self._searcher.packs.values())
         for trial_id, seconds in self._overtime.late():
             self._stopped[trial_id] = too_long(self._limit or 0.0, seconds)
             self._kill(trial_id)
@@ -295,19 +299,6 @@ def most_of(window: int | None, room: int) -> int | None:
     return None if window is None else batch_of(window, slots=room)
 
 
-@contextmanager
-def _same_handler() -> Iterator[None]:
-    """Ctrl-C does afterwards what it did before: Tune leaves its own handler behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = getsignal(SIGINT)
-    try:
-        yield
-    finally:
-        signal(SIGINT, before)
-
-
 def run_trials(
     queue: Source,
     trainer: Trainer,
@@ -318,6 +309,7 @@ def run_trials(
     window: int | None = None,
     trial_timeout: float | None = None,
     begun: Packs | None = None,
+    board: Board | None = None,
 ) -> bool:
     """Run packs until the queue has finished; False if the user interrupted it.
 
@@ -330,6 +322,7 @@ def run_trials(
         window: of a sampler that learns, whose packs it makes small; None for any size.
         trial_timeout: seconds that a pack may take before its worker is killed; None for any time.
         begun: packs of this queue, of which some have been trained already.
+        board: where trainings that report are told that they are given up; None: none ever is.
 
     Raises:
         InputError: the trainer refused a proposal, the journal could not be written, the disk is
@@ -340,7 +333,8 @@ def run_trials(
     packs = begun or Packs(queue, trainer, room.count, most, trial_timeout)
     packs.resize(room.count, most)
     resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
-    given = tune.with_parameters(PackTrainable, trainer=trainer, drivers=versions())
+    told = {"trainer": trainer, "drivers": versions(), "board": board.actor if board else None}
+    given = tune.with_parameters(PackTrainable, **told)
     trainable = tune.with_resources(given, resources)
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures are journaled, and shown by us
     stumbles = 0
@@ -364,11 +358,11 @@ def run_trials(
                 storage_path=str(folder.parent),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Collector(searcher, trial_timeout)],
+                callbacks=[Collector(searcher, trial_timeout, board)],
             ),
         )
         try:
-            with _same_handler():
+            with same_handler():
                 tuner.fit()
             searcher.take_in()
         except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from xortune.engine.custom import CustomTrainer
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation
 from xortune.journal import Journal
@@ -22,6 +23,7 @@ from xortune.run_manifest import MANIFEST, manifest_of
 from xortune.run_sessions import SignedJournal, earlier_spaces, first_made, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
+from xortune.search.given_up import board_for
 from xortune.search.meanwhile import training_meanwhile
 from xortune.search.packs import Packs, least_window, window_of
 from xortune.search.propose import LEARNING
@@ -89,6 +91,7 @@ def search_session(
     made = made_id(identity_of(trainer.describe()))
     known, before = _earlier(directory, made, resumed)
     window, least = before.window, before.least
+    ends = isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
     shared = joined(shared, space, directory, on_word)
 
     def queue_into(
@@ -107,6 +110,7 @@ def search_session(
             made=made,
             first_made=before.first_made,
             on_progress=progress,
+            ends=ends,
         )
 
     begun = len({e.proposal for e in known if e.final})
@@ -163,6 +167,7 @@ def search_session(
                     window=window,
                     trial_timeout=trial_timeout,
                     begun=packs,
+                    board=ray.enter_context(board_for(queue.wants if ends else None)),
                 )
             except KeyboardInterrupt:  # before there were trials, which tell by what they return
                 uninterrupted = False

@@ -194,6 +194,8 @@ class Step:
         if here:
             known[:] = [e for e in known if e.block.first >= end]
         for evaluation in here:
+            if not evaluation.final:  # ended on the way: neither counted nor trained again
+                continue
             self.take(evaluation.block, evaluation.outcome, evaluation.made or first_made)
             end = max(end, evaluation.block.first + evaluation.block.count)  # of another ladder
         self.standing.granted = end

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xortune.errors import TrainingError
 from xortune.evaluation import Packed, pack
 from xortune.outcome import Outcome
-from xortune.trainer import Block, Trainer
+from xortune.trainer import Block, Trainer, Unfinished
 
 __all__ = ["trained"]
 
@@ -21,8 +21,17 @@ def trained(
     """
     try:
         return [
-            pack(block, result) if isinstance(result, Outcome) else result
+            _packed(block, result)
             for block, result in zip(blocks, trainer.train(blocks), strict=True)
         ]
     except Exception as error:  # a trainer's own; the worker lives on for the next pack
         return TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _packed(block: Block, result: Outcome | TrainingError) -> Packed | TrainingError:
+    if isinstance(result, Outcome):
+        return pack(block, result)
+    if isinstance(result, Unfinished) and result.outcome is not None:
+        first = Block(block.point, block.first, result.outcome.n)
+        return Unfinished(pack(first, result.outcome))
+    return result

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from xortune.errors import TrainingError
 from xortune.evaluation import Packed
 from xortune.outcome import Outcome
-from xortune.search.blocks import ATTEMPTS, Job
+from xortune.search.jobs import ATTEMPTS, Job
 from xortune.search.source import Source
+from xortune.trainer import Unfinished
 
 __all__ = ["Failure", "Watched"]
 
@@ -94,6 +95,8 @@ class Watched:
 
 def _failure(job: Job, result: Outcome | Packed | TrainingError) -> Failure | None:
     config: dict[str, object] = dict(job.block.point)
+    if isinstance(result, Unfinished):
+        return None
     if isinstance(result, TrainingError):
         if job.attempt < ATTEMPTS:
             return None  # it is tried again

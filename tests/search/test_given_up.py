@@ -1,0 +1,228 @@
+"""Climbs of a config that is proven worse end on the way; how far they get decides nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from fakes import Plain, Scripted, at, by_rate, queue_in, space_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xortune.engine.custom import custom_trainer
+from xortune.engine.custom_call import asked_of_reports
+from xortune.engine.custom_source import given_source
+from xortune.errors import TrainingError
+from xortune.evaluation import Packed, pack
+from xortune.journal import Journal, read
+from xortune.outcome import Outcome
+from xortune.point import Point
+from xortune.race import RaceRule
+from xortune.race_front import FrontGrants
+from xortune.race_next import Grants
+from xortune.race_numbers import NumberGrants
+from xortune.run import Run
+from xortune.search.blocks import BlockQueue
+from xortune.search.training import trained
+from xortune.search.watch import Watched
+from xortune.status_journal import Tally
+from xortune.trainer import NOT_FINISHED, Block, Unfinished
+
+GOOD, BAD = at(1.0, 0.25)
+
+
+def part_of(job, finished):
+    """What a worker sends of a block that it ended after so many seeds."""
+    block = Block(job.block.point, job.block.first, finished)
+    return Unfinished(pack(block, by_rate(block)) if finished else None)
+
+
+def receive(queue, job, result):
+    queue.receive(job, result, seconds=0.1, worker="here:1")
+
+
+def climbing(queue):
+    """Both have had 8 seeds; the good one climbs first, then the bad one."""
+    for _ in range(2):
+        receive(queue, job := queue.next_job(), by_rate(job.block))
+    good, bad = queue.next_job(), queue.next_job()
+    assert (good.block.point, bad.block.point) == (GOOD, BAD)
+    assert queue.next_job() is None
+    return good, bad
+
+
+@pytest.mark.parametrize("finished", [0, 10, 72])
+def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
+    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
+    with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
+        good, bad = climbing(queue)
+        assert queue.wants(good)
+        assert queue.wants(bad)
+        receive(queue, good, by_rate(good.block))
+        assert queue.next_job() is None
+        assert not queue.wants(bad)
+        result = by_rate(bad.block) if finished == 72 else part_of(bad, finished)
+        receive(queue, bad, result)
+        assert queue.finished
+    lines = read(tmp_path / "evaluations.jsonl")[0]
+    ended = [line for line in lines if line.error == NOT_FINISHED]
+    assert [(e.block.first, e.block.count) for e in ended] == (
+        [] if finished == 72 else [(8 + finished, 72 - finished)]
+    )
+    found = {r.point: r.outcome for r in Run(tmp_path, {}, tuple(lines)).results}
+    assert found[GOOD].successes == found[GOOD].n == 80
+    assert found[BAD].n == 8 + finished
+    assert found[BAD].successes == by_rate(Block(BAD, 0, 8 + finished)).successes
+    # Who looks at the journal while the search runs sees no retry either.
+    status = Tally()
+    with open(tmp_path / "evaluations.jsonl", "rb") as journal:
+        status.take(journal, "evaluations.jsonl")
+    assert status.retried == 0
+    assert status.last_error is None
+    # A session that takes the run up again knows it, and has nothing to train.
+    with Journal.open(tmp_path / "again.jsonl") as journal:
+        again = BlockQueue(
+            space, Plain(), Scripted([GOOD, BAD]), journal, window=4, known=lines, ends=True
+        )
+        assert again.recall()
+
+
+def test_a_climb_that_is_not_ended_changes_nothing(tmp_path):
+    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
+    with queue_in(tmp_path, space, proposer, window=4) as queue:
+        good, bad = climbing(queue)
+        receive(queue, good, by_rate(good.block))
+        assert queue.next_job() is None
+        assert queue.wants(bad)
+        receive(queue, bad, TrainingError("died"))
+        assert queue.next_job().attempt == 2
+
+
+def test_a_block_that_died_is_not_tried_again_for_nothing(tmp_path):
+    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
+    with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
+        good, bad = climbing(queue)
+        receive(queue, good, by_rate(good.block))
+        assert queue.next_job() is None
+        receive(queue, bad, TrainingError("died"))
+        assert queue.finished
+
+
+def searched(folder, space, rates, cuts, picks):
+    """All jobs in the order in which they were made; unwanted ones end after some of their seeds.
+
+    Args:
+        folder: for the journal.
+        space: what is searched.
+        rates: of the points.
+        cuts: for an unwanted block the share of it that has finished.
+        picks: which of those under way is next.
+    """
+    made, under_way = [], []
+    with queue_in(folder, space, proposer := Scripted(at(*rates)), window=6, ends=True) as queue:
+        while True:
+            while len(under_way) < 3 and (job := queue.next_job()) is not None:
+                made.append((job.proposal, job.block.first, job.block.count, job.climbs))
+                under_way.append(job)
+            if not under_way:
+                break
+            job = under_way.pop(next(picks) % len(under_way))
+            count = int(next(cuts) * job.block.count)
+            ends = not queue.wants(job) and count < job.block.count
+            receive(queue, job, part_of(job, count) if ends else by_rate(job.block))
+        assert queue.finished
+    (folder / "evaluations.jsonl").unlink()
+    return made, proposer.events
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_no_decision_depends_on_how_far_they_got(data, tmp_path_factory):
+    rates = data.draw(st.lists(st.sampled_from([0.2, 0.4, 0.7, 1.0]), min_size=4, max_size=14))
+    space = space_of(trials=len(rates), ladder=(8, 32, 128))
+    folder = tmp_path_factory.mktemp("given-up")
+    found = []
+    for _ in range(2):
+        seed = data.draw(st.integers(0, 1000))
+        cuts = (((seed + i) * 7919 % 11) / 10 for i in range(10**6))
+        picks = ((seed + i) * 104729 % 7 for i in range(10**6))
+        made, events = searched(folder, space, rates, cuts, picks)
+        found.append((Counter(made), events))
+    assert found[0][1] == found[1][1]
+    # A climb may be dropped before it is handed out: of the others both have the same.
+    assert all(climbs for *_, climbs in (found[0][0] - found[1][0]) + (found[1][0] - found[0][0]))
+
+
+def test_races_give_up_what_is_proven_worse_and_for_good():
+    for race in (Grants(RaceRule((8, 80))), FrontGrants(RaceRule((8, 80)))):
+        paid = () if isinstance(race, Grants) else (1.0,)
+        race.see("bad", 2, 8, speed=0.5, costs=paid)
+        race.see("good", 80, 80, speed=0.5, costs=paid)
+        assert race.gives_up("bad")
+        assert not race.gives_up("good")
+        assert not race.gives_up("new")
+        race.see("bad", 60, 62, speed=0.5, costs=paid)  # it seemed better in the end
+        assert race.gives_up("bad")
+        assert race.next((), last=True) is None
+    dear = FrontGrants(RaceRule((8, 80)))
+    dear.see("small", 2, 8, costs=(1.0,))
+    dear.see("large", 80, 80, costs=(9.0,))
+    assert not dear.gives_up("small")
+    numbers = NumberGrants(RaceRule((8, 80)))
+    numbers.see("bad", 0, 8, costs=(9.0,))
+    assert not numbers.gives_up("bad")
+
+
+def reporting(config, seed, report):
+    report({"loss": 1.0})
+    return seed % 2 == 0
+
+
+def test_a_report_ends_what_is_given_up_with_what_has_finished():
+    trainer = custom_trainer(given_source(reporting), None)
+    calls = []
+
+    def after(count):
+        def asked(block):
+            calls.append(block)
+            return len(calls) > count
+
+        calls.clear()
+        return asked
+
+    block = Block(Point({"x": 1}), 4, 5)
+    with asked_of_reports(after(3)):
+        [ended, other] = trained(trainer, [block, Block(Point({"x": 2}), 0, 1)])
+    assert isinstance(ended, Unfinished)
+    assert str(ended) == NOT_FINISHED
+    assert isinstance(ended.outcome, Packed)
+    assert (ended.outcome.n, ended.outcome.successes) == (3, 2)
+    assert ended.outcome.details.values["loss"].tolist() == [1.0] * 3
+    assert isinstance(other, Unfinished)
+    assert other.outcome is None
+    assert calls[0] == block
+    [whole] = trained(trainer, [block])
+    assert isinstance(whole, Packed)
+    with asked_of_reports(after(0)):
+        many = custom_trainer(given_source(all_at_once), None)
+        assert isinstance(many.train([block])[0], Unfinished)
+    assert isinstance(trainer.train([block])[0], Outcome)
+
+
+def all_at_once(config, seeds, report):
+    report({"loss": seeds / 2})
+    return seeds > 5
+
+
+def test_what_is_not_finished_is_no_failure(tmp_path):
+    shown = []
+    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
+    with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
+        watched = Watched(queue, shown.append, fail_fast=True)
+        good, bad = climbing(queue)
+        receive(watched, good, by_rate(good.block))
+        assert watched.next_job() is None
+        receive(watched, bad, part_of(bad, 3))
+        assert watched.finished
+    assert shown == []
+    assert watched.failure is None
