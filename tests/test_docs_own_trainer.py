@@ -14,6 +14,13 @@ from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli import app
+from xortune.engine.custom import custom_trainer
+from xortune.engine.custom_source import named_source
+from xortune.outcome import Status
+from xortune.point import Point
+from xortune.space import parse_space
+from xortune.success import parse_success
+from xortune.trainer import Block
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-trainer.md").read_text(encoding="utf-8")
 
@@ -24,8 +31,9 @@ def blocks(language):
 
 @pytest.mark.long
 def test_the_page_works_as_printed(tmp_path, capsys):
-    program, again = blocks("python")
-    [space], [commands] = blocks("yaml"), blocks("sh")
+    program, again, *_ = blocks("python")
+    space, _ = blocks("yaml")
+    [commands] = blocks("sh")
     (tmp_path / "train.py").write_text(program)
     (tmp_path / "space.yaml").write_text(space)
     with contextlib.chdir(tmp_path):
@@ -60,3 +68,42 @@ def test_the_columns_named_are_there(tmp_path):
     assert len(named) == 6
     assert named <= set(table.columns)
     assert table.epochs_to_solve.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "numbers"),
+    [
+        ("Trainer", "config: a class, whose run is called with seed", {"accuracy"}),
+        ("stepwise", "config, seed: a generator", {"accuracy", "step", "reports"}),
+        ("reporting", "config, seed, report", {"accuracy", "step", "reports"}),
+    ],
+)
+def test_the_other_forms_are_called_as_it_says(tmp_path, name, words, numbers):
+    _, _, *others = blocks("python")
+    (tmp_path / "forms.py").write_text("\n\n".join(others))
+    rule = None if name == "reporting" else parse_success("accuracy > 0.9")
+    trainer = custom_trainer(named_source(f"./forms.py:{name}", tmp_path), rule)
+    sys.modules.pop("forms", None)
+    assert trainer.form.words == words
+    outcome = trainer.train([Block(Point({"lr": 0.3}), 0, 9)])[0]
+    assert set(outcome.details.values) == numbers
+    assert 0 < outcome.successes < 9
+    assert outcome.counts[Status.CRASHED] == 0
+    if name != "Trainer":
+        assert outcome.solved.tolist() == [seed % 3 > 0 for seed in range(9)]
+        assert set(outcome.details.values["reports"]) == {20}
+
+
+def test_each_objective_of_the_page_is_one():
+    _, page = blocks("yaml")
+    lines = page.splitlines()
+    assert len(lines) == 3
+    space = "name: a\ntrainer: ./t.py:run\nsuccess: accuracy > 0.9\nparameters: {x: 1}\n"
+    found = [
+        parse_space(f"{space}search: {{sampler: grid}}\n{line}\n").objectives[0] for line in lines
+    ]
+    assert [(o.name, o.maximize, o.failed) for o in found] == [
+        ("accuracy_q10", True, None),
+        ("loss_mean", False, None),
+        ("accuracy_mean", True, 0.0),
+    ]
