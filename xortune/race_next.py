@@ -190,12 +190,9 @@ class Grants:
         if last and self._most is not None and len(busy) >= self._most:
             return None
         while (number := self._best(busy, last=last)) is not None:
-            successes, n, _ = found = self._at[number]
             name = self._names[number - 1]
-            if self._race.stopped_for(name, successes, n) is None:
+            if not self.gives_up(name):
                 return name
-            self._stopped.add(number)
-            _remove(self._open, found, number)
         return None
 
     def gives_up(self, name: Hashable) -> bool:

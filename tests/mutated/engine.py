@@ -27,8 +27,8 @@ MUTATIONS = [
     ),
     Mutation(
         "engine/custom.py",
-        "own.tb_next if own else None",
-        "own",
+        "if frame.filename not in _OURS",
+        "if frame.filename",
         CUSTOM,
     ),
     Mutation(

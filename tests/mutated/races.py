@@ -95,7 +95,7 @@ MUTATIONS = [
     Mutation("race_next.py", "-first[0]), -first[1]", "-first[0]), first[1]", NEXT),
     Mutation("race_front.py", "self._costs <= self._costs[row]", "self._costs > -np.inf", FRONT),
     Mutation("race_front.py", "rivals[row] = False", "pass", FRONT),
-    Mutation("race_front.py", "self._out[row] = True", "pass", FRONT),
+    Mutation("race_front.py", "self._out[row] |= worse", "pass", FRONT),
     Mutation("race_front.py", "ahead.sum() >= self", "ahead.sum() > self", FRONT),
     Mutation("race_front.py", "self._low >= hoped[row]", "self._k >= 1", FRONT),
     Mutation(
