@@ -11,7 +11,7 @@ from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.journal import Journal
 from xortune.objective import costs, speed
-from xortune.objective_numbers import numbers_named, summed_only
+from xortune.objective_numbers import numbers_named
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.progress import Progress
@@ -345,7 +345,7 @@ class BlockQueue:
 
     def _on_at_once(self, count: Count) -> int | None:
         """Seeds to which a newcomer goes on without being compared with anyone; or None."""
-        if self._race is None or count.n >= self._rungs[-1] or summed_only(self._space.objectives):
+        if self._race is None or count.n >= self._rungs[-1]:
             return None
         return seeds_at_first(self._rungs, count.successes, count.n)
 
