@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -239,3 +241,37 @@ def test_a_report_needs_no_torch(tmp_path, small):
         [sys.executable, "-c", program, str(run.path)], capture_output=True, text=True, check=True
     )
     assert ran.stdout.strip() == "False"
+
+
+GOLDEN = Path(__file__).with_name("golden_surface.json")
+
+
+def as_golden(plot):
+    """What it says, and of each surface every tenth value, to two digits."""
+    panels = []
+    for panel in plot.panels:
+        cells, *points = panel.layers
+        panels.append(
+            {
+                "title": panel.title,
+                "x": [panel.x.label, *cells.x[::20]],
+                "y": [panel.y.label, *cells.y[::20]],
+                "values": [[round(v, 2) for v in row[::10]] for row in cells.values[::10]],
+                "points": {p.label: [list(p.x), list(p.y), list(p.texts)] for p in points},
+            }
+        )
+    return {"title": plot.title, "alt": plot.alt, "note": plot.note, "panels": panels}
+
+
+def test_golden(small):
+    # To renew it after a wanted change: write as_golden() there, and read the diff.
+    found = as_golden(decision_surface(run_of((SMALL, small))))
+    kept = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    for name in ("title", "note"):
+        assert found[name] == kept[name]
+    share = re.compile(r"\d+ % of the area")
+    assert share.sub("", found["alt"]) == share.sub("", kept["alt"])
+    for panel, other in zip(found["panels"], kept["panels"], strict=True):
+        # On another CPU the last bits of the weights differ.
+        assert panel.pop("values") == [pytest.approx(row, abs=0.03) for row in other.pop("values")]
+        assert panel == other

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hand_made import CONFIG, RIGHT, WRONG, ZERO, done, outcome, solved, write_run
+from hostile import COMPARISONS, RUNS
 from html_documents import PARAMETERS, every_block, network_table, row
 
+sys.path.append(str(Path(__file__).parents[1] / "figures"))  # whose comparisons are shown here too
+
+import compared_runs
+
 import xortune as xt
+from xortune.report.comparison_document import comparison_document
 from xortune.report.document import ConfigTable, Document, Section, said
 from xortune.report.html.page import page
 from xortune.report.run_document import run_document
 from xortune.report.script import evaluate_command
 from xortune.report.tables import FRESH_SEED, FRESH_SEEDS
+from xortune.run import Run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(
@@ -198,6 +208,66 @@ def test_hostile_labels_fit_and_run_nothing(show, width):
     assert shown.locator("main img").count() == 0
 
 
+PAGES = ("network", "numbers", "published")
+"""Comparisons: of three networks, of trainers that tell numbers, of a run with a table."""
+
+SLOW = pytest.mark.long
+
+
+def document_named(name, folder):
+    """A comparison, or a run or a comparison that means to break its page."""
+    made = {
+        "network": lambda _: compared_runs.networks(),
+        "numbers": lambda _: compared_runs.numbers(),
+        "published": compared_runs.published,
+        **RUNS,
+        **COMPARISONS,
+    }[name]
+    folder.mkdir()
+    found = made(folder / "r" if name in {*RUNS, *COMPARISONS} else folder)
+    return run_document(found) if name in RUNS else comparison_document(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "theme"),
+    [
+        *((name, "light") for name in PAGES),
+        *(pytest.param(name, "dark", marks=SLOW) for name in PAGES),
+    ],
+)
+def test_a_comparison_fits_is_whole_and_accessible(show, tmp_path, name, theme):
+    shown = show(document_named(name, tmp_path / "d"), theme=theme, bypass_csp=True)
+    assert complaints_of_axe(shown) == []
+    drawn(shown)
+    for width in WIDTHS:
+        shown.set_viewport_size({"width": width, "height": 900})
+        shown.wait_for_function(FOLLOWED)
+        fits(shown, width)
+        labels_stand_free(shown)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "names",
+        "names compared",
+        *(
+            pytest.param(name, marks=SLOW)
+            for name in [*RUNS, *COMPARISONS]
+            if name not in {"names", "names compared"}
+        ),
+    ],
+)
+def test_a_hostile_page_fits_and_runs_nothing(show, tmp_path, name):
+    shown = show(document_named(name, tmp_path / "d"), theme="dark")
+    drawn(shown)
+    for width in WIDTHS:
+        shown.set_viewport_size({"width": width, "height": 900})
+        shown.wait_for_function(FOLLOWED)
+        fits(shown, width)
+    assert shown.locator("main img, main iframe").count() == 0
+
+
 def test_figures_are_drawn_when_they_come_near_and_before_printing(show):
     document = every_block()
     far = Section("far", "Far", tuple(said(f"line {at}") for at in range(200)))
@@ -342,12 +412,33 @@ def test_a_config_of_a_user_is_copied_as_a_dict_and_yaml(show):
     assert yaml.safe_load(as_yaml) == point
 
 
-def test_a_page_of_ten_thousand_configs_opens_and_sorts_at_once(show):
-    table = network_table(10_000)
-    shown = show(Document("t", "", (Section("configs", "Configs", (table,)),)))
-    # Parsing and the first rows; an idle core takes a third of a second.
+def many(path, configs):
+    """A run of so many configs, in memory, with all figures that a search has."""
+    draw = np.random.default_rng(0)
+    outcomes = [solved(0, k, 8) for k in range(9)]
+    lines = []
+    for at in range(configs):
+        hidden = int(draw.integers(2, 20))
+        point = CONFIG | {
+            "lr": float(10 ** draw.uniform(-4, 0)),
+            "optimizer": ("SGD", "Adam", "RMSprop")[at % 3],
+            "activation": ("ReLU", "Tanh", "ELU", "Sigmoid")[at % 4],
+            "hidden_dim": hidden,
+        }
+        lines.append(done(at, point, outcomes[min(8, int(draw.integers(9)) * hidden // 8)]))
+    importance = {"hidden_dim": 0.5, "lr": 0.3, "optimizer": 0.1, "activation": 0.1}
+    manifest = {"name": "many", "trainer": "network", "task": "xor", "importance": importance}
+    return Run(path, manifest, tuple(lines))
+
+
+def test_a_page_of_ten_thousand_configs_opens_and_sorts_at_once(show, tmp_path):
+    text = page(run_document(many(tmp_path, 10_000)))
+    assert len(text.encode()) < 5_000_000
+    shown = show(None, text=text)
+    # Parsing and the first rows; an idle core takes half a second.
     loaded = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
     assert shown.evaluate(loaded) < 6_000
     assert shown.locator(".pages p").inner_text() == "1–25 of 10,000"
+    assert shown.locator(".plot").count() >= 7
     shown.get_by_role("button", name="trials").click()
     assert rows(shown).count() == 25
