@@ -197,7 +197,7 @@ def test_nothing_said_is_refused_or_a_failure_as_one_wishes(tmp_path):
         ("lr,seed,success\n1,-1,1\n", "r.csv:2: seed: seed -1; allowed: a whole number from 0"),
         ("lr,seed,success\n1,4294967296,1\n", "r.csv:2: seed: seed 4294967296"),
         ("lr,seed,success\n0.1,0,1\nnan,1,1\n", "r.csv:3: lr: nan is not finite"),
-        ("lr,seed,success\n0.1,0,1\n1e999,1,1\n", "r.csv:3: lr: inf is not finite"),
+        ("lr,seed,success\n0.1,0,1\n1e999,1,1\n", "r.csv:3: lr: 1e999 is not finite"),
         ("lr,seed,success\n,0,1\n", "r.csv:2: lr: is empty in every row"),
         ("lr,seed,success\n1,0,1\n,1,1\n", "r.csv:3: no parameter has a value in this row"),
         ("lr,seed,success,acc\n1,0,1,0.5\n1,1,1,O.5\n", "r.csv:3: acc: 'O.5' is no number"),

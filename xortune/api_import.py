@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -205,8 +206,18 @@ def _made(
             for evaluation in results.evaluations:
                 journal.append(evaluation)
         run = load_run(directory)
+        run = run.noted(**_importance(run))
         write_report(run)
     return run
+
+
+def _importance(run: Run) -> dict[str, Any]:
+    """For the manifest: how much each parameter matters that all configurations have."""
+    from xortune.search.importance import importance
+
+    space = run.asked
+    everywhere = [p for p in space.parameters if all(p.name in r.point for r in run.results)]
+    return importance(run, replace(space, parameters=tuple(everywhere))).entries()
 
 
 def _manifest(
@@ -234,12 +245,12 @@ def _manifest(
 
 
 def _session(command: Sequence[str] | None) -> dict[str, Any]:
-    """What the manifest says of this session; when the results themselves were made is unknown."""
+    """What the manifest says of this session: nothing that would look as if it had trained."""
     from xortune.api_resume import session_entry
 
     entry = session_entry(command)
-    del entry["started"]
-    return entry
+    versions = {name: entry["versions"][name] for name in ("python", "xortune")}
+    return {"command": entry["command"], "versions": versions}
 
 
 def _located(trainer: str) -> str:

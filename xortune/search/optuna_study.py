@@ -25,7 +25,8 @@ from xortune.imported_table import Table, table_of_records
 from xortune.objective import names_told, seen_of, told
 from xortune.point import Value
 from xortune.run import ConfigResult, Run
-from xortune.space import Choice, Parameter, Range
+from xortune.search.importance import distribution
+from xortune.space import Choice, Range
 
 __all__ = ["StudyTable", "study_of", "table_of_study"]
 
@@ -110,10 +111,11 @@ def study_of(run: Run, *, rate: bool) -> optuna.Study:
     )
     names = ["success rate"] if rate else names_told(objectives)
     distributions = _distributions(run, results)
+    name = str(run.manifest.get("name") or run.path.resolve().name)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        study = optuna.create_study(directions=directions, study_name=str(run.manifest.get("name")))
+        study = optuna.create_study(directions=directions, study_name=name)
         with warnings.catch_warnings():  # that it is experimental is our choice, not news
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(names)
@@ -173,24 +175,12 @@ def _distributions(run: Run, results: Sequence[ConfigResult]) -> dict[str, BaseD
         seen = [result.point[name] for result in results if name in result.point]
         if not seen:
             continue
-        wanted = _of_space(asked.get(name))
+        parameter = asked.get(name)
+        wanted = distribution(parameter) if isinstance(parameter, Choice | Range) else None
         if wanted is None or not all(_holds(wanted, value) for value in seen):
             wanted = _of_values(seen)
         found[name] = wanted
     return found
-
-
-def _of_space(parameter: Parameter | None) -> BaseDistribution | None:
-    match parameter:
-        case Choice():
-            return CategoricalDistribution(parameter.values)
-        case Range(integer=True):
-            low, high, step = int(parameter.low), int(parameter.high), int(parameter.step or 1)
-            return IntDistribution(low, high, log=parameter.log, step=step)
-        case Range():
-            low, high = float(parameter.low), float(parameter.high)
-            return FloatDistribution(low, high, log=parameter.log, step=parameter.step)
-    return None
 
 
 def _of_values(seen: Sequence[Value]) -> BaseDistribution:
@@ -203,9 +193,9 @@ def _of_values(seen: Sequence[Value]) -> BaseDistribution:
     return CategoricalDistribution(list({(type(value), value): value for value in seen}.values()))
 
 
-def _holds(distribution: BaseDistribution, value: Value) -> bool:
+def _holds(wanted: BaseDistribution, value: Value) -> bool:
     try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
+        return bool(wanted._contains(wanted.to_internal_repr(value)))
     except (ValueError, TypeError):  # not one of its choices, no number
         return False
 
