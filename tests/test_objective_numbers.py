@@ -233,7 +233,7 @@ def test_only_a_trainer_of_ones_own_tells_numbers():
     text = "name: n\nparameters: {lr: 0.1}\nobjectives: [{name: acc_mean, direction: maximize}]\n"
     with pytest.raises(InputError, match=r"n\.yaml:3.*acc_mean without a trainer"):
         check_built_in(parse_space(text, "n.yaml"))
-    with pytest.raises(InputError, match="no 'acc' was returned.*did you mean 'accuracy'"):
+    with pytest.raises(InputError, match=r"no 'acc' was returned.*did you mean 'accuracy'"):
         check_numbers(space("acc_q10"), ["accuracy"])
     check_numbers(space("acc_q10"), ["acc", "loss"])
 
@@ -301,15 +301,16 @@ def test_reports_say_what_was_looked_for(tmp_path):
     xt.write_report(run)
     report = " ".join((run.path / "report.md").read_text(encoding="utf-8").split())
     assert (
-        "What was looked for, acc_q10 (more is better), is 0.9 [failed, 0.9] over all 20 seeds: "
+        "What was looked for, acc_q10 (more is better), is 0.9 [failed to 0.9] over all 20 seeds: "
         "1 seed failed or told no finite number, and such a seed counts as worse than any number."
     ) in report
     assert "The order is how many rungs it climbed, then acc_q10, then the lower end" in report
-    assert "Not distinguishable" not in report  # that is of success rates
+    assert "cannot be told from the best" not in report  # that is of success rates
+    assert "| acc_q10 |" in report
     assert "by acc\\_q10 over the seeds" in (run.path / "table.tex").read_text(encoding="utf-8")
     shown = io.StringIO()
     render_best(run, Console(file=shown, width=110))
     first = next(line for line in shown.getvalue().splitlines() if line.startswith(" 1 "))
     assert "19/20" in first
-    assert "0.9 [failed, 0.9]" in first
+    assert "0.9 [failed to 0.9]" in first
     assert "acc_q10: of all seeds, with a 95 % bootstrap interval." in shown.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xortune.report.document import Column, ConfigRow, ConfigTable, Inline, Mono, Table, table_of
 from xortune.report.format import count, interval, measured, number
 
-__all__ = ["epochs_text", "first_rows", "parameter_columns"]
+__all__ = ["epochs_text", "first_rows", "measure_text", "parameter_columns"]
 
 
 def first_rows(given: ConfigTable) -> Table:
@@ -18,7 +18,7 @@ def first_rows(given: ConfigTable) -> Table:
     columns = [
         Column("", numeric=True),
         *(Column(name, numeric=True) for name in ("solved", "rate", "95 % interval")),
-        Column("epochs to solve", numeric=True),
+        Column(given.measure, numeric=True),
         *parameter_columns(given),
         *([Column("")] if noted else []),
         Column("trials", numeric=True),
@@ -43,6 +43,11 @@ def epochs_text(epochs: float | None) -> str:
     return "–" if epochs is None else number(round(epochs))
 
 
+def measure_text(row: ConfigRow) -> str:
+    """What is shown beside the rate; see `ConfigTable.measure`."""
+    return epochs_text(row.epochs_to_solve) if row.worth is None else row.worth[1]
+
+
 def _numeric(given: float | str | None) -> bool:
     return given is None or (not isinstance(given, bool | str))
 
@@ -53,7 +58,7 @@ def _cells(place: int, row: ConfigRow, noted: bool) -> list[Inline]:
         f"{row.k}/{row.n}",
         measured(row.k / row.n, row.low, row.high),
         interval(row.low, row.high),
-        epochs_text(row.epochs_to_solve),
+        measure_text(row),
         *row.values,
         *([row.note] if noted else []),
         str(row.trials),

@@ -143,6 +143,8 @@ class ConfigRow:
         epochs_to_solve: ERT; None without a success, or where nobody counts epochs.
         trials: its proposals.
         note: `tied`, `stopped early`, ...; empty: nothing to say.
+        worth: the number that was looked for, None where failed seeds decide it, and how it is
+            shown; None where epochs to solve are shown.
     """
 
     key: str
@@ -155,6 +157,7 @@ class ConfigRow:
     epochs_to_solve: float | None
     trials: int
     note: str = ""
+    worth: tuple[float | None, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,7 @@ class ConfigTable:
         first: how many of them are shown where all would be too many.
         task: what `xortune evaluate --task` calls the task, where these are configs of the
             built-in network; None: they are a user's own.
+        measure: what is shown beside the rate: epochs to solve, or the number that was looked for.
     """
 
     parameters: tuple[str, ...]
@@ -176,6 +180,7 @@ class ConfigTable:
     fixed: tuple[tuple[str, float | int | bool | str | None], ...]
     first: int = 10
     task: str | None = None
+    measure: str = "epochs to solve"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from xortune.run import ConfigResult
 from xortune.space_model import Objective
 from xortune.stats_values import LEAST, RESAMPLES, STATISTICS, bootstrapped, finite, summary
 
-__all__ = ["looked_for", "numbers", "worth"]
+__all__ = ["looked_for", "numbers", "shown_end", "worth"]
 
 SHOWN_NAMES, SHOWN_CONFIGS = 10, 5
 
@@ -85,11 +85,12 @@ def worth(objective: Objective, result: ConfigResult) -> str:
     mean = summed(objective, told)
     if ends is not None and np.isfinite([mean, *ends]).all():
         return f"{estimated(mean, *ends)} [{span(*ends)}]"
-    within = "" if ends is None else f" [{_end(ends[0])} to {_end(ends[1])}]"
-    return f"{_end(mean)}{within}"
+    within = "" if ends is None else f" [{shown_end(ends[0])} to {shown_end(ends[1])}]"
+    return f"{shown_end(mean)}{within}"
 
 
-def _end(amount: float) -> str:
+def shown_end(amount: float) -> str:
+    """A number, or that failed seeds decide it."""
     return number(amount) if np.isfinite(amount) else "failed"
 
 

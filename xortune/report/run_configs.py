@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import isfinite
 
 from xortune.frames import epochs_to_solve
+from xortune.objective_numbers import numbers_in, summed
 from xortune.point import Point
 from xortune.report.document import (
     Block,
@@ -20,8 +22,10 @@ from xortune.report.document import (
 )
 from xortune.report.format import config_text, count, plain, value
 from xortune.report.front import FrontTable
+from xortune.report.numbers import shown_end, worth
 from xortune.report.tables import Report, task_argument
-from xortune.run import Run
+from xortune.run import ConfigResult, Run
+from xortune.space_model import Objective
 from xortune.stats import wilson
 
 __all__ = ["config_table", "configs", "front", "named", "tied"]
@@ -56,7 +60,7 @@ def config_table(run: Run, report: Report) -> ConfigTable:
     outcomes = [result.outcome for result in run.results]
     low, high = wilson([o.successes for o in outcomes], [o.n for o in outcomes])
     epochs = epochs_to_solve(outcomes)
-    notes = _notes(run, report)
+    notes, looked_for = _notes(run, report), report.looked_for
     text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
     rows = []
     for place, result in enumerate(run.results):
@@ -78,12 +82,21 @@ def config_table(run: Run, report: Report) -> ConfigTable:
                 epochs_to_solve=float(epochs[place]) if isfinite(epochs[place]) else None,
                 trials=result.trials,
                 note=notes[place],
+                worth=None if looked_for is None else _worth(looked_for, result, place),
             )
         )
     assert report.best is not None
     best = report.best.point
     fixed = tuple((name, best[name]) for name in _fixed(report) if name in best)
-    return ConfigTable(report.varied, tuple(rows), fixed, task=task_argument(run))
+    table = ConfigTable(report.varied, tuple(rows), fixed, task=task_argument(run))
+    return table if looked_for is None else replace(table, measure=plain(looked_for.name))
+
+
+def _worth(objective: Objective, result: ConfigResult, place: int) -> tuple[float | None, str]:
+    """The number that was looked for; the first have its interval too."""
+    found = summed(objective, numbers_in(result.outcome, objective.number or ""))
+    text = worth(objective, result) if place < ConfigTable.first else shown_end(found)
+    return found if isfinite(found) else None, text
 
 
 def named(point: Point, names: Sequence[str]) -> str:

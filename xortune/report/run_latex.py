@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xortune.report.certified import lower
-from xortune.report.config_table import epochs_text, parameter_columns
+from xortune.report.config_table import measure_text, parameter_columns
 from xortune.report.document import Column, ConfigRow, ConfigTable, Table, table_of
 from xortune.report.format import config_text, count, interval, measured, number, plain
 from xortune.report.latex import latex_table
@@ -39,7 +39,8 @@ def table_tex(run: Run) -> str:
 def _best(given: ConfigTable, certificate: Certificate | None) -> Table:
     """The first rows of the table of all configs."""
     fresh = {} if certificate is None else {found.key: found for found in certificate.finalists}
-    names = ["solved", "rate, %", "interval, %", "epochs"]
+    measure = "epochs" if given.measure == ConfigTable.measure else given.measure
+    names = ["solved", "rate, %", "interval, %", measure]
     names += ["fresh seeds", "at least, %"] if fresh else []
     columns = [
         Column("", numeric=True),
@@ -63,7 +64,7 @@ def _counts(row: ConfigRow) -> tuple[str, ...]:
         f"{row.k}/{row.n}",
         measured(row.k / row.n, row.low, row.high).removesuffix(" %"),
         interval(row.low, row.high).removesuffix(" %"),
-        epochs_text(row.epochs_to_solve),
+        measure_text(row),
     )
 
 
@@ -90,7 +91,9 @@ def _caption(report: Report, given: ConfigTable, certificate: Certificate | None
     )
     sentences = [
         f"{what} of {report.title}, {order}: the first of many is partly luck.",
-        "Epochs: what one success costs.",
+        "Epochs: what one success costs."
+        if report.looked_for is None
+        else "In brackets bootstrap intervals over the seeds.",
     ]
     if certificate is not None and certificate.finalists:
         level = f"{number(100 * certificate.confidence)} %"

@@ -54,6 +54,7 @@ class EmbeddedConfigs:
         held: how many are in `data`, from the best.
         total: how many there are.
         data: rows and all that is needed to write each down, as JSON.
+        measure: what is shown beside the rate.
     """
 
     parameters: tuple[str, ...]
@@ -63,6 +64,7 @@ class EmbeddedConfigs:
     held: int
     total: int
     data: str
+    measure: str
 
 
 def rows_within(table: ConfigTable) -> int:
@@ -97,6 +99,7 @@ def embedded(table: ConfigTable) -> EmbeddedConfigs:
         held=held,
         total=len(table.rows),
         data=as_json(_data(table, rows)),
+        measure=_line(table.measure),
     )
 
 
@@ -109,7 +112,7 @@ def _shown(place: int, row: ConfigRow) -> ShownRow:
         rate=rate,
         interval=between,
         bar=_bar(row),
-        epochs=epochs_text(finite(row.epochs_to_solve)),
+        epochs=_measure(row)[1],
         values=tuple(map(_line, row.values)),
         trials=str(row.trials),
         note=_line(row.note),
@@ -124,18 +127,18 @@ def _data(table: ConfigTable, rows: Sequence[ConfigRow]) -> dict[str, Any]:
     for row in rows:
         rate, between = _rate_texts(row)
         count = (row.k, row.n, rate, between, _bar(row), finite(row.low))
-        epochs = finite(row.epochs_to_solve)
+        epochs, text = _measure(row)
         listed.append(
             [
                 row.key,
                 counts.place(count),
                 epochs,
-                epochs_text(epochs),
+                text,
                 row.trials,
                 notes.place(_line(row.note)),
                 *(
-                    known.place((_line(text), literal(value))) if text else -1
-                    for known, text, value in zip(values, row.values, row.sort, strict=True)
+                    known.place((_line(word), literal(value))) if word else -1
+                    for known, word, value in zip(values, row.values, row.sort, strict=True)
                 ),
             ]
         )
@@ -146,10 +149,19 @@ def _data(table: ConfigTable, rows: Sequence[ConfigRow]) -> dict[str, Any]:
         "values": [known.all for known in values],
         "rows": listed,
         "page": PAGE,
+        "measure": "epochs_to_solve" if table.measure == ConfigTable.measure else "objective",
         "names": [literal(name) for name in table.parameters],
         "fixed": [[literal(name), literal(value)] for name, value in table.fixed],
         **_network(table),
     }
+
+
+def _measure(row: ConfigRow) -> tuple[float | None, str]:
+    """What is shown beside the rate, by which rows are sorted, and as text."""
+    if row.worth is not None:
+        return row.worth[0], _line(row.worth[1])
+    epochs = finite(row.epochs_to_solve)
+    return epochs, epochs_text(epochs)
 
 
 def _network(table: ConfigTable) -> dict[str, Any]:

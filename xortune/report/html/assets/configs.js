@@ -25,7 +25,7 @@ page.configs = (holder) => {
     { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
     { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
     { name: "note", text: (row) => row.note, value: (row) => row.note || null },
-    { name: "epochs_to_solve", text: (row) => row.epochsText, value: (row) => row.epochs },
+    { name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs },
     ...data.parameters.map((name, i) => ({
       name,
       text: (row) => (row.values[i] ? row.values[i][0] : ""),
