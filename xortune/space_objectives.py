@@ -76,7 +76,7 @@ def objectives_of(
             f"{shown([objective.name for objective in found])} without anything that is measured",
             field="objectives",
             place=document.at(("objectives",)),
-            allowed=f"{SUCCESS_RATE}, {EPOCHS_TO_SOLVE} or a trainer's number among them",
+            allowed=f"{SUCCESS_RATE} or {EPOCHS_TO_SOLVE} among them, or a trainer's number",
             fix=f"add {SUCCESS_RATE}: or configs that never solve would be the best",
         )
     return tuple(found)
