@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 from hypothesis import HealthCheck, given, settings
@@ -105,6 +108,16 @@ def test_where_all_is_solved_there_is_one_empty_bar(tmp_path):
     [bars] = layers(plot, Bars)
     assert (bars.at, bars.length) == ((0.0,), (0.0,))
     assert plot.panels[0].y.categories == ("all · 0 of 8",)
+
+
+def test_where_nothing_has_a_pattern_none_is_called_wrong(tmp_path):
+    """Of a trainer of one's own: it was trained to its end, and that was no success."""
+    bare = replace(solved(0, 3, 8), predictions=np.zeros((8, 0), dtype=bool), epochs=0)
+    plot = failures(Run(tmp_path, {}, (done(0, {"x": 1}, bare),)))
+    assert {bars.label for bars in layers(plot, Bars)} == {"no success", ""}
+    assert plot.title == "62.5 % of all seeds were not solved; all of them ended without success"
+    assert plot.alt.endswith("unsolved: 5; no success 5.")
+    assert "pattern" not in plot.note + plot.alt + plot.title
 
 
 def test_a_run_without_results(tmp_path):

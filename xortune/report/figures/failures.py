@@ -28,6 +28,9 @@ OTHERS: dict[Status, Role] = {
 
 LONGEST_PATTERN = 16
 
+NO_SUCCESS = "no success"
+"""What a seed came to that was trained to its end, where nobody knows of patterns."""
+
 Kind = str | Status
 """A wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns."""
 
@@ -84,8 +87,8 @@ def failures(run: Run, top: int = 20) -> Plot:
     return Plot(
         name="failures",
         title=_title(whole, seeds),
-        alt=_alt(together),
-        note=_note(len(results), len(unsolved)),
+        alt=_alt(together, patterns),
+        note=_note(len(results), len(unsolved), patterns),
         panels=tuple(panels),
     )
 
@@ -117,7 +120,8 @@ def _layers(rows: Sequence[_Row], patterns: Sequence[str], *, of_failed: bool) -
     bars = []
     for kind, role in _kinds(patterns):
         if any(row.found[kind] for row in rows):
-            bars.append(_bars(kind, role, rows, tuple(before), of_failed=of_failed))
+            name = _name(kind, patterns)
+            bars.append(_bars(kind, name, role, rows, tuple(before), of_failed=of_failed))
         before.append(kind)
     return tuple(bars) or (Bars("", at=(0.0,), length=(0.0,), across=True),)
 
@@ -146,14 +150,19 @@ def _of_one(outcome: Outcome, patterns: Sequence[str]) -> Counter[Kind]:
 
 
 def _bars(
-    kind: Kind, role: Role, rows: Sequence[_Row], before: Sequence[Kind], *, of_failed: bool
+    kind: Kind,
+    name: str,
+    role: Role,
+    rows: Sequence[_Row],
+    before: Sequence[Kind],
+    *,
+    of_failed: bool,
 ) -> Bars:
     """One kind in all bars, each after those before it."""
     places = [place for place, row in enumerate(rows) if row.found[kind]]
     own = [rows[place] for place in places]
     wholes = [row.failed if of_failed else row.n for row in own]
     starts = [sum(row.found[other] for other in before) for row in own]
-    name = _name(kind)
     return Bars(
         name if of_failed else "",  # it is named once
         at=tuple(map(float, places)),
@@ -169,11 +178,11 @@ def _bars(
     )
 
 
-def _name(kind: Kind) -> str:
+def _name(kind: Kind, patterns: Sequence[str]) -> str:
     if isinstance(kind, str):
         return f"wrong pattern {clipped(kind, LONGEST_PATTERN)}"
     return {
-        Status.WRONG_PATTERN: "another wrong pattern",
+        Status.WRONG_PATTERN: "another wrong pattern" if patterns else NO_SUCCESS,
         Status.ALL_ZERO: "all 0",
         Status.ALL_ONE: "all 1",
         Status.DIVERGED: "diverged",
@@ -188,7 +197,9 @@ def _title(whole: Failures, seeds: int) -> str:
         return f"All {count(seeds, 'seed')} were solved"
     most = max(failed, key=lambda status: failed[status])
     ended = {
-        Status.WRONG_PATTERN: "learned a wrong pattern",
+        Status.WRONG_PATTERN: "learned a wrong pattern"
+        if whole.patterns
+        else "ended without success",
         Status.ALL_ZERO: "output 0 for every row",
         Status.ALL_ONE: "output 1 for every row",
         Status.DIVERGED: "diverged",
@@ -199,18 +210,21 @@ def _title(whole: Failures, seeds: int) -> str:
     return f"{what} solved; {share} of them {ended}"
 
 
-def _alt(row: _Row) -> str:
+def _alt(row: _Row, patterns: Sequence[str]) -> str:
     if not row.failed:
         return f"No seed failed: all {count(row.n, 'seed')} were solved."
-    parts = [f"{_name(kind)} {n:,}" for kind, n in row.found.most_common() if n]
+    parts = [f"{_name(kind, patterns)} {n:,}" for kind, n in row.found.most_common() if n]
     seeds = count(row.n, "seed")
     return f"Of {seeds} of all configurations, unsolved: {row.failed:,}; {', '.join(parts)}."
 
 
-def _note(configs: int, unsolved: int) -> str:
+def _note(configs: int, unsolved: int, patterns: Sequence[str]) -> str:
+    digits = (
+        " A pattern has one digit for each judged row of the task, 1 where the output is above "
+        "one half."
+    )
     return (
         f"Beside each bar: its unsolved seeds of n. {unsolved:,} of "
         f"{count(configs, 'configuration')} have one; these are counts, and shares of few seeds "
-        "are rough. A pattern has one digit for each judged row of the task, 1 where the output is "
-        "above one half."
+        f"are rough.{digits if patterns else ''}"
     )
