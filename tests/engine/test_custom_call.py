@@ -14,6 +14,7 @@ from xortune.engine.custom import custom_trainer
 from xortune.engine.custom_call import Form, form_of
 from xortune.engine.custom_source import given_source, named_source
 from xortune.errors import InputError
+from xortune.evaluation import Evaluation, decode, encode
 from xortune.outcome import Status
 from xortune.point import Point
 from xortune.success import parse_success
@@ -222,6 +223,50 @@ def test_all_seeds_at_once_may_report_too():
     outcome = one(All)
     assert numbers(outcome, "acc") == [0, 1, 2, 3, 4]
     assert numbers(outcome, "reports") == [2] * 5
+
+
+def test_many_seeds_have_the_time_of_each_and_are_not_tried_again():
+    calls = []
+
+    def slow(config, seeds, report):
+        calls.append(len(seeds))
+        for _ in range(50):
+            time.sleep(0.01)
+            report({"loss": seeds / 2})
+        return seeds > 1
+
+    outcome = one(slow, None, count=3, limit=0.05)
+    assert set(outcome.details.failed.values()) == {"took longer than 0.05 s for each of 3 seeds"}
+    assert outcome.details.traceback is None
+    assert calls == [3]
+    assert one(slow, None, count=3, limit=5).successes == 1
+
+
+def test_what_is_reported_may_be_filled_again():
+    def same(config, seed, report):
+        numbers = {"acc": 3}
+        report(numbers)
+        numbers["acc"] = "spoilt"
+
+    assert one(same, count=2).successes == 2
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_line_of_the_journal_never_has_more_numbers_than_it_can_be_read_with(many):
+    def other(config, seed, report):
+        report({f"{seed}-{i}": 1.0 for i in range(40)})
+        return seed != 2
+
+    def others(config, seeds):
+        if len(seeds) > 1:
+            raise ValueError
+        return {"success": seeds != 2, **{f"{seeds[0]}-{i}": seeds for i in range(40)}}
+
+    outcome = one(others if many else other, None, count=3)
+    assert [Status(s).name for s in outcome.status] == ["SOLVED", "CRASHED", "CRASHED"]
+    assert "over 64 in all" in outcome.details.failed[2]
+    line = encode(Evaluation(0, Block(POINT, 0, 3), outcome, None, True, 1.0, "h:1"))
+    assert decode(line).outcome.successes == 1
 
 
 def test_an_object_is_made_once_for_a_config_and_again_after_a_failure():

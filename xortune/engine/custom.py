@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from xortune.engine import custom_call, custom_result
 from xortune.engine.custom_call import PLAIN, Calls, Form, GivenUp, TookTooLong, form_of
 from xortune.engine.custom_result import (
+    MAX_VALUES,
     Judged,
     judged_many,
     judged_one,
@@ -37,6 +38,8 @@ how far a search that learns runs ahead of its results, and so has to be the sam
 REPORTS = "reports"
 """The number of intermediate results of a seed, among its numbers."""
 
+TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX_VALUES} in all"
+
 _DIVERGED, _CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
 
 _OURS = (__file__, custom_call.__file__, custom_result.__file__)
@@ -54,7 +57,7 @@ class CustomTrainer:
         source: where the function comes from.
         success: the rule for numbers; None if the function says so itself.
         form: what it takes.
-        limit: seconds for one call of a function that reports or yields; None for any time.
+        limit: seconds for a seed of a function that reports or yields; None for any time.
     """
 
     source: Source | Given
@@ -165,6 +168,9 @@ def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
                 failed[seed] = not_finite(success.name, told[success.name])
         if call.reports.count:
             told = {REPORTS: call.reports.count, **call.reports.numbers, **told}
+        if len(values) + len(told) > MAX_VALUES and len({**values, **told}) > MAX_VALUES:
+            status[place], failed[seed] = _CRASHED, TOO_MANY
+            continue
         for name, number in told.items():
             if name not in values:
                 values[name] = [np.nan] * count
@@ -193,6 +199,8 @@ def _called(
         returned = call(seeds.copy())
     except (Exception, SystemExit, TookTooLong) as error:
         failure = error
+    if isinstance(failure, TookTooLong):  # to ask again for each would take as long
+        return _all_crashed(len(seeds), _reason(failure)), None
     if failure is not None and len(seeds) == 1:
         return _all_crashed(1, _reason(failure)), _shown(failure)
     if failure is not None:  # not below `except`, or their tracebacks would show both
@@ -204,7 +212,7 @@ def _called(
         returned = {**reports.last, **returned}
     try:
         judged = judged_many(returned, len(seeds), success)
-        if reports.count:
+        if reports.count and len(judged.values) < MAX_VALUES:
             judged.values.setdefault(REPORTS, np.full(len(seeds), float(reports.count)))
         return judged, None
     except InputError as error:
@@ -217,7 +225,13 @@ def _all_crashed(n: int, reason: str) -> Judged:
 
 def _together(parts: Sequence[Judged]) -> Judged:
     """What came of single seeds, as of several."""
-    names = {name: None for part in parts for name in part.values}
+    names: dict[str, None] = {}
+    for part in parts:
+        more = {**names, **dict.fromkeys(part.values)}
+        if len(more) > MAX_VALUES:
+            part.status[:], part.values, part.failed = _CRASHED, {}, {0: TOO_MANY}
+        else:
+            names = more
     none = np.array([np.nan])
     return Judged(
         np.concatenate([part.status for part in parts]),

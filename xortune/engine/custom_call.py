@@ -122,12 +122,17 @@ class Reports:
         count: how many there are.
         last: the last one as it was told; None as long as there is none.
         numbers: its numbers; none where many seeds are trained at once.
+
+    Args:
+        limit: seconds for a seed; None for any time.
+        many: how many seeds are trained at once; None if it is called for one alone.
+        block: what is trained, to ask whether it is given up.
     """
 
     __slots__ = ("_began", "_block", "_ended", "_limit", "_many", "count", "last", "numbers")
 
     def __init__(
-        self, limit: float | None = None, *, many: bool = False, block: Block | None = None
+        self, limit: float | None = None, *, many: int | None = None, block: Block | None = None
     ) -> None:
         self.count, self.last, self._block = 0, None, block
         self.numbers: Mapping[str, float] = {}
@@ -146,15 +151,21 @@ class Reports:
             TookTooLong: the seed has taken longer than it may.
             GivenUp: nobody wants to know any more.
         """
-        if not self._many:
+        if self._many is None:
             self.numbers = numbers_told(told, "reported")
-        self.last = told
+        self.last = dict(told) if isinstance(told, Mapping) else told  # it may be filled again
         self.count += 1
-        if self._limit is not None and time.monotonic() - self._began > self._limit:
-            self._ended = TookTooLong(f"took longer than {self._limit:g} s")
+        if self._late():
+            each = f" for each of {self._many} seeds" if self._many else ""
+            self._ended = TookTooLong(f"took longer than {self._limit:g} s{each}")
         elif _asked is not None and self._block is not None and _asked(self._block):
             self._ended = GivenUp()
         self.check()
+
+    def _late(self) -> bool:
+        if self._limit is None:
+            return False
+        return time.monotonic() - self._began > self._limit * (self._many or 1)
 
     def check(self) -> None:
         """Raise what has ended the seed, though its function may have caught it."""
@@ -189,7 +200,7 @@ class Calls:
         function: of the user.
         form: what it takes.
         block: the config, and which of its seeds.
-        limit: seconds for one call, looked at with each report; None for any time.
+        limit: seconds for a seed, looked at with each report; None for any time.
     """
 
     def __init__(
@@ -209,8 +220,10 @@ class Calls:
         if self._plain:
             self.reports = _NONE
             returned = self._function(self._config.copy(), seeds)
-            return returned if type(returned) is not GeneratorType else self._drained(returned)
-        self.reports = self._begun()
+            if type(returned) is not GeneratorType:
+                return returned
+            return self._drained(returned, self._begun(seeds))
+        self.reports = self._begun(seeds)
         try:
             given = {REPORT: self.reports} if self._form.reports else {}
             if self._form.state:
@@ -224,19 +237,20 @@ class Calls:
             raise
         return self._ended(returned)
 
-    def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports | None = None) -> Any:
+    def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports) -> Any:
         """What a generator comes to, each step of which is a report."""
-        self.reports = reports or self._begun()
+        self.reports = reports
         with closing(steps):
             while True:
                 try:
                     told = next(steps)
                 except StopIteration as end:
                     return self._ended(end.value)
-                self.reports(told)
+                reports(told)
 
-    def _begun(self) -> Reports:
-        return Reports(self._limit, many=self._form.many, block=self._block)
+    def _begun(self, seeds: Any) -> Reports:
+        many = len(seeds) if self._form.many else None
+        return Reports(self._limit, many=many, block=self._block)
 
     def _ended(self, returned: Any) -> Any:
         self.reports.check()
