@@ -149,8 +149,7 @@ def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
             returned = call(seed)
         except (Exception, SystemExit, TookTooLong) as error:
             status[place], failed[seed] = _CRASHED, _reason(error)
-            if not isinstance(error, TookTooLong):
-                first = first or _shown(error)
+            first = first or _shown(error)
         except GivenUp:
             if not place:
                 raise
@@ -200,7 +199,7 @@ def _called(
     except (Exception, SystemExit, TookTooLong) as error:
         failure = error
     if isinstance(failure, TookTooLong):  # to ask again for each would take as long
-        return _all_crashed(len(seeds), _reason(failure)), None
+        return _all_crashed(len(seeds), _reason(failure)), _shown(failure)
     if failure is not None and len(seeds) == 1:
         return _all_crashed(1, _reason(failure)), _shown(failure)
     if failure is not None:  # not below `except`, or their tracebacks would show both
@@ -273,6 +272,8 @@ def _reason(error: BaseException) -> str:
 
 def _shown(error: BaseException) -> str:
     """Its traceback without our own lines, which would only be in the way."""
+    if isinstance(error, TookTooLong):  # where it was by then is of no interest
+        return _reason(error)
     try:
         told = traceback.TracebackException.from_exception(error)
         each: traceback.TracebackException | None = told
