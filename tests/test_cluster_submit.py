@@ -1,7 +1,8 @@
-"""`xortune submit`: what is shipped and run; the job server itself needs `ray[default]`."""
+"""`xortune submit`: what is shipped and run; a job server itself, where there is `ray[default]`."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
@@ -30,6 +31,7 @@ search: {sampler: random, trials: 2}
 seeds: {ladder: [4]}
 """
 SERVER = "http://head:8265"
+PATH = os.environ["PATH"]
 
 
 @pytest.fixture
@@ -199,3 +201,18 @@ def test_without_the_job_client_the_fix_is_told(space, monkeypatch):
     monkeypatch.setattr(ray.job_submission, "JobSubmissionClient", deaf)
     with pytest.raises(InputError, match=r"no job server .*Failed to connect"):
         send(submission(space, "/run"), SERVER)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    importlib.util.find_spec("aiohttp_cors") is None,
+    reason="there is no job server here: pip install 'xortune[cluster]'",
+)
+def test_a_real_job_server_both_ways():
+    script = Path(__file__).parents[1] / "cluster" / "check_submit.sh"
+    here = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), PATH])}
+    ran = subprocess.run(
+        ["bash", script], capture_output=True, text=True, timeout=300, env=here, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.endswith("both ways, the same table\n")
