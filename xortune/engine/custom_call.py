@@ -134,7 +134,8 @@ class Reports:
     def __init__(
         self, limit: float | None = None, *, many: int | None = None, block: Block | None = None
     ) -> None:
-        self.count, self.last, self._block = 0, None, block
+        self.count, self._block = 0, block
+        self.last: Any = None
         self.numbers: Mapping[str, float] = {}
         self._limit, self._many = limit, many
         self._began = 0.0 if limit is None else time.monotonic()

@@ -192,8 +192,8 @@ class BlockQueue:
                 part = replace(job, block=Block(rest.point, rest.first, found.n))
                 rest = Block(rest.point, rest.first + found.n, rest.count - found.n)
                 self.receive(part, found, seconds=seconds, worker=worker)
-            line = Evaluation(job.proposal, rest, None, NOT_FINISHED, False, 0.0, worker)
-            self._finish(job.step, rest.count, self._journal.append(line))
+            ended = Evaluation(job.proposal, rest, None, NOT_FINISHED, False, 0.0, worker)
+            self._finish(job.step, rest.count, self._journal.append(ended))
             return
         if not isinstance(result, TrainingError):
             evaluation = Evaluation(job.proposal, job.block, result, None, True, seconds, worker)
