@@ -1,32 +1,109 @@
-"""What all tests share: one Hypothesis profile, and a config to vary."""
+"""What all tests share: one Hypothesis profile, sketches for figures, one Ray, a config to vary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 import xortune.thread.files  # noqa: F401  # takes what draws as it is, before it is replaced below
 from xortune.config import Config
+from xortune.report.drawn.matplotlib_axes import svg
 
 # Timings depend on the machine; the examples must not.
 settings.register_profile("xortune", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("xortune")
 
 
+DRAWS = "xortune.report.drawn.matplotlib_axes.svg"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sketches() -> Iterator[None]:
+    """A run's figures are files without a picture: drawing takes a second for each run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DRAWS, lambda plot: f"<svg>{plot.name}</svg>\n")
+        yield
+
+
 @pytest.fixture
-def pictures() -> None:
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at a run's figures as files: they are drawn."""
+    monkeypatch.setattr(DRAWS, svg)
 
 
-@pytest.fixture(autouse=True)
-def _sketches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a run's figures are files without a picture: drawing takes a second for each run."""
-    if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(
-            "xortune.report.drawn.matplotlib_axes.svg", lambda plot: f"<svg>{plot.name}</svg>\n"
+SHARING: set[Path] = set()
+"""The files with a test that asks for `one_ray`."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files are handed out in the order of below, not those of the most tests first."""
+    if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that share a Ray come first, so that it is there for one after the other, and ends."""
+    SHARING.update(item.path for item in items if "one_ray" in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: item.path not in SHARING)
+
+
+def end_ray() -> None:
+    """Of a Ray that this process has started, or is connected to; imports nothing."""
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        sys.modules["ray"].shutdown()
+
+
+@pytest.fixture(scope="module")
+def one_ray() -> Iterator[None]:
+    """Two slots and a logical GPU, whose workers find the tests' trainers. No search may end it.
+
+    One Ray serves all files of a process that ask for it, as starting one takes seconds.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        tests = Path(__file__).parent
+        folders = (tests.parent, tests, tests / "search", tests / "engine")
+        path = os.pathsep.join(map(str, folders))
+        ray.init(
+            address="local",
+            num_cpus=2,
+            num_gpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": {"PYTHONPATH": path}},
         )
+    yield
+    assert ray.is_initialized()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _none_elsewhere(request: pytest.FixtureRequest) -> None:
+    """Who does not ask for that Ray finds none, whatever file came before."""
+    if request.path not in SHARING:
+        end_ray()
+
+
+def pytest_sessionfinish() -> None:
+    end_ray()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch with one thread: that is quicker for what is small, and others run beside it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

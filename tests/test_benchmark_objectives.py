@@ -27,6 +27,7 @@ def objectives(monkeypatch):
     return objectives
 
 
+@pytest.mark.long
 def test_it_prints_a_table_and_goes_on_where_it_was(tmp_path):
     file = tmp_path / "o.jsonl"
     command = [*SCRIPT, *SMALL, "--candidates", "pooled", "logarithm", "--output", str(file)]

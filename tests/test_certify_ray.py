@@ -1,4 +1,4 @@
-"""Certificates on Ray Tune with two slots; Ray is started once for all of this file."""
+"""Certificates on Ray Tune with two slots."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 import os
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
-import ray
 from certified import POINTS, SEARCHED, SPACE
 from certify_trainers import Chancy
 from hand_made import done, solved, write_run
@@ -22,23 +20,8 @@ from xortune.search.blocks import ATTEMPTS
 from xortune.search.certifying import Cluster, certify_run
 from xortune.seed_ranges import CERTIFY
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 ON_RAY = Cluster("auto")  # which is the one that is there already
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ray():
-    tests = Path(__file__).parent
-    path = os.pathsep.join([str(tests), str(tests.parent)])  # where workers find our trainer
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
-    )
-    yield
-    assert ray.is_initialized()
-    ray.shutdown()
 
 
 @pytest.fixture
@@ -169,6 +152,7 @@ def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
     assert values(tmp_path / "copy") == values(run.path)
 
 
+@pytest.mark.long
 def test_a_search_that_is_stopped_when_it_begins_to_certify_goes_on(tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))

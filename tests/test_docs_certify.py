@@ -41,7 +41,7 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def printed(place):
+def printed(place, one_ray):
     """What each command prints, run in the page's order."""
     found = {}
     with contextlib.chdir(place), pytest.MonkeyPatch.context() as patch:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_two_drivers import without_ray
+from drivers import without_ray
 from typer.testing import CliRunner
 
 import xortune as xt

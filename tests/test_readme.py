@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -94,27 +96,42 @@ def test_the_table_of_commands_lists_them_all():
     assert sorted(told) == sorted(typer.main.get_command(app).commands)
 
 
-def test_the_python_blocks_run(tmp_path):
-    shutil.copytree(ROOT / "search_spaces", tmp_path / "search_spaces")
-    program = "\n".join(blocks("python"))
-    assert program.count("xt.search(") == 1
+def run_here(program, folder):
+    """With the Ray that is there; what it prints."""
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(program, "README.md", "exec"), {})
+    return printed.getvalue()
+
+
+def run_apart(program, folder):
+    """As a reader runs it; what it prints."""
     ran = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.usefixtures("one_ray")
+@pytest.mark.parametrize("run", [run_here, pytest.param(run_apart, marks=pytest.mark.long)])
+def test_the_python_blocks_run(tmp_path, run):
+    shutil.copytree(ROOT / "search_spaces", tmp_path / "search_spaces")
+    program = "\n".join(blocks("python"))
+    assert program.count("xt.search(") == 1
+    told = run(program, tmp_path)
     [promised] = re.findall(r"print\(outcome\)  # Outcome\((\d+)/100 ", program)
-    [printed] = re.findall(r"^Outcome\((\d+)/100 ", ran.stdout, flags=re.MULTILINE)
+    [printed] = re.findall(r"^Outcome\((\d+)/100 ", told, flags=re.MULTILINE)
     assert abs(int(printed) - int(promised)) <= CLOSE
     files = {path.name for path in (tmp_path / "runs" / "small").iterdir()}
     table = README.partition("## A run's files")[2].partition("All tables")[0]
     first_cells = re.findall(r"^\| (`.+?) \|", table, flags=re.MULTILINE)
-    told = {name.rstrip("/") for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
-    assert told == files
+    named = {name.rstrip("/") for cell in first_cells for name in re.findall(r"`([^`]+)`", cell)}
+    assert named == files
 
 
 def test_the_columns_are_told():

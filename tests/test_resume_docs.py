@@ -11,7 +11,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import ray
 import typer
 from typer.testing import CliRunner
 
@@ -27,7 +26,7 @@ def blocks(kind):
 
 
 @pytest.fixture(scope="module")
-def did(tmp_path_factory):
+def did(tmp_path_factory, one_ray):
     """Everything that the page does, in its order: what each command and the program said."""
     folder = tmp_path_factory.mktemp("docs")
     [space], [program], [first, extend] = blocks("yaml"), blocks("python"), blocks("sh")
@@ -39,22 +38,18 @@ def did(tmp_path_factory):
         assert line.startswith("xortune ")
         said[name] = CliRunner().invoke(app, [*shlex.split(line)[1:], "--quiet"])
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        with contextlib.chdir(folder):
-            Path("space.yaml").write_text(space)
-            run("search", search)
-            before = journal.read_bytes()
-            wider = space.replace("high: 0.1", "high: 0.5").replace("ReLU]", "ReLU, ELU]")
-            Path("space.yaml").write_text(wider)
-            run("refused", resume)
-            assert journal.read_bytes() == before
-            run("extend", extend)
-            Path("program.py").write_text(program)
-            with contextlib.redirect_stdout(io.StringIO()) as printed:
-                runpy.run_path("program.py")
-    finally:
-        ray.shutdown()
+    with contextlib.chdir(folder):
+        Path("space.yaml").write_text(space)
+        run("search", search)
+        before = journal.read_bytes()
+        wider = space.replace("high: 0.1", "high: 0.5").replace("ReLU]", "ReLU, ELU]")
+        Path("space.yaml").write_text(wider)
+        run("refused", resume)
+        assert journal.read_bytes() == before
+        run("extend", extend)
+        Path("program.py").write_text(program)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            runpy.run_path("program.py")
     return folder / "runs" / "a", said, printed.getvalue(), before, space
 
 

@@ -7,8 +7,8 @@ import time
 import weakref
 
 import pytest
+from drivers import without_ray
 from hand_made import TINY_SPACE
-from test_two_drivers import without_ray
 
 import xortune as xt
 from xortune.engine.network import NetworkTrainer

@@ -8,10 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
+from drivers import SPACE, trained, without_ray
 from hand_made import CONFIG, done, solved
 from hypothesis import given
 from hypothesis import strategies as st
-from test_two_drivers import SPACE, trained, without_ray
 from typer.testing import CliRunner
 
 import xortune as xt

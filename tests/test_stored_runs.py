@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+from drivers import SPACE, drivers, trained, without_ray
 from object_store import KEYS, ask, s3_server
-from test_two_drivers import SPACE, trained, without_ray
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -27,17 +27,7 @@ from xortune.run_store import store_of
 from xortune.run_stored import driven
 from xortune.run_url import StoredPath
 
-DRIVER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import test_two_drivers
-from xortune import run_segment_writer
-run_segment_writer.LEAST_SECONDS = 0.1
-test_two_drivers.without_ray(setattr, float(sys.argv[2]))
-sys.argv = ["xortune", *sys.argv[3:]]
-from xortune.cli import main
-main()
-"""
+__all__ = ["drivers"]  # the fixture
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +73,15 @@ def output_of(request, tmp_path, cache):
     return name
 
 
-@pytest.fixture(params=["path", "file", "s3"])
+LONG = pytest.mark.long  # what repeats what another path or kind of store shows
+
+
+@pytest.fixture(params=[pytest.param("path", marks=LONG), pytest.param("file", marks=LONG), "s3"])
 def output(request, output_of):
     return output_of(request.param)
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=LONG)])
 def stored_output(request, output_of):
     return output_of(request.param)
 
@@ -103,24 +96,6 @@ def space(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(SPACE)
     return path
-
-
-@pytest.fixture
-def drivers():
-    started = []
-
-    def start(*args, pause=0.0):
-        command = [sys.executable, "-c", DRIVER, Path(__file__).parent, pause, *args]
-        process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def steady(journal):

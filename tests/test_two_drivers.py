@@ -7,58 +7,19 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
-from hand_made import TINY_SPACE
+from drivers import SPACE, drivers, trained, without_ray
 from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli import app
-from xortune.errors import TrainingError
 from xortune.journal import read
 from xortune.run import JOURNAL, load_run
 from xortune.run_lock import LOCK, read_owner
-from xortune.search import session as session_module
 
-SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
-
-DRIVER = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import test_two_drivers
-pause, bytes_left = float(sys.argv[2]), int(sys.argv[3])
-test_two_drivers.without_ray(setattr, pause, bytes_left)
-sys.argv = ["xortune", *sys.argv[4:]]
-from xortune.cli import main
-main()
-"""
-
-
-def without_ray(put, pause=0.0, bytes_left=0):
-    """Train in this process, one block after the other; on a disk that is full some time."""
-
-    def run_trials(queue, trainer, **_):
-        if bytes_left:
-            import resource
-
-            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, resource.RLIM_INFINITY))
-        while (job := queue.next_job()) is not None:
-            [result] = trainer.train([job.block])
-            assert not isinstance(result, TrainingError)
-            queue.receive(job, result, seconds=0.1, worker="here:1")
-            time.sleep(pause)
-        return queue.finished
-
-    put(session_module, "connected", lambda *_: nullcontext())
-    put(session_module, "slots", lambda *_: 1)
-    put(session_module, "slots_to_come", lambda *_: 0)  # nothing is trained meanwhile
-    put(session_module, "run_trials", run_trials)
+__all__ = ["drivers"]  # the fixture
 
 
 @pytest.fixture
@@ -66,25 +27,6 @@ def space(tmp_path):
     path = tmp_path / "tiny.yaml"
     path.write_text(SPACE)
     return path
-
-
-@pytest.fixture
-def drivers():
-    started = []
-
-    def start(*args, pause=0.0, bytes_left=0):
-        here = Path(__file__).parent
-        command = [sys.executable, "-c", DRIVER, here, pause, bytes_left, *args]
-        process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def lines_of(folder):
@@ -108,10 +50,6 @@ def state(folder):
         str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
         for path in [folder, *folder.rglob("*")]
     }
-
-
-def trained(run):
-    return sorted((e.proposal, e.block.point.key, e.block.first) for e in run.evaluations)
 
 
 def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monkeypatch):

@@ -21,14 +21,7 @@ from xortune.thread.claims import read_claims
 XOR = Task.xor()
 STOP = 1e-8
 CLAIMS = read_claims()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def script(config: Config, seed: int) -> tuple[Status, int]:

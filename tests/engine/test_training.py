@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import oracle
 import pytest
-import torch
 
 from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.engine import reference
@@ -19,14 +18,7 @@ from xortune.task import Task
 
 XOR = Task.xor()
 QUIET = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def same_as_the_loop(outcome: Outcome, records: list[oracle.Record]) -> None:

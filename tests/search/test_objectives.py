@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
+from drivers import without_ray
 from fakes import Plain, run
 from hand_made import outcome, solved
 
@@ -171,15 +171,7 @@ def test_a_cheap_config_is_not_stopped_for_a_better_dear_one():
 
 
 @pytest.fixture(scope="module")
-def _ray():
-    """Started once for all searches here."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def searched(_ray, tmp_path_factory):
+def searched(one_ray, tmp_path_factory):
     """With Ray."""
     folder = tmp_path_factory.mktemp("several")
     (folder / "tiny.yaml").write_text(NETWORK)
@@ -205,12 +197,18 @@ def test_a_search_with_ray_has_a_front(searched):
     assert searched.best == xt.Config.from_point(searched.results[0].point)
 
 
-def test_a_search_with_ray_resumes_the_same(searched, tmp_path):
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_search_that_is_resumed_ends_the_same(ray, request, tmp_path, monkeypatch):
     file = tmp_path / "tiny.yaml"
     file.write_text(NETWORK)
+    if ray:
+        whole = request.getfixturevalue("searched")
+    else:
+        without_ray(monkeypatch.setattr)
+        whole = xt.search(file, output=tmp_path / "whole")
     xt.search(file, output=tmp_path / "part", trials=5)
     rest = xt.search(file, output=tmp_path / "part", trials=8, resume=True)
-    pd.testing.assert_frame_equal(rest.table, searched.table)
+    pd.testing.assert_frame_equal(rest.table, whole.table)
 
 
 def test_other_objectives_are_another_run(searched, tmp_path):

@@ -1,15 +1,13 @@
-"""Ray Tune programs of people who use nothing else of xortune; Ray is started once for them."""
+"""Ray Tune programs of people who use nothing else of xortune."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
@@ -21,20 +19,6 @@ from xortune.race import race_lower, race_upper
 RATES = (0.3, 1.0, 0.5, 0.1, 0.97, 0.9, 0.0)
 SEEDS = 120
 STEP = 10
-
-
-@pytest.fixture(scope="module")
-def _ray():
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},
-    )
-    yield
-    ray.shutdown()
 
 
 def train(config):
@@ -112,7 +96,7 @@ def seeds_of(results):
     return found
 
 
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize(
     ("trainable", "reuse", "rates"),
     [(train, False, (0.3, 1.0)), (Train, True, RATES)],
@@ -130,14 +114,14 @@ def test_a_plain_program_with_the_defaults(trainable, reuse, rates, tmp_path):
     assert sum(map(sum, seeds.values())) < 0.9 * 2 * len(rates) * SEEDS
 
 
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("one_ray")
 def test_a_trial_that_fails_leaves_what_it_reported(tmp_path):
     results = run(train, {"rate": 1.0, "fails": tune.grid_search([True, False])}, tmp_path)
     assert len(results.errors) == 1
     assert sorted(r.metrics["n"] for r in results) == [30, SEEDS]
 
 
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("one_ray")
 def test_a_trial_that_is_run_again_begins_anew(tmp_path):
     mark = tmp_path / "failed"
 
@@ -165,7 +149,7 @@ def test_a_trial_that_is_run_again_begins_anew(tmp_path):
     assert results[0].metrics["n"] == SEEDS
 
 
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("one_ray")
 def test_a_metric_of_the_program_is_its_own_business(tmp_path):
     def named(config):
         for n in range(STEP, SEEDS + 1, STEP):
@@ -181,6 +165,7 @@ def test_a_metric_of_the_program_is_its_own_business(tmp_path):
     assert seeds[1:] == [80, 80]
 
 
+@pytest.mark.long  # the words themselves are told apart below
 def test_reports_without_counts_end_the_program_with_a_word(tmp_path):
     # A process of its own: when a program ends so, Ray leaves files open.
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]

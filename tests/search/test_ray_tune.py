@@ -1,15 +1,15 @@
-"""A search with Ray itself; Ray is started once for all of this file."""
+"""A search with Ray itself, as a user may have started it: no search may shut it down."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import ray
+from drivers import without_ray
 from dying_trainer import Dying
 
 import xortune as xt
@@ -40,29 +40,14 @@ PARAMETERS = (
 )
 COUNTS = ("key", "k", "n", "rate", "low", "high", "epochs_to_solve", "trials")
 
+pytestmark = pytest.mark.usefixtures("one_ray")
+
 DEADLY = """
 name: deadly
 parameters: {x: {low: 0, high: 3}}
 search: {sampler: grid}
 seeds: {ladder: [5]}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ray():
-    """Ray as a user may have started it: no search may shut it down."""
-    tests = Path(__file__).parent
-    path = os.pathsep.join([str(tests), str(tests.parent)])  # where workers find our trainer
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
-    )
-    yield
-    assert ray.is_initialized()
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +58,7 @@ def space_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(space_file):
+def finished(space_file, one_ray):
     """One search, and what it said of its progress."""
     progress = []
     run = xt.search(space_file, output=space_file.parent / "run", on_progress=progress.append)
@@ -193,7 +178,10 @@ def test_a_directory_with_a_run_is_refused_without_resume(finished, space_file):
     assert (run.path / JOURNAL).read_bytes() == before
 
 
-def test_resuming_where_only_a_torn_line_was_written_simply_starts(space_file, tmp_path):
+def test_resuming_where_only_a_torn_line_was_written_simply_starts(
+    space_file, tmp_path, monkeypatch
+):
+    without_ray(monkeypatch.setattr)
     path = tmp_path / "torn"
     path.mkdir()
     (path / JOURNAL).write_text('{"proposal": 0, "key": "abc')
@@ -253,6 +241,7 @@ def test_a_proven_rate_ends_a_search_and_stays_its_end(tmp_path, monkeypatch):
     assert len(again.evaluations) == len(run.evaluations)
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_takes_only_its_block(tmp_path):
     trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3)
     progress = []
@@ -281,7 +270,10 @@ def test_a_worker_that_dies_takes_only_its_block(tmp_path):
 
 def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path):
     trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3, seconds=0.001)
-    assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
+    progress = []
+    assert session_module.search_session(
+        parse_space(DEADLY), trainer, tmp_path / "run", {}, on_progress=progress.append
+    )
     log = (tmp_path / "log").read_text().split()
     assert log[:2] == ["0", "1"], "the first pack holds them all, and dies at the second"
     run = load_run(tmp_path / "run")
@@ -290,6 +282,14 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path
     assert {x: o.counts[Status.CRASHED] for x, o in by_x.items()} == {0: 0, 1: 5, 2: 0, 3: 5}
     tries = {x: [e for e in run.evaluations if e.block.point["x"] == x] for x in by_x}
     assert {x: len(found) for x, found in tries.items()} == {0: 1, 1: 3, 2: 1, 3: 3}
+    for x in (1, 3):
+        assert [(e.outcome, e.final) for e in tries[x]] == [
+            *[(None, False)] * 2,
+            (None, True),
+        ]
+        assert all("\n" not in e.error and len(e.error) < 300 for e in tries[x])
+    assert "ZeroDivisionError" in tries[3][0].error
+    assert progress[-1].failed == 2
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -309,6 +309,7 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number
         session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
     assert begun == [1], "nothing is tried again on a full disk"
     monkeypatch.undo()
+    without_ray(monkeypatch.setattr)
     assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
     assert numbers(load_run(tmp_path / "run").evaluations) == list(range(4))
 

@@ -66,7 +66,17 @@ def postgresql():
         yield server
 
 
-@pytest.fixture(params=[*STORAGES, POSTGRESQL], ids=["journal", "sqlite", "postgresql"])
+KINDS = ["journal", "sqlite", "postgresql"]
+WITH_DRIVERS = pytest.mark.parametrize(
+    "storage",
+    [STORAGES[0], pytest.param(STORAGES[1], marks=pytest.mark.long), POSTGRESQL],
+    ids=KINDS,
+    indirect=True,
+)
+"""For tests that start processes: one kind in the quick ones, as the rest is for every kind."""
+
+
+@pytest.fixture(params=[*STORAGES, POSTGRESQL], ids=KINDS)
 def storage(request, tmp_path):
     if request.param == "postgresql":
         return request.getfixturevalue("postgresql").url(f"{tmp_path.parent.name}-{tmp_path.name}")
@@ -92,6 +102,7 @@ def counted(directory):
     return {line.proposal: line for line in lines}
 
 
+@WITH_DRIVERS
 @pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=pytest.mark.long)])
 def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, storage, sampler):
     space = space_of(tpe=sampler)
@@ -213,6 +224,7 @@ def test_a_trial_that_was_being_asked_for_in_a_kill_is_given_up(storage):
     assert [trial.state.name for trial in trials(space, storage)] == ["FAIL", "RUNNING"]
 
 
+@WITH_DRIVERS
 def test_a_driver_that_is_killed_and_resumed_tells_each_proposal_once(tmp_path, storage):
     space, run = space_of(), tmp_path / "run"
     first = drive(space, run, storage, most=5)

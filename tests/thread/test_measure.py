@@ -26,14 +26,7 @@ FAST = {
     "hidden_dim": 3,
     "epochs": 60,
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def shipped(row_id, name="as_posted"):
