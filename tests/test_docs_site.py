@@ -1,0 +1,200 @@
+"""The documentation as a whole: every page is listed, linked and tested, and the site builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+import xortune
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+EXAMPLES = sorted((ROOT / "examples").glob("**/*.md"))
+
+TESTED = {
+    "api": "test_docs_site.py",
+    "cluster": "test_docs_commands.py",
+    "design": "test_docs_statistics.py",
+    "index": "test_docs_commands.py",
+    "quick-start": "test_docs_tutorial.py",
+    "resume": "test_resume_docs.py",
+    "security": "test_docs_commands.py",
+    "space-file": "test_docs_site.py",
+}
+"""Which file runs a page's blocks, where it is not test_docs_PAGE.py."""
+
+
+def module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def fenced(text):
+    """The language of each fenced block, and the block."""
+    return re.findall(r"^```(\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def without_blocks(text):
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_page_is_in_the_list():
+    listed = [
+        line
+        for language, block in fenced(PAGES["index"])
+        if language == "{toctree}"
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    ]
+    assert len(set(listed)) == len(listed)
+    assert {name for name in listed if "/" not in name} == PAGES.keys() - {"index"}
+    outside = [name for name in listed if "/" in name]
+    assert [name for name in outside if not (DOCS / f"{name}.md").is_file()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_of_every_page_are_run_by_a_test(page):
+    languages = {language for language, _ in fenced(PAGES[page])} - {"{toctree}"}
+    assert languages <= {"python", "sh", "yaml", "text", "json", "toml", "ini", "csv", "{eval-rst}"}
+    if languages:
+        name = TESTED.get(page, f"test_docs_{page.replace('-', '_')}.py")
+        test = ROOT / "tests" / name
+        assert test.is_file(), f"no test runs the blocks of docs/{page}.md: {name}"
+        text = test.read_text(encoding="utf-8")
+        assert f"{page}.md" in text or f'"{page}"' in text, f"{name} does not name docs/{page}.md"
+
+
+def test_a_block_is_known_by_its_fence():
+    assert PAGES.keys() >= TESTED.keys()
+    for page, text in PAGES.items():
+        fences = re.findall(r"^ *```.*$", text, re.MULTILINE)
+        assert len(fences) == 2 * len(fenced(text)), page  # none is indented, or of no language
+
+
+def slugs(text):
+    """The anchors of a page's headings, as GitHub names them."""
+    heads = re.findall(r"^#+ (.+)$", without_blocks(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", [*sorted(DOCS.glob("*.md")), *EXAMPLES], ids=lambda p: p.stem)
+def test_links_lead_somewhere(path):
+    text = without_blocks(path.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        there = path.parent / target if target else path
+        assert there.exists(), link
+        if anchor:
+            assert anchor in slugs(there.read_text(encoding="utf-8")), link
+
+
+def test_the_reference_has_every_public_name():
+    told = re.findall(r"^\.\. auto(\w+):: xortune\.(\w+)$", PAGES["api"], re.MULTILINE)
+    assert sorted(name for _, name in told) == sorted(set(xortune.__all__) - {"__version__"})
+    assert "`xortune.__version__`" in PAGES["api"]
+    for kind, name in told:
+        value = xortune.__getattr__(name)
+        assert value.__doc__, name
+        wanted = "function"
+        if isinstance(value, type):
+            wanted = "exception" if issubclass(value, Exception) else "class"
+        assert kind == wanted, name
+    exec(fenced(PAGES["api"])[0][1], {})
+
+
+def test_the_reference_of_the_space_file_is_the_schemas():
+    make = module(DOCS / "space_file.py")
+    assert PAGES["space-file"] == make.page(), "python docs/space_file.py"
+    assert [yaml.safe_load(block) for language, block in fenced(PAGES["space-file"])] == [None]
+    keys = set(re.findall(r"^\| `(\w+)` \|", PAGES["space-file"], re.MULTILINE))
+    assert {"parameters", "success", "proven_rate", "when", "max", "held_out"} <= keys
+
+
+def test_links_to_folders_lead_to_their_readme(tmp_path):
+    (tmp_path / "with").mkdir()
+    (tmp_path / "with" / "README.md").touch()
+    (tmp_path / "bare").mkdir()
+    led = module(DOCS / "site_links.py").without_folders(
+        "[a](with) [b](with/) [`c`](bare) [d](page.md#x) [e](https://bare)", tmp_path / "page.md"
+    )
+    assert led == "[a](with/README.md) [b](with/README.md) `c` [d](page.md#x) [e](https://bare)"
+
+
+class Resources(HTMLParser):
+    """What a page makes a browser ask for by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        said = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed"):
+            self.found += [said.get("src"), said.get("srcset")]
+        elif tag == "link" and said.get("rel") not in (
+            "canonical",
+            "next",
+            "prev",
+            "index",
+            "search",
+        ):
+            self.found.append(said.get("href"))
+        elif tag == "object":
+            self.found.append(said.get("data"))
+
+
+def outside(text):
+    page = Resources()
+    page.feed(text)
+    return [url for url in page.found if url and re.match(r"(?:[a-z]+:)?//", url)]
+
+
+def test_what_comes_from_outside_is_noticed():
+    assert outside('<script src="https://a/b.js"></script><img src="//c/d.png">') == [
+        "https://a/b.js",
+        "//c/d.png",
+    ]
+    assert outside('<a href="https://a"></a><img src="../x.svg"><link rel=icon href="x.ico">') == []
+
+
+@pytest.mark.long
+def test_the_site_builds_without_a_warning_and_asks_nobody(tmp_path):
+    site = tmp_path / "site"
+    said = ("-W", "--keep-going", "-q", "-d", tmp_path / "doctrees", "-c", "docs", ".", site)
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", *map(str, said)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert built.returncode == 0, built.stderr
+    pages = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    assert {f"{page}.html" for page in PAGES} <= {path.name for path in (site / "docs").iterdir()}
+    assert {path: found for path, text in pages.items() if (found := outside(text))} == {}
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert re.findall(r"(?:url\(|@import\s*)[\"']?(?:https?:)?//[^)]*", text) == [], sheet
+    api = pages[site / "docs" / "api.html"]
+    anchors = set(re.findall(r'id="xortune\.(\w+)"', api))
+    assert set(xortune.__all__) - {"__version__"} <= anchors
+    assert "alpha" in api.partition('id="xortune.SeedRaceScheduler"')[2]
+    # Each picture and each page that a page names is there.
+    for path, text in pages.items():
+        for name in re.findall(r'(?:src|href)="([^":?#]+)[?#"]', text):
+            assert (path.parent / name).exists(), (path, name)
