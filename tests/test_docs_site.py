@@ -22,6 +22,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("**/*.md"))
 
 TESTED = {
     "api": "test_docs_site.py",
+    "ci-gate": "test_docs_tutorial.py",
     "cluster": "test_docs_commands.py",
     "design": "test_docs_statistics.py",
     "index": "test_docs_commands.py",
