@@ -120,8 +120,9 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
     assert f"its own function is the script; the config is {wanted}" in result.stderr
 
 
-def test_a_search_for_the_worst_decile(folder):
+def test_a_search_for_the_worst_decile(folder, monkeypatch):
     """By a class that reports: what is best, kept and told is as by a plain loop."""
+    monkeypatch.setenv("COLUMNS", "200")
     (folder / "kept.py").write_text(
         "import seedy\n\nclass Trainer:\n    def __init__(self, config):\n"
         "        self.config = config\n    def run(self, seed, report):\n"

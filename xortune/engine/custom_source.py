@@ -128,10 +128,16 @@ def given_source(function: Callable[..., Any]) -> Source | Given:
     home = getattr(function, "__module__", None) or "__main__"
     module = sys.modules.get(home)
     file = getattr(module, "__file__", None)
-    plain = name.isidentifier() and getattr(module, name, None) is function
+    plain = name.isidentifier() and _same(getattr(module, name, None), function)
     if home != "__main__" and file is not None and plain:
         return _of_module(f"{home}:{name}", home, name, Path(file))
     return Given(f"{home}:{name}", function, _digest([("", _text_of(function).encode())]))
+
+
+def _same(found: object, function: Callable[..., Any]) -> bool:
+    """Whether a module has this function, though it may have been imported again since."""
+    code = getattr(function, "__code__", None)
+    return found is function or (code is not None and getattr(found, "__code__", None) == code)
 
 
 def _of_file(text: str, path: Path, name: str) -> Source:
