@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 
 import xortune as xt
+from xortune.run_sessions import SignedJournal
 from xortune.stats_anytime import anytime_lower
 
 CONFIG = "lr,width"
@@ -73,8 +75,6 @@ def test_manifest_and_reports_say_that_it_was_imported(run, results):
     noted = run.manifest["imported"]
     assert noted["source"] == str(results)
     assert (noted["rows"], noted["success"]) == (240, "accuracy >= 0.9")
-    import hashlib
-
     assert noted["sha256"] == hashlib.sha256(results.read_bytes()).hexdigest()
     assert run.manifest["columns"]["config"] == {"lr": "number", "width": "whole number"}
     told = f"These results were imported from {results} (240 rows, SHA-256 {noted['sha256'][:12]})"
@@ -210,6 +210,21 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path):
     (tmp_path / "r.csv").write_text("lr,seed,success\n1,0,perhaps\n")
     refused(xortune("import", "r.csv", "--config", "lr"), "r.csv:2: success: 'perhaps'")
     assert [path.name for path in tmp_path.iterdir()] == ["r.csv"]
+
+
+def test_an_import_that_is_interrupted_does_not_look_whole(tmp_path, monkeypatch):
+    (tmp_path / "r.csv").write_text("lr,seed,success\n1,0,1\n2,0,1\n")
+    append = SignedJournal.append
+
+    def once(journal, evaluation):
+        if evaluation.proposal:
+            raise KeyboardInterrupt
+        return append(journal, evaluation)
+
+    monkeypatch.setattr(SignedJournal, "append", once)
+    assert xortune("import", "r.csv", "--config", "lr", "--output", "run").exit_code == 3
+    assert xt.status("run").state == "stopped"
+    assert xt.load_run("run").manifest["complete"] is False
 
 
 def test_seeds_with_gaps_are_blocks_and_crashes_keep_their_reasons(tmp_path):

@@ -206,7 +206,7 @@ def _made(
             for evaluation in results.evaluations:
                 journal.append(evaluation)
         run = load_run(directory)
-        run = run.noted(**_importance(run))
+        run = run.noted(complete=True, **_importance(run))
         write_report(run)
     return run
 
@@ -239,7 +239,7 @@ def _manifest(
         },
         "trials": configs,
         "ladder": [seeds],
-        "complete": True,
+        "complete": False,  # until all of it is in the journal
         "made": {made_id(identity): identity},
     }
 

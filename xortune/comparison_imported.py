@@ -26,7 +26,7 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
     if origin is None or candidate.certified is not None or (several and key is None):
         return None
     result = next(one for one in run.results if one.key == candidate.point.key)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if several:
         notes = (
             f"its seeds are those that were imported with {len(run.results)} configurations: if "

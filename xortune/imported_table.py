@@ -44,7 +44,7 @@ MAX_BYTES = 2_000_000_000
 WORDS = {"true": True, "false": False}
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,299})", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 

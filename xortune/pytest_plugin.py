@@ -121,6 +121,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if name == PROPERTY
     ]
     if lines:
+        terminalreporter.ensure_newline()
         terminalreporter.section("seeds")
         for line in lines:
             terminalreporter.write_line(line)
@@ -177,12 +178,14 @@ def _renew(item: pytest.Function, seed: int) -> None:
     What raises here is no result of a seed: a fixture that fails is an error of the test.
     """
     item.stash[_SEED] = seed
-    state = item.session._setupstate
+    state, noted = item.session._setupstate, dict(item.stash._storage)
     with _told_of(seed):
         parent = item.parent
         assert parent is not None
         # All that is kept for the nodes above stays: fixtures of classes, modules and the session.
         state.teardown_exact(parent)  # type: ignore[arg-type]
+        for key, value in noted.items():  # tmp_path removes what it will look for once more
+            item.stash.setdefault(key, value)
         item._initrequest()
         if item.cls is not None:
             for name in ("_instance", "_obj"):  # each seed gets an instance of its own

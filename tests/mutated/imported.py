@@ -12,7 +12,7 @@ PLUGIN = "tests/test_pytest_plugin.py"
 
 MUTATIONS = [
     Mutation("imported_table.py", "line = reader.line_num + 1", "line += 1", TABLE),
-    Mutation("imported_table.py", r"(?:0|[1-9]\d*)\.?\d*|", r"\d+\.?\d*|", TABLE),
+    Mutation("imported_table.py", r"(?:0|[1-9]\d*)(?:\.\d*)?|", r"\d+\.?\d*|", TABLE),
     Mutation(
         "imported_table.py", "if some and _NOT_FINITE.fullmatch(cells[odd]):", "if False:", TABLE
     ),

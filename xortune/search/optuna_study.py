@@ -17,6 +17,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from xortune.errors import InputError
@@ -106,9 +107,8 @@ def study_of(run: Run, *, rate: bool) -> optuna.Study:
     assert run.best is not None  # refuses a run in which nothing has finished
     results = _as_proposed(run)
     objectives = run.objectives
-    directions = (
-        ["maximize"] if rate else ["maximize" if o.maximize else "minimize" for o in objectives]
-    )
+    ways = [o.maximize for o in objectives] if not rate else [True]
+    directions = [StudyDirection.MAXIMIZE if more else StudyDirection.MINIMIZE for more in ways]
     names = ["success rate"] if rate else names_told(objectives)
     distributions = _distributions(run, results)
     name = str(run.manifest.get("name") or run.path.resolve().name)
