@@ -28,7 +28,7 @@ LAYERS = (
     ("race", "objective", "resume"),
     ("evaluation", "journal", "frames", "run", "published", "imported"),
     ("comparison",),
-    ("report",),
+    ("report", "trackers"),
     ("certify", "plan", "gate", "thread"),
     ("progress", "status"),
     ("search",),
@@ -48,6 +48,9 @@ CORNERS = {
     "plotly": {"report"},
     "jinja2": {"report"},
     "markupsafe": {"report"},
+    "tensorboard": {"trackers"},
+    "mlflow": {"trackers"},
+    "wandb": {"trackers"},
 }
 HEAVY = ("torch", "ray", "optuna", "numba", "numpy", "pandas", "scipy", "pyarrow", "pydantic")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xortune.api_log import logging, trackers_for
 from xortune.config import Config
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome
@@ -82,6 +83,9 @@ def search(
     trial_timeout: float | str | None = None,
     study_storage: str | None = None,
     study_name: str | None = None,
+    tensorboard: str | os.PathLike[str] | bool | None = None,
+    mlflow: str | None = None,
+    wandb: str | bool | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_certify: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
@@ -118,6 +122,9 @@ def search(
         study_storage: journal://PATH, sqlite:///PATH or postgresql://...: an Optuna study there, in
             which several searches take part, each with its own run; see docs/cluster.md.
         study_name: of that study; else it follows from the space.
+        tensorboard: log each config for TensorBoard too, as `log` does.
+        mlflow: the same to MLflow.
+        wandb: the same to W&B. Where one fails, the search goes on.
         on_progress: called after each finished evaluation.
         on_certify: called with the fresh seeds done and all of them, if the space asks for a
             certificate.
@@ -149,13 +156,13 @@ def search(
     from xortune.search.session import search_session
     from xortune.search.storage import shared_study
 
-    asked = space if isinstance(space, SearchSpace) else load_space(space)
-    asked = with_train(asked, train)
+    asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
     asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
     cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     shared = shared_study(asked, study_storage, study_name)
     if shared is not None and command is not None:
         command = shared.without_password(command)
+    trackers = trackers_for(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
     trainer = trainer_for(asked, train, engine, gpus_per_trial)
     check_space(asked, trainer)
     resume = resume or extend
@@ -163,7 +170,8 @@ def search(
         _say(tried_once(asked, trainer), on_word)
     directory = _directory(asked, output, resume=resume)
     failed: TrainingError | None = None
-    with held(directory, say=on_word):  # to the end: tables and report are this driver's too
+    # Held to the end, since tables and report are this driver's too; logged to the end after that.
+    with logging(directory, trackers), held(directory, say=on_word):
 
         def resumed(before: Run) -> None:
             continue_run(

@@ -17,6 +17,7 @@ from xortune.cli.shared import app
 # isort: off
 from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
 from xortune.cli import watching  # noqa: F401
+from xortune.cli import tracking  # noqa: F401
 from xortune.cli import submitting  # noqa: F401
 from xortune.cli import evaluating  # noqa: F401
 from xortune.cli import comparing  # noqa: F401

@@ -26,6 +26,7 @@ from xortune.cli.shared import (
     tell_of_compiling,
     told,
 )
+from xortune.cli.tracking import OPTIONS, Mlflow, TensorBoard, Trackers, WandB, where
 from xortune.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ __all__ = ["report", "search", "space"]
 
 
 @app.command(
+    cls=Trackers,
     epilog="Examples:  xortune search search_spaces/xor.yaml   |   "
     "xortune search my.yaml --trials 50 --output runs/a   |   "
-    "xortune search my.yaml --output runs/a --trials 100 --resume"
+    "xortune search my.yaml --output runs/a --trials 100 --resume",
 )
 def search(
     space: SpaceFile,
@@ -79,6 +81,9 @@ def search(
     study_name: Annotated[
         str | None, typer.Option(help="Of that study; else it follows from the space.")
     ] = None,
+    tensorboard: TensorBoard = None,
+    mlflow: Mlflow = None,
+    wandb: WandB = None,
     engine: Annotated[str, typer.Option(help="auto, fused, reference or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     extend: Annotated[
@@ -137,7 +142,7 @@ def search(
             if not own:
                 tell_of_compiling(engine)
         with (
-            naming_options("study_storage", "study_name"),
+            naming_options("study_storage", "study_name", *OPTIONS),
             shown_search(quiet=silent) as (on_progress, on_certify),
         ):
             run = api.search(
@@ -153,6 +158,7 @@ def search(
                 trial_timeout=trial_timeout,
                 study_storage=study_storage,
                 study_name=study_name,
+                **where(tensorboard, mlflow, wandb),
                 on_progress=on_progress,
                 on_certify=on_certify,
                 on_word=None if quiet else _say,

@@ -1,0 +1,422 @@
+"""What is logged of a run: read as it grows, brought to trackers that may fail; TensorBoard."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hand_made import CONFIG, done, failed, solved, write_run
+from typer.testing import CliRunner
+
+import xortune as xt
+from xortune.cli import app
+from xortune.errors import InputError
+from xortune.journal import Journal
+from xortune.run import JOURNAL
+from xortune.trackers import following
+from xortune.trackers.following import followed, log_all
+from xortune.trackers.reader import Reader
+from xortune.trackers.tensorboard import FILE, TensorBoard, events_of
+
+ROOT = Path(__file__).parents[1]
+OTHER = CONFIG | {"lr": 0.3, "activation": None}
+STARTED = {"name": "hand", "started": "2026-01-02T03:04:05+00:00", "seed": 1}
+BLOCKS = (
+    done(0, CONFIG, solved(0, 1, 2)),
+    done(1, OTHER, solved(0, 2, 2, epoch=100)),
+    failed(0, CONFIG, 2, 2, final=False),
+    failed(0, CONFIG, 2, 2),
+    done(1, OTHER, solved(2, 2, 2, epoch=300)),
+)
+
+
+def append(path, *evaluations):
+    with Journal.open(path / JOURNAL) as journal:
+        for evaluation in evaluations:
+            journal.append(evaluation)
+
+
+def logged(path):
+    reader = Reader(path)
+    reader.read_on()
+    return list(reader.configs(reader.keys))
+
+
+class Memory:
+    """A tracker that keeps what it is given, and fails while it is told to."""
+
+    name, live, place = "Memory", True, "here"
+
+    def __init__(self, fails=0):
+        self.fails, self.configs, self.states = fails, {}, []
+
+    def begin(self, _about):
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("nobody\nthere")
+
+    def log(self, config, _about):
+        self.configs.setdefault(config.key, []).append(config)
+
+    def end(self, about):
+        self.states.append(about.state)
+
+
+def test_of_a_real_run_all_configs_are_logged_with_the_numbers_of_its_table():
+    table = xt.load_run(ROOT / "reports" / "xor").table.set_index("key")
+    found = logged(ROOT / "reports" / "xor")
+    assert {config.key for config in found} == set(table.index)
+    for config in found:
+        row = table.loc[config.key].dropna()
+        last = config.steps[-1]
+        assert last.metrics == {name: row[name] for name in last.metrics}
+        assert last.n == row.n
+        assert set(last.metrics) >= {"k", "n", "rate", "low", "high", "wrong_pattern", "crashed"}
+        assert ("epochs_to_solve" in last.metrics) == (row.k > 0)
+        sizes = [step.n for step in config.steps]
+        assert sizes == sorted(set(sizes))
+    certificate = xt.load_run(ROOT / "reports" / "xor").certificate
+    certified = {config.key: config.certified for config in found if config.certified}
+    assert set(certified) == {one.key for one in certificate.finalists}
+    best = certificate.best
+    assert certified[best.key]["certified_k"] == best.k
+    assert certified[best.key]["certified_lower_bound"] == best.lower_bound
+
+
+def test_a_config_has_a_step_for_each_block_and_its_crashed_seeds_are_in_n(tmp_path):
+    write_run(tmp_path / "run", BLOCKS, **STARTED)
+    one, other = logged(tmp_path / "run")
+    assert one.parameters == CONFIG
+    assert [(s.n, s.metrics["k"], s.metrics["crashed"]) for s in one.steps] == [
+        (2, 1, 0),
+        (4, 1, 2),
+    ]
+    assert [s.metrics["epochs_to_solve"] for s in other.steps] == [100, 200]
+    assert [s.at for s in one.steps] == [1767323045, 1767323045]  # when the run began
+
+
+def test_numbers_of_an_own_trainer_are_among_the_metrics(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "def run(config, seed):\n    return {'score': seed * config['x']}\n"
+    )
+    from xortune.api_trainer import trainer_for, with_train
+    from xortune.point import Point
+    from xortune.space import load_space
+    from xortune.trainer import Block
+
+    (tmp_path / "space.yaml").write_text(
+        "name: own\ntrainer: ./train.py:run\nsuccess: score >= 4\nparameters: {x: 2}\n"
+        "search: {sampler: grid}\n"
+    )
+    space = with_train(load_space(tmp_path / "space.yaml"), None)
+    trainer = trainer_for(space, None, "auto", 0.0)
+    block = Block(trainer.check(Point({"x": 2})), 0, 5)
+    [result] = trainer.train([block])
+    write_run(tmp_path / "run", [done(0, dict(block.point), result)])
+    [config] = logged(tmp_path / "run")
+    metrics = config.steps[-1].metrics
+    assert (metrics["k"], metrics["score_n"], metrics["score_mean"]) == (3, 5, 4)
+    assert metrics["score_median"] == 4
+    assert "epochs_to_solve" not in metrics  # nobody counts them
+
+
+def test_a_reader_reads_on_and_a_line_that_is_being_written_waits(tmp_path):
+    write_run(tmp_path / "run", BLOCKS[:2], **STARTED)
+    reader = Reader(tmp_path / "run")
+    keys = reader.read_on()
+    assert len(keys) == 2
+    assert reader.read_on() == []
+    append(tmp_path / "run", BLOCKS[3])
+    journal = tmp_path / "run" / JOURNAL
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-10])
+    assert reader.read_on() == []
+    with journal.open("ab") as file:
+        file.write(whole[-10:])
+    assert reader.read_on() == keys[:1]
+    assert [len(config.steps) for config in reader.configs(reader.keys)] == [2, 1]
+    assert list(reader.configs(reader.keys)) == logged(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    assert reader.read_on() == []
+    write_run(tmp_path / "run", BLOCKS[1:2])
+    assert reader.read_on() == keys[1:]
+    assert reader.keys == (keys[1],)
+
+
+def test_a_run_keeps_its_identity_when_it_moves_and_another_has_another(tmp_path):
+    write_run(tmp_path / "a", BLOCKS, **STARTED)
+    write_run(tmp_path / "b", BLOCKS, **(STARTED | {"seed": 2}))
+    before = Reader(tmp_path / "a").about()
+    assert before.title.startswith("hand-")
+    assert before.state == "stopped"
+    assert Reader(tmp_path / "b").about().identity != before.identity
+    (tmp_path / "a").rename(tmp_path / "c")
+    assert Reader(tmp_path / "c").about().identity == before.identity
+
+
+def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
+    said, tracker = [], Memory(fails=3)
+    directory = tmp_path / "run"
+    with followed(directory, [tracker], said.append):
+        write_run(directory, BLOCKS[:1], **STARTED)
+        for evaluation in BLOCKS[1:]:
+            append(directory, evaluation)
+            time.sleep(0.05)
+    assert [len(found[-1].steps) for found in tracker.configs.values()] == [2, 2]
+    assert tracker.states == ["stopped"]
+    assert len(said) == 1
+    assert "Memory could not be told (nobody)" in said[0]
+    assert f"xortune log {directory}" in said[0]
+
+
+def test_while_a_search_runs_only_what_has_changed_is_logged(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
+    tracker = Memory()
+    write_run(tmp_path / "run", BLOCKS[:2], **STARTED)
+    with followed(tmp_path / "run", [tracker], pytest.fail):
+        wait_until(lambda: len(tracker.configs) == 2)
+        append(tmp_path / "run", BLOCKS[3])
+        wait_until(lambda: sum(map(len, tracker.configs.values())) == 3)
+    sizes = [[len(config.steps) for config in found] for found in tracker.configs.values()]
+    assert sizes == [[1, 2, 2], [1, 1]]  # the last time all are
+
+
+def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "PATIENCE_SECONDS", 0.3)
+    over, said = threading.Event(), []
+    tracker = Memory()
+    tracker.begin = lambda _: over.wait(30)
+    write_run(tmp_path / "run", BLOCKS, **STARTED)
+    began = time.monotonic()
+    with followed(tmp_path / "run", [tracker], said.append):
+        pass
+    assert time.monotonic() - began < 5
+    over.set()
+    assert [sentence for sentence in said if "did not get on" in sentence] == said != []
+
+
+def test_an_error_of_the_body_goes_on_and_what_is_there_is_logged(tmp_path):
+    tracker = Memory()
+
+    def interrupted():
+        with followed(tmp_path / "run", [tracker], pytest.fail):
+            write_run(tmp_path / "run", BLOCKS, **STARTED)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(tracker.configs) == 2
+
+
+def test_nothing_is_logged_of_a_search_that_did_not_begin(tmp_path):
+    tracker = Memory()
+    with pytest.raises(InputError), followed(tmp_path / "run", [tracker], pytest.fail):
+        raise InputError("no such cluster")
+    assert (tracker.configs, tracker.states) == ({}, [])
+
+
+def test_the_verb_says_what_fails(tmp_path):
+    write_run(tmp_path / "run", BLOCKS, **STARTED)
+    with pytest.raises(InputError, match=r"here: Memory fails \(nobody\); fix: .* same command"):
+        log_all(tmp_path / "run", [Memory(fails=1)])
+
+
+# TensorBoard
+
+
+def scalars(path):
+    """By run and tag the (step, value)s, as TensorBoard's own reader has them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for file in path.rglob(FILE):
+        events = EventAccumulator(str(file.parent)).Reload()
+        for tag in events.Tags()["scalars"] + events.Tags()["tensors"]:
+            if not tag.startswith("_hparams_"):
+                values = events.Scalars(tag) if tag in events.Tags()["scalars"] else []
+                found[file.parent.name, tag] = [(one.step, one.value) for one in values]
+    return found
+
+
+def session_groups(path):
+    """By name what the HParams page shows, asked of its own backend."""
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2
+    from tensorboard.plugins.hparams.backend_context import Context
+    from tensorboard.plugins.hparams.list_session_groups import Handler
+
+    events = EventMultiplexer().AddRunsFromDirectory(str(path)).Reload()
+    backend = Context(TBContext(data_provider=MultiplexerDataProvider(events, str(path))))
+    wanted = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING, api_pb2.STATUS_UNKNOWN]
+    request = api_pb2.ListSessionGroupsRequest(
+        allowed_statuses=wanted, start_index=0, slice_size=100
+    )
+    answer = Handler(RequestContext(), backend, "", request).run()
+    return {group.name: group for group in answer.session_groups}
+
+
+def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
+    run = write_run(tmp_path / "run", BLOCKS, complete=True, **STARTED)
+    assert xt.log(run, tensorboard=True) == 2
+    folder = run.path / "tensorboard"
+    groups = session_groups(folder)
+    assert set(groups) == {result.key for result in run.results}
+    for result in run.results:
+        group = groups[result.key]
+        numbers = {metric.name.tag: metric for metric in group.metric_values}
+        assert numbers["rate"].value == result.outcome.rate
+        assert numbers["k"].training_step == numbers["n"].value == result.outcome.n
+        shown = {
+            name: value.number_value if value.HasField("number_value") else value.string_value
+            for name, value in group.hparams.items()
+        }
+        shown["zero_grad"] = group.hparams["zero_grad"].bool_value
+        assert shown == {k: v for k, v in result.point.items() if v is not None}
+        [session] = group.sessions
+        assert session.status == 1  # a success
+    key = run.results[0].key
+    assert scalars(folder)[key, "epochs_to_solve"] == [(2, 100.0), (4, 200.0)]
+
+
+def test_a_second_call_changes_no_byte_and_more_seeds_are_appended(tmp_path):
+    directory = tmp_path / "run"
+    write_run(directory, BLOCKS[:2], **STARTED)
+    files = sorted_files(directory)
+    assert files == {}
+    xt.log(directory, tensorboard=tmp_path / "logs")
+    before = sorted_files(tmp_path / "logs")
+    assert len(before) == 2
+    xt.log(str(directory), tensorboard=str(tmp_path / "logs"))
+    assert sorted_files(tmp_path / "logs") == before
+    append(directory, *BLOCKS[2:])
+    xt.log(directory, tensorboard=tmp_path / "logs")
+    after = sorted_files(tmp_path / "logs")
+    assert set(after) == set(before)
+    assert all(after[place].startswith(before[place]) for place in before)
+    assert all(len(after[place]) > len(before[place]) for place in before)
+
+
+def sorted_files(path):
+    return {file: file.read_bytes() for file in sorted(path.rglob(FILE))}
+
+
+def test_a_record_that_was_torn_is_completed_and_a_file_that_is_not_ours_replaced(tmp_path):
+    directory = tmp_path / "run"
+    write_run(directory, BLOCKS, **STARTED)
+    log_all(directory, [TensorBoard(tmp_path / "logs")])
+    whole = sorted_files(tmp_path / "logs")
+    for number, file in enumerate(whole):
+        file.write_bytes(whole[file][:-7] if number else b"something else")
+    log_all(directory, [TensorBoard(tmp_path / "logs")])
+    assert sorted_files(tmp_path / "logs") == whole
+
+
+def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
+    copied = tmp_path / "xor"
+    copied.mkdir()
+    for name in ("evaluations.jsonl", "manifest.json", "certificate.json", "space.yaml"):
+        shutil.copyfile(ROOT / "reports" / "xor" / name, copied / name)
+    best = xt.load_run(copied).certificate.best
+    [config] = [one for one in logged(copied) if one.key == best.key]
+    for closed in (False, True):
+        file = tmp_path / str(closed) / best.key / FILE
+        file.parent.mkdir(parents=True)
+        file.write_bytes(events_of(config, closed=closed))
+        found = scalars(tmp_path / str(closed))
+        if closed:
+            step = config.steps[-1].n
+            assert found[best.key, "certified_k"] == [(step, best.k)]
+            [(_, bound)] = found[best.key, "certified_lower_bound"]
+            assert bound == pytest.approx(best.lower_bound)
+        else:
+            assert (best.key, "certified_k") not in found
+    files = [(tmp_path / str(c) / best.key / FILE).read_bytes() for c in (False, True)]
+    assert files[1].startswith(files[0])
+
+
+# The command line
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.mark.parametrize(
+    ("option", "package", "extra"),
+    [
+        (("--tensorboard",), "tensorboard", "tensorboard"),
+        (("--mlflow", "http://127.0.0.1:1"), "mlflow", "mlflow"),
+        (("--wandb",), "wandb", "wandb"),
+    ],
+)
+def test_what_is_not_installed_is_told_before_anything_starts(
+    tmp_path, monkeypatch, option, package, extra
+):
+    import importlib.util
+
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == package else there(name, *a)
+    )
+    space = ROOT / "search_spaces" / "xor_small.yaml"
+    for command in (
+        ("search", space, "--output", tmp_path / "run", *option),
+        ("log", ROOT / "reports" / "xor", *option),
+    ):
+        result = invoke(*command)
+        assert result.exit_code == 2
+        assert result.stderr.splitlines()[-1] == (
+            f"error: --{extra}: the package {package} is not installed; "
+            f"fix: pip install 'xortune[{extra}]'"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_without_a_value_takes_none_of_what_follows(tmp_path):
+    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
+    result = invoke("log", run.path, "--tensorboard", "--json")
+    assert result.exit_code == 0, result.output
+    assert len(sorted_files(run.path / "tensorboard")) == 2
+    result = invoke("log", run.path, "--tensorboard", tmp_path / "logs")
+    assert result.stdout == f"TensorBoard: 2 configurations in {tmp_path / 'logs'}\n"
+    assert len(sorted_files(tmp_path / "logs")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "nowhere to log to"),
+        (("--tensorboard", "{file}"), "{file}: cannot be made"),
+        (("--mlflow", "localhost:5000"), "'localhost:5000' is no tracking URI"),
+        (("--mlflow", "http://me:secret@host"), "http://host: has a password in it"),
+        (("--wandb", "a/b/c"), "'a/b/c' is no project"),
+    ],
+)
+def test_what_is_not_usable_is_refused(tmp_path, words, message):
+    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
+    file = tmp_path / "file"
+    file.write_text("")
+    result = invoke("log", run.path, *[word.format(file=file) for word in words])
+    assert result.exit_code == 2
+    assert message.format(file=file) in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    result = invoke("log", tmp_path, "--tensorboard")
+    assert result.exit_code == 2
+    assert "holds no run" in result.stderr
+
+
+def wait_until(there):
+    until = time.monotonic() + 10
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.01)

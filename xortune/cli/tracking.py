@@ -1,0 +1,99 @@
+"""`xortune log`: a run to TensorBoard, MLflow or W&B; the same options of a search."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+import typer
+from typer.core import TyperCommand
+
+from xortune.cli.shared import AsJson, Quiet, RunDirectory, app, naming_options, print_json, told
+from xortune.errors import InputError
+
+__all__ = ["OPTIONS", "Mlflow", "TensorBoard", "Trackers", "WandB", "log", "where"]
+
+OPTIONS = ("tensorboard", "mlflow", "wandb")
+"""The arguments of the verbs that are options here."""
+
+BARE = ("--tensorboard", "--wandb")
+"""Options that may stand without a value: then it is empty."""
+
+TensorBoard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[DIR]",
+        help="Log each configuration for TensorBoard's HParams; to RUN/tensorboard without DIR.",
+    ),
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="Log each configuration to MLflow: http://HOST:PORT, ..."),
+]
+WandB = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[PROJECT]", help="Log each configuration to W&B; to xortune without PROJECT."
+    ),
+]
+
+
+class Trackers(TyperCommand):
+    """A command with options that may stand without a value."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """What comes after such an option is its value, unless it is an option too."""
+        given = []
+        for place, word in enumerate(args):
+            following = args[place + 1 : place + 2]
+            bare = word in BARE and (not following or following[0].startswith("-"))
+            given.append(f"{word}=" if bare else word)
+        return super().parse_args(ctx, given)
+
+
+@app.command(
+    cls=Trackers,
+    epilog="Examples:  xortune log runs/xor --tensorboard   |   "
+    "xortune log runs/xor --mlflow http://localhost:5000   |   xortune log runs/xor --wandb",
+)
+def log(
+    run: RunDirectory,
+    tensorboard: TensorBoard = None,
+    mlflow: Mlflow = None,
+    wandb: WandB = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
+    with told("interrupted: the same command logs what is missing"):
+        from xortune.api_log import logged, trackers_for
+
+        with naming_options(*OPTIONS):
+            trackers = trackers_for(run, **where(tensorboard, mlflow, wandb))
+            if not trackers:
+                raise InputError(
+                    "nowhere to log to", fix="give --tensorboard, --mlflow URI or --wandb"
+                )
+            configs = logged(run, trackers)
+        if as_json:
+            logs = [{"tracker": tracker.name, "place": tracker.place} for tracker in trackers]
+            print_json({"run": str(run), "configs": configs, "logged": logs})
+        elif not quiet:
+            for tracker in trackers:
+                typer.echo(f"{tracker.name}: {configs:,} configurations in {tracker.place}")
+
+
+class Asked(TypedDict):
+    """The arguments of the verbs."""
+
+    tensorboard: str | bool | None
+    mlflow: str | None
+    wandb: str | bool | None
+
+
+def where(tensorboard: str | None, mlflow: str | None, wandb: str | None) -> Asked:
+    """The options as arguments of the verb: what stands without a value is true."""
+    return {
+        "tensorboard": True if tensorboard == "" else tensorboard,
+        "mlflow": mlflow,
+        "wandb": True if wandb == "" else wandb,
+    }

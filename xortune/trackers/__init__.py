@@ -1,0 +1,1 @@
+"""A run shown where people already look: TensorBoard, MLflow, Weights & Biases."""
