@@ -98,4 +98,6 @@ def test_the_named_config_can_be_compared(printed, place):
 
 def test_the_programs_print_what_they_say(printed):
     assert "accuracy_mean" in printed["program 3"]
+    [told] = re.findall(r"^print\(pair.*# (.+)$", PAGE, re.MULTILINE)
+    assert printed["program 3"].splitlines()[-1] == told
     assert re.search(r"^\d+ configurations, 200 seeds$", printed["program 4"], re.MULTILINE)

@@ -20,8 +20,9 @@ from xortune.run_stored import driven, holds_lines
 from xortune.run_url import StoredPath
 
 if TYPE_CHECKING:
-    import optuna
     import pandas as pd
+
+    from xortune.search.optuna_study import Study
 
 __all__ = ["from_optuna", "import_results", "to_optuna"]
 
@@ -79,7 +80,7 @@ def import_results(
 
 
 def from_optuna(
-    study: optuna.Study,
+    study: Study,
     *,
     output: str | os.PathLike[str] | None = None,
     config: Sequence[str] | None = None,
@@ -126,7 +127,7 @@ def from_optuna(
 
 def to_optuna(
     run: Run | str | os.PathLike[str], *, values: Literal["told", "rate"] = "told"
-) -> optuna.Study:
+) -> Study:
     """A run as an Optuna study in memory, with one finished trial for each configuration.
 
     Each has its parameters with their distributions, and as user attributes `key`, `k`, `n`,

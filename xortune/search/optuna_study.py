@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import optuna
 from optuna.distributions import (
@@ -29,7 +29,9 @@ from xortune.run import ConfigResult, Run
 from xortune.search.importance import distribution
 from xortune.space import Choice, Range
 
-__all__ = ["StudyTable", "study_of", "table_of_study"]
+__all__ = ["Study", "StudyTable", "study_of", "table_of_study"]
+
+Study: TypeAlias = optuna.Study
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 
