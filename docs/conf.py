@@ -54,6 +54,7 @@ suppress_warnings = ["toc.not_included"]  # reports and benchmarks; a test has a
 myst_heading_anchors = 4  # as GitHub names them
 
 default_role = "code"  # one backtick is code in docstrings
+smartquotes = False  # quotes in prose are those of YAML and of shells, and -- is an option
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

@@ -31,7 +31,7 @@ def commands(page):
     for block in blocks("sh", page):
         for line in block.replace("\\\n", " ").splitlines():
             for part in line.split("&&"):
-                words = shlex.split(part, comments=True)
+                words = shlex.split(re.sub(r"(^|\s)#.*", "", part))
                 while words and re.match(r"[A-Z_]+=", words[0]):
                     del words[0]  # for the environment
                 if words:

@@ -37,7 +37,7 @@ def blocks(name, language):
 
 def done(line):
     """What a command prints, which must succeed."""
-    words = shlex.split(line, comments=True)
+    words = shlex.split(line)
     if words[0] == "python":
         return subprocess.check_output([sys.executable, *words[1:]], text=True)
     ran = CliRunner().invoke(app, words[1:])
@@ -85,6 +85,7 @@ def tutorial(tmp_path_factory, one_ray):
     return folder, found
 
 
+@pytest.mark.long
 def test_the_trainings_print_what_is_shown(tutorial):
     _, found = tutorial
     shown = blocks("tutorial.md", "text")
@@ -94,6 +95,7 @@ def test_the_trainings_print_what_is_shown(tutorial):
     assert float(shown[1].split()[-1]) > 0.95  # the mean, which says nothing of these
 
 
+@pytest.mark.long
 def test_what_the_page_finds(tutorial):
     folder, found = tutorial
     run = xt.load_run(folder / "runs" / "disc")
@@ -122,6 +124,7 @@ def test_what_the_page_finds(tutorial):
     assert 100 * best.lower_bound > int(least) - 2
 
 
+@pytest.mark.long
 def test_what_is_taken_along_is_the_certificates_first(tutorial):
     folder, found = tutorial
     best = xt.load_run(folder / "runs" / "disc").certificate.best
@@ -135,6 +138,7 @@ def test_what_is_taken_along_is_the_certificates_first(tutorial):
     assert found["take"].endswith(" of the first 100 seeds\n")
 
 
+@pytest.mark.long
 def test_its_counts_are_those_of_a_plain_loop(tutorial):
     folder, _ = tutorial
     scope: dict = {"__name__": "train"}
