@@ -133,7 +133,7 @@ class _Reader:
         self._open: dict[IO[bytes], _Tail] = {process.stdout: self.out, process.stderr: self.err}
         for pipe in self._open:
             os.set_blocking(pipe.fileno(), False)
-            self._selector.register(pipe, selectors.EVENT_READ)
+            self._selector.register(pipe, selectors.EVENT_READ, pipe)
         self._handle = _handle_of(process.pid)
         if self._handle is not None:
             self._selector.register(self._handle, selectors.EVENT_READ)
@@ -151,9 +151,9 @@ class _Reader:
             if left is not None and left <= 0:
                 return False
             for key, _ in self._selector.select(self._patience(left)):
-                if key.fileobj == self._handle:
+                if key.data is None:  # the process itself
                     return True
-                self._take(key.fileobj)
+                self._take(key.data)
             if self._handle is None and self._has_ended():
                 return True
 
