@@ -76,6 +76,7 @@ def test_the_commands_are_found_and_a_wrong_one_is_noticed():
         "search",
         "evaluate",
         "report",
+        "log",
         "space",
         "compare",
         "certify",
