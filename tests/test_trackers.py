@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hand_made import CONFIG, done, failed, solved, write_run
+from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -341,6 +341,20 @@ def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
     assert files[1].startswith(files[0])
 
 
+def test_a_finished_search_that_goes_on_has_the_files_that_it_would_have_had(tmp_path):
+    directory = tmp_path / "run"
+    write_run(directory, BLOCKS[:2], complete=True, **STARTED)
+    xt.log(directory, tensorboard=True)
+    append(directory, *BLOCKS[2:])
+    xt.log(directory, tensorboard=True)
+    shutil.copytree(directory / "tensorboard", tmp_path / "before")
+    shutil.rmtree(directory / "tensorboard")
+    xt.log(directory, tensorboard=True)
+    kept, made = sorted_files(tmp_path / "before"), sorted_files(directory / "tensorboard")
+    assert list(kept.values()) == list(made.values())
+    assert len(kept) == 2
+
+
 # The command line
 
 
@@ -420,3 +434,25 @@ def wait_until(there):
     while not there():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    away = "http://127.0.0.1:9"
+    result = invoke(
+        *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run", "--quiet"),
+        *("--tensorboard", "--mlflow", away),
+    )
+    assert result.exit_code == 0, result.output
+    [told] = [line for line in result.stderr.splitlines() if "could not be told" in line]
+    assert told.startswith(f"note: MLflow could not be told (nobody answers at {away}")
+    run = xt.load_run(tmp_path / "run")
+    groups = session_groups(run.path / "tensorboard")
+    assert set(groups) == {found.key for found in run.results}
+    assert {group.sessions[0].status for group in groups.values()} == {1}
+    before = sorted_files(run.path / "tensorboard")
+    xt.log(run, tensorboard=True)
+    assert sorted_files(run.path / "tensorboard") == before
+    began = run.evaluations[0].at
+    assert all(group.sessions[0].start_time_secs >= began for group in groups.values())
