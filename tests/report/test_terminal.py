@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
@@ -50,7 +51,7 @@ def test_many_parameters_are_folded_into_one_column_at_80(tmp_path):
     points = [wide_point(i) for i in range(12)]
     run = write_run(tmp_path / "r", [done(i, p, solved(0, 3, 4)) for i, p in enumerate(points)])
     text = rendered(run)
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.split("fresh seeds")[0].splitlines())) <= 80  # a command is one line
     assert "configuration" in text.splitlines()[0]
     assert "0.0123," in text
     assert "0.012345" not in text.split("fresh seeds")[0]
@@ -121,3 +122,12 @@ def test_markup_and_escapes_in_values_are_text(tmp_path):
     text = rendered(run)
     assert "[red]a" in text
     assert "[bold]0\\x1b[31m\\n" in text
+
+
+def test_a_function_of_ones_own_has_no_epochs_and_a_command_that_can_be_copied(tmp_path):
+    blocks = [done(i, {"lr": 0.1 * (1 + i)}, solved(0, 4 - i, 4)) for i in range(2)]
+    run = write_run(tmp_path / "a run", blocks, trainer="./train.py:run", ladder=[4])
+    text = rendered(run, width=100)
+    assert "epochs" not in text
+    [command] = [line.strip() for line in text.splitlines() if "xortune certify" in line]
+    assert shlex.split(command)[:3] == ["xortune", "certify", str(run.path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -39,18 +40,20 @@ def render_best(run: Run, console: Console) -> None:
         console.print(Text("No configuration has finished yet."))
         _print_files(run, console)
         return
-    console.print(_table(report, console.width, blocks=shows_blocks(console.encoding)))
+    blocks = shows_blocks(console.encoding)
+    console.print(_table(report, console.width, blocks=blocks, epochs=run.is_network))
     fixed = [name for name in report.parameters if name not in report.varied]
     if text := config_text(report.best.point, fixed):
         console.print(Text(f"The same in all: {text}"))
     _print_front(front_table(run, report.varied), console)
-    for line in _remarks(report, bars=console.width >= BAR_FROM):
+    for line in _remarks(report, bars=console.width >= BAR_FROM, epochs=run.is_network):
         console.print(Text(line))
     if run.certificate is not None:
         render_certificate(run, console)
     elif report.solved:
         # soft_wrap: a command or a path that is broken over lines cannot be copied
-        console.print(Text(f"  {report.again}"), soft_wrap=True)
+        here = str(report.again).replace(" RUN ", f" {shlex.quote(plain(str(run.path)))} ")
+        console.print(Text(f"  {here}"), soft_wrap=True)
     if (left := left_out(run.manifest)) is not None:
         sentence, command = left
         console.print(Text(sentence))
@@ -80,22 +83,24 @@ def render_certificate(run: Run, console: Console) -> None:
         console.print(Text("gap: how far the search's rate lay above that of fresh seeds."))
 
 
-def _table(report: Report, width: int, *, blocks: bool) -> Table:
+def _table(report: Report, width: int, *, blocks: bool, epochs: bool) -> Table:
     columns = [[_cell(result, name) for result in report.top] for name in report.varied]
     names = [plain(name) for name in report.varied]
     bars = width >= BAR_FROM
     looked_for = report.looked_for
-    last = "epochs" if looked_for is None else plain(looked_for.name)
-    heads = ["", "solved", *([""] if bars else []), "95 % interval", last]
+    heads = ["", "solved", *([""] if bars else []), "95 % interval"]
     counts = [
-        [
-            *_counts(place, result, bars=bars, blocks=blocks),
-            epochs_text(result.outcome.epochs_to_solve)
-            if looked_for is None
-            else worth(looked_for, result),
-        ]
-        for place, result in enumerate(report.top)
+        _counts(place, result, bars=bars, blocks=blocks) for place, result in enumerate(report.top)
     ]
+    if looked_for is not None:
+        heads.append(plain(looked_for.name))
+    elif epochs:
+        heads.append("epochs")
+    for cells, result in zip(counts, report.top, strict=True):
+        if looked_for is not None:
+            cells.append(worth(looked_for, result))
+        elif epochs:
+            cells.append(epochs_text(result.outcome.epochs_to_solve))
     in_front = _width([[head, *cells] for head, *cells in zip(heads, *counts, strict=True)])
     own = _width([[name, *cells] for name, cells in zip(names, columns, strict=True)])
     folded = in_front + own > width + 2  # the last one needs no padding
@@ -152,7 +157,7 @@ def _cell(result: ConfigResult, name: str) -> str:
     return value(result.point[name]) if name in result.point else ""
 
 
-def _remarks(report: Report, *, bars: bool) -> list[str]:
+def _remarks(report: Report, *, bars: bool, epochs: bool) -> list[str]:
     lines = []
     tied = report.tied
     if not report.solved:
@@ -173,7 +178,8 @@ def _remarks(report: Report, *, bars: bool) -> list[str]:
         about = f"{plain(report.looked_for.name)}: of all seeds, with a 95 % bootstrap interval."
         lines.append(about + (" The winner's is optimistic; on fresh seeds:" * (report.solved > 0)))
     elif report.solved:
-        lines.append("epochs: epochs to solve. The winner's count is optimistic; on fresh seeds:")
+        about = "epochs: epochs to solve. " * epochs
+        lines.append(f"{about}The winner's count is optimistic; on fresh seeds:")
     return lines
 
 
