@@ -104,6 +104,10 @@ def test_a_sampler_is_told_which_of_two_hopeless_ones_fails_less():
     goal = objective("q10")
     half, all_ = [1.0, math.nan], [math.nan, math.nan]
     assert told_of(goal, all_) < told_of(goal, half) < told_of(goal, [-1e308, -1e308])
+    counted = objective("q10", failed=0.0)
+    five, ten = [1.0] * 5 + [math.nan] * 5, [math.nan] * 10
+    assert summed(counted, five) == summed(counted, ten) == 0.0
+    assert -1e-5 < told_of(counted, ten) < told_of(counted, five) < 0
     less = objective("q90", maximize=False)
     assert told_of(less, all_) > told_of(less, half) > told_of(less, [1e308, 1e308])
 

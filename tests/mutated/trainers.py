@@ -23,6 +23,7 @@ MUTATIONS = [
     Mutation("objective_numbers.py", "& (status < Status.DIVERGED)", "", NUMBERS),
     Mutation("objective_numbers.py", "-math.inf if objective.maximize else", "", NUMBERS),
     Mutation("objective_numbers.py", "BEYOND * (1 + share)", "BEYOND", NUMBERS),
+    Mutation("objective_numbers.py", "share * max(1.0", "0 * max(1.0", NUMBERS),
     Mutation("objective_numbers.py", "np.sort(np.where", "(np.where", NUMBERS),
     Mutation("stats_values.py", "np.isfinite(sides[0]) & ", "", NUMBERS),
     Mutation("stats_values.py", " & np.isfinite(sides[1])", "", NUMBERS),
