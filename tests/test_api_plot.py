@@ -76,7 +76,7 @@ def comparison(run):
 @pytest.fixture(scope="module")
 def published(run, tmp_path_factory):
     table = tmp_path_factory.mktemp("published") / "table.csv"
-    table.write_text("activation,lr,k,n\nTanh,0.03,9,16\nReLU,0.1,1,16\n")
+    table.write_text("activation,lr,hidden_dim,k,n\nTanh,0.03,4,9,16\nReLU,0.1,3,1,16\n")
     return xt.compare(run, reference=table)
 
 

@@ -19,6 +19,7 @@ from xortune.success import Success, parse_success
 __all__ = [
     "OWN",
     "RULE",
+    "SEARCHED",
     "Candidate",
     "candidate_of",
     "certified_contestant",
@@ -31,6 +32,9 @@ __all__ = [
 
 OWN, RULE = "its source", "rule for success"
 """Facts that a contestant has if it is no built-in network: what trained it, what a success is."""
+
+SEARCHED = "search counts"
+"""The fact of one that a search chose: k/n of the seeds by which it did."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,7 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     result = run.results[0 if key is None else _place(run, key)]
     facts = {
         **_facts(run),
-        "search counts": f"{result.outcome.successes}/{result.outcome.n}",
+        SEARCHED: f"{result.outcome.successes}/{result.outcome.n}",
     }
     fingerprint = run.manifest.get("task_fingerprint")
     name = str(run.manifest.get("task", ""))

@@ -7,7 +7,10 @@ from xortune.comparison_runs import Contestant
 from xortune.imported import imported_from
 from xortune.run import Run
 
-__all__ = ["imported_contestant"]
+__all__ = ["IMPORTED", "imported_contestant"]
+
+IMPORTED = "imported from"
+"""The fact that such a contestant has."""
 
 
 def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Contestant | None:
@@ -37,7 +40,7 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
     facts = {
         **candidate.facts,
         RULE: origin.success,
-        "imported from": origin.source,
+        IMPORTED: origin.source,
         "imported seeds": f"{outcome.n:,}, {first} to {last}",
     }
     return Contestant(

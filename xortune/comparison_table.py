@@ -47,7 +47,7 @@ def pair_table(comparison: RunComparison) -> pd.DataFrame:
         (*_SOONER, *(name for name in PAIR_COLUMNS if name.startswith("epochs_"))), "float64"
     )
     table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(whole | real)
-    more = number_columns(comparison, table.columns)
+    more = number_columns(comparison, tuple(table.columns))
     return pd.concat([table, more], axis=1) if more.shape[1] else table
 
 

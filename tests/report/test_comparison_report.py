@@ -12,7 +12,7 @@ from hand_made import done, solved, write_run
 import xortune as xt
 from xortune.errors import InputError
 from xortune.report.comparison_document import comparison_document
-from xortune.report.comparison_files import comparison_csv
+from xortune.report.comparison_files import FIGURES, comparison_csv
 from xortune.report.comparison_published import answer, compared
 from xortune.report.comparison_words import points, points_interval
 from xortune.report.markdown_document import markdown_text
@@ -46,7 +46,7 @@ def comparison(tmp_path):
 
 
 def comparison_markdown(found):
-    return markdown_text(comparison_document(found))
+    return markdown_text(comparison_document(found), figures=f"{FIGURES}/")
 
 
 def section(text, title):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from xortune.comparison import Comparison
-from xortune.comparison_contestants import OWN, RULE, known_facts
+from xortune.comparison_contestants import OWN, RULE, SEARCHED, known_facts
+from xortune.comparison_imported import IMPORTED
 from xortune.comparison_runs import Contestant, RunComparison
 from xortune.point import Point
 from xortune.report.comparison_numbers import NUMBERS, numbers_blocks, numbers_tables
@@ -44,7 +45,7 @@ from xortune.report.document import (
 from xortune.report.figures.compared import differences, wins
 from xortune.report.figures.compared_profile import profile
 from xortune.report.format import config_text, estimated, interval, measured, number, span, value
-from xortune.report.words import SOLVED, SUCCESS, Word, words
+from xortune.report.words import GIVEN, SOLVED, SUCCESS, Word, words
 from xortune.stats import wilson
 
 __all__ = ["comparison_document", "contestants_table", "pairs_table", "tables_of"]
@@ -86,28 +87,28 @@ def tables_of(comparison: Comparison | RunComparison) -> dict[str, Table]:
 
 
 def contestants_table(comparison: RunComparison) -> Table:
-    """Each contestant with its counts on fresh seeds."""
+    """Each contestant with its counts on fresh seeds, and those of its search, if it had one."""
+    chosen = any(SEARCHED in one.facts for one in comparison.contestants)
+    about = "k/n that it was chosen by: optimistic"
     columns = [
         Column("contestant"),
         Column("solved", numeric=True, about="k/n on fresh seeds"),
         Column("rate", numeric=True),
         Column("95 % interval", numeric=True, about="Wilson's"),
-        Column("search", numeric=True, about="k/n that it was chosen by: optimistic"),
+        *([Column("search", numeric=True, about=about)] if chosen else []),
         Column("fresh seeds"),
     ]
     rows = []
     for one in comparison.contestants:
         k, n = one.outcome.successes, one.outcome.n
         low, high = wilson(k, n)
-        searched = one.facts.get("search counts", "")
-        solved = f"{k:,}/{n:,}"
         rows.append(
             [
                 one.label,
-                solved,
+                f"{k:,}/{n:,}",
                 rate(k, n),
                 interval(float(low), float(high)),
-                searched,
+                *([one.facts.get(SEARCHED, "")] if chosen else []),
                 origin_text(one),
             ]
         )
@@ -270,13 +271,8 @@ def _apart(comparison: RunComparison) -> tuple[Block, ...]:
 
 def _meaning(comparison: RunComparison) -> Iterable[Word]:
     level = f"{number(100 * comparison.alpha)} %"
-    own = [
-        bool({OWN, RULE} & {*one.facts}) or one.rule is not None for one in comparison.contestants
-    ]
-    if not all(own):
-        yield SOLVED
-    if any(own):
-        yield SUCCESS
+    kinds = [_success(one) for one in comparison.contestants]
+    yield from (word for word in (SOLVED, SUCCESS, GIVEN) if word in kinds)
     yield Word(
         "Fresh seeds",
         " had no part in choosing what is compared. The counts of a search are those of the "
@@ -324,6 +320,13 @@ def _meaning(comparison: RunComparison) -> Iterable[Word]:
         )
     if comparison.numbers:
         yield NUMBERS
+
+
+def _success(one: Contestant) -> Word:
+    """What a solved seed of it is."""
+    if IMPORTED in one.facts:
+        return GIVEN
+    return SUCCESS if {OWN, RULE} & {*one.facts} or one.rule is not None else SOLVED
 
 
 def _parameters(contestants: Iterable[Contestant]) -> tuple[list[str], str]:
