@@ -2,7 +2,7 @@
 
 A worker may be killed at any moment (a time limit of the search, an interrupted driver), and what
 it has started would live on. So each process that runs commands has a keeper: a process of its own,
-which is told what runs, and ends it when its pipe is closed because nobody is left to write to it.
+which knows what runs, and ends it when its pipe is closed because nobody is left to write to it.
 
 The keeper runs this file by itself, without xortune: it imports what Python has, and nothing else.
 """
@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 
 __all__ = ["Keeper", "end", "members"]
@@ -61,10 +62,16 @@ def members(session: int) -> list[int]:
 
 
 class Keeper:
-    """Tells the keeper of this process what runs; it is started with the first command."""
+    """Tells the keeper of this process what runs; it is started with the first command.
+
+    What runs is written into a file that both have open, which wakes nobody. The pipe is for one
+    thing only: it is closed when this process is no more.
+    """
 
     def __init__(self) -> None:
-        self._pipe, self._owner = -1, 0
+        self._pipe = self._file = -1
+        self._owner = 0
+        self._living: set[int] = set()
         self._lock = threading.Lock()
 
     def begins(self, leader: int) -> None:
@@ -72,52 +79,51 @@ class Keeper:
         with self._lock:
             if self._owner != os.getpid():  # the first time, or after a fork
                 self._start()
-            try:
-                os.write(self._pipe, b"+%d\n" % leader)
-            except BrokenPipeError:  # somebody has killed it
-                self._start()
-                os.write(self._pipe, b"+%d\n" % leader)
+            self._living.add(leader)
+            self._note()
 
     def ends(self, leader: int) -> None:
         """It has come to an end; to be said before the leader is waited for."""
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._pipe, b"-%d\n" % leader)
+        with self._lock:
+            self._living.discard(leader)
+            self._note()
+
+    def _note(self) -> None:
+        line = " ".join(map(str, self._living))
+        os.pwrite(self._file, f"{line}\n".encode(), 0)
 
     def _start(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
-        read, write = os.pipe()
+        for old in (self._pipe, self._file):
+            if old >= 0:
+                os.close(old)
+        self._living.clear()
+        read, self._pipe = os.pipe()
+        with tempfile.TemporaryFile() as file:
+            self._file = os.dup(file.fileno())
         try:
             # Isolated, without site: it starts in some milliseconds. It forks and goes.
             subprocess.run(  # noqa: S603
                 [sys.executable, "-I", "-S", __file__],
                 stdin=read,
-                stdout=subprocess.DEVNULL,  # somebody may wait for the end of ours
-                stderr=subprocess.DEVNULL,
+                stdout=self._file,
+                stderr=subprocess.DEVNULL,  # somebody may wait for the end of ours
                 cwd="/",
                 start_new_session=True,  # what is sent to our terminal's group is not for it
                 check=True,
             )
         finally:
             os.close(read)
-        self._pipe, self._owner = write, os.getpid()
+        self._owner = os.getpid()
 
 
 def _keep() -> None:
-    """Read what begins and ends from stdin; when that is closed, end what is left."""
+    """Wait until stdin is closed; then end what the file that is stdout says is left."""
     if os.fork():
         os._exit(0)  # so that it is no child of the worker's: Ray kills those with it
-    living: set[int] = set()
-    rest = b""
-    while chunk := os.read(0, 65536):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            leader = int(line[1:])
-            if line[:1] == b"+":
-                living.add(leader)
-            else:
-                living.discard(leader)
-    for leader in living:
+    while os.read(0, 1):
+        pass
+    line, _, _ = os.pread(1, 65536, 0).partition(b"\n")
+    for leader in map(int, line.split()):
         end(leader, session=True)
 
 
