@@ -404,6 +404,12 @@ def test_x(seed):
     assert seed == "mine"
 """)
     result.assert_outcomes(passed=1)
+    result = ran("""
+@pytest.mark.parametrize("seed", [1, 2])
+def test_x(seed):
+    assert seed in (1, 2)
+""")
+    result.assert_outcomes(passed=2)
 
 
 def test_one_seed_alone(ran):

@@ -164,8 +164,7 @@ def _nothing_trains(run: Run) -> InputError:
     return InputError(
         "the run was imported, and nothing says what trains its configurations",
         place=str(run.path),
-        fix="give the function in Python: certify(run, train=f), compare(runs, trainer=f); or "
-        "import it again with --trainer ./train.py:run",
+        fix="name it: --trainer ./train.py:run, or train=f in Python",
     )
 
 
