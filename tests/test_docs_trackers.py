@@ -55,7 +55,8 @@ def test_the_page_works_as_printed(tmp_path, monkeypatch):
                 name, *words = command.split()
                 program_of = str(Path(sys.executable).parent / name)
                 stack.enter_context(served(program_of, *words, folder=tmp_path))
-                answer(f"http://127.0.0.1:{command.rpartition(' ')[2]}/")
+                page = "health" if name == "mlflow" else ""
+                answer(f"http://127.0.0.1:{words[-1]}/{page}")
             else:
                 ran = subprocess.run(
                     command,

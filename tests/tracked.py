@@ -98,7 +98,7 @@ def free_port():
         return one.getsockname()[1]
 
 
-def answer(url, data=None, patience=60.0):
+def answer(url, data=None, patience=300.0):
     """What a server says, once it is up."""
     until = time.monotonic() + patience
     body = None if data is None else json.dumps(data).encode()
