@@ -1,76 +1,99 @@
-"""REINFORCE on CartPole-v1, as tutorials have it: one small network, Adam, and no critic."""
+"""CartPole by the simplest methods there are: a linear policy, found without a gradient.
+
+random: draws policies from [-1, 1] until one never falls.
+hill: adds noise to the best so far, and takes what is better.
+cem: the cross-entropy method: draws 25, and goes on from the mean and the spread of the best five.
+"""
 
 import gymnasium as gym
 import numpy as np
-import torch
-from torch import nn
 
-torch.set_num_threads(1)  # xortune trains on all cores already, one seed each
-
-SOLVED = 475.0  # gymnasium's own threshold for CartPole-v1, of at most 500
+LONGEST = 500  # steps of an episode of CartPole-v1, each of which pays 1
+CANDIDATES, ELITE = 25, 5
+TESTS = 100
 
 
 def run(config, seed):
-    """Train until the running mean of the returns is above 475 or the steps are used up; test."""
-    torch.manual_seed(seed)
+    """Search until a policy never fell, or the steps are used up; then test it on new episodes."""
     rng = np.random.default_rng(seed)
-    width = config["hidden"]
-    policy = nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
-    optimizer = torch.optim.Adam(policy.parameters(), lr=config["lr"])
-    env = gym.make("CartPole-v1")
-    env.reset(seed=seed)
-
-    running, steps = 10.0, 0
-    while steps < config["steps"] and running <= SOLVED:
-        batch = [play(env, policy, rng) for _ in range(config["batch"])]
-        for _, actions in batch:
-            steps += len(actions)
-            running = 0.95 * running + 0.05 * len(actions)
-        learn(policy, optimizer, batch, config["gamma"])
-    return {"mean_return": evaluated(policy, seed), "steps_used": steps}
+    trial = Trial(config, seed)
+    if config["method"] == "cem":
+        policy = cross_entropy(trial, rng)
+    else:
+        noise = config.get("noise")  # only where the space file has it active
+        policy = hill_climbing(trial, rng, noise)
+    return {"mean_return": evaluated(policy, seed), "steps_used": trial.used}
 
 
-def play(env, policy, rng):
-    """One episode: the observations, and the actions drawn from the policy."""
-    w1, b1, w2, b2 = (p.detach().numpy() for p in policy.parameters())  # four times torch's speed
-    noise = rng.logistic(size=500)  # added to the difference of the scores, it draws from softmax
-    observations, actions, over = [], [], False
-    observation, _ = env.reset()
-    while not over:
-        left, right = w2 @ np.maximum(w1 @ observation + b1, 0) + b2
-        action = int(right - left + noise[len(actions)] > 0)
-        observations.append(observation)
-        actions.append(action)
-        observation, _, fell, timed_out, _ = env.step(action)
-        over = fell or timed_out
-    return observations, actions
+class Trial:
+    """Episodes to judge policies by, as long as there are steps left."""
+
+    def __init__(self, config, seed):
+        self.env = gym.make("CartPole-v1")
+        self.env.reset(seed=seed)
+        self.episodes, self.limit, self.used = config["episodes"], config["steps"], 0
+        self.first_fall_ends = config.get("first_fall_ends", False)
+
+    @property
+    def over(self):
+        """Whether the steps are used up."""
+        return self.used >= self.limit
+
+    def judge(self, policy):
+        """Mean return of some episodes; those that are not played after a fall count as 0."""
+        begun = self.used
+        for _ in range(self.episodes):
+            if self.episode(policy) < LONGEST and self.first_fall_ends:
+                break
+        return (self.used - begun) / self.episodes
+
+    def episode(self, policy):
+        """The return of one episode."""
+        begun = self.used
+        observation, _ = self.env.reset()
+        ended = False
+        while not ended:
+            observation, _, fell, late, _ = self.env.step(int(observation @ policy > 0))
+            self.used += 1
+            ended = fell or late
+        return self.used - begun
 
 
-def learn(policy, optimizer, batch, gamma):
-    """One step along the policy gradient, with returns to go that are normalised over the batch."""
-    observations = torch.from_numpy(np.concatenate([played for played, _ in batch]))
-    actions = torch.tensor([action for _, actions in batch for action in actions])
-    # Each step pays 1: with k steps to go the return is 1 + gamma + ... + gamma^(k - 1).
-    to_go = [np.cumsum(gamma ** np.arange(len(actions)))[::-1] for _, actions in batch]
-    returns = torch.from_numpy(np.concatenate(to_go)).float()
-    returns = (returns - returns.mean()) / (returns.std() + 1e-8)
-    loss = nn.functional.cross_entropy(policy(observations), actions, reduction="none")
-    optimizer.zero_grad()
-    (loss * returns).sum().backward()
-    optimizer.step()
+def hill_climbing(trial, rng, noise=None):
+    """The best policy found; without noise each is drawn anew, which is random search."""
+    best, most = None, -1.0
+    while most < LONGEST and not trial.over:
+        drawn = rng.uniform(-1, 1, 4)
+        policy = drawn if best is None or noise is None else best + noise * drawn
+        found = trial.judge(policy)
+        if found > most:
+            best, most = policy, found
+    return best
 
 
-def evaluated(policy, seed, episodes=100):
-    """Mean return of new episodes, all played at once; actions are drawn as in training."""
-    envs = gym.make_vec("CartPole-v1", episodes, vectorization_mode="vector_entry_point")
-    rng = np.random.default_rng([seed, 1])
-    observation, _ = envs.reset(seed=seed + 1)
-    alive, returns = np.ones(episodes, dtype=bool), np.zeros(episodes)
+def cross_entropy(trial, rng):
+    """The mean of the best fifth, from which the next policies are drawn, with their spread."""
+    mean, spread = np.zeros(4), np.ones(4)
+    while True:
+        policies = mean + spread * rng.standard_normal((CANDIDATES, 4))
+        returns = np.zeros(CANDIDATES)
+        for place, policy in enumerate(policies):
+            returns[place] = trial.judge(policy)
+            if trial.over:
+                return mean
+        elite = np.argsort(-returns, kind="stable")[:ELITE]
+        mean, spread = policies[elite].mean(axis=0), policies[elite].std(axis=0)
+        if returns[elite].min() == LONGEST:
+            return mean
+
+
+def evaluated(policy, seed):
+    """Mean return of a hundred new episodes, all played at once."""
+    envs = gym.make_vec("CartPole-v1", TESTS, vectorization_mode="vector_entry_point")
+    observations, _ = envs.reset(seed=seed + 1)
+    alive, returns = np.ones(TESTS, dtype=bool), np.zeros(TESTS)
     while alive.any():
-        with torch.no_grad():
-            left, right = policy(torch.from_numpy(observation)).numpy().T
-        actions = (right - left + rng.logistic(size=episodes) > 0).astype(int)
-        observation, _, fell, timed_out, _ = envs.step(actions)
+        observations, _, fell, late, _ = envs.step((observations @ policy > 0).astype(int))
         returns += alive
-        alive &= ~(fell | timed_out)
+        alive &= ~(fell | late)
     return returns.mean()

@@ -41,10 +41,9 @@ class Spirals(L.LightningModule):
         return nn.functional.binary_cross_entropy_with_logits(self.network(places), classes)
 
     def test_step(self, batch):
-        """The share of the points that are on the right side."""
-        places, classes = batch
-        right = (self.network(places) > 0) == classes.bool()
-        self.log("accuracy", right.float().mean())
+        """The loss, and the share of the points that are on the right side."""
+        right = (self.network(batch[0]) > 0) == batch[1].bool()
+        self.log_dict({"loss": self.training_step(batch), "accuracy": right.float().mean()})
 
     def configure_optimizers(self):
         """Adam."""
@@ -52,7 +51,7 @@ class Spirals(L.LightningModule):
 
 
 def run(config, seed):
-    """The accuracy on points that lie between those trained on."""
+    """The loss and the accuracy on points that lie between those trained on."""
     L.seed_everything(seed, verbose=False)
     module = Spirals(config["lr"], config["width"], config["activation"])
     trainer = L.Trainer(
