@@ -277,7 +277,8 @@ def run_of(path, name=None):
     wrapped = replace(trainer, success=parse_success("value >= 0.5"))
     found = []
     for number, (block, outcome) in enumerate(zip(blocks, wrapped.train(blocks), strict=True)):
-        values = {"acc": outcome.details.values["value"]}
+        accuracy = outcome.details.values["value"]
+        values = {"acc": accuracy, "loss": -accuracy}
         told = replace(outcome, details=replace(outcome.details, values=values))
         found.append(Evaluation(number, block, told, None, True, 0.1, "host:1"))
     more = {} if name is None else {"objectives": noted_objectives(space(name).objectives)}
@@ -296,6 +297,9 @@ def test_the_best_is_the_best_in_what_was_looked_for(tmp_path):
     assert table.objective_high[1] == 0.8
     assert table.acc_q10[2] == 0.95  # of the seeds that have a number, as ever
     assert run_of(tmp_path / "b", "acc_mean").best["x"] == 2
+    less = run_of(tmp_path / "d", "{name: loss_q90, direction: minimize}")
+    assert [result.point["x"] for result in less.results] == [1, 2, 3, 4]
+    assert less.table.objective.tolist()[:2] == pytest.approx([-0.9, -0.8])
     rated = run_of(tmp_path / "c")
     assert [result.point["x"] for result in rated.results] == [2, 1, 3, 4]
     assert "objective" not in rated.table
