@@ -209,7 +209,7 @@ def is_gone(process):
     return False
 
 
-LEAVES = "sleep 600 & echo $! > one; timeout 600 sleep 600 & echo $! > two; wait"
+LEAVES = "sleep 60 & echo $! > one; timeout 60 sleep 60 & echo $! > two; wait"
 
 
 def test_a_command_that_takes_too_long_ends_with_all_that_it_has_started(tmp_path):
@@ -224,7 +224,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_it_has_started(tmp_pat
 
 def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
     began = time.monotonic()
-    script = "yes & echo $! > one; timeout 600 sleep 600 & echo $! > two; exit 0"
+    script = "yes & echo $! > one; timeout 60 sleep 60 & echo $! > two; exit 0"
     assert ended(tmp_path, script) == (Status.SOLVED, None)
     assert time.monotonic() - began < 5
     assert is_gone(started(tmp_path, "one"))
