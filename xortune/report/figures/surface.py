@@ -55,7 +55,9 @@ def decision_surface(run: Run) -> Plot | None:
     best = run.results[0]
     found = [_again(task, best, solved=True), _again(task, best, solved=False)]
     if found[1] is None:
-        others = (r for r in run.results if _some(r, solved=False).size)
+        # The first thousands may all be solved, and counts are there already.
+        some = (r for r in run.results if r.outcome.successes < r.outcome.n)
+        others = (r for r in some if _some(r, solved=False).size)
         for other in islice(others, CONFIGS):
             if (unsolved := _again(task, other, solved=False)) is not None:
                 found += [_again(task, other, solved=True) if other is not best else None, unsolved]
