@@ -38,7 +38,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
 include_patterns = [
     "docs/*.md",
-    "examples/*/README.md",
+    "examples/*/*.md",
     "examples/*.md",
     "benchmarks/README.md",
     "reports/*.md",
