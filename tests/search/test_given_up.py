@@ -87,6 +87,27 @@ def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
             space, Plain(), Scripted([GOOD, BAD]), journal, window=4, known=lines, ends=True
         )
         assert again.recall()
+        assert again._standings[BAD.key].shown.counted.n == 8 + finished
+
+
+def test_the_race_does_not_look_at_what_a_given_up_climb_comes_to(tmp_path):
+    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
+    with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
+        good, bad = climbing(queue)
+        receive(queue, good, by_rate(good.block))
+        assert queue.next_job() is None
+        receive(queue, bad, by_rate(bad.block))
+        assert queue.next_job() is None
+        assert [(k, n) for k, n, _ in queue._race._at.values()] == [(80, 80), (2, 8)]
+        assert queue.finished
+
+
+def test_a_proposal_of_a_given_up_config_is_trained_to_its_end(tmp_path):
+    space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
+    with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
+        job = queue.next_job()
+        queue._over.add(job.block.point.key)
+        assert queue.wants(job)
 
 
 def test_a_climb_that_is_not_ended_changes_nothing(tmp_path):
