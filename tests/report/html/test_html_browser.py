@@ -94,13 +94,13 @@ def show(browser, tmp_path):
         )
         contexts.append(context)
         shown = context.new_page()
-        shown.set_default_timeout(10_000)
+        shown.set_default_timeout(30_000)
         shown.on("console", lambda message: complaints.append(message.text))
         shown.on("pageerror", lambda error: complaints.append(str(error)))
         shown.on(
             "request", lambda r: r.url.startswith(("file:", "data:")) or complaints.append(r.url)
         )
-        shown.goto(f"{path.as_uri()}{hash_}")
+        shown.goto(f"{path.as_uri()}{hash_}", timeout=60_000)  # other tests may run beside this
         return shown
 
     yield opened
@@ -431,13 +431,22 @@ def many(path, configs):
     return Run(path, manifest, tuple(lines))
 
 
-def test_a_page_of_ten_thousand_configs_opens_and_sorts_at_once(show, tmp_path):
+def seconds_of(browser):
+    """What all pages have taken of a processor so far."""
+    session = browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(one["cpuTime"] for one in found if one["type"] == "renderer")
+
+
+def test_a_page_of_ten_thousand_configs_opens_and_sorts_at_once(show, browser, tmp_path):
     text = page(run_document(many(tmp_path, 10_000)))
     assert len(text.encode()) < 5_000_000
+    before = seconds_of(browser)
     shown = show(None, text=text)
-    # Parsing and the first rows; an idle core takes half a second.
-    loaded = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
-    assert shown.evaluate(loaded) < 6_000
+    rows(shown).first.wait_for()
+    # Of a processor: how long it waits for one depends on what else it does.
+    assert seconds_of(browser) - before < 2
     assert shown.locator(".pages p").inner_text() == "1–25 of 10,000"
     assert shown.locator(".plot").count() >= 7
     shown.get_by_role("button", name="trials").click()
