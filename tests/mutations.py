@@ -17,12 +17,23 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mutated import certificates, commands, engine, figures, imported, races, runs, trainers, words
+from mutated import (
+    certificates,
+    commands,
+    engine,
+    figures,
+    imported,
+    races,
+    runs,
+    trackers,
+    trainers,
+    words,
+)
 from mutated.mutation import Mutation
 
 ROOT = Path(__file__).parent.parent
 
-PARTS = (engine, commands, trainers, runs, certificates, races, figures, words, imported)
+PARTS = (engine, commands, trainers, runs, certificates, races, figures, words, imported, trackers)
 MUTATIONS = [mutation for part in PARTS for mutation in part.MUTATIONS]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 import xortune as xt
 from xortune.cli import app
 from xortune.errors import InputError
+from xortune.evaluation_purpose import Purpose
 from xortune.journal import Journal
 from xortune.run import JOURNAL
 from xortune.trackers import following
@@ -87,7 +91,9 @@ def test_of_a_real_run_all_configs_are_logged_with_the_numbers_of_its_table():
 
 
 def test_a_config_has_a_step_for_each_block_and_its_crashed_seeds_are_in_n(tmp_path):
-    write_run(tmp_path / "run", BLOCKS, **STARTED)
+    fresh = done(0, CONFIG, solved(2**30, 3, 3))
+    purpose = Purpose("certify", 1, fresh.block.point.key, 1, 1, 3, 0.95, False, 1, 4)
+    write_run(tmp_path / "run", [*BLOCKS, replace(fresh, purpose=purpose)], **STARTED)
     one, other = logged(tmp_path / "run")
     assert one.parameters == CONFIG
     assert [(s.n, s.metrics["k"], s.metrics["crashed"]) for s in one.steps] == [
@@ -434,6 +440,31 @@ def wait_until(there):
     while not there():
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_a_tracker_that_is_not_asked_for_is_not_imported(tmp_path):
+    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
+    program = (
+        "import sys, xortune as xt\n"
+        f"print(xt.log({str(run.path)!r}, tensorboard=True))\n"
+        "print(sorted({'tensorboard', 'mlflow', 'wandb', 'ray', 'torch'} & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == ["2", "['tensorboard']"]
+
+
+def test_a_link_in_a_run_is_not_written_through(tmp_path):
+    run = write_run(tmp_path / "run", BLOCKS, **STARTED)
+    mine = tmp_path / "mine"
+    mine.write_text("")
+    link = run.path / "tensorboard" / run.results[0].key / FILE
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine)
+    xt.log(run, tensorboard=True)
+    assert mine.read_text() == ""
+    assert not link.is_symlink()
 
 
 @pytest.mark.usefixtures("one_ray")

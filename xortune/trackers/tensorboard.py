@@ -66,7 +66,8 @@ class TensorBoard:
         held = file.read_bytes() if file.exists() else b""
         if held == wanted:
             return
-        if wanted.startswith(held):
+        # A link in a run that was got from somebody leads to what is no event file of it.
+        if wanted.startswith(held) and not file.is_symlink():
             file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("ab") as end:
                 end.write(wanted[len(held) :])
