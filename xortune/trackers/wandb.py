@@ -66,7 +66,7 @@ class Wandb:
                 f"{project!r} is no project", field="wandb", allowed="NAME or ENTITY/NAME"
             )
         self._entity, self._project = entity or None, name
-        self._mode = os.environ.get("WANDB_MODE") or str(wandb.setup().settings.mode)
+        self._mode: Any = os.environ.get("WANDB_MODE") or wandb.setup().settings.mode
         if self._mode == "disabled":
             raise InputError(
                 "W&B is disabled here", field="wandb", fix="unset WANDB_MODE, or set it to offline"
