@@ -13,7 +13,7 @@ GIVEN_UP = "tests/search/test_given_up.py"
 
 MUTATIONS = [
     Mutation("engine/custom_call.py", "while len(_states) > KEPT", "while False", CALL),
-    Mutation("engine/custom_call.py", "_states.pop((self._function", "{}.pop((self._function", CALL),
+    Mutation("engine/custom_call.py", "_states.pop((self._func", "{}.pop((self._func", CALL),
     Mutation("engine/custom_call.py", "        self.reports.check()\n", "", CALL),
     Mutation("engine/custom_call.py", "if returned is None else returned", "or returned", CALL),
     Mutation("engine/custom_call.py", "self._config.copy(), seeds, **given", "{}, seeds", CALL),
