@@ -306,7 +306,9 @@ def test_a_second_call_changes_no_byte_and_more_seeds_are_appended(tmp_path):
     after = sorted_files(tmp_path / "logs")
     assert set(after) == set(before)
     assert all(after[place].startswith(before[place]) for place in before)
-    assert all(len(after[place]) > len(before[place]) for place in before)
+    xt.log(directory, tensorboard=tmp_path / "anew")
+    assert list(after.values()) == list(sorted_files(tmp_path / "anew").values())
+    assert after != before
 
 
 def sorted_files(path):

@@ -64,8 +64,8 @@ MUTATIONS = [
     ),
     Mutation(
         "trackers/wandb.py",
-        "if (newest.n, newest.certified) == (n, certified)",
-        "if False",
+        "(newest.n, newest.certified) == (n, certified)",
+        "False",
         one("wandb_offline_holds_each_config_once", SERVERS),
     ),
 ]
