@@ -1,0 +1,221 @@
+"""examples/ work as printed: each README's commands in a copy of its folder, in a small form."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from scipy.stats import binomtest
+
+import xortune as xt
+from xortune.report.format import interval
+from xortune.space import grid_size, load_space, probes
+from xortune.stats import wilson
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+NAMES = ("cartpole", "digits-cnn", "digits-mlp", "lightning")
+SMALLER = {"epochs": 3, "steps": 1500}
+"""Fixed parameters that say how long a training is."""
+
+# Each function twice for the same seeds, in one process for all of them: what it imports is heavy.
+TWICE = """
+import json, sys
+from pathlib import Path
+from xortune.api_trainer import called_with, trainer_for, tried_once, with_train
+from xortune.space import load_space, probes
+
+for name in sys.argv[1:]:
+    space = with_train(load_space(Path(name) / "space.yaml"), None)
+    trainer = trainer_for(space, None, "auto", 0.0)
+    function, point = trainer.source.function(), next(iter(probes(space)))
+    results = [
+        {key: float(number) for key, number in function(point.as_dict(), seed).items()}
+        for seed in (7, 2**31, 7)
+    ]
+    print(json.dumps([name, called_with(trainer), tried_once(space, trainer), results]))
+"""
+
+
+def readme(name):
+    return (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+
+
+def commands(name):
+    """The lines of the README's shell block: pip first, then xortune."""
+    [block] = re.findall(r"^```sh\n(.*?)^```$", readme(name), flags=re.MULTILINE | re.DOTALL)
+    return [shlex.split(line) for line in block.splitlines()]
+
+
+def needed(name):
+    """The packages that the README has one install."""
+    return commands(name)[0][2:]
+
+
+def is_there(package):
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def skip_without_packages(name):
+    if absent := [package for package in needed(name) if not is_there(package)]:
+        pytest.skip(f"pip install {' '.join(absent)}")
+
+
+def small_copy(name, folder):
+    """The example in a folder of its own, with short trainings, few configs and few seeds."""
+    copy = Path(shutil.copytree(EXAMPLES / name, folder / name))
+    space = yaml.safe_load((copy / "space.yaml").read_text(encoding="utf-8"))
+    for parameter, value in SMALLER.items():
+        if parameter in space["parameters"]:
+            space["parameters"][parameter] = value
+    space["search"] = {"sampler": "random", "trials": 2}
+    space["seeds"] = {"ladder": [2, 4]}
+    (copy / "space.yaml").write_text(yaml.safe_dump(space, sort_keys=False), encoding="utf-8")
+    return copy
+
+
+def ran(command, folder):
+    """A command's result, from an empty environment but for what finds Python's packages."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    """By name: what it is called with, the sentence of the dry run, and three results."""
+    folder = tmp_path_factory.mktemp("examples")
+    names = [name for name in NAMES if all(map(is_there, needed(name)))]
+    for name in names:
+        small_copy(name, folder)
+    lines = ran(["-c", TWICE, *names], folder).stdout.splitlines()
+    return {name: rest for name, *rest in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_readme_is_short_and_its_space_is_valid(name):
+    lines = [line for line in readme(name).splitlines() if line.strip()]
+    assert 8 <= len(lines) <= 16
+    install, *verbs = commands(name)
+    assert install[:2] == ["pip", "install"]
+    assert [words[:2] for words in verbs] == [
+        ["xortune", verb] for verb in ("space", "search", "certify")
+    ]
+    space = load_space(EXAMPLES / name / "space.yaml")
+    assert space.trainer == "./train.py:run"
+    assert yaml.safe_load(space.text)["success"] in readme(name)
+    assert verbs[2][2] == f"runs/{space.name}"
+    program = (EXAMPLES / name / "train.py").read_text(encoding="utf-8")
+    if re.search(r"^import torch", program, re.M):
+        assert "\ntorch.set_num_threads(1)" in program
+
+
+def test_what_they_need_is_an_extra_and_the_table_lists_them():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra = {re.split(r"[<>=\[]", one)[0] for one in project["optional-dependencies"]["examples"]}
+    own = {re.split(r"[<>=\[]", one)[0] for one in project["dependencies"]}
+    assert {package for name in NAMES for package in needed(name)} <= extra | own
+    rows = re.findall(r"^\| \[`([\w-]+)`\]\(\1/?\)", (EXAMPLES / "README.md").read_text(), re.M)
+    assert sorted(rows) == sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
+    sdist = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert "examples" in sdist["targets"]["sdist"]["include"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_is_the_same_training(name, twice):
+    skip_without_packages(name)
+    called, sentence, (first, other, again) = twice[name]
+    assert called == "config, seed"
+    assert sentence.startswith("dry run of seed 0 with ")
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
+def test_its_commands_work_as_printed(name, tmp_path):
+    skip_without_packages(name)
+    folder = small_copy(name, tmp_path)
+    for _, *words in commands(name)[1:]:
+        small = ["--top", "1", "--seeds", "6"] if words[0] == "certify" else []
+        done = ran(["-m", "xortune.cli", *words, *small], folder)
+        assert "the first failure" not in done.stderr
+    run = xt.load_run(folder / commands(name)[-1][2])
+    assert run.certificate.best.n == 6
+    assert not run.seeds.status.eq("crashed").any()
+    # A plain loop over the same seeds, without xortune, finds the same numbers to the last bit.
+    loop = (
+        "import json, sys, train\n"
+        "for config, seed in json.load(sys.stdin):\n"
+        "    found = train.run(config, seed)\n"
+        "    print(json.dumps({key: float(number) for key, number in found.items()}))\n"
+    )
+    seeds = pd.read_parquet(run.path / "seeds.parquet")
+    asked = [(dict(run.best), int(seed)) for seed in seeds[seeds.key == run.best.key].seed]
+    plain = subprocess.run(
+        [sys.executable, "-c", loop],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    numbers = [json.loads(line) for line in plain.stdout.splitlines()]
+    assert len(numbers) == len(asked) >= 2
+    for column in numbers[0]:
+        of_run = seeds[seeds.key == run.best.key][column].tolist()
+        assert of_run == [found[column] for found in numbers]
+
+
+def test_the_finding_about_cartpole_adds_up():
+    text = (EXAMPLES / "cartpole" / "FINDING.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    rows = [row for row in rows if len(row) == 6 and re.fullmatch(r"\d+/\d+", row[-2])]
+    space = load_space(EXAMPLES / "cartpole" / "space.yaml")
+    assert len(rows) == grid_size(space) == len({tuple(row[:-2]) for row in rows})
+    for *_, counted, shown in rows:
+        k, n = map(int, counted.split("/"))
+        assert space.seeds.ladder[0] <= n <= space.seeds.ladder[-1]
+        assert shown == interval(*wilson(k, n))
+    lows = [float(wilson(*map(int, row[-2].split("/")))[0]) for row in rows]
+    assert lows == sorted(lows, reverse=True)
+    # The certificate: 97.5 % for a first attempt, split over its finalists.
+    certified = re.findall(r"(\d+) of (\d+) fresh\s+seeds: at\s+least ([\d.]+) %", text)
+    assert len(certified) in (0, 2)
+    for k, n, least in certified:
+        found = binomtest(int(k), int(n), alternative="greater").proportion_ci(1 - 0.025 / 2)
+        assert float(least) == pytest.approx(100 * found.low, abs=0.005)
+    assert (EXAMPLES / "cartpole" / "ranking.svg").read_text().startswith("<?xml")
+    assert "](ranking.svg)" in text
+
+
+def test_a_small_copy_differs_in_sizes_only(tmp_path):
+    for name in NAMES:
+        small = load_space(small_copy(name, tmp_path) / "space.yaml")
+        whole = load_space(EXAMPLES / name / "space.yaml")
+        assert [p.name for p in small.parameters] == [p.name for p in whole.parameters]
+        assert small.success == whole.success
+        assert set(next(iter(probes(small)))) == set(next(iter(probes(whole))))
