@@ -12,8 +12,8 @@ from certified import (
     Counting,
     certify,
     run,
-    xortune,
 )
+from commands import xortune
 from hand_made import done, failed, solved, write_run
 
 import xortune as xt
