@@ -204,10 +204,10 @@ def test_the_finding_about_cartpole_adds_up():
     assert lows == sorted(lows, reverse=True)
     # The certificate: 97.5 % for a first attempt, split over its finalists.
     certified = re.findall(r"(\d+) of (\d+) fresh\s+seeds: at\s+least ([\d.]+) %", text)
-    assert len(certified) in (0, 2)
+    assert len(certified) == 2
     for k, n, least in certified:
         found = binomtest(int(k), int(n), alternative="greater").proportion_ci(1 - 0.025 / 2)
-        assert float(least) == pytest.approx(100 * found.low, abs=0.005)
+        assert 0 <= 100 * found.low - float(least) < 0.01  # rounded down
     assert (EXAMPLES / "cartpole" / "ranking.svg").read_text().startswith("<?xml")
     assert "](ranking.svg)" in text
 
