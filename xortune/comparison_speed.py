@@ -134,7 +134,11 @@ def middle_half(
             found += trim_mean(drawn, 0.25, axis=1).tolist()
     # Between a number and infinity there is nothing to interpolate.
     low, high = np.quantile(found, _tails(), method="inverted_cdf")
-    return whole, *(float(end) if np.isfinite(end) else None for end in (low, high))
+    return whole, _finite(low), _finite(high)
+
+
+def _finite(end: float) -> float | None:
+    return float(end) if np.isfinite(end) else None
 
 
 def _tails() -> list[float]:
