@@ -178,8 +178,8 @@ def test_the_columns(tmp_path):
     assert lines[1].startswith(f",MSELoss,SGD,0.03,0.9,5,1000,True,{Point(sgd).key},4,4,1.0,")
     assert lines[2].startswith(f"Tanh,MSELoss,Adam,0.03,,5,1000,True,{Point(CONFIG).key},1,5,0.2,")
     assert lines[2].endswith(",4300.0,1,1,1,1,1,0")
-    table = pd.read_csv(run.path / "table.csv", float_precision="round_trip")
-    assert table["low"].tolist() == wilson([4, 1], [4, 5])[0].tolist()
+    low = [float(line.split(",")[12]) for line in lines[1:]]  # as pandas 2 does not read it
+    assert low == wilson([4, 1], [4, 5])[0].tolist()
     pd.testing.assert_frame_equal(
         pd.read_parquet(run.path / "table.parquet"), run.table, check_dtype=False
     )
