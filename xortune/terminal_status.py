@@ -160,7 +160,7 @@ def _rate(status: RunStatus) -> str:
         parts.append(f"{_speed(status.rate)} over the last minutes")
     if status.overall_rate is not None:
         parts.append(f"{_speed(status.overall_rate)} from the start")
-    return ", ".join(parts)
+    return f"proposals: {', '.join(parts)}" if parts else ""
 
 
 def _searches(status: RunStatus) -> bool:

@@ -164,10 +164,10 @@ def _remarks(report: Report, *, bars: bool, epochs: bool) -> list[str]:
         lines.append("No seed was solved by any configuration.")
     elif tied.compared > 1 and report.looked_for is None:
         others = len(tied.members) - 1
+        told = f"{count(others, 'other')} cannot be told from the best."
         lines.append(
-            f"Of {count(tied.compared, 'configuration')} with the full "
-            f"{count(tied.full, 'seed')}, {others or 'no'} other{'s' if others != 1 else ''} "
-            "cannot be told from the best."
+            f"Of {count(tied.compared, 'configuration')} with the full {count(tied.full, 'seed')}, "
+            f"{told if others else 'all others can be told from the best.'}"
         )
     given_up = sum(row.given_up for row in report.no_outcome)
     if given_up:

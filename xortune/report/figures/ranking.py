@@ -182,9 +182,10 @@ def _alt(
         )
     if tied.compared > 1:
         others = len(tied.members) - 1
+        told = f"{count(others, 'other')} cannot be told from it."
         parts.append(
             f"Of {count(tied.compared, 'configuration')} with all {count(tied.full, 'seed')}, "
-            f"{others or 'no'} other{'' if others == 1 else 's'} cannot be told from it."
+            f"{told if others else 'all others can be told from it.'}"
         )
     return " ".join(parts)
 
