@@ -270,7 +270,7 @@ def test_what_is_no_contestant(tmp_path):
 
 def test_a_run_of_something_else_needs_its_trainer(tmp_path):
     certified_run(tmp_path / "a", [None], trainer="mine", space_text=TINY_SPACE)
-    refused("a", "a", about=["a function given from Python (mine)", "trainer=..."])
+    refused("a", "a", about=["a function given from Python (mine)", "train=..."])
 
 
 def test_a_contestant_is_not_changed_by_the_others(tmp_path):

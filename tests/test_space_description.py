@@ -77,7 +77,8 @@ def test_several_objectives_are_described_with_their_directions():
     assert dict(found)["objectives"] == (
         "success_rate (maximize), epochs_to_solve (minimize), width (maximize)"
     )
-    assert asdict(found)["objectives"][2] == {"name": "width", "direction": "maximize"}
+    width = {"name": "width", "direction": "maximize", "failed": ""}
+    assert asdict(found)["objectives"][2] == width
 
 
 def test_a_grid_is_described_by_its_points():
