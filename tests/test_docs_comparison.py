@@ -72,9 +72,9 @@ def test_the_wall_times_are_the_benchmarks():
     flat = " ".join(PAGE.split())
     for method, cells in (
         ("xortune, with its tables, figures and page", ("0.29", "3.5")),
-        ("Ray's Repeater", ("5.0", "16.6")),
+        ("Ray's Repeater", ("5.7", "16.6")),
     ):
-        [line] = re.findall(rf"^\| {re.escape(method)} \|.*$", BENCHMARKS, re.MULTILINE)
+        [line] = re.findall(rf"^\| {re.escape(method)} \|.*\(.*$", BENCHMARKS, re.MULTILINE)
         for cell, told in zip(line.split("|")[2:4], cells, strict=True):
             assert cell.split()[0] == told
             assert f"{told} s" in flat
