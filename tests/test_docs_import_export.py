@@ -34,6 +34,7 @@ def place(tmp_path_factory):
 def printed(place):
     """What each block prints, in the page's order: commands one by one, programs from the third."""
     found, programs = {}, 0
+    sys.modules.pop("train", None)  # another test's, if it left one
     with contextlib.chdir(place), pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "200")
         patch.setenv("NO_COLOR", "1")

@@ -201,7 +201,8 @@ def test_describe_names_the_engine_and_the_task(trainer):
     described = trainer.describe()
     assert described["engine"] == "reference"
     assert described["device"] == "cpu"
-    assert described["torch"] == torch.__version__
+    # What is installed, which of some builds leaves out for which device: 2.13.0 for 2.13.0+cu130.
+    assert described["torch"] in (torch.__version__, torch.__version__.partition("+")[0])
     assert described["numba"] == numba.__version__
     assert described["task"] == "xor"
     assert described["task_fingerprint"] == XOR.fingerprint
