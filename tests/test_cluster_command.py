@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
-import ray
-from ray.cluster_utils import Cluster
+from two_nodes import two_nodes
 
 import xortune as xt
 
@@ -47,17 +45,8 @@ def test_both_nodes_run_what_the_driver_sent(tmp_path):
             assert "here 1" in word
             shutil.rmtree(space / "beside")
 
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    try:
-        cluster.add_node(num_cpus=1)
-        paths = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}}
-        ray.init(address=cluster.address, log_to_driver=False, runtime_env=paths)
+    with two_nodes():
         run = xt.search(space / "space.yaml", output=tmp_path / "run", on_word=gone)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
     assert not (space / "beside").exists()
     assert len(run.results) == 16
     for found in run.results:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
-import ray
-from ray.cluster_utils import Cluster
+from two_nodes import two_nodes
 
 import xortune as xt
 
@@ -46,17 +44,8 @@ def test_both_nodes_train_what_the_driver_sent(tmp_path):
         if word.startswith("dry run"):
             shutil.rmtree(beside)
 
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
-    try:
-        cluster.add_node(num_cpus=1)
-        paths = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}}
-        ray.init(address=cluster.address, log_to_driver=False, runtime_env=paths)
+    with two_nodes():
         run = xt.search(tmp_path / "space.yaml", output=tmp_path / "run", on_word=gone)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
     assert not beside.exists()
     assert len(run.results) == 16
     for found in run.results:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from xortune.errors import InputError
-from xortune.gate import gate_config
-from xortune.outcome import Outcome, Status
 from xortune.plan import gate_seeds
-from xortune.point import Point
-from xortune.pytest_seeds import Course, wanted
+from xortune.pytest_seeds import wanted
 
 pytest_plugins = ["pytester"]
 
@@ -37,11 +30,6 @@ def ran(pytester, request):
         return pytester.runpytest_inprocess(*named, *words)
 
     return run
-
-
-def test_the_entry_point_is_there():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == ENTRY
 
 
 def test_it_stops_at_the_seed_that_proves_it(ran, pytester):
@@ -91,44 +79,6 @@ def test_x(seed):
     k, n = map(int, re.search(r"refuted: (\d+) of (\d+)", text).groups())
     assert f"  ... and {n - k - 5} more" in text
     assert text.count("def test_x") == 1  # one traceback
-
-
-def outcomes(pattern):
-    class Trainer:
-        def train(self, blocks):
-            [block] = blocks
-            solved = [pattern(seed) for seed in block.seeds]
-            crashed = Outcome.crashed(block.seeds, 0)
-            status = [Status.SOLVED if one else Status.WRONG_PATTERN for one in solved]
-            object.__setattr__(crashed, "status", __import__("numpy").array(status, "uint8"))
-            return [crashed]
-
-    return Trainer()
-
-
-@pytest.mark.parametrize("every", [0, 2, 3, 7, 20, 30, 150])
-@pytest.mark.parametrize(("rate", "most"), [(0.95, 300), (0.5, 60), (0.99, 800)])
-def test_the_answer_is_the_gate_s(every, rate, most):
-    def passes(seed):
-        return not every or seed % every != every - 1
-
-    course = Course(wanted(most, min_rate=rate))
-    while not course.over:
-        if passes(course.next):
-            course.succeeded()
-        else:
-            course.failed(ValueError("no"), "")
-    verdict = gate_config(
-        Point({"a": 1}), outcomes(passes), min_rate=rate, max_seeds=most, first_seed=0
-    )
-    assert course.answer in (verdict.answer, "undecided")
-    assert course.passed == verdict.passed
-    if course.answer != "undecided":
-        assert (course.k, course.n) == (verdict.k, verdict.n)
-    elif course.n < most:  # nothing that could have come would have proven it
-        for _ in range(most - course.n):
-            course.succeeded()
-            assert course.answer != "proven"
 
 
 def test_undecided_fails_as_soon_as_it_cannot_be_proven_any_more(ran):
@@ -435,56 +385,6 @@ def test_x(seed):
     seeds = gate_seeds(0.5, alpha=0.001)
     assert seeds != gate_seeds(0.5)
     result.stdout.fnmatch_lines([f"*: seeds: {seeds} of {seeds}, proven 0.5"])
-
-
-def apart(pytester, *words):
-    """In a Python of its own."""
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=pytester.path,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_workers_of_xdist_send_their_results(pytester):
-    pytester.makepyfile("""
-        import pytest
-        @pytest.mark.parametrize("lr", [1, 2])
-        @pytest.mark.seeds(100, min_rate=0.9)
-        def test_x(seed, lr): pass
-    """)
-    ran = apart(pytester, "-m", "pytest", "-p", "xdist", "-n", "2", *named_apart(), "-q")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert len(re.findall(r"test_x\[[12]\]: seeds: (\d+) of \1, proven 0.9", ran.stdout)) == 2
-
-
-def named_apart():
-    from importlib.metadata import entry_points
-
-    there = {e.name for e in entry_points(group="pytest11")}
-    return [] if "xortune" in there else ["-p", "xortune.pytest_plugin"]
-
-
-def test_unused_it_is_silent_and_imports_nothing_of_ours(pytester):
-    pytester.makepyfile("""
-        import sys
-        def test_x():
-            heavy = {"numpy", "scipy", "torch", "ray", "optuna", "pandas", "numba", "pydantic"}
-            assert not heavy & set(sys.modules)
-            ours = {name for name in sys.modules if name.split(".")[0] == "xortune"}
-            assert ours == {"xortune", "xortune.pytest_plugin"}
-    """)
-    ran = apart(
-        pytester, "-m", "pytest", *named_apart(), "-W", "error", "-p", "no:hypothesispytest"
-    )
-    assert ran.returncode == 0, ran.stdout
-    assert "seeds" not in ran.stdout
-    shown = apart(pytester, "-m", "pytest", *named_apart(), "--markers").stdout
-    assert "@pytest.mark.seeds(n, *, min_rate, confidence=0.95, first=0)" in shown
 
 
 def test_the_line_is_a_property_in_junit_xml(ran, pytester):

@@ -1,4 +1,4 @@
-"""What is logged of a run: read as it grows, brought to trackers that may fail; TensorBoard."""
+"""What is logged of a run: read as it grows, brought to trackers that may fail."""
 
 from __future__ import annotations
 
@@ -8,45 +8,28 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
-from typer.testing import CliRunner
+from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+from logged_runs import (
+    BLOCKS,
+    ROOT,
+    STARTED,
+    append,
+    invoke,
+    logged,
+    session_groups,
+    sorted_files,
+)
 
 import xortune as xt
-from xortune.cli import app
 from xortune.errors import InputError
 from xortune.evaluation_purpose import Purpose
-from xortune.journal import Journal
 from xortune.run import JOURNAL
 from xortune.trackers import following
 from xortune.trackers.following import followed, log_all
 from xortune.trackers.reader import Reader
-from xortune.trackers.tensorboard import FILE, TensorBoard, events_of
-
-ROOT = Path(__file__).parents[1]
-OTHER = CONFIG | {"lr": 0.3, "activation": None}
-STARTED = {"name": "hand", "started": "2026-01-02T03:04:05+00:00", "seed": 1}
-BLOCKS = (
-    done(0, CONFIG, solved(0, 1, 2)),
-    done(1, OTHER, solved(0, 2, 2, epoch=100)),
-    failed(0, CONFIG, 2, 2, final=False),
-    failed(0, CONFIG, 2, 2),
-    done(1, OTHER, solved(2, 2, 2, epoch=300)),
-)
-
-
-def append(path, *evaluations):
-    with Journal.open(path / JOURNAL) as journal:
-        for evaluation in evaluations:
-            journal.append(evaluation)
-
-
-def logged(path):
-    reader = Reader(path)
-    reader.read_on()
-    return list(reader.configs(reader.keys))
+from xortune.trackers.tensorboard import FILE
 
 
 class Memory:
@@ -231,143 +214,7 @@ def test_the_verb_says_what_fails(tmp_path):
         log_all(tmp_path / "run", [Memory(fails=1)])
 
 
-# TensorBoard
-
-
-def scalars(path):
-    """By run and tag the (step, value)s, as TensorBoard's own reader has them."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    found = {}
-    for file in path.rglob(FILE):
-        events = EventAccumulator(str(file.parent)).Reload()
-        for tag in events.Tags()["scalars"] + events.Tags()["tensors"]:
-            if not tag.startswith("_hparams_"):
-                values = events.Scalars(tag) if tag in events.Tags()["scalars"] else []
-                found[file.parent.name, tag] = [(one.step, one.value) for one in values]
-    return found
-
-
-def session_groups(path):
-    """By name what the HParams page shows, asked of its own backend."""
-    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
-    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
-    from tensorboard.context import RequestContext
-    from tensorboard.plugins.base_plugin import TBContext
-    from tensorboard.plugins.hparams import api_pb2
-    from tensorboard.plugins.hparams.backend_context import Context
-    from tensorboard.plugins.hparams.list_session_groups import Handler
-
-    events = EventMultiplexer().AddRunsFromDirectory(str(path)).Reload()
-    backend = Context(TBContext(data_provider=MultiplexerDataProvider(events, str(path))))
-    wanted = [api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING, api_pb2.STATUS_UNKNOWN]
-    request = api_pb2.ListSessionGroupsRequest(
-        allowed_statuses=wanted, start_index=0, slice_size=100
-    )
-    answer = Handler(RequestContext(), backend, "", request).run()
-    return {group.name: group for group in answer.session_groups}
-
-
-def test_the_hparams_page_has_a_row_for_each_config(tmp_path):
-    run = write_run(tmp_path / "run", BLOCKS, complete=True, **STARTED)
-    assert xt.log(run, tensorboard=True) == 2
-    folder = run.path / "tensorboard"
-    groups = session_groups(folder)
-    assert set(groups) == {result.key for result in run.results}
-    for result in run.results:
-        group = groups[result.key]
-        numbers = {metric.name.tag: metric for metric in group.metric_values}
-        assert numbers["rate"].value == result.outcome.rate
-        assert numbers["k"].training_step == numbers["n"].value == result.outcome.n
-        shown = {
-            name: value.number_value if value.HasField("number_value") else value.string_value
-            for name, value in group.hparams.items()
-        }
-        shown["zero_grad"] = group.hparams["zero_grad"].bool_value
-        assert shown == {k: v for k, v in result.point.items() if v is not None}
-        [session] = group.sessions
-        assert session.status == 1  # a success
-    key = run.results[0].key
-    assert scalars(folder)[key, "epochs_to_solve"] == [(2, 100.0), (4, 200.0)]
-
-
-def test_a_second_call_changes_no_byte_and_more_seeds_are_appended(tmp_path):
-    directory = tmp_path / "run"
-    write_run(directory, BLOCKS[:2], **STARTED)
-    files = sorted_files(directory)
-    assert files == {}
-    xt.log(directory, tensorboard=tmp_path / "logs")
-    before = sorted_files(tmp_path / "logs")
-    assert len(before) == 2
-    xt.log(str(directory), tensorboard=str(tmp_path / "logs"))
-    assert sorted_files(tmp_path / "logs") == before
-    append(directory, *BLOCKS[2:])
-    xt.log(directory, tensorboard=tmp_path / "logs")
-    after = sorted_files(tmp_path / "logs")
-    assert set(after) == set(before)
-    assert all(after[place].startswith(before[place]) for place in before)
-    xt.log(directory, tensorboard=tmp_path / "anew")
-    assert list(after.values()) == list(sorted_files(tmp_path / "anew").values())
-    assert after != before
-
-
-def sorted_files(path):
-    return {file: file.read_bytes() for file in sorted(path.rglob(FILE))}
-
-
-def test_a_record_that_was_torn_is_completed_and_a_file_that_is_not_ours_replaced(tmp_path):
-    directory = tmp_path / "run"
-    write_run(directory, BLOCKS, **STARTED)
-    log_all(directory, [TensorBoard(tmp_path / "logs")])
-    whole = sorted_files(tmp_path / "logs")
-    for number, file in enumerate(whole):
-        file.write_bytes(whole[file][:-7] if number else b"something else")
-    log_all(directory, [TensorBoard(tmp_path / "logs")])
-    assert sorted_files(tmp_path / "logs") == whole
-
-
-def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
-    copied = tmp_path / "xor"
-    copied.mkdir()
-    for name in ("evaluations.jsonl", "manifest.json", "certificate.json", "space.yaml"):
-        shutil.copyfile(ROOT / "reports" / "xor" / name, copied / name)
-    best = xt.load_run(copied).certificate.best
-    [config] = [one for one in logged(copied) if one.key == best.key]
-    for closed in (False, True):
-        file = tmp_path / str(closed) / best.key / FILE
-        file.parent.mkdir(parents=True)
-        file.write_bytes(events_of(config, closed=closed))
-        found = scalars(tmp_path / str(closed))
-        if closed:
-            step = config.steps[-1].n
-            assert found[best.key, "certified_k"] == [(step, best.k)]
-            [(_, bound)] = found[best.key, "certified_lower_bound"]
-            assert bound == pytest.approx(best.lower_bound)
-        else:
-            assert (best.key, "certified_k") not in found
-    files = [(tmp_path / str(c) / best.key / FILE).read_bytes() for c in (False, True)]
-    assert files[1].startswith(files[0])
-
-
-def test_a_finished_search_that_goes_on_has_the_files_that_it_would_have_had(tmp_path):
-    directory = tmp_path / "run"
-    write_run(directory, BLOCKS[:2], complete=True, **STARTED)
-    xt.log(directory, tensorboard=True)
-    append(directory, *BLOCKS[2:])
-    xt.log(directory, tensorboard=True)
-    shutil.copytree(directory / "tensorboard", tmp_path / "before")
-    shutil.rmtree(directory / "tensorboard")
-    xt.log(directory, tensorboard=True)
-    kept, made = sorted_files(tmp_path / "before"), sorted_files(directory / "tensorboard")
-    assert list(kept.values()) == list(made.values())
-    assert len(kept) == 2
-
-
 # The command line
-
-
-def invoke(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.mark.parametrize(

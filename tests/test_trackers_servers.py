@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
-from test_trackers import OTHER, STARTED, append, invoke
+from logged_runs import OTHER, STARTED, append, invoke
 from tracked import FOR_ALL, answer, free_port, history, runs_of, served, wandb_runs
 
 import xortune as xt

@@ -13,7 +13,7 @@ SURFACE = "tests/report/figures/test_surface.py"
 PAGE = "tests/report/html/test_html_page.py"
 CONFIGS = "tests/report/html/test_html_configs.py"
 MARKS = "tests/report/html/test_html_figures.py"
-BROWSER = "tests/report/html/test_html_browser.py"
+BROWSER = "tests/report/html/test_html_use.py"
 
 MUTATIONS = [
     # The figures of success, and why a config got no more seeds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mutated.mutation import Mutation
 
 TRACKERS = "tests/test_trackers.py"
+TENSORBOARD = "tests/test_trackers_tensorboard.py"
 SERVERS = "tests/test_trackers_servers.py"
 
 
@@ -42,7 +43,7 @@ MUTATIONS = [
         "trackers/tensorboard.py",
         "end.write(wanted[len(held) :])",
         "end.write(wanted)",
-        one("a_second_call_changes_no_byte_and_more_seeds_are_appended"),
+        one("a_second_call_changes_no_byte_and_more_seeds_are_appended", TENSORBOARD),
     ),
     Mutation(
         "trackers/tensorboard.py",

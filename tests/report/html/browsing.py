@@ -1,0 +1,87 @@
+"""What tests of pages in a browser look for."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NO_BROWSER = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: apt-get install chromium"
+)
+# Of each thing with text: whether it is cut off with no way to scroll to the rest.
+CUT = """() => [...document.querySelectorAll("h1, h2, h3, p, li, td, th, button, figcaption, a")]
+  .filter((one) => {
+    const style = getComputedStyle(one);
+    const hides = style.overflowX === "hidden" || style.textOverflow === "ellipsis";
+    const cell = one.matches("th, td"); // which would lie over the next one
+    return (hides || cell) && !one.classList.contains("heard")
+      && one.scrollWidth > one.clientWidth + 1;
+  }).map((one) => one.textContent.slice(0, 80))"""
+# Whether the figures have become as wide as the page.
+FOLLOWED = """() => [...document.querySelectorAll(".plot")].every(
+  (one) => Math.abs(one.querySelector(".main-svg").clientWidth - one.clientWidth) < 2)"""
+# Labels of figures that are cut off or lie over each other, but for those that lean.
+COLLIDE = r"""() => [...document.querySelectorAll(".plot")].flatMap((place) => {
+  const own = place.getBoundingClientRect();
+  const labels = [...place.querySelectorAll(".main-svg text")].map((one) => ({
+    text: one.textContent, box: one.getBoundingClientRect(),
+    leans: /rotate\(-35/.test(one.getAttribute("transform")),
+  })).filter(({ box, text }) => box.width && text.trim());
+  const cut = labels.filter(({ box }) => box.left < own.left - 2 || box.right > own.right + 2
+    || box.top < own.top - 2 || box.bottom > own.bottom + 2);
+  const over = labels.flatMap((a, at) => labels.slice(at + 1).filter((b) => !(a.leans || b.leans)
+    && Math.min(a.box.right, b.box.right) - Math.max(a.box.left, b.box.left) > 2
+    && Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top) > 3)
+    .map((b) => `${a.text} over ${b.text}`));
+  return [...cut.map((one) => `${one.text} is cut`), ...over]
+    .map((one) => `${place.parentElement.id}: ${one}`);
+})"""
+# What lies outside the page, and is in no region that scrolls.
+OUTSIDE = """() => [...document.querySelectorAll("main *, header *, nav *")]
+  .filter((one) => !one.closest(".scroll, pre, .heard, svg") && one.getClientRects().length
+    && one.getBoundingClientRect().right > innerWidth + 1)
+  .map((one) => one.outerHTML.slice(0, 120))"""
+
+
+def rows(shown):
+    return shown.locator(".configs tbody tr:not(.recipes)")
+
+
+def column(shown, at):
+    """The texts of a column of the rows that are shown, counted from 0."""
+    return [
+        text.strip()
+        for text in rows(shown).locator(f":scope > :nth-child({at + 1})").all_inner_texts()
+    ]
+
+
+def drawn(shown):
+    """Waits until all figures are drawn, as they are when one scrolls through the page."""
+    for figure in shown.locator(".plot").all():
+        figure.scroll_into_view_if_needed()
+        figure.locator(".main-svg").first.wait_for()
+    shown.evaluate("scrollTo(0, 0)")
+
+
+def complaints_of_axe(shown, **rules):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(shown, options={"resultTypes": ["violations"], "rules": rules})
+    return [(one["id"], one["nodes"][0]["html"]) for one in found.response["violations"]]
+
+
+def fits(shown, width):
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.evaluate(CUT) == []
+    assert shown.evaluate(OUTSIDE) == []
+
+
+def labels_stand_free(shown):
+    from playwright.sync_api import TimeoutError as Late
+
+    with suppress(Late):  # margins follow the labels when these are drawn
+        shown.wait_for_function(f"() => ({COLLIDE})().length === 0", timeout=3_000)
+    assert shown.evaluate(COLLIDE) == []

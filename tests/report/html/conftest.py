@@ -1,0 +1,46 @@
+"""A browser for the files with tests of pages, and what opens a document in it."""
+
+from __future__ import annotations
+
+import pytest
+from browsing import CHROMIUM
+
+from xortune.report.html.page import page
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Opens a document, and fails where the page complains of anything."""
+    contexts, complaints = [], []
+
+    def opened(document, hash_="", *, width=1440, theme="light", text=None, **more):
+        path = tmp_path / f"page{len(contexts)}.html"
+        path.write_text(page(document) if text is None else text, encoding="utf-8")
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme, **more
+        )
+        contexts.append(context)
+        shown = context.new_page()
+        shown.set_default_timeout(30_000)
+        shown.on("console", lambda message: complaints.append(message.text))
+        shown.on("pageerror", lambda error: complaints.append(str(error)))
+        shown.on(
+            "request", lambda r: r.url.startswith(("file:", "data:")) or complaints.append(r.url)
+        )
+        shown.goto(f"{path.as_uri()}{hash_}", timeout=60_000)  # other tests may run beside this
+        return shown
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []  # Plotly's warnings are some
