@@ -81,7 +81,7 @@ def test_the_lowest_versions_are_those_that_are_tested():
     lines = [line.partition("#")[0].strip() for line in read(".ci/minimums.txt").splitlines()]
     pinned = dict(line.split("==") for line in lines if line)
     wanted = bounds(None)
-    for extra in ("test", "cluster", "postgresql"):
+    for extra in set(PROJECT["project"]["optional-dependencies"]) - {"bench", "dev"}:
         more = bounds(extra)
         assert all(wanted.get(name, more[name]) == more[name] for name in more), extra
         wanted |= more
