@@ -200,7 +200,7 @@ class Race:
     def __init__(self, rule: RaceRule) -> None:
         self.rule = rule
         self._numbers: dict[Hashable, int] = {}
-        self._entered = 0
+        self._names: list[Hashable] = []  # by number, from 1; one that was forgotten has two
         self._bar, self._next = _FLOOR, _FLOOR  # of two different configurations
 
     @property
@@ -220,9 +220,13 @@ class Race:
         """
         number = self._numbers.get(name)
         if number is None:
-            self._entered += 1
-            number = self._numbers[name] = self._entered
+            self._names.append(name)
+            number = self._numbers[name] = len(self._names)
         return number
+
+    def name_of(self, number: int) -> Hashable:
+        """Which configuration has, or had, that number."""
+        return self._names[number - 1]
 
     def look(self, name: Hashable, successes: int, n: int) -> Decision:
         """Take in a configuration's results so far, and decide what it gets.

@@ -24,6 +24,7 @@ counts, is in benchmarks/README.md.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable
 from functools import cache
@@ -33,7 +34,16 @@ from xortune.race import Race, RaceRule
 from xortune.space_model import FIRST
 from xortune.stats import wilson
 
-__all__ = ["FIRST", "VERIFY", "Grants", "SeedRace", "expected", "seeds_at_first", "worth"]
+__all__ = [
+    "FIRST",
+    "VERIFY",
+    "Grants",
+    "ProvenRates",
+    "SeedRace",
+    "expected",
+    "seeds_at_first",
+    "worth",
+]
 
 VERIFY = 0.5
 """The share of seeds that goes to learning more of what was found."""
@@ -105,21 +115,11 @@ class SeedRace(Protocol):
         ...
 
 
-class Grants:
-    """A search's race for the success rate: takes in counts, says who climbs next.
-
-    Configurations with the same count are kept together, so that a decision looks at some dozens of
-    counts, not at a million configurations.
-    """
+class ProvenRates:
+    """What races of a search share in which `Race` says what is proven of success rates."""
 
     def __init__(self, rule: RaceRule) -> None:
-        self._race, self._top = Race(rule), rule.rungs[-1]
-        self._most = rule.finalists
-        self._names: list[Hashable] = []  # by number, from 1
-        self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
-        self._all: dict[tuple[int, int], list[_Member]] = {}
-        self._open: dict[tuple[int, int], list[_Member]] = {}  # those that may climb
-        self._stopped: set[int] = set()
+        self._race = Race(rule)
 
     @property
     def proven(self) -> float:
@@ -133,10 +133,23 @@ class Grants:
 
     def enter(self, name: Hashable) -> int:
         """As `Race.enter`: before any of its results are known."""
-        number = self._race.enter(name)
-        if number > len(self._names):
-            self._names.append(name)
-        return number
+        return self._race.enter(name)
+
+
+class Grants(ProvenRates):
+    """A search's race for the success rate: takes in counts, says who climbs next.
+
+    Configurations with the same count are kept together, so that a decision looks at some dozens of
+    counts, not at a million configurations.
+    """
+
+    def __init__(self, rule: RaceRule) -> None:
+        super().__init__(rule)
+        self._top, self._most = rule.rungs[-1], rule.finalists
+        self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
+        self._all: dict[tuple[int, int], list[_Member]] = {}
+        self._open: dict[tuple[int, int], list[_Member]] = {}  # those that may climb
+        self._stopped: set[int] = set()
 
     def forget(self, name: Hashable) -> None:
         """Take back all that was seen of a configuration, which enters anew.
@@ -149,7 +162,7 @@ class Grants:
         if at is not None:
             _remove(self._all, at, number)
             _remove(self._open, at, number)
-        others = ((self._names[i - 1], k, n) for i, (k, n, _) in self._at.items())
+        others = ((self._race.name_of(i), k, n) for i, (k, n, _) in self._at.items())
         self._race.forget(name, others)
 
     def see(
@@ -190,7 +203,7 @@ class Grants:
         if last and self._most is not None and len(busy) >= self._most:
             return None
         while (number := self._best(busy, last=last)) is not None:
-            name = self._names[number - 1]
+            name = self._race.name_of(number)
             if not self.gives_up(name):
                 return name
         return None
@@ -211,7 +224,7 @@ class Grants:
     def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None
         for (successes, n), members in self._open.items():
-            free = (m for m in members if self._names[m[1] - 1] not in busy)
+            free = (m for m in members if self._race.name_of(m[1]) not in busy)
             if (first := next(free, None)) is None:
                 continue
             flawless = last and successes == n
@@ -230,7 +243,7 @@ class Grants:
             if k < seeds * hoped or _low(k, seeds) < hoped:
                 continue
             # The lower end is below the mean: nobody is ahead of itself.
-            slowest = (member[0] + AS_QUICK, len(self._names))
+            slowest = (member[0] + AS_QUICK, math.inf)
             ahead += bisect_right(members, slowest) if flawless else len(members)
             if ahead >= self._most:
                 return False

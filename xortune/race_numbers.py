@@ -17,7 +17,8 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Collection, Hashable
 
-from xortune.race import Race, RaceRule
+from xortune.race import RaceRule
+from xortune.race_next import ProvenRates
 
 __all__ = ["NumberGrants"]
 
@@ -25,32 +26,15 @@ _Member = tuple[float, int]
 """What a config costs with the seeds of a rung, and its number: the best first, then the oldest."""
 
 
-class NumberGrants:
+class NumberGrants(ProvenRates):
     """A search's race for an objective on numbers; like `xortune.race_next.Grants`."""
 
     def __init__(self, rule: RaceRule) -> None:
-        self._race, self._rungs = Race(rule), rule.rungs
-        self._names: list[Hashable] = []  # by number, from 1
+        super().__init__(rule)
+        self._rungs = rule.rungs
         self._at: dict[int, tuple[int, int]] = {}  # number: successes, n
         self._came: list[list[_Member]] = [[] for _ in rule.rungs]  # all that came to a rung
         self._wait: list[list[_Member]] = [[] for _ in rule.rungs]  # those that have not left it
-
-    @property
-    def proven(self) -> float:
-        """A success rate that one config at least has, by the race's promise; 0 at first."""
-        return self._race.proven
-
-    @property
-    def leader(self) -> Hashable:
-        """The config of which the highest success rate is proven; None at first."""
-        return self._race.leader
-
-    def enter(self, name: Hashable) -> int:
-        """As `Race.enter`: before any of its results are known."""
-        number = self._race.enter(name)
-        if number > len(self._names):
-            self._names.append(name)
-        return number
 
     def forget(self, name: Hashable) -> None:
         """As `xortune.race_next.Grants.forget`."""
@@ -58,7 +42,7 @@ class NumberGrants:
         if self._at.pop(number, None) is not None:
             for members in (*self._came, *self._wait):
                 members[:] = [member for member in members if member[1] != number]
-        others = ((self._names[i - 1], k, n) for i, (k, n) in self._at.items())
+        others = ((self._race.name_of(i), k, n) for i, (k, n) in self._at.items())
         self._race.forget(name, others)
 
     def see(
@@ -107,7 +91,7 @@ class NumberGrants:
             for member in self._wait[place]:
                 if not math.isfinite(member[0]) or bisect_left(came, member) >= most:
                     break
-                if (name := self._names[member[1] - 1]) not in busy:
+                if (name := self._race.name_of(member[1])) not in busy:
                     return name
         return None
 
