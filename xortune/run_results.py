@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xortune.errors import InputError
@@ -13,7 +13,7 @@ from xortune.point import Point
 from xortune.run_proposals import completed, part_of
 from xortune.space_model import Objective
 
-__all__ = ["ConfigResult", "results_of"]
+__all__ = ["ConfigResult", "outcomes_of", "results_of"]
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,27 @@ def _worth(objective: Objective, outcome: Outcome, rungs: Sequence[int]) -> tupl
     return -sum(rung <= outcome.n for rung in rungs), -value if objective.maximize else value
 
 
-def _merged(key: str, found: list[Evaluation], place: str, trials: int) -> ConfigResult:
+def outcomes_of(found: Sequence[Evaluation]) -> Iterator[Outcome]:
+    """What each line of one config came to; the seeds of a block that produced nothing crashed."""
     known = [e.outcome.epochs for e in found if e.outcome is not None]
     budget = found[0].block.point.get("epochs")
     epochs = known[0] if known else 0
     if not known and isinstance(budget, int) and 0 <= budget <= MAX_EPOCHS:
         epochs = budget
+    for evaluation in found:
+        if evaluation.outcome is None:
+            yield Outcome.crashed(evaluation.block.seeds, epochs)
+        else:
+            assert isinstance(evaluation.outcome, Outcome)  # it was read from a journal
+            yield evaluation.outcome
+
+
+def _merged(key: str, found: list[Evaluation], place: str, trials: int) -> ConfigResult:
     merged: Outcome | None = None
     try:
-        for evaluation in sorted(found, key=lambda e: e.block.first):
-            if evaluation.outcome is None:
-                outcome = Outcome.crashed(evaluation.block.seeds, epochs)
-            else:
-                assert isinstance(evaluation.outcome, Outcome)
-                outcome = evaluation.outcome
-                if outcome.checkpoints:
-                    outcome = replace(outcome, checkpoints=())
-            merged = outcome if merged is None else merged.merge(outcome)
+        for outcome in outcomes_of(sorted(found, key=lambda e: e.block.first)):
+            part = replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
+            merged = part if merged is None else merged.merge(part)
     except InputError as error:
         raise error.at(f"{place}: config {key}") from None
     assert merged is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from xortune.errors import InputError
-from xortune.evaluation import MAX_EPOCHS, Evaluation, decode
+from xortune.evaluation import Evaluation, decode
 from xortune.files import open_regular, unreadable
 from xortune.outcome import Outcome
 from xortune.run import JOURNAL, ConfigResult
@@ -20,6 +20,7 @@ from xortune.run_apart import kept_apart
 from xortune.run_certificate_file import CERTIFICATE, read_certificate
 from xortune.run_lock import holder
 from xortune.run_manifest import MANIFEST, manifest_of
+from xortune.run_results import outcomes_of
 from xortune.run_sessions import first_made
 from xortune.trackers.tracker import About, ConfigLog, State, Step
 
@@ -207,17 +208,8 @@ def _finite(row: Mapping[str, float]) -> dict[str, float]:
 
 
 def _cumulative(found: list[Evaluation]) -> Iterator[Outcome]:
-    """All seeds after each block; those of a block that produced nothing are crashed."""
-    known = [e.outcome.epochs for e in found if e.outcome is not None]
-    budget = found[0].block.point.get("epochs")
-    epochs = known[0] if known else 0
-    if not known and isinstance(budget, int) and 0 <= budget <= MAX_EPOCHS:
-        epochs = budget
+    """All seeds after each block."""
     merged: Outcome | None = None
-    for evaluation in found:
-        part = evaluation.outcome
-        if part is None:
-            part = Outcome.crashed(evaluation.block.seeds, epochs)
-        assert isinstance(part, Outcome)  # it was read from a journal
+    for part in outcomes_of(found):
         merged = part if merged is None else merged.merge(part)
         yield merged
