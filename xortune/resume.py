@@ -123,16 +123,7 @@ def differences(
     if task is not None:
         yield from _task(task, new)
     yield from _parameters(old, new)
-    if new.search.trials != old.search.trials:
-        before, after = old.search.trials, new.search.trials
-        fewer = (after or 0) < (before or 0)
-        yield Difference(
-            "search.trials",
-            NOTHING if before is None else words(before),
-            NOTHING if after is None else words(after),
-            "fewer than the run asks for" if fewer else None,
-            free=True,
-        )
+    yield from _count("search.trials", old.search.trials, new.search.trials, free=True)
     started = "what was proposed so far would not be what this search proposes"
     counted = "the counts so far were made otherwise"
     pairs: list[tuple[str, object, object, str]] = [
@@ -149,16 +140,23 @@ def differences(
     for name, one, other, refusal in pairs:
         if one != other:
             yield Difference(name, words(one), words(other), refusal)
-    before, after = old.seeds.certify, new.seeds.certify
-    if before != after:
-        fewer = (after or 0) < (before or 0)
-        yield Difference(
-            "seeds.certify",
-            NOTHING if before is None else words(before),
-            NOTHING if after is None else words(after),
-            "fewer than the run asks for" if fewer else None,
-        )
+    yield from _count("seeds.certify", old.seeds.certify, new.seeds.certify)
     yield from _start(old.start, new.start)
+
+
+def _count(
+    name: str, before: int | None, after: int | None, *, free: bool = False
+) -> Iterator[Difference]:
+    """Of how many there shall be, which may only grow; None is none."""
+    if after == before:
+        return
+    yield Difference(
+        name,
+        NOTHING if before is None else words(before),
+        NOTHING if after is None else words(after),
+        "fewer than the run asks for" if (after or 0) < (before or 0) else None,
+        free=free,
+    )
 
 
 def _task(before: tuple[str, str], new: SearchSpace) -> Iterator[Difference]:

@@ -117,11 +117,8 @@ def stored(path: Path, content: bytes) -> None:
     """
     if not isinstance(path, StoredPath):
         return
-    root = root_of(path)
-    if (lease := _leases.get(os.fspath(root))) is not None:
-        lease.confirm()
-    name = Path(os.fspath(path)).relative_to(root).as_posix()
-    store_of(path).put(name, content, patience=PATIENCE if lease is not None else 0.0)
+    name, leased = _confirmed(path)
+    store_of(path).put(name, content, patience=PATIENCE if leased else 0.0)
 
 
 def unstored(path: Path) -> None:
@@ -132,12 +129,22 @@ def unstored(path: Path) -> None:
     """
     if not isinstance(path, StoredPath):
         return
+    name, _ = _confirmed(path)
+    store = store_of(path)
+    if store.exists(name):
+        store.delete(name)
+
+
+def _confirmed(path: StoredPath) -> tuple[str, bool]:
+    """A file's name within its run, and whether we hold the run; if so, we still do.
+
+    Raises:
+        InputError: as `Lease.confirm`.
+    """
     root = root_of(path)
     if (lease := _leases.get(os.fspath(root))) is not None:
         lease.confirm()
-    name, store = Path(os.fspath(path)).relative_to(root).as_posix(), store_of(path)
-    if store.exists(name):
-        store.delete(name)
+    return Path(os.fspath(path)).relative_to(root).as_posix(), lease is not None
 
 
 def writer_for(journal: Path) -> SegmentWriter | None:

@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, betainc, betaincinv, gammaln, xlog1py, xlogy
+from scipy.special import bdtrc, betaincinv, gammaln, xlog1py, xlogy
 
 from xortune.errors import InputError
+from xortune.stats import mcnemar_greater
 
 __all__ = ["Side", "boschloo", "clopper_pearson", "fisher_region", "mcnemar_two_sided"]
 
@@ -84,9 +85,7 @@ def mcnemar_two_sided(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]
     w, m = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
     _counts(w, w + m)
     _counts(m, w + m)
-    more, fewer = np.maximum(w, m), np.minimum(w, m)
-    tail = betainc(np.maximum(more, 1.0), fewer + 1.0, 0.5)  # P(X >= more)
-    return np.where(more == 0, 1.0, np.minimum(2 * tail, 1.0))
+    return np.minimum(2 * mcnemar_greater(np.maximum(w, m), np.minimum(w, m)), 1.0)
 
 
 def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:
