@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,12 +60,15 @@ class CustomTrainer:
         success: the rule for numbers; None if the function says so itself.
         form: what it takes.
         limit: seconds for a seed of a function that reports or yields; None for any time.
+        folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
+            function is below it. None for wherever the process is.
     """
 
     source: Source | Given
     success: Success | None = None
     form: Form = PLAIN
     limit: float | None = None
+    folder: str | None = None
 
     @property
     def reports(self) -> bool:
@@ -87,12 +92,13 @@ class CustomTrainer:
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
         one = _many if self.form.many else _singly
+        results = []
         with redirect_stdout(sys.stderr):  # stdout is for our results: somebody may read JSON there
-            function = self.source.function()
-            return [
-                _ended(one, Calls(function, self.form, block, self.limit), block, self.success)
-                for block in blocks
-            ]
+            for block in blocks:
+                with _called_in(self.folder):  # again for each: a function may have gone elsewhere
+                    call = Calls(self.source.function(), self.form, block, self.limit)
+                    results.append(_ended(one, call, block, self.success))
+        return results
 
 
 def custom_trainer(
@@ -109,9 +115,9 @@ def custom_trainer(
         InputError: the function cannot be loaded, or cannot be called with a config and seeds; or
             there is a limit, and it never reports.
     """
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), _called_in(None):
         form = form_of(source.function(), source.label)
-    trainer = CustomTrainer(source, success, form, limit)
+    trainer = CustomTrainer(source, success, form, limit, folder=str(Path.cwd()))
     if limit is not None and not trainer.reports:
         raise InputError(
             f"{limit:g} s, and {source.label} reports nothing: nobody would look at the time",
@@ -120,6 +126,20 @@ def custom_trainer(
             fix="leave it out, and give --trial-timeout",
         )
     return trainer
+
+
+@contextmanager
+def _called_in(folder: str | None) -> Iterator[None]:
+    """In a folder, if it is there; back to where the process was, wherever its function went."""
+    before = Path.cwd()
+    try:
+        if folder is not None:
+            with suppress(OSError):
+                os.chdir(folder)
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(before)
 
 
 def _ended(

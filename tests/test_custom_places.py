@@ -1,0 +1,54 @@
+"""A function that reads a file where the search was started finds it in the workers too."""
+
+from __future__ import annotations
+
+import ray
+
+import xortune as xt
+
+SPACE = """
+name: places
+trainer: ./code/train.py:run
+success: "value >= 0.5"
+parameters: {x: {low: 0, high: 2}}
+search: {sampler: grid}
+seeds: {ladder: [4], certify: 5}
+"""
+
+TRAIN = """
+import os
+import tempfile
+from pathlib import Path
+
+BESIDE = float(Path(__file__).with_name("beside.txt").read_text())
+
+def run(config, seed):
+    here = float(Path("data.txt").read_text())
+    away = tempfile.mkdtemp()
+    os.chdir(away)  # as some tools do, and never back
+    os.rmdir(away)
+    os.chdir(Path(__file__).parent.parent)
+    return here * BESIDE * ((seed + config["x"]) % 3)
+"""
+
+
+def test_relative_files_of_a_function_are_those_of_a_plain_loop(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.py").write_text(TRAIN)
+    (tmp_path / "code" / "beside.txt").write_text("0.5")
+    (tmp_path / "data.txt").write_text("1.0")
+    (tmp_path / "space.yaml").write_text(SPACE)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        run = xt.search("space.yaml", output="run")
+    finally:
+        ray.shutdown()
+    found = [*((r.point, r.outcome) for r in run.results)]
+    found += [(check.block.point, check.outcome) for check in run.checks]
+    assert len(found) == 6
+    for point, outcome in found:
+        values = [0.5 * ((seed + point["x"]) % 3) for seed in outcome.seeds.tolist()]
+        assert outcome.details.values["value"].tolist() == values
+        assert outcome.solved.tolist() == [value >= 0.5 for value in values]
+    assert (tmp_path / "run" / "report.md").exists()
