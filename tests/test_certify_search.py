@@ -162,17 +162,18 @@ def test_on_a_terminal_both_are_drawn_in_one_line_that_goes_away(monkeypatch):
             on_progress(moment())
             clock[0] = 1000.0
             on_certify(0, 5000)
-            clock[0] = 1010.0
-            on_certify(1000, 5000)
+            for done in range(250, 1251, 250):
+                clock[0] += 2.5
+                on_certify(done, 5000)
     text = drawn.getvalue()
-    assert "certifying: 1,000/5,000 fresh seeds  40 s left" in text
+    assert "certifying: 1,250/5,000 fresh seeds  38 s left" in text
     assert "\x1b[2K" in text
     drawn.seek(0)
     drawn.truncate()
     with shown_certifying(quiet=False) as show:
         show(0, 10)
         show(10, 10)
-    assert "certifying: 10/10 fresh seeds" in drawn.getvalue()
+    assert "certifying: 10/10 fresh seeds  now the report" in drawn.getvalue()
     assert "left" not in drawn.getvalue()
 
 
@@ -186,16 +187,16 @@ def test_off_a_terminal_a_few_lines_and_quiet_none(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "certifying: 30/100 fresh seeds  7 s left",
+        "certifying: 30/100 fresh seeds",
         "certifying: 50/100 fresh seeds  5 s left",
         "certifying: 80/100 fresh seeds  2 s left",
-        "certifying: 100/100 fresh seeds",
+        "certifying: 100/100 fresh seeds  now the report",
     ]
     with shown_certifying(quiet=False) as show:
         show(0, 100)
         clock[0] += 31.0
         show(1, 100)
-    assert capsys.readouterr().err.startswith("certifying: 1/100 fresh seeds  51:09 min left")
+    assert capsys.readouterr().err == "certifying: 1/100 fresh seeds\n"
     with shown_search(quiet=True) as shown:
         assert shown == (None, None)
     with shown_certifying(quiet=True) as show:

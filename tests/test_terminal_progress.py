@@ -9,7 +9,7 @@ from rich.console import Console
 
 from xortune import terminal_progress
 from xortune.progress import Progress
-from xortune.terminal_progress import progress_line, shown_progress
+from xortune.terminal_progress import progress_line, shown_certifying, shown_progress, shown_search
 
 
 def moment(**changes):
@@ -24,27 +24,45 @@ def moment(**changes):
     return Progress(**(fields | changes))
 
 
+def line_of(progress, *, seconds_left=75.0, raced=False):
+    return progress_line(progress, seconds_left=seconds_left, raced=raced)
+
+
 def test_a_line_says_how_far_how_fast_how_long_and_how_well():
-    assert progress_line(moment()) == "50/200  2.0/s  1:15 min left  best 99/128 (69–84 %)"
+    assert line_of(moment()) == "50/200  2.0/s  1:15 min left  best 99/128 (69–84 %)"
+
+
+def test_where_all_is_proposed_it_says_what_goes_on():
+    last = moment(done=200, seeds=6543)
+    shown = line_of(last, seconds_left=None, raced=True)
+    assert (
+        shown == "200/200  6,543 seeds  best 99/128 (69–84 %)  now more seeds for the best, report"
+    )
+    assert line_of(last, seconds_left=None).endswith("best 99/128 (69–84 %)  now the report")
 
 
 @pytest.mark.parametrize(
     ("changes", "said", "unsaid"),
     [
-        ({"fresh": 0, "seconds": 0.0}, "best", "left"),
+        ({"fresh": 0, "seconds": 0.0}, "best", "/s"),
         ({"fresh": 0}, "50/200", "/s"),
         ({"done": 200, "fresh": 200}, "200/200", "left"),
         ({"failed": 3}, "3 without outcome", "crash"),
-        ({"fresh": 10, "seconds": 10.0}, "2:30 min left", "h left"),
-        ({"fresh": 100, "seconds": 1.0}, "2 s left", "min"),
-        ({"fresh": 1, "seconds": 60.0}, "2:30 h left", "min"),
         ({"best": (0, 8)}, "best 0/8 (0–33 %)", "without"),
     ],
 )
 def test_what_a_line_says(changes, said, unsaid):
-    line = progress_line(moment(**changes))
+    changed = moment(**changes)
+    line = line_of(changed, seconds_left=changed.seconds_left or None)
     assert said in line
     assert unsaid not in line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(150, "2:30 min left"), (1.6, "2 s left"), (9000, "2:30 h left")]
+)
+def test_how_a_time_is_said(seconds, said):
+    assert f"  {said}  " in line_of(moment(), seconds_left=seconds)
 
 
 @given(
@@ -55,10 +73,14 @@ def test_what_a_line_says(changes, said, unsaid):
     n=st.integers(1, 100_000),
     k=st.floats(0, 1),
     failed=st.floats(0, 1),
+    left=st.none() | st.floats(0, 1e9),
+    raced=st.booleans(),
 )
-def test_a_line_is_never_wider_than_80_columns(*, total, done, fresh, seconds, n, k, failed):
+def test_a_line_is_never_wider_than_80_columns(
+    *, total, done, fresh, seconds, n, k, failed, left, raced
+):
     finished = int(done * total)
-    line = progress_line(
+    line = line_of(
         Progress(
             done=finished,
             total=total,
@@ -66,7 +88,10 @@ def test_a_line_is_never_wider_than_80_columns(*, total, done, fresh, seconds, n
             seconds=seconds,
             best=(int(k * n), n),
             failed=int(failed * finished),
-        )
+            seeds=n * total,
+        ),
+        seconds_left=left,
+        raced=raced,
     )
     assert len(line) <= 80
     assert f"best {int(k * n)}/{n}" in line
@@ -126,3 +151,42 @@ def test_on_a_terminal_one_line_that_goes_away(monkeypatch):
     text = drawn.getvalue()
     assert "51/200" in text
     assert "\x1b[2K" in text, "the line is wiped at the end"
+
+
+def told_by(show, capsys, clock, *steps):
+    """The lines after each step: seconds that pass, and what is told then."""
+    lines = []
+    for seconds, *news in steps:
+        clock[0] += seconds
+        show(*news)
+        lines.append(capsys.readouterr().err)
+    return lines
+
+
+def test_the_time_left_is_told_once_there_is_enough_to_say(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(terminal_progress, "PLAIN_SECONDS", 0.0)  # every line
+    with shown_certifying(quiet=False) as show:
+        # Ray starts for a minute; two workers bring their first blocks; then one block a second.
+        first = told_by(show, capsys, clock, (0, 0, 100), (60, 5, 100), (0.1, 10, 100))
+        later = [(1, done, 100) for done in range(15, 100, 5)]
+        lines = told_by(show, capsys, clock, *later)
+        last = told_by(show, capsys, clock, (1, 100, 100))
+    assert not any("left" in line for line in (*first, *lines[:3], *last))
+    assert lines[3] == "certifying: 30/100 fresh seeds  14 s left\n"  # 70 seeds, 5 a second
+    assert lines[-1] == "certifying: 95/100 fresh seeds  1 s left\n"
+    assert last == ["certifying: 100/100 fresh seeds  now the report\n"]
+
+
+def test_the_time_left_of_a_search_does_not_count_its_start(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(terminal_progress, "PLAIN_SECONDS", 0.0)
+    with shown_search(quiet=False) as (show, _):
+        clock[0] += 20  # it is compiled
+        steps = [(1, moment(done=n, fresh=n, seconds=20.0 + n)) for n in range(1, 101)]
+        lines = told_by(show, capsys, clock, *steps)
+    assert [line for line in lines[:4] if "left" in line] == []
+    assert all(f"  {200 - n} s left  " in line for n, line in enumerate(lines, 1) if 140 < n < 200)
+    assert "  1:40 min left  " in lines[-1]

@@ -6,13 +6,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.api_log import logging, trackers_for
 from xortune.config import Config
-from xortune.errors import InputError, TrainingError
+from xortune.errors import InputError, Interrupted, TrainingError
 from xortune.outcome import Outcome
 from xortune.progress import Progress
 from xortune.run import Run, fresh_directory, holds_run, load_run
@@ -146,7 +147,7 @@ def search(
         InputError: an argument or the space file is not usable; nothing was overwritten.
         TrainingError: a seed failed, and `fail_fast` is asked for; the run is as below.
         KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
-            written, and `resume` continues it.
+            written, and `resume` continues it. Its argument is the run's directory.
     """
     from xortune.api_certify import AFTERWARDS, certified, cluster_of, following
     from xortune.api_resume import continue_run, end_of_session, first_manifest, now
@@ -171,7 +172,7 @@ def search(
     directory = _directory(asked, output, resume=resume)
     failed: TrainingError | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
-    with logging(directory, trackers), held(directory, say=on_word):
+    with _interrupted_at(directory), logging(directory, trackers), held(directory, say=on_word):
 
         def resumed(before: Run) -> None:
             continue_run(
@@ -247,6 +248,15 @@ def search(
         if not complete:
             raise failed or KeyboardInterrupt
         return run
+
+
+@contextmanager
+def _interrupted_at(directory: Path) -> Iterator[None]:
+    """Whoever is told that the search was interrupted is told where the run is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(str(directory)) from None
 
 
 def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "TrainingError", "XortuneError", "nearest"]
+__all__ = ["InputError", "Interrupted", "TrainingError", "XortuneError", "nearest"]
 
 
 class XortuneError(Exception):
@@ -54,6 +54,14 @@ class InputError(XortuneError, ValueError):
 
 class TrainingError(XortuneError):
     """A block of seeds produced no outcome: the reason, in the words of what failed."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user ended a search: what had finished is in the run at `place`, and can be resumed."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        super().__init__(place)
 
 
 def _rebuild(kind: type[InputError], problem: str, parts: dict[str, str | None]) -> InputError:

@@ -18,6 +18,7 @@ class Progress:
         seconds: since this session began.
         best: (k, n) of the config whose Wilson lower bound is highest so far.
         failed: proposals that produced no outcome, even when repeated.
+        seeds: given to all configs so far; those of an earlier session and under way included.
     """
 
     done: int
@@ -26,6 +27,7 @@ class Progress:
     seconds: float
     best: tuple[int, int]
     failed: int
+    seeds: int = 0
 
     @property
     def rate(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.live import Live
@@ -26,29 +27,39 @@ __all__ = [
 PLAIN_SECONDS = 30.0
 """Off a terminal a line is printed this often, and at each quarter of the work."""
 
+LEFT_SECONDS, LEFT_NEWS = 3.0, 4
+"""No time left is told sooner than this after the first news, and by fewer news."""
+
+BURST_SECONDS = 0.5
+"""What comes so soon after the first news came with it: the first pack of each worker."""
+
 COLUMNS = 80
 
 
 @contextmanager
 def shown_search(
-    *, quiet: bool
+    *, quiet: bool, raced: bool = False
 ) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
     """What to call with each `Progress` of a search, and then with its certificate's seeds.
 
     Both are drawn in the same place on stderr; the second as by `shown_certifying`.
+
+    Args:
+        quiet: whether to draw nothing.
+        raced: whether the best get more seeds when all proposals have had their first.
     """
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield None, None
     elif console.is_terminal:
-        with _live(console, "starting Ray ...") as show:
-            line = _seeds_line()
+        with _live(console, "starting Ray, then the first seeds ...") as show:
+            search, fresh = _search_line(raced=raced), _seeds_line()
             yield (
-                lambda progress: show(progress_line(progress)),
-                lambda done, total: show(line(done, total)),
+                lambda progress: show(search(progress)()),
+                lambda done, total: show(fresh(done, total)),
             )
     else:
-        yield _plain(console), _plain_seeds(console)
+        yield _plain(console, raced=raced), _plain_seeds(console)
 
 
 @contextmanager
@@ -106,9 +117,9 @@ def shown_steps(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | No
         yield show
 
 
-def _plain(console: Console) -> Callable[[Progress], None]:
-    show = _now_and_then(console)
-    return lambda progress: show(progress.done, progress.total, lambda: progress_line(progress))
+def _plain(console: Console, *, raced: bool) -> Callable[[Progress], None]:
+    show, line = _now_and_then(console), _search_line(raced=raced)
+    return lambda progress: show(progress.done, progress.total, line(progress))
 
 
 def _plain_seeds(console: Console, what: str = "certifying") -> Callable[[int, int], None]:
@@ -135,40 +146,81 @@ def _now_and_then(console: Console) -> Callable[[int, int, Callable[[], str]], N
     return show
 
 
+class _Left:
+    """How long it will take yet, by what has come since the first news.
+
+    What came before those was a start: of Ray, of its workers, of a compiler. By a single pack, of
+    one worker of many, it would be off by a factor; so nothing is said before there are a few.
+    """
+
+    def __init__(self) -> None:
+        self._began: tuple[float, int] | None = None
+        self._news = 0
+
+    def seconds(self, fresh: int, left: int) -> float | None:
+        """By the work done in this session and what is left of it; None before one can say."""
+        now = time.monotonic()
+        if not fresh:
+            return None
+        began, before = self._began or (now, 0)
+        if now - began < BURST_SECONDS:
+            self._began = began, fresh
+            return None
+        self._news += 1
+        if now - began < LEFT_SECONDS or self._news < LEFT_NEWS or fresh == before or not left:
+            return None
+        return (now - began) / (fresh - before) * left
+
+
+def _search_line(*, raced: bool) -> Callable[[Progress], Callable[[], str]]:
+    """What takes each `Progress` and makes its line, if it is asked for."""
+    left = _Left()
+
+    def take(progress: Progress) -> Callable[[], str]:
+        seconds = left.seconds(progress.fresh, progress.total - progress.done)
+        return partial(progress_line, progress, seconds_left=seconds, raced=raced)
+
+    return take
+
+
 def _seeds_line(what: str = "certifying") -> Callable[[int, int], str]:
-    """What makes a line of the fresh seeds done and all; its time left counts from the first."""
-    began: tuple[float, int] | None = None
+    """What makes a line of the fresh seeds done and all."""
+    left = _Left()
 
     def line(done: int, total: int) -> str:
-        nonlocal began
-        if began is None:
-            began = time.monotonic(), done
-        started, before = began
-        left = ""
-        if before < done < total:
-            seconds = (time.monotonic() - started) / (done - before) * (total - done)
-            left = f"  {clock(seconds)} left"
-        return f"{what}: {done:,}/{total:,} fresh seeds{left}"
+        seconds = left.seconds(done, total - done)
+        rest = "" if seconds is None else f"  {clock(seconds)} left"
+        if done == total:
+            rest = "  now the report"
+        return f"{what}: {done:,}/{total:,} fresh seeds{rest}"
 
     return line
 
 
-def progress_line(progress: Progress) -> str:
-    """One line of at most 80 columns: done, speed, time left, the best so far, failures."""
+def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool) -> str:
+    """One line of at most 80 columns: done, speed, time left, the best so far, failures.
+
+    Where all proposals have their first seeds, and so nothing seems to be left, it says what is:
+    more seeds for the best, if it is `raced`, and the report.
+    """
     k, n = progress.best
     low, high = (float(end) for end in wilson(k, n))
-    left = progress.seconds_left
+    over = progress.done >= progress.total
     speed = f"{progress.rate:.1f}/s" if progress.fresh else ""
-    rest = f"{clock(left)} left" if left is not None and progress.done < progress.total else ""
+    rest = "" if seconds_left is None else f"{clock(seconds_left)} left"
+    if over:
+        speed = f"{progress.seeds:,} seeds" if raced else speed
+        rest = "now more seeds for the best, report" if raced else "now the report"
     best = f"best {k}/{n}"
     failed = f"{progress.failed} without outcome" if progress.failed else ""
     # What can be spared first, where numbers are so large that a line does not hold them all.
     for spared in range(4):
+        shown = best if spared >= 2 else f"{best} ({interval(low, high)})"
+        rest = rest if spared < 3 else ""
         parts = [
             f"{progress.done}/{progress.total}",
             speed if spared < 1 else "",
-            rest if spared < 3 else "",
-            best if spared >= 2 else f"{best} ({interval(low, high)})",
+            *((shown, rest) if over else (rest, shown)),
             failed,
         ]
         line = "  ".join(part for part in parts if part)

@@ -14,6 +14,8 @@ ORDER = "tests/test_certify_order.py"
 AROUND = "tests/test_certify_around.py"
 QUEUE = "tests/test_certify_queue.py"
 SEARCHED = "tests/test_certify_search.py"
+PROGRESS = "tests/test_terminal_progress.py"
+INTERRUPTED = "tests/test_cli_interrupted.py"
 BUDGET = "tests/test_certify_time_budget.py"
 
 MUTATIONS = [
@@ -88,7 +90,10 @@ MUTATIONS = [
     ),
     Mutation("certify_plan.py", "by=last.by, neighbours=last.neighbours", "", ORDER),
     Mutation("cli/searching.py", "(*run.evaluations, *run.checks)", "run.evaluations", SEARCHED),
-    Mutation("terminal_progress.py", "/ (done - before) *", "/ done * 0 *", SEARCHED),
+    Mutation("terminal_progress.py", "/ (fresh - before) *", "/ fresh * 0 *", SEARCHED),
+    Mutation("terminal_progress.py", "or self._news < LEFT_NEWS", "", PROGRESS),
+    Mutation("terminal_progress.py", "if now - began < BURST_SECONDS", "if False", PROGRESS),
+    Mutation("search/ray_connect.py", "with same_end():", "if True:", INTERRUPTED),
     Mutation("api.py", "time.monotonic() - began >= budget", "False", BUDGET),
     Mutation("api_certify.py", ")) > most:", ")) > 0:", BUDGET),
     Mutation("api.py", "budget * AFTERWARDS if", "budget if", BUDGET),

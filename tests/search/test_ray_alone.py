@@ -103,7 +103,8 @@ def test_the_command_line_interrupted_and_continued(tmp_path):
     assert_nothing_is_left(tmp_path)
     assert time.monotonic() - started < 30
     assert "Traceback" not in stdout + stderr
-    assert "--resume" in stderr
+    assert "is in run; this goes on:" in stderr
+    assert stderr.endswith("search long.yaml --output run --resume\n")
     assert len(stderr.splitlines()) <= 6, stderr
     run = load_run(tmp_path / "run")
     kept = sorted(e.proposal for e in run.evaluations if e.final)

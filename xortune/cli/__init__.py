@@ -1,12 +1,13 @@
 """The command line: argv, printing, exit codes; everything else is `xortune.api`.
 
 Exit codes: 0 ok (seeds that fail are results), 1 a gate did not pass, 2 bad input, 3 interrupted
-with the run resumable, 4 some evaluation produced no outcome.
+with the run resumable, by Ctrl-C or SIGTERM, 4 some evaluation produced no outcome.
 """
 
 from __future__ import annotations
 
 import gc
+import signal
 from typing import Annotated
 
 import typer
@@ -37,6 +38,8 @@ def main() -> None:
     # The results of a large search are a million small objects, all of which stay: with Python's
     # default threshold its collector looks at each of them hundreds of times.
     gc.set_threshold(100_000, 50, 50)
+    # Whoever ends it by `kill`, as job schedulers do, wants what Ctrl-C gives: a run to resume.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     app()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,12 +29,12 @@ from xortune.cli.shared import (
     told,
 )
 from xortune.cli.tracking import OPTIONS, Mlflow, TensorBoard, Trackers, WandB, where
-from xortune.errors import InputError
+from xortune.errors import InputError, Interrupted
 
 if TYPE_CHECKING:
     from xortune.run import Run
 
-__all__ = ["report", "search", "space"]
+__all__ = ["report", "resuming", "search", "space"]
 
 
 @app.command(
@@ -119,7 +121,7 @@ def search(
     """Search a space for the configuration that solves its task for the most seeds."""
     from xortune.terminal_progress import shown_search
 
-    with told():
+    with told(_interrupted):
         from xortune import api
         from xortune.space import describe, load_space, with_search
 
@@ -127,8 +129,10 @@ def search(
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
         silent = quiet or as_json
+        raced = False
         if not silent:
             what = describe(asked)
+            raced = len(what.ladder) > 1
             own = what.trainer is not None
             learned = f"trainer {what.trainer}" if own else f"task {what.task}"
             Console(stderr=True, highlight=False).print(
@@ -143,7 +147,7 @@ def search(
                 tell_of_compiling(engine)
         with (
             naming_options("study_storage", "study_name", *OPTIONS),
-            shown_search(quiet=silent) as (on_progress, on_certify),
+            shown_search(quiet=silent, raced=raced) as (on_progress, on_certify),
         ):
             run = api.search(
                 asked,
@@ -206,7 +210,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a run's tables and report again, from its journal, and show the best."""
-    with told():
+    with told("interrupted: what is not written yet is as it was; the same command writes it"):
         from xortune import api
         from xortune.report.files import FORMATS
 
@@ -216,6 +220,28 @@ def report(
         show_run(loaded, quiet=quiet, as_json=as_json)
         if not quiet:
             _say_torn(loaded)
+
+
+def _interrupted(error: KeyboardInterrupt) -> str:
+    if not isinstance(error, Interrupted):
+        return "interrupted: nothing had begun"
+    again = resuming(sys.argv[1:], error.place)
+    return f"interrupted: what had finished is in {error.place}; this goes on:\n  {again}"
+
+
+def resuming(words: Sequence[str], place: str) -> str:
+    """The command that continues a search: the one that began it, with --output and --resume.
+
+    Args:
+        words: of that command, without its name.
+        place: of the run.
+    """
+    more = (
+        [] if any(word.partition("=")[0] == "--output" for word in words) else ["--output", place]
+    )
+    if not {"--resume", "--extend"} & set(words):
+        more.append("--resume")
+    return shlex.join(["xortune", *words, *more])
 
 
 def _say(sentence: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -62,18 +62,21 @@ def tell_of_compiling(engine: str) -> None:
 
 @contextmanager
 def told(
-    interrupted: str = "interrupted: what had finished is kept; the same command with --resume"
-    " continues (name the run with --output)",
+    interrupted: str | Callable[[KeyboardInterrupt], str] = "interrupted: nothing is kept",
 ) -> Iterator[None]:
-    """Errors as one line on stderr and the right exit code; never a traceback for bad input."""
+    """Errors as one line on stderr and the right exit code; never a traceback for bad input.
+
+    Args:
+        interrupted: what is told of Ctrl-C, or what makes it.
+    """
     try:
         yield
     except InputError as error:
         fail(f"error: {error}", BAD_INPUT)
     except TrainingError as error:
         fail(f"stopped: {error}; what had finished is kept, --resume goes on", NO_OUTCOME)
-    except KeyboardInterrupt:
-        fail(interrupted, INTERRUPTED)
+    except KeyboardInterrupt as error:
+        fail(interrupted if isinstance(interrupted, str) else interrupted(error), INTERRUPTED)
 
 
 @contextmanager

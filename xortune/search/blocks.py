@@ -332,6 +332,7 @@ class BlockQueue:
                 seconds=time.monotonic() - self._started,
                 best=self._tally.best,
                 failed=len(self._failed),
+                seeds=self._new_seeds + self._climb_seeds,
             )
             self._news.append((line, progress))
             self._tell_news()

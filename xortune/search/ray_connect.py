@@ -13,6 +13,7 @@ from typing import Any
 
 import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.errors import InputError
+from xortune.search.interrupts import same_end
 
 # isort: split
 import ray
@@ -36,11 +37,12 @@ def connected(address: str | None) -> Iterator[None]:
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     _refuse_deaf(where)
     try:
-        if where == "local":
-            with _on_loopback() as loopback:
-                _init(where, include_dashboard=False, num_cpus=_cores(), **loopback)
-        else:
-            _init(where)
+        with same_end():
+            if where == "local":
+                with _on_loopback() as loopback:
+                    _init(where, include_dashboard=False, num_cpus=_cores(), **loopback)
+            else:
+                _init(where)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

@@ -1,0 +1,84 @@
+"""How a command ends that is interrupted: by Ctrl-C, and by SIGTERM as job schedulers send it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from commands import _somewhere, xortune
+from hand_made import TINY_SPACE
+
+from xortune import api
+from xortune.cli.searching import resuming
+
+__all__ = ["_somewhere"]  # the fixture
+
+SLOW = """
+name: slow
+trainer: ./train.py:run
+parameters: {lr: {low: 0.5, high: 1.0}}
+search: {sampler: random, trials: 4}
+seeds: {ladder: [8]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "again"),
+    [
+        ("search a.yaml", "search a.yaml --output 'runs/b c' --resume"),
+        ("search a.yaml --trials 9", "search a.yaml --trials 9 --output 'runs/b c' --resume"),
+        ("search a.yaml --output x", "search a.yaml --output x --resume"),
+        ("search a.yaml --output=x --resume", "search a.yaml --output=x --resume"),
+        ("search a.yaml --output x --extend", "search a.yaml --output x --extend"),
+    ],
+)
+def test_the_command_that_goes_on(words, again):
+    assert resuming(words.split(), "runs/b c") == f"xortune {again}"
+
+
+def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "search", interrupted)
+    ran = xortune("search", "tiny.yaml", "--quiet")
+    assert (ran.exit_code, ran.stderr) == (3, "interrupted: nothing had begun\n")
+
+
+def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
+    )
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    with subprocess.Popen(
+        [sys.executable, "-m", "xortune.cli", "search", "slow.yaml"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"NO_COLOR": "1"},
+    ) as process:
+        lock, end = tmp_path / "runs" / "slow" / "lock.json", time.monotonic() + 60
+        while not lock.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert stdout == ""
+    first, note, *lines = stderr.splitlines()  # and nothing of Ray's
+    assert first.startswith("slow: 4 configurations")
+    assert note.startswith("note: dry run")
+    assert lines == [
+        "interrupted: what had finished is in runs/slow; this goes on:",
+        "  xortune search slow.yaml --output runs/slow --resume",
+    ]
+    assert not lock.exists()
