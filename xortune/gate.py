@@ -20,6 +20,7 @@ from xortune.errors import InputError, TrainingError
 from xortune.outcome import MAX_SEED, Outcome, Status
 from xortune.plan import gate_seeds
 from xortune.point import Point
+from xortune.rounding import rounded_down, rounded_up
 from xortune.run_certificate import Certificate
 from xortune.seed_ranges import GATE
 from xortune.stats_anytime import (
@@ -257,8 +258,8 @@ def _check(min_rate: float, max_seeds: int, confidence: float, first_seed: int) 
 
 
 def _down(bound: float) -> str:
-    return f"{math.floor(round(bound * 1e4, 6)) / 1e4:.4f}"
+    return f"{rounded_down(bound, 4):.4f}"
 
 
 def _up(bound: float) -> str:
-    return f"{math.ceil(round(bound * 1e4, 6)) / 1e4:.4f}"
+    return f"{rounded_up(bound, 4):.4f}"

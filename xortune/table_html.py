@@ -1,16 +1,17 @@
 """What a notebook shows of a value: a sentence and a small table, as HTML that is escaped.
 
 `Run`, `Outcome` and the comparisons have a `_repr_html_`, so this stands above them: of a report,
-which knows them, they can know nothing, nor of its `format`. A test holds what is shown here
-against what that shows. What it needs is pandas alone, when something is shown.
+which knows them, they can know nothing. What it needs is pandas alone, when something is shown.
 """
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from xortune.rounding import decimals, hundredths, rounded_down, rounded_up
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +32,6 @@ ENDS = {
 
 SHARES = frozenset({"share"})
 """The columns of shares that are no estimates: one decimal."""
-
-MAX_DECIMALS = 2
 
 
 def as_html(sentence: str, rows: pd.DataFrame | None = None) -> str:
@@ -67,32 +66,21 @@ def _in_percent(rows: pd.DataFrame) -> Mapping[Any, list[str]]:
     for name, (low, high) in ENDS.items():
         if not {name, low, high} <= set(rows):
             continue
-        digits = [_decimals(*pair) for pair in zip(rows[low], rows[high], strict=True)]
-        for column, rounded in ((name, None), (low, math.floor), (high, math.ceil)):
+        digits = [decimals(*pair) for pair in zip(rows[low], rows[high], strict=True)]
+        for column, rounded in ((name, None), (low, rounded_down), (high, rounded_up)):
             pairs = zip(rows[column], digits, strict=True)
             found[column] = [_percent(share, places, rounded) for share, places in pairs]
     return found
 
 
-def _decimals(low: float, high: float) -> int:
-    """As `report.format.decimals`."""
-    half = 50 * (high - low)
-    if not half > 0:
-        return 1
-    power = math.floor(math.log10(half))
-    first_three = round(100 * half / 10.0**power)
-    return min(max((1 if first_three <= 354 else 0) - power, 0), MAX_DECIMALS)
-
-
-def _percent(share: float, digits: int, rounded: Any = None) -> str:
+def _percent(
+    share: float, digits: int, outwards: Callable[[float, int], float] | None = None
+) -> str:
+    """A share; as an end of an interval it is rounded outwards."""
     if math.isnan(share):
         return ""
-    shown = 100 * share
-    if rounded is not None:  # the inner round() undoes binary dust such as 970.0000000001
-        shown = rounded(round(shown * 10**digits, 6)) / 10**digits
-    text, unit = f"{round(shown, digits) + 0.0:.{digits}f}", 10.0**-digits
-    if rounded is None and share < 1 and float(text) >= 100:  # only all is 100 %
-        text = f"> {100 - unit:.{digits}f}"
-    elif rounded is None and share > 0 and float(text) == 0:
-        text = f"< {unit:.{digits}f}"
+    if outwards is None:
+        text = hundredths(share, digits)
+    else:
+        text = f"{outwards(100 * share, digits) + 0.0:.{digits}f}"
     return f"{text}\N{NO-BREAK SPACE}%"

@@ -25,9 +25,9 @@ TOLD = "tests/report/test_comparison_words.py"
 
 MUTATIONS = [
     # The words and numbers of reports.
-    Mutation("report/format.py", "<= 354 else 0", "<= 999 else 0", FORMAT),
-    Mutation("report/format.py", "math.floor(round(low", "math.ceil(round(low", FORMAT),
-    Mutation("report/format.py", "if rate < 1 and float(shown) >= 100:", "if False:", FORMAT),
+    Mutation("rounding.py", "<= 354 else 0", "<= 999 else 0", FORMAT),
+    Mutation("rounding.py", "math.floor(round(", "math.ceil(round(", FORMAT),
+    Mutation("rounding.py", "if rate < 1 and float(shown) >= 100:", "if False:", FORMAT),
     Mutation("report/bars.py", "math.ceil(round(high", "math.floor(round(high", BARS),
     Mutation("report/latex.py", "([-,'])", "([,'])", LATEX),
     Mutation("report/latex.py", 'for sign in "[]*"', 'for sign in "]*"', LATEX),
@@ -62,7 +62,7 @@ MUTATIONS = [
     Mutation("report/figures/slices.py", "'other value'", "'rarer value'", SLICES),
     Mutation("report/drawn/palette.py", '"e": "#ad932e"', '"e": "#e69f00"', PALETTE),
     Mutation("table_html.py", "html.escape(sentence)", "sentence", NOTEBOOK),
-    Mutation("table_html.py", "math.floor if name in DOWN", "round if name in DOWN", NOTEBOOK),
+    Mutation("table_html.py", "(low, rounded_down)", "(low, rounded_up)", NOTEBOOK),
     # Comparisons of runs: what is paired, what enters, and what is said.
     Mutation(
         "stats_difference.py",

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from xortune.report.format import (
     count,
-    decimals,
     interval,
     measured,
     number,
@@ -18,6 +17,7 @@ from xortune.report.format import (
     value,
 )
 from xortune.report.markdown_document import escaped
+from xortune.rounding import decimals
 from xortune.stats import wilson
 
 

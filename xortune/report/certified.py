@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xortune.point import Point
-from xortune.report.format import config_text, decimals, duration, measured, plain
+from xortune.report.format import config_text, duration, measured, plain
+from xortune.rounding import decimals
 from xortune.run_certificate import Attempt, Certificate, CertifiedResult
 from xortune.stats import wilson
 from xortune.stats_difference import unpaired_difference

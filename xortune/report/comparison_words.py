@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from xortune.comparison_runs import Contestant, Origin, Pair, RunComparison
-from xortune.report.format import count, decimals, measured, number, plain
+from xortune.report.format import count, measured, number, plain
+from xortune.rounding import decimals, rounded_down, rounded_up
 from xortune.stats import wilson
 
 __all__ = [
@@ -107,10 +108,7 @@ def points(difference: float, low: float, high: float) -> str:
 def points_interval(low: float, high: float) -> str:
     """An interval of a difference in percentage points: `[9.9, 15.8]`, rounded outwards."""
     digits = decimals(low, high)
-    scale = 10.0**digits
-    # The inner round() undoes binary dust.
-    down = math.floor(round(100 * low * scale, 6)) / scale + 0.0
-    up = math.ceil(round(100 * high * scale, 6)) / scale + 0.0
+    down, up = rounded_down(100 * low, digits) + 0.0, rounded_up(100 * high, digits) + 0.0
     return f"[{down:.{digits}f}, {up:.{digits}f}]"
 
 

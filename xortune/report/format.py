@@ -1,12 +1,6 @@
 """How numbers and values look to a person, the same in every report.
 
-**Rounding.** A rate is shown in as many decimals of a percent as its interval supports, by the
-Particle Data Group's rule for errors (Review of Particle Physics, Introduction, "Rounding"): of the
-interval's half width two digits count if the first three are 100 to 354, one if they are 355 to
-949, and 950 to 999 are taken for 1000. Nothing is rounded to tens of a percent, and two decimals
-are the most. So 97.1 % within +-1.5 has one decimal, 100 % within 83 to 100 % none, 99.99 % within
-+-0.02 two. Both ends of the interval have as many, rounded outwards. Beside a rate stands k/n,
-exactly.
+Estimates are rounded by the rule of `xortune.rounding`.
 """
 
 from __future__ import annotations
@@ -15,11 +9,11 @@ import math
 from collections.abc import Iterable
 
 from xortune.point import Point, Value
+from xortune.rounding import decimals, hundredths, places_of, rounded_down, rounded_up
 
 __all__ = [
     "config_text",
     "count",
-    "decimals",
     "duration",
     "estimated",
     "interval",
@@ -30,8 +24,6 @@ __all__ = [
     "span",
     "value",
 ]
-
-MAX_DECIMALS = 2
 
 LONGEST_FRACTION, LARGE = 6, 1e6
 """Digits behind the point, and numbers, beyond which a power of ten is written."""
@@ -58,37 +50,26 @@ def number_or_digits(given: float) -> str:
 
 def percent(rate: float) -> str:
     """A share that is no estimate, in one decimal; only all or nothing shows 100 % or 0 %."""
-    return _rounded(rate, 1)
+    return f"{hundredths(rate, 1)} %"
 
 
 def measured(rate: float, low: float, high: float) -> str:
-    """An estimated rate in the decimals that its interval supports; see the module's rule.
+    """An estimated rate in the decimals that its interval supports.
 
     Only what is all or nothing shows 100 % or 0 %.
     """
-    return _rounded(rate, decimals(low, high))
+    return f"{hundredths(rate, decimals(low, high))} %"
 
 
 def interval(low: float, high: float) -> str:
     """Rounded outwards, so that it covers what it covers, in the decimals that it supports."""
     digits = decimals(low, high)
-    scale = 10.0 ** (2 + digits)
-    # The inner round() undoes binary dust such as 970.0000000001.
-    down, up = math.floor(round(low * scale, 6)) / scale, math.ceil(round(high * scale, 6)) / scale
+    down, up = rounded_down(low, 2 + digits), rounded_up(high, 2 + digits)
     return f"{100 * down:.{digits}f}–{100 * up:.{digits}f} %"
 
 
-def decimals(low: float, high: float) -> int:
-    """How many decimals of a percent an interval of a rate supports; see the module's rule.
-
-    An interval without width, of a bootstrap over equal rates, says nothing: one.
-    """
-    half = 50 * (high - low)
-    return min(max(_places(half), 0), MAX_DECIMALS) if half > 0 else 1
-
-
 def estimated(amount: float, low: float | None, high: float | None) -> str:
-    """An estimated number in the digits that its interval supports; see the module's rule.
+    """An estimated number in the digits that its interval supports.
 
     Without an interval, or of one without width, `number`.
     """
@@ -103,15 +84,13 @@ def span(low: float | None, high: float | None) -> str:
     """
     places = _places_of(low, high)
     ends = []
-    for end, outwards in ((low, math.floor), (high, math.ceil)):
+    for end, outwards in ((low, rounded_down), (high, rounded_up)):
         if end is None:
             ends.append("unknown")
         elif places is None:
             ends.append(number(end))
         else:
-            scale = 10.0**places
-            # The inner round() undoes binary dust.
-            ends.append(_fixed(outwards(round(end * scale, 6)) / scale, places))
+            ends.append(_fixed(outwards(end, places), places))
     return f"{ends[0]} to {ends[1]}"
 
 
@@ -119,16 +98,9 @@ def _places_of(low: float | None, high: float | None) -> int | None:
     """Digits behind the point; None where nothing tells, or a float has not so many."""
     if low is None or high is None or not 0 < high - low < math.inf:
         return None
-    places = _places((high - low) / 2)
+    places = places_of((high - low) / 2)
     digits = places + math.log10(max(abs(low), abs(high)))
     return places if digits < 15 and abs(places) < 300 else None  # else all digits are noise
-
-
-def _places(half: float) -> int:
-    """The last digit that a half width supports, in powers of a tenth; see the module's rule."""
-    power = math.floor(math.log10(half))
-    first_three = round(100 * half / 10.0**power)
-    return (1 if first_three <= 354 else 0) - power
 
 
 def _fixed(amount: float, places: int) -> str:
@@ -138,15 +110,6 @@ def _fixed(amount: float, places: int) -> str:
         return f"{rounded:.{max(places, 0)}f}"
     size = math.floor(math.log10(abs(rounded))) if rounded else -places
     return f"{rounded:.{max(size + places, 0)}e}"
-
-
-def _rounded(rate: float, digits: int) -> str:
-    shown, unit = f"{100 * rate:.{digits}f}", 10.0**-digits
-    if rate < 1 and float(shown) >= 100:
-        return f"> {100 - unit:.{digits}f} %"
-    if rate > 0 and float(shown) == 0:
-        return f"< {unit:.{digits}f} %"
-    return f"{shown} %"
 
 
 def count(amount: int, noun: str) -> str:
