@@ -35,9 +35,7 @@ def test_a_line_says_how_far_how_fast_how_long_and_how_well():
 def test_where_all_is_proposed_it_says_what_goes_on():
     last = moment(done=200, seeds=6543)
     shown = line_of(last, seconds_left=None, raced=True)
-    assert (
-        shown == "200/200  6,543 seeds  best 99/128 (69–84 %)  now more seeds for the best, report"
-    )
+    assert shown == "200/200  6,543 seeds  best 99/128 (69–84 %)  more for the best, report"
     assert line_of(last, seconds_left=None).endswith("best 99/128 (69–84 %)  now the report")
 
 

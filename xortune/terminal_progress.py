@@ -210,7 +210,7 @@ def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool
     rest = "" if seconds_left is None else f"{clock(seconds_left)} left"
     if over:
         speed = f"{progress.seeds:,} seeds" if raced else speed
-        rest = "now more seeds for the best, report" if raced else "now the report"
+        rest = "more for the best, report" if raced else "now the report"
     best = f"best {k}/{n}"
     failed = f"{progress.failed} without outcome" if progress.failed else ""
     # What can be spared first, where numbers are so large that a line does not hold them all.

@@ -18,16 +18,16 @@ from xortune.cli.shared import app
 # isort: off
 from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
 from xortune.cli import watching  # noqa: F401
-from xortune.cli import tracking  # noqa: F401
-from xortune.cli import submitting  # noqa: F401
+from xortune.cli import certifying  # noqa: F401
+from xortune.cli import gating  # noqa: F401
+from xortune.cli import planning  # noqa: F401
 from xortune.cli import evaluating  # noqa: F401
 from xortune.cli import comparing  # noqa: F401
-from xortune.cli import settling  # noqa: F401
-from xortune.cli import certifying  # noqa: F401
-from xortune.cli import planning  # noqa: F401
-from xortune.cli import gating  # noqa: F401
 from xortune.cli import exporting  # noqa: F401
 from xortune.cli import importing  # noqa: F401
+from xortune.cli import logs  # noqa: F401
+from xortune.cli import submitting  # noqa: F401
+from xortune.cli import settling  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]
@@ -43,7 +43,11 @@ def main() -> None:
     app()
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog="Exit codes: 0 done (seeds that failed are results), 1 a gate or a comparison did not "
+    "pass, 2 bad input, 3 interrupted, 4 some block of seeds had no outcome.",
+)
 def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:

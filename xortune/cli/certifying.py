@@ -16,6 +16,7 @@ from xortune.cli.shared import (
     RunDirectory,
     app,
     console,
+    examples,
     naming_options,
     print_json,
     tell_of_compiling,
@@ -31,9 +32,12 @@ OPTIONS = (
 
 
 @app.command(
-    epilog="Examples:  xortune certify runs/xor --top 5 --seeds 1000   |   "
-    "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood   |   "
-    "xortune certify runs/xor --extendable, then xortune certify runs/xor --extend"
+    epilog=examples(
+        "xortune certify runs/xor --top 5 --seeds 1000",
+        "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
+        "xortune certify runs/xor --extendable",
+        "xortune certify runs/xor --seeds 2000 --extend",
+    )
 )
 def certify(
     run: RunDirectory,

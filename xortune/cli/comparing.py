@@ -11,6 +11,7 @@ from xortune.cli.shared import (
     Quiet,
     app,
     console,
+    examples,
     naming_options,
     print_json,
     told,
@@ -30,16 +31,18 @@ OPTIONS = ("alpha", "engine", "format", "reference_seeds", "seeds", "trainer")
 
 
 @app.command(
-    epilog="Examples:  xortune compare runs/tpe runs/random   |   "
-    "xortune compare runs/new runs/old --fail-if-worse   |   "
-    "xortune compare runs/xor runs/xor#a014e3ac95e32ac3   |   "
-    "xortune compare runs/sweep --reference published.tsv --column lr=Rate"
+    epilog=examples(
+        "xortune compare runs/tpe runs/random",
+        "xortune compare runs/new runs/old --fail-if-worse",
+        "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
+        "xortune compare runs/sweep --reference published.tsv --column lr=Rate",
+    )
 )
 def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Runs' directories; DIRECTORY#KEY is another config of one."
+            metavar="RUN", help="Runs' directories; DIRECTORY#KEY is another config of one."
         ),
     ],
     reference: Annotated[

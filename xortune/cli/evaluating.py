@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from xortune.cli.shared import AsJson, Quiet, app, console, print_json, tell_of_compiling, told
+from xortune.cli.shared import (
+    AsJson,
+    Quiet,
+    app,
+    console,
+    examples,
+    print_json,
+    tell_of_compiling,
+    told,
+)
 from xortune.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,8 +26,10 @@ __all__ = ["evaluate"]
 
 
 @app.command(
-    epilog="Example:  xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam "
-    "--lr 0.03 --hidden-dim 5 --epochs 1000 --seeds 100"
+    epilog=examples(
+        "xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 "
+        "--hidden-dim 5 --epochs 1000 --seeds 100"
+    )
 )
 def evaluate(
     activation: Annotated[str, typer.Option(help="torch.nn class name, or none.")],

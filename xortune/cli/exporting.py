@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from xortune.cli.shared import RunDirectory, app, naming_options, told
+from xortune.cli.shared import RunDirectory, app, examples, naming_options, told
 from xortune.errors import InputError
 
 __all__ = ["export"]
 
 
 @app.command(
-    epilog="Examples:  xortune export runs/xor --output best.py   |   "
-    "xortune export runs/xor --output conf/best.yaml"
+    epilog=examples(
+        "xortune export runs/xor --output best.py",
+        "xortune export runs/xor --output conf/best.yaml",
+    )
 )
 def export(
     run: RunDirectory,

@@ -15,6 +15,7 @@ from xortune.cli.shared import (
     Quiet,
     app,
     console,
+    examples,
     fail,
     naming_options,
     print_json,
@@ -34,8 +35,10 @@ OPTIONS = ("min_rate", "max_seeds", "confidence", "task", "first_seed", "engine"
 
 
 @app.command(
-    epilog="Examples:  xortune gate --config config.yaml --min-rate 0.95 --max-seeds 500   |   "
-    "xortune gate runs/xor --min-rate 0.99"
+    epilog=examples(
+        "xortune gate --config config.yaml --min-rate 0.95 --max-seeds 500",
+        "xortune gate runs/xor --min-rate 0.99",
+    )
 )
 def gate(
     min_rate: Annotated[float, typer.Option(help="The success rate that must be proven.")],

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from xortune.cli.searching import show_run
-from xortune.cli.shared import AsJson, Quiet, app, console, naming_options, told
+from xortune.cli.shared import AsJson, Quiet, app, console, examples, naming_options, told
 
 if TYPE_CHECKING:
     from xortune.run import Run
@@ -23,8 +23,11 @@ OPTIONS = ("config", "seed", "success", "ignore", "trainer", "name")
 
 @app.command(
     "import",
-    epilog="Examples:  xortune import results.csv --config lr,width --output runs/mine   |   "
-    'xortune import results.csv --config lr --success "accuracy >= 0.9" --trainer ./train.py:run',
+    epilog=examples(
+        "xortune import results.csv --config lr,width --output runs/mine",
+        'xortune import results.csv --config lr --success "accuracy >= 0.9" '
+        "--trainer ./train.py:run",
+    ),
 )
 def import_(
     results: Annotated[

@@ -14,6 +14,7 @@ from xortune.cli.shared import (
     AsJson,
     app,
     console,
+    examples,
     naming_options,
     print_json,
     tell_of_compiling,
@@ -28,9 +29,11 @@ __all__ = ["plan"]
 
 
 @app.command(
-    epilog="Examples:  xortune plan --rate 0.99 --confidence 0.95   |   "
-    "xortune plan --rate 0.95 --failures 2 --config my_config.yaml   |   "
-    "xortune plan --between 0.9 0.95 --power 0.9"
+    epilog=examples(
+        "xortune plan --rate 0.99 --confidence 0.95",
+        "xortune plan --rate 0.95 --failures 2 --config my_config.yaml",
+        "xortune plan --between 0.9 0.95 --power 0.9",
+    )
 )
 def plan(
     rate: Annotated[float | None, typer.Option(help="The success rate to show.")] = None,

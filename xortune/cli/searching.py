@@ -23,6 +23,7 @@ from xortune.cli.shared import (
     SpaceFile,
     app,
     console,
+    examples,
     naming_options,
     print_json,
     tell_of_compiling,
@@ -39,9 +40,11 @@ __all__ = ["report", "resuming", "search", "space"]
 
 @app.command(
     cls=Trackers,
-    epilog="Examples:  xortune search search_spaces/xor.yaml   |   "
-    "xortune search my.yaml --trials 50 --output runs/a   |   "
-    "xortune search my.yaml --output runs/a --trials 100 --resume",
+    epilog=examples(
+        "xortune search search_spaces/xor.yaml",
+        "xortune search my.yaml --trials 50 --output runs/a",
+        "xortune search my.yaml --output runs/a --trials 100 --resume",
+    ),
 )
 def search(
     space: SpaceFile,
@@ -175,7 +178,7 @@ def search(
         raise typer.Exit(NO_OUTCOME)
 
 
-@app.command(epilog="Example:  xortune space search_spaces/xor.yaml")
+@app.command(epilog=examples("xortune space search_spaces/xor.yaml"))
 def space(space: SpaceFile, as_json: AsJson = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with told():
@@ -199,7 +202,7 @@ def space(space: SpaceFile, as_json: AsJson = False) -> None:
     console().print(table)
 
 
-@app.command(epilog="Example:  xortune report runs/xor --format html,csv")
+@app.command(epilog=examples("xortune report runs/xor --format html,csv"))
 def report(
     run: RunDirectory,
     formats: Annotated[

@@ -8,14 +8,26 @@ from typing import Annotated
 
 import typer
 
-from xortune.cli.shared import AsJson, Quiet, app, console, print_json, tell_of_compiling, told
+from xortune.cli.shared import (
+    AsJson,
+    Quiet,
+    app,
+    console,
+    examples,
+    print_json,
+    tell_of_compiling,
+    told,
+)
 
 __all__ = ["thread"]
 
 
 @app.command(
-    epilog="Examples:  xortune thread   |   xortune thread --only T3,T8   |   "
-    "xortune thread --sweep runs/published_sweep --output reports"
+    epilog=examples(
+        "xortune thread",
+        "xortune thread --only T3,T8",
+        "xortune thread --sweep runs/published_sweep --output reports",
+    )
 )
 def thread(
     only: Annotated[

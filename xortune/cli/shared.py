@@ -24,6 +24,7 @@ __all__ = [
     "SpaceFile",
     "app",
     "console",
+    "examples",
     "fail",
     "naming_options",
     "print_json",
@@ -47,6 +48,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
+
+
+def examples(*commands: str) -> str:
+    """What stands below a command's help: each example by itself."""
+    return "\n\n".join(["Examples:" if len(commands) > 1 else "Example:", *commands])
 
 
 def tell_of_compiling(engine: str) -> None:

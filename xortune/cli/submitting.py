@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
-from xortune.cli.shared import AsJson, Quiet, SpaceFile, app, print_json, told
+from xortune.cli.shared import AsJson, Quiet, SpaceFile, app, examples, print_json, told
 
 __all__ = ["submit"]
 
 
 @app.command(
-    epilog="Example:  xortune submit search_spaces/xor.yaml --address http://head:8265 "
-    "--output /shared/xor"
+    epilog=examples(
+        "xortune submit search_spaces/xor.yaml --address http://head:8265 --output /shared/xor"
+    )
 )
 def submit(
     space: SpaceFile,

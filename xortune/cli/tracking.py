@@ -1,4 +1,4 @@
-"""`xortune log`: a run to TensorBoard, MLflow or W&B; the same options of a search."""
+"""The options of `xortune log` and of a search: TensorBoard, MLflow, W&B."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from typing import Annotated, TypedDict
 import typer
 from typer.core import TyperCommand
 
-from xortune.cli.shared import AsJson, Quiet, RunDirectory, app, naming_options, print_json, told
-from xortune.errors import InputError
-
-__all__ = ["OPTIONS", "Mlflow", "TensorBoard", "Trackers", "WandB", "log", "where"]
+__all__ = ["OPTIONS", "Mlflow", "TensorBoard", "Trackers", "WandB", "where"]
 
 OPTIONS = ("tensorboard", "mlflow", "wandb")
 """The arguments of the verbs that are options here."""
@@ -48,38 +45,6 @@ class Trackers(TyperCommand):
             bare = word in BARE and (not following or following[0].startswith("-"))
             given.append(f"{word}=" if bare else word)
         return super().parse_args(ctx, given)
-
-
-@app.command(
-    cls=Trackers,
-    epilog="Examples:  xortune log runs/xor --tensorboard   |   "
-    "xortune log runs/xor --mlflow http://localhost:5000   |   xortune log runs/xor --wandb",
-)
-def log(
-    run: RunDirectory,
-    tensorboard: TensorBoard = None,
-    mlflow: Mlflow = None,
-    wandb: WandB = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
-    with told("interrupted: the same command logs what is missing"):
-        from xortune.api_log import logged, trackers_for
-
-        with naming_options(*OPTIONS):
-            trackers = trackers_for(run, **where(tensorboard, mlflow, wandb))
-            if not trackers:
-                raise InputError(
-                    "nowhere to log to", fix="give --tensorboard, --mlflow URI or --wandb"
-                )
-            configs = logged(run, trackers)
-        if as_json:
-            logs = [{"tracker": tracker.name, "place": tracker.place} for tracker in trackers]
-            print_json({"run": str(run), "configs": configs, "logged": logs})
-        elif not quiet:
-            for tracker in trackers:
-                typer.echo(f"{tracker.name}: {configs:,} configurations in {tracker.place}")
 
 
 class Asked(TypedDict):

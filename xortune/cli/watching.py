@@ -14,6 +14,7 @@ from xortune.cli.shared import (
     RunDirectory,
     app,
     console,
+    examples,
     naming_options,
     print_json,
     told,
@@ -28,8 +29,11 @@ __all__ = ["status"]
 
 
 @app.command(
-    epilog="Examples:  xortune status runs/xor   |   xortune status runs/xor --watch   |   "
-    "xortune status runs/xor --watch --interval 60 --json"
+    epilog=examples(
+        "xortune status runs/xor",
+        "xortune status runs/xor --watch",
+        "xortune status runs/xor --watch --interval 60 --json",
+    )
 )
 def status(
     run: RunDirectory,
