@@ -43,7 +43,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
 from numbers import Real
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,9 +57,9 @@ from xortune.stats_anytime import (
 )
 
 __all__ = [
-    "Decision",
     "Race",
     "RaceRule",
+    "Verdict",
     "best_lower",
     "checked_counts",
     "is_worse",
@@ -105,20 +105,9 @@ class RaceRule:
             raise InputError(f"{self.finalists!r}", field="finalists", allowed="1 or more, or None")
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What a look at a configuration came to.
-
-    Attributes:
-        verdict: `climbs` (it may get more seeds), `full` (it has had them all) or `stopped` (proven
-            worse than another).
-        seeds: the total that it is granted now; with `climbs` more than it has.
-        why: in words.
-    """
-
-    verdict: Literal["climbs", "full", "stopped"]
-    seeds: int
-    why: str
+Verdict: TypeAlias = Literal["climbs", "full", "stopped"]
+"""What a look at a configuration came to: it may get more seeds, it has had them all, or it is
+proven worse than another."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +116,9 @@ class _Bar:
 
     lower: float
     name: Hashable
-    successes: int
-    n: int
 
 
-_FLOOR = _Bar(0.0, None, 0, 0)
+_FLOOR = _Bar(0.0, None)
 
 
 def race_share(number: ArrayLike) -> NDArray[np.float64]:
@@ -228,8 +215,8 @@ class Race:
         """Which configuration has, or had, that number."""
         return self._names[number - 1]
 
-    def look(self, name: Hashable, successes: int, n: int) -> Decision:
-        """Take in a configuration's results so far, and decide what it gets.
+    def look(self, name: Hashable, successes: int, n: int) -> Verdict:
+        """Take in a configuration's results so far, and decide whether it goes on.
 
         Args:
             name: the configuration, entered or not.
@@ -237,13 +224,9 @@ class Race:
             n: its seeds so far, at least 1.
         """
         self.see(name, successes, n)
-        if (other := self.stopped_for(name, successes, n)) is not None:
-            why = f"{successes} of {n}: worse than another's {other[0]} of {other[1]}"
-            return Decision("stopped", n, why)
-        following = next((rung for rung in self.rule.rungs if rung > n), None)
-        if following is None:
-            return Decision("full", n, f"{successes} of {n}: it has had all seeds")
-        return Decision("climbs", following, f"{successes} of {n}: not worse than another")
+        if self.is_stopped(name, successes, n):
+            return "stopped"
+        return "climbs" if n < self.rule.rungs[-1] else "full"
 
     def see(self, name: Hashable, successes: int, n: int) -> None:
         """Take in a configuration's results so far; the bounds of all looks hold together."""
@@ -262,11 +245,10 @@ class Race:
             for other, successes, n in others:
                 self.see(other, successes, n)
 
-    def stopped_for(self, name: Hashable, successes: int, n: int) -> tuple[int, int] | None:
-        """Successes and seeds of another that it is proven worse than; None if of none."""
+    def is_stopped(self, name: Hashable, successes: int, n: int) -> bool:
+        """Whether it is proven worse than another."""
         other = self._next if self._bar.name == name else self._bar
-        worse = is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
-        return (other.successes, other.n) if worse else None
+        return is_worse(successes, n, self.enter(name), other.lower, alpha=self.rule.alpha)
 
     def _raise_bar(self, name: Hashable, number: int, successes: int, n: int) -> None:
         # The bounds of all looks hold together: the highest of them counts.
@@ -275,7 +257,7 @@ class Race:
         lower = best_lower(successes, n, number, least, alpha=self.rule.alpha)
         if lower <= least:
             return
-        found = _Bar(lower, name, successes, n)
+        found = _Bar(lower, name)
         if first:
             self._bar = found
         elif lower > self._bar.lower:

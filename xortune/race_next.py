@@ -215,7 +215,7 @@ class Grants(ProvenRates):
             return True
         if (found := self._at.get(number)) is None:
             return False
-        if self._race.stopped_for(name, found[0], found[1]) is None:
+        if not self._race.is_stopped(name, found[0], found[1]):
             return False
         self._stopped.add(number)
         _remove(self._open, found, number)

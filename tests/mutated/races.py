@@ -78,7 +78,7 @@ MUTATIONS = [
         "least = self._bar.lower",
         RACE,
     ),
-    Mutation("race.py", "if rung > n), None", "if rung >= n), None", RACE),
+    Mutation("race.py", "if n < self.rule.rungs[-1]", "if n <= self.rule.rungs[-1]", RACE),
     Mutation("race.py", "self.see(name, successes, n)\n        if", "if", RACE),
     Mutation("race_next.py", "(successes + 1 + speed) / (n + 2)", "(successes + speed) / n", NEXT),
     Mutation("race_next.py", "if successes < n:\n        return None", "", NEXT),

@@ -123,7 +123,7 @@ def test_a_race_for_the_rate(tmp_path_factory, rates, climbs):
             assert stop == Stop.FULL
         elif not k:
             assert stop == Stop.UNSOLVED
-        elif race.stopped_for(number, k, n) is not None:
+        elif race.is_stopped(number, k, n):
             assert stop == Stop.WORSE
         elif number in raced.going:
             assert stop == Stop.ENDED
@@ -147,7 +147,7 @@ def test_who_is_proven_worse_is_said_by_the_race(leader):
     for k, n in leader:
         race.see(len(counts), k, n)
     lost = _worse(race, shorts, {short.key: short.key for short in shorts})
-    assert lost == [race.stopped_for(at, *found) is not None for at, found in enumerate(counts, 1)]
+    assert lost == [race.is_stopped(at, *found) for at, found in enumerate(counts, 1)]
     assert any(lost) == (leader[0] != (3, 8))
     assert not all(lost)
 

@@ -217,7 +217,7 @@ def test_what_was_proven_of_a_version_is_not_proven_of_the_next():
     race.forget("x", [("y", 60, 64), ("z", 8, 64)])
     assert race.leader == "y"
     assert race.proven == alone.proven < before
-    assert race.stopped_for("z", 8, 64) == (60, 64)
+    assert race.is_stopped("z", 8, 64)
     assert [race.enter(name) for name in "yz"] == [numbers["y"], numbers["z"]]
     assert race.enter("x") == 4, "another number, and so a share of alpha of its own"
     race.see("x", 64, 64)

@@ -109,7 +109,7 @@ def _speeds(results: Sequence[ConfigResult]) -> list[float]:
 
 
 def _worse(race: Race, short: Sequence[ConfigResult], numbers: Mapping[str, int]) -> list[bool]:
-    """Whether each is proven worse than another: `Race.stopped_for`, of all at once."""
+    """Whether each is proven worse than another: `Race.is_stopped`, of all at once."""
     k = np.array([result.outcome.successes for result in short])
     n = np.array([result.outcome.n for result in short])
     shares = race_share([numbers[result.key] for result in short])
@@ -119,7 +119,7 @@ def _worse(race: Race, short: Sequence[ConfigResult], numbers: Mapping[str, int]
         evidence = anytime_evidence_below(k[below], n[below], race.proven)
         found[below] = evidence > -np.log(race.rule.alpha * shares[below] / 2)
     return [
-        race.stopped_for(result.key, result.outcome.successes, result.outcome.n) is not None
+        race.is_stopped(result.key, result.outcome.successes, result.outcome.n)
         if result.key == race.leader  # whose own bound is the highest
         else bool(lost)
         for result, lost in zip(short, found, strict=True)

@@ -8,7 +8,7 @@ from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
 from xortune.errors import InputError
-from xortune.race import Race, RaceRule, checked_counts
+from xortune.race import Race, RaceRule, Verdict, checked_counts
 
 __all__ = ["SeedRaceScheduler"]
 
@@ -108,7 +108,7 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         """One line for Tune's status."""
         return f"Seed race: {self._stopped} stopped, a rate of {self._race.proven:.3f} proven."
 
-    def _look(self, trial: Any, result: dict[str, Any]) -> str:
+    def _look(self, trial: Any, result: dict[str, Any]) -> Verdict:
         place = f"trial {trial.trial_id}"
         missing = [key for key in self._keys if key not in result]
         if missing:
@@ -123,4 +123,4 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         successes, seeds = (result[key] for key in self._keys)
         last = self._last.get(trial.trial_id, (0, 0))
         k, n = self._last[trial.trial_id] = checked_counts(successes, seeds, last, place=place)
-        return self._race.look(trial.trial_id, k, n).verdict if n else "climbs"
+        return self._race.look(trial.trial_id, k, n) if n else "climbs"
