@@ -58,7 +58,6 @@ __all__ = [
     "Mixture",
     "anytime_above",
     "anytime_beats",
-    "anytime_below",
     "anytime_evidence_above",
     "anytime_evidence_below",
     "anytime_interval",
@@ -190,14 +189,8 @@ def anytime_above(
         min(1, 1 / e-value) of `anytime_evidence_above`: if the true rate is at most `rate`, it is
         ever alpha or less, at any n, with probability at most alpha.
     """
-    return _p(anytime_evidence_above(successes, n, rate, mixture=mixture))
-
-
-def anytime_below(
-    successes: ArrayLike, n: ArrayLike, rate: ArrayLike, *, mixture: Mixture = "jeffreys"
-) -> Floats:
-    """An anytime-valid p-value of "the true rate is at least `rate`": small, it is refuted."""
-    return _p(anytime_evidence_below(successes, n, rate, mixture=mixture))
+    evidence = anytime_evidence_above(successes, n, rate, mixture=mixture)
+    return np.exp(-np.maximum(evidence, 0.0))
 
 
 def anytime_beats(wins: ArrayLike, losses: ArrayLike) -> Floats:
@@ -220,10 +213,6 @@ def anytime_beats(wins: ArrayLike, losses: ArrayLike) -> Floats:
     """
     w, other = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
     return anytime_above(w, w + other, 0.5)
-
-
-def _p(evidence: Floats) -> Floats:
-    return np.exp(-np.maximum(evidence, 0.0))
 
 
 def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:

@@ -60,12 +60,10 @@ class Bins:
 
     Attributes:
         labels: `[low, high]` of the first, `(low, high]` of the others, ascending; no bin is empty.
-        edges: shape (B, 2): the ends of each.
         which: intp, shape (N,): the bin of each number.
     """
 
     labels: tuple[str, ...]
-    edges: NDArray[np.float64]
     which: NDArray[np.intp]
 
 
@@ -88,12 +86,12 @@ def quantile_bins(numbers: NDArray[np.float64], count: int) -> Bins:
     cuts = np.unique(cuts)
     bins = np.clip(np.searchsorted(cuts, numbers) - 1, 0, max(len(cuts) - 2, 0))
     kept, which = np.unique(bins, return_inverse=True)
-    edges = np.stack([cuts[kept], cuts[np.minimum(kept + 1, len(cuts) - 1)]], axis=1)
+    lows, highs = cuts[kept].tolist(), cuts[np.minimum(kept + 1, len(cuts) - 1)].tolist()
     labels = tuple(
         f"{'(' if index else '['}{number(low)}, {number(high)}]"
-        for index, (low, high) in zip(kept.tolist(), edges.tolist(), strict=True)
+        for index, low, high in zip(kept.tolist(), lows, highs, strict=True)
     )
-    return Bins(labels, edges, which)
+    return Bins(labels, which)
 
 
 def comparable(given: Any) -> tuple[str, Any]:

@@ -42,11 +42,6 @@ class Overtime:
         """A pack is no longer of interest."""
         self._started.pop(name, None)
 
-    @property
-    def running(self) -> list[str]:
-        """The packs that are being trained."""
-        return list(self._started)
-
     def late(self) -> list[tuple[str, float]]:
         """Packs that have just been found too slow, and their seconds; each is told once."""
         now = self._now()
