@@ -26,7 +26,7 @@ MUTATIONS = [
         "risk = (1 - confidence) / 2",
         EXACT,
     ),
-    Mutation("stats_exact.py", "np.minimum(2 * tail, 1.0)", "tail", EXACT),
+    Mutation("stats_exact.py", "np.minimum(2 * mcnemar", "np.minimum(mcnemar", EXACT),
     Mutation("stats_exact.py", "min(1.0, 2 * p)", "min(1.0, p)", EXACT),
     Mutation("stats_seeds.py", "bdtr(failures, n, 1 - rate)", "bdtr(failures, n, rate)", SEEDS),
     Mutation("stats_seeds.py", "((p1, p2), (p2, p1))", "((p1, p2), (p1, p2))", SEEDS),
