@@ -30,7 +30,8 @@ import xortune  # noqa: E402
 for _name in xortune.__all__:
     if importlib.util.find_spec(f"xortune.{_name}"):
         importlib.import_module(f"xortune.{_name}")
-vars(xortune).update({name: getattr(xortune, name) for name in xortune.__all__})
+_verbs = {name: xortune.__getattr__(name) for name in xortune.__all__ if name != "__version__"}
+vars(xortune).update(_verbs)
 
 project = "xortune"
 version = release = xortune.__version__
@@ -76,6 +77,13 @@ def _read(app: Sphinx, docname: str, content: list[str]) -> None:
     content[0] = without_folders(content[0], Path(app.srcdir) / f"{docname}.md")
 
 
+def _whole_sentence(_: Sphinx, what: str, *found: object) -> None:
+    """What stands before a colon in a property's docstring, Napoleon takes for its type."""
+    *_, lines = found
+    if what == "property" and isinstance(lines, list):
+        lines.insert(0, "")
+
+
 def _front_door(app: Sphinx, exception: Exception | None) -> None:
     """The site's own first page leads to that of docs/."""
     if exception is None and app.builder.name == "html":
@@ -90,4 +98,5 @@ def _front_door(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     """What Sphinx calls: the hooks above."""
     app.connect("source-read", _read)
+    app.connect("autodoc-process-docstring", _whole_sentence, priority=400)  # before Napoleon
     app.connect("build-finished", _front_door)

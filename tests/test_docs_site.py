@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import importlib
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
@@ -116,6 +119,28 @@ def test_the_reference_has_every_public_name():
     exec(fenced(PAGES["api"])[0][1], {})
 
 
+def test_every_function_tells_all_its_parameters_and_errors():
+    for name in sorted(set(xortune.__all__) - {"__version__"}):
+        value = xortune.__getattr__(name)
+        if isinstance(value, type):
+            continue
+        args = value.__doc__.partition("Args:\n")[2].partition("\n\n")[0]
+        told = re.findall(r"^ {8}(\w+): \S", args, re.MULTILINE)
+        assert told == list(inspect.signature(value).parameters), name
+        assert "Raises:\n" in value.__doc__, name
+
+
+def test_a_verb_with_the_name_of_a_module_has_its_own_words():
+    for name in ("search", "gate", "plan", "status"):
+        module = importlib.import_module(f"xortune.{name}")
+        verb = xortune.__getattr__(name)
+        assert getattr(xortune, name) is module is not verb
+        assert (module.__doc__, inspect.signature(module)) == (
+            verb.__doc__,
+            inspect.signature(verb),
+        )
+
+
 def test_the_reference_of_the_space_file_is_the_schemas():
     make = module(DOCS / "space_file.py")
     assert PAGES["space-file"] == make.page(), "python docs/space_file.py"
@@ -195,6 +220,11 @@ def test_the_site_builds_without_a_warning_and_asks_nobody(tmp_path):
     anchors = set(re.findall(r'id="xortune\.(\w+)"', api))
     assert set(xortune.__all__) - {"__version__"} <= anchors
     assert "alpha" in api.partition('id="xortune.SeedRaceScheduler"')[2]
+    for name in set(xortune.__all__) - {"__version__"}:
+        said, value = api.partition(f'id="xortune.{name}"')[2], xortune.__getattr__(name)
+        first, *_ = value.__doc__.splitlines()
+        words = re.sub(r"<[^>]+>|`", "", html.unescape(said[:20_000]))
+        assert first.replace("`", "").replace("*", "") in words.replace("*", ""), name
     # Each picture and each page that a page names is there.
     for path, text in pages.items():
         for name in re.findall(r'(?:src|href)="([^":?#]+)[?#"]', text):

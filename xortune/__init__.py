@@ -143,13 +143,22 @@ class _Verb(ModuleType):
     """A part of xortune that shares its name with a public function, and can be called as such."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
+        return self._verb(*args, **kwargs)
+
+    @property
+    def _verb(self) -> Any:
+        return __getattr__(self.__name__.rpartition(".")[2])
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        words: str | None = self._verb.__doc__
+        return words
 
     @property
     def __signature__(self) -> inspect.Signature:
         import inspect
 
-        return inspect.signature(__getattr__(self.__name__.rpartition(".")[2]))
+        return inspect.signature(self._verb)
 
 
 class _Package(ModuleType):

@@ -86,6 +86,10 @@ def plot_success_by_epoch(
 def plot_seeds_spent(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """How many seeds each config got in the race, and why it got no more.
 
+    Args:
+        run: with one finished config at least, or its directory.
+        backend: what draws.
+
     Raises:
         InputError: no config is finished, the backend is unknown.
     """
@@ -113,6 +117,10 @@ def plot_failures(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -
 def plot_optimization_history(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The best so far, by the lower end of its interval, over what the search had spent.
 
+    Args:
+        run: with one finished config at least, or its directory.
+        backend: what draws.
+
     Raises:
         InputError: no config is finished, the backend is unknown.
     """
@@ -123,6 +131,10 @@ def plot_optimization_history(run: Runlike, *, backend: Backend = "plotly") -> A
 
 def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The configs that no other beats in all objectives, among all others.
+
+    Args:
+        run: with one finished config at least, or its directory.
+        backend: what draws.
 
     Raises:
         InputError: the run has one objective only, no config is finished, the backend is unknown.
@@ -136,6 +148,10 @@ def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
 def plot_param_importances(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """Which parameters separate the better configs from the rest, with intervals over configs.
 
+    Args:
+        run: with one finished config at least, or its directory.
+        backend: what draws.
+
     Raises:
         InputError: the run has noted no importance, the backend is unknown.
     """
@@ -147,6 +163,10 @@ def plot_param_importances(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
 def plot_slice(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The success rate over each parameter, with configs as the unit.
+
+    Args:
+        run: with one finished config at least, or its directory.
+        backend: what draws.
 
     Raises:
         InputError: no parameter differs between the configs, the backend is unknown.
@@ -196,6 +216,10 @@ def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
     Both seeds are trained once more, in milliseconds.
 
+    Args:
+        run: with one finished config at least, or its directory.
+        backend: what draws.
+
     Raises:
         InputError: the run is not of the built-in network on a task with two inputs, or the
             backend is unknown.
@@ -213,6 +237,10 @@ def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend
     """The difference of success rates of every two that are compared, with its interval.
 
     Of a run beside a published table the cells of the smallest p are shown.
+
+    Args:
+        comparison: what `compare` returns.
+        backend: what draws.
 
     Raises:
         InputError: it is no comparison, the backend is unknown.
@@ -233,6 +261,10 @@ def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend
 def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
     """Who solves more seeds than whom, after Holm's correction.
 
+    Args:
+        comparison: what `compare` returns.
+        backend: what draws.
+
     Raises:
         InputError: it is no comparison of runs, the backend is unknown.
     """
@@ -243,6 +275,10 @@ def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
 
 def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
     """How soon seeds are solved: performance profiles, probability of improvement, middles.
+
+    Args:
+        comparison: what `compare` returns.
+        backend: what draws.
 
     Raises:
         InputError: it is no comparison of runs, the backend is unknown.
@@ -272,6 +308,10 @@ def plot_numbers(
 
 def plot_agreement(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """The success rates of a run over those of a published table, one point for each cell.
+
+    Args:
+        comparison: what `compare` returns.
+        backend: what draws.
 
     Raises:
         InputError: it is no comparison of a run with a table, the backend is unknown.

@@ -126,6 +126,10 @@ def _claims(only: Sequence[str]) -> Claims:
 def write_thread(settled: Settled, output: str | os.PathLike[str] = "reports") -> tuple[Path, ...]:
     """Write thread.md, thread.csv, two more tables and the figures into a directory.
 
+    Args:
+        settled: what `thread` returns.
+        output: the directory.
+
     Returns:
         The files' paths, thread.md first.
 

@@ -86,6 +86,9 @@ __all__ = [
 def load_space(path: str | os.PathLike[str]) -> SearchSpace:
     """Read and check a space file.
 
+    Args:
+        path: of the file; what it names (a CSV file, a trainer) is looked for beside it.
+
     Raises:
         InputError: a file that cannot be read, or anything in it that is not allowed; the message
             names file, line, value, what is allowed and how to put it right.
