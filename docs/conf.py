@@ -66,6 +66,8 @@ add_module_names = True
 
 html_theme = "furo"
 html_title = "xortune"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
