@@ -28,6 +28,7 @@ def test_a_description_says_all_and_is_json():
     assert lines["cost"] == (
         "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)"
     )
+    assert found.at_most == "3,200 epochs of one seed"
     assert lines.keys() & {"stop", "objectives"} == set()
     assert json.loads(json.dumps(asdict(found)))["parameters"][0]["name"] == "optimizer"
 
@@ -69,6 +70,18 @@ def test_a_race_is_described_as_it_goes():
     assert early["cost"].startswith("at most 20,000 epochs")
     assert early["cost"].endswith("less if it ends early")
     assert early["alpha"].endswith("any wrong stop is, at most")
+
+
+def test_what_a_trainer_of_ones_own_costs_is_told_in_trainings():
+    text = "name: own\ntrainer: ./t.py:run\nparameters: {x: {low: 0.0, high: 1.0}}\n"
+    text += "search: {trials: 20}\nseeds: {ladder: [4, 16]}\n"
+    found = describe(parse_space(text))
+    assert dict(found)["cost"] == "from 80 to 320 trainings (trials x 4 to 16 seeds)"
+    assert found.at_most == "320 trainings"
+    sure = dict(describe(parse_space(text.replace("16]", "16], certify: 100"))))
+    assert sure["cost"].endswith("seeds), and the certificate")
+    brief = dict(describe(parse_space(text.replace("20}", "20, time_budget: 9}"))))
+    assert brief["cost"].startswith("at most 320 trainings (")
 
 
 def test_several_objectives_are_described_with_their_directions():

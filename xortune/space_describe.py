@@ -143,6 +143,13 @@ class Description:
             yield "grid points", f"{self.grid_points:,}"
         yield from self._cost()
 
+    @property
+    def at_most(self) -> str:
+        """What a search costs if nothing is ruled out, without a certificate."""
+        if self.seed_epochs is not None:
+            return f"{self.seed_epochs:,} epochs of one seed"
+        return f"{self.trials * self.ladder[-1]:,} trainings"
+
     def _trainer(self, trainer: str) -> Iterator[tuple[str, str]]:
         """A function, or a command, and what it says."""
         called = f", called with ({self.called})" if self.called and not self.run_as else ""
@@ -186,20 +193,22 @@ class Description:
 
     def _cost(self) -> Iterator[tuple[str, str]]:
         """From what it comes to if all are ruled out at once, to what it comes to if none is."""
-        if self.seed_epochs is None or self.least_seed_epochs is None:
-            return
         first, last = self.ladder[0], self.ladder[-1]
         seeds = f"{first:,}" if first == last else f"{first:,} to {last:,}"
+        least, most = self.least_seed_epochs, self.seed_epochs
         how = f"epochs of one seed (trials x {seeds} seeds x epochs)"
+        if least is None or most is None:  # a trainer of the user's own, which counts no epochs
+            least, most = self.trials * first, self.trials * last
+            how = f"trainings (trials x {seeds} seeds)"
         if self.certify is not None:
             how += ", and the certificate"
         early = self.time_budget is not None or self.proven_rate is not None
-        if self.least_seed_epochs == self.seed_epochs:
-            yield "cost", f"{'at most ' if early else ''}{self.seed_epochs:,} {how}"
+        if least == most:
+            yield "cost", f"{'at most ' if early else ''}{most:,} {how}"
         elif early:
-            yield "cost", f"at most {self.seed_epochs:,} {how}; less if it ends early"
+            yield "cost", f"at most {most:,} {how}; less if it ends early"
         else:
-            yield "cost", f"from {self.least_seed_epochs:,} to {self.seed_epochs:,} {how}"
+            yield "cost", f"from {least:,} to {most:,} {how}"
 
 
 def _listed(counts: Iterable[int]) -> str:

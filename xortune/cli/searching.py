@@ -141,8 +141,7 @@ def search(
             Console(stderr=True, highlight=False).print(
                 Text(
                     f"{what.name}: {what.trials:,} configurations ({what.sampler}) x "
-                    f"{_rungs(what.ladder)} seeds, {learned}"
-                    + (f"; at most {what.seed_epochs:.2g} seed-epochs" if what.seed_epochs else "")
+                    f"{_rungs(what.ladder)} seeds, {learned}; at most {what.at_most}"
                 ),
                 soft_wrap=True,
             )
