@@ -237,7 +237,7 @@ def test_the_seeds_file(tmp_path):
     write_derived(run)
     table = parquet.read_table(run.path / "seeds.parquet")
     assert table.column_names == [
-        *("key", "seed", "solved", "status", "solved_epoch", "final_loss", "pattern")
+        *("key", "seed", "solved", "status", "solved_epoch", "final_loss", "pattern", "reason")
     ]
     one, two = Point({"x": 1}).key, Point({"x": 2}).key
     rows = table.to_pylist()
@@ -249,6 +249,7 @@ def test_the_seeds_file(tmp_path):
     ]
     assert [row["solved_epoch"] for row in rows] == [300, 300, None, 300, None, None]
     assert [row["pattern"] for row in rows] == ["0110", "0110", None, "0110", "0111", "0000"]
+    assert [row["reason"] for row in rows] == [None, None, "it broke", *[None] * 3]
     assert np.isnan(rows[2]["final_loss"])
     assert [row["final_loss"] for row in rows[3:]] == [0, 0.5, 1]
     frame = run.seeds

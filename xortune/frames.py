@@ -231,9 +231,11 @@ def seed_table(results: Sequence[ConfigResult], more: More | None = None) -> pa.
     }
     found = seed_columns(outcomes, more_of(outcomes) if more is None else more, columns)
     for name, told in found.items():
-        columns[_text(name)] = (
-            pa.array(told, pa.string()).dictionary_encode() if isinstance(told, list) else told
-        )
+        if isinstance(told, list):
+            reasons = [None if reason is None else _text(reason) for reason in told]
+            columns[name] = pa.array(reasons, pa.string()).dictionary_encode()
+        else:
+            columns[_text(name)] = told
     return pa.table(columns)
 
 

@@ -222,7 +222,7 @@ class Outcome:
         return cls(seeds, epochs, status, start, final_loss, predictions, checkpoints)
 
     @classmethod
-    def crashed(cls, seeds: Iterable[int], epochs: int) -> Outcome:
+    def crashed(cls, seeds: Iterable[int], epochs: int, reason: str | None = None) -> Outcome:
         """Seeds whose training produced nothing: they count as not solved, and say why."""
         array = (
             np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
@@ -236,6 +236,7 @@ class Outcome:
             solved_epoch=np.zeros(array.shape, dtype=np.int32),
             final_loss=np.full(array.shape, np.nan, dtype=np.float32),
             predictions=np.zeros((*array.shape, 0), dtype=np.bool_),
+            details=Details(failed=dict.fromkeys(array.tolist(), reason)) if reason else NO_DETAILS,
         )
 
 

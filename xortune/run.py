@@ -90,6 +90,7 @@ class Run:
             first_made=self._first_made,
             place=str(self.path / JOURNAL),
             objectives=self.objectives,
+            reasons=not self.is_network,
         )
 
     @property

@@ -44,6 +44,7 @@ def results_of(
     first_made: str,
     place: str,
     objectives: Sequence[Objective] = (),
+    reasons: bool = False,
 ) -> tuple[ConfigResult, ...]:
     """One result for each config, in the order of `Run.results`.
 
@@ -54,6 +55,7 @@ def results_of(
         first_made: what lines without a digest stand for.
         place: the journal, for messages.
         objectives: what was looked for.
+        reasons: whether seeds of a block that produced nothing say why, as seeds that failed do.
 
     Raises:
         InputError: blocks of one config that cannot be one outcome, such as different epochs.
@@ -69,7 +71,9 @@ def results_of(
     results = []
     for key, found in blocks.items():
         parts = [part_of(e, first_made) for e in [*found, *others.get(key, ())]]
-        results.append(_merged(key, found, place, completed(parts, rungs)))
+        outcome = _merged(key, found, place, reasons=reasons)
+        point, trials = found[0].block.point, completed(parts, rungs)
+        results.append(ConfigResult(point, key, outcome, trials))
     outcomes = [result.outcome for result in results]
     low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
     speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
@@ -90,7 +94,7 @@ def _worth(objective: Objective, outcome: Outcome, rungs: Sequence[int]) -> tupl
     return -sum(rung <= outcome.n for rung in rungs), -value if objective.maximize else value
 
 
-def outcomes_of(found: Sequence[Evaluation]) -> Iterator[Outcome]:
+def outcomes_of(found: Sequence[Evaluation], *, reasons: bool = False) -> Iterator[Outcome]:
     """What each line of one config came to; the seeds of a block that produced nothing crashed."""
     known = [e.outcome.epochs for e in found if e.outcome is not None]
     budget = found[0].block.point.get("epochs")
@@ -99,19 +103,22 @@ def outcomes_of(found: Sequence[Evaluation]) -> Iterator[Outcome]:
         epochs = budget
     for evaluation in found:
         if evaluation.outcome is None:
-            yield Outcome.crashed(evaluation.block.seeds, epochs)
+            yield Outcome.crashed(
+                evaluation.block.seeds, epochs, evaluation.error if reasons else None
+            )
         else:
             assert isinstance(evaluation.outcome, Outcome)  # it was read from a journal
             yield evaluation.outcome
 
 
-def _merged(key: str, found: list[Evaluation], place: str, trials: int) -> ConfigResult:
+def _merged(key: str, found: list[Evaluation], place: str, *, reasons: bool) -> Outcome:
     merged: Outcome | None = None
     try:
-        for outcome in outcomes_of(sorted(found, key=lambda e: e.block.first)):
+        in_order = sorted(found, key=lambda e: e.block.first)
+        for outcome in outcomes_of(in_order, reasons=reasons):
             part = replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
             merged = part if merged is None else merged.merge(part)
     except InputError as error:
         raise error.at(f"{place}: config {key}") from None
     assert merged is not None
-    return ConfigResult(found[0].block.point, key, merged, trials)
+    return merged

@@ -54,7 +54,11 @@ class Unfinished(TrainingError):
 
 
 class Trainer(Protocol):
-    """What interprets a point. Picklable: the search sends it to its workers."""
+    """What interprets a point. Picklable: the search sends it to its workers.
+
+    One with an attribute `by_seed` that is true runs code of the user's own, of which any seed may
+    hang or kill the process: see `xortune.search.narrow`.
+    """
 
     def check(self, point: Point) -> Point:
         """The point in its normal form, so that equal trainings have equal keys.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,7 @@ class CustomTrainer:
         limit: seconds for a seed of a function that reports or yields; None for any time.
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
+        by_seed: a seed may hang, or kill its process; see `xortune.search.narrow`.
     """
 
     source: Source | Given
@@ -69,6 +71,7 @@ class CustomTrainer:
     form: Form = PLAIN
     limit: float | None = None
     folder: str | None = None
+    by_seed: ClassVar[bool] = True
 
     @property
     def reports(self) -> bool:

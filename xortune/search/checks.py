@@ -76,7 +76,7 @@ class CheckQueue:
         self._waiting = deque(task for task in tasks if task.seeds)
         self._retries: deque[Check] = deque()
         self._total, self._done = sum(task.count for task in tasks), 0
-        self._under_way = 0
+        self._under_way = 0  # seeds: a block may come back in parts
         self._untold: deque[tuple[int, int]] = deque()
         self._synced = -math.inf
         self.lines: list[Evaluation] = []
@@ -124,7 +124,7 @@ class CheckQueue:
             job = Check(task.proposal, block, purpose=task.purpose)
         else:
             return None
-        self._under_way += 1
+        self._under_way += job.block.count
         return job
 
     def receive(
@@ -132,7 +132,7 @@ class CheckQueue:
     ) -> None:
         """Journal a result; a block without an outcome is queued again, or given up."""
         assert isinstance(job, Check)
-        self._under_way -= 1
+        self._under_way -= job.block.count
         failed = isinstance(result, TrainingError)
         line = Evaluation(
             proposal=job.proposal,

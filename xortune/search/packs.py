@@ -6,14 +6,14 @@ import math
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from xortune.errors import TrainingError
 from xortune.evaluation import Packed
 from xortune.outcome import Outcome
-from xortune.search.blocks import Job
+from xortune.search.blocks import ATTEMPTS, Job
+from xortune.search.narrow import Narrow, split
 from xortune.search.source import Source
-from xortune.trainer import Block, Trainer
+from xortune.trainer import Trainer
 
 __all__ = ["Packs", "batch_of", "least_window", "window_of"]
 
@@ -68,7 +68,8 @@ class Packs:
 
     The first packs are small: they measure what a trainer's estimate of a block's cost is worth.
     Then they are large, and small again towards the end, when no slot should wait for another. A
-    pack that kills its worker is halved and tried again, until the block that did it is alone.
+    pack that kills its worker is halved and tried again, until the block that did it is alone; and
+    where the code of users trains, until the seed that did it is.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Packs:
         self._queue, self._trainer, self._slots, self._most = queue, trainer, slots, most
         self._cap = math.inf if limit is None else limit / LIMIT_SHARE
         self._longest = min(MOST_SECONDS, self._cap)
+        # Of other trainers a seed is as good as another: what kills is a block's size or config.
+        self._narrow = Narrow() if getattr(trainer, "by_seed", False) else None
         self._losses: Counter[tuple[int, int]] = Counter()
         self._again: deque[tuple[Job, ...]] = deque()
         self._under_way = 0  # packs
@@ -108,6 +111,12 @@ class Packs:
 
     def next(self) -> tuple[Job, ...]:
         """The next pack; empty if there is none now."""
+        while self._again and self._narrow is not None:
+            job = self._again[0][0]
+            if (reason := self._narrow.hopeless(job)) is None:
+                break
+            self._again.popleft()
+            self._queue.receive(job, reason, seconds=0.0, worker="")
         jobs = self._again.popleft() if self._again else self._filled(self._wanted())
         self._under_way += bool(jobs)
         return jobs
@@ -151,11 +160,12 @@ class Packs:
         A few finalists have many seeds to go while others wait for their results, or all proposals
         are made. Seeds are independent: what takes one slot a minute, all can do side by side.
         """
-        if not job.climbs:
-            return job
         block, ready = job.block, self._queue.ready
         seconds = self._trainer.cost(block) * (self._true or 0.0)
-        if seconds < 2 * LEAST_SECONDS:
+        if self._narrow is not None and (job.attempt >= ATTEMPTS or seconds > self._cap):
+            whole = int(min(block.count, max(1.0, seconds / self._cap)))
+            return self._begun([p for j in split(job, whole) for p in self._narrow.parts(j)])
+        if not job.climbs or seconds < 2 * LEAST_SECONDS:
             return job
         # As long as a slot's share of what is left, as in `_wanted`, but not much longer than other
         # blocks, for few steps are made before its results are in; shorter where slots are idle.
@@ -168,13 +178,14 @@ class Packs:
         parts = min(parts, block.count)
         if parts < 2:
             return job
-        bounds = [block.first + block.count * part // parts for part in range(parts + 1)]
-        first, *others = (
-            replace(job, block=Block(block.point, start, end - start))
-            for start, end in pairwise(bounds)
-        )
+        first, *others = split(job, parts)
         self._again += [(other,) for other in others]
         return first
+
+    def _begun(self, parts: Sequence[Job]) -> Job:
+        """The first part of a block; the others come next."""
+        self._again.extendleft((part,) for part in reversed(parts[1:]))
+        return parts[0]
 
     def _wanted(self) -> float:
         """Seconds of work that the next pack should hold."""
@@ -214,6 +225,8 @@ class Packs:
         measured = seconds / estimated
         self._true = measured if self._true is None else 0.7 * self._true + 0.3 * measured
         for job, result, cost in zip(jobs, results, costs, strict=True):
+            if self._narrow is not None and not isinstance(result, TrainingError):
+                self._narrow.came(job)
             share = seconds * cost / estimated
             self._queue.receive(job, result, seconds=share, worker=worker)
 
@@ -223,7 +236,10 @@ class Packs:
             return
         self._under_way -= 1
         if len(jobs) == 1:
-            self._queue.receive(jobs[0], reason, seconds=0.0, worker=worker)
+            if self._narrow is not None and (parts := self._narrow.died(jobs[0], reason)):
+                self._again.extendleft((part,) for part in reversed(parts))
+            else:
+                self._queue.receive(jobs[0], reason, seconds=0.0, worker=worker)
             return
         middle = len(jobs) // 2
         self._again += [tuple(jobs[:middle]), tuple(jobs[middle:])]
@@ -238,6 +254,8 @@ class Packs:
         estimated = sum(self._trainer.cost(job.block) for job in jobs)
         if len(jobs) > 1:  # one block may hang; that all of them are slow is the likelier guess
             self._true = max(self._true or 0.0, seconds / estimated)
+        elif jobs and self._narrow is not None:  # the same again would take as long
+            jobs = [replace(jobs[0], attempt=ATTEMPTS)]
         self.crashed(jobs, reason, worker=worker)
 
     def lost(self, jobs: Sequence[Job], reason: TrainingError) -> None:
