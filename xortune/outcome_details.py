@@ -20,14 +20,16 @@ class Details:
         values: by name, float64 of shape (S,): NaN where a seed has no such number.
         failed: why a seed failed, by its number; a seed that was trained to the end and only was
             no success is not among them.
-        traceback: of the first failure, in the words of what failed; not kept in a run.
+        traceback: of the first failure that raised, in the words of what failed; not kept in a run.
         output: the end of what some of the failed seeds printed, by their number.
+        raised: the seed that the traceback is of; None: the first of `failed`.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     failed: Mapping[int, str] = field(default_factory=dict)
     traceback: str | None = None
     output: Mapping[int, str] = field(default_factory=dict)
+    raised: int | None = None
 
 
 NO_DETAILS = Details()

@@ -24,6 +24,7 @@ from xortune.evaluation import Evaluation, decode, encode
 from xortune.outcome import Status
 from xortune.outcome_details import NO_DETAILS, Details
 from xortune.point import Point
+from xortune.search.watch import Failure
 from xortune.success import parse_success
 from xortune.trainer import Block
 
@@ -93,6 +94,37 @@ def test_a_number_is_called_value():
     outcome = one(seedy.plain, parse_success("value >= 0.6"))
     assert outcome.status.tolist() == loop(40)
     assert list(outcome.details.values) == ["value"]
+
+
+def later(config, seed):
+    if seed == 2:
+        raise RuntimeError("the second that failed")
+    return None if seed == 1 else True
+
+
+def later_of_many(config, seeds):
+    if 2 in seeds.tolist():
+        raise RuntimeError("the second that failed")
+    return np.where(seeds == 1, np.nan, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "rule"), [(later, None), (later_of_many, parse_success("value > 0"))]
+)
+def test_it_is_known_which_seed_the_traceback_is_of(function, rule):
+    details = one(function, rule, count=4).details
+    assert min(details.failed) == 1
+    assert details.raised == 2
+    assert "the second that failed" in details.traceback
+    failure = Failure({"x": 1}, 1, details.failed[1], details.traceback, details.raised)
+    lines = str(failure).splitlines()
+    assert lines[0] == "the first failure: seed 1 of x=1"
+    assert lines[1] == details.failed[1]
+    assert lines[2] == "and of seed 2"
+    assert lines[3].startswith("Traceback")
+    alone = one(function, rule, first=2, count=2).details
+    failure = Failure({"x": 1}, 2, alone.failed[2], alone.traceback, alone.raised)
+    assert str(failure).splitlines()[1].startswith("Traceback")
 
 
 def test_the_traceback_is_the_users_own():

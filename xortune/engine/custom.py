@@ -165,14 +165,14 @@ def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
     count = block.count
     status, failed = bytearray(count), {}
     values: dict[str, list[float]] = {}
-    first: str | None = None
+    first: tuple[int, str] | None = None
     for place, seed in enumerate(block.seeds):
         told: Mapping[str, float] = {}
         try:
             returned = call(seed)
         except (Exception, SystemExit, TookTooLong) as error:
             status[place], failed[seed] = _CRASHED, _reason(error)
-            first = first or _shown(error)
+            first = first or (seed, _shown(error))
         except GivenUp:
             if not place:
                 raise
@@ -214,17 +214,17 @@ def _many(call: Calls, block: Block, success: Success | None) -> Outcome:
 
 def _called(
     call: Calls, seeds: NDArray[np.int64], success: Success | None
-) -> tuple[Judged, str | None]:
-    """What came of the seeds, and the traceback of the first that raised."""
+) -> tuple[Judged, tuple[int, str] | None]:
+    """What came of the seeds, and the first that raised, with its traceback."""
     failure: BaseException | None = None
     try:
         returned = call(seeds.copy())
     except (Exception, SystemExit, TookTooLong) as error:
         failure = error
     if isinstance(failure, TookTooLong):  # to ask again for each would take as long
-        return _all_crashed(len(seeds), _reason(failure)), _shown(failure)
+        return _all_crashed(len(seeds), _reason(failure)), (int(seeds[0]), _shown(failure))
     if failure is not None and len(seeds) == 1:
-        return _all_crashed(1, _reason(failure)), _shown(failure)
+        return _all_crashed(1, _reason(failure)), (int(seeds[0]), _shown(failure))
     if failure is not None:  # not below `except`, or their tracebacks would show both
         found = [_called(call, seeds[i : i + 1], success) for i in range(len(seeds))]
         first = next((shown for _, shown in found if shown is not None), None)
@@ -267,9 +267,10 @@ def _outcome(
     status: NDArray[np.uint8],
     values: Mapping[str, NDArray[np.float64]],
     failed: Mapping[int, str],
-    first: str | None,
+    first: tuple[int, str] | None,
 ) -> Outcome:
-    details = Details(values, failed, first) if values or failed else NO_DETAILS
+    raised, shown = first or (None, None)
+    details = Details(values, failed, shown, raised=raised) if values or failed else NO_DETAILS
     n = block.count
     return Outcome(
         seeds=np.arange(block.first, block.first + n, dtype=np.int64),

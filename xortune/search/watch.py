@@ -24,17 +24,22 @@ class Failure:
         seed: which failed; of a block that produced nothing the first.
         reason: on one line.
         traceback: where it was raised, in the words of what failed; None if nothing was.
+        raised: the seed that the traceback is of, if that is another, as where the first told no
+            number and a later one raised.
     """
 
     config: dict[str, object]
     seed: int
     reason: str
     traceback: str | None
+    raised: int | None = None
 
     def __str__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
         where = f"the first failure: seed {self.seed} of {values}"
-        return f"{where}\n{self.traceback or self.reason}"
+        if self.raised is None or self.raised == self.seed:
+            return f"{where}\n{self.traceback or self.reason}"
+        return f"{where}\n{self.reason}\nand of seed {self.raised}\n{self.traceback}"
 
 
 class Watched:
@@ -104,4 +109,4 @@ def _failure(job: Job, result: Outcome | Packed | TrainingError) -> Failure | No
     if not result.details.failed:
         return None
     seed, reason = min(result.details.failed.items())
-    return Failure(config, seed, reason, result.details.traceback)
+    return Failure(config, seed, reason, result.details.traceback, result.details.raised)
