@@ -16,6 +16,7 @@ from xortune.errors import InputError
 from xortune.journal import Journal
 from xortune.run import JOURNAL, create
 from xortune.search import session as session_module
+from xortune.search.cluster import Cluster
 from xortune.space import load_space, parse_space
 
 
@@ -148,8 +149,7 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     settings = call["space"].search
     assert (settings.trials, settings.seed, settings.sampler) == (7, 5, "tpe")
     assert settings.time_budget == 120
-    assert call["address"] == "auto"
-    assert (call["cpus_per_trial"], call["gpus_per_trial"]) == (0.5, 0.25)
+    assert call["cluster"] == Cluster("auto", cpus_per_trial=0.5, gpus_per_trial=0.25)
     assert call["on_progress"] is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"

@@ -22,8 +22,9 @@ from xortune.journal import Journal
 from xortune.point import Point
 from xortune.run import JOURNAL, load_run
 from xortune.search import certifying
-from xortune.search.certifying import Cluster, certify_run
+from xortune.search.certifying import certify_run
 from xortune.search.checks import CheckQueue, InTurn, train_here
+from xortune.search.cluster import Cluster
 from xortune.search.packs import LEAST_SECONDS, MOST_SECONDS, Packs
 from xortune.search.training import trained
 from xortune.seed_ranges import CERTIFY

@@ -17,7 +17,8 @@ from xortune.certify import Call
 from xortune.run import JOURNAL, load_run
 from xortune.search import session as session_module
 from xortune.search.blocks import ATTEMPTS
-from xortune.search.certifying import Cluster, certify_run
+from xortune.search.certifying import certify_run
+from xortune.search.cluster import Cluster
 from xortune.seed_ranges import CERTIFY
 
 pytestmark = pytest.mark.usefixtures("one_ray")

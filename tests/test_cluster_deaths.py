@@ -24,6 +24,7 @@ from xortune.run import load_run
 from xortune.search import session as session_module
 from xortune.search import versions as versions_module
 from xortune.search.blocks import ATTEMPTS
+from xortune.search.cluster import Cluster
 from xortune.search.deaths import death_of, spoken
 from xortune.search.overtime import Overtime
 from xortune.search.ray_connect import slots
@@ -66,7 +67,7 @@ def searched(folder, trainer, high, **options):
 
 def test_whatever_kills_its_worker_is_given_up_and_the_search_goes_on(tmp_path):
     trainer = Logging(str(tmp_path / "log"), deaths=DEATHS)
-    complete, run = searched(tmp_path, trainer, 5, trial_timeout=LIMIT)
+    complete, run = searched(tmp_path, trainer, 5, cluster=Cluster(trial_timeout=LIMIT))
     assert complete
     final = {e.block.point["x"]: e for e in run.evaluations if e.final}
     assert sorted(final) == list(range(6))
@@ -143,8 +144,8 @@ def test_the_limit_comes_from_where_the_user_gives_it(tmp_path, monkeypatch):
         xortune.search(space, output=tmp_path / "a", trial_timeout="soon")
     given = []
 
-    def noted(*_, trial_timeout, **__):
-        given.append(trial_timeout)
+    def noted(*_, cluster, **__):
+        given.append(cluster.trial_timeout)
         raise InputError("seen")
 
     monkeypatch.setattr(session_module, "run_trials", noted)

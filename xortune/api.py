@@ -26,8 +26,8 @@ from xortune.trainer import Trainer
 
 if TYPE_CHECKING:
     from xortune.journal import Journal
-    from xortune.search.certifying import Cluster
     from xortune.search.checks import CheckQueue
+    from xortune.search.cluster import Cluster
     from xortune.search.watch import Failure
 
 __all__ = ["evaluate", "load_run", "search", "write_report"]
@@ -209,10 +209,7 @@ def search(
                 trainer,
                 directory,
                 first_manifest(asked, trainer, command),
-                address=address,
-                cpus_per_trial=cpus_per_trial,
-                gpus_per_trial=gpus_per_trial,
-                trial_timeout=cluster.trial_timeout,
+                cluster=cluster,
                 on_progress=on_progress,
                 on_word=on_word,
                 then=then,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from xortune.certify import Call
     from xortune.journal import Journal
     from xortune.run_certificate import Certificate
-    from xortune.search.certifying import Cluster
     from xortune.search.checks import CheckQueue
+    from xortune.search.cluster import Cluster
     from xortune.trainer import Trainer
 
 __all__ = [
@@ -283,7 +283,7 @@ def cluster_of(
     Raises:
         InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration.
     """
-    from xortune.search.certifying import Cluster
+    from xortune.search.cluster import Cluster
     from xortune.space_values import parse_duration
 
     for name, amount, least in (

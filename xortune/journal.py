@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from types import TracebackType
+from typing import Self
 
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation, decode, encode
@@ -116,7 +117,7 @@ class Journal:
         *,
         lock: RunLock | None = None,
         say: Callable[[str], None] | None = None,
-    ) -> Journal:
+    ) -> Self:
         """Open for appending, after cutting a torn last line; the file need not exist.
 
         Args:
@@ -286,7 +287,7 @@ class Journal:
         if self._segments is not None:
             self._segments.check()
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

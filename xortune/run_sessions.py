@@ -15,17 +15,18 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from xortune.errors import InputError
 from xortune.evaluation import MAX_TIME, Evaluation
 from xortune.files import text_of
 from xortune.journal import Journal
 from xortune.run_files import replace_file
-from xortune.run_lock import RunLock
+from xortune.run_lock import RunLock, held
 from xortune.run_manifest import MANIFEST, manifest_of, unwritable, update_manifest
 from xortune.space import SearchSpace, parse_space
 from xortune.space_yaml import read_yaml
@@ -40,6 +41,7 @@ __all__ = [
     "earlier_spaces",
     "ended",
     "first_made",
+    "held_journal",
     "identity_of",
     "last_identity",
     "last_search",
@@ -104,14 +106,13 @@ class SignedJournal(Journal):
         *,
         lock: RunLock | None = None,
         say: Callable[[str], None] | None = None,
-    ) -> SignedJournal:
+    ) -> Self:
         """Open for appending, as `Journal.open` does.
 
         Raises:
             InputError: as there.
         """
         journal = cls.open(path, lock=lock, say=say)
-        assert isinstance(journal, SignedJournal)
         journal.made = made
         return journal
 
@@ -119,6 +120,27 @@ class SignedJournal(Journal):
         """Write one line, with the digest and the time in it; as `Journal.append`."""
         now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
         return super().append(replace(evaluation, made=self.made, at=now))
+
+
+@contextmanager
+def held_journal(
+    path: Path, made: str, *, say: Callable[[str], None] | None = None
+) -> Iterator[SignedJournal]:
+    """A run's journal, open for appending, while nobody else writes to the run.
+
+    Args:
+        path: the journal.
+        made: what its lines are signed with.
+        say: called with a sentence for the user.
+
+    Raises:
+        InputError: somebody else writes to the run, or it cannot be written.
+    """
+    with (
+        held(path.parent, say=say) as lock,
+        SignedJournal.signing(path, made, lock=lock, say=say) as journal,
+    ):
+        yield journal
 
 
 def identity_of(described: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import xortune as xt
 from xortune.config import Config
 from xortune.engine import network, reference
 from xortune.run import load_run
+from xortune.search.cluster import Cluster
 from xortune.search.ray_tune import slots
 from xortune.search.session import search_session
 from xortune.space import load_space
@@ -79,7 +80,7 @@ def test_halving_on_a_worker_is_told_and_changes_nothing(space_file, tmp_path, c
     space = load_space(space_file)
     trainer = Small(space.task, engine="reference", gpus=0.25)
     folder = tmp_path / "small"
-    assert search_session(space, trainer, folder, {}, cpus_per_trial=0.25, gpus_per_trial=0.25)
+    assert search_session(space, trainer, folder, {}, cluster=Cluster(None, 0.25, 0.25))
     told = [record.getMessage() for record in caplog.records]
     assert any(re.fullmatch(r"\S+:\d+: was given GPU 0", word) for word in told)
     halved = [word for word in told if "out of memory on cpu with" in word]

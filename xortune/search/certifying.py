@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +21,21 @@ from xortune.engine.network import usable_cores
 from xortune.journal import Journal
 from xortune.run import JOURNAL, Run, load_run
 from xortune.run_certificate import Certificate
-from xortune.run_lock import held
 from xortune.run_manifest import MANIFEST, manifest_of
 from xortune.run_sessions import (
     Continuation,
-    SignedJournal,
     begin_session,
+    held_journal,
     identity_of,
     made_id,
 )
 from xortune.run_versions import changed_trainer
 from xortune.search.checks import CheckQueue, train_here
+from xortune.search.cluster import Cluster
 from xortune.search.meanwhile import RAY_SECONDS
 from xortune.trainer import Block, Trainer
 
-__all__ = ["Cluster", "certify_run", "queue_after"]
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where packs are trained, and what each may use there.
-
-    Attributes:
-        address: of a Ray cluster; None starts Ray on this machine.
-        cpus_per_trial: logical CPUs for each trial.
-        gpus_per_trial: logical GPUs for each trial.
-        trial_timeout: seconds after which a pack is stopped; None for any time.
-    """
-
-    address: str | None = None
-    cpus_per_trial: float = 1.0
-    gpus_per_trial: float = 0.0
-    trial_timeout: float | None = None
+__all__ = ["certify_run", "queue_after"]
 
 
 def certify_run(
@@ -91,10 +74,7 @@ def certify_run(
     identity = identity_of(trainer.describe())
     with ExitStack() as stack:
         # Nobody else takes seeds meanwhile.
-        lock = stack.enter_context(held(path, say=on_word))
-        journal = stack.enter_context(
-            SignedJournal.signing(path / JOURNAL, made_id(identity), lock=lock, say=on_word)
-        )
+        journal = stack.enter_context(held_journal(path / JOURNAL, made_id(identity), say=on_word))
         run = load_run(path)
         tasks = tasks_of(run, trainer, call, accept=accept_versions)
         pace = _pace(run, tasks, trainer)
@@ -134,15 +114,7 @@ def _train(
         return
     from xortune.search.ray_tune import run_trials
 
-    done = run_trials(
-        queue,
-        trainer,
-        folder=path.resolve() / "ray",
-        cpus_per_trial=cluster.cpus_per_trial,
-        gpus_per_trial=cluster.gpus_per_trial,
-        trial_timeout=cluster.trial_timeout,
-    )
-    if not done:
+    if not run_trials(queue, trainer, cluster=cluster, folder=path.resolve() / "ray"):
         raise KeyboardInterrupt
 
 

@@ -22,6 +22,7 @@ from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Packed
 from xortune.files import FREE_SPACE, is_full
 from xortune.search.blocks import Job
+from xortune.search.cluster import Cluster
 from xortune.search.deaths import Death, death_of, too_long
 from xortune.search.given_up import Board
 from xortune.search.interrupts import same_handler
@@ -303,11 +304,9 @@ def run_trials(
     queue: Source,
     trainer: Trainer,
     *,
+    cluster: Cluster,
     folder: Path,
-    cpus_per_trial: float,
-    gpus_per_trial: float,
     window: int | None = None,
-    trial_timeout: float | None = None,
     begun: Packs | None = None,
     board: Board | None = None,
 ) -> bool:
@@ -316,11 +315,9 @@ def run_trials(
     Args:
         queue: where blocks come from and results go.
         trainer: sent to the workers once.
+        cluster: what each trial may use; Ray is connected to it.
         folder: where Ray Tune keeps its own files.
-        cpus_per_trial: logical CPUs for each trial, fractions allowed.
-        gpus_per_trial: logical GPUs for each trial, fractions allowed.
         window: of a sampler that learns, whose packs it makes small; None for any size.
-        trial_timeout: seconds that a pack may take before its worker is killed; None for any time.
         begun: packs of this queue, of which some have been trained already.
         board: where trainings that report are told that they are given up; None: none ever is.
 
@@ -328,11 +325,11 @@ def run_trials(
         InputError: the trainer refused a proposal, the journal could not be written, the disk is
             full, no worker can begin, or Tune has failed again and again.
     """
-    room = Room(cpus_per_trial, gpus_per_trial)
+    room = Room(cluster.cpus_per_trial, cluster.gpus_per_trial)
     most = most_of(window, room.count)
-    packs = begun or Packs(queue, trainer, room.count, most, trial_timeout)
+    packs = begun or Packs(queue, trainer, room.count, most, cluster.trial_timeout)
     packs.resize(room.count, most)
-    resources = {"cpu": cpus_per_trial, "gpu": gpus_per_trial}
+    resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
     told = {"trainer": trainer, "drivers": versions(), "board": board.actor if board else None}
     given = tune.with_parameters(PackTrainable, **told)
     trainable = tune.with_resources(given, resources)
@@ -358,7 +355,7 @@ def run_trials(
                 storage_path=str(folder.parent),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Collector(searcher, trial_timeout, board)],
+                callbacks=[Collector(searcher, cluster.trial_timeout, board)],
             ),
         )
         try:
@@ -368,9 +365,8 @@ def run_trials(
         except KeyboardInterrupt:
             searcher.take_in()
             return False
-        except (
-            Exception
-        ) as error:  # Tune is no part of the truth: what it had under way waits again
+        except Exception as error:
+            # Tune is no part of the truth: what it had under way waits again.
             searcher.take_in()
             if searcher.refusal is None and is_full(error):
                 raise InputError(

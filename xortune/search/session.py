@@ -18,11 +18,11 @@ from xortune.objective import only_rate
 from xortune.progress import Progress
 from xortune.run import JOURNAL, Run, create, holds_run, load_run, update_manifest
 from xortune.run_front import noted_objectives
-from xortune.run_lock import held
 from xortune.run_manifest import MANIFEST, manifest_of
-from xortune.run_sessions import SignedJournal, earlier_spaces, first_made, identity_of, made_id
+from xortune.run_sessions import earlier_spaces, first_made, held_journal, identity_of, made_id
 from xortune.search.blocks import BlockQueue, budget
 from xortune.search.checks import InTurn
+from xortune.search.cluster import THIS_MACHINE, Cluster
 from xortune.search.given_up import board_for
 from xortune.search.meanwhile import training_meanwhile
 from xortune.search.packs import Packs, least_window, window_of
@@ -46,10 +46,7 @@ def search_session(
     directory: Path,
     manifest: Mapping[str, Any],
     *,
-    address: str | None = None,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
-    trial_timeout: float | None = None,
+    cluster: Cluster = THIS_MACHINE,
     on_progress: Callable[[Progress], None] | None = None,
     on_word: Callable[[str], None] | None = None,
     then: Callable[[Journal, int], Source | None] | None = None,
@@ -66,10 +63,7 @@ def search_session(
         trainer: what trains.
         directory: of the run; one that holds a run is continued.
         manifest: what a new run's manifest says, but for what is known only here.
-        address: of a Ray cluster; None starts Ray on this machine for the time of the search.
-        cpus_per_trial: logical CPUs for each trial.
-        gpus_per_trial: logical GPUs for each trial.
-        trial_timeout: seconds after which a pack is stopped; None for any time.
+        cluster: where it is trained.
         on_progress: called after each finished proposal.
         on_word: called with a sentence for the user.
         then: makes what follows on the same workers once all proposals are done, of the journal and
@@ -121,51 +115,40 @@ def search_session(
         return True
     # A race that began before races had windows gets one below.
     if (begun >= budget(space) or proof) and not (window is None and raced(space)):
-        with (
-            held(directory, say=on_word) as lock,
-            SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
-        ):
+        with held_journal(directory / JOURNAL, made, say=on_word) as journal:
             queue = queue_into(journal, known, None)
             if queue.recall():
                 update_manifest(directory, complete=True, **_proven(queue))
                 return True
     if not known:  # before Ray is started: a directory that cannot be written is told at once
-        noted = dict(manifest)
-        if not only_rate(space.objectives):
-            noted["objectives"] = noted_objectives(space.objectives)
-        if shared is not None:
-            noted["study"] = shared.entry
+        noted = _first_manifest(manifest, space, shared)
         create(directory, space_text=space.text, manifest=noted)
-    expected = slots_to_come(address, cpus_per_trial) if meanwhile and alone else 0
+    cpus, gpus = cluster.cpus_per_trial, cluster.gpus_per_trial
+    expected = slots_to_come(cluster.address, cpus) if meanwhile and alone else 0
     with ExitStack() as ray:
         if not expected:
-            ray.enter_context(connected(address))
-        room = expected or slots(cpus_per_trial, gpus_per_trial)
+            ray.enter_context(connected(cluster.address))
+        room = expected or slots(cpus, gpus)
         if window is None and (space.search.sampler in LEARNING or raced(space)):
             window, least = _windows(space, trainer, room)
             update_manifest(directory, window=window, window_least=least)
-        with (
-            held(directory, say=on_word) as lock,
-            SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=on_word) as journal,
-        ):
+        with held_journal(directory / JOURNAL, made, say=on_word) as journal:
             queue = queue_into(journal, known, on_progress)
             known = ()  # the queue lets each go when it has taken it in
             following = queue if then is None else InTurn(queue, partial(then, journal, room))
             watched = Watched(following, on_failure, fail_fast=fail_fast)
-            packs = Packs(watched, trainer, room, most_of(window, room), trial_timeout)
+            packs = Packs(watched, trainer, room, most_of(window, room), cluster.trial_timeout)
             try:
                 if expected:
                     with training_meanwhile(packs, trainer) as here:
                         if here.wants_workers():
-                            ray.enter_context(connected(address))
+                            ray.enter_context(connected(cluster.address))
                 uninterrupted = watched.finished or run_trials(
                     watched,
                     trainer,
+                    cluster=cluster,
                     folder=directory.resolve() / "ray",
-                    cpus_per_trial=cpus_per_trial,
-                    gpus_per_trial=gpus_per_trial,
                     window=window,
-                    trial_timeout=trial_timeout,
                     begun=packs,
                     board=ray.enter_context(board_for(queue.wants if ends else None)),
                 )
@@ -174,6 +157,18 @@ def search_session(
             complete = uninterrupted or queue.finished  # or what followed was interrupted
     _end(directory, queue, complete=complete, failure=watched.failure if fail_fast else None)
     return uninterrupted
+
+
+def _first_manifest(
+    given: Mapping[str, Any], space: SearchSpace, shared: SharedStudy | None
+) -> dict[str, Any]:
+    """What is given, and what is known only here."""
+    noted = dict(given)
+    if not only_rate(space.objectives):
+        noted["objectives"] = noted_objectives(space.objectives)
+    if shared is not None:
+        noted["study"] = shared.entry
+    return noted
 
 
 @dataclass(frozen=True)
