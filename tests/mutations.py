@@ -68,7 +68,7 @@ def main(wanted: str = "") -> int:
     chosen = [mutation for mutation in MUTATIONS if wanted in mutation.file]
     with tempfile.TemporaryDirectory() as name:
         tree = Path(name)
-        for part in ("xortune", "tests", "search_spaces"):
+        for part in ("xortune", "tests", "search_spaces", "benchmarks"):
             ignore = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / part, tree / part, ignore=ignore)
         shutil.copy(ROOT / "pyproject.toml", tree)
