@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.report.columns import Column, column_of, comparable, quantile_bins
+from xortune.report.once import once_for_each_run
 from xortune.run import ConfigResult, Run
 
 __all__ = [
@@ -77,14 +77,10 @@ def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[st
     return tuple(name for name in names if points and not _alike(name, points))
 
 
+@once_for_each_run  # nine figures ask, and of many configs each answer takes its time
 def varying(run: Run) -> tuple[str, ...]:
     """The parameters of which not all configs of a run have the same value."""
-    if run not in _VARYING:  # nine figures ask, and of many configs each answer takes its time
-        _VARYING[run] = differing(run.results, run.parameters)
-    return _VARYING[run]
-
-
-_VARYING: WeakKeyDictionary[Run, tuple[str, ...]] = WeakKeyDictionary()
+    return differing(run.results, run.parameters)
 
 
 def _alike(name: str, points: Sequence[Mapping[str, Any]]) -> bool:

@@ -1,4 +1,4 @@
-"""What a report says, as values; `markdown` and `terminal` only draw them."""
+"""What a report says, as values; what draws them computes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -18,9 +17,11 @@ from xortune.objective_numbers import summed_only
 from xortune.outcome import Status
 from xortune.report.format import number, plain
 from xortune.report.levels import ParameterEffect, parameter_effects
+from xortune.report.once import once_for_each_run
 from xortune.report.script import evaluate_command, plain_script
 from xortune.report.tied import TiedSet, tied_set
 from xortune.run import ConfigResult, Run
+from xortune.run_front import full_seeds
 from xortune.seed_ranges import HAND
 from xortune.space_model import Objective
 from xortune.task import Task
@@ -148,15 +149,37 @@ class Report:
         return self.failures.counts[Status.SOLVED]
 
 
+@once_for_each_run  # files and the terminal draw the same one
 def report_of(run: Run) -> Report:
-    """Every value of a run's report, computed once for each run.
+    """Every value of a run's report.
 
     Raises:
         InputError: the run's blocks contradict each other.
     """
-    if run not in _COMPUTED:  # the file and the terminal draw the same one
-        _COMPUTED[run] = _computed(run)
-    return _COMPUTED[run]
+    results, manifest = run.results, run.manifest
+    effects = parameter_effects(results, run.parameters, noted_importance(manifest))
+    differ = {effect.name for effect in effects}
+    return Report(
+        title=plain(str(manifest.get("name") or run.path.resolve().name)),
+        asked=_asked(run),
+        space=run.space_text if (run.path / "space.yaml").exists() else None,
+        parameters=run.parameters,
+        varied=tuple(name for name in run.parameters if name in differ or len(results) < 2),
+        top=results[:10],
+        configs=len(results),
+        seeds=sum(result.outcome.n for result in results),
+        proposals=sum(result.trials for result in results),
+        complete=manifest.get("complete") is not False,
+        tied=tied_set(results, full_seeds(results, manifest)),
+        effects=effects,
+        failures=failures_of(run.results),
+        no_outcome=_no_outcome(run.evaluations),
+        reproduce=_reproduce(manifest),
+        script=_script(run),
+        run_as=_run_as(run),
+        again=_again(run),
+        looked_for=summed_only(run.objectives),
+    )
 
 
 def failures_of(results: Sequence[ConfigResult], top: int = 5) -> Failures:
@@ -186,36 +209,6 @@ def _reasons(results: Sequence[ConfigResult]) -> tuple[tuple[str, int, str, int]
     return tuple((reason, often, *examples[reason]) for reason, often in counts.most_common())
 
 
-_COMPUTED: WeakKeyDictionary[Run, Report] = WeakKeyDictionary()
-
-
-def _computed(run: Run) -> Report:
-    results, manifest = run.results, run.manifest
-    effects = parameter_effects(results, run.parameters, noted_importance(manifest))
-    differ = {effect.name for effect in effects}
-    return Report(
-        title=plain(str(manifest.get("name") or run.path.resolve().name)),
-        asked=_asked(run),
-        space=run.space_text if (run.path / "space.yaml").exists() else None,
-        parameters=run.parameters,
-        varied=tuple(name for name in run.parameters if name in differ or len(results) < 2),
-        top=results[:10],
-        configs=len(results),
-        seeds=sum(result.outcome.n for result in results),
-        proposals=sum(result.trials for result in results),
-        complete=manifest.get("complete") is not False,
-        tied=tied_set(results, _full_seeds(manifest)),
-        effects=effects,
-        failures=failures_of(run.results),
-        no_outcome=_no_outcome(run.evaluations),
-        reproduce=_reproduce(manifest),
-        script=_script(run),
-        run_as=_run_as(run),
-        again=_again(run),
-        looked_for=summed_only(run.objectives),
-    )
-
-
 def noted_importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
     """The share of each parameter, as far as the manifest has shares."""
     noted = manifest.get("importance")
@@ -226,13 +219,6 @@ def noted_importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
         for name, share in noted.items()
         if isinstance(share, int | float) and 0 <= share <= 1
     }
-
-
-def _full_seeds(manifest: Mapping[str, Any]) -> int | None:
-    ladder = manifest.get("ladder")
-    if isinstance(ladder, Sequence) and ladder and isinstance(ladder[-1], int):
-        return ladder[-1]
-    return None
 
 
 def _asked(run: Run) -> tuple[tuple[str, str], ...]:

@@ -33,9 +33,7 @@ class TiedSet:
     members: tuple[ConfigResult, ...]
 
 
-def tied_set(
-    results: Sequence[ConfigResult], full: int | None = None, *, alpha: float = 0.05
-) -> TiedSet:
+def tied_set(results: Sequence[ConfigResult], full: int, *, alpha: float = 0.05) -> TiedSet:
     """The configs that the observed best does not beat, among those with the full seeds.
 
     With m configs compared, a config leaves the set when the observed best beats it in a one-sided
@@ -48,15 +46,13 @@ def tied_set(
 
     Args:
         results: best first, as in `Run.results`.
-        full: the last rung of the ladder; the largest n there is, if not given.
+        full: the full seeds; see `run_front.full_seeds`.
         alpha: the probability, at most, that the truly best is missing.
 
     Source:
         Subset selection: Gupta (1965), Technometrics 7, 225-245; simultaneous comparison with the
         best: Hsu (1981), Annals of Statistics 9, 1026-1034.
     """
-    if full is None:
-        full = max((result.outcome.n for result in results), default=0)
     compared = [result for result in results if result.outcome.n >= full]
     stopped = len(results) - len(compared)
     if len(compared) < 2:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from xortune.report.columns import Column, column_of
 from xortune.report.figures.labels import clipped
 from xortune.report.format import plain
 from xortune.report.levels import MAX_LEVELS, MIN_CONFIGS
+from xortune.report.once import once_for_each_run
 from xortune.report.tables import report_of
 from xortune.run import Run
 from xortune.space import Range
@@ -64,18 +64,14 @@ class Parameter:
         return found
 
 
+@once_for_each_run  # several figures look at the same ones
 def parameters_of(run: Run) -> tuple[Parameter, ...]:
     """The parameters that vary, the most important first; see `levels.parameter_effects`."""
-    if run not in _COMPUTED:  # several figures look at the same ones
-        given = [result.point.as_dict() for result in run.results]
-        _COMPUTED[run] = tuple(
-            _parameter(run, effect.name, column_of(given, effect.name), effect.importance)
-            for effect in report_of(run).effects
-        )
-    return _COMPUTED[run]
-
-
-_COMPUTED: WeakKeyDictionary[Run, tuple[Parameter, ...]] = WeakKeyDictionary()
+    given = [result.point.as_dict() for result in run.results]
+    return tuple(
+        _parameter(run, effect.name, column_of(given, effect.name), effect.importance)
+        for effect in report_of(run).effects
+    )
 
 
 def rates_of(run: Run) -> NDArray[np.float64]:
