@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from xortune.report.document import Column, ConfigRow, ConfigTable, Inline, Mono, Table, table_of
-from xortune.report.format import count, interval, measured, number
+from xortune.report.format import count, interval, number
+from xortune.report.format import measured as rate
 
 __all__ = ["epochs_text", "first_rows", "measure_text", "parameter_columns"]
 
@@ -18,13 +19,14 @@ def first_rows(given: ConfigTable) -> Table:
     columns = [
         Column("", numeric=True),
         *(Column(name, numeric=True) for name in ("solved", "rate", "95 % interval")),
-        Column(given.measure, numeric=True),
+        *([] if given.measure is None else [Column(given.measure, numeric=True)]),
         *parameter_columns(given),
         *([Column("")] if noted else []),
         Column("trials", numeric=True),
         Column("key"),
     ]
-    rows = (_cells(place, row, noted) for place, row in enumerate(shown, 1))
+    measured = given.measure is not None
+    rows = (_cells(at, row, noted=noted, measured=measured) for at, row in enumerate(shown, 1))
     of_all = f"The first {len(shown)} of {count(len(given.rows), 'configuration')}."
     return table_of(columns, rows, of_all if len(shown) < len(given.rows) else "")
 
@@ -52,13 +54,13 @@ def _numeric(given: float | str | None) -> bool:
     return given is None or (not isinstance(given, bool | str))
 
 
-def _cells(place: int, row: ConfigRow, noted: bool) -> list[Inline]:
+def _cells(place: int, row: ConfigRow, *, noted: bool, measured: bool) -> list[Inline]:
     return [
         str(place),
         f"{row.k}/{row.n}",
-        measured(row.k / row.n, row.low, row.high),
+        rate(row.k / row.n, row.low, row.high),
         interval(row.low, row.high),
-        measure_text(row),
+        *([measure_text(row)] if measured else []),
         *row.values,
         *([row.note] if noted else []),
         str(row.trials),

@@ -160,6 +160,10 @@ class ConfigRow:
     worth: tuple[float | None, str] | None = None
 
 
+EPOCHS = "epochs to solve"
+"""What is shown beside the rate if no number was looked for."""
+
+
 @dataclass(frozen=True)
 class ConfigTable:
     """All configs of a run, best first; where a page cannot be sorted, the first of them.
@@ -172,7 +176,8 @@ class ConfigTable:
         first: how many of them are shown where all would be too many.
         task: what `xortune evaluate --task` calls the task, where these are configs of the
             built-in network; None: they are a user's own.
-        measure: what is shown beside the rate: epochs to solve, or the number that was looked for.
+        measure: what is shown beside the rate: epochs to solve, or the number that was looked for;
+            None: nothing, where nobody counts epochs.
     """
 
     parameters: tuple[str, ...]
@@ -180,7 +185,7 @@ class ConfigTable:
     fixed: tuple[tuple[str, float | int | bool | str | None], ...]
     first: int = 10
     task: str | None = None
-    measure: str = "epochs to solve"
+    measure: str | None = EPOCHS
 
 
 @dataclass(frozen=True)

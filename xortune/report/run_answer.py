@@ -48,7 +48,8 @@ def _found(run: Run, report: Report) -> list[Block]:
             said(
                 f"Nothing solved the task: {visited} trained, {count(report.seeds, 'seed')} in "
                 "all, and not one of the seeds was solved. How they failed is below; a larger or "
-                "another search space, or more epochs, is the next thing to try."
+                f"another search space{', or more epochs,' if run.is_network else ''} is the next "
+                "thing to try."
             ),
             *looked_for(report),
         ]

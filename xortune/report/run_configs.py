@@ -28,7 +28,7 @@ from xortune.run import ConfigResult, Run
 from xortune.space_model import Objective
 from xortune.stats import wilson
 
-__all__ = ["config_table", "configs", "front", "named", "tied"]
+__all__ = ["config_table", "configs", "counts_epochs", "front", "named", "tied"]
 
 SHOWN_MEMBERS = 20
 
@@ -40,7 +40,8 @@ def configs(run: Run, report: Report) -> list[Block]:
     blocks: list[Block] = [config_table(run, report)]
     if text := config_text(report.best.point, _fixed(report)):
         blocks.append(said(f"The same in all: {text}."))
-    order = "the lower end of the interval, then the epochs to solve, then the key. "
+    speed = "then the epochs to solve, " if counts_epochs(run) else ""
+    order = f"the lower end of the interval, {speed}then the key. "
     if report.looked_for is not None:
         order = f"how many rungs it climbed, then {plain(report.looked_for.name)}, then {order}"
     blocks.append(
@@ -89,7 +90,14 @@ def config_table(run: Run, report: Report) -> ConfigTable:
     best = report.best.point
     fixed = tuple((name, best[name]) for name in _fixed(report) if name in best)
     table = ConfigTable(report.varied, tuple(rows), fixed, task=task_argument(run))
-    return table if looked_for is None else replace(table, measure=plain(looked_for.name))
+    if looked_for is not None:
+        return replace(table, measure=plain(looked_for.name))
+    return table if counts_epochs(run) else replace(table, measure=None)
+
+
+def counts_epochs(run: Run) -> bool:
+    """Whether it is known when a seed was solved: mostly not, where the code of users trained."""
+    return run.is_network or any(r.outcome.epochs_to_solve is not None for r in run.results)
 
 
 def _worth(objective: Objective, result: ConfigResult, place: int) -> tuple[float | None, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from xortune.report.certified import lower
 from xortune.report.config_table import measure_text, parameter_columns
-from xortune.report.document import Column, ConfigRow, ConfigTable, Table, table_of
-from xortune.report.format import config_text, count, interval, measured, number, plain
+from xortune.report.document import EPOCHS, Column, ConfigRow, ConfigTable, Table, table_of
+from xortune.report.format import config_text, count, interval, number, plain
+from xortune.report.format import measured as rate
 from xortune.report.latex import latex_table
 from xortune.report.run_configs import config_table
 from xortune.report.tables import Report, report_of
@@ -39,8 +40,9 @@ def table_tex(run: Run) -> str:
 def _best(given: ConfigTable, certificate: Certificate | None) -> Table:
     """The first rows of the table of all configs."""
     fresh = {} if certificate is None else {found.key: found for found in certificate.finalists}
-    measure = "epochs" if given.measure == ConfigTable.measure else given.measure
-    names = ["solved", "rate, %", "interval, %", measure]
+    names = ["solved", "rate, %", "interval, %"]
+    if given.measure is not None:
+        names.append("epochs" if given.measure == EPOCHS else given.measure)
     names += ["fresh seeds", "at least, %"] if fresh else []
     columns = [
         Column("", numeric=True),
@@ -51,7 +53,7 @@ def _best(given: ConfigTable, certificate: Certificate | None) -> Table:
         [
             str(place),
             *row.values,
-            *_counts(row),
+            *_counts(row, measured=given.measure is not None),
             *(_fresh(fresh.get(row.key)) if fresh else ()),
         ]
         for place, row in enumerate(given.rows[: given.first], 1)
@@ -59,12 +61,12 @@ def _best(given: ConfigTable, certificate: Certificate | None) -> Table:
     return table_of(columns, rows)
 
 
-def _counts(row: ConfigRow) -> tuple[str, ...]:
+def _counts(row: ConfigRow, *, measured: bool) -> tuple[str, ...]:
     return (
         f"{row.k}/{row.n}",
-        measured(row.k / row.n, row.low, row.high).removesuffix(" %"),
+        rate(row.k / row.n, row.low, row.high).removesuffix(" %"),
         interval(row.low, row.high).removesuffix(" %"),
-        measure_text(row),
+        *((measure_text(row),) if measured else ()),
     )
 
 
@@ -89,12 +91,11 @@ def _caption(report: Report, given: ConfigTable, certificate: Certificate | None
         if report.looked_for is None
         else f"by {plain(report.looked_for.name)} over the seeds of the search"
     )
-    sentences = [
-        f"{what} of {report.title}, {order}: the first of many is partly luck.",
-        "Epochs: what one success costs."
-        if report.looked_for is None
-        else "In brackets bootstrap intervals over the seeds.",
-    ]
+    sentences = [f"{what} of {report.title}, {order}: the first of many is partly luck."]
+    if report.looked_for is not None:
+        sentences.append("In brackets bootstrap intervals over the seeds.")
+    elif given.measure is not None:
+        sentences.append("Epochs: what one success costs.")
     if certificate is not None and certificate.finalists:
         level = f"{number(100 * certificate.confidence)} %"
         sentences.append(

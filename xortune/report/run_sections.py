@@ -68,6 +68,10 @@ def parameters(report: Report) -> list[Block]:
     return blocks
 
 
+CONSTANT = (Status.ALL_ZERO, Status.ALL_ONE)
+"""Patterns of their own: where nothing has a pattern, nobody asks for them."""
+
+
 def failures(report: Report) -> list[Block]:
     """How the seeds of all configs ended."""
     total = sum(report.failures.counts.values())
@@ -81,6 +85,7 @@ def failures(report: Report) -> list[Block]:
     rows = [
         (_ended(status, report), f"{found:,}", percent(found / total))
         for status, found in report.failures.counts.items()
+        if found or status not in CONSTANT or report.failures.patterns
     ]
     blocks: list[Block] = [
         said(f"Over all {count(total, 'seed')} of all configurations:"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from xortune.report.config_table import epochs_text, parameter_columns
-from xortune.report.document import ConfigRow, ConfigTable
+from xortune.report.document import EPOCHS, ConfigRow, ConfigTable
 from xortune.report.format import interval, measured, plain
 from xortune.report.html.embed import as_json, finite, literal
 from xortune.report.tables import FRESH_SEED, FRESH_SEEDS
@@ -54,7 +54,7 @@ class EmbeddedConfigs:
         held: how many are in `data`, from the best.
         total: how many there are.
         data: rows and all that is needed to write each down, as JSON.
-        measure: what is shown beside the rate.
+        measure: what is shown beside the rate; empty: nothing.
     """
 
     parameters: tuple[str, ...]
@@ -99,7 +99,7 @@ def embedded(table: ConfigTable) -> EmbeddedConfigs:
         held=held,
         total=len(table.rows),
         data=as_json(_data(table, rows)),
-        measure=_line(table.measure),
+        measure=_line(table.measure or ""),
     )
 
 
@@ -149,11 +149,18 @@ def _data(table: ConfigTable, rows: Sequence[ConfigRow]) -> dict[str, Any]:
         "values": [known.all for known in values],
         "rows": listed,
         "page": PAGE,
-        "measure": "epochs_to_solve" if table.measure == ConfigTable.measure else "objective",
+        "measure": _column(table.measure),
         "names": [literal(name) for name in table.parameters],
         "fixed": [[literal(name), literal(value)] for name, value in table.fixed],
         **_network(table),
     }
+
+
+def _column(measure: str | None) -> str | None:
+    """The name in table.csv of what is shown beside the rate."""
+    if measure is None:
+        return None
+    return "epochs_to_solve" if measure == EPOCHS else "objective"
 
 
 def _measure(row: ConfigRow) -> tuple[float | None, str]:

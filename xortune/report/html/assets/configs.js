@@ -18,6 +18,7 @@ page.configs = (holder) => {
     };
   });
 
+  const measured = data.measure ? [{ name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs }] : [];
   // What is in each column: its name as in table.csv, its text, and the value it is sorted by.
   const columns = [
     { name: "place", text: (row) => row.place, value: (row) => row.place },
@@ -25,7 +26,7 @@ page.configs = (holder) => {
     { name: "rate", text: (row) => row.rate, value: (row) => (row.n ? row.k / row.n : null), down: true },
     { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
     { name: "note", text: (row) => row.note, value: (row) => row.note || null },
-    { name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs },
+    ...measured,
     ...data.parameters.map((name, i) => ({
       name,
       text: (row) => (row.values[i] ? row.values[i][0] : ""),
@@ -140,7 +141,7 @@ page.configs = (holder) => {
   for (const button of steps) button.addEventListener("click", () => { state.page = button.to; render(); });
   holder.querySelector(".pages select").addEventListener("change", (event) => { state.size = Number(event.target.value); state.page = 0; render(); });
   search.addEventListener("input", filter);
-  columns.slice(6, -2).forEach((column, i) => {
+  columns.slice(5 + measured.length, -2).forEach((column, i) => {
     const texts = data.values[i].map(([text]) => text);
     if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(valueOf(text)))) return;
     const label = document.createElement("label"), select = document.createElement("select");
