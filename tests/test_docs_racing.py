@@ -50,8 +50,15 @@ def test_the_ray_program_stops_the_worse_ones(run):
 
 def test_the_optuna_program_spends_fewer_seeds(run):
     [program] = [text for text in PROGRAMS if "import optuna" in text]
-    [(spent, flat)] = re.findall(r"^(\d+) seeds instead of (\d+)$", run(program), re.MULTILINE)
+    [shown] = re.findall(r"^```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    numbers = r"^(\d+) seeds instead of (\d+)$"
+    printed = run(program)
+    [(spent, flat)] = re.findall(numbers, printed, re.MULTILINE)
+    [(told, _)] = re.findall(numbers, shown, re.MULTILINE)
     assert int(spent) < int(flat) == 3000
+    assert int(spent) == pytest.approx(int(told), rel=0.3)  # another Optuna draws others
+    assert shown.splitlines()[0].startswith("{'lr': ")
+    assert printed.splitlines()[0].startswith("{'lr': ")
 
 
 @pytest.mark.parametrize("line", KEYS.splitlines())
