@@ -144,6 +144,24 @@ def test_a_search_is_sent_with_its_options(space, server):
 
 
 @pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (["--tensorboard", "--resume"], "--tensorboard --resume"),
+        (["--tensorboard", "/shared/logs"], "--tensorboard /shared/logs"),
+        (["--mlflow", "http://ml:5000", "--wandb"], "--mlflow http://ml:5000 --wandb"),
+        (["--mlflow", "sqlite:////shared/ml.db"], "--mlflow sqlite:////shared/ml.db"),
+        (["--wandb", "team/xor"], "--wandb team/xor"),
+        (["--tensorboard", "s3://bucket/logs"], "--tensorboard s3://bucket/logs"),
+    ],
+)
+def test_what_is_logged_by_the_search_is_sent_along(space, server, options, sent):
+    done = ran(space, "--address", SERVER, "--output", "/shared/run", *options)
+    assert done.exit_code == 0, done.output
+    [(entrypoint, _)] = server.jobs
+    assert entrypoint.endswith(f"--output /shared/run {sent}")
+
+
+@pytest.mark.parametrize(
     ("end", "expected"),
     [(("SUCCEEDED", 0), 0), (("FAILED", 4), 4), (("FAILED", None), 1), (("STOPPED", None), 1)],
 )
@@ -169,6 +187,12 @@ def test_what_nodes_lack_can_be_installed(space):
         (["--output", "/a", "--trial-timeout", "soon"], "no duration"),
         (["--output", "/a", "--trials", "0"], "trials"),
         (["--output", "/a", "--address", "head:6379"], "job server"),
+        (["--output", "/a", "--tensorboard", "logs"], "--tensorboard: 'logs' would lie in the job"),
+        (["--output", "s3://b/run", "--tensorboard"], "in an object store"),
+        (["--output", "/a", "--mlflow", "sqlite:///ml.db"], "'ml.db' would lie in the job's own"),
+        (["--output", "/a", "--mlflow", "file:ml"], "'ml' would lie in the job's own folder"),
+        (["--output", "/a", "--mlflow", "http://u:p@ml"], "password"),
+        (["--output", "/a", "--mlflow", "somewhere"], "no tracking URI"),
     ],
 )
 def test_what_is_wrong_is_told_here(space, options, named):

@@ -6,15 +6,26 @@ from typing import Annotated
 
 import typer
 
-from xortune.cli.shared import AsJson, Quiet, SpaceFile, app, examples, print_json, told
+from xortune.cli.shared import (
+    AsJson,
+    Quiet,
+    SpaceFile,
+    app,
+    examples,
+    naming_options,
+    print_json,
+    told,
+)
+from xortune.cli.tracking import OPTIONS, Mlflow, TensorBoard, Trackers, WandB
 
 __all__ = ["submit"]
 
 
 @app.command(
+    cls=Trackers,
     epilog=examples(
         "xortune submit search_spaces/xor.yaml --address http://head:8265 --output /shared/xor"
-    )
+    ),
 )
 def submit(
     space: SpaceFile,
@@ -41,6 +52,9 @@ def submit(
         str | None, typer.Option(help="A study shared with other searches, as the head sees it.")
     ] = None,
     study_name: Annotated[str | None, typer.Option(help="Of that study.")] = None,
+    tensorboard: TensorBoard = None,
+    mlflow: Mlflow = None,
+    wandb: WandB = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     install: Annotated[
         bool, typer.Option("--install", help="Have Ray install what xortune needs on each node.")
@@ -57,7 +71,7 @@ def submit(
     """Send a search to a Ray cluster, with this xortune and the space file's folder."""
     with told(interrupted="interrupted: the job goes on; stop it with `ray job stop`"):
         from xortune.search.storage import shared_study
-        from xortune.search.submit import send, submission
+        from xortune.search.submit import send, submission, tracked
         from xortune.search.submit import wait as wait_for
         from xortune.space import load_space, with_search
         from xortune.space_values import parse_duration
@@ -80,6 +94,8 @@ def submit(
             "--study-name": study_name,
         }
         options = [str(w) for o, v in given.items() if v is not None for w in (o, v)]
+        with naming_options(*OPTIONS):
+            options += tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
         options += ["--resume"] if resume else []
         what = submission(space, output, options, install=install)
         if dry_run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 import xortune
 from xortune.errors import InputError
 
-__all__ = ["Submission", "send", "submission", "wait"]
+__all__ = ["Submission", "send", "submission", "tracked", "wait"]
 
 EXCLUDES = (".git", "runs", "__pycache__", ".venv", "venv", "node_modules")
 """Folders beside a space file that no search needs; Ray leaves out what .gitignore names, too."""
@@ -25,6 +26,9 @@ MOST_BYTES = 100 * 2**20
 """As much as Ray takes by itself."""
 
 POLL_SECONDS = 2.0
+
+_FILE = re.compile(r"(?:sqlite:///|file:(?://)?)(?P<path>[^?]*)")
+"""A URI of MLflow's that names a file or folder."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,45 @@ def submission(
     if install:
         environment["pip"] = [r for r in requires("xortune") or () if "extra ==" not in r]
     return Submission(shlex.join(words), environment)
+
+
+def tracked(
+    output: str, *, tensorboard: str | None, mlflow: str | None, wandb: str | None
+) -> list[str]:
+    """The options of `xortune search` for trackers, as words; what is wrong is told here.
+
+    Their packages are needed where the search runs, and so are not asked for here.
+
+    Args:
+        output: of the run.
+        tensorboard: a folder as the head sees it; empty for one in the run's.
+        mlflow: a URI as the head sees it.
+        wandb: a project; empty for the default.
+
+    Raises:
+        InputError: what is logged would be deleted with the job's own folder, or the URI is none.
+    """
+    from xortune.trackers.mlflow import check_uri
+
+    if tensorboard == "" and "://" in output:
+        raise InputError(
+            "the run is in an object store",
+            field="tensorboard",
+            fix="name a directory for the event files",
+        )
+    if mlflow is not None:
+        check_uri(mlflow)
+    file = None if mlflow is None else _FILE.match(mlflow)
+    for name, place in (("tensorboard", tensorboard), ("mlflow", file and file["path"])):
+        if place and "://" not in place and not PurePosixPath(place).is_absolute():
+            raise InputError(
+                f"{place!r} would lie in the job's own folder, which Ray deletes",
+                field=name,
+                allowed="an absolute path on the cluster's head, or the address of a server",
+            )
+    words = [] if tensorboard is None else ["--tensorboard", *([tensorboard] * bool(tensorboard))]
+    words += [] if mlflow is None else ["--mlflow", mlflow]
+    return words + ([] if wandb is None else ["--wandb", *([wandb] * bool(wandb))])
 
 
 def _refuse_large(folder: Path) -> None:

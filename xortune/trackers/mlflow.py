@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from xortune.errors import InputError
 from xortune.trackers.tracker import About, ConfigLog, State, Step, needs
 
-__all__ = ["MLflow"]
+__all__ = ["MLflow", "check_uri"]
 
 RUN, KEY = "xortune.run", "xortune.key"
 """Tags: of which run, and of which configuration; that of the search itself has no key."""
@@ -53,6 +53,26 @@ class Logged:
     status: str = STATUS["running"]
 
 
+def check_uri(uri: str) -> None:
+    """Refuse what MLflow does not take for a tracking server, and what must not be written down.
+
+    Raises:
+        InputError: it is no such URI, or has a password.
+    """
+    found = urlsplit(uri)
+    if found.password is not None:  # it would be in the manifest, with the command
+        raise InputError(
+            "has a password in it",
+            field="mlflow",
+            place=f"{found.scheme}://{found.hostname}",
+            fix="give it in the environment: MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        )
+    local = found.scheme in ("http", "https") and not found.hostname
+    if local or not re.match(r"(\w[\w+.-]*://|file:|databricks)", uri):
+        raise InputError(f"{uri!r} is no tracking URI", field="mlflow", allowed=ALLOWED)
+
+
 class MLflow:
     """A tracking server, or what else MLflow takes for one.
 
@@ -73,19 +93,8 @@ class MLflow:
         self._experiment = self._parent = ""
         self._sure = False  # of what the server has
         self._logged: dict[str, Logged] = {}
-        found = urlsplit(uri)
-        if found.password is not None:  # it would be in the manifest, with the command
-            raise InputError(
-                "has a password in it",
-                field="mlflow",
-                place=f"{found.scheme}://{found.hostname}",
-                fix="give it in the environment: MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
-            )
-        local = found.scheme in ("http", "https") and not found.hostname
-        if local or not re.match(r"(\w[\w+.-]*://|file:|databricks)", uri):
-            raise InputError(f"{uri!r} is no tracking URI", field="mlflow", allowed=ALLOWED)
-        if found.scheme == "file":
+        check_uri(uri)
+        if urlsplit(uri).scheme == "file":
             self._open()
 
     def begin(self, about: About) -> None:
