@@ -294,7 +294,7 @@ def test_the_space_that_is_written_can_be_read_and_holds_what_was_seen(tmp_path)
     assert w.values == (0, 1, 2)
     assert set(opt.values) == {"yes", "a: b"}
     assert fixed.value == "same"
-    assert (space.trainer, str(space.success)) == ("./t.py:f", "a >= 1.0")
+    assert (space.trainer, str(space.success)) == ("./t.py:f", "a >= 1")
 
 
 def test_frames_name_their_rows(tmp_path):

@@ -132,7 +132,7 @@ def test_it_is_described_by_an_example():
     assert lines["trainer"] == COMMAND
     assert lines["run as"] == "python train.py --lr=-1.0 --kind a --seed=0"
     assert lines["files"] == "train.py"
-    assert lines["success"] == "a > 1.0"
+    assert lines["success"] == "a > 1"
     assert lines["metric"] == "last line json"
     assert lines["time limit"] == "90 s for each seed"
     assert dict(describe(space()))["success"] == "exit code 0"

@@ -19,6 +19,9 @@ __all__ = ["VALUE", "Success", "parse_success"]
 VALUE = "value"
 """What a number that comes alone, without a name, is called."""
 
+EXACT = 1e15
+"""Whole numbers below this are shown in digits, as they are mostly written."""
+
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -57,7 +60,8 @@ class Success:
         return found
 
     def __str__(self) -> str:
-        return f"{self.name} {self.sign} {self.limit!r}"
+        whole = self.limit.is_integer() and abs(self.limit) < EXACT
+        return f"{self.name} {self.sign} {int(self.limit) if whole else repr(self.limit)}"
 
 
 def parse_success(text: str) -> Success:
