@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shapes import unprinted
 from typer.testing import CliRunner
 
 from xortune.cli import app
@@ -84,6 +85,10 @@ def test_the_certificate_shown_is_the_one_printed_but_for_single_seeds(printed):
         return [(int(a), int(b)) for a, b in found]
 
     text = of(printed, "certify runs/small --top 3 --seeds 1000")
+    assert unprinted(shown("search ").partition("\n")[0], text) == []
+    if rows(shown("search ")) == rows(text):
+        lines = [line.rstrip() for line in text.splitlines()]
+        assert lines[: len(shown("search ").splitlines())] == shown("search ").splitlines()
     for (search, fresh), (k, n) in zip(rows(shown("search ")), rows(text), strict=True):
         assert search == k
         assert abs(fresh - n) <= CLOSE

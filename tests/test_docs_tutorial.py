@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shapes import unprinted
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -20,6 +21,7 @@ from xortune.cli import app
 from xortune.cli.gating import GATE_FAILED
 from xortune.cli.shared import BAD_INPUT, INTERRUPTED, NO_OUTCOME
 from xortune.plan import gate_seeds
+from xortune.space import describe
 from xortune.stats_exact import clopper_pearson
 
 ROOT = Path(__file__).parents[1]
@@ -107,6 +109,9 @@ def test_what_the_page_finds(tutorial):
     [start] = run.asked.start
     [first] = [result for result in run.results if result.point == start]
     best = run.certificate.best
+    assert f"`{dict(describe(run.asked))['cost'].partition(' (')[0]}`" in text
+    for number, command in (2, "search"), (3, "certify"), (4, "compare"), (5, "gate"):
+        assert unprinted(blocks("tutorial.md", "text")[number], found[command]) == []
     assert first.outcome.interval()[1] < best.lower_bound
     assert f"/disc#{start.key[:10]} " in text
     assert found["compare"].startswith(f"disc solves more seeds than disc#{start.key[:8]}: ")
@@ -154,7 +159,9 @@ def test_the_quick_start_works_as_printed(tmp_path, one_ray):
     assert install.splitlines()[-1] == "pip install ."
     (tmp_path / "space.yaml").write_text(blocks("quick-start.md", "yaml")[0], encoding="utf-8")
     with contextlib.chdir(tmp_path):
-        [seen] = re.findall(r"^(\d+)/100 seeds solved", done(evaluate))
+        printed = done(evaluate)
+        assert unprinted(blocks("quick-start.md", "text")[0], printed) == []
+        [seen] = re.findall(r"^(\d+)/100 seeds solved", printed)
         [told] = re.findall(r"^(\d+)/100 seeds solved", blocks("quick-start.md", "text")[0])
         assert abs(int(seen) - int(told)) <= CLOSE
         for line in [*search.splitlines(), *sure.splitlines()]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from shapes import unprinted
 from typer.testing import CliRunner
 
 from xortune.cli import app
@@ -199,6 +200,19 @@ def test_the_winner_shown_does_on_fresh_seeds_what_is_told():
     result = json.loads(ran.output)
     assert result["first_seed"] == 2**30
     assert abs(result["k"] - int(told)) <= CLOSE
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_what_one_sees_is_what_is_printed(tmp_path, monkeypatch):
+    [shown] = [block for block in blocks("text") if block.startswith("xor_small")]
+    shutil.copytree(ROOT / "search_spaces", tmp_path / "search_spaces")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    [command] = re.findall(r"`xortune (search [^`]+xor_small.yaml)`, here", README)
+    ran = CliRunner().invoke(app, shlex.split(command))
+    assert ran.exit_code == 0, ran.output
+    assert unprinted(shown, ran.stderr + ran.stdout) == []
+    assert unprinted("All is solved.\n", ran.stdout) == ["All is solved."]
 
 
 def test_the_space_file_shown_is_the_one_shipped():
