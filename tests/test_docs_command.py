@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 import xortune as xt
 from xortune.cli import app
 from xortune.engine.command import MOST_OUTPUTS
-from xortune.engine.command_files import MOST
 from xortune.engine.command_process import KEPT
 from xortune.engine.command_settings import EXIT_CODE, METRICS
+from xortune.engine.sent_files import MOST
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")

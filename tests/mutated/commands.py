@@ -41,7 +41,7 @@ MUTATIONS = [
         "if False and",
         RUN,
     ),
-    Mutation("engine/command_files.py", "path.read_bytes() == file.content", "True", RUN),
+    Mutation("engine/sent_files.py", "(root / path).read_bytes() == content", "True", RUN),
     Mutation("engine/command.py", "(rank[seed], seed)", "seed", RUN),
     Mutation("space_command.py", "form.success is not None or metric is None", "True", SPACE),
 ]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from xortune.engine.command_template import Template
+from xortune.engine.sent_files import MOST, are_there, digest_of, unpacked
 from xortune.errors import InputError
 
-__all__ = ["MOST", "Kept", "kept_files"]
-
-MOST = 16 * 2**20
-"""Bytes of all files: they are sent to each worker."""
+__all__ = ["Kept", "kept_files"]
 
 _SKIPPED = "__pycache__"
 
@@ -55,7 +52,7 @@ class Kept:
         looked at each time: a training must not change while a search runs.
         """
         root = Path(self.root)
-        if root.is_dir() and all(_same(root / file.path, file) for file in self.files):
+        if root.is_dir() and are_there(root, _contents(self.files)):
             return root
         return _copy(self)
 
@@ -85,7 +82,7 @@ def kept_files(folder: Path, template: Template, names: Sequence[str] | None) ->
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror})", field="files") from None
         files.append(KeptFile(path.relative_to(root).as_posix(), content, executable))
-    return Kept(str(root), tuple(files), _digest(files))
+    return Kept(str(root), tuple(files), digest_of(_contents(files)))
 
 
 def _words(root: Path, template: Template) -> Iterator[str]:
@@ -140,32 +137,13 @@ def _too_large(guessed: bool) -> InputError:
     )
 
 
-def _digest(files: Iterable[KeptFile]) -> str:
-    whole = hashlib.sha256()
-    for file in files:
-        whole.update(f"{file.path}\0{len(file.content)}\0".encode() + file.content)
-    return whole.hexdigest()[:16]
+def _contents(files: Iterable[KeptFile]) -> Iterator[tuple[str, bytes]]:
+    return ((file.path, file.content) for file in files)
 
 
-def _same(path: Path, file: KeptFile) -> bool:
-    try:
-        return path.stat().st_size == len(file.content) and path.read_bytes() == file.content
-    except OSError:
-        return False
-
-
-_COPIES: dict[tuple[str, str], tempfile.TemporaryDirectory[str]] = {}
-"""By root and digest; they go when the process ends."""
-
-
+@cache
 def _copy(kept: Kept) -> Path:
-    key = (kept.root, kept.digest)
-    if key not in _COPIES:
-        folder = tempfile.TemporaryDirectory(prefix="xortune-command-")
-        for file in kept.files:
-            path = Path(folder.name) / file.path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.content)
-            path.chmod(0o700 if file.executable else 0o600)
-        _COPIES[key] = folder
-    return Path(_COPIES[key].name)
+    folder = unpacked(_contents(kept.files), prefix="xortune-command-")
+    for file in kept.files:
+        (folder / file.path).chmod(0o700 if file.executable else 0o600)
+    return folder

@@ -6,12 +6,10 @@ import sysconfig
 from modulefinder import ModuleFinder
 from pathlib import Path
 
+from xortune.engine.sent_files import MOST
 from xortune.errors import InputError
 
 __all__ = ["imported_files", "is_installed"]
-
-MOST = 16 * 2**20
-"""Bytes of all files: they are sent to each worker."""
 
 
 def is_installed(file: Path) -> bool:

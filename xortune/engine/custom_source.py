@@ -8,12 +8,10 @@ where they are, with all that lies beside them.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from xortune.engine.custom_files import imported_files, is_installed
+from xortune.engine.sent_files import are_there, digest_of, unpacked
 from xortune.errors import InputError
 
 __all__ = ["FORMS", "Given", "Source", "given_source", "named_source"]
@@ -131,7 +130,7 @@ def given_source(function: Callable[..., Any]) -> Source | Given:
     plain = name.isidentifier() and _same(getattr(module, name, None), function)
     if home != "__main__" and file is not None and plain:
         return _of_module(f"{home}:{name}", home, name, Path(file))
-    return Given(f"{home}:{name}", function, _digest([("", _text_of(function).encode())]))
+    return Given(f"{home}:{name}", function, digest_of([("", _text_of(function).encode())]))
 
 
 def _same(found: object, function: Callable[..., Any]) -> bool:
@@ -150,7 +149,7 @@ def _of_file(text: str, path: Path, name: str) -> Source:
         )
     path = path.resolve()
     files = imported_files(path.parent, path)
-    return Source(text, path.stem, name, path.name, str(path.parent), files, _digest(files))
+    return Source(text, path.stem, name, path.name, str(path.parent), files, digest_of(files))
 
 
 def _of_module(label: str, module: str, name: str, file: Path) -> Source:
@@ -159,7 +158,7 @@ def _of_module(label: str, module: str, name: str, file: Path) -> Source:
     depth = len(parts) if file.name == "__init__.py" else len(parts) - 1
     root = file.parents[depth]
     files = imported_files(root, file, module)
-    digest = _digest(files)
+    digest = digest_of(files)
     sent = () if is_installed(file) else files
     return Source(label, module, name, None, str(root), sent, digest)
 
@@ -171,13 +170,6 @@ def _bad_name(text: str) -> InputError:
         allowed=FORMS,
         fix="write the module or the file, a colon, and the function's name",
     )
-
-
-def _digest(files: tuple[tuple[str, bytes], ...] | list[tuple[str, bytes]]) -> str:
-    whole = hashlib.sha256()
-    for path, content in files:
-        whole.update(f"{path}\0{len(content)}\0".encode() + content)
-    return whole.hexdigest()[:16]
 
 
 def _text_of(function: Callable[..., Any]) -> str:
@@ -238,26 +230,12 @@ def _imported(path: Path, source: Source) -> ModuleType:
     return module
 
 
-_COPIES: list[tempfile.TemporaryDirectory[str]] = []
-"""They go when the process ends: modules may be imported from them at any time."""
-
-
 def _root_of(source: Source) -> Path:
     """The folder with the source's files: where it was, or a copy if it is not the same there."""
     root = Path(source.root)
-    try:
-        same = all((root / path).read_bytes() == content for path, content in source.files)
-    except OSError:
-        same = False
-    if same:
+    if are_there(root, source.files):
         return root
-    kept = tempfile.TemporaryDirectory(prefix="xortune-trainer-")
-    _COPIES.append(kept)
-    copy = Path(kept.name)
-    for path, content in source.files:
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        (copy / path).write_bytes(content)
-    return copy
+    return unpacked(source.files, prefix="xortune-trainer-")
 
 
 def _add_path(folder: str) -> None:
