@@ -9,7 +9,12 @@ from xortune.comparison_contestants import OWN, RULE, SEARCHED, known_facts
 from xortune.comparison_imported import IMPORTED
 from xortune.comparison_runs import Contestant, RunComparison
 from xortune.point import Point
-from xortune.report.comparison_numbers import NUMBERS, numbers_blocks, numbers_tables
+from xortune.report.comparison_numbers import (
+    NUMBERS,
+    improvements_table,
+    numbers_blocks,
+    numbers_tables,
+)
 from xortune.report.comparison_published import (
     cells_caption,
     cells_table,
@@ -44,7 +49,7 @@ from xortune.report.document import (
 )
 from xortune.report.figures.compared import differences, wins
 from xortune.report.figures.compared_profile import profile
-from xortune.report.format import config_text, estimated, interval, measured, number, span, value
+from xortune.report.format import config_text, estimated, interval, number, span, value
 from xortune.report.words import GIVEN, SOLVED, SUCCESS, Word, words
 from xortune.stats import wilson
 
@@ -214,16 +219,6 @@ def _speed_tables(comparison: RunComparison) -> dict[str, Table]:
     """Who solves seeds sooner, and the epochs in the middle; nothing where nobody counts them."""
     if not any(one.outcome.epochs for one in comparison.contestants):
         return {}
-    pairs = [
-        [
-            comparison.contestants[pair.a].label,
-            comparison.contestants[pair.b].label,
-            measured(sooner.probability, sooner.low, sooner.high),
-            interval(sooner.low, sooner.high),
-        ]
-        for pair, sooner in zip(comparison.pairs, comparison.sooner, strict=True)
-        if sooner is not None
-    ]
     middles = [
         [
             one.label,
@@ -237,8 +232,8 @@ def _speed_tables(comparison: RunComparison) -> dict[str, Table]:
     ]
     ends = Column("95 % interval", numeric=True, about="bootstrapped over seeds")
     return {
-        "How probable it is that A solves a seed sooner than B": table_of(
-            [Column("A"), Column("B"), Column("probability", numeric=True), ends], pairs
+        "How probable it is that A solves a seed sooner than B": improvements_table(
+            comparison, comparison.sooner
         ),
         "Epochs to solve, interquartile mean": table_of(
             [Column("contestant"), Column("epochs", numeric=True), ends], middles

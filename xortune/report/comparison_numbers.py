@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xortune.comparison_numbers import Better, Numbers
 from xortune.comparison_runs import RunComparison
+from xortune.comparison_speed import Improvement
 from xortune.report.document import Block, Column, Figure, Inline, Subheading, Table, said, table_of
 from xortune.report.figures.compared_profile import numbers_profile
 from xortune.report.format import estimated, interval, measured, plain, span
 from xortune.report.words import Word
 
-__all__ = ["NUMBERS", "numbers_blocks", "numbers_tables"]
+__all__ = ["NUMBERS", "improvements_table", "numbers_blocks", "numbers_tables"]
 
 SHOWN_NAMES = 10
 
@@ -42,9 +45,8 @@ def numbers_tables(comparison: RunComparison) -> dict[str, Table]:
     for numbers in comparison.numbers[:SHOWN_NAMES]:
         name = plain(numbers.name)
         better = numbers.better or "larger"
-        tables[f"How probable it is that {name} is {better} for a seed of A than of B"] = _wins(
-            comparison, numbers
-        )
+        heading = f"How probable it is that {name} is {better} for a seed of A than of B"
+        tables[heading] = improvements_table(comparison, numbers.wins)
         tables[f"{name}, interquartile mean{_direction(numbers.better)}"] = _middles(
             comparison, numbers
         )
@@ -55,7 +57,13 @@ def _direction(better: Better) -> str:
     return f" ({better} is better)" if better else ""
 
 
-def _wins(comparison: RunComparison, numbers: Numbers) -> Table:
+def improvements_table(comparison: RunComparison, found: Sequence[Improvement | None]) -> Table:
+    """How probable it is of each pair that A does better under a seed than B.
+
+    Args:
+        comparison: with the pairs.
+        found: for each of them; None where it is not known, and not shown.
+    """
     columns = [
         Column("A"),
         Column("B"),
@@ -66,11 +74,11 @@ def _wins(comparison: RunComparison, numbers: Numbers) -> Table:
         [
             comparison.contestants[pair.a].label,
             comparison.contestants[pair.b].label,
-            measured(win.probability, win.low, win.high),
-            interval(win.low, win.high),
+            measured(better.probability, better.low, better.high),
+            interval(better.low, better.high),
         ]
-        for pair, win in zip(comparison.pairs, numbers.wins, strict=True)
-        if win is not None
+        for pair, better in zip(comparison.pairs, found, strict=True)
+        if better is not None
     ]
     return table_of(columns, rows)
 

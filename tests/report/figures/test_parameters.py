@@ -187,12 +187,6 @@ def test_of_many_configs_the_best_and_some_of_the_others_are_shown():
     assert plot.title == "100 of 1,000 configurations, over their parameters"
 
 
-@pytest.mark.parametrize("top", [0, -1, 2.0, True, "all"])
-def test_how_many_are_shown_is_a_count(run, top):
-    with pytest.raises(InputError, match="top"):
-        parallel_coordinate(run, top=top)
-
-
 # How much each matters.
 
 

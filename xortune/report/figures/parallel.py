@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.errors import InputError
 from xortune.report.figures.labels import described
 from xortune.report.figures.parameters import (
     Parameter,
@@ -36,16 +35,11 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     Args:
         run: whose configs.
         top: so many of the best are shown, and at most as many of the others, evenly spaced in the
-            order.
+            order; 1 or more.
 
     Returns:
         None if no parameter differs between configs.
-
-    Raises:
-        InputError: top is no whole number of at least 1.
     """
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise InputError(f"{top!r}", field="top", allowed="a whole number, 1 or more")
     parameters = parameters_of(run)
     axes = parameters[:MOST_AXES]
     if not axes:
