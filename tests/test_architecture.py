@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,14 @@ def test_public_names_are_listed_once_and_nothing_else_is_found():
     assert len(xortune.__all__) == len(set(xortune.__all__))
     with pytest.raises(AttributeError, match="no attribute 'sweep'"):
         xortune.sweep  # noqa: B018
+
+
+def test_each_part_has_its_row_in_contributing_and_each_row_is_there():
+    house = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| part |")[2]
+    rows = house.partition("\n\n")[0].splitlines()[2:]
+    named = [name for row in rows for name in re.findall(r"`([a-z_*/]+)`", row.split("|")[1])]
+    parts = {_part(_name(path)) + "/" * (path.parent != ROOT) for path in MODULES if _name(path)}
+    for part in parts:
+        assert [name for name in named if fnmatch(part, name)], f"{part} has no row"
+    for name in named:
+        assert [part for part in parts if fnmatch(part, name)], f"there is no {name}"
