@@ -12,7 +12,7 @@ import pytest
 from certified import BASE, KEYS, POINTS, SEARCHED, SPACE, Counting, certify, run
 from certify_trainers import Chancy
 from commands import xortune
-from hand_made import done, solved, write_run
+from hand_made import done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -294,6 +294,17 @@ def test_what_the_search_measured_counts(tmp_path, places):
     certify_run(slow.path, trainer, Call(top=1, seeds=150), cluster=Cluster())
     certify_run(slow.path, trainer, Call(top=1, seeds=170), cluster=Cluster())
     assert places == ["here", Cluster()]
+
+
+def test_what_may_kill_its_process_is_not_trained_here(tmp_path, places):
+    """The search lost a block: by what it trained, or so it may be."""
+    lines = [
+        done(0, POINTS[0], solved(0, 8, 8, epochs=30)),
+        failed(1, POINTS[1], 0, 8, final=False),
+    ]
+    run = write_run(tmp_path / "deadly", lines, space_text=SPACE, trainer="network")
+    certify_run(run.path, Counting(seconds=1e-6), Call(top=1, seeds=20), cluster=Cluster())
+    assert places == [Cluster()]
 
 
 def test_nothing_is_begun_on_a_cluster_that_is_not_there(run):

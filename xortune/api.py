@@ -151,7 +151,7 @@ def search(
     """
     from xortune.api_certify import AFTERWARDS, certified, cluster_of, following
     from xortune.api_resume import continue_run, end_of_session, first_manifest, now
-    from xortune.api_trainer import trainer_for, tried_once, with_train
+    from xortune.api_trainer import trainer_for, with_train
     from xortune.certify import noted_certificate
     from xortune.search.importance import importance
     from xortune.search.session import search_session
@@ -167,8 +167,8 @@ def search(
     trainer = trainer_for(asked, train, engine, gpus_per_trial)
     check_space(asked, trainer)
     resume = resume or extend
-    if dry_run and not (resume and _holds(_wanted(asked, output))):
-        _say(tried_once(asked, trainer), on_word)
+    if dry_run:
+        _dry_run(asked, trainer, output, resume=resume, say=on_word)
     directory = _directory(asked, output, resume=resume)
     failed: TrainingError | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
@@ -293,6 +293,22 @@ def _show_failure(failure: Failure) -> None:
     from xortune.report.format import plain
 
     print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
+
+
+def _dry_run(
+    space: SearchSpace,
+    trainer: Trainer,
+    output: str | os.PathLike[str] | None,
+    *,
+    resume: bool,
+    say: Callable[[str], None] | None,
+) -> None:
+    from xortune.api_trainer import tried_once
+
+    if output is not None:  # one that is refused is refused before the function is called
+        _directory(space, output, resume=resume)
+    if not (resume and _holds(_wanted(space, output))):
+        _say(tried_once(space, trainer), say)
 
 
 def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:

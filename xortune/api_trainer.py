@@ -208,13 +208,16 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
     """
     if space.task is not None:
         return None
+    from xortune.engine.last_words import last_words
+
     called = trainer.describe()["trainer"]
     points = list(islice(chain(space.start, probes(space)), TRIES))
     reason = raised = ""
     for seed in range(TRIES):
         point = points[seed % len(points)]
         began = time.perf_counter()
-        result = trainer.train([Block(point, seed, 1)])[0]
+        with last_words(_killed(point, seed, called)):
+            result = trainer.train([Block(point, seed, 1)])[0]
         seconds = time.perf_counter() - began
         assert not isinstance(result, TrainingError)
         if result.status[0] != Status.CRASHED:
@@ -229,6 +232,16 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
         allowed=f"{'a function' if space.command is None else 'a command'} that trains at least "
         "one of three configs and seeds",
         fix=f"see below, or start nevertheless with --no-dry-run\n{raised}",
+    )
+
+
+def _killed(point: Point, seed: int, called: str) -> str:
+    """What is said if the dry run of a seed ends this process, on which all else depends."""
+    config = ", ".join(f"{name}={value!r}" for name, value in point.items())
+    return (
+        f"error: {called}: the dry run of seed {seed} with {config} ended this process, and with "
+        "it the search before it began; fix: start nevertheless with --no-dry-run: in a search "
+        "only such a seed counts as crashed"
     )
 
 

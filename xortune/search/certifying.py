@@ -33,7 +33,7 @@ from xortune.run_versions import changed_trainer
 from xortune.search.checks import CheckQueue, train_here
 from xortune.search.cluster import Cluster
 from xortune.search.meanwhile import RAY_SECONDS
-from xortune.trainer import Block, Trainer
+from xortune.trainer import NOT_FINISHED, Block, Trainer
 
 __all__ = ["certify_run", "queue_after"]
 
@@ -80,7 +80,7 @@ def certify_run(
         pace = _pace(run, tasks, trainer)
         if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
             seconds = pace * sum(_estimated(task, trainer) for task in tasks)
-            if seconds / usable_cores() < RAY_SECONDS:
+            if seconds / usable_cores() < RAY_SECONDS and not _lost(run):
                 cluster = None
         room = 1
         if cluster is not None:
@@ -104,6 +104,12 @@ def certify_run(
             certificate = noted_certificate(run, [replace(e, made=made) for e in queue.lines])
     assert certificate is not None
     return certificate
+
+
+def _lost(run: Run) -> bool:
+    """Whether blocks of the run came to nothing, as where they kill their process: not this one."""
+    lines = (*run.evaluations, *run.checks)
+    return any(line.outcome is None and line.error != NOT_FINISHED for line in lines)
 
 
 def _train(
