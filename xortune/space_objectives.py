@@ -89,58 +89,55 @@ def _objective(
     document: Document,
     success: str | None,
 ) -> Objective:
-    name, direction = (form, None) if isinstance(form, str) else (form.name, form.direction)
-    where = ("objectives", index) if isinstance(form, str) else ("objectives", index, "name")
-    failed = None if isinstance(form, str) else form.failed
+    name, direction, failed = (
+        (form, None, None) if isinstance(form, str) else (form.name, form.direction, form.failed)
+    )
+    place = ("objectives", index)
     given = name in MEASURED or any(p.name == name for p in parameters)
-    if not given and (told := named_statistic(name)) is not None:
-        wanted = _direction(told[0], success)
-        if direction is None and wanted is None:
-            raise InputError(
-                f"{name} without a direction",
-                field="objectives",
-                place=document.at(where),
-                allowed="maximize, or minimize",
-                fix=f"write `- {{name: {name}, direction: maximize}}`",
-            )
-        maximize = wanted if direction is None else direction == "maximize"
-        if wanted not in (None, maximize):
-            raise InputError(
-                f"{direction} {name}, and a success is {success}",
-                field="objectives",
-                place=document.at(("objectives", index, "direction")),
-                allowed="minimize" if maximize else "maximize",
-                fix="leave the direction out",
-            )
-        assert maximize is not None
-        return Objective(name, maximize, *told, failed=failed)
-    if failed is not None:
+    told = None if given else named_statistic(name)
+    where = document.at(place if isinstance(form, str) else (*place, "name"))
+    if told is None and failed is not None:
         raise InputError(
             f"{name} is not told of each seed",
             field="objectives",
-            place=document.at(("objectives", index, "failed")),
+            place=document.at((*place, "failed")),
             allowed=f"failed only of a number of your own trainer: its name with {ENDINGS}",
             fix="leave it out",
         )
-    natural = MEASURED.get(name)
-    if natural is not None:
-        if direction is not None and (direction == "maximize") != natural:
-            kept = "maximize" if natural else "minimize"
-            raise InputError(
-                f"{direction} {name}",
-                field="objectives",
-                place=document.at(("objectives", index, "direction")),
-                allowed=kept,
-                fix="leave the direction out",
-            )
-        return Objective(name, natural)
+    natural = MEASURED.get(name) if told is None else _direction(told[0], success)
+    if told is None and natural is None:
+        _check_parameter(name, parameters, where)
+    maximize = natural if direction is None else direction == "maximize"
+    if natural not in (None, maximize):
+        raise InputError(
+            f"{direction} {name}" + ("" if told is None else f", and a success is {success}"),
+            field="objectives",
+            place=document.at((*place, "direction")),
+            allowed="maximize" if natural else "minimize",
+            fix="leave the direction out",
+        )
+    if told is None:
+        return Objective(name, bool(maximize))
+    if maximize is None:
+        raise InputError(
+            f"{name} without a direction",
+            field="objectives",
+            place=where,
+            allowed="maximize, or minimize",
+            fix=f"write `- {{name: {name}, direction: maximize}}`",
+        )
+    return Objective(name, maximize, *told, failed=failed)
+
+
+def _check_parameter(name: str, parameters: Sequence[Parameter], place: str) -> None:
+    """Refuse what is no parameter, or one that cannot be an objective."""
     parameter = next((p for p in parameters if p.name == name), None)
-    names = [*MEASURED, *(p.name for p in parameters if _problem(p) is None)]
     if parameter is None:
+        names = [*MEASURED, *(p.name for p in parameters if _problem(p) is None)]
         raise InputError(
             f"unknown objective {shown(name)}",
             field="objectives",
-            place=document.at(where),
+            place=place,
             allowed=_allowed(parameters),
             fix=nearest(name, names),
         )
@@ -149,11 +146,10 @@ def _objective(
         raise InputError(
             f"{name} {problem}",
             field="objectives",
-            place=document.at(where),
+            place=place,
             allowed=_allowed(parameters),
             fix="choose another, or change the parameter",
         )
-    return Objective(name, direction == "maximize")
 
 
 def _direction(number: str, success: str | None) -> bool | None:

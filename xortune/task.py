@@ -172,7 +172,9 @@ class Task:
         names = list(columns)
         target = names[-1] if target is None else target
         for field, name in (("target", target), ("held_out", held_out)):
-            if name is not None and name not in columns:
+            if name is None:
+                continue
+            if name not in columns:
                 raise InputError(
                     f"no column {name!r}",
                     field=field,
@@ -180,8 +182,6 @@ class Task:
                     allowed=", ".join(names),
                     fix=nearest(name, names),
                 )
-            if name is None:
-                continue
             wrong = np.flatnonzero(~np.isin(columns[name], (0.0, 1.0)))
             if wrong.size:
                 raise InputError(
