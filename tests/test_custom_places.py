@@ -7,6 +7,7 @@ import ray
 from hand_made import done, solved, write_run
 
 import xortune as xt
+from xortune.space import parse_space
 
 SPACE = """
 name: places
@@ -68,3 +69,16 @@ def test_a_directory_that_is_refused_is_refused_before_a_training(tmp_path):
     with pytest.raises(xt.InputError, match="already holds a run"):
         xt.search(tmp_path / "space.yaml", output=run.path, train=noted)
     assert called == []
+
+
+@pytest.mark.parametrize("name", ["größe", "λ", "学习率", "n-layers", "C", "lr0", "_x.y"])
+def test_parameters_may_have_any_name(name):
+    searched = f"parameters: {{{name}: {{low: 1, high: 2}}}}\nsearch: {{sampler: grid}}\n"
+    space = parse_space(f"name: any\ntrainer: t:f\n{searched}")
+    assert [parameter.name for parameter in space.parameters] == [name]
+
+
+@pytest.mark.parametrize("name", ["a b", "1x", "-x", "a/b", "a{b"])
+def test_but_signs_that_a_column_or_an_option_could_not_have_are_refused(name):
+    with pytest.raises(xt.InputError, match="is no parameter name; allowed: letters, digits"):
+        parse_space(f'name: any\ntrainer: t:f\nparameters: {{"{name}": {{low: 1, high: 2}}}}\n')

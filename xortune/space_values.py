@@ -22,7 +22,7 @@ MAX_RUNG = 2**26
 """Seeds of a rung: one line of the journal holds no more."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_PARAMETER = re.compile(r"[^\W\d][\w.-]*")  # letters of any language, as Python has them
 _DURATION = re.compile(
     r"(?=.)(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m)?(?:(\d+(?:\.\d*)?)s?)?", re.ASCII
 )
@@ -200,6 +200,7 @@ def parameter_name(name: str) -> str:
     """The name of a parameter, which also names a column; see `xortune.frames.column_names`."""
     if not _PARAMETER.fullmatch(name):
         raise InputError(
-            f"{shown(name)} is no parameter name", allowed="letters, digits, _, - and dots"
+            f"{shown(name)} is no parameter name",
+            allowed="letters, digits, _, - and dots, with a letter or _ first",
         )
     return name
