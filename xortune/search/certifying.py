@@ -18,6 +18,7 @@ from typing import Any
 from xortune.certify import Call, noted_certificate, tasks_of
 from xortune.certify_plan import Task
 from xortune.engine.network import usable_cores
+from xortune.imported import is_imported
 from xortune.journal import Journal
 from xortune.run import JOURNAL, Run, load_run
 from xortune.run_certificate import Certificate
@@ -90,8 +91,7 @@ def certify_run(
             room = slots(cluster.cpus_per_trial, cluster.gpus_per_trial)
         others = changed_trainer(run.manifest, identity, str(path / MANIFEST))
         if others and on_word is not None:
-            shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in others)
-            on_word(f"the search was made with other versions ({shown}): its counts are not these")
+            on_word(_apart(run, others))
         if session is not None:
             attempts = {"attempt": tasks[0].purpose.attempt} if tasks else {}
             begin_session(path, Continuation({**session, **attempts}), identity)
@@ -110,6 +110,17 @@ def _lost(run: Run) -> bool:
     """Whether blocks of the run came to nothing, as where they kill their process: not this one."""
     lines = (*run.evaluations, *run.checks)
     return any(line.outcome is None and line.error != NOT_FINISHED for line in lines)
+
+
+def _apart(run: Run, others: Sequence[tuple[str, str, str]]) -> str:
+    """Why the search's counts are not those of these seeds: name, before, now of what changed."""
+    if is_imported(run.manifest):
+        return (
+            "whether this trainer made what was imported is not known: its counts stand beside those "
+            "that were imported"
+        )
+    shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in others)
+    return f"the search was made with other versions ({shown}): its counts are not these"
 
 
 def _train(
