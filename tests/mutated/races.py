@@ -168,8 +168,8 @@ MUTATIONS = [
     ),
     Mutation(
         "search/packs.py",
-        "if not job.climbs:\n            return job\n",
-        "",
+        "if not job.climbs or seconds",
+        "if seconds",
         RACE_PACKS,
     ),
     Mutation(

@@ -85,3 +85,17 @@ def test_short_climbs_and_first_blocks_stay_whole(tmp_path):
             results = [pack(job.block, by_rate(job.block)) for job in jobs]
             packs.receive(jobs, results, seconds=LEAST_SECONDS * len(jobs), worker="w")
     assert sorted(counts) == [4] * 4 + [8] * 4
+
+
+def test_first_blocks_stay_whole_however_long(tmp_path):
+    space = space_of(trials=4, ladder=(8, 100))
+    trainer = Timed(seconds=100.0, factor=1.0)
+    with Journal.open(tmp_path / "j") as journal:
+        queue = BlockQueue(space, trainer, Scripted(at(*[0.0] * 4)), journal, window=1)
+        packs = Packs(queue, trainer, slots=4, most=None)
+        counts = []
+        while jobs := packs.next():
+            counts += [job.block.count for job in jobs]
+            results = [pack(job.block, by_rate(job.block)) for job in jobs]
+            packs.receive(jobs, results, seconds=100.0 * len(jobs), worker="w")
+    assert counts == [8] * 4

@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xortune.config import SOFTMAX_LIKE, Config
 from xortune.task import Task
 
@@ -43,16 +46,15 @@ def whole_script(config: Config, task: Task, seed: int) -> str:
         "",
         f"torch.manual_seed({seed})",
         f"model = {_model(config, task)}",
-        f"x = torch.tensor([{', '.join(_numbers(row) for row in task.inputs)}])",
-        f"y = torch.tensor([{', '.join(_numbers(row) for row in task.targets)}])",
+        f"x = {_tensor(task.inputs)}",
+        f"y = {_tensor(task.targets)}",
         *_training(config),
     ]
     if task.held_out_inputs is None:
         lines.append("print((model(x) > 0.5).int().flatten().tolist())")
     else:
-        rows = ", ".join(_numbers(row) for row in task.held_out_inputs)
         lines += [
-            f"held_out = torch.tensor([{rows}])",
+            f"held_out = {_tensor(task.held_out_inputs)}",
             "print((model(held_out) > 0.5).int().flatten().tolist())",
         ]
     return "\n".join(lines)
@@ -76,15 +78,15 @@ def counting_script(config: Config, task: Task, seeds: Sequence[range], expected
         f"SEEDS = [{written}]",
         f"EXPECTED = {expected}  # of these seeds were solved in the run",
         "",
-        f"x = torch.tensor([{', '.join(_numbers(row) for row in task.inputs)}])",
-        f"y = torch.tensor([{', '.join(_numbers(row) for row in task.targets)}])",
+        f"x = {_tensor(task.inputs)}",
+        f"y = {_tensor(task.targets)}",
     ]
     if task.held_out_inputs is not None:
         judged = "held_out, targets"
         for name, rows in zip(
             judged.split(", "), (task.held_out_inputs, task.judged_targets), strict=True
         ):
-            lines.append(f"{name} = torch.tensor([{', '.join(_numbers(row) for row in rows)}])")
+            lines.append(f"{name} = {_tensor(rows)}")
     inputs, targets = judged.split(", ")
     lines += [
         "",
@@ -141,8 +143,10 @@ def _training(config: Config) -> list[str]:
     ]
 
 
-def _numbers(row: object) -> str:
-    return "[" + ", ".join(repr(float(str(number))) for number in row) + "]"  # type: ignore[attr-defined]
+def _tensor(rows: NDArray[np.float32]) -> str:
+    """The numbers in as few digits as float32 has."""
+    shown = [[float(str(number)) for number in row] for row in rows]
+    return f"torch.tensor({shown})"
 
 
 def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> str:
