@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "Interrupted", "TrainingError", "XortuneError", "nearest"]
+__all__ = ["InputError", "Interrupted", "TrainingError", "XortuneError", "named", "nearest"]
 
 
 class XortuneError(Exception):
@@ -74,3 +74,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     lower = {known_name.lower(): known_name for known_name in names}
     match = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
     return f"did you mean {lower[match[0]]!r}?" if match else "use one of: " + ", ".join(names)
+
+
+def named(error: BaseException) -> str:
+    """`ValueError: what it says`, of somebody else's exception, whose own __str__ may fail."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(it cannot be shown)"
+    return f"{type(error).__name__}: {text}" if text.strip() else type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple, TypeAlias
 
-from xortune.errors import InputError
+from xortune.errors import InputError, named
 from xortune.outcome import MAX_SEED
 from xortune.plan import gate_seeds
 from xortune.stats_anytime import (
@@ -218,9 +218,5 @@ def _share(name: str, value: object) -> float:
 
 def _one_line(error: BaseException) -> str:
     """What it says, in one line."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # its own __str__ may fail as well
-        text = "(it cannot be shown)"
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    line = " ".join(named(error).split())
     return line if len(line) <= LINE else line[: LINE - 3] + "..."

@@ -25,7 +25,7 @@ from xortune.engine.custom_result import (
     one_line,
 )
 from xortune.engine.custom_source import Given, Source
-from xortune.errors import InputError, TrainingError
+from xortune.errors import InputError, TrainingError, named
 from xortune.outcome import Outcome, Status
 from xortune.outcome_details import NO_DETAILS, Details
 from xortune.point import Point
@@ -285,13 +285,7 @@ def _outcome(
 
 def _reason(error: BaseException) -> str:
     """An exception in one line."""
-    try:
-        text = str(error)
-    except Exception:  # its own __str__ may fail as well
-        text = "(it cannot be shown)"
-    if isinstance(error, TookTooLong):
-        return text
-    return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    return str(error) if isinstance(error, TookTooLong) else one_line(named(error))
 
 
 def _shown(error: BaseException) -> str:
