@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
@@ -206,6 +207,11 @@ def test_a_finished_run(run):
     assert "finished" in shown(xt.status(run.path))
     with held(run.path):  # it is certified, or goes on with more trials
         assert xt.status(run.path).state == "running"
+    # It was certified later, which took no time of the search.
+    started = Watcher(run.path).look().started
+    os.utime(run.path / JOURNAL, (0, started + 1000))
+    update_manifest(run.path, finished=datetime.fromtimestamp(started + 100, UTC).isoformat())
+    assert xt.status(run.path).overall_rate == pytest.approx(4 / 100)
 
 
 GRID = """

@@ -68,8 +68,8 @@ class RunStatus:
         configs: configurations with a result.
         rate: proposals a second over the last minutes; None if none was done in these, unless
             running, and of a journal from before its lines had a time.
-        overall_rate: the same from the start to now, or to the last line if no proposal is to
-            come; pauses included.
+        overall_rate: the same from the start to now, or to the end or the last line if no proposal
+            is to come; pauses included.
         seconds_left: until the last proposal at the present rate; None unless running.
         best: None before there is a result.
         crashed: blocks that finally produced no outcome.
@@ -156,7 +156,9 @@ class Watcher:
             else "stopped"
         )
         searches = state == "running" and done != total
-        end = now if searches else written
+        end, finished = now if searches else written, moment(manifest.get("finished"))
+        if state == "finished" and end is not None and finished is not None:
+            end = min(end, finished)  # what was certified a day later took no time of the search
         overall = None
         if started is not None and end is not None and end > started and done:
             overall = done / (end - started)

@@ -116,8 +116,8 @@ def _apart(run: Run, others: Sequence[tuple[str, str, str]]) -> str:
     """Why the search's counts are not those of these seeds: name, before, now of what changed."""
     if is_imported(run.manifest):
         return (
-            "whether this trainer made what was imported is not known: its counts stand beside those "
-            "that were imported"
+            "whether this trainer made what was imported is not known: its counts stand beside "
+            "those that were imported"
         )
     shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in others)
     return f"the search was made with other versions ({shown}): its counts are not these"
