@@ -156,7 +156,7 @@ def test_the_traceback_is_the_users_own():
         (0.9, None, Status.CRASHED, 'fix: add a line `success: "value >= 0.9"`'),
         ({"acc": 0.9}, None, Status.CRASHED, 'fix: add a line `success: "acc >= 0.9"`'),
         ({}, None, Status.CRASHED, "an empty dict"),
-        (True, "value > 0", Status.CRASHED, "the rule 'value > 0.0' judges a number"),
+        (True, "value > 0", Status.CRASHED, "the rule 'value > 0' judges a number"),
         ({"accuracy": 1}, "acuracy > 0", Status.CRASHED, "did you mean 'accuracy'?"),
         ({"acc": "high"}, "acc > 0", Status.CRASHED, "returned a str as 'acc'"),
         ({1: 2.0}, "acc > 0", Status.CRASHED, "a dict with the key 1"),
