@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,7 @@ def evaluate(
 
 
 def search(
-    space: SearchSpace | str | os.PathLike[str],
+    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
     *,
     output: str | os.PathLike[str] | None = None,
     trials: int | None = None,
@@ -99,7 +99,7 @@ def search(
     """Search a space for the configuration that solves its task for the most seeds.
 
     Args:
-        space: a space file, or one that is loaded.
+        space: a space file, or one that is loaded, or what a file would hold as a dict.
         output: the run's directory, or a URL: s3://bucket/folder/run, or what else pyarrow's
             filesystems take (see docs/durability.md); runs/NAME (or NAME-2, ...) if not given.
         trials: replaces the space file's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ from xortune.space_objectives import check_objectives, check_sampler, objectives
 from xortune.space_points import grid, grid_size, probes
 from xortune.space_trainer import COMMAND, OWN, check_own, checked_success
 from xortune.space_values import parse_duration
-from xortune.space_yaml import Document, read_text, read_yaml
+from xortune.space_yaml import Document, read_text, read_yaml, written
 from xortune.task import Task
 from xortune.trainer import Trainer
 
@@ -83,16 +84,25 @@ __all__ = [
 ]
 
 
-def load_space(path: str | os.PathLike[str]) -> SearchSpace:
+def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
     """Read and check a space file.
 
     Args:
-        path: of the file; what it names (a CSV file, a trainer) is looked for beside it.
+        path: of the file; what it names (a CSV file, a trainer) is looked for beside it. Or what a
+            file would hold, as a dict; then that is looked for in the working directory.
 
     Raises:
         InputError: a file that cannot be read, or anything in it that is not allowed; the message
             names file, line, value, what is allowed and how to put it right.
     """
+    if isinstance(path, Mapping):
+        return parse_space(written(path))
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            f"a {type(path).__name__}",
+            field="space",
+            allowed="the path of a space file, what it would hold as a dict, or a SearchSpace",
+        )
     return parse_space(read_text(path), os.fspath(path), Path(path).parent)
 
 

@@ -6,9 +6,10 @@ values follow YAML 1.2 (``1e-4`` is a number, ``yes`` and ``off`` are strings).
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -18,7 +19,7 @@ import yaml
 from xortune.errors import InputError
 from xortune.point import Value
 
-__all__ = ["Document", "Location", "read_text", "read_yaml", "shown", "told", "word"]
+__all__ = ["Document", "Location", "read_text", "read_yaml", "shown", "told", "word", "written"]
 
 Location: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys of mappings and positions in lists, from the top."""
@@ -111,6 +112,23 @@ def read_text(path: str | os.PathLike[str]) -> str:
         line = data[: error.start].count(b"\n") + 1
         raise InputError(
             "is not UTF-8 text", place=f"{place}:{line}", fix="save the file as UTF-8"
+        ) from None
+
+
+def written(values: Mapping[str, object]) -> str:
+    """What a file would have to say for these values: JSON, which is YAML 1.2 too.
+
+    Raises:
+        InputError: something that no file could hold.
+    """
+    try:
+        return json.dumps(dict(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"cannot be written as a file ({error})",
+            place="<space>",
+            allowed="dicts with text as keys, lists, text, finite numbers, true, false and None",
+            fix="of a NumPy scalar take .item()",
         ) from None
 
 
