@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 
 import optuna
 import pytest
@@ -95,7 +96,9 @@ def test_shares_are_those_of_optuna(tmp_path):
         study.add_trial(
             optuna.trial.create_trial(params=values, distributions=mine, value=result.outcome.rate)
         )
-    measure = optuna.importance.PedAnovaImportanceEvaluator()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # until 5.0
+        measure = optuna.importance.PedAnovaImportanceEvaluator()
     expected = optuna.importance.get_param_importances(
         study, evaluator=measure, params=sorted(ALWAYS)
     )

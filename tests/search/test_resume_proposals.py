@@ -69,8 +69,10 @@ def test_proposals_after_an_extension_visit_what_is_new(sampler, tmp_path):
     assert sorted(rest.proposed) == list(range(15, 45)), "nothing is trained twice"
     points = [block.point for block in rest.proposed.values()]
     assert any(point["y"] < 0.1 for point in points)
-    assert any(point["v"] > 1.0 for point in points)
-    if sampler != "cmaes":
+    if (
+        sampler != "cmaes"
+    ):  # it stays near what is good: how far it went, even the CPU's bits decide
+        assert any(point["v"] > 1.0 for point in points)
         assert any(point["x"] == "c" for point in points)
         assert any(point["w"] == 8 for point in points)
         assert all(("z" in point) == (point["x"] in ("a", "c")) for point in points)
@@ -92,20 +94,27 @@ def test_an_extended_search_that_is_killed_goes_on_as_if_it_had_not_been(sampler
 
 
 def test_what_is_told_of_the_first_space_still_counts(tmp_path):
-    """TPE goes where the first space was good; had that been forgotten, it would not."""
+    """TPE goes where the first space was good; had that been forgotten, it would go nowhere."""
 
     def good_where(name, job):
         block = job.block
         return solved(block.first, 10 if block.point["x"] == name else 0, block.count)
 
+    def all_the_same(job):
+        return solved(job.block.first, 5, job.block.count)
+
     old, new = space_of("tpe", 30), space_of("tpe", 60, WIDER)
-    first = searched(tmp_path, old, train=partial(good_where, "a"))
-    rest = searched(
-        tmp_path, new, known=first.evaluations, earlier=[old], train=partial(good_where, "a")
-    )
-    names = [block.point["x"] for block in rest.proposed.values()]
-    assert "c" in names
-    assert names.count("a") > 15
+    proposed = {}
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        first = searched(tmp_path / name, old, train=partial(good_where, name))
+        rest = searched(
+            tmp_path / name, new, known=first.evaluations, earlier=[old], train=all_the_same
+        )
+        proposed[name] = [block.point["x"] for block in rest.proposed.values()]
+        assert "c" in proposed[name]
+    assert proposed["a"].count("a") > proposed["b"].count("a") + 5
+    assert proposed["b"].count("b") > proposed["a"].count("b") + 5
 
 
 START = "start:\n  - {{x: b, y: 0.5, v: 0.3}}\n"

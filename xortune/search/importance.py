@@ -119,6 +119,8 @@ class _Drawn(optuna.Study):
         if len({trial.value for trial in self._chosen}) < 2:
             return None
         with warnings.catch_warnings():
+            # An ExperimentalWarning is a UserWarning, too: Optuna gives one until 5.0.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             # It compares the better configs with all: where many are equal, these may be the same.
             warnings.filterwarnings("error", "Target and region quantiles", UserWarning)
             try:
