@@ -14,12 +14,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plots import BARS, CELLS, CURVES, HOSTILE, PARALLEL, PLOTS, RANKING, SURFACE
+from plots import BARS, CELLS, CURVES, HOSTILE, PARALLEL, PLOTS, RANKING, SURFACE, of
 
 from xortune.report.drawn.palette import COLOURS, GROUNDS, SCALES, at
 from xortune.report.drawn.plotly_figure import plotly_figure, plotly_json
 from xortune.report.drawn.plotly_layout import nested
 from xortune.report.drawn.plotly_text import escaped, lean
+from xortune.report.plot import Axis, Panel, Points, Rule
 
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
 
@@ -261,6 +262,14 @@ def test_axes():
 
 
 CURVES_LAYOUT = plotly_json(CURVES)["layout"]
+
+
+@pytest.mark.parametrize(("at", "end"), [(0.0, "left"), (35.0, "center"), (90.0, "right")])
+def test_a_rule_beside_a_single_point_has_its_label_in_the_panel(at, end):
+    layers = (Rule("x", at, "no difference"), Points("", (35.0,), (0.0,)))
+    panel = Panel(Axis("points", "number"), Axis("", "number"), layers)
+    [shape] = plotly_json(of(panel))["layout"]["shapes"]
+    assert shape["label"]["xanchor"] == end
 
 
 def test_rules_and_spans():

@@ -55,9 +55,11 @@ def limits(panel: Panel, along: str) -> tuple[float, float] | None:
 def share_along(panel: Panel, at: float) -> float:
     """Where a place of the x axis is, from 0 at the left to 1 at the right; 0.5 if unknown."""
     ends = limits(panel, "x") or span(panel, "x")
-    if ends is None or ends[0] == ends[1]:
+    if ends is None:
         return 0.5
-    low, high = ends
+    low, high = min(ends[0], at), max(ends[1], at)  # an axis reaches to all that stands on it
+    if low == high:
+        return 0.5
     if panel.x.kind == "log":
         low, high, at = math.log(low), math.log(high), math.log(at)
     return (at - low) / (high - low)
