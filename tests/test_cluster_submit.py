@@ -202,6 +202,23 @@ def test_what_is_wrong_is_told_here(space, options, named):
     assert len(done.output.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("trainer", "refused"),
+    [("../train.py:run", True), ("./code/../train.py:run", False), ("code/train.py:run", False)],
+)
+def test_a_trainer_that_would_not_be_sent_is_told_here(tmp_path, server, trainer, refused):
+    (tmp_path / "spaces").mkdir()
+    path = tmp_path / "spaces" / "own.yaml"
+    path.write_text(
+        f"name: own\ntrainer: {trainer}\nparameters: {{x: {{low: 0, high: 3}}}}\n"
+        "search: {sampler: grid}\n"
+    )
+    done = ran(path, "--address", SERVER, "--output", "/shared/run")
+    assert done.exit_code == (2 if refused else 0), done.output
+    assert ("own.yaml:2: trainer: '../train.py' is not in the folder" in done.output) == refused
+    assert len(server.jobs) == (not refused)
+
+
 def test_a_folder_too_large_to_be_shipped_is_refused(space, monkeypatch):
     monkeypatch.setattr(module, "MOST_BYTES", 2**20)
     (space.parent / "runs" / "old" / "big").write_bytes(b"x" * 2**21)

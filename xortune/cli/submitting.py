@@ -71,7 +71,7 @@ def submit(
     """Send a search to a Ray cluster, with this xortune and the space file's folder."""
     with told(interrupted="interrupted: the job goes on; stop it with `ray job stop`"):
         from xortune.search.storage import shared_study
-        from xortune.search.submit import send, submission, tracked
+        from xortune.search.submit import refuse_outside, send, submission, tracked
         from xortune.search.submit import wait as wait_for
         from xortune.space import load_space, with_search
         from xortune.space_values import parse_duration
@@ -79,6 +79,7 @@ def submit(
         asked = with_search(  # what is wrong is told here, not in a job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
+        refuse_outside(asked)
         shared_study(asked, study_storage, study_name)
         if trial_timeout is not None:
             parse_duration(trial_timeout)

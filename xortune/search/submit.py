@@ -16,8 +16,9 @@ from typing import Any
 
 import xortune
 from xortune.errors import InputError
+from xortune.space import SearchSpace
 
-__all__ = ["Submission", "send", "submission", "tracked", "wait"]
+__all__ = ["Submission", "refuse_outside", "send", "submission", "tracked", "wait"]
 
 EXCLUDES = (".git", "runs", "__pycache__", ".venv", "venv", "node_modules")
 """Folders beside a space file that no search needs; Ray leaves out what .gitignore names, too."""
@@ -86,6 +87,25 @@ def submission(
     if install:
         environment["pip"] = [r for r in requires("xortune") or () if "extra ==" not in r]
     return Submission(shlex.join(words), environment)
+
+
+def refuse_outside(space: SearchSpace) -> None:
+    """Refuse a trainer whose file is not sent along.
+
+    Raises:
+        InputError: its path leads out of the folder of the space file.
+    """
+    where = "" if space.trainer is None else space.trainer.rpartition(":")[0]
+    if space.command is not None or not where.endswith(".py") or Path(where).is_absolute():
+        return
+    folder = space.folder.resolve()
+    if not (folder / where).resolve().is_relative_to(folder):
+        raise InputError(
+            f"{where!r} is not in the folder of the space file, which is what is sent",
+            field="trainer",
+            place=space.at("trainer"),
+            fix="put the space file above it, or name an installed module",
+        )
 
 
 def tracked(
