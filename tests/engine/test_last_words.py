@@ -62,3 +62,36 @@ def test_a_process_that_was_forked_meanwhile_is_not_waited_for():
         [sys.executable, "-c", FORKS], capture_output=True, timeout=60, check=True
     )
     assert ended.stderr == b""
+
+
+def test_nor_does_one_in_a_certificate_that_is_trained_here(tmp_path):
+    fresh = "import os\ndef run(config, seed):\n    if seed > 2**30: os._exit(0)\n    return True\n"
+    (tmp_path / "train.py").write_text(fresh)
+    (tmp_path / "rows.csv").write_text("x,seed,success\nb,0,1\nb,1,1\n")
+    ended = [
+        subprocess.run(
+            [sys.executable, "-m", "xortune.cli", *words, "--quiet"],
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        for words in (
+            [
+                "import",
+                "rows.csv",
+                "--config",
+                "x",
+                "--trainer",
+                "./train.py:run",
+                "--output",
+                "run",
+            ],
+            ["certify", "run", "--top", "1", "--seeds", "5"],
+        )
+    ]
+    assert [end.returncode for end in ended] == [0, 0]
+    assert ended[0].stderr == ""
+    assert ended[1].stderr.startswith("error: a seed ended this process")
+    assert "--trial-timeout 1h" in ended[1].stderr

@@ -12,9 +12,11 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from xortune.certify_plan import Task
+from xortune.engine.last_words import last_words
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.evaluation_purpose import Purpose
@@ -180,6 +182,12 @@ class CheckQueue:
             self._on_progress(self._untold.popleft()[1], self._total)
 
 
+KILLED = (
+    "error: a seed ended this process, in which a certificate of little work is trained; what had "
+    "finished is kept; fix: the same command with --trial-timeout 1h trains on workers of Ray"
+)
+
+
 class InTurn:
     """One source after another: the second is made when the first has finished.
 
@@ -234,8 +242,9 @@ class InTurn:
 def train_here(source: Source, trainer: Trainer) -> None:
     """Train all blocks of a source in this process, one after the other."""
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    while (job := source.next_job()) is not None:
-        started = time.perf_counter()
-        found = trained(trainer, [job.block])
-        result = found if isinstance(found, TrainingError) else found[0]
-        source.receive(job, result, seconds=time.perf_counter() - started, worker=worker)
+    with last_words(KILLED) if getattr(trainer, "by_seed", False) else nullcontext():
+        while (job := source.next_job()) is not None:
+            started = time.perf_counter()
+            found = trained(trainer, [job.block])
+            result = found if isinstance(found, TrainingError) else found[0]
+            source.receive(job, result, seconds=time.perf_counter() - started, worker=worker)
