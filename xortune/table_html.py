@@ -23,6 +23,9 @@ FIRST = 10
 
 WIDEST = 60  # signs of a cell
 
+_NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
+"""Classes: neither MathJax 2 nor 3 reads what stands between $ as a formula."""
+
 ENDS = {
     "rate": ("low", "high"),
     "reference_rate": ("reference_low", "reference_high"),
@@ -45,14 +48,19 @@ def as_html(sentence: str, rows: pd.DataFrame | None = None) -> str:
     """
     import pandas as pd
 
-    # Neither class lets MathJax read what stands between $ as a formula.
-    parts = [f'<p class="tex2jax_ignore mathjax_ignore">{html.escape(sentence)}</p>']
+    parts = [f'<p class="{_NO_FORMULAS}">{html.escape(sentence)}</p>']
     if rows is not None and len(rows):
         first = rows.head(FIRST)
         shown = first.assign(**_in_percent(first))
-        with pd.option_context("display.html.use_mathjax", False, "display.max_colwidth", WIDEST):
+        with pd.option_context("display.max_colwidth", WIDEST):
             parts.append(
-                shown.to_html(index=False, border=0, na_rep="", float_format="{:.4g}".format)
+                shown.to_html(
+                    classes=_NO_FORMULAS,
+                    index=False,
+                    border=0,
+                    na_rep="",
+                    float_format="{:.4g}".format,
+                )
             )
         if len(rows) > FIRST:
             parts.append(f"<p>The first {FIRST} of {len(rows):,} rows.</p>")

@@ -198,8 +198,9 @@ def test_an_activation_and_its_derivative(name):
         # What is left of 1 - tanh**2 for Mish at 19 is one rounding, times 19.
         close = 4e-6 if name == "Mish" else 1.2e-6
         assert np.max(np.abs(mine - exact) / np.maximum(np.abs(exact), 1)) < close
-    # At a kink and just beside it: there torch has made a choice.
-    x = np.concatenate([KINKS, -KINKS]).astype(np.float32)
+    # At a kink and just beside it: there torch has made a choice, Hardswish's after 2.6 another one.
+    kinks = KINKS[KINKS != 3] if name == "Hardswish" and torch.__version__ < "2.7" else KINKS
+    x = np.concatenate([kinks, -kinks]).astype(np.float32)
     x = np.concatenate([x, np.nextafter(x, np.float32(99)), np.nextafter(x, np.float32(-99))])
     for mine, exact in zip(kernel(x), torchs(theirs, x), strict=True):
         np.testing.assert_allclose(mine, exact, rtol=0, atol=4e-6)
@@ -214,6 +215,10 @@ def test_an_activation_and_its_derivative(name):
 def test_an_activation_keeps_its_precision_near_0(name):
     x = of_all_sizes(0.1)
     y, exact = mapped_to_two(KERNELS[name])(x)[0], torchs(activation_of(name), x)[0]
+    if name in ("ELU", "SELU"):  # torch 2.6 loses it there itself: exp(x) - 1
+        slope = exact[-1] / x[-1]
+        minus = slope * (1 if name == "ELU" else 1.6732632423543772) * np.expm1(x)
+        exact = np.where(x < 0, minus, slope * x)
     assert np.max(np.abs(y - exact) / np.maximum(np.abs(exact), 1e-37)) < 1e-6
 
 

@@ -123,7 +123,7 @@ def test_the_tables_of_a_run(tmp_path):
 
 
 def csv_of(comparison):
-    return pd.read_csv(io.StringIO(comparison_csv(comparison)), keep_default_na=True)
+    return pd.read_csv(io.StringIO(comparison_csv(comparison)), float_precision="round_trip")
 
 
 def table_of(comparison, *heads):
