@@ -198,7 +198,7 @@ def test_an_activation_and_its_derivative(name):
         # What is left of 1 - tanh**2 for Mish at 19 is one rounding, times 19.
         close = 4e-6 if name == "Mish" else 1.2e-6
         assert np.max(np.abs(mine - exact) / np.maximum(np.abs(exact), 1)) < close
-    # At a kink and just beside it: there torch has made a choice, Hardswish's after 2.6 another one.
+    # At a kink and just beside it: there torch has made a choice, another one after 2.6.
     kinks = KINKS[KINKS != 3] if name == "Hardswish" and torch.__version__ < "2.7" else KINKS
     x = np.concatenate([kinks, -kinks]).astype(np.float32)
     x = np.concatenate([x, np.nextafter(x, np.float32(99)), np.nextafter(x, np.float32(-99))])

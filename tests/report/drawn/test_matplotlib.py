@@ -58,7 +58,7 @@ def test_signs_that_no_file_may_hold_are_written_out():
 
 def test_points_with_their_intervals():
     [axes] = axes_of(RANKING)
-    span, intervals, points, best = [*axes.patches, *axes.collections]
+    span, points, intervals, best = [*axes.patches, *axes.collections]
     assert span.get_extents().transformed(axes.transData.inverted()).y1 == pytest.approx(-0.5)
     given_points = RANKING.panels[0].layers[1]
     assert points.get_offsets()[:, 0].tolist() == list(given_points.x)
@@ -92,7 +92,7 @@ def test_lines_with_their_bands():
     assert len(gapped) == 2, "a gap parts it"
     assert [text.get_text() for text in first.texts] == ["0.03"]
     assert all(float(tick).is_integer() for tick in second.get_xticks())
-    intervals = second.collections[0]
+    intervals = second.collections[1]
     assert [path.vertices[:, 1].tolist() for path in intervals.get_paths()] == [
         [0.0, 0.2],
         [0.5, 0.75],

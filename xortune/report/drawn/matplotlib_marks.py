@@ -73,12 +73,6 @@ def draw_layer(axes: Axes, layer: Layer, panel: Panel) -> None:
 
 def _points(axes: Axes, points: Points, panel: Panel, order: float) -> None:
     colour = COLOURS[points.role]
-    for places, low, high, along in (
-        (points.y, points.x_low, points.x_high, axes.hlines),
-        (points.x, points.y_low, points.y_high, axes.vlines),
-    ):
-        if low:
-            along(places, low, high, color=colour, linewidth=2, alpha=0.6, zorder=order)
     ring = points.marker == "ring"
     above = any(isinstance(layer, Cells) for layer in panel.layers)  # seen on any colour
     axes.scatter(
@@ -92,6 +86,13 @@ def _points(axes: Axes, points: Points, panel: Panel, order: float) -> None:
         zorder=order + 0.005,
         **_label(points.label),
     )
+    # After the points: where lines come first, matplotlib 3.8 to 3.10 sees no positive values.
+    for places, low, high, along in (
+        (points.y, points.x_low, points.x_high, axes.hlines),
+        (points.x, points.y_low, points.y_high, axes.vlines),
+    ):
+        if low:
+            along(places, low, high, color=colour, linewidth=2, alpha=0.6, zorder=order)
     if points.written:
         for x, y, text in zip(points.x, points.y, points.texts, strict=True):
             rest = ACROSS * (1 - share_along(panel, x))
