@@ -9,6 +9,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from studies import sqlite_storage
 
 from xortune import SeedRacePruner
 from xortune.errors import InputError
@@ -61,15 +62,18 @@ def test_a_plain_program_with_the_defaults(direction, jobs):
 
 
 def test_one_storage_for_several_pruners(tmp_path):
-    storage = f"sqlite:///{tmp_path / 'study.db'}"
-    settings = {"study_name": "race", "storage": storage, "load_if_exists": True}
+    url = f"sqlite:///{tmp_path / 'study.db'}"
     for part in range(2):  # as two programs, one after the other
-        study = optuna.create_study(pruner=SeedRacePruner(), **settings)
-        study.enqueue_trial({"rate": (1.0, 0.3)[part]})
-        study.optimize(objective, n_trials=1)
-    whole = optuna.load_study(study_name="race", storage=storage)
-    assert [t.state.name for t in whole.trials] == ["COMPLETE", "PRUNED"]
-    assert whole.trials[1].last_step < SEEDS / 2
+        with sqlite_storage(url) as storage:
+            study = optuna.create_study(
+                pruner=SeedRacePruner(), study_name="race", storage=storage, load_if_exists=True
+            )
+            study.enqueue_trial({"rate": (1.0, 0.3)[part]})
+            study.optimize(objective, n_trials=1)
+    with sqlite_storage(url) as storage:
+        trials = optuna.load_study(study_name="race", storage=storage).trials
+    assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED"]
+    assert trials[1].last_step < SEEDS / 2
 
 
 @given(st.data(), st.sampled_from([0.05, 0.8]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 import postgres
 import pytest
+from studies import sqlite_storage
 from study_driver import drive
 
 import xortune as xt
@@ -255,7 +256,8 @@ def test_another_question_is_another_study(tmp_path, old, new):
 
 def test_a_study_of_somebody_elses_is_not_told_anything(tmp_path):
     url = f"sqlite:///{tmp_path}/theirs.db"
-    optuna.create_study(storage=url, study_name="theirs", direction="maximize").ask()
+    with sqlite_storage(url) as theirs:
+        optuna.create_study(storage=theirs, study_name="theirs", direction="maximize").ask()
     space = space_of()
     with pytest.raises(InputError, match="'theirs' is of other parameters"):
         opened(shared_study(space, url, "theirs"), space)
