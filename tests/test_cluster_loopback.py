@@ -99,3 +99,14 @@ def test_addresses_are_read_as_the_kernel_writes_them():
 def test_a_job_server_is_no_cluster_to_connect_to():
     with pytest.raises(InputError, match="xortune submit"), connected("http://head:8265"):
         pass
+
+
+def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
+    def late(**_):
+        raise Exception("The current node timed out during startup.\nMore of it")
+
+    monkeypatch.setattr("ray.init", late)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said = r"^Ray did not start .* \(The current node timed out during startup\.\); fix: .*--resume"
+    with pytest.raises(InputError, match=said), connected(None):
+        pass

@@ -244,3 +244,26 @@ def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
     ]
     assert 12 <= sum(e.worker != "worker:1" for e in both.evaluations) < len(both.evaluations)
     assert facts(here) == facts(both) == facts(workers)
+
+
+def deaf(lines):
+    """A Ray that does not start, which shows when the journal has so many lines."""
+
+    def starts(folder):
+        slow(lines)(folder)
+        raise InputError("Ray did not start")
+
+    return starts
+
+
+def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypatch, tmp_path):
+    here = searched(monkeypatch, tmp_path / "here", never)
+    monkeypatch.setattr(meanwhile, "RAY_SECONDS", -1)
+    done = searched(monkeypatch, tmp_path / "done", deaf(len(here.evaluations)))
+    assert facts(done) == facts(here)
+    assert done.manifest["complete"]
+    monkeypatch.setattr(meanwhile, "WORKER_SECONDS", -1)
+    with pytest.raises(InputError, match="Ray did not start"):
+        searched(monkeypatch, tmp_path / "missed", deaf(12))
+    assert 12 <= len(read(tmp_path / "missed" / JOURNAL)[0]) < len(here.evaluations)
+    assert not training()

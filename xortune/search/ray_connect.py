@@ -29,7 +29,7 @@ def connected(address: str | None) -> Iterator[None]:
     """Ray for the time of a search: shut down afterwards if and only if it was started here.
 
     Raises:
-        InputError: no cluster answers at the address.
+        InputError: no cluster answers at the address, or Ray does not start here.
     """
     if ray.is_initialized():
         yield
@@ -39,18 +39,9 @@ def connected(address: str | None) -> Iterator[None]:
     try:
         with same_end():
             if where == "local":
-                with _on_loopback() as loopback:
-                    _init(where, include_dashboard=False, num_cpus=_cores(), **loopback)
+                _start()
             else:
-                _init(where)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{where!r} cannot be reached ({first})",
-            field="address",
-            fix="start a cluster with `ray start --head`, or leave the address out; for a cluster "
-            "that asks for a token, set RAY_AUTH_MODE=token",
-        ) from None
+                _reach(where)
     except KeyboardInterrupt:
         ray.shutdown()  # what has been started of it
         raise
@@ -62,6 +53,35 @@ def connected(address: str | None) -> Iterator[None]:
     finally:
         ray.shutdown()
         ray._private.worker._worker_logs_enabled = True
+
+
+def _start() -> None:
+    try:
+        with _on_loopback() as loopback:
+            _init("local", include_dashboard=False, num_cpus=_cores(), **loopback)
+    except Exception as error:  # a node that does not come up in time is a plain Exception
+        ray.shutdown()  # what has been started of it
+        raise InputError(
+            f"Ray did not start on this machine ({_first_line(error)})",
+            fix="try again when less else runs here, with --resume if the search has begun: what "
+            "it trained is kept. What Ray's processes said is in /tmp/ray/session_latest/logs",
+        ) from None
+
+
+def _reach(address: str) -> None:
+    try:
+        _init(address)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        raise InputError(
+            f"{address!r} cannot be reached ({_first_line(error)})",
+            field="address",
+            fix="start a cluster with `ray start --head`, or leave the address out; for a cluster "
+            "that asks for a token, set RAY_AUTH_MODE=token",
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _init(where: str, **more: Any) -> None:

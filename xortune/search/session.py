@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xortune.engine.custom import CustomTrainer
-from xortune.errors import TrainingError
+from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Evaluation
 from xortune.journal import Journal
 from xortune.objective import only_rate
@@ -140,9 +140,7 @@ def search_session(
             packs = Packs(watched, trainer, room, most_of(window, room), cluster.trial_timeout)
             try:
                 if expected:
-                    with training_meanwhile(packs, trainer) as here:
-                        if here.wants_workers():
-                            ray.enter_context(connected(cluster.address))
+                    _begin_here(packs, trainer, ray, cluster.address)
                 uninterrupted = watched.finished or run_trials(
                     watched,
                     trainer,
@@ -157,6 +155,23 @@ def search_session(
             complete = uninterrupted or queue.finished  # or what followed was interrupted
     _end(directory, queue, complete=complete, failure=watched.failure if fail_fast else None)
     return uninterrupted
+
+
+def _begin_here(packs: Packs, trainer: Trainer, ray: ExitStack, address: str | None) -> None:
+    """Train in this process while Ray starts, or instead; one that cannot be had may not be missed.
+
+    Raises:
+        InputError: Ray did not start, and there is more to train.
+    """
+    missed: InputError | None = None
+    with training_meanwhile(packs, trainer) as here:
+        if here.wants_workers():
+            try:
+                ray.enter_context(connected(address))
+            except InputError as error:
+                missed = error
+    if missed is not None and not packs.finished:
+        raise missed
 
 
 def _first_manifest(
