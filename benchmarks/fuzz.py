@@ -180,7 +180,8 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=5, help="findings to show in whole")
     given = parser.parse_args()
     signal.signal(signal.SIGALRM, _hang)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    # Of what is written alone: libraries, and Ray's store, map more than is there.
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     sys.dont_write_bytecode = True
     os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
     # A lock of another machine is waited for, as long as its lease is: that is no hang.

@@ -297,14 +297,17 @@ def test_what_the_search_measured_counts(tmp_path, places):
 
 
 def test_what_may_kill_its_process_is_not_trained_here(tmp_path, places):
-    """The search lost a block: by what it trained, or so it may be."""
+    """The search lost a block: by what it trained, or so it may be where that is a user's code."""
     lines = [
         done(0, POINTS[0], solved(0, 8, 8, epochs=30)),
         failed(1, POINTS[1], 0, 8, final=False),
     ]
     run = write_run(tmp_path / "deadly", lines, space_text=SPACE, trainer="network")
-    certify_run(run.path, Counting(seconds=1e-6), Call(top=1, seeds=20), cluster=Cluster())
-    assert places == [Cluster()]
+    for theirs, place in ((False, "here"), (True, Cluster())):
+        trainer = Counting(seconds=1e-6)
+        trainer.by_seed = theirs
+        certify_run(run.path, trainer, Call(top=1, seeds=20), cluster=Cluster())
+        assert places.pop() == place
 
 
 def test_nothing_is_begun_on_a_cluster_that_is_not_there(run):

@@ -124,8 +124,8 @@ def test_every_function_tells_all_its_parameters_and_errors():
         value = xortune.__getattr__(name)
         if isinstance(value, type):
             continue
-        args = value.__doc__.partition("Args:\n")[2].partition("\n\n")[0]
-        told = re.findall(r"^ {8}(\w+): \S", args, re.MULTILINE)
+        args = inspect.getdoc(value).partition("Args:\n")[2].partition("\n\n")[0]
+        told = re.findall(r"^ {4}(\w+): \S", args, re.MULTILINE)
         assert told == list(inspect.signature(value).parameters), name
         assert "Raises:\n" in value.__doc__, name
 

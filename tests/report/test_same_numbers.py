@@ -118,7 +118,7 @@ def scripted_rows(path):
 def csv_rows(path):
     """The exact numbers, shown by the one rule that there is."""
     rows = []
-    for row in pd.read_csv(path / "table.csv", float_precision="round_trip").head(10).itertuples():
+    for row in pd.read_csv(path / "table.csv", engine="pyarrow").head(10).itertuples():
         epochs = "–" if pd.isna(row.epochs_to_solve) else str(round(row.epochs_to_solve))
         shown = measured(row.rate, row.low, row.high), interval(row.low, row.high)
         assert row.rate == row.k / row.n

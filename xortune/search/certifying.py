@@ -81,7 +81,7 @@ def certify_run(
         pace = _pace(run, tasks, trainer)
         if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
             seconds = pace * sum(_estimated(task, trainer) for task in tasks)
-            if seconds / usable_cores() < RAY_SECONDS and not _lost(run):
+            if seconds / usable_cores() < RAY_SECONDS and not _deadly(run, trainer):
                 cluster = None
         room = 1
         if cluster is not None:
@@ -106,8 +106,10 @@ def certify_run(
     return certificate
 
 
-def _lost(run: Run) -> bool:
-    """Whether blocks of the run came to nothing, as where they kill their process: not this one."""
+def _deadly(run: Run, trainer: Trainer) -> bool:
+    """Whether a user's code may have killed its process: blocks of the run came to nothing."""
+    if not getattr(trainer, "by_seed", False):
+        return False
     lines = (*run.evaluations, *run.checks)
     return any(line.outcome is None and line.error != NOT_FINISHED for line in lines)
 

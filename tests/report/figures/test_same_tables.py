@@ -123,7 +123,7 @@ def test_the_tables_of_a_run(tmp_path):
 
 
 def csv_of(comparison):
-    return pd.read_csv(io.StringIO(comparison_csv(comparison)), float_precision="round_trip")
+    return pd.read_csv(io.StringIO(comparison_csv(comparison)), engine="pyarrow")
 
 
 def table_of(comparison, *heads):
