@@ -231,11 +231,21 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
     assert is_gone(started(tmp_path, "two"))
 
 
-def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path):
+NEVER_NAMED = """
+import time
+from xortune.engine.command_group import Keeper
+Keeper.came = lambda *_: time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path, named):
+    """While the command runs, and before its keeper has been told of it."""
     program = (
         "from pathlib import Path\n"
         "from xortune.engine.command_process import ran\n"
         f"ran(['sh', '-c', 'true'], Path({str(tmp_path)!r}), None)\n"
+        f"{'' if named else NEVER_NAMED}"
         f"ran(['sh', '-c', {LEAVES!r}], Path({str(tmp_path)!r}), None)\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", program])

@@ -19,7 +19,7 @@ MUTATIONS = [
     ),
     Mutation("engine/command_template.py", 'r"-\\w*c", text', 'r"-c", text', WORDS),
     Mutation("engine/command_template.py", "not in template.words[:index]", "is None", WORDS),
-    Mutation("engine/command_process.py", "_KEEPER.begins(process.pid)", "pass", RUN),
+    Mutation("engine/command_process.py", "None if process is None else process.pid", "None", RUN),
     Mutation(
         "engine/command_process.py",
         "end(process.pid, session=not ended)",

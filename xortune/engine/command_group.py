@@ -17,7 +17,10 @@ import sys
 import tempfile
 import threading
 
-__all__ = ["Keeper", "end", "members"]
+__all__ = ["Keeper", "end", "marked", "members"]
+
+MARK = "XORTUNE_COMMAND"
+"""A variable in the environment of each command, by which its keeper knows it."""
 
 ROUNDS = 20
 """So often the members of a session are looked for again: they may start others meanwhile."""
@@ -45,11 +48,7 @@ def end(leader: int, *, session: bool) -> None:
 def members(session: int) -> list[int]:
     """Processes of a session that live; none where there is no /proc to look at."""
     found = []
-    try:
-        processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-    except OSError:
-        return []
-    for process in processes:
+    for process in _processes():
         try:
             with open(f"/proc/{process}/stat", "rb") as file:
                 # After the name, which may hold anything: state, parent, group, session.
@@ -61,25 +60,59 @@ def members(session: int) -> list[int]:
     return found
 
 
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def marked(mark: bytes) -> list[int]:
+    """Leaders of sessions with this mark in their environment; none where there is no /proc."""
+    found = []
+    for process in _processes():
+        with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
+            with open(f"/proc/{process}/environ", "rb") as file:
+                has_it = f"{MARK}=".encode() + mark in file.read().split(b"\0")
+            if has_it and os.getsid(process) == process:
+                found.append(process)
+    return found
+
+
 class Keeper:
     """Tells the keeper of this process what runs; it is started with the first command.
 
     What runs is written into a file that both have open, which wakes nobody. The pipe is for one
     thing only: it is closed when this process is no more.
+
+    Between the start of a command and the line that names it this process may be killed, too. So
+    the file also says that one is coming, and what is coming has a mark in its environment. It has
+    that before the pipe is closed: up to its exec a child holds the pipe open with its parent.
     """
 
     def __init__(self) -> None:
         self._pipe = self._file = -1
         self._owner = 0
         self._living: set[int] = set()
+        self._coming = 0
+        self._mark = ""
         self._lock = threading.Lock()
 
-    def begins(self, leader: int) -> None:
-        """A group has been started by this process."""
+    def coming(self) -> dict[str, str]:
+        """A group is about to be started: with this in its environment."""
         with self._lock:
             if self._owner != os.getpid():  # the first time, or after a fork
                 self._start()
-            self._living.add(leader)
+            self._coming += 1
+            self._note()
+        return {MARK: self._mark}
+
+    def came(self, leader: int | None) -> None:
+        """It has been started; None: it could not be."""
+        with self._lock:
+            self._coming -= 1
+            if leader is not None:
+                self._living.add(leader)
             self._note()
 
     def ends(self, leader: int) -> None:
@@ -89,7 +122,7 @@ class Keeper:
             self._note()
 
     def _note(self) -> None:
-        line = " ".join(map(str, self._living))
+        line = " ".join([self._mark] * bool(self._coming) + [str(one) for one in self._living])
         os.pwrite(self._file, f"{line}\n".encode(), 0)
 
     def _start(self) -> None:
@@ -97,6 +130,7 @@ class Keeper:
             if old >= 0:
                 os.close(old)
         self._living.clear()
+        self._coming, self._mark = 0, f"mark-{os.urandom(16).hex()}"
         read, self._pipe = os.pipe()
         with tempfile.TemporaryFile() as file:
             self._file = os.dup(file.fileno())
@@ -123,8 +157,9 @@ def _keep() -> None:
     while os.read(0, 1):
         pass
     line, _, _ = os.pread(1, 65536, 0).partition(b"\n")
-    for leader in map(int, line.split()):
-        end(leader, session=True)
+    for word in line.split():
+        for leader in [int(word)] if word.isdigit() else marked(word):
+            end(leader, session=True)
 
 
 if __name__ == "__main__":

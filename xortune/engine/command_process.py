@@ -74,17 +74,21 @@ class _Tail:
 def ran(argv: Sequence[str], folder: Path, limit: float | None) -> Ran:
     """Run a command to its end, or to its time limit; then whatever it started is killed.
 
-    It has no input, this process's environment, and a session of its own: a Ctrl-C is not for it.
+    It has no input, this process's environment with one variable more, and a session of its own: a
+    Ctrl-C is not for it.
 
     Args:
         argv: its words.
         folder: its working directory.
         limit: seconds; None for any time.
     """
+    mark = _KEEPER.coming()
+    process = None
     try:
         process = subprocess.Popen(  # noqa: S603  # what the user's space file says
             argv,
             cwd=folder,
+            env={**os.environ, **mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -94,11 +98,12 @@ def ran(argv: Sequence[str], folder: Path, limit: float | None) -> Ran:
     except (OSError, ValueError) as error:  # ValueError: a NUL in a word
         reason = getattr(error, "strerror", None) or str(error)
         return Ran(None, f"cannot be started: {argv[0]!r}: {reason}")
+    finally:
+        _KEEPER.came(None if process is None else process.pid)
     with process:
         reader = _Reader(process)
         ended = False
         try:
-            _KEEPER.begins(process.pid)
             ended = reader.read(limit)
         finally:
             # Its number stays its own until it is waited for, so nobody else is killed.
