@@ -21,7 +21,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # `space` stands for space_file and its like too: a part is named up to the first underscore.
 LAYERS = (
     ("errors",),
-    ("point", "seed", "files", "rounding"),
+    ("point", "seed", "files", "rounding", "passwords"),
     ("table",),
     ("config", "task", "stats", "success"),
     ("outcome",),

@@ -34,6 +34,10 @@ seeds: {ladder: [8]}
         ("search a.yaml --output x", "search a.yaml --output x --resume"),
         ("search a.yaml --output=x --resume", "search a.yaml --output=x --resume"),
         ("search a.yaml --output x --extend", "search a.yaml --output x --extend"),
+        (
+            "search a.yaml --output x --study-storage postgresql://me:secret@h/d",
+            "search a.yaml --output x --study-storage 'postgresql://me:***@h/d' --resume",
+        ),
     ],
 )
 def test_the_command_that_goes_on(words, again):

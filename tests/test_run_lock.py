@@ -65,6 +65,16 @@ def test_the_file_says_who(tmp_path):
     assert holder(tmp_path) is None
 
 
+def test_it_holds_no_password(tmp_path, monkeypatch):
+    words = ["/bin/xortune", "search", "s.yaml", "--study-storage", "postgresql://me:secret@h/d"]
+    monkeypatch.setattr("sys.argv", words)
+    with held(tmp_path / "run") as lock:
+        text = (tmp_path / "run" / LOCK).read_text()
+        assert lock.owner.command.startswith("xortune search s.yaml --study-storage ")
+    assert "me:***@h/d" in text
+    assert "secret" not in text
+
+
 def test_nothing_is_left(tmp_path):
     with held(tmp_path):
         pass

@@ -15,6 +15,7 @@ from xortune.api_log import logging, trackers_for
 from xortune.config import Config
 from xortune.errors import InputError, Interrupted, TrainingError
 from xortune.outcome import Outcome
+from xortune.passwords import without_passwords
 from xortune.progress import Progress
 from xortune.run import Run, fresh_directory, holds_run, load_run
 from xortune.run_lock import held, refuse_held
@@ -161,8 +162,8 @@ def search(
     asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
     cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     shared = shared_study(asked, study_storage, study_name)
-    if shared is not None and command is not None:
-        command = shared.without_password(command)
+    if command is not None:  # for a manifest that others may read
+        command = without_passwords(command)
     trackers = trackers_for(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
     trainer = trainer_for(asked, train, engine, gpus_per_trial)
     check_space(asked, trainer)
@@ -264,7 +265,8 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
 
     Args:
         run: what to report.
-        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; all, if not given.
+        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; all, if not given. With `png` or
+            `pdf` the figures are written as such, into the same folder.
 
     Raises:
         InputError: another format, or the run's directory cannot be written.

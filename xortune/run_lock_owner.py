@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from xortune.errors import InputError
 from xortune.files import open_regular
+from xortune.passwords import without_passwords
 
 __all__ = ["Life", "Owner", "life_of", "parse_owner", "read_owner", "this_process"]
 
@@ -83,7 +84,7 @@ def this_process() -> Owner:
         boot_id=_first_line("/proc/sys/kernel/random/boot_id"),
         pid_namespace=_pid_namespace(),
         process_start=_started(os.getpid()) or 0,
-        command=shlex.join([os.path.basename(name) or "python", *rest])[:500],  # noqa: PTH119
+        command=shlex.join([os.path.basename(name) or "python", *without_passwords(rest)])[:500],  # noqa: PTH119
         since=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         heartbeat=round(now, 3),
         beats=0,

@@ -31,6 +31,7 @@ from xortune.cli.shared import (
 )
 from xortune.cli.tracking import OPTIONS, Mlflow, TensorBoard, Trackers, WandB, where
 from xortune.errors import InputError, Interrupted
+from xortune.passwords import without_passwords
 
 if TYPE_CHECKING:
     from xortune.run import Run
@@ -206,7 +207,10 @@ def report(
     run: RunDirectory,
     formats: Annotated[
         str | None,
-        typer.Option("--format", help="Which of html,md,csv,tex,parquet; all, if not given."),
+        typer.Option(
+            "--format",
+            help="Which of html,md,csv,tex,parquet; all, if not given. png,pdf: its figures.",
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -234,6 +238,8 @@ def _interrupted(error: KeyboardInterrupt) -> str:
 def resuming(words: Sequence[str], place: str) -> str:
     """The command that continues a search: the one that began it, with --output and --resume.
 
+    A password in it is left for the user to write.
+
     Args:
         words: of that command, without its name.
         place: of the run.
@@ -243,7 +249,7 @@ def resuming(words: Sequence[str], place: str) -> str:
     )
     if not {"--resume", "--extend"} & set(words):
         more.append("--resume")
-    return shlex.join(["xortune", *words, *more])
+    return shlex.join(["xortune", *without_passwords(words), *more])
 
 
 def _say(sentence: str) -> None:

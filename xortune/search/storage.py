@@ -17,7 +17,7 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +30,7 @@ from optuna.study import StudyDirection
 
 from xortune.errors import InputError
 from xortune.objective import names_told
+from xortune.passwords import without_password
 from xortune.space import SearchSpace
 
 __all__ = ["SharedStudy", "opened", "shared_study", "study_name", "told_of_storage"]
@@ -51,7 +52,6 @@ TRIES = 5
 """So often a study is opened: two drivers that make one database's tables at once disturb each
 other."""
 
-_PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@")
 _RUN = re.compile(r"[0-9a-f]{16}")
 
 
@@ -72,7 +72,7 @@ class SharedStudy:
     @property
     def shown(self) -> str:
         """The URL without its password."""
-        return _PASSWORD.sub(r"\1:***@", self.url)
+        return without_password(self.url)
 
     @property
     def entry(self) -> dict[str, str]:
@@ -87,10 +87,6 @@ class SharedStudy:
             " have told it by then, so nothing about the proposals is exact: neither the seed nor"
             " --resume repeats them"
         )
-
-    def without_password(self, words: Sequence[str]) -> list[str]:
-        """A command line, for a manifest that others may read."""
-        return [word.replace(self.url, self.shown) for word in words]
 
     def of(self, manifest: Mapping[str, Any], place: str) -> SharedStudy:
         """The same for a run: the one that its manifest says took part before, or a new one.
