@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
+from xortune.errors import InputError
 from xortune.report.figures.of_run import figures_of
 from xortune.report.files import write_derived
 from xortune.report.run_document import SECTION_OF
@@ -32,6 +33,22 @@ def test_a_figure_that_no_longer_applies_goes_and_what_others_put_there_stays(ru
     assert {path.name for path in folder.iterdir()} == drawn(run) | {
         *("mine.svg", "front.png", "notes.txt")
     }
+
+
+def test_figures_are_written_as_pictures_if_asked_for(run):
+    folder = run.path / "figures"
+    folder.mkdir()
+    for name in ("front.pdf", "front.svg", "mine.pdf"):
+        (folder / name).write_text("old")
+    write_derived(run, ["png", "pdf"])
+    found = {path.name for path in folder.iterdir()} - {"front.svg", "mine.pdf"}
+    names = {name.removesuffix(".svg") for name in drawn(run)}
+    assert found == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
+    assert all((folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG" for name in names)
+    assert all((folder / f"{name}.pdf").read_bytes()[:5] == b"%PDF-" for name in names)
+    assert not (run.path / "report.md").exists()
+    with pytest.raises(InputError, match=r"'jpg'; allowed: html, md, csv, tex, parquet, png, pdf"):
+        write_derived(run, ["jpg"])
 
 
 def test_nothing_is_removed_where_a_link_leads(tmp_path):

@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from xortune.report.plot import Plot
     from xortune.run_files import Content
 
-__all__ = ["FIGURES", "FORMATS", "write_derived"]
+__all__ = ["FIGURES", "FORMATS", "PICTURES", "write_derived"]
 
 
 FORMATS = ("html", "md", "csv", "tex", "parquet")
-"""What can be written; `md` has its figures beside it."""
+"""What is written unless something else is asked for; `md` has its figures beside it, as SVG."""
+
+PICTURES = ("png", "pdf")
+"""What the same figures are written as besides, if that is asked for: for slides and papers."""
 
 FIGURES = "figures"
 """The folder of the figures of report.md."""
@@ -48,16 +52,18 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
 
     Args:
         run: what to write.
-        formats: which of `FORMATS`.
+        formats: which of `FORMATS` and `PICTURES`.
 
     Raises:
         InputError: an unknown format, a directory that cannot be written, or blocks of the run
             that contradict each other.
     """
     for wanted in formats:
-        if wanted not in FORMATS:
+        if wanted not in (*FORMATS, *PICTURES):
             raise InputError(
-                f"unknown format {wanted!r}", field="format", allowed=", ".join(FORMATS)
+                f"unknown format {wanted!r}",
+                field="format",
+                allowed=", ".join((*FORMATS, *PICTURES)),
             )
     certificate = certificate_of(run.checks)
     if certificate is not None and not (run.path / CERTIFICATE).exists():
@@ -71,11 +77,11 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
             replace_file(path, content)
         written.add(name)
     figures = run.path / FIGURES
-    if "md" in formats and not (figures.is_symlink() or figures.is_file()):
-        for name in SECTION_OF:
-            if f"{FIGURES}/{name}.svg" not in written:
+    if not (figures.is_symlink() or figures.is_file()):
+        for name in _drawn_names(SECTION_OF, formats):
+            if name not in written:
                 with _told(run, figures):
-                    remove_file(figures / f"{name}.svg")
+                    remove_file(run.path / name)
     if "md" in formats and PRINTED not in written:
         with _told(run, run.path / PRINTED):
             remove_file(run.path / PRINTED)
@@ -118,20 +124,33 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
         from xortune.report.html.page import page
 
         yield "report.html", page(document()).encode()
+    if {"md", *PICTURES} & set(formats):
+        yield from _figures(document(), formats)
     if "md" in formats:
-        yield from _figures(document())
         yield "report.md", markdown_text(document(), figures=f"{FIGURES}/").encode()
         if (printed := printed_text(run)) is not None:
             yield PRINTED, printed.encode()
 
 
-def _figures(document: Document) -> Iterator[tuple[str, Content]]:
-    plots = [b.plot for part in document.sections for b in part.blocks if isinstance(b, Figure)]
-    if plots:
-        from xortune.report.drawn.matplotlib_axes import svg
+def _drawn_names(names: Iterable[str], formats: Sequence[str]) -> Iterator[str]:
+    """The files of these figures: as SVG beside report.md, and as each picture asked for."""
+    ends = ["svg"] * ("md" in formats) + [kind for kind in PICTURES if kind in formats]
+    return (f"{FIGURES}/{name}.{end}" for name in names for end in ends)
 
-        for plot in plots:
-            yield f"{FIGURES}/{plot.name}.svg", svg(plot).encode()
+
+def _figures(document: Document, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
+    plots = [b.plot for part in document.sections for b in part.blocks if isinstance(b, Figure)]
+    for plot in plots:
+        for name in _drawn_names([plot.name], formats):
+            yield name, _drawn(plot, name)
+
+
+def _drawn(plot: Plot, name: str) -> bytes:
+    from xortune.report.drawn.matplotlib_axes import pdf, png, svg
+
+    if name.endswith(".png"):
+        return png(plot)
+    return pdf(plot) if name.endswith(".pdf") else svg(plot).encode()
 
 
 def _table(run: Run) -> Iterator[pa.Table]:

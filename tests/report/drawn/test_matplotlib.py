@@ -21,6 +21,8 @@ from xortune.report.drawn.matplotlib_axes import (
     draw_on,
     matplotlib_axes,
     matplotlib_figure,
+    pdf,
+    png,
     svg,
 )
 from xortune.report.drawn.matplotlib_marks import shown
@@ -49,11 +51,25 @@ def test_svg_is_the_same_again_and_says_what_it_shows(plot):
     assert not root.findall(".//{http://purl.org/dc/elements/1.1/}date")
 
 
+def test_pictures_and_pages_are_the_same_again():
+    page = pdf(BARS)
+    assert page == pdf(BARS)
+    assert page.startswith(b"%PDF-")
+    assert b"CreationDate" not in page
+    picture = png(RANKING, dpi=40)
+    assert picture == png(RANKING, dpi=40)
+    assert picture != png(replace(RANKING, title="Another"), dpi=40)
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert int.from_bytes(picture[16:20], "big") == 7 * 40
+
+
 def test_signs_that_no_file_may_hold_are_written_out():
     odd = replace(BARS, title="a\x00\x1b b", alt="lone \ud800, two\nlines, 😀")
     texts = " ".join(ET.fromstring(svg(odd)).itertext())
     assert r"a\x00\x1b b" in texts
     assert r"lone \ud800, two\nlines, 😀" in texts
+    assert png(odd, dpi=40).startswith(b"\x89PNG")
+    assert pdf(odd).startswith(b"%PDF-")
 
 
 def test_points_with_their_intervals():

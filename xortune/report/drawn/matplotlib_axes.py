@@ -6,7 +6,7 @@ The same figure gives the same bytes, as long as matplotlib is the same.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from xortune.report.drawn.geometry import decades, grid, limits, rows_of
 from xortune.report.drawn.matplotlib_marks import GREY, draw_layer, shown
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis as Scale
     from matplotlib.figure import Figure
 
-__all__ = ["draw_on", "matplotlib_axes", "matplotlib_figure", "svg"]
+__all__ = ["draw_on", "matplotlib_axes", "matplotlib_figure", "pdf", "png", "svg"]
 
 WIDTH = 7.0  # inches; GitHub shows an SVG of this size at full width
 PANEL = 3.0  # the height of one with numbers up its side
@@ -40,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
     "legend.frameon": False,
+    "pdf.fonttype": 42,  # text that can be searched
     "svg.fonttype": "path",
     "svg.hashsalt": "xortune",  # else element ids are random
     "figure.facecolor": "white",  # readable on a dark page too
@@ -53,8 +54,8 @@ def svg(plot: Plot) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     out = io.StringIO()
-    # No date, so that nothing changes from run to run; signs that any file may hold.
-    metadata = {"Date": None, "Title": plain(plot.title), "Description": plain(plot.alt)}
+    # No date, so that nothing changes from run to run.
+    metadata = {"Date": None, **_said(plot, "Description")}
     with mpl.rc_context(STYLE):
         canvas = matplotlib_figure(plot)
         # As savefig does it, but that draws all once for nothing where a layout is left to do.
@@ -66,6 +67,22 @@ def svg(plot: Plot) -> str:
         canvas.set_layout_engine(None)
         canvas.savefig(out, format="svg", dpi=150, metadata=metadata)
     return compact(out.getvalue())
+
+
+def png(plot: Plot, *, dpi: int = 150) -> bytes:
+    """The figure as a PNG of so many dots to an inch, with its title and alt text in it."""
+    out = io.BytesIO()
+    metadata = {**_said(plot, "Description")}
+    _save(plot, out, format="png", dpi=dpi, metadata=metadata)
+    return out.getvalue()
+
+
+def pdf(plot: Plot) -> bytes:
+    """The figure as a page of its own size, with its title, and its alt text as the subject."""
+    out = io.BytesIO()
+    metadata = {"CreationDate": None, **_said(plot, "Subject")}
+    _save(plot, out, format="pdf", dpi=150, metadata=metadata)
+    return out.getvalue()
 
 
 def matplotlib_figure(plot: Plot) -> Figure:
@@ -120,6 +137,18 @@ def draw_on(axes: Axes, panel: Panel) -> None:
         if (panel.x if along == "x" else panel.y).kind != "category":
             axes.grid(axis=along, alpha=0.25)
     axes.set_axisbelow(True)
+
+
+def _said(plot: Plot, name: str) -> dict[str, str]:
+    """The title and the alt text as metadata: of signs that any file may hold."""
+    return {"Title": plain(plot.title), name: plain(plot.alt)}
+
+
+def _save(plot: Plot, out: IO[Any], **options: Any) -> None:
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        matplotlib_figure(plot).savefig(out, **options)
 
 
 def _draw(canvas: Figure, plot: Plot) -> tuple[Axes, ...]:
