@@ -305,7 +305,7 @@ def test_what_may_kill_its_process_is_not_trained_here(tmp_path, places):
     run = write_run(tmp_path / "deadly", lines, space_text=SPACE, trainer="network")
     for theirs, place in ((False, "here"), (True, Cluster())):
         trainer = Counting(seconds=1e-6)
-        trainer.by_seed = theirs
+        trainer.users_code = theirs
         certify_run(run.path, trainer, Call(top=1, seeds=20), cluster=Cluster())
         assert places.pop() == place
 

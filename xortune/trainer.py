@@ -10,7 +10,7 @@ from xortune.errors import TrainingError
 from xortune.outcome import Outcome
 from xortune.point import Point
 
-__all__ = ["NOT_FINISHED", "Block", "Trainer", "Unfinished"]
+__all__ = ["NOT_FINISHED", "Block", "Trainer", "Unfinished", "runs_users_code"]
 
 NOT_FINISHED = "not finished: the configuration had been proven worse than another"
 """The reason in a journal for seeds that were ended on the way, or not begun. They are in no count,
@@ -56,8 +56,7 @@ class Unfinished(TrainingError):
 class Trainer(Protocol):
     """What interprets a point. Picklable: the search sends it to its workers.
 
-    One with an attribute `by_seed` that is true runs code of the user's own, of which any seed may
-    hang or kill the process: see `xortune.search.narrow`.
+    One that runs code of the user's own says so: see `runs_users_code`.
     """
 
     def check(self, point: Point) -> Point:
@@ -83,3 +82,11 @@ class Trainer(Protocol):
     def describe(self) -> dict[str, str]:
         """What a manifest says of it: the engine, its version, the task's fingerprint."""
         ...
+
+
+def runs_users_code(trainer: Trainer) -> bool:
+    """Whether any seed may hang or kill its process: see `xortune.search.narrow`.
+
+    It may where the trainer has an attribute `users_code` that is true.
+    """
+    return bool(getattr(trainer, "users_code", False))

@@ -30,7 +30,7 @@ DEAD = TrainingError("the worker died")
 class Own:
     """The code of a user, by what Packs know of it."""
 
-    by_seed: bool = True
+    users_code: bool = True
     seconds: float = 0.01
 
     def check(self, point):
@@ -116,7 +116,7 @@ def test_the_blocks_of_other_trainers_are_not_taken_apart(tmp_path):
     space = space_of(trials=1, ladder=(20,))
     with Journal.open(path) as journal:
         queue = BlockQueue(space, Own(), Scripted(points(1)), journal, window=None)
-        deaths = trained(Packs(queue, Own(by_seed=False), 2, None), {3})
+        deaths = trained(Packs(queue, Own(users_code=False), 2, None), {3})
     assert fates(path) == (set(range(20)), 20)
     assert deaths == ATTEMPTS
 

@@ -73,29 +73,26 @@ def test_slots_are_busy_though_blocks_differ_a_hundredfold(slots, least):
     assert handed < 8 * 300, "Tune keeps every trial: there should not be too many"
 
 
-def test_short_climbs_and_first_blocks_stay_whole(tmp_path):
-    space = space_of(trials=4, ladder=(4, 12))
-    trainer = Timed(seconds=LEAST_SECONDS, factor=1.0)
-    with Journal.open(tmp_path / "j") as journal:
-        queue = BlockQueue(space, trainer, Scripted(at(*[1.0] * 4)), journal, window=12)
+def seeds_of_blocks(folder, *, ladder, rate, seconds, window):
+    """How many seeds each block of four configs had, in order, where a pack takes so long."""
+    space = space_of(trials=4, ladder=ladder)
+    trainer = Timed(seconds=seconds, factor=1.0)
+    counts = []
+    with Journal.open(folder / "j") as journal:
+        queue = BlockQueue(space, trainer, Scripted(at(*[rate] * 4)), journal, window=window)
         packs = Packs(queue, trainer, slots=4, most=None)
-        counts = []
         while jobs := packs.next():
             counts += [job.block.count for job in jobs]
             results = [pack(job.block, by_rate(job.block)) for job in jobs]
-            packs.receive(jobs, results, seconds=LEAST_SECONDS * len(jobs), worker="w")
+            packs.receive(jobs, results, seconds=seconds * len(jobs), worker="w")
+    return counts
+
+
+def test_short_climbs_and_first_blocks_stay_whole(tmp_path):
+    counts = seeds_of_blocks(tmp_path, ladder=(4, 12), rate=1.0, seconds=LEAST_SECONDS, window=12)
     assert sorted(counts) == [4] * 4 + [8] * 4
 
 
 def test_first_blocks_stay_whole_however_long(tmp_path):
-    space = space_of(trials=4, ladder=(8, 100))
-    trainer = Timed(seconds=100.0, factor=1.0)
-    with Journal.open(tmp_path / "j") as journal:
-        queue = BlockQueue(space, trainer, Scripted(at(*[0.0] * 4)), journal, window=1)
-        packs = Packs(queue, trainer, slots=4, most=None)
-        counts = []
-        while jobs := packs.next():
-            counts += [job.block.count for job in jobs]
-            results = [pack(job.block, by_rate(job.block)) for job in jobs]
-            packs.receive(jobs, results, seconds=100.0 * len(jobs), worker="w")
+    counts = seeds_of_blocks(tmp_path, ladder=(8, 100), rate=0.0, seconds=100.0, window=1)
     assert counts == [8] * 4

@@ -43,13 +43,13 @@ class CommandTrainer:
         command: what is run.
         success: the rule for its numbers, or None.
         kept: its files, and where it runs.
-        by_seed: a seed may take longer than a pack may; see `xortune.search.narrow`.
+        users_code: a seed may take longer than a pack may; see `xortune.search.narrow`.
     """
 
     command: Command
     success: Success | None
     kept: Kept
-    by_seed: ClassVar[bool] = True
+    users_code: ClassVar[bool] = True
 
     def check(self, point: Point) -> Point:
         """The point as it is: only the command knows what it means."""

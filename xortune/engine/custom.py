@@ -63,7 +63,7 @@ class CustomTrainer:
         limit: seconds for a seed of a function that reports or yields; None for any time.
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
-        by_seed: a seed may hang, or kill its process; see `xortune.search.narrow`.
+        users_code: a seed may hang, or kill its process; see `xortune.search.narrow`.
     """
 
     source: Source | Given
@@ -71,7 +71,7 @@ class CustomTrainer:
     form: Form = PLAIN
     limit: float | None = None
     folder: str | None = None
-    by_seed: ClassVar[bool] = True
+    users_code: ClassVar[bool] = True
 
     @property
     def reports(self) -> bool:

@@ -27,12 +27,11 @@ def last_words(text: str) -> Iterator[None]:
     line = (text + "\n").encode("utf-8", "backslashreplace").hex()
     words = [sys.executable, "-I", "-S", "-c", _WAITS, line]
     waits = subprocess.Popen(words, stdin=subprocess.PIPE)  # noqa: S603  # our own
-    assert (
-        waits.stdin is not None
-    )  # what the code has forked may hold it open: no end is waited for
+    assert waits.stdin is not None
     try:
         yield
     finally:
+        # What the code has forked may hold the pipe open: its end is not what is waited for.
         with suppress(OSError):
             waits.stdin.write(b"lives")
         with suppress(OSError):

@@ -34,7 +34,7 @@ from xortune.run_versions import changed_trainer
 from xortune.search.checks import CheckQueue, train_here
 from xortune.search.cluster import Cluster
 from xortune.search.meanwhile import RAY_SECONDS
-from xortune.trainer import NOT_FINISHED, Block, Trainer
+from xortune.trainer import NOT_FINISHED, Block, Trainer, runs_users_code
 
 __all__ = ["certify_run", "queue_after"]
 
@@ -108,10 +108,10 @@ def certify_run(
 
 def _deadly(run: Run, trainer: Trainer) -> bool:
     """Whether a user's code may have killed its process: blocks of the run came to nothing."""
-    if not getattr(trainer, "by_seed", False):
-        return False
     lines = (*run.evaluations, *run.checks)
-    return any(line.outcome is None and line.error != NOT_FINISHED for line in lines)
+    return runs_users_code(trainer) and any(
+        line.outcome is None and line.error != NOT_FINISHED for line in lines
+    )
 
 
 def _apart(run: Run, others: Sequence[tuple[str, str, str]]) -> str:

@@ -26,7 +26,7 @@ from xortune.search.blocks import ATTEMPTS, Job
 from xortune.search.packs import LEAST_SECONDS, SHARE
 from xortune.search.source import Source
 from xortune.search.training import trained
-from xortune.trainer import Block, Trainer
+from xortune.trainer import Block, Trainer, runs_users_code
 
 __all__ = ["Check", "CheckQueue", "InTurn", "train_here"]
 
@@ -242,7 +242,7 @@ class InTurn:
 def train_here(source: Source, trainer: Trainer) -> None:
     """Train all blocks of a source in this process, one after the other."""
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    with last_words(KILLED) if getattr(trainer, "by_seed", False) else nullcontext():
+    with last_words(KILLED) if runs_users_code(trainer) else nullcontext():
         while (job := source.next_job()) is not None:
             started = time.perf_counter()
             found = trained(trainer, [job.block])

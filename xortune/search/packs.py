@@ -13,7 +13,7 @@ from xortune.outcome import Outcome
 from xortune.search.blocks import ATTEMPTS, Job
 from xortune.search.narrow import Narrow, split
 from xortune.search.source import Source
-from xortune.trainer import Trainer
+from xortune.trainer import Trainer, runs_users_code
 
 __all__ = ["Packs", "batch_of", "least_window", "window_of"]
 
@@ -88,7 +88,7 @@ class Packs:
         self._cap = math.inf if limit is None else limit / LIMIT_SHARE
         self._longest = min(MOST_SECONDS, self._cap)
         # Of other trainers a seed is as good as another: what kills is a block's size or config.
-        self._narrow = Narrow() if getattr(trainer, "by_seed", False) else None
+        self._narrow = Narrow() if runs_users_code(trainer) else None
         self._losses: Counter[tuple[int, int]] = Counter()
         self._again: deque[tuple[Job, ...]] = deque()
         self._under_way = 0  # packs
