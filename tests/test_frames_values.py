@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from hand_made import CONFIG, done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import mstats
 
 from xortune.frames import seed_tables
 from xortune.outcome import Outcome
 from xortune.outcome_details import NO_DETAILS, Details
 from xortune.report.markdown_document import markdown_text
 from xortune.report.run_document import run_document
-from xortune.stats_values import LEAST, STATISTICS, bootstrapped, summary
+from xortune.stats_values import LEAST, STATISTICS, interval_of_all, summary
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 INF, NAN = np.inf, np.nan
@@ -101,17 +103,35 @@ def test_few_numbers_are_those_of_numpy(numbers):
 
 
 @pytest.mark.parametrize("name", STATISTICS)
-def test_bootstrap_intervals_hold_what_they_are_of(name):
-    rng = np.random.default_rng(1)
-    sample = rng.normal(size=60)
-    low, high = bootstrapped(sample, name)
+def test_intervals_hold_what_they_are_of(name):
+    sample = np.random.default_rng(1).normal(size=60)
+    low, high = interval_of_all(sample, name)
     assert sample.min() <= low < summary(sample)[name] < high <= sample.max()
-    assert bootstrapped(np.append(sample, NAN), name) == (low, high)
-    assert bootstrapped(sample[: LEAST - 1], name) is None
-    assert bootstrapped(np.full(9, 2.0), name) == (2.0, 2.0)
+    assert interval_of_all(np.full(40, 2.0), name) == (2.0, 2.0)
+    assert interval_of_all(np.empty(0), name) is None
 
 
-def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
-    sample = np.random.default_rng(2).normal(size=400)
-    low, high = bootstrapped(sample, "mean")
-    assert high - low == pytest.approx(2 * 1.96 * sample.std() / 20, rel=0.1)
+@pytest.mark.parametrize("n", [5, 8, 33, 400])
+def test_intervals_of_means_are_scipys(n):
+    sample = np.random.default_rng(2).gamma(2.0, size=n)
+    expected = scipy.stats.ttest_1samp(sample, 0.0).confidence_interval(0.95)
+    assert interval_of_all(sample, "mean") == pytest.approx(tuple(expected))
+    cut = n // 4 / n  # its standard error is of what is really cut off
+    expected = mstats.trimmed_mean_ci(sample, (cut, cut), alpha=0.05)
+    assert interval_of_all(sample, "iqm") == pytest.approx(tuple(expected))
+    for name in ("mean", "iqm"):
+        assert interval_of_all(sample[: LEAST - 1], name) is None
+        assert interval_of_all(np.full(6, 1e308), name) is None
+        assert interval_of_all(np.linspace(-1e200, 1e200, n), name) is None
+
+
+@pytest.mark.parametrize(("n", "statistic"), [(8, "q10"), (37, "q10"), (20, "median"), (50, "q90")])
+def test_intervals_of_quantiles_are_scipys(n, statistic):
+    sample = np.random.default_rng(3).normal(size=n)
+    share = {"q10": 0.1, "median": 0.5, "q90": 0.9}[statistic]
+    found = scipy.stats.quantile_test(sample, p=share).confidence_interval(0.95)
+    expected = [
+        -INF if np.isnan(found.low) else found.low,
+        INF if np.isnan(found.high) else found.high,
+    ]
+    assert interval_of_all(sample, statistic) == tuple(expected)

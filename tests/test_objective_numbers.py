@@ -31,7 +31,7 @@ from xortune.space_describe import describe
 from xortune.space_model import Objective
 from xortune.space_objectives import check_numbers
 from xortune.space_trainer import check_built_in
-from xortune.stats_values import bootstrapped, bootstrapped_of_all, named_statistic, of_all
+from xortune.stats_values import named_statistic, of_all
 from xortune.success import parse_success
 from xortune.trainer import Block
 
@@ -119,22 +119,62 @@ def test_the_order_of_results_does_not_matter():
         assert summed(goal, numbers) == summed(goal, numbers[::-1])
 
 
-def test_intervals_are_scipys_where_no_seed_failed():
-    numbers = np.random.default_rng(1).gamma(2.0, size=60)
-    for name in ("mean", "iqm", "q10", "median", "q90"):
-        mine, scipys = bootstrapped_of_all(numbers, name), bootstrapped(numbers, name)
-        assert mine == pytest.approx(scipys, abs=0.04)
-    assert bootstrapped_of_all(numbers[:4], "mean") is None
-
-
 def test_an_interval_says_that_its_worse_end_may_have_failed():
     numbers = np.array([math.nan, math.nan, *np.linspace(0.5, 1.0, 38)])  # 5 % failed
     low, high = summed_interval(objective("q10"), numbers)
-    assert low == -math.inf  # one resample in seven has four or more of these
+    assert low == -math.inf  # the least of 40, which failed
     assert 0.5 < high < 0.7
-    assert summed_interval(objective("mean"), numbers)[0] == -math.inf
+    assert summed_interval(objective("mean"), numbers) == (-math.inf, -math.inf)
     low, high = summed_interval(objective("median"), numbers)
     assert 0.5 < low < high < 1.0
+    low, high = summed_interval(objective("iqm"), numbers)
+    assert 0.5 < low < high < 1.0
+    low, high = summed_interval(objective("iqm"), numbers[:20])  # two of 20: a quarter may fail
+    assert low == -math.inf
+    assert 0.5 < high < 1.0
+    low, high = summed_interval(objective("iqm", maximize=False), numbers[:20])
+    assert high == math.inf
+    assert 0.0 < low < 1.0
+
+
+def run_of_draws(path, statistic, seeds, drawn):
+    """A run in which each config's accuracies are drawn from one distribution."""
+    found = []
+    for number, numbers in enumerate(drawn):
+        trainer = custom_trainer(
+            given_source(lambda _, seed, told=numbers: {"acc": told[seed]}),
+            parse_success("acc >= 0.5"),
+        )
+        block = Block(Point({"x": number}), 0, seeds)
+        found.append(
+            Evaluation(number, block, trainer.train([block])[0], None, True, 0.1, "host:1")
+        )
+    given_ = {"ladder": [seeds], "trainer": "t:run", "name": "n"}
+    text = SPACE.format(objectives=f"acc_{statistic}", sampler="random")
+    noted = noted_objectives(space(f"acc_{statistic}").objectives)
+    return write_run(path, found, space_text=text, **given_, objectives=noted)
+
+
+@pytest.mark.parametrize(("seeds", "open_below"), [(8, True), (16, True), (32, True), (50, False)])
+def test_intervals_of_a_quantile_cover_it_or_are_open(tmp_path, seeds, open_below):
+    drawn = np.random.default_rng(seeds).beta(9, 1, size=(400, seeds))
+    table = run_of_draws(tmp_path / "run", "q10", seeds, drawn).table
+    truth = 0.1 ** (1 / 9)
+    low, high = table.objective_low, table.objective_high
+    assert low.isna().all() == open_below
+    assert high.notna().all()
+    assert ((low.isna() | (low <= truth)) & (truth <= high)).mean() >= 0.95
+
+
+def test_a_report_says_where_an_interval_is_open(tmp_path):
+    drawn = np.linspace(0.5, 0.9, 8)[None, :]
+    run = run_of_draws(tmp_path / "run", "q10", 8, drawn)
+    xt.write_report(run)
+    report = (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    assert "is 0.54 [open to 0.671] over all 8 seeds" in report
+    row = next(line for line in report.splitlines() if "8 of 8 |" in line)
+    assert "| 0.54 [open to 0.671] |" in row
+    assert "| 0.86 [0.729 to open] |" in row
 
 
 def one(block_count=6):
@@ -322,4 +362,4 @@ def test_reports_say_what_was_looked_for(tmp_path):
     first = next(line for line in shown.getvalue().splitlines() if line.lstrip().startswith("1 "))
     assert "19/20" in first
     assert "0.9 [failed to 0.9]" in first
-    assert "acc_q10: of all seeds, with a 95 % bootstrap interval." in shown.getvalue()
+    assert "acc_q10: of all seeds, with a 95 % interval." in shown.getvalue()

@@ -29,9 +29,6 @@ __all__ = [
 
 REASON = "reason"
 
-INTERVALS = 1000
-"""So many configs, the best, have an interval of their objective: each takes some milliseconds."""
-
 
 @dataclass(frozen=True)
 class More:
@@ -104,13 +101,13 @@ def config_columns(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[
 def objective_columns(
     outcomes: Sequence[Outcome], objective: Objective, taken: Collection[str]
 ) -> dict[str, NDArray[Any]]:
-    """`objective`, of all seeds, with `objective_low` and `objective_high`, by bootstrap over them.
+    """`objective`, of all seeds, with `objective_low` and `objective_high`, its 95 % interval.
 
-    Empty where failed seeds decide it, the interval also of too few seeds and after the best
-    `INTERVALS` configs.
+    Empty where failed seeds decide it, and an end of the interval also where the seeds are too few
+    for one; see `stats_values.interval_of_all`.
 
     Args:
-        outcomes: of the configs, best first.
+        outcomes: of the configs, in this order.
         objective: one with a number.
         taken: names of other columns.
     """
@@ -118,8 +115,6 @@ def objective_columns(
     for row, outcome in zip(rows, outcomes, strict=True):
         numbers = numbers_in(outcome, objective.number or "")
         row[0] = summed(objective, numbers)
-    for row, outcome in zip(rows[:INTERVALS], outcomes, strict=False):
-        numbers = numbers_in(outcome, objective.number or "")
         row[1:] = summed_interval(objective, numbers) or (np.nan, np.nan)
     rows[np.isinf(rows)] = np.nan
     base = "objective"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from xortune.outcome import Outcome, Status
 from xortune.space_model import Objective
-from xortune.stats_values import bootstrapped_of_all, of_all
+from xortune.stats_values import interval_of_all, of_all
 
 __all__ = [
     "Numbers",
@@ -102,6 +102,6 @@ def summed(objective: Objective, numbers: Numbers) -> float:
 
 
 def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
-    """Its 95 % bootstrap interval over all seeds; see `stats_values.bootstrapped_of_all`."""
+    """Its 95 % interval over all seeds; see `stats_values.interval_of_all`."""
     assert objective.statistic is not None
-    return bootstrapped_of_all(_with_failed(objective, numbers), objective.statistic)
+    return interval_of_all(_with_failed(objective, numbers), objective.statistic)

@@ -1,4 +1,4 @@
-"""Numbers of seeds in few: mean, interquartile mean, quantiles, with bootstrap intervals.
+"""Numbers of seeds in few: mean, interquartile mean, quantiles, with their intervals.
 
 What `summary` sums up are the seeds that have a finite number. How many these are goes with it: a
 seed that crashed has none, and a mean of the others says nothing of it. What a search looks for is
@@ -14,25 +14,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr, bdtrc, stdtrit
 
 __all__ = [
     "ENDINGS",
     "LEAST",
-    "RESAMPLES",
     "STATISTICS",
-    "bootstrapped",
-    "bootstrapped_of_all",
     "finite",
+    "interval_of_all",
     "named_statistic",
     "of_all",
+    "quantile_interval",
     "summary",
 ]
 
-RESAMPLES, PART = 2000, 200
-"""Resamples of a bootstrap, and how many are in memory at once."""
-
 LEAST = 5
-"""Of fewer numbers there is no interval: their resamples are few."""
+"""Means of fewer numbers have no interval: they say next to nothing of how numbers scatter."""
 
 
 def _interquartile_mean(numbers: NDArray[np.float64], *, axis: int) -> Any:
@@ -89,40 +86,6 @@ def summary(numbers: NDArray[np.float64]) -> dict[str, float]:
     return {name: one if np.isfinite(one) else float("nan") for name, one in found.items()}
 
 
-def bootstrapped(
-    numbers: NDArray[np.float64], name: str, *, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """The percentile bootstrap interval of one of `STATISTICS` over the seeds with a finite number.
-
-    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, section 13.3; by scipy.
-
-    Args:
-        numbers: float64, shape (S,).
-        name: of the statistic.
-        confidence: of the interval.
-        seed: of the resampling.
-
-    Returns:
-        None of fewer than `LEAST` numbers, or of such that their sum is infinite.
-    """
-    from scipy.stats import bootstrap
-
-    known = finite(numbers)
-    if known.size < LEAST or np.abs(known).max() > np.finfo(np.float64).max / known.size:
-        return None
-    found = bootstrap(
-        (known,),
-        STATISTICS[name],
-        n_resamples=RESAMPLES,
-        batch=PART,
-        vectorized=True,
-        confidence_level=confidence,
-        method="percentile",
-        random_state=np.random.default_rng(seed),  # `rng` only since scipy 1.15
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
 def of_all(numbers: NDArray[np.float64], statistic: str, *, axis: int = -1) -> Any:
     """A statistic of all seeds, where the number of a failed one is infinite: infinitely bad.
 
@@ -137,7 +100,7 @@ def of_all(numbers: NDArray[np.float64], statistic: str, *, axis: int = -1) -> A
     """
     if statistic in ("mean", "iqm"):
         return STATISTICS[statistic](numbers, axis=axis)
-    share = 0.5 if statistic == "median" else int(statistic[1:]) / 100
+    share = _share(statistic)
     known = np.isfinite(numbers)
     if known.all():
         return np.quantile(numbers, share, axis=axis)
@@ -150,31 +113,86 @@ def of_all(numbers: NDArray[np.float64], statistic: str, *, axis: int = -1) -> A
     return np.where(np.isfinite(sides[0]) & np.isfinite(sides[1]), found, bad)
 
 
-def bootstrapped_of_all(
-    numbers: NDArray[np.float64], statistic: str, *, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """The percentile bootstrap interval of `of_all`; an end is infinite where failed seeds decide.
+def quantile_interval(
+    numbers: NDArray[np.float64], share: float, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The interval of a quantile between two order statistics, whatever the numbers' distribution.
 
-    As `bootstrapped`, but scipy's interval would be NaN where a resample comes out infinite.
+    The number of seeds below the true quantile is binomial. So each end lies beyond the truth with
+    a probability of at most half of 1 - confidence, for any distribution and any number of seeds.
+
+    Args:
+        numbers: shape (S,), at least one; they may be infinite, no NaN.
+        share: of the quantile, in (0, 1).
+        confidence: of the interval.
+
+    Returns:
+        (low, high). An end is infinite where no order statistic is far enough out: the 10 %
+        quantile has a lower end from 36 seeds on, and an upper one from 2 on.
+
+    Source:
+        David and Nagaraja (2003), Order Statistics, section 7.1.
+    """
+    ordered, tail = np.sort(numbers), (1 - confidence) / 2
+    below = np.arange(ordered.size)
+    low = int((bdtr(below, ordered.size, share) <= tail).sum()) - 1
+    high = ordered.size - int((bdtrc(below, ordered.size, share) <= tail).sum())
+    return (
+        float(ordered[low]) if low >= 0 else -np.inf,
+        float(ordered[high]) if high < ordered.size else np.inf,
+    )
+
+
+def interval_of_all(
+    numbers: NDArray[np.float64], statistic: str, *, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """The interval of `of_all`: exact for a quantile, approximate for a mean.
+
+    That of a quantile is `quantile_interval`. That of a mean is Student's, that of the
+    interquartile mean is Tukey and McLaughlin's: Student's of the middle half, with the winsorized
+    standard deviation. Both are exact in the limit only. With 5 to 32 seeds the first covers 95 %
+    where numbers are normal, 88 to 93 % where they are exponential, and 67 to 93 % where one seed
+    in five is far off; the second 91 to 96 % in all of these cases (see docs/statistics.md).
 
     Args:
         numbers: shape (S,), as of `of_all`.
         statistic: as of `of_all`.
         confidence: of the interval.
-        seed: of the resampling.
 
     Returns:
-        None of fewer than `LEAST` seeds.
+        (low, high); None of a mean of fewer than `LEAST` seeds, of no seeds, and where numbers are
+        too large for their squares. An end is infinite where failed seeds decide it: both ends of a
+        mean as soon as one failed; the worse end of the interquartile mean where a failure rate
+        above a quarter is not ruled out; and an end of a quantile for which seeds are too few.
+
+    Source:
+        Tukey and McLaughlin (1963), Sankhya A 25, 331-352.
     """
+    if statistic not in ("mean", "iqm"):
+        if not numbers.size:
+            return None
+        return quantile_interval(numbers, _share(statistic), confidence=confidence)
     if numbers.size < LEAST:
         return None
-    rng = np.random.default_rng(seed)
-    parts = [
-        of_all(numbers[rng.integers(0, numbers.size, (PART, numbers.size))], statistic)
-        for _ in range(RESAMPLES // PART)
-    ]
-    found = np.sort(np.concatenate(parts))
-    # Ends of the order, one resample further out where it falls between two: never too narrow.
-    outside = (1 - confidence) / 2 * (RESAMPLES - 1)
-    low, high = int(np.floor(outside)), int(np.ceil(RESAMPLES - 1 - outside))
-    return float(found[low]), float(found[high])
+    ordered = np.sort(numbers)
+    cut = ordered.size // 4 if statistic == "iqm" else 0
+    middle = ordered[cut : ordered.size - cut]
+    if not np.isfinite(middle).all():
+        bad = float(ordered[~np.isfinite(ordered)][0])
+        return (bad, bad) if statistic == "mean" else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        winsorized = np.clip(ordered, middle[0], middle[-1])
+        error = winsorized.std(ddof=1) * np.sqrt(ordered.size) / middle.size
+        half = float(stdtrit(middle.size - 1, (1 + confidence) / 2) * error)
+        low, high = float(middle.mean()) - half, float(middle.mean()) + half
+    if not np.isfinite([low, high]).all():
+        return None
+    if ordered[0] == -np.inf and np.isneginf(quantile_interval(ordered, 0.25)[0]):
+        low = -np.inf
+    if ordered[-1] == np.inf and np.isposinf(quantile_interval(ordered, 0.75)[1]):
+        high = np.inf
+    return low, high
+
+
+def _share(statistic: str) -> float:
+    return 0.5 if statistic == "median" else int(statistic[1:]) / 100

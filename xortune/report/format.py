@@ -80,13 +80,15 @@ def estimated(amount: float, low: float | None, high: float | None) -> str:
 def span(low: float | None, high: float | None) -> str:
     """An interval of a number, in the digits that it supports, rounded outwards: `87 to 93`.
 
-    An end that is not known is `unknown`.
+    An end that is not known is `unknown`, one that is infinite `open`.
     """
     places = _places_of(low, high)
     ends = []
     for end, outwards in ((low, rounded_down), (high, rounded_up)):
         if end is None:
             ends.append("unknown")
+        elif math.isinf(end):
+            ends.append("open")
         elif places is None:
             ends.append(number(end))
         else:

@@ -13,11 +13,18 @@ from xortune.report.format import count, estimated, number, plain, span
 from xortune.report.tables import Report
 from xortune.run import ConfigResult
 from xortune.space_model import Objective
-from xortune.stats_values import LEAST, RESAMPLES, STATISTICS, bootstrapped, finite, summary
+from xortune.stats_values import LEAST, STATISTICS, finite, interval_of_all, summary
 
 __all__ = ["looked_for", "numbers", "shown_end", "worth"]
 
 SHOWN_NAMES, SHOWN_CONFIGS = 10, 5
+
+_COVERED = (
+    "Those of quantiles hold whatever the distribution is (order statistics), and an end is open "
+    "where the seeds are too few for one. Those of means are approximate (Student's, of the "
+    f"interquartile mean Tukey and McLaughlin's): none below {LEAST} seeds, and with few seeds of "
+    "which one is far off they miss more often than in 5 %."
+)
 
 HEADINGS = {
     "mean": "mean",
@@ -38,8 +45,7 @@ def numbers(report: Report) -> list[Block]:
         said(
             f"The best {len(best)} configurations, by the seeds of the search. Only seeds with a "
             "finite number are summed up, and n says how many these are of all: a seed that "
-            "crashed has none. In brackets 95 % intervals, each for itself, by percentile "
-            f"bootstrap over these seeds ({RESAMPLES:,} resamples); none below {LEAST} of them."
+            f"crashed has none. In brackets 95 % intervals, each for itself. {_COVERED}"
         )
     ]
     for name in names[:SHOWN_NAMES]:
@@ -71,8 +77,8 @@ def looked_for(report: Report) -> list[Block]:
             f"({'more' if objective.maximize else 'less'} is better), is "
             f"{worth(objective, best)} over all {count(best.outcome.n, 'seed')}: "
             f"{count(failed, 'seed')} failed or told no finite number, and such a seed counts as "
-            f"{counts_as}. In brackets a 95 % interval by percentile bootstrap over the seeds "
-            f"({RESAMPLES:,} resamples), of a configuration chosen before looking; this one won by "
+            f"{counts_as}. In brackets a 95 % interval over the seeds, "
+            f"{_how(objective)}, of a configuration chosen before looking; this one won by "
             "these seeds, and so partly by luck."
         )
     ]
@@ -83,10 +89,24 @@ def worth(objective: Objective, result: ConfigResult) -> str:
     told = numbers_in(result.outcome, objective.number or "")
     ends = summed_interval(objective, told)
     mean = summed(objective, told)
-    if ends is not None and np.isfinite([mean, *ends]).all():
+    if ends is None or np.isinf(ends).all():
+        return shown_end(mean)
+    if np.isfinite([mean, *ends]).all():
         return f"{estimated(mean, *ends)} [{span(*ends)}]"
-    within = "" if ends is None else f" [{shown_end(ends[0])} to {shown_end(ends[1])}]"
-    return f"{shown_end(mean)}{within}"
+    failed = objective.failed is None and bool(np.isnan(np.asarray(told, np.float64)).any())
+    worse = -np.inf if objective.maximize else np.inf
+    shown = ["failed" if end == worse and failed else _end(end) for end in ends]
+    return f"{shown_end(mean)} [{shown[0]} to {shown[1]}]"
+
+
+def _how(objective: Objective) -> str:
+    if objective.statistic in ("mean", "iqm"):
+        return "which is approximate"
+    return "open where these are too few for an end"
+
+
+def _end(end: float) -> str:
+    return number(end) if np.isfinite(end) else "open"
 
 
 def shown_end(amount: float) -> str:
@@ -103,7 +123,7 @@ def _row(name: str, result: ConfigResult) -> Sequence[Inline]:
         if not np.isfinite(found[ending]):
             cells.append("–")
             continue
-        ends = bootstrapped(told, ending)
-        within = "" if ends is None else f" [{span(*ends)}]"
+        ends = interval_of_all(finite(told), ending)
+        within = "" if ends is None or np.isinf(ends).all() else f" [{span(*ends)}]"
         cells.append(f"{estimated(found[ending], *(ends or (None, None)))}{within}")
     return cells

@@ -93,7 +93,7 @@ def _caption(report: Report, given: ConfigTable, certificate: Certificate | None
     )
     sentences = [f"{what} of {report.title}, {order}: the first of many is partly luck."]
     if report.looked_for is not None:
-        sentences.append("In brackets bootstrap intervals over the seeds.")
+        sentences.append("In brackets 95 % intervals over the seeds.")
     elif given.measure is not None:
         sentences.append("Epochs: what one success costs.")
     if certificate is not None and certificate.finalists:

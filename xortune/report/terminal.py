@@ -175,7 +175,7 @@ def _remarks(report: Report, *, bars: bool, epochs: bool) -> list[str]:
     if bars:
         lines.append("Bars: full up to the lower end of the interval, shaded up to the upper.")
     if report.looked_for is not None:
-        about = f"{plain(report.looked_for.name)}: of all seeds, with a 95 % bootstrap interval."
+        about = f"{plain(report.looked_for.name)}: of all seeds, with a 95 % interval."
         lines.append(about + (" The winner's is optimistic; on fresh seeds:" * (report.solved > 0)))
     elif report.solved:
         about = "epochs: epochs to solve. " * epochs
