@@ -111,6 +111,8 @@ def search_session(
     proof = known and space.stop.proven_rate is not None  # may have ended it sooner
     alone = shared is None  # else it may have to be told
     if begun >= budget(space) and len(space.seeds.ladder) == 1 and not proof and alone:
+        with held_journal(directory / JOURNAL, made, say=on_word):
+            pass  # opening it brings what a stored run's working copy has beyond the store there
         update_manifest(directory, complete=True)
         return True
     # A race that began before races had windows gets one below.
