@@ -349,3 +349,39 @@ def test_loading_a_run_or_a_space_never_imports_the_trainer(folder):
     for words in (("report", run), ("status", run)):
         assert xortune(*words).exit_code == 0
     assert Status.CRASHED.label in loaded.table.columns
+
+
+def erratic(config, seed):
+    """A larger x is better and slower; every fourth seed raises, every fifth has no number."""
+    if seed % 4 == 3:
+        raise ValueError(f"no luck with {config['x']}")
+    accuracy = float("nan") if seed % 5 == 4 else config["x"] / 10
+    return {"accuracy": accuracy, "steps": config["x"]}
+
+
+ERRATIC = {
+    "name": "erratic",
+    "parameters": {"x": {"choice": [1, 2, 3, 4]}},
+    "success": "accuracy >= 0.3",
+    "objectives": [{"name": "steps_q50", "direction": "minimize"}],
+    "search": {"sampler": "grid"},
+    "seeds": {"ladder": [8]},
+}
+
+
+def test_status_counts_the_seeds_that_failed_and_names_the_leader_of_the_table(tmp_path):
+    run = xt.search(ERRATIC, train=erratic, output=tmp_path / "run")
+    found = json.loads(xortune("status", run.path, "--json").stdout)
+    ended = run.seeds.status.value_counts()
+    assert (found["crashed_seeds"], found["diverged_seeds"]) == (ended.crashed, ended.diverged)
+    assert (ended.crashed, ended.diverged) == (4 * 2, 4 * 1)
+    assert (found["crashed"], found["without_outcome"]) == (4, 0)  # evaluations
+    assert found["last_error"].startswith("ValueError: no luck with")
+    shown = " ".join(xortune("status", run.path).stdout.split())
+    assert (
+        "failures 8 seeds crashed in 4 evaluations, 4 seeds diverged; the last: ValueError" in shown
+    )
+    # x = 4 solves more seeds; the objective decides.
+    first = (run.path / "table.csv").read_text().splitlines()[1]
+    assert found["best"]["config"] == {"x": 1}
+    assert f",{found['best']['key']}," in first

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from statuses import point, run, shown, xortune
 
 import xortune as xt
+from xortune.outcome_details import Details
 from xortune.run import JOURNAL, load_run
 from xortune.run_lock import LOCK, held
 from xortune.run_lock_owner import this_process
@@ -65,36 +66,52 @@ BLOCKS = st.lists(
 )
 
 
-@settings(max_examples=40)
+STEPS = {"name": "steps_q50", "number": "steps", "statistic": "q50"}
+
+
+def told(outcome, number):
+    """With a number of each seed; one block in three has none."""
+    if number % 3 == 0:
+        return outcome
+    steps = (outcome.seeds * 7 + number * 5) % 11
+    return replace(outcome, details=Details(values={"steps": steps.astype(float)}))
+
+
+@settings(max_examples=60)
 @given(
     blocks=BLOCKS,
     made=st.lists(st.sampled_from([None, "a" * 8, "b" * 8]), min_size=14),
     ladder=st.sampled_from([None, [4], [4, 8, 16]]),
-    late=st.booleans(),
+    late_and_goal=st.tuples(st.booleans(), st.sampled_from([None, "minimize", "maximize"])),
 )
 def test_the_best_and_what_is_done_are_those_of_the_table(
-    tmp_path_factory, blocks, made, ladder, late
+    tmp_path_factory, blocks, made, ladder, late_and_goal
 ):
     """Also among ties, of configs with several blocks, crashed ones, and other engines' blocks."""
+    late, goal = late_and_goal
     lines, seeds = [], {}
     for number, (config, k, epoch, crashed) in enumerate(blocks):
         first = seeds[config] = seeds.get(config, -4) + 4
         line = (
             failed(number, point(config), first, 4)
             if crashed
-            else done(number, point(config), solved(first, k, 4, epoch=epoch))
+            else done(number, point(config), told(solved(first, k, 4, epoch=epoch), number))
         )
         lines.append(replace(line, made=made[number]))
     path = tmp_path_factory.mktemp("runs") / "run"
     sessions = [{"number": 1, "made": "b" * 8}]
     if late:  # blocks of a config may be finished in any order
         lines.reverse()
-    run = write_run(path, lines, sessions=sessions, made={"b" * 8: {}}, ladder=ladder)
+    more = {"objectives": [STEPS | {"direction": goal}]} if goal else {}
+    run = write_run(path, lines, sessions=sessions, made={"b" * 8: {}}, ladder=ladder, **more)
     found, first = xt.status(path), run.results[0]
     assert found.best.key == first.key
     assert (found.best.k, found.best.n) == (first.outcome.successes, first.outcome.n)
     assert found.seeds == 4 * len(blocks)
     assert found.configs == len(run.results)
+    assert found.crashed_seeds == run.table["crashed"].sum() + 4 * sum(
+        line.outcome is None for line in run.set_aside
+    )
     assert found.done == sum(result.trials for result in run.results)
     if ladder != [4, 8, 16]:
         assert found.done == len(blocks)

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xortune.errors import InputError
 from xortune.outcome_details import NO_DETAILS, Details
 
-__all__ = ["MAX_NAMES", "MAX_REASON", "details_fields", "details_of"]
+__all__ = ["MAX_NAMES", "MAX_REASON", "details_fields", "details_of", "values_of"]
 
 COMPRESSION = 3
 
@@ -62,13 +63,18 @@ def details_of(values: object, failed: object, output: object, first: int, count
         return NO_DETAILS
     reasons = {} if failed is None else _failed(failed, first, count)
     return Details(
-        {} if values is None else _values(values, count),
+        {} if values is None else values_of(values, count),
         reasons,
         output={} if output is None else _output(output, reasons),
     )
 
 
-def _values(values: object, count: int) -> dict[str, Any]:
+def values_of(values: object, count: int) -> dict[str, NDArray[np.float64]]:
+    """The numbers of a line's field `values`, by name; each float64 of shape (count,).
+
+    Raises:
+        InputError: anything that `details_fields` does not write.
+    """
     names = values.get("names") if isinstance(values, dict) else None
     data = values.get("data") if isinstance(values, dict) else None
     if not (

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from xortune.errors import InputError
 from xortune.evaluation import MAX_EPOCHS, Evaluation
-from xortune.objective_numbers import numbers_in, summed, summed_only
+from xortune.objective_numbers import Numbers, numbers_in, summed, summed_only
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_proposals import completed, part_of
 from xortune.space_model import Objective
 
-__all__ = ["ConfigResult", "outcomes_of", "results_of"]
+__all__ = ["ConfigResult", "Criterion", "criteria", "first_of", "outcomes_of", "results_of"]
+
+Criterion: TypeAlias = Callable[[Sequence[int]], Sequence[Any]]
+"""From places of configurations to a value for each; the lower value comes first."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,6 @@ def results_of(
     import numpy as np
 
     from xortune.frames import epochs_to_solve
-    from xortune.stats import wilson
 
     others: dict[str, list[Evaluation]] = {}
     for evaluation in aside:
@@ -75,23 +78,86 @@ def results_of(
         point, trials = found[0].block.point, completed(parts, rungs)
         results.append(ConfigResult(point, key, outcome, trials))
     outcomes = [result.outcome for result in results]
-    low = wilson([o.successes for o in outcomes], [o.n for o in outcomes])[0].tolist()
-    speed = np.nan_to_num(epochs_to_solve(outcomes), nan=np.inf).tolist()
-    first = [(0, 0.0)] * len(results)
-    if (objective := summed_only(objectives)) is not None:
-        first = [_worth(objective, outcome, rungs) for outcome in outcomes]
-    order = sorted(range(len(results)), key=lambda i: (first[i], -low[i], speed[i], results[i].key))
+    values = [
+        criterion(range(len(results)))
+        for criterion in criteria(
+            [result.key for result in results],
+            [outcome.successes for outcome in outcomes],
+            [outcome.n for outcome in outcomes],
+            lambda name, i: numbers_in(outcomes[i], name),
+            lambda places: np.nan_to_num(
+                epochs_to_solve([outcomes[i] for i in places]), nan=np.inf
+            ).tolist(),
+            objectives=objectives,
+            rungs=rungs,
+        )
+    ]
+    order = sorted(range(len(results)), key=lambda i: tuple(value[i] for value in values))
     return tuple(results[i] for i in order)
 
 
-def _worth(objective: Objective, outcome: Outcome, rungs: Sequence[int]) -> tuple[int, float]:
+def criteria(
+    keys: Sequence[str],
+    k: Sequence[int],
+    n: Sequence[int],
+    numbers: Callable[[str, int], Numbers],
+    epochs_to_solve: Criterion,
+    *,
+    objectives: Sequence[Objective],
+    rungs: Sequence[int],
+) -> list[Criterion]:
+    """What decides which configuration comes first, for the table and for a status alike.
+
+    A later criterion decides where all earlier ones are equal.
+
+    Args:
+        keys: of C configurations.
+        k: seeds solved of each.
+        n: seeds of each.
+        numbers: from a name and the place of a configuration to that number of each of its seeds.
+        epochs_to_solve: infinite without a success.
+        objectives: what was looked for.
+        rungs: of the run's ladder.
+    """
+    from xortune.stats import wilson
+
+    counts = sorted(set(zip(k, n, strict=True)))
+    ends = wilson([k for k, _ in counts], [n for _, n in counts])[0].tolist()
+    low = dict(zip(counts, ends, strict=True))
+    found: list[Criterion] = []
+    if (objective := summed_only(objectives)) is not None:
+        found.append(
+            lambda places: [
+                _worth(objective, numbers(objective.number or "", i), rungs) for i in places
+            ]
+        )
+    found.append(lambda places: [-low[k[i], n[i]] for i in places])
+    found.append(epochs_to_solve)
+    found.append(lambda places: [keys[i] for i in places])
+    return found
+
+
+def first_of(count: int, criteria: Sequence[Criterion]) -> int:
+    """The place of the configuration that comes first, of at least one.
+
+    A criterion is asked only about those that all earlier ones leave.
+    """
+    left: Sequence[int] = range(count)
+    for criterion in criteria:
+        if len(left) > 1:
+            values = criterion(left)
+            least = min(values)
+            left = [i for i, value in zip(left, values, strict=True) if value == least]
+    return left[0]
+
+
+def _worth(objective: Objective, numbers: Numbers, rungs: Sequence[int]) -> tuple[int, float]:
     """Those on a higher rung first, then by what was looked for; less is better.
 
     A few lucky seeds are no match for many: what was measured of the same seeds is compared.
     """
-    number = objective.number or ""
-    value = summed(objective, numbers_in(outcome, number))
-    return -sum(rung <= outcome.n for rung in rungs), -value if objective.maximize else value
+    value = summed(objective, numbers)
+    return -sum(rung <= len(numbers) for rung in rungs), -value if objective.maximize else value
 
 
 def outcomes_of(found: Sequence[Evaluation], *, reasons: bool = False) -> Iterator[Outcome]:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 from xortune.errors import InputError
 from xortune.files import open_regular, text_of, unreadable
+from xortune.objective_numbers import numbers_named, summed_only
 from xortune.point import Point
 from xortune.run import JOURNAL, no_run
-from xortune.run_manifest import manifest_of
+from xortune.run_front import objectives_in
+from xortune.run_manifest import MANIFEST, manifest_of
 from xortune.run_proposals import rungs_of
 from xortune.run_stored import readable
+from xortune.space_model import Objective
 from xortune.status_certificate import CertificateState, Certifying
 from xortune.status_driver import LATEST, Driver, DriverWatch, driver_of, moment
 from xortune.status_journal import Tally
@@ -72,10 +75,12 @@ class RunStatus:
             is to come; pauses included.
         seconds_left: until the last proposal at the present rate; None unless running.
         best: None before there is a result.
-        crashed: blocks that finally produced no outcome.
-        crashed_seeds: their seeds, which count as not solved.
+        without_outcome: blocks that finally produced no outcome; all their seeds count as crashed.
+        crashed: blocks with a seed that crashed, those without an outcome included.
+        crashed_seeds: seeds that crashed, as the table's column `crashed` sums to.
+        diverged_seeds: seeds that diverged, as the table's column `diverged` sums to.
         retried: tries without outcome that were repeated.
-        last_error: the reason of the last try without outcome.
+        last_error: the reason of the last seed that crashed, or of the last try without outcome.
         certificate: what fresh seeds say.
         started: when the search began; seconds since 1970.
         written: when the journal was last written to; seconds since 1970; None without a journal.
@@ -96,8 +101,10 @@ class RunStatus:
     overall_rate: float | None
     seconds_left: float | None
     best: Leader | None
+    without_outcome: int
     crashed: int
     crashed_seeds: int
+    diverged_seeds: int
     retried: int
     last_error: str | None
     certificate: CertificateState
@@ -144,7 +151,8 @@ class Watcher:
             raise no_run(path)
         # The driver comes first: if it is gone, nothing that is read afterwards will change.
         driver, manifest = driver_of(path, now, self._driver), manifest_of(path)
-        written, torn = self._read_on(manifest)
+        objectives = objectives_in(manifest, str(path / MANIFEST))
+        written, torn = self._read_on(manifest, objectives)
         tally, total, first = self._tally, self._total(manifest), _first_made(manifest)
         done = tally.proposals.done(first)
         started = moment(manifest.get("started"))
@@ -181,9 +189,11 @@ class Watcher:
             rate=recent,
             overall_rate=overall,
             seconds_left=left,
-            best=self._best(first),
+            best=self._best(first, objectives),
+            without_outcome=tally.without_outcome,
             crashed=tally.crashed,
             crashed_seeds=tally.crashed_seeds,
+            diverged_seeds=tally.diverged_seeds,
             retried=tally.retried,
             last_error=tally.last_error,
             certificate=self._certifying.state(path, tally.attempts),
@@ -193,7 +203,9 @@ class Watcher:
             now=now,
         )
 
-    def _read_on(self, manifest: Mapping[str, Any]) -> tuple[float | None, bool]:
+    def _read_on(
+        self, manifest: Mapping[str, Any], objectives: Sequence[Objective]
+    ) -> tuple[float | None, bool]:
         """Take in new lines; when the journal was written, and whether its end is torn."""
         place = self._path / JOURNAL
         try:
@@ -206,24 +218,27 @@ class Watcher:
             raise unreadable(place, error) from None
         with file:
             try:
-                return self._take(file, place, rungs_of(manifest))
+                decides = summed_only(objectives)
+                names = numbers_named([decides] if decides else [])
+                return self._take(file, place, rungs_of(manifest), names)
             except OSError as error:
                 raise unreadable(place, error) from None
 
     def _take(
-        self, file: BinaryIO, place: Path, rungs: tuple[int, ...]
+        self, file: BinaryIO, place: Path, rungs: tuple[int, ...], names: tuple[str, ...]
     ) -> tuple[float | None, bool]:
         found = os.fstat(file.fileno())
         again = self._tally.begun
-        if not self._tally.continues(found) or self._tally.proposals.rungs != rungs:
-            again, self._tally = False, Tally(rungs)
+        asked = (self._tally.proposals.rungs, self._tally.names)
+        if not self._tally.continues(found) or asked != (rungs, names):
+            again, self._tally = False, Tally(rungs, names)
         try:
             torn = self._tally.take(file, str(place))
         except InputError:
             if not again:
                 raise
             # Cut and written again between two looks? Then all of it is new.
-            self._tally = Tally(rungs)
+            self._tally = Tally(rungs, names)
             torn = self._tally.take(file, str(place))
         return found.st_mtime if 0 < found.st_mtime < LATEST else None, torn
 
@@ -236,12 +251,12 @@ class Watcher:
             self._asked = manifest, proposals_of(self._path / "space.yaml")
         return self._asked[1]
 
-    def _best(self, first: str) -> Leader | None:
+    def _best(self, first: str, objectives: Sequence[Objective]) -> Leader | None:
         from xortune.stats import wilson
 
         journal = self._path / JOURNAL
         try:
-            found = self._tally.leader(journal, first)
+            found = self._tally.leader(journal, first, objectives)
             if found is None:
                 return None
             key, config = found

@@ -1,31 +1,43 @@
 """What a status takes from a journal: counts and keys of each line, read once, in order.
 
-The seeds' arrays of a line stay packed; only those of configurations that share the best interval
-are opened, since among them the epochs to solve decide.
+Of the seeds' arrays of a line it opens only what it needs: the statuses where some are not solved,
+and the epochs of configurations that share the best interval, among which these decide.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xortune.errors import InputError
 from xortune.evaluation import MAX_TIME, Evaluation, decode
+from xortune.evaluation_details import values_of
 from xortune.files import open_regular
-from xortune.outcome import MAX_SEED, Outcome
+from xortune.objective_numbers import counted
+from xortune.outcome import MAX_SEED, Outcome, Status
 from xortune.point import Point
 from xortune.run_proposals import Part
+from xortune.run_results import criteria, first_of
+from xortune.space_model import Objective
 from xortune.status_proposals import Proposals
 from xortune.trainer import NOT_FINISHED
 
 __all__ = ["AttemptCount", "ConfigCount", "Tally"]
+
+_SOLVED, _CRASHED, _DIVERGED = int(Status.SOLVED), int(Status.CRASHED), int(Status.DIVERGED)
+
+_ALL_SOLVED = np.empty(0, np.uint8)
+"""In the place of the statuses of a line whose seeds are all solved."""
 
 
 @dataclass(slots=True)
@@ -41,6 +53,7 @@ class ConfigCount:
         lines: where its final lines begin in the journal.
         spent: epochs of all its seeds, as long as all are solved.
         speed: epochs to solve, once they were asked for; None after another line came.
+        numbers: by name, those that `Tally` keeps; of each line an array, NaN where a seed failed.
     """
 
     made: str | None = None
@@ -51,6 +64,7 @@ class ConfigCount:
     lines: list[int] = field(default_factory=list)
     spent: int = 0
     speed: float | None = None
+    numbers: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
     def with_(self, other: ConfigCount) -> ConfigCount:
         """Both together."""
@@ -62,6 +76,7 @@ class ConfigCount:
             self.crashed + other.crashed,
             sorted([*self.lines, *other.lines]),
             self.spent + other.spent,
+            numbers={name: found + other.numbers[name] for name, found in self.numbers.items()},
         )
 
 
@@ -98,20 +113,24 @@ class Tally:
         proposals: which of them are done.
         evaluations: final lines of the search.
         seeds: their seeds.
-        crashed: final lines without an outcome.
-        crashed_seeds: their seeds.
+        without_outcome: final lines without an outcome.
+        crashed: final lines with a seed that crashed, those without an outcome included.
+        crashed_seeds: their seeds that crashed.
+        diverged_seeds: seeds that ended without a finite number.
         retried: lines of tries that were repeated.
-        last_error: the reason of the last try without an outcome.
+        last_error: the reason of the last seed that crashed, or of the last try without an outcome.
         configs: by key; where there are several `made`, the first one's.
         attempts: to certify finalists, by number.
 
     Args:
         rungs: of the run's ladder.
+        names: numbers of a user's own trainer that decide who comes first.
     """
 
-    def __init__(self, rungs: tuple[int, ...] = ()) -> None:
-        self.proposals = Proposals(rungs)
-        self.evaluations = self.seeds = self.crashed = self.crashed_seeds = self.retried = 0
+    def __init__(self, rungs: tuple[int, ...] = (), names: tuple[str, ...] = ()) -> None:
+        self.proposals, self.names = Proposals(rungs), names
+        self.evaluations = self.seeds = self.retried = self.without_outcome = 0
+        self.crashed = self.crashed_seeds = self.diverged_seeds = 0
         self.last_error: str | None = None
         self.configs: dict[str, ConfigCount] = {}
         self.attempts: dict[int, AttemptCount] = {}
@@ -189,10 +208,36 @@ class Tally:
             config.spent += epochs_solved(fields["seeds_data"], count)
         self.evaluations += 1
         self.seeds += count
-        if not outcome:
+        self.without_outcome += not outcome
+        self._add_seeds(config, fields, k if outcome else None)
+
+    def _add_seeds(self, config: ConfigCount, fields: dict[str, Any], k: int | None) -> None:
+        """Take in what the seeds of a line ended as; k is None where it has no outcome."""
+        count, status = fields["count"], _ALL_SOLVED
+        if k is None:
             config.crashed += count
-            self.crashed += 1
-            self.crashed_seeds += count
+            status = np.full(count, _CRASHED, np.uint8)
+        elif k < count:
+            status = statuses(fields["seeds_data"], count)
+        if status is not _ALL_SOLVED:
+            self._add_failures(status, fields["first"], fields.get("failed"))
+        if self.names:
+            values = fields.get("values")
+            found = {} if k is None or values is None else values_of(values, count)
+            every = np.full(count, _SOLVED, np.uint8) if status is _ALL_SOLVED else status
+            for name in self.names:
+                config.numbers.setdefault(name, []).append(counted(found.get(name), every))
+
+    def _add_failures(self, status: NDArray[np.uint8], first: int, failed: object) -> None:
+        crashed = status == _CRASHED
+        self.crashed += bool(crashed.any())
+        self.crashed_seeds += int(np.count_nonzero(crashed))
+        self.diverged_seeds += int(np.count_nonzero(status == _DIVERGED))
+        if isinstance(failed, dict):
+            here = set((np.flatnonzero(crashed) + first).tolist())
+            for reason, seeds in failed.items():
+                if isinstance(seeds, list) and any(type(s) is int and s in here for s in seeds):
+                    self.last_error = reason
 
     def _config(self, fields: dict[str, Any]) -> ConfigCount:
         """Where a line's seeds belong."""
@@ -224,12 +269,15 @@ class Tally:
         attempt.done += count
         attempt.crashed += crashed * count
 
-    def leader(self, journal: Path, first: str | None) -> tuple[str, ConfigCount] | None:
+    def leader(
+        self, journal: Path, first: str | None, objectives: Sequence[Objective] = ()
+    ) -> tuple[str, ConfigCount] | None:
         """The best configuration so far, in the order of `Run.results`; None without any.
 
         Args:
             journal: that was read.
             first: the `made` that lines without one stand for.
+            objectives: what the run looks for.
 
         Returns:
             Its key, and what counts of it.
@@ -240,20 +288,28 @@ class Tally:
         """
         if not self.configs:
             return None
-        from xortune.stats import wilson
-
-        configs = self.configs
+        found = self.configs
         if self._mixed:  # of each configuration what one engine made counts, the most seeds
-            configs = configs | {key: _counted(m, first) for key, m in self._mixed.items()}
-        counts = sorted({(config.k, config.n) for config in configs.values()})
-        low = wilson([k for k, _ in counts], [n for _, n in counts])[0].tolist()
-        best = max(low)
-        tops = {count for count, end in zip(counts, low, strict=True) if end == best}
-        tied = [key for key, c in configs.items() if (c.k, c.n) in tops]
-        if len(tied) > 1 and best > 0:
+            found = found | {key: _counted(m, first) for key, m in self._mixed.items()}
+        keys, configs = list(found), list(found.values())
+
+        def epochs_to_solve(places: Sequence[int]) -> list[float]:
             with open_regular(journal) as file:
-                tied = [min(tied, key=lambda key: (_speed(file, journal, configs[key]), key))]
-        return min(tied), configs[min(tied)]
+                return [_speed(file, journal, configs[i]) for i in places]
+
+        best = first_of(
+            len(keys),
+            criteria(
+                keys,
+                [config.k for config in configs],
+                [config.n for config in configs],
+                lambda name, i: np.concatenate(configs[i].numbers[name]),
+                epochs_to_solve,
+                objectives=objectives,
+                rungs=self.proposals.rungs,
+            ),
+        )
+        return keys[best], configs[best]
 
     @staticmethod
     def point(journal: Path, config: ConfigCount) -> Point:
@@ -276,9 +332,11 @@ def _counted(mixed: dict[str | None, ConfigCount], first: str | None) -> ConfigC
 
 
 def _speed(file: BinaryIO, journal: Path, config: ConfigCount) -> float:
-    """Epochs to solve, as `Outcome.epochs_to_solve` of all lines together."""
+    """Epochs to solve, as `Outcome.epochs_to_solve` of all lines together; infinite for None."""
+    if config.k == 0:
+        return math.inf
     if config.k == config.n:
-        return config.spent / config.k
+        return config.spent / config.k if config.spent else math.inf
     if config.speed is None:
         spent = epochs = 0
         for start in config.lines:
@@ -286,7 +344,7 @@ def _speed(file: BinaryIO, journal: Path, config: ConfigCount) -> float:
             if isinstance(outcome, Outcome):
                 spent += outcome.epochs_spent
                 epochs = outcome.epochs
-        config.speed = (spent + config.crashed * epochs) / config.k
+        config.speed = (spent + config.crashed * epochs) / config.k if epochs else math.inf
     return config.speed
 
 
@@ -306,14 +364,31 @@ def epochs_solved(text: object, count: int) -> int:
     Raises:
         InputError: the packed arrays are damaged.
     """
+    data = _unpacked(text, 4 + 5 * count)
+    return int(np.frombuffer(data, "<i4", count, 4 + count).sum(dtype=np.int64))
+
+
+def statuses(text: object, count: int) -> NDArray[np.uint8]:
+    """The `Status` of each seed of a block.
+
+    Raises:
+        InputError: the packed arrays are damaged.
+    """
+    return np.frombuffer(_unpacked(text, 4 + count), np.uint8, count, 4)
+
+
+def _unpacked(text: object, size: int) -> bytes:
+    """The first bytes of a line's packed arrays."""
     try:
         if not isinstance(text, str):
             raise ValueError(f"a {type(text).__name__}")
         # Never more than what is asked for: a forged field cannot fill the memory.
-        data = zlib.decompressobj().decompress(base64.b64decode(text), 4 + 5 * count)
-        return int(np.frombuffer(data, "<i4", count, 4 + count).sum(dtype=np.int64))
+        data = zlib.decompressobj().decompress(base64.b64decode(text), size)
+        if len(data) < size:
+            raise ValueError("its length")
     except (ValueError, OverflowError, zlib.error) as error:
         raise InputError(f"is damaged ({error})", field="seeds_data") from None
+    return data
 
 
 def whole(fields: dict[str, Any], name: str, low: int, high: int) -> int:

@@ -46,7 +46,7 @@ def status_line(status: RunStatus) -> str:
         f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
         _left(status),
         f"best {best.k}/{best.n}" if best else "",
-        f"{status.crashed:,} without outcome" if status.crashed else "",
+        f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
         status.state,
     ]
     while len(line := "  ".join(part for part in parts if part)) > COLUMNS and len(parts) > 2:
@@ -87,8 +87,10 @@ def status_json(status: RunStatus) -> dict[str, Any]:
             "low": best.low,
             "high": best.high,
         },
+        "without_outcome": status.without_outcome,
         "crashed": status.crashed,
         "crashed_seeds": status.crashed_seeds,
+        "diverged_seeds": status.diverged_seeds,
         "retried": status.retried,
         "last_error": status.last_error,
         "certificate": {
@@ -178,12 +180,15 @@ def _left(status: RunStatus) -> str:
 
 
 def _failures(status: RunStatus) -> str:
-    text = "none"
-    if status.crashed:
-        text = (
-            f"{count(status.crashed, 'block')} without outcome, "
-            f"{count(status.crashed_seeds, 'seed')}"
-        )
+    parts = []
+    if status.crashed_seeds:
+        crashed = f"{count(status.crashed_seeds, 'seed')} crashed in "
+        parts.append(crashed + count(status.crashed, "evaluation"))
+        if status.without_outcome:
+            parts[-1] += f" ({status.without_outcome:,} without outcome)"
+    if status.diverged_seeds:
+        parts.append(f"{count(status.diverged_seeds, 'seed')} diverged")
+    text = ", ".join(parts) or "none"
     if status.retried:
         text = f"{text}; {count(status.retried, 'try')} repeated".replace("trys", "tries")
     error = status.last_error

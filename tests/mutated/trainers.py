@@ -28,7 +28,7 @@ MUTATIONS = [
     Mutation("stats_values.py", "np.isfinite(sides[0]) & ", "", NUMBERS),
     Mutation("stats_values.py", " & np.isfinite(sides[1])", "", NUMBERS),
     Mutation("stats_values.py", "ends.min() if bad < 0 else ends.max()", "ends.min()", NUMBERS),
-    Mutation("run_results.py", "-sum(rung <= outcome.n for rung in rungs)", "0", NUMBERS),
+    Mutation("run_results.py", "-sum(rung <= len(numbers) for rung in rungs)", "0", NUMBERS),
     Mutation("run_results.py", "-value if objective.maximize else value", "-value", NUMBERS),
     Mutation("race_numbers.py", "math.ceil(len(came) / share) if last", "0 if last", RACE),
     Mutation("race_numbers.py", "not math.isfinite(member[0]) or ", "", RACE),
