@@ -16,7 +16,12 @@ from xortune.errors import TrainingError
 from xortune.gate import Verdict, gate_config
 from xortune.point import Point
 from xortune.seed_ranges import GATE
-from xortune.stats_anytime import anytime_evidence_above, anytime_evidence_below, anytime_lower
+from xortune.stats_anytime import (
+    anytime_evidence_above,
+    anytime_evidence_below,
+    anytime_lower,
+    anytime_upper,
+)
 
 POINT = Point(CONFIG)
 
@@ -47,7 +52,8 @@ def test_a_config_that_always_works_is_proven_by_74_seeds_and_trains_no_more():
     assert (found.answer, found.k, found.n, found.passed) == ("proven", 74, 74, True)
     assert sum(map(len, trainer.asked)) == 74
     assert trainer.asked[0].start == GATE.start == found.first_seed
-    assert found.low >= 0.95
+    assert 0.95 <= found.bound < 0.951
+    assert found.low < found.bound
     assert found.high == 1
     assert found.line == (
         "proven: 74/74 seeds solved, success rate above 0.95 (lower bound 0.9501, confidence 0.95, "
@@ -99,7 +105,7 @@ def test_the_answer_depends_on_the_order_of_seeds_only(solved, block, min_rate):
             break
     assert (found.answer, found.n) == expected
     assert found.k == sum(solved[: found.n])
-    assert found.low == pytest.approx(float(anytime_lower(found.k, found.n, alpha=0.05)))
+    assert found.low == pytest.approx(float(anytime_lower(found.k, found.n, alpha=0.025)))
 
 
 @pytest.mark.parametrize(("rate", "wrong"), [(0.9, "proven"), (0.9 + 1e-9, "refuted")])
@@ -117,13 +123,53 @@ def test_the_answer_is_wrong_as_rarely_as_promised(rate, wrong):
     assert ever.mean() > 0.005  # it could fail
 
 
+def ends(most, min_rate, rates):
+    """All ways in which a gate can end: a verdict, and its exact probability at each of the rates.
+
+    Of the many orders of seeds that lead to an end one is tried: the verdict knows k and n only.
+    """
+    going = {(0, 0): (np.ones_like(rates), ())}
+    found = []
+    while going:
+        (k, n), (chance, order) = next(iter(going.items()))
+        del going[k, n]
+        wanted = math.log(20)
+        if n and (
+            n == most
+            or anytime_evidence_above(k, n, min_rate) >= wanted
+            or anytime_evidence_below(k, n, min_rate) >= wanted
+        ):
+            verdict = passed([*order, *[True] * (most - n)], min_rate=min_rate)
+            assert (verdict.k, verdict.n) == (k, n)
+            found.append((verdict, chance))
+            continue
+        for one, share in ((True, rates), (False, 1 - rates)):
+            before, path = going.get((k + one, n + 1), (0.0, (*order, one)))
+            going[k + one, n + 1] = (before + chance * share, path)
+    return found
+
+
+def test_the_range_of_any_verdict_holds_with_its_confidence_both_ends_together():
+    rates = np.linspace(0.6, 0.999, 134)
+    missed = one_sided = total = 0.0
+    for verdict, chance in ends(100, 0.9, rates):
+        total = total + chance
+        missed = missed + chance * ((rates < verdict.low) | (rates > verdict.high))
+        low = anytime_lower(verdict.k, verdict.n, alpha=0.05)
+        high = anytime_upper(verdict.k, verdict.n, alpha=0.05)
+        one_sided = one_sided + chance * ((rates < low) | (rates > high))
+    assert total == pytest.approx(np.ones_like(rates))
+    assert missed.max() <= 0.05
+    assert one_sided.max() > 0.05  # which two bounds of 95 % each do not
+
+
 def test_other_confidence_and_seeds_are_used():
     trainer = Scripted([True] * 500, first=5)
     found = gate_config(POINT, trainer, min_rate=0.95, max_seeds=500, confidence=0.99, first_seed=5)
     assert found.first_seed == 5
     assert found.n > 74
     assert found.confidence == 0.99
-    assert (found.low - 0.95) < 1e-3
+    assert 0 <= found.bound - 0.95 < 1e-3
 
 
 def test_progress_is_told_after_each_block():

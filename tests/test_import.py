@@ -144,7 +144,7 @@ def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_pat
     )
     verdict = xt.gate(run, min_rate=0.8)
     low = float(anytime_lower(40, 40, alpha=0.05 / 6))
-    assert (verdict.k, verdict.n, verdict.low) == (40, 40, low)
+    assert (verdict.k, verdict.n, verdict.bound) == (40, 40, low)
     assert xt.gate(run, min_rate=low - 1e-6).answer == "proven"
     assert xt.gate(run, min_rate=low + 1e-6).answer == "undecided"
     worst = run.results[-1].key

@@ -26,12 +26,20 @@ from xortune.seed_ranges import GATE
 from xortune.stats_anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
+    anytime_interval,
     anytime_lower,
     anytime_upper,
 )
 from xortune.trainer import Block, Trainer
 
-__all__ = ["Answer", "Verdict", "check_gate", "gate_certificate", "gate_config"]
+__all__ = [
+    "Answer",
+    "Verdict",
+    "answer_bound",
+    "check_gate",
+    "gate_certificate",
+    "gate_config",
+]
 
 Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
@@ -51,12 +59,16 @@ class Verdict:
         point: the config itself.
         k: seeds solved up to the decision.
         n: seeds up to the decision.
-        low: lower bound of the rate.
-        high: upper bound; None where a certificate was read, which has none.
+        low: lower end of the range of the rate, which holds with `confidence`, both ends together;
+            of a certificate its lower bound.
+        high: upper end; None where a certificate was read, which has none.
         first_seed: the first of the n seeds, which follow each other.
         most: seeds after which the gate gives up; None where a certificate was read.
         counts: how many of the n seeds ended in each status; None where a certificate was read.
         seeds: which these are, in words; None if they follow `first_seed`.
+        bound: what the answer rests on: the lower bound of the rate if it is proven, the upper one
+            if it is refuted. This one by itself holds with `confidence`, and so lies within the
+            range. None if it is undecided.
     """
 
     answer: Answer
@@ -72,6 +84,7 @@ class Verdict:
     most: int | None
     counts: dict[Status, int] | None
     seeds: str | None = None
+    bound: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -90,16 +103,16 @@ class Verdict:
                 f"{solved}, lower bound {_down(self.low)} is {relation} {self.min_rate:g} "
                 f"({sure}, certified config {self.key}, {seeds})"
             )
-        assert self.high is not None
-        if self.answer == "undecided":
+        if self.bound is None:
+            assert self.high is not None
             return (
                 f"{solved}, success rate {_down(self.low)} to {_up(self.high)}, so neither above "
                 f"nor below {self.min_rate:g} for sure after {self.n} seeds ({sure}, {seeds})"
             )
         bound = (
-            f"above {self.min_rate:g} (lower bound {_down(self.low)}"
+            f"above {self.min_rate:g} (lower bound {_down(self.bound)}"
             if self.passed
-            else f"below {self.min_rate:g} (upper bound {_up(self.high)}"
+            else f"below {self.min_rate:g} (upper bound {_up(self.bound)}"
         )
         return f"{solved}, success rate {bound}, {sure}, {seeds})"
 
@@ -150,6 +163,7 @@ def gate_config(
         if answer != "undecided" or outcome.n >= max_seeds:
             k = int(np.count_nonzero(outcome.solved[:n]))
             found = np.bincount(outcome.status[:n], minlength=len(Status)).tolist()
+            low, high = anytime_interval(k, n, confidence=confidence)
             return Verdict(
                 answer=answer,
                 min_rate=min_rate,
@@ -158,11 +172,12 @@ def gate_config(
                 point=point,
                 k=k,
                 n=n,  # what was trained beyond the seed that decided counts no more than any other
-                low=float(anytime_lower(k, n, alpha=1 - confidence)),
-                high=float(anytime_upper(k, n, alpha=1 - confidence)),
+                low=float(low),
+                high=float(high),
                 first_seed=first_seed,
                 most=max_seeds,
                 counts=dict(zip(Status, found, strict=True)),
+                bound=answer_bound(answer, k, n, alpha=1 - confidence),
             )
 
 
@@ -198,7 +213,23 @@ def gate_certificate(
         first_seed=found.first,
         most=None,
         counts=None,
+        bound=found.lower_bound if proven else None,
     )
+
+
+def answer_bound(answer: Answer, k: int, n: int, *, alpha: float) -> float | None:
+    """The bound that an answer rests on, of k of n seeds; None if it is undecided.
+
+    Args:
+        answer: what is said of the rate.
+        k: seeds solved.
+        n: seeds.
+        alpha: the probability, at most, that this one bound is wrong at any n.
+    """
+    if answer == "undecided":
+        return None
+    bound = anytime_lower if answer == "proven" else anytime_upper
+    return float(bound(k, n, alpha=alpha))
 
 
 def _decided(outcome: Outcome, min_rate: float, confidence: float) -> tuple[Answer, int]:

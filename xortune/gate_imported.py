@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from xortune.gate import Answer, Verdict
+from xortune.gate import Answer, Verdict, answer_bound
 from xortune.outcome import Status
 from xortune.run import ConfigResult, Run
-from xortune.stats_anytime import anytime_lower, anytime_upper
+from xortune.stats_anytime import anytime_interval, anytime_lower, anytime_upper
 
 __all__ = ["gate_imported"]
 
@@ -33,6 +33,7 @@ def gate_imported(
     low = float(anytime_lower(k, n, alpha=alpha))
     high = float(anytime_upper(k, n, alpha=alpha))
     answer: Answer = "proven" if low >= min_rate else "refuted" if high < min_rate else "undecided"
+    least, most = anytime_interval(k, n, confidence=1 - alpha)
     found = np.bincount(outcome.status, minlength=len(Status)).tolist()
     return Verdict(
         answer=answer,
@@ -42,10 +43,11 @@ def gate_imported(
         point=result.point,
         k=k,
         n=n,
-        low=low,
-        high=high,
+        low=float(least),
+        high=float(most),
         first_seed=int(outcome.seeds[0]),
         most=n,
         counts=dict(zip(Status, found, strict=True)),
         seeds=f"imported seeds of config {result.key}",
+        bound=answer_bound(answer, k, n, alpha=alpha),
     )

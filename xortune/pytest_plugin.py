@@ -48,8 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tell pytest of the mark."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(n, *, min_rate, confidence=0.95, first=0): call the test for up to n seeds, until "
-        "its success rate is proven to be above min_rate, or not",
+        f"{MARK}(n, *, min_rate, confidence=0.95, first=1207959552): call the test for up to n "
+        "seeds, until its success rate is proven to be above min_rate, or not",
     )
 
 

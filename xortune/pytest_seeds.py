@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple, TypeAlias
 from xortune.errors import InputError, named
 from xortune.outcome import MAX_SEED
 from xortune.plan import gate_seeds
+from xortune.seed_ranges import MARK
 from xortune.stats_anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
-    anytime_lower,
+    anytime_interval,
     anytime_upper,
 )
 
@@ -88,7 +89,7 @@ def wanted(*given: object, **options: object) -> Wanted:
     rate, confidence = _share("min_rate", options["min_rate"]), 0.95
     if "confidence" in options:
         confidence = _share("confidence", options["confidence"])
-    first = options.get("first", 0)
+    first = options.get("first", MARK.start)
     if isinstance(first, bool) or not isinstance(first, int) or not 0 <= first <= MAX_SEED:
         raise InputError(f"{first!r}", field="first", allowed="a seed from 0 to 2**32 - 1")
     if first + most - 1 > MAX_SEED:
@@ -184,13 +185,13 @@ class Course:
     def message(self) -> str:
         """Why the test failed: counts, bounds, the first seeds that failed, a traceback."""
         asked, alpha = self.asked, 1 - self.asked.confidence
-        low = float(anytime_lower(self.k, self.n, alpha=alpha))
-        high = float(anytime_upper(self.k, self.n, alpha=alpha))
         last = asked.first + self.n - 1
         told = f"{self.answer}: {self.k} of {self.n} seeds passed, "
         if self.answer == "refuted":
-            told += f"so the success rate is below {asked.min_rate:g} (upper bound {high:.4f}"
+            bound = float(anytime_upper(self.k, self.n, alpha=alpha))
+            told += f"so the success rate is below {asked.min_rate:g} (upper bound {bound:.4f}"
         else:
+            low, high = map(float, anytime_interval(self.k, self.n, confidence=asked.confidence))
             told += (
                 f"so {asked.min_rate:g} is not proven with {asked.most} seeds "
                 f"(success rate {low:.4f} to {high:.4f}"

@@ -6,17 +6,31 @@ and each use that must not see a search's seeds, or another's, has a range of it
 
 from __future__ import annotations
 
-__all__ = ["CERTIFY", "COMPARE", "GATE", "HAND", "NEIGHBOURS", "RANGES", "SEARCH", "THREAD"]
+__all__ = [
+    "CERTIFY",
+    "COMPARE",
+    "GATE",
+    "HAND",
+    "MARK",
+    "NEIGHBOURS",
+    "RANGES",
+    "SEARCH",
+    "THREAD",
+]
 
 QUARTER = 2**30
 
 SEARCH = range(QUARTER)
 """What a search trains its configs under."""
 
-HAND = range(QUARTER, QUARTER + QUARTER // 4)
+HAND = range(QUARTER, QUARTER + QUARTER // 8)
 """For checks by hand, as reports suggest them: `xortune evaluate ... --first-seed 1073741824`."""
 
-COMPARE = range(HAND.stop, QUARTER + QUARTER // 2)
+MARK = range(HAND.stop, QUARTER + QUARTER // 4)
+"""Tests that are marked with `@pytest.mark.seeds`: the same seeds each time, as those of gates, and
+none that a search chose by. Below 2**31, which every library takes for a seed."""
+
+COMPARE = range(MARK.stop, QUARTER + QUARTER // 2)
 """Comparisons of configs that lack seeds: the same for all, so that they can be paired."""
 
 CERTIFY = range(COMPARE.stop, 2 * QUARTER)
@@ -34,6 +48,7 @@ THREAD = range(GATE.stop, 4 * QUARTER)
 RANGES = {
     "search": SEARCH,
     "hand": HAND,
+    "mark": MARK,
     "compare": COMPARE,
     "certify": CERTIFY,
     "neighbours": NEIGHBOURS,

@@ -137,6 +137,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "n": verdict.n,
         "low": verdict.low,
         "high": verdict.high,
+        "bound": verdict.bound,
         "first_seed": verdict.first_seed,
         "max_seeds": verdict.most,
         "statuses": None
