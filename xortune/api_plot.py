@@ -157,7 +157,10 @@ def plot_param_importances(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """
     from xortune.report.figures.importances import param_importances
 
-    lacking = "the run has noted no importance: it is computed when a search ends"
+    lacking = (
+        "the run has noted no importance: it is computed when a search ends, from 10 configs or "
+        "more with 5 in their better tenth"
+    )
     return _drawn(backend, lambda: param_importances(_loaded(run)), lacking)
 
 

@@ -37,7 +37,7 @@ def test_the_bootstrap_is_over_configs(tmp_path):
     low, high = found["a"].interval
     # Six configs with a standard deviation of 0.34: 1.96 * 0.34 / sqrt(6) = 0.27.
     np.testing.assert_allclose([low, high], [0.5 - 0.27, 0.5 + 0.27], atol=0.04)
-    assert found["b"].interval == (0.5, 0.5)
+    assert found["b"].interval is None, "resamples of equal rates say nothing"
     assert effect(tmp_path, rows) == effect(tmp_path, rows)
 
 
@@ -110,9 +110,6 @@ def test_of_very_many_levels_the_most_frequent_are_shown(tmp_path):
     found = effect(tmp_path, [*once, *often])
     assert {level.label for level in found.levels} == {f"often {i:02d}" for i in range(MOST_LEVELS)}
     assert [level.label for level in found.levels][:2] == ["often 24", "often 23"]
-    assert {level.interval for level in found.levels} == {
-        (level.rate,) * 2 for level in found.levels
-    }
     assert found.left_out == 400
     assert found.spread == pytest.approx(np.std(np.arange(25) / 24)), (
         "one config alone says nothing"

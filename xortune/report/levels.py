@@ -42,7 +42,8 @@ class Level:
         label: the value, or the bin as `(low, high]`.
         configs: how many configs have it; each counts once, however many seeds it had.
         rate: the mean of their success rates.
-        interval: its 95 % bootstrap interval over configs; None below 5 configs.
+        interval: its 95 % bootstrap interval over configs; None below 5 configs, and where all have
+            the same rate, of which resamples say nothing.
     """
 
     label: str
@@ -157,7 +158,9 @@ def _spread(means: NDArray[np.float64], configs: NDArray[np.intp]) -> float:
 def level_of(label: str, rates: NDArray[np.float64]) -> Level:
     """The level of C configs with these success rates, shape (C,), at least one."""
     found = None
-    if rates.size > MANY_CONFIGS:
+    if rates.min() == rates.max():
+        pass  # every resample is the same
+    elif rates.size > MANY_CONFIGS:
         # Resampling configs is a multinomial draw of how often each distinct rate comes.
         distinct, counts = np.unique(rates, return_counts=True)
         draws = np.random.default_rng(0).multinomial(

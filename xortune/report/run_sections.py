@@ -51,10 +51,19 @@ def parameters(report: Report) -> list[Block]:
             Strong("among the configs visited"),
             ": every configuration counts once, and the interval (95 %, bootstrap over "
             "configurations) says how far chance among them reaches. A search visits good regions "
-            "more often, so this is no fair survey of the space. Below 5 configurations there is "
-            "no interval.",
+            "more often, so this is no fair survey of the space. Below 5 configurations, and where "
+            "all have the same rate, there is no interval.",
         )
     ]
+    if report.too_few_for_importance is not None:
+        configs, better, needed = report.too_few_for_importance
+        blocks.append(
+            said(
+                "How important each parameter is cannot be said: that compares the better tenth of "
+                f"the configurations with all of them, and takes {2 * needed} with {needed} in the "
+                f"better tenth. Here are {configs:,} with {better:,}."
+            )
+        )
     for effect in report.effects:
         share = "" if effect.importance is None else f" (importance {percent(effect.importance)})"
         blocks += [Subheading(f"{effect.name}{share}"), _levels(effect)]

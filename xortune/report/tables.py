@@ -115,6 +115,8 @@ class Report:
         script: plain PyTorch for one seed of the best config; None if that cannot be written.
         again: the command that trains the best config on seeds the search never saw.
         looked_for: the number of a user's own trainer that was all that was looked for; else None.
+        too_few_for_importance: of how many configs how many are the better tenth, and how many that
+            would have to be, if they are too few to say which parameter matters; else None.
         run_as: a user's own command for one seed of the best config, for a shell; else None.
     """
 
@@ -137,6 +139,7 @@ class Report:
     again: str | None
     looked_for: Objective | None = None
     run_as: str | None = None
+    too_few_for_importance: tuple[int, int, int] | None = None
 
     @property
     def best(self) -> ConfigResult | None:
@@ -179,6 +182,7 @@ def report_of(run: Run) -> Report:
         run_as=_run_as(run),
         again=_again(run),
         looked_for=summed_only(run.objectives),
+        too_few_for_importance=_too_few(manifest),
     )
 
 
@@ -219,6 +223,16 @@ def noted_importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
         for name, share in noted.items()
         if isinstance(share, int | float) and 0 <= share <= 1
     }
+
+
+def _too_few(manifest: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    about = manifest.get("importance_resampled")
+    if not isinstance(about, Mapping):
+        return None
+    noted = [about.get(name) for name in ("configs", "better", "needed")]
+    configs, better, needed = (one if isinstance(one, int) else 0 for one in noted)
+    few = better < needed or configs < 2 * needed
+    return (configs, better, needed) if few else None
 
 
 def _asked(run: Run) -> tuple[tuple[str, str], ...]:

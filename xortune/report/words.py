@@ -111,7 +111,8 @@ PARAMETERS = Word(
     "Which parameters matter",
     " describes the configurations visited, not the space. A search visits good regions more "
     "often, and a level may look good for what it was tried with. The 95 % intervals are "
-    "bootstrapped over configurations, each by itself: one in 20 misses.",
+    "bootstrapped over configurations, each by itself: one in 20 misses, and more where "
+    "configurations are few.",
 )
 IMPORTANCE = Word(
     "importance",

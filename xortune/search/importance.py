@@ -20,13 +20,15 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from xortune.race_next import expected
 from xortune.run import ConfigResult, Run
 from xortune.space import Choice, Fixed, Range, SearchSpace
 
 __all__ = ["Importance", "distribution", "importance"]
 
-MIN_CONFIGS = 10
-"""Fewer say nothing: the measure compares the better tenth with the rest."""
+MIN_BETTER = 5
+"""Configs in the better tenth, which the measure compares with all, and half of all at least: fewer
+lie somewhere by chance."""
 
 MAX_CONFIGS = 4000
 """More take Optuna many seconds and change little; then every n-th of the ranking stands for it."""
@@ -45,13 +47,18 @@ class Importance:
         shares: by name, largest first; they sum to 1. Empty if it cannot be told.
         intervals: for each of them its 95 % bootstrap interval over configs, (low, high).
         configs: how many configs it was computed from.
+        better: how many of them are the better tenth, those as good as the last of it included.
+            Below `needed`, and below 2 `needed` configs, nothing is told.
+        needed: how many these have to be.
         resamples: how many times these were drawn anew.
     """
 
     shares: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     configs: int
+    better: int
     resamples: int
+    needed: int = MIN_BETTER
 
     def entries(self) -> dict[str, Any]:
         """What a manifest says of it."""
@@ -61,6 +68,8 @@ class Importance:
 
 def importance(run: Run, space: SearchSpace) -> Importance:
     """How much each parameter that is active in every config matters; configs weigh the same.
+
+    What is better is said by `expected`, (k + 1) / (n + 2), so that 510 of 512 is more than 8 of 8.
 
     The interval is share +- 1.96 standard deviations of the share over resamples of the configs,
     cut off at 0 and 1. It says how far chance among the configs visited reaches, for a search that
@@ -73,25 +82,40 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     searched = {p.name: distribution(p) for p in space.parameters if not isinstance(p, Fixed)}
     names = [p.name for p in space.parameters if p.name in searched and not p.when]
     results = run.results[:: 1 + len(run.results) // MAX_CONFIGS]  # every so many in the order
-    rates = np.array([result.outcome.rate for result in results])
-    if len(run.results) < MIN_CONFIGS or np.unique(rates).size < 2 or not names:
-        return Importance({}, {}, len(results), 0)
+    rates = np.array([_rate(result) for result in results])
+    better = _better_tenth(rates)
+    nothing = Importance({}, {}, len(results), better, 0)
+    few = better < MIN_BETTER or len(results) < 2 * MIN_BETTER
+    if few or np.unique(rates).size < 2 or not names:
+        return nothing
     study = _Drawn(results, searched)
     every = np.arange(len(results))
     shares = study.shares(every, names)
     if shares is None:
-        return Importance({}, {}, len(results), 0)
+        return nothing
     each = len(names) * (6e-4 + 1.5e-6 * len(results))  # seconds, as measured
     count = min(MOST, max(FEWEST, int(SECONDS / each)))
     drawn = np.random.default_rng(0).choice(every, (count, len(results)))
     again = [found for rows in drawn if (found := study.shares(rows, names)) is not None]
     if len(again) < 2:
-        return Importance({}, {}, len(results), 0)
+        return nothing
     intervals = {}
     for name, share in shares.items():
         spread = SIGMAS * float(np.std([found[name] for found in again], ddof=1))
         intervals[name] = (max(0.0, share - spread), min(1.0, share + spread))
-    return Importance(shares, intervals, len(results), len(again))
+    return Importance(shares, intervals, len(results), better, len(again))
+
+
+def _rate(result: ConfigResult) -> float:
+    return expected(result.outcome.successes, result.outcome.n)
+
+
+def _better_tenth(rates: NDArray[np.float64]) -> int:
+    """How many configs Optuna's measure takes for the better ones."""
+    if not rates.size:
+        return 0
+    last = np.sort(rates)[-math.ceil(0.1 * rates.size)]
+    return int((rates >= last).sum())
 
 
 class _Drawn(optuna.Study):
@@ -146,7 +170,7 @@ class _Drawn(optuna.Study):
         return FrozenTrial(
             number=number,
             state=TrialState.COMPLETE,
-            value=result.outcome.rate,
+            value=_rate(result),
             datetime_start=None,
             datetime_complete=None,
             params=values,

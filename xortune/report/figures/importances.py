@@ -120,6 +120,9 @@ def _note(run: Run, shares: list[_Share]) -> str:
     about = _about(run)
     configs, resamples = about.get("configs"), about.get("resamples")
     n = f"n = {count(configs, 'configuration')}. " if isinstance(configs, int) else ""
+    better = about.get("better")
+    if isinstance(configs, int) and isinstance(better, int):
+        n = f"n = {count(configs, 'configuration')}, the better tenth {better:,}. "
     if any(share.ends is not None for share in shares):
         times = f"{resamples:,} " if isinstance(resamples, int) else ""
         bars = (
