@@ -136,7 +136,7 @@ def test_heavy_packages_stay_in_their_corner(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=_identity)
 def test_modules_stay_small(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 400
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 800
 
 
 @pytest.mark.parametrize("program", ["import xortune", "import xortune; dir(xortune)"])

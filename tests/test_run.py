@@ -25,6 +25,10 @@ def run_of(path, *evaluations, **manifest):
     return Run(path, manifest, tuple(evaluations))
 
 
+BEGUN = {"made": {}, "sessions": []}
+"""What says that a manifest is a run's."""
+
+
 def test_create_then_load(tmp_path):
     path = create(tmp_path / "a" / "b", space_text="name: é\n", manifest={"seed": 1})
     assert (path / "space.yaml").read_text(encoding="utf-8") == "name: é\n"
@@ -39,8 +43,8 @@ def test_create_again_is_for_an_unused_directory_only(tmp_path):
     assert holds_run(tmp_path / "r")
     with pytest.raises(InputError, match="--resume"):
         create(tmp_path / "r", space_text="", manifest={})
-    create(tmp_path / "empty", space_text="1", manifest={})
-    create(tmp_path / "empty", space_text="2", manifest={})
+    create(tmp_path / "empty", space_text="1", manifest=BEGUN)
+    create(tmp_path / "empty", space_text="2", manifest=BEGUN)
     assert (tmp_path / "empty" / "space.yaml").read_text() == "2"
 
 
@@ -288,11 +292,11 @@ def _wide():
 
 
 def test_a_journal_with_a_torn_line_alone_holds_no_run(tmp_path):
-    create(tmp_path, space_text="", manifest={})
+    create(tmp_path, space_text="", manifest=BEGUN)
     (tmp_path / "evaluations.jsonl").write_text('{"proposal":0,')
     assert not holds_run(tmp_path)
-    create(tmp_path, space_text="", manifest={"again": True})
-    assert load_run(tmp_path).manifest == {"again": True}
+    create(tmp_path, space_text="", manifest={**BEGUN, "again": True})
+    assert load_run(tmp_path).manifest == {**BEGUN, "again": True}
 
 
 def test_what_was_asked_finds_the_files_of_the_original_space(tmp_path):

@@ -17,7 +17,7 @@ from xortune.errors import InputError, Interrupted, TrainingError
 from xortune.outcome import Outcome
 from xortune.passwords import without_passwords
 from xortune.progress import Progress
-from xortune.run import Run, fresh_directory, holds_run, load_run
+from xortune.run import Run, fresh_directory, holds_run, load_run, refuse_files_of_others
 from xortune.run_lock import held, refuse_held
 from xortune.run_stored import driven, holds_lines
 from xortune.run_url import StoredPath
@@ -344,4 +344,5 @@ def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, res
             place=str(wanted),
             fix="continue it with --resume, or give another --output",
         )
+    refuse_files_of_others(wanted)
     return wanted

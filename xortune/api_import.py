@@ -13,7 +13,15 @@ from xortune.errors import InputError
 from xortune.imported import IMPORTED, Origin
 from xortune.imported_results import Asked, Results, results_in
 from xortune.imported_table import Table, read_csv, table_of_frame
-from xortune.run import JOURNAL, Run, create, fresh_directory, holds_run, load_run
+from xortune.run import (
+    JOURNAL,
+    Run,
+    create,
+    fresh_directory,
+    holds_run,
+    load_run,
+    refuse_files_of_others,
+)
 from xortune.run_lock import held
 from xortune.run_sessions import SignedJournal, made_id
 from xortune.run_stored import driven, holds_lines
@@ -275,4 +283,5 @@ def _directory(output: str | os.PathLike[str] | None, name: str) -> Path:
         raise InputError(
             "already holds a run", place=str(wanted), fix="give another --output, or remove it"
         )
+    refuse_files_of_others(wanted)
     return wanted

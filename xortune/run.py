@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,8 +19,8 @@ from xortune.point import Point
 from xortune.run_files import replace_file
 from xortune.run_manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
 from xortune.run_results import ConfigResult
-from xortune.run_stored import readable
-from xortune.run_url import as_path
+from xortune.run_stored import readable, stored_file, stored_names
+from xortune.run_url import StoredPath, as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,11 +41,20 @@ __all__ = [
     "holds_run",
     "load_run",
     "no_run",
+    "refuse_files_of_others",
     "replace_file",
     "update_manifest",
 ]
 
 JOURNAL, SPACE = "evaluations.jsonl", "space.yaml"
+
+_FILES = re.compile(
+    r"manifest\.json|evaluations\.jsonl|certificate\.json|space(-[1-9][0-9]*)?\.yaml"
+    r"|report\.(html|md)|table\.(csv|tex|parquet)|seeds\.parquet|failures\.txt"
+)
+"""What a run writes into its directory, and lock.json, which says itself whose it is."""
+
+_FOLDERS = ("figures", "ray")
 
 Pathlike = str | os.PathLike[str]
 
@@ -277,7 +288,8 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
     """Make the directory of a new run, with `space.yaml` and `manifest.json` in it.
 
     Raises:
-        InputError: the directory cannot be written, or already holds a run.
+        InputError: the directory cannot be written, already holds a run, or holds files of
+            somebody else that a run would write over.
     """
     path = as_path(path)
     if holds_run(path):
@@ -286,10 +298,12 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
             place=str(path),
             fix="continue it with --resume, or give another --output",
         )
+    refuse_files_of_others(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        replace_file(path / SPACE, space_text.encode())
+        # First: whoever is killed between the two leaves what is known to be a run's.
         replace_file(path / MANIFEST, as_json(manifest))
+        replace_file(path / SPACE, space_text.encode())
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise unwritable(path, error) from None
     return path
@@ -302,6 +316,49 @@ def holds_run(path: Pathlike) -> bool:
             return any(b"\n" in part for part in iter(lambda: journal.read(1 << 16), b""))
     except (OSError, ValueError):
         return False
+
+
+def refuse_files_of_others(path: Path) -> None:
+    """Return if a directory without a run holds nothing that a run would write over.
+
+    What a search left that ended before its first line is a run's.
+
+    Raises:
+        InputError: it does, or the store fails.
+    """
+    found = sorted(_names_in(path))
+    if not found or _has_manifest(path):
+        return
+    more = f" and {len(found) - 1} more files" if len(found) > 1 else ""
+    raise InputError(
+        f"holds no run, but {found[0]}{more} that a run would write over",
+        place=str(path),
+        fix="give another --output, or move them away",
+    )
+
+
+def _names_in(path: Path) -> set[str]:
+    """What there is in a directory of all that a run writes."""
+    if isinstance(path, StoredPath):
+        names = {name for name in stored_names(path) if _FILES.fullmatch(name)}
+        return names | {"figures" for _ in stored_names(path, "figures")}
+    try:
+        names = {place.name for place in path.iterdir() if _FILES.fullmatch(place.name)}
+        return names | {f for f in _FOLDERS if (path / f).is_dir() and any((path / f).iterdir())}
+    except (OSError, ValueError):  # no directory, or one that cannot be read: told by who writes
+        return set()
+
+
+def _has_manifest(path: Path) -> bool:
+    """Whether a directory's manifest.json is one that a run has written."""
+    try:
+        if isinstance(path, StoredPath):
+            manifest = json.loads(stored_file(path / MANIFEST) or b"null")
+        else:
+            manifest = manifest_of(path)
+    except (InputError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and {"made", "sessions"} <= set(manifest)
 
 
 def fresh_directory(parent: Pathlike, name: str) -> Path:

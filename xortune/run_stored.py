@@ -20,7 +20,9 @@ __all__ = [
     "holds_lines",
     "readable",
     "stored",
+    "stored_file",
     "stored_holder",
+    "stored_names",
     "unstored",
     "writer_for",
 ]
@@ -68,6 +70,24 @@ def holds_lines(path: StoredPath) -> bool:
     store = store_of(path)
     store.check()
     return bool(segments_in(store))
+
+
+def stored_names(path: StoredPath, folder: str = "") -> list[str]:
+    """The names of what the store has of a run, in one of its folders.
+
+    Raises:
+        InputError: the store fails.
+    """
+    return list(store_of(path).names(folder))
+
+
+def stored_file(path: StoredPath) -> bytes | None:
+    """A file of a run as the store has it; None if it has none.
+
+    Raises:
+        InputError: the store fails.
+    """
+    return store_of(path).get(_confirmed(path)[0])
 
 
 @contextmanager

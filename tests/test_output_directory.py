@@ -1,0 +1,67 @@
+"""An output that holds somebody's files and no run: it is refused, and nothing is written over."""
+
+from __future__ import annotations
+
+import pytest
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
+from drivers import SPACE, without_ray
+
+import xortune as xt
+from xortune.run import JOURNAL
+
+MINE = [
+    *("space.yaml", "manifest.json", "report.md", "table.csv", "figures/mine.svg"),
+    *("certificate.json", "space-1.yaml", "evaluations.jsonl"),
+]
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """What writes a run, by its name: a search and an import."""
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    (tmp_path / "results.csv").write_text("lr,seed,success\n0.1,0,1\n0.1,1,0\n")
+    return {
+        "search": ("search", tmp_path / "tiny.yaml", "--quiet"),
+        "resume": ("search", tmp_path / "tiny.yaml", "--quiet", "--resume"),
+        "import": ("import", tmp_path / "results.csv", "--config", "lr"),
+    }
+
+
+@pytest.mark.parametrize("verb", ["search", "resume", "import"])
+@pytest.mark.parametrize("name", MINE)
+def test_files_of_somebody_else_are_not_written_over(tmp_path, commands, verb, name):
+    place = tmp_path / "mine" / name
+    place.parent.mkdir(parents=True)
+    place.write_text('{"mine": 1}')
+    ran = xortune(*commands[verb], "--output", tmp_path / "mine")
+    refused(ran, str(tmp_path / "mine"), name.partition("/")[0], "--output")
+    assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [place]
+    assert place.read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize("verb", ["search", "import"])
+@pytest.mark.parametrize("name", ["report.md", "manifest.json", "figures/mine.svg"])
+def test_nor_those_in_a_store(tmp_path, commands, verb, name, monkeypatch):
+    monkeypatch.setenv("XORTUNE_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "store" / "run" / name
+    place.parent.mkdir(parents=True)
+    place.write_text('{"mine": 1}')
+    ran = xortune(*commands[verb], "--output", f"file://{tmp_path}/store/run")
+    refused(ran, f"file://{tmp_path}/store/run", name.partition("/")[0])
+    assert place.read_text() == '{"mine": 1}'
+
+
+def test_other_files_and_what_an_earlier_start_left_are_no_hindrance(
+    tmp_path, commands, monkeypatch
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "figures").mkdir()
+    without_ray(monkeypatch.setattr)
+    before = xt.search(tmp_path / "tiny.yaml", output=folder)
+    (folder / JOURNAL).write_bytes(b'{"proposal"')  # killed before its first line was whole
+    ran = xortune(*commands["search"], "--output", folder)
+    assert ran.exit_code == 0, ran.output
+    assert len(xt.load_run(folder).evaluations) == len(before.evaluations)
+    assert (folder / "notes.txt").read_text() == "mine"
