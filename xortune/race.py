@@ -18,7 +18,9 @@ upper_i < lower_j <= rate_j. Nothing is assumed of how the outcomes of different
 depend on each other: they share their seeds. What is assumed is that the number of a configuration
 says nothing of its seeds to come: each seed succeeds with the configuration's rate, whatever is
 known when it is entered. A grid or a random search fulfils that; a sampler that learns does but for
-what it can learn of the seeds themselves, which all configurations share.
+what it can learn of the seeds themselves, which all configurations share: docs/racing.md says so.
+A configuration enters, and so has its number, before its results are looked at; one whose results
+another version makes, or whose trial is run again, enters anew.
 
 **How alpha is spent.** w_i = ln c (1/ln(c + i - 1) - 1/ln(c + i)) with c = 20: the sum telescopes
 to 1, and w_i falls as 1/(i ln² i), about as slowly as a sum of infinitely many allows. A bound
@@ -211,6 +213,15 @@ class Race:
             number = self._numbers[name] = len(self._names)
         return number
 
+    def enter_anew(self, name: Hashable) -> int:
+        """Give a configuration another number, and with it a share of alpha of its own.
+
+        For one that is run again from its first seed, whose new results need not be the former ones.
+        What was proven by the former ones stays so, by their own share.
+        """
+        self._numbers.pop(name, None)
+        return self.enter(name)
+
     def name_of(self, number: int) -> Hashable:
         """Which configuration has, or had, that number."""
         return self._names[number - 1]
@@ -239,7 +250,7 @@ class Race:
             name: the configuration.
             others: name, successes and seeds of all others; asked for if a bar was its own.
         """
-        self._numbers.pop(name, None)
+        self.enter_anew(name)
         if name in (self._bar.name, self._next.name):
             self._bar, self._next = _FLOOR, _FLOOR
             for other, successes, n in others:

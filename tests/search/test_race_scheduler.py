@@ -242,6 +242,29 @@ def test_a_trial_that_is_added_again_may_begin_anew():
     assert scheduler.on_trial_result(None, trial, {"successes": 9, "n": 10}) == "CONTINUE"
 
 
+def test_a_trial_that_is_run_again_has_a_share_of_its_own():
+    """Its second results need not be the first ones: they are proven with the next number."""
+    scheduler = SeedRaceScheduler()
+    again, other = Trial(0), Trial(1)
+    for trial in (again, other):
+        scheduler.on_trial_add(None, trial)
+    scheduler.on_trial_result(None, again, {"successes": 5, "n": 50})
+    scheduler.on_trial_error(None, again)
+    for number in range(2, 300):
+        scheduler.on_trial_add(None, Trial(number))
+    scheduler.on_trial_add(None, again)
+    scheduler.on_trial_result(None, other, {"successes": 128, "n": 128})
+    lower = float(race_lower(128, 128, 2))
+    needed = {
+        number: next(n for n in range(1, 99) if race_upper(0, n, number) < lower)
+        for number in (1, 301)
+    }
+    assert needed[1] < needed[301], "the test tells nothing if it does not matter"
+    for n in range(1, needed[301] + 1):
+        decision = scheduler.on_trial_result(None, again, {"successes": 0, "n": n})
+        assert decision == ("STOP" if n == needed[301] else "CONTINUE")
+
+
 def test_the_last_report_of_a_restored_trial_counts():
     scheduler = SeedRaceScheduler()
     done = Trial(0)

@@ -37,6 +37,9 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     however often they report: see `xortune.race`. What the objective returns, and the direction of
     the study, play no part.
 
+    The promise assumes that which trial comes next says nothing of how its seeds will end; see
+    docs/racing.md.
+
     Everything follows from what the study holds: it works with `n_jobs`, with several processes
     on one storage, and in a study that is continued.
 

@@ -36,7 +36,10 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     however often they report: see `xortune.race`. There is no metric and no mode to set.
 
     Reports are of use in whatever order they come; a trial that fails leaves those that it made,
-    and one that is run again may begin anew.
+    and one that is run again may begin anew: it then has a share of alpha of its own.
+
+    The promise assumes that which trial comes next says nothing of how its seeds will end; see
+    docs/racing.md.
 
     Args:
         alpha: the probability, at most, that any trial is stopped wrongly, in (0, 1).
@@ -72,16 +75,18 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         """Give a trial its number before any of its results is known."""
-        self._race.enter(trial.trial_id)
         # One that is run again may begin anew; of one that was restored the results are known.
+        if trial.trial_id in self._last:
+            self._race.enter_anew(trial.trial_id)
+        else:
+            self._race.enter(trial.trial_id)
         self._last.pop(trial.trial_id, None)
         if trial.last_result and all(key in trial.last_result for key in self._keys):
             self._look(trial, trial.last_result)
             self._last.pop(trial.trial_id, None)
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        """What it reported before remains true."""
-        self._last.pop(trial.trial_id, None)
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """What it reported before remains true, also if it is added again."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Stop or go on."""
