@@ -213,9 +213,10 @@ def test_a_changed_file_is_noticed(folder):
     xt.search(space, output=run, trials=2)
     xt.search(space, output=run, trials=3, resume=True)
     parts = folder / "seedy_parts.py"
-    parts.write_text("raise SystemExit('imported')\n")
+    parts.write_text(parts.read_text() + "# changed\n")
     with pytest.raises(xt.InputError, match=r"not what made the run:\n  source: \w+ -> \w+"):
         xt.search(space, output=run, trials=4, resume=True)
+    parts.write_text("raise SystemExit('imported')\n")
     with pytest.raises(xt.InputError, match="not what trained the run"):
         xt.certify(run, top=1, seeds=10)
 
@@ -300,10 +301,6 @@ def test_the_command_line_names_the_function_of_a_run_from_python(folder, monkey
             {"objectives": [{"name": "acuracy_q10", "direction": "maximize"}]},
             "no 'acuracy' was returned; .*did you mean 'accuracy'",
         ),
-        (
-            {"trainer": {"function": "./seedy.py:luck", "timeout": 3}},
-            "reports nothing: nobody would look at the time",
-        ),
         ({"success": None}, r"nothing says what a success is; .*add a line `success: "),
         ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
         ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*--no-dry-run\nTraceback"),
@@ -326,6 +323,34 @@ def test_a_seed_that_takes_too_long_has_crashed(folder):
     run = xt.search(written(folder, **changes), output=folder / "run", trial_timeout=1)
     assert {r.point["x"]: r.outcome.counts[Status.CRASHED] for r in run.results} == {0: 0, 1: 1}
     assert any("1 s" in e.error for e in run.evaluations if e.error and e.final)
+
+
+def test_a_seed_of_a_plain_function_has_its_time(folder):
+    """Its process is killed then; the other seeds of its block are not concerned."""
+    (folder / "slow.py").write_text(
+        "import os, time\n\ndef run(config, seed):\n    while seed == 3: time.sleep(1)\n"
+        "    if seed == 5: os._exit(0)\n    return seed % 2 == 0\n"
+    )
+    changes = {"parameters": {"x": 0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [8]}}
+    changes |= {"trainer": {"function": "./slow.py:run", "timeout": 1}, "success": None}
+    run = xt.search(written(folder, **changes), output=folder / "run")
+    assert run.manifest["timeout"] == "1 s"
+    [found] = run.results
+    assert found.outcome.solved.tolist() == [seed % 2 == 0 for seed in range(8)]
+    reasons = {3: "took longer than 1 s", 5: "ended its process (exit code 0)"}
+    assert dict(found.outcome.details.failed) == reasons
+
+
+def test_all_seeds_at_once_have_the_time_of_all(folder):
+    (folder / "slow.py").write_text(
+        "import time\n\ndef run(config, seeds):\n    time.sleep(config['x'] * len(seeds))\n"
+        "    return seeds >= 0\n"
+    )
+    changes = {"parameters": {"x": {"choice": [0, 5]}}, "search": {"sampler": "grid"}}
+    changes |= {"trainer": {"function": "./slow.py:run", "timeout": 1}, "success": None}
+    run = xt.search(written(folder, **changes, seeds={"ladder": [3]}), output=folder / "run")
+    assert {r.point["x"]: r.outcome.successes for r in run.results} == {0: 3, 5: 0}
+    assert run.seeds.reason.dropna().unique() == ["took longer than 1 s for each of 3 seeds"]
 
 
 def test_train_and_what_the_space_says_must_go_together(folder):

@@ -138,7 +138,8 @@ def search(
         train: a function of your own that trains instead of the built-in network, as
             f(config, seed), or f(config, seeds) for all seeds of a block at once; see
             docs/own-trainer.md. A space file may name it too.
-        dry_run: whether such a function is called once before a new run begins.
+        dry_run: whether such a function is called once before a new run begins, in a process of
+            its own.
         fail_fast: end the search at the first seed that fails; `resume` goes on.
 
     Returns:
@@ -152,7 +153,7 @@ def search(
     """
     from xortune.api_certify import AFTERWARDS, certified, cluster_of, following
     from xortune.api_resume import continue_run, end_of_session, first_manifest, now
-    from xortune.api_trainer import trainer_for, with_train
+    from xortune.api_trainer import with_train
     from xortune.certify import noted_certificate
     from xortune.search.importance import importance
     from xortune.search.session import search_session
@@ -165,11 +166,10 @@ def search(
     if command is not None:  # for a manifest that others may read
         command = without_passwords(command)
     trackers = trackers_for(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
-    trainer = trainer_for(asked, train, engine, gpus_per_trial)
-    check_space(asked, trainer)
     resume = resume or extend
-    if dry_run:
-        _dry_run(asked, trainer, output, resume=resume, say=on_word)
+    trainer = _trainer_checked(
+        asked, train, engine, gpus_per_trial, output, resume=resume, dry_run=dry_run, say=on_word
+    )
     directory = _directory(asked, output, resume=resume)
     failed: TrainingError | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
@@ -297,20 +297,30 @@ def _show_failure(failure: Failure) -> None:
     print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
 
-def _dry_run(
+def _trainer_checked(
     space: SearchSpace,
-    trainer: Trainer,
+    train: Callable[..., Any] | None,
+    engine: str,
+    gpus: float,
     output: str | os.PathLike[str] | None,
     *,
     resume: bool,
+    dry_run: bool,
     say: Callable[[str], None] | None,
-) -> None:
-    from xortune.api_trainer import tried_once
+) -> Trainer:
+    """What trains the space, after its dry run; the process in which that was is gone."""
+    from xortune.api_trainer import trainer_for, tried_once
+    from xortune.search.own_process import let_go_after
 
-    if output is not None:  # one that is refused is refused before the function is called
-        _directory(space, output, resume=resume)
-    if not (resume and _holds(_wanted(space, output))):
-        _say(tried_once(space, trainer), say)
+    with let_go_after():
+        trainer = trainer_for(space, train, engine, gpus)
+        check_space(space, trainer)
+        if dry_run:
+            if output is not None:  # one that is refused is refused before the function is called
+                _directory(space, output, resume=resume)
+            if not (resume and _holds(_wanted(space, output))):
+                _say(tried_once(space, trainer), say)
+    return trainer
 
 
 def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:

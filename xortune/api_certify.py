@@ -109,6 +109,7 @@ def certify(
     from xortune.certify import Call
     from xortune.run_sessions import CERTIFIED
     from xortune.search.certifying import certify_run
+    from xortune.search.own_process import let_go_after
 
     if extend:
         begun = {"top": top, "confidence": confidence, "extendable": extendable, "by": by}
@@ -133,20 +134,21 @@ def certify(
     )
     # Workers elsewhere may have the GPUs that this machine lacks.
     elsewhere = gpus_per_trial if address is not None else 0.0
-    if trainer is None:
-        trainer = trainer_of(loaded, engine, elsewhere, train=train, accept=accept_versions)
-    worker, here = with_cores(trainer, gpus=gpus_per_trial)
-    certificate = certify_run(
-        driven(loaded.path),
-        worker,
-        call,
-        cluster=cluster,
-        here=here,
-        on_progress=on_progress,
-        on_word=on_word,
-        accept_versions=accept_versions,
-        session={"what": CERTIFIED, **session_entry(command)},
-    )
+    with let_go_after():
+        if trainer is None:
+            trainer = trainer_of(loaded, engine, elsewhere, train=train, accept=accept_versions)
+        worker, here = with_cores(trainer, gpus=gpus_per_trial)
+        certificate = certify_run(
+            driven(loaded.path),
+            worker,
+            call,
+            cluster=cluster,
+            here=here,
+            on_progress=on_progress,
+            on_word=on_word,
+            accept_versions=accept_versions,
+            session={"what": CERTIFIED, **session_entry(command)},
+        )
     from xortune.report.files import write_derived
 
     write_derived(_told_of(load_run(loaded.path)), ["html", "md", "tex"])

@@ -310,6 +310,7 @@ def _wanted(
 ) -> Wanted:
     from xortune.engine.network import NetworkTrainer
     from xortune.search.comparing import Wanted
+    from xortune.search.own_process import let_go_after
 
     if trainer is not None and not callable(trainer):
         found = trainer
@@ -317,7 +318,8 @@ def _wanted(
         learned = task if isinstance(task, Task) else Task.named(task)
         found = NetworkTrainer(learned, engine or "auto")
     else:
-        found = trainer_of(candidate.run, engine, 0.0, train=trainer)
+        with let_go_after():
+            found = trainer_of(candidate.run, engine, 0.0, train=trainer)
     found = with_cores(found)[1]
     found.describe()  # refuses an engine that is not there
     return Wanted(candidate.point, found)

@@ -85,7 +85,7 @@ def own_trainer(
         InputError: the function cannot be loaded, or not be called with a config and a seed; a file
             of the command cannot be read.
     """
-    return _loaded(space, _unread(space, train))
+    return _loaded(space, _unread(space, train), train)
 
 
 def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrainer | CommandTrainer:
@@ -110,15 +110,29 @@ def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrain
 
 
 def _loaded(
-    space: SearchSpace, trainer: CustomTrainer | CommandTrainer
+    space: SearchSpace,
+    trainer: CustomTrainer | CommandTrainer,
+    train: Callable[..., Any] | None,
 ) -> CustomTrainer | CommandTrainer:
+    """The trainer with what its function takes: seen in a process of its own, if not loaded here.
+
+    That process is kept for the dry run, or for the certificate: see `own_process.let_go`.
+    """
     from xortune.engine.command import CommandTrainer
     from xortune.engine.custom import custom_trainer
+    from xortune.engine.custom_call import form_of
+    from xortune.search.own_process import ProcessEnded, process_for
 
     if isinstance(trainer, CommandTrainer):
         return trainer
+    source = trainer.source
     try:
-        return custom_trainer(trainer.source, trainer.success, limit=trainer.limit)
+        form = form_of(train, source.label) if train is not None else process_for(source).form()
+        return custom_trainer(source, trainer.success, limit=trainer.limit, form=form)
+    except ProcessEnded as error:
+        raise InputError(
+            f"the import of {source.label} {error}", place=space.at("trainer")
+        ) from None
     except InputError as error:
         told = error if space.trainer is None else error.at(space.at("trainer"))
         raise told from error.__cause__
@@ -157,7 +171,7 @@ def own_of_run(
             place=str(run.path),
             fix="bring the function back as it was, or accept the change with --accept-versions",
         )
-    return _loaded(space, trainer)
+    return _loaded(space, trainer, train)
 
 
 def _nothing_trains(run: Run) -> InputError:
@@ -208,47 +222,54 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
     """
     if space.task is not None:
         return None
-    from xortune.engine.last_words import last_words
-
     called = trainer.describe()["trainer"]
     points = list(islice(chain(space.start, probes(space)), TRIES))
     reason = raised = ""
     for seed in range(TRIES):
-        point = points[seed % len(points)]
+        block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
-        with last_words(_killed(point, seed, called)):
-            result = trainer.train([Block(point, seed, 1)])[0]
+        result = _tried(trainer, block)
         seconds = time.perf_counter() - began
-        assert not isinstance(result, TrainingError)
+        if isinstance(result, TrainingError):  # it did not even fail as seeds do
+            reason, raised = f"seed {seed} with {_shown(block.point)} {result}", ""
+            continue
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
-            return _told(point, seed, result, seconds)
+            return _told(block.point, seed, result, seconds)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
             raise InputError(f"dry run, seed {seed}: {reason}", place=called)
+    below = f"see below, or start nevertheless with --no-dry-run\n{raised}"
+    only = "start nevertheless with --no-dry-run: in a search only such a seed counts as crashed"
     raise InputError(
         f"dry run: {reason}",
         place=called,
         allowed=f"{'a function' if space.command is None else 'a command'} that trains at least "
         "one of three configs and seeds",
-        fix=f"see below, or start nevertheless with --no-dry-run\n{raised}",
+        fix=below if raised else only,
     )
 
 
-def _killed(point: Point, seed: int, called: str) -> str:
-    """What is said if the dry run of a seed ends this process, on which all else depends."""
-    config = ", ".join(f"{name}={value!r}" for name, value in point.items())
-    return (
-        f"error: {called}: the dry run of seed {seed} with {config} ended this process, and with "
-        "it the search before it began; fix: start nevertheless with --no-dry-run: in a search "
-        "only such a seed counts as crashed"
-    )
+def _tried(trainer: Trainer, block: Block) -> Outcome | TrainingError:
+    """What comes of a block; a function is called in a process of its own."""
+    from xortune.engine.custom import CustomTrainer
+    from xortune.search.own_process import ProcessEnded, train_apart
+
+    if not isinstance(trainer, CustomTrainer):
+        return trainer.train([block])[0]
+    try:
+        return train_apart(trainer, block)
+    except ProcessEnded as error:
+        return error
+
+
+def _shown(point: Point) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in point.items())
 
 
 def _told(point: Point, seed: int, outcome: Outcome, seconds: float) -> str:
-    config = ", ".join(f"{name}={value!r}" for name, value in point.items())
     numbers = ", ".join(f"{name} {array[0]:g}" for name, array in outcome.details.values.items())
     status = Status(outcome.status[0])
     verdict = {Status.SOLVED: "a success", Status.DIVERGED: "diverged"}.get(status, "no success")
     came = f"{numbers}: {verdict}" if numbers else verdict
-    return f"dry run of seed {seed} with {config}: {came}, in {seconds:.2g} s (not counted)"
+    return f"dry run of seed {seed} with {_shown(point)}: {came}, in {seconds:.2g} s (not counted)"

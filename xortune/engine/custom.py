@@ -32,7 +32,7 @@ from xortune.point import Point
 from xortune.success import Success
 from xortune.trainer import Block, Unfinished
 
-__all__ = ["CustomTrainer", "custom_trainer"]
+__all__ = ["CustomTrainer", "custom_trainer", "form_asked"]
 
 SECONDS = 0.01
 """Taken for a seed as long as nothing is measured: between a formula and an hour on a GPU. It sets
@@ -60,7 +60,8 @@ class CustomTrainer:
         source: where the function comes from.
         success: the rule for numbers; None if the function says so itself.
         form: what it takes.
-        limit: seconds for a seed of a function that reports or yields; None for any time.
+        limit: seconds for a seed; None for any time. `train` looks at it with each report; of a
+            function that does not report, `xortune.search.own_process` does.
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
         users_code: a seed may hang, or kill its process; see `xortune.search.narrow`.
@@ -105,30 +106,35 @@ class CustomTrainer:
 
 
 def custom_trainer(
-    source: Source | Given, success: Success | None, *, limit: float | None = None
+    source: Source | Given,
+    success: Success | None,
+    *,
+    limit: float | None = None,
+    form: Form | None = None,
 ) -> CustomTrainer:
-    """The trainer of a function, which is loaded here to see what it takes.
+    """The trainer of a function.
 
     Args:
         source: of the function.
         success: the rule for numbers.
         limit: as of `CustomTrainer`.
+        form: what it takes; the function is loaded here to see it, if it is not given.
 
     Raises:
-        InputError: the function cannot be loaded, or cannot be called with a config and seeds; or
-            there is a limit, and it never reports.
+        InputError: the function cannot be loaded, or cannot be called with a config and seeds.
+    """
+    form = form_asked(source) if form is None else form
+    return CustomTrainer(source, success, form, limit, folder=str(Path.cwd()))
+
+
+def form_asked(source: Source | Given) -> Form:
+    """What a function takes, which is loaded here.
+
+    Raises:
+        InputError: it cannot be loaded, or cannot be called with a config and seeds.
     """
     with redirect_stdout(sys.stderr), _called_in(None):
-        form = form_of(source.function(), source.label)
-    trainer = CustomTrainer(source, success, form, limit, folder=str(Path.cwd()))
-    if limit is not None and not trainer.reports:
-        raise InputError(
-            f"{limit:g} s, and {source.label} reports nothing: nobody would look at the time",
-            field="timeout",
-            allowed="of a generator function, or of one with a parameter `report`",
-            fix="leave it out, and give --trial-timeout",
-        )
-    return trainer
+        return form_of(source.function(), source.label)
 
 
 @contextmanager

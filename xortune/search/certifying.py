@@ -34,6 +34,7 @@ from xortune.run_versions import changed_trainer
 from xortune.search.checks import CheckQueue, train_here
 from xortune.search.cluster import Cluster
 from xortune.search.meanwhile import RAY_SECONDS
+from xortune.search.own_process import let_go
 from xortune.trainer import NOT_FINISHED, Block, Trainer, runs_users_code
 
 __all__ = ["certify_run", "queue_after"]
@@ -133,6 +134,7 @@ def _train(
         return
     from xortune.search.ray_tune import run_trials
 
+    let_go()  # the process in which the function was looked at
     if not run_trials(queue, trainer, cluster=cluster, folder=path.resolve() / "ray"):
         raise KeyboardInterrupt
 

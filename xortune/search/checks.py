@@ -12,21 +12,20 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from xortune.certify_plan import Task
-from xortune.engine.last_words import last_words
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.evaluation_purpose import Purpose
 from xortune.journal import FSYNC_SECONDS, Journal
 from xortune.outcome import Outcome
 from xortune.search.blocks import ATTEMPTS, Job
-from xortune.search.packs import LEAST_SECONDS, SHARE
+from xortune.search.own_process import ProcessEnded, let_go_after
+from xortune.search.packs import LEAST_SECONDS, SHARE, Packs
 from xortune.search.source import Source
 from xortune.search.training import trained
-from xortune.trainer import Block, Trainer, runs_users_code
+from xortune.trainer import Block, Trainer
 
 __all__ = ["Check", "CheckQueue", "InTurn", "train_here"]
 
@@ -182,12 +181,6 @@ class CheckQueue:
             self._on_progress(self._untold.popleft()[1], self._total)
 
 
-KILLED = (
-    "error: a seed ended this process, in which a certificate of little work is trained; what had "
-    "finished is kept; fix: the same command with --trial-timeout 1h trains on workers of Ray"
-)
-
-
 class InTurn:
     """One source after another: the second is made when the first has finished.
 
@@ -240,11 +233,20 @@ class InTurn:
 
 
 def train_here(source: Source, trainer: Trainer) -> None:
-    """Train all blocks of a source in this process, one after the other."""
+    """Train all blocks of a source on this machine without Ray, one after the other.
+
+    A user's function is called in a process of its own, and what ends that is treated as what kills
+    a worker of Ray's.
+    """
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    with last_words(KILLED) if runs_users_code(trainer) else nullcontext():
-        while (job := source.next_job()) is not None:
+    packs = Packs(source, trainer, slots=1, most=1)
+    with let_go_after():
+        while jobs := packs.next():
             started = time.perf_counter()
-            found = trained(trainer, [job.block])
-            result = found if isinstance(found, TrainingError) else found[0]
-            source.receive(job, result, seconds=time.perf_counter() - started, worker=worker)
+            try:
+                found = trained(trainer, [jobs[0].block], apart=True)
+            except ProcessEnded as error:
+                packs.crashed(jobs, TrainingError(str(error)), worker=worker)
+                continue
+            results = [found] if isinstance(found, TrainingError) else found
+            packs.receive(jobs, results, seconds=time.perf_counter() - started, worker=worker)

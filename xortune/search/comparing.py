@@ -1,4 +1,6 @@
-"""Fresh seeds for a comparison: the same for all configs, trained in this process.
+"""Fresh seeds for a comparison: the same for all configs, trained on this machine.
+
+Built-in networks are trained in this process, a user's function in a process of its own.
 
 What is trained goes into a journal of its own, one for each engine with its versions, so that a
 comparison that was interrupted, or asks for more seeds, goes on where the last one stopped.
@@ -9,22 +11,25 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from xortune.errors import TrainingError
-from xortune.evaluation import Evaluation
+from xortune.evaluation import Evaluation, Packed
 from xortune.journal import read
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run import Run
 from xortune.run_lock import RunLock, held
 from xortune.run_sessions import SignedJournal, identity_of, made_id
-from xortune.search.blocks import ATTEMPTS
+from xortune.search.blocks import ATTEMPTS, Job
 from xortune.search.checks import BLOCK_SECONDS, LEAST_SEEDS
+from xortune.search.narrow import Narrow
+from xortune.search.own_process import ProcessEnded, let_go_after
 from xortune.search.training import trained
 from xortune.trainer import Block, Trainer
 
@@ -97,30 +102,42 @@ def train_shared(
 def _train(one: Wanted, parts: Iterable[range], directory: Path, lock: RunLock) -> Iterator[int]:
     """The number of seeds of each block, when its line is written."""
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    blocks = [block for part in parts for block in _blocks(one, part)]
-    if not blocks:
+    todo = deque(Job(0, block) for part in parts for block in _blocks(one, part))
+    if not todo:
         return
+    narrow = Narrow()  # if a seed of a user's function ends its process, which one is it?
     place = directory / _journal(one.made)
-    with SignedJournal.signing(place, one.made, lock=lock) as journal:
-        for block in blocks:
-            for attempt in range(1, ATTEMPTS + 1):
-                started = time.perf_counter()
-                tried = trained(one.trainer, [block])
+    with SignedJournal.signing(place, one.made, lock=lock) as journal, let_go_after():
+        while todo:
+            job, *others = narrow.parts(todo.popleft())
+            todo.extendleft(reversed(others))
+            started = time.perf_counter()
+            result: Packed | TrainingError
+            try:
+                tried = narrow.hopeless(job) or trained(one.trainer, [job.block], apart=True)
                 result = tried if isinstance(tried, TrainingError) else tried[0]
-                failed = isinstance(result, TrainingError)
-                line = Evaluation(
-                    proposal=0,
-                    block=block,
-                    outcome=None if isinstance(result, TrainingError) else result,
-                    error=str(result) if isinstance(result, TrainingError) else None,
-                    final=not failed or attempt == ATTEMPTS,
-                    seconds=time.perf_counter() - started,
-                    worker=worker,
-                )
-                journal.append(line)
-                if line.final:
-                    yield block.count
-                    break
+                if not isinstance(result, TrainingError):
+                    narrow.came(job)
+            except ProcessEnded as error:
+                result = TrainingError(str(error))
+                if smaller := narrow.died(job, result):
+                    todo.extendleft(reversed(smaller))
+                    continue
+            failed = isinstance(result, TrainingError)
+            line = Evaluation(
+                proposal=0,
+                block=job.block,
+                outcome=None if isinstance(result, TrainingError) else result,
+                error=str(result) if isinstance(result, TrainingError) else None,
+                final=not failed or job.attempt == ATTEMPTS,
+                seconds=time.perf_counter() - started,
+                worker=worker,
+            )
+            journal.append(line)
+            if line.final:
+                yield job.block.count
+            else:
+                todo.appendleft(replace(job, attempt=job.attempt + 1))
 
 
 def _blocks(one: Wanted, part: range) -> Iterator[Block]:

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from xortune.engine.custom import CustomTrainer
 from xortune.errors import TrainingError
 from xortune.evaluation import Packed, pack
 from xortune.outcome import Outcome
+from xortune.search.own_process import ProcessEnded, kills_late, train_apart
 from xortune.trainer import Block, Trainer, Unfinished
 
 __all__ = ["trained"]
 
 
 def trained(
-    trainer: Trainer, blocks: Sequence[Block]
+    trainer: Trainer, blocks: Sequence[Block], *, apart: bool = False
 ) -> list[Packed | TrainingError] | TrainingError:
     """One result or error for each block, or one error for all.
 
     Outcomes are packed here, where there are many processors, and are small on their way.
+
+    Args:
+        trainer: what trains.
+        blocks: what is trained.
+        apart: in a process of its own, if it is a user's function; it is kept until `let_go`.
+
+    Raises:
+        ProcessEnded: a seed ended that process.
     """
     try:
-        return [
-            _packed(block, result)
-            for block, result in zip(blocks, trainer.train(blocks), strict=True)
-        ]
+        if isinstance(trainer, CustomTrainer) and (apart or kills_late(trainer)):
+            results = [train_apart(trainer, block) for block in blocks]
+        else:
+            results = trainer.train(blocks)
+        return [_packed(block, result) for block, result in zip(blocks, results, strict=True)]
+    except ProcessEnded:
+        raise
     except Exception as error:  # a trainer's own; the worker lives on for the next pack
         return TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
 

@@ -1,0 +1,146 @@
+"""Whatever a user's function does to its process, the command lives and has the last word."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import xortune as xt
+
+SPACE = """
+name: deadly
+trainer: ./train.py:run
+parameters: {x: {choice: ["é☃", b]}}
+search: {sampler: grid}
+seeds: {ladder: [2]}
+"""
+
+
+def command(folder, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "xortune.cli", *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def train_file(folder, *lines):
+    text = "import atexit, os, subprocess, sys, threading, time\n\n\ndef run(config, seed):\n"
+    (folder / "train.py").write_text(text + "".join(f"    {line}\n" for line in lines))
+    (folder / "space.yaml").write_text(SPACE)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("os._exit(0)", "ended its process (exit code 0)"),
+        ("os.kill(os.getpid(), 11)", "ended its process (SIGSEGV)"),
+        ("os.closerange(3, 100)", "closed files of its process that it had not opened"),
+        ("sys.exit(0)", "SystemExit: 0"),
+    ],
+)
+def test_what_ends_every_dry_run_is_told_and_nothing_begins(tmp_path, line, words):
+    train_file(tmp_path, line, "return True")
+    ended = command(tmp_path, "search", "space.yaml", "--output", "run")
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert words in ended.stderr
+    assert "with x='é☃'" in ended.stderr or "SystemExit" in words
+    assert "--no-dry-run" in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_import_that_ends_its_process_is_told(tmp_path):
+    train_file(tmp_path, "return True")
+    (tmp_path / "train.py").write_text("import os\nos._exit(0)\n")
+    for words in (["search", "space.yaml", "--output", "run"], ["space", "space.yaml"]):
+        ended = command(tmp_path, *words)
+        assert ended.returncode == 2
+        assert "space.yaml:3: trainer: the import of ./train.py:run ended its process" in (
+            ended.stderr
+        )
+
+
+def test_nothing_that_a_dry_run_does_to_its_process_is_left(tmp_path):
+    """Neither in the process that searches nor beside it."""
+    train_file(
+        tmp_path,
+        "print('printed')",
+        "threading.Thread(target=time.sleep, args=(1000,)).start()",
+        "subprocess.Popen(['sleep', '1001'])",
+        "open('child', 'w').write(str(os.getpid()))",
+        "atexit.register(time.sleep, 1000)",
+        "sys.setrecursionlimit(70)",
+        "sys.stderr = None",
+        "return True",
+    )
+    program = (
+        "import sys, xortune as xt\n"
+        "from xortune.search import session\n"
+        "def no_search(*_, **__):\n"
+        "    raise xt.InputError(f'left {sys.getrecursionlimit()} {\"train\" in sys.modules}')\n"
+        "session.search_session = no_search\n"
+        "try:\n    xt.search('space.yaml', output='run', on_word=print)\n"
+        "except xt.InputError as error:\n    print(error)\n"
+    )
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert time.monotonic() - began < 60
+    assert ended.stderr == "printed\n"
+    dry, left = ended.stdout.splitlines()
+    assert dry.startswith("dry run of seed 0 with x='é☃': a success")
+    assert left == "left 1000 False"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "child").read_text()), 0)
+
+
+def imported(folder):
+    (folder / "rows.csv").write_text("x,seed,success\nb,0,1\nb,1,1\nc,0,0\n")
+    words = ["--config", "x", "--trainer", "./train.py:run", "--output", "run", "--quiet"]
+    assert command(folder, "import", "rows.csv", *words).returncode == 0
+
+
+def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path):
+    train_file(tmp_path, "if seed % 4 == 1 and seed > 2**30: os._exit(0)", "return True")
+    imported(tmp_path)
+    ended = command(tmp_path, "certify", "run", "--top", 1, "--seeds", 5, "--quiet")
+    assert ended.returncode == 4
+    run = xt.load_run(tmp_path / "run")
+    [finalist] = run.certificate.finalists
+    dead = sum(seed % 4 == 1 for seed in range(finalist.first, finalist.first + 5))
+    assert (finalist.k, finalist.n) == (5 - dead, 5)
+    assert "ended its process (exit code 0)" in {c.error for c in run.checks}
+    assert not (tmp_path / "run" / "lock.json").exists()
+
+
+def test_where_each_seed_ends_its_process_there_is_a_certificate_of_none(tmp_path):
+    train_file(tmp_path, "if seed > 2**30: os._exit(0)", "return True")
+    imported(tmp_path)
+    ended = command(tmp_path, "certify", "run", "--top", 1, "--seeds", 5, "--quiet")
+    assert ended.returncode == 4
+    [finalist] = xt.load_run(tmp_path / "run").certificate.finalists
+    assert (finalist.k, finalist.n) == (0, 5)
+    assert not (tmp_path / "run" / "lock.json").exists()
+
+
+def test_a_comparison_outlives_such_a_seed_too(tmp_path):
+    train_file(tmp_path, "if seed % 4 == 1 and seed > 9: os._exit(0)", "return config['x'] == 'b'")
+    imported(tmp_path)
+    [second] = [one.key for one in xt.load_run(tmp_path / "run").results if one.point["x"] == "c"]
+    two = [tmp_path / "run", f"{tmp_path / 'run'}#{second}"]
+    found = xt.compare(two, seeds=8, output=tmp_path / "compared")
+    assert [one.outcome.successes for one in found.contestants] == [6, 0]
