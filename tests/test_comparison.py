@@ -15,7 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 import xortune as xt
 from xortune.comparison import CELL_COLUMNS, GROUP_COLUMNS
 from xortune.errors import InputError
-from xortune.stats import fisher_size
+from xortune.stats import count_range, fisher_size
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "zero_grad": True}
 GRID = [
@@ -195,6 +195,27 @@ def test_chance_alone_gives_what_is_announced(tmp_path):
     assert summary.expected_low <= summary.below_alpha <= summary.expected_high
     assert summary.expected_high - summary.expected_low < 2 * summary.expected
     assert summary.differ == 0
+
+
+def test_tables_without_a_difference_are_in_the_range_though_cells_share_trainings(tmp_path):
+    """Each training is looked at after seven epochs; one table in four would miss otherwise."""
+    random = np.random.default_rng(0)
+    epochs, n, trainings = (100, 200, 500, 1000, 2000, 5000, 10_000), 100, 40
+    points = [GRID[0] | {"lr": lr, "epochs": e} for lr in range(1, trainings + 1) for e in epochs]
+    missed = as_independent = 0
+    for number in range(10):
+        middle = 10 ** random.uniform(1.5, 4.5, (trainings, 1))
+        solved_at = [middle * np.exp(0.7 * random.normal(size=(trainings, n))) for _ in range(2)]
+        mine, theirs = ((c[:, :, None] <= epochs).sum(axis=1).ravel() for c in solved_at)
+        run = make_run(tmp_path / f"run{number}", points, mine, n)
+        path = write_table(tmp_path / "t.tsv", rows_of(points, theirs))
+        summary = compare(run, path, reference_seeds=n).summary
+        assert (summary.cells, summary.trainings) == (7 * trainings, trainings)
+        missed += not summary.expected_low <= summary.below_alpha <= summary.expected_high
+        low, high = count_range(fisher_size(mine + theirs, n, n))
+        as_independent += not low <= summary.below_alpha <= high
+    assert missed == 0
+    assert as_independent >= 2, "the test tells nothing if cells hardly depend on each other"
 
 
 def test_what_the_table_leaves_unsaid_must_be_one_thing(run, table, tmp_path):

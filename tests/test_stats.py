@@ -178,6 +178,22 @@ def test_count_range_by_enumerating_what_happens(probabilities):
     assert mass[high:].sum() >= 0.05 - 1e-9
 
 
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), max_size=12))
+def test_count_range_of_groups_is_that_of_a_sum_in_which_they_happen_together(events):
+    groups = {group: [p for p, g in events if g == group] for _, group in events}
+    ends = [sorted({0.0, 1.0, *members}) for members in groups.values()]
+    mass = np.zeros(len(events) + 1)
+    for parts in itertools.product(*(itertools.pairwise(each) for each in ends)):
+        happened = sum(
+            p >= above for (_, above), ps in zip(parts, groups.values(), strict=True) for p in ps
+        )
+        mass[happened] += math.prod(above - below for below, above in parts)
+    low, high = count_range([p for p, _ in events], [g for _, g in events], confidence=0.9)
+    assert mass[low : high + 1].sum() >= 0.9 - 1e-9
+    assert mass[: low + 1].sum() >= 0.05 - 1e-9
+    assert mass[high:].sum() >= 0.05 - 1e-9
+
+
 @given(st.integers(1, 5000), st.floats(0.001, 0.999))
 def test_count_range_of_equal_events_is_binomial(events, probability):
     found = count_range(np.full(events, probability))

@@ -43,8 +43,10 @@ class Summary:
         below_alpha: cells with p < alpha.
         expected: how many there would be if no cell differed: the sum of the exact probabilities,
             given each cell's seeds and its successes in run and table together.
-        expected_low, expected_high: in 95 % of such tables the number is in this range, if the
-            cells are independent. Cells that share seeds or a training are not quite.
+        expected_low, expected_high: in 95 % of such tables, or more, the number is in this range.
+            Cells of one training, which differ in `epochs` only, may depend on each other in any
+            way; those of different trainings are taken to be independent.
+        trainings: how many trainings the cells are of.
         differ: cells that differ beyond chance: p_holm < alpha.
         smallest_p: of all cells.
     """
@@ -55,6 +57,7 @@ class Summary:
     expected: float
     expected_low: int
     expected_high: int
+    trainings: int
     differ: int
     smallest_p: float
 
@@ -159,7 +162,7 @@ def compare_published(
         only_reference=tuple(published.lines[row] for row in found.only_rows.tolist()),
         only_run=tuple(keys[config] for config in found.only_configs.tolist()),
         groups=_groups(cells, probability, list(published.values), alpha),
-        summary=_summary(cells, probability, alpha),
+        summary=_summary(cells, probability, _trainings(cells, names), alpha),
     )
 
 
@@ -221,8 +224,22 @@ def _tested(
     return tested.iloc[order].reset_index(drop=True), probability[order]
 
 
-def _summary(cells: pd.DataFrame, probability: NDArray[np.float64], alpha: float) -> Summary:
-    low, high = count_range(probability)
+def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int64]:
+    """Int64, shape (cells,): equal for cells that differ in nothing but the epochs."""
+    others = [column for name, column in names.items() if name != "epochs"]
+    if not others:
+        return np.zeros(len(cells), np.int64)
+    found = cells.groupby(others, dropna=False, sort=False).ngroup()
+    return np.asarray(found, np.int64)
+
+
+def _summary(
+    cells: pd.DataFrame,
+    probability: NDArray[np.float64],
+    trainings: NDArray[np.int64],
+    alpha: float,
+) -> Summary:
+    low, high = count_range(probability, trainings)
     return Summary(
         cells=len(cells),
         alpha=alpha,
@@ -230,6 +247,7 @@ def _summary(cells: pd.DataFrame, probability: NDArray[np.float64], alpha: float
         expected=float(probability.sum()),
         expected_low=low,
         expected_high=high,
+        trainings=int(np.unique(trainings).size),
         differ=int(cells["differs"].sum()),
         smallest_p=float(cells["p"].min()),
     )

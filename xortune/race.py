@@ -216,7 +216,7 @@ class Race:
     def enter_anew(self, name: Hashable) -> int:
         """Give a configuration another number, and with it a share of alpha of its own.
 
-        For one that is run again from its first seed, whose new results need not be the former ones.
+        For one that is run again from its first seed: its new results need not be the former ones.
         What was proven by the former ones stays so, by their own share.
         """
         self._numbers.pop(name, None)

@@ -124,6 +124,7 @@ def comparison_json(
         "expected": summary.expected,
         "expected_low": summary.expected_low,
         "expected_high": summary.expected_high,
+        "trainings": summary.trainings,
         "differ": summary.differ,
         "smallest_p": summary.smallest_p,
         "differing": _records(comparison.differing),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from xortune.comparison import Comparison
+from xortune.comparison import Comparison, Summary
 from xortune.report.comparison_words import points, points_interval
 from xortune.report.document import (
     Block,
@@ -56,6 +56,13 @@ def published_document(comparison: Comparison) -> Document:
     )
 
 
+def _over(s: Summary) -> str:
+    """How the range takes cells that are not independent."""
+    if s.trainings == s.cells:
+        return ""
+    return f" over {count(s.trainings, 'training')}, whose cells at several epochs hang together"
+
+
 def answer(comparison: Comparison) -> list[str]:
     """How many cells differ, how many would by chance, and what those that differ share."""
     s = comparison.summary
@@ -64,16 +71,16 @@ def answer(comparison: Comparison) -> list[str]:
     verb = "differs" if s.differ == 1 else "differ"
     lines = [f"{s.differ:,} of {cells} {verb} beyond chance (Holm {level})."]
     if s.below_alpha > s.expected_high:
-        verdict = "That is more than chance gives independent cells."
+        verdict = "That is more than chance gives."
     elif s.below_alpha < s.expected_low:
-        verdict = "That is less than chance gives independent cells."
+        verdict = "That is less than chance gives."
     else:
         verdict = "That is what chance gives."
     alpha = number(s.alpha)
     lines.append(
         f"{s.below_alpha:,} ({percent(s.share)}) have p < {alpha}; chance alone gives about "
         f"{number(round(s.expected, 1))} ({percent(s.expected / s.cells)}), 95 % range "
-        f"{s.expected_low:,} to {s.expected_high:,}. {verdict} "
+        f"{s.expected_low:,} to {s.expected_high:,}{_over(s)}. {verdict} "
         f"The smallest p is {number(s.smallest_p)}."
     )
     shared = [
