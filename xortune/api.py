@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.api_log import logging, trackers_for
 from xortune.config import Config
-from xortune.errors import InputError, Interrupted, TrainingError
+from xortune.errors import DisturbedError, InputError, Interrupted, TrainingError
 from xortune.outcome import Outcome
 from xortune.passwords import without_passwords
 from xortune.progress import Progress
@@ -150,6 +150,8 @@ def search(
         TrainingError: a seed failed, and `fail_fast` is asked for; the run is as below.
         KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
             written, and `resume` continues it. Its argument is the run's directory.
+        DisturbedError: an InputError too: somebody replaced or removed the run's files meanwhile;
+            what had finished is kept, and the message says where.
     """
     from xortune.api_certify import AFTERWARDS, certified, cluster_of, following
     from xortune.api_resume import continue_run, end_of_session, first_manifest, now
@@ -222,9 +224,10 @@ def search(
             )
         except TrainingError as error:
             complete, failed = False, error
-        except InputError:
-            # Made for this search only.
-            if output is None and not resume and not holds_run(directory):
+        except InputError as error:
+            # Made for this search only, if nothing was put back there.
+            new = output is None and not resume and not isinstance(error, DisturbedError)
+            if new and not holds_run(directory):
                 shutil.rmtree(directory, ignore_errors=True)
             raise
         run = load_run(directory)

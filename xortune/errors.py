@@ -5,7 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "Interrupted", "TrainingError", "XortuneError", "named", "nearest"]
+__all__ = [
+    "DisturbedError",
+    "InputError",
+    "Interrupted",
+    "TrainingError",
+    "XortuneError",
+    "named",
+    "nearest",
+]
 
 
 class XortuneError(Exception):
@@ -50,6 +58,13 @@ class InputError(XortuneError, ValueError):
         return type(self)(
             self.problem, field=self.field, place=place, allowed=self.allowed, fix=self.fix
         )
+
+
+class DisturbedError(InputError):
+    """Somebody replaced or removed a run's files while it was written to.
+
+    What had finished is kept, and the run can be resumed.
+    """
 
 
 class TrainingError(XortuneError):

@@ -21,6 +21,7 @@ from typing import Self
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation, decode, encode
 from xortune.files import FREE_SPACE, is_full, open_regular
+from xortune.journal_guard import Guard
 from xortune.run_lock import RunLock
 from xortune.run_segment_writer import SegmentWriter
 from xortune.run_stored import writer_for
@@ -89,7 +90,8 @@ class Journal:
         if journal.settled >= number:
             announce(evaluation)
 
-    and, at the end, `journal.sync()`. After a failure of the disk nothing is settled any more.
+    and, at the end, `journal.sync()`. After a failure of the disk nothing is settled any more, nor
+    after somebody has replaced or removed the file: see `xortune.journal_guard`.
 
     Of a run in an object store a line is settled when it is in the store; see
     `xortune.run_segments`.
@@ -103,10 +105,11 @@ class Journal:
         self._fd, self._place, self._lock = fd, place, lock
         self._appended = self._settled = 0
         self._synced = -math.inf
-        self._failure: str | None = None
-        self._fix = ""
+        self._failure: InputError | None = None
         self._closing = False
         self._news, self._disk = threading.Condition(), threading.Lock()
+        self._line = threading.Lock()  # held while one is written
+        self._guard = Guard(fd, place, lock)
         self._thread: threading.Thread | None = None
         self._segments: SegmentWriter | None = None
 
@@ -187,6 +190,21 @@ class Journal:
         if self._lock is not None:
             self._lock.check()
         line = encode(evaluation).encode("ascii") + b"\n"
+        with self._line:
+            self._write(line)
+        with self._news:
+            self._appended += 1
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._settle, name="xortune-journal", daemon=True
+                )
+                self._thread.start()
+            self._news.notify()
+        if self._segments is not None:
+            self._segments.notify()
+        return self._appended
+
+    def _write(self, line: bytes) -> None:
         before = os.fstat(self._fd).st_size
         try:
             while line:
@@ -199,17 +217,6 @@ class Journal:
         except BaseException:  # interrupted between two halves
             self._cut(before)
             raise
-        with self._news:
-            self._appended += 1
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._settle, name="xortune-journal", daemon=True
-                )
-                self._thread.start()
-            self._news.notify()
-        if self._segments is not None:
-            self._segments.notify()
-        return self._appended
 
     def sync(self) -> int:
         """Return when all lines are on the disk.
@@ -261,16 +268,23 @@ class Journal:
     def _sync(self) -> None:
         with self._disk:  # one at a time, for the kernel tells of a failure only once
             wanted = self._appended
-            if self._failure is not None or wanted == self._settled:
+            if self._failure is not None:
                 return
             try:
-                os.fsync(self._fd)
+                if wanted != self._settled:
+                    os.fsync(self._fd)
             except OSError as error:
                 # What was not written is marked as written: the next fsync would succeed.
-                self._failure = f"lines could not be brought to the disk ({error.strerror})"
-                self._fix = _fix(error)
+                self._failure = InputError(
+                    f"lines could not be brought to the disk ({error.strerror})",
+                    place=self._place,
+                    fix=_fix(error),
+                )
             else:
-                self._settled = wanted
+                with self._line:
+                    self._failure = self._guard.look()
+                if self._failure is None:
+                    self._settled = wanted
             self._synced = time.monotonic()
 
     def _cut(self, size: int) -> None:
@@ -278,12 +292,15 @@ class Journal:
         try:
             os.ftruncate(self._fd, size)
         except OSError as error:
-            self._failure = f"half a line could not be removed ({error.strerror})"
-            self._fix = _fix(error)
+            self._failure = InputError(
+                f"half a line could not be removed ({error.strerror})",
+                place=self._place,
+                fix=_fix(error),
+            )
 
     def _refuse_after_failure(self) -> None:
         if self._failure is not None:
-            raise InputError(self._failure, place=self._place, fix=self._fix)
+            raise self._failure
         if self._segments is not None:
             self._segments.check()
 

@@ -84,6 +84,14 @@ class RunLock:
                 fix="what is in the journal is kept: --resume continues when no other search runs",
             )
 
+    def is_others(self) -> bool:
+        """Whether somebody else holds the run by now; not if nobody does."""
+        try:
+            found = read_owner(self._place)
+        except InputError:
+            return True
+        return found is not None and found.owner != self._owner.owner
+
     def renew(self) -> None:
         """Write a heartbeat, unless another has taken the lock over."""
         with self._mutex:

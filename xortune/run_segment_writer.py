@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from xortune.errors import InputError
@@ -43,6 +44,7 @@ class SegmentWriter:
     def __init__(self, store: Store, lease: Lease, place: Path) -> None:
         segments = segments_in(store)
         self._store, self._lease, self._place = store, lease, place
+        self._file = place.open("rb", buffering=0)  # whatever becomes of its name
         self._number = len(segments) + 1
         self._offset = sum(one.size for one in segments)
         self._pending: tuple[Segment, bytes] | None = None
@@ -86,6 +88,7 @@ class SegmentWriter:
             self._news.notify()
         self._thread.join()
         self.sync()
+        self._file.close()
 
     def _run(self) -> None:
         while True:
@@ -102,7 +105,7 @@ class SegmentWriter:
             self._put()
 
     def _waiting(self) -> int:
-        return self._place.stat().st_size - self._offset
+        return os.fstat(self._file.fileno()).st_size - self._offset
 
     def _put(self) -> bool:
         """Write one segment; False if there is none to write."""
@@ -127,7 +130,8 @@ class SegmentWriter:
                     f"this machine with the later lines in {os.fspath(self._place)}",
                 )
                 return False
-            note_known(self._place.parent, segment)
+            with suppress(OSError):  # who removed the copy has it downloaded again
+                note_known(self._place.parent, segment)
             self._pending = None
             self._number += 1
             self._offset += len(data)
@@ -137,9 +141,8 @@ class SegmentWriter:
 
     def _read(self, start: int, most: int | None) -> bytes:
         """Whole lines from there on: those that fit into `most` bytes, but one at least."""
-        with self._place.open("rb") as file:
-            file.seek(start)
-            data = file.read() if most is None else file.read(most)
-            while most is not None and b"\n" not in data and (more := file.read(most)):
-                data += more
+        self._file.seek(start)
+        data = self._file.read() if most is None else self._file.read(most)
+        while most is not None and b"\n" not in data and (more := self._file.read(most)):
+            data += more
         return data[: data.rfind(b"\n") + 1]

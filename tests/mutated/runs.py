@@ -56,7 +56,12 @@ MUTATIONS = [
     ),
     Mutation("journal.py", "self._settled = wanted", "self._settled = self._appended", DURABILITY),
     Mutation("journal.py", "self._lock.check()", "pass", DURABILITY),
-    Mutation("journal.py", "self._failure is not None or wanted", "wanted", DURABILITY),
+    Mutation(
+        "journal.py",
+        "            if self._failure is not None:\n                return\n            try:",
+        "            try:",
+        DURABILITY,
+    ),
     Mutation(
         "journal.py", "return start + found + 1", "return start + found", "tests/test_journal.py"
     ),

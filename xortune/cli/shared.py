@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from xortune.errors import InputError, TrainingError
+from xortune.errors import DisturbedError, InputError, TrainingError
 
 __all__ = [
     "BAD_INPUT",
@@ -77,6 +77,8 @@ def told(
     """
     try:
         yield
+    except DisturbedError as error:
+        fail(f"interrupted: {error}", INTERRUPTED)
     except InputError as error:
         fail(f"error: {error}", BAD_INPUT)
     except TrainingError as error:

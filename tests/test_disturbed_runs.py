@@ -1,0 +1,107 @@
+"""Files of a run that somebody replaces, removes or moves while a search writes to it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from drivers import SPACE, drivers, trained, without_ray
+
+import xortune as xt
+from xortune.api_status import status
+from xortune.run import JOURNAL
+
+__all__ = ["drivers"]  # the fixture
+
+
+@pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+def lines_in(place):
+    return place.read_bytes().count(b"\n") if place.exists() else 0
+
+
+@pytest.fixture
+def disturbed(tmp_path, space, drivers):
+    """`disturbed(act)`: what a search says that is disturbed after three lines, with exit code 3."""
+
+    def search(act, run=tmp_path / "run"):
+        process = drivers("search", space, "--output", run, "--quiet", pause=0.2)
+        deadline = time.monotonic() + 120
+        while lines_in(run / JOURNAL) < 3:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        act(run)
+        out, told = process.communicate(timeout=120)
+        assert process.returncode == 3, (out, told)
+        assert len(told.splitlines()) == 1
+        assert told.startswith("interrupted: ")
+        return told
+
+    return search
+
+
+@pytest.fixture
+def goes_on(tmp_path, space, monkeypatch):
+    """The run, continued: it is as one that nobody disturbed."""
+
+    def resume(run=tmp_path / "run"):
+        assert status(run).state == "stopped"
+        before = len(xt.load_run(run).evaluations)
+        assert before >= 3
+        without_ray(monkeypatch.setattr)
+        seen = []
+        after = xt.search(space, output=run, resume=True, on_progress=seen.append)
+        assert seen[-1].fresh == 12 - before
+        assert trained(after) == trained(xt.search(space, output=tmp_path / "other"))
+
+    return resume
+
+
+def edited(run):
+    """As editors and sync tools write a file."""
+    shutil.copyfile(run / JOURNAL, run / "copy")
+    (run / "copy").replace(run / JOURNAL)
+
+
+@pytest.mark.parametrize("act", [edited, lambda run: (run / JOURNAL).unlink(), shutil.rmtree])
+def test_a_journal_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, act):
+    told = disturbed(act)
+    assert "it is put back" in told
+    assert JOURNAL in told
+    assert "--resume" in told
+    goes_on()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "space.yaml"])
+def test_a_removed_manifest_or_space_is_put_back(disturbed, goes_on, name):
+    told = disturbed(lambda run: (run / name).unlink())
+    assert f"{name}: was removed" in told
+    goes_on()
+
+
+def test_what_is_no_earlier_state_is_left_and_the_lines_are_kept_beside(disturbed, goes_on):
+    def act(run):
+        (run / "mine").write_text("mine\n")
+        (run / "mine").replace(run / JOURNAL)
+
+    told = disturbed(act)
+    kept = Path(told.partition(" are in ")[2].partition(";")[0])
+    run = kept.parent
+    assert (run / JOURNAL).read_text() == "mine\n"
+    kept.replace(run / JOURNAL)
+    goes_on()
+
+
+def test_a_run_that_was_moved_is_resumed_where_it_is(disturbed, goes_on, tmp_path):
+    told = disturbed(lambda run: run.rename(tmp_path / "moved"))
+    assert f"was moved to {tmp_path / 'moved' / JOURNAL}" in told
+    assert not (tmp_path / "run").exists()
+    goes_on(tmp_path / "moved")
