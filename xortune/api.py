@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.api_log import logging, trackers_for
 from xortune.config import Config
-from xortune.errors import DisturbedError, InputError, Interrupted, TrainingError
+from xortune.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
 from xortune.outcome import Outcome
 from xortune.passwords import without_passwords
 from xortune.progress import Progress
@@ -21,6 +21,7 @@ from xortune.run import Run, fresh_directory, holds_run, load_run, refuse_files_
 from xortune.run_lock import held, refuse_held
 from xortune.run_stored import driven, holds_lines
 from xortune.run_url import StoredPath
+from xortune.search.process import alone
 from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
 from xortune.trainer import Trainer
@@ -67,6 +68,7 @@ def evaluate(
     return evaluate_config(config, _task(task), seeds, checkpoints, engine, threads=usable_cores())
 
 
+@alone(ray=True)
 def search(
     space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
     *,
@@ -148,6 +150,7 @@ def search(
     Raises:
         InputError: an argument or the space file is not usable; nothing was overwritten.
         TrainingError: a seed failed, and `fail_fast` is asked for; the run is as below.
+        Halted: Ray has ended; what had finished is in the run, as below.
         KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
             written, and `resume` continues it. Its argument is the run's directory.
         DisturbedError: an InputError too: somebody replaced or removed the run's files meanwhile;
@@ -173,7 +176,7 @@ def search(
         asked, train, engine, gpus_per_trial, output, resume=resume, dry_run=dry_run, say=on_word
     )
     directory = _directory(asked, output, resume=resume)
-    failed: TrainingError | None = None
+    failed: TrainingError | Halted | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
     with _interrupted_at(directory), logging(directory, trackers), held(directory, say=on_word):
 
@@ -222,7 +225,7 @@ def search(
                 fail_fast=fail_fast,
                 meanwhile=_may_train_here(asked, trainer, cluster),
             )
-        except TrainingError as error:
+        except (TrainingError, Halted) as error:
             complete, failed = False, error
         except InputError as error:
             # Made for this search only, if nothing was put back there.
@@ -258,6 +261,9 @@ def _interrupted_at(directory: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(str(directory)) from None
+    except Halted as error:
+        error.place = str(directory)
+        raise
 
 
 def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
@@ -285,11 +291,15 @@ def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> b
     return fused and not cluster.gpus_per_trial and cluster.trial_timeout is None
 
 
-def _how(now: str, failed: TrainingError | None, *, complete: bool) -> dict[str, str | None]:
+def _how(
+    now: str, failed: TrainingError | Halted | None, *, complete: bool
+) -> dict[str, str | None]:
     """For the manifest: how a session ended."""
     if complete:
         return {"finished": now, "stopped": None}
     why = "by the user" if failed is None else f"by a seed that failed ({failed})"
+    if isinstance(failed, Halted):
+        why = f"({failed})"
     return {"stopped": f"interrupted {why} at {now}"}
 
 

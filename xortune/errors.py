@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DisturbedError",
+    "Halted",
     "InputError",
     "Interrupted",
     "TrainingError",
@@ -69,6 +70,15 @@ class DisturbedError(InputError):
 
 class TrainingError(XortuneError):
     """A block of seeds produced no outcome: the reason, in the words of what failed."""
+
+
+class Halted(XortuneError):
+    """What a search runs on has gone; what had finished is kept, and the search can be resumed.
+
+    It is in the run at `place`, if that is known.
+    """
+
+    place: str | None = None
 
 
 class Interrupted(KeyboardInterrupt):

@@ -41,11 +41,26 @@ def left_over(folder):
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if f"{MARK}={folder}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+            if is_of(entry, folder):
                 found.append((entry / "cmdline").read_bytes())
-        except OSError:  # no process, another user's, or ended meanwhile
+        except OSError:  # no process, or ended meanwhile
             continue
     return found
+
+
+def is_of(entry, folder):
+    """Whether a process of /proc was started with `environment(folder)`."""
+    try:
+        return f"{MARK}={folder}".encode() in (entry / "environ").read_bytes().split(b"\0")
+    except OSError:  # no process, another user's, or ended meanwhile
+        return False
+
+
+def program_of(entry):
+    try:
+        return (entry / "exe").resolve().name
+    except OSError:
+        return ""
 
 
 def assert_nothing_is_left(folder):
@@ -136,3 +151,64 @@ def test_the_command_line_interrupted_and_continued(tmp_path):
     done = sorted(e.proposal for e in load_run(tmp_path / "run").evaluations if e.final)
     assert done == list(range(int(trials)))
     assert_nothing_is_left(tmp_path)
+
+
+SLOW = """
+name: slow
+trainer: ./train.py:run
+parameters: {x: {low: 0.0, high: 1.0}}
+search: {sampler: random, trials: 1000}
+seeds: {ladder: [4]}
+"""
+TRAIN = """
+import time
+
+def run(config, seed):
+    time.sleep(0.1)
+    return seed != 3
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("program", "called"), [("raylet", "raylet"), ("gcs_server", "GCS")])
+def test_a_killed_part_of_ray_interrupts_the_search_and_nothing_outlives_it(
+    tmp_path, program, called
+):
+    (tmp_path / "space.yaml").write_text(SLOW)
+    (tmp_path / "train.py").write_text(TRAIN)
+    command = [*XORTUNE, "search", "space.yaml", "--output", "run"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+    ) as process:
+        journal, end = tmp_path / "run" / JOURNAL, time.monotonic() + 120
+        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end, "no trial finished"
+            time.sleep(0.05)
+        [victim] = [
+            int(entry.name)
+            for entry in Path("/proc").glob("[0-9]*")
+            if program_of(entry) == program and is_of(entry, tmp_path)
+        ]
+        os.kill(victim, signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert f"interrupted: Ray's {called} has ended" in stderr
+    assert "--resume" in stderr
+    assert "Traceback" not in stdout + stderr
+    assert_nothing_is_left(tmp_path)
+    run = load_run(tmp_path / "run")
+    assert all(e.outcome is not None for e in run.evaluations)
+    again = subprocess.run(
+        [*command, "--resume", "--trials", "4", "--quiet"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        timeout=120,
+        check=False,
+    )
+    assert again.returncode == 0

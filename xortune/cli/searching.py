@@ -30,7 +30,7 @@ from xortune.cli.shared import (
     told,
 )
 from xortune.cli.tracking import OPTIONS, Mlflow, TensorBoard, Trackers, WandB, where
-from xortune.errors import InputError, Interrupted
+from xortune.errors import Halted, InputError, Interrupted
 from xortune.passwords import without_passwords
 
 if TYPE_CHECKING:
@@ -228,8 +228,8 @@ def report(
             _say_torn(loaded)
 
 
-def _interrupted(error: KeyboardInterrupt) -> str:
-    if not isinstance(error, Interrupted):
+def _interrupted(error: KeyboardInterrupt | Halted) -> str:
+    if not isinstance(error, Interrupted | Halted) or error.place is None:
         return "interrupted: nothing had begun"
     again = resuming(sys.argv[1:], error.place)
     return f"interrupted: what had finished is in {error.place}; this goes on:\n  {again}"

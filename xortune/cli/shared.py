@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from xortune.errors import DisturbedError, InputError, TrainingError
+from xortune.errors import DisturbedError, Halted, InputError, TrainingError
 
 __all__ = [
     "BAD_INPUT",
@@ -68,12 +68,12 @@ def tell_of_compiling(engine: str) -> None:
 
 @contextmanager
 def told(
-    interrupted: str | Callable[[KeyboardInterrupt], str] = "interrupted: nothing is kept",
+    interrupted: str | Callable[[KeyboardInterrupt | Halted], str] = "interrupted: nothing is kept",
 ) -> Iterator[None]:
     """Errors as one line on stderr and the right exit code; never a traceback for bad input.
 
     Args:
-        interrupted: what is told of Ctrl-C, or what makes it.
+        interrupted: what is told of Ctrl-C, or of Ray's end, or what makes it.
     """
     try:
         yield
@@ -85,6 +85,9 @@ def told(
         fail(f"stopped: {error}; what had finished is kept, --resume goes on", NO_OUTCOME)
     except KeyboardInterrupt as error:
         fail(interrupted if isinstance(interrupted, str) else interrupted(error), INTERRUPTED)
+    except Halted as error:
+        text = interrupted if isinstance(interrupted, str) else interrupted(error)
+        fail(text.replace("interrupted: ", f"interrupted: {error}; ", 1), INTERRUPTED)
 
 
 @contextmanager

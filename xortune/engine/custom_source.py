@@ -125,6 +125,8 @@ def given_source(function: Callable[..., Any]) -> Source | Given:
         )
     name = getattr(function, "__qualname__", type(function).__qualname__)
     home = getattr(function, "__module__", None) or "__main__"
+    if home == "__mp_main__":  # the main module, in a process that was spawned
+        home = "__main__"
     module = sys.modules.get(home)
     file = getattr(module, "__file__", None)
     plain = name.isidentifier() and _same(getattr(module, name, None), function)

@@ -35,6 +35,7 @@ from xortune.search.checks import CheckQueue, train_here
 from xortune.search.cluster import Cluster
 from xortune.search.meanwhile import RAY_SECONDS
 from xortune.search.own_process import let_go
+from xortune.search.process import alone
 from xortune.trainer import NOT_FINISHED, Block, Trainer, runs_users_code
 
 __all__ = ["certify_run", "queue_after"]
@@ -75,6 +76,7 @@ def certify_run(
     """
     identity = identity_of(trainer.describe())
     with ExitStack() as stack:
+        stack.enter_context(alone())
         # Nobody else takes seeds meanwhile.
         journal = stack.enter_context(held_journal(path / JOURNAL, made_id(identity), say=on_word))
         run = load_run(path)

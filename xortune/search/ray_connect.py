@@ -14,6 +14,8 @@ from typing import Any
 import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.errors import InputError
 from xortune.search.interrupts import same_end
+from xortune.search.lifeline import lifeline
+from xortune.search.process import refuse_fork, uses_ray
 
 # isort: split
 import ray
@@ -29,10 +31,14 @@ def connected(address: str | None) -> Iterator[None]:
     """Ray for the time of a search: shut down afterwards if and only if it was started here.
 
     Raises:
-        InputError: no cluster answers at the address, or Ray does not start here.
+        InputError: no cluster answers at the address, Ray does not start here, or this process is a
+            fork of one that had used Ray.
     """
+    refuse_fork()
+    uses_ray()
     if ray.is_initialized():
-        yield
+        with lifeline():
+            yield
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     _refuse_deaf(where)
@@ -48,11 +54,12 @@ def connected(address: str | None) -> Iterator[None]:
     # Even with log_to_driver=False the raylet's word on a dead worker goes to our stdout, into the
     # JSON. Ray's own switch for its debugger silences it; where there is none, nothing is lost.
     ray._private.worker._worker_logs_enabled = False
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        ray._private.worker._worker_logs_enabled = True
+    with lifeline():
+        try:
+            yield
+        finally:
+            ray.shutdown()
+            ray._private.worker._worker_logs_enabled = True
 
 
 def _start() -> None:

@@ -26,6 +26,7 @@ from xortune.search.cluster import Cluster
 from xortune.search.deaths import Death, death_of, too_long
 from xortune.search.given_up import Board
 from xortune.search.interrupts import same_handler
+from xortune.search.lifeline import check_ray
 from xortune.search.overtime import Overtime
 from xortune.search.pack_trainable import PackTrainable
 from xortune.search.packs import Packs, batch_of
@@ -261,6 +262,7 @@ class Collector(tune.Callback):  # type: ignore[misc]
         if self._interrupted or self._searcher.hopeless:
             for trial_id in list(self._trials):
                 self._kill(trial_id)
+        check_ray()
         if self._searcher.refusal is not None and self._searcher.hopeless:
             raise self._searcher.refusal  # out of Tune's loop, which would wait for every trial
 
@@ -324,6 +326,7 @@ def run_trials(
     Raises:
         InputError: the trainer refused a proposal, the journal could not be written, the disk is
             full, no worker can begin, or Tune has failed again and again.
+        Halted: Ray has ended.
     """
     room = Room(cluster.cpus_per_trial, cluster.gpus_per_trial)
     most = most_of(window, room.count)
@@ -368,6 +371,8 @@ def run_trials(
         except Exception as error:
             # Tune is no part of the truth: what it had under way waits again.
             searcher.take_in()
+            if searcher.refusal is None:
+                check_ray()
             if searcher.refusal is None and is_full(error):
                 raise InputError(
                     "cannot be written (the disk is full)",

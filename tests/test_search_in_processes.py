@@ -1,0 +1,105 @@
+"""Searches from threads, from forks and from spawned processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import xortune as xt
+from xortune.errors import InputError
+
+SPACE = {
+    "name": "it",
+    "parameters": {"x": {"low": 0.0, "high": 1.0}},
+    "search": {"sampler": "random", "trials": 2},
+    "seeds": {"ladder": [4]},
+}
+
+
+def even(config, seed):
+    return seed % 2 == 0
+
+
+def test_a_second_search_in_a_thread_is_refused_and_the_first_goes_on(tmp_path):
+    refused = []
+
+    def second():
+        with pytest.raises(InputError) as raised:
+            xt.search(SPACE, train=even, output=tmp_path / "second")
+        refused.append(str(raised.value))
+
+    def ended(word):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+        raise KeyboardInterrupt  # no need to train
+
+    for _ in range(2):  # the first has ended by then, and is in nobody's way
+        with pytest.raises(KeyboardInterrupt):
+            xt.search(SPACE, train=even, output=tmp_path / "first", on_word=ended)
+    assert len(refused) == 2
+    assert "another thread" in refused[0]
+    assert "fix: wait until it has ended" in refused[0]
+    assert not (tmp_path / "second").exists()
+
+
+SCRIPT = """
+import multiprocessing, os, sys
+import xortune as xt
+from xortune.errors import InputError
+
+def even(seed):
+    return seed % 2 == 0
+
+def train(config, seed):
+    return even(seed)
+
+def search(folder):
+    try:
+        run = xt.search(SPACE, train=train, output=folder)
+        print(run.manifest["trainer"], run.results[0].outcome.successes, flush=True)
+    except InputError as error:
+        print(error, flush=True)
+
+if __name__ == "__main__":
+    if sys.argv[1] == "fork":
+        search("before")
+    process = multiprocessing.get_context(sys.argv[1]).Process(target=search, args=("run",))
+    process.start()
+    process.join(120)
+    print("ended with", process.exitcode, flush=True)
+    process.kill()
+"""
+
+
+def script(folder, *words):
+    (folder / "script.py").write_text(f"SPACE = {SPACE!r}\n{SCRIPT}")
+    ran = subprocess.run(
+        [sys.executable, "script.py", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return ran.stdout.splitlines(), ran.stderr
+
+
+@pytest.mark.long
+def test_a_spawned_process_sends_functions_of_the_main_module(tmp_path):
+    lines, stderr = script(tmp_path, "spawn")
+    assert lines == ["__main__:train 2", "ended with 0"], stderr
+
+
+@pytest.mark.long
+def test_a_fork_of_a_process_that_has_used_ray_is_refused(tmp_path):
+    lines, stderr = script(tmp_path, "fork")
+    assert lines[0] == "__main__:train 2", stderr
+    assert "forked from one that had used Ray" in lines[1]
+    assert lines[2] == "ended with 0"
+    assert not (tmp_path / "run").exists()
