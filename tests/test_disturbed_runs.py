@@ -29,7 +29,7 @@ def lines_in(place):
 
 @pytest.fixture
 def disturbed(tmp_path, space, drivers):
-    """`disturbed(act)`: what a search says that is disturbed after three lines, with exit code 3."""
+    """`disturbed(act)`: what a search says that is disturbed after three lines; exit code 3."""
 
     def search(act, run=tmp_path / "run"):
         process = drivers("search", space, "--output", run, "--quiet", pause=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -11,14 +12,14 @@ import time
 from dataclasses import replace
 
 import pytest
-from locks import a_dead_pid, lock_of, other, program, state
+from locks import a_dead_pid, fast, lock_of, other, program, state
 
 from xortune import run_lock, run_lock_owner
 from xortune.errors import InputError
 from xortune.run_lock import LOCK, held, holder, refuse_held
 from xortune.run_lock_owner import life_of, read_owner, this_process
 
-__all__ = ["other"]  # the fixture
+__all__ = ["fast", "other"]  # the fixtures
 
 RACE = """
 import sys, time
@@ -206,7 +207,7 @@ def test_of_many_at_once_one_takes_over_from_one_that_died_taking_over(tmp_path)
 def test_who_sees_a_dead_lock_that_was_taken_over_meanwhile_is_refused(tmp_path, monkeypatch):
     dead = lock_of(tmp_path, pid=a_dead_pid())
     alive = replace(this_process(), owner="a" * 32)
-    seen = iter([dead])
+    seen, files = iter([dead]), []
     real = run_lock.read_owner
 
     def slow(place):
@@ -215,11 +216,13 @@ def test_who_sees_a_dead_lock_that_was_taken_over_meanwhile_is_refused(tmp_path,
         old = next(seen, None)
         if old is not None:
             place.write_bytes(alive.as_bytes())
+            files.append(place.open("rb"))  # as who holds it has it
         return old or real(place)
 
     monkeypatch.setattr(run_lock, "read_owner", slow)
     with pytest.raises(InputError, match="another search holds"), held(tmp_path):
         pass
+    files[0].close()
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
     assert read_owner(tmp_path / LOCK) == alive
 
@@ -233,7 +236,7 @@ def test_a_process_is_known_by_its_start_and_its_machine():
     assert life_of(replace(mine, pid=a_dead_pid())) == "gone"
     assert life_of(replace(mine, process_start=mine.process_start - 1)) == "gone"  # id used again
     assert life_of(replace(mine, pid=2**40)) == "gone"
-    assert life_of(replace(mine, boot_id="another")) == "rebooted"
+    assert life_of(replace(mine, boot_id="another")) == "elsewhere"  # a clone, or started again
     assert life_of(replace(mine, host="another")) == "elsewhere"
     assert life_of(replace(mine, machine="another")) == "elsewhere"  # two that are called localhost
     assert life_of(replace(mine, pid_namespace="pid:[1]")) == "elsewhere"  # a container's
@@ -252,14 +255,78 @@ def test_without_proc_the_id_decides(monkeypatch):
 
     monkeypatch.setattr(run_lock_owner, "_first_line", none)
     monkeypatch.setattr(run_lock_owner, "_started", {}.get)
+    monkeypatch.setattr(run_lock_owner.sys, "platform", "darwin")
     mine = this_process()
     assert life_of(mine) == "alive"
     assert life_of(replace(mine, pid=a_dead_pid())) == "gone"
 
 
-def test_a_machine_that_was_started_again(tmp_path):
-    lock_of(tmp_path, boot_id="an earlier one")
+def test_a_machine_that_was_started_again_may_be_its_clone(tmp_path, fast):
+    """Two hosts of one name and machine-id: the second waits for the first one's heartbeat."""
+    owner = lock_of(tmp_path, boot_id="an earlier one")
+    timer = threading.Timer(
+        0.05, lambda: (tmp_path / LOCK).write_bytes(replace(owner, beats=1).as_bytes())
+    )
+    timer.start()
+    with pytest.raises(InputError, match="another search holds this run"), held(tmp_path):
+        pass
+    timer.join()
     said = []
     with held(tmp_path, say=said.append):
         pass
-    assert "started again" in said[0]
+    assert "was not renewed" in said[1]
+
+
+def test_a_sandbox_without_an_id_of_its_start_may_be_another(monkeypatch):
+    real = run_lock_owner._first_line
+    monkeypatch.setattr(
+        run_lock_owner, "_first_line", lambda path: "" if path.endswith("boot_id") else real(path)
+    )
+    assert life_of(this_process()) == "elsewhere"
+
+
+# A copy of the directory.
+
+
+def test_a_copy_of_a_run_that_is_held_can_be_taken(other, tmp_path):
+    process, folder = other
+    shutil.copytree(folder, tmp_path / "copy")
+    assert holder(folder)[1] == "alive"
+    assert holder(tmp_path / "copy")[1] == "copied"
+    said = []
+    with held(tmp_path / "copy", say=said.append):
+        assert holder(folder)[0].pid == process.pid
+    assert "of which this is a copy" in said[0]
+    assert not (tmp_path / "copy" / LOCK).exists()
+    with pytest.raises(InputError, match="another search holds this run"), held(folder):
+        pass
+
+
+def test_a_tool_that_writes_the_lock_anew_takes_it_from_nobody(tmp_path, fast):
+    with held(tmp_path) as lock:
+        (tmp_path / "copy").write_bytes((tmp_path / LOCK).read_bytes())
+        (tmp_path / "copy").replace(tmp_path / LOCK)
+        lock.check()
+        assert holder(tmp_path)[1] == "alive"
+        beats = read_owner(tmp_path / LOCK).beats
+        deadline = time.monotonic() + 5
+        while read_owner(tmp_path / LOCK).beats <= beats:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert not (tmp_path / LOCK).exists()
+
+
+# Who has lost it.
+
+
+@pytest.mark.parametrize("act", ["takes it over", "removes it"])
+def test_who_lost_it_notices_before_the_next_line(tmp_path, act):
+    with held(tmp_path) as lock:
+        lock.check()
+        if act == "removes it":
+            (tmp_path / LOCK).unlink()
+        else:
+            (tmp_path / "new").write_bytes(replace(this_process(), owner="a" * 32).as_bytes())
+            (tmp_path / "new").replace(tmp_path / LOCK)
+        with pytest.raises(InputError, match="this search has lost its run"):
+            lock.check()

@@ -192,7 +192,7 @@ def test_the_driver(tmp_path, run):
     assert driver_of(path, now).life == "gone"
     assert xt.status(path).state == "stopped"
     assert f"its process {ended.pid} on {socket.gethostname()} is gone" in shown(xt.status(path))
-    owner(path, boot_id="another")
+    owner(path, boot_id="another", heartbeat=1000.0)
     assert driver_of(path, now).life == "gone"
     (path / LOCK).write_text("{}")
     result = xortune(path)

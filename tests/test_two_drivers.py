@@ -6,6 +6,7 @@ The drivers are whole searches of the command line, but for Ray: they train in t
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 
@@ -14,6 +15,7 @@ from drivers import SPACE, drivers, trained, without_ray
 from typer.testing import CliRunner
 
 import xortune as xt
+from xortune.api_status import status
 from xortune.cli import app
 from xortune.journal import read
 from xortune.run import JOURNAL, load_run
@@ -93,6 +95,21 @@ def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monk
     undisturbed = xt.search(space, output=tmp_path / "other")
     assert len(undisturbed.evaluations) == 12
     assert trained(load_run(folder)) == trained(undisturbed)
+
+
+def test_a_copy_of_a_run_that_is_searched_can_be_resumed(tmp_path, space, drivers, monkeypatch):
+    first = drivers("search", space, "--output", tmp_path / "run", pause=0.3)
+    wait_for_lines(first, tmp_path / "run", 3)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    assert status(tmp_path / "copy").state == "stopped"
+    without_ray(monkeypatch.setattr)
+    words = ["search", space, "--output", tmp_path / "copy", "--resume"]
+    ran = CliRunner().invoke(app, list(map(str, words)))
+    assert ran.exit_code == 0, ran.stderr
+    assert "of which this is a copy" in ran.stderr
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert trained(load_run(tmp_path / "run")) == trained(load_run(tmp_path / "copy"))
 
 
 def test_a_full_disk_ends_the_search_with_whole_lines_and_a_fix(

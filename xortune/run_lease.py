@@ -183,7 +183,6 @@ def _is_gone(store: Store, claim: _Claim, say: Say, still_seconds: float) -> boo
                 raise _is_held(store, now)
     reason = {
         "gone": "that process is gone",
-        "rebooted": "that machine was started again since",
         "elsewhere": f"its lock was not renewed for {still_seconds:.0f} s",
     }[life]
     say(f"{place}: taken over from {claim.owner}: {reason}")

@@ -6,7 +6,8 @@ the one who looks, has lost it. No two machines' clocks are ever compared.
 
 The file appears by a hard link, with all that is in it, so that of many who take it at once one
 has it. A lock of a process that is gone is succeeded in the same way: who makes the file that
-carries its owner's name may replace it.
+carries its owner's name may replace it. An owner has its file open as long as it holds it: so a
+copy of the run's directory is known as such.
 
 Of a run in an object store this is the lock of its working copy; `xortune.run_lease` has the run's.
 """
@@ -25,7 +26,15 @@ from pathlib import Path
 
 from xortune.errors import InputError
 from xortune.files import FREE_SPACE, is_full
-from xortune.run_lock_owner import Life, Owner, life_of, read_owner, this_process
+from xortune.run_lock_owner import (
+    MOST_BYTES,
+    Life,
+    Owner,
+    life_of,
+    parse_owner,
+    read_owner,
+    this_process,
+)
 from xortune.run_stored import driving, stored_holder
 from xortune.run_url import StoredPath
 
@@ -40,7 +49,7 @@ LOOK_SECONDS = 0.5
 
 GONE: dict[Life, str] = {
     "gone": "that process is gone",
-    "rebooted": "that machine was started again since",
+    "copied": "that process holds another directory, of which this is a copy",
     "elsewhere": f"its lock was not renewed for {LEASE_SECONDS:.0f} s",
 }
 
@@ -73,7 +82,8 @@ class RunLock:
                 renewed for so long that another may.
         """
         safe = LEASE_SECONDS - HEARTBEAT_SECONDS
-        if self._lost is None and _now() - self._renewed > safe:  # the process was stopped
+        stopped = _now() - self._renewed > safe  # the process was
+        if self._lost is None and (stopped or self._is_replaced()):
             self.renew()
             if self._lost is None and _now() - self._renewed > safe:
                 self._lost = "the lock could not be renewed"
@@ -111,9 +121,30 @@ class RunLock:
                     self._owner, heartbeat=round(time.time(), 3), beats=self._owner.beats + 1
                 )
                 with suppress(OSError):  # until the lease is over, another attempt may succeed
+                    if self._is_replaced():
+                        self._open_copy()
                     os.lseek(self._fd, 0, os.SEEK_SET)
                     os.write(self._fd, beat.as_bytes())
                     self._owner, self._renewed = beat, _now()
+
+    def _is_replaced(self) -> bool:
+        """Whether the file's name leads to another file by now, or to none."""
+        try:
+            return not os.path.samestat(self._place.stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return True
+        except OSError:  # a server that does not answer now
+            return False
+
+    def _open_copy(self) -> None:
+        """Go on with a copy that a tool has put in the place of the file; not with another's."""
+        fd = os.open(self._place, os.O_RDWR)
+        found = parse_owner(os.read(fd, MOST_BYTES))
+        if found is None or found.owner != self._owner.owner:
+            os.close(fd)
+            return
+        os.close(self._fd)
+        self._fd = fd
 
     def release(self) -> None:
         """Remove the file, if it is still this lock's; releasing twice is harmless."""
@@ -123,11 +154,9 @@ class RunLock:
         with self._mutex:
             if self._fd < 0:
                 return
-            os.close(self._fd)
+            safe = _now() - self._renewed < LEASE_SECONDS - HEARTBEAT_SECONDS
+            _let_go(self._fd, self._place if self._lost is None and safe else None)
             self._fd = -1
-        if self._lost is None and _now() - self._renewed < LEASE_SECONDS - HEARTBEAT_SECONDS:
-            with suppress(OSError):
-                self._place.unlink()
 
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
@@ -188,7 +217,7 @@ def holder(directory: Path) -> tuple[Owner, Life] | None:
     if isinstance(directory, StoredPath):
         return stored_holder(directory)
     owner = read_owner(directory / LOCK)
-    return None if owner is None else (owner, life_of(owner))
+    return None if owner is None else (owner, life_of(owner, directory / LOCK))
 
 
 def refuse_held(directory: Path) -> None:
@@ -216,7 +245,7 @@ def _acquired(place: Path, mine: Owner, say: Say) -> int:
             if fd is not None:
                 return fd
             continue
-        life = life_of(found)
+        life = life_of(found, place)
         if life == "alive":
             raise _is_held(found, place)
         if life == "elsewhere" and not _stands_still(place, found, say):
@@ -224,7 +253,7 @@ def _acquired(place: Path, mine: Owner, say: Say) -> int:
         # Of all that see a lock whose owner is gone, one makes the file of its successor. (One who
         # dies with it in hand is succeeded likewise.) Who made it too late sees it below.
         claim = place.with_name(f".{LOCK}.{found.owner}")
-        os.close(_acquired(claim, mine, say))
+        claimed = _acquired(claim, mine, say)
         try:
             now = read_owner(place)
             if now is not None and now.owner == found.owner:
@@ -232,7 +261,21 @@ def _acquired(place: Path, mine: Owner, say: Say) -> int:
                 say(f"{place}: taken over from {found}: {GONE[life]}")
                 return fd
         finally:
-            claim.unlink(missing_ok=True)
+            _let_go(claimed, claim)
+
+
+def _let_go(fd: int, place: Path | None) -> None:
+    """Remove a lock's file if it is this process's, and close it.
+
+    In this order, since one that nobody has open is taken for a copy; Windows knows no such order.
+    """
+    if os.name != "posix":
+        os.close(fd)
+    if place is not None:
+        with suppress(OSError):
+            place.unlink()
+    if os.name == "posix":
+        os.close(fd)
 
 
 def _stands_still(place: Path, found: Owner, say: Say) -> bool:

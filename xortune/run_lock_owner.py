@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,8 @@ from xortune.passwords import without_passwords
 
 __all__ = ["Life", "Owner", "life_of", "parse_owner", "read_owner", "this_process"]
 
-Life: TypeAlias = Literal["alive", "gone", "rebooted", "elsewhere"]
-"""`rebooted` is gone too; of a process `elsewhere` only its heartbeat tells."""
+Life: TypeAlias = Literal["alive", "gone", "copied", "elsewhere"]
+"""One whose lock is `copied` holds another run; of one `elsewhere` only its heartbeat tells."""
 
 MOST_BYTES = 10_000
 SPARE = 16
@@ -37,7 +38,7 @@ class Owner:
         owner: 32 hexadecimal digits, another for each time that a lock is taken.
         pid: its process id.
         host: the name of its machine.
-        machine: what identifies an installation of an operating system; empty if unknown.
+        machine: what identifies an installation of an operating system; else of its hardware.
         boot_id: what identifies a start of that machine; empty if unknown.
         pid_namespace: where its process id means something; empty if unknown.
         process_start: when the kernel started the process, in ticks since the boot; 0 if unknown.
@@ -80,7 +81,7 @@ def this_process() -> Owner:
         owner=uuid.uuid4().hex,
         pid=os.getpid(),
         host=socket.gethostname(),
-        machine=_first_line("/etc/machine-id"),
+        machine=_first_line("/etc/machine-id") or f"{uuid.getnode():012x}",
         boot_id=_first_line("/proc/sys/kernel/random/boot_id"),
         pid_namespace=_pid_namespace(),
         process_start=_started(os.getpid()) or 0,
@@ -117,26 +118,45 @@ def read_owner(place: Path) -> Owner | None:
     )
 
 
-def life_of(owner: Owner) -> Life:
+def life_of(owner: Owner, lock: Path | None = None) -> Life:
     """Whether the owner's process lives, as far as this machine can tell.
 
     A process is known by its id and its start together, since ids are used again; and an id says
-    nothing outside the namespace (container) that it was given in.
+    nothing outside the namespace (container) that it was given in. Cloned machines and containers
+    have one name and one machine-id: so one that was started at another time, as this one may have
+    been, counts as another one.
+
+    Args:
+        owner: of the lock.
+        lock: the file, which a living owner has open; None where there is no file.
     """
     here = this_process()
-    if (owner.host, owner.machine) != (here.host, here.machine):
+    places = ("host", "machine", "boot_id", "pid_namespace")
+    if any(getattr(owner, name) != getattr(here, name) for name in places):
         return "elsewhere"
-    if not here.boot_id or not owner.boot_id:  # no Linux: ids may be all there is
-        return _life_by_id(owner.pid) if owner.boot_id == here.boot_id else "elsewhere"
-    if owner.boot_id != here.boot_id:
-        return "rebooted"
-    if owner.pid_namespace != here.pid_namespace:
+    if not here.boot_id and sys.platform == "linux":  # a sandbox, of which there may be many
         return "elsewhere"
-    if _life_by_id(owner.pid) == "gone":
-        return "gone"
+    life = _life_by_id(owner.pid)
+    if life != "alive":
+        return life
     started = _started(owner.pid)
     # Unreadable (hidepid): there is such a process, and it may be this one.
-    return "gone" if started is not None and started != owner.process_start else "alive"
+    if started is not None and started != owner.process_start:
+        return "gone"
+    return "alive" if lock is None or _has_open(owner.pid, lock) else "copied"
+
+
+def _has_open(pid: int, lock: Path) -> bool:
+    """Whether a process has a file open; true where that cannot be seen."""
+    try:
+        wanted = lock.stat().st_ino
+        for name in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+            with suppress(FileNotFoundError):  # closed since
+                if os.stat(f"/proc/{pid}/fd/{name}").st_ino == wanted:  # noqa: PTH116
+                    return True
+    except OSError:
+        return True
+    return False
 
 
 def _life_by_id(pid: int) -> Life:

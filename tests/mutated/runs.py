@@ -78,11 +78,18 @@ MUTATIONS = [
         "tests/test_evaluation.py",
     ),
     # The run's lock.
-    Mutation("run_lock.py", "os.close(_acquired(claim, mine, say))", "pass", LOCK),
+    Mutation(
+        "run_lock.py",
+        "claimed = _acquired(claim, mine, say)",
+        "claimed = os.open(os.devnull, os.O_RDONLY)",
+        LOCK,
+    ),
     Mutation("run_lock.py", "now is not None and now.owner == found.owner", "True", LOCK),
     Mutation("run_lock.py", "elif found.owner != self._owner.owner:", "elif False:", LOCK),
     Mutation("run_lock.py", "if now != found:", "if False:", LOCK),
     Mutation("run_lock_owner.py", 'fields[0] in (b"Z", b"X")', "False", LOCK),
     Mutation("run_lock_owner.py", "started != owner.process_start", "False", LOCK),
-    Mutation("run_lock_owner.py", "owner.pid_namespace != here.pid_namespace", "False", LOCK),
+    Mutation("run_lock_owner.py", '"boot_id", "pid_namespace")', '"boot_id")', LOCK),
+    Mutation("run_lock_owner.py", '"boot_id", "pid_namespace")', '"pid_namespace")', LOCK),
+    Mutation("run_lock.py", "(stopped or self._is_replaced())", "stopped", LOCK),
 ]
