@@ -325,6 +325,84 @@ def test_a_seed_that_takes_too_long_has_crashed(folder):
     assert any("1 s" in e.error for e in run.evaluations if e.error and e.final)
 
 
+MANY = """
+import numpy as np
+
+def first(config, seeds):  # a generator for all
+    rng = np.random.default_rng(seeds[0])
+    return {"accuracy": rng.random(len(seeds))}
+
+def first_verdict(config, seeds):
+    return first(config, seeds)["accuracy"] > 0.5
+
+def shared(config, seeds):  # as a normalisation over all seeds does
+    x = own(config, seeds)["accuracy"]
+    return {"accuracy": x - x.mean()}
+
+def own(config, seeds):
+    x = np.array([np.random.default_rng(s).random() for s in seeds])
+    rounded = 1 + 1e-6 * len(seeds)
+    return {"accuracy": rounded * x, "seconds": np.full(len(seeds), float(len(seeds)))}
+
+def own_verdict(config, seeds):
+    return own(config, seeds)["accuracy"] > 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "first",
+            r"for seeds 0 and 1 at once, seed 1 comes to accuracy 0\.26\d*, and called for alone ",
+        ),
+        (
+            "first_verdict",
+            "at once, seed [0-9]+ comes to (solved|wrong_pattern), and called for alone",
+        ),
+        ("shared", "comes to accuracy .*default_rng.* for s in seeds"),
+        ("own", None),
+        ("own_verdict", None),
+    ],
+)
+def test_seeds_at_once_must_come_to_what_each_comes_to_alone(folder, name, words):
+    """By what is counted, and to rounding."""
+    (folder / "many.py").write_text(MANY)
+    success = None if "verdict" in name else "accuracy >= 0.6"
+    path = written(folder, trainer=f"./many.py:{name}", success=success)
+    if words is None:
+        assert xt.search(path, output=folder / "run", trials=1).results
+        return
+    with pytest.raises(xt.InputError, match=words):
+        xt.search(path, output=folder / "run")
+    assert not (folder / "run").exists()
+
+
+def test_what_is_printed_or_raised_without_end_is_kept_in_part(folder, capfd):
+    """A seed that prints or raises much, and what is left of it on the terminal and in the run."""
+    (folder / "much.py").write_text(
+        "import sys\n\ndef run(config, seed):\n    print('begin', 'x' * 10**7, 'end')\n"
+        "    print('x' * 10**7, file=sys.stderr)\n"
+        "    if seed: raise ValueError('first ' + 'm' * 10**7 + ' last')\n    return True\n"
+    )
+    changes = {"parameters": {"x": 0}, "search": {"sampler": "grid"}, "seeds": {"ladder": [2]}}
+    run = xt.search(
+        written(folder, **changes, trainer="./much.py:run", success=None), output=folder / "run"
+    )
+    printed = capfd.readouterr().err
+    assert len(printed) < 100_000
+    assert "begin xxx" in printed
+    assert "(19,9" in printed
+    assert "characters left out) ..." in printed
+    reason = run.seeds.reason[1]
+    assert reason.startswith("ValueError: first mmm")
+    assert reason.endswith("mmm last")
+    assert "characters left out" in reason
+    assert len(reason) <= 500
+    size = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+    assert size < 10**7
+
+
 def test_a_seed_of_a_plain_function_has_its_time(folder):
     """Its process is killed then; the other seeds of its block are not concerned."""
     (folder / "slow.py").write_text(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xortune as xt
 from xortune.errors import InputError
 from xortune.task import Task
 
@@ -276,3 +277,20 @@ def test_what_is_no_readable_file_is_refused(tmp_path, csv):
         Task.from_csv(csv("é,y\n1,0\n", "latin.csv", "latin-1"))
     with pytest.raises(InputError, match=r"wide\.csv: is no CSV text"):
         Task.from_csv(csv("a,y\n1,0\n" + "9" * 200_000 + ",1\n", "wide.csv"))
+
+
+@pytest.mark.parametrize("constant", [0, 1])
+def test_a_task_that_a_constant_solves_is_refused_where_it_is_trained(
+    tmp_path, make_config, constant
+):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"a,b,y\n0,1,{constant}\n1,0,{constant}\n1,1,{constant}\n")
+    words = f"rows.csv: targets: {constant} in all 3 rows, and a constant solves that"
+    with pytest.raises(InputError, match=words):
+        Task.from_csv(path)
+    task = Task("mine", np.eye(3), np.full((3, 1), constant))
+    with pytest.raises(InputError, match="a constant solves that"):
+        xt.evaluate(make_config(), range(3), task=task)
+    path.write_text("a,y,held\n0,1,0\n1,1,0\n1,0,1\n")
+    with pytest.raises(InputError, match="1 in all 2 rows"):
+        Task.from_csv(path, target="y", held_out="held")

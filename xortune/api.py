@@ -342,7 +342,9 @@ def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:
 
 
 def _task(task: TaskSpec) -> Task:
-    return task if isinstance(task, Task) else Task.named(task)
+    found = task if isinstance(task, Task) else Task.named(task)
+    found.refuse_constant()
+    return found
 
 
 def _wanted(space: SearchSpace, output: str | os.PathLike[str] | None) -> Path:

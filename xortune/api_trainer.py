@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,10 @@ __all__ = [
     "tried_once",
     "with_train",
 ]
+
+PAIRS, PAIRS_SECONDS = 8, 2.0
+"""So many pairs of seeds are called for together and each alone, where a pair tells little and all
+of it takes no longer than so many seconds; else one pair."""
 
 TRIES = 3
 """So many configs the check calls the function for at most: one may raise and the next may not."""
@@ -222,6 +227,8 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
     """
     if space.task is not None:
         return None
+    from xortune.engine.custom import CustomTrainer
+
     called = trainer.describe()["trainer"]
     points = list(islice(chain(space.start, probes(space)), TRIES))
     reason = raised = ""
@@ -235,6 +242,8 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
             continue
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
+            if isinstance(trainer, CustomTrainer) and trainer.form.many:
+                _check_alike(space, trainer, block, result, points)
             return _told(block.point, seed, result, seconds)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
@@ -248,6 +257,73 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
         "one of three configs and seeds",
         fix=below if raised else only,
     )
+
+
+def _check_alike(
+    space: SearchSpace, trainer: Trainer, block: Block, alone: Outcome, points: Sequence[Point]
+) -> None:
+    """See that seeds which are trained at once come to what each of them comes to alone.
+
+    Compared is what is counted: whether a seed succeeds, to the letter, and the numbers that are
+    judged or looked for to one part in a thousand, since sums in another order are rounded
+    otherwise. Seeds that come to the same tell little, and verdicts not much more: then others are
+    tried, if that takes no time.
+
+    Raises:
+        InputError: they do not.
+    """
+    names = {objective.number for objective in space.objectives} - {None}
+    names |= {space.success.name} if space.success is not None else set()
+    known = {(block.point, block.first): alone}
+    began = time.perf_counter()
+    for pair in range(PAIRS):
+        point = points[pair % len(points)] if pair else block.point
+        seeds = [block.first + 2 * pair, block.first + 2 * pair + 1]
+        both = _tried(trainer, Block(point, seeds[0], 2))
+        each = [
+            known.get((point, seed)) or _tried(trainer, Block(point, seed, 1)) for seed in seeds
+        ]
+        told = []
+        for place, one in enumerate(each):
+            if isinstance(both, TrainingError) or isinstance(one, TrainingError):
+                return  # a seed that ends its process is not what is looked for
+            at_once, by_itself = _counted(both, place, names), _counted(one, 0, names)
+            told.append(by_itself)
+            for name, number in by_itself.items():
+                if not _close(at_once.get(name), number):
+                    shown = [f"{name} {at_once.get(name)}", f"{name} {number}"]
+                    raise _not_alike(trainer, point, seeds, seeds[place], shown)
+            ends = [Status(both.status[place]).label, Status(one.status[0]).label]
+            if ends[0] != ends[1]:
+                raise _not_alike(trainer, point, seeds, seeds[place], ends)
+        if (told[0] and told[0] != told[1]) or time.perf_counter() - began > PAIRS_SECONDS:
+            return
+
+
+def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float]:
+    values = outcome.details.values
+    return {name: float(values[name][place]) for name in values if name in names}
+
+
+def _not_alike(
+    trainer: Trainer, point: Point, seeds: Sequence[int], seed: int, shown: Sequence[str]
+) -> InputError:
+    return InputError(
+        f"dry run with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} at once, seed "
+        f"{seed} comes to {shown[0]}, and called for alone to {shown[1]}",
+        place=trainer.describe()["trainer"],
+        allowed="results of a seed that do not depend on the seeds beside it",
+        fix="draw the numbers of each seed from a generator that it alone has made, as in "
+        "[np.random.default_rng(s) for s in seeds]; or start nevertheless with --no-dry-run",
+    )
+
+
+def _close(one: float | None, other: float) -> bool:
+    if one is None:
+        return False
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
 
 
 def _tried(trainer: Trainer, block: Block) -> Outcome | TrainingError:

@@ -207,11 +207,30 @@ class Task:
             x = _table("inputs", np.stack(inputs, axis=1))
             y = _table("targets", columns[target][:, None])
             if held_out is None:
-                return cls(Path(path).stem, x, y, accuracy=accuracy)
-            judged = columns[held_out] == 1.0
-            return cls(Path(path).stem, x[~judged], y[~judged], x[judged], y[judged], accuracy)
+                task = cls(Path(path).stem, x, y, accuracy=accuracy)
+            else:
+                judged = columns[held_out] == 1.0
+                rows = x[~judged], y[~judged], x[judged], y[judged]
+                task = cls(Path(path).stem, *rows, accuracy)
+            task.refuse_constant()
         except InputError as error:
             raise error.at(f"{path}: {error.field}") from None
+        return task
+
+    def refuse_constant(self) -> None:
+        """Refuse a task with nothing to learn: one on which a constant is right.
+
+        Raises:
+            InputError: all rows that are trained on have the same target.
+        """
+        found = np.unique(self.targets)
+        if found.size == 1:
+            raise InputError(
+                f"{found[0]:g} in all {len(self.targets):,} rows, and a constant solves that",
+                field="targets",
+                allowed="both 0 and 1 among the rows that are trained on",
+                fix="name another column as target, or add rows of the other kind",
+            )
 
     @classmethod
     def named(cls, name: str) -> Task:

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from xortune.engine import custom_call, custom_result
 from xortune.engine.custom_call import PLAIN, Calls, Form, GivenUp, TookTooLong, form_of
+from xortune.engine.custom_output import bounded_output
 from xortune.engine.custom_result import (
+    LONGEST,
     MAX_VALUES,
     Judged,
     judged_many,
     judged_one,
     not_finite,
     one_line,
+    shortened,
 )
 from xortune.engine.custom_source import Given, Source
 from xortune.errors import InputError, TrainingError, named
@@ -97,7 +100,7 @@ class CustomTrainer:
         """One outcome for each block."""
         one = _many if self.form.many else _singly
         results = []
-        with redirect_stdout(sys.stderr):  # stdout is for our results: somebody may read JSON there
+        with _as_before(), bounded_output():
             for block in blocks:
                 with _called_in(self.folder):  # again for each: a function may have gone elsewhere
                     call = Calls(self.source.function(), self.form, block, self.limit)
@@ -135,6 +138,16 @@ def form_asked(source: Source | Given) -> Form:
     """
     with redirect_stdout(sys.stderr), _called_in(None):
         return form_of(source.function(), source.label)
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """What our own code needs of the interpreter is afterwards as it was."""
+    depth = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(depth)
 
 
 @contextmanager
@@ -305,6 +318,6 @@ def _shown(error: BaseException) -> str:
             own = [frame for frame in each.stack if frame.filename not in _OURS]
             each.stack = traceback.StackSummary.from_list(own)
             each = each.__cause__ or each.__context__
-        return "".join(told.format()).rstrip()
+        return shortened("".join(told.format()).rstrip(), LONGEST)
     except Exception:
         return _reason(error)

@@ -15,7 +15,16 @@ from xortune.errors import InputError, nearest
 from xortune.outcome import Status
 from xortune.success import VALUE, Success
 
-__all__ = ["SUCCESS", "Judged", "judged_many", "judged_one", "numbers_told", "one_line"]
+__all__ = [
+    "LONGEST",
+    "SUCCESS",
+    "Judged",
+    "judged_many",
+    "judged_one",
+    "numbers_told",
+    "one_line",
+    "shortened",
+]
 
 SUCCESS = "success"
 """The entry of a dict that is the user's own verdict."""
@@ -24,6 +33,9 @@ MAX_VALUES, MAX_NAME, MAX_REASON = 64, 100, 500
 
 _SOLVED, _MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
 _DIVERGED, _CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
+
+LONGEST = 20_000
+"""Characters that are kept of a message or a traceback."""
 
 RETURNS = "true or false, a number, or a dict of numbers"
 
@@ -43,10 +55,19 @@ class Judged:
     failed: dict[int, str] = field(default_factory=dict)
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters: what is left out of its middle is counted."""
+    if len(text) <= most:
+        return text
+    kept = most - len(" ... (999,999,999,999 characters left out) ... ")
+    tail = kept // 3
+    gap = f" ... ({len(text) - kept:,} characters left out) ... "
+    return text[: kept - tail] + gap + text[len(text) - tail :]
+
+
 def one_line(text: str) -> str:
     """A reason on one line, not too long."""
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_REASON else line[: MAX_REASON - 3] + "..."
+    return shortened(" ".join(shortened(text, LONGEST).split()), MAX_REASON)
 
 
 def judged_one(returned: object, success: Success | None) -> tuple[int, Mapping[str, float]]:

@@ -19,8 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from xortune.engine.custom_files import imported_files, is_installed
+from xortune.engine.custom_result import one_line
 from xortune.engine.sent_files import are_there, digest_of, unpacked
-from xortune.errors import InputError
+from xortune.errors import InputError, named
 
 __all__ = ["FORMS", "Given", "Source", "given_source", "named_source"]
 
@@ -193,7 +194,7 @@ def _loaded(source: Source) -> Callable[..., Any]:
             module = _imported(root / source.file, source)
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"{source.label} cannot be imported ({type(error).__name__}: {error})",
+            f"{source.label} cannot be imported ({one_line(named(error))})",
             field="trainer",
             fix=f"see that `python -c 'import {source.module}'` runs in {root}",
         ) from error

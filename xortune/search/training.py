@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xortune.engine.custom import CustomTrainer
-from xortune.errors import TrainingError
+from xortune.engine.custom_result import one_line
+from xortune.errors import TrainingError, named
 from xortune.evaluation import Packed, pack
 from xortune.outcome import Outcome
 from xortune.search.own_process import ProcessEnded, kills_late, train_apart
@@ -38,7 +39,7 @@ def trained(
     except ProcessEnded:
         raise
     except Exception as error:  # a trainer's own; the worker lives on for the next pack
-        return TrainingError(" ".join(f"{type(error).__name__}: {error}".split()))
+        return TrainingError(one_line(named(error)))
 
 
 def _packed(block: Block, result: Outcome | TrainingError) -> Packed | TrainingError:
