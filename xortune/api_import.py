@@ -182,6 +182,8 @@ def _made(
     """Write the run; all that can be refused is refused before."""
     from xortune.api import write_report
     from xortune.imported_space import space_text
+    from xortune.objective_numbers import ties_of
+    from xortune.run_front import noted_objectives
     from xortune.space import parse_space
 
     results = results_in(table, asked)
@@ -199,8 +201,10 @@ def _made(
         success=None if asked.success in table.columns else asked.success,
         trainer=None if trainer is None else _located(trainer),
     )
-    parse_space(text, table.source)  # what no space may have is refused before anything is written
+    space = parse_space(text, table.source)  # what none may have is refused before all writing
     manifest = _manifest(name, table, asked, results, configs=len(sizes), seeds=min(sizes.values()))
+    if ties_of(space.objectives) is not None:
+        manifest["objectives"] = noted_objectives(space.objectives)
     directory = _directory(output, name)
     for note in results.notes:
         if say is not None:

@@ -1,5 +1,7 @@
 """What a search tells its sampler of a config: numbers from counts and epochs alone; the front.
 
+Ties of the success rate are told apart by epochs, or by the number that a rule judges: `liking`.
+
 A sampler sees no intervals, only these numbers. They are finite whatever became of the seeds.
 
 Of numbers that a user's own trainer tells: see `xortune.objective_numbers`.
@@ -14,7 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xortune.objective_numbers import numbers_in, numbers_named, summed, told_of
+from xortune.objective_numbers import (
+    numbers_in,
+    numbers_named,
+    summed,
+    ties_of,
+    told_of,
+)
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.space_model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
@@ -25,6 +33,7 @@ __all__ = [
     "epochs_told",
     "estimates",
     "front",
+    "liking",
     "names_told",
     "only_rate",
     "rate_told",
@@ -78,7 +87,7 @@ def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     more of the seeds failed: so a search that has seen nothing else knows in which direction to go.
     """
     if only_rate(objectives):
-        return (worth(seen),)
+        return (worth(seen, liking(objectives, seen)),)
     return tuple(_told(objective, seen) for objective in objectives)
 
 
@@ -86,7 +95,10 @@ def names_told(objectives: Sequence[Objective]) -> list[str]:
     """What each of the numbers that are `told` is, for people who look at a sampler's study."""
     known = {SUCCESS_RATE: "expected success rate", EPOCHS_TO_SOLVE: "ln of epochs to solve"}
     if only_rate(objectives):
-        known[SUCCESS_RATE] += ", the quicker the more"
+        ties = ties_of(objectives)
+        known[SUCCESS_RATE] += (
+            ", the quicker the more" if ties is None else f", the better {ties.name} the more"
+        )
     return [known.get(objective.name, objective.name) for objective in objectives]
 
 
@@ -132,16 +144,35 @@ def costs(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
 
 
-def worth(seen: Seen) -> float:
-    """What a search for the success rate alone maximises: (k + 1 + s) / (n + 2), s the `speed`.
+def worth(seen: Seen, liked: float | None = None) -> float:
+    """What a search for the success rate alone maximises: (k + 1 + s) / (n + 2), s the `liking`.
 
     Since 0 < s < 1, of two configs with as many seeds the one with more successes is worth more,
     however slow it is, and of two with as many successes the sooner: where many always solve, the
     search goes on toward those that solve sooner. It is the mean of a rate that was Beta(1 + s,
     1 - s) before anything was seen. What else was tried, and how that went, is told by
     `benchmarks/objectives.py` and benchmarks/README.md.
+
+    Args:
+        seen: of the config.
+        liked: s; None: its `speed`.
     """
-    return (seen.successes + 1 + speed(seen)) / (seen.n + 2)
+    return (seen.successes + 1 + (speed(seen) if liked is None else liked)) / (seen.n + 2)
+
+
+def liking(objectives: Sequence[Objective], seen: Seen) -> float:
+    """In (0, 1): by what configs with the same count are told apart.
+
+    Where a rule judges a number, it is larger the better the median of that number over the seeds
+    is: 1/2 for 0, toward 1 for what is much better and toward 0 for what is much worse, whatever
+    the number's scale. Else it is the `speed`. A seed is worth more than any of it.
+    """
+    if (ties := ties_of(objectives)) is None:
+        return speed(seen)
+    median = summed(ties, seen.numbers[ties.number or ""])
+    better = median if ties.maximize else -median
+    share = better / (1 + abs(better)) if math.isfinite(better) else -1.0  # failed seeds decide
+    return 0.5 + 0.499 * share
 
 
 def rate_told(seen: Seen) -> float:

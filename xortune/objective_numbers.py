@@ -26,6 +26,7 @@ __all__ = [
     "summed",
     "summed_interval",
     "summed_only",
+    "ties_of",
     "told_of",
 ]
 
@@ -40,8 +41,9 @@ NEXT_TO_NOTHING = 1e-6
 
 
 def numbers_named(objectives: Iterable[Objective]) -> tuple[str, ...]:
-    """The numbers that objectives sum up, each once."""
-    return tuple(dict.fromkeys(o.number for o in objectives if o.number is not None))
+    """The numbers that objectives sum up, or tell ties apart by, each once."""
+    summed = [one for o in objectives for one in (o, o.ties) if one is not None]
+    return tuple(dict.fromkeys(one.number for one in summed if one.number is not None))
 
 
 def numbers_in(outcome: Outcome, name: str) -> NDArray[np.float64]:
@@ -64,6 +66,11 @@ def counted(numbers: NDArray[np.float64] | None, status: NDArray[np.uint8]) -> N
 def summed_only(objectives: Sequence[Objective]) -> Objective | None:
     """The objective, if a number of a user's own trainer is all that is looked for; else None."""
     return objectives[0] if len(objectives) == 1 and objectives[0].number is not None else None
+
+
+def ties_of(objectives: Sequence[Objective]) -> Objective | None:
+    """What tells configs of the same count apart, if a number does; see `Objective.ties`."""
+    return objectives[0].ties if len(objectives) == 1 else None
 
 
 def told_of(objective: Objective, numbers: Numbers) -> float:

@@ -180,7 +180,8 @@ class Grants(ProvenRates):
             name: entered or not.
             successes: of all its seeds so far.
             n: its seeds so far, at least 1.
-            speed: between 0 and 1, more is better: tells the equally good apart.
+            speed: between 0 and 1, more is better: tells the equally good apart. Where a rule
+                judges a number it is of that, and no speed: see `xortune.objective.liking`.
             costs: none here; see `xortune.race_front`.
         """
         number = self.enter(name)

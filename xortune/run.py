@@ -83,8 +83,9 @@ class Run:
     def results(self) -> tuple[ConfigResult, ...]:
         """One result for each config, best first.
 
-        The order is the lower end of the 95 % Wilson interval, then epochs to solve (a config
-        without a success last), then the key. Where a number of a user's own trainer was looked
+        The order is the lower end of the 95 % Wilson interval, then, where a rule judges a number,
+        the median of that over the seeds, then epochs to solve (a config without a success last),
+        then the key. Where a number of a user's own trainer was looked
         for, before that: the rungs that a config has climbed, then the objective.
 
         Raises:

@@ -22,13 +22,14 @@ __all__ = ["front_of", "full_seeds", "noted_objectives", "objectives_in"]
 DIRECTIONS = {"maximize": True, "minimize": False}
 
 
-def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, str | float]]:
+def noted_objectives(objectives: Sequence[Objective]) -> list[dict[str, Any]]:
     """Objectives as a manifest notes them."""
     words = {more: word for word, more in DIRECTIONS.items()}
     more = ("number", "statistic", "failed")
     return [
         {"name": o.name, "direction": words[o.maximize]}
         | {name: told for name in more if (told := getattr(o, name)) is not None}
+        | ({} if o.ties is None else {"ties": noted_objectives([o.ties])[0]})
         for o in objectives
     ]
 
@@ -44,7 +45,7 @@ def objectives_in(manifest: Mapping[str, Any], place: str) -> tuple[Objective, .
         return (Objective(SUCCESS_RATE, maximize=True),)
     try:
         return tuple(_noted(one) for one in noted)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, AttributeError):
         raise InputError(
             f"{noted!r} is not what a search notes",
             field="objectives",
@@ -56,7 +57,8 @@ def objectives_in(manifest: Mapping[str, Any], place: str) -> tuple[Objective, .
 def _noted(one: Mapping[str, Any]) -> Objective:
     name, maximize, failed = str(one["name"]), DIRECTIONS[one["direction"]], one.get("failed")
     if "number" not in one:
-        return Objective(name, maximize)
+        ties = one.get("ties")
+        return Objective(name, maximize, ties=None if ties is None else _noted(ties))
     told = named_statistic(name)
     if told != (one["number"], one["statistic"]) or not (failed is None or is_number(failed)):
         raise ValueError(name)

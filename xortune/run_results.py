@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from xortune.errors import InputError
 from xortune.evaluation import MAX_EPOCHS, Evaluation
-from xortune.objective_numbers import Numbers, numbers_in, summed, summed_only
+from xortune.objective_numbers import Numbers, numbers_in, summed, summed_only, ties_of
 from xortune.outcome import Outcome
 from xortune.point import Point
 from xortune.run_proposals import completed, part_of
@@ -132,6 +132,8 @@ def criteria(
             ]
         )
     found.append(lambda places: [-low[k[i], n[i]] for i in places])
+    if (ties := ties_of(objectives)) is not None:
+        found.append(lambda places: [_cost(ties, numbers(ties.number or "", i)) for i in places])
     found.append(epochs_to_solve)
     found.append(lambda places: [keys[i] for i in places])
     return found
@@ -156,8 +158,13 @@ def _worth(objective: Objective, numbers: Numbers, rungs: Sequence[int]) -> tupl
 
     A few lucky seeds are no match for many: what was measured of the same seeds is compared.
     """
+    return -sum(rung <= len(numbers) for rung in rungs), _cost(objective, numbers)
+
+
+def _cost(objective: Objective, numbers: Numbers) -> float:
+    """What was looked for; less is better."""
     value = summed(objective, numbers)
-    return -sum(rung <= len(numbers) for rung in rungs), -value if objective.maximize else value
+    return -value if objective.maximize else value
 
 
 def outcomes_of(found: Sequence[Evaluation], *, reasons: bool = False) -> Iterator[Outcome]:

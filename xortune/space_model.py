@@ -143,6 +143,8 @@ class Objective:
         number: that number's own name; None for all others.
         statistic: what of it: mean, iqm, median, q01 to q99; None for all others.
         failed: what a seed counts as that failed; None: as worse than any number.
+        ties: of a success rate by a rule that judges a number: the median of that number, by which
+            configs of the same count are told apart; else None.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Objective:
     number: str | None = None
     statistic: str | None = None
     failed: float | None = None
+    ties: Objective | None = None
 
 
 @dataclass(frozen=True)

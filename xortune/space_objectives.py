@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from xortune.errors import InputError, nearest
 from xortune.point import Point
@@ -79,7 +80,20 @@ def objectives_of(
             allowed=f"{SUCCESS_RATE} or {EPOCHS_TO_SOLVE} among them, or a trainer's number",
             fix=f"add {SUCCESS_RATE}: or configs that never solve would be the best",
         )
+    if [objective.name for objective in found] == [SUCCESS_RATE]:
+        return (replace(found[0], ties=_ties(success)),)
     return tuple(found)
+
+
+def _ties(success: str | None) -> Objective | None:
+    """What tells configs of the same count apart: the number that a rule judges, in the middle."""
+    try:
+        rule = None if success is None else parse_success(success)
+    except InputError:  # which is told with its line, later
+        return None
+    if rule is None or (more := _direction(rule.name, success)) is None:
+        return None
+    return Objective(f"{rule.name}_median", more, rule.name, "median")
 
 
 def _objective(

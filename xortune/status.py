@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 from xortune.errors import InputError
 from xortune.files import open_regular, text_of, unreadable
-from xortune.objective_numbers import numbers_named, summed_only
+from xortune.objective_numbers import numbers_named, summed_only, ties_of
 from xortune.point import Point
 from xortune.run import JOURNAL, no_run
 from xortune.run_front import objectives_in
@@ -218,7 +218,7 @@ class Watcher:
             raise unreadable(place, error) from None
         with file:
             try:
-                decides = summed_only(objectives)
+                decides = summed_only(objectives) or ties_of(objectives)
                 names = numbers_named([decides] if decides else [])
                 return self._take(file, place, rungs_of(manifest), names)
             except OSError as error:

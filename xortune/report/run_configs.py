@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import isfinite
 
 from xortune.frames import epochs_to_solve
-from xortune.objective_numbers import numbers_in, summed
+from xortune.objective_numbers import numbers_in, summed, ties_of
 from xortune.point import Point
 from xortune.report.document import (
     Block,
@@ -41,6 +41,10 @@ def configs(run: Run, report: Report) -> list[Block]:
     if text := config_text(report.best.point, _fixed(report)):
         blocks.append(said(f"The same in all: {text}."))
     speed = "then the epochs to solve, " if counts_epochs(run) else ""
+    if (ties := ties_of(run.objectives)) is not None:
+        speed = (
+            f"then {plain(ties.name)} ({'more' if ties.maximize else 'less'} is better), {speed}"
+        )
     order = f"the lower end of the interval, {speed}then the key. "
     if report.looked_for is not None:
         order = f"how many rungs it climbed, then {plain(report.looked_for.name)}, then {order}"

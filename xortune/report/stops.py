@@ -10,8 +10,8 @@ import numpy as np
 
 from xortune.errors import InputError
 from xortune.frames import epochs_to_solve
-from xortune.objective import Seen, costs, only_rate, seen_of, speed
-from xortune.objective_numbers import summed_only
+from xortune.objective import Seen, costs, liking, only_rate, seen_of, speed
+from xortune.objective_numbers import summed_only, ties_of
 from xortune.race import Race, RaceRule, race_share
 from xortune.race_front import FrontGrants
 from xortune.race_next import Grants
@@ -87,7 +87,7 @@ def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> 
     numbers = _enter(run, race, grants)
     for key, k, n in _looks(run):
         race.see(key, k, n)
-    for result, pace in zip(run.results, _speeds(run.results), strict=True):
+    for result, pace in zip(run.results, _likings(run.results, space), strict=True):
         # Their bars are lower than the race's at times; who is proven worse is asked of the race.
         grants.see(result.key, result.outcome.successes, result.outcome.n, speed=pace)
     worse, going = _worse(race, short, numbers), _open(grants)
@@ -95,8 +95,11 @@ def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> 
     return {result.key: _of_rate(result, lost, going) for result, lost in pairs}
 
 
-def _speeds(results: Sequence[ConfigResult]) -> list[float]:
-    """`xortune.objective.speed` of each, from the epochs of all at once."""
+def _likings(results: Sequence[ConfigResult], space: SearchSpace) -> list[float]:
+    """`xortune.objective.liking` of each, from the epochs of all at once."""
+    goals = space.objectives
+    if ties_of(goals) is not None:
+        return [liking(goals, seen_of(r.point, r.outcome, goals)) for r in results]
     outcomes = [result.outcome for result in results]
     spent = [
         round(ert * o.successes) if o.successes and o.epochs else o.epochs * o.n

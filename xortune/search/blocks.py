@@ -10,7 +10,7 @@ from dataclasses import replace
 from xortune.errors import TrainingError
 from xortune.evaluation import Evaluation, Packed
 from xortune.journal import Journal
-from xortune.objective import costs, speed
+from xortune.objective import costs, liking
 from xortune.objective_numbers import numbers_named
 from xortune.outcome import Outcome
 from xortune.point import Point
@@ -390,7 +390,8 @@ class BlockQueue:
             return
         seen = standing.worth(self._numbers)
         paid = costs(self._space.objectives, seen)
-        self._race.see(key, seen.successes, seen.n, speed=speed(seen), costs=paid)
+        liked = liking(self._space.objectives, seen)
+        self._race.see(key, seen.successes, seen.n, speed=liked, costs=paid)
         if self._ends:
             climbing = {s.standing.point.key for s in self._steps.values() if not s.newcomer}
             self._over |= {other for other in climbing - self._over if self._race.gives_up(other)}

@@ -15,6 +15,7 @@ from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Evaluation
 from xortune.journal import Journal
 from xortune.objective import only_rate
+from xortune.objective_numbers import ties_of
 from xortune.progress import Progress
 from xortune.run import JOURNAL, Run, create, holds_run, load_run, update_manifest
 from xortune.run_front import noted_objectives
@@ -181,7 +182,7 @@ def _first_manifest(
 ) -> dict[str, Any]:
     """What is given, and what is known only here."""
     noted = dict(given)
-    if not only_rate(space.objectives):
+    if not only_rate(space.objectives) or ties_of(space.objectives) is not None:
         noted["objectives"] = noted_objectives(space.objectives)
     if shared is not None:
         noted["study"] = shared.entry

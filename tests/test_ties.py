@@ -1,0 +1,120 @@
+"""Configs with the same count: where a rule judges a number, the better number comes first."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import xortune as xt
+from xortune.objective import Seen, liking, told, worth
+from xortune.point import Point
+from xortune.search.racing import race_of
+from xortune.space import parse_space
+
+SPACE = """
+name: ties
+trainer: ./t.py:run
+success: "{rule}"
+parameters: {{x: {{low: 0, high: 9}}}}
+search: {{sampler: {sampler}, trials: 10}}
+seeds: {{ladder: [2, 4]}}
+"""
+
+
+def space(rule, sampler="tpe"):
+    return parse_space(SPACE.format(rule=rule, sampler=sampler), "s.yaml")
+
+
+def seen(k, numbers):
+    return Seen(Point({"x": 1}), k, len(numbers), 0, {"acc": numbers})
+
+
+def rows(numbers):
+    """A table with one config for each list of numbers of its seeds."""
+    every = [(x, seed, told) for x, of in numbers.items() for seed, told in enumerate(of)]
+    return pd.DataFrame(every, columns=["x", "seed", "acc"])
+
+
+def in_order(tmp_path, monkeypatch, numbers, rule):
+    monkeypatch.chdir(tmp_path)
+    run = xt.import_results(rows(numbers), config=["x"], success=rule, output="run")
+    found = [result.point["x"] for result in run.results]
+    status = xt.status(run.path)
+    assert status.best is not None
+    assert status.best.key == run.results[0].key == run.table.key[0]
+    xt.write_report(run)
+    return found, (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
+
+
+def test_the_best_of_none_solved_is_the_most_accurate(tmp_path, monkeypatch):
+    numbers = {x: [0.1 * x, 0.1 * x + 0.01] for x in (3, 9, 1, 7, 5)}
+    found, report = in_order(tmp_path, monkeypatch, numbers, "acc >= 0.99")
+    assert found == [9, 7, 5, 3, 1]
+    assert "then acc_median (more is better), then the key." in report
+
+
+def test_less_is_better_where_the_rule_says_so(tmp_path, monkeypatch):
+    numbers = {x: [0.1 * x] * 3 for x in (3, 9, 1, 7, 5)}
+    assert in_order(tmp_path, monkeypatch, numbers, "acc < 0.05")[0] == [1, 3, 5, 7, 9]
+
+
+def test_no_number_outweighs_a_seed_and_a_failed_seed_is_worse_than_any(tmp_path, monkeypatch):
+    numbers = {
+        1: [0.5, 0.5, 0.0],  # two of three
+        2: [0.99, 0.4, 0.4],  # one
+        3: [0.99, 0.45, 0.45],  # one, and the better middle
+        4: [0.99, float("nan"), float("nan")],  # one, and two that failed
+    }
+    assert in_order(tmp_path, monkeypatch, numbers, "acc >= 0.5")[0] == [1, 3, 2, 4]
+
+
+def test_a_rule_without_a_direction_tells_no_ties_apart(tmp_path, monkeypatch):
+    numbers = {x: [float(x)] * 2 for x in range(1, 8)}
+    found, report = in_order(tmp_path, monkeypatch, numbers, "acc == 0")
+    assert found == sorted(found, key=lambda x: Point({"x": x}).key)
+    assert "acc_median" not in report
+
+
+@pytest.mark.parametrize("rule", ["acc >= 0.9", "acc <= 0.9"])
+def test_a_sampler_hears_of_it_and_a_seed_is_worth_more(rule):
+    goals = space(rule).objectives
+    scale = [-1e300, -5.0, 0.0, 1e-4, 0.362, 0.966, 30.0, 1e300]
+    ordered = scale if ">" in rule else scale[::-1]
+    values = [told(goals, seen(0, [number] * 2))[0] for number in ordered]
+    assert values == sorted(values)
+    assert len(set(values)) == len(values)
+    nan = float("nan")
+    assert told(goals, seen(0, [nan, nan]))[0] <= values[0]
+    assert told(goals, seen(1, [nan, ordered[0]]))[0] > values[-1]
+    assert told(goals, seen(0, [0.5] * 2)) == (
+        worth(seen(0, [0.5] * 2), 0.5 + 0.499 * ((1 if ">" in rule else -1) / 3)),
+    )
+
+
+def test_the_race_lets_the_better_climb_first():
+    given = space("acc >= 0.9")
+    race = race_of(given)
+    for name, number in (("a", 0.91), ("b", 0.99), ("c", 0.95)):
+        told_ = seen(1, [number, 0.0])
+        race.see(name, 1, 2, speed=liking(given.objectives, told_), costs=())
+    climbs = [race.next(busy) for busy in ((), ("b",), ("b", "c"))]
+    assert climbs == ["b", "c", "a"]
+
+
+def accuracy(config, seed):
+    return {"acc": 0.05 * config["x"] + 0.001 * seed}
+
+
+def test_a_search_of_a_function_ends_with_the_most_accurate(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = {
+        "name": "ties",
+        "success": "acc >= 0.99",
+        "parameters": {"x": {"low": 0, "high": 9}},
+        "search": {"sampler": "tpe", "trials": 8},
+        "seeds": {"ladder": [2]},
+    }
+    run = xt.search(asked, train=accuracy, output="run")
+    found = [result.point["x"] for result in run.results]
+    assert found == sorted(found, reverse=True)
+    assert xt.load_run("run").results[0].key == run.results[0].key
