@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -106,6 +107,19 @@ def test_nothing_that_a_dry_run_does_to_its_process_is_left(tmp_path):
     assert left == "left 1000 False"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "child").read_text()), 0)
+
+
+def test_a_function_that_no_worker_can_have_is_refused_before_anything_begins(tmp_path):
+    lock = threading.Lock()
+
+    def locked(config, seed):
+        with lock:
+            return True
+
+    space = {"name": "locked", "parameters": {"x": 0}, "search": {"sampler": "grid"}}
+    with pytest.raises(xt.InputError, match=r"cannot be sent to a worker \(TypeError.*within the"):
+        xt.search(space, train=locked, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def imported(folder):

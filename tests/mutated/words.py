@@ -115,7 +115,7 @@ MUTATIONS = [
         ENTERED,
     ),
     Mutation("search/comparing.py", "np.setdiff1d(wanted, have.seeds)", "wanted", ENTERED),
-    Mutation("search/comparing.py", "range(1, ATTEMPTS + 1)", "range(1, 2)", ENTERED),
+    Mutation("search/comparing.py", "job.attempt == ATTEMPTS", "job.attempt == 1", ENTERED),
     Mutation(
         "search/comparing.py",
         "outcome.seeds < seeds.stop",
