@@ -7,8 +7,10 @@ who lists or gets an object after it was put sees it (S3, Google and Azure say s
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -20,6 +22,15 @@ __all__ = ["PATIENCE", "Listed", "Store", "store_of"]
 
 PATIENCE = 120.0
 """Seconds for which a store that fails in the middle of a search is asked again."""
+
+ANSWER_SECONDS = 60.0
+"""For which any answer is waited for; longer where more patience is asked for."""
+
+GRACE_SECONDS = 5.0
+"""For which one without patience waits for a call that was given up, or interrupted."""
+
+BYTES_A_SECOND = 100_000
+"""What is written waits so much longer: a slow line is none that hangs."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 
@@ -62,8 +73,14 @@ class Store:
                 place=str(location),
                 allowed="a path, s3://, gs://, or what else pyarrow.fs.FileSystem.from_uri takes",
             ) from None
+        if self._fs.type_name == "s3":
+            # By itself it asks a server that hangs eleven times, for 100 s, at exit too.
+            _, [options] = self._fs.__reduce__()
+            strategy = fs.AwsStandardS3RetryStrategy(max_attempts=3)
+            self._fs = fs.S3FileSystem(**{**options, "retry_strategy": strategy})
         self._kind: str = self._fs.type_name
         self._whole = self._kind in ("s3", "gcs", "abfs")  # else a reader may see half a file
+        self._unanswered: Future[Any] | None = None
 
     def check(self) -> None:
         """Return if the store can be read.
@@ -86,7 +103,8 @@ class Store:
         Raises:
             InputError: the store refuses it, or fails for longer than `patience` seconds.
         """
-        self._tried(lambda: self._put(f"{self._base}/{name}", data), patience)
+        more = len(data) / BYTES_A_SECOND
+        self._tried(lambda: self._put(f"{self._base}/{name}", data), patience, more)
 
     def get(self, name: str, *, patience: float = 0.0) -> bytes | None:
         """An object's content; None if there is no such object.
@@ -158,18 +176,55 @@ class Store:
         if target != path:
             self._fs.move(target, path)
 
-    def _tried(self, act: Callable[[], T], patience: float = 0.0) -> T:
+    def _tried(self, act: Callable[[], T], patience: float = 0.0, more: float = 0.0) -> T:
         import pyarrow as pa
 
         began, pause = time.monotonic(), FIRST_PAUSE
+        end = began + max(patience, ANSWER_SECONDS) + more
         while True:
             try:
-                return act()
+                return self._answered(act, end, patience)
             except (OSError, pa.ArrowException) as error:
                 if time.monotonic() - began + pause > patience:
                     raise _told(error, self.location) from None
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _answered(self, act: Callable[[], T], end: float, patience: float) -> T:
+        """What a call returns; in a thread, since one that hangs can neither be left nor ended.
+
+        As long as one that was left hangs, no other is begun: it might be overtaken.
+        """
+        if (before := self._unanswered) is not None:
+            left = max(0.0, end - time.monotonic())
+            wait([before], left if patience else min(left, GRACE_SECONDS))
+            if not before.done():
+                raise self._no_answer()
+            self._unanswered = None
+        future: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                future.set_result(act())
+            except BaseException as error:  # for the thread that waits
+                future.set_exception(error)
+
+        threading.Thread(target=call, name="xortune-store", daemon=True).start()
+        try:
+            wait([future], max(0.0, end - time.monotonic()))
+        finally:
+            if not future.done():
+                self._unanswered = future
+        if not future.done():
+            raise self._no_answer()
+        return future.result()
+
+    def _no_answer(self) -> InputError:
+        return InputError(
+            "the store does not answer",
+            place=str(self.location),
+            fix="check the network and the endpoint; when it answers again, continue with --resume",
+        )
 
 
 def store_of(path: StoredPath) -> Store:
