@@ -238,6 +238,7 @@ def test_from_point_fills_in_what_has_a_default(make_config):
 
 NUMBER = "a finite number above 0"
 WHOLE = "a whole number, 1 or more"
+EPOCHS = "a whole number, 1 to 1073741824"
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ WHOLE = "a whole number, 1 or more"
         ({"hidden_dim": True}, "hidden_dim: True is a bool"),
         ({"hidden_dim": float("nan")}, "hidden_dim: nan is a float"),
         ({"hidden_dim": float("inf")}, "hidden_dim: inf is a float"),
-        ({"epochs": 0}, f"epochs: 0 is out of range; allowed: {WHOLE}"),
+        ({"epochs": 0}, f"epochs: 0 is out of range; allowed: {EPOCHS}"),
         ({"epochs": 0.5}, "epochs: 0.5 is a float"),
         ({"epochs": None}, "epochs: None is a NoneType"),
         ({"zero_grad": 1}, "zero_grad: 1 is a int; allowed: true or false"),

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -304,10 +304,11 @@ def _how(
 
 
 def _show_failure(failure: Failure) -> None:
-    """On stderr, at once."""
+    """On stderr, at once, if that can be written."""
     from xortune.report.format import plain
 
-    print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
+    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
+        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
 
 def _trainer_checked(

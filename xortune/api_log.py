@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,4 +133,5 @@ def logging(directory: Path, trackers: Sequence[Tracker]) -> Iterator[None]:
 def _say(sentence: str) -> None:
     from xortune.report.format import plain
 
-    print(plain(f"note: {sentence}"), file=sys.stderr)
+    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
+        print(plain(f"note: {sentence}"), file=sys.stderr)

@@ -17,6 +17,9 @@ from xortune.point import Point
 
 __all__ = ["ACTIVATIONS", "LOSSES", "MOMENTUM_OPTIMIZERS", "OPTIMIZERS", "Config"]
 
+MOST_EPOCHS = 2**30
+"""Of one training, as in space files: an epoch is kept as a number of 32 bits."""
+
 SOFTMAX_LIKE = ("LogSoftmax", "Softmax", "Softmin")
 """Activations that normalise over the hidden axis instead of acting on each unit alone."""
 
@@ -90,7 +93,7 @@ class Config:
         momentum: what the optimizer makes of it (SGD, RMSprop), finite and at least 0; may be 1 or
             more. Any other optimizer has none, and 0.0 says so.
         hidden_dim: units of the hidden layer, at least 1.
-        epochs: optimizer steps, each over all rows of the task, at least 1.
+        epochs: optimizer steps, each over all rows of the task, 1 to 2**30.
         zero_grad: False leaves the gradients to add up from step to step, as a script does that
             never calls ``optimizer.zero_grad()``.
 
@@ -117,7 +120,7 @@ class Config:
         object.__setattr__(self, "lr", _real("lr", self.lr, above=True))
         object.__setattr__(self, "momentum", _real("momentum", self.momentum) + 0.0)
         object.__setattr__(self, "hidden_dim", _count("hidden_dim", self.hidden_dim))
-        object.__setattr__(self, "epochs", _count("epochs", self.epochs))
+        object.__setattr__(self, "epochs", _count("epochs", self.epochs, most=MOST_EPOCHS))
         if not isinstance(self.zero_grad, bool):
             raise InputError(
                 f"{self.zero_grad!r} is a {type(self.zero_grad).__name__}",
@@ -201,16 +204,16 @@ def _real(field: str, value: object, *, above: bool = False) -> float:
     return number
 
 
-def _count(field: str, value: object) -> int:
-    if type(value) is int and value >= 1:
+def _count(field: str, value: object, most: int | None = None) -> int:
+    if type(value) is int and 1 <= value <= (most or value):
         return value
-    allowed = "a whole number, 1 or more"
+    allowed = "a whole number, " + ("1 or more" if most is None else f"1 to {most}")
     whole = isinstance(value, numbers.Integral) or (
         isinstance(value, numbers.Real) and float(value).is_integer()
     )
     if isinstance(value, bool) or not whole:
         raise InputError(f"{value!r} is a {type(value).__name__}", field=field, allowed=allowed)
     number: int = int(value)  # type: ignore[call-overload]
-    if number < 1:
+    if number < 1 or number > (most or number):
         raise InputError(f"{number} is out of range", field=field, allowed=allowed)
     return number

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from typing import Annotated
 
 import typer
 
 from xortune import __version__
-from xortune.cli.shared import app
+from xortune.cli.shared import BAD_INPUT, app, unforeseen
+from xortune.cli.streams import guard_streams, lost_output
 
 # isort: off
 from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
@@ -32,6 +34,9 @@ from xortune.cli import settling  # noqa: F401
 
 __all__ = ["app", "main"]
 
+IN_FILES = ("search", "certify", "report", "compare", "import", "log", "gate", "submit")
+"""Commands whose result is in files, or in the exit code: what they print only shows it."""
+
 
 def main() -> None:
     """Run the command line."""
@@ -40,7 +45,28 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 50)
     # Whoever ends it by `kill`, as job schedulers do, wants what Ctrl-C gives: a run to resume.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    app()
+    guard_streams()
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    except Exception as error:
+        code = unforeseen(error)
+    sys.exit(_shown(code))
+
+
+def _shown(code: str | int | None) -> str | int | None:
+    """The exit code of a command, where what it printed may not have arrived.
+
+    Most commands' result is in files, and is there. What only prints its result has failed.
+    """
+    if (lost := lost_output()) is None:
+        return code
+    if sys.argv[1:2] and sys.argv[1] in IN_FILES and "--json" not in sys.argv:
+        print(f"note: stdout cannot be written ({lost}); the files are complete", file=sys.stderr)
+        return code
+    print(f"error: stdout cannot be written ({lost}); its output is lost", file=sys.stderr)
+    return code or BAD_INPUT
 
 
 @app.callback(

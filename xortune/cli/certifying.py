@@ -133,4 +133,4 @@ def certify(
 
 
 def _say(sentence: str) -> None:
-    typer.echo(f"note: {sentence}", err=True)
+    print(f"note: {sentence}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -171,4 +172,4 @@ def _refuse(allowed: str, **options: object) -> None:
 
 
 def _say(sentence: str) -> None:
-    typer.echo(f"note: {sentence}", err=True)
+    print(f"note: {sentence}", file=sys.stderr)

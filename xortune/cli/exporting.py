@@ -46,7 +46,7 @@ def export(
                 loaded, key=key, format=form or _format_of(output), seeds=seeds
             )
         if output is None:
-            typer.echo(script, nl=False)
+            print(script, end="")
         else:
             try:
                 replace_file(output, script.encode())

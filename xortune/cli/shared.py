@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import typer
 from rich.console import Console
 
 from xortune.errors import DisturbedError, Halted, InputError, TrainingError
+from xortune.files import FREE_SPACE, is_full
 
 __all__ = [
     "BAD_INPUT",
@@ -30,6 +33,7 @@ __all__ = [
     "print_json",
     "tell_of_compiling",
     "told",
+    "unforeseen",
 ]
 
 BAD_INPUT, INTERRUPTED, NO_OUTCOME = 2, 3, 4
@@ -83,6 +87,8 @@ def told(
         fail(f"error: {error}", BAD_INPUT)
     except TrainingError as error:
         fail(f"stopped: {error}; what had finished is kept, --resume goes on", NO_OUTCOME)
+    except OSError as error:
+        fail(f"error: {_told_os(error)}", BAD_INPUT)
     except KeyboardInterrupt as error:
         fail(interrupted if isinstance(interrupted, str) else interrupted(error), INTERRUPTED)
     except Halted as error:
@@ -105,8 +111,26 @@ def fail(text: str, code: int) -> NoReturn:
     """End the command with a line on stderr; names in it may be from a file of somebody else."""
     from xortune.report.format import plain
 
-    typer.echo("\n".join(plain(line) for line in text.split("\n")), err=True)
+    print("\n".join(plain(line) for line in text.split("\n")), file=sys.stderr)
     raise typer.Exit(code)
+
+
+def _told_os(error: OSError) -> str:
+    """An error of the operating system that no verb has told in its own words."""
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{error.strerror or error}" + (f"; fix: {FREE_SPACE}" if is_full(error) else "")
+
+
+def unforeseen(error: Exception) -> int:
+    """Tell an error that no command expects as one line; XORTUNE_DEBUG=1 shows where it is from."""
+    from xortune.errors import named
+    from xortune.report.format import plain
+
+    if os.environ.get("XORTUNE_DEBUG"):
+        raise error
+    text = plain(named(error))[:2000]
+    print(f"error: {text}; not foreseen: XORTUNE_DEBUG=1 shows where it is from", file=sys.stderr)
+    return BAD_INPUT
 
 
 def console() -> Console:

@@ -19,6 +19,7 @@ from xortune.cli.shared import (
     print_json,
     told,
 )
+from xortune.cli.streams import nobody_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,8 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
         if as_json:
             for found in looks:
                 typer.echo(json.dumps(status_json(found), allow_nan=False))
+                if nobody_reads():
+                    return
         elif screen.is_terminal:
             first = next(looks)  # what is no run is told before anything is drawn
             with Live(render_status(first), console=screen, auto_refresh=False) as live:
@@ -74,5 +77,7 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
         else:
             for found in looks:
                 screen.print(Text(status_line(found)), soft_wrap=True)
+                if nobody_reads():
+                    return
     except KeyboardInterrupt:
         return

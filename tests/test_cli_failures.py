@@ -1,0 +1,300 @@
+"""Each way to fail that one can think of: one message, an exit code of the README, no traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+from commands import _somewhere, xortune
+from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+
+import xortune as xt
+
+__all__ = ["_somewhere"]  # the fixture
+
+EVALUATE = (
+    *("evaluate", "--activation", "Tanh", "--loss", "MSELoss", "--optimizer", "Adam"),
+    *("--lr", "0.03", "--hidden-dim", "5", "--epochs", "10", "--seeds", "4"),
+)
+COMMANDS = {
+    "report": ("report", "run", "--format", "md,csv"),
+    "certify": ("certify", "run", "--seeds", "4"),
+    "compare": ("compare", "run", "other", "--seeds", "4"),
+    "status": ("status", "run"),
+    "export": ("export", "run"),
+    "resume": ("search", "space.yaml", "--output", "run", "--resume", "--quiet"),
+}
+
+
+def made(path, seeds=4, **manifest):
+    shown = {
+        "trainer": "network",
+        "task": "xor",
+        "name": "tiny",
+        "task_fingerprint": xt.Task.xor().fingerprint,
+        "sampler": "random",
+        "seed": 0,
+        "trials": 1,
+        "ladder": [seeds],
+        "window": None,
+        "complete": True,
+    }
+    point = {**CONFIG, "lr": 0.02, "hidden_dim": 3, "epochs": 30}
+    evaluations = [done(0, point, solved(0, 3, seeds, epochs=30))]
+    return write_run(path, evaluations, space_text=TINY_SPACE, **shown | manifest).path
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path):
+    """`run`, finished, with a certificate; `other`; and `space.yaml`."""
+    (tmp_path / "space.yaml").write_text(TINY_SPACE)
+    made(tmp_path / "run")
+    made(tmp_path / "other")
+
+
+def put(name, data):
+    def damage(run):
+        (run / name).write_bytes(data)
+
+    return damage
+
+
+def manifest(**changes):
+    def damage(run):
+        value = json.loads((run / "manifest.json").read_text()) | changes
+        (run / "manifest.json").write_text(json.dumps(value))
+
+    return damage
+
+
+def directory(name):
+    def damage(run):
+        (run / name).unlink(missing_ok=True)
+        (run / name).mkdir()
+
+    return damage
+
+
+def link(name):
+    def damage(run):
+        (run / name).rename(run / "there")
+        (run / name).symlink_to("there")
+
+    return damage
+
+
+def pipe(name):
+    def damage(run):
+        (run / name).unlink()
+        os.mkfifo(run / name)
+
+    return damage
+
+
+def line(**changes):
+    """The journal's first line, changed."""
+
+    def damage(run):
+        path = run / "evaluations.jsonl"
+        first, *rest = path.read_text().splitlines()
+        path.write_text("\n".join([json.dumps(json.loads(first) | changes), *rest]) + "\n")
+
+    return damage
+
+
+def nowhere(run):
+    shutil.rmtree(run)
+
+
+def a_file(run):
+    shutil.rmtree(run)
+    run.write_text("a file")
+
+
+def empty(run):
+    shutil.rmtree(run)
+    run.mkdir()
+
+
+DAMAGES = {
+    "no such run": nowhere,
+    "a file in its place": a_file,
+    "a directory without a run": empty,
+    "manifest: removed": lambda run: (run / "manifest.json").unlink(),
+    "manifest: empty": put("manifest.json", b""),
+    "manifest: no JSON": put("manifest.json", b"{"),
+    "manifest: a list": put("manifest.json", b"[]"),
+    "manifest: no text": put("manifest.json", b"\xff\xfe\x00"),
+    "manifest: deep": put("manifest.json", b"[" * 100_000),
+    "manifest: a directory": directory("manifest.json"),
+    "manifest: a link": link("manifest.json"),
+    "manifest: a pipe": pipe("manifest.json"),
+    "manifest: words for trials": manifest(trials="many"),
+    "manifest: a ladder of words": manifest(ladder=["a"]),
+    "manifest: no ladder": manifest(ladder=None),
+    "manifest: a list for a name": manifest(name=["a"]),
+    "manifest: a task that is not": manifest(task="xro"),
+    "manifest: a number for a trainer": manifest(trainer=3),
+    "journal: no JSON": put("evaluations.jsonl", b"{\n{\n"),
+    "journal: no text": put("evaluations.jsonl", b"\xff\xfe\n\xff\n"),
+    "journal: a list": put("evaluations.jsonl", b"[]\n[]\n"),
+    "journal: other fields": put("evaluations.jsonl", b'{"a": 1}\n{"a": 1}\n'),
+    "journal: a directory": directory("evaluations.jsonl"),
+    "journal: a link": link("evaluations.jsonl"),
+    "journal: a pipe": pipe("evaluations.jsonl"),
+    "space: removed": lambda run: (run / "space.yaml").unlink(),
+    "space: no YAML": put("space.yaml", b"{a: [\n"),
+    "space: no text": put("space.yaml", b"\xff\xfe"),
+    "space: a list": put("space.yaml", b"- a\n"),
+    "space: empty": put("space.yaml", b""),
+    "space: a directory": directory("space.yaml"),
+    "certificate: no JSON": put("certificate.json", b"{"),
+    "certificate: a list": put("certificate.json", b"[]"),
+    "certificate: other fields": put("certificate.json", b'{"a": 1}'),
+    "certificate: a directory": directory("certificate.json"),
+    "report: a directory": directory("report.md"),
+    "table: a directory": directory("table.csv"),
+    "figures: a file": put("figures", b""),
+}
+
+READ_ONLY_PARTS = ("manifest: words", "manifest: a l", "manifest: no ladder", "manifest: a task")
+"""Damages that most commands have no reason to notice; they end well or are refused."""
+
+
+def told(result):
+    """0 and no error, or 2 and one; nothing else, whatever is wrong with the files."""
+    assert result.exit_code in (0, 2), result.output
+    errors = result.stderr.count("error: ")
+    assert errors == (result.exit_code == 2), result.stderr
+    assert "not foreseen" not in result.stderr
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_damaged_run(command, damage, tmp_path):
+    if damage.startswith(READ_ONLY_PARTS) and command in ("certify", "compare", "resume"):
+        pytest.skip("trains")
+    DAMAGES[damage](tmp_path / "run")
+    told(xortune(*COMMANDS[command]))
+
+
+@pytest.mark.parametrize("command", ["report", "certify", "compare", "status", "export"])
+@pytest.mark.parametrize(
+    "damage", [d for d in DAMAGES if d.startswith(("no such", "a ", "journal"))]
+)
+def test_what_is_no_run_is_refused_by_all(command, damage, tmp_path):
+    DAMAGES[damage](tmp_path / "run")
+    result = xortune(*COMMANDS[command])
+    assert (result.exit_code, result.stderr.count("error: "), result.stdout) == (2, 1, "")
+
+
+LONG = "x" * 300
+OPTIONS = {
+    "search": [
+        ("search",),
+        ("search", "nowhere.yaml"),
+        ("search", "."),
+        ("search", "/dev/null"),
+        ("search", "run/evaluations.jsonl"),
+        ("search", f"{LONG}.yaml"),
+        ("search", "space.yaml", "--output", "space.yaml"),
+        ("search", "space.yaml", "--output", "space.yaml/run"),
+        ("search", "space.yaml", "--output", LONG),
+        ("search", "space.yaml", "--output", "/proc/run"),
+        ("search", "space.yaml", "--output", "/dev/full"),
+        ("search", "space.yaml", "--output", ""),
+        ("search", "space.yaml", "--output", "run"),
+        ("search", "space.yaml", "--output", "nowhere://run"),
+        ("search", "space.yaml", "--trials", "many"),
+        ("search", "space.yaml", "--trials", "0"),
+        ("search", "space.yaml", "--trials", "-1"),
+        ("search", "space.yaml", "--trials", "1" * 30),
+        ("search", "space.yaml", "--seed", "-1"),
+        ("search", "space.yaml", "--seed", "1" * 30),
+        ("search", "space.yaml", "--sampler", "bayes"),
+        ("search", "space.yaml", "--time-budget", "soon"),
+        ("search", "space.yaml", "--time-budget", "-1s"),
+        ("search", "space.yaml", "--trial-timeout", "0s"),
+        ("search", "space.yaml", "--engine", "steam"),
+        ("search", "space.yaml", "--cpus-per-trial", "nan"),
+        ("search", "space.yaml", "--cpus-per-trial", "-1"),
+        ("search", "space.yaml", "--study-storage", "nowhere"),
+        ("search", "space.yaml", "--study-storage", "sqlite:////nowhere/study.db"),
+        ("search", "space.yaml", "--address", "nowhere:0"),
+        ("search", "space.yaml", "--nothing"),
+    ],
+    "evaluate": [
+        (*EVALUATE[:-2], "--seeds", "0"),
+        (*EVALUATE[:-2], "--seeds", "x"),
+        (*EVALUATE[:-2], "--seeds", "1" * 20),
+        (*EVALUATE, "--first-seed", "-1"),
+        (*EVALUATE, "--first-seed", str(2**32 - 1)),
+        (*EVALUATE, "--task", "nowhere.csv"),
+        (*EVALUATE, "--task", "."),
+        (*EVALUATE, "--task", "run/evaluations.jsonl"),
+        (*EVALUATE, "--task", "parity-0"),
+        (*EVALUATE, "--task", "parity-99"),
+        (*EVALUATE, "--engine", "steam"),
+        (*EVALUATE, "--lr", "nan"),
+        (*EVALUATE, "--lr", "1e999"),
+        (*EVALUATE, "--epochs", "0"),
+        (*EVALUATE, "--epochs", "1" * 30),
+        (*EVALUATE, "--hidden-dim", "0"),
+        (*EVALUATE, "--momentum", "-1"),
+        (*EVALUATE, "--loss", "Loss"),
+    ],
+    "report": [
+        ("report",),
+        ("report", "run", "--format", "doc"),
+        ("report", "run", "--format", ""),
+        ("report", LONG),
+        ("report", ""),
+        ("report", "nowhere://run"),
+        ("report", "/dev/null"),
+    ],
+    "certify": [
+        ("certify", "run", "--seeds", "0"),
+        ("certify", "run", "--seeds", "x"),
+        ("certify", "run", "--seeds", "1" * 20),
+        ("certify", "run", "--top", "0"),
+        ("certify", "run", "--confidence", "1.5"),
+        ("certify", "run", "--confidence", "nan"),
+        ("certify", "run", "--extend"),
+        ("certify", "run", "--neighbourhood", "-1"),
+        ("certify", "run", "--by", "luck"),
+        ("certify", "run", "--engine", "steam"),
+        ("certify", "run", "--trainer", "nowhere.py:f"),
+        ("certify", "run", "--trainer", "space.yaml:f"),
+        ("certify", "run", "--trial-timeout", "never"),
+        ("certify", "run", "--address", "nowhere:0"),
+    ],
+    "compare": [
+        ("compare",),
+        ("compare", "run"),
+        ("compare", "run", "other#nothing"),
+        ("compare", "run", "other", "--no-train"),
+        ("compare", "run", "other", "--seeds", "0"),
+        ("compare", "run", "other", "--alpha", "2"),
+        ("compare", "run", "other", "--format", "doc"),
+        ("compare", "run", "other", "--output", "space.yaml"),
+        ("compare", "run", "--reference", "nowhere.tsv"),
+        ("compare", "run", "--reference", "space.yaml"),
+        ("compare", "run", "--reference", "."),
+        ("compare", "run", "--reference", "/dev/null"),
+        ("compare", "run", "--reference", "run/space.yaml", "--column", "lr"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "words", [w for many in OPTIONS.values() for w in many], ids=lambda w: " ".join(w)[-60:]
+)
+def test_what_cannot_be_is_refused(words):
+    result = xortune(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.strip()
+    assert result.stderr.lower().count("error") >= 1, result.stderr
+    assert "not foreseen" not in result.stderr
+    assert result.stdout == ""

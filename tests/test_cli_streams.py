@@ -1,0 +1,126 @@
+"""Output that fails fails no command: what cannot be shown is shown less, and files come first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tty
+
+import pytest
+from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+
+import xortune as xt
+
+FULL = "/dev/full"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_run(
+        tmp_path / "run",
+        [done(0, CONFIG, solved(0, 3, 4))],
+        space_text=TINY_SPACE,
+        trainer="network",
+        task="xor",
+        name="tiny",
+        task_fingerprint=xt.Task.xor().fingerprint,
+        sampler="random",
+        seed=0,
+        trials=1,
+        ladder=[4],
+        complete=True,
+    ).path
+
+
+def command(*words, **streams):
+    """Run one in a process of its own; whatever is not given is read."""
+    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "80"} | streams.pop("env", {})
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    line = [sys.executable, "-m", "xortune.cli", *map(str, words)]
+    return subprocess.run(line, env=env, timeout=120, check=False, **given)
+
+
+def unread():
+    """The writing end of a pipe whose reader has gone away."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def hung_up():
+    """A terminal that somebody closed."""
+    there, here = os.openpty()
+    tty.setraw(here)
+    os.close(there)
+    return here
+
+
+def test_a_search_that_nobody_sees_finishes(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
+    ran = command(
+        *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run", "--engine", "reference"),
+        stdout=unread(),
+        stderr=unread(),
+    )
+    assert ran.returncode == 0
+    assert xt.load_run(tmp_path / "run").manifest["complete"]
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_progress_that_cannot_be_shown(run):
+    ran = command("certify", run, "--seeds", 20, "--engine", "reference", stderr=hung_up())
+    assert ran.returncode == 0
+    assert b"certificate.json" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["report", "RUN", "--format", "csv"], 0, "note: stdout cannot be written (No space left"),
+        (["report", "RUN", "--format", "csv", "--json"], 2, "error: stdout cannot be written"),
+        (["status", "RUN"], 2, "error: stdout cannot be written (No space left on device)"),
+        (["export", "RUN"], 2, "error: stdout cannot be written (No space left on device)"),
+        (["--help"], 2, "error: stdout cannot be written (No space left on device)"),
+    ],
+)
+def test_a_full_stdout_is_told_in_a_line(run, words, code, said):
+    with open(FULL, "w") as full:
+        ran = command(*(run if word == "RUN" else word for word in words), stdout=full)
+    assert ran.returncode == code, ran.stderr
+    [line] = ran.stderr.decode().splitlines()
+    assert line.startswith(said)
+    assert (run / "table.csv").exists() == ("report" in words)
+
+
+def test_a_reader_that_goes_away_changes_no_exit_code(run):
+    ran = command("report", run, "--format", "csv", stdout=unread())
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(run):
+    line = f'exec "{sys.executable}" -m xortune.cli report "{run}" <&- >&- 2>&-'
+    ran = subprocess.run(["sh", "-c", line], timeout=120, check=False)
+    assert ran.returncode == 0
+    header = ",".join(["activation", "loss", "optimizer", "lr"])
+    assert (run / "table.csv").read_text().startswith(header)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_of_few_signs(run, encoding):
+    env = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    strange = run.rename(run.parent / "ré\udcff–sumé")
+    ran = command("report", strange, "--format", "csv", env=env)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    shown = ran.stdout.decode(encoding)
+    interval = "30–96 %"
+    assert (interval if encoding == "utf-8" else interval.replace("–", "-")) in shown
+    refused = command("report", strange / "ü–", env=env)
+    assert refused.returncode == 2
+    assert refused.stderr.decode(encoding).startswith("error: ")
+
+
+def test_who_watches_a_run_is_not_watching_without_a_reader(tmp_path):
+    running = write_run(tmp_path / "run", [], space_text=TINY_SPACE, complete=False, trials=5)
+    ran = command("status", running.path, "--watch", "--interval", "0.1", stdout=unread())
+    assert (ran.returncode, ran.stderr) == (0, b"")
