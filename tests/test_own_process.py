@@ -58,6 +58,14 @@ def test_what_ends_every_dry_run_is_told_and_nothing_begins(tmp_path, line, word
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_takes_no_longer_than_a_trial_may(tmp_path):
+    train_file(tmp_path, "time.sleep(1000)")
+    words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "1s"]
+    ended = command(tmp_path, *words)
+    assert ended.returncode == 2
+    assert "with x='é☃' took longer than 1 s; allowed: " in ended.stderr
+
+
 def test_an_import_that_ends_its_process_is_told(tmp_path):
     train_file(tmp_path, "return True")
     (tmp_path / "train.py").write_text("import os\nos._exit(0)\n")

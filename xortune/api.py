@@ -173,7 +173,7 @@ def search(
     trackers = trackers_for(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
     resume = resume or extend
     trainer = _trainer_checked(
-        asked, train, engine, gpus_per_trial, output, resume=resume, dry_run=dry_run, say=on_word
+        asked, train, engine, cluster, output, resume=resume, dry_run=dry_run, say=on_word
     )
     directory = _directory(asked, output, resume=resume)
     failed: TrainingError | Halted | None = None
@@ -315,7 +315,7 @@ def _trainer_checked(
     space: SearchSpace,
     train: Callable[..., Any] | None,
     engine: str,
-    gpus: float,
+    cluster: Cluster,
     output: str | os.PathLike[str] | None,
     *,
     resume: bool,
@@ -327,13 +327,13 @@ def _trainer_checked(
     from xortune.search.own_process import let_go_after
 
     with let_go_after():
-        trainer = trainer_for(space, train, engine, gpus)
+        trainer = trainer_for(space, train, engine, cluster.gpus_per_trial)
         check_space(space, trainer)
         if dry_run:
             if output is not None:  # one that is refused is refused before the function is called
                 _directory(space, output, resume=resume)
             if not (resume and _holds(_wanted(space, output))):
-                _say(tried_once(space, trainer), say)
+                _say(tried_once(space, trainer, most=cluster.trial_timeout), say)
     return trainer
 
 

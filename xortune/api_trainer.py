@@ -213,10 +213,15 @@ def called_with(trainer: Trainer) -> str | None:
     return trainer.form.words
 
 
-def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
+def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = None) -> str | None:
     """Call a user's own function, or command, once before anything starts; what came of it.
 
     If it raises, it is called for two more configs and seeds: a seed may fail. None of it counts.
+
+    Args:
+        space: what is searched.
+        trainer: of the space.
+        most: seconds after which a call of a function is ended; None for any time.
 
     Returns:
         A sentence; None for the built-in network, of which all is known.
@@ -235,7 +240,7 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
-        result = _tried(trainer, block)
+        result = _tried(trainer, block, most)
         seconds = time.perf_counter() - began
         if isinstance(result, TrainingError):  # it did not even fail as seeds do
             reason, raised = f"seed {seed} with {_shown(block.point)} {result}", ""
@@ -243,7 +248,7 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
             if isinstance(trainer, CustomTrainer) and trainer.form.many:
-                _check_alike(space, trainer, block, result, points)
+                _check_alike(space, trainer, block, result, points, most)
             return _told(block.point, seed, result, seconds)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
@@ -260,7 +265,12 @@ def tried_once(space: SearchSpace, trainer: Trainer) -> str | None:
 
 
 def _check_alike(
-    space: SearchSpace, trainer: Trainer, block: Block, alone: Outcome, points: Sequence[Point]
+    space: SearchSpace,
+    trainer: Trainer,
+    block: Block,
+    alone: Outcome,
+    points: Sequence[Point],
+    most: float | None,
 ) -> None:
     """See that seeds which are trained at once come to what each of them comes to alone.
 
@@ -279,9 +289,10 @@ def _check_alike(
     for pair in range(PAIRS):
         point = points[pair % len(points)] if pair else block.point
         seeds = [block.first + 2 * pair, block.first + 2 * pair + 1]
-        both = _tried(trainer, Block(point, seeds[0], 2))
+        both = _tried(trainer, Block(point, seeds[0], 2), most)
         each = [
-            known.get((point, seed)) or _tried(trainer, Block(point, seed, 1)) for seed in seeds
+            known.get((point, seed)) or _tried(trainer, Block(point, seed, 1), most)
+            for seed in seeds
         ]
         told = []
         for place, one in enumerate(each):
@@ -326,7 +337,7 @@ def _close(one: float | None, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
 
 
-def _tried(trainer: Trainer, block: Block) -> Outcome | TrainingError:
+def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
     """What comes of a block; a function is called in a process of its own."""
     from xortune.engine.custom import CustomTrainer
     from xortune.search.own_process import ProcessEnded, train_apart
@@ -334,7 +345,7 @@ def _tried(trainer: Trainer, block: Block) -> Outcome | TrainingError:
     if not isinstance(trainer, CustomTrainer):
         return trainer.train([block])[0]
     try:
-        return train_apart(trainer, block)
+        return train_apart(trainer, block, most=most)
     except ProcessEnded as error:
         return error
 

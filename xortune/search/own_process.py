@@ -231,18 +231,25 @@ def _pickled(given: Any) -> bytes:
     return pickled
 
 
-def train_apart(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+def train_apart(
+    trainer: CustomTrainer, block: Block, *, most: float | None = None
+) -> Outcome | TrainingError:
     """What comes of a block, trained in the process of the trainer's function.
 
     Where seeds have a time and their function does not report, each is called for alone, and the
     process is killed when the time is over: nobody else could look at it.
+
+    Args:
+        trainer: of a user's function.
+        block: what is trained.
+        most: seconds for the block, where its seeds have no such time; None for any time.
 
     Raises:
         InputError: the function cannot be sent.
         ProcessEnded: a seed ended the process; not where seeds have such a time.
     """
     if not kills_late(trainer):
-        return process_for(trainer.source).train(trainer, block)
+        return process_for(trainer.source).train(trainer, block, limit=most)
     if trainer.form.many:
         return _in_time(trainer, block)
     return _together([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
