@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import pandas as pd
 import pytest
 from compared import certified_run
 from hand_made import TINY_SPACE, done, solved, write_run
@@ -121,6 +122,58 @@ def test_what_it_refuses(tmp_path, words, about):
     assert len(result.stderr.splitlines()) == 1
     for word in about:
         assert word in result.stderr
+
+
+def trained_by(path, k, **identity):
+    """A certified run of one config that this trained."""
+    session = {"number": 1, "made": "d1", "space": "space.yaml"}
+    given = {"trainer": identity["trainer"], "task": None, "task_fingerprint": None}
+    return certified_run(path, [k], sessions=[session], made={"d1": identity}, **given)
+
+
+OWN = {"trainer": "./train.py:run", "source": "0123abcd" * 8, "success": "accuracy >= 0.9"}
+
+
+@pytest.mark.parametrize(
+    ("identity", "about"),
+    [
+        ({**OWN, "trainer": "./other.py:f"}, "a was trained by ./train.py:run and b by ./other"),
+        ({"trainer": "network"}, "a was trained by ./train.py:run and b by the built-in network"),
+        ({**OWN, "source": "f" * 64}, "trained by ./train.py:run of different source: 0123abcd012"),
+        ({**OWN, "success": "loss <= 1"}, "a counts 'accuracy >= 0.9' as solved and b 'loss <= 1'"),
+    ],
+)
+def test_runs_of_different_trainers_are_refused(tmp_path, identity, about):
+    trained_by(tmp_path / "a", 97, **OWN)
+    trained_by(tmp_path / "b", 60, **identity)
+    result = compare("a", "b")
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert about in result.stderr
+    assert "--different-tasks" in result.stderr
+    with pytest.raises(xt.InputError, match=r"^runs: a .* and b|^runs: a and b"):
+        xt.compare(["a", "b"])
+    assert "a solves more seeds than b" in compare("a", "b", "--different-tasks").stdout
+    trained_by(tmp_path / "c", 60, **OWN)
+    assert "a solves more seeds than c" in compare("a", "c").stdout
+
+
+def test_different_functions_are_refused_before_anything_is_trained(tmp_path):
+    rows = pd.DataFrame({"lr": [1, 1, 2, 2], "seed": [0, 1, 0, 1], "accuracy": [1, 1, 1, 0]})
+    for name in ("a", "b"):
+        xt.import_results(rows, config=["lr"], success="accuracy >= 0.9", output=name)
+    asked = []
+
+    def one(config, seed):
+        asked.append(seed)
+        return 1.0
+
+    def other(config, seed):
+        return one(config, seed)
+
+    with pytest.raises(xt.InputError, match=r"a was trained by .*one and b by .*other"):
+        xt.compare(["a", "b"], train=[one, other], seeds=4)
+    assert not asked
 
 
 def test_help_names_the_exit_code_and_a_key():

@@ -158,7 +158,7 @@ def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_pat
         success="accuracy >= 0.9",
         output="one",
     )
-    assert xt.gate(only, min_rate=0.8).low == float(anytime_lower(40, 40, alpha=0.05))
+    assert xt.gate(only, min_rate=0.8).bound == float(anytime_lower(40, 40, alpha=0.05))
 
 
 def test_single_configs_are_compared_by_their_own_seeds_seed_by_seed(results, tmp_path):

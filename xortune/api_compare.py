@@ -116,7 +116,7 @@ def compare(
         train: False refuses instead of training. Or the function of your own that trains the runs
             whose space does not name it, where certified counts are lacking; or a list with one for
             each.
-        different_tasks: compares runs of different tasks, too.
+        different_tasks: compares runs of different tasks or trainers, too.
         task: what a `Config` learns.
         trainer: any `xortune.trainer.Trainer`, or a function as `train`.
         engine: of the built-in network; that of each search if not given.
@@ -127,8 +127,8 @@ def compare(
         on_word: called with a sentence that the user should read.
 
     Raises:
-        InputError: an argument or the table is not usable, or not clear; different tasks; or seeds
-            are lacking and may not, or cannot, be trained.
+        InputError: an argument or the table is not usable, or not clear; different tasks or
+            trainers; or seeds are lacking and may not, or cannot, be trained.
         KeyboardInterrupt: the user interrupted; an equal call goes on.
     """
     several = [runs] if isinstance(runs, Run | str | os.PathLike | Config | Outcome) else list(runs)
@@ -161,7 +161,11 @@ def compare(
             allowed="two runs or more, or one and a table of published counts",
             fix="name another run, or give --reference TABLE",
         )
-    from xortune.comparison_contestants import certified_contestant, refuse_different_tasks
+    from xortune.comparison_contestants import (
+        certified_contestant,
+        refuse_different_tasks,
+        refuse_different_trainers,
+    )
     from xortune.comparison_runs import Contestant, compare_runs
 
     if not 0 < alpha < 1:  # before anything is trained
@@ -173,6 +177,8 @@ def compare(
     if not different_tasks:
         refuse_different_tasks(candidates)
     if seeds is None and all(one.certified is not None for one in candidates):
+        if not different_tasks:
+            refuse_different_trainers([(one.label, _identity(one)) for one in entries])
         found = [certified_contestant(one) for one in candidates]
     else:
         if train is False:
@@ -182,6 +188,19 @@ def compare(
             for one, own in zip(entries, trainers, strict=True)
             if not isinstance(one, Contestant)
         ]
+        if not different_tasks:
+            trained = iter(wanted)
+            refuse_different_trainers(
+                [
+                    (
+                        one.label,
+                        _identity(one)
+                        if isinstance(one, Contestant)
+                        else next(trained).trainer.describe(),
+                    )
+                    for one in entries
+                ]
+            )
         directory = output or comparison_directory([entry.label for entry in entries])
         if url_of(directory) is not None:
             raise InputError(
@@ -300,6 +319,16 @@ def _lacking(candidates: Sequence[Candidate]) -> InputError:
         allowed="certified configs, if nothing may be trained",
         fix=f"{certify}let fresh seeds be trained",
     )
+
+
+def _identity(entry: Candidate | Contestant) -> Mapping[str, str]:
+    """What is known of what trained the seeds that something has."""
+    from xortune.comparison_contestants import RULE
+    from xortune.comparison_runs import Contestant
+
+    if not isinstance(entry, Contestant):
+        return entry.identity
+    return {"success": entry.facts[RULE]} if RULE in entry.facts else {}
 
 
 def _wanted(

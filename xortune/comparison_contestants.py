@@ -25,6 +25,7 @@ __all__ = [
     "certified_contestant",
     "known_facts",
     "refuse_different_tasks",
+    "refuse_different_trainers",
     "rule_of",
     "trained_by",
     "trained_contestant",
@@ -32,6 +33,9 @@ __all__ = [
 
 OWN, RULE = "its source", "rule for success"
 """Facts that a contestant has if it is no built-in network: what trained it, what a success is."""
+
+_JUDGES = ("trainer", "source", "success", "metric")
+"""Entries of an identity without which one seed solved is not what it is elsewhere."""
 
 SEARCHED = "search counts"
 """The fact of one that a search chose: k/n of the seeds by which it did."""
@@ -50,6 +54,7 @@ class Candidate:
         made: what trained `certified`, in words.
         notes: how `certified` could mislead.
         run: where it is from; None for a config by itself.
+        identity: of what trained `certified`, as far as it is known.
     """
 
     label: str
@@ -60,6 +65,7 @@ class Candidate:
     made: str = ""
     notes: tuple[str, ...] = ()
     run: Run | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
 
 
 def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
@@ -102,6 +108,7 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
         certified=_certified(run, attempt, result.key),
         made=trained_by(digests),
         notes=_notes(attempt, result.key, named=key is not None),
+        identity={name: str(digests[name]) for name in _JUDGES if name in digests},
     )
 
 
@@ -174,6 +181,46 @@ def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
                 allowed="runs of one task: a rate on another says nothing of this one",
                 fix="if that is what you want to see, say --different-tasks",
             )
+
+
+def refuse_different_trainers(known: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Refuse what was trained by different trainers, or is judged by different rules.
+
+    Args:
+        known: of each its label, and what trained the seeds that would be compared; what is not
+            known differs from nothing.
+
+    Raises:
+        InputError: two differ.
+    """
+    for name in _JUDGES:
+        having = [
+            (label, identity[name], identity) for label, identity in known if name in identity
+        ]
+        for label, value, identity in having[1:]:
+            first, before, _ = having[0]
+            if value == before:
+                continue
+            if name == "trainer":
+                told = f"{first} was trained by {_named(before)} and {label} by {_named(value)}"
+            elif name == "source":
+                told = (
+                    f"{first} and {label} were trained by {_named(identity['trainer'])} of "
+                    f"different source: {before[:12]} and {value[:12]}"
+                )
+            else:
+                told = f"{first} counts {before!r} as solved and {label} {value!r}"
+            raise InputError(
+                told,
+                field="runs",
+                allowed="runs of one trainer and one rule for success: rates of others are not "
+                "of the same thing",
+                fix="if that is what you want to see, say --different-tasks",
+            )
+
+
+def _named(trainer: str) -> str:
+    return "the built-in network" if trainer == "network" else trainer
 
 
 def rule_of(facts: Mapping[str, str]) -> Success | None:

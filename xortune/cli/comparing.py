@@ -60,7 +60,8 @@ def compare(
         bool, typer.Option("--no-train", help="Refuse instead of training anything.")
     ] = False,
     different_tasks: Annotated[
-        bool, typer.Option("--different-tasks", help="Compare runs of different tasks too.")
+        bool,
+        typer.Option("--different-tasks", help="Compare runs of different tasks or trainers too."),
     ] = False,
     engine: Annotated[
         str | None,
