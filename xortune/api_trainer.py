@@ -248,7 +248,7 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
         if result.status[0] != Status.CRASHED:
             check_numbers(space, result.details.values)
             if isinstance(trainer, CustomTrainer) and trainer.form.many:
-                _check_alike(space, trainer, block, result, points, most)
+                _check_alike(space, trainer, block, result, points, most=most)
             return _told(block.point, seed, result, seconds)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
@@ -270,6 +270,7 @@ def _check_alike(
     block: Block,
     alone: Outcome,
     points: Sequence[Point],
+    *,
     most: float | None,
 ) -> None:
     """See that seeds which are trained at once come to what each of them comes to alone.
