@@ -21,6 +21,7 @@ from xortune.run import Run, fresh_directory, holds_run, load_run, refuse_files_
 from xortune.run_lock import held, refuse_held
 from xortune.run_stored import driven, holds_lines
 from xortune.run_url import StoredPath
+from xortune.search.as_before import as_before
 from xortune.search.process import alone
 from xortune.space import SearchSpace, check_space, load_space, with_search
 from xortune.task import Task, TaskSpec
@@ -69,6 +70,7 @@ def evaluate(
 
 
 @alone(ray=True)
+@as_before()
 def search(
     space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
     *,
@@ -108,8 +110,10 @@ def search(
         trials: replaces the space file's.
         seed: of the sampler; replaces the space file's.
         sampler: replaces the space file's.
-        time_budget: seconds, or "10m": afterwards nothing new is started, but for a certificate
-            that takes at most a tenth as long; of another the manifest says how to make it.
+        time_budget: seconds, or "10m", from when the search began, by its manifest: afterwards no
+            training begins, of a function or command of your own no seed, but for a certificate
+            that takes at most a tenth as long; of another the manifest says how to make it. That
+            it ended the search, the manifest says too (`complete`, `stopped`); `resume` goes on.
         resume: continue the run in `output` instead of refusing it. Its space must be the same, but
             for the number of trials; see docs/resume.md.
         extend: resume with a space that has grown: wider ranges, new choices, more of `start`, a
@@ -246,7 +250,7 @@ def search(
         else:
             noted_certificate(run)  # of what it has, if it was interrupted while it certified
         matters = importance(run, asked).entries()
-        how = _how(now(), failed, complete=complete)
+        how = _how(now(), failed, run.manifest, budget, complete=complete)
         run = run.noted(**matters, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
@@ -292,9 +296,16 @@ def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> b
 
 
 def _how(
-    now: str, failed: TrainingError | Halted | None, *, complete: bool
+    now: str,
+    failed: TrainingError | Halted | None,
+    manifest: Mapping[str, Any],
+    budget: float | None,
+    *,
+    complete: bool,
 ) -> dict[str, str | None]:
-    """For the manifest: how a session ended."""
+    """For the manifest: how a session ended, of which it knows only whether it is complete."""
+    if complete and manifest.get("complete") is False and budget is not None:
+        return {"finished": now, "stopped": f"the time budget of {budget:g} s was over at {now}"}
     if complete:
         return {"finished": now, "stopped": None}
     why = "by the user" if failed is None else f"by a seed that failed ({failed})"

@@ -14,6 +14,7 @@ from xortune.api_trainer import own_of_run
 from xortune.errors import InputError
 from xortune.run import Run, load_run
 from xortune.run_stored import driven
+from xortune.search.as_before import as_before
 
 if TYPE_CHECKING:
     from xortune.certify import Call
@@ -42,6 +43,7 @@ AFTERWARDS = 0.1
 what makes the result believable, and mostly takes seconds."""
 
 
+@as_before()
 def certify(
     run: Run | str | os.PathLike[str],
     *,

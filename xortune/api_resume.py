@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.resume import changes_brought
 from xortune.run_apart import aside_rows
-from xortune.run_manifest import MANIFEST
+from xortune.run_manifest import MANIFEST, update_manifest
 from xortune.run_sessions import (
     Continuation,
     begin_session,
@@ -128,6 +128,8 @@ def continue_run(
     # Fewer trials than the run asks for are this session's affair alone.
     grown = any(change.refusal is None for change in changes)
     begin_session(run.path, Continuation(entry, space if grown else None), identity)
+    if manifest.get("stopped"):
+        update_manifest(run.path, stopped=None)
     for note in notes:
         if say is not None:
             say(note)

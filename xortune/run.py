@@ -99,7 +99,6 @@ class Run:
             blocks,
             aside,
             rungs=rungs_of(self.manifest),
-            first_made=self._first_made,
             place=str(self.path / JOURNAL),
             objectives=self.objectives,
             reasons=not self.is_network,

@@ -13,7 +13,14 @@ from xortune.files import FREE_SPACE, is_full, json_of
 from xortune.run_files import replace_file
 from xortune.run_url import as_path
 
-__all__ = ["MANIFEST", "as_json", "manifest_of", "unwritable", "update_manifest"]
+__all__ = [
+    "MANIFEST",
+    "as_json",
+    "manifest_of",
+    "stopped_because",
+    "unwritable",
+    "update_manifest",
+]
 
 MANIFEST = "manifest.json"
 
@@ -31,6 +38,12 @@ def manifest_of(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict):
         raise InputError(f"is a {type(manifest).__name__}", place=str(place), allowed="an object")
     return manifest
+
+
+def stopped_because(manifest: Mapping[str, Any]) -> str | None:
+    """Why a search ended before its end, as it noted it; None if it did not."""
+    reason = manifest.get("stopped")
+    return reason if isinstance(reason, str) and manifest.get("complete") is False else None
 
 
 def update_manifest(path: str | os.PathLike[str], **changes: Any) -> None:

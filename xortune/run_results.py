@@ -11,7 +11,6 @@ from xortune.evaluation import MAX_EPOCHS, Evaluation
 from xortune.objective_numbers import Numbers, numbers_in, summed, summed_only, ties_of
 from xortune.outcome import Outcome
 from xortune.point import Point
-from xortune.run_proposals import completed, part_of
 from xortune.space_model import Objective
 
 __all__ = ["ConfigResult", "Criterion", "criteria", "first_of", "outcomes_of", "results_of"]
@@ -30,8 +29,7 @@ class ConfigResult:
         outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
             produced nothing are in it as crashed, so that they count as not solved. All are made by
             the same engine, versions and trainer: see `Run.set_aside`.
-        trials: how many distinct proposals led to it and are complete; see
-            `xortune.run_proposals`.
+        trials: how many distinct proposals led to it.
     """
 
     point: Point
@@ -45,7 +43,6 @@ def results_of(
     aside: Sequence[Evaluation],
     *,
     rungs: tuple[int, ...],
-    first_made: str,
     place: str,
     objectives: Sequence[Objective] = (),
     reasons: bool = False,
@@ -56,7 +53,6 @@ def results_of(
         blocks: for each config's key those that count; see `xortune.run_apart.kept_apart`.
         aside: those that do not.
         rungs: of the run's ladder.
-        first_made: what lines without a digest stand for.
         place: the journal, for messages.
         objectives: what was looked for.
         reasons: whether seeds of a block that produced nothing say why, as seeds that failed do.
@@ -73,9 +69,9 @@ def results_of(
         others.setdefault(evaluation.block.point.key, []).append(evaluation)
     results = []
     for key, found in blocks.items():
-        parts = [part_of(e, first_made) for e in [*found, *others.get(key, ())]]
         outcome = _merged(key, found, place, reasons=reasons)
-        point, trials = found[0].block.point, completed(parts, rungs)
+        point = found[0].block.point
+        trials = len({e.proposal for e in [*found, *others.get(key, ())]})
         results.append(ConfigResult(point, key, outcome, trials))
     outcomes = [result.outcome for result in results]
     values = [

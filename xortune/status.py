@@ -20,7 +20,7 @@ from xortune.objective_numbers import numbers_named, summed_only, ties_of
 from xortune.point import Point
 from xortune.run import JOURNAL, no_run
 from xortune.run_front import objectives_in
-from xortune.run_manifest import MANIFEST, manifest_of
+from xortune.run_manifest import MANIFEST, manifest_of, stopped_because
 from xortune.run_proposals import rungs_of
 from xortune.run_stored import readable
 from xortune.space_model import Objective
@@ -63,8 +63,9 @@ class RunStatus:
         name: of the space.
         state: `running` while a driver lives, `finished` with all that was asked for, `stopped`
             without it.
+        stopped: why, if that is known and it is: its time budget was over, or the user interrupted.
         driver: the process that searches.
-        done: proposals that have had all their first seeds; as many as the table's `trials` sum to.
+        done: proposals that have results; as many as the table's `trials` sum to.
         total: proposals asked for; None if the run does not say.
         evaluations: blocks of seeds with a result, crashed ones included.
         seeds: seeds of these.
@@ -91,6 +92,7 @@ class RunStatus:
     path: Path
     name: str
     state: State
+    stopped: str | None
     driver: Driver
     done: int
     total: int | None
@@ -154,7 +156,7 @@ class Watcher:
         objectives = objectives_in(manifest, str(path / MANIFEST))
         written, torn = self._read_on(manifest, objectives)
         tally, total, first = self._tally, self._total(manifest), _first_made(manifest)
-        done = tally.proposals.done(first)
+        done = tally.proposals.done
         started = moment(manifest.get("started"))
         state: State = (
             "running"
@@ -172,7 +174,7 @@ class Watcher:
             overall = done / (end - started)
         recent = None
         if state == "running":
-            recent = tally.proposals.rate(now, _session_began(manifest) or started, first)
+            recent = tally.proposals.rate(now, _session_began(manifest) or started)
         speed, left = recent or overall, None
         if state == "running" and speed and total is not None:
             left = max(total - done, 0) / speed
@@ -180,6 +182,7 @@ class Watcher:
             path=path,
             name=str(manifest.get("name") or path.resolve().name),
             state=state,
+            stopped=stopped_because(manifest) if state == "stopped" else None,
             driver=driver,
             done=done,
             total=total,
@@ -189,7 +192,7 @@ class Watcher:
             rate=recent,
             overall_rate=overall,
             seconds_left=left,
-            best=self._best(first, objectives),
+            best=self._best(first, objectives, rungs_of(manifest)),
             without_outcome=tally.without_outcome,
             crashed=tally.crashed,
             crashed_seeds=tally.crashed_seeds,
@@ -220,25 +223,24 @@ class Watcher:
             try:
                 decides = summed_only(objectives) or ties_of(objectives)
                 names = numbers_named([decides] if decides else [])
-                return self._take(file, place, rungs_of(manifest), names)
+                return self._take(file, place, names)
             except OSError as error:
                 raise unreadable(place, error) from None
 
     def _take(
-        self, file: BinaryIO, place: Path, rungs: tuple[int, ...], names: tuple[str, ...]
+        self, file: BinaryIO, place: Path, names: tuple[str, ...]
     ) -> tuple[float | None, bool]:
         found = os.fstat(file.fileno())
         again = self._tally.begun
-        asked = (self._tally.proposals.rungs, self._tally.names)
-        if not self._tally.continues(found) or asked != (rungs, names):
-            again, self._tally = False, Tally(rungs, names)
+        if not self._tally.continues(found) or self._tally.names != names:
+            again, self._tally = False, Tally(names)
         try:
             torn = self._tally.take(file, str(place))
         except InputError:
             if not again:
                 raise
             # Cut and written again between two looks? Then all of it is new.
-            self._tally = Tally(rungs, names)
+            self._tally = Tally(names)
             torn = self._tally.take(file, str(place))
         return found.st_mtime if 0 < found.st_mtime < LATEST else None, torn
 
@@ -251,12 +253,14 @@ class Watcher:
             self._asked = manifest, proposals_of(self._path / "space.yaml")
         return self._asked[1]
 
-    def _best(self, first: str, objectives: Sequence[Objective]) -> Leader | None:
+    def _best(
+        self, first: str, objectives: Sequence[Objective], rungs: Sequence[int]
+    ) -> Leader | None:
         from xortune.stats import wilson
 
         journal = self._path / JOURNAL
         try:
-            found = self._tally.leader(journal, first, objectives)
+            found = self._tally.leader(journal, first, objectives, rungs)
             if found is None:
                 return None
             key, config = found

@@ -26,7 +26,6 @@ from xortune.files import open_regular
 from xortune.objective_numbers import counted
 from xortune.outcome import MAX_SEED, Outcome, Status
 from xortune.point import Point
-from xortune.run_proposals import Part
 from xortune.run_results import criteria, first_of
 from xortune.space_model import Objective
 from xortune.status_proposals import Proposals
@@ -123,12 +122,11 @@ class Tally:
         attempts: to certify finalists, by number.
 
     Args:
-        rungs: of the run's ladder.
         names: numbers of a user's own trainer that decide who comes first.
     """
 
-    def __init__(self, rungs: tuple[int, ...] = (), names: tuple[str, ...] = ()) -> None:
-        self.proposals, self.names = Proposals(rungs), names
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.proposals, self.names = Proposals(), names
         self.evaluations = self.seeds = self.retried = self.without_outcome = 0
         self.crashed = self.crashed_seeds = self.diverged_seeds = 0
         self.last_error: str | None = None
@@ -195,10 +193,9 @@ class Tally:
         proposal = whole(fields, "proposal", 0, 2**53)
         first = whole(fields, "first", 0, MAX_SEED)
         config = self._config(fields)
-        made, at = fields.get("made") or "", fields.get("at")
-        part = Part(proposal, made, first, k, count)
+        at = fields.get("at")
         at = None if at is None else whole(fields, "at", 0, MAX_TIME)
-        self.proposals.add(fields["key"], part, at)
+        self.proposals.add(proposal, at)
         config.first = min(config.first, first)
         config.k += k
         config.n += count
@@ -270,7 +267,11 @@ class Tally:
         attempt.crashed += crashed * count
 
     def leader(
-        self, journal: Path, first: str | None, objectives: Sequence[Objective] = ()
+        self,
+        journal: Path,
+        first: str | None,
+        objectives: Sequence[Objective] = (),
+        rungs: Sequence[int] = (),
     ) -> tuple[str, ConfigCount] | None:
         """The best configuration so far, in the order of `Run.results`; None without any.
 
@@ -278,6 +279,7 @@ class Tally:
             journal: that was read.
             first: the `made` that lines without one stand for.
             objectives: what the run looks for.
+            rungs: of its ladder.
 
         Returns:
             Its key, and what counts of it.
@@ -306,7 +308,7 @@ class Tally:
                 lambda name, i: np.concatenate(configs[i].numbers[name]),
                 epochs_to_solve,
                 objectives=objectives,
-                rungs=self.proposals.rungs,
+                rungs=rungs,
             ),
         )
         return keys[best], configs[best]

@@ -61,6 +61,7 @@ def status_json(status: RunStatus) -> dict[str, Any]:
         "run": str(status.path),
         "name": status.name,
         "state": status.state,
+        "stopped": status.stopped,
         "driver": {
             "life": driver.life,
             "pid": driver.pid,
@@ -112,7 +113,10 @@ def status_json(status: RunStatus) -> dict[str, Any]:
 
 
 def _rows(status: RunStatus) -> list[tuple[str, str]]:
-    rows = [(status.name, STATES[status.state] + _driver(status)), ("progress", _progress(status))]
+    state = STATES[status.state]
+    if status.stopped is not None:
+        state = f"stopped before its end ({status.stopped}); --resume continues it"
+    rows = [(status.name, state + _driver(status)), ("progress", _progress(status))]
     rows.append(("seeds", f"{status.seeds:,} in {count(status.evaluations, 'evaluation')}"))
     if rate := _rate(status):
         rows.append(("rate", rate))

@@ -53,6 +53,10 @@ class Unfinished(TrainingError):
         return type(self), (self.outcome,)
 
 
+class OutOfTime(Unfinished):
+    """A block that was not begun, or ended between two seeds, since the search's time was over."""
+
+
 class Trainer(Protocol):
     """What interprets a point. Picklable: the search sends it to its workers.
 

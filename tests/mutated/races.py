@@ -137,8 +137,15 @@ MUTATIONS = [
     Mutation("search/blocks.py", "self._busy.add(key)", "pass", RACING),
     Mutation("search/blocks.py", "last=self._all_made)", "last=False)", RACING),
     Mutation("search/blocks.py", "self._news[0][0] <= self", "0 <= self", STOPS),
-    Mutation("search/blocks.py", "            self._journal.sync()\n", "            pass\n", STOPS),
-    Mutation("search/blocks.py", "if ends != step.ends:", "if False:", STOPS),
+    Mutation(
+        "search/blocks.py",
+        "        if self._news:\n            self._journal.sync()\n",
+        "        if self._news:\n            pass\n",
+        STOPS,
+    ),
+    Mutation("search/blocks.py", "self._ready.clear()", "pass", STOPS),
+    Mutation("search/blocks.py", "if not final and not self.over:", "if not final:", STOPS),
+    Mutation("search/blocks.py", "self._held_back or any(", "any(", STOPS),
     Mutation(
         "search/blocks.py",
         "        if self._stopped:\n            return False\n        if self._newcomers",

@@ -8,8 +8,10 @@ from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xortune.journal import read
 from xortune.search.blocks import BlockQueue
 from xortune.space import parse_space, rungs_up_to
+from xortune.trainer import OutOfTime
 
 DOUBLING = rungs_up_to(64)
 
@@ -155,6 +157,70 @@ def test_no_climb_begins_after_the_time_budget(tmp_path, monkeypatch):
         under_way = [queue.next_job(), queue.next_job()]
         clock[0] = 5.0
         assert drained(queue, under_way) == []
+
+
+def budgeted(trials, ladder):
+    return parse_space(
+        "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
+        f"search: {{sampler: random, trials: {trials}, time_budget: 5}}\n"
+        f"seeds: {{ladder: {ladder}}}\n"
+    )
+
+
+def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(
+    tmp_path, monkeypatch
+):
+    clock = [0.0]
+    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    space = budgeted(4, [4])
+    with queue_in(tmp_path, space, Scripted(at(*[1.0] * 4)), window=4) as queue:
+        one, two, three, four = (queue.next_job() for _ in range(4))
+        queue.receive(one, dead(one.block), seconds=0.1, worker="w")  # waits to be tried again
+        clock[0] = 5.0
+        queue.receive(two, dead(two.block), seconds=0.1, worker="w")
+        part = OutOfTime(solved(0, 3, 3))
+        queue.receive(three, part, seconds=0.1, worker="w")
+        assert queue.next_job() is None
+        assert not queue.finished
+        queue.receive(four, OutOfTime(), seconds=0.0, worker="")
+        assert queue.next_job() is None
+        assert queue.finished
+        assert queue.left_undone
+    [*tries, last] = read(tmp_path / "evaluations.jsonl")[0]
+    assert [line.final for line in tries] == [False, False]
+    assert (last.proposal, last.block.first, last.block.count) == (2, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("ladder", "solved_first", "left"), [([4], 4, False), ([2, 4], 0, False), ([2, 4], 2, True)]
+)
+def test_a_budget_that_is_over_leaves_nothing_where_all_is_done(
+    tmp_path, monkeypatch, ladder, solved_first, left
+):
+    clock = [0.0]
+    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    space = budgeted(1, ladder)
+    with queue_in(tmp_path, space, Scripted(at(1.0)), window=4) as queue:
+        job = queue.next_job()
+        clock[0] = 5.0
+        result = solved(0, solved_first, job.block.count)
+        queue.receive(job, result, seconds=0.1, worker="w")
+        assert queue.finished
+        assert queue.left_undone == left
+
+
+def test_what_a_worker_with_a_fast_clock_did_not_begin_waits_again(tmp_path):
+    space = budgeted(1, [4])
+    with queue_in(tmp_path, space, Scripted(at(1.0)), window=4) as queue:
+        job = queue.next_job()
+        queue.receive(job, OutOfTime(solved(0, 1, 1)), seconds=0.1, worker="w")
+        assert not queue.finished
+        again = queue.next_job()
+        assert (again.block.first, again.block.count, again.attempt) == (1, 3, 1)
+        queue.receive(again, by_rate(again.block), seconds=0.1, worker="w")
+        assert queue.next_job() is None
+        assert queue.finished
+        assert not queue.left_undone
 
 
 def test_no_climb_begins_after_a_proof(tmp_path):

@@ -61,7 +61,7 @@ def search(
     time_budget: Annotated[
         str | None,
         typer.Option(
-            help="Start nothing new after this long, but for a certificate that takes at "
+            help="Begin no training after this long, but for a certificate that takes at "
             "most a tenth of it: 90s, 10m, 2h."
         ),
     ] = None,
@@ -274,6 +274,7 @@ def _rungs(ladder: tuple[int, ...]) -> str:
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
     if as_json:
         from xortune.run_certificate_file import certificate_json
+        from xortune.run_manifest import stopped_because
 
         certificate = run.certificate
         rows = json.loads(run.table.head(10).to_json(orient="records", double_precision=15))
@@ -282,6 +283,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
                 "run": str(run.path),
                 "configs": len(run.results),
                 "complete": bool(run.manifest.get("complete")),
+                "stopped": stopped_because(run.manifest),
                 "best": rows[0] if rows else None,
                 "table": rows,
                 "certificate": certificate and certificate_json(certificate, run.manifest),

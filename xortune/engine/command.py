@@ -16,12 +16,13 @@ from xortune.engine.command_files import Kept, kept_files
 from xortune.engine.command_process import ran
 from xortune.engine.command_result import verdict_of
 from xortune.engine.command_settings import EXIT_CODE, Command
+from xortune.engine.time_over import time_is_over
 from xortune.errors import TrainingError
 from xortune.outcome import Outcome
 from xortune.outcome_details import NO_DETAILS, Details
 from xortune.point import Point
 from xortune.success import Success
-from xortune.trainer import Block
+from xortune.trainer import Block, OutOfTime
 
 __all__ = ["MOST_OUTPUTS", "CommandTrainer", "command_trainer"]
 
@@ -91,7 +92,7 @@ def command_trainer(command: Command, success: Success | None, folder: Path) -> 
     return CommandTrainer(command, success, kept_files(folder, command.template, command.files))
 
 
-def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome:
+def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
     command, config = trainer.command, block.point.as_dict()
     n = block.count
     status = np.empty(n, np.uint8)
@@ -100,6 +101,9 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome:
     output: dict[int, str] = {}
     first: str | None = None
     for place, seed in enumerate(block.seeds):
+        if time_is_over():
+            n = place
+            break
         argv = command.template.argv(config, seed)
         came = ran(argv, folder, command.timeout)
         verdict = verdict_of(came, trainer.success, command.metric, by_exit=command.by_exit)
@@ -111,10 +115,13 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome:
             output[seed] = came.output.decode("utf-8", "replace")
             if first is None:
                 first = _shown(argv, folder, output[seed], verdict.reason)
-    return Outcome(
+    if not n:
+        return OutOfTime()
+    values = {name: numbers[:n] for name, numbers in values.items()}
+    outcome = Outcome(
         seeds=np.arange(block.first, block.first + n, dtype=np.int64),
         epochs=0,
-        status=status,
+        status=status[:n],
         solved_epoch=np.zeros(n, np.int32),
         final_loss=np.full(n, np.nan, np.float32),
         predictions=np.zeros((n, 0), np.bool_),
@@ -122,6 +129,7 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome:
         if values or failed
         else NO_DETAILS,
     )
+    return outcome if n == block.count else OutOfTime(outcome)
 
 
 def _shown(argv: Sequence[str], folder: Path, output: str, reason: str) -> str:

@@ -28,12 +28,13 @@ from xortune.engine.custom_result import (
     shortened,
 )
 from xortune.engine.custom_source import Given, Source
+from xortune.engine.time_over import time_is_over
 from xortune.errors import InputError, TrainingError, named
 from xortune.outcome import Outcome, Status
 from xortune.outcome_details import NO_DETAILS, Details
 from xortune.point import Point
 from xortune.success import Success
-from xortune.trainer import Block, Unfinished
+from xortune.trainer import Block, OutOfTime, Unfinished
 
 __all__ = ["CustomTrainer", "custom_trainer", "form_asked"]
 
@@ -173,7 +174,7 @@ def _ended(
     """The outcome of a block, or what there is of it when it is given up."""
     try:
         return one(call, block, success)
-    except Unfinished as told:
+    except Unfinished as told:  # or out of time
         return told
     except GivenUp:
         return Unfinished()
@@ -182,24 +183,27 @@ def _ended(
 def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
     """Call for one seed after the other."""
     count = block.count
-    status, failed = bytearray(count), {}
+    status = bytearray(count)
+    failed: dict[int, str] = {}
     values: dict[str, list[float]] = {}
     first: tuple[int, str] | None = None
     for place, seed in enumerate(block.seeds):
         told: Mapping[str, float] = {}
         try:
+            if time_is_over():
+                raise OutOfTime
             returned = call(seed)
-        except (Exception, SystemExit, TookTooLong) as error:
-            status[place], failed[seed] = _CRASHED, _reason(error)
-            first = first or (seed, _shown(error))
-        except GivenUp:
+        except (GivenUp, OutOfTime) as ended:
             if not place:
                 raise
             values = {name: numbers[:place] for name, numbers in values.items()}
             block, status = Block(block.point, block.first, place), status[:place]
             told_of = _arrays(values)
             found = _outcome(block, np.frombuffer(status, np.uint8), told_of, failed, first)
-            raise Unfinished(found) from None
+            raise (OutOfTime if isinstance(ended, OutOfTime) else Unfinished)(found) from None
+        except (Exception, SystemExit, TookTooLong) as error:
+            status[place], failed[seed] = _CRASHED, _reason(error)
+            first = first or (seed, _shown(error))
         else:
             try:
                 status[place], told = judged_one(returned, success)

@@ -121,7 +121,8 @@ def _unfinished(report: Report) -> list[Block]:
         return []
     return [
         said(
-            "The search was interrupted before its end; ",
+            "The search ended before its end"
+            + (f" ({plain(report.stopped)}); " if report.stopped else ": it was interrupted; "),
             Mono("--resume"),
             " continues it.",
         )

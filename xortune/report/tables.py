@@ -22,6 +22,7 @@ from xortune.report.script import evaluate_command, plain_script
 from xortune.report.tied import TiedSet, tied_set
 from xortune.run import ConfigResult, Run
 from xortune.run_front import full_seeds
+from xortune.run_manifest import stopped_because
 from xortune.seed_ranges import HAND
 from xortune.space_model import Objective
 from xortune.task import Task
@@ -106,7 +107,8 @@ class Report:
         varied: those that differ between configs.
         top: the ten best results.
         configs, seeds, proposals: how much was done.
-        complete: False if the search was interrupted, as far as the manifest knows.
+        complete: False if the search ended before its end, as far as the manifest knows.
+        stopped: why it did, if that is known.
         tied: who cannot be told from the best.
         effects: which parameters matter.
         failures: how seeds failed.
@@ -130,6 +132,7 @@ class Report:
     seeds: int
     proposals: int
     complete: bool
+    stopped: str | None
     tied: TiedSet
     effects: tuple[ParameterEffect, ...]
     failures: Failures
@@ -173,6 +176,7 @@ def report_of(run: Run) -> Report:
         seeds=sum(result.outcome.n for result in results),
         proposals=sum(result.trials for result in results),
         complete=manifest.get("complete") is not False,
+        stopped=stopped_because(manifest),
         tied=tied_set(results, full_seeds(results, manifest)),
         effects=effects,
         failures=failures_of(run.results),

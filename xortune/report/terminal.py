@@ -38,6 +38,7 @@ def render_best(run: Run, console: Console) -> None:
         console.print(Text(plain(origin.sentence)))
     if report.best is None:
         console.print(Text("No configuration has finished yet."))
+        _print_stopped(report, console)
         _print_files(run, console)
         return
     blocks = shows_blocks(console.encoding)
@@ -48,6 +49,7 @@ def render_best(run: Run, console: Console) -> None:
     _print_front(front_table(run, report.varied), console)
     for line in _remarks(report, bars=console.width >= BAR_FROM, epochs=run.is_network):
         console.print(Text(line))
+    _print_stopped(report, console)
     if run.certificate is not None:
         render_certificate(run, console)
     elif report.solved:
@@ -59,6 +61,15 @@ def render_best(run: Run, console: Console) -> None:
         console.print(Text(sentence))
         console.print(Text(f"  {command}"), soft_wrap=True)
     _print_files(run, console)
+
+
+def _print_stopped(report: Report, console: Console) -> None:
+    if report.stopped is not None:
+        done = count(report.proposals, "proposal")
+        text = (
+            f"Ended before its end, after {done}: {plain(report.stopped)}; --resume continues it."
+        )
+        console.print(Text(text))
 
 
 def render_certificate(run: Run, console: Console) -> None:

@@ -91,7 +91,7 @@ EPOCHS = Word(
     " is what one success costs: the epochs spent by all seeds, failures at the full budget, over "
     "the successes. It never outweighs a seed.",
 )
-TRIALS = Word("trials", " counts the complete proposals of the configuration.")
+TRIALS = Word("trials", " counts the proposals of the configuration.")
 TIED = Word(
     "Not distinguishable",
     " does not mean equal: with more seeds the list gets shorter. It holds the truly best of those "

@@ -22,7 +22,7 @@ from xortune.search.propose import Proposer, budget
 from xortune.search.racing import race_of
 from xortune.search.steps import Rest, Standing, Step, Tally, short, window_at
 from xortune.space import SearchSpace
-from xortune.trainer import NOT_FINISHED, Block, Trainer, Unfinished
+from xortune.trainer import NOT_FINISHED, Block, OutOfTime, Trainer, Unfinished
 
 __all__ = ["ATTEMPTS", "BlockQueue", "Job", "budget"]
 
@@ -50,6 +50,7 @@ class BlockQueue:
         first_made: digest for those of `known` that have none.
         on_progress: called when a proposal or a climb has its results, and they are on the disk.
         ends: whether climbs under way end when their config is proven worse; see `wants`.
+        began: when the time budget began to run, by `time.monotonic`; now, if not given.
 
     Raises:
         InputError: from `next_job`, when the trainer refuses a proposal; from all that writes, when
@@ -70,6 +71,7 @@ class BlockQueue:
         first_made: str = "",
         on_progress: Callable[[Progress], None] | None = None,
         ends: bool = False,
+        began: float | None = None,
     ) -> None:
         self._space, self._trainer, self._proposer = space, trainer, proposer
         self._journal, self._on_progress = journal, on_progress
@@ -101,21 +103,59 @@ class BlockQueue:
         self._newcomers: deque[tuple[int, str]] = deque()  # that go on at once
         self._proposed = self._under_way = self._new_seeds = self._climb_seeds = 0
         self._exhausted = self._stopped = self._proven = False
+        self._timed_out = self._held_back = False
+        self._out = 0  # seeds that are with a worker, or on their way
         self._tally = Tally()  # of finished steps, taken in or not
         self._failed: set[int] = set()
         self._done = self._new = 0
         self._started = time.monotonic()
+        limit = space.search.time_budget
+        start = self._started if began is None else began
+        self._until = None if limit is None else start + limit
         self._news: deque[tuple[int, Progress]] = deque()  # by the line that must be on the disk
 
     @property
     def finished(self) -> bool:
-        """All that was asked for has its final result."""
+        """All that was asked for has its final result, or the time is over and nothing runs."""
+        if self.over:
+            if self._out:
+                return False
+            while self._take_in():
+                pass
+            self._journal.sync()
+            self._tell_news()
+            return True
         if self._under_way or self._retries or self._ready or self._grant():
             return False
         if self._news:
             self._journal.sync()
             self._tell_news()
         return self._stopped or self._all_made
+
+    @property
+    def over(self) -> bool:
+        """Whether the time budget is over: nothing begins any more."""
+        if self._timed_out or self._until is None or time.monotonic() < self._until:
+            return self._timed_out
+        self._timed_out = True
+        self.stop()
+        self._retries.clear()
+        self._ready.clear()
+        return True
+
+    @property
+    def left_time(self) -> float | None:
+        """Seconds until then; None for any time."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
+    @property
+    def left_undone(self) -> bool:
+        """Whether something was left undone since the time budget was over; once it is finished."""
+        if not self._timed_out or self._proven:
+            return False
+        if not self._all_made or self._held_back or any(s.missing for s in self._steps.values()):
+            return True
+        return self._race is not None and self._race.next(self._busy, last=True) is not None
 
     @property
     def proven(self) -> tuple[str, float] | None:
@@ -151,14 +191,16 @@ class BlockQueue:
         """Take in what is known of an earlier session; whether that was all there is to do."""
         while not self._ready and self._grant():
             pass
-        return self.finished
+        return self.finished and not self.left_undone
 
     def next_job(self) -> Job | None:
         """The next block to train; None if there is none now (see `finished`)."""
         self._tell_news()
-        over = self._space.search.time_budget
-        if over is not None and time.monotonic() - self._started >= over:
-            self.stop()
+        job = None if self.over else self._next()
+        self._out += 0 if job is None else job.block.count
+        return job
+
+    def _next(self) -> Job | None:
         if self._retries:
             return self._retries.popleft()
         while True:
@@ -168,7 +210,7 @@ class BlockQueue:
             job = self._ready.popleft()
             if self.wants(job):
                 return job
-            self.receive(job, Unfinished(), seconds=0.0, worker="")
+            self._enter(job, Unfinished(), seconds=0.0, worker="")
 
     def wants(self, job: Job) -> bool:
         """Whether a block's results are of interest: its config is not given up.
@@ -184,14 +226,30 @@ class BlockQueue:
     def receive(
         self, job: Job, result: Outcome | Packed | TrainingError, *, seconds: float, worker: str
     ) -> None:
-        """Journal a result; a block without an outcome is queued again, or given up."""
-        if isinstance(result, TrainingError) and not self.wants(job):
+        """Journal a result; a block without an outcome is queued again, or given up.
+
+        What was not trained since the time was over waits again, where a worker's clock is fast;
+        else it is left for a session to come.
+        """
+        self._out -= job.block.count
+        self._enter(job, result, seconds=seconds, worker=worker)
+
+    def _enter(
+        self, job: Job, result: Outcome | Packed | TrainingError, *, seconds: float, worker: str
+    ) -> None:
+        if isinstance(result, OutOfTime) or (
+            isinstance(result, TrainingError) and not self.wants(job)
+        ):
             found = result.outcome if isinstance(result, Unfinished) else None
             rest = job.block
             if found is not None:
                 part = replace(job, block=Block(rest.point, rest.first, found.n))
                 rest = Block(rest.point, rest.first + found.n, rest.count - found.n)
-                self.receive(part, found, seconds=seconds, worker=worker)
+                self._enter(part, found, seconds=seconds, worker=worker)
+            if isinstance(result, OutOfTime):
+                if not self.over:
+                    self._ready.appendleft(replace(job, block=rest))
+                return
             ended = Evaluation(job.proposal, rest, None, NOT_FINISHED, False, 0.0, worker)
             self._finish(job.step, rest.count, self._journal.append(ended))
             return
@@ -202,13 +260,14 @@ class BlockQueue:
             evaluation = Evaluation(
                 job.proposal, job.block, None, str(result), final, seconds, worker
             )
-            if not final:
+            if not final and not self.over:
                 self._retries.append(replace(job, attempt=job.attempt + 1))
         line = self._journal.append(evaluation)
         if not evaluation.final:
             return
         step = self._steps[job.step]
         step.take(job.block, evaluation.outcome, self._made)
+        self._count(step, new=1)
         self._finish(job.step, job.block.count, line)
 
     def _finish(self, number: int, seeds: int, line: int) -> None:
@@ -241,7 +300,7 @@ class BlockQueue:
             return False
         if self._newcomers:
             proposal, key = self._newcomers.popleft()
-            self._new_seeds += self._add_step(proposal, key, newcomer=True)
+            self._new_seeds += self._add_step(proposal, key, newcomer=True, counted=True)
             return True
         all_seeds = self._new_seeds + self._climb_seeds
         if self._race is not None and self._climb_seeds < VERIFY * all_seeds and self._climb():
@@ -282,16 +341,19 @@ class BlockQueue:
         self._new_seeds += self._add_step(number, key, newcomer=True)
         return True
 
-    def _add_step(self, proposal: int, key: str, *, newcomer: bool) -> int:
+    def _add_step(self, proposal: int, key: str, *, newcomer: bool, counted: bool = False) -> int:
         """Grant a config its next seeds; how many."""
         standing = self._standings[key]
         begin = standing.granted
         timed = self._race is not None or self._window is not None
-        step = Step(proposal, standing, newcomer, timed, numbers=self._numbers)
+        counted = counted or not newcomer
+        step = Step(proposal, standing, newcomer, timed, counted, numbers=self._numbers)
         known = self._known.pop(key, [])
         blocks = step.begin(standing.next_rung(self._rungs), known, self._first_made)
         if known:
             self._known[key] = known
+        if step.missing < standing.granted - begin:
+            self._count(step, new=0)
         number = self._granted
         self._steps[number] = step
         self._granted += 1
@@ -312,9 +374,7 @@ class BlockQueue:
         self._tally.grow(shown, step.gained)
         if step.failed:
             self._failed.add(step.proposal)
-        if step.newcomer and self._on_at_once(shown.counted) is None:
-            step.ends = True  # as it seems; what it is will be known when it is taken in
-            self._count_proposal(step, 1)
+        self._count(step, new=0)
         self._note_progress(step.line)
         if self._window is None:  # nobody waits, or asks who it was unless it is proposed again
             self._settle(self._steps.pop(number))
@@ -358,20 +418,22 @@ class BlockQueue:
         del self._steps[self._taken]
         self._taken += 1
         self._settle(step)
-        seen = step.standing.seen.counted
-        ends = step.newcomer and (self._stopped or self._on_at_once(seen) is None)
-        if ends != step.ends:
-            self._count_proposal(step, 1 if ends else -1)
-            self._note_progress(step.line)
-        if ends:
-            self._proposer.learn(step.proposal, step.standing.worth(self._numbers))
-        elif step.newcomer:
+        if not step.newcomer:
+            return True
+        on = self._on_at_once(step.standing.seen.counted) is not None
+        if on and not self._stopped:
             self._newcomers.append((step.proposal, step.standing.point.key))
+        else:
+            self._held_back = self._held_back or on
+            self._proposer.learn(step.proposal, step.standing.worth(self._numbers))
         return True
 
-    def _count_proposal(self, step: Step, change: int) -> None:
-        self._done += change
-        self._new += change if step.line else 0  # else its results are from before
+    def _count(self, step: Step, *, new: int) -> None:
+        """Count a proposal as done, once it has results; `new` is 0 if these are from before."""
+        if not step.counted:
+            step.counted = True
+            self._done += 1
+            self._new += new
 
     def _settle(self, step: Step) -> None:
         """What a step has shown counts from here on, for the race too."""

@@ -104,6 +104,16 @@ class CheckQueue:
         """Whether another block can be made now."""
         return bool(self._waiting)
 
+    @property
+    def over(self) -> bool:
+        """Never: a certificate that was begun is trained to its end."""
+        return False
+
+    @property
+    def left_time(self) -> None:
+        """Any."""
+        return
+
     def stop(self) -> None:
         """Begin no further block; those under way may finish."""
         self._waiting.clear()
@@ -209,6 +219,16 @@ class InTurn:
     def open(self) -> bool:
         """Of the one whose turn it is."""
         return self._now.open
+
+    @property
+    def over(self) -> bool:
+        """Of the one whose turn it is."""
+        return self._now.over
+
+    @property
+    def left_time(self) -> float | None:
+        """Of the one whose turn it is."""
+        return self._now.left_time
 
     def stop(self) -> None:
         """Begin nothing new."""

@@ -89,7 +89,9 @@ class Here:
         if first and self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
             trained(self._trainer, blocks)  # loads the engine: that is not what it is to measure
         started = time.perf_counter()
-        results = trained(self._trainer, blocks)
+        left = self._packs.left_time
+        until = None if left is None else time.time() + left
+        results = trained(self._trainer, blocks, until=until)
         worker = f"{socket.gethostname()}:{os.getpid()}"
         if isinstance(results, TrainingError):
             self._packs.crashed(jobs, results, worker=worker)

@@ -24,11 +24,12 @@ from xortune.engine.command_process import signal_of
 from xortune.engine.custom import CustomTrainer
 from xortune.engine.custom_call import Form
 from xortune.engine.custom_source import Given, Source
+from xortune.engine.time_over import time_is_over
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome
 from xortune.outcome_details import NO_DETAILS
 from xortune.search.own_process_child import CLOSED, HEADER
-from xortune.trainer import Block, Trainer
+from xortune.trainer import Block, OutOfTime, Trainer
 
 __all__ = ["ProcessEnded", "kills_late", "let_go", "let_go_after", "process_for", "train_apart"]
 
@@ -252,7 +253,13 @@ def train_apart(
         return process_for(trainer.source).train(trainer, block, limit=most)
     if trainer.form.many:
         return _in_time(trainer, block)
-    return _together([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
+    found: list[Outcome | TrainingError] = []
+    for seed in block.seeds:
+        if time_is_over():
+            whole = _together(found) if found else None
+            return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
+        found.append(_in_time(trainer, Block(block.point, seed, 1)))
+    return _together(found)
 
 
 def kills_late(trainer: Trainer) -> bool:

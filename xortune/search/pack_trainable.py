@@ -47,7 +47,7 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         # Out of the config, which Tune sends back with the result.
         blocks: Sequence[Block] = self.config.pop("pack")
         with heard() as words, asked_of_reports(self._given_up):
-            results = trained(self._trainer, blocks)
+            results = trained(self._trainer, blocks, until=self.config.get("until"))
         return {
             "done": True,
             "results": results,

@@ -13,7 +13,7 @@ from xortune.outcome import Outcome
 from xortune.search.blocks import ATTEMPTS, Job
 from xortune.search.narrow import Narrow, split
 from xortune.search.source import Source
-from xortune.trainer import Trainer, runs_users_code
+from xortune.trainer import OutOfTime, Trainer, runs_users_code
 
 __all__ = ["Packs", "batch_of", "least_window", "window_of"]
 
@@ -111,6 +111,7 @@ class Packs:
 
     def next(self) -> tuple[Job, ...]:
         """The next pack; empty if there is none now."""
+        self._give_back()
         while self._again and self._narrow is not None:
             job = self._again[0][0]
             if (reason := self._narrow.hopeless(job)) is None:
@@ -126,6 +127,7 @@ class Packs:
 
         The first is one block: before anything is measured, the estimate may be far off.
         """
+        self._give_back()
         wanted = 0.0 if self._true is None else LEAST_SECONDS
         jobs = self._again.popleft() if self._again else self._filled(wanted)
         cost = sum(self._trainer.cost(job.block) for job in jobs)
@@ -134,6 +136,22 @@ class Packs:
             return ()
         self._under_way += bool(jobs)
         return jobs
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is over: nothing begins any more."""
+        return self._queue.over
+
+    @property
+    def left_time(self) -> float | None:
+        """Seconds until the time is over, at least 0; None for any time."""
+        return self._queue.left_time
+
+    def _give_back(self) -> None:
+        """Where the time is over, what waits is not begun."""
+        while self._again and self.over:
+            for job in self._again.popleft():
+                self._queue.receive(job, OutOfTime(), seconds=0.0, worker="")
 
     def _filled(self, wanted: float) -> tuple[Job, ...]:
         """Jobs that take so many seconds, or a little longer."""

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.errors import InputError
 from xortune.search.interrupts import same_end
 from xortune.search.lifeline import lifeline
 from xortune.search.process import refuse_fork, uses_ray
+from xortune.search.ray_settings import ray_settings  # before Ray itself
 
 # isort: split
 import ray
@@ -36,10 +36,12 @@ def connected(address: str | None) -> Iterator[None]:
     """
     refuse_fork()
     uses_ray()
-    if ray.is_initialized():
-        with lifeline():
-            yield
-        return
+    with ray_settings(), lifeline() if ray.is_initialized() else _started(address):
+        yield
+
+
+@contextmanager
+def _started(address: str | None) -> Iterator[None]:
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     _refuse_deaf(where)
     try:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, getsignal, signal
 from typing import Any
 
-import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.engine.words import tell
 from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Packed
@@ -31,9 +31,10 @@ from xortune.search.overtime import Overtime
 from xortune.search.pack_trainable import PackTrainable
 from xortune.search.packs import Packs, batch_of
 from xortune.search.ray_connect import Room, connected, slots
+from xortune.search.ray_settings import ray_settings  # before Ray itself
 from xortune.search.source import Source
 from xortune.search.versions import versions
-from xortune.trainer import Trainer
+from xortune.trainer import OutOfTime, Trainer
 
 # isort: split
 import ray
@@ -71,6 +72,7 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
         self.packs: dict[str, tuple[Job, ...]] = {}
         self.refusal: InputError | None = None
         self.hopeless = False  # what is under way is of no use either
+        self._clocks = True  # the workers' agree with ours
         self.delivered = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -96,7 +98,8 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
         if not jobs:
             return str(Searcher.FINISHED) if self._packs.finished else None
         self.packs[trial_id] = jobs
-        return {"pack": tuple(job.block for job in jobs)}
+        until = None if self._packs.left_time is None else time.time() + self._packs.left_time
+        return {"pack": tuple(job.block for job in jobs), "until": until if self._clocks else None}
 
     def take_in(self) -> None:
         """Bring what has arrived to the queue, and so to the journal."""
@@ -109,6 +112,8 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
                 elif isinstance(results, TrainingError):
                     self._packs.crashed(jobs, results, worker=worker)
                 else:
+                    if not self._packs.over and any(isinstance(r, OutOfTime) for r in results):
+                        self._clocks = False  # a worker's is fast
                     self._packs.receive(jobs, results, seconds=arrival.seconds, worker=worker)
             except InputError as error:  # the journal cannot be written: Tune would bury the reason
                 self._refuse(error)
@@ -198,7 +203,10 @@ class FillWorkers(FIFOScheduler):  # type: ignore[misc]
         filling = len(set(self._recent)) < self._room.count
         ids = reversed(self._searcher.packs) if filling else iter(self._searcher.packs)
         waiting = (live[trial_id] for trial_id in ids if trial_id in live)
-        return next((trial for trial in waiting if trial.status == trial.PENDING), None)
+        found = next((trial for trial in waiting if trial.status == trial.PENDING), None)
+        if found is not None and self._packs.over:
+            found.config["until"] = 0.0  # by any clock: it comes back untrained
+        return found
 
 
 class Collector(tune.Callback):  # type: ignore[misc]
@@ -302,6 +310,7 @@ def most_of(window: int | None, room: int) -> int | None:
     return None if window is None else batch_of(window, slots=room)
 
 
+@ray_settings()
 def run_trials(
     queue: Source,
     trainer: Trainer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ def search_session(
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
+    Where the time budget is over before that, the manifest says `complete: false`.
+
     Args:
         space: already checked by the trainer.
         trainer: what trains.
@@ -83,6 +86,7 @@ def search_session(
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
             proposal that the trainer refuses; what `resumed` raises.
     """
+    began = time.monotonic()  # what Ray takes to start is of the time budget too
     made = made_id(identity_of(trainer.describe()))
     known, before = _earlier(directory, made, resumed)
     window, least = before.window, before.least
@@ -106,16 +110,12 @@ def search_session(
             first_made=before.first_made,
             on_progress=progress,
             ends=ends,
+            began=began,
         )
 
     begun = len({e.proposal for e in known if e.final})
     proof = known and space.stop.proven_rate is not None  # may have ended it sooner
     alone = shared is None  # else it may have to be told
-    if begun >= budget(space) and len(space.seeds.ladder) == 1 and not proof and alone:
-        with held_journal(directory / JOURNAL, made, say=on_word):
-            pass  # opening it brings what a stored run's working copy has beyond the store there
-        update_manifest(directory, complete=True)
-        return True
     # A race that began before races had windows gets one below.
     if (begun >= budget(space) or proof) and not (window is None and raced(space)):
         with held_journal(directory / JOURNAL, made, say=on_word) as journal:
@@ -232,7 +232,8 @@ def _windows(space: SearchSpace, trainer: Trainer, room: int) -> tuple[int, int 
 
 def _end(directory: Path, queue: BlockQueue, *, complete: bool, failure: Failure | None) -> None:
     """Note how it ended; of a failure that ended it also say so."""
-    update_manifest(directory, complete=complete and failure is None, **_proven(queue))
+    complete = complete and failure is None and not queue.left_undone
+    update_manifest(directory, complete=complete, **_proven(queue))
     if failure is not None:
         raise TrainingError(failure.reason)
 

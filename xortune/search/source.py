@@ -35,6 +35,16 @@ class Source(Protocol):
         """Whether another block can be made now."""
         ...
 
+    @property
+    def over(self) -> bool:
+        """Whether its time is over: nothing begins any more, what was handed out comes back."""
+        ...
+
+    @property
+    def left_time(self) -> float | None:
+        """Seconds until its time is over, 0 or more; None for any time."""
+        ...
+
     def next_job(self) -> Job | None:
         """The next block to train; None if there is none now."""
         ...

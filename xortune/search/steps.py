@@ -148,7 +148,7 @@ class Step:
         standing: of the config.
         newcomer: whether the proposal has not been told yet: it ends with this step, or goes on.
         timed: whether anyone asks how many epochs seeds took.
-        ends: whether its proposal seems to be done with it.
+        counted: whether its proposal is counted as done.
         gained: its results so far.
         missing: seeds without a result yet.
         line: the journal's line that was written last for it; 0 if it is all from before.
@@ -160,7 +160,7 @@ class Step:
     standing: Standing
     newcomer: bool
     timed: bool
-    ends: bool = False
+    counted: bool = False
     gained: Apart = field(default_factory=Apart)
     missing: int = 0
     line: int = 0

@@ -77,6 +77,16 @@ class Watched:
         """As of the source."""
         return self._source.open
 
+    @property
+    def over(self) -> bool:
+        """As of the source."""
+        return self._source.over
+
+    @property
+    def left_time(self) -> float | None:
+        """As of the source."""
+        return self._source.left_time
+
     def next_job(self) -> Job | None:
         """As of the source."""
         return self._source.next_job()

@@ -1,0 +1,123 @@
+"""A time budget: nothing begins after it, and everything that is shown says that it was over."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import datetime
+
+import pytest
+from commands import _somewhere, xortune
+
+import xortune as xt
+
+__all__ = ["_somewhere"]  # the fixture
+
+TRAIN = """
+import pathlib, time
+
+HERE = pathlib.Path(__file__).parent
+
+def run(config, seed):
+    if (HERE / "slow").exists():
+        with open(HERE / "begun.txt", "a") as file:
+            file.write(f"{time.time()}\\n")
+        time.sleep(1.5)
+    return (int(1e6 * config["lr"]) + seed) % 4 > 0
+"""
+
+SPACE = """
+name: slow
+trainer: ./train.py:run
+parameters: {lr: {low: 0.5, high: 1.0}}
+search: {sampler: random, trials: 8}
+seeds: SEEDS
+"""
+
+BUDGET = 20
+
+
+@pytest.fixture
+def ray_runs():
+    """A Ray of the caller's, so that its start is not of the time that is measured."""
+    from xortune.search.ray_settings import ray_settings
+
+    # isort: split
+    import ray
+
+    with ray_settings():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield
+        ray.shutdown()
+
+
+@pytest.mark.usefixtures("ray_runs")
+def test_nothing_begins_after_it_and_all_say_so(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{ladder: [10]}"))
+    (tmp_path / "slow").touch()
+    ran = xortune(
+        "search", "slow.yaml", "--output", "run", "--time-budget", f"{BUDGET}s", "--no-dry-run"
+    )
+    ended = time.time()
+    assert ran.exit_code == 0, ran.output
+    run, seen = xt.load_run("run"), xt.status("run")
+    began = datetime.fromisoformat(run.manifest["started"]).timestamp()  # in whole seconds
+    begun = [float(line) - began for line in (tmp_path / "begun.txt").read_text().split()]
+    assert max(begun) < BUDGET + 1.5
+    assert ended - began < BUDGET + 15
+
+    assert 1 <= seen.done < 8
+    assert sum(result.outcome.n for result in run.results) == len(begun), "what was trained counts"
+    assert run.table["trials"].min() >= 1
+    assert run.table["trials"].sum() == seen.done
+    why = run.manifest["stopped"]
+    assert why.startswith(f"the time budget of {BUDGET} s was over at ")
+    assert run.manifest["complete"] is False
+    assert run.manifest["sessions"][-1]["stopped"] == why
+    told = re.findall(r"^(\d+)/8 ", ran.stderr, re.MULTILINE)
+    assert not told or int(told[-1]) <= seen.done
+    done = f"{seen.done} proposal{'s' * (seen.done != 1)}"
+    text = " ".join(ran.stdout.split())
+    assert f"Ended before its end, after {done}: {why}; --resume continues it." in text
+    assert (seen.state, seen.stopped) == ("stopped", why)
+    shown = " ".join(xortune("status", "run").stdout.split())
+    assert f"{seen.done} of 8 proposals" in shown
+    assert "stopped before its end (the time budget of" in shown
+    assert json.loads(xortune("status", "run", "--json").stdout)["stopped"] == why
+    values = json.loads(xortune("report", "run", "--json").stdout)
+    assert (values["complete"], values["stopped"]) == (False, why)
+    assert f"The search ended before its end ({why})" in (tmp_path / "run/report.md").read_text()
+
+    # What was cut off goes on as if nothing had been.
+    (tmp_path / "slow").unlink()
+    assert xortune("search", "slow.yaml", "--output", "run", "--resume", "--quiet").exit_code == 0
+    assert xortune("search", "slow.yaml", "--output", "whole", "--quiet").exit_code == 0
+    resumed, whole = xt.load_run("run"), xt.load_run("whole")
+    assert resumed.table.equals(whole.table)
+    assert (resumed.manifest["complete"], resumed.manifest["stopped"]) == (True, None)
+    assert xt.status("run").state == "finished"
+
+
+def test_a_budget_that_is_over_before_anything_began(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{ladder: [4]}"))
+    words = ("search", "slow.yaml", "--output", "run", "--no-dry-run")
+    ran = xortune(*words, "--time-budget", "0.01s")
+    assert ran.exit_code == 0, ran.output
+    assert "No configuration has finished yet." in ran.stdout
+    assert "Ended before its end, after 0 proposals: the time budget of 0.01 s" in ran.stdout
+    assert xt.status("run").stopped is not None
+    assert xortune(*words, "--resume", "--quiet").exit_code == 0
+    assert len(xt.load_run("run").results) == 8
+
+
+def test_one_that_was_enough_is_no_reason(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{race: {max: 8}}"))
+    ran = xortune("search", "slow.yaml", "--output", "run", "--time-budget", "10m", "--no-dry-run")
+    assert ran.exit_code == 0, ran.output
+    assert "budget" not in ran.stdout
+    run = xt.load_run("run")
+    assert (run.manifest["complete"], run.manifest["stopped"]) == (True, None)
