@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-import xortune.thread.files  # noqa: F401  # takes what draws as it is, before it is replaced below
 from xortune.config import Config
 from xortune.report.drawn.matplotlib_axes import svg
 

@@ -31,7 +31,7 @@ LAYERS = (
     ("evaluation", "journal", "frames", "run", "published", "imported"),
     ("comparison",),
     ("report", "trackers"),
-    ("certify", "plan", "gate", "thread"),
+    ("certify", "plan", "gate"),
     ("progress", "status"),
     ("search",),
     ("api", "pytest"),

@@ -85,7 +85,6 @@ def test_the_commands_are_found_and_a_wrong_one_is_noticed():
         "import",
         "plan",
         "gate",
-        "thread",
         "status",
         "submit",
     }

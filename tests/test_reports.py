@@ -17,8 +17,6 @@ import xortune as xt
 from xortune.engine.network import NetworkTrainer
 from xortune.run import Run
 from xortune.run_sessions import made_id
-from xortune.thread.claims import read_claims
-from xortune.thread.sweep import summary
 
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "reports"
@@ -190,18 +188,12 @@ def _thread() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_thread_has_todays_claims():
-    rows = [(row["id"], row["variant"]) for row in _thread()]
-    rows = [(name, variant) for name, variant in rows if not variant.startswith("best_")]
-    assert rows == [(row.id, variant.name) for row, variant in read_claims().measured]
-
-
 def test_the_thread_counts_the_sweep_that_is_beside_it():
-    sweep = summary(xt.load_run(REPORTS / "sweep"))
     counted = {row["id"]: (int(row["k"]), int(row["n"])) for row in reversed(_thread())}
-    for name, unit in (("T12", "seeds"), ("T15", "cells")):  # the first row of each is as posted
-        measured = sweep.measured(unit)
-        assert counted[name] == (measured.k, measured.n)
+    cells = [result.outcome for result in xt.load_run(REPORTS / "sweep").results]
+    seeds = sum(cell.successes for cell in cells), sum(cell.n for cell in cells)
+    assert counted["T12"] == seeds  # the first row of each is as posted
+    assert counted["T15"] == (sum(cell.successes == cell.n for cell in cells), len(cells))
 
 
 @pytest.mark.long
@@ -213,13 +205,3 @@ def test_training_again_gives_the_same_counts(tmp_path):
     assert [o.n for o in now.values()] == [100] * len(now)
     moved = sum(int((now[key].solved != was[key].solved).sum()) for key in was)
     assert moved <= CLOSE * sum(outcome.n for outcome in was.values())
-
-
-@pytest.mark.long
-def test_the_thread_measured_again_gives_the_same_counts():
-    settled = xt.thread(sweep=REPORTS / "sweep", only=["T8a", "T9a", "T10b"])
-    was = {(row["id"], row["variant"]): int(row["k"]) for row in _thread()}
-    assert len(settled.rows) >= 3
-    for judged in settled.rows:
-        k = judged.k
-        assert abs(k - was[judged.row.id, judged.variant.name]) <= CLOSE * judged.n

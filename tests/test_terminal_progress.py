@@ -9,7 +9,7 @@ from rich.console import Console
 
 from xortune import terminal_progress
 from xortune.progress import Progress
-from xortune.terminal_progress import progress_line, shown_certifying, shown_progress, shown_search
+from xortune.terminal_progress import progress_line, shown_certifying, shown_search
 
 
 def moment(**changes):
@@ -108,15 +108,15 @@ def test_rate_and_time_left():
 
 
 def test_quiet_shows_nothing(capsys):
-    with shown_progress(quiet=True) as show:
-        assert show is None
+    with shown_search(quiet=True) as shows:
+        assert shows == (None, None)
     assert capsys.readouterr() == ("", "")
 
 
 def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
-    with shown_progress(quiet=False) as show:
+    with shown_search(quiet=False) as (show, _):
         for done in range(1, 201):
             show(moment(done=done, fresh=done, seconds=float(done)))
     out, err = capsys.readouterr()
@@ -129,7 +129,7 @@ def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys, monkeypatch):
 def test_off_a_terminal_slow_work_is_heard_of_too(capsys, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
-    with shown_progress(quiet=False) as show:
+    with shown_search(quiet=False) as (show, _):
         for done in (1, 2, 3, 4, 5):
             clock[0] += 15.0
             show(moment(done=done, fresh=done))
@@ -143,7 +143,7 @@ def test_on_a_terminal_one_line_that_goes_away(monkeypatch):
         return Console(file=drawn, force_terminal=True, width=80, color_system=None)
 
     monkeypatch.setattr(terminal_progress, "Console", terminal)
-    with shown_progress(quiet=False) as show:
+    with shown_search(quiet=False) as (show, _):
         show(moment())
         show(moment(done=51))
     text = drawn.getvalue()

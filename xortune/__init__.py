@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from xortune.api_plot import plot_success_by_epoch as plot_success_by_epoch
     from xortune.api_plot import plot_wins as plot_wins
     from xortune.api_status import status as status
-    from xortune.api_thread import thread as thread
-    from xortune.api_thread import write_thread as write_thread
     from xortune.comparison import Comparison as Comparison
     from xortune.comparison_runs import RunComparison as RunComparison
     from xortune.config import Config as Config
@@ -119,11 +117,9 @@ _HOMES = {
     "plot_wins": "api_plot",
     "search": "api",
     "status": "api_status",
-    "thread": "api_thread",
     "to_optuna": "api_import",
     "write_comparison": "api_compare",
     "write_report": "api",
-    "write_thread": "api_thread",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # strings they are: the keys above

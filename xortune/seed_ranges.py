@@ -43,7 +43,7 @@ GATE = range(3 * QUARTER, 3 * QUARTER + QUARTER // 2)
 """Gates: the same seeds each time, so that a gate's answer changes with the training only."""
 
 THREAD = range(GATE.stop, 4 * QUARTER)
-"""The claims of the forum thread, measured."""
+"""For the sweep's best cells in examples/thread, which measures what a forum thread claimed."""
 
 RANGES = {
     "search": SEARCH,

@@ -19,9 +19,7 @@ __all__ = [
     "clock",
     "progress_line",
     "shown_certifying",
-    "shown_progress",
     "shown_search",
-    "shown_steps",
 ]
 
 PLAIN_SECONDS = 30.0
@@ -63,13 +61,6 @@ def shown_search(
 
 
 @contextmanager
-def shown_progress(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """What to call with each `Progress`; it is drawn on stderr."""
-    with shown_search(quiet=quiet) as (on_progress, _):
-        yield on_progress
-
-
-@contextmanager
 def shown_certifying(
     *, quiet: bool, what: str = "certifying"
 ) -> Iterator[Callable[[int, int], None] | None]:
@@ -90,31 +81,6 @@ def _live(console: Console, first: str) -> Iterator[Callable[[str], None]]:
     """A line that goes away at the end."""
     with Live(Text(first), console=console, transient=True, refresh_per_second=4) as live:
         yield lambda line: live.update(Text(line, overflow="ellipsis"))
-
-
-@contextmanager
-def shown_steps(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
-    """What to call with (done, total, what was done) after each step; it is drawn on stderr."""
-    console = Console(stderr=True, highlight=False)
-    started, quarter = time.monotonic(), 0
-
-    def line(done: int, total: int, what: str) -> str:
-        left = (time.monotonic() - started) / done * (total - done)
-        return f"{done}/{total} measured  {clock(left)} left  {what}"
-
-    def show(done: int, total: int, what: str) -> None:
-        nonlocal quarter
-        if 4 * done // total > quarter:
-            quarter = 4 * done // total
-            console.print(Text(line(done, total, what)), soft_wrap=True)
-
-    if quiet:
-        yield None
-    elif console.is_terminal:
-        with Live(Text(""), console=console, transient=True, refresh_per_second=4) as live:
-            yield lambda *step: live.update(Text(line(*step), overflow="ellipsis"))
-    else:
-        yield show
 
 
 def _plain(console: Console, *, raced: bool) -> Callable[[Progress], None]:

@@ -29,7 +29,6 @@ from xortune.cli import exporting  # noqa: F401
 from xortune.cli import importing  # noqa: F401
 from xortune.cli import logs  # noqa: F401
 from xortune.cli import submitting  # noqa: F401
-from xortune.cli import settling  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

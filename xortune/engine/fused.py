@@ -26,7 +26,6 @@ from xortune.outcome import Outcome, Status, status_of
 from xortune.task import Task
 
 __all__ = [
-    "final_outputs",
     "final_weights",
     "outputs_of",
     "train",
@@ -127,14 +126,6 @@ def train(
     stops = sorted({*checkpoints, config.epochs})
     record = _recorded(config, task, seeds, stops, threads=threads, stop_early=stop_early)
     return record.outcome(stops, task, seeds)
-
-
-def final_outputs(
-    config: Config, task: Task, seeds: NDArray[np.int64], *, threads: int = 1
-) -> NDArray[np.float32]:
-    """float32, shape (S, M): outputs of the M judged rows after the last epoch; see `train`."""
-    record = _recorded(config, task, seeds, [config.epochs], threads=threads, stop_early=True)
-    return np.ascontiguousarray(record.outputs[-1].T)
 
 
 def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,0 +1,158 @@
+"""examples/thread: the claims of a forum thread, measured with the public API alone."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import xortune as xt
+
+ROOT = Path(__file__).parents[1]
+HERE = ROOT / "examples" / "thread"
+REPORTS = ROOT / "reports"
+COLUMNS = [
+    *("id", "variant", "system", "quoted", "k", "n", "rate", "low", "high", "verdict", "why"),
+]
+FEW = 64
+ELU = {
+    "activation": "ELU", "loss": "MSELoss", "optimizer": "SGD", "lr": 0.3, "hidden_dim": 5,
+    "epochs": 60, "zero_grad": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def app():
+    """Its modules, as `python examples/thread/measure.py` finds them."""
+    names = ("measure", "posted", "write")
+    sys.path.insert(0, str(HERE))
+    try:
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(HERE))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+def claims():
+    return yaml.safe_load((HERE / "claims.yaml").read_text(encoding="utf-8"))
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def shorter(value):
+    """The claims with a hundredth of the epochs, and curves of few points."""
+    if isinstance(value, list):
+        return [shorter(part) for part in value]
+    if isinstance(value, dict):
+        value = {name: shorter(part) for name, part in value.items()}
+        if "epochs" in value:
+            value["epochs"] //= 50
+        if "per_decade" in value:
+            value["per_decade"] = 1
+    return value
+
+
+def test_it_imports_nothing_private():
+    for path in HERE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            assert not [name for name in names if name.startswith("xortune.")]
+
+
+def test_all_claims_are_measured_and_written(app, tmp_path):
+    measure, write = app["measure"], app["write"]
+    run = xt.load_run(REPORTS / "sweep")
+    known = measure.measure(shorter(claims()), run, range(FEW))
+    files = write.write(known, measure.tables(known), tmp_path)
+    assert sorted(f.name for f in files) == sorted(f.name for f in REPORTS.glob("thread*"))
+    now, was = rows_of(tmp_path / "thread.csv"), rows_of(REPORTS / "thread.csv")
+    assert list(now[0])[: len(COLUMNS)] == COLUMNS
+    assert list(now[0]) == list(was[0])
+    assert [(r["id"], r["variant"]) for r in now] == [(r["id"], r["variant"]) for r in was]
+    for row in now:
+        assert int(row["n"]) in (FEW, 1050, 105_000)
+        assert float(row["low"]) <= float(row["rate"]) <= float(row["high"])
+        assert row["verdict"] in ("consistent", "inconsistent", "cannot tell", "not testable")
+    page, committed = ((d / "thread.md").read_text(encoding="utf-8") for d in (tmp_path, REPORTS))
+    heads = re.findall(r"^#+ .*$", committed, re.MULTILINE)
+    assert re.findall(r"^#+ .*$", page, re.MULTILINE) == heads
+    assert page.count("\n|") == committed.count("\n|")  # rows of tables
+    assert "\n\n\n" not in page
+
+
+def test_the_committed_report_is_of_todays_claims():
+    rows = [(r["id"], r["variant"]) for r in rows_of(REPORTS / "thread.csv")]
+    measured = [(row["id"], one["name"]) for row in claims()["rows"] for one in row["variants"]]
+    assert [row for row in rows if not row[1].startswith("best_")] == measured
+
+
+@pytest.mark.parametrize(
+    "config", [ELU, ELU | {"optimizer": "Adam", "activation": "ReLU", "lr": 0.05, "loss": "L1Loss"}]
+)
+def test_a_posted_script_trains_as_xortune_does(app, config):
+    outputs, steps = app["posted"].outputs_after(config, range(FEW))
+    outcome = xt.evaluate(xt.Config(**config), range(FEW), engine="reference")
+    assert ((outputs > 0.5) == outcome.predictions).all()
+    assert 0 < outcome.successes < FEW
+    assert set(steps.tolist()) == {config["epochs"]}
+    # The first loss that is small enough ends a seed, and leaves what it had.
+    stopped, steps = app["posted"].outputs_after(config, range(FEW), 0.1)
+    early = steps < config["epochs"]
+    assert 0 < early.sum() < FEW
+    assert (stopped[~early] == outputs[~early]).all()
+    shorter_one, _ = app["posted"].outputs_after(config | {"epochs": int(steps.min())}, range(FEW))
+    assert (stopped[steps == steps.min()] == shorter_one[steps == steps.min()]).all()
+
+
+def test_gradients_that_add_up_are_momentum_1_and_nothing_else(app):
+    same = app["posted"].same_weights
+    momentum = ELU | {"zero_grad": True, "momentum": 1.0}
+    assert same(ELU, momentum, range(FEW)).all()
+    assert not same(ELU, momentum | {"momentum": 0.9}, range(FEW)).any()
+
+
+def test_the_numpy_network_is_the_plain_one(app):
+    found = app["posted"].numpy_network(range(3), hidden_dim=4, lr=1.0, epochs=400)
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    y = np.array([[0], [1], [1], [0]])
+    for seed in range(3):
+        np.random.seed(seed)  # noqa: NPY002  # as the thread's script does
+        w1, w2 = np.random.random((2, 4)), np.random.random((4, 1))  # noqa: NPY002
+        for _ in range(401):
+            layer1 = 1 / (1 + np.exp(-(x @ w1)))
+            layer2 = 1 / (1 + np.exp(-(layer1 @ w2)))
+            delta2 = (y - layer2) * layer2 * (1 - layer2)
+            delta1 = delta2 @ w2.T * layer1 * (1 - layer1)
+            w2, w1 = w2 + layer1.T @ delta2, w1 + x.T @ delta1
+        assert (found[seed] == (layer2 > 0.5)[:, 0]).all()
+
+
+def test_a_run_without_the_sweep_is_refused(app):
+    run = xt.load_run(REPORTS / "xor")
+    with pytest.raises(SystemExit, match=r"allowed: a run of sweep\.yaml"):
+        app["measure"].sweep_cells(run)
+
+
+@pytest.mark.long
+def test_measured_again_the_counts_are_the_committed_ones(app):
+    some = claims()
+    some["rows"] = [row for row in some["rows"] if row["id"] in ("T3", "T8a", "T9a", "T10b")]
+    was = {(r["id"], r["variant"]): int(r["k"]) for r in rows_of(REPORTS / "thread.csv")}
+    for row in some["rows"]:
+        for variant in row["variants"]:
+            own = {"stop_loss", "judge"} & set(variant)
+            call = app["measure"].as_posted if own else app["measure"].trained
+            k = call(variant, range(10_000)).k
+            assert abs(k - was[row["id"], variant["name"]]) <= 50  # another CPU, another last bit
