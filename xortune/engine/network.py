@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.config import Config
+from xortune.engine.memory import refuse_beyond_memory
 from xortune.engine.trainings import Training
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome, checked_seeds
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger("xortune.engine")
+
+FUSED_LANES, STACK_LANES = 16, 64
+"""Networks that are trained at once at least: `kernels.simd.LANES` and `reference.LANES`."""
 
 ENGINES = ("auto", "fused", "reference", "cuda")
 
@@ -284,7 +288,7 @@ def evaluate_config(
 
     Raises:
         InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
-            engine.
+            engine, more memory than there is.
     """
     for epoch in checkpoints:
         if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= config.epochs:
@@ -293,7 +297,18 @@ def evaluate_config(
                 field="checkpoints",
                 allowed=f"whole numbers from 1 to {config.epochs}",
             )
-    device, array, earlier = device_of(engine), checked_seeds(seeds), sorted(set(checkpoints))
+    device, earlier = device_of(engine), sorted(set(checkpoints))
+    fits = engine in ("auto", "fused") and engine_of(config, task) == "fused"
+    if device == "cpu" and isinstance(seeds, Sized):  # before a list of them fills the memory
+        refuse_beyond_memory(
+            config,
+            task,
+            len(seeds),
+            looks=len({*earlier, config.epochs}),
+            together=FUSED_LANES if fits else STACK_LANES,
+            stacked=not fits,
+        )
+    array = checked_seeds(seeds)
     if engine in ("auto", "fused"):
         from xortune.engine import fused
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from xortune.config import Config
+from xortune.engine.memory import bytes_of, weights_of
 from xortune.engine.reference import (
     LANES,
     Look,
@@ -30,7 +31,7 @@ from xortune.engine.trainings import Training, structure_of
 from xortune.outcome import Outcome
 from xortune.task import Task
 
-__all__ = ["bytes_of", "together", "train", "width_on"]
+__all__ = ["together", "train", "width_on"]
 
 logger = logging.getLogger("xortune.engine")
 
@@ -60,20 +61,6 @@ def together(trainings: Sequence[Training], task: Task, *, device: str = "cpu") 
     return list(groups.values())
 
 
-def bytes_of(config: Config, task: Task) -> int:
-    """Memory for each network of a stack, at the most that a step holds at once, roughly.
-
-    Counted in tensors: of the weights (themselves, gradient and its sum, two states, temporaries),
-    of the hidden activations (this epoch's and the last one's, before and after, their gradients)
-    and of the outputs.
-    """
-    weights = config.hidden_dim * (task.dim + 2) + 1
-    rows: int = task.inputs.shape[0]
-    if task.held_out_inputs is not None:
-        rows += task.judged_inputs.shape[0]
-    return 4 * (8 * weights + 7 * rows * config.hidden_dim + 16 * rows + 16)
-
-
 def width_on(device: str, config: Config, task: Task, share: float = 1.0) -> int:
     """How many networks a GPU has the memory for now: a multiple of `LANES`.
 
@@ -91,8 +78,7 @@ def width_on(device: str, config: Config, task: Task, share: float = 1.0) -> int
 
 def _width(memory: int, config: Config, task: Task) -> int:
     rows: int = max(task.inputs.shape[0], task.judged_inputs.shape[0])
-    weights = config.hidden_dim * (task.dim + 2) + 1
-    most = MOST_ELEMENTS // max(rows * config.hidden_dim, weights)
+    most = MOST_ELEMENTS // max(rows * config.hidden_dim, weights_of(config, task))
     return max(1, min(memory // bytes_of(config, task), most) // LANES) * LANES
 
 
