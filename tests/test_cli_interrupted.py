@@ -80,7 +80,7 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
     assert stdout == ""
     first, note, *lines = stderr.splitlines()  # and nothing of Ray's
     assert first.startswith("slow: 4 configurations")
-    assert note.startswith("note: dry run")
+    assert note.startswith("note: check of")
     assert lines == [
         "interrupted: what had finished is in runs/slow; this goes on:",
         "  xortune search slow.yaml --output runs/slow --resume",

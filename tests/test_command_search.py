@@ -90,7 +90,7 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
     assert "./train.sh --layers=1 'it'" in result.stdout
     result = xortune("search", space, "--output", run)
     assert result.exit_code == 0, result.output
-    assert "note: dry run of seed 0 with n_layers=1, name=" in result.stderr
+    assert "note: check of seed 0 with n_layers=1, name=" in result.stderr
     first = result.stderr[result.stderr.index("the first failure") :].splitlines()
     assert first[1].startswith(f"{folder}$ ./train.sh --layers=")
     assert first[2].startswith("seed ")
@@ -159,12 +159,12 @@ def test_a_search_that_is_resumed_goes_on_with_the_same_command_only(folder):
         xt.search(space, output=run, resume=True)
 
 
-def test_a_dry_run_shows_what_the_command_printed(folder):
+def test_a_check_shows_what_the_command_printed(folder):
     space = written(folder)
     (folder / "train.sh").write_text("#!/bin/sh\necho no module >&2\nexit 1\n")
     result = xortune("search", space, "--output", folder.parent / "run")
     assert result.exit_code == 2
-    assert "dry run: exit code 1: no module; allowed: a command that trains" in result.stderr
+    assert "check: exit code 1: no module; allowed: a command that trains" in result.stderr
     assert "$ ./train.sh --layers=1 " in result.stderr
     assert not (folder.parent / "run").exists()
     (folder / "train.sh").write_text("#!/bin/sh\necho '{\"acc\": 1}'\n")
@@ -188,7 +188,7 @@ def test_a_worker_that_is_killed_leaves_nothing_behind(folder):
     )
     trainer = {"timeout": None}
     space = written(folder, trainer=trainer, parameters={"n_layers": 1, "name": "a"})
-    run = xt.search(space, output=folder.parent / "run", trial_timeout=1, dry_run=False)
+    run = xt.search(space, output=folder.parent / "run", trial_timeout=1, check=False)
     assert run.results[0].outcome.counts[Status.CRASHED] == 20
     pids = [int(line) for line in (folder / "pids").read_text().split()]
     assert len(pids) >= 2

@@ -109,7 +109,7 @@ def ran(command, folder):
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory):
-    """By name: what it is called with, the sentence of the dry run, and three results."""
+    """By name: what it is called with, the sentence of the check, and three results."""
     folder = tmp_path_factory.mktemp("examples")
     names = [name for name in NAMES if all(map(is_there, needed(name)))]
     for name in names:
@@ -152,7 +152,7 @@ def test_the_same_seed_is_the_same_training(name, twice):
     skip_without_packages(name)
     called, sentence, (first, other, again) = twice[name]
     assert called == "config, seed"
-    assert sentence.startswith("dry run of seed 0 with ")
+    assert sentence.startswith("check of seed 0 with ")
     assert first == again
     assert first != other
 

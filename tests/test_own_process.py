@@ -47,18 +47,18 @@ def train_file(folder, *lines):
         ("sys.exit(0)", "SystemExit: 0"),
     ],
 )
-def test_what_ends_every_dry_run_is_told_and_nothing_begins(tmp_path, line, words):
+def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words):
     train_file(tmp_path, line, "return True")
     ended = command(tmp_path, "search", "space.yaml", "--output", "run")
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert words in ended.stderr
     assert "with x='é☃'" in ended.stderr or "SystemExit" in words
-    assert "--no-dry-run" in ended.stderr
+    assert "--no-check" in ended.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_takes_no_longer_than_a_trial_may(tmp_path):
+def test_a_check_takes_no_longer_than_a_trial_may(tmp_path):
     train_file(tmp_path, "time.sleep(1000)")
     words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "1s"]
     ended = command(tmp_path, *words)
@@ -77,7 +77,7 @@ def test_an_import_that_ends_its_process_is_told(tmp_path):
         )
 
 
-def test_nothing_that_a_dry_run_does_to_its_process_is_left(tmp_path):
+def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
     """Neither in the process that searches nor beside it."""
     train_file(
         tmp_path,
@@ -111,7 +111,7 @@ def test_nothing_that_a_dry_run_does_to_its_process_is_left(tmp_path):
     assert time.monotonic() - began < 60
     assert ended.stderr == "printed\n"
     dry, left = ended.stdout.splitlines()
-    assert dry.startswith("dry run of seed 0 with x='é☃': a success")
+    assert dry.startswith("check of seed 0 with x='é☃': a success")
     assert left == "left 1000 False"
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "child").read_text()), 0)

@@ -61,7 +61,7 @@ def test_nothing_begins_after_it_and_all_say_so(tmp_path):
     (tmp_path / "slow").touch()
     for budget in BUDGETS:
         begins = time.time()
-        words = ("--output", "run", "--time-budget", f"{budget}s", "--no-dry-run")
+        words = ("--output", "run", "--time-budget", f"{budget}s", "--no-check")
         ran = xortune("search", "slow.yaml", *words)
         ended = time.time()
         if (tmp_path / "begun.txt").exists():
@@ -109,7 +109,7 @@ def test_nothing_begins_after_it_and_all_say_so(tmp_path):
 def test_a_budget_that_is_over_before_anything_began(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{ladder: [4]}"))
-    words = ("search", "slow.yaml", "--output", "run", "--no-dry-run")
+    words = ("search", "slow.yaml", "--output", "run", "--no-check")
     ran = xortune(*words, "--time-budget", "0.01s")
     assert ran.exit_code == 0, ran.output
     assert "No configuration has finished yet." in ran.stdout
@@ -122,7 +122,7 @@ def test_a_budget_that_is_over_before_anything_began(tmp_path):
 def test_one_that_was_enough_is_no_reason(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "slow.yaml").write_text(SPACE.replace("SEEDS", "{race: {max: 8}}"))
-    ran = xortune("search", "slow.yaml", "--output", "run", "--time-budget", "10m", "--no-dry-run")
+    ran = xortune("search", "slow.yaml", "--output", "run", "--time-budget", "10m", "--no-check")
     assert ran.exit_code == 0, ran.output
     assert "budget" not in ran.stdout
     run = xt.load_run("run")

@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xortune.api_log import logging, trackers_for
 from xortune.config import Config
@@ -17,7 +18,14 @@ from xortune.errors import DisturbedError, Halted, InputError, Interrupted, Trai
 from xortune.outcome import Outcome
 from xortune.passwords import without_passwords
 from xortune.progress import Progress
-from xortune.run import Run, fresh_directory, holds_run, load_run, refuse_files_of_others
+from xortune.run import (
+    Run,
+    fresh_directory,
+    holds_run,
+    load_run,
+    next_directory,
+    refuse_files_of_others,
+)
 from xortune.run_lock import held, refuse_held
 from xortune.run_stored import driven, holds_lines
 from xortune.run_url import StoredPath
@@ -31,7 +39,9 @@ if TYPE_CHECKING:
     from xortune.journal import Journal
     from xortune.search.checks import CheckQueue
     from xortune.search.cluster import Cluster
+    from xortune.search.storage import SharedStudy
     from xortune.search.watch import Failure
+    from xortune.trackers.tracker import Tracker
 
 __all__ = ["evaluate", "load_run", "search", "write_report"]
 
@@ -98,7 +108,7 @@ def search(
     on_failure: Callable[[Failure], None] | None = None,
     command: Sequence[str] | None = None,
     train: Callable[..., Any] | None = None,
-    dry_run: bool = True,
+    check: bool = True,
     fail_fast: bool = False,
 ) -> Run:
     """Search a space for the configuration that solves its task for the most seeds.
@@ -144,7 +154,7 @@ def search(
         train: a function of your own that trains instead of the built-in network, as
             f(config, seed), or f(config, seeds) for all seeds of a block at once; see
             docs/own-trainer.md. A space file may name it too.
-        dry_run: whether such a function is called once before a new run begins, in a process of
+        check: whether such a function is called once before a new run begins, in a process of
             its own.
         fail_fast: end the search at the first seed that fails; `resume` goes on.
 
@@ -160,25 +170,28 @@ def search(
         DisturbedError: an InputError too: somebody replaced or removed the run's files meanwhile;
             what had finished is kept, and the message says where.
     """
-    from xortune.api_certify import AFTERWARDS, certified, cluster_of, following
+    from xortune.api_certify import AFTERWARDS, certified, following
     from xortune.api_resume import continue_run, end_of_session, first_manifest, now
-    from xortune.api_trainer import with_train
     from xortune.certify import noted_certificate
     from xortune.search.importance import importance
     from xortune.search.session import search_session
-    from xortune.search.storage import shared_study
 
-    asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
-    asked = with_search(asked, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget)
-    cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
-    shared = shared_study(asked, study_storage, study_name)
+    resume = resume or extend
+    asked, trainer, cluster, shared, trackers = _prepared(
+        space,
+        train,
+        output,
+        engine=engine,
+        resume=resume,
+        check=check,
+        say=on_word,
+        search={"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget},
+        cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
+        study=(study_storage, study_name),
+        logs={"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb},
+    )
     if command is not None:  # for a manifest that others may read
         command = without_passwords(command)
-    trackers = trackers_for(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
-    resume = resume or extend
-    trainer = _trainer_checked(
-        asked, train, engine, cluster, output, resume=resume, dry_run=dry_run, say=on_word
-    )
     directory = _directory(asked, output, resume=resume)
     failed: TrainingError | Halted | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
@@ -322,30 +335,124 @@ def _show_failure(failure: Failure) -> None:
         print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
 
-def _trainer_checked(
-    space: SearchSpace,
+class _Prepared(NamedTuple):
+    """What a search is made of, once all that it was given is found to be usable."""
+
+    asked: SearchSpace
+    trainer: Trainer
+    cluster: Cluster
+    shared: SharedStudy | None
+    trackers: tuple[Tracker, ...]
+
+
+def _prepared(
+    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
     train: Callable[..., Any] | None,
-    engine: str,
-    cluster: Cluster,
     output: str | os.PathLike[str] | None,
     *,
+    engine: str,
     resume: bool,
-    dry_run: bool,
+    check: bool,
     say: Callable[[str], None] | None,
-) -> Trainer:
-    """What trains the space, after its dry run; the process in which that was is gone."""
-    from xortune.api_trainer import trainer_for, tried_once
-    from xortune.search.own_process import let_go_after
+    search: Mapping[str, Any],
+    cluster: tuple[str | None, float, float, float | str | None],
+    study: tuple[str | None, str | None],
+    logs: Mapping[str, Any],
+) -> _Prepared:
+    """Read and check what a search is given; of a user's own trainer one call is part of that.
 
-    with let_go_after():
-        trainer = trainer_for(space, train, engine, cluster.gpus_per_trial)
-        check_space(space, trainer)
-        if dry_run:
+    Nothing is written, and nothing started that goes on.
+    """
+    from xortune.api_certify import cluster_of
+    from xortune.api_trainer import trainer_for, tried_once, with_train
+    from xortune.search.own_process import let_go_after
+    from xortune.search.storage import shared_study
+
+    asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
+    asked = with_search(asked, **search)
+    where = cluster_of(*cluster)
+    shared = shared_study(asked, *study)
+    trackers = trackers_for(output, **logs)
+    with let_go_after():  # the process in which the function is called
+        trainer = trainer_for(asked, train, engine, where.gpus_per_trial)
+        check_space(asked, trainer)
+        if check:
             if output is not None:  # one that is refused is refused before the function is called
-                _directory(space, output, resume=resume)
-            if not (resume and _holds(_wanted(space, output))):
-                _say(tried_once(space, trainer, most=cluster.trial_timeout), say)
-    return trainer
+                _directory(asked, output, resume=resume)
+            if not (resume and _holds(_wanted(asked, output))):
+                _say(tried_once(asked, trainer, most=where.trial_timeout), say)
+    return _Prepared(asked, trainer, where, shared, trackers)
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a search would do.
+
+    Attributes:
+        space: what it would search.
+        directory: where its run would be.
+        continues: evaluations that the run there has; 0 for a new one.
+        notes: what would be said of going on with it.
+    """
+
+    space: SearchSpace
+    directory: Path
+    continues: int
+    notes: tuple[str, ...]
+
+
+def dry_run(
+    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    extend: bool = False,
+    accept_versions: bool = False,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    engine: str = "auto",
+    trial_timeout: float | str | None = None,
+    study_storage: str | None = None,
+    study_name: str | None = None,
+    check: bool = True,
+    on_word: Callable[[str], None] | None = None,
+    **logs: Any,
+) -> DryRun:
+    """Check all that `search` is given, as it does, and say what it would do. Nothing is started.
+
+    Raises:
+        InputError: what `search` refuses before it starts, of a run to go on with too.
+    """
+    from xortune.api_resume import continuation
+
+    resume = resume or extend
+    asked, trainer, *_ = _prepared(
+        space,
+        None,
+        output,
+        engine=engine,
+        resume=resume,
+        check=check,
+        say=on_word,
+        search={},
+        cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
+        study=(study_storage, study_name),
+        logs=logs,
+    )
+    wanted = _wanted(asked, output)
+    if not (resume and _holds(wanted)):
+        if output is None and not resume:
+            wanted = next_directory(RUNS, asked.name)
+        else:
+            _directory(asked, output, resume=resume)
+        return DryRun(asked, wanted, 0, ())
+    refuse_held(wanted)
+    before = load_run(output if output is not None else wanted)
+    _, _, notes = continuation(
+        asked, trainer, before, extend=extend, accept_versions=accept_versions
+    )
+    return DryRun(asked, wanted, len(before.evaluations), tuple(notes))
 
 
 def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INEXACT",
     "checked_versions",
+    "continuation",
     "continue_run",
     "end_of_session",
     "first_manifest",
@@ -85,7 +86,7 @@ def session_entry(command: Sequence[str] | None) -> dict[str, Any]:
     }
 
 
-def continue_run(
+def continuation(
     space: SearchSpace,
     trainer: Trainer,
     run: Run,
@@ -93,11 +94,8 @@ def continue_run(
     extend: bool = False,
     accept_versions: bool = False,
     command: Sequence[str] | None = None,
-    say: Callable[[str], None] | None = None,
-) -> None:
-    """Begin a session that continues a run: note it in the manifest, and its space if it grows.
-
-    The caller holds the run's lock.
+) -> tuple[Continuation, dict[str, str], list[str]]:
+    """What a session that continues a run notes, and what trains it; nothing is written.
 
     Args:
         space: what the session searches.
@@ -106,10 +104,13 @@ def continue_run(
         extend: whether the space may have grown.
         accept_versions: whether the trainer may be another; see `checked_versions`.
         command: the command line, for the manifest.
-        say: called with each sentence that the user should read.
+
+    Returns:
+        The entry for the manifest, with the space if it grows; the identity of what trains; and
+        sentences that the user should read.
 
     Raises:
-        InputError: the session may not be; nothing was written.
+        InputError: the session may not be.
     """
     place, manifest = str(run.path), run.manifest
     learned = manifest.get("task_fingerprint")
@@ -127,8 +128,34 @@ def continue_run(
     entry |= {"changes": [str(change) for change in changes], "notes": notes}
     # Fewer trials than the run asks for are this session's affair alone.
     grown = any(change.refusal is None for change in changes)
-    begin_session(run.path, Continuation(entry, space if grown else None), identity)
-    if manifest.get("stopped"):
+    return Continuation(entry, space if grown else None), identity, notes
+
+
+def continue_run(
+    space: SearchSpace,
+    trainer: Trainer,
+    run: Run,
+    *,
+    say: Callable[[str], None] | None = None,
+    **how: Any,
+) -> None:
+    """Begin a session that continues a run: note it in the manifest, and its space if it grows.
+
+    The caller holds the run's lock.
+
+    Args:
+        space: what the session searches.
+        trainer: what it trains with.
+        run: as it is.
+        say: called with each sentence that the user should read.
+        how: `extend`, `accept_versions` and `command` of `continuation`.
+
+    Raises:
+        InputError: the session may not be; nothing was written.
+    """
+    session, identity, notes = continuation(space, trainer, run, **how)
+    begin_session(run.path, session, identity)
+    if run.manifest.get("stopped"):
         update_manifest(run.path, stopped=None)
     for note in notes:
         if say is not None:

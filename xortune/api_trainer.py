@@ -121,7 +121,7 @@ def _loaded(
 ) -> CustomTrainer | CommandTrainer:
     """The trainer with what its function takes: seen in a process of its own, if not loaded here.
 
-    That process is kept for the dry run, or for the certificate: see `own_process.let_go`.
+    That process is kept for the check, or for the certificate: see `own_process.let_go`.
     """
     from xortune.engine.command import CommandTrainer
     from xortune.engine.custom import custom_trainer
@@ -163,7 +163,7 @@ def own_of_run(
         raise InputError(
             f"the run was trained by a function given from Python ({run.manifest.get('trainer')})",
             place=str(run.path),
-            fix="give it again: train=... in Python, or --trainer ./train.py:run",
+            fix="give it again: train=f in Python, --trainer ./train.py:run at the command line",
         )
     if train is not None and space.trainer is None:
         space = with_own(space)
@@ -183,7 +183,7 @@ def _nothing_trains(run: Run) -> InputError:
     return InputError(
         "the run was imported, and nothing says what trains its configurations",
         place=str(run.path),
-        fix="name it: --trainer ./train.py:run, or train=f in Python",
+        fix="name it: train=f in Python, --trainer ./train.py:run at the command line",
     )
 
 
@@ -252,11 +252,11 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
             return _told(block.point, seed, result, seconds)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
-            raise InputError(f"dry run, seed {seed}: {reason}", place=called)
-    below = f"see below, or start nevertheless with --no-dry-run\n{raised}"
-    only = "start nevertheless with --no-dry-run: in a search only such a seed counts as crashed"
+            raise InputError(f"check, seed {seed}: {reason}", place=called)
+    below = f"see below, or start nevertheless with --no-check\n{raised}"
+    only = "start nevertheless with --no-check: in a search only such a seed counts as crashed"
     raise InputError(
-        f"dry run: {reason}",
+        f"check: {reason}",
         place=called,
         allowed=f"{'a function' if space.command is None else 'a command'} that trains at least "
         "one of three configs and seeds",
@@ -321,12 +321,12 @@ def _not_alike(
     trainer: Trainer, point: Point, seeds: Sequence[int], seed: int, shown: Sequence[str]
 ) -> InputError:
     return InputError(
-        f"dry run with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} at once, seed "
+        f"check with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} at once, seed "
         f"{seed} comes to {shown[0]}, and called for alone to {shown[1]}",
         place=trainer.describe()["trainer"],
         allowed="results of a seed that do not depend on the seeds beside it",
         fix="draw the numbers of each seed from a generator that it alone has made, as in "
-        "[np.random.default_rng(s) for s in seeds]; or start nevertheless with --no-dry-run",
+        "[np.random.default_rng(s) for s in seeds]; or start nevertheless with --no-check",
     )
 
 
@@ -360,4 +360,4 @@ def _told(point: Point, seed: int, outcome: Outcome, seconds: float) -> str:
     status = Status(outcome.status[0])
     verdict = {Status.SOLVED: "a success", Status.DIVERGED: "diverged"}.get(status, "no success")
     came = f"{numbers}: {verdict}" if numbers else verdict
-    return f"dry run of seed {seed} with {_shown(point)}: {came}, in {seconds:.2g} s (not counted)"
+    return f"check of seed {seed} with {_shown(point)}: {came}, in {seconds:.2g} s (not counted)"

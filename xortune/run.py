@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -40,6 +41,7 @@ __all__ = [
     "fresh_directory",
     "holds_run",
     "load_run",
+    "next_directory",
     "no_run",
     "refuse_files_of_others",
     "replace_file",
@@ -184,6 +186,11 @@ class Run:
         from xortune.config import Config
 
         return Config.from_point(point)
+
+    def __repr__(self) -> str:
+        """Short, and without reading results: it is in every traceback."""
+        more = f", {len(self.checks):,} of certificates" if self.checks else ""
+        return f"Run({str(self.path)!r}, {len(self.evaluations):,} evaluations{more})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how much there is, and the first rows of the table."""
@@ -361,28 +368,34 @@ def _has_manifest(path: Path) -> bool:
     return isinstance(manifest, dict) and {"made", "sessions"} <= set(manifest)
 
 
-def fresh_directory(parent: Pathlike, name: str) -> Path:
-    """Make `parent/name`, or the first of `name-2`, `name-3`, ... that does not exist yet.
-
-    The directory is made here, so that two searches started at once never share one.
+def next_directory(parent: Pathlike, name: str) -> Path:
+    """`parent/name`, or the first of `name-2`, `name-3`, ... that does not exist yet.
 
     Raises:
-        InputError: a name that is no directory name, a parent that cannot be written.
+        InputError: a name that is no directory name.
     """
     if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
         raise InputError(
             f"{name!r} is no directory name", field="name", fix="rename it, or give --output"
         )
-    number = 1
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path for name in names if not os.path.lexists(path := Path(parent) / name))
+
+
+def fresh_directory(parent: Pathlike, name: str) -> Path:
+    """Make the directory that `next_directory` names; two searches started at once share none.
+
+    Raises:
+        InputError: as `next_directory`, or a parent that cannot be written.
+    """
     while True:
-        path = Path(parent) / (name if number == 1 else f"{name}-{number}")
+        path = next_directory(parent, name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
         except FileExistsError:
             if not Path(parent).is_dir():
                 raise InputError("is no directory", place=str(parent)) from None
-            number += 1
         except (OSError, ValueError) as error:
             raise unwritable(path, error) from None
         else:

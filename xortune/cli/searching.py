@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -34,6 +34,7 @@ from xortune.errors import Halted, InputError, Interrupted
 from xortune.passwords import without_passwords
 
 if TYPE_CHECKING:
+    from xortune.api import DryRun
     from xortune.run import Run
 
 __all__ = ["report", "resuming", "search", "space"]
@@ -111,10 +112,15 @@ def search(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run/--no-dry-run",
-            help="Call a trainer of your own once before anything starts.",
+            "--dry-run",
+            help="Check everything, a trainer of your own by a call or three, say what would be "
+            "done, and start nothing.",
         ),
-    ] = True,
+    ] = False,
+    no_check: Annotated[
+        bool,
+        typer.Option("--no-check", help="Do not call a trainer of your own before the start."),
+    ] = False,
     fail_fast: Annotated[
         bool,
         typer.Option("--fail-fast", help="End the search at the first seed that fails: exit 4."),
@@ -148,29 +154,37 @@ def search(
             )
             if not own:
                 tell_of_compiling(engine)
+        settings: dict[str, Any] = {
+            "output": output,
+            "resume": resume,
+            "extend": extend,
+            "accept_versions": accept_versions,
+            "address": address,
+            "cpus_per_trial": cpus_per_trial,
+            "gpus_per_trial": gpus_per_trial,
+            "engine": engine,
+            "trial_timeout": trial_timeout,
+            "study_storage": study_storage,
+            "study_name": study_name,
+            **where(tensorboard, mlflow, wandb),
+            "check": not no_check,
+            "on_word": None if quiet else _say,
+        }
+        if dry_run:
+            with naming_options("study_storage", "study_name", *OPTIONS):
+                found = api.dry_run(asked, **settings)
+            show_dry_run(found, quiet=quiet, as_json=as_json)
+            return
         with (
             naming_options("study_storage", "study_name", *OPTIONS),
             shown_search(quiet=silent, raced=raced) as (on_progress, on_certify),
         ):
             run = api.search(
                 asked,
-                output=output,
-                resume=resume,
-                extend=extend,
-                accept_versions=accept_versions,
-                address=address,
-                cpus_per_trial=cpus_per_trial,
-                gpus_per_trial=gpus_per_trial,
-                engine=engine,
-                trial_timeout=trial_timeout,
-                study_storage=study_storage,
-                study_name=study_name,
-                **where(tensorboard, mlflow, wandb),
+                **settings,
                 on_progress=on_progress,
                 on_certify=on_certify,
-                on_word=None if quiet else _say,
                 command=["xortune", *sys.argv[1:]],
-                dry_run=dry_run,
                 fail_fast=fail_fast,
             )
         show_run(run, quiet=quiet, as_json=as_json)
@@ -269,6 +283,36 @@ def _rungs(ladder: tuple[int, ...]) -> str:
     """`100`, or `8 to 128` where a race decides."""
     last = f"{ladder[-1]:,}"
     return last if len(ladder) == 1 else f"{ladder[0]:,} to {last}"
+
+
+def show_dry_run(found: DryRun, *, quiet: bool, as_json: bool) -> None:
+    place = str(found.directory)
+    if as_json:
+        from dataclasses import asdict
+
+        from xortune.space import describe
+
+        print_json(
+            {
+                "dry_run": True,
+                "run": place,
+                "continues": found.continues,
+                "notes": list(found.notes),
+                "space": asdict(describe(found.space)),
+            }
+        )
+    elif not quiet:
+        for note in found.notes:
+            _say(note)
+        what = (
+            f"continue {place}, which has {found.continues:,} evaluations"
+            if found.continues
+            else f"make {place}"
+        )
+        console().print(
+            Text(f"dry run: all of it can be used; the search would {what}; nothing was started"),
+            soft_wrap=True,
+        )
 
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:

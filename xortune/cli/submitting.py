@@ -63,7 +63,11 @@ def submit(
         bool, typer.Option("--wait", help="Wait for the end; exit code of the search.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print the `ray job submit` line for it.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check all, print the `ray job submit` line for it, and start nothing.",
+        ),
     ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -99,12 +103,16 @@ def submit(
             options += tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
         options += ["--resume"] if resume else []
         what = submission(space, output, options, install=install)
+        entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
         if dry_run:
-            typer.echo(what.line(address))
+            line = what.line(address)
+            if as_json:
+                print_json({"dry_run": True, "address": address, "line": line, **entry})
+            else:
+                typer.echo(line)
             return
         job = send(what, address)
         if as_json:
-            entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
             print_json({"job": job, "address": address, **entry})
         elif not quiet:
             typer.echo(f"{job}: the run goes to {output}")
