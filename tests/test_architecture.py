@@ -94,7 +94,7 @@ def _inner(path: Path, *, for_types: bool = True) -> set[str]:
 
 def _rank(part: str) -> int:
     for rank, layer in enumerate(LAYERS):
-        if part.split("_", maxsplit=1)[0] in layer:
+        if (part.split("_", maxsplit=1)[0] or part) in layer:
             return rank
     raise AssertionError(f"xortune.{part} has no place in LAYERS: give it one")
 

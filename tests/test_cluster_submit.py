@@ -94,7 +94,7 @@ def test_what_is_shipped_is_all_that_the_search_needs(space, tmp_path):
     (there / "modules" / package.name).symlink_to(package)
     (there / "work").symlink_to(environment["working_dir"])
     words = shlex.split(what.entrypoint)
-    assert words[:4] == ["python", "-m", "xortune.cli", "search"]
+    assert words[:4] == ["python", "-m", "xortune", "search"]
     words[0] = sys.executable
     at = words.index("--address")
     del words[at : at + 2]  # no cluster here: Ray is started for it

@@ -131,7 +131,7 @@ def test_seeds_that_were_added_are_told_of(tmp_path):
 def test_other_tasks_are_refused_unless_one_says_so(tmp_path):
     certified_run(tmp_path / "a", [90])
     certified_run(tmp_path / "b", [50], task="parity-3", task_fingerprint="f2")
-    refused("a", "b", about=["a learned xor and b parity-3", "--different-tasks"])
+    refused("a", "b", about=["a learned xor and b parity-3", "different_tasks=True"])
     found = xt.compare(["a", "b"], different_tasks=True)
     assert found.pairs[0].differs
     certified_run(tmp_path / "c", [50], task_fingerprint="f3")
@@ -258,7 +258,7 @@ def test_outcomes_and_configs(tmp_path):
 def test_what_is_no_contestant(tmp_path):
     certified_run(tmp_path / "a", [90])
     refused(about=["no runs"])
-    refused("a", about=["one run, and nothing to compare it with", "--reference TABLE"])
+    refused("a", about=["one run, and nothing to compare it with", "reference='TABLE'"])
     refused("a", 7, about=["a int"])
     refused("a", "nowhere", about=["nowhere: is no directory"])
     refused("a", "a", columns={"k": "K"}, about=["columns", "with a reference"])
@@ -270,7 +270,7 @@ def test_what_is_no_contestant(tmp_path):
 
 def test_a_run_of_something_else_needs_its_trainer(tmp_path):
     certified_run(tmp_path / "a", [None], trainer="mine", space_text=TINY_SPACE)
-    refused("a", "a", about=["a function given from Python (mine)", "train=..."])
+    refused("a", "a", about=["a function given from Python (mine)", "train=f"])
 
 
 def test_a_contestant_is_not_changed_by_the_others(tmp_path):
@@ -300,5 +300,5 @@ def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):
 
 def test_what_is_trained_is_kept_on_this_machine(tmp_path):
     certified_run(tmp_path / "a", [None])
-    about = ["s3://bucket/x: is a URL", "give a directory with --output"]
+    about = ["s3://bucket/x: is a URL", "give a directory with output"]
     refused("a", "a", trainer=Counting(), output="s3://bucket/x", about=about)

@@ -88,7 +88,7 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
     assert "./seedy.py:luck, called with (config, seed)" in result.stdout
     result = xortune("search", space, "--output", run)
     assert result.exit_code == 0, result.output
-    assert "note: dry run of seed 0 with n_layers=1, k=1: accuracy" in result.stderr
+    assert "note: check of seed 0 with n_layers=1, k=1: accuracy" in result.stderr
     first = result.stderr[result.stderr.index("the first failure") :]
     assert "Traceback (most recent call last):\n  File " in first
     assert "site-packages" not in first
@@ -303,7 +303,7 @@ def test_the_command_line_names_the_function_of_a_run_from_python(folder, monkey
         ),
         ({"success": None}, r"nothing says what a success is; .*add a line `success: "),
         ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
-        ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*--no-dry-run\nTraceback"),
+        ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*--no-check\nTraceback"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_starts(folder, changes, words):

@@ -163,7 +163,7 @@ def test_the_first_bad_row_is_named(table):
 def test_two_rows_for_a_cell_are_refused_with_both_lines(table):
     again = ("Tanh", "MSELoss", "Adam", "5", "1", "10.0", "8", "92", "9")
     told = refusal(table(rows=(*ROWS, again)), "lines 2 and 5", "activation Tanh", "epochs 10")
-    assert "--column" in told
+    assert "columns={" in told
 
 
 @pytest.mark.parametrize(
@@ -176,19 +176,21 @@ def test_two_rows_for_a_cell_are_refused_with_both_lines(table):
     ],
 )
 def test_wrong_columns_are_refused_with_the_nearest(table, columns, words):
-    refusal(table(), "--column", *words, columns=columns)
+    refusal(table(), "columns={", *words, columns=columns)
 
 
 def test_what_is_not_clear_is_refused(table):
     two = table(("criterion", "loss_fn", "k"), [("a", "b", "1")])
-    refusal(two, "criterion and loss_fn may both be loss", "--column loss=criterion")
+    refusal(two, "criterion and loss_fn may both be loss", "columns={'loss': 'criterion'}")
     assert read_published(two, PARAMETERS, columns={"loss": "loss_fn"}).values == {"loss": ("b",)}
-    refusal(table(("lr", "time"), [("1", "2")]), "solved seeds", "--column k=NAME", "lr, time")
+    refusal(
+        table(("lr", "time"), [("1", "2")]), "solved seeds", "columns={'k': 'NAME'}", "lr, time"
+    )
     refusal(table(("x", "k"), [("1", "2")]), "parameter of the run", "allowed: activation, loss")
     path = table(("lr", "k", "s"), [("1", "2", "9")])
-    refusal(path, "--reference-seeds", "twice", columns={"n": "s"}, seeds=9)
+    refusal(path, "reference_seeds", "twice", columns={"n": "s"}, seeds=9)
     for seeds in (0, -3, True, 1.5):
-        refusal(path, "--reference-seeds", "1 or more", seeds=seeds)
+        refusal(path, "reference_seeds", "1 or more", seeds=seeds)
 
 
 @pytest.mark.parametrize(

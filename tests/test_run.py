@@ -41,7 +41,7 @@ def test_create_then_load(tmp_path):
 def test_create_again_is_for_an_unused_directory_only(tmp_path):
     write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))])
     assert holds_run(tmp_path / "r")
-    with pytest.raises(InputError, match="--resume"):
+    with pytest.raises(InputError, match="resume=True"):
         create(tmp_path / "r", space_text="", manifest={})
     create(tmp_path / "empty", space_text="1", manifest=BEGUN)
     create(tmp_path / "empty", space_text="2", manifest=BEGUN)

@@ -141,7 +141,7 @@ def test_a_file_without_search_gets_one():
             {"trials": 5},
             ["5 trials with sampler grid", "a grid runs each of its points once"],
         ),
-        (GRID, {"sampler": "tpe"}, ["sampler tpe needs to know how many trials", "--trials"]),
+        (GRID, {"sampler": "tpe"}, ["sampler tpe needs to know how many trials", "or give trials"]),
         (
             TEXT,
             {"sampler": "grid"},

@@ -328,9 +328,12 @@ def _seconds(run: Run, call: Call) -> float:
 
 def _left_out(run: Run, seeds: int, seconds: float) -> dict[str, str | float]:
     """For the manifest: why there is no certificate, what makes it, and how long that takes."""
+    from xortune.report.tables import certify_command
+
+    words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(seeds)])
     return {
         "why": "the time budget had run out",
-        "command": shlex.join(["xortune", "certify", str(run.path), "--seeds", str(seeds)]),
+        "command": certify_command(run, seeds, str(run.path)) or words,
         "seconds": seconds,
     }
 

@@ -109,11 +109,14 @@ def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[li
     solved = np.concatenate([o.solved for o in outcomes])[first]
     count = min(SEEDS, known.size) if wanted is None else wanted
     if not 1 <= count <= known.size:
+        from xortune.report.tables import certify_command
+
+        command = certify_command(run, max(count, 1), str(run.path))
         raise InputError(
             f"{count:,} seeds, and the run knows what {known.size:,} came to",
             field="seeds",
             allowed=f"1 to {known.size:,}",
-            fix=f"certify it with more: `xortune certify {run.path} --seeds {max(count, 1)}`",
+            fix=None if command is None else f"certify it with more: `{command}`",
         )
     chosen = known[:count]
     parts = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)

@@ -176,10 +176,13 @@ def gate(
 def _certificate(run: Run) -> Certificate:
     certificate = run.certificate
     if certificate is None:
+        from xortune.report.tables import certify_command
+
+        command = certify_command(run, 1000, str(run.path))
         raise InputError(
             "the run has no certificate",
             place=str(run.path),
-            fix=f"make one: `xortune certify {run.path} --top 5 --seeds 1000`",
+            fix=None if command is None else f"make one: `{command}`",
         )
     return certificate
 

@@ -96,6 +96,13 @@ class Comparison:
     groups: pd.DataFrame
     summary: Summary
 
+    def __repr__(self) -> str:
+        told = self.summary
+        return (
+            f"Comparison({told.cells:,} cells of {self.run} beside {self.reference.path}, "
+            f"{told.differ:,} differ)"
+        )
+
     def _repr_html_(self) -> str:
         """What a notebook shows: the answer, and the cells of the smallest p."""
         from xortune.table_html import as_html

@@ -73,7 +73,7 @@ def match_cells(
     rows = _chosen({n: v for n, v in wanted.items() if n in theirs}, theirs, len(published.k))
     if not rows.size:
         raise InputError(
-            "no row is within --where "
+            "no row is within "
             + ", ".join(f"{n}={_shown(v)}" for n, v in wanted.items() if n in theirs),
             place=str(published.path),
             allowed="; ".join(f"{n}: {_listed(theirs[n])}" for n in wanted if n in theirs),

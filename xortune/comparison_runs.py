@@ -37,6 +37,10 @@ POWER = 0.8
 """The chance to be told apart with `more_seeds` further ones."""
 
 
+MOST_SHOWN = 5
+"""Contestants in a repr."""
+
+
 @dataclass(frozen=True, eq=False)
 class Contestant:
     """What is compared: one config under fresh seeds.
@@ -170,6 +174,15 @@ class RunComparison:
     def first_is_worse(self) -> bool:
         """Whether the first contestant is shown to solve fewer seeds than another."""
         return bool(self.beaten_by(0))
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{one.label} {one.outcome.successes:,}/{one.outcome.n:,}" for one in self.contestants
+        ]
+        if len(shown) > MOST_SHOWN:
+            shown = [*shown[:MOST_SHOWN], f"{len(shown) - MOST_SHOWN:,} more"]
+        differ = sum(pair.differs for pair in self.pairs)
+        return f"RunComparison({', '.join(shown)}; {differ:,} of {len(self.pairs):,} pairs differ)"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how many differ by which test, and the pairs."""

@@ -86,6 +86,9 @@ class Verdict:
     seeds: str | None = None
     bound: float | None = None
 
+    def __repr__(self) -> str:
+        return f"Verdict({self.line})"
+
     @property
     def passed(self) -> bool:
         """Whether the rate is proven."""

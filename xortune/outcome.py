@@ -171,9 +171,10 @@ class Outcome:
 
     def __repr__(self) -> str:
         low, high = self.interval()
+        epochs = f", {self.epochs} epochs" if self.epochs else ""
         return (
-            f"Outcome({self.successes}/{self.n} solved, 95 % interval {low:.4f} to {high:.4f}, "
-            f"{self.epochs} epochs)"
+            f"Outcome({self.successes}/{self.n} solved, 95 % interval {low:.4f} to "
+            f"{high:.4f}{epochs})"
         )
 
     def _repr_html_(self) -> str:
@@ -283,6 +284,9 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
     if _is_plain(seeds):
         return seeds if not seeds.flags.writeable else seeds.copy()
     allowed = "whole numbers from 0 to 2**32 - 1, each once"
+    if isinstance(seeds, range) and seeds and {seeds[0] >> 32, seeds[-1] >> 32} == {0}:
+        # No list of them: that of a million takes 36 MB.
+        return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
     if not isinstance(seeds, Iterable):
         raise InputError(
             f"{seeds!r} is a {type(seeds).__name__}",

@@ -21,7 +21,7 @@ hide one cliff among many plateaus, the lowest shows it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -29,6 +29,7 @@ from xortune.errors import InputError, nearest
 from xortune.evaluation import Evaluation
 from xortune.evaluation_purpose import Criterion, Purpose
 from xortune.point import Point, Value
+from xortune.rounding import rounded_down
 
 __all__ = [
     "Attempt",
@@ -100,7 +101,7 @@ class CertifiedResult:
     n: int
     lower_bound: float | None
     confidence: float
-    neighbours: tuple[Neighbour, ...] = ()
+    neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
     neighbourhood_bound: float | None = None
 
     @property
@@ -146,7 +147,7 @@ class Attempt:
     bound: Bound
     confidence: float
     complete: bool
-    finalists: tuple[CertifiedResult, ...]
+    finalists: tuple[CertifiedResult, ...] = field(repr=False)
     by: Criterion = "own"
     made: tuple[str, ...] = ()
 
@@ -162,6 +163,20 @@ class Certificate:
 
     confidence: float
     attempts: tuple[Attempt, ...]
+
+    def __repr__(self) -> str:
+        if not self.finalists:
+            return f"Certificate(attempt {self.attempts[-1].number} is not complete)"
+        best = self.best
+        bound = (
+            ""
+            if best.lower_bound is None
+            else f", at least {rounded_down(best.lower_bound, 4):.4f}"
+        )
+        return (
+            f"Certificate({best.key} solves {best.k:,}/{best.n:,} fresh seeds{bound}; confidence "
+            f"{self.confidence:g}, {len(self.finalists)} finalists)"
+        )
 
     @cached_property
     def latest(self) -> Attempt | None:

@@ -53,7 +53,7 @@ from xortune.space_objectives import check_objectives, check_sampler, objectives
 from xortune.space_points import grid, grid_size, probes
 from xortune.space_trainer import COMMAND, OWN, check_own, checked_success
 from xortune.space_values import parse_duration
-from xortune.space_yaml import Document, read_text, read_yaml, written
+from xortune.space_yaml import UNWRITTEN, Document, read_text, read_yaml, written
 from xortune.task import Task
 from xortune.trainer import Trainer
 
@@ -106,7 +106,7 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
     return parse_space(read_text(path), os.fspath(path), Path(path).parent)
 
 
-def parse_space(text: str, place: str = "<space>", folder: Path = Path()) -> SearchSpace:
+def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> SearchSpace:
     """Check the text of a space file.
 
     Args:

@@ -197,6 +197,12 @@ class SearchSpace:
     timeout: float | None = None
     folder: Path = field(default=Path(), compare=False)
 
+    def __repr__(self) -> str:
+        names = ", ".join(parameter.name for parameter in self.parameters[:8])
+        more = ", ..." if len(self.parameters) > 8 else ""
+        trials = "" if self.search.trials is None else f", {self.search.trials:,} trials"
+        return f"SearchSpace({self.name!r}, {names}{more}; {self.search.sampler}{trials})"
+
     def at(self, *location: str | int) -> str:
         """``file:line: dotted.name`` for a message about a key of the file."""
         ways = [location[:end] for end in range(len(location) + 1)]

@@ -22,7 +22,7 @@ from xortune.space_model import (
 from xortune.space_points import finite_values
 from xortune.space_yaml import Document, shown
 from xortune.stats_values import ENDINGS, named_statistic
-from xortune.success import parse_success
+from xortune.success import is_cost, parse_success
 
 __all__ = ["check_numbers", "check_objectives", "check_sampler", "is_number", "objectives_of"]
 
@@ -133,12 +133,13 @@ def _objective(
     if told is None:
         return Objective(name, bool(maximize))
     if maximize is None:
+        likely = "minimize" if is_cost(name) else "maximize"
         raise InputError(
             f"{name} without a direction",
             field="objectives",
             place=where,
             allowed="maximize, or minimize",
-            fix=f"write `- {{name: {name}, direction: maximize}}`",
+            fix=f"write `- {{name: {name}, direction: {likely}}}`",
         )
     return Objective(name, maximize, *told, failed=failed)
 

@@ -104,7 +104,9 @@ def whole(value: object, low: int, high: int) -> int:
     """A whole number from low to high."""
     if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
         return value
-    refuse(value, f"a whole number from {low} to {high}", f"write {low} or more")
+    above = isinstance(value, int | float) and value > high
+    fix = f"write {high} or less" if above else f"write {low} or more"
+    refuse(value, f"a whole number from {low} to {high}", fix)
 
 
 def positive(value: object) -> int:

@@ -19,7 +19,20 @@ import yaml
 from xortune.errors import InputError
 from xortune.point import Value
 
-__all__ = ["Document", "Location", "read_text", "read_yaml", "shown", "told", "word", "written"]
+__all__ = [
+    "UNWRITTEN",
+    "Document",
+    "Location",
+    "read_text",
+    "read_yaml",
+    "shown",
+    "told",
+    "word",
+    "written",
+]
+
+UNWRITTEN = "<space>"
+"""What messages call a space that is no file; nobody has seen its lines, so none is named."""
 
 Location: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys of mappings and positions in lists, from the top."""
@@ -61,7 +74,8 @@ def told(place: str, location: Location, lines: dict[Location, int]) -> str:
         (location[:end] for end in range(len(location), -1, -1) if location[:end] in lines), ()
     )
     name = ".".join(map(str, location))
-    return f"{place}:{lines.get(known, 1)}" + (f": {name}" if name else "")
+    where = place if place == UNWRITTEN else f"{place}:{lines.get(known, 1)}"
+    return f"{where}: {name}" if name else where
 
 
 def shown(value: object) -> str:
@@ -126,7 +140,7 @@ def written(values: Mapping[str, object]) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"cannot be written as a file ({error})",
-            place="<space>",
+            place=UNWRITTEN,
             allowed="dicts with text as keys, lists, text, finite numbers, true, false and None",
             fix="of a NumPy scalar take .item()",
         ) from None
@@ -233,7 +247,11 @@ class _Builder:
                 self.refuse(line, "nested too deeply", f"{MAX_DEPTH} levels", "flatten it")
 
     def refuse(self, line: int, problem: str, allowed: str, fix: str) -> None:
-        raise InputError(problem, place=f"{self.place}:{line}", allowed=allowed, fix=fix)
+        place = f"{self.place}:{line}"
+        if self.place == UNWRITTEN:
+            frame = self.frames[-1] if self.frames else _Frame({}, ())
+            place = told(self.place, (*frame.location, *([frame.key] if frame.key else [])), {})
+        raise InputError(problem, place=place, allowed=allowed, fix=fix)
 
     def refuse_marks(self, event: yaml.NodeEvent, line: int) -> None:
         if event.anchor is not None:

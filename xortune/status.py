@@ -115,6 +115,12 @@ class RunStatus:
     torn: bool
     now: float
 
+    def __repr__(self) -> str:
+        total = "" if self.total is None else f" of {self.total:,}"
+        best = "" if self.best is None else f", best {self.best.k:,}/{self.best.n:,}"
+        done = f"{self.done:,}{total} proposals"
+        return f"RunStatus({str(self.path)!r}, {self.state}, {done}{best})"
+
 
 def run_status(path: str | os.PathLike[str]) -> RunStatus:
     """Where a run stands.

@@ -14,13 +14,22 @@ from numpy.typing import NDArray
 
 from xortune.errors import InputError
 
-__all__ = ["VALUE", "Success", "parse_success"]
+__all__ = ["VALUE", "Success", "is_cost", "parse_success", "rule_for"]
 
 VALUE = "value"
 """What a number that comes alone, without a name, is called."""
 
 EXACT = 1e15
 """Whole numbers below this are shown in digits, as they are mostly written."""
+
+_COSTS = frozenset(
+    (
+        *("loss", "error", "err", "cost", "regret", "mse", "rmse", "mae", "mape", "nll", "bce"),
+        *("perplexity", "ppl", "wer", "cer", "fid", "kl", "distance", "divergence", "brier"),
+        *("time", "seconds", "steps", "latency", "failures"),
+    )
+)
+"""Parts of names of numbers of which less is better."""
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
@@ -64,6 +73,17 @@ class Success:
         return f"{self.name} {self.sign} {int(self.limit) if whole else repr(self.limit)}"
 
 
+def is_cost(name: str) -> bool:
+    """Whether less of a number is better, as far as its name says: `loss`, `val_error`."""
+    words = re.split(r"[\W_]+", name.lower())
+    return any(word in _COSTS or word.endswith(("loss", "error")) for word in words)
+
+
+def rule_for(name: str) -> str:
+    """A rule to suggest for a number; its limit is for the user to choose."""
+    return f"{name} <= 0.1" if is_cost(name) else f"{name} >= 0.9"
+
+
 def parse_success(text: str) -> Success:
     """Read a rule; nothing in it is ever evaluated.
 
@@ -73,12 +93,14 @@ def parse_success(text: str) -> Success:
     found = _RULE.fullmatch(text)
     limit = float(found["number"]) if found is not None else math.nan
     if found is None or not math.isfinite(limit):
+        begun = re.match(r"\s*([^\W\d][\w.\-/]*)", text)
+        name = begun[1] if begun is not None and len(begun[1]) <= 40 else "accuracy"
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise InputError(
             f"{shown!r} is no rule",
             field="success",
             allowed=f"a name, one of {', '.join(_COMPARE)}, and a number",
-            fix='write for instance "accuracy >= 0.9"; a number without a name is called '
+            fix=f'write for instance "{rule_for(name)}"; a number without a name is called '
             f'"{VALUE}"',
         )
     return Success(found["name"], found["sign"], limit)

@@ -51,6 +51,12 @@ class Task:
     held_out_targets: Float32 | None = None
     accuracy: float = 1.0
 
+    def __repr__(self) -> str:
+        rows, inputs = self.inputs.shape
+        held = self.held_out_inputs
+        more = "" if held is None else f", {held.shape[0]:,} held out"
+        return f"Task({self.name!r}, {rows:,} rows of {inputs:,} inputs{more})"
+
     def __post_init__(self) -> None:
         pairs = [("inputs", "targets", 2)]
         if self.held_out_inputs is not None or self.held_out_targets is not None:

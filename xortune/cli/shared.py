@@ -14,7 +14,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from xortune.errors import DisturbedError, Halted, InputError, TrainingError
+from xortune.errors import (
+    DisturbedError,
+    Halted,
+    InputError,
+    TrainingError,
+    from_command_line,
+)
 from xortune.files import FREE_SPACE, is_full
 
 __all__ = [
@@ -79,6 +85,11 @@ def told(
     Args:
         interrupted: what is told of Ctrl-C, or of Ray's end, or what makes it.
     """
+    with from_command_line():
+        yield from _told(interrupted)
+
+
+def _told(interrupted: str | Callable[[KeyboardInterrupt | Halted], str]) -> Iterator[None]:
     try:
         yield
     except DisturbedError as error:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xortune.errors import InputError, nearest
 from xortune.outcome import Status
-from xortune.success import VALUE, Success
+from xortune.success import VALUE, Success, rule_for
 
 __all__ = [
     "LONGEST",
@@ -259,16 +259,16 @@ def _no_rule(names: list[str]) -> InputError:
     what = "a number" if names == [VALUE] else f"numbers ({', '.join(names[:5])})"
     return InputError(
         f"returned {what if names else 'an empty dict'}, and nothing says what a success is",
-        allowed="true or false, numbers with a rule in the space file, or a dict with an entry "
+        allowed="true or false, numbers with a rule in the space, or a dict with an entry "
         f"{SUCCESS!r} that is true or false",
-        fix=f'add a line `success: "{name} >= 0.9"` to the space file, with your own limit',
+        fix=f'add `success: "{rule_for(name)}"` to the space, with your own limit',
     )
 
 
 def _no_number(what: str, success: Success) -> InputError:
     return InputError(
         f"returned {what}, but the rule {str(success)!r} judges a number",
-        fix="return the number, or drop the line `success`",
+        fix="return the number, or drop `success`",
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from xortune.errors import InputError
 from xortune.evaluation import Evaluation
 from xortune.frames import seed_tables, status_counts
+from xortune.imported import is_imported
 from xortune.objective_numbers import summed_only
 from xortune.outcome import Status
 from xortune.report.format import number, plain
@@ -32,6 +33,7 @@ __all__ = [
     "Failures",
     "NoOutcome",
     "Report",
+    "certify_command",
     "failures_of",
     "named_task",
     "noted_importance",
@@ -316,11 +318,24 @@ def _again(run: Run) -> str | None:
         return None
     name = task_argument(run)
     if name is None:
-        return f"xortune certify RUN --seeds {FRESH_SEEDS}"
+        return certify_command(run, FRESH_SEEDS)
     from xortune.config import Config
 
     config = Config.from_point(run.results[0].point)
     return evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
+
+
+def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
+    """The command that trains a run's best on fresh seeds; None if nothing says what trains it."""
+    words = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
+    try:
+        named = run.is_network or run.asked.trainer is not None
+    except InputError:  # the space is missing
+        return None
+    if named:
+        return words
+    # A function that was given from Python: only its user knows where it is.
+    return None if is_imported(run.manifest) else f"{words} --trainer FILE.py:FUNCTION"
 
 
 def _script(run: Run) -> str | None:

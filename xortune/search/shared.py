@@ -11,6 +11,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from xortune.errors import worded
 from xortune.objective import Seen
 from xortune.point import Point, Value
 from xortune.run import holds_run
@@ -51,7 +52,11 @@ def joined(
     before = manifest.get("study")
     if shared is None:
         if before is not None and say is not None:
-            say("the run took part in a shared study; without --study-storage it goes on alone")
+            say(
+                worded(
+                    "the run took part in a shared study; without --study-storage it goes on alone"
+                )
+            )
         return None
     shared = shared.of(manifest, str(directory / MANIFEST))
     with told_of_storage(shared):

@@ -28,7 +28,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
-from xortune.errors import InputError
+from xortune.errors import InputError, worded
 from xortune.objective import names_told
 from xortune.passwords import without_password
 from xortune.space import SearchSpace
@@ -82,7 +82,7 @@ class SharedStudy:
     @property
     def warning(self) -> str:
         """What the user must know of a search that takes part in it."""
-        return (
+        return worded(
             f"study {self.name} in {self.shown}: what is proposed depends on what other searches"
             " have told it by then, so nothing about the proposals is exact: neither the seed nor"
             " --resume repeats them"
@@ -224,7 +224,7 @@ def told_of_storage(shared: SharedStudy) -> Iterator[None]:
         raise InputError(
             f"the study's storage needs a package ({str(error).splitlines()[0]})",
             place=shared.shown,
-            fix="install it; for postgresql:// that is psycopg: pip install 'xortune[postgresql]'",
+            fix="install it; for postgresql:// that is psycopg: pip install 'psycopg[binary]'",
         ) from None
     except _failures() as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

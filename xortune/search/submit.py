@@ -76,7 +76,7 @@ def submission(
         )
     folder = space.resolve().parent
     _refuse_large(folder)
-    words = ["python", "-m", "xortune.cli", "search", space.name, "--address", "auto"]
+    words = ["python", "-m", "xortune", "search", space.name, "--address", "auto"]
     words += ["--output", output, *options]
     environment: dict[str, Any] = {
         "working_dir": str(folder),

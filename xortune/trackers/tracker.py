@@ -111,5 +111,5 @@ def needs(package: str, extra: str) -> None:
         raise InputError(
             f"the package {package} is not installed",
             field=extra,
-            fix=f"pip install 'xortune[{extra}]'",
+            fix=f"pip install {package}",
         )

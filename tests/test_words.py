@@ -1,0 +1,211 @@
+"""What users read: reprs are short, and a fix is one that the reader can follow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import refused, xortune
+from hand_made import CONFIG, done, failed, solved, write_run
+
+import xortune as xt
+from xortune.errors import from_command_line
+from xortune.run_certificate import Attempt, Certificate, CertifiedResult
+from xortune.success import rule_for
+
+CELLS = "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\nTanh,MSELoss,Adam,0.01,5,1000,3,8\n"
+
+SPACE = {
+    "name": "dict",
+    "parameters": {"x": {"choice": [1, 2]}},
+    "search": {"sampler": "random", "trials": 2},
+    "seeds": {"ladder": [4]},
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    lines = [done(i, CONFIG | {"lr": 0.01 + i / 1000}, solved(0, i % 9, 8)) for i in range(300)]
+    return write_run(tmp_path / "run", lines, trainer="network", task="xor", trials=300)
+
+
+def test_a_repr_is_a_line(run, tmp_path):
+    (tmp_path / "table.csv").write_text(CELLS)
+    space = xt.load_space({**SPACE, "parameters": {"x": {"choice": list(range(500))}}})
+    outcome = run.results[0].outcome
+    result = CertifiedResult(
+        *("a1b2c3d4", run.results[0].point, 1, 8, 8, 2**30, 997, 1000, 0.99257, 0.95)
+    )
+    certificate = Certificate(0.95, (Attempt(1, 1000, "exact", 0.975, True, (result,)),))
+    compared = xt.compare(run, reference=tmp_path / "table.csv")
+    shown = [
+        repr(what)
+        for what in (
+            *(run, outcome, run.results[0], compared, xt.compare([outcome, outcome])),
+            *(certificate, result, certificate.attempts[0], xt.status(run), space),
+            *(xt.Task.parity(8), xt.plan(0.99, measure=False), xt.Config(**CONFIG)),
+        )
+    ]
+    assert max(map(len, shown)) < 700
+    assert max(map(len, shown[:1] + shown[3:6] + shown[8:11])) < 250
+    assert not any("\n" in text for text in shown)
+    assert shown[0] == f"Run({str(run.path)!r}, 300 evaluations)"
+    assert "a1b2c3d4 solves 997/1,000 fresh seeds, at least 0.9925; confidence 0.95" in shown[5]
+    assert "100 of 300 proposals" not in shown[8]
+    assert "300 of 300 proposals, best 8/8" in shown[8]
+
+
+@pytest.mark.parametrize(
+    ("option", "argument"),
+    [
+        ("continue it with --resume, or give another --output", "resume=True, or give another out"),
+        ("give --rate 0.99, or --between 0.9 0.95", "give rate=0.99, or between=(0.9, 0.95)"),
+        ("train by another engine: --engine auto", "another engine: engine='auto'"),
+        ("name them: --config lr,epochs", "name them: config=['lr', 'epochs']"),
+        ("name 'a' with --config, or leave it out", "name 'a' with config, or leave it out"),
+        ("say so: --column k=NAME or --column n=N", "columns={'k': 'NAME'} or columns={'n': 'N'}"),
+        ("such as --where lr=1", "such as where={'lr': 1}"),
+        ("make one: `xortune certify RUN --seeds 9`", "make one: `xortune certify RUN --seeds 9`"),
+        ("give --accept-versions", "give accept_versions=True"),
+        ("start it with --no-check: it", "start it with check=False: it"),
+        ("an unknown --flag", "an unknown --flag"),
+    ],
+)
+def test_a_fix_names_options_at_the_command_line_and_arguments_in_python(option, argument):
+    error = xt.InputError("wrong", fix=option)
+    assert argument in str(error)
+    with from_command_line():
+        assert option in str(error)
+    assert argument in str(error)
+
+
+def test_each_option_that_a_fix_names_has_a_python_word(run):
+    """At the level of what is called: the same mistake, told to either."""
+    with pytest.raises(xt.InputError, match=r"another output"):
+        xt.search(SPACE, train=numbers, output=run.path, check=False)
+    with pytest.raises(xt.InputError) as caught:
+        xt.plan()
+    assert "rate=0.99, or between=(0.9, 0.95)" in str(caught.value)
+    assert "--rate 0.99, or --between 0.9 0.95" in refused(xortune("plan"))
+
+
+def numbers(config, seed):
+    return {"loss": 1.5, "accuracy": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        *(("loss", "loss <= 0.1"), ("val_error", "val_error <= 0.1"), ("MSE", "MSE <= 0.1")),
+        *(("accuracy", "accuracy >= 0.9"), ("value", "value >= 0.9"), ("closs", "closs <= 0.1")),
+    ],
+)
+def test_the_rule_that_is_suggested_has_the_direction_of_the_number(name, rule):
+    assert rule_for(name) == rule
+
+
+def test_a_loss_is_not_suggested_to_be_large(tmp_path):
+    with pytest.raises(xt.InputError, match=r'add `success: "loss <= 0\.1"` to the space'):
+        xt.search(SPACE, train=numbers, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(xt.InputError, match=r'"loss <= 0\.1"'):
+        xt.load_space(SPACE | {"success": "loss", "trainer": "./t.py:f"})
+    with pytest.raises(xt.InputError, match=r"\{name: loss_q90, direction: minimize\}"):
+        xt.load_space(SPACE | {"objectives": ["loss_q90"], "trainer": "./t.py:f"})
+
+
+def test_a_sampler_that_is_not_there_is_not_taken_for_another():
+    with pytest.raises(xt.InputError, match=r"unknown sampler 'bayes'.*use one of: cmaes, gp"):
+        xt.load_space(SPACE | {"search": {"sampler": "bayes", "trials": 2}})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"seeds": {"ladder": [4, 2]}}, "<space>: seeds.ladder: "),
+        ({"sucess": "a >= 1"}, "<space>: sucess: unknown key"),
+        ({"parameters": {"x": {"low": 2**60, "high": 2**61}}}, "<space>: parameters.x.low: "),
+        ({"search": {"trials": 0}}, "<space>: search.trials: 0 is not allowed"),
+    ],
+)
+def test_a_dict_has_no_lines(change, told):
+    with pytest.raises(xt.InputError) as caught:
+        xt.load_space(SPACE | change)
+    assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("certify", "fix"), [(10**12, "1073741824 or less"), (0, "1 or more"), ("x", "1 or more")]
+)
+def test_a_number_is_told_on_which_side_it_is_wrong(certify, fix):
+    seeds = {"ladder": [4], "certify": certify}
+    with pytest.raises(xt.InputError, match=rf"seeds\.certify: .*fix: write {fix}"):
+        xt.load_space(SPACE | {"seeds": seeds})
+
+
+@pytest.mark.parametrize("more", [["--help"], ["plan", "--rate", "0.9", "--json"]])
+def test_python_m_xortune_is_the_command_line(more):
+    ran = subprocess.run(
+        [sys.executable, "-m", "xortune", *more], capture_output=True, text=True, check=True
+    )
+    assert "Usage" in ran.stdout or '"rate": 0.9' in ran.stdout
+
+
+def test_nobody_is_sent_to_certify_what_nothing_trains(tmp_path):
+    rows = [{"lr": lr, "seed": seed, "success": seed % 2} for lr in (1, 2) for seed in range(8)]
+    run = xt.import_results(pd.DataFrame(rows), config=["lr"], output=tmp_path / "run")
+    for name in ("report.md", "report.html"):
+        assert "xortune certify" not in (run.path / name).read_text(encoding="utf-8")
+    with pytest.raises(xt.InputError) as caught:
+        xt.certify(run)
+    assert "train=f" in str(caught.value)
+
+
+def test_a_seed_that_failed_to_train_is_where_it_was(tmp_path):
+    """A line without outcome is in the failures of a status, as before."""
+    path = tmp_path / "run"
+    write_run(path, [failed(0, CONFIG, 0, 8, error="it broke")], trials=1)
+    found = xt.status(path)
+    assert (found.without_outcome, found.crashed, found.crashed_seeds) == (1, 1, 8)
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """A machine with 2 GB free, whatever this one has."""
+    monkeypatch.setattr("xortune.engine.memory._free", lambda: 2 * 10**9)
+
+
+COMMAND = ("evaluate", "--activation", "Tanh", "--loss", "MSELoss", "--optimizer", "Adam")
+COMMAND = (*COMMAND, "--lr", 0.03, "--epochs", 10)
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--hidden-dim", 5, "--seeds", 10**9), ("1,000,000,000 seeds take about", "GB", "up to")),
+        (("--hidden-dim", 10**9, "--seeds", 1), ("hidden_dim 1,000,000,000 on 4 rows", "TB")),
+        (("--hidden-dim", 5000, "--seeds", 10**9), ("1,000,000,000 seeds take about",)),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_with_the_memory_it_takes(more, words):
+    assert "2 GB are free" in refused(xortune(*COMMAND, *more), *words)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_long_table_is_refused_with_the_memory_it_takes():
+    """The engine takes 64 networks at once, and each has its activations of every row."""
+    inputs = np.zeros((10**6, 2), np.float32)
+    inputs[0] = 1
+    task = xt.Task("long", inputs, inputs[:, :1])
+    config = xt.Config(**CONFIG)
+    with pytest.raises(xt.InputError, match=r"hidden_dim 5 on 1,000,000 rows takes about 13\.\d"):
+        xt.evaluate(config, range(1), task=task)
+
+
+def test_what_fits_is_trained_as_before():
+    outcome = xt.evaluate(xt.Config(**CONFIG | {"epochs": 10}), range(10, 0, -1))
+    assert outcome.seeds.tolist() == list(range(10, 0, -1))
