@@ -17,18 +17,21 @@ import operator
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_process_triple
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 __all__ = [
     "FLAGS",
+    "FLUSH_SUBNORMALS",
     "LANES",
     "QUAD",
     "absolute",
     "any_lane",
     "as_floats",
     "bits_of",
+    "control_word",
     "floats_of",
     "fold",
     "indices",
@@ -38,6 +41,7 @@ __all__ = [
     "product",
     "quad",
     "select",
+    "set_control_word",
     "splat",
     "spread",
     "sqrt",
@@ -52,6 +56,10 @@ QUAD = 4 * LANES
 
 FLAGS = ("contract", "nsz")
 """What LLVM may do with an operation: fuse it with another one, forget the sign of a zero."""
+
+
+FLUSH_SUBNORMALS = 0x8040
+"""Bits of `control_word`: subnormal results become 0 (FTZ), subnormal operands count as 0 (DAZ)."""
 
 
 class _Vector(types.Type):  # type: ignore[misc]  # numba ships no types
@@ -356,3 +364,39 @@ def _converted(method: str, result: Any) -> Any:
 bits_of = intrinsic(_converted("bitcast", Ints))
 floats_of = intrinsic(_converted("bitcast", Floats))
 as_floats = intrinsic(_converted("sitofp", Floats))
+
+
+# Only x86 has this word; elsewhere it reads as 0, and setting it does nothing.
+_HAS_CONTROL_WORD = get_process_triple().startswith(("x86_64", "i386", "i686"))
+
+
+def _of_sse(builder: Any, name: str, place: Any) -> None:
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}")
+    builder.call(function, [builder.bitcast(place, pointer)])
+
+
+@intrinsic
+def control_word(typingctx: Any) -> Any:
+    """The calling thread's MXCSR register: how it rounds, and whether it flushes subnormals."""
+
+    def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(32), 0))
+        if _HAS_CONTROL_WORD:
+            _of_sse(builder, "stmxcsr", place)
+        return builder.load(place)
+
+    return types.int32(), lowered
+
+
+@intrinsic
+def set_control_word(typingctx: Any, word: Any) -> Any:
+    """Set what `control_word` reads."""
+
+    def lowered(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if _HAS_CONTROL_WORD:
+            _of_sse(builder, "ldmxcsr", cgutils.alloca_once_value(builder, args[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.int32), lowered

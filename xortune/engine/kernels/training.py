@@ -11,7 +11,17 @@ from xortune.engine.kernels import choices, losses
 from xortune.engine.kernels.block import block_of
 from xortune.engine.kernels.functions import sigmoid
 from xortune.engine.kernels.passes import PASS, backward
-from xortune.engine.kernels.simd import LANES, any_lane, lane_of, load, splat, store
+from xortune.engine.kernels.simd import (
+    FLUSH_SUBNORMALS,
+    LANES,
+    any_lane,
+    control_word,
+    lane_of,
+    load,
+    set_control_word,
+    splat,
+    store,
+)
 
 __all__ = ["FIRST_STATE", "GRADIENT", "SECOND_STATE", "train"]
 
@@ -96,6 +106,7 @@ def train(
     quiet,
     stops,
     stop_early,
+    flush,
     outputs,
     final,
     last,
@@ -125,11 +136,16 @@ def train(
         quiet: what must be zero for the weights to stay; 0 if they never do.
         stops: int64, shape (C,), ascending: the epochs to record, the last one included.
         stop_early: leave when nothing that is recorded can change any more.
+        flush: compute with 0 in place of subnormal numbers (below 1.2e-38 in size); the calling
+            thread's own arithmetic is as before afterwards.
         outputs: float32, shape (C, M, S), to fill: outputs of the judged rows.
         final: float32, shape (C, S), to fill: losses.
         last: int32, shape (C, S), to fill: the last epoch at which the seed was not solved.
         finite: bool, shape (C, S), to fill: whether all weights and outputs are finite.
     """
+    before = control_word()
+    if flush:
+        set_control_word(before | FLUSH_SUBNORMALS)
     quads = rows.shape[0] // 16
     dim = inputs.shape[0] // (4 * quads)
     block = block_of(work, width, hidden, dim, quads)
@@ -174,6 +190,7 @@ def train(
             )
             stop += 1
             if stop == stops.shape[0]:
+                set_control_word(before)
                 return
         row = min(epoch, schedule.shape[0] - 1)
         choices.step(block, used, schedule[row, 0], schedule[row, 1], schedule[row, 2], optimizer)
