@@ -14,6 +14,7 @@ from hand_made import TINY_SPACE
 
 from xortune import api
 from xortune.cli.searching import resuming
+from xortune.run import load_run
 
 __all__ = ["_somewhere"]  # the fixture
 
@@ -55,7 +56,8 @@ def test_a_search_that_had_not_begun_has_no_run(tmp_path, monkeypatch):
     assert (ran.exit_code, ran.stderr) == (3, "interrupted: nothing had begun\n")
 
 
-def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path, number):
     (tmp_path / "train.py").write_text(
         "import time\ndef run(config, seed):\n    time.sleep(0.5)\n    return seed > 3\n"
     )
@@ -74,7 +76,7 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
             assert time.monotonic() < end
             time.sleep(0.02)
         time.sleep(1.0)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3, stderr
     assert stdout == ""
@@ -86,3 +88,61 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
         "  xortune search slow.yaml --output runs/slow --resume",
     ]
     assert not lock.exists()
+
+
+ENDING = "interrupted: it is ending, and writes what had finished; once more ends it at once"
+AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
+
+
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([signal.SIGINT, signal.SIGINT], 3),
+        ([signal.SIGHUP, signal.SIGTERM], 3),
+        ([signal.SIGINT] * 3, 130),
+    ],
+)
+def test_a_second_signal_tears_nothing_apart_and_a_third_ends_it(tmp_path, signals, code):
+    (tmp_path / "train.py").write_text(
+        "import time\ndef run(config, seed):\n    time.sleep(0.2)\n    return seed > 3\n"
+    )
+    (tmp_path / "slow.yaml").write_text(SLOW.replace("trials: 4", "trials: 400"))
+    command = [sys.executable, "-m", "xortune.cli", "search", "slow.yaml", "--output", "run"]
+    with subprocess.Popen(
+        [*command, "--no-dry-run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"NO_COLOR": "1"},
+    ) as process:
+        journal, end = tmp_path / "run" / "evaluations.jsonl", time.monotonic() + 120
+        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        first, second, *more = signals
+        process.send_signal(first)
+        time.sleep(0.3)  # two that come at once are one
+        process.send_signal(second)
+        told = []
+        while (line := process.stderr.readline()) != f"{ENDING}\n":
+            assert line, told  # its end
+            told.append(line)
+        for number in more:
+            process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=90)
+        stderr = "".join([*told, f"{ENDING}\n", stderr])
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stdout + stderr
+    lines = stderr.splitlines()
+    if code == 130:
+        assert lines[-1] == AT_ONCE
+    else:
+        assert lines[-2:] == [
+            "interrupted: what had finished is in run; this goes on:",
+            "  xortune search slow.yaml --output run --no-dry-run --resume",
+        ]
+        assert (tmp_path / "run" / "table.csv").exists()
+        assert not (tmp_path / "run" / "lock.json").exists()
+    assert len(load_run(tmp_path / "run").evaluations) >= 2

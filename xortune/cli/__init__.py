@@ -1,21 +1,21 @@
 """The command line: argv, printing, exit codes; everything else is `xortune.api`.
 
 Exit codes: 0 ok (seeds that fail are results), 1 a gate did not pass, 2 bad input, 3 interrupted
-with the run resumable, by Ctrl-C or SIGTERM, 4 some evaluation produced no outcome.
+with the run resumable, by Ctrl-C, SIGTERM or SIGHUP, 4 some evaluation produced no outcome.
 """
 
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from xortune import __version__
-from xortune.cli.shared import BAD_INPUT, app, unforeseen
+from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, unforeseen
 from xortune.cli.streams import guard_streams, lost_output
+from xortune.search.interrupts import FORCED, heed_signals, told_to_end
 
 # isort: off
 from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
@@ -42,8 +42,9 @@ def main() -> None:
     # The results of a large search are a million small objects, all of which stay: with Python's
     # default threshold its collector looks at each of them hundreds of times.
     gc.set_threshold(100_000, 50, 50)
-    # Whoever ends it by `kill`, as job schedulers do, wants what Ctrl-C gives: a run to resume.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Whoever ends it by `kill`, as job schedulers do, or closes the terminal, wants what Ctrl-C
+    # gives: a run to resume.
+    heed_signals()
     guard_streams()
     try:
         app()
@@ -51,6 +52,10 @@ def main() -> None:
         code = end.code
     except Exception as error:
         code = unforeseen(error)
+    told_to_end()  # what comes now is not worth a traceback
+    if code == FORCED:  # heard where no command does
+        print("interrupted: nothing had begun", file=sys.stderr)
+        code = INTERRUPTED
     sys.exit(_shown(code))
 
 

@@ -25,7 +25,7 @@ from xortune.search.blocks import Job
 from xortune.search.cluster import Cluster
 from xortune.search.deaths import Death, death_of, too_long
 from xortune.search.given_up import Board
-from xortune.search.interrupts import same_handler
+from xortune.search.interrupts import same_handler, told_to_end
 from xortune.search.lifeline import check_ray
 from xortune.search.overtime import Overtime
 from xortune.search.pack_trainable import PackTrainable
@@ -236,8 +236,9 @@ class Collector(tune.Callback):  # type: ignore[misc]
 
             def interrupted(number: int, frame: Any) -> None:
                 self._interrupted = True
+                told_to_end()
                 if callable(tunes):
-                    tunes(number, frame)
+                    tunes(number, frame)  # which puts back the handler from before
 
             signal(SIGINT, interrupted)
 
