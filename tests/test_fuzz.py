@@ -31,7 +31,7 @@ def test_what_is_mutated_is_refused_or_right_and_harms_nobody(words):
     # Some pass and some do not: the mutations reach deep enough, and are no mere noise.
     ends = dict(re.findall(r"^  (\w[\w -]*: \w+) +([\d,]+)$", done.stdout, flags=re.MULTILINE))
     for name in ("space", "load_run", "status", "report", "certify"):
-        assert int(ends[f"{name}: done"]) >= 3
+        assert int(ends[f"{name}: done"]) >= 2
         assert int(ends[f"{name}: refused"]) >= 3
 
 

@@ -22,6 +22,7 @@ from xortune.outcome_details import Details
 from xortune.run import JOURNAL, load_run
 from xortune.run_lock import LOCK, held
 from xortune.run_lock_owner import this_process
+from xortune.run_manifest import update_manifest
 from xortune.status import Watcher
 from xortune.status_driver import DriverWatch, driver_of
 from xortune.terminal_status import status_line
@@ -103,7 +104,9 @@ def test_the_best_and_what_is_done_are_those_of_the_table(
     if late:  # blocks of a config may be finished in any order
         lines.reverse()
     more = {"objectives": [STEPS | {"direction": goal}]} if goal else {}
-    run = write_run(path, lines, sessions=sessions, made={"b" * 8: {}}, ladder=ladder, **more)
+    run = write_run(
+        path, lines, sessions=sessions, made={"a" * 8: {}, "b" * 8: {}}, ladder=ladder, **more
+    )
     found, first = xt.status(path), run.results[0]
     assert found.best.key == first.key
     assert (found.best.k, found.best.n) == (first.outcome.successes, first.outcome.n)
@@ -217,7 +220,6 @@ def test_a_driver_elsewhere_lives_while_its_heart_beats(run):
 
 
 def test_a_finished_run(run):
-    from xortune.run_manifest import update_manifest
 
     update_manifest(run.path, complete=True)
     assert xt.status(run.path).state == "finished"
@@ -295,17 +297,17 @@ def test_no_run_is_told(tmp_path, kind):
     [
         ({"count": 0}, r":5: count: int, or out of range"),
         ({"count": 2**40}, r":5: count: int, or out of range"),
-        ({"k": 9}, r":5: k: int, or out of range"),
+        ({"k": 9}, r":5: k: 9 contradicts seeds_data: 8"),
         ({"k": True}, r":5: k: bool, or out of range"),
         ({"final": 1}, r":5: final: is a int"),
-        ({"key": None}, r":5: key: is a NoneType"),
-        ({"made": 3}, r":5: made: is a int"),
+        ({"key": None}, r":5: key: None is not the config's key"),
+        ({"made": 3}, r":5: made: is no digest"),
         ({"proposal": -1}, r":5: proposal: int, or out of range"),
         ({"first": -1}, r":5: first: int, or out of range"),
         ({"at": 1.5}, r":5: at: float, or out of range"),
-        ({"purpose": 3}, r":5: purpose: is a int"),
-        ({"purpose": {}}, r":5: attempt: NoneType"),
-        ({"seeds_data": 3, "k": 8}, r":5: seeds_data: is damaged \(a int\)"),
+        ({"purpose": 3}, r":5: purpose: is no purpose"),
+        ({"purpose": {}}, r":5: purpose: is no purpose"),
+        ({"seeds_data": 3, "k": 8}, r":5: seeds_data: is a int"),
         ({"seeds_data": "AAAA", "k": 8}, r":5: seeds_data: is damaged"),
         ([], r":5: is no evaluation"),
     ],
@@ -315,9 +317,31 @@ def test_a_damaged_line_is_told_with_its_place(run, change, told):
     *lines, last = journal.read_text().splitlines()
     text = json.dumps(json.loads(last) | change if isinstance(change, dict) else change)
     journal.write_text("".join(line + "\n" for line in [*lines, text]))
-    with pytest.raises(xt.InputError, match=told):
-        xt.status(run.path)
+    for read in (xt.status, xt.load_run):
+        with pytest.raises(xt.InputError, match=told):
+            read(run.path)
     assert xortune(run.path).exit_code == 2
+
+
+def test_a_seed_in_two_lines_is_refused_as_the_report_refuses_it(run):
+    journal = run.path / JOURNAL
+    lines = journal.read_text().splitlines()
+    journal.write_text("".join(line + "\n" for line in [*lines, lines[1]]))
+    for read in (xt.status, xt.load_run):
+        with pytest.raises(xt.InputError, match=rf":{len(lines) + 1}: .* is also in line 2"):
+            read(run.path)
+
+
+@pytest.mark.parametrize("other", [{"made": "c" * 8}, {"proposal": 0}])
+def test_a_line_of_another_run_is_not_counted_in_silence(run, other):
+    journal = run.path / JOURNAL
+    lines = journal.read_text().splitlines()
+    update_manifest(run.path, made={"a" * 8: {}}, sessions=[{"number": 1, "made": "a" * 8}])
+    line = {**json.loads(lines[1]), "first": 4000, "made": "a" * 8, **other}
+    journal.write_text("".join(line + "\n" for line in [*lines, json.dumps(line)]))
+    for read in (xt.status, xt.load_run):
+        with pytest.raises(xt.InputError, match=rf":{len(lines) + 1}: .*another run"):
+            read(run.path)
 
 
 @pytest.fixture(scope="module")

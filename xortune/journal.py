@@ -12,9 +12,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +27,7 @@ from xortune.run_segment_writer import SegmentWriter
 from xortune.run_stored import writer_for
 from xortune.run_url import as_path
 
-__all__ = ["Journal", "read", "torn"]
+__all__ = ["Journal", "Spans", "read", "torn"]
 
 FSYNC_SECONDS = 0.2
 """Between two of them, while lines keep coming: so much later one is on the disk."""
@@ -45,14 +45,18 @@ def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
     """
     place = str(path)
     evaluations: list[Evaluation] = []
-    size = 0
+    spans, size = Spans(), 0
     try:
         with open_regular(path) as file, _no_collection():
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    evaluations.append(decode(line.decode("ascii")))
+                    evaluation = decode(line.decode("ascii"))
+                    block = evaluation.block
+                    if evaluation.final:
+                        spans.add(block.point.key, block.first, block.count, number)
+                    evaluations.append(evaluation)
                 except UnicodeDecodeError:
                     raise InputError("is no JSON", place=f"{place}:{number}") from None
                 except InputError as error:
@@ -61,7 +65,6 @@ def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
                 size += len(line)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", place=place) from None
-    _refuse_overlaps(evaluations, place)
     return evaluations, size
 
 
@@ -385,18 +388,24 @@ def _whole_lines(fd: int) -> int:
     return 0
 
 
-def _refuse_overlaps(evaluations: Iterable[Evaluation], place: str) -> None:
-    spans: dict[str, list[tuple[int, int, int]]] = {}
-    for line, evaluation in enumerate(evaluations, 1):
-        block = evaluation.block
-        if evaluation.final:
-            span = (block.first, block.first + block.count, line)
-            spans.setdefault(block.point.key, []).append(span)
-    for key, found in spans.items():
-        for (_, end, line), (start, _, other) in pairwise(sorted(found)):
-            if start < end:
+class Spans:
+    """The seeds of each config that a journal's final lines have, each in one line only."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, list[tuple[int, int, int]]] = {}
+
+    def add(self, key: str, first: int, count: int, line: int) -> None:
+        """Take in a line.
+
+        Raises:
+            InputError: a line before it has one of its seeds.
+        """
+        spans, span = self._spans.setdefault(key, []), (first, first + count, line)
+        place = bisect(spans, span)
+        for start, end, other in spans[max(0, place - 1) : place + 1]:
+            if start < first + count and first < end:
                 raise InputError(
-                    f"seed {start} of config {key} is also in line {min(line, other)}",
-                    place=f"{place}:{max(line, other)}",
+                    f"seed {max(start, first)} of config {key} is also in line {other}",
                     fix="two searches wrote here at once? delete one of the two lines",
                 )
+        spans.insert(place, span)

@@ -17,6 +17,7 @@ from xortune.evaluation import Evaluation
 from xortune.files import open_regular, text_of
 from xortune.journal import read, torn
 from xortune.point import Point
+from xortune.run_belonging import refuse_others
 from xortune.run_files import replace_file
 from xortune.run_manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
 from xortune.run_results import ConfigResult
@@ -420,9 +421,11 @@ def load_run(path: Pathlike) -> Run:
     if not any(found):
         raise no_run(path)
     lines = read(journal)[0] if found[0] else []
+    manifest = manifest_of(path)
+    refuse_others(lines, manifest, journal)
     return Run(
         path,
-        manifest_of(path),
+        manifest,
         tuple(line for line in lines if line.purpose is None),
         tuple(line for line in lines if line.purpose is not None),
     )

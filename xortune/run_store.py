@@ -223,7 +223,7 @@ class Store:
         return InputError(
             "the store does not answer",
             place=str(self.location),
-            fix="check the network and the endpoint; when it answers again, continue with --resume",
+            fix="check the network and the endpoint",
         )
 
 

@@ -1,7 +1,7 @@
 """Where a run stands, seen from outside while it runs or afterwards: read, and never written to.
 
-A look reads what was appended to the journal since the look before. Of each line it takes counts
-and keys and leaves the seeds' arrays packed, so that 100,000 lines take about a second.
+A look reads what was appended to the journal since the look before, so that only the first one of
+100,000 lines takes some seconds. It keeps counts and keys, and no seeds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from xortune.files import open_regular, text_of, unreadable
 from xortune.objective_numbers import numbers_named, summed_only, ties_of
 from xortune.point import Point
 from xortune.run import JOURNAL, no_run
+from xortune.run_belonging import refuse_unknown
 from xortune.run_front import objectives_in
 from xortune.run_manifest import MANIFEST, manifest_of, stopped_because
 from xortune.run_proposals import rungs_of
@@ -161,6 +162,7 @@ class Watcher:
         driver, manifest = driver_of(path, now, self._driver), manifest_of(path)
         objectives = objectives_in(manifest, str(path / MANIFEST))
         written, torn = self._read_on(manifest, objectives)
+        refuse_unknown(self._tally.made, manifest, manifest_of(path), path / JOURNAL)
         tally, total, first = self._tally, self._total(manifest), _first_made(manifest)
         done = tally.proposals.done
         started = moment(manifest.get("started"))

@@ -1,28 +1,26 @@
 """What a status takes from a journal: counts and keys of each line, read once, in order.
 
-Of the seeds' arrays of a line it opens only what it needs: the statuses where some are not solved,
-and the epochs of configurations that share the best interval, among which these decide.
+A line is refused here as everywhere: status counts no journal that a report would not.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune import run_belonging as belonging
 from xortune.errors import InputError
-from xortune.evaluation import MAX_TIME, Evaluation, decode
-from xortune.evaluation_details import values_of
+from xortune.evaluation import Evaluation, Packed, decode
+from xortune.evaluation_purpose import Purpose
 from xortune.files import open_regular
+from xortune.journal import Spans
 from xortune.objective_numbers import counted
 from xortune.outcome import MAX_SEED, Outcome, Status
 from xortune.point import Point
@@ -33,10 +31,7 @@ from xortune.trainer import NOT_FINISHED
 
 __all__ = ["AttemptCount", "ConfigCount", "Tally"]
 
-_SOLVED, _CRASHED, _DIVERGED = int(Status.SOLVED), int(Status.CRASHED), int(Status.DIVERGED)
-
-_ALL_SOLVED = np.empty(0, np.uint8)
-"""In the place of the statuses of a line whose seeds are all solved."""
+_CRASHED, _DIVERGED = int(Status.CRASHED), int(Status.DIVERGED)
 
 
 @dataclass(slots=True)
@@ -120,6 +115,7 @@ class Tally:
         last_error: the reason of the last seed that crashed, or of the last try without an outcome.
         configs: by key; where there are several `made`, the first one's.
         attempts: to certify finalists, by number.
+        made: the digests of what made the lines, each with its first line.
 
     Args:
         names: numbers of a user's own trainer that decide who comes first.
@@ -133,6 +129,8 @@ class Tally:
         self.configs: dict[str, ConfigCount] = {}
         self.attempts: dict[int, AttemptCount] = {}
         self._mixed: dict[str, dict[str | None, ConfigCount]] = {}
+        self.made: dict[str | None, int] = {}
+        self._spans, self._belonging = Spans(), belonging.Proposals()
         self._position = self._line = 0
         self._file: tuple[int, int] | None = None
 
@@ -167,82 +165,65 @@ class Tally:
 
     def _add(self, line: bytes, start: int) -> None:
         try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"is no JSON ({error})") from None
-        if not isinstance(fields, dict):
-            raise InputError("is no evaluation", allowed="an object")
-        count, final = whole(fields, "count", 1, MAX_SEED), fields.get("final")
-        outcome = fields.get("seeds_data") is not None
-        k = whole(fields, "k", 0, count) if outcome else 0
-        if not isinstance(final, bool):
-            raise InputError(f"is a {type(final).__name__}", field="final", allowed="true or false")
-        purpose = fields.get("purpose")
-        if purpose is not None:
-            if final:
-                self._check(purpose, count, crashed=not outcome)
+            evaluation = decode(line.decode("ascii"))
+        except UnicodeDecodeError:
+            raise InputError("is no JSON") from None
+        block, outcome, key = evaluation.block, evaluation.outcome, evaluation.block.point.key
+        assert not isinstance(outcome, Packed)  # it was read from a journal
+        if evaluation.final:
+            self._spans.add(key, block.first, block.count, self._line + 1)
+        self.made.setdefault(evaluation.made, self._line + 1)
+        if evaluation.purpose is not None:
+            if evaluation.final:
+                self._check(evaluation.purpose, block.count, crashed=outcome is None)
             return
-        if not outcome:
-            reason = fields.get("error")
-            if reason == NOT_FINISHED:
+        if outcome is None:
+            if evaluation.error == NOT_FINISHED:
                 return
-            self.last_error = reason if isinstance(reason, str) else "no reason given"
-        if not final:
+            self.last_error = evaluation.error
+        if not evaluation.final:
             self.retried += 1
             return
-        proposal = whole(fields, "proposal", 0, 2**53)
-        first = whole(fields, "first", 0, MAX_SEED)
-        config = self._config(fields)
-        at = fields.get("at")
-        at = None if at is None else whole(fields, "at", 0, MAX_TIME)
-        self.proposals.add(proposal, at)
-        config.first = min(config.first, first)
+        k = 0 if outcome is None else outcome.successes
+        self._belonging.add(evaluation.proposal, key)
+        self.proposals.add(evaluation.proposal, evaluation.at)
+        config = self._config(key, evaluation.made)
+        config.first = min(config.first, block.first)
         config.k += k
-        config.n += count
+        config.n += block.count
         config.lines.append(start)
         config.speed = None
-        if config.k == config.n:  # only those are many that share the best interval
-            config.spent += epochs_solved(fields["seeds_data"], count)
+        # Only those that solve all are many that share the best interval.
+        if outcome is not None and config.k == config.n:
+            config.spent += int(outcome.solved_epoch.sum(dtype=np.int64))
         self.evaluations += 1
-        self.seeds += count
-        self.without_outcome += not outcome
-        self._add_seeds(config, fields, k if outcome else None)
+        self.seeds += block.count
+        self.without_outcome += outcome is None
+        self._add_seeds(config, block.count, outcome)
 
-    def _add_seeds(self, config: ConfigCount, fields: dict[str, Any], k: int | None) -> None:
-        """Take in what the seeds of a line ended as; k is None where it has no outcome."""
-        count, status = fields["count"], _ALL_SOLVED
-        if k is None:
+    def _add_seeds(self, config: ConfigCount, count: int, outcome: Outcome | None) -> None:
+        """Take in what the seeds of a line ended as."""
+        if outcome is None:
             config.crashed += count
             status = np.full(count, _CRASHED, np.uint8)
-        elif k < count:
-            status = statuses(fields["seeds_data"], count)
-        if status is not _ALL_SOLVED:
-            self._add_failures(status, fields["first"], fields.get("failed"))
-        if self.names:
-            values = fields.get("values")
-            found = {} if k is None or values is None else values_of(values, count)
-            every = np.full(count, _SOLVED, np.uint8) if status is _ALL_SOLVED else status
-            for name in self.names:
-                config.numbers.setdefault(name, []).append(counted(found.get(name), every))
-
-    def _add_failures(self, status: NDArray[np.uint8], first: int, failed: object) -> None:
-        crashed = status == _CRASHED
-        self.crashed += bool(crashed.any())
-        self.crashed_seeds += int(np.count_nonzero(crashed))
-        self.diverged_seeds += int(np.count_nonzero(status == _DIVERGED))
-        if isinstance(failed, dict):
-            here = set((np.flatnonzero(crashed) + first).tolist())
-            for reason, seeds in failed.items():
-                if isinstance(seeds, list) and any(type(s) is int and s in here for s in seeds):
+        else:
+            status = outcome.status
+        if outcome is None or outcome.successes < count:
+            crashed = int(np.count_nonzero(status == _CRASHED))
+            self.crashed += crashed > 0
+            self.crashed_seeds += crashed
+            self.diverged_seeds += int(np.count_nonzero(status == _DIVERGED))
+        if outcome is not None and outcome.details.failed:
+            crashed_seeds = set(outcome.seeds[status == _CRASHED].tolist())
+            for seed, reason in outcome.details.failed.items():
+                if seed in crashed_seeds:
                     self.last_error = reason
+        for name in self.names:
+            found = None if outcome is None else outcome.details.values.get(name)
+            config.numbers.setdefault(name, []).append(counted(found, status))
 
-    def _config(self, fields: dict[str, Any]) -> ConfigCount:
+    def _config(self, key: str, made: str | None) -> ConfigCount:
         """Where a line's seeds belong."""
-        key, made = fields.get("key"), fields.get("made")
-        if not isinstance(key, str):
-            raise InputError(f"is a {type(key).__name__}", field="key", allowed="a key")
-        if not (made is None or isinstance(made, str)):
-            raise InputError(f"is a {type(made).__name__}", field="made", allowed="a digest")
         config = self.configs.get(key)
         if config is None:
             config = self.configs[key] = ConfigCount(made)
@@ -251,18 +232,13 @@ class Tally:
             config = mixed.setdefault(made, ConfigCount(made))
         return config
 
-    def _check(self, purpose: object, count: int, *, crashed: bool) -> None:
-        if not isinstance(purpose, dict):
-            raise InputError(f"is a {type(purpose).__name__}", field="purpose", allowed="an object")
-        number = whole(purpose, "attempt", 1, 2**53)
-        attempt = self.attempts.setdefault(number, AttemptCount())
-        attempt.finalists = whole(purpose, "finalists", 1, 2**53)
-        attempt.neighbours = whole({"neighbours": 0} | purpose, "neighbours", 0, 2**53)
-        seeds = whole(purpose, "seeds", 1, 2**53)
-        if purpose.get("kind") == "neighbourhood":
-            attempt.near = max(attempt.near, seeds)
+    def _check(self, purpose: Purpose, count: int, *, crashed: bool) -> None:
+        attempt = self.attempts.setdefault(purpose.attempt, AttemptCount())
+        attempt.finalists, attempt.neighbours = purpose.finalists, purpose.neighbours
+        if purpose.kind == "neighbourhood":
+            attempt.near = max(attempt.near, purpose.seeds)
         else:
-            attempt.seeds = max(attempt.seeds, seeds)
+            attempt.seeds = max(attempt.seeds, purpose.seeds)
         attempt.done += count
         attempt.crashed += crashed * count
 
@@ -358,52 +334,3 @@ def _evaluation(file: BinaryIO, journal: Path, start: int) -> Evaluation:
     except (InputError, UnicodeDecodeError) as error:
         problem = f"the line at byte {start} is damaged ({error})"
         raise InputError(problem, place=str(journal)) from None
-
-
-def epochs_solved(text: object, count: int) -> int:
-    """The sum of the epochs from which the seeds of a block, all solved, are so.
-
-    Raises:
-        InputError: the packed arrays are damaged.
-    """
-    data = _unpacked(text, 4 + 5 * count)
-    return int(np.frombuffer(data, "<i4", count, 4 + count).sum(dtype=np.int64))
-
-
-def statuses(text: object, count: int) -> NDArray[np.uint8]:
-    """The `Status` of each seed of a block.
-
-    Raises:
-        InputError: the packed arrays are damaged.
-    """
-    return np.frombuffer(_unpacked(text, 4 + count), np.uint8, count, 4)
-
-
-def _unpacked(text: object, size: int) -> bytes:
-    """The first bytes of a line's packed arrays."""
-    try:
-        if not isinstance(text, str):
-            raise ValueError(f"a {type(text).__name__}")
-        # Never more than what is asked for: a forged field cannot fill the memory.
-        data = zlib.decompressobj().decompress(base64.b64decode(text), size)
-        if len(data) < size:
-            raise ValueError("its length")
-    except (ValueError, OverflowError, zlib.error) as error:
-        raise InputError(f"is damaged ({error})", field="seeds_data") from None
-    return data
-
-
-def whole(fields: dict[str, Any], name: str, low: int, high: int) -> int:
-    """An entry that is a whole number from low to high.
-
-    Raises:
-        InputError: it is something else.
-    """
-    value = fields.get(name)
-    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-        return value
-    raise InputError(
-        f"{type(value).__name__}, or out of range",
-        field=name,
-        allowed=f"a whole number, {low} to {high}",
-    )

@@ -46,8 +46,8 @@ MUTATIONS = [
     Mutation(
         "evaluation.py", 'if point.key != fields["key"]:', "if False:", "tests/test_journal.py"
     ),
-    Mutation("journal.py", "if start < end:", "if start < end - 1:", "tests/test_journal.py"),
-    Mutation("journal.py", "if start < end:", "if start <= end:", "tests/test_journal.py"),
+    Mutation("journal.py", "and first < end:", "and first < end - 1:", "tests/test_journal.py"),
+    Mutation("journal.py", "and first < end:", "and first <= end:", "tests/test_journal.py"),
     Mutation("journal.py", "if evaluation.final:", "if True:", "tests/test_journal.py"),
     Mutation("journal.py", "size += len(line)", "size = len(line)", "tests/test_journal.py"),
     Mutation("journal.py", "os.ftruncate(fd, whole)", "pass", "tests/test_journal.py"),

@@ -41,5 +41,5 @@ MUTATIONS = [
     Mutation("search/blocks.py", "or step.newcomer or", "or", GIVEN_UP),
     Mutation("search/blocks.py", " or evaluation.error == NOT_FINISHED", "", GIVEN_UP),
     Mutation("search/steps.py", "if not evaluation.final:", "if False:", GIVEN_UP),
-    Mutation("status_journal.py", "if reason == NOT_FINISHED", "if False", GIVEN_UP),
+    Mutation("status_journal.py", "if evaluation.error == NOT_FINISHED", "if False", GIVEN_UP),
 ]
