@@ -67,7 +67,7 @@ def test_accepted_versions_are_kept_apart(search, monkeypatch, request):
 
 
 def test_a_proof_takes_no_seeds_of_another_version(search, request):
-    text = SPACE + "stop: {proven_rate: 0.9}\n"
+    text = SPACE + "stop: {proven_rate: 0.1}\n"
     run = search(text)
     before = files(run)
     request.getfixturevalue("other_torch")

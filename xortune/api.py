@@ -366,6 +366,7 @@ def _prepared(
     from xortune.api_certify import cluster_of
     from xortune.api_trainer import trainer_for, tried_once, with_train
     from xortune.search.own_process import let_go_after
+    from xortune.search.racing import refuse_unprovable
     from xortune.search.storage import shared_study
 
     asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
@@ -376,6 +377,8 @@ def _prepared(
     with let_go_after():  # the process in which the function is called
         trainer = trainer_for(asked, train, engine, where.gpus_per_trial)
         check_space(asked, trainer)
+        if not resume:  # a run from before this was refused can be finished
+            refuse_unprovable(asked)
         if check:
             if output is not None:  # one that is refused is refused before the function is called
                 _directory(asked, output, resume=resume)
