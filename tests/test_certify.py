@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from certified import (
     BASE,
     KEYS,
     POINTS,
+    SEARCHED,
     SPACE,
     Counting,
     certify,
@@ -17,13 +21,13 @@ from certified import (
     run,
     spans,
 )
-from hand_made import done, solved, write_run
+from hand_made import RIGHT, WRONG, done, outcome, solved, write_run
 
 import xortune as xt
 from xortune.journal import Journal, read
 from xortune.point import Point
 from xortune.run import JOURNAL, load_run
-from xortune.run_certificate import certificate_of
+from xortune.run_certificate import certificate_of, lower_bound, risk_of
 from xortune.seed_ranges import CERTIFY
 from xortune.stats_exact import clopper_pearson
 
@@ -37,7 +41,8 @@ def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
     assert [f.key for f in by_rank] == [KEYS[1], KEYS[2], KEYS[0]]  # 8, 7 and 6 of 8
     assert [(f.search_k, f.search_n) for f in by_rank] == [(8, 8), (7, 8), (6, 8)]
     assert [(f.k, f.n) for f in by_rank] == [(98, 100), (100, 100), (100, 100)]
-    assert {f.first for f in by_rank} == {CERTIFY.start}
+    [first] = {f.first for f in by_rank}
+    assert first in CERTIFY
     # Half of 5 % for the first attempt, a third of that for each of three finalists.
     for f in by_rank:
         low, _ = clopper_pearson(f.k, f.n, confidence=1 - 0.025 / 3, side="lower")
@@ -45,8 +50,7 @@ def test_the_finalists_of_the_search_are_trained_on_fresh_seeds(run):
     assert found.best.key == KEYS[2]
     assert disjoint(run.path)
     assert spans(run.path, searched=False) == {
-        key: [(CERTIFY.start, CERTIFY.start + 50), (CERTIFY.start + 50, CERTIFY.start + 100)]
-        for key in (KEYS[1], KEYS[2], KEYS[0])
+        key: [(first, first + 50), (first + 50, first + 100)] for key in (KEYS[1], KEYS[2], KEYS[0])
     }
     # In turn, so that the record of an attempt begins with all of its finalists.
     assert [b.point.key for b in trainer.blocks[:3]] == [f.key for f in by_rank]
@@ -86,12 +90,16 @@ def test_another_attempt_takes_new_seeds_and_has_less_to_spend(run):
     second = certify(run)
     assert [a.number for a in second.attempts] == [1, 2]
     assert second.attempts[0] == first.attempts[0]
-    assert {f.first for f in second.finalists} == {CERTIFY.start + 100}
+    begins = [first.best.first, second.best.first]
+    assert {f.first for f in second.finalists} == {begins[1]}
     assert second.best.lower_bound < first.best.lower_bound
     assert second.best.confidence == pytest.approx(1 - 0.0125 / 3)
     third = certify(run, top=1, seeds=200)
     [only] = third.finalists
-    assert (only.first, only.n) == (CERTIFY.start + 200, 200)
+    assert only.n == 200
+    spent = [range(b, b + 100) for b in begins] + [range(only.first, only.first + 200)]
+    assert len(set().union(*spent)) == 400
+    assert all(seed in CERTIFY for seeds in spent for seed in seeds)
     assert only.confidence == pytest.approx(1 - 0.05 / 8)
     assert disjoint(run.path)
     values = json.loads((run.path / "certificate.json").read_text())
@@ -102,8 +110,6 @@ def test_another_attempt_takes_new_seeds_and_has_less_to_spend(run):
 def test_trying_until_it_passes_does_not_pass(run):
     # Hundred fair tries at a rate of 0.9 that is not there; each would pass alone at 5 %.
     rng = np.random.default_rng(0)
-    from xortune.run_certificate import lower_bound, risk_of
-
     alone = together = 0
     for _ in range(400):
         k = rng.binomial(100, 0.9, size=20)
@@ -118,8 +124,6 @@ def test_trying_until_it_passes_does_not_pass(run):
 
 def test_all_bounds_hold_together_after_a_search_over_equal_configs():
     # 200 configs of one rate; the five that look best get fresh seeds.
-    from xortune.run_certificate import lower_bound, risk_of
-
     rng = np.random.default_rng(1)
     wrong = naive = 0
     for _ in range(1000):
@@ -144,7 +148,9 @@ def test_an_interrupted_attempt_goes_on_with_the_same_call(run):
     found = certify(run, trainer)
     assert len(trainer.blocks) == 2
     assert len(found.attempts) == 1
-    assert {(f.first, f.n) for f in found.finalists} == {(CERTIFY.start, 100)}
+    assert {(f.first, f.n) for f in found.finalists} == {
+        (unfinished.attempts[0].finalists[0].first, 100)
+    }
     assert found == certificate_of(load_run(run.path).checks)
 
 
@@ -157,8 +163,8 @@ def test_an_interrupted_attempt_that_is_not_asked_for_again_is_kept_and_has_spen
     found = certify(run, **({"top": 3, "seeds": 100} | other))
     assert [a.complete for a in found.attempts] == [False, True]
     assert found.latest.number == 2
-    # Two blocks of 50 were begun; whoever comes later starts behind them.
-    assert min(f.first for f in found.finalists) == CERTIFY.start + 50
+    begun, other = (attempt.finalists[0] for attempt in found.attempts)
+    assert abs(begun.first - other.first) >= 120, "seeds of its own"
     assert disjoint(run.path)
 
 
@@ -186,7 +192,7 @@ def test_seeds_are_added_to_an_extendable_attempt_only(run):
     assert first.attempts[0].bound == "anytime"
     found = certify(run, seeds=150, extend=True)
     assert len(found.attempts) == 1
-    assert {(f.first, f.n) for f in found.finalists} == {(CERTIFY.start, 250)}
+    assert {(f.first, f.n) for f in found.finalists} == {(first.best.first, 250)}
     assert found.best.lower_bound > first.best.lower_bound
     assert found.best.confidence == first.best.confidence
     certify(run)  # a planned one
@@ -214,26 +220,102 @@ def test_an_interrupted_extension_goes_on(run):
     assert {f.n for f in found.finalists} == {200}
 
 
-def test_seeds_that_the_journal_has_are_never_taken_again(run):
-    # By hand, in the certificates' own range: a search's line, far up.
+def test_seeds_that_the_journal_has_are_never_taken_again(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "copy")
+    copy = load_run(tmp_path / "copy")
+    first = certify(copy, extendable=True, top=1).best.first
+    # By hand, in the certificates' own range: a search's line, among those that would be drawn.
     with Journal.open(run.path / JOURNAL) as journal:
-        journal.append(done(0, POINTS[0], solved(CERTIFY.start + 70, 8, 8, epochs=30)))
+        journal.append(done(0, POINTS[0], solved(first + 70, 8, 8, epochs=30)))
     found = certify(run, extendable=True, top=1)
-    assert found.best.first == CERTIFY.start + 78
-    with Journal.open(run.path / JOURNAL) as journal:
-        journal.append(done(1, POINTS[1], solved(CERTIFY.start + 200, 8, 8, epochs=30)))
+    assert found.best.first != first
+    assert disjoint(run.path)
+    with Journal.open(copy.path / JOURNAL) as journal:
+        journal.append(done(1, POINTS[1], solved(first + 150, 8, 8, epochs=30)))
     with pytest.raises(xt.InputError, match="are not fresh") as caught:
-        certify(run, extend=True, top=1)
+        certify(copy, extend=True, top=1)
     assert JOURNAL in str(caught.value)
     assert KEYS[1] in str(caught.value)
-    assert certify(run, top=1).best.first == CERTIFY.start + 208
+    assert certify(copy, top=1).latest.number == 2
+    assert disjoint(copy.path)
 
 
 def test_when_no_fresh_seeds_are_left(run):
     with Journal.open(run.path / JOURNAL) as journal:
         journal.append(done(0, POINTS[0], solved(CERTIFY.stop - 60, 8, 8, epochs=30)))
-    with pytest.raises(xt.InputError, match="100 fresh seeds are asked for, and 52 are left"):
-        certify(run)
+    with pytest.raises(xt.InputError, match="fresh seeds are asked for, and 52 are left"):
+        certify(run, seeds=len(CERTIFY))
+
+
+def searched_anew(path, *, text=SPACE, seed=0, points=POINTS, counts=SEARCHED):
+    """A run as `run` is, of this space, by this search."""
+    lines = [
+        done(i, point, solved(0, k, 8, epochs=30))
+        for i, (point, k) in enumerate(zip(points, counts, strict=True))
+    ]
+    return write_run(path, lines, space_text=text, trainer="network", task="xor", seed=seed)
+
+
+def test_another_run_has_other_seeds_and_the_same_question_the_same_answer(run, tmp_path):
+    first = searched_anew(tmp_path / "first")
+    found = certify(first, Counting(fails={KEYS[1]: 1}))
+    seeds = range(found.best.first, found.best.first + 100)
+    shutil.rmtree(first.path)
+    again = certify(searched_anew(tmp_path / "first"), Counting(fails={KEYS[1]: 1}))
+    assert again == found, "who deletes it and does the same again learns nothing"
+    others = [
+        ({}, {"top": 1}),
+        ({}, {"seeds": 120}),
+        ({}, {"confidence": 0.9}),
+        ({}, {"extendable": True}),
+        ({"seed": 1}, {}),
+        ({"text": SPACE.replace("trials: 5", "trials: 6")}, {}),
+        ({"counts": (8, 6, 7, 0, 5)}, {}),
+    ]
+    begins = {found.best.first}
+    for number, (search, asked) in enumerate(others):
+        other = certify(searched_anew(tmp_path / str(number), **search), **asked)
+        begins.add(other.best.first)
+        assert other.best.first + other.best.n <= seeds.start or other.best.first >= seeds.stop
+    assert len(begins) == len(others) + 1
+    values = json.loads((tmp_path / "first" / "certificate.json").read_text())
+    assert "attempts of this run hold together" in values["promise"]
+    assert "and no other" in values["covers"]
+
+
+def chance(salt, key, seed):
+    """Of a training its own number in [0, 1), the same each time."""
+    text = f"{salt} {key} {seed}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) / 2**64
+
+
+@dataclass
+class Equal(Counting):
+    """Every config solves 80 % of all seeds, each its own ones."""
+
+    salt: int = 0
+
+    def train(self, blocks):
+        [block] = blocks
+        good = [chance(self.salt, block.point.key, seed) < 0.8 for seed in block.seeds]
+        return [outcome(block.first, [RIGHT if one else WRONG for one in good], epochs=30)]
+
+
+def test_winners_of_a_certificate_are_proven_by_that_of_a_new_run_in_5_percent_at_most(
+    run, tmp_path
+):
+    # 20 configs of the asked rate, all certified; the best of them alone in a new run; 60 times.
+    points = [Point({**BASE, "lr": 0.01 + 0.004 * i}) for i in range(20)]
+    proven = same = 0
+    for salt in range(60):
+        first = searched_anew(tmp_path / f"a{salt}", points=points, counts=[8] * 20, seed=salt)
+        best = certify(first, Equal(salt=salt), top=20, seeds=60).best
+        second = searched_anew(tmp_path / f"b{salt}", points=[best.point], counts=[8], seed=salt)
+        found = certify(second, Equal(salt=salt), top=1, seeds=60).best
+        proven += found.lower_bound > 0.8
+        same += lower_bound(best.k, best.n, alpha=0.025, bound="clopper-pearson") > 0.8
+    assert proven <= 60 * (0.025 + 3 * (0.025 * 0.975 / 60) ** 0.5)
+    assert same > 10, "which its first seeds, asked once more, would do"
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_journals_and_certificates_from_before_can_be_read(run):
     path = run.path / JOURNAL
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
-        for name in ("by", "neighbours"):
+        for name in ("by", "neighbours", "first"):
             line.get("purpose", {}).pop(name, None)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     old = certificate_of(load_run(run.path).checks)
@@ -217,7 +217,9 @@ def test_journals_and_certificates_from_before_can_be_read(run):
     assert read_certificate(file) == old
 
 
-@pytest.mark.parametrize(("name", "value"), [("by", "worst"), ("neighbours", -1), ("by", None)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("by", "worst"), ("neighbours", -1), ("by", None), ("first", -1)]
+)
 def test_a_damaged_purpose_is_refused(run, name, value):
     certify(run, top=1)
     fields = json.loads(encode(load_run(run.path).checks[0]))

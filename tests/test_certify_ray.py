@@ -19,7 +19,6 @@ from xortune.search import session as session_module
 from xortune.search.blocks import ATTEMPTS
 from xortune.search.certifying import certify_run
 from xortune.search.cluster import Cluster
-from xortune.seed_ranges import CERTIFY
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 ON_RAY = Cluster("auto")  # which is the one that is there already
@@ -79,7 +78,7 @@ def test_the_verb_gives_the_same_counts_on_a_cluster(two):
 @pytest.mark.long
 def test_a_worker_that_dies_costs_its_block(two):
     whole = certify_run(two[0], Chancy(), Call(top=2, seeds=100))
-    deadly = CERTIFY.start + 30
+    deadly = whole.best.first + 30
     found = certify_run(
         two[1], Chancy(seconds=0.01, deadly=deadly), Call(top=2, seeds=100), cluster=ON_RAY
     )
@@ -108,7 +107,7 @@ def test_a_worker_that_dies_costs_its_block(two):
 def test_ctrl_c_and_the_same_call_again(two):
     call = Call(top=3, seeds=100)
     whole = certify_run(two[0], Chancy(), call)
-    stops = Chancy(seconds=0.02, stops=CERTIFY.start + 90, driver=os.getpid())
+    stops = Chancy(seconds=0.02, stops=whole.best.first + 90, driver=os.getpid())
     with pytest.raises(KeyboardInterrupt):
         certify_run(two[1], stops, call, cluster=ON_RAY)
     assert values(two[1])["attempts"][0]["complete"] is False

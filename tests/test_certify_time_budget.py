@@ -64,7 +64,8 @@ def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, took):
     # The command does what the search would have done; and then nothing is left to say.
     assert xortune(*shlex.split(command)[1:]).exit_code == 0
     done = load_run(search.path)
-    assert [(f.first, f.n) for f in done.certificate.finalists] == [(CERTIFY.start, 20)] * 2
+    assert done.certificate.best.first in CERTIFY
+    assert [f.n for f in done.certificate.finalists] == [20] * 2
     assert "Not certified" not in xortune("report", search.path).stdout
     assert "Not certified" not in (search.path / "report.md").read_text()
 

@@ -19,7 +19,7 @@ TRAIN = """
 import os
 
 def run(config, seed):
-    if seed in (1, 1610612738):
+    if seed == 1 or (seed >= 2**30 and seed % 4 == 2):
         os._exit(0)
     return seed % 4 != 3
 """

@@ -2,10 +2,17 @@
 
 Everything is read from the run's journal: which attempt was begun last, whether it is the one that
 is asked for, and which seeds nothing has seen.
+
+Where an attempt's seeds begin is drawn from the run and from what is asked: its space, its search's
+seed, its trainer, the finalists, how many seeds, which attempt. Another run or another question has
+other seeds, so that nobody can choose by the seeds of one certificate what the next is to prove.
+The same question has the same answer, also after the directory was deleted.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -19,9 +26,15 @@ from xortune.point import Point
 from xortune.run import JOURNAL, Run
 from xortune.run_certificate import certificate_of
 from xortune.run_manifest import MANIFEST
-from xortune.run_sessions import first_made
+from xortune.run_sessions import first_made, identity_of
 from xortune.seed_ranges import CERTIFY, NEIGHBOURS
 from xortune.trainer import Trainer
+
+DRAWS = 64
+"""How often the beginning of an attempt's seeds is drawn until nothing of the run is among them."""
+
+_TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
+"""What the draw knows of the trainer: what one seed solved means, not by which version."""
 
 __all__ = ["Task", "asked_of", "attempt_tasks", "extension_tasks", "refuse_seen"]
 
@@ -139,8 +152,9 @@ def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
     by, neighbours = asked[0].by, asked[0].neighbours
     wanted = {purpose.finalist: purpose for purpose in asked}
     return (by == "neighbourhood" or _of(begun[-1]).by == "own") and all(
-        wanted.get(_of(check).finalist)
-        == replace(_of(check), kind="certify", moved=None, by=by, neighbours=neighbours)
+        _of(check).first is not None
+        and wanted.get(_of(check).finalist)
+        == replace(_of(check), kind="certify", moved=None, by=by, neighbours=neighbours, first=None)
         for check in begun
     )
 
@@ -157,9 +171,9 @@ def _tasks(
     All finalists get the same seeds, so that they can be compared; each neighbourhood has its own.
     """
     seeds = asked[0].seeds
-    first = _start(CERTIFY, run, begun)
-    near = _start(NEIGHBOURS, run, begun)
+    first = _first(CERTIFY, run, trainer, asked, begun)
     _refuse_beyond(CERTIFY, run, first, seeds)
+    near = around_from = _first(NEIGHBOURS, run, trainer, asked, begun)
     points = {result.key: result.point for result in run.results}
     tasks, around = [], []
     # Those that an earlier call has finished count, even if this one moves by another fraction.
@@ -174,7 +188,7 @@ def _tasks(
         point = points[key]
         own = [c for c in begun if _of(c).kind == "certify" and _of(c).finalist == key]
         rest = _missing(range(first, first + seeds), key, own)
-        tasks.append(Task(point, proposal, purpose, rest))
+        tasks.append(Task(point, proposal, replace(purpose, first=first), rest))
         if neighbourhood is None:
             continue
         others = [c for c in begun if _of(c).kind == "neighbourhood" and _of(c).finalist == key]
@@ -183,7 +197,7 @@ def _tasks(
         if near > NEIGHBOURS.stop:
             raise InputError("no seeds are left for neighbours", field="neighbourhood")
         for name, moved in neighbours(point, run.asked, trainer, neighbourhood):
-            reason = replace(purpose, kind="neighbourhood", moved=name)
+            reason = replace(purpose, kind="neighbourhood", moved=name, first=around_from)
             around.append(Task(moved, proposal, reason, _missing(span, moved.key, others)))
             measured.add((key, moved.key))
     if neighbourhood is None:
@@ -248,6 +262,7 @@ def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[Task]:
             fix="finish it first: the same command without --extend",
         )
     planned = attempt.seeds if not attempt.complete else attempt.seeds + seeds
+    _refuse_beyond(CERTIFY, run, attempt.finalists[0].first, planned)
     last = _of([check for check in run.checks if _of(check).attempt == attempt.number][-1])
     tasks = []
     for found in attempt.finalists:
@@ -258,24 +273,42 @@ def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[Task]:
     return tasks
 
 
-def _start(seeds: range, run: Run, begun: Sequence[Evaluation]) -> int:
-    """Where an attempt's seeds begin in a range: above all that the journal had of it before.
+def _first(
+    seeds: range,
+    run: Run,
+    trainer: Trainer,
+    asked: Sequence[Purpose],
+    begun: Sequence[Evaluation],
+) -> int:
+    """Where an attempt's seeds begin in a range.
 
-    The block that was finished first need not be that of its first seeds; but nobody else had any
-    between those and what lies below.
+    One that was begun goes on where it began. For another the beginning is drawn in the lower half
+    of where it may be, so that seeds can be added, and again where the run has had such seeds.
     """
-    attempt = _of(begun[0]).attempt if begun else None
-    mine = min((c.block.first for c in begun if c.block.first in seeds), default=seeds.stop)
-    return max(
-        (
-            line.block.seeds.stop
-            for line in _lines(run)
-            if (line.purpose is None or line.purpose.attempt != attempt)
-            and line.block.first < mine
-            and line.block.seeds.stop > seeds.start
-        ),
-        default=seeds.start,
-    )
+    known = [_of(check).first for check in begun if check.block.first in seeds]
+    if known and known[0] is not None:
+        return known[0]
+    # All finalists have the same seeds, each neighbourhood has its own.
+    count = asked[0].seeds * (len(asked) if seeds is NEIGHBOURS else 1)
+    used = [line.block.seeds for line in _lines(run) if line.block.seeds.stop > seeds.start]
+    identity = identity_of(trainer.describe())
+    told = {
+        "space": run.asked.text,
+        "seed": run.manifest.get("seed"),
+        "trainer": {name: identity[name] for name in _TRAINER if name in identity},
+        "attempt": asked[0].attempt,
+        "finalists": [purpose.finalist for purpose in asked],
+        "asked": [asked[0].seeds, asked[0].confidence, asked[0].extendable],
+        "range": seeds.start,
+    }
+    room = max(len(seeds) - count, 0) // 2 + 1
+    for draw in range(DRAWS):
+        text = json.dumps({**told, "draw": draw}, sort_keys=True)
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest())
+        first = seeds.start + number % room
+        if all(had.stop <= first or first + count <= had.start for had in used):
+            return first
+    return max((had.stop for had in used if had.start < seeds.stop), default=seeds.start)
 
 
 def _refuse_beyond(seeds: range, run: Run, first: int, count: int) -> None:

@@ -39,6 +39,8 @@ class Purpose:
         moved: the parameter that is moved; None for the finalist itself.
         by: what orders the finalists.
         neighbours: how many all finalists of the attempt have together; 0 if none are measured.
+        first: where the attempt's seeds begin; of a neighbour, where those of all neighbours do.
+            None in journals from before each attempt had seeds of its own.
     """
 
     kind: Kind
@@ -54,6 +56,7 @@ class Purpose:
     moved: str | None = None
     by: Criterion = "own"
     neighbours: int = 0
+    first: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -66,8 +69,9 @@ class Purpose:
         Raises:
             InputError: anything else.
         """
-        # Journals from before finalists could be ordered by their neighbours lack the last two.
-        if not isinstance(fields, dict) or list(fields) not in (_NAMES, _NAMES[:-2]):
+        # Older journals lack the last, and those before them the two before it as well.
+        known = (_NAMES, _NAMES[:-1], _NAMES[:-3])
+        if not isinstance(fields, dict) or list(fields) not in known:
             raise InputError(
                 "is no purpose", field="purpose", allowed="an object of " + ", ".join(_HINTS)
             )
@@ -89,6 +93,8 @@ def _fits(name: str, value: object) -> bool:
         return value in ("certify", "neighbourhood")
     if name == "moved":
         return value is None or isinstance(value, str)
+    if name == "first":
+        return value is None or (type(value) is int and 0 <= value < MAX_COUNT)
     if name == "by":
         return value in ("own", "neighbourhood")
     if name in ("attempt", "rank", "finalists", "seeds", "search_k", "search_n", "neighbours"):

@@ -3,7 +3,8 @@
 **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all* attempts
 of a run hold together. So the best finalist may be chosen by them, and trying until it passes does
 not pass: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ..., together
-less than alpha = 1 - confidence), and spends it equally on its finalists (Bonferroni).
+less than alpha = 1 - confidence), and spends it equally on its finalists (Bonferroni). It is a
+promise for one run: another run of the same space makes its own, on other seeds.
 
 **The bound** of one finalist is Clopper and Pearson's for the one n that was planned; of an attempt
 that was begun as extendable it is the anytime lower bound, since seeds may be added once the counts

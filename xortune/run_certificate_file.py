@@ -44,9 +44,16 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         "confidence": certificate.confidence,
         "promise": (
             f"With a probability of at least {certificate.confidence:g} all lower bounds of all "
-            "attempts hold together. Attempt a may be wrong with probability alpha / 2**a, alpha = "
-            "1 - confidence, and spends it equally on its finalists; the confidence beside a bound "
-            "is that of this bound by itself."
+            "attempts of this run hold together. Attempt a may be wrong with probability "
+            "alpha / 2**a, alpha = 1 - confidence, and spends it equally on its finalists; the "
+            "confidence beside a bound is that of this bound by itself."
+        ),
+        "covers": (
+            "The attempts that this run's journal has, and no other: whoever searches anew, or "
+            "deletes a run and begins again, has the same probability to be wrong once more. Their "
+            "seeds are drawn from the run (space, search's seed, trainer) and from what is asked "
+            "(finalists, number of seeds, attempt): another run or question has other seeds, the "
+            "same one the same answer."
         ),
         "attempt": latest.number if latest else None,
         "bound": latest.bound if latest else None,
