@@ -116,6 +116,7 @@ def test_the_last_complete_attempt_counts(tmp_path):
     candidate = candidate_of(load_run(run.path), None, "a")
     assert candidate.certified.seeds.tolist() == list(range(3000, 3040))
     assert "attempt 2 to certify" in candidate.notes[0]
+    assert "p is too small" in candidate.notes[0]
 
 
 def test_seeds_that_were_added_are_told_of(tmp_path):

@@ -305,8 +305,9 @@ def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:
         )
     if attempt.number > 1:
         notes.append(
-            f"its seeds are those of attempt {attempt.number} to certify; those before are not "
-            "counted"
+            f"its seeds are those of attempt {attempt.number} to certify, and those before are not "
+            "counted: if it was tried again because of what they said, p is too small; seeds that "
+            "are trained for the comparison (--seeds) have no such choice in them"
         )
     if attempt.bound == "anytime":
         notes.append(
