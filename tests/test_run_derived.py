@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -124,3 +127,21 @@ def test_unwritable_derived_files(tmp_path):
     with pytest.raises(InputError, match=r"table\.csv: cannot be written"):
         write_derived(run)
     assert not [p for p in run.path.iterdir() if p.name.startswith(".")]
+
+
+KILLED = """
+import os, signal, sys
+os.fsync = lambda fd: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv = ["xortune", "report", sys.argv[1]]
+from xortune.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files without a name")
+def test_a_report_that_is_killed_as_it_writes_leaves_nothing_behind(tmp_path):
+    run = write_run(tmp_path / "r", many(2), trainer="network", task="xor", ladder=[8, 32])
+    before = sorted(run.path.rglob("*"))
+    killed = subprocess.run([sys.executable, "-c", KILLED, run.path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path for path in sorted(run.path.rglob("*")) if path.is_file()] == before

@@ -340,12 +340,12 @@ def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch)
 
 
 def test_a_full_disk_below_the_copy_is_told_by_its_place(url, monkeypatch):
-    def full(**_):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     directory = driven(url)
     with held(directory):
-        monkeypatch.setattr("xortune.run_files.tempfile.mkstemp", full)
+        monkeypatch.setattr("xortune.run_files.os.fsync", full)
         with pytest.raises(InputError, match="XORTUNE_CACHE") as caught:
             update_manifest(directory, name="a")
     told = str(caught.value)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -81,7 +82,7 @@ def remove_file(path: Path) -> None:
 
 
 def _replace(path: Path, content: Content) -> None:
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fd, temporary = _temporary(path)
     try:
         with os.fdopen(fd, "wb") as file:
             if isinstance(content, bytes):
@@ -90,10 +91,30 @@ def _replace(path: Path, content: Content) -> None:
                 content(file)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp's 0600 would keep colleagues out
-        Path(temporary).replace(path)
+            if temporary is None:
+                name = Path(path.parent, f".{path.name}.{secrets.token_hex(4)}")
+                # With a `src_dir_fd`, for only then the link is followed to the file itself.
+                os.link(f"/proc/self/fd/{file.fileno()}", name, src_dir_fd=file.fileno())
+                temporary = name
+            else:
+                mask = os.umask(0)
+                os.umask(mask)
+                temporary.chmod(0o666 & ~mask)  # mkstemp's 0600 would keep colleagues out
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary(path: Path) -> tuple[int, Path | None]:
+    """A new file beside a place, open for writing; without a name where that can be.
+
+    One without a name is gone with its writer: of a report that is killed nothing stays. Linux has
+    such files, on most file systems.
+    """
+    if hasattr(os, "O_TMPFILE") and Path("/proc/self/fd").is_dir():
+        with suppress(OSError):
+            return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666), None
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    return fd, Path(name)

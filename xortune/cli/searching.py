@@ -197,14 +197,16 @@ def space(space: SpaceFile, as_json: AsJson = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with told():
         from xortune.api_trainer import called_with, trainer_for, with_train
+        from xortune.search.own_process import let_go_after
         from xortune.search.racing import refuse_unprovable
         from xortune.space import check_space, describe, load_space
 
         loaded = with_train(load_space(space), None)
-        trainer = trainer_for(loaded, None, "auto", 0.0)
-        check_space(loaded, trainer)
-        refuse_unprovable(loaded)
-        description = describe(loaded, called_with(trainer))
+        with let_go_after():  # the process in which a function is looked at
+            trainer = trainer_for(loaded, None, "auto", 0.0)
+            check_space(loaded, trainer)
+            refuse_unprovable(loaded)
+            description = describe(loaded, called_with(trainer))
     if as_json:
         from dataclasses import asdict
 
