@@ -103,3 +103,51 @@ def test_a_fork_of_a_process_that_has_used_ray_is_refused(tmp_path):
     assert "forked from one that had used Ray" in lines[1]
     assert lines[2] == "ended with 0"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_function_that_cannot_be_sent_is_refused_before_anything_is_there(tmp_path):
+    lock = threading.Lock()
+
+    def locked(config, seed):
+        with lock:
+            return True
+
+    for dry_run in (True, False):
+        with pytest.raises(InputError, match=r"train: .*cannot be sent.*lock.*fix: make locks"):
+            xt.search(SPACE, train=locked, output=tmp_path / "run", dry_run=dry_run)
+        assert not (tmp_path / "run").exists()
+
+
+def threads(config, seed):
+    import torch
+
+    return float(torch.get_num_threads())
+
+
+COUNTED = {**SPACE, "success": "value >= 2"}
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [(None, 2), ("1", 1)])
+def test_a_dry_run_has_the_threads_of_a_trial(tmp_path, monkeypatch, asked, wanted):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    told = []
+
+    def ended(word):
+        told.append(word)
+        raise KeyboardInterrupt  # no need to train
+
+    with pytest.raises(KeyboardInterrupt):
+        xt.search(COUNTED, train=threads, output=tmp_path / "run", cpus_per_trial=2, on_word=ended)
+    assert f"value {wanted}" in told[0]
+
+
+@pytest.mark.long
+def test_a_certificate_made_here_has_the_threads_of_the_search(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    run = xt.search(COUNTED, train=threads, output=tmp_path / "run", cpus_per_trial=2)
+    assert run.manifest["threads"] == 2
+    assert set(run.seeds["value"]) == {2.0}
+    certificate = xt.certify(run, train=threads, top=1, seeds=4)
+    assert (certificate.best.k, certificate.best.n) == (4, 4)

@@ -364,8 +364,10 @@ def _prepared(
     Nothing is written, and nothing started that goes on.
     """
     from xortune.api_certify import cluster_of
-    from xortune.api_trainer import trainer_for, tried_once, with_train
-    from xortune.search.own_process import let_go_after
+    from xortune.api_trainer import threads_of, trainer_for, tried_once, with_train
+    from xortune.engine.threads import threads_for
+    from xortune.run_manifest import manifest_of
+    from xortune.search.own_process import let_go_after, refuse_unsendable
     from xortune.search.racing import refuse_unprovable
     from xortune.search.storage import shared_study
 
@@ -374,15 +376,21 @@ def _prepared(
     where = cluster_of(*cluster)
     shared = shared_study(asked, *study)
     trackers = trackers_for(output, **logs)
+    wanted = _wanted(asked, output)
+    # The manifest of a run in a store is not here yet: other threads are refused when it is.
+    goes_on = resume and not isinstance(wanted, StoredPath)
+    threads = threads_of(manifest_of(wanted)) if goes_on else None
+    threads = threads or threads_for(where.cpus_per_trial)
     with let_go_after():  # the process in which the function is called
-        trainer = trainer_for(asked, train, engine, where.gpus_per_trial)
+        trainer = trainer_for(asked, train, engine, where.gpus_per_trial, threads)
         check_space(asked, trainer)
         if not resume:  # a run from before this was refused can be finished
             refuse_unprovable(asked)
+        refuse_unsendable(trainer)
         if check:
             if output is not None:  # one that is refused is refused before the function is called
                 _directory(asked, output, resume=resume)
-            if not (resume and _holds(_wanted(asked, output))):
+            if not (resume and _holds(wanted)):
                 _say(tried_once(asked, trainer, most=where.trial_timeout), say)
     return _Prepared(asked, trainer, where, shared, trackers)
 

@@ -56,9 +56,11 @@ def first_manifest(
     identity, entry = identity_of(described), session_entry(command)
     made = made_id(identity)
     file = str(Path(space.place).resolve())
+    own = {} if space.task is not None else {"threads": getattr(trainer, "threads", 1)}
     return {
         "name": space.name,
         **described,
+        **own,
         "sampler": space.search.sampler,
         "trials": space.search.trials,
         "seed": space.search.seed,

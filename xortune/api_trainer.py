@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ __all__ = [
     "functions_named",
     "own_of_run",
     "own_trainer",
+    "threads_of",
     "trainer_for",
     "tried_once",
     "with_train",
@@ -57,9 +59,20 @@ def with_train(space: SearchSpace, train: Callable[..., Any] | None) -> SearchSp
 
 
 def trainer_for(
-    space: SearchSpace, train: Callable[..., Any] | None, engine: str, gpus: float
+    space: SearchSpace,
+    train: Callable[..., Any] | None,
+    engine: str,
+    gpus: float,
+    threads: int = 1,
 ) -> Trainer:
     """What trains a space of `with_train`; a user's own function is loaded for that.
+
+    Args:
+        space: what is searched.
+        train: the user's own function, if it was given.
+        engine: of the built-in network.
+        gpus: for each trial.
+        threads: of a trainer of the user's own.
 
     Raises:
         InputError: the function cannot be loaded or called, or there is no such engine.
@@ -72,7 +85,7 @@ def trainer_for(
                 allowed="an engine only for the built-in network",
                 fix="leave it out",
             )
-        return own_trainer(space, train)
+        return own_trainer(space, train, threads)
     from xortune.engine.network import NetworkTrainer
 
     assert space.task is not None
@@ -82,7 +95,7 @@ def trainer_for(
 
 
 def own_trainer(
-    space: SearchSpace, train: Callable[..., Any] | None = None
+    space: SearchSpace, train: Callable[..., Any] | None = None, threads: int = 1
 ) -> CustomTrainer | CommandTrainer:
     """The trainer that a space names, or that was given from Python.
 
@@ -90,28 +103,31 @@ def own_trainer(
         InputError: the function cannot be loaded, or not be called with a config and a seed; a file
             of the command cannot be read.
     """
-    return _loaded(space, _unread(space, train), train)
+    return _loaded(space, _unread(space, train, threads), train)
 
 
-def _unread(space: SearchSpace, train: Callable[..., Any] | None) -> CustomTrainer | CommandTrainer:
+def _unread(
+    space: SearchSpace, train: Callable[..., Any] | None, threads: int
+) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can be described, and no more."""
     from xortune.engine.command import command_trainer
     from xortune.engine.custom import CustomTrainer
     from xortune.engine.custom_source import given_source, named_source
 
     if train is not None:
-        return CustomTrainer(given_source(train), success=space.success)
+        return CustomTrainer(given_source(train), success=space.success, threads=threads)
     assert space.trainer is not None
     if space.command is not None:
         try:
-            return command_trainer(space.command, space.success, space.folder)
+            trainer = command_trainer(space.command, space.success, space.folder)
         except InputError as error:
             raise error.at(space.at("trainer", "files")) from None
+        return replace(trainer, threads=threads)
     try:
         source = named_source(space.trainer, space.folder)
     except InputError as error:
         raise error.at(space.at("trainer")) from None
-    return CustomTrainer(source, success=space.success, limit=space.timeout)
+    return CustomTrainer(source, success=space.success, limit=space.timeout, threads=threads)
 
 
 def _loaded(
@@ -130,10 +146,14 @@ def _loaded(
 
     if isinstance(trainer, CommandTrainer):
         return trainer
-    source = trainer.source
+    source, threads = trainer.source, trainer.threads
     try:
-        form = form_of(train, source.label) if train is not None else process_for(source).form()
-        return custom_trainer(source, trainer.success, limit=trainer.limit, form=form)
+        if train is not None:
+            form = form_of(train, source.label)
+        else:
+            form = process_for(source, threads).form()
+        limit = trainer.limit
+        return custom_trainer(source, trainer.success, limit=limit, form=form, threads=threads)
     except ProcessEnded as error:
         raise InputError(
             f"the import of {source.label} {error}", place=space.at("trainer")
@@ -167,7 +187,8 @@ def own_of_run(
         )
     if train is not None and space.trainer is None:
         space = with_own(space)
-    trainer = _unread(space, train)  # what is not the run's is not even imported
+    threads = threads_of(run.manifest) or 1
+    trainer = _unread(space, train, threads)  # what is not the run's is not even imported
     changed = changed_trainer(run.manifest, trainer.describe(), str(run.path / MANIFEST))
     if changed and not accept and not is_imported(run.manifest):  # of which nobody knows
         shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
@@ -185,6 +206,12 @@ def _nothing_trains(run: Run) -> InputError:
         place=str(run.path),
         fix="name it: train=f in Python, --trainer ./train.py:run at the command line",
     )
+
+
+def threads_of(manifest: Mapping[str, Any]) -> int | None:
+    """How many threads a run's trainings have; None where its manifest does not say."""
+    found = str(manifest.get("threads", ""))
+    return int(found) if found.isdecimal() and int(found) > 0 else None
 
 
 def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:

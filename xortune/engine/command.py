@@ -44,12 +44,14 @@ class CommandTrainer:
         command: what is run.
         success: the rule for its numbers, or None.
         kept: its files, and where it runs.
+        threads: that OMP_NUM_THREADS says it may use.
         users_code: a seed may take longer than a pack may; see `xortune.search.narrow`.
     """
 
     command: Command
     success: Success | None
     kept: Kept
+    threads: int = 1
     users_code: ClassVar[bool] = True
 
     def check(self, point: Point) -> Point:
@@ -70,6 +72,8 @@ class CommandTrainer:
             told["metric"] = command.metric
         if command.timeout is not None:
             told["timeout"] = f"{command.timeout:g} s"
+        if self.threads != 1:
+            told["threads"] = str(self.threads)
         return told
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
@@ -105,7 +109,7 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | T
             n = place
             break
         argv = command.template.argv(config, seed)
-        came = ran(argv, folder, command.timeout)
+        came = ran(argv, folder, command.timeout, trainer.threads)
         verdict = verdict_of(came, trainer.success, command.metric, by_exit=command.by_exit)
         status[place] = verdict.status
         for name, number in verdict.values.items():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from xortune.engine.command_group import Keeper, end
+from xortune.engine.threads import THREADS
 
 __all__ = ["KEPT", "LINE", "Ran", "ran"]
 
@@ -71,16 +72,17 @@ class _Tail:
         return bytes(self._kept)
 
 
-def ran(argv: Sequence[str], folder: Path, limit: float | None) -> Ran:
+def ran(argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1) -> Ran:
     """Run a command to its end, or to its time limit; then whatever it started is killed.
 
-    It has no input, this process's environment with one variable more, and a session of its own: a
+    It has no input, this process's environment with two variables more, and a session of its own: a
     Ctrl-C is not for it.
 
     Args:
         argv: its words.
         folder: its working directory.
         limit: seconds; None for any time.
+        threads: that it may use, as OMP_NUM_THREADS.
     """
     mark = _KEEPER.coming()
     process = None
@@ -88,7 +90,7 @@ def ran(argv: Sequence[str], folder: Path, limit: float | None) -> Ran:
         process = subprocess.Popen(  # noqa: S603  # what the user's space file says
             argv,
             cwd=folder,
-            env={**os.environ, **mark},
+            env={**os.environ, THREADS: str(threads), **mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -68,6 +68,7 @@ class CustomTrainer:
             function that does not report, `xortune.search.own_process` does.
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
+        threads: that torch has where it is called; see `xortune.engine.threads`.
         users_code: a seed may hang, or kill its process; see `xortune.search.narrow`.
     """
 
@@ -76,6 +77,7 @@ class CustomTrainer:
     form: Form = PLAIN
     limit: float | None = None
     folder: str | None = None
+    threads: int = 1
     users_code: ClassVar[bool] = True
 
     @property
@@ -92,10 +94,12 @@ class CustomTrainer:
         return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:
-        """What it is called, the digest of its source, the rule, and the time for a seed."""
+        """What it is called, the digest of its source, the rule, the time for a seed, threads."""
         rule = {} if self.success is None else {"success": str(self.success)}
         limit = {} if self.limit is None else {"timeout": f"{self.limit:g} s"}
-        return {"trainer": self.source.label, "source": self.source.digest, **rule, **limit}
+        threads = {} if self.threads == 1 else {"threads": str(self.threads)}
+        told = {"trainer": self.source.label, "source": self.source.digest}
+        return {**told, **rule, **limit, **threads}
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
@@ -115,6 +119,7 @@ def custom_trainer(
     *,
     limit: float | None = None,
     form: Form | None = None,
+    threads: int = 1,
 ) -> CustomTrainer:
     """The trainer of a function.
 
@@ -123,12 +128,13 @@ def custom_trainer(
         success: the rule for numbers.
         limit: as of `CustomTrainer`.
         form: what it takes; the function is loaded here to see it, if it is not given.
+        threads: as of `CustomTrainer`.
 
     Raises:
         InputError: the function cannot be loaded, or cannot be called with a config and seeds.
     """
     form = form_asked(source) if form is None else form
-    return CustomTrainer(source, success, form, limit, folder=str(Path.cwd()))
+    return CustomTrainer(source, success, form, limit, str(Path.cwd()), threads)
 
 
 def form_asked(source: Source | Given) -> Form:
@@ -201,7 +207,7 @@ def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
             told_of = _arrays(values)
             found = _outcome(block, np.frombuffer(status, np.uint8), told_of, failed, first)
             raise (OutOfTime if isinstance(ended, OutOfTime) else Unfinished)(found) from None
-        except (Exception, SystemExit, TookTooLong) as error:
+        except (Exception, SystemExit, KeyboardInterrupt, TookTooLong) as error:
             status[place], failed[seed] = _CRASHED, _reason(error)
             first = first or (seed, _shown(error))
         else:
@@ -242,7 +248,7 @@ def _called(
     failure: BaseException | None = None
     try:
         returned = call(seeds.copy())
-    except (Exception, SystemExit, TookTooLong) as error:
+    except (Exception, SystemExit, KeyboardInterrupt, TookTooLong) as error:
         failure = error
     if isinstance(failure, TookTooLong):  # to ask again for each would take as long
         return _all_crashed(len(seeds), _reason(failure)), (int(seeds[0]), _shown(failure))

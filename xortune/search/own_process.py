@@ -24,6 +24,7 @@ from xortune.engine.command_process import signal_of
 from xortune.engine.custom import CustomTrainer
 from xortune.engine.custom_call import Form
 from xortune.engine.custom_source import Given, Source
+from xortune.engine.threads import THREADS
 from xortune.engine.time_over import time_is_over
 from xortune.errors import InputError, TrainingError
 from xortune.outcome import Outcome
@@ -31,7 +32,15 @@ from xortune.outcome_details import NO_DETAILS
 from xortune.search.own_process_child import CLOSED, HEADER
 from xortune.trainer import Block, OutOfTime, Trainer
 
-__all__ = ["ProcessEnded", "kills_late", "let_go", "let_go_after", "process_for", "train_apart"]
+__all__ = [
+    "ProcessEnded",
+    "kills_late",
+    "let_go",
+    "let_go_after",
+    "process_for",
+    "refuse_unsendable",
+    "train_apart",
+]
 
 LOOK = 0.1
 """Seconds between two looks whether the process lives: its children may hold its pipe open."""
@@ -70,13 +79,14 @@ class OwnProcess:
 
     Args:
         source: of the function.
+        threads: that torch has there.
 
     Raises:
         InputError: the function cannot be sent.
     """
 
-    def __init__(self, source: Source | Given) -> None:
-        self.source = source
+    def __init__(self, source: Source | Given, threads: int) -> None:
+        self.source, self.threads = source, threads
         self._sent: CustomTrainer | None = None
         asked, self._asks = os.pipe()
         self._answers, answers = os.pipe()
@@ -88,8 +98,7 @@ class OwnProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=_stderr(),  # stdout is for our results
                 pass_fds=(asked, answers),
-                # As Ray does for a worker of one core: numbers depend on it.
-                env={"OMP_NUM_THREADS": "1", **os.environ, **mark},
+                env={**os.environ, THREADS: str(threads), **mark},
                 start_new_session=True,
             )
         finally:
@@ -232,6 +241,16 @@ def _pickled(given: Any) -> bytes:
     return pickled
 
 
+def refuse_unsendable(trainer: Trainer) -> None:
+    """Return if a trainer can be sent to a worker.
+
+    Raises:
+        InputError: it is a function that cannot.
+    """
+    if isinstance(trainer, CustomTrainer):
+        _pickled(trainer)
+
+
 def train_apart(
     trainer: CustomTrainer, block: Block, *, most: float | None = None
 ) -> Outcome | TrainingError:
@@ -250,7 +269,8 @@ def train_apart(
         ProcessEnded: a seed ended the process; not where seeds have such a time.
     """
     if not kills_late(trainer):
-        return process_for(trainer.source).train(trainer, block, limit=most)
+        process = process_for(trainer.source, trainer.threads)
+        return process.train(trainer, block, limit=most)
     if trainer.form.many:
         return _in_time(trainer, block)
     found: list[Outcome | TrainingError] = []
@@ -274,7 +294,8 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
     n = block.count
     assert trainer.limit is not None
     try:
-        return process_for(trainer.source).train(trainer, block, limit=trainer.limit * n)
+        process = process_for(trainer.source, trainer.threads)
+        return process.train(trainer, block, limit=trainer.limit * n)
     except TookTooLong:
         each = f" for each of {n} seeds" if trainer.form.many else ""
         return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")
@@ -300,17 +321,18 @@ def _together(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingErr
 _mine = threading.local()
 
 
-def process_for(source: Source | Given) -> OwnProcess:
+def process_for(source: Source | Given, threads: int = 1) -> OwnProcess:
     """The process of a function; it is kept until another one is asked for, or `let_go`.
 
     Raises:
         InputError: the function cannot be sent.
     """
     kept: OwnProcess | None = getattr(_mine, "kept", None)
-    if kept is None or not kept.alive or kept.source != source or _mine.owner != os.getpid():
+    same = kept is not None and (kept.source, kept.threads) == (source, threads)
+    if kept is None or not kept.alive or not same or _mine.owner != os.getpid():
         if kept is not None and _mine.owner == os.getpid():
             kept.close()
-        kept = _mine.kept = OwnProcess(source)
+        kept = _mine.kept = OwnProcess(source, threads)
         _mine.owner = os.getpid()
     return kept
 

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from xortune.engine.custom import CustomTrainer, form_asked
 from xortune.engine.custom_result import one_line
+from xortune.engine.threads import use_threads
 from xortune.errors import InputError, TrainingError, named
 
 __all__ = ["CLOSED", "HEADER", "serve"]
@@ -40,6 +41,7 @@ def serve(asked: IO[bytes], answers: int) -> None:
                 answer = (form_asked(found),)
             elif what == "trainer":
                 trainer = found
+                use_threads(found.threads)
                 answer = (None,)
             else:
                 assert trainer is not None

@@ -10,11 +10,12 @@ from typing import Any
 
 import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.engine.custom_call import asked_of_reports
+from xortune.engine.threads import use_threads
 from xortune.engine.words import heard
 from xortune.search.given_up import Reader
 from xortune.search.training import trained
 from xortune.search.versions import refuse_other_versions
-from xortune.trainer import Block, Trainer
+from xortune.trainer import Block, Trainer, runs_users_code
 
 # isort: split
 from ray import tune
@@ -34,6 +35,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
     ) -> None:
         """Keep the trainer; the actor is used for many packs."""
         refuse_other_versions(drivers)
+        if runs_users_code(trainer) and (threads := getattr(trainer, "threads", None)):
+            use_threads(threads)
         self._trainer = trainer
         self._given_up = None if board is None else Reader(board).given_up
 
