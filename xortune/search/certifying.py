@@ -101,7 +101,7 @@ def certify_run(
             run = replace(run, manifest=manifest_of(path))
         queue = CheckQueue(tasks, trainer, journal, slots=room, pace=pace, on_progress=on_progress)
         try:
-            _train(queue, trainer, here or trainer, cluster, path)
+            _train(queue, trainer, here or trainer, cluster, path, say=on_word)
         finally:
             made = made_id(identity)
             certificate = noted_certificate(run, [replace(e, made=made) for e in queue.lines])
@@ -129,7 +129,13 @@ def _apart(run: Run, others: Sequence[tuple[str, str, str]]) -> str:
 
 
 def _train(
-    queue: CheckQueue, trainer: Trainer, here: Trainer, cluster: Cluster | None, path: Path
+    queue: CheckQueue,
+    trainer: Trainer,
+    here: Trainer,
+    cluster: Cluster | None,
+    path: Path,
+    *,
+    say: Callable[[str], None] | None,
 ) -> None:
     if cluster is None:
         train_here(queue, here)
@@ -137,7 +143,8 @@ def _train(
     from xortune.search.ray_tune import run_trials
 
     let_go()  # the process in which the function was looked at
-    if not run_trials(queue, trainer, cluster=cluster, folder=path.resolve() / "ray"):
+    folder = path.resolve() / "ray"
+    if not run_trials(queue, trainer, cluster=cluster, folder=folder, say=say):
         raise KeyboardInterrupt
 
 

@@ -48,6 +48,9 @@ LOOK = 0.1
 GRACE = 1.0
 """Seconds that it has to end by itself, with what the function registered for that."""
 
+NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.search.uses_of_ray.refuse"}
+"""Ray calls this before it starts. One that a function starts would listen on every address."""
+
 BEGIN = """
 import os, pickle, sys
 asked = os.fdopen(int(sys.argv[1]), "rb")
@@ -98,7 +101,7 @@ class OwnProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=_stderr(),  # stdout is for our results
                 pass_fds=(asked, answers),
-                env={**os.environ, THREADS: str(threads), **mark},
+                env={**os.environ, THREADS: str(threads), **NO_RAY, **mark},
                 start_new_session=True,
             )
         finally:

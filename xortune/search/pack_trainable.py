@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import xortune.search.ray_settings  # noqa: F401  # before Ray itself
@@ -14,6 +15,7 @@ from xortune.engine.threads import use_threads
 from xortune.engine.words import heard
 from xortune.search.given_up import Reader
 from xortune.search.training import trained
+from xortune.search.uses_of_ray import refusing_tasks
 from xortune.search.versions import refuse_other_versions
 from xortune.trainer import Block, Trainer, runs_users_code
 
@@ -49,7 +51,8 @@ class PackTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
         started = time.perf_counter()
         # Out of the config, which Tune sends back with the result.
         blocks: Sequence[Block] = self.config.pop("pack")
-        with heard() as words, asked_of_reports(self._given_up):
+        own = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
+        with heard() as words, asked_of_reports(self._given_up), own:
             results = trained(self._trainer, blocks, until=self.config.get("until"))
         return {
             "done": True,

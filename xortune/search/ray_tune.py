@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGINT, getsignal, signal
@@ -34,6 +35,7 @@ from xortune.search.ray_connect import Room, connected, slots
 from xortune.search.ray_settings import ray_settings  # before Ray itself
 from xortune.search.source import Source
 from xortune.search.versions import versions
+from xortune.search.waits import Waits
 from xortune.trainer import OutOfTime, Trainer
 
 # isort: split
@@ -217,9 +219,13 @@ class Collector(tune.Callback):  # type: ignore[misc]
     """
 
     def __init__(
-        self, searcher: QueueSearcher, limit: float | None, board: Board | None = None
+        self,
+        searcher: QueueSearcher,
+        limit: float | None,
+        board: Board | None = None,
+        waits: Waits | None = None,
     ) -> None:
-        self._searcher, self._limit, self._board = searcher, limit, board
+        self._searcher, self._limit, self._board, self._waits = searcher, limit, board, waits
         self._overtime = Overtime(limit)
         self._trials: dict[str, Any] = {}  # that run
         self._stopped: dict[str, Death] = {}
@@ -272,6 +278,8 @@ class Collector(tune.Callback):  # type: ignore[misc]
             for trial_id in list(self._trials):
                 self._kill(trial_id)
         check_ray()
+        if self._waits is not None:
+            self._waits.look(waiting=bool(self._searcher.packs) and not self._trials)
         if self._searcher.refusal is not None and self._searcher.hopeless:
             raise self._searcher.refusal  # out of Tune's loop, which would wait for every trial
 
@@ -321,6 +329,7 @@ def run_trials(
     window: int | None = None,
     begun: Packs | None = None,
     board: Board | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> bool:
     """Run packs until the queue has finished; False if the user interrupted it.
 
@@ -332,6 +341,7 @@ def run_trials(
         window: of a sampler that learns, whose packs it makes small; None for any size.
         begun: packs of this queue, of which some have been trained already.
         board: where trainings that report are told that they are given up; None: none ever is.
+        say: called with a sentence where nothing can begin for a while.
 
     Raises:
         InputError: the trainer refused a proposal, the journal could not be written, the disk is
@@ -343,6 +353,7 @@ def run_trials(
     packs = begun or Packs(queue, trainer, room.count, most, cluster.trial_timeout)
     packs.resize(room.count, most)
     resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
+    waits = None if say is None else Waits(cluster, say)
     told = {"trainer": trainer, "drivers": versions(), "board": board.actor if board else None}
     given = tune.with_parameters(PackTrainable, **told)
     trainable = tune.with_resources(given, resources)
@@ -368,7 +379,7 @@ def run_trials(
                 storage_path=str(folder.parent),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Collector(searcher, cluster.trial_timeout, board)],
+                callbacks=[Collector(searcher, cluster.trial_timeout, board, waits)],
             ),
         )
         try:

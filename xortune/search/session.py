@@ -152,6 +152,7 @@ def search_session(
                     window=window,
                     begun=packs,
                     board=ray.enter_context(board_for(queue.wants if ends else None)),
+                    say=on_word,
                 )
             except KeyboardInterrupt:  # before there were trials, which tell by what they return
                 uninterrupted = False
