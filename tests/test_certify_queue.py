@@ -265,7 +265,7 @@ def places(monkeypatch):
     """Where the blocks of each call would have been trained: `here`, or on which cluster."""
     seen = []
 
-    def train(queue, trainer, here, cluster, path):
+    def train(queue, trainer, here, cluster, path, **_):
         seen.append(cluster or "here")
         train_here(queue, here)
 
