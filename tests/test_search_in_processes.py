@@ -113,9 +113,9 @@ def test_a_function_that_cannot_be_sent_is_refused_before_anything_is_there(tmp_
         with lock:
             return True
 
-    for dry_run in (True, False):
+    for check in (True, False):
         with pytest.raises(InputError, match=r"train: .*cannot be sent.*lock.*fix: make locks"):
-            xt.search(SPACE, train=locked, output=tmp_path / "run", dry_run=dry_run)
+            xt.search(SPACE, train=locked, output=tmp_path / "run", check=check)
         assert not (tmp_path / "run").exists()
 
 
@@ -200,7 +200,7 @@ def test_what_is_waited_for_is_said_and_tasks_that_would_wait_for_ever_are_refus
         if "waits for 1 CPU" in word:
             ray.kill(actor)
 
-    run = xt.search(SPACE, train=uses_ray, output=tmp_path / "run", dry_run=False, on_word=lets_go)
+    run = xt.search(SPACE, train=uses_ray, output=tmp_path / "run", check=False, on_word=lets_go)
     assert "0 of its 1 CPUs are free" in told[0]
     assert set(run.seeds["status"]) == {"crashed"}
     assert all("the function uses Ray itself" in reason for reason in run.seeds["reason"])

@@ -17,7 +17,7 @@ __all__ = ["refuse", "refusing_tasks"]
 
 TOLD = (
     "the function uses Ray itself, whose CPUs the trials of a search hold: what it begins there "
-    "would wait for them for ever; train without Ray, or ask for num_cpus=0, with no dry run"
+    "would wait for them for ever; train without Ray, or ask for num_cpus=0, and no check before"
 )
 
 
