@@ -11,7 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["as_before", "environment_kept"]
+__all__ = ["as_before", "environment_kept", "ray_settings"]
+
+
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # no stack of Ray's own C++ when somebody ends it
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # which write files for each trial
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer reporter prints even when silent
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a function may read files where it was
+    "TUNE_WARN_THRESHOLD_S": "60",  # no word about settings that are ours
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # resuming is the journal's work
+}
+"""What Ray and Tune read from the environment."""
 
 
 @contextmanager
@@ -27,6 +40,15 @@ def environment_kept() -> Iterator[None]:
 
 
 @contextmanager
+def ray_settings() -> Iterator[None]:
+    """Ray and Tune as a search wants them, but for what the user has set."""
+    with environment_kept():
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+        yield
+
+
+@contextmanager
 def as_before() -> Iterator[None]:
     """Afterwards the process is the caller's, as it was.
 
@@ -38,7 +60,8 @@ def as_before() -> Iterator[None]:
     with environment_kept():
         import optuna  # noqa: F401  # so that their loggers are there
 
-        import xortune.search.ray_settings  # noqa: F401
+        with ray_settings():
+            import ray.tune  # noqa: F401
 
         levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
         handlers = _handlers()

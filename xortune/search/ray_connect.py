@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.errors import InputError
+from xortune.search.as_before import ray_settings
 from xortune.search.interrupts import same_end
 from xortune.search.lifeline import lifeline
 from xortune.search.process import refuse_fork, uses_ray
-from xortune.search.ray_settings import ray_settings  # before Ray itself
 
 # isort: split
 import ray

@@ -18,10 +18,12 @@ from pathlib import Path
 from signal import SIGINT, getsignal, signal
 from typing import Any
 
+import xortune.search.ray_settings  # noqa: F401  # before Ray itself
 from xortune.engine.words import tell
 from xortune.errors import InputError, TrainingError
 from xortune.evaluation import Packed
 from xortune.files import FREE_SPACE, is_full
+from xortune.search.as_before import ray_settings
 from xortune.search.blocks import Job
 from xortune.search.cluster import Cluster
 from xortune.search.deaths import Death, death_of, too_long
@@ -32,7 +34,6 @@ from xortune.search.overtime import Overtime
 from xortune.search.pack_trainable import PackTrainable
 from xortune.search.packs import Packs, batch_of
 from xortune.search.ray_connect import Room, connected, slots
-from xortune.search.ray_settings import ray_settings  # before Ray itself
 from xortune.search.source import Source
 from xortune.search.versions import versions
 from xortune.search.waits import Waits
