@@ -31,10 +31,11 @@ from figures import (
 )
 
 import xortune as xt
-from xortune.config import Config
-from xortune.engine import fused, initial
-from xortune.space import load_space
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.task import Task
+from xortune.spaces.space import load_space
+from xortune.trainers import fused
+from xortune.trainers.kernels import initial
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "published_sweep.yaml"
 LIMIT = 60.0

@@ -18,12 +18,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xortune.objective import Seen, told
-from xortune.objective_numbers import summed
-from xortune.point import Point
-from xortune.search.propose import OptunaProposer, proposer_for
-from xortune.space import SearchSpace, parse_space
-from xortune.space_model import Objective
+from xortune.core.point import Point
+from xortune.driver.propose import OptunaProposer, proposer_for
+from xortune.racing.objectives import Seen, summed, told
+from xortune.spaces.model import Objective, SearchSpace
+from xortune.spaces.space import parse_space
 
 SEEDS = 20
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xortune.evaluation import Evaluation
-from xortune.run import Run, load_run
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.run import Run, load_run
 
 __all__ = ["differences", "twice"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import machine
 import roofline
 
-from xortune.config import Config
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.task import Task
 
 EPOCHS = 1000
 COMBINATIONS = (

@@ -35,10 +35,10 @@ from fuzz_watch import CONTROL, WATCH, Findings, Hang, attempt
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune import run_lock
-from xortune.cli import app
-from xortune.report.drawn import matplotlib_axes
-from xortune.run import JOURNAL
+from xortune.cli.shared import app
+from xortune.reports.drawing import matplotlib as matplotlib_axes
+from xortune.runs import lock as run_lock
+from xortune.runs.run import JOURNAL
 
 ROOT = Path(__file__).parents[1]
 MEMORY = 6 << 30
@@ -222,7 +222,7 @@ def prepare(top: Path, outside: Path, base: Path) -> None:
     """What lies beside a run: a secret, a table, a journal; a lock of a process that is gone."""
     from dataclasses import replace
 
-    from xortune.run_lock_owner import this_process
+    from xortune.runs.owner import this_process
 
     (outside / "secret").write_text("name: a secret\nparameters: {x: 1}\n")
     (outside / "secret.csv").write_text("x,y\n0,0\n1,1\n")

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 import xortune as xt
-from xortune.errors import TrainingError
-from xortune.evaluation import Evaluation
-from xortune.journal import Journal
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.run import JOURNAL, create
-from xortune.task import Task
-from xortune.trainer import Block
+from xortune.core.errors import TrainingError
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, create
 
 __all__ = ["SPACE", "Fake", "base_runs"]
 

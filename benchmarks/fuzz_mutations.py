@@ -13,7 +13,7 @@ from typing import Any
 
 from fuzz_texts import flipped, mutated_text
 
-from xortune.point import Point
+from xortune.core.point import Point
 
 __all__ = ["mutate_run"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from xortune.errors import InputError
+from xortune.core.errors import InputError
 
 __all__ = ["CONTROL", "WATCH", "Findings", "Hang", "attempt"]
 

@@ -19,17 +19,19 @@ from pathlib import Path
 import machine
 import numpy as np
 
-from xortune import journal as journal_module
-from xortune.evaluation import Evaluation, pack
-from xortune.journal import Journal, read
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.run import JOURNAL, create, load_run
-from xortune.search.blocks import BlockQueue
-from xortune.search.propose import proposer_for
-from xortune.space import SearchSpace, parse_space
-from xortune.task import Task
-from xortune.trainer import Block
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.propose import proposer_for
+from xortune.runs import journal as journal_module
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.journal import Journal, read
+from xortune.runs.run import JOURNAL, create, load_run
+from xortune.spaces.model import SearchSpace
+from xortune.spaces.space import parse_space
 
 LINES, SWEEP_SECONDS = 8_820, 80.0
 """Of the search behind "The sweep" in the README, and how long it takes."""

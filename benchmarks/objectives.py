@@ -33,17 +33,18 @@ from numpy.typing import NDArray
 from quality.spaces import SPACES, BenchSpace, SpaceTrainer
 from quality.trace import Standing, Tracer
 
-from xortune.evaluation import Evaluation
-from xortune.objective import Seen, speed
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.search.blocks import BlockQueue
-from xortune.search.packs import window_of
-from xortune.search.propose import OptunaProposer
-from xortune.space import SearchSpace, probes
-from xortune.stats import wilson
-from xortune.stats_anytime import anytime_lower
-from xortune.trainer import Block
+from xortune.core.counts import wilson
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.driver.batches import window_of
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.propose import OptunaProposer
+from xortune.racing.objectives import Seen, speed
+from xortune.runs.evaluation import Evaluation
+from xortune.spaces.grid import probes
+from xortune.spaces.model import SearchSpace
+from xortune.stats.anytime import anytime_lower
 
 OTHERS = range(3_300_000_000, 3_300_010_000)
 """Seeds that no search has seen; the true rate of a winner is that on all of them, ..."""

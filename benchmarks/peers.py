@@ -16,8 +16,8 @@ import numpy as np
 from machine import best_seconds
 from numpy.typing import NDArray
 
-from xortune.config import SOFTMAX_LIKE, Config
-from xortune.task import Task
+from xortune.core.config import SOFTMAX_LIKE, Config
+from xortune.core.task import Task
 
 UNROLLED = 10
 """Steps in one call of what torch.compile makes."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.race import race_lower, race_upper
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.racing.race import race_lower, race_upper
 
 ALPHA = 0.05
 BATCH = 4000

@@ -6,7 +6,7 @@ import numpy as np
 from machine import best_seconds
 from numba import njit
 
-from xortune.engine.kernels.simd import LANES, QUAD, fold, load, load_quad, store
+from xortune.trainers.kernels.simd import LANES, QUAD, fold, load, load_quad, store
 
 EXP = 18
 """Of e**x: 2 to shift, 1 + 2 to reduce, 8 + 3 for the polynomial, 2 to scale."""
@@ -15,7 +15,7 @@ EXP = 18
 def operations(rows: int, dim: int, hidden: int) -> int:
     """Operations of one epoch of one seed with ELU, MSELoss and SGD with momentum.
 
-    Counted by hand in `xortune.engine.kernels.passes`: additions, subtractions, multiplications and
+    Counted by hand in `xortune.trainers.kernels.passes`: additions, subtractions, multiplications and
     the processor's estimate of a reciprocal; a fused multiply-add is two. Not counted, though they
     take a core's time too: comparisons, selections, shifts, changes of sign, loads and stores.
 

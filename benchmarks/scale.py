@@ -28,21 +28,25 @@ from pathlib import Path
 import machine
 import numpy as np
 
-from xortune.evaluation import Packed, pack
-from xortune.journal import read
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.progress import Progress
-from xortune.run import JOURNAL, create, load_run
-from xortune.run_lock import held
-from xortune.run_sessions import SignedJournal
-from xortune.search.blocks import BlockQueue, Job, budget
-from xortune.search.packs import Packs, batch_of, window_of
-from xortune.search.propose import LEARNING, proposer_for
-from xortune.search.racing import raced
-from xortune.space import SearchSpace, parse_space
-from xortune.task import Task
-from xortune.trainer import Block
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.progress import Progress
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.driver.batches import Batches as Packs
+from xortune.driver.batches import batch_of, window_of
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.jobs import Job
+from xortune.driver.propose import LEARNING, budget, proposer_for
+from xortune.racing.grants import raced
+from xortune.runs.evaluation import EncodedOutcome as Packed
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.journal import read
+from xortune.runs.lock import held
+from xortune.runs.run import JOURNAL, create, load_run
+from xortune.runs.sessions import SignedJournal
+from xortune.spaces.model import SearchSpace
+from xortune.spaces.space import parse_space
 
 WORKERS, EVALUATIONS, SAMPLES = 10_000, (10_000, 100_000), 10
 
@@ -236,7 +240,7 @@ def loaded(folder: str) -> dict[str, float]:
     import pyarrow.parquet  # noqa: F401
     import scipy.stats  # noqa: F401
 
-    from xortune.report.files import write_derived
+    from xortune.reports.files import write_derived
 
     base = resident()
     figures: dict[str, float] = {}

@@ -23,11 +23,11 @@ if __name__ == "__main__":
 import numpy as np
 import torch
 
-from xortune.config import Config
-from xortune.engine import fused, reference, stacked
-from xortune.engine.trainings import Training
-from xortune.outcome import Outcome
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.outcome import Outcome
+from xortune.core.task import Task
+from xortune.trainers import fused, reference, stacked
+from xortune.trainers.trainings import Training
 
 EPOCHS = 100
 SHAPES = (

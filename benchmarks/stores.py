@@ -22,12 +22,14 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from object_store import KEYS, s3_server  # noqa: E402  # the server of the tests
 
-from xortune.journal import Journal  # noqa: E402
-from xortune.run import JOURNAL  # noqa: E402
-from xortune.run_lock import held  # noqa: E402
-from xortune.run_segments import segments_in  # noqa: E402
-from xortune.run_store import store_of  # noqa: E402
-from xortune.run_stored import driven  # noqa: E402
+from xortune.runs.journal import Journal  # noqa: E402
+from xortune.runs.lease import driven  # noqa: E402
+from xortune.runs.lock import held  # noqa: E402
+from xortune.runs.run import JOURNAL  # noqa: E402
+from xortune.runs.store import (
+    segments_in,
+    store_of,
+)
 
 SPACE = ROOT / "search_spaces" / "xor.yaml"
 

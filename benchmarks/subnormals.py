@@ -17,9 +17,9 @@ from collections import Counter
 import numpy as np
 from machine import processor
 
-from xortune.config import ACTIVATIONS, LOSSES, OPTIMIZERS, Config
-from xortune.engine import fused
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, LOSSES, OPTIMIZERS, Config
+from xortune.core.task import Task
+from xortune.trainers import fused
 
 
 def main() -> None:

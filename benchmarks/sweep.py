@@ -24,11 +24,12 @@ from typing import Any
 
 import machine
 
-from xortune.engine.network import NetworkTrainer
-from xortune.errors import TrainingError
-from xortune.point import Point
-from xortune.space import grid, load_space
-from xortune.trainer import Block
+from xortune.core.errors import TrainingError
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.spaces.grid import grid
+from xortune.spaces.space import load_space
+from xortune.trainers.network import NetworkTrainer
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "published_sweep.yaml"
 

@@ -44,7 +44,7 @@ include_patterns = [
     "benchmarks/README.md",
     "reports/*.md",
     "reports/*/*.md",
-    "xortune/report/html/vendor/README.md",
+    "xortune/reports/html/vendor/README.md",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",

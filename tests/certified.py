@@ -10,12 +10,12 @@ import pytest
 from hand_made import CONFIG, done, solved, write_run
 
 import xortune as xt
-from xortune.certify import Call
-from xortune.errors import TrainingError
-from xortune.journal import Journal
-from xortune.point import Point
-from xortune.run import JOURNAL
-from xortune.search.certifying import certify_run
+from xortune.certificates.fresh import Call
+from xortune.core.errors import TrainingError
+from xortune.core.point import Point
+from xortune.driver.certifying import certify_run
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL
 
 SPACE = """
 name: tiny
@@ -69,7 +69,7 @@ class Counting:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Of five configs, of which one solves nothing. Certified in this process, however long."""
-    monkeypatch.setattr("xortune.search.certifying.RAY_SECONDS", math.inf)
+    monkeypatch.setattr("xortune.driver.certifying.RAY_SECONDS", math.inf)
     lines = [
         replace(done(i, point, solved(0, k, 8, epochs=30)), seconds=0.0)
         for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
@@ -105,8 +105,8 @@ def disjoint(path):
 @pytest.fixture
 def searched(tmp_path, monkeypatch):
     """`xt.search` without Ray: the journal gets three configs of which one solves nothing."""
-    from xortune.run import create, holds_run
-    from xortune.search import session as session_module
+    from xortune.driver import session as session_module
+    from xortune.runs.run import create, holds_run
 
     def session(space, trainer, directory, manifest, **more):
         if not holds_run(directory):

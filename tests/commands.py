@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from xortune.cli import app
+from xortune.cli.shared import app
 
 
 @pytest.fixture(autouse=True)

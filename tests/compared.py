@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
-from xortune.comparison_runs import Contestant, compare_runs
-from xortune.evaluation_purpose import Purpose
-from xortune.point import Point
+from xortune.comparisons.runs import Contestant, compare_runs
+from xortune.core.point import Point
+from xortune.runs.evaluation import Purpose
 
 FIRST = 2000
 """Of certified seeds; those of searches are lower."""

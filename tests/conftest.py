@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from xortune.config import Config
-from xortune.report.drawn.matplotlib_axes import svg
+from xortune.core.config import Config
+from xortune.reports.drawing.matplotlib import svg
 
 # Timings depend on the machine; the examples must not.
 settings.register_profile("xortune", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("xortune")
 
 
-DRAWS = "xortune.report.drawn.matplotlib_axes.svg"
+DRAWS = "xortune.reports.drawing.matplotlib.svg"
 
 
 @pytest.fixture(scope="session", autouse=True)

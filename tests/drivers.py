@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hand_made import TINY_SPACE
 
-from xortune.errors import TrainingError
-from xortune.search import session as session_module
+from xortune.core.errors import TrainingError
+from xortune.driver import session as session_module
 
 SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
 

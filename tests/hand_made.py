@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from xortune.evaluation import Evaluation
-from xortune.journal import Journal
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.run import JOURNAL, Run, create, load_run
-from xortune.task import Task
-from xortune.trainer import Block
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, Run, create, load_run
 
 RIGHT, WRONG, ZERO, ONE = (0, 1, 1, 0), (0, 1, 1, 1), (0, 0, 0, 0), (1, 1, 1, 1)
 

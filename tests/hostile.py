@@ -11,10 +11,10 @@ import numpy as np
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
 import xortune as xt
-from xortune.comparison_runs import Contestant, compare_runs
-from xortune.outcome_details import Details
-from xortune.report.document import Bullets, Code, Paragraph, Section, Subheading, Table
-from xortune.success import parse_success
+from xortune.comparisons.runs import Contestant, compare_runs
+from xortune.core.outcome import Details
+from xortune.core.success import parse_success
+from xortune.reports.document import Bullets, Code, Paragraph, Section, Subheading, Table
 
 NAMES = (
     "<script>alert(1)</script>",

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from xortune import run_lock
-from xortune.run_lock import LOCK
-from xortune.run_lock_owner import this_process
+from xortune.runs import lock as run_lock
+from xortune.runs.lock import LOCK
+from xortune.runs.owner import this_process
 
 HOLD = """
 import sys, time

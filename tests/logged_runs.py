@@ -7,11 +7,11 @@ from pathlib import Path
 from hand_made import CONFIG, done, failed, solved
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.journal import Journal
-from xortune.run import JOURNAL
-from xortune.trackers.reader import Reader
-from xortune.trackers.tensorboard import FILE
+from xortune.cli.shared import app
+from xortune.integrations.following import RunFollower as Reader
+from xortune.integrations.tensorboard import FILE
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL
 
 ROOT = Path(__file__).parents[1]
 OTHER = CONFIG | {"lr": 0.3, "activation": None}

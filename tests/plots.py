@@ -4,18 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xortune.report.plot import (
-    Axis,
-    Bars,
-    Cells,
-    Line,
-    Lines,
-    Panel,
-    Plot,
-    Points,
-    Rule,
-    Span,
-)
+from xortune.reports.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points, Rule, Span
 
 HOSTILE = (
     "<script>alert('x')</script> & \"co\"",

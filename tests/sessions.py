@@ -9,14 +9,14 @@ from hand_made import CONFIG, TINY_SPACE, done, solved
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune import api
-from xortune.cli import app
-from xortune.engine.network import NetworkTrainer
-from xortune.journal import Journal
-from xortune.point import Point
-from xortune.run import JOURNAL, create, load_run
-from xortune.run_sessions import identity_of, made_id
-from xortune.search import session as session_module
+from xortune.cli.shared import app
+from xortune.core.point import Point
+from xortune.driver import search as api
+from xortune.driver import session as session_module
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, create, load_run
+from xortune.runs.sessions import identity_of, made_id
+from xortune.trainers.network import NetworkTrainer
 
 SPACE = TINY_SPACE
 WIDER = SPACE.replace("high: 0.1", "high: 0.5").replace("[Tanh, ReLU]", "[Tanh, ReLU, ELU]")

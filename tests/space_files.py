@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from xortune.config import Config
-from xortune.errors import InputError
-from xortune.space import check_space, parse_space
+from xortune.core.config import Config
+from xortune.core.errors import InputError
+from xortune.spaces.space import check_space, parse_space
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "xortune" / "space.schema.json"

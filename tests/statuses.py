@@ -7,11 +7,11 @@ from hand_made import CONFIG, done, failed, solved, write_run
 from rich.console import Console
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.journal import Journal
-from xortune.run import JOURNAL
-from xortune.run_manifest import update_manifest
-from xortune.terminal_status import render_status
+from xortune.cli.shared import app
+from xortune.reports.progress import render_status
+from xortune.runs.journal import Journal
+from xortune.runs.manifest import update_manifest
+from xortune.runs.run import JOURNAL
 
 START = "2026-01-02T03:04:05+00:00"
 

@@ -12,12 +12,12 @@ import pytest
 from hand_made import CONFIG, TINY_SPACE, done, solved
 
 import xortune as xt
-from xortune.errors import InputError
-from xortune.journal import Journal
-from xortune.run import JOURNAL, create
-from xortune.search import session as session_module
-from xortune.search.cluster import Cluster
-from xortune.space import load_space, parse_space
+from xortune.core.errors import InputError
+from xortune.driver import session as session_module
+from xortune.driver.cluster import Cluster
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, create
+from xortune.spaces.space import load_space, parse_space
 
 
 @pytest.fixture

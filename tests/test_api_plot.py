@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 import xortune as xt
-from xortune.outcome_details import Details
+from xortune.core.outcome import Details
 
 VERBS = [name for name in xt.__all__ if name.startswith("plot_")]
 OF_COMPARISONS = ("plot_differences", "plot_numbers", "plot_profile", "plot_wins")

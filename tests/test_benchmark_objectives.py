@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from xortune.objective import Seen, worth
-from xortune.point import Point
+from xortune.core.point import Point
+from xortune.racing.objectives import Seen, worth
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPT = [sys.executable, str(BENCHMARKS / "objectives.py")]

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xortune.evaluation import Evaluation, encode
-from xortune.point import Point
-from xortune.space_model import contains
-from xortune.trainer import Block
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.runs.evaluation import Evaluation, encode
+from xortune.spaces.model import contains
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOOD = {"kind": "b", "x": 29, "y": 11, "z": 7, "epochs": 100}
@@ -79,7 +79,7 @@ def test_synthetic_surface_has_a_rare_good_region():
 def test_spaces_draw_what_they_allow_and_can_train_it():
     from quality.spaces import SPACES
 
-    from xortune.space import Choice, Fixed, is_active
+    from xortune.spaces.model import Choice, Fixed, is_active
 
     assert {"xor", "parity-3", "parity-4", "narrow", "rare", "wide", "synthetic"} == set(SPACES)
     assert sum(not isinstance(p, Fixed) for p in SPACES["wide"].space.parameters) >= 12

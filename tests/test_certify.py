@@ -24,12 +24,12 @@ from certified import (
 from hand_made import RIGHT, WRONG, done, outcome, solved, write_run
 
 import xortune as xt
-from xortune.journal import Journal, read
-from xortune.point import Point
-from xortune.run import JOURNAL, load_run
-from xortune.run_certificate import certificate_of, lower_bound, risk_of
-from xortune.seed_ranges import CERTIFY
-from xortune.stats_exact import clopper_pearson
+from xortune.core.point import Point
+from xortune.core.seeds import CERTIFY
+from xortune.runs.certificate import certificate_of, lower_bound, risk_of
+from xortune.runs.journal import Journal, read
+from xortune.runs.run import JOURNAL, load_run
+from xortune.stats.exact import clopper_pearson
 
 __all__ = ["run"]  # the fixture
 

@@ -15,9 +15,9 @@ from certified import (
 )
 from hand_made import done, solved, write_run
 
-from xortune.point import Point
-from xortune.run import load_run
-from xortune.seed_ranges import NEIGHBOURS
+from xortune.core.point import Point
+from xortune.core.seeds import NEIGHBOURS
+from xortune.runs.run import load_run
 
 __all__ = ["run"]  # the fixture
 

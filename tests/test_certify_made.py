@@ -12,12 +12,16 @@ from hand_made import done, solved, write_run
 from test_run_certificate import FIRST, A, check
 
 import xortune as xt
-from xortune.engine.network import NetworkTrainer, engine_described
-from xortune.run import load_run
-from xortune.run_certificate import certificate_of
-from xortune.run_certificate_file import certificate_json, read_certificate, write_certificate
-from xortune.run_sessions import identity_of, made_id
-from xortune.task import Task
+from xortune.core.task import Task
+from xortune.runs.certificate import (
+    certificate_json,
+    certificate_of,
+    read_certificate,
+    write_certificate,
+)
+from xortune.runs.run import load_run
+from xortune.runs.sessions import identity_of, made_id
+from xortune.trainers.network import NetworkTrainer, engine_described
 
 __all__ = ["run"]  # the fixture
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.certify_neighbours import neighbours
-from xortune.errors import InputError
-from xortune.point import Point
-from xortune.space import parse_space
+from xortune.certificates.fresh import neighbours
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: near

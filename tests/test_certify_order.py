@@ -12,11 +12,10 @@ from commands import xortune
 from hand_made import done, solved, write_run
 
 import xortune as xt
-from xortune.journal import decode, encode
-from xortune.point import Point
-from xortune.run import JOURNAL, load_run
-from xortune.run_certificate import certificate_of, lower_bound, risk_of
-from xortune.run_certificate_file import read_certificate
+from xortune.core.point import Point
+from xortune.runs.certificate import certificate_of, lower_bound, read_certificate, risk_of
+from xortune.runs.evaluation import decode, encode
+from xortune.runs.run import JOURNAL, load_run
 
 __all__ = ["run"]  # the fixture
 
@@ -175,7 +174,7 @@ def test_the_command_refuses(run, words, message):
 
 def test_the_order_is_recorded_and_shown(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: Counting(EDGE))
+    monkeypatch.setattr("xortune.driver.certify.trainer_of", lambda *_, **__: Counting(EDGE))
     found = xt.certify(run, top=2, seeds=100, **AROUND)
     values = json.loads((run.path / "certificate.json").read_text())
     assert values["by"] == values["attempts"][0]["by"] == "neighbourhood"

@@ -16,18 +16,18 @@ from hand_made import done, failed, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.certify import Call, tasks_of
-from xortune.errors import TrainingError
-from xortune.journal import Journal
-from xortune.point import Point
-from xortune.run import JOURNAL, load_run
-from xortune.search import certifying
-from xortune.search.certifying import certify_run
-from xortune.search.checks import CheckQueue, InTurn, train_here
-from xortune.search.cluster import Cluster
-from xortune.search.packs import LEAST_SECONDS, MOST_SECONDS, Packs
-from xortune.search.training import trained
-from xortune.seed_ranges import CERTIFY
+from xortune.certificates.fresh import Call, tasks_of
+from xortune.core.errors import TrainingError
+from xortune.core.point import Point
+from xortune.core.seeds import CERTIFY
+from xortune.driver import certifying
+from xortune.driver.batches import LEAST_SECONDS, MOST_SECONDS
+from xortune.driver.batches import Batches as Packs
+from xortune.driver.certifying import CheckQueue, InTurn, certify_run, train_here
+from xortune.driver.cluster import Cluster
+from xortune.driver.jobs import trained
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, load_run
 
 __all__ = ["run"]  # the fixture
 
@@ -194,7 +194,7 @@ def test_results_for_other_seeds_are_no_outcome():
         def train(self, blocks):
             return [solved(block.first + 1, 1, block.count, epochs=30) for block in blocks]
 
-    from xortune.trainer import Block
+    from xortune.core.trainer import Block
 
     found = trained(Wrong(), [Block(POINTS[0], 0, 4)])
     assert isinstance(found, TrainingError)
@@ -244,7 +244,7 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
 
 def _certified_in_small_blocks(path, call):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xortune.search.checks.BLOCK_SECONDS", 16e-7)
+        patch.setattr("xortune.driver.certifying.BLOCK_SECONDS", 16e-7)
         return certify_run(path, Chancy(seconds=1e-7), call)
 
 
@@ -271,8 +271,8 @@ def places(monkeypatch):
 
     monkeypatch.setattr(certifying, "_train", train)
     monkeypatch.setattr(certifying, "usable_cores", lambda: 2)
-    monkeypatch.setattr("xortune.search.ray_tune.connected", lambda _: nullcontext())
-    monkeypatch.setattr("xortune.search.ray_tune.slots", lambda *_: 2)
+    monkeypatch.setattr("xortune.driver.ray_executor.connected", lambda _: nullcontext())
+    monkeypatch.setattr("xortune.driver.ray_executor.slots", lambda *_: 2)
     return seen
 
 

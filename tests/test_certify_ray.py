@@ -13,12 +13,12 @@ from certify_trainers import Chancy
 from hand_made import done, solved, write_run
 
 import xortune as xt
-from xortune.certify import Call
-from xortune.run import JOURNAL, load_run
-from xortune.search import session as session_module
-from xortune.search.blocks import ATTEMPTS
-from xortune.search.certifying import certify_run
-from xortune.search.cluster import Cluster
+from xortune.certificates.fresh import Call
+from xortune.driver import session as session_module
+from xortune.driver.certifying import certify_run
+from xortune.driver.cluster import Cluster
+from xortune.driver.jobs import ATTEMPTS
+from xortune.runs.run import JOURNAL, load_run
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 ON_RAY = Cluster("auto")  # which is the one that is there already
@@ -131,7 +131,7 @@ def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
         raise AssertionError("nothing is left to be trained apart")
 
     monkeypatch.setattr(session_module, "run_trials", counted)
-    monkeypatch.setattr("xortune.search.certifying.certify_run", refuse)
+    monkeypatch.setattr("xortune.driver.certifying.certify_run", refuse)
     path = tmp_path / "space.yaml"
     path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))
     told = []

@@ -12,13 +12,13 @@ from commands import xortune
 from rich.console import Console
 
 import xortune as xt
-from xortune import terminal_progress
-from xortune.engine.network import NetworkTrainer
-from xortune.errors import TrainingError
-from xortune.progress import Progress
-from xortune.run import load_run
-from xortune.seed_ranges import CERTIFY
-from xortune.terminal_progress import shown_certifying, shown_search
+from xortune.core.errors import TrainingError
+from xortune.core.progress import Progress
+from xortune.core.seeds import CERTIFY
+from xortune.reports import progress as terminal_progress
+from xortune.reports.progress import shown_certifying, shown_search
+from xortune.runs.run import load_run
+from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["searched"]  # the fixture: a search without Ray, of three configs
 
@@ -123,7 +123,7 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
     with pytest.raises(KeyboardInterrupt):
         searched()
     searched.session.complete = True
-    from xortune.engine import network
+    from xortune.trainers import network
 
     real, calls = network.evaluate_config, []
 

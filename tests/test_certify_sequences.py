@@ -13,12 +13,12 @@ from hand_made import done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.certify import Call
-from xortune.errors import InputError
-from xortune.run import JOURNAL, load_run
-from xortune.run_certificate import certificate_of
-from xortune.search.certifying import certify_run
-from xortune.seed_ranges import CERTIFY, NEIGHBOURS, SEARCH
+from xortune.certificates.fresh import Call
+from xortune.core.errors import InputError
+from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
+from xortune.driver.certifying import certify_run
+from xortune.runs.certificate import certificate_of
+from xortune.runs.run import JOURNAL, load_run
 
 CALL = st.fixed_dictionaries(
     {

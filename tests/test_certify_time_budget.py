@@ -11,9 +11,9 @@ from certified import searched
 from commands import xortune
 from test_certify_search import search
 
-from xortune.report.certified import left_out
-from xortune.run import load_run
-from xortune.seed_ranges import CERTIFY
+from xortune.core.seeds import CERTIFY
+from xortune.reports.certified import left_out
+from xortune.runs.run import load_run
 
 __all__ = ["search", "searched"]  # the fixtures
 
@@ -27,8 +27,8 @@ def took(monkeypatch):
         clock["now"] += clock["each"]
         return clock["now"]
 
-    monkeypatch.setattr("xortune.api.time", SimpleNamespace(monotonic=monotonic))
-    monkeypatch.setattr("xortune.engine.network.usable_cores", lambda: 2)
+    monkeypatch.setattr("xortune.driver.search.time", SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr("xortune.trainers.network.usable_cores", lambda: 2)
 
     def set_to(seconds):
         clock["each"] = seconds

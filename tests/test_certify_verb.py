@@ -17,8 +17,8 @@ from commands import xortune
 from hand_made import done, failed, solved, write_run
 
 import xortune as xt
-from xortune.journal import Journal
-from xortune.run import JOURNAL, load_run
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, load_run
 
 __all__ = ["run"]  # the fixture
 
@@ -58,7 +58,9 @@ def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
 
 def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: Counting({KEYS[1]: 5}))
+    monkeypatch.setattr(
+        "xortune.driver.certify.trainer_of", lambda *_, **__: Counting({KEYS[1]: 5})
+    )
     result = xortune("certify", run.path, "--top", 2, "--seeds", 100)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -79,7 +81,7 @@ def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
 
 
 def test_the_command_and_the_gate_go_together(run, monkeypatch):
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: Counting())
+    monkeypatch.setattr("xortune.driver.certify.trainer_of", lambda *_, **__: Counting())
     assert xortune("certify", run.path, "--seeds", 100, "--neighbourhood", 0.2).exit_code == 0
     bound = load_run(run.path).certificate.best.lower_bound
     assert xortune("gate", run.path, "--min-rate", round(bound - 1e-4, 4)).exit_code == 0
@@ -109,7 +111,7 @@ def test_the_command_refuses(run, words, message):
 
 def test_an_interrupted_command_exits_3_and_one_without_an_outcome_4(run, monkeypatch):
     trainer = Counting(stop_after=1)
-    monkeypatch.setattr("xortune.api_certify.trainer_of", lambda *_, **__: trainer)
+    monkeypatch.setattr("xortune.driver.certify.trainer_of", lambda *_, **__: trainer)
     result = xortune("certify", run.path, "--top", 1, "--seeds", 100)
     assert result.exit_code == 3
     assert "the same command continues" in result.stderr

@@ -15,8 +15,8 @@ from hand_made import CONFIG, TINY_SPACE, done, failed, solved, write_run
 from rich.console import Console
 
 import xortune as xt
-from xortune.cli import app
-from xortune.report.terminal import render_best
+from xortune.cli.shared import app
+from xortune.reports.terminal import render_best
 
 __all__ = ["_somewhere"]  # the fixture
 

@@ -9,8 +9,8 @@ import pytest
 from hand_made import CONFIG, done, solved, write_run
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.comparison import CELL_COLUMNS
+from xortune.cli.shared import app
+from xortune.comparisons.reference import CELL_COLUMNS
 
 ROWS = (("0.1", "20", "99"), ("0.3", "50", "1"), ("1.0", "50", "1"), ("3.0", "50", "1"))
 

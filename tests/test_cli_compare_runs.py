@@ -12,10 +12,10 @@ from hand_made import TINY_SPACE, done, solved, write_run
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
-from xortune.comparison_runs import PAIR_COLUMNS
-from xortune.point import Point
-from xortune.seed_ranges import COMPARE
+from xortune.cli.shared import app
+from xortune.comparisons.runs import PAIR_COLUMNS
+from xortune.core.point import Point
+from xortune.core.seeds import COMPARE
 
 
 @pytest.fixture(autouse=True)

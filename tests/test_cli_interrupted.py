@@ -12,9 +12,9 @@ import pytest
 from commands import _somewhere, xortune
 from hand_made import TINY_SPACE
 
-from xortune import api
 from xortune.cli.searching import resuming
-from xortune.run import load_run
+from xortune.driver import search as api
+from xortune.runs.run import load_run
 
 __all__ = ["_somewhere"]  # the fixture
 

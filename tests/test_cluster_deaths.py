@@ -17,20 +17,20 @@ from hand_made import TINY_SPACE
 from typer.testing import CliRunner
 
 import xortune
-from xortune.cli import app
-from xortune.errors import InputError, TrainingError
-from xortune.outcome import Status
-from xortune.run import load_run
-from xortune.search import session as session_module
-from xortune.search import versions as versions_module
-from xortune.search.blocks import ATTEMPTS
-from xortune.search.cluster import Cluster
-from xortune.search.deaths import death_of, spoken
-from xortune.search.overtime import Overtime
-from xortune.search.ray_connect import slots
-from xortune.search.ray_tune import FAILED_STARTS, STUMBLES
-from xortune.search.session import search_session
-from xortune.space import parse_space
+from xortune.cli.shared import app
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.outcome import Status
+from xortune.driver import jobs as versions_module
+from xortune.driver import session as session_module
+from xortune.driver.cluster import Cluster, slots
+from xortune.driver.jobs import ATTEMPTS
+from xortune.driver.jobs import Watchdog as Overtime
+from xortune.driver.jobs import classify_failure as death_of
+from xortune.driver.jobs import duration_text as spoken
+from xortune.driver.ray_executor import FAILED_STARTS, STUMBLES
+from xortune.driver.session import search_session
+from xortune.runs.run import load_run
+from xortune.spaces.space import parse_space
 
 pytestmark = pytest.mark.long
 
@@ -118,7 +118,7 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
     """As it does when the object that holds a result is lost: ray.tune raises RuntimeError."""
     from ray.tune.execution.tune_controller import TuneController
 
-    from xortune.search import ray_tune
+    from xortune.driver import ray_executor as ray_tune
 
     real, calls = TuneController._actor_started, []
 

@@ -104,7 +104,7 @@ def options_of(command):
 def test_the_searches_in_the_files_are_commands_of_ours():
     import typer.main
 
-    from xortune.cli import app
+    from xortune.cli.shared import app
 
     search = typer.main.get_command(app).commands["search"]
     known = {option for parameter in search.params for option in parameter.opts}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from xortune.errors import InputError
-from xortune.search.ray_connect import connected
+from xortune.core.errors import InputError
+from xortune.driver.cluster import connected
 
 LISTENING = "0A"
 

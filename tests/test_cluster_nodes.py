@@ -20,9 +20,9 @@ import ray
 from cluster_trainers import Logging, begun
 from ray.cluster_utils import Cluster
 
-from xortune.run import load_run
-from xortune.search.session import search_session
-from xortune.space import parse_space
+from xortune.driver.session import search_session
+from xortune.runs.run import load_run
+from xortune.spaces.space import parse_space
 
 TESTS = str(Path(__file__).parent)
 WORKERS = os.pathsep.join([TESTS, str(Path(TESTS).parent)])

@@ -10,12 +10,14 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import TrainingError
-from xortune.journal import Journal, read
-from xortune.point import Point
-from xortune.search.blocks import ATTEMPTS, BlockQueue
-from xortune.search.packs import LEAST_SECONDS, LIMIT_SHARE, LOSSES, Packs
-from xortune.space import parse_space
+from xortune.core.errors import TrainingError
+from xortune.core.point import Point
+from xortune.driver.batches import LEAST_SECONDS, LIMIT_SHARE, LOSSES
+from xortune.driver.batches import Batches as Packs
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.jobs import ATTEMPTS
+from xortune.runs.journal import Journal, read
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: fake

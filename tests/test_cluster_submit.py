@@ -16,10 +16,10 @@ import ray.job_submission
 from typer.testing import CliRunner
 
 import xortune
-from xortune.cli import app
-from xortune.errors import InputError
-from xortune.search import submit as module
-from xortune.search.submit import send, submission, wait
+from xortune.cli.shared import app
+from xortune.core.errors import InputError
+from xortune.driver import submit as module
+from xortune.driver.submit import send, submission, wait
 
 SPACE = """
 name: shipped

@@ -14,7 +14,7 @@ import yaml
 from commands import xortune
 
 import xortune as xt
-from xortune.outcome import Status
+from xortune.core.outcome import Status
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 

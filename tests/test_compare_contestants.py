@@ -12,13 +12,13 @@ from compared import FIRST, certified_run, contestant, purpose
 from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
 import xortune as xt
-from xortune.comparison_contestants import candidate_of, certified_contestant, known_facts
-from xortune.comparison_runs import compare_runs
-from xortune.errors import InputError
-from xortune.journal import Journal
-from xortune.point import Point
-from xortune.run import JOURNAL, load_run
-from xortune.seed_ranges import COMPARE
+from xortune.comparisons.contestants import candidate_of, certified_contestant, known_facts
+from xortune.comparisons.runs import compare_runs
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.core.seeds import COMPARE
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, load_run
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 import xortune as xt
-from xortune.comparison import CELL_COLUMNS, GROUP_COLUMNS
-from xortune.errors import InputError
-from xortune.stats import count_range, fisher_size
+from xortune.comparisons.reference import CELL_COLUMNS, GROUP_COLUMNS
+from xortune.core.counts import count_range, fisher_size
+from xortune.core.errors import InputError
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "zero_grad": True}
 GRID = [

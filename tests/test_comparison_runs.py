@@ -14,11 +14,11 @@ from scipy.stats import boschloo_exact, mannwhitneyu, multinomial, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from xortune.comparison_runs import PAIR_COLUMNS, compare_runs
-from xortune.comparison_speed import epochs_needed
-from xortune.errors import InputError
-from xortune.stats_difference import paired_difference, unpaired_difference
-from xortune.stats_seeds import rough_independent_seeds, shared_seeds
+from xortune.comparisons.numbers import epochs_needed
+from xortune.comparisons.runs import PAIR_COLUMNS, compare_runs
+from xortune.core.errors import InputError
+from xortune.stats.differences import paired_difference, unpaired_difference
+from xortune.stats.planning import rough_independent_seeds, shared_seeds
 
 patterns = st.lists(st.sampled_from("+-"), min_size=12, max_size=12).map("".join)
 

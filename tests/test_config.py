@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from xortune.config import (
+from xortune.core.config import (
     ACTIVATIONS,
     LOSSES,
     MOMENTUM_OPTIMIZERS,
@@ -17,8 +17,8 @@ from xortune.config import (
     SOFTMAX_LIKE,
     Config,
 )
-from xortune.errors import InputError
-from xortune.point import Point
+from xortune.core.errors import InputError
+from xortune.core.point import Point
 
 # --- what torch has ------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import ray
 from hand_made import done, solved, write_run
 
 import xortune as xt
-from xortune.space import parse_space
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: places

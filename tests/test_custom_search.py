@@ -15,10 +15,10 @@ import yaml
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
-from xortune.outcome import Status
-from xortune.space import load_space
-from xortune.trainer import NOT_FINISHED
+from xortune.cli.shared import app
+from xortune.core.outcome import Status
+from xortune.core.trainer import NOT_FINISHED
+from xortune.spaces.space import load_space
 
 ENGINE = Path(__file__).parent / "engine"
 

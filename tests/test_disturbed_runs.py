@@ -10,8 +10,8 @@ import pytest
 from drivers import SPACE, drivers, trained, without_ray
 
 import xortune as xt
-from xortune.api_status import status
-from xortune.run import JOURNAL
+from xortune.runs.run import JOURNAL
+from xortune.runs.status import status
 
 __all__ = ["drivers"]  # the fixture
 

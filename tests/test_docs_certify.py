@@ -15,9 +15,9 @@ import yaml
 from shapes import unprinted
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.plan import gate_seeds
-from xortune.stats_seeds import independent_power, rate_that_passes
+from xortune.certificates.plan import gate_seeds
+from xortune.cli.shared import app
+from xortune.stats.planning import independent_power, rate_that_passes
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "certify.md").read_text(encoding="utf-8")

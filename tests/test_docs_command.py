@@ -16,11 +16,11 @@ import yaml
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
-from xortune.engine.command import MOST_OUTPUTS
-from xortune.engine.command_process import KEPT
-from xortune.engine.command_settings import EXIT_CODE, METRICS
-from xortune.engine.sent_files import MOST
+from xortune.cli.shared import app
+from xortune.spaces.command import EXIT_CODE, METRICS
+from xortune.trainers.command import MOST_OUTPUTS
+from xortune.trainers.process import KEPT
+from xortune.trainers.source import MOST
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")

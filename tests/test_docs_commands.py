@@ -14,8 +14,8 @@ import pytest
 import typer
 import yaml
 
-from xortune.cli import app
-from xortune.space import parse_space
+from xortune.cli.shared import app
+from xortune.spaces.space import parse_space
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").rglob("README.md"))]

@@ -12,10 +12,10 @@ import pytest
 from compared import paired
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.report.comparison_words import answer
-from xortune.run import load_run
-from xortune.stats_exact import mcnemar_two_sided
+from xortune.cli.shared import app
+from xortune.reports.words import answer
+from xortune.runs.run import load_run
+from xortune.stats.exact import mcnemar_two_sided
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")

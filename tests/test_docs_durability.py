@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 import xortune as xt
-from xortune import run_lock
-from xortune.errors import InputError
-from xortune.journal import Journal
-from xortune.run_lock_owner import this_process
+from xortune.core.errors import InputError
+from xortune.runs import lock as run_lock
+from xortune.runs.journal import Journal
+from xortune.runs.owner import this_process
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "durability.md").read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ def test_a_full_disk_is_told_as_shown(place, monkeypatch):
 
     whole = Path(JOURNAL).read_bytes()
     with Journal.open(JOURNAL) as journal, monkeypatch.context() as patch:
-        patch.setattr("xortune.journal.os.write", full)
+        patch.setattr("xortune.runs.journal.os.write", full)
         with pytest.raises(InputError) as refused:
             journal.append(xt.load_run("runs/a").evaluations[0])
     assert f"error: {refused.value}" == shown("No space left")
@@ -80,7 +80,7 @@ def test_a_second_driver_is_refused_as_shown():
 
 def test_its_program_runs(place, monkeypatch):
     real, called = xt.__getattr__("search"), []
-    monkeypatch.setattr("xortune.api.search", lambda *a, **k: called.append((a, k)))
+    monkeypatch.setattr("xortune.driver.search.search", lambda *a, **k: called.append((a, k)))
     [program] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     before = Path(JOURNAL).read_bytes()
     scope = {"xt": xt, "evaluation": xt.load_run("runs/a").evaluations[0]}

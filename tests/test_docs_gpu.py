@@ -9,11 +9,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.config import Config
-from xortune.engine import network, stacked
-from xortune.engine.words import heard, tell
-from xortune.task import Task
+from xortune.cli.shared import app
+from xortune.core.config import Config
+from xortune.core.task import Task
+from xortune.driver.ray_executor import captured_messages as heard
+from xortune.driver.ray_executor import forward_messages as tell
+from xortune.trainers import network, stacked
 
 PAGE = (Path(__file__).parents[1] / "docs" / "gpu.md").read_text(encoding="utf-8")
 [COMMANDS] = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
+from xortune.cli.shared import app
 
 PAGE = (Path(__file__).parents[1] / "docs" / "import-export.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)

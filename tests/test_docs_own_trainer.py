@@ -13,14 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
-from xortune.engine.custom import custom_trainer
-from xortune.engine.custom_source import named_source
-from xortune.outcome import Status
-from xortune.point import Point
-from xortune.space import parse_space
-from xortune.success import parse_success
-from xortune.trainer import Block
+from xortune.cli.shared import app
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
+from xortune.spaces.space import parse_space
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import named_source
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-trainer.md").read_text(encoding="utf-8")
 

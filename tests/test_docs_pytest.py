@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from xortune.plan import gate_seeds
+from xortune.certificates.plan import gate_seeds
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "pytest.md").read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def run(tmp_path):
     def run(program, *more):
         (tmp_path / "test_training.py").write_text(program, encoding="utf-8")
         there = {entry.name for entry in entry_points(group="pytest11")}
-        named = [] if "xortune" in there else ["-p", "xortune.pytest_plugin"]
+        named = [] if "xortune" in there else ["-p", "xortune.certificates.pytest_plugin"]
         words = [sys.executable, *COMMAND.split()[1:], *named, *more]
         ran = subprocess.run(
             words,
@@ -67,7 +67,7 @@ def test_the_numbers_of_the_prose():
 
 
 def test_the_signature_is_the_marker_s():
-    from xortune import pytest_plugin
+    from xortune.certificates import pytest_plugin
 
     lines = []
     config = type("Config", (), {"addinivalue_line": lambda _, __, line: lines.append(line)})()

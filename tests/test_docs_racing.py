@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xortune.space import parse_space
+from xortune.spaces.space import parse_space
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "racing.md").read_text(encoding="utf-8")
@@ -76,9 +76,8 @@ def test_the_keys_are_those_of_a_space_file(line):
 
 
 def test_the_numbers_are_those_of_the_code():
-    from xortune.race_next import FIRST, VERIFY, worth
-    from xortune.space import rungs_up_to
-    from xortune.space_model import SeedSettings
+    from xortune.racing.grants import VERIFY, worth
+    from xortune.spaces.model import FIRST, SeedSettings, rungs_up_to
 
     assert rungs_up_to(512)[:4] == (2, 4, 8, 16)
     assert "looks at 2, 4, 8, 16, ... up to 512 seeds" in PAGE

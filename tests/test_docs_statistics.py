@@ -12,11 +12,11 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from xortune.race import race_lower, race_upper
-from xortune.stats import wilson
-from xortune.stats_anytime import anytime_evidence_above, anytime_interval
-from xortune.stats_exact import clopper_pearson
-from xortune.stats_seeds import rate_that_passes, seeds_for_lower_bound
+from xortune.core.counts import wilson
+from xortune.racing.race import race_lower, race_upper
+from xortune.stats.anytime import anytime_evidence_above, anytime_interval
+from xortune.stats.exact import clopper_pearson
+from xortune.stats.planning import rate_that_passes, seeds_for_lower_bound
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("statistics.md", "design.md")}

@@ -14,8 +14,8 @@ import pytest
 from tracked import FOR_ALL, answer, free_port, runs_of, served, wandb_runs
 
 import xortune as xt
-from xortune.frames import CONFIG_COLUMNS
-from xortune.outcome import Status
+from xortune.core.outcome import Status
+from xortune.runs.results import CONFIG_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "trackers.md").read_text(encoding="utf-8")

@@ -17,12 +17,11 @@ from shapes import unprinted
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
+from xortune.certificates.plan import gate_seeds
 from xortune.cli.gating import GATE_FAILED
-from xortune.cli.shared import BAD_INPUT, INTERRUPTED, NO_OUTCOME
-from xortune.plan import gate_seeds
-from xortune.space import describe
-from xortune.stats_exact import clopper_pearson
+from xortune.cli.shared import BAD_INPUT, INTERRUPTED, NO_OUTCOME, app
+from xortune.spaces.describe import describe
+from xortune.stats.exact import clopper_pearson
 
 ROOT = Path(__file__).parents[1]
 CLOSE = 3

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from xortune.errors import InputError, TrainingError, XortuneError, nearest
+from xortune.core.errors import InputError, TrainingError, XortuneError, nearest
 
 
 def test_a_message_has_the_place_the_problem_the_allowed_and_the_fix():

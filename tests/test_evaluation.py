@@ -11,14 +11,19 @@ from hand_made import CONFIG as VALUES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.evaluation import Evaluation, StoredOutcome, decode, encode, pack
-from xortune.evaluation_stack import stacked
-from xortune.frames import config_table, epochs_to_solve, seed_table, status_counts
-from xortune.outcome import Outcome, Status
-from xortune.point import Point
-from xortune.run import ConfigResult
-from xortune.trainer import Block
+from xortune.core.errors import InputError
+from xortune.core.outcome import Outcome, Status
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.runs.evaluation import Evaluation, StoredOutcome, decode, encode, stacked
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.results import (
+    ConfigResult,
+    config_table,
+    epochs_to_solve,
+    seed_table,
+    status_counts,
+)
 
 CONFIG = Point(VALUES)
 ARRAYS = ("seeds", "status", "solved_epoch", "final_loss", "predictions")

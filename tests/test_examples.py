@@ -19,9 +19,10 @@ import yaml
 from scipy.stats import binomtest
 
 import xortune as xt
-from xortune.report.format import interval
-from xortune.space import grid_size, load_space, probes
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.core.formats import interval
+from xortune.spaces.grid import grid_size, probes
+from xortune.spaces.space import load_space
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"

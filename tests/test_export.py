@@ -12,10 +12,10 @@ from commands import xortune
 from hand_made import CONFIG, done, solved, write_run
 
 import xortune as xt
-from xortune.evaluation_purpose import Purpose
-from xortune.journal import Journal
-from xortune.point import Point
-from xortune.run import JOURNAL, load_run
+from xortune.core.point import Point
+from xortune.runs.evaluation import Purpose
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, load_run
 
 SPACE = """
 name: small

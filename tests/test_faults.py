@@ -16,14 +16,14 @@ from drivers import without_ray
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune import run as run_module
-from xortune.cli import app
-from xortune.errors import InputError
-from xortune.files import is_full
-from xortune.run import JOURNAL
-from xortune.run_files import replace_file
-from xortune.run_lock import LOCK, held
-from xortune.search import session as session_module
+from xortune.cli.shared import app
+from xortune.core.errors import InputError
+from xortune.core.files import is_full
+from xortune.driver import session as session_module
+from xortune.runs import run as run_module
+from xortune.runs.files import replace_file
+from xortune.runs.lock import LOCK, held
+from xortune.runs.run import JOURNAL
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 

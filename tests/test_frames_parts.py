@@ -10,14 +10,15 @@ import pytest
 from hand_made import solved
 from pyarrow import parquet
 
-from xortune import frames
-from xortune.evaluation import Evaluation, StoredOutcome, decode, encode
-from xortune.outcome import Status
-from xortune.point import Point
-from xortune.report import csv_text
-from xortune.report.files import write_derived
-from xortune.run import ConfigResult, Run
-from xortune.trainer import Block
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.reports import files as csv_text
+from xortune.reports.files import write_derived
+from xortune.runs import results as frames
+from xortune.runs.evaluation import Evaluation, StoredOutcome, decode, encode
+from xortune.runs.results import ConfigResult
+from xortune.runs.run import Run
 
 
 def results(sizes):

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mstats
 
-from xortune.frames import seed_tables
-from xortune.outcome import Outcome
-from xortune.outcome_details import NO_DETAILS, Details
-from xortune.report.markdown_document import markdown_text
-from xortune.report.run_document import run_document
-from xortune.stats_values import LEAST, STATISTICS, interval_of_all, summary
+from xortune.core.outcome import NO_DETAILS, Details, Outcome
+from xortune.reports.markdown import markdown_text
+from xortune.reports.run import run_document
+from xortune.runs.results import seed_tables
+from xortune.stats.numbers import LEAST, STATISTICS, interval_of_all, summary
 
 NUMBERS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 INF, NAN = np.inf, np.nan

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.run import load_run
+from xortune.cli.shared import app
+from xortune.runs.run import load_run
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 SMALLER = {"trials: 200": "trials: 24", "max: 128": "max: 8", "epochs: 1000": "epochs: 100"}

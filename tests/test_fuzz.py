@@ -47,7 +47,7 @@ def test_the_program_sees_what_it_looks_for(program, tmp_path, monkeypatch):
     """A traceback, a message without words, a control character, a write and a read outside."""
     import fuzz_watch
 
-    from xortune.errors import InputError
+    from xortune.core.errors import InputError
 
     def findings(action):
         found = program.Findings()

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.errors import TrainingError
-from xortune.gate import Verdict, gate_config
-from xortune.point import Point
-from xortune.seed_ranges import GATE
-from xortune.stats_anytime import (
+from xortune.certificates.gate import Verdict, gate_config
+from xortune.core.errors import TrainingError
+from xortune.core.point import Point
+from xortune.core.seeds import GATE
+from xortune.stats.anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
     anytime_lower,
@@ -303,7 +303,7 @@ def test_no_outcome_exits_4(config_file, monkeypatch):
     def broken(*args, **more):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("xortune.engine.network.evaluate_config", broken)
+    monkeypatch.setattr("xortune.trainers.network.evaluate_config", broken)
     result = xortune("gate", "--config", config_file, "--min-rate", 0.9)
     assert result.exit_code == 4
     assert "no room" in result.stderr

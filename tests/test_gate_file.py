@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from xortune.errors import InputError
-from xortune.gate_file import load_config
+from xortune.certificates.gate import load_config
+from xortune.core.errors import InputError
 
 TEXT = """\
 # What is released.

@@ -10,8 +10,8 @@ import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 
 import xortune as xt
-from xortune.run_sessions import SignedJournal
-from xortune.stats_anytime import anytime_lower
+from xortune.runs.sessions import SignedJournal
+from xortune.stats.anytime import anytime_lower
 
 CONFIG = "lr,width"
 TRAINER = """

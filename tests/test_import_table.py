@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.imported_results import Asked, results_in
-from xortune.imported_space import space_text
-from xortune.imported_table import read_csv, table_of_frame, typed
-from xortune.outcome import Status
-from xortune.space import parse_space
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
+from xortune.integrations.importing import ImportRequest as Asked
+from xortune.integrations.importing import read_csv, results_in, space_text, table_of_frame, typed
+from xortune.spaces.space import parse_space
 
 LR = Asked(("lr",))
 

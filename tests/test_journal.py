@@ -12,13 +12,13 @@ from hand_made import CONFIG, RIGHT, done, failed, outcome, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune import journal
-from xortune.errors import InputError
-from xortune.evaluation import MAX_TIME, Evaluation, decode, encode
-from xortune.journal import Journal, read
-from xortune.outcome import MAX_SEED, Outcome
-from xortune.point import Point
-from xortune.trainer import Block
+from xortune.core.errors import InputError
+from xortune.core.outcome import MAX_SEED, Outcome
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.runs import journal
+from xortune.runs.evaluation import MAX_TIME, Evaluation, decode, encode
+from xortune.runs.journal import Journal, read
 
 VALUES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)

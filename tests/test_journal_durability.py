@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from hand_made import CONFIG, done, solved
 
-from xortune import journal
-from xortune.errors import InputError
-from xortune.journal import Journal, read, torn
-from xortune.run_lock import LOCK, held
-from xortune.run_lock_owner import this_process
+from xortune.core.errors import InputError
+from xortune.runs import journal
+from xortune.runs.journal import Journal, read, torn
+from xortune.runs.lock import LOCK, held
+from xortune.runs.owner import this_process
 
 APPEND = """
 import sys

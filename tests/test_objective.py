@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.objective import (
+from xortune.core.point import Point
+from xortune.racing.objectives import (
     Seen,
     costs,
     epochs_told,
@@ -21,8 +22,7 @@ from xortune.objective import (
     told,
     worth,
 )
-from xortune.point import Point
-from xortune.space_model import Objective
+from xortune.spaces.model import Objective
 
 RATE, EPOCHS = Objective("success_rate", maximize=True), Objective("epochs_to_solve")
 HIDDEN = Objective("hidden_dim")

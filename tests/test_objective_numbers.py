@@ -15,25 +15,33 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import xortune as xt
-from xortune.engine.custom import custom_trainer
-from xortune.engine.custom_source import given_source
-from xortune.errors import InputError
-from xortune.evaluation import Evaluation, pack
-from xortune.evaluation_numbers import numbers_of
-from xortune.objective import Seen, costs, estimates, told
-from xortune.objective_numbers import numbers_in, summed, summed_interval, told_of
-from xortune.outcome import Status
-from xortune.point import Point
-from xortune.report.terminal import render_best
-from xortune.run_front import noted_objectives, objectives_in
-from xortune.space import parse_space, with_search
-from xortune.space_describe import describe
-from xortune.space_model import Objective
-from xortune.space_objectives import check_numbers
-from xortune.space_trainer import check_built_in
-from xortune.stats_values import named_statistic, of_all
-from xortune.success import parse_success
-from xortune.trainer import Block
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
+from xortune.racing.objectives import (
+    Seen,
+    costs,
+    estimates,
+    numbers_in,
+    summed,
+    summed_interval,
+    told,
+    told_of,
+)
+from xortune.reports.terminal import render_best
+from xortune.runs.evaluation import Evaluation, numbers_of
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.results import noted_objectives, objectives_in
+from xortune.spaces.describe import describe
+from xortune.spaces.model import Objective
+from xortune.spaces.objectives import check_numbers
+from xortune.spaces.space import parse_space, with_search
+from xortune.spaces.training import check_built_in
+from xortune.stats.numbers import named_statistic, of_all
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import given_source
 
 STATISTICS = ("mean", "iqm", "median", "q01", "q10", "q75", "q99")
 FINITE = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30)

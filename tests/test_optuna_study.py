@@ -9,8 +9,8 @@ import pytest
 from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
 import xortune as xt
-from xortune.objective import seen_of, told
-from xortune.outcome import Status
+from xortune.core.outcome import Status
+from xortune.racing.objectives import seen_of, told
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.outcome import MAX_SEED, Outcome, Status, checked_seeds
-from xortune.task import Task
+from xortune.core.errors import InputError
+from xortune.core.outcome import MAX_SEED, Outcome, Status, checked_seeds
+from xortune.core.task import Task
 
 XOR = [False, True, True, False]
 

@@ -7,7 +7,7 @@ from commands import _somewhere, refused, xortune  # noqa: F401  # every test ha
 from drivers import SPACE, without_ray
 
 import xortune as xt
-from xortune.run import JOURNAL
+from xortune.runs.run import JOURNAL
 
 MINE = [
     *("space.yaml", "manifest.json", "report.md", "table.csv", "figures/mine.svg"),

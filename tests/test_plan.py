@@ -9,11 +9,11 @@ import pytest
 from commands import xortune
 
 import xortune as xt
-from xortune.plan import Claim, gate_seeds, measured_speed
-from xortune.report.format import duration
-from xortune.seed_ranges import HAND
-from xortune.stats_anytime import anytime_evidence_above
-from xortune.stats_exact import clopper_pearson
+from xortune.certificates.plan import Claim, gate_seeds, measured_speed
+from xortune.core.formats import duration
+from xortune.core.seeds import HAND
+from xortune.stats.anytime import anytime_evidence_above
+from xortune.stats.exact import clopper_pearson
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_two_rates():
 
 def test_the_speed_is_measured_with_the_config_given(make_config, monkeypatch):
     trained = []
-    from xortune.engine import network
+    from xortune.trainers import network
 
     real = network.evaluate_config
 
@@ -165,7 +165,7 @@ def test_the_command_compares():
     ],
 )
 def test_the_command_refuses_before_it_trains(words, message, monkeypatch):
-    monkeypatch.setattr("xortune.plan.measured_speed", None)
+    monkeypatch.setattr("xortune.certificates.plan.measured_speed", None)
     result = xortune("plan", *words)
     assert result.exit_code == 2
     assert result.stdout == ""

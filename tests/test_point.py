@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.point import Point
+from xortune.core.errors import InputError
+from xortune.core.point import Point
 
 NAMES = st.text(min_size=1, max_size=8)
 VALUES = st.one_of(
@@ -100,7 +100,7 @@ def test_pickle_keeps_key_order_and_values(values):
 @pytest.mark.parametrize("hash_seed", ["1", "4711"])
 def test_the_key_is_the_same_in_every_process(hash_seed):
     program = (
-        "from xortune.point import Point\n"
+        "from xortune.core.point import Point\n"
         "print(Point({'activation': 'Tanh', 'lr': 0.03, 'hidden_dim': 5, 'zero_grad': True, "
         "'x': None}).key)"
     )

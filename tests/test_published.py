@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.published import DEFAULT_SEEDS, normal, read_published
+from xortune.comparisons.reference import DEFAULT_SEEDS, normal, read_published
+from xortune.core.errors import InputError
 
 PARAMETERS = ("activation", "loss", "optimizer", "lr", "momentum", "hidden_dim", "epochs")
 HEADER = (

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from xortune.errors import InputError
-from xortune.plan import gate_seeds
-from xortune.pytest_seeds import wanted
-from xortune.seed_ranges import MARK
+from xortune.certificates.plan import gate_seeds
+from xortune.certificates.pytest_plugin import wanted
+from xortune.core.errors import InputError
+from xortune.core.seeds import MARK
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
-ENTRY = {"xortune": "xortune.pytest_plugin"}
+ENTRY = {"xortune": "xortune.certificates.pytest_plugin"}
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def ran(pytester, request):
     pytester.makeini("[pytest]\naddopts = --strict-markers -p no:cacheprovider")
     # Where xortune was installed before it had the plugin, it is named.
     there = request.config.pluginmanager.has_plugin("xortune")
-    named = [] if there else ["-p", "xortune.pytest_plugin"]
+    named = [] if there else ["-p", "xortune.certificates.pytest_plugin"]
 
     def run(text, *words):
         pytester.makepyfile("import pytest\n" + text)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from xortune.gate import gate_config
-from xortune.outcome import Outcome, Status
-from xortune.point import Point
-from xortune.pytest_seeds import Course, wanted
+from xortune.certificates.gate import gate_config
+from xortune.certificates.pytest_plugin import Course, wanted
+from xortune.core.outcome import Outcome, Status
+from xortune.core.point import Point
 
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
-ENTRY = {"xortune": "xortune.pytest_plugin"}
+ENTRY = {"xortune": "xortune.certificates.pytest_plugin"}
 
 
 def test_the_entry_point_is_there():
@@ -94,7 +94,7 @@ def named_apart():
     from importlib.metadata import entry_points
 
     there = {e.name for e in entry_points(group="pytest11")}
-    return [] if "xortune" in there else ["-p", "xortune.pytest_plugin"]
+    return [] if "xortune" in there else ["-p", "xortune.certificates.pytest_plugin"]
 
 
 def test_unused_it_is_silent_and_imports_nothing_of_ours(pytester):
@@ -104,7 +104,7 @@ def test_unused_it_is_silent_and_imports_nothing_of_ours(pytester):
             heavy = {"numpy", "scipy", "torch", "ray", "optuna", "pandas", "numba", "pydantic"}
             assert not heavy & set(sys.modules)
             ours = {name for name in sys.modules if name.split(".")[0] == "xortune"}
-            assert ours == {"xortune", "xortune.pytest_plugin"}
+            assert ours == {"xortune", "xortune.certificates.pytest_plugin"}
     """)
     ran = apart(
         pytester, "-m", "pytest", *named_apart(), "-W", "error", "-p", "no:hypothesispytest"

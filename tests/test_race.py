@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.race import (
+from xortune.core.errors import InputError
+from xortune.racing.race import (
     Race,
     RaceRule,
     best_lower,

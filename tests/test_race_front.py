@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.race import RaceRule, race_lower, race_upper
-from xortune.race_front import FrontGrants
-from xortune.race_next import Grants
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.racing.front import FrontGrants
+from xortune.racing.grants import Grants
+from xortune.racing.race import RaceRule, race_lower, race_upper
 
 RULE = RaceRule((8, 32, 128), finalists=2)
 ALL = RaceRule((8, 32, 128), finalists=None)

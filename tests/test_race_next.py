@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.race import RaceRule, race_lower, race_upper
-from xortune.race_next import AS_QUICK, FIRST, Grants, expected, seeds_at_first, worth
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.racing.grants import AS_QUICK, Grants, expected, seeds_at_first, worth
+from xortune.racing.race import RaceRule, race_lower, race_upper
+from xortune.spaces.model import FIRST
 
 TOP = 64
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.race import Race, RaceRule
-from xortune.race_numbers import NumberGrants
+from xortune.racing.grants import NumberGrants
+from xortune.racing.race import Race, RaceRule
 
 RUNGS = (4, 16, 64)
 

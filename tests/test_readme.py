@@ -20,11 +20,11 @@ import yaml
 from shapes import unprinted
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.frames import CONFIG_COLUMNS
-from xortune.report.format import interval
-from xortune.space import parse_space
-from xortune.stats import wilson
+from xortune.cli.shared import app
+from xortune.core.counts import wilson
+from xortune.core.formats import interval
+from xortune.runs.results import CONFIG_COLUMNS
+from xortune.spaces.space import parse_space
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import xortune as xt
-from xortune.engine.network import NetworkTrainer
-from xortune.run import Run
-from xortune.run_sessions import made_id
+from xortune.runs.run import Run
+from xortune.runs.sessions import made_id
+from xortune.trainers.network import NetworkTrainer
 
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "reports"

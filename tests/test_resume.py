@@ -9,11 +9,12 @@ import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.resume import DifferentRunError, changes_brought, differences, words
-from xortune.space import grid, parse_space
-from xortune.space_check import start_point
-from xortune.space_yaml import read_yaml
+from xortune.core.errors import InputError
+from xortune.runs.resume import DifferentRunError, changes_brought, differences, words
+from xortune.spaces.check import start_point
+from xortune.spaces.grid import grid
+from xortune.spaces.space import parse_space
+from xortune.spaces.text import read_yaml
 
 BASE = {
     "name": "base",

@@ -14,8 +14,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from xortune.cli import app
-from xortune.run import load_run
+from xortune.cli.shared import app
+from xortune.runs.run import load_run
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "resume.md").read_text(encoding="utf-8")

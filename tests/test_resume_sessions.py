@@ -8,12 +8,13 @@ import pytest
 from hand_made import done, solved, write_run
 from sessions import POINT, SPACE, WIDER, A, B, by, command, files, search
 
-from xortune import run_manifest, run_sessions
-from xortune.errors import InputError
-from xortune.run import JOURNAL, load_run
-from xortune.run_sessions import made_id
-from xortune.space import parse_space
-from xortune.task import Task
+from xortune.core.errors import InputError
+from xortune.core.task import Task
+from xortune.runs import manifest as run_manifest
+from xortune.runs import sessions as run_sessions
+from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.sessions import made_id
+from xortune.spaces.space import parse_space
 
 __all__ = ["search"]  # the fixture
 

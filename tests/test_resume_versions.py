@@ -11,12 +11,12 @@ from drivers import without_ray
 from hand_made import TINY_SPACE
 
 import xortune as xt
-from xortune.engine.network import NetworkTrainer
-from xortune.evaluation import decode
-from xortune.race_next import Grants
-from xortune.run import JOURNAL
-from xortune.search import session
-from xortune.search.propose import OptunaProposer
+from xortune.driver import session
+from xortune.driver.propose import OptunaProposer
+from xortune.racing.grants import Grants
+from xortune.runs.evaluation import decode
+from xortune.runs.run import JOURNAL
+from xortune.trainers.network import NetworkTrainer
 
 SPACE = (
     TINY_SPACE.replace("trials: 3", "trials: 6, seed: 5")

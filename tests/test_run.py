@@ -10,15 +10,16 @@ import pytest
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 from pyarrow import parquet
 
-from xortune.config import Config
-from xortune.errors import InputError
-from xortune.evaluation import Evaluation
-from xortune.frames import column_names
-from xortune.point import Point
-from xortune.report.files import write_derived
-from xortune.run import Run, create, fresh_directory, holds_run, load_run, update_manifest
-from xortune.stats import wilson
-from xortune.trainer import Block
+from xortune.core.config import Config
+from xortune.core.counts import wilson
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.reports.files import write_derived
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.manifest import update_manifest
+from xortune.runs.results import column_names
+from xortune.runs.run import Run, create, fresh_directory, holds_run, load_run
 
 
 def run_of(path, *evaluations, **manifest):

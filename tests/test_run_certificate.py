@@ -9,15 +9,19 @@ from hand_made import CONFIG, done, failed, outcome, solved, write_run
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
-from xortune.evaluation import decode, encode
-from xortune.evaluation_purpose import Purpose
-from xortune.point import Point
-from xortune.run import load_run
-from xortune.run_certificate import certificate_of, lower_bound, risk_of
-from xortune.run_certificate_file import certificate_json, read_certificate
-from xortune.stats_anytime import anytime_lower
-from xortune.stats_exact import clopper_pearson
+from xortune.cli.shared import app
+from xortune.core.point import Point
+from xortune.runs.certificate import (
+    certificate_json,
+    certificate_of,
+    lower_bound,
+    read_certificate,
+    risk_of,
+)
+from xortune.runs.evaluation import Purpose, decode, encode
+from xortune.runs.run import load_run
+from xortune.stats.anytime import anytime_lower
+from xortune.stats.exact import clopper_pearson
 
 A, B = {**CONFIG, "lr": 0.02}, {**CONFIG, "lr": 0.05}
 KEY_A, KEY_B = Point(A).key, Point(B).key

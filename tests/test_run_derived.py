@@ -13,9 +13,9 @@ import pytest
 from hand_made import CONFIG, done, solved, write_run
 from test_run import run_of
 
-from xortune.errors import InputError
-from xortune.report.files import write_derived
-from xortune.run import load_run
+from xortune.core.errors import InputError
+from xortune.reports.files import write_derived
+from xortune.runs.run import load_run
 
 DERIVED = (
     *("table.csv", "table.tex", "table.parquet", "seeds.parquet"),

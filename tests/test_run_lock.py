@@ -14,10 +14,11 @@ from dataclasses import replace
 import pytest
 from locks import a_dead_pid, fast, lock_of, other, program, state
 
-from xortune import run_lock, run_lock_owner
-from xortune.errors import InputError
-from xortune.run_lock import LOCK, held, holder, refuse_held
-from xortune.run_lock_owner import life_of, read_owner, this_process
+from xortune.core.errors import InputError
+from xortune.runs import lock as run_lock
+from xortune.runs import owner as run_lock_owner
+from xortune.runs.lock import LOCK, held, holder, refuse_held
+from xortune.runs.owner import life_of, read_owner, this_process
 
 __all__ = ["fast", "other"]  # the fixtures
 

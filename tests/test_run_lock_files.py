@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from locks import a_dead_pid, lock_of
 
-from xortune import run_lock, run_lock_owner
-from xortune.errors import InputError
-from xortune.run_lock import LOCK, held
-from xortune.run_lock_owner import read_owner, this_process
+from xortune.core.errors import InputError
+from xortune.runs import lock as run_lock
+from xortune.runs import owner as run_lock_owner
+from xortune.runs.lock import LOCK, held
+from xortune.runs.owner import read_owner, this_process
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from locks import fast, lock_of
 
-from xortune import run_lock
-from xortune.errors import InputError
-from xortune.run_lock import LOCK, held, refuse_held
-from xortune.run_lock_owner import read_owner, this_process
+from xortune.core.errors import InputError
+from xortune.runs import lock as run_lock
+from xortune.runs.lock import LOCK, held, refuse_held
+from xortune.runs.owner import read_owner, this_process
 
 __all__ = ["fast"]  # the fixture
 

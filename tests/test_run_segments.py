@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune import run_lease, run_segment_writer, run_store, run_stored
-from xortune.cli import app
-from xortune.errors import InputError
-from xortune.journal import Journal
-from xortune.point import Point
-from xortune.run import JOURNAL, update_manifest
-from xortune.run_lease import leased, lessee
-from xortune.run_lock import held
-from xortune.run_lock_owner import this_process
-from xortune.run_segments import Segment, brought, segments_in
-from xortune.run_store import Listed, Store, store_of
-from xortune.run_stored import driven
+from xortune.cli.shared import app
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.runs import lease as run_lease
+from xortune.runs import lease as run_segment_writer
+from xortune.runs import lease as run_stored
+from xortune.runs import store as run_store
+from xortune.runs.journal import Journal
+from xortune.runs.lease import driven, leased, lessee
+from xortune.runs.lock import held
+from xortune.runs.manifest import update_manifest
+from xortune.runs.owner import this_process
+from xortune.runs.run import JOURNAL
+from xortune.runs.store import Listed, Segment, Store, brought, segments_in, store_of
 
 
 @pytest.fixture
@@ -345,7 +347,7 @@ def test_a_full_disk_below_the_copy_is_told_by_its_place(url, monkeypatch):
 
     directory = driven(url)
     with held(directory):
-        monkeypatch.setattr("xortune.run_files.os.fsync", full)
+        monkeypatch.setattr("xortune.runs.files.os.fsync", full)
         with pytest.raises(InputError, match="XORTUNE_CACHE") as caught:
             update_manifest(directory, name="a")
     told = str(caught.value)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from xortune.errors import InputError
-from xortune.run_url import StoredPath, copy_of, url_of
+from xortune.core.errors import InputError
+from xortune.runs.store import StoredPath, copy_of, url_of
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 import xortune as xt
-from xortune.errors import InputError
+from xortune.core.errors import InputError
 
 SPACE = {
     "name": "it",

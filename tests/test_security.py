@@ -14,14 +14,14 @@ from hand_made import CONFIG, done, failed, solved, write_run
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli import app
-from xortune.errors import InputError
-from xortune.files import MAX_BYTES, json_of, open_regular, text_of
-from xortune.journal import Journal
-from xortune.outcome import Outcome
-from xortune.report.csv_text import csv_text
-from xortune.run import JOURNAL, holds_run, load_run
-from xortune.table_file import read_numbers
+from xortune.cli.shared import app
+from xortune.core.errors import InputError
+from xortune.core.files import MAX_BYTES, json_of, open_regular, text_of
+from xortune.core.outcome import Outcome
+from xortune.core.task import read_numbers
+from xortune.reports.files import csv_text
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, holds_run, load_run
 
 FILES = (JOURNAL, "manifest.json", "space.yaml", "certificate.json", "lock.json")
 PICKLE = b"cos\nmkdir\n(S'PWNED'\ntR."
@@ -221,7 +221,7 @@ def test_crashed_seeds_of_a_range_and_of_a_list_are_the_same():
 
 
 def test_a_purpose_beyond_all_bounds_is_refused():
-    from xortune.evaluation_purpose import Purpose
+    from xortune.runs.evaluation import Purpose
 
     good = Purpose("certify", 1, "k", 1, 2, 100, 0.95, False, 3, 4)
     assert Purpose.of(good.as_dict()) == good
@@ -301,7 +301,7 @@ def test_csv_text():
     ],
 )
 def test_a_manifest_may_say_anything(run, entry):
-    from xortune.run_manifest import update_manifest
+    from xortune.runs.manifest import update_manifest
 
     update_manifest(run.path, **entry)
     for words in (["report", run.path], ["status", run.path]):

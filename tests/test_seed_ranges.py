@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from xortune.outcome import MAX_SEED
-from xortune.report.tables import FRESH_SEED
-from xortune.seed_ranges import GATE, HAND, RANGES, SEARCH
-from xortune.space_values import MAX_SEEDS
+from xortune.core.outcome import MAX_SEED
+from xortune.core.seeds import GATE, HAND, RANGES, SEARCH
+from xortune.reports.tables import FRESH_SEED
+from xortune.spaces.values import MAX_SEEDS
 
 
 def test_the_ranges_are_disjoint_and_use_up_all_seeds():

@@ -7,11 +7,11 @@ from hand_made import done, solved, write_run
 from sessions import POINT, SPACE, other_torch, search
 
 import xortune as xt
-from xortune.engine.network import NetworkTrainer
-from xortune.errors import InputError
-from xortune.point import Point
-from xortune.run import JOURNAL, load_run
-from xortune.task import Task
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.runs.run import JOURNAL, load_run
+from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["other_torch", "search"]  # the fixtures
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import POINT, SPACE, A, B, by, command, files, other_torch, search
 
-from xortune.engine.network import NetworkTrainer
-from xortune.errors import InputError
-from xortune.journal import Journal
-from xortune.point import Point
-from xortune.run import JOURNAL, create
-from xortune.run_apart import kept_apart
-from xortune.task import Task
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.runs.journal import Journal
+from xortune.runs.results import by_provenance as kept_apart
+from xortune.runs.run import JOURNAL, create
+from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["other_torch", "search"]  # the fixtures
 
@@ -77,7 +77,7 @@ def test_a_proof_takes_no_seeds_of_another_version(search, request):
 
 
 def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch):
-    from xortune import api_resume
+    from xortune.runs import resume as api_resume
 
     search()
     real = api_resume.version

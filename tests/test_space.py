@@ -10,22 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.point import Point
-from xortune.space import (
-    Choice,
-    Fixed,
-    Range,
-    SearchSettings,
-    check_space,
-    grid,
-    grid_size,
-    is_active,
-    parse_space,
-    probes,
-    rungs_up_to,
-    with_search,
-)
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.spaces.grid import grid, grid_size, probes
+from xortune.spaces.model import Choice, Fixed, Range, SearchSettings, is_active, rungs_up_to
+from xortune.spaces.space import check_space, parse_space, with_search
 
 TEXT = """\
 # The space of these tests.

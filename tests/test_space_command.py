@@ -9,11 +9,12 @@ import pytest
 import yaml
 from space_files import SCHEMA
 
-from xortune.errors import InputError
-from xortune.resume import DifferentRunError, changes_brought
-from xortune.search.storage import shared_study
-from xortune.space import describe, parse_space, with_search
-from xortune.success import parse_success
+from xortune.core.errors import InputError
+from xortune.core.success import parse_success
+from xortune.driver.shared import shared_study
+from xortune.runs.resume import DifferentRunError, changes_brought
+from xortune.spaces.describe import describe
+from xortune.spaces.space import parse_space, with_search
 
 COMMAND = "python train.py --lr={lr} --kind {kind} --seed={seed}"
 GOOD = {"command": COMMAND}

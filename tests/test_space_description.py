@@ -7,8 +7,9 @@ from dataclasses import asdict
 
 from test_space import GRID, TEXT
 
-from xortune.race_next import VERIFY, seeds_at_first
-from xortune.space import describe, parse_space
+from xortune.racing.grants import VERIFY, seeds_at_first
+from xortune.spaces.describe import describe
+from xortune.spaces.space import parse_space
 
 
 def test_a_description_says_all_and_is_json():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.space import load_space, parse_space
+from xortune.spaces.space import load_space, parse_space
 
 SPACE = {
     "name": "notebook",

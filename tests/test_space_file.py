@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from space_files import ROOT, SCHEMA, NetworkCheck, refused, with_line
 
-from xortune import evaluation
-from xortune.errors import InputError
-from xortune.space import SearchSpace, check_space, load_space, parse_space
-from xortune.space_file import json_schema
-from xortune.space_values import MAX_RUNG
-from xortune.space_yaml import read_yaml
+from xortune.core.errors import InputError
+from xortune.runs import evaluation
+from xortune.spaces.file import json_schema
+from xortune.spaces.model import SearchSpace
+from xortune.spaces.space import check_space, load_space, parse_space
+from xortune.spaces.text import read_yaml
+from xortune.spaces.values import MAX_RUNG
 
 SHIPPED = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
@@ -234,7 +235,7 @@ def test_a_csv_task_is_found_beside_its_file(tmp_path):
 
 def test_the_shipped_schema_is_current():
     assert SCHEMA.read_text() == json_schema(), (
-        "write xortune.space_file.json_schema() to xortune/space.schema.json"
+        "write xortune.spaces.file.json_schema() to xortune/space.schema.json"
     )
 
 

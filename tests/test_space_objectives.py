@@ -9,10 +9,10 @@ import pytest
 import yaml
 from space_files import SCHEMA, refused, with_line
 
-from xortune.errors import InputError
-from xortune.point import Point
-from xortune.space import check_space, parse_space, with_search
-from xortune.space_yaml import read_yaml
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.spaces.space import check_space, parse_space, with_search
+from xortune.spaces.text import read_yaml
 
 
 def looked_for(line: str):

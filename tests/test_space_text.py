@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from space_files import refused, with_line
 
-import xortune.space_yaml
-from xortune.errors import InputError
-from xortune.space import load_space, parse_duration
-from xortune.space_yaml import read_yaml
+import xortune.spaces.text
+from xortune.core.errors import InputError
+from xortune.spaces.space import load_space
+from xortune.spaces.text import read_yaml
+from xortune.spaces.values import parse_duration
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "null"])
@@ -52,7 +53,7 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     def closed(*_args, **_keywords):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(xortune.space_yaml, "open", closed, raising=False)
+    monkeypatch.setattr(xortune.spaces.text, "open", closed, raising=False)
     assert "cannot be read (Permission denied)" in told(tmp_path / "near.yaml")
 
 

@@ -12,7 +12,7 @@ from scipy.stats import binom, fisher_exact
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from xortune.stats import (
+from xortune.core.counts import (
     count_range,
     fisher_size,
     fisher_two_sided,

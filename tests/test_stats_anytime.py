@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import beta
 
-from xortune.errors import InputError
-from xortune.stats import wilson
-from xortune.stats_anytime import (
+from xortune.core.counts import wilson
+from xortune.core.errors import InputError
+from xortune.stats.anytime import (
     anytime_above,
     anytime_beats,
     anytime_evidence_above,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, kstwo
 
-from xortune.errors import InputError
-from xortune.stats_bands import dkw_band, dkw_half_width
+from xortune.core.errors import InputError
+from xortune.stats.numbers import dkw_band, dkw_half_width
 
 
 def test_a_known_value():

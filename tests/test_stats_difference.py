@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multinomial
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from xortune.stats_difference import paired_difference, unpaired_difference
-from xortune.stats_seeds import independent_seeds, rough_independent_seeds
+from xortune.stats.differences import paired_difference, unpaired_difference
+from xortune.stats.planning import independent_seeds, rough_independent_seeds
 
 counts = st.integers(0, 40)
 

@@ -11,8 +11,8 @@ from scipy.stats import binomtest, boschloo_exact, hypergeom
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from xortune.errors import InputError
-from xortune.stats_exact import boschloo, clopper_pearson, fisher_region, mcnemar_two_sided
+from xortune.core.errors import InputError
+from xortune.stats.exact import boschloo, clopper_pearson, fisher_region, mcnemar_two_sided
 
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

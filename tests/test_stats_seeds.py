@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, boschloo_exact, hypergeom, multinomial
 
-from xortune.errors import InputError
-from xortune.stats_exact import clopper_pearson, mcnemar_two_sided
-from xortune.stats_seeds import (
+from xortune.core.errors import InputError
+from xortune.stats.exact import clopper_pearson, mcnemar_two_sided
+from xortune.stats.planning import (
     fair_losses,
     independent_power,
     independent_seeds,

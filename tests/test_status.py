@@ -18,14 +18,13 @@ from hypothesis import strategies as st
 from statuses import point, run, shown, xortune
 
 import xortune as xt
-from xortune.outcome_details import Details
-from xortune.run import JOURNAL, load_run
-from xortune.run_lock import LOCK, held
-from xortune.run_lock_owner import this_process
-from xortune.run_manifest import update_manifest
-from xortune.status import Watcher
-from xortune.status_driver import DriverWatch, driver_of
-from xortune.terminal_status import status_line
+from xortune.core.outcome import Details
+from xortune.reports.progress import status_line
+from xortune.runs.lock import LOCK, held
+from xortune.runs.manifest import update_manifest
+from xortune.runs.owner import this_process
+from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.status import DriverWatch, Watcher, driver_of
 
 __all__ = ["run"]  # the fixture
 
@@ -347,7 +346,7 @@ def test_a_line_of_another_run_is_not_counted_in_silence(run, other):
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory):
     """A search of three configs, of which two are certified."""
-    from xortune.engine.network import NetworkTrainer
+    from xortune.trainers.network import NetworkTrainer
 
     path = tmp_path_factory.mktemp("certified") / "run"
     space = xt.load_space(write(path.parent / "tiny.yaml", TINY_SPACE))

@@ -11,11 +11,11 @@ from hand_made import done, solved, write_run
 from statuses import append, point, shown, update
 
 import xortune as xt
-from xortune import status_proposals
-from xortune.run import JOURNAL, load_run
-from xortune.run_lock import held
-from xortune.status import Watcher
-from xortune.terminal_status import status_line
+from xortune.reports.progress import status_line
+from xortune.runs import status as status_proposals
+from xortune.runs.lock import held
+from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.status import Watcher
 
 
 def test_a_proposal_with_results_is_done_whatever_it_gets_more(tmp_path):

@@ -16,9 +16,9 @@ from hand_made import CONFIG, done, failed, solved
 from statuses import append, point, run, shown, update, xortune
 
 import xortune as xt
-from xortune.api_status import watched
-from xortune.run_lock import held
-from xortune.terminal_status import status_json, status_line
+from xortune.reports.progress import status_json, status_line
+from xortune.runs.lock import held
+from xortune.runs.status import watched
 
 __all__ = ["run"]  # the fixture
 

@@ -11,10 +11,9 @@ from commands import _somewhere, refused, xortune  # noqa: F401  # every test ha
 from drivers import SPACE
 from object_store import KEYS
 
-from xortune import run_store
-from xortune.errors import InputError
-from xortune.run_store import Store
-from xortune.run_url import Location
+from xortune.core.errors import InputError
+from xortune.runs import store as run_store
+from xortune.runs.store import Location, Store
 
 
 @pytest.fixture

@@ -18,14 +18,12 @@ from object_store import KEYS, ask, s3_server
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.api_status import status
-from xortune.cli import app
-from xortune.errors import InputError
-from xortune.run import JOURNAL, load_run
-from xortune.run_segments import segments_in
-from xortune.run_store import store_of
-from xortune.run_stored import driven
-from xortune.run_url import StoredPath
+from xortune.cli.shared import app
+from xortune.core.errors import InputError
+from xortune.runs.lease import driven
+from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.status import status
+from xortune.runs.store import StoredPath, segments_in, store_of
 
 __all__ = ["drivers"]  # the fixture
 
@@ -308,7 +306,7 @@ def test_what_is_wrong_is_told_before_anything_is_trained(space, monkeypatch, se
     def trains(*_, **__):
         raise AssertionError("it trains")
 
-    monkeypatch.setattr("xortune.search.session.run_trials", trains)
+    monkeypatch.setattr("xortune.driver.session.run_trials", trains)
     there = f"?endpoint_override={server}&scheme=http"
     for output, what, fix in (
         (f"s3://nowhere/run{there}", "no bucket nowhere", "create it"),

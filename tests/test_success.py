@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.success import Success, parse_success
+from xortune.core.errors import InputError
+from xortune.core.success import Success, parse_success
 
 SIGNS = {
     ">=": operator.ge,

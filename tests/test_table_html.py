@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.report.format import interval, measured
-from xortune.stats import wilson
-from xortune.table_html import FIRST, as_html
+from xortune.core.counts import wilson
+from xortune.core.formats import interval, measured
+from xortune.core.notebook import FIRST, as_html
 
 TAGS = {"p", "div", "style", "table", "thead", "tbody", "tr", "th", "td"}
 HOSTILE = '<script>alert(1)</script> & "quotes" $x^2$ \ud800'
@@ -160,9 +160,11 @@ def test_any_text_is_text(sentence, cell):
         assert kept in found.text
 
 
-@pytest.mark.parametrize("program", ["import xortune.outcome", "import xortune.run"])
+@pytest.mark.parametrize("program", ["import xortune.core.outcome", "import xortune.run"])
 def test_nothing_heavy_is_imported_until_it_is_shown(program):
-    program += "\nimport sys; print('pandas' in sys.modules, 'xortune.table_html' in sys.modules)"
+    program += (
+        "\nimport sys; print('pandas' in sys.modules, 'xortune.core.notebook' in sys.modules)"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

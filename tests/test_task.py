@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.errors import InputError
-from xortune.task import Task
+from xortune.core.errors import InputError
+from xortune.core.task import Task
 
 XOR_ROWS = [[0, 0], [0, 1], [1, 0], [1, 1]]
 

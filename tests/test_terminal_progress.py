@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from xortune import terminal_progress
-from xortune.progress import Progress
-from xortune.terminal_progress import progress_line, shown_certifying, shown_search
+from xortune.core.progress import Progress
+from xortune.reports import progress as terminal_progress
+from xortune.reports.progress import progress_line, shown_certifying, shown_search
 
 
 def moment(**changes):

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 import xortune as xt
-from xortune.objective import Seen, liking, told, worth
-from xortune.point import Point
-from xortune.search.racing import race_of
-from xortune.space import parse_space
+from xortune.core.point import Point
+from xortune.racing.grants import race_of
+from xortune.racing.objectives import Seen, liking, told, worth
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: ties

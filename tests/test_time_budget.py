@@ -43,7 +43,7 @@ BUDGETS = 8, 16, 32, 64
 @pytest.fixture
 def ray_runs():
     """A Ray of the caller's, so that its start is not of the time that is measured."""
-    from xortune.search.ray_settings import ray_settings
+    from xortune.driver.process import ray_settings
 
     # isort: split
     import ray

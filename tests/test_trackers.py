@@ -23,13 +23,13 @@ from logged_runs import (
 )
 
 import xortune as xt
-from xortune.errors import InputError
-from xortune.evaluation_purpose import Purpose
-from xortune.run import JOURNAL
-from xortune.trackers import following
-from xortune.trackers.following import followed, log_all
-from xortune.trackers.reader import Reader
-from xortune.trackers.tensorboard import FILE
+from xortune.core.errors import InputError
+from xortune.integrations import following
+from xortune.integrations.following import RunFollower as Reader
+from xortune.integrations.following import followed, log_all
+from xortune.integrations.tensorboard import FILE
+from xortune.runs.evaluation import Purpose
+from xortune.runs.run import JOURNAL
 
 
 class Memory:
@@ -91,10 +91,10 @@ def test_numbers_of_an_own_trainer_are_among_the_metrics(tmp_path):
     (tmp_path / "train.py").write_text(
         "def run(config, seed):\n    return {'score': seed * config['x']}\n"
     )
-    from xortune.api_trainer import trainer_for, with_train
-    from xortune.point import Point
-    from xortune.space import load_space
-    from xortune.trainer import Block
+    from xortune.core.point import Point
+    from xortune.core.trainer import Block
+    from xortune.driver.trainer import trainer_for, with_train
+    from xortune.spaces.space import load_space
 
     (tmp_path / "space.yaml").write_text(
         "name: own\ntrainer: ./train.py:run\nsuccess: score >= 4\nparameters: {x: 2}\n"

@@ -14,10 +14,10 @@ from logged_runs import OTHER, STARTED, append, invoke
 from tracked import FOR_ALL, answer, free_port, history, runs_of, served, wandb_runs
 
 import xortune as xt
-from xortune.errors import InputError
-from xortune.trackers.following import followed
-from xortune.trackers.mlflow import MLflow, _names
-from xortune.trackers.reader import Reader
+from xortune.core.errors import InputError
+from xortune.integrations.following import RunFollower as Reader
+from xortune.integrations.following import followed
+from xortune.integrations.mlflow import MLflow, _names
 
 AWAY = "http://127.0.0.1:9"
 BLOCKS = (

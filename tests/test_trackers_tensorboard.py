@@ -9,8 +9,8 @@ from hand_made import write_run
 from logged_runs import BLOCKS, ROOT, STARTED, append, logged, session_groups, sorted_files
 
 import xortune as xt
-from xortune.trackers.following import log_all
-from xortune.trackers.tensorboard import FILE, TensorBoard, events_of
+from xortune.integrations.following import log_all
+from xortune.integrations.tensorboard import FILE, TensorBoard, events_of
 
 
 def scalars(path):

@@ -15,11 +15,12 @@ from drivers import SPACE, drivers, trained, without_ray
 from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.api_status import status
-from xortune.cli import app
-from xortune.journal import read
-from xortune.run import JOURNAL, load_run
-from xortune.run_lock import LOCK, read_owner
+from xortune.cli.shared import app
+from xortune.runs.journal import read
+from xortune.runs.lock import LOCK
+from xortune.runs.owner import read_owner
+from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.status import status
 
 __all__ = ["drivers"]  # the fixture
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from commands import _somewhere, refused, xortune
 
-from xortune.race import race_lower
+from xortune.racing.race import race_lower
 
 __all__ = ["_somewhere"]  # the fixture
 

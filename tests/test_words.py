@@ -12,9 +12,9 @@ from commands import refused, xortune
 from hand_made import CONFIG, done, failed, solved, write_run
 
 import xortune as xt
-from xortune.errors import from_command_line
-from xortune.run_certificate import Attempt, Certificate, CertifiedResult
-from xortune.success import rule_for
+from xortune.core.errors import from_command_line
+from xortune.core.success import rule_for
+from xortune.runs.certificate import Attempt, Certificate, CertifiedResult
 
 CELLS = "activation,loss,optimizer,lr,hidden_dim,epochs,k,n\nTanh,MSELoss,Adam,0.01,5,1000,3,8\n"
 
@@ -175,7 +175,7 @@ def test_a_seed_that_failed_to_train_is_where_it_was(tmp_path):
 @pytest.fixture
 def little_memory(monkeypatch):
     """A machine with 2 GB free, whatever this one has."""
-    monkeypatch.setattr("xortune.engine.memory._free", lambda: 2 * 10**9)
+    monkeypatch.setattr("xortune.trainers.limits._free", lambda: 2 * 10**9)
 
 
 COMMAND = ("evaluate", "--activation", "Tanh", "--loss", "MSELoss", "--optimizer", "Adam")

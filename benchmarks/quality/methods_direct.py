@@ -1,7 +1,7 @@
 """Methods that run in Ray Tune, without it: the same searchers and decisions, one after the other.
 
 What xortune's search decides follows from its seed and its window, not from who trains or how
-fast (`xortune.search.steps`), and Ray's Repeater is asked and told by whoever runs its trials. So
+fast (`xortune.driver.blocks`), and Ray's Repeater is asked and told by whoever runs its trials. So
 the budget that they take to an answer needs no cluster, and a repetition a tenth of the time. Wall
 times of these mean nothing: `summary` leaves them out.
 """
@@ -19,11 +19,12 @@ import optuna
 from quality.methods_ray import PROPOSALS, REPEAT, Counted, OneSeed
 from quality.spaces import SpaceTrainer
 from quality.trace import Standing, Tracer
-from xortune.evaluation import Evaluation
-from xortune.search.blocks import BlockQueue, Job
-from xortune.search.packs import batch_of, least_window, window_of
-from xortune.search.propose import proposer_for
-from xortune.search.session import longest_first_block
+from xortune.driver.batches import batch_of, least_window, window_of
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.jobs import Job
+from xortune.driver.propose import proposer_for
+from xortune.driver.session import longest_first_block
+from xortune.runs.evaluation import Evaluation
 
 SLOTS = 2
 """Trials that would run at once."""

@@ -16,7 +16,7 @@ import xortune as xt
 from quality.journal import Journal
 from quality.spaces import SPACES, SpaceTrainer, shifted
 from quality.trace import Tracer
-from xortune.search.ray_tune import connected  # sets what Ray reads when it is imported
+from xortune.driver.cluster import connected  # sets what Ray reads when it is imported
 
 from ray import tune  # isort: skip
 from ray.tune.search.optuna import OptunaSearch  # isort: skip
@@ -159,7 +159,7 @@ def _search(tracer: Tracer, sampler: str) -> None:
 
         # What xt.search takes from outside is a function. This is the built-in network, with other
         # seeds in each repetition, and stays one in all the rest.
-        with patch("xortune.engine.network.NetworkTrainer", lambda *_, **__: trainer):
+        with patch("xortune.trainers.network.NetworkTrainer", lambda *_, **__: trainer):
             try:
                 xt.search(
                     tracer.bench.space,

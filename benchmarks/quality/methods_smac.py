@@ -23,8 +23,8 @@ from smac.runhistory import TrialValue
 from quality.methods import FULL
 from quality.spaces import BenchSpace
 from quality.trace import Tracer
-from xortune.point import Value
-from xortune.space import Choice, Fixed, Range
+from xortune.core.point import Value
+from xortune.spaces.model import Choice, Fixed, Range
 
 
 def smac(tracer: Tracer) -> None:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quality import surface
-from xortune.config import Config
-from xortune.engine.network import NetworkTrainer, evaluate_config
-from xortune.errors import TrainingError
-from xortune.outcome import Outcome
-from xortune.point import Point, Value
-from xortune.space import Choice, Fixed, Range, SearchSpace, is_active, parse_space
-from xortune.task import Task
-from xortune.trainer import Block
+from xortune.core.config import Config
+from xortune.core.errors import TrainingError
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point, Value
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.spaces.model import Choice, Fixed, Range, SearchSpace, is_active
+from xortune.spaces.space import parse_space
+from xortune.trainers.network import NetworkTrainer, evaluate_config
 
 if TYPE_CHECKING:
     import optuna
@@ -127,20 +128,20 @@ class SpaceTrainer:
     repetition: int
 
     def check(self, point: Point) -> Point:
-        """See `xortune.trainer.Trainer`."""
+        """See `xortune.core.trainer.Trainer`."""
         if self.bench.synthetic:
             return point
         inert = {name: value for name, value in point.items() if name.startswith(INERT)}
         return Point({**Config.from_point(_active(point)).point, **inert})
 
     def cost(self, block: Block) -> float:
-        """See `xortune.trainer.Trainer`."""
+        """See `xortune.core.trainer.Trainer`."""
         if self.bench.synthetic:
             return 1e-4
         return NetworkTrainer(self.bench.task).cost(block)
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """See `xortune.trainer.Trainer`."""
+        """See `xortune.core.trainer.Trainer`."""
         return [self._train(block) for block in blocks]
 
     def _train(self, block: Block) -> Outcome:
@@ -155,7 +156,7 @@ class SpaceTrainer:
         )
 
     def describe(self) -> dict[str, str]:
-        """See `xortune.trainer.Trainer`."""
+        """See `xortune.core.trainer.Trainer`."""
         # With parameters that no network has, none can be made of its configs.
         return {**NetworkTrainer(self.bench.task).describe(), "trainer": "benchmark"}
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quality.spaces import BenchSpace, shifted
-from xortune.outcome import Outcome
-from xortune.point import Point, Value
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point, Value
 
 __all__ = ["Standing", "Step", "Tracer"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quality import surface
 from quality.spaces import BenchSpace
-from xortune.point import Point
+from xortune.core.point import Point
 
 SEEDS = range(3_300_000_000, 3_300_010_000)
 """Above all that methods train under: SMAC draws below 2**31, the others from 0 and a shift on."""

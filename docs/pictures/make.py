@@ -20,18 +20,13 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from xortune.plan import gate_seeds
-from xortune.report.drawn.matplotlib_axes import STYLE
-from xortune.report.drawn.palette import COLOURS
-from xortune.report.drawn.svg_text import compact
-from xortune.stats import holm, wilson
-from xortune.stats_anytime import (
-    anytime_evidence_above,
-    anytime_evidence_below,
-    anytime_interval,
-)
-from xortune.stats_exact import clopper_pearson, mcnemar_two_sided
-from xortune.stats_seeds import seeds_for_lower_bound
+from xortune.certificates.plan import gate_seeds
+from xortune.core.counts import holm, wilson
+from xortune.reports.drawing.matplotlib import STYLE, compact
+from xortune.reports.drawing.style import COLOURS
+from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below, anytime_interval
+from xortune.stats.exact import clopper_pearson, mcnemar_two_sided
+from xortune.stats.planning import seeds_for_lower_bound
 
 HERE = Path(__file__).resolve().parent
 

@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import torch
 
-from xortune.engine import reference, stacked
-from xortune.engine.network import NetworkTrainer
-from xortune.errors import TrainingError
-from xortune.outcome import Outcome
-from xortune.trainer import Block
+from xortune.core.errors import TrainingError
+from xortune.core.outcome import Outcome
+from xortune.core.trainer import Block
+from xortune.trainers import reference, stacked
+from xortune.trainers.network import NetworkTrainer
 
 
 class Small(NetworkTrainer):

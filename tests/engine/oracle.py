@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from xortune.config import Config
-from xortune.outcome import Status
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.outcome import Status
+from xortune.core.task import Task
 
 
 @dataclass

@@ -13,18 +13,17 @@ import time
 import numpy as np
 import pytest
 
-from xortune.engine import command_process
-from xortune.engine.command import MOST_OUTPUTS, command_trainer
-from xortune.engine.command_group import end, members
-from xortune.engine.command_process import KEPT, LINE, ran
-from xortune.engine.command_settings import JSON, NUMBER, Command
-from xortune.engine.command_template import parse_template
-from xortune.errors import InputError
-from xortune.evaluation import Evaluation, decode, encode
-from xortune.outcome import Status
-from xortune.point import Point
-from xortune.success import parse_success
-from xortune.trainer import Block
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
+from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.spaces.command import JSON, NUMBER, Command, parse_template
+from xortune.trainers import process as command_process
+from xortune.trainers.command import MOST_OUTPUTS, command_trainer
+from xortune.trainers.group import end, members
+from xortune.trainers.process import KEPT, LINE, ran
 
 SH = """sh -c '%s' sh {seed} {x}"""
 
@@ -243,7 +242,7 @@ def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path, named):
     """While the command runs, and before its keeper has been told of it."""
     program = (
         "from pathlib import Path\n"
-        "from xortune.engine.command_process import ran\n"
+        "from xortune.trainers.process import ran\n"
         f"ran(['sh', '-c', 'true'], Path({str(tmp_path)!r}), None)\n"
         f"{'' if named else NEVER_NAMED}"
         f"ran(['sh', '-c', {LEAVES!r}], Path({str(tmp_path)!r}), None)\n"

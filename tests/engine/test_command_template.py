@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from xortune.engine.command_process import ran
-from xortune.engine.command_template import check_names, check_values, parse_template, spelled
-from xortune.errors import InputError
+from xortune.core.errors import InputError
+from xortune.spaces.command import check_names, check_values, parse_template, spelled
+from xortune.trainers.process import ran
 
 NASTY = "a b\t'\"\\ $(touch x) `id` ${HOME} *?~;|&><!{lr}{{\n-\\n%s é\u2028"
 

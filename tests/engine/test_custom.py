@@ -16,17 +16,16 @@ import seedy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.engine.custom import CustomTrainer, custom_trainer
-from xortune.engine.custom_call import form_of
-from xortune.engine.custom_source import Given, Source, given_source, named_source
-from xortune.errors import InputError
-from xortune.evaluation import Evaluation, decode, encode
-from xortune.outcome import Status
-from xortune.outcome_details import NO_DETAILS, Details
-from xortune.point import Point
-from xortune.search.watch import Failure
-from xortune.success import parse_success
-from xortune.trainer import Block
+from xortune.core.errors import InputError
+from xortune.core.outcome import NO_DETAILS, Details, Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
+from xortune.driver.watch import Failure
+from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.source import FunctionSource as Source
+from xortune.trainers.source import Given, given_source, named_source
 
 HERE = Path(__file__).parent
 CONFIG = {"n_layers": 3, "k": 5, "name": "a", "momentum": None}
@@ -265,7 +264,7 @@ def test_a_function_in_a_file_is_sent_with_what_it_imports_from_beside_it(tmp_pa
     (tmp_path / "trainer").write_bytes(sent)
     program = (
         "import pickle, sys\n"
-        "from xortune.trainer import Block\nfrom xortune.point import Point\n"
+        "from xortune.core.trainer import Block\nfrom xortune.core.point import Point\n"
         f"trainer = pickle.load(open({str(tmp_path / 'trainer')!r}, 'rb'))\n"
         f"print(trainer.train([Block(Point({CONFIG!r}), 0, 40)])[0].status.tolist())"
     )

@@ -9,16 +9,16 @@ import time
 import numpy as np
 import pytest
 
-from xortune.engine import custom_call
-from xortune.engine.custom import custom_trainer
-from xortune.engine.custom_call import Form, form_of
-from xortune.engine.custom_source import given_source, named_source
-from xortune.errors import InputError
-from xortune.evaluation import Evaluation, decode, encode
-from xortune.outcome import Status
-from xortune.point import Point
-from xortune.success import parse_success
-from xortune.trainer import Block
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
+from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.trainers import function as custom_call
+from xortune.trainers.function import CallForm as Form
+from xortune.trainers.function import custom_trainer, form_of
+from xortune.trainers.source import given_source, named_source
 
 RULE = parse_success("acc >= 2")
 POINT = Point({"x": 1, "lr": 0.1})

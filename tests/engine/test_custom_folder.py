@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from xortune.engine.custom import custom_trainer
-from xortune.engine.custom_source import given_source
-from xortune.outcome import Status
-from xortune.point import Point
-from xortune.trainer import Block
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import given_source
 
 POINT = Point({"x": 1})
 

@@ -10,10 +10,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.engine import fused, reference
-from xortune.outcome import Outcome, Status
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.core.outcome import Outcome, Status
+from xortune.core.task import Task
+from xortune.trainers import fused, reference
 
 XOR = Task.xor()
 SEEDS = np.arange(16)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from numba import njit
 
-from xortune.config import ACTIVATIONS, LOSSES, SOFTMAX_LIKE
-from xortune.engine import fused
-from xortune.engine.kernels import activations, functions, losses
-from xortune.engine.kernels.simd import load, store
-from xortune.engine.reference import activation_of, loss_of
+from xortune.core.config import ACTIVATIONS, LOSSES, SOFTMAX_LIKE
+from xortune.trainers import fused
+from xortune.trainers.kernels import activations, functions, losses
+from xortune.trainers.kernels.simd import load, store
+from xortune.trainers.reference import activation_of, loss_of
 
 TINY = 2.0**-126
 

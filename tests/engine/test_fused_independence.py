@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xortune.config import Config
-from xortune.engine import fused
-from xortune.outcome import Outcome
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.outcome import Outcome
+from xortune.core.task import Task
+from xortune.trainers import fused
 
 XOR = Task.xor()
 CONFIGS = [

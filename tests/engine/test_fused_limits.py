@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xortune.config import Config
-from xortune.engine import fused, reference
-from xortune.engine.network import NetworkTrainer, evaluate_config
-from xortune.errors import InputError
-from xortune.outcome import Outcome
-from xortune.task import Task
-from xortune.trainer import Block
+from xortune.core.config import Config
+from xortune.core.errors import InputError
+from xortune.core.outcome import Outcome
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.trainers import fused, reference
+from xortune.trainers.network import NetworkTrainer, evaluate_config
 
 XOR = Task.xor()
 FIELDS = {

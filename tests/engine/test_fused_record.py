@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.engine import fused, reference
-from xortune.engine.schedule import schedule_of
-from xortune.outcome import Outcome, Status
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.core.outcome import Outcome, Status
+from xortune.core.task import Task
+from xortune.trainers import fused, reference
+from xortune.trainers.fused import schedule_of
 
 XOR = Task.xor()
 TANH = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=60)

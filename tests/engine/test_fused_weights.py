@@ -7,9 +7,10 @@ import oracle
 import pytest
 import torch
 
-from xortune.config import ACTIVATIONS, Config
-from xortune.engine import fused, initial
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, Config
+from xortune.core.task import Task
+from xortune.trainers import fused
+from xortune.trainers.kernels import initial
 
 XOR = Task.xor()
 CONFIG = Config(

@@ -10,14 +10,13 @@ import torch
 from gpu_trainers import Small
 
 import xortune as xt
-from xortune.config import Config
-from xortune.engine import network, reference
-from xortune.run import load_run
-from xortune.search.cluster import Cluster
-from xortune.search.ray_tune import slots
-from xortune.search.session import search_session
-from xortune.space import load_space
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.task import Task
+from xortune.driver.cluster import Cluster, slots
+from xortune.driver.session import search_session
+from xortune.runs.run import load_run
+from xortune.spaces.space import load_space
+from xortune.trainers import network, reference
 
 SPACE = """
 name: gpus

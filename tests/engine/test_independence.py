@@ -9,10 +9,10 @@ import oracle
 import pytest
 import torch
 
-from xortune.config import LOSSES, Config
-from xortune.engine import reference
-from xortune.outcome import Outcome, Status
-from xortune.task import Task
+from xortune.core.config import LOSSES, Config
+from xortune.core.outcome import Outcome, Status
+from xortune.core.task import Task
+from xortune.trainers import reference
 
 XOR = Task.xor()
 CONFIGS = [

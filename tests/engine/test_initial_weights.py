@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.config import Config
-from xortune.engine import reference
-from xortune.outcome import MAX_SEED
+from xortune.core.config import Config
+from xortune.core.outcome import MAX_SEED
+from xortune.trainers import reference
 
 
 def _check(dim: int, hidden_dim: int, seeds: list[int]) -> None:

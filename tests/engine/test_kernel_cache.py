@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from xortune.engine import kernels
-from xortune.engine.kernels import cache
+from xortune.trainers import kernels
+from xortune.trainers.kernels import cache
 
 SOURCES = Path(kernels.__file__).parent
 
@@ -232,7 +232,7 @@ def test_numbas_own_setting_is_followed(tmp_path):
 
 def test_what_is_loaded_computes_what_was_compiled(place):
     values = [np.empty((3, 16), np.float32) for _ in range(2)]
-    from xortune.engine.kernels import mersenne
+    from xortune.trainers.kernels import initial as mersenne
 
     for filled in values:
         draw = njit(nogil=True, error_model="numpy")(mersenne.uniform.py_func)

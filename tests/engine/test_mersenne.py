@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.config import Config
-from xortune.engine import fused, initial, reference
-from xortune.outcome import MAX_SEED
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.outcome import MAX_SEED
+from xortune.core.task import Task
+from xortune.trainers import fused, reference
+from xortune.trainers.kernels import initial
 
 
 def torchs(dim: int, hidden_dim: int, seeds: np.ndarray) -> np.ndarray:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from xortune.config import Config
-from xortune.engine import network, reference, stacked
-from xortune.engine.network import NetworkTrainer
-from xortune.errors import InputError, TrainingError
-from xortune.outcome import Outcome, Status
-from xortune.point import Point
-from xortune.task import Task
-from xortune.trainer import Block
+from xortune.core.config import Config
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.outcome import Outcome, Status
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.trainers import network, reference, stacked
+from xortune.trainers.network import NetworkTrainer
 
 XOR = Task.xor()
 CONFIG = Config(

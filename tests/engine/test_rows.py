@@ -11,10 +11,10 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from xortune.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.engine import rows
-from xortune.engine.reference import LANES, one_thread, optimizer_of
-from xortune.engine.rows import RowOptimizer, is_torchs
+from xortune.core.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.trainers import stacked as rows
+from xortune.trainers.reference import LANES, one_thread, optimizer_of
+from xortune.trainers.stacked import RowOptimizer, is_torchs
 
 CASES = [(name, False) for name in OPTIMIZERS] + [(name, True) for name in MOMENTUM_OPTIMIZERS]
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from numba import njit
 
-from xortune.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.engine import schedule
-from xortune.engine.kernels import optimizers
-from xortune.engine.kernels.simd import load, splat, store
-from xortune.engine.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE
-from xortune.engine.schedule import Schedule, schedule_of
+from xortune.core.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.trainers import fused as schedule
+from xortune.trainers.fused import Schedule, schedule_of
+from xortune.trainers.kernels import optimizers
+from xortune.trainers.kernels.simd import load, splat, store
+from xortune.trainers.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE
 
 STEPS, WEIGHTS = 200, 16
 RULES = [

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.engine import reference
+from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.trainers import reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's
 

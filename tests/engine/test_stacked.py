@@ -14,12 +14,13 @@ import oracle
 import pytest
 import torch
 
-from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.engine import reference, rows, stacked
-from xortune.engine.reference import LANES
-from xortune.engine.trainings import Training, structure_of
-from xortune.outcome import Outcome, Status
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.core.outcome import Outcome, Status
+from xortune.core.task import Task
+from xortune.trainers import reference, stacked
+from xortune.trainers import stacked as rows
+from xortune.trainers.reference import LANES
+from xortune.trainers.trainings import Training, structure_of
 
 XOR = Task.xor()
 BASE = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=40)

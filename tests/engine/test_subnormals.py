@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xortune.config import ACTIVATIONS, LOSSES, OPTIMIZERS, Config
-from xortune.engine import fused
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, LOSSES, OPTIMIZERS, Config
+from xortune.core.task import Task
+from xortune.trainers import fused
 
 SMALL = np.float32(1e-39)  # subnormal: float32's smallest normal number is 1.2e-38
 

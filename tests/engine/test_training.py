@@ -11,10 +11,10 @@ import numpy as np
 import oracle
 import pytest
 
-from xortune.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
-from xortune.engine import reference
-from xortune.outcome import Outcome, Status
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
+from xortune.core.outcome import Outcome, Status
+from xortune.core.task import Task
+from xortune.trainers import reference
 
 XOR = Task.xor()
 QUIET = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from xortune.engine.words import heard, tell
+from xortune.driver.ray_executor import captured_messages as heard
+from xortune.driver.ray_executor import forward_messages as tell
 
 logger = logging.getLogger("xortune.engine")
 
@@ -13,7 +14,7 @@ def test_what_is_logged_meanwhile_is_heard_once():
     logger.warning("before")
     with heard() as words:
         logger.warning("halved to %d", 64)
-        logging.getLogger("xortune.engine.stacked").error("lost")
+        logging.getLogger("xortune.trainers.stacked").error("lost")
         logger.warning("halved to %d", 64)
         logger.info("nothing of note")
         logging.getLogger("somebody").warning("else")

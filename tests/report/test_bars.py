@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.report.bars import EIGHTHS, interval_bar, shows_blocks
+from xortune.reports.terminal import EIGHTHS, interval_bar, shows_blocks
 
 
 @pytest.mark.parametrize(

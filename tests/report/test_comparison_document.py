@@ -13,18 +13,18 @@ from compared import certified_run, contestant, paired, unpaired
 from hand_made import solved
 
 import xortune as xt
-from xortune.comparison_contestants import RULE
-from xortune.comparison_runs import Contestant, compare_runs
-from xortune.errors import InputError
-from xortune.outcome_details import Details
-from xortune.report.comparison_document import comparison_document
-from xortune.report.comparison_files import comparison_csv, comparison_tex, write_comparison
-from xortune.report.comparison_words import answer
-from xortune.report.document import Figure, Paragraph, Table
-from xortune.report.format import interval, measured
-from xortune.report.html.page import page
-from xortune.report.markdown_document import escaped, markdown_text
-from xortune.success import parse_success
+from xortune.comparisons.contestants import RULE
+from xortune.comparisons.runs import Contestant, compare_runs
+from xortune.core.errors import InputError
+from xortune.core.formats import interval, measured
+from xortune.core.outcome import Details
+from xortune.core.success import parse_success
+from xortune.reports.comparison import comparison_document
+from xortune.reports.document import Figure, Paragraph, Table
+from xortune.reports.files import comparison_csv, comparison_tex, write_comparison
+from xortune.reports.html.page import page
+from xortune.reports.markdown import escaped, markdown_text
+from xortune.reports.words import answer
 
 
 @pytest.fixture

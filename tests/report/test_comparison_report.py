@@ -10,12 +10,13 @@ import pytest
 from hand_made import done, solved, write_run
 
 import xortune as xt
-from xortune.errors import InputError
-from xortune.report.comparison_document import comparison_document
-from xortune.report.comparison_files import FIGURES, comparison_csv
-from xortune.report.comparison_published import answer, compared
-from xortune.report.comparison_words import points, points_interval
-from xortune.report.markdown_document import markdown_text
+from xortune.core.errors import InputError
+from xortune.reports.comparison import compared, comparison_document
+from xortune.reports.comparison import published_answer as answer
+from xortune.reports.files import COMPARISON_FIGURES as FIGURES
+from xortune.reports.files import comparison_csv
+from xortune.reports.markdown import markdown_text
+from xortune.reports.words import points, points_interval
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "epochs": 10, "zero_grad": True}
 GRID = [

@@ -8,8 +8,8 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.comparison_runs import compare_runs
-from xortune.report.comparison_words import (
+from xortune.comparisons.runs import compare_runs
+from xortune.reports.words import (
     answer,
     headline,
     notes,

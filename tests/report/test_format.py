@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.report.format import (
-    count,
-    interval,
-    measured,
-    number,
-    percent,
-    plain,
-    value,
-)
-from xortune.report.markdown_document import escaped
-from xortune.rounding import decimals
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.core.formats import count, decimals, interval, measured, number, percent, plain, value
+from xortune.reports.markdown import escaped
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from hand_made import CONFIG, RIGHT, done, outcome, solved, write_run
 from rich.console import Console
 
-from xortune.errors import InputError
-from xortune.frames import column_names
-from xortune.report.markdown_document import markdown_text
-from xortune.report.run_document import run_document
-from xortune.report.terminal import render_best
+from xortune.core.errors import InputError
+from xortune.reports.markdown import markdown_text
+from xortune.reports.run import run_document
+from xortune.reports.terminal import render_best
+from xortune.runs.results import column_names
 
 RATE = {"name": "success_rate", "direction": "maximize"}
 EPOCHS = {"name": "epochs_to_solve", "direction": "minimize"}

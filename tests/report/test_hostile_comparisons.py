@@ -12,14 +12,14 @@ from hostile import ALLOWED, COMPARISONS, printable, rendered, sayings, squeezed
 from rich.console import Console
 
 import xortune as xt
-from xortune.comparison_runs import RunComparison
-from xortune.report.comparison_document import comparison_document
-from xortune.report.comparison_files import FIGURES
-from xortune.report.document import Figure
-from xortune.report.drawn.matplotlib_axes import svg
-from xortune.report.format import plain
-from xortune.report.markdown_document import markdown_text
-from xortune.terminal_comparison import render_comparison
+from xortune.comparisons.runs import RunComparison
+from xortune.core.formats import plain
+from xortune.reports.comparison import comparison_document
+from xortune.reports.document import Figure
+from xortune.reports.drawing.matplotlib import svg
+from xortune.reports.files import COMPARISON_FIGURES as FIGURES
+from xortune.reports.markdown import markdown_text
+from xortune.reports.terminal import render_comparison
 
 
 @pytest.fixture(params=COMPARISONS)

@@ -14,14 +14,14 @@ from hand_made import CONFIG, done, solved
 from hostile import ALLOWED, RUNS, printable, rendered, sayings, squeezed
 from rich.console import Console
 
-from xortune.report.drawn.matplotlib_axes import svg
-from xortune.report.figures.of_run import figures_of
-from xortune.report.files import FORMATS, write_derived
-from xortune.report.format import plain
-from xortune.report.markdown_document import markdown_text
-from xortune.report.run_document import run_document
-from xortune.report.terminal import render_best
-from xortune.run import Run
+from xortune.core.formats import plain
+from xortune.reports.drawing.matplotlib import svg
+from xortune.reports.figures.all import figures_of
+from xortune.reports.files import FORMATS, write_derived
+from xortune.reports.markdown import markdown_text
+from xortune.reports.run import run_document
+from xortune.reports.terminal import render_best
+from xortune.runs.run import Run
 
 
 @pytest.fixture(params=RUNS)

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from latex_read import read
 
-from xortune.report.document import Column, Link, Mono, Strong, Table, table_of
-from xortune.report.format import plain
-from xortune.report.latex import latex_escaped, latex_table
-from xortune.report.run_latex import table_tex
+from xortune.core.formats import plain
+from xortune.reports.document import Column, Link, Mono, Strong, Table, table_of
+from xortune.reports.latex import latex_escaped, latex_table, table_tex
 
 PDFLATEX = shutil.which("pdflatex")
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hand_made import done, solved
 
-from xortune.report import levels
-from xortune.report.levels import MOST_LEVELS, parameter_effects, varying
-from xortune.report.run_sections import parameters
-from xortune.report.tables import report_of
-from xortune.run import Run
+from xortune.reports import tables as levels
+from xortune.reports.run import parameters
+from xortune.reports.tables import MOST_LEVELS, parameter_effects, report_of, varying
+from xortune.runs.run import Run
 
 
 def results(tmp_path, rows):

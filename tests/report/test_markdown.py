@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
-from xortune.report.document import Figure
-from xortune.report.figures.of_run import figures_of
-from xortune.report.markdown_document import escaped, markdown_text
-from xortune.report.run_document import run_document
-from xortune.run import Run
-from xortune.task import Task
+from xortune.core.task import Task
+from xortune.reports.document import Figure
+from xortune.reports.figures.all import figures_of
+from xortune.reports.markdown import escaped, markdown_text
+from xortune.reports.run import run_document
+from xortune.runs.run import Run
 
 GOLDEN = Path(__file__).with_name("golden.md")
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from xortune.report.document import (
+from xortune.core.formats import plain
+from xortune.reports.document import (
     Bullets,
     Code,
     Column,
@@ -23,9 +24,8 @@ from xortune.report.document import (
     said,
     table_of,
 )
-from xortune.report.format import plain
-from xortune.report.markdown_document import markdown_text
-from xortune.report.plot import Axis, Panel, Plot
+from xortune.reports.markdown import markdown_text
+from xortune.reports.plot import Axis, Panel, Plot
 
 LIBRARY = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
-from xortune.errors import InputError
-from xortune.report.figures.of_run import figures_of
-from xortune.report.files import write_derived
-from xortune.report.run_document import SECTION_OF
+from xortune.core.errors import InputError
+from xortune.reports.figures.all import figures_of
+from xortune.reports.files import write_derived
+from xortune.reports.run import SECTION_OF
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from hand_made import CONFIG, done, solved, write_run
 from scipy.stats import binom
 
 import xortune
-from xortune.report import words as module
-from xortune.report.document import Bullets
-from xortune.report.run_document import run_document
-from xortune.report.words import GIVEN, INTERVAL, WINNER, Word, certified
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.reports import words as module
+from xortune.reports.document import Bullets
+from xortune.reports.run import run_document
+from xortune.reports.words import GIVEN, INTERVAL, WINNER, certified
+from xortune.reports.words import Meaning as Word
 
 ROOT = Path(xortune.__file__).parent
 

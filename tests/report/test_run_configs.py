@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
 
-from xortune.report.config_table import first_rows
-from xortune.report.run_configs import config_table, tied
-from xortune.report.tables import report_of
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.reports.document import first_rows
+from xortune.reports.run import config_table, tied
+from xortune.reports.tables import report_of
 
 
 def table_of(run):

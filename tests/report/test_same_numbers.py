@@ -16,11 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from xortune.report.files import write_derived
-from xortune.report.format import interval, measured
-from xortune.report.terminal import render_best
-from xortune.rounding import decimals
-from xortune.run import load_run
+from xortune.core.formats import decimals, interval, measured
+from xortune.reports.files import write_derived
+from xortune.reports.terminal import render_best
+from xortune.runs.run import load_run
 
 certified_run = certified.run
 

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from xortune.config import ACTIVATIONS, LOSSES
-from xortune.report.script import evaluate_command, plain_script
-from xortune.task import Task
+from xortune.core.config import ACTIVATIONS, LOSSES
+from xortune.core.task import Task
+from xortune.reports.script import evaluate_command, plain_script
 
 
 def printed(script):

@@ -10,13 +10,13 @@ from hand_made import done, failed, solved, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xortune.objective import Seen, speed
-from xortune.point import Point
-from xortune.race import Race, RaceRule
-from xortune.race_front import FrontGrants
-from xortune.race_next import Grants, seeds_at_first
-from xortune.report import stops
-from xortune.report.stops import Stop, _enter, _worse, stops_of
+from xortune.core.point import Point
+from xortune.racing.front import FrontGrants
+from xortune.racing.grants import Grants, seeds_at_first
+from xortune.racing.objectives import Seen, speed
+from xortune.racing.race import Race, RaceRule
+from xortune.reports.figures import seeds as stops
+from xortune.reports.figures.seeds import Stop, _enter, _worse, stops_of
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 

@@ -7,8 +7,8 @@ import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
 from rich.console import Console
 
-from xortune.report.files import write_derived
-from xortune.report.terminal import render_best
+from xortune.reports.files import write_derived
+from xortune.reports.terminal import render_best
 
 
 def rendered(run, width=80, **more):

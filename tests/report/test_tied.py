@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hand_made import RIGHT, WRONG, done, outcome, solved
 
-from xortune.report.tied import tied_set
-from xortune.run import Run
+from xortune.reports.tables import best_subset as tied_set
+from xortune.runs.run import Run
 
 
 def results(tmp_path, *outcomes):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from hand_made import solved
 
-from xortune.errors import TrainingError
-from xortune.journal import Journal, read
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.run_sessions import SignedJournal
-from xortune.search.blocks import BlockQueue
-from xortune.space import parse_space
+from xortune.core.errors import TrainingError
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.driver.blocks import BlockQueue
+from xortune.runs.journal import Journal, read
+from xortune.runs.sessions import SignedJournal
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: fake

@@ -8,8 +8,8 @@ from pathlib import Path
 import ray
 from dying_trainer import Dying
 
-from xortune.search.session import search_session
-from xortune.space import parse_space
+from xortune.driver.session import search_session
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: deadly

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from fakes import Plain, by_rate
 
-from xortune.journal import Journal
-from xortune.run import JOURNAL, create
-from xortune.search.blocks import BlockQueue
-from xortune.search.shared import joined, proposer_in
-from xortune.search.storage import shared_study
-from xortune.space import parse_space
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.shared import joined, proposer_in, shared_study
+from xortune.runs.journal import Journal
+from xortune.runs.run import JOURNAL, create
+from xortune.spaces.space import parse_space
 
 
 def drive(space, directory, storage, *, pause=0.0, most=None):
@@ -21,7 +20,7 @@ def drive(space, directory, storage, *, pause=0.0, most=None):
     shared = joined(shared_study(space, storage, None), space, directory, None)
     known = ()
     if (directory / JOURNAL).exists():
-        from xortune.run import load_run
+        from xortune.runs.run import load_run
 
         known = load_run(directory).evaluations
     else:

@@ -11,14 +11,14 @@ from fakes import Plain, Scripted, Session, dead, points, run, space_of, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.journal import Journal, read
-from xortune.point import Point
-from xortune.search.blocks import BlockQueue, budget
-from xortune.search.propose import LEARNING, proposer_for
-from xortune.search.steps import BLIND
-from xortune.space import grid, parse_space
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.driver.blocks import BLIND, BlockQueue
+from xortune.driver.propose import LEARNING, budget, proposer_for
+from xortune.runs.journal import Journal, read
+from xortune.spaces.grid import grid
+from xortune.spaces.space import parse_space
 
 GRID = """
 name: fake
@@ -182,7 +182,7 @@ def test_a_proposer_that_runs_dry_ends_the_search(journal):
 
 def test_the_time_budget_stops_new_proposals_and_lets_others_finish(journal, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
     space = parse_space(
         "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
         "search: {sampler: random, trials: 9, time_budget: 5}\nseeds: {ladder: [4]}\n"

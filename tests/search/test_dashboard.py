@@ -16,8 +16,8 @@ import pytest
 from study_driver import drive
 from test_shared_study import counted, space_of
 
-from xortune.objective import Seen, names_told, told
-from xortune.search.storage import PROPOSAL, RUN, SOLVED, study_name
+from xortune.driver.shared import PROPOSAL, RUN, SOLVED, study_name
+from xortune.racing.objectives import Seen, names_told, told
 
 pytest.importorskip("optuna_dashboard", reason="optuna-dashboard, of the extra test, is not there")
 

@@ -11,24 +11,23 @@ from fakes import Plain, Scripted, at, by_rate, queue_in, space_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.engine.custom import custom_trainer
-from xortune.engine.custom_call import asked_of_reports
-from xortune.engine.custom_source import given_source
-from xortune.errors import TrainingError
-from xortune.evaluation import Packed, pack
-from xortune.journal import Journal, read
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.race import RaceRule
-from xortune.race_front import FrontGrants
-from xortune.race_next import Grants
-from xortune.race_numbers import NumberGrants
-from xortune.run import Run
-from xortune.search.blocks import BlockQueue
-from xortune.search.training import trained
-from xortune.search.watch import Watched
-from xortune.status_journal import Tally
-from xortune.trainer import NOT_FINISHED, Block, Unfinished
+from xortune.core.errors import TrainingError
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.trainer import NOT_FINISHED, Block, Unfinished
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.jobs import trained
+from xortune.driver.watch import Watched
+from xortune.racing.front import FrontGrants
+from xortune.racing.grants import Grants, NumberGrants
+from xortune.racing.race import RaceRule
+from xortune.runs.evaluation import EncodedOutcome as Packed
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.journal import Journal, read
+from xortune.runs.run import Run
+from xortune.runs.status import JournalTally as Tally
+from xortune.trainers.function import asked_of_reports, custom_trainer
+from xortune.trainers.source import given_source
 
 GOOD, BAD = at(1.0, 0.25)
 

@@ -7,11 +7,12 @@ import optuna
 import pytest
 from hand_made import done, solved, write_run
 
-from xortune.point import Point
-from xortune.report.markdown_document import markdown_text
-from xortune.report.run_document import run_document
-from xortune.search.importance import distribution, importance
-from xortune.space import Fixed, parse_space
+from xortune.core.point import Point
+from xortune.driver.importance import distribution, importance
+from xortune.reports.markdown import markdown_text
+from xortune.reports.run import run_document
+from xortune.spaces.model import Fixed
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: what_matters

@@ -12,15 +12,15 @@ import pytest
 from fakes import Scripted, points, space_of, trained
 
 import xortune as xt
-import xortune.search.session as session_module
-from xortune.errors import InputError
-from xortune.journal import Journal, read
-from xortune.run import JOURNAL
-from xortune.search import meanwhile
-from xortune.search.blocks import BlockQueue
-from xortune.search.meanwhile import training_meanwhile
-from xortune.search.packs import Packs
-from xortune.space import parse_space
+import xortune.driver.session as session_module
+from xortune.core.errors import InputError
+from xortune.driver import local_executor as meanwhile
+from xortune.driver.batches import Batches as Packs
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.local_executor import local_executor as training_meanwhile
+from xortune.runs.journal import Journal, read
+from xortune.runs.run import JOURNAL
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: meanwhile

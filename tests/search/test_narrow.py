@@ -11,17 +11,17 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.certify_plan import Task
-from xortune.errors import TrainingError
-from xortune.evaluation_purpose import Purpose
-from xortune.journal import Journal, read
-from xortune.point import Point
-from xortune.search.blocks import BlockQueue
-from xortune.search.checks import CheckQueue
-from xortune.search.jobs import ATTEMPTS, Job
-from xortune.search.narrow import HOPELESS, PARTS, Narrow, split
-from xortune.search.packs import Packs
-from xortune.trainer import Block
+from xortune.certificates.fresh import CertificateTask as Task
+from xortune.core.errors import TrainingError
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.driver.batches import Batches as Packs
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.certifying import CheckQueue
+from xortune.driver.jobs import ATTEMPTS, HOPELESS, PARTS, Job, split
+from xortune.driver.jobs import CrashBisector as Narrow
+from xortune.runs.evaluation import Purpose
+from xortune.runs.journal import Journal, read
 
 DEAD = TrainingError("the worker died")
 

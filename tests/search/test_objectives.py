@@ -13,14 +13,14 @@ from fakes import Plain, run
 from hand_made import outcome, solved
 
 import xortune as xt
-from xortune.errors import InputError, TrainingError
-from xortune.journal import Journal
-from xortune.objective import told
-from xortune.point import Point
-from xortune.run import load_run
-from xortune.search.blocks import BlockQueue
-from xortune.search.propose import OptunaProposer, proposer_for
-from xortune.space import parse_space
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.point import Point
+from xortune.driver.blocks import BlockQueue
+from xortune.driver.propose import OptunaProposer, proposer_for
+from xortune.racing.objectives import told
+from xortune.runs.journal import Journal
+from xortune.runs.run import load_run
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: several

@@ -9,11 +9,12 @@ from fakes import Scripted, points, space_of, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.errors import TrainingError
-from xortune.evaluation import pack
-from xortune.journal import Journal, read
-from xortune.search.blocks import BlockQueue
-from xortune.search.packs import LEAST_SECONDS, MOST_SECONDS, Packs, batch_of, window_of
+from xortune.core.errors import TrainingError
+from xortune.driver.batches import LEAST_SECONDS, MOST_SECONDS, batch_of, window_of
+from xortune.driver.batches import Batches as Packs
+from xortune.driver.blocks import BlockQueue
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.journal import Journal, read
 
 
 @dataclass

@@ -8,12 +8,13 @@ from fakes import space_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from xortune.errors import InputError
-from xortune.objective import Seen
-from xortune.point import Point
-from xortune.search.propose import ANYWHERE, OptunaProposer, RandomProposer, proposer_for
-from xortune.space import Choice, Fixed, Range, grid, is_active, parse_space
-from xortune.space_model import contains
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.driver.propose import ANYWHERE, OptunaProposer, RandomProposer, proposer_for
+from xortune.racing.objectives import Seen
+from xortune.spaces.grid import grid
+from xortune.spaces.model import Choice, Fixed, Range, contains, is_active
+from xortune.spaces.space import parse_space
 
 NUMBERS = """
 name: numbers

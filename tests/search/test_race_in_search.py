@@ -22,16 +22,18 @@ from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.evaluation import epochs_spent, pack
-from xortune.outcome import Outcome
-from xortune.point import Point
-from xortune.race import RaceRule
-from xortune.race_next import VERIFY, Grants
-from xortune.run import Run
-from xortune.search.propose import proposer_for
-from xortune.search.steps import gaps
-from xortune.space import parse_space, rungs_up_to
-from xortune.trainer import Block
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.trainer import Block
+from xortune.driver.blocks import gaps
+from xortune.driver.propose import proposer_for
+from xortune.racing.grants import VERIFY, Grants
+from xortune.racing.race import RaceRule
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.evaluation import epochs_spent
+from xortune.runs.run import Run
+from xortune.spaces.model import rungs_up_to
+from xortune.spaces.space import parse_space
 
 DOUBLING = rungs_up_to(64)
 
@@ -86,7 +88,7 @@ def fails_at(job):
 def test_newcomers_begin_with_two_and_go_on_to_eight_until_one_fails(
     ladder, firsts, seeds, monkeypatch
 ):
-    monkeypatch.setattr("xortune.search.blocks.VERIFY", 0.0)
+    monkeypatch.setattr("xortune.driver.blocks.VERIFY", 0.0)
     points = [Point({"y": 0.0, "v": first / 1000}) for first in [*firsts, 999]]
     space = space_of(trials=len(points), ladder=ladder)
     session = anywhere(space=space, proposer=Scripted(points), window=1, workers=1, train=fails_at)
@@ -290,7 +292,7 @@ def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
 
 
 def speed_of(epochs):
-    from xortune.objective import Seen, speed
+    from xortune.racing.objectives import Seen, speed
 
     return speed(Seen(Point({"y": 0.0}), 0, 1, epochs))
 

@@ -10,10 +10,11 @@ import pytest
 from fakes import Scripted, at, by_rate, space_of
 from test_packs import Timed
 
-from xortune.evaluation import pack
-from xortune.journal import Journal, read
-from xortune.search.blocks import BlockQueue
-from xortune.search.packs import LEAST_SECONDS, Packs, batch_of, window_of
+from xortune.driver.batches import LEAST_SECONDS, batch_of, window_of
+from xortune.driver.batches import Batches as Packs
+from xortune.driver.blocks import BlockQueue
+from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.journal import Journal, read
 
 
 class Seeds(Timed):

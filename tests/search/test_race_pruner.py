@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from studies import sqlite_storage
 
 from xortune import SeedRacePruner
-from xortune.errors import InputError
-from xortune.race import race_lower, race_upper
+from xortune.core.errors import InputError
+from xortune.racing.race import race_lower, race_upper
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -10,10 +10,11 @@ from fakes import Scripted, anywhere, at, by_rate, queue_in, ranges, space_of, s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.evaluation import Evaluation
-from xortune.search.propose import proposer_for
-from xortune.space import parse_space, rungs_up_to
-from xortune.trainer import Block
+from xortune.core.trainer import Block
+from xortune.driver.propose import proposer_for
+from xortune.runs.evaluation import Evaluation
+from xortune.spaces.model import rungs_up_to
+from xortune.spaces.space import parse_space
 
 GRID = """
 name: fake

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ray import tune
 
 from xortune import SeedRaceScheduler
-from xortune.errors import InputError
-from xortune.race import race_lower, race_upper
+from xortune.core.errors import InputError
+from xortune.racing.race import race_lower, race_upper
 
 RATES = (0.3, 1.0, 0.5, 0.1, 0.97, 0.9, 0.0)
 SEEDS = 120

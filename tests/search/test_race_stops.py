@@ -8,10 +8,11 @@ from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.journal import read
-from xortune.search.blocks import BlockQueue
-from xortune.space import parse_space, rungs_up_to
-from xortune.trainer import OutOfTime
+from xortune.core.trainer import OutOfTime
+from xortune.driver.blocks import BlockQueue
+from xortune.runs.journal import read
+from xortune.spaces.model import rungs_up_to
+from xortune.spaces.space import parse_space
 
 DOUBLING = rungs_up_to(64)
 
@@ -145,7 +146,7 @@ def test_what_was_begun_is_tried_once_more_after_a_stop(tmp_path):
 
 def test_no_climb_begins_after_the_time_budget(tmp_path, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
     space = parse_space(
         "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
         "search: {sampler: random, trials: 9, time_budget: 5}\nseeds: {race: {max: 64}}\n"
@@ -171,7 +172,7 @@ def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(
     tmp_path, monkeypatch
 ):
     clock = [0.0]
-    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
     space = budgeted(4, [4])
     with queue_in(tmp_path, space, Scripted(at(*[1.0] * 4)), window=4) as queue:
         one, two, three, four = (queue.next_job() for _ in range(4))
@@ -198,7 +199,7 @@ def test_a_budget_that_is_over_leaves_nothing_where_all_is_done(
     tmp_path, monkeypatch, ladder, solved_first, left
 ):
     clock = [0.0]
-    monkeypatch.setattr("xortune.search.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
     space = budgeted(1, ladder)
     with queue_in(tmp_path, space, Scripted(at(1.0)), window=4) as queue:
         job = queue.next_job()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import silent
 
-from xortune.run import JOURNAL, load_run
+from xortune.runs.run import JOURNAL, load_run
 
 LONG = """
 name: long

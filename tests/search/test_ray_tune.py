@@ -13,13 +13,13 @@ from drivers import without_ray
 from dying_trainer import Dying
 
 import xortune as xt
-from xortune.errors import InputError
-from xortune.outcome import Status
-from xortune.run import JOURNAL, load_run
-from xortune.search import ray_tune
-from xortune.search import session as session_module
-from xortune.search.ray_tune import connected
-from xortune.space import parse_space
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
+from xortune.driver import ray_executor as ray_tune
+from xortune.driver import session as session_module
+from xortune.driver.cluster import connected
+from xortune.runs.run import JOURNAL, load_run
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: tiny

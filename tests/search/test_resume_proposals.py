@@ -10,13 +10,13 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.point import Point
-from xortune.resume import differences
-from xortune.search.blocks import budget
-from xortune.search.propose import LEARNING, proposer_for
-from xortune.search.racing import raced
-from xortune.space import grid, parse_space
-from xortune.space_model import contains
+from xortune.core.point import Point
+from xortune.driver.propose import LEARNING, budget, proposer_for
+from xortune.racing.grants import raced
+from xortune.runs.resume import differences
+from xortune.spaces.grid import grid
+from xortune.spaces.model import contains
+from xortune.spaces.space import parse_space
 
 BEFORE = """
 name: fake

@@ -10,8 +10,8 @@ import pytest
 from study_driver import drive
 from test_shared_study import proposer, space_of, trials
 
-from xortune.errors import InputError
-from xortune.search.storage import PROPOSAL, RUN
+from xortune.core.errors import InputError
+from xortune.driver.shared import PROPOSAL, RUN
 
 
 @pytest.mark.long

@@ -16,21 +16,21 @@ from studies import sqlite_storage
 from study_driver import drive
 
 import xortune as xt
-from xortune.errors import InputError
-from xortune.objective import Seen, told
-from xortune.passwords import without_passwords
-from xortune.search.propose import Draw
-from xortune.search.shared import SharedProposer
-from xortune.search.storage import (
+from xortune.core.errors import InputError
+from xortune.core.files import without_passwords
+from xortune.driver.propose import Draw
+from xortune.driver.shared import (
     PROPOSAL,
     RUN,
     SOLVED,
+    SharedProposer,
     SharedStudy,
     opened,
     shared_study,
     study_name,
 )
-from xortune.space import parse_space
+from xortune.racing.objectives import Seen, told
+from xortune.spaces.space import parse_space
 
 SPACE = """
 name: shared
@@ -365,7 +365,7 @@ def test_a_real_search_takes_part(tmp_path):
 def test_the_command_line_names_its_option_and_leaves_nothing(tmp_path):
     from typer.testing import CliRunner
 
-    from xortune.cli import app
+    from xortune.cli.shared import app
 
     space = tmp_path / "space.yaml"
     space.write_text(REAL)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from optuna import create_study
 from optuna.samplers import RandomSampler
 
-from xortune.journal import Journal
-from xortune.run_apart import Apart, Count
-from xortune.search.blocks import BlockQueue
-from xortune.search.propose import Draw, proposer_for, suggested
-from xortune.search.steps import BLIND, Tally, short, window_at
-from xortune.space import parse_space
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.driver.blocks import BLIND, BlockQueue, Tally, short, window_at
+from xortune.driver.propose import Draw, proposer_for, suggested
+from xortune.runs.journal import Journal
+from xortune.runs.results import Count
+from xortune.runs.results import ProvenanceGroups as Apart
+from xortune.spaces.space import parse_space
 
 
 @given(st.data())

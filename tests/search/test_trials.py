@@ -8,8 +8,8 @@ from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from xortune.point import Point
-from xortune.space import rungs_up_to
+from xortune.core.point import Point
+from xortune.spaces.model import rungs_up_to
 
 RUNGS = rungs_up_to(32)
 

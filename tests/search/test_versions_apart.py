@@ -11,12 +11,14 @@ from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.race import Race, RaceRule
-from xortune.race_front import FrontGrants
-from xortune.race_next import Grants
-from xortune.run_apart import Apart, Count, kept_apart
-from xortune.space import rungs_up_to
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.racing.front import FrontGrants
+from xortune.racing.grants import Grants
+from xortune.racing.race import Race, RaceRule
+from xortune.runs.results import Count
+from xortune.runs.results import ProvenanceGroups as Apart
+from xortune.runs.results import by_provenance as kept_apart
+from xortune.spaces.model import rungs_up_to
 
 A, B, C = "a" * 8, "b" * 8, "c" * 8
 RUNGS = rungs_up_to(32)
@@ -160,7 +162,7 @@ def as_successes(made, first, count):
     """Seeds from `first` on that a config of rate 1 solves."""
     from types import SimpleNamespace
 
-    from xortune.trainer import Block
+    from xortune.core.trainer import Block
 
     job = SimpleNamespace(block=Block(at(1.0)[0], first, count))
     return as_made_by(made)(job).successes

@@ -15,19 +15,19 @@ import typer
 from xortune import __version__
 from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, unforeseen
 from xortune.cli.streams import guard_streams, lost_output
-from xortune.search.interrupts import FORCED, heed_signals, told_to_end
+from xortune.driver.interrupts import FORCED, heed_signals, told_to_end
 
 # isort: off
 from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
-from xortune.cli import watching  # noqa: F401
+from xortune.cli import status as watching  # noqa: F401
 from xortune.cli import certifying  # noqa: F401
 from xortune.cli import gating  # noqa: F401
-from xortune.cli import planning  # noqa: F401
+from xortune.cli import gating as planning  # noqa: F401
 from xortune.cli import evaluating  # noqa: F401
 from xortune.cli import comparing  # noqa: F401
-from xortune.cli import exporting  # noqa: F401
-from xortune.cli import importing  # noqa: F401
-from xortune.cli import logs  # noqa: F401
+from xortune.cli import exchange as exporting  # noqa: F401
+from xortune.cli import exchange as importing  # noqa: F401
+from xortune.cli import exchange as logs  # noqa: F401
 from xortune.cli import submitting  # noqa: F401
 # isort: on
 

@@ -23,8 +23,6 @@ from xortune.cli.shared import (
     told,
 )
 
-__all__ = ["certify"]
-
 OPTIONS = (
     *("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by"),
     *("engine", "trainer", "address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
@@ -89,9 +87,10 @@ def certify(
     """Train the best configurations on fresh seeds: what is left of the search's counts."""
     silent = quiet or as_json
     with told("interrupted: what had finished is kept; the same command continues"):
-        from xortune import api, api_certify
-        from xortune.api_trainer import functions_named
-        from xortune.terminal_progress import shown_certifying
+        from xortune.driver import certify as api_certify
+        from xortune.driver.trainer import functions_named
+        from xortune.reports.progress import shown_certifying
+        from xortune.runs.run import load_run
 
         if not silent:
             tell_of_compiling(engine or "auto")
@@ -117,14 +116,14 @@ def certify(
                 on_word=None if quiet else _say,
                 command=["xortune", *sys.argv[1:]],
             )
-        loaded = api.load_run(run)
+        loaded = load_run(run)
         if as_json:
-            from xortune.run_certificate_file import CERTIFICATE
+            from xortune.runs.certificate import CERTIFICATE
 
             print_json(json.loads((loaded.path / CERTIFICATE).read_text(encoding="utf-8")))
         elif not quiet:
-            from xortune.report.terminal import render_certificate
-            from xortune.run_certificate_file import CERTIFICATE
+            from xortune.reports.terminal import render_certificate
+            from xortune.runs.certificate import CERTIFICATE
 
             render_certificate(loaded, console())
             console().print(Text(str(loaded.path / CERTIFICATE)), soft_wrap=True)

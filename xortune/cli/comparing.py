@@ -17,13 +17,12 @@ from xortune.cli.shared import (
     print_json,
     told,
 )
-from xortune.errors import InputError
+from xortune.core.errors import InputError
 
 if TYPE_CHECKING:
-    from xortune.comparison import Comparison
-    from xortune.comparison_runs import RunComparison
+    from xortune.comparisons.reference import Comparison
+    from xortune.comparisons.runs import RunComparison
 
-__all__ = ["WORSE", "compare"]
 
 WORSE = 1
 """The exit code of `--fail-if-worse`, as of a gate that did not pass."""
@@ -113,11 +112,11 @@ def compare(
         told("interrupted: what had finished is kept; the same command continues"),
         naming_options(*OPTIONS),
     ):
-        from xortune import api_compare
-        from xortune.api_trainer import functions_named
-        from xortune.comparison_runs import RunComparison
-        from xortune.terminal_comparison import comparison_json, pairs, render_comparison
-        from xortune.terminal_progress import shown_certifying
+        from xortune.comparisons.runs import RunComparison
+        from xortune.driver import compare as api_compare
+        from xortune.driver.trainer import functions_named
+        from xortune.reports.progress import shown_certifying
+        from xortune.reports.terminal import comparison_json, pairs, render_comparison
 
         wanted = api_compare.checked_formats([part.strip() for part in formats.split(",")])
         found: Comparison | RunComparison

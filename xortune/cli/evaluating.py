@@ -17,12 +17,10 @@ from xortune.cli.shared import (
     tell_of_compiling,
     told,
 )
-from xortune.errors import InputError
+from xortune.core.errors import InputError
 
 if TYPE_CHECKING:
-    from xortune.outcome import Outcome
-
-__all__ = ["evaluate"]
+    from xortune.core.outcome import Outcome
 
 
 @app.command(
@@ -51,8 +49,8 @@ def evaluate(
 ) -> None:
     """Train one configuration under many seeds and count the solved ones."""
     with told():
-        from xortune import api
-        from xortune.config import Config
+        from xortune.core.config import Config
+        from xortune.driver import search as api
 
         config = Config(
             activation=None if activation.lower() == "none" else activation,
@@ -98,7 +96,7 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _show_outcome(outcome: Outcome) -> None:
-    from xortune.report.format import interval, measured, number
+    from xortune.core.formats import interval, measured, number
 
     low, high = outcome.interval()
     line = (

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
 from xortune.cli.shared import (
     NO_OUTCOME,
@@ -29,15 +30,71 @@ from xortune.cli.shared import (
     tell_of_compiling,
     told,
 )
-from xortune.cli.tracking import OPTIONS, Mlflow, TensorBoard, Trackers, WandB, where
-from xortune.errors import Halted, InputError, Interrupted
-from xortune.passwords import without_passwords
+from xortune.core.errors import Halted, InputError, Interrupted
+from xortune.core.files import without_passwords
 
 if TYPE_CHECKING:
-    from xortune.api import DryRun
-    from xortune.run import Run
+    from xortune.driver.search import DryRun
+    from xortune.runs.run import Run
 
-__all__ = ["report", "resuming", "search", "space"]
+
+# -------------------------------------------------------------------------------------------------
+# The options of `xortune log` and of a search: TensorBoard, MLflow, W&B.
+
+
+OPTIONS = ("tensorboard", "mlflow", "wandb")
+"""The arguments of the verbs that are options here."""
+
+BARE = ("--tensorboard", "--wandb")
+"""Options that may stand without a value: then it is empty."""
+
+TensorBoard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[DIR]",
+        help="Log each configuration for TensorBoard's HParams; to RUN/tensorboard without DIR.",
+    ),
+]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="Log each configuration to MLflow: http://HOST:PORT, ..."),
+]
+WandB = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[PROJECT]", help="Log each configuration to W&B; to xortune without PROJECT."
+    ),
+]
+
+
+class Trackers(TyperCommand):
+    """A command with options that may stand without a value."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """What comes after such an option is its value, unless it is an option too."""
+        given = []
+        for place, word in enumerate(args):
+            following = args[place + 1 : place + 2]
+            bare = word in BARE and (not following or following[0].startswith("-"))
+            given.append(f"{word}=" if bare else word)
+        return super().parse_args(ctx, given)
+
+
+class Asked(TypedDict):
+    """The arguments of the verbs."""
+
+    tensorboard: str | bool | None
+    mlflow: str | None
+    wandb: str | bool | None
+
+
+def where(tensorboard: str | None, mlflow: str | None, wandb: str | None) -> Asked:
+    """The options as arguments of the verb: what stands without a value is true."""
+    return {
+        "tensorboard": True if tensorboard == "" else tensorboard,
+        "mlflow": mlflow,
+        "wandb": True if wandb == "" else wandb,
+    }
 
 
 @app.command(
@@ -129,11 +186,12 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search a space for the configuration that solves its task for the most seeds."""
-    from xortune.terminal_progress import shown_search
+    from xortune.reports.progress import shown_search
 
     with told(_interrupted):
-        from xortune import api
-        from xortune.space import describe, load_space, with_search
+        from xortune.driver import search as api
+        from xortune.spaces.describe import describe
+        from xortune.spaces.space import load_space, with_search
 
         asked = with_search(
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
@@ -196,10 +254,11 @@ def search(
 def space(space: SpaceFile, as_json: AsJson = False) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with told():
-        from xortune.api_trainer import called_with, trainer_for, with_train
-        from xortune.search.own_process import let_go_after
-        from xortune.search.racing import refuse_unprovable
-        from xortune.space import check_space, describe, load_space
+        from xortune.driver.own_process import let_go_after
+        from xortune.driver.trainer import called_with, trainer_for, with_train
+        from xortune.racing.grants import refuse_unprovable
+        from xortune.spaces.describe import describe
+        from xortune.spaces.space import check_space, load_space
 
         loaded = with_train(load_space(space), None)
         with let_go_after():  # the process in which a function is looked at
@@ -235,10 +294,11 @@ def report(
 ) -> None:
     """Write a run's tables and report again, from its journal, and show the best."""
     with told("interrupted: what is not written yet is as it was; the same command writes it"):
-        from xortune import api
-        from xortune.report.files import FORMATS
+        from xortune.driver import search as api
+        from xortune.reports.files import FORMATS
+        from xortune.runs.run import load_run
 
-        loaded = api.load_run(run)
+        loaded = load_run(run)
         wanted = FORMATS if formats is None else [part.strip() for part in formats.split(",")]
         api.write_report(loaded, formats=wanted)
         show_run(loaded, quiet=quiet, as_json=as_json)
@@ -294,7 +354,7 @@ def show_dry_run(found: DryRun, *, quiet: bool, as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
-        from xortune.space import describe
+        from xortune.spaces.describe import describe
 
         print_json(
             {
@@ -321,8 +381,8 @@ def show_dry_run(found: DryRun, *, quiet: bool, as_json: bool) -> None:
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
     if as_json:
-        from xortune.run_certificate_file import certificate_json
-        from xortune.run_manifest import stopped_because
+        from xortune.runs.certificate import certificate_json
+        from xortune.runs.manifest import stopped_because
 
         certificate = run.certificate
         rows = json.loads(run.table.head(10).to_json(orient="records", double_precision=15))
@@ -339,7 +399,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
             }
         )
     elif not quiet:
-        from xortune.report.terminal import render_best
+        from xortune.reports.terminal import render_best
 
         render_best(run, console())
         if aside := run.set_aside:

@@ -14,33 +14,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from xortune.errors import (
-    DisturbedError,
-    Halted,
-    InputError,
-    TrainingError,
-    from_command_line,
-)
-from xortune.files import FREE_SPACE, is_full
-
-__all__ = [
-    "BAD_INPUT",
-    "INTERRUPTED",
-    "NO_OUTCOME",
-    "AsJson",
-    "Quiet",
-    "RunDirectory",
-    "SpaceFile",
-    "app",
-    "console",
-    "examples",
-    "fail",
-    "naming_options",
-    "print_json",
-    "tell_of_compiling",
-    "told",
-    "unforeseen",
-]
+from xortune.core.errors import DisturbedError, Halted, InputError, TrainingError, from_command_line
+from xortune.core.files import FREE_SPACE, is_full
 
 BAD_INPUT, INTERRUPTED, NO_OUTCOME = 2, 3, 4
 
@@ -67,7 +42,7 @@ def examples(*commands: str) -> str:
 
 def tell_of_compiling(engine: str) -> None:
     """Say so where the engine will be compiled first: the wait would look like a hang."""
-    from xortune.engine.network import is_compiled
+    from xortune.trainers.network import is_compiled
 
     if engine in ("auto", "fused") and not is_compiled():
         Console(stderr=True, highlight=False).print(
@@ -120,7 +95,7 @@ def naming_options(*names: str) -> Iterator[None]:
 
 def fail(text: str, code: int) -> NoReturn:
     """End the command with a line on stderr; names in it may be from a file of somebody else."""
-    from xortune.report.format import plain
+    from xortune.core.formats import plain
 
     print("\n".join(plain(line) for line in text.split("\n")), file=sys.stderr)
     raise typer.Exit(code)
@@ -134,8 +109,8 @@ def _told_os(error: OSError) -> str:
 
 def unforeseen(error: Exception) -> int:
     """Tell an error that no command expects as one line; XORTUNE_DEBUG=1 shows where it is from."""
-    from xortune.errors import named
-    from xortune.report.format import plain
+    from xortune.core.errors import named
+    from xortune.core.formats import plain
 
     if os.environ.get("XORTUNE_DEBUG"):
         raise error

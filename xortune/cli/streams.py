@@ -15,8 +15,6 @@ import sys
 import unicodedata
 from typing import Any, TextIO
 
-__all__ = ["guard_streams", "lost_output", "nobody_reads"]
-
 ASCII = str.maketrans("–—−×", "---x")
 """What stands for a sign that the encoding lacks; for others, their letters without accents."""
 

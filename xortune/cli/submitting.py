@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from xortune.cli.searching import OPTIONS, Mlflow, TensorBoard, Trackers, WandB
 from xortune.cli.shared import (
     AsJson,
     Quiet,
@@ -16,9 +17,6 @@ from xortune.cli.shared import (
     print_json,
     told,
 )
-from xortune.cli.tracking import OPTIONS, Mlflow, TensorBoard, Trackers, WandB
-
-__all__ = ["submit"]
 
 
 @app.command(
@@ -74,11 +72,11 @@ def submit(
 ) -> None:
     """Send a search to a Ray cluster, with this xortune and the space file's folder."""
     with told(interrupted="interrupted: the job goes on; stop it with `ray job stop`"):
-        from xortune.search.storage import shared_study
-        from xortune.search.submit import refuse_outside, send, submission, tracked
-        from xortune.search.submit import wait as wait_for
-        from xortune.space import load_space, with_search
-        from xortune.space_values import parse_duration
+        from xortune.driver.shared import shared_study
+        from xortune.driver.submit import refuse_outside, send, submission, tracked
+        from xortune.driver.submit import wait as wait_for
+        from xortune.spaces.space import load_space, with_search
+        from xortune.spaces.values import parse_duration
 
         asked = with_search(  # what is wrong is told here, not in a job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget

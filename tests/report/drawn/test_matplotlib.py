@@ -16,19 +16,19 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from plots import BARS, CELLS, CURVES, PARALLEL, PLOTS, RANKING, SURFACE
 
-from xortune.report.drawn.matplotlib_axes import (
+from xortune.core.formats import plain
+from xortune.reports.drawing.matplotlib import (
     STYLE,
+    compact,
     draw_on,
     matplotlib_axes,
     matplotlib_figure,
     pdf,
     png,
+    shown,
     svg,
 )
-from xortune.report.drawn.matplotlib_marks import shown
-from xortune.report.drawn.palette import COLOURS
-from xortune.report.drawn.svg_text import compact
-from xortune.report.format import plain
+from xortune.reports.drawing.style import COLOURS
 
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
 

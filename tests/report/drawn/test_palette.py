@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.report.drawn.palette import COLOURS, GROUNDS, LINES, RULE, SCALES, at, contrast, on
-from xortune.report.plot import Role
+from xortune.reports.drawing.style import COLOURS, GROUNDS, LINES, RULE, SCALES, at, contrast, on
+from xortune.reports.plot import Role
 
 # Machado, Oliveira and Fernandes (2009), IEEE TVCG 15(6): colour vision without one kind of cone,
 # as a matrix on linear RGB.

@@ -16,11 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plots import BARS, CELLS, CURVES, HOSTILE, PARALLEL, PLOTS, RANKING, SURFACE, of
 
-from xortune.report.drawn.palette import COLOURS, GROUNDS, SCALES, at
-from xortune.report.drawn.plotly_figure import plotly_figure, plotly_json
-from xortune.report.drawn.plotly_layout import nested
-from xortune.report.drawn.plotly_text import escaped, lean
-from xortune.report.plot import Axis, Panel, Points, Rule
+from xortune.reports.drawing.plotly import escaped, lean, nested, plotly_figure, plotly_json
+from xortune.reports.drawing.style import COLOURS, GROUNDS, SCALES, at
+from xortune.reports.plot import Axis, Panel, Points, Rule
 
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
 
@@ -348,7 +346,7 @@ def test_json_needs_no_plotly():
     program = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from plots import PLOTS\n"
-        "from xortune.report.drawn.plotly_figure import plotly_json\n"
+        "from xortune.reports.drawing.plotly import plotly_json\n"
         "[plotly_json(plot) for plot in PLOTS]\n"
         "print(sorted({'plotly', 'matplotlib', 'numpy'} & set(sys.modules)))"
     )

@@ -10,11 +10,9 @@ import plotly.graph_objects as go
 import pytest
 from plots import CURVES, PARALLEL, PLOTS
 
-from xortune.report.drawn.matplotlib_axes import matplotlib_figure
-from xortune.report.drawn.plotly_figure import plotly_json
-from xortune.report.drawn.plotly_layout import WIDE, wide
-from xortune.report.drawn.plotly_written import room_for_names, turned
-from xortune.report.plot import Axis, Panel, Points, Rule
+from xortune.reports.drawing.matplotlib import matplotlib_figure
+from xortune.reports.drawing.plotly import WIDE, plotly_json, room_for_names, turned, wide
+from xortune.reports.plot import Axis, Panel, Points, Rule
 
 
 def names_of(levels):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from xortune.report.drawn.svg_text import compact
+from xortune.reports.drawing.matplotlib import compact
 
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 HOSTILE = 'a style="fill: #123456" x="1.23456" <use y="1.23456"/> & translate(1.23456 0) -->'

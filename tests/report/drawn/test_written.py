@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xortune.report.drawn.matplotlib_axes import matplotlib_figure
-from xortune.report.drawn.plotly_figure import plotly_json
-from xortune.report.plot import Axis, Panel, Plot, Points
+from xortune.reports.drawing.matplotlib import matplotlib_figure
+from xortune.reports.drawing.plotly import plotly_json
+from xortune.reports.plot import Axis, Panel, Plot, Points
 
 POINTS = Points(
     "", x=(0.0, 1.0), y=(0.0, 1.0), texts=("<b>$low$", "a name much longer than that"), written=True

@@ -19,12 +19,11 @@ from hand_made import CONFIG, done, solved, write_run
 from success_runs import as_golden
 
 import xortune as xt
-from xortune.comparison_runs import compare_runs
-from xortune.outcome_details import Details
-from xortune.report.figures.compared import differences, wins
-from xortune.report.figures.compared_profile import numbers_profile, profile
-from xortune.report.figures.published import agreement, cell_differences
-from xortune.success import parse_success
+from xortune.comparisons.runs import compare_runs
+from xortune.core.outcome import Details
+from xortune.core.success import parse_success
+from xortune.reports.figures.compared import differences, numbers_profile, profile, wins
+from xortune.reports.figures.published import agreement, cell_differences
 
 GOLDEN = Path(__file__).with_name("golden_compared.json")
 

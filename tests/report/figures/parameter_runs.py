@@ -17,13 +17,14 @@ sys.path.append(str(Path(__file__).parents[2]))  # as a script
 from hand_made import CONFIG, done, solved, write_run
 from success_runs import as_golden
 
-from xortune.point import Point
-from xortune.report.figures.contour import contour
-from xortune.report.figures.importances import param_importances
-from xortune.report.figures.parallel import parallel_coordinate
-from xortune.report.figures.slices import slices
-from xortune.report.plot import Cells, Line, Lines, Points
-from xortune.run import ConfigResult, Run
+from xortune.core.point import Point
+from xortune.reports.figures.contour import contour
+from xortune.reports.figures.importances import param_importances
+from xortune.reports.figures.parallel import parallel_coordinate
+from xortune.reports.figures.slices import slices
+from xortune.reports.plot import Cells, Line, Lines, Points
+from xortune.runs.results import ConfigResult
+from xortune.runs.run import Run
 
 GOLDEN = Path(__file__).with_name("golden_parameters.json")
 

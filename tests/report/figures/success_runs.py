@@ -17,14 +17,13 @@ sys.path.append(str(Path(__file__).parents[2]))  # as a script
 
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
-from xortune.evaluation_purpose import Purpose
-from xortune.point import Point
-from xortune.report.figures.of_run import figures_of
-from xortune.report.plot import Bars, Cells, Line, Lines, Points, Rule, Span
-from xortune.run import load_run
-from xortune.run_certificate import certificate_of
-from xortune.run_certificate_file import write_certificate
-from xortune.seed_ranges import CERTIFY
+from xortune.core.point import Point
+from xortune.core.seeds import CERTIFY
+from xortune.reports.figures.all import figures_of
+from xortune.reports.plot import Bars, Cells, Line, Lines, Points, Rule, Span
+from xortune.runs.certificate import certificate_of, write_certificate
+from xortune.runs.evaluation import Purpose
+from xortune.runs.run import load_run
 
 GOLDEN = Path(__file__).with_name("golden.json")
 

@@ -8,13 +8,12 @@ import pytest
 from compared import contestant, paired, seeds_of
 from hand_made import solved
 
-from xortune.comparison_runs import compare_runs
-from xortune.report.comparison_words import answer, headline, sentence
-from xortune.report.drawn.matplotlib_axes import svg
-from xortune.report.figures.compared import differences, wins
-from xortune.report.figures.compared_profile import profile
-from xortune.report.plot import Cells, Line, Points, Rule
-from xortune.stats_bands import dkw_half_width
+from xortune.comparisons.runs import compare_runs
+from xortune.reports.drawing.matplotlib import svg
+from xortune.reports.figures.compared import differences, profile, wins
+from xortune.reports.plot import Cells, Line, Points, Rule
+from xortune.reports.words import answer, headline, sentence
+from xortune.stats.numbers import dkw_half_width
 
 
 @pytest.fixture

@@ -10,16 +10,15 @@ from compared_runs import GOLDEN, contestant, figures, numbers, published, told
 from scipy.stats import mannwhitneyu, trim_mean
 from success_runs import as_golden, keeps_to_the_rules
 
-from xortune.comparison_numbers import values_of
-from xortune.comparison_runs import compare_runs
-from xortune.comparison_table import NUMBER_ENDINGS, PAIR_COLUMNS
-from xortune.errors import InputError
-from xortune.report.drawn.matplotlib_axes import svg
-from xortune.report.figures.compared_profile import numbers_profile
-from xortune.report.figures.published import agreement, cell_differences
-from xortune.report.plot import Cells, Line, Points
-from xortune.stats_bands import dkw_half_width
-from xortune.stats_difference import unpaired_difference
+from xortune.comparisons.numbers import values_of
+from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs
+from xortune.core.errors import InputError
+from xortune.reports.drawing.matplotlib import svg
+from xortune.reports.figures.compared import numbers_profile
+from xortune.reports.figures.published import agreement, cell_differences
+from xortune.reports.plot import Cells, Line, Points
+from xortune.stats.differences import unpaired_difference
+from xortune.stats.numbers import dkw_half_width
 
 
 def close(found, kept):

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import fixed, keeps_to_the_rules, layers
 
-from xortune.errors import InputError
-from xortune.report.figures.epochs import MOST_STEPS, success_by_epoch
-from xortune.report.plot import Line
-from xortune.run import Run
-from xortune.stats_bands import dkw_half_width
+from xortune.core.errors import InputError
+from xortune.reports.figures.epochs import MOST_STEPS, success_by_epoch
+from xortune.reports.plot import Line
+from xortune.runs.run import Run
+from xortune.stats.numbers import dkw_half_width
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 

@@ -16,13 +16,13 @@ from hand_made import CONFIG, done, solved, write_run
 from markdown_it import MarkdownIt
 
 import xortune
-from xortune.config import Config
-from xortune.engine import fused
-from xortune.report.drawn.matplotlib_axes import matplotlib_figure
-from xortune.report.drawn.plotly_figure import plotly_json
-from xortune.report.figures.surface import decision_surface
-from xortune.report.plot import Bars, Cells, Line, Lines, Points
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.task import Task
+from xortune.reports.drawing.matplotlib import matplotlib_figure
+from xortune.reports.drawing.plotly import plotly_json
+from xortune.reports.figures.surface import decision_surface
+from xortune.reports.plot import Bars, Cells, Line, Lines, Points
+from xortune.trainers import fused
 
 FIGURES = Path(xortune.__file__).parent / "report" / "figures"
 REPORTS = Path(xortune.__file__).parents[1] / "reports"

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import keeps_to_the_rules, layers
 
-from xortune.errors import InputError
-from xortune.outcome import Status
-from xortune.report.figures.failures import failures
-from xortune.report.plot import Bars
-from xortune.run import Run
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
+from xortune.reports.figures.failures import failures
+from xortune.reports.plot import Bars
+from xortune.runs.run import Run
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import EPOCHS, HIDDEN, RATE, ROWS, in_front, keeps_to_the_rules, layers
 
-from xortune.report.figures import front
-from xortune.report.figures.front import pareto_front
-from xortune.report.plot import Line, Points
-from xortune.run import Run
+from xortune.reports.figures import front
+from xortune.reports.figures.front import pareto_front
+from xortune.reports.plot import Line, Points
+from xortune.runs.run import Run
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 

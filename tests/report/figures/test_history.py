@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import FRESH, fixed, keeps_to_the_rules, layers
 
-from xortune.errors import InputError
-from xortune.report.figures import history
-from xortune.report.figures.history import optimization_history
-from xortune.report.figures.thinned import thinned
-from xortune.report.plot import Line, Points, Rule
-from xortune.run import Run, load_run
-from xortune.stats import wilson
+from xortune.core.counts import wilson
+from xortune.core.errors import InputError
+from xortune.reports.figures import history
+from xortune.reports.figures.history import optimization_history
+from xortune.reports.figures.labels import thinned
+from xortune.reports.plot import Line, Points, Rule
+from xortune.runs.run import Run, load_run
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 

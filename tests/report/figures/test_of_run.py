@@ -21,7 +21,7 @@ from success_runs import (
     ours,
 )
 
-from xortune.report.figures.of_run import figures_of
+from xortune.reports.figures.all import figures_of
 
 HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
 

@@ -25,12 +25,12 @@ from parameter_runs import (
 from success_runs import as_golden
 from test_slices import POINTS
 
-from xortune.errors import InputError
-from xortune.report.figures.contour import contour
-from xortune.report.figures.importances import param_importances
-from xortune.report.figures.of_run import figures_of
-from xortune.report.figures.parallel import NOWHERE, parallel_coordinate
-from xortune.report.plot import Cells, Lines, Points
+from xortune.core.errors import InputError
+from xortune.reports.figures.all import figures_of
+from xortune.reports.figures.contour import contour
+from xortune.reports.figures.importances import param_importances
+from xortune.reports.figures.parallel import NOWHERE, parallel_coordinate
+from xortune.reports.plot import Cells, Lines, Points
 
 
 @pytest.fixture(scope="module")

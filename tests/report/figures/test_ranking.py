@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import fixed, keeps_to_the_rules, layers
 
-from xortune.errors import InputError
-from xortune.point import Point
-from xortune.report.figures.ranking import ranking
-from xortune.report.plot import Points, Span
-from xortune.report.tied import tied_set
-from xortune.run import Run
+from xortune.core.errors import InputError
+from xortune.core.point import Point
+from xortune.reports.figures.ranking import ranking
+from xortune.reports.plot import Points, Span
+from xortune.reports.tables import best_subset as tied_set
+from xortune.runs.run import Run
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 

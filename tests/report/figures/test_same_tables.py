@@ -16,13 +16,13 @@ from markdown_it import MarkdownIt
 from success_runs import fixed
 
 import xortune as xt
-from xortune.report.comparison_document import comparison_document
-from xortune.report.comparison_files import comparison_csv, comparison_tex
-from xortune.report.comparison_words import points, points_interval, rate, wanted_seeds
-from xortune.report.format import estimated, interval, measured, number, span
-from xortune.report.html.page import page
-from xortune.report.markdown_document import markdown_text
-from xortune.report.run_document import run_document
+from xortune.core.formats import estimated, interval, measured, number, span
+from xortune.reports.comparison import comparison_document
+from xortune.reports.files import comparison_csv, comparison_tex
+from xortune.reports.html.page import page
+from xortune.reports.markdown import markdown_text
+from xortune.reports.run import run_document
+from xortune.reports.words import points, points_interval, rate, wanted_seeds
 
 
 class Tables(HTMLParser):

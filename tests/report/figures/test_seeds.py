@@ -10,11 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import fixed, keeps_to_the_rules, layers
 
-from xortune.errors import InputError
-from xortune.report.figures.seeds import MOST_ROWS, ROLES, seeds_spent
-from xortune.report.plot import Bars
-from xortune.report.stops import Stop, stops_of
-from xortune.run import Run
+from xortune.core.errors import InputError
+from xortune.reports.figures.seeds import MOST_ROWS, ROLES, Stop, seeds_spent, stops_of
+from xortune.reports.plot import Bars
+from xortune.runs.run import Run
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 

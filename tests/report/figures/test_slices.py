@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parameter_runs import HOSTILE, fixed, keeps_to_the_rules, made
 
-from xortune.report.figures.slices import BANDWIDTH, resamples, slices, smooth
-from xortune.report.levels import differing
-from xortune.report.plot import Line, Points
+from xortune.reports.figures.slices import BANDWIDTH, resamples, slices, smooth
+from xortune.reports.plot import Line, Points
+from xortune.reports.tables import differing
 
 
 def panels(plot):
@@ -117,7 +117,7 @@ def test_what_is_drawn_how(tmp_path):
 
 
 def test_levels_are_those_of_the_table(tmp_path):
-    from xortune.report.tables import report_of
+    from xortune.reports.tables import report_of
 
     run = fixed(tmp_path)
     effects = {effect.name: effect for effect in report_of(run).effects}

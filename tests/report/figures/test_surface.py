@@ -16,16 +16,17 @@ import torch
 from hand_made import done, solved, write_run
 from parameter_runs import keeps_to_the_rules
 
-from xortune.config import Config
-from xortune.engine import fused
-from xortune.outcome import Outcome, Status
-from xortune.point import Point
-from xortune.report.figures import surface
-from xortune.report.figures.labels import short_key
-from xortune.report.figures.surface import decision_surface
-from xortune.report.plot import Cells, Points
-from xortune.run import ConfigResult, Run
-from xortune.task import Task
+from xortune.core.config import Config
+from xortune.core.outcome import Outcome, Status
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.reports.figures import surface
+from xortune.reports.figures.labels import short_key
+from xortune.reports.figures.surface import decision_surface
+from xortune.reports.plot import Cells, Points
+from xortune.runs.results import ConfigResult
+from xortune.runs.run import Run
+from xortune.trainers import fused
 
 XOR = Task.xor()
 SMALL = Config(
@@ -233,7 +234,7 @@ def test_a_report_needs_no_torch(tmp_path, small):
     assert decision_surface(run) is not None  # how torch draws is noted by now
     program = (
         "import sys; from xortune.run import load_run\n"
-        "from xortune.report.figures.surface import decision_surface\n"
+        "from xortune.reports.figures.surface import decision_surface\n"
         "assert decision_surface(load_run(sys.argv[1])) is not None\n"
         "print('torch' in sys.modules)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from browsing import CHROMIUM
 
-from xortune.report.html.page import page
+from xortune.reports.html.page import page
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
-from xortune.point import Point
-from xortune.report.document import (
+from xortune.core.counts import wilson
+from xortune.core.formats import value
+from xortune.core.point import Point
+from xortune.reports.document import (
     Bullets,
     Code,
     Column,
@@ -23,20 +25,7 @@ from xortune.report.document import (
     Table,
     said,
 )
-from xortune.report.format import value
-from xortune.report.plot import (
-    Axis,
-    Bars,
-    Cells,
-    Line,
-    Lines,
-    Panel,
-    Plot,
-    Points,
-    Rule,
-    Span,
-)
-from xortune.stats import wilson
+from xortune.reports.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points, Rule, Span
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "rect"}
 FIXED = (("epochs", 1000), ("zero_grad", True))

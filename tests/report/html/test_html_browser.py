@@ -16,9 +16,9 @@ sys.path.append(str(Path(__file__).parents[1] / "figures"))  # whose comparisons
 
 import compared_runs
 
-from xortune.report.comparison_document import comparison_document
-from xortune.report.document import ConfigTable, Section
-from xortune.report.run_document import run_document
+from xortune.reports.comparison import comparison_document
+from xortune.reports.document import ConfigTable, Section
+from xortune.reports.run import run_document
 
 pytestmark = NO_BROWSER
 

@@ -13,11 +13,8 @@ from html_documents import PARAMETERS, Parsed, network_table, row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.report.config_table import first_rows
-from xortune.report.document import ConfigTable, Document, Section
-from xortune.report.html.configs import PAGE, embedded
-from xortune.report.html.embed import as_json, literal
-from xortune.report.html.page import page
+from xortune.reports.document import ConfigTable, Document, Section, first_rows
+from xortune.reports.html.page import PAGE, as_json, embedded, literal, page
 
 
 def of(*tables):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from html_documents import Parsed, every_block, every_plot
 
-from xortune.report.document import Link
-from xortune.report.drawn.plotly_figure import plotly_json
-from xortune.report.html.figure_data import SHOWN, data_tables
-from xortune.report.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points, Rule, Span
+from xortune.reports.document import Link
+from xortune.reports.drawing.plotly import plotly_json
+from xortune.reports.html.page import SHOWN, data_tables
+from xortune.reports.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points, Rule, Span
 
 RATE, NUMBER = Axis("rate", "rate"), Axis("epochs")
 NAMES = Axis("config", "category", categories=("first", "second"))
@@ -78,7 +78,7 @@ def test_of_very_many_marks_the_first_are_told():
 
 
 def test_the_page_holds_what_plotly_draws():
-    from xortune.report.html.page import page
+    from xortune.reports.html.page import page
 
     document = every_block()
     plot = document.sections[0].blocks[1].plot

@@ -8,9 +8,9 @@ import pytest
 from hostile import COMPARISONS, RUNS, printable, sayings, squeezed
 from html_documents import Parsed
 
-from xortune.report.comparison_document import comparison_document
-from xortune.report.html.page import page
-from xortune.report.run_document import run_document
+from xortune.reports.comparison import comparison_document
+from xortune.reports.html.page import page
+from xortune.reports.run import run_document
 
 HOSTILE = {**RUNS, **COMPARISONS}
 

@@ -6,10 +6,10 @@ import numpy as np
 from browsing import NO_BROWSER, column, rows
 from hand_made import done, solved, write_run
 
-from xortune.outcome import Outcome, Status
-from xortune.report.markdown_document import markdown_text
-from xortune.report.run_document import run_document
-from xortune.report.run_latex import table_tex
+from xortune.core.outcome import Outcome, Status
+from xortune.reports.latex import table_tex
+from xortune.reports.markdown import markdown_text
+from xortune.reports.run import run_document
 
 
 def own_run(path, *, rate=0.5):

@@ -14,10 +14,10 @@ from html_documents import Parsed, every_block, network_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.report.document import Document, Link, Mono, Section, said
-from xortune.report.format import plain
-from xortune.report.html.page import page
-from xortune.report.run_document import run_document
+from xortune.core.formats import plain
+from xortune.reports.document import Document, Link, Mono, Section, said
+from xortune.reports.html.page import page
+from xortune.reports.run import run_document
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -108,7 +108,7 @@ def test_plotly_is_there_only_for_figures():
 
 
 def test_what_others_made_is_as_they_published_it():
-    folder = files("xortune.report.html").joinpath("vendor")
+    folder = files("xortune.reports.html").joinpath("vendor")
     digest = hashlib.sha256(folder.joinpath("plotly-basic.min.js").read_bytes()).hexdigest()
     readme = folder.joinpath("README.md").read_text()
     assert f"`{digest}`" in readme

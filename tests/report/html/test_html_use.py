@@ -11,12 +11,12 @@ from hand_made import CONFIG, done, solved
 from html_documents import PARAMETERS, every_block, network_table, row
 
 import xortune as xt
-from xortune.report.document import ConfigTable, Document, Section, said
-from xortune.report.html.page import page
-from xortune.report.run_document import run_document
-from xortune.report.script import evaluate_command
-from xortune.report.tables import FRESH_SEED, FRESH_SEEDS
-from xortune.run import Run
+from xortune.reports.document import ConfigTable, Document, Section, said
+from xortune.reports.html.page import page
+from xortune.reports.run import run_document
+from xortune.reports.script import evaluate_command
+from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS
+from xortune.runs.run import Run
 
 pytestmark = NO_BROWSER
 

@@ -1,0 +1,1 @@
+"""How sure one can be: plans, fresh seeds for finalists, the gate, the pytest plugin."""

@@ -1,0 +1,613 @@
+"""Certify: the finalists of a search, and their neighbours, on seeds that nothing has seen yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TypeGuard
+
+from xortune.core.errors import InputError, nearest
+from xortune.core.point import Point, Value
+from xortune.core.seeds import CERTIFY, NEIGHBOURS
+from xortune.core.trainer import Trainer
+from xortune.runs.certificate import Certificate, certificate_of, write_certificate
+from xortune.runs.evaluation import Criterion, Evaluation, Purpose
+from xortune.runs.manifest import MANIFEST
+from xortune.runs.run import JOURNAL, Run
+from xortune.runs.sessions import digests_of, first_made, identity_of
+from xortune.spaces.model import Choice, Range, SearchSpace, is_active
+
+# -------------------------------------------------------------------------------------------------
+# The neighbours of a config: each of its numeric settings moved a little, inside the space.
+#
+# A config on a cliff's edge solves every seed as well as one on a plateau, until a setting moves.
+
+
+def neighbours(
+    point: Point, space: SearchSpace, trainer: Trainer, fraction: float
+) -> tuple[tuple[str, Point], ...]:
+    """The name of the moved parameter and the point, for each move that leads elsewhere.
+
+    A range on a log scale is moved by the factors 1 / (1 + fraction) and 1 + fraction, any other by
+    a quarter of `fraction` of its width down and up (0.2: 5 %); whole numbers by 1 at least, ranges
+    with a step by one step at least. What would leave the range ends at its end. A list of numbers
+    is moved to the next smaller and the next larger one, whatever the fraction, unless that would
+    turn another parameter on or off: that is another kind of config. Parameters with a fixed value
+    or other lists are not moved, nor those that are not active in the point.
+
+    Args:
+        point: in its trainer's normal form.
+        space: whose ranges are meant.
+        trainer: brings the moved points into its normal form.
+        fraction: above 0.
+
+    Raises:
+        InputError: a fraction that is not above 0 and finite, or a point that the trainer refuses.
+    """
+    if not 0 < fraction < math.inf:
+        raise InputError(
+            f"{fraction} is out of range", field="neighbourhood", allowed="above 0, such as 0.2"
+        )
+    found: dict[str, tuple[str, Point]] = {}
+    for parameter in space.parameters:
+        value = point.get(parameter.name)
+        if not _is_number(value):
+            continue
+        if isinstance(parameter, Range):
+            moves = _moves(parameter, value, fraction)
+        elif isinstance(parameter, Choice) and all(map(_is_number, parameter.values)):
+            moves = _next_to(parameter.values, value)
+        else:
+            continue
+        for moved in moves:
+            values = point.as_dict() | {parameter.name: moved}
+            # A condition may hang on a list of numbers, never on a range.
+            if _active(space, values) != _active(space, point):
+                continue
+            other = trainer.check(Point(values))
+            if other.key != point.key:
+                found.setdefault(other.key, (parameter.name, other))
+    return tuple(found.values())
+
+
+def _is_number(value: Value) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _next_to(values: Sequence[Value], value: float) -> list[float]:
+    """The next smaller and the next larger of some numbers, as far as there are any."""
+    numbers = [one for one in values if _is_number(one)]
+    smaller = max((one for one in numbers if one < value), default=None)
+    larger = min((one for one in numbers if one > value), default=None)
+    return [one for one in (smaller, larger) if one is not None]
+
+
+def _active(space: SearchSpace, values: Mapping[str, Value]) -> list[str]:
+    """The names of the parameters whose conditions these values meet."""
+    chosen: dict[str, Value] = {}
+    names = []
+    for parameter in space.parameters:
+        if is_active(parameter, chosen):
+            names.append(parameter.name)
+            if parameter.name in values:  # a normal form may leave some out
+                chosen[parameter.name] = values[parameter.name]
+    return names
+
+
+def _moves(parameter: Range, value: float, fraction: float) -> list[float]:
+    if parameter.log:
+        targets = (value / (1 + fraction), value * (1 + fraction))
+    else:
+        width = (parameter.high - parameter.low) * fraction / 4
+        targets = (value - width, value + width)
+    least = 1 if parameter.integer and parameter.step is None else parameter.step
+    moves = []
+    for target, sign in zip(targets, (-1, 1), strict=True):
+        moved = target
+        if least is not None:
+            steps = max(1, round(abs(target - value) / least))
+            moved = value + sign * steps * least
+            if not parameter.integer:  # steps of 0.1 from 0.2 reach 0.3, not 0.30000000000000004
+                moved = float(f"{moved:.12g}")
+        moved = min(max(moved, parameter.low), parameter.high)
+        moves.append(int(moved) if parameter.integer else moved)
+    return [moved for moved in moves if moved != value]
+
+
+# -------------------------------------------------------------------------------------------------
+# What an attempt to certify finalists still has to train, and under which seeds.
+#
+# Everything is read from the run's journal: which attempt was begun last, whether it is the one
+# that
+# is asked for, and which seeds nothing has seen.
+#
+# Where an attempt's seeds begin is drawn from the run and from what is asked: its space, its
+# search's
+# seed, its trainer, the finalists, how many seeds, which attempt. Another run or another question
+# has
+# other seeds, so that nobody can choose by the seeds of one certificate what the next is to
+# prove.
+# The same question has the same answer, also after the directory was deleted.
+
+
+DRAWS = 64
+"""How often the beginning of an attempt's seeds is drawn until nothing of the run is among them."""
+
+_TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
+"""What the draw knows of the trainer: what one seed solved means, not by which version."""
+
+
+@dataclass(frozen=True)
+class CertificateTask:
+    """All seeds of one config that an attempt still has to train.
+
+    Attributes:
+        point: the config.
+        proposal: which of the search's proposals it is written under.
+        purpose: for the journal.
+        seeds: ascending parts; none where it has them all. Blocks are trained side by side, so that
+            one that was interrupted may lack any of its seeds.
+    """
+
+    point: Point
+    proposal: int
+    purpose: Purpose
+    seeds: tuple[range, ...]
+
+    @property
+    def count(self) -> int:
+        """How many seeds."""
+        return sum(map(len, self.seeds))
+
+
+def asked_of(
+    run: Run, top: int, seeds: int, confidence: float, *, extendable: bool, by: Criterion
+) -> list[Purpose]:
+    """What an attempt, still without its number, has to do: the finalists in the search's order.
+
+    Raises:
+        InputError: no config solved a seed.
+    """
+    finalists = [result for result in run.results[:top] if result.outcome.successes]
+    if not finalists:
+        raise InputError(
+            "no configuration solved a seed" if run.results else "no configuration is finished yet",
+            place=str(run.path),
+            fix="search further, or another space: there is nothing to certify",
+        )
+    return [
+        Purpose(
+            kind="certify",
+            attempt=1,
+            finalist=result.key,
+            rank=rank,
+            finalists=len(finalists),
+            seeds=seeds,
+            confidence=confidence,
+            extendable=extendable,
+            search_k=result.outcome.successes,
+            search_n=result.outcome.n,
+            by=by,
+        )
+        for rank, result in enumerate(finalists, 1)
+    ]
+
+
+def attempt_tasks(
+    run: Run,
+    trainer: Trainer,
+    asked: Sequence[Purpose],
+    neighbourhood: float | None,
+    own: AbstractSet[str],
+    *,
+    accept: bool = False,
+) -> list[CertificateTask]:
+    """The rest of the last attempt if that is what is asked for and it lacks seeds; else a new one.
+
+    One that was begun by another engine or other versions, which `own` does not name, is never
+    continued: its seeds and those of these here are not one count. With `accept` a new one begins.
+
+    Neighbours spend nothing of the attempt's share: to measure them later needs no new attempt.
+
+    Raises:
+        InputError: no fresh seeds are left, neighbours are to order what cannot be moved, or what
+            has an order already; an attempt that others have begun.
+    """
+    number = max((_of(check).attempt for check in run.checks), default=0)
+    begun = [check for check in run.checks if _of(check).attempt == number]
+    if begun:
+        asked = [replace(purpose, attempt=number) for purpose in asked]
+        if _same(begun, asked):
+            others = _made_by_others(run, begun, own)
+            rest = _tasks(run, trainer, asked, begun, neighbourhood)
+            if any(task.seeds for task in rest):
+                if not others:
+                    return rest
+                if not accept:
+                    raise InputError(
+                        f"attempt {number} was begun by another engine or other versions, and its "
+                        "seeds and those of these here are not one count",
+                        field="accept_versions",
+                        place=str(run.path),
+                        fix="finish it with what began it, or begin another with --accept-versions",
+                    )
+            elif not others and asked[0].by != _of(begun[-1]).by:
+                raise InputError(
+                    f"attempt {number} has all of this already, in another order",
+                    field="by",
+                    fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
+                    "another finalist with --key",
+                )
+    asked = [replace(purpose, attempt=number + 1) for purpose in asked]
+    return _tasks(run, trainer, asked, [], neighbourhood)
+
+
+def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
+    """Whether what was begun is what is asked for now: finalists, seeds, confidence and bound.
+
+    Neighbours may still come to order it; what they order stays so.
+    """
+    by, neighbours = asked[0].by, asked[0].neighbours
+    wanted = {purpose.finalist: purpose for purpose in asked}
+    return (by == "neighbourhood" or _of(begun[-1]).by == "own") and all(
+        _of(check).first is not None
+        and wanted.get(_of(check).finalist)
+        == replace(_of(check), kind="certify", moved=None, by=by, neighbours=neighbours, first=None)
+        for check in begun
+    )
+
+
+def _tasks(
+    run: Run,
+    trainer: Trainer,
+    asked: Sequence[Purpose],
+    begun: Sequence[Evaluation],
+    neighbourhood: float | None,
+) -> list[CertificateTask]:
+    """What an attempt still lacks.
+
+    All finalists get the same seeds, so that they can be compared; each neighbourhood has its own.
+    """
+    seeds = asked[0].seeds
+    first = _first(CERTIFY, run, trainer, asked, begun)
+    _refuse_beyond(CERTIFY, run, first, seeds)
+    near = around_from = _first(NEIGHBOURS, run, trainer, asked, begun)
+    points = {result.key: result.point for result in run.results}
+    tasks, around = [], []
+    # Those that an earlier call has finished count, even if this one moves by another fraction.
+    measured = {
+        (_of(check).finalist, check.block.point.key)
+        for check in begun
+        if _of(check).kind == "neighbourhood"
+        and _count(begun, _of(check).finalist, check.block.point.key) == seeds
+    }
+    for purpose in asked:
+        key, proposal = purpose.finalist, _proposal(run, purpose.finalist)
+        point = points[key]
+        own = [c for c in begun if _of(c).kind == "certify" and _of(c).finalist == key]
+        rest = _missing(range(first, first + seeds), key, own)
+        tasks.append(CertificateTask(point, proposal, replace(purpose, first=first), rest))
+        if neighbourhood is None:
+            continue
+        others = [c for c in begun if _of(c).kind == "neighbourhood" and _of(c).finalist == key]
+        span = range(near, near + seeds)
+        near = span.stop
+        if near > NEIGHBOURS.stop:
+            raise InputError("no seeds are left for neighbours", field="neighbourhood")
+        for name, moved in neighbours(point, run.asked, trainer, neighbourhood):
+            reason = replace(purpose, kind="neighbourhood", moved=name, first=around_from)
+            around.append(
+                CertificateTask(moved, proposal, reason, _missing(span, moved.key, others))
+            )
+            measured.add((key, moved.key))
+    if neighbourhood is None:
+        number = _of(begun[-1]).neighbours if begun else 0
+    else:
+        number = len(measured)
+        if asked[0].by == "neighbourhood" and not around:
+            raise InputError(
+                "no finalist has a setting that can be moved",
+                field="by",
+                allowed="own",
+                fix="leave it out",
+            )
+    return [
+        replace(task, purpose=replace(task.purpose, neighbours=number)) for task in tasks + around
+    ]
+
+
+def _made_by_others(run: Run, lines: Sequence[Evaluation], own: AbstractSet[str]) -> bool:
+    first = first_made(run.manifest, str(run.path / MANIFEST))
+    return any((line.made or first) not in own for line in lines)
+
+
+def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[CertificateTask]:
+    """More seeds for the finalists of the last attempt, which `own` has made.
+
+    Raises:
+        InputError: there is none, or none that can be extended.
+    """
+    certificate = certificate_of(run.checks)
+    if certificate is None:
+        raise InputError(
+            "the run has no attempt to extend",
+            field="extend",
+            fix="begin one with --extendable",
+        )
+    attempt = certificate.attempts[-1]
+    if attempt.bound != "anytime":
+        raise InputError(
+            f"attempt {attempt.number} was planned for {attempt.seeds:,} seeds, and has a bound "
+            "for exactly so many",
+            field="extend",
+            allowed="an attempt that was begun as extendable",
+            fix="begin another attempt: without --extend, or with --extendable",
+        )
+    lines = [
+        check
+        for check in run.checks
+        if _of(check).attempt == attempt.number and _of(check).kind == "certify"
+    ]
+    if _made_by_others(run, lines, own):
+        raise InputError(
+            f"attempt {attempt.number} was made by another engine or other versions, and its seeds "
+            "and those of these here are not one count",
+            field="extend",
+            fix="begin another attempt: without --extend, or with --extendable",
+        )
+    if not attempt.complete and len({_of(check).seeds for check in lines}) == 1:
+        raise InputError(
+            f"attempt {attempt.number} was interrupted before its {attempt.seeds:,} seeds",
+            field="extend",
+            fix="finish it first: the same command without --extend",
+        )
+    planned = attempt.seeds if not attempt.complete else attempt.seeds + seeds
+    _refuse_beyond(CERTIFY, run, attempt.finalists[0].first, planned)
+    last = _of([check for check in run.checks if _of(check).attempt == attempt.number][-1])
+    tasks = []
+    for found in attempt.finalists:
+        had = [check for check in lines if _of(check).finalist == found.key]
+        rest = _missing(range(found.first, found.first + planned), found.key, had)
+        purpose = replace(_of(had[0]), seeds=planned, by=last.by, neighbours=last.neighbours)
+        tasks.append(CertificateTask(found.point, had[0].proposal, purpose, rest))
+    return tasks
+
+
+def _first(
+    seeds: range,
+    run: Run,
+    trainer: Trainer,
+    asked: Sequence[Purpose],
+    begun: Sequence[Evaluation],
+) -> int:
+    """Where an attempt's seeds begin in a range.
+
+    One that was begun goes on where it began. For another the beginning is drawn in the lower half
+    of where it may be, so that seeds can be added, and again where the run has had such seeds.
+    """
+    known = [_of(check).first for check in begun if check.block.first in seeds]
+    if known and known[0] is not None:
+        return known[0]
+    # All finalists have the same seeds, each neighbourhood has its own.
+    count = asked[0].seeds * (len(asked) if seeds is NEIGHBOURS else 1)
+    used = [line.block.seeds for line in _lines(run) if line.block.seeds.stop > seeds.start]
+    identity = identity_of(trainer.describe())
+    told = {
+        "space": run.asked.text,
+        "seed": run.manifest.get("seed"),
+        "trainer": {name: identity[name] for name in _TRAINER if name in identity},
+        "attempt": asked[0].attempt,
+        "finalists": [purpose.finalist for purpose in asked],
+        "asked": [asked[0].seeds, asked[0].confidence, asked[0].extendable],
+        "range": seeds.start,
+    }
+    room = max(len(seeds) - count, 0) // 2 + 1
+    for draw in range(DRAWS):
+        text = json.dumps({**told, "draw": draw}, sort_keys=True)
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest())
+        first = seeds.start + number % room
+        if all(had.stop <= first or first + count <= had.start for had in used):
+            return first
+    return max((had.stop for had in used if had.start < seeds.stop), default=seeds.start)
+
+
+def _refuse_beyond(seeds: range, run: Run, first: int, count: int) -> None:
+    if first + count > seeds.stop:
+        raise InputError(
+            f"{count:,} fresh seeds are asked for, and {max(0, seeds.stop - first):,} are left",
+            field="seeds",
+            place=str(run.path),
+            fix="certify with fewer seeds",
+        )
+
+
+def refuse_seen(tasks: Sequence[CertificateTask], run: Run) -> None:
+    """Whatever the ranges say: no seed may be in the journal but of this attempt's own configs.
+
+    Raises:
+        InputError: one is.
+    """
+    least = min((part.start for task in tasks for part in task.seeds), default=0)
+    used = [line for line in _lines(run) if line.block.seeds.stop > least]
+    for task, line in product(tasks, used):
+        if line.purpose is not None and line.purpose.attempt == task.purpose.attempt:
+            continue
+        seen = line.block.seeds
+        for part in task.seeds:
+            if seen.start < part.stop and seen.stop > part.start:
+                raise InputError(
+                    f"seeds {part.start} to {part.stop - 1} are not fresh: config "
+                    f"{line.block.point.key} was trained under {seen.start} to {seen.stop - 1}",
+                    field="seeds",
+                    place=str(run.path / JOURNAL),
+                    fix="begin another attempt, without --extend",
+                )
+
+
+def _lines(run: Run) -> Iterator[Evaluation]:
+    yield from run.evaluations
+    yield from run.checks
+
+
+def _of(check: Evaluation) -> Purpose:
+    assert check.purpose is not None
+    return check.purpose
+
+
+def _count(lines: Iterable[Evaluation], finalist: str, key: str) -> int:
+    """Seeds of a config that these lines have."""
+    return sum(
+        line.block.count
+        for line in lines
+        if line.final and (_of(line).finalist, line.block.point.key) == (finalist, key)
+    )
+
+
+def _missing(seeds: range, key: str, lines: Iterable[Evaluation]) -> tuple[range, ...]:
+    """The parts of some seeds that no final line has for a config."""
+    had = [line.block.seeds for line in lines if line.final and line.block.point.key == key]
+    parts, start = [], seeds.start
+    for block in sorted(had, key=lambda block: block.start):
+        parts.append(range(start, min(block.start, seeds.stop)))
+        start = max(start, block.stop)
+    return tuple(part for part in (*parts, range(start, seeds.stop)) if part)
+
+
+def _proposal(run: Run, key: str) -> int:
+    """The first proposal of a config: certifying it is none of its own."""
+    return next(e.proposal for e in run.evaluations if e.block.point.key == key)
+
+
+# -------------------------------------------------------------------------------------------------
+# Certify: the finalists of a search on seeds that nothing has seen yet.
+#
+# What is asked for becomes tasks, which `xortune.driver.certifying` has trained like the blocks
+# of a
+# search, and the journal's lines of them become a certificate. Every block goes into the run's
+# journal with its purpose, so that the certificate can be made from the journal alone and an
+# attempt,
+# once begun, is never forgotten: one that was interrupted goes on where it stopped, with the same
+# finalists and seeds, and one that disappoints stays on record and has spent its share of alpha.
+# `xortune.runs.certificate` says what is promised.
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked of a certificate. An attempt that was interrupted goes on with an equal one.
+
+    Attributes:
+        top: how many finalists; the first of the search's own order that solved any seed.
+        seeds: how many each of them gets; with `extend`, how many more.
+        confidence: with which all bounds of all attempts shall hold together.
+        extendable: begin an attempt whose seeds may be added to later, with the anytime bound.
+        extend: add seeds to the last attempt, which must be extendable; its finalists stay.
+        neighbourhood: also train each finalist with its settings moved by so much.
+        by: `own` or `neighbourhood`: whose lower bounds order the finalists.
+
+    Raises:
+        InputError: one of them is out of range, or does not go with another.
+    """
+
+    top: int
+    seeds: int
+    confidence: float = 0.95
+    extendable: bool = False
+    extend: bool = False
+    neighbourhood: float | None = None
+    by: str = "own"
+
+    def __post_init__(self) -> None:
+        for name, value, high in (("top", self.top, 1000), ("seeds", self.seeds, len(CERTIFY))):
+            if not 1 <= value <= high:
+                raise InputError(f"{value} is out of range", field=name, allowed=f"1 to {high:,}")
+        if not 0 < self.confidence < 1:
+            raise InputError(
+                f"{self.confidence} is out of range",
+                field="confidence",
+                allowed="above 0 and below 1",
+            )
+        if self.extend and self.neighbourhood is not None:
+            raise InputError(
+                "an attempt that is extended has its neighbours already, or none",
+                field="neighbourhood",
+                allowed="at the beginning of an attempt",
+                fix="leave it out, or begin another attempt without --extend",
+            )
+        assert self.criterion
+
+    @property
+    def criterion(self) -> Criterion:
+        """`by`, which is one of two words."""
+        if self.by == "own":
+            return "own"
+        if self.by != "neighbourhood":
+            names = ("own", "neighbourhood")
+            raise InputError(
+                f"{self.by!r}",
+                field="by",
+                allowed=" or ".join(names),
+                fix=nearest(self.by, names),
+            )
+        if self.neighbourhood is None:
+            raise InputError(
+                "'neighbourhood', and no neighbours are measured",
+                field="by",
+                allowed="together with a neighbourhood",
+                fix="give --neighbourhood 0.2 too",
+            )
+        return "neighbourhood"
+
+
+def tasks_of(
+    run: Run, trainer: Trainer, call: Call, *, accept: bool = False
+) -> list[CertificateTask]:
+    """All that is still to be trained for a call.
+
+    Args:
+        run: with a journal that nobody else writes to.
+        trainer: what will train it.
+        call: what is asked for.
+        accept: whether an attempt that was begun with another engine or other versions may be left
+            as it is, and a new one begun.
+
+    Raises:
+        InputError: nothing to certify, an attempt that cannot be extended or was begun with another
+            engine or version, neighbours that there are not, or no fresh seeds left.
+    """
+    identity = identity_of(trainer.describe())
+    own = digests_of(run.manifest, identity, str(run.path / MANIFEST))
+    if call.extend:
+        tasks = extension_tasks(run, call.seeds, own)
+    else:
+        asked = asked_of(
+            run,
+            call.top,
+            call.seeds,
+            call.confidence,
+            extendable=call.extendable,
+            by=call.criterion,
+        )
+        tasks = attempt_tasks(run, trainer, asked, call.neighbourhood, own, accept=accept)
+    refuse_seen(tasks, run)
+    return tasks
+
+
+def noted_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate | None:
+    """Write certificate.json, if there is anything to be in it.
+
+    Args:
+        run: as it was loaded.
+        more: what its journal has got since.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    certificate = certificate_of((*run.checks, *more))
+    if certificate is not None:
+        write_certificate(run.path, certificate, run.manifest)
+    return certificate

@@ -1,0 +1,380 @@
+"""A gate: does this config still solve so many of all seeds? As few seeds as the answer needs."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from xortune.certificates.plan import gate_seeds
+from xortune.core.config import Config
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.formats import rounded_down, rounded_up
+from xortune.core.outcome import MAX_SEED, Outcome, Status
+from xortune.core.point import Point
+from xortune.core.seeds import GATE
+from xortune.core.trainer import Block, Trainer
+from xortune.runs.certificate import Certificate
+from xortune.runs.results import ConfigResult
+from xortune.runs.run import Run
+from xortune.spaces.text import read_text, read_yaml
+from xortune.stats.anytime import (
+    anytime_evidence_above,
+    anytime_evidence_below,
+    anytime_interval,
+    anytime_lower,
+    anytime_upper,
+)
+
+# -------------------------------------------------------------------------------------------------
+# The file of one config: YAML or JSON with the fields of `Config`, checked at the edge.
+
+
+EXAMPLE = "activation, loss, optimizer, lr, hidden_dim and epochs, one `name: value` on each line"
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    """The config that a file holds: the fields of `Config` by their names, and nothing else.
+
+    Raises:
+        InputError: a file that cannot be read, or anything in it that is not allowed, with file and
+            line.
+    """
+    place = os.fspath(path)
+    try:
+        document = read_yaml(read_text(path), place)
+    except InputError as error:
+        if error.problem == "is empty":
+            raise InputError("is empty", place=place, allowed=EXAMPLE) from None
+        raise
+    if "parameters" in document.values:
+        raise InputError(
+            "is a search space, not one config",
+            place=document.at(("parameters",)),
+            allowed=EXAMPLE,
+            fix="write the values of one config; `xortune search` takes the space",
+        )
+    try:
+        return Config.from_point(document.values)
+    except InputError as error:
+        raise error.at(document.at((error.field,) if error.field else ())) from None
+
+
+# -------------------------------------------------------------------------------------------------
+# A gate: does this config still solve so many of all seeds? As few seeds as the answer needs.
+#
+# Seeds are trained one after the other, and after each the evidence is weighed (an e-value, see
+# `xortune.stats.anytime`): the gate stops as soon as it knows. Whatever the true rate is, the
+# answer
+# is wrong with probability alpha at most, although one looks after every seed: a rate of
+# `min_rate`
+# or less is called proven with probability alpha at most, one of `min_rate` or more refuted
+# likewise.
+# The answer depends on the seeds and their order only, not on how many are trained at a time.
+
+
+Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
+
+FIRST_BLOCK, LARGEST_BLOCK = 16, 1024
+"""Seeds trained at a time: few at first, since a hopeless config is refuted by two."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate found.
+
+    Attributes:
+        answer: `proven` (the rate is above `min_rate`), `refuted` (below it) or `undecided`.
+        min_rate: what was asked.
+        confidence: 1 minus the probability, at most, of a wrong answer.
+        key: of the config.
+        point: the config itself.
+        k: seeds solved up to the decision.
+        n: seeds up to the decision.
+        low: lower end of the range of the rate, which holds with `confidence`, both ends together;
+            of a certificate its lower bound.
+        high: upper end; None where a certificate was read, which has none.
+        first_seed: the first of the n seeds, which follow each other.
+        most: seeds after which the gate gives up; None where a certificate was read.
+        counts: how many of the n seeds ended in each status; None where a certificate was read.
+        seeds: which these are, in words; None if they follow `first_seed`.
+        bound: what the answer rests on: the lower bound of the rate if it is proven, the upper one
+            if it is refuted. This one by itself holds with `confidence`, and so lies within the
+            range. None if it is undecided.
+    """
+
+    answer: Answer
+    min_rate: float
+    confidence: float
+    key: str
+    point: Point
+    k: int
+    n: int
+    low: float
+    high: float | None
+    first_seed: int
+    most: int | None
+    counts: dict[Status, int] | None
+    seeds: str | None = None
+    bound: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.line})"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rate is proven."""
+        return self.answer == "proven"
+
+    @property
+    def line(self) -> str:
+        """One line for a log: the answer, the counts, what follows, which seeds."""
+        seeds = self.seeds or f"seeds {self.first_seed} to {self.first_seed + self.n - 1}"
+        sure = f"confidence {self.confidence:g}"
+        solved = f"{self.answer}: {self.k}/{self.n} seeds solved"
+        if self.most is None:
+            relation = "at least" if self.passed else "below"
+            return (
+                f"{solved}, lower bound {_down(self.low)} is {relation} {self.min_rate:g} "
+                f"({sure}, certified config {self.key}, {seeds})"
+            )
+        if self.bound is None:
+            assert self.high is not None
+            return (
+                f"{solved}, success rate {_down(self.low)} to {_up(self.high)}, so neither above "
+                f"nor below {self.min_rate:g} for sure after {self.n} seeds ({sure}, {seeds})"
+            )
+        bound = (
+            f"above {self.min_rate:g} (lower bound {_down(self.bound)}"
+            if self.passed
+            else f"below {self.min_rate:g} (upper bound {_up(self.bound)}"
+        )
+        return f"{solved}, success rate {bound}, {sure}, {seeds})"
+
+
+def gate_config(
+    point: Point,
+    trainer: Trainer,
+    *,
+    min_rate: float,
+    max_seeds: int,
+    confidence: float = 0.95,
+    first_seed: int = GATE.start,
+    block: int | None = None,
+    on_seeds: Callable[[int, int], None] | None = None,
+) -> Verdict:
+    """Train a config until its rate is proven to be above `min_rate`, or refuted, or seeds run out.
+
+    Args:
+        point: the config, in its trainer's normal form.
+        trainer: what trains it.
+        min_rate: the success rate to prove, in (0, 1).
+        max_seeds: after so many the answer is `undecided`.
+        confidence: 1 minus the probability, at most, of a wrong answer.
+        first_seed: the others follow it.
+        block: seeds trained at a time; if not given, more and more, and never beyond the seed that
+            can prove it.
+        on_seeds: called with (k, n) after each block.
+
+    Raises:
+        InputError: an argument out of range, or too few seeds for any answer but `undecided`.
+        TrainingError: the training produced no outcome.
+    """
+    _check(min_rate, max_seeds, confidence, first_seed)
+    outcome: Outcome | None = None
+    while True:
+        done = 0 if outcome is None else outcome.n
+        failed = 0 if outcome is None else outcome.n - outcome.successes
+        needed = gate_seeds(min_rate, alpha=1 - confidence, failures=failed) - done
+        size = block or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
+        size = min(size, max_seeds - done)
+        [result] = trainer.train([Block(point, first_seed + done, size)])
+        if isinstance(result, TrainingError):
+            raise result
+        outcome = result if outcome is None else outcome.merge(result)
+        answer, n = _decided(outcome, min_rate, confidence)
+        if on_seeds is not None:
+            on_seeds(int(np.count_nonzero(outcome.solved[:n])), n)
+        if answer != "undecided" or outcome.n >= max_seeds:
+            k = int(np.count_nonzero(outcome.solved[:n]))
+            found = np.bincount(outcome.status[:n], minlength=len(Status)).tolist()
+            low, high = anytime_interval(k, n, confidence=confidence)
+            return Verdict(
+                answer=answer,
+                min_rate=min_rate,
+                confidence=confidence,
+                key=point.key,
+                point=point,
+                k=k,
+                n=n,  # what was trained beyond the seed that decided counts no more than any other
+                low=float(low),
+                high=float(high),
+                first_seed=first_seed,
+                most=max_seeds,
+                counts=dict(zip(Status, found, strict=True)),
+                bound=answer_bound(answer, k, n, alpha=1 - confidence),
+            )
+
+
+def gate_certificate(
+    certificate: Certificate, *, min_rate: float, key: str | None = None
+) -> Verdict:
+    """Compare a certificate's lower bound with `min_rate`; nothing is trained.
+
+    Args:
+        certificate: the bounds of its finalists hold all together, so that the best may be chosen
+            by them.
+        min_rate: the success rate that must be proven.
+        key: of the finalist; the certificate's first if not given.
+
+    Raises:
+        InputError: an argument out of range, or no such finalist.
+    """
+    _rate(min_rate)
+    found = certificate.best if key is None else certificate.finalist(key)
+    assert found.lower_bound is not None  # of a complete attempt
+    # A plan of n seeds for a rate gives a bound that is this rate but for rounding.
+    proven = found.lower_bound >= min_rate - 1e-12
+    return Verdict(
+        answer="proven" if proven else "undecided",
+        min_rate=min_rate,
+        confidence=certificate.confidence,
+        key=found.key,
+        point=found.point,
+        k=found.k,
+        n=found.n,
+        low=found.lower_bound,
+        high=None,
+        first_seed=found.first,
+        most=None,
+        counts=None,
+        bound=found.lower_bound if proven else None,
+    )
+
+
+def answer_bound(answer: Answer, k: int, n: int, *, alpha: float) -> float | None:
+    """The bound that an answer rests on, of k of n seeds; None if it is undecided.
+
+    Args:
+        answer: what is said of the rate.
+        k: seeds solved.
+        n: seeds.
+        alpha: the probability, at most, that this one bound is wrong at any n.
+    """
+    if answer == "undecided":
+        return None
+    bound = anytime_lower if answer == "proven" else anytime_upper
+    return float(bound(k, n, alpha=alpha))
+
+
+def _decided(outcome: Outcome, min_rate: float, confidence: float) -> tuple[Answer, int]:
+    """The answer, and after how many seeds it was known."""
+    n = np.arange(1, outcome.n + 1)
+    k = np.cumsum(outcome.solved)
+    wanted = -math.log(1 - confidence)
+    proven = anytime_evidence_above(k, n, min_rate) >= wanted
+    decided = np.flatnonzero(proven | (anytime_evidence_below(k, n, min_rate) >= wanted))
+    if not decided.size:
+        return "undecided", outcome.n
+    first = int(decided[0])
+    return ("proven" if proven[first] else "refuted"), first + 1
+
+
+def _rate(min_rate: float) -> None:
+    if not 0 < min_rate < 1:
+        raise InputError(
+            f"{min_rate} is out of range",
+            field="min_rate",
+            allowed="above 0 and below 1",
+            fix="no number of seeds proves a rate of 1; 0.99 takes 377" if min_rate == 1 else None,
+        )
+
+
+def check_gate(min_rate: float, confidence: float) -> None:
+    """Refuse what no gate can prove.
+
+    Raises:
+        InputError: a rate or a confidence that is not within (0, 1).
+    """
+    _rate(min_rate)
+    if not 0 < confidence < 1:
+        raise InputError(
+            f"{confidence} is out of range", field="confidence", allowed="above 0 and below 1"
+        )
+
+
+def _check(min_rate: float, max_seeds: int, confidence: float, first_seed: int) -> None:
+    check_gate(min_rate, confidence)
+    if not 0 <= first_seed <= MAX_SEED:
+        raise InputError(f"{first_seed}", field="first_seed", allowed="0 to 2**32 - 1")
+    if max_seeds < 1 or first_seed + max_seeds - 1 > MAX_SEED:
+        raise InputError(
+            f"{max_seeds} seeds from {first_seed}",
+            field="max_seeds",
+            allowed="at least 1, and none beyond 2**32 - 1",
+        )
+    least = gate_seeds(min_rate, alpha=1 - confidence)
+    if max_seeds < least:
+        raise InputError(
+            f"{max_seeds} seeds cannot prove {min_rate:g}, even if all are solved",
+            field="max_seeds",
+            allowed=f"{least} or more",
+            fix=f"give {least} or more, or ask for a lower rate",
+        )
+
+
+def _down(bound: float) -> str:
+    return f"{rounded_down(bound, 4):.4f}"
+
+
+def _up(bound: float) -> str:
+    return f"{rounded_up(bound, 4):.4f}"
+
+
+# -------------------------------------------------------------------------------------------------
+# A gate of results that were imported: what their seeds prove, however many there came to be.
+#
+# Nobody knows whether their number was planned, or which configuration was picked by its count.
+# So
+# the bounds are those that hold at any number of seeds, and for all configurations of the run at
+# once: each has an equal share of what may go wrong.
+
+
+def gate_imported(
+    run: Run, result: ConfigResult, *, min_rate: float, confidence: float = 0.95
+) -> Verdict:
+    """What the imported seeds of a config say of its success rate.
+
+    Args:
+        run: whose configs share 1 - `confidence`.
+        result: of the config.
+        min_rate: the success rate to prove, in (0, 1).
+        confidence: with which the answers about all configs of the run hold together, in (0, 1).
+    """
+    outcome, alpha = result.outcome, (1 - confidence) / len(run.results)
+    k, n = outcome.successes, outcome.n
+    low = float(anytime_lower(k, n, alpha=alpha))
+    high = float(anytime_upper(k, n, alpha=alpha))
+    answer: Answer = "proven" if low >= min_rate else "refuted" if high < min_rate else "undecided"
+    least, most = anytime_interval(k, n, confidence=1 - alpha)
+    found = np.bincount(outcome.status, minlength=len(Status)).tolist()
+    return Verdict(
+        answer=answer,
+        min_rate=min_rate,
+        confidence=confidence,
+        key=result.key,
+        point=result.point,
+        k=k,
+        n=n,
+        low=float(least),
+        high=float(most),
+        first_seed=int(outcome.seeds[0]),
+        most=n,
+        counts=dict(zip(Status, found, strict=True)),
+        seeds=f"imported seeds of config {result.key}",
+        bound=answer_bound(answer, k, n, alpha=alpha),
+    )

@@ -1,0 +1,502 @@
+"""What is compared: which config of a run, its fresh seeds, and how it was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from xortune.comparisons.runs import Contestant, Origin
+from xortune.core.config import Config
+from xortune.core.errors import InputError, nearest
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.success import Success, parse_success
+from xortune.core.task import Task, TaskSpec
+from xortune.runs.certificate import Attempt, certificate_of
+from xortune.runs.manifest import MANIFEST, imported_from
+from xortune.runs.resume import changed_trainer
+from xortune.runs.run import Run, load_run
+from xortune.runs.sessions import last_identity, last_search, made_with
+from xortune.runs.store import url_of
+
+# -------------------------------------------------------------------------------------------------
+# Which config of a run is compared, what fresh seeds it has, and how it was found.
+
+
+OWN, RULE = "its source", "rule for success"
+"""Facts that a contestant has if it is no built-in network: what trained it, what a success is."""
+
+_JUDGES = ("trainer", "source", "success", "metric")
+"""Entries of an identity without which one seed solved is not what it is elsewhere."""
+
+SEARCHED = "search counts"
+"""The fact of one that a search chose: k/n of the seeds by which it did."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A config that is to be compared.
+
+    Attributes:
+        label: what it is called.
+        point: the config.
+        task: its name and fingerprint; None where nothing is known of it.
+        certified: its seeds in the last complete attempt of its run; None if it is not in it.
+        facts: how it was found.
+        made: what trained `certified`, in words.
+        notes: how `certified` could mislead.
+        run: where it is from; None for a config by itself.
+        identity: of what trained `certified`, as far as it is known.
+    """
+
+    label: str
+    point: Point
+    task: tuple[str, str] | None
+    certified: Outcome | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    made: str = ""
+    notes: tuple[str, ...] = ()
+    run: Run | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+
+def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
+    """The config of a run that is compared: the first in the search's order, or the one named.
+
+    The search's first, not its certificate's: it was chosen before its certificate was trained, so
+    that these seeds say nothing but the truth about it. The certificate's first is the best of
+    several by these very seeds.
+
+    Args:
+        run: with a finished config.
+        key: of the config, or as many of its first digits as tell it from all others.
+        label: what it is called.
+
+    Raises:
+        InputError: no config is finished, none has this key, or several begin with it.
+    """
+    assert run.best is not None  # refuses a run in which nothing has finished
+    result = run.results[0 if key is None else _place(run, key)]
+    facts = {
+        **_facts(run),
+        SEARCHED: f"{result.outcome.successes}/{result.outcome.n}",
+    }
+    fingerprint = run.manifest.get("task_fingerprint")
+    name = str(run.manifest.get("task", ""))
+    candidate = Candidate(
+        label=label,
+        point=result.point,
+        task=(name, str(fingerprint)) if fingerprint is not None else None,
+        facts=facts,
+        run=run,
+    )
+    certificate = certificate_of(run.checks)
+    attempt = certificate.latest if certificate else None
+    if attempt is None or all(found.key != result.key for found in attempt.finalists):
+        return candidate
+    digests = made_with(run.manifest, attempt.made, attempt.number, str(run.path / MANIFEST))
+    return replace(
+        candidate,
+        certified=_certified(run, attempt, result.key),
+        made=trained_by(digests),
+        notes=_notes(attempt, result.key, named=key is not None),
+        identity={name: str(digests[name]) for name in _JUDGES if name in digests},
+    )
+
+
+def certified_contestant(candidate: Candidate) -> Contestant:
+    """The candidate with its certified seeds, which it must have."""
+    assert candidate.certified is not None
+    return _contestant(
+        candidate, candidate.certified, "certificate", candidate.made, candidate.notes
+    )
+
+
+def trained_contestant(
+    candidate: Candidate, outcome: Outcome, made: str, identity: Mapping[str, str]
+) -> Contestant:
+    """The candidate with seeds that were trained for the comparison.
+
+    Args:
+        candidate: what was trained.
+        outcome: what came of it.
+        made: what trained it, as `trained_by` says it.
+        identity: the same as `run_sessions.identity_of` has it.
+    """
+    notes: tuple[str, ...] = ()
+    if candidate.run is not None:
+        run = candidate.run
+        changed = changed_trainer(run.manifest, identity, str(run.path / MANIFEST))
+        told = ", ".join(
+            f"{name}: {before} -> {now}"
+            for name, before, now in changed
+            if name != "engine_fallback"  # goes with the engine
+        )
+        if told:
+            notes = (
+                f"its search was trained by something else than these seeds ({told}): what is"
+                " compared is its config, trained as it would be now",
+            )
+    return _contestant(candidate, outcome, "trained", made, notes)
+
+
+def known_facts(
+    contestants: Sequence[Contestant],
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """What was not the same for all, by name, and what was.
+
+    Returns:
+        (apart, same): what each has, empty where it is not known; and what all have.
+    """
+    names: dict[str, None] = {}
+    for one in contestants:
+        names.update(dict.fromkeys(one.facts))
+    rows = {name: tuple(one.facts.get(name, "") for one in contestants) for name in names}
+    apart = {name: values for name, values in rows.items() if len(set(values)) > 1}
+    return apart, {name: values[0] for name, values in rows.items() if name not in apart}
+
+
+def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
+    """Refuse configs that learned different tasks.
+
+    Raises:
+        InputError: they did.
+    """
+    known = [(one.label, one.task) for one in candidates if one.task is not None]
+    for label, (name, fingerprint) in known[1:]:
+        first, (first_name, first_fingerprint) = known[0]
+        if fingerprint != first_fingerprint:
+            same = " of other data" if name == first_name else ""
+            raise InputError(
+                f"{first} learned {first_name} and {label} {name}{same}",
+                field="runs",
+                allowed="runs of one task: a rate on another says nothing of this one",
+                fix="if that is what you want to see, say --different-tasks",
+            )
+
+
+def refuse_different_trainers(known: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Refuse what was trained by different trainers, or is judged by different rules.
+
+    Args:
+        known: of each its label, and what trained the seeds that would be compared; what is not
+            known differs from nothing.
+
+    Raises:
+        InputError: two differ.
+    """
+    for name in _JUDGES:
+        having = [
+            (label, identity[name], identity) for label, identity in known if name in identity
+        ]
+        for label, value, identity in having[1:]:
+            first, before, _ = having[0]
+            if value == before:
+                continue
+            if name == "trainer":
+                told = f"{first} was trained by {_named(before)} and {label} by {_named(value)}"
+            elif name == "source":
+                told = (
+                    f"{first} and {label} were trained by {_named(identity['trainer'])} of "
+                    f"different source: {before[:12]} and {value[:12]}"
+                )
+            else:
+                told = f"{first} counts {before!r} as solved and {label} {value!r}"
+            raise InputError(
+                told,
+                field="runs",
+                allowed="runs of one trainer and one rule for success: rates of others are not "
+                "of the same thing",
+                fix="if that is what you want to see, say --different-tasks",
+            )
+
+
+def _named(trainer: str) -> str:
+    return "the built-in network" if trainer == "network" else trainer
+
+
+def rule_of(facts: Mapping[str, str]) -> Success | None:
+    """The rule that its numbers are judged by, if there is one that can be read."""
+    try:
+        return parse_success(facts[RULE]) if RULE in facts else None
+    except InputError:  # a column that says it, or a manifest that people edited
+        return None
+
+
+def trained_by(made: Mapping[str, object]) -> str:
+    """Engine and versions in a line, of an identity, of `made_with` or of what a trainer says."""
+    given = made.get("versions")
+    versions = given if isinstance(given, Mapping) else {}
+    named = [str(made[name]) for name in ("engine", "device") if made.get(name)]
+    packages = {name: made.get(name, versions.get(name)) for name in ("torch", "numba", "xortune")}
+    named += [f"{name} {version}" for name, version in packages.items() if version]
+    return ", ".join(named)
+
+
+def _place(run: Run, key: str) -> int:
+    """Where in the results the config is whose key begins so."""
+    keys = [result.key for result in run.results]
+    found = [place for place, other in enumerate(keys) if key and other.startswith(key)]
+    if len(found) != 1:
+        raise InputError(
+            f"{len(found)} keys begin with {key!r}"
+            if found
+            else f"no configuration has the key {key!r}",
+            place=str(run.path),
+            allowed="a key of the run's table.csv after #, or its first digits",
+            fix=nearest(key, keys) if len(keys) <= 10 else None,
+        )
+    return found[0]
+
+
+def _contestant(
+    candidate: Candidate, outcome: Outcome, origin: Origin, made: str, notes: tuple[str, ...]
+) -> Contestant:
+    first, last = int(outcome.seeds[0]), int(outcome.seeds[-1])
+    facts = dict(candidate.facts)
+    if made:
+        facts["fresh seeds trained by"] = made
+    facts["fresh seeds"] = f"{outcome.n:,}, {first} to {last}"
+    return Contestant(
+        label=candidate.label,
+        key=candidate.point.key,
+        point=candidate.point,
+        outcome=outcome,
+        origin=origin,
+        facts=facts,
+        notes=notes,
+        rule=rule_of(facts),
+    )
+
+
+def _certified(run: Run, attempt: Attempt, key: str) -> Outcome:
+    """All seeds of a finalist in an attempt, as one outcome."""
+    lines = tuple(
+        replace(check, purpose=None)
+        for check in run.checks
+        if check.purpose is not None
+        and (check.purpose.kind, check.purpose.attempt) == ("certify", attempt.number)
+        and check.block.point.key == key
+    )
+    [result] = replace(run, evaluations=lines, checks=()).results
+    return result.outcome
+
+
+def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:
+    notes = []
+    first = attempt.finalists[0].key
+    if named and len(attempt.finalists) > 1:
+        notes.append(
+            f"its seeds are those by which its certificate orders {len(attempt.finalists)} "
+            "finalists: if it was picked by that order, they flatter it"
+        )
+    elif first != key:
+        notes.append(
+            f"its certificate puts {first} first, by the very seeds that would be compared here; "
+            "what is compared is the search's own first, which they did not choose"
+        )
+    if attempt.number > 1:
+        notes.append(
+            f"its seeds are those of attempt {attempt.number} to certify, and those before are not "
+            "counted: if it was tried again because of what they said, p is too small; seeds that "
+            "are trained for the comparison (--seeds) have no such choice in them"
+        )
+    if attempt.bound == "anytime":
+        notes.append(
+            "its certificate may have been extended once its counts were known: then p is too small"
+        )
+    return tuple(notes)
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """How the run was made, in the order in which one asks."""
+    place, manifest = str(run.path / MANIFEST), run.manifest
+    session = last_search(manifest, place)
+    versions, identity = session.get("versions"), last_identity(manifest, place)
+    own = {
+        "what is trained": identity.get("trainer"),
+        OWN: identity.get("source"),
+        RULE: identity.get("success"),
+    }
+    found: dict[str, object] = {
+        "run": run.path.resolve().name,
+        "space": manifest.get("name"),
+        "task": manifest.get("task"),
+        "sampler": manifest.get("sampler"),
+        "trials": sum(result.trials for result in run.results),
+        "seeds of the race": " ".join(map(str, manifest.get("ladder") or ())),
+        "sampler's seed": manifest.get("seed"),
+        "engine": identity.get("engine"),
+        **(own if own[OWN] else {}),  # of the built-in network nobody asks
+        "searched": session.get("finished") or session.get("started"),
+        "host": session.get("host"),
+        "platform": session.get("platform"),
+        "git commit": session.get("git_commit"),
+        **(versions if isinstance(versions, Mapping) else {}),
+    }
+    return {name: str(fact) for name, fact in found.items() if fact not in (None, "")}
+
+
+# -------------------------------------------------------------------------------------------------
+# What of an imported run may be compared as it is: seeds that did not choose what they count.
+
+
+IMPORTED = "imported from"
+"""The fact that such a contestant has."""
+
+
+def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Contestant | None:
+    """The only config of an imported run, or the one that was named, by its imported seeds.
+
+    None for any other run, one that is certified, and the best of several: its count won, and so is
+    partly luck.
+
+    Args:
+        run: of the candidate.
+        key: that named it, if one did.
+        candidate: what is to be compared.
+    """
+    origin = imported_from(run.manifest)
+    several = len(run.results) > 1
+    if origin is None or candidate.certified is not None or (several and key is None):
+        return None
+    result = next(one for one in run.results if one.key == candidate.point.key)
+    notes: tuple[str, ...] = ()
+    if several:
+        notes = (
+            f"its seeds are those that were imported with {len(run.results)} configurations: if "
+            "it was picked by their counts, they flatter it",
+        )
+    outcome = result.outcome
+    first, last = int(outcome.seeds[0]), int(outcome.seeds[-1])
+    facts = {
+        **candidate.facts,
+        RULE: origin.success,
+        IMPORTED: origin.source,
+        "imported seeds": f"{outcome.n:,}, {first} to {last}",
+    }
+    return Contestant(
+        label=candidate.label,
+        key=result.key,
+        point=result.point,
+        outcome=outcome,
+        origin="given",
+        facts=facts,
+        notes=notes,
+        rule=rule_of(facts),
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# What the verb `compare` is given: runs, their directories, configs of them, outcomes.
+
+
+Named: TypeAlias = Run | str | os.PathLike[str]
+Compared: TypeAlias = Named | Config | Outcome
+
+
+def only_run(items: Sequence[Compared]) -> Run:
+    """The one run that a table is compared with.
+
+    Raises:
+        InputError: several, or something else.
+    """
+    if len(items) != 1:
+        raise InputError(
+            f"{len(items)} runs",
+            field="runs",
+            allowed="one run, which is compared with a table",
+            fix="compare each run with the table by itself, or the runs without --reference",
+        )
+    [one] = items
+    if isinstance(one, Config | Outcome):
+        raise InputError(f"a {type(one).__name__}", field="runs", allowed="a run or its directory")
+    return one if isinstance(one, Run) else load_run(one)
+
+
+def entries_of(
+    items: Sequence[Compared], labels: Sequence[str] | None, task: TaskSpec
+) -> list[Candidate | Contestant]:
+    """Outcomes as they are, and what is to be found or trained of the others.
+
+    Args:
+        items: what is compared.
+        labels: what they are called; their own names if not given.
+        task: what a `Config` learns.
+
+    Raises:
+        InputError: something that cannot be compared, a run that is none, or wrong labels.
+    """
+    located = [_located(item) for item in items]
+    names = _labels(located, labels)
+    entries: list[Candidate | Contestant] = []
+    for item, name in zip(located, names, strict=True):
+        if isinstance(item, Outcome):
+            entries.append(Contestant(name, "", None, item, "given"))
+        elif isinstance(item, Config):
+            learned = task if isinstance(task, Task) else Task.named(task)
+            point = item.point
+            entries.append(Candidate(name, point, (learned.name, learned.fingerprint)))
+        else:
+            run, key = item
+            candidate = candidate_of(run, key, name)
+            entries.append(imported_contestant(run, key, candidate) or candidate)
+    return entries
+
+
+def _located(item: Compared) -> Config | Outcome | tuple[Run, str | None]:
+    if isinstance(item, Config | Outcome):
+        return item
+    if isinstance(item, Run):
+        return item, None
+    if not isinstance(item, str | os.PathLike):
+        raise InputError(
+            f"a {type(item).__name__}",
+            field="runs",
+            allowed="runs, their directories, DIRECTORY#KEY, configs, outcomes",
+        )
+    text = os.fspath(item)
+    directory, sign, key = text.rpartition("#")
+    if sign and directory and (url_of(text) is not None or not Path(text).exists()):
+        return load_run(directory), key
+    return load_run(item), None
+
+
+def _labels(
+    items: Sequence[Config | Outcome | tuple[Run, str | None]], given: Sequence[str] | None
+) -> list[str]:
+    """One for each, and no two alike."""
+    if given is not None:
+        if len(given) != len(items) or not all(isinstance(name, str) and name for name in given):
+            raise InputError(
+                f"{len(given)} labels for {len(items)} to compare",
+                field="labels",
+                allowed="one text for each",
+            )
+        return list(given)
+    names = [_name(item, whole=False) for item in items]
+    for name in {name for name in names if names.count(name) > 1}:
+        alike = [place for place, other in enumerate(names) if other == name]
+        whole = [_name(items[place], whole=True) for place in alike]
+        if len(set(whole)) == len(whole):
+            for place, long in zip(alike, whole, strict=True):
+                names[place] = long
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
+
+
+def _name(item: Config | Outcome | tuple[Run, str | None], *, whole: bool) -> str:
+    if isinstance(item, Outcome):
+        return "outcome"
+    if isinstance(item, Config):
+        return f"config {item.key if whole else item.key[:8]}"
+    run, key = item
+    name = str(run.path) if whole else run.path.resolve().name
+    return name if key is None else f"{name}#{key if whole else key[:8]}"

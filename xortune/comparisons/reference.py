@@ -1,0 +1,834 @@
+"""A run beside a published table: reads it, matches rows, tests which cells differ."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xortune.core.counts import count_range, fisher_size, fisher_two_sided, holm, wilson
+from xortune.core.errors import InputError, nearest
+from xortune.core.point import Point, Value
+from xortune.runs.results import ConfigResult, column_names, config_table
+from xortune.runs.run import Run
+from xortune.stats.differences import unpaired_difference
+
+# -------------------------------------------------------------------------------------------------
+# A table of success counts that somebody published: read, its columns recognised, checked.
+
+
+DEFAULT_SEEDS = 100
+"""Seeds of every cell where neither the table nor the user says how many."""
+
+COUNTS = ("k", "n", "percent", "rate")
+"""What `columns` may name beside parameters: solved seeds, seeds, and k / n in either unit."""
+
+DELIMITERS = ("\t", ",", ";", "|")
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "activation": ("activationfunction", "act", "nonlinearity"),
+    "loss": ("criterion", "lossfunction", "lossfn", "objective"),
+    "optimizer": ("optimiser", "optim", "opt"),
+    "lr": ("learnrate", "learningrate", "stepsize"),
+    "momentum": (),
+    "hidden_dim": ("hidden", "hiddensize", "hiddenunits", "hiddendimension", "nhidden"),
+    "epochs": ("epoch", "numepochs", "nepochs"),
+    "zero_grad": (),
+    "k": ("successes", "correct", "solved", "numcorrect", "numsolved"),
+    "n": ("seeds", "trials", "runs", "numseeds", "nseeds"),
+    "percent": ("percentcorrect", "percentsolved", "successpercent", "pct"),
+    "rate": ("accuracy", "successrate", "solvedrate"),
+}
+"""How tables call them, in small letters and without underscores; the own name always counts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Published:
+    """A published table.
+
+    Attributes:
+        path: where it was read.
+        columns: for each parameter that the table has, and for `k`, `n`, `percent` or `rate`, the
+            name of its column.
+        assumptions: what the table does not say and was assumed, as sentences.
+        unused: the other columns.
+        values: for each parameter of `columns` the rows' values, as `normal` makes them.
+        k: solved seeds, shape (rows,).
+        n: seeds, shape (rows,).
+        lines: the line of the file on which each row ends.
+    """
+
+    path: Path
+    columns: Mapping[str, str]
+    assumptions: tuple[str, ...]
+    unused: tuple[str, ...]
+    values: Mapping[str, tuple[Value, ...]]
+    k: NDArray[np.int64]
+    n: NDArray[np.int64]
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The file as text: its header, and the rows with their lines."""
+
+    place: str
+    header: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    lines: tuple[int, ...]
+
+    def column(self, name: str) -> list[str]:
+        at = self.header.index(name)
+        return [row[at] for row in self.rows]
+
+    def cell(self, row: int, name: str) -> str:
+        """Where a value is, for messages."""
+        return f"{self.place}:{self.lines[row]}: {name}"
+
+
+def read_published(
+    path: str | os.PathLike[str],
+    parameters: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    seeds: int | None = None,
+) -> Published:
+    """Read a CSV or TSV file with a header and one row for each cell.
+
+    Args:
+        path: UTF-8 text; the delimiter (tab, comma, semicolon, bar) is recognised in the header.
+        parameters: the names that the table's columns may stand for.
+        columns: which column (value) is which parameter or count (key: a parameter, `k`, `n`,
+            `percent`, or `rate`, a fraction or in percent); the others are guessed from their
+            names, whatever the case and underscores.
+        seeds: n of every row; else the table's own column, else `DEFAULT_SEEDS`, as an assumption.
+
+    Raises:
+        InputError: a file that is no such table, a name that is unknown or ambiguous, no counts,
+            a count that is none, two rows for one cell.
+    """
+    text = _read(path)
+    found = _mapping(text, parameters, columns or {}, seeds)
+    n, assumed_n = _seeds(text, found, seeds)
+    k, assumed_k = _successes(text, found, n)
+    mapped = [name for name in parameters if name in found]
+    values = {name: tuple(normal(cell) for cell in text.column(found[name])) for name in mapped}
+    _refuse_duplicates(text, values)
+    return Published(
+        path=Path(path),
+        columns={name: found[name] for name in (*mapped, *COUNTS) if name in found},
+        assumptions=(*assumed_n, *assumed_k),
+        unused=tuple(name for name in text.header if name not in found.values()),
+        values=values,
+        k=k,
+        n=n,
+        lines=text.lines,
+    )
+
+
+def normal(value: Value) -> Value:
+    """A value of a table or a run so that equal ones compare equal.
+
+    A text that is a finite number becomes one (`1.0` and `1` are equal then), `true` and `false`
+    stay words, an empty text, `none` and `null` become None, whatever their case.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    word = text.lower()
+    if word in ("", "none", "null"):
+        return None
+    if word in ("true", "false"):
+        return word
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, flags=re.ASCII):
+        return text
+    number = float(text)
+    if not math.isfinite(number):
+        return text
+    return int(text) if re.fullmatch(r"[+-]?\d{1,4000}", text) else number
+
+
+def _read(path: str | os.PathLike[str]) -> _Text:
+    place = os.fspath(path)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise InputError(
+                f"is no UTF-8 text ({error})", place=place, fix="save it as UTF-8"
+            ) from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot be read ({reason})", place=place) from None
+    try:
+        # The delimiter that cuts the header into most names; the first of equals.
+        headers = {d: next(csv.reader(io.StringIO(text), delimiter=d), []) for d in DELIMITERS}
+        delimiter = max(DELIMITERS, key=lambda d: len(headers[d]))
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise InputError(f"is no CSV text ({error})", place=place) from None
+    if len(rows) < 2:
+        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
+    header = tuple(name.strip() for name in rows[0][1])
+    if len(set(header)) != len(header) or "" in header:
+        raise InputError(
+            "a column name is empty or given twice",
+            place=f"{place}:{rows[0][0]}",
+            fix="give every column a name of its own",
+        )
+    for line, row in rows[1:]:
+        if len(row) != len(header):
+            raise InputError(
+                f"{len(row)} values for {len(header)} columns", place=f"{place}:{line}"
+            )
+    return _Text(place, header, [row for _, row in rows[1:]], tuple(line for line, _ in rows[1:]))
+
+
+def _mapping(
+    text: _Text, parameters: Sequence[str], asked: Mapping[str, str], seeds: int | None
+) -> dict[str, str]:
+    """The column of each parameter and count that the table has, as asked or by its name."""
+    found: dict[str, str] = {}
+    for name, column in asked.items():
+        if name not in parameters and name not in COUNTS:
+            known = (*parameters, *COUNTS)
+            raise InputError(
+                f"unknown parameter {name!r}",
+                place=f"--column {name}={column}",
+                allowed=", ".join(known),
+                fix=nearest(name, known),
+            )
+        if column not in text.header:
+            raise InputError(
+                f"{text.place} has no column {column!r}",
+                place=f"--column {name}={column}",
+                allowed=", ".join(text.header),
+                fix=nearest(column, text.header),
+            )
+        if column in found.values():
+            raise InputError(
+                f"column {column!r} stands for something else already",
+                place=f"--column {name}={column}",
+                fix="map each column once",
+            )
+        found[name] = column
+    for name in (*parameters, *(count for count in COUNTS if count not in parameters)):
+        if name in found or (name == "n" and seeds is not None):
+            continue
+        if name in ("k", "percent", "rate") and any(c in found for c in ("k", "percent", "rate")):
+            continue
+        if guess := _guessed(text, name, found):
+            found[name] = guess
+    if not any(count in found for count in ("k", "percent", "rate")):
+        raise InputError(
+            "no column is known to hold the solved seeds",
+            place=f"{text.place}:1",
+            allowed="a count (k), or a percentage (percent)",
+            fix=f"name it: --column k=NAME or --column percent=NAME, of {', '.join(text.header)}",
+        )
+    if not any(name in found for name in parameters):
+        raise InputError(
+            "no column is known to be a parameter of the run",
+            place=f"{text.place}:1",
+            allowed=", ".join(parameters),
+            fix=f"name it: --column {parameters[0] if parameters else 'lr'}=NAME",
+        )
+    return found
+
+
+def _guessed(text: _Text, name: str, found: Mapping[str, str]) -> str | None:
+    """The column that goes by the name or, if none does, by a synonym of it."""
+    free = [column for column in text.header if column not in found.values()]
+    own = [column for column in free if _plain(column) == _plain(name)]
+    likely = own or [column for column in free if _plain(column) in SYNONYMS.get(name, ())]
+    if len(likely) > 1:
+        raise InputError(
+            f"{' and '.join(likely)} may both be {name}",
+            place=f"{text.place}:1",
+            fix=f"say which: --column {name}={likely[0]}",
+        )
+    return likely[0] if likely else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("%", "percent"))
+
+
+def _seeds(
+    text: _Text, found: Mapping[str, str], seeds: int | None
+) -> tuple[NDArray[np.int64], list[str]]:
+    if seeds is not None:
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds < 2**53:
+            raise InputError(f"{seeds!r} seeds", place="--reference-seeds", allowed="1 or more")
+        if "n" in found:
+            raise InputError(
+                f"the seeds are given twice: {seeds}, and by column {found['n']!r}",
+                place="--reference-seeds",
+                fix="leave out one of --reference-seeds and --column n=...",
+            )
+        return np.full(len(text.rows), seeds, np.int64), []
+    if "n" not in found:
+        told = f"n = {DEFAULT_SEEDS} seeds for each cell (--reference-seeds says otherwise)"
+        return np.full(len(text.rows), DEFAULT_SEEDS, np.int64), [told]
+    numbers = _numbers(text, found["n"])
+    _refuse_first(text, found["n"], (numbers < 1) | ~_whole(numbers), "a whole number, 1 or more")
+    return numbers.astype(np.int64), []
+
+
+def _successes(
+    text: _Text, found: Mapping[str, str], n: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], list[str]]:
+    if "k" in found:
+        numbers = _numbers(text, found["k"])
+        allowed = "a whole number, 0 or more and at most the number of seeds"
+        bad = (numbers < 0) | (numbers > n) | ~_whole(numbers)
+        _refuse_first(text, found["k"], bad, allowed, n)
+        return numbers.astype(np.int64), []
+    column = found.get("percent") or found["rate"]
+    numbers, whole, assumed = _numbers(text, column), 100.0, []
+    if "percent" not in found:
+        # 0.9 as a percentage of 100 seeds is no count, as a fraction it is: the values tell.
+        unit = "a fraction" if numbers.max() <= 1 else "a percentage"
+        whole = 1.0 if numbers.max() <= 1 else 100.0
+        assumed = [f"{column} is {unit} (--column percent={column} says otherwise)"]
+        if whole == 100.0:
+            assumed = [f"{column} is {unit}"]
+    k = numbers * n / whole
+    bad = (numbers < 0) | (numbers > whole) | (np.abs(k - np.rint(k)) > 1e-6)
+    allowed = f"0 to {whole:g}, and a whole number of seeds"
+    _refuse_first(text, column, bad, allowed, n)
+    return np.rint(k).astype(np.int64), assumed
+
+
+def _numbers(text: _Text, column: str) -> NDArray[np.float64]:
+    numbers = np.empty(len(text.rows))
+    for row, cell in enumerate(text.column(column)):
+        value = normal(cell)
+        if not isinstance(value, int | float):
+            raise InputError(
+                "a missing value" if not cell.strip() else f"{cell!r} is no number",
+                place=text.cell(row, column),
+                allowed="a finite number",
+            )
+        numbers[row] = max(min(value, 1e300), -1e300)  # an int may be beyond the floats
+    return numbers
+
+
+def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.less(numbers, 2**53) & np.equal(numbers, np.rint(numbers))
+
+
+def _refuse_first(
+    text: _Text,
+    column: str,
+    bad: NDArray[np.bool_],
+    allowed: str,
+    n: NDArray[np.int64] | None = None,
+) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        of = "" if n is None else f" of {n[row]} seeds"
+        raise InputError(
+            f"{text.column(column)[row].strip()}{of}", place=text.cell(row, column), allowed=allowed
+        )
+
+
+def _refuse_duplicates(text: _Text, values: Mapping[str, tuple[Value, ...]]) -> None:
+    first: dict[tuple[Value, ...], int] = {}
+    for row, cell in enumerate(zip(*values.values(), strict=True)):
+        before = first.setdefault(cell, row)
+        if before != row:
+            shown = ", ".join(f"{name} {v}" for name, v in zip(values, cell, strict=True))
+            raise InputError(
+                f"lines {text.lines[before]} and {text.lines[row]} are both {shown}",
+                place=f"{text.place}:{text.lines[row]}",
+                fix="leave one out, or map the column that tells them apart: --column NAME=COLUMN",
+            )
+
+
+# -------------------------------------------------------------------------------------------------
+# Which config of a run is which row of a published table.
+
+
+class _Absent:
+    """A parameter that a config does not have, such as the momentum of Adam."""
+
+
+ABSENT = _Absent()
+
+
+@dataclass(frozen=True, eq=False)
+class Matching:
+    """Positions of configs (in the run) and of rows (in the table), and what holds for all.
+
+    Attributes:
+        configs, rows: those that are the same cell, shape (cells,).
+        only_configs, only_rows: those that are left, ascending.
+        where: the restriction, its values in normal form.
+        fixed: parameters that the table does not have, and their value in all `configs`.
+    """
+
+    configs: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    only_configs: NDArray[np.int64]
+    only_rows: NDArray[np.int64]
+    where: Mapping[str, Value]
+    fixed: Mapping[str, Value]
+
+
+def match_cells(
+    points: Mapping[str, Point],
+    names: Mapping[str, str],
+    published: Published,
+    where: Mapping[str, Value],
+    run: Path,
+) -> Matching:
+    """Match the rows of a table with configs; see `comparison.compare_published`.
+
+    Args:
+        points: of the configs, by key.
+        names: of the parameters: as in points, as in the table's `values` and in `where`.
+        published: the table.
+        where: the restriction.
+        run: for messages.
+
+    Raises:
+        InputError: an unknown parameter or value, several configs for one row, or none for any.
+    """
+    mine = {
+        column: [_of_run(point.get(name, ABSENT)) for point in points.values()]
+        for name, column in names.items()
+    }
+    theirs = published.values
+    wanted = _wanted(where, mine, run)
+    chosen = _chosen(wanted, mine, len(points))
+    rows = _chosen({n: v for n, v in wanted.items() if n in theirs}, theirs, len(published.k))
+    if not rows.size:
+        raise InputError(
+            "no row is within "
+            + ", ".join(f"{n}={_shown(v)}" for n, v in wanted.items() if n in theirs),
+            place=str(published.path),
+            allowed="; ".join(f"{n}: {_listed(theirs[n])}" for n in wanted if n in theirs),
+        )
+    joined = _joined(mine, chosen, theirs, rows)
+    if joined.empty:
+        both = {
+            name: ({values[row] for row in rows}, {mine[name][config] for config in chosen})
+            for name, values in theirs.items()
+        }
+        raise _nothing_in_common(published, run, both)
+    unsaid = {name: mine[name] for name in mine if name not in theirs}
+    return Matching(
+        configs=joined["config"].to_numpy(),
+        rows=joined["row"].to_numpy(),
+        only_configs=np.setdiff1d(chosen, joined["config"]),
+        only_rows=np.setdiff1d(rows, joined["row"]),
+        where=wanted,
+        fixed=_fixed(unsaid, joined, published),
+    )
+
+
+def _of_run(value: Any) -> Any:
+    return value if value is ABSENT else normal(value)
+
+
+def _wanted(
+    where: Mapping[str, Value], mine: Mapping[str, Sequence[Any]], run: Path
+) -> dict[str, Value]:
+    """The restriction in normal form; each part of it must be something that the run has."""
+    wanted = {}
+    for name, value in where.items():
+        place = f"--where {name}={_shown(value)}"
+        if name not in mine:
+            raise InputError(
+                f"unknown parameter {name!r}",
+                place=place,
+                allowed=", ".join(mine),
+                fix=nearest(name, mine),
+            )
+        wanted[name] = normal(value)
+        if wanted[name] not in mine[name] and not (wanted[name] is None and ABSENT in mine[name]):
+            found = _listed(mine[name])
+            raise InputError(f"no config of {run} has it", place=place, allowed=f"{name}: {found}")
+    return wanted
+
+
+def _chosen(
+    wanted: Mapping[str, Value], values: Mapping[str, Sequence[Any]], count: int
+) -> NDArray[np.int64]:
+    chosen = np.ones(count, dtype=bool)
+    for name, value in wanted.items():
+        chosen &= [found == value or found is ABSENT for found in values[name]]
+    return np.flatnonzero(chosen)
+
+
+def _joined(
+    mine: Mapping[str, Sequence[Any]],
+    chosen: NDArray[np.int64],
+    theirs: Mapping[str, Sequence[Any]],
+    rows: NDArray[np.int64],
+) -> pd.DataFrame:
+    """Columns `config` and `row`: positions in the run and in the table of the same cell."""
+    left, right = {}, {}
+    for name, values in theirs.items():
+        codes: dict[Any, int] = {}  # equal values of both sides get one code; 1 and 1.0 are equal
+        # What a config does not have, a table leaves empty, or calls 0.
+        idle = 0 if _has_zero_only(values, mine[name]) else None
+        right[name] = _coded(values, codes)[rows]
+        left[name] = _coded([idle if v is ABSENT else v for v in mine[name]], codes)[chosen]
+    return pd.DataFrame(left | {"config": chosen}).merge(
+        pd.DataFrame(right | {"row": rows}), on=list(theirs)
+    )[["config", "row"]]
+
+
+def _has_zero_only(theirs: Sequence[Any], mine: Sequence[Any]) -> bool:
+    return None not in theirs and any(value is ABSENT for value in mine)
+
+
+def _coded(values: Sequence[Any], codes: dict[Any, int]) -> NDArray[np.int64]:
+    return np.array([codes.setdefault(value, len(codes)) for value in values], dtype=np.int64)
+
+
+def _nothing_in_common(
+    published: Published, run: Path, both: Mapping[str, tuple[set[Any], set[Any]]]
+) -> InputError:
+    reasons = [
+        f"{name} is {_listed(of_table)} in the table and {_listed(of_run)} in the run"
+        for name, (of_table, of_run) in both.items()
+        if not of_run & of_table
+    ]
+    return InputError(
+        f"no row is a config of {run}" + (f": {'; '.join(reasons)}" if reasons else ""),
+        place=str(published.path),
+        fix="compare it with a run that has the table's cells, or check --column and --where",
+    )
+
+
+def _fixed(
+    unsaid: Mapping[str, Sequence[Any]], joined: pd.DataFrame, published: Published
+) -> dict[str, Value]:
+    """What the table leaves unsaid must not differ between the configs it is compared with."""
+    configs = joined["config"].tolist()
+    twice = joined["row"].duplicated(keep=False)
+    fixed = {}
+    for name, values in unsaid.items():
+        matching = [values[config] for config in configs]
+        found = {value for value in matching if value is not ABSENT}
+        # Where one cell has several configs, one of them may lack what another one has.
+        doubtful = [value for value, again in zip(matching, twice, strict=True) if again]
+        lacking = bool(found) and ABSENT in doubtful
+        if len(found) > 1 or lacking:
+            example = "none" if lacking else _listed(sorted(found, key=_order)[:1])
+            raise InputError(
+                f"the table has no column for {name}, and the run's configs for its cells have "
+                f"{_listed(found | {None} if lacking else found)}",
+                place=str(published.path),
+                fix=f"say which are meant, such as --where {name}={example}, or name the column: "
+                f"--column {name}=NAME",
+            )
+        fixed[name] = next(iter(found), None)
+    if twice.any():  # such as True and "true", which a table cannot tell apart
+        line = published.lines[int(joined["row"][twice].iloc[0])]
+        raise InputError(
+            "several configs of the run are this cell",
+            place=f"{published.path}:{line}",
+            fix="leave the cell out of the table",
+        )
+    return fixed
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    return (0, value) if isinstance(value, int | float) else (1, str(value))
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None or value is ABSENT else str(value)
+
+
+def _listed(values: Iterable[Any], most: int = 8) -> str:
+    found = sorted({value for value in values if value is not ABSENT}, key=_order)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return (", ".join(_shown(value) for value in found[:most]) + more) or "none"
+
+
+# -------------------------------------------------------------------------------------------------
+# A run beside a published table: which cells differ by more than chance, and what they share.
+
+
+CELL_COLUMNS = (
+    *("key", "k", "n", "rate", "low", "high"),
+    *("reference_k", "reference_n", "reference_rate", "reference_low", "reference_high"),
+    *("difference", "difference_low", "difference_high", "p", "p_holm", "differs"),
+)
+"""What follows the parameters in comparison.csv."""
+
+GROUP_COLUMNS = (
+    *("parameter", "value", "cells", "below_alpha", "expected", "differ", "mean_difference"),
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How often run and table differ, and how often they would by chance.
+
+    Attributes:
+        cells: how many were compared.
+        alpha: the level; of each test alone, and of all of them together (Holm).
+        below_alpha: cells with p < alpha.
+        expected: how many there would be if no cell differed: the sum of the exact probabilities,
+            given each cell's seeds and its successes in run and table together.
+        expected_low, expected_high: in 95 % of such tables, or more, the number is in this range.
+            Cells of one training, which differ in `epochs` only, may depend on each other in any
+            way; those of different trainings are taken to be independent.
+        trainings: how many trainings the cells are of.
+        differ: cells that differ beyond chance: p_holm < alpha.
+        smallest_p: of all cells.
+    """
+
+    cells: int
+    alpha: float
+    below_alpha: int
+    expected: float
+    expected_low: int
+    expected_high: int
+    trainings: int
+    differ: int
+    smallest_p: float
+
+    @property
+    def share(self) -> float:
+        """Cells with p < alpha, as a fraction of all."""
+        return self.below_alpha / self.cells
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A run beside a published table.
+
+    Attributes:
+        run: the run's directory.
+        reference: the table as it was read, its columns and assumptions.
+        where: to what the run (and the table, where it has the parameter) was restricted.
+        parameters: the columns of all parameters.
+        fixed: parameters that the table does not have, and their value in all configs compared.
+        cells: one row for each cell compared, smallest p first: `parameters`, `CELL_COLUMNS`.
+        only_reference: lines of the table for which the run has no config.
+        only_run: keys of the configs for which the table has no row.
+        groups: one row for each value of each parameter that has several, with `GROUP_COLUMNS`;
+            `mean_difference` is the mean of rate - reference_rate.
+        summary: the answer.
+    """
+
+    run: Path
+    reference: Published
+    where: Mapping[str, Value]
+    parameters: tuple[str, ...]
+    fixed: Mapping[str, Value]
+    cells: pd.DataFrame
+    only_reference: tuple[int, ...]
+    only_run: tuple[str, ...]
+    groups: pd.DataFrame
+    summary: Summary
+
+    def __repr__(self) -> str:
+        told = self.summary
+        return (
+            f"Comparison({told.cells:,} cells of {self.run} beside {self.reference.path}, "
+            f"{told.differ:,} differ)"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, and the cells of the smallest p."""
+        from xortune.core.notebook import as_html
+
+        told = self.summary
+        return as_html(
+            f"{told.cells:,} cells of {self.run} beside {self.reference.path}: {told.differ:,} "
+            f"differ (Fisher's exact test, Holm's correction at {told.alpha:g}); "
+            f"{told.below_alpha:,} have p < {told.alpha:g}, by chance alone it would be "
+            f"{told.expected:.1f}.",
+            self.cells,
+        )
+
+    @property
+    def differing(self) -> pd.DataFrame:
+        """The rows of `cells` that differ beyond chance."""
+        return self.cells[self.cells["differs"]]
+
+
+def compare_published(
+    run: Run,
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: Mapping[str, Value] | None = None,
+    reference_seeds: int | None = None,
+    alpha: float = 0.05,
+) -> Comparison:
+    """Test each cell of a published table against the config of the run that it stands for.
+
+    Args:
+        run: with at least one finished config.
+        path: the table; see `published.read_published`, also for `columns`.
+        columns: which column is which parameter or count, where the name does not say.
+        where: compares only configs with these values, and says what the table leaves unsaid.
+            Configs that do not have such a parameter at all (the momentum of Adam) are kept.
+        reference_seeds: seeds of each of the table's cells.
+        alpha: the level of the tests.
+
+    Raises:
+        InputError: what `read_published` refuses, an unknown parameter or value, several configs
+            for one cell, or none for any.
+    """
+    if not 0 < alpha < 1:
+        raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
+    points = {e.block.point.key: e.block.point for e in run.evaluations if e.final}
+    if not points:
+        raise InputError("no configuration is finished yet", place=str(run.path))
+    names = _names(run)
+    published = read_published(path, list(names.values()), columns=columns, seeds=reference_seeds)
+    found = match_cells(points, names, published, where or {}, run.path)
+    keys = list(points)
+    results = _results(run, [keys[config] for config in found.configs.tolist()])
+    table = config_table(results, run.parameters).rename(columns=_renamed(run, names))
+    cells, probability = _tested(table, published, found.rows, alpha)
+    cells = cells[[*names.values(), *CELL_COLUMNS]]
+    return Comparison(
+        run=run.path,
+        reference=published,
+        where=found.where,
+        parameters=tuple(names.values()),
+        fixed=found.fixed,
+        cells=cells,
+        only_reference=tuple(published.lines[row] for row in found.only_rows.tolist()),
+        only_run=tuple(keys[config] for config in found.only_configs.tolist()),
+        groups=_groups(cells, probability, list(published.values), alpha),
+        summary=_summary(cells, probability, _trainings(cells, names), alpha),
+    )
+
+
+def _names(run: Run) -> dict[str, str]:
+    """The column of each parameter: its name, unless a column of ours has that name."""
+    names = column_names(run.parameters)
+    taken = {*CELL_COLUMNS, *names.values()}
+    for name, column in names.items():
+        if column in CELL_COLUMNS:
+            free = f"param_{column}"
+            while free in taken:
+                free = f"param_{free}"
+            taken.add(free)
+            names[name] = free
+    return names
+
+
+def _renamed(run: Run, names: Mapping[str, str]) -> dict[str, str]:
+    """From the columns that `config_table` gives to parameters, to ours."""
+    before = column_names(run.parameters)
+    return {before[name]: column for name, column in names.items() if before[name] != column}
+
+
+def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
+    """The results of some configs, in the order given; those of the others are not computed."""
+    wanted = set(keys)
+    part = replace(
+        run, evaluations=tuple(e for e in run.evaluations if e.block.point.key in wanted)
+    )
+    found = {result.key: result for result in part.results}
+    return [found[key] for key in keys]
+
+
+def _tested(
+    table: pd.DataFrame, published: Published, row: NDArray[np.int64], alpha: float
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """The cells in order, and the probability of p < alpha of each if it does not differ."""
+    k, n = table["k"].to_numpy(), table["n"].to_numpy()
+    reference_k, reference_n = published.k[row], published.n[row]
+    low, high = wilson(reference_k, reference_n)
+    least, most = unpaired_difference(k, n, reference_k, reference_n)
+    p = fisher_two_sided(k, n, reference_k, reference_n)
+    adjusted = holm(p)
+    tested = table.assign(
+        reference_k=reference_k,
+        reference_n=reference_n,
+        reference_rate=reference_k / reference_n,
+        reference_low=low,
+        reference_high=high,
+        difference=k / n - reference_k / reference_n,
+        difference_low=least,
+        difference_high=most,
+        p=p,
+        p_holm=adjusted,
+        differs=adjusted < alpha,
+    )
+    probability = fisher_size(k + reference_k, n, reference_n, alpha=alpha)
+    order = np.lexsort((table["key"].to_numpy().astype(str), p))
+    return tested.iloc[order].reset_index(drop=True), probability[order]
+
+
+def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int64]:
+    """Int64, shape (cells,): equal for cells that differ in nothing but the epochs."""
+    others = [column for name, column in names.items() if name != "epochs"]
+    if not others:
+        return np.zeros(len(cells), np.int64)
+    found = cells.groupby(others, dropna=False, sort=False).ngroup()
+    return np.asarray(found, np.int64)
+
+
+def _summary(
+    cells: pd.DataFrame,
+    probability: NDArray[np.float64],
+    trainings: NDArray[np.int64],
+    alpha: float,
+) -> Summary:
+    low, high = count_range(probability, trainings)
+    return Summary(
+        cells=len(cells),
+        alpha=alpha,
+        below_alpha=int((cells["p"] < alpha).sum()),
+        expected=float(probability.sum()),
+        expected_low=low,
+        expected_high=high,
+        trainings=int(np.unique(trainings).size),
+        differ=int(cells["differs"].sum()),
+        smallest_p=float(cells["p"].min()),
+    )
+
+
+def _groups(
+    cells: pd.DataFrame, probability: NDArray[np.float64], parameters: Sequence[str], alpha: float
+) -> pd.DataFrame:
+    """The values of each parameter, that with the largest share of p < alpha first."""
+    counted = cells[["differs", "difference"]].assign(
+        below_alpha=cells["p"] < alpha, expected=probability
+    )
+    parts = []
+    for name in parameters:
+        if cells[name].nunique(dropna=False) < 2:
+            continue
+        grouped = counted.groupby(cells[name], dropna=False, sort=True)
+        part = grouped.agg(
+            cells=("differs", "size"),
+            below_alpha=("below_alpha", "sum"),
+            expected=("expected", "sum"),
+            differ=("differs", "sum"),
+            mean_difference=("difference", "mean"),
+        )
+        part = part.iloc[np.argsort(-part["below_alpha"] / part["cells"], kind="stable")]
+        part = part.reset_index(names="value").astype({"value": object})
+        parts.append(part.assign(parameter=name)[list(GROUP_COLUMNS)])
+    if not parts:
+        return pd.DataFrame(columns=list(GROUP_COLUMNS))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,455 @@
+"""Runs, configs or outcomes beside each other: which solves more seeds, and how surely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xortune.comparisons.numbers import (
+    ComparedNumbers,
+    Improvement,
+    Middle,
+    Told,
+    compared_numbers,
+    epochs_needed,
+    improvement,
+    middle,
+)
+from xortune.core.counts import holm, wilson
+from xortune.core.errors import InputError
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+from xortune.core.success import Success
+from xortune.stats.differences import paired_difference, unpaired_difference
+from xortune.stats.exact import boschloo, mcnemar_two_sided
+from xortune.stats.planning import rough_independent_seeds, shared_seeds
+
+if TYPE_CHECKING:
+    from xortune.comparisons.numbers import Summed
+
+
+# -------------------------------------------------------------------------------------------------
+# Runs, configs or outcomes beside each other: which solves more seeds than which, and how surely.
+#
+# Each contestant enters with seeds that had no part in choosing it. Two that were trained under
+# the
+# same seeds are compared seed by seed, others as the independent samples that they are.
+
+
+Origin: TypeAlias = Literal["certificate", "trained", "given"]
+"""Where a contestant's seeds are from: its run's certificate, trained for this, or as handed in."""
+
+POWER = 0.8
+"""The chance to be told apart with `more_seeds` further ones."""
+
+
+MOST_SHOWN = 5
+"""Contestants in a repr."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """What is compared: one config under fresh seeds.
+
+    Attributes:
+        label: what it is called, different from all others.
+        key: of the config; empty for an outcome that was handed in.
+        point: the config; None for such an outcome.
+        outcome: its fresh seeds.
+        origin: where they are from.
+        facts: how it was found and trained, by name: sampler, engine, versions, dates.
+        notes: sentences on how its counts could mislead.
+        rule: for success, of a trainer of the user's own; None if there is none, or none is known.
+    """
+
+    label: str
+    key: str
+    point: Point | None
+    outcome: Outcome
+    origin: Origin
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    rule: Success | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two contestants, A and B, compared.
+
+    Attributes:
+        a, b: their places among the contestants, a < b.
+        shared: whether the seeds are the same, and so compared one by one.
+        k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
+        wins, losses: shared seeds that only A solves, and only B; None if they are not shared.
+        difference: rate of A minus that of B, in [-1, 1].
+        low, high: its 95 % interval; see `stats_difference`.
+        p: exact McNemar test of shared seeds, Boschloo's of others; two-sided.
+        p_holm: adjusted for all pairs.
+        differs: p_holm < alpha.
+        more_seeds: about how many further seeds for each would tell them apart four times in five
+            if the rates are as seen; None if they are told apart, came out equal, or are too close.
+        unused: seeds of A and of B that had to be left out, where they share only some.
+    """
+
+    a: int
+    b: int
+    shared: bool
+    k_a: int
+    n_a: int
+    k_b: int
+    n_b: int
+    wins: int | None
+    losses: int | None
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    differs: bool
+    more_seeds: int | None
+    unused: tuple[int, int]
+
+    @property
+    def ahead(self) -> int | None:
+        """The one that is shown to solve more seeds; None if the two cannot be told apart."""
+        if not self.differs:
+            return None
+        return self.a if self.difference > 0 else self.b
+
+
+@dataclass(frozen=True, eq=False)
+class RunComparison:
+    """Several contestants, compared two by two.
+
+    Attributes:
+        contestants: in the order in which they were given.
+        pairs: all of them, in that order too.
+        alpha: level of all tests together (Holm).
+        seed: of the resampling that the intervals of epochs come from.
+    """
+
+    contestants: tuple[Contestant, ...]
+    pairs: tuple[Pair, ...]
+    alpha: float
+    seed: int = 0
+
+    @cached_property
+    def middles(self) -> tuple[Middle, ...]:
+        """For each contestant the interquartile mean of its epochs to solve."""
+        return tuple(middle(one.outcome, seed=self.seed) for one in self.contestants)
+
+    @cached_property
+    def sooner(self) -> tuple[Improvement | None, ...]:
+        """For each pair how probable it is that A solves a seed in fewer epochs than B another.
+
+        None where one of the two counts no epochs.
+        """
+        found: list[Improvement | None] = []
+        for pair in self.pairs:
+            one, other = (self.contestants[place].outcome for place in (pair.a, pair.b))
+            if not (one.epochs and other.epochs):
+                found.append(None)
+                continue
+            mine, theirs, shared = _compared(one, other)
+            first, second = epochs_needed(one)[mine], epochs_needed(other)[theirs]
+            found.append(improvement(first, second, shared=shared, seed=self.seed))
+        return tuple(found)
+
+    @cached_property
+    def numbers(self) -> tuple[ComparedNumbers, ...]:
+        """The numbers that trainers told of the seeds, those that are judged first."""
+        told = [Told(one.outcome, one.rule) for one in self.contestants]
+
+        def shared(a: int, b: int) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
+            return _compared(told[a].outcome, told[b].outcome)
+
+        pairs = [(pair.a, pair.b) for pair in self.pairs]
+        return compared_numbers(told, pairs, shared, seed=self.seed)
+
+    def pair(self, a: int, b: int) -> Pair:
+        """The pair of these two, whichever comes first."""
+        low, high = min(a, b), max(a, b)
+        return next(pair for pair in self.pairs if (pair.a, pair.b) == (low, high))
+
+    def beaten_by(self, place: int) -> tuple[int, ...]:
+        """Who is shown to solve more seeds than the one at this place."""
+        found = (pair.ahead for pair in self.pairs if place in (pair.a, pair.b))
+        return tuple(sorted(one for one in found if one is not None and one != place))
+
+    @property
+    def first_is_worse(self) -> bool:
+        """Whether the first contestant is shown to solve fewer seeds than another."""
+        return bool(self.beaten_by(0))
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{one.label} {one.outcome.successes:,}/{one.outcome.n:,}" for one in self.contestants
+        ]
+        if len(shown) > MOST_SHOWN:
+            shown = [*shown[:MOST_SHOWN], f"{len(shown) - MOST_SHOWN:,} more"]
+        differ = sum(pair.differs for pair in self.pairs)
+        return f"RunComparison({', '.join(shown)}; {differ:,} of {len(self.pairs):,} pairs differ)"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how many differ by which test, and the pairs."""
+        from xortune.core.notebook import as_html
+
+        differ = sum(pair.differs for pair in self.pairs)
+        # Not `table`: that resamples epochs, which takes a while.
+        rows = [
+            {
+                "a": self.contestants[pair.a].label,
+                "b": self.contestants[pair.b].label,
+                "solved by a": f"{pair.k_a:,} of {pair.n_a:,}",
+                "solved by b": f"{pair.k_b:,} of {pair.n_b:,}",
+                "difference": pair.difference,
+                "difference_low": pair.low,
+                "difference_high": pair.high,
+                "p (Holm)": pair.p_holm,
+                "told apart": "yes" if pair.differs else "no",
+            }
+            for pair in self.pairs
+        ]
+        return as_html(
+            f"{differ:,} of {len(self.pairs):,} pairs told apart: exact McNemar test where seeds "
+            f"are shared, else Boschloo's; Holm's correction at {self.alpha:g}; intervals of "
+            "differences 95 %, each for itself.",
+            pd.DataFrame(rows),
+        )
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions.
+
+        Behind them, for each of `numbers`, what both have: see `comparison_table.number_columns`.
+        """
+        return pair_table(self)
+
+
+def compare_runs(
+    contestants: Sequence[Contestant], *, alpha: float = 0.05, seed: int = 0
+) -> RunComparison:
+    """Compare every two contestants.
+
+    Args:
+        contestants: two or more, with labels that differ.
+        alpha: level of all tests together.
+        seed: of the resampling that the intervals of epochs come from.
+
+    Raises:
+        InputError: fewer than two contestants, a label given twice, an alpha out of range.
+    """
+    if len(contestants) < 2:
+        raise InputError(
+            f"{len(contestants)} to compare", field="runs", allowed="two or more to compare"
+        )
+    labels = [one.label for one in contestants]
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise InputError(f"{twice!r} is given twice", field="labels", allowed="one for each")
+    if not 0 < alpha < 1:
+        raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
+    places = list(combinations(range(len(contestants)), 2))
+    found = [_tested(contestants[a].outcome, contestants[b].outcome, a, b) for a, b in places]
+    adjusted = holm([pair.p for pair in found])
+    # Of Holm's steps the first: so many seeds suffice whatever comes of the other pairs.
+    level = alpha / len(found)
+    pairs = []
+    for pair, p in zip(found, adjusted.tolist(), strict=True):
+        differs = p < alpha
+        more = None if differs else _more_seeds(pair, level)
+        pairs.append(replace(pair, p_holm=p, differs=differs, more_seeds=more))
+    return RunComparison(tuple(contestants), tuple(pairs), alpha, seed)
+
+
+def _tested(one: Outcome, other: Outcome, a: int, b: int) -> Pair:
+    mine, theirs, shared = _compared(one, other)
+    solved, their_solved = one.solved[mine], other.solved[theirs]
+    k_a, k_b = int(solved.sum()), int(their_solved.sum())
+    n_a, n_b = solved.size, their_solved.size
+    wins = losses = None
+    if shared:
+        wins, losses = int((solved & ~their_solved).sum()), int((~solved & their_solved).sum())
+        both, neither = k_a - wins, n_a - k_a - losses
+        low, high = paired_difference(both, wins, losses, neither)
+        p = float(mcnemar_two_sided(wins, losses))
+    else:
+        low, high = unpaired_difference(k_a, n_a, k_b, n_b)
+        p = boschloo(k_a, n_a, k_b, n_b)
+    return Pair(
+        a=a,
+        b=b,
+        shared=shared,
+        k_a=k_a,
+        n_a=n_a,
+        k_b=k_b,
+        n_b=n_b,
+        wins=wins,
+        losses=losses,
+        difference=k_a / n_a - k_b / n_b,
+        low=float(low),
+        high=float(high),
+        p=p,
+        p_holm=p,
+        differs=False,
+        more_seeds=None,
+        unused=(one.n - n_a, other.n - n_b),
+    )
+
+
+def _compared(one: Outcome, other: Outcome) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
+    """Positions of the seeds of both that are compared, and whether they are the same seeds.
+
+    A seed that both have is never counted as two independent ones. Where they share only some,
+    those are compared one by one, or the others as independent samples, whichever are more: a
+    choice that knows how many seeds there are, and nothing of what came of them.
+    """
+    common, mine, theirs = np.intersect1d(one.seeds, other.seeds, return_indices=True)
+    own = np.setdiff1d(np.arange(one.n), mine)
+    their_own = np.setdiff1d(np.arange(other.n), theirs)
+    apart = 0.0
+    if own.size and their_own.size:  # two samples say as much as equal ones of this size
+        apart = 2 * own.size * their_own.size / (own.size + their_own.size)
+    if common.size >= apart:
+        return mine, theirs, True
+    return own, their_own, False
+
+
+def _more_seeds(pair: Pair, level: float) -> int | None:
+    p1, p2 = pair.k_a / pair.n_a, pair.k_b / pair.n_b
+    if p1 == p2:
+        return None
+    have = min(pair.n_a, pair.n_b)
+    try:
+        if pair.wins is None or pair.losses is None:
+            needed = rough_independent_seeds(p1, p2, alpha=level, power=POWER)
+        else:
+            discordance = (pair.wins + pair.losses) / pair.n_a
+            needed = shared_seeds(p1, p2, alpha=level, power=POWER, discordance=discordance)
+    except InputError:  # too close to be planned for
+        return None
+    return max(needed - have, 1)
+
+
+# -------------------------------------------------------------------------------------------------
+# comparison.csv: one row for each pair of what is compared.
+
+
+_SOONER = ("sooner", "sooner_low", "sooner_high")
+_SUMMED = ("n", "iqm", "iqm_low", "iqm_high")
+
+PAIR_COLUMNS = (
+    *("a", "b", "key_a", "key_b", "seeds"),
+    *("k_a", "n_a", "rate_a", "low_a", "high_a", "k_b", "n_b", "rate_b", "low_b", "high_b"),
+    *("only_a", "only_b", "difference", "low", "high", "p", "p_holm", "differs", "more_seeds"),
+    *_SOONER,
+    *(f"epochs_{ending}_{side}" for side in "ab" for ending in _SUMMED[1:]),
+)
+"""The columns of comparison.csv, one row for each pair. epochs_iqm is the interquartile mean."""
+
+NUMBER_ENDINGS = (
+    *(f"{ending}_{side}" for side in "ab" for ending in _SUMMED),
+    *("wins", "wins_low", "wins_high"),
+)
+"""Of each number NAME that trainers told: NAME_n_a, the seeds of A that have it, NAME_iqm_a, and so
+on; NAME_wins, how probable it is that it is better (larger, if no rule says) for A than for B."""
+
+
+def pair_table(comparison: RunComparison) -> pd.DataFrame:
+    """One row for each pair, with `PAIR_COLUMNS` and `number_columns`; rates as fractions."""
+    pairs = zip(comparison.pairs, comparison.sooner, strict=True)
+    rows = [_row(comparison, pair, sooner) for pair, sooner in pairs]
+    whole = dict.fromkeys(("only_a", "only_b", "more_seeds"), "Int64")
+    # NaN where there is no such number, also if there is none in any row.
+    real = dict.fromkeys(
+        (*_SOONER, *(name for name in PAIR_COLUMNS if name.startswith("epochs_"))), "float64"
+    )
+    table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(whole | real)
+    more = number_columns(comparison, tuple(table.columns))
+    return pd.concat([table, more], axis=1) if more.shape[1] else table
+
+
+def number_columns(comparison: RunComparison, taken: Sequence[str] = PAIR_COLUMNS) -> pd.DataFrame:
+    """Of each number its `NUMBER_ENDINGS`, one row for each pair; nothing if nobody told any.
+
+    Args:
+        comparison: of all.
+        taken: names of other columns; a number whose columns would be called so is `value_NAME`.
+    """
+    columns: dict[str, list[float]] = {}
+    for numbers in comparison.numbers:
+        name = numbers.name
+        while any(f"{name}_{ending}" in {*taken, *columns} for ending in NUMBER_ENDINGS):
+            name = f"value_{name}"
+        rows = [_told(numbers, place, pair) for place, pair in enumerate(comparison.pairs)]
+        for at, ending in enumerate(NUMBER_ENDINGS):
+            columns[f"{name}_{ending}"] = [row[at] for row in rows]
+    counts = {name: "Int64" for name in columns if name.endswith(("_n_a", "_n_b"))}
+    return pd.DataFrame(columns, dtype=np.float64).astype(counts)
+
+
+def _row(comparison: RunComparison, pair: Pair, sooner: Improvement | None) -> dict[str, object]:
+    first, second = comparison.contestants[pair.a], comparison.contestants[pair.b]
+    low, high = wilson([pair.k_a, pair.k_b], [pair.n_a, pair.n_b])
+    middles = (("a", comparison.middles[pair.a]), ("b", comparison.middles[pair.b]))
+    return {
+        "a": first.label,
+        "b": second.label,
+        "key_a": first.key,
+        "key_b": second.key,
+        "seeds": "shared" if pair.shared else "unshared",
+        "k_a": pair.k_a,
+        "n_a": pair.n_a,
+        "rate_a": pair.k_a / pair.n_a,
+        "low_a": float(low[0]),
+        "high_a": float(high[0]),
+        "k_b": pair.k_b,
+        "n_b": pair.n_b,
+        "rate_b": pair.k_b / pair.n_b,
+        "low_b": float(low[1]),
+        "high_b": float(high[1]),
+        "only_a": pair.wins,
+        "only_b": pair.losses,
+        "difference": pair.difference,
+        "low": pair.low,
+        "high": pair.high,
+        "p": pair.p,
+        "p_holm": pair.p_holm,
+        "differs": pair.differs,
+        "more_seeds": pair.more_seeds,
+        **dict(zip(_SOONER, _ends(sooner), strict=True)),
+        **{name: amount for side, one in middles for name, amount in _epochs(side, one).items()},
+    }
+
+
+def _epochs(side: str, one: Middle) -> dict[str, float | None]:
+    return {
+        f"epochs_iqm_{side}": one.epochs,
+        f"epochs_iqm_low_{side}": one.low,
+        f"epochs_iqm_high_{side}": one.high,
+    }
+
+
+def _told(numbers: ComparedNumbers, place: int, pair: Pair) -> list[float]:
+    """The cells of a number in the row of a pair, in the order of `NUMBER_ENDINGS`."""
+    cells = [*_summed(numbers.of[pair.a]), *_summed(numbers.of[pair.b])]
+    found = (*cells, *_ends(numbers.wins[place]))
+    return [np.nan if cell is None else float(cell) for cell in found]
+
+
+def _ends(win: Improvement | None) -> tuple[float | None, ...]:
+    return (None,) * 3 if win is None else (win.probability, win.low, win.high)
+
+
+def _summed(found: Summed | None) -> tuple[float | None, ...]:
+    return (
+        (None,) * len(_SUMMED)
+        if found is None
+        else (found.known, found.middle, found.low, found.high)
+    )

@@ -1,0 +1,1 @@
+"""What everything speaks of: points, seeds, outcomes, configs, tasks, success, errors, formats."""

@@ -1,0 +1,217 @@
+"""Config: the settings of the built-in network, validated at construction.
+
+The names are torch's own class names, listed here because only `engine/` may import torch; a test
+compares the lists with torch itself.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from xortune.core.errors import InputError, nearest
+from xortune.core.point import Point
+
+MOST_EPOCHS = 2**30
+"""Of one training, as in space files: an epoch is kept as a number of 32 bits."""
+
+SOFTMAX_LIKE = ("LogSoftmax", "Softmax", "Softmin")
+"""Activations that normalise over the hidden axis instead of acting on each unit alone."""
+
+ACTIVATIONS = (
+    "CELU",
+    "ELU",
+    "GELU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "Mish",
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "SiLU",
+    "Sigmoid",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+    *SOFTMAX_LIKE,
+)
+"""torch.nn activations that are stateless, deterministic and need no arguments."""
+
+LOSSES = (
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "HingeEmbeddingLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "MultiLabelSoftMarginLoss",
+    "PoissonNLLLoss",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
+)
+"""torch.nn losses, each applied to the sigmoid output and the 0/1 target as it stands."""
+
+OPTIMIZERS = (
+    "ASGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+)
+"""torch.optim optimizers whose step is elementwise, so that seeds can be stacked in one tensor."""
+
+MOMENTUM_OPTIMIZERS = ("RMSprop", "SGD")
+"""Optimizers with an argument named ``momentum``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One setting of the built-in network: what is trained, how, and for how long.
+
+    Attributes:
+        activation: torch.nn class name between the two layers; None is the purely linear network.
+        loss: torch.nn class name, with torch's default arguments.
+        optimizer: torch.optim class name, with torch's default arguments but lr and momentum.
+        lr: learning rate, finite and above 0.
+        momentum: what the optimizer makes of it (SGD, RMSprop), finite and at least 0; may be 1 or
+            more. Any other optimizer has none, and 0.0 says so.
+        hidden_dim: units of the hidden layer, at least 1.
+        epochs: optimizer steps, each over all rows of the task, 1 to 2**30.
+        zero_grad: False leaves the gradients to add up from step to step, as a script does that
+            never calls ``optimizer.zero_grad()``.
+
+    Raises:
+        InputError: a value of the wrong type or out of range, a name torch does not have, momentum
+            for an optimizer that has none.
+    """
+
+    activation: str | None
+    loss: str
+    optimizer: str
+    lr: float
+    momentum: float = 0.0
+    hidden_dim: int
+    epochs: int
+    zero_grad: bool = True
+
+    def __post_init__(self) -> None:
+        if self.activation is not None:
+            _check_name("activation", self.activation, ACTIVATIONS, "or null for no activation")
+        _check_name("loss", self.loss, LOSSES)
+        _check_name("optimizer", self.optimizer, OPTIMIZERS)
+        # Frozen: normal forms (5.0 -> 5, numpy scalars, -0.0) are set once, here.
+        object.__setattr__(self, "lr", _real("lr", self.lr, above=True))
+        object.__setattr__(self, "momentum", _real("momentum", self.momentum) + 0.0)
+        object.__setattr__(self, "hidden_dim", _count("hidden_dim", self.hidden_dim))
+        object.__setattr__(self, "epochs", _count("epochs", self.epochs, most=MOST_EPOCHS))
+        if not isinstance(self.zero_grad, bool):
+            raise InputError(
+                f"{self.zero_grad!r} is a {type(self.zero_grad).__name__}",
+                field="zero_grad",
+                allowed="true or false",
+            )
+        if self.momentum and self.optimizer not in MOMENTUM_OPTIMIZERS:
+            raise InputError(
+                f"{self.momentum} with optimizer {self.optimizer}, which has no momentum",
+                field="momentum",
+                allowed="momentum for " + " and ".join(MOMENTUM_OPTIMIZERS) + " only",
+                fix="leave momentum out, choose another optimizer, or in a space file add"
+                f" `when: {{optimizer: [{', '.join(MOMENTUM_OPTIMIZERS)}]}}`",
+            )
+
+    @classmethod
+    def from_point(cls, point: Mapping[str, object]) -> Config:
+        """The config that a point of a search space means.
+
+        Raises:
+            InputError: a name that is no field of Config, a missing field, or what Config refuses.
+        """
+        for name in point:
+            if name not in _FIELDS:
+                raise InputError(
+                    "is no parameter of the built-in network",
+                    field=name,
+                    allowed=", ".join(sorted(_FIELDS)),
+                    fix=nearest(name, _FIELDS),
+                )
+        for name in ("activation", "loss", "optimizer", "lr", "hidden_dim", "epochs"):
+            if name not in point:
+                raise InputError(
+                    "is missing", field=name, fix=f"give {name} a value or a range to search"
+                )
+        values = point.as_dict() if isinstance(point, Point) else dict(point)
+        return cls(**values)  # __post_init__ checks every type
+
+    @cached_property
+    def point(self) -> Point:
+        """The normal form: every field, but momentum only for an optimizer that has it."""
+        values = {name: getattr(self, name) for name in _FIELDS}
+        if self.optimizer not in MOMENTUM_OPTIMIZERS:
+            del values["momentum"]
+        return Point(values)
+
+    @property
+    def key(self) -> str:
+        """The stable key of the normal form; see `Point.key`."""
+        return self.point.key
+
+
+_FIELDS = tuple(field.name for field in fields(Config))
+
+
+def _check_name(field: str, name: object, known: tuple[str, ...], more: str = "") -> None:
+    if isinstance(name, str) and name in known:
+        return
+    allowed = ", ".join(known) + (f", {more}" if more else "")
+    fix = nearest(name, known) if isinstance(name, str) else "give the name as a string"
+    raise InputError(f"unknown {field} {name!r}", field=field, allowed=allowed, fix=fix)
+
+
+def _real(field: str, value: object, *, above: bool = False) -> float:
+    if type(value) is float and (value > 0 if above else value >= 0) and math.isfinite(value):
+        return value  # the usual case: asking an abstract class takes far longer
+    allowed = "a finite number above 0" if above else "a finite number, 0 or more"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(
+            f"{value!r} is a {type(value).__name__}",
+            field=field,
+            allowed=allowed,
+            fix="write it as a number, without quotes",
+        )
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond the floats
+        number = math.inf
+    if not math.isfinite(number) or number < 0 or (above and number == 0):
+        raise InputError(f"{number} is out of range", field=field, allowed=allowed)
+    return number
+
+
+def _count(field: str, value: object, most: int | None = None) -> int:
+    if type(value) is int and 1 <= value <= (most or value):
+        return value
+    allowed = "a whole number, " + ("1 or more" if most is None else f"1 to {most}")
+    whole = isinstance(value, numbers.Integral) or (
+        isinstance(value, numbers.Real) and float(value).is_integer()
+    )
+    if isinstance(value, bool) or not whole:
+        raise InputError(f"{value!r} is a {type(value).__name__}", field=field, allowed=allowed)
+    number: int = int(value)  # type: ignore[call-overload]
+    if number < 1 or number > (most or number):
+        raise InputError(f"{number} is out of range", field=field, allowed=allowed)
+    return number

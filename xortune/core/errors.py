@@ -1,0 +1,180 @@
+"""The errors that users meet: few, each with a message that says what to do next."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class XortuneError(Exception):
+    """Every error that xortune raises on purpose; its text is meant for the user."""
+
+
+class InputError(XortuneError, ValueError):
+    """Something the user gave is not usable.
+
+    The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` is the name of
+    the parameter or key at fault, so that a caller who knows the file can add the line. A fix names
+    options of the command line; who calls from Python reads the arguments: see `worded`.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        field: str | None = None,
+        place: str | None = None,
+        allowed: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        self.problem, self.field, self.allowed, self.fix = problem, field, allowed, fix
+        self.place = place or field
+        super().__init__(problem, field, place, allowed, fix)
+
+    def __str__(self) -> str:
+        place = worded(self.place) if self.place else ""
+        parts = [f"{place}: {self.problem}" if place else self.problem]
+        if self.allowed:
+            parts.append(f"allowed: {self.allowed}")
+        if self.fix:
+            parts.append(f"fix: {worded(self.fix)}")
+        return "; ".join(parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way from a Ray worker to the driver."""
+        parts = {name: getattr(self, name) for name in ("field", "place", "allowed", "fix")}
+        return _rebuild, (type(self), self.problem, parts)
+
+    def at(self, place: str) -> InputError:
+        """The same error, told where it was found."""
+        return type(self)(
+            self.problem, field=self.field, place=place, allowed=self.allowed, fix=self.fix
+        )
+
+
+class DisturbedError(InputError):
+    """Somebody replaced or removed a run's files while it was written to.
+
+    What had finished is kept, and the run can be resumed.
+    """
+
+
+class TrainingError(XortuneError):
+    """A block of seeds produced no outcome: the reason, in the words of what failed."""
+
+
+class Halted(XortuneError):
+    """What a search runs on has gone; what had finished is kept, and the search can be resumed.
+
+    It is in the run at `place`, if that is known.
+    """
+
+    place: str | None = None
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user ended a search: what had finished is in the run at `place`, and can be resumed."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        super().__init__(place)
+
+
+def _rebuild(kind: type[InputError], problem: str, parts: dict[str, str | None]) -> InputError:
+    return kind(problem, **parts)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A fix that names the known word closest to `name`, or all of them if none is close."""
+    names = sorted(known)
+    lower = {known_name.lower(): known_name for known_name in names}
+    typed = name.lower()
+    match = difflib.get_close_matches(typed, list(lower), n=1, cutoff=0.65)
+    if not match and len(typed) > 1:  # one that is written short, such as acc
+        match = [k for k in lower if k.startswith(typed) or (len(k) > 1 and typed.startswith(k))]
+    return f"did you mean {lower[match[0]]!r}?" if match else "use one of: " + ", ".join(names)
+
+
+_FLAGS = frozenset(
+    ("resume", "extend", "accept-versions", "extendable", "different-tasks", "missing-fails")
+)
+_DICTS = {"where": "where", "column": "columns"}
+_OTHERS = frozenset(
+    (
+        *("output", "trials", "sampler", "seed", "time-budget", "trial-timeout", "address"),
+        *("gpus-per-trial", "study-storage", "study-name", "engine", "confidence", "key", "rate"),
+        *("between", "neighbourhood", "reference", "reference-seeds", "success", "seeds"),
+    )
+)
+_OPTION = re.compile(
+    r"`[^`]*`"  # a command, to be typed as it is
+    r"|--(?P<list>config|ignore)(?: (?P<items>[^\s;]+))?"
+    r"|--(?P<dict>where|column)(?: (?P<name>[^\s=;]+)=(?P<entry>[^\s,;:]+))?"
+    r"|--(?P<option>[a-z][a-z-]*)(?: (?P<value>\d[\w.]*(?: \d[\w.]*)?|auto\b|[A-Z]{2,}\b))?"
+)
+_command_line = False
+
+
+@contextmanager
+def from_command_line() -> Iterator[None]:
+    """While it lasts, the user is at the command line: errors name options, not arguments."""
+    global _command_line  # noqa: PLW0603  # of the process: threads of a command belong to it
+    before, _command_line = _command_line, True
+    try:
+        yield
+    finally:
+        _command_line = before
+
+
+def worded(text: str) -> str:
+    """A sentence that names options, such as `--resume`, for whoever reads it.
+
+    From the command line it stays as it is; who calls from Python reads `resume=True`.
+    """
+    return text if _command_line else _OPTION.sub(_argument, text)
+
+
+def _argument(found: re.Match[str]) -> str:
+    if found["list"]:
+        items = found["items"]
+        return found["list"] if items is None else f"{found['list']}={items.split(',')!r}"
+    if found["dict"]:
+        name = _DICTS[found["dict"]]
+        return name if found["name"] is None else f"{name}={{{found['name']!r}: {_read(found)}}}"
+    option, value = found["option"], found["value"]
+    if option == "no-check":
+        return "check=False"
+    if option in _FLAGS:
+        return option.replace("-", "_") + "=True" + ("" if value is None else f" {value}")
+    if option not in _OTHERS:
+        return found[0]
+    name = option.replace("-", "_")
+    if value is None:
+        return name
+    parts = [part if _is_number(part) else repr(part) for part in value.split()]
+    return f"{name}={parts[0] if len(parts) == 1 else '(' + ', '.join(parts) + ')'}"
+
+
+def _read(found: re.Match[str]) -> str:
+    entry = found["entry"]
+    words = {"none": "None", "null": "None", "true": "True", "false": "False"}
+    return words.get(entry) or (entry if _is_number(entry) else repr(entry))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def named(error: BaseException) -> str:
+    """`ValueError: what it says`, of somebody else's exception, whose own __str__ may fail."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(it cannot be shown)"
+    return f"{type(error).__name__}: {text}" if text.strip() else type(error).__name__

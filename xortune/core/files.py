@@ -1,0 +1,142 @@
+"""Reads files that others may have made, safely; hides passwords of URLs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xortune.core.errors import InputError
+
+# -------------------------------------------------------------------------------------------------
+# Reading files that somebody else may have made: nothing blocks, runs or never ends.
+#
+# And, for those who write: whether a disk is full.
+
+
+FREE_SPACE = "free space there, then continue with --resume"
+"""What to do about a full disk."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+MAX_BYTES = 64_000_000
+"""Of a file that is read whole; a journal is read line by line."""
+
+LINK = "is a symbolic link; a run has its files themselves: cp -L"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk, a quota or a limit of files is full, by an error or any that led to it."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, OSError) and one.errno in _FULL:
+            return True
+        waiting += [one.__cause__, one.__context__]
+    return False
+
+
+def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> BinaryIO:
+    """Open a file for reading if it is one: a pipe would block, a device may never end.
+
+    Args:
+        path: of the file.
+        follow: whether a symbolic link leads to it. The files of a run are none: a run that was
+            got from somebody must not lead to what else is on the disk.
+
+    Raises:
+        OSError: there is none, it is something else, or it may not be read.
+        ValueError: a NUL in the path.
+    """
+    # Without O_NONBLOCK opening a pipe waits for somebody who writes into it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follow:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    try:
+        fd = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP and Path(path).is_symlink():
+            raise OSError(errno.ELOOP, LINK, os.fspath(path)) from None
+        raise
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        what = "Is a directory" if stat.S_ISDIR(mode) else "is no regular file"
+        raise OSError(errno.EINVAL, what, os.fspath(path))
+    return os.fdopen(fd, "rb")
+
+
+def text_of(place: Path) -> str:
+    """The text of a file of at most 64 MB.
+
+    Raises:
+        InputError: it cannot be read, is larger, or is no UTF-8 text.
+    """
+    try:
+        with open_regular(place) as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise unreadable(place, error) from None
+    if len(data) > MAX_BYTES:
+        raise InputError("is too large", place=str(place), allowed=f"{MAX_BYTES:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no UTF-8 text ({error})", place=str(place)) from None
+
+
+def json_of(place: Path, fix: str | None = None) -> Any:
+    """What a file of JSON says; its numbers are finite.
+
+    Args:
+        place: the file.
+        fix: what to do if it is no JSON.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    text = text_of(place)
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"is no JSON ({error})", place=str(place), fix=fix) from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not finite")
+    return number
+
+
+def unreadable(place: Path, error: Exception) -> InputError:
+    """What to say of a file that the file system does not let us read."""
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"cannot be read ({reason})", place=str(place))
+
+
+# -------------------------------------------------------------------------------------------------
+# A command line as others may see it: a password in a URL reaches no file and no terminal.
+
+
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@")
+
+
+def without_password(url: str) -> str:
+    """The URL with asterisks for its password; any other text as it is."""
+    return _PASSWORD.sub(r"\1:***@", url)
+
+
+def without_passwords(words: Sequence[str]) -> list[str]:
+    """The words of a command line, each without the password that its URL may have."""
+    return [without_password(word) for word in words]

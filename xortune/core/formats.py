@@ -1,0 +1,184 @@
+"""Numbers as people read them: digits of an estimate, percentages, intervals, plain text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from xortune.core.point import Point, Value
+
+# -------------------------------------------------------------------------------------------------
+# In how many decimals an estimate is shown: the same in reports, notebooks and the terminal.
+#
+# A rate is shown in as many decimals of a percent as its interval supports, by the Particle Data
+# Group's rule for errors (Review of Particle Physics, Introduction, "Rounding"): of the
+# interval's
+# half width two digits count if the first three are 100 to 354, one if they are 355 to 949, and
+# 950
+# to 999 are taken for 1000. Nothing is rounded to tens of a percent, and two decimals are the
+# most.
+# So 97.1 % within +-1.5 has one decimal, 100 % within 83 to 100 % none, 99.99 % within +-0.02
+# two.
+# Both ends of the interval have as many, rounded outwards. Beside a rate stands k/n, exactly.
+
+
+MAX_DECIMALS = 2
+
+
+def decimals(low: float, high: float) -> int:
+    """How many decimals of a percent an interval of a rate supports; see the module's rule.
+
+    An interval without width, of a bootstrap over equal rates, says nothing: one.
+    """
+    half = 50 * (high - low)
+    return min(max(places_of(half), 0), MAX_DECIMALS) if half > 0 else 1
+
+
+def places_of(half: float) -> int:
+    """The last digit that a half width supports, in powers of a tenth; see the module's rule."""
+    power = math.floor(math.log10(half))
+    first_three = round(100 * half / 10.0**power)
+    return (1 if first_three <= 354 else 0) - power
+
+
+def rounded_down(amount: float, places: int) -> float:
+    """To so many digits behind the point, and not up."""
+    scale = 10.0**places
+    # The inner round() undoes binary dust such as 970.0000000001.
+    return math.floor(round(amount * scale, 6)) / scale
+
+
+def rounded_up(amount: float, places: int) -> float:
+    """To so many digits behind the point, and not down."""
+    scale = 10.0**places
+    return math.ceil(round(amount * scale, 6)) / scale
+
+
+def hundredths(rate: float, digits: int) -> str:
+    """A rate in percent, without the sign; only what is all or nothing is `100` or `0`."""
+    shown, unit = f"{round(100 * rate, digits) + 0.0:.{digits}f}", 10.0**-digits  # no -0.0
+    if rate < 1 and float(shown) >= 100:
+        return f"> {100 - unit:.{digits}f}"
+    if rate > 0 and float(shown) == 0:
+        return f"< {unit:.{digits}f}"
+    return shown
+
+
+# -------------------------------------------------------------------------------------------------
+# How numbers and values look to a person, the same in every report.
+#
+# Estimates are rounded by the rule of `xortune.core.formats`.
+
+
+LONGEST_FRACTION, LARGE = 6, 1e6
+"""Digits behind the point, and numbers, beyond which a power of ten is written."""
+
+
+def number(amount: float) -> str:
+    """Three significant digits; whole numbers below a million in full."""
+    if float(amount).is_integer() and abs(amount) < 1e6:
+        return str(int(amount))
+    return f"{amount:.3g}"
+
+
+def value(given: Value) -> str:
+    """A parameter's value; null and the booleans as in a space file, a string on one line."""
+    if given is None or isinstance(given, bool):
+        return {None: "null", True: "true", False: "false"}[given]
+    return plain(given) if isinstance(given, str) else number_or_digits(given)
+
+
+def number_or_digits(given: float) -> str:
+    """`number`, but a whole number given as such keeps all its digits."""
+    return str(given) if isinstance(given, int) else number(given)
+
+
+def percent(rate: float) -> str:
+    """A share that is no estimate, in one decimal; only all or nothing shows 100 % or 0 %."""
+    return f"{hundredths(rate, 1)} %"
+
+
+def measured(rate: float, low: float, high: float) -> str:
+    """An estimated rate in the decimals that its interval supports.
+
+    Only what is all or nothing shows 100 % or 0 %.
+    """
+    return f"{hundredths(rate, decimals(low, high))} %"
+
+
+def interval(low: float, high: float) -> str:
+    """Rounded outwards, so that it covers what it covers, in the decimals that it supports."""
+    digits = decimals(low, high)
+    down, up = rounded_down(low, 2 + digits), rounded_up(high, 2 + digits)
+    return f"{100 * down:.{digits}f}–{100 * up:.{digits}f} %"
+
+
+def estimated(amount: float, low: float | None, high: float | None) -> str:
+    """An estimated number in the digits that its interval supports.
+
+    Without an interval, or of one without width, `number`.
+    """
+    places = _places_of(low, high)
+    return number(amount) if places is None else _fixed(amount, places)
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval of a number, in the digits that it supports, rounded outwards: `87 to 93`.
+
+    An end that is not known is `unknown`, one that is infinite `open`.
+    """
+    places = _places_of(low, high)
+    ends = []
+    for end, outwards in ((low, rounded_down), (high, rounded_up)):
+        if end is None:
+            ends.append("unknown")
+        elif math.isinf(end):
+            ends.append("open")
+        elif places is None:
+            ends.append(number(end))
+        else:
+            ends.append(_fixed(outwards(end, places), places))
+    return f"{ends[0]} to {ends[1]}"
+
+
+def _places_of(low: float | None, high: float | None) -> int | None:
+    """Digits behind the point; None where nothing tells, or a float has not so many."""
+    if low is None or high is None or not 0 < high - low < math.inf:
+        return None
+    places = places_of((high - low) / 2)
+    digits = places + math.log10(max(abs(low), abs(high)))
+    return places if digits < 15 and abs(places) < 300 else None  # else all digits are noise
+
+
+def _fixed(amount: float, places: int) -> str:
+    """The number down to that digit: `0.034`, `12`, `340`, `1.2e+06`."""
+    rounded = round(amount, places) + 0.0  # no -0.0
+    if places <= LONGEST_FRACTION and abs(rounded) < LARGE:
+        return f"{rounded:.{max(places, 0)}f}"
+    size = math.floor(math.log10(abs(rounded))) if rounded else -places
+    return f"{rounded:.{max(size + places, 0)}e}"
+
+
+def count(amount: int, noun: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{amount:,} {noun}{'' if amount == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: two digits and a unit."""
+    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            amount = seconds / size
+            return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.1f} {unit}"
+    return f"{seconds * 1e6:.0f} µs"
+
+
+def plain(text: str) -> str:
+    """The text on one line, without control characters, as legal UTF-8."""
+    shown = (sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return "".join(shown)
+
+
+def config_text(point: Point, names: Iterable[str]) -> str:
+    """The named parameters that the point has: `activation Tanh, lr 0.03`."""
+    return ", ".join(f"{plain(name)} {value(point[name])}" for name in names if name in point)

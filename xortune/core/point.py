@@ -1,0 +1,110 @@
+"""Point: a frozen mapping of parameter values with a stable key.
+
+To the search, the race, the run directory and the reports a configuration is nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import numbers
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TypeAlias
+
+from xortune.core.errors import InputError
+
+Value: TypeAlias = bool | int | float | str | None
+"""What a parameter's value may be."""
+
+
+class Point(Mapping[str, Value]):
+    """Parameter names and their values, frozen.
+
+    Two points are equal, and have one key, when their names agree and their values agree as
+    numbers: ``1`` and ``1.0`` are the same value, ``-0.0`` and ``0.0`` too, ``True`` and ``1`` are
+    not. The order in which names are given does not matter to the key, and is kept for display.
+
+    Raises:
+        InputError: a name that is not a non-empty string, a value of another type than `Value`,
+            a number that is not finite.
+    """
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values: dict[str, Value] = {
+            _checked_name(name): _checked_value(name, value) for name, value in values.items()
+        }
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Point({self._values!r})"
+
+    @cached_property
+    def key(self) -> str:
+        """16 hexadecimal digits, the same in every process, machine and Python version.
+
+        The start of the SHA-256 of the point as JSON with sorted names, whole numbers written
+        without a fraction and all other floats by their shortest decimal that reads back the same
+        (IEEE 754 double, Python's `repr`).
+        """
+        canonical = {name: _canonical(value) for name, value in self._values.items()}
+        return hashlib.sha256(_JSON.encode(canonical).encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, Value]:
+        """A copy as a plain dictionary, in the order of display."""
+        return self._values.copy()
+
+
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+
+
+def _canonical(value: Value) -> Value:
+    # Whole floats become ints: 1.0 and 1 train the same network. int(-0.0) is 0.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _checked_name(name: object) -> str:
+    if isinstance(name, str) and name:
+        return name
+    raise InputError(
+        f"{name!r} is no parameter name", allowed="a non-empty string", fix="quote the name"
+    )
+
+
+def _checked_value(name: str, value: object) -> Value:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if type(value) is int:  # the usual ones first: asking an abstract class takes far longer
+        return value
+    if type(value) is float and math.isfinite(value):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        try:
+            number = float(value)
+        except OverflowError:  # a Fraction beyond the floats
+            number = math.inf
+        if math.isfinite(number):
+            return number
+        raise InputError(f"{value} is not finite", field=name, allowed="a finite number")
+    raise InputError(
+        f"{value!r} is a {type(value).__name__}",
+        field=name,
+        allowed="a number, a string, true, false or null",
+    )

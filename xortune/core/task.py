@@ -1,0 +1,343 @@
+"""Task: what is learned, read from a CSV file or named, and the rule for "solved"."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.errors import InputError, nearest
+from xortune.core.files import open_regular
+
+# -------------------------------------------------------------------------------------------------
+# Reading a CSV file of numbers, with errors that name the line.
+
+
+def read_numbers(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, NDArray[np.float64]], list[int]]:
+    """A CSV file of numbers with a header.
+
+    Returns:
+        The columns by name, each float64 of shape (rows,), and the line of the file that each row
+        ends on, for error messages.
+
+    Raises:
+        InputError: a file that cannot be read or decoded, no header, a name given twice, a row of
+            another length, a value that is missing, no number or not finite.
+    """
+    place = os.fspath(path)
+    try:
+        with TextIOWrapper(
+            open_regular(path, follow=True), encoding="utf-8-sig", newline=""
+        ) as file:
+            rows = [
+                (reader.line_num, row) for reader in [csv.reader(file)] for row in reader if row
+            ]
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"is no CSV text ({error})", place=place, fix="save it as UTF-8") from None
+    if len(rows) < 2:
+        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
+    header = [name.strip() for name in rows[0][1]]
+    if len(set(header)) != len(header) or "" in header:
+        raise InputError("a column name is empty or given twice", place=f"{place}:1")
+    numbers = np.empty((len(rows) - 1, len(header)))
+    for index, (line, row) in enumerate(rows[1:]):
+        if len(row) != len(header):
+            raise InputError(
+                f"{len(row)} values for {len(header)} columns", place=f"{place}:{line}"
+            )
+        for column, text in enumerate(row):
+            numbers[index, column] = _number(text, f"{place}:{line}: {header[column]}")
+    columns = {name: numbers[:, column] for column, name in enumerate(header)}
+    return columns, [line for line, _ in rows[1:]]
+
+
+def _number(text: str, place: str) -> float:
+    allowed = "a finite number"
+    if not text.strip():
+        raise InputError(
+            "a missing value", place=place, allowed=allowed, fix="fill it in or drop the row"
+        )
+    try:
+        number = float(text.replace("_", "?"))  # Python reads 1_0 as 10, nobody else does
+    except ValueError:
+        raise InputError(f"{text!r} is no number", place=place, allowed=allowed) from None
+    if not np.isfinite(number):
+        raise InputError(f"{text!r} is not finite", place=place, allowed=allowed)
+    return number
+
+
+# -------------------------------------------------------------------------------------------------
+# Task: what is learned, and the rule for "solved".
+
+
+Float32: TypeAlias = NDArray[np.float32]
+
+MAX_PARITY = 12  # 4,096 rows; every further bit doubles them
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A table of inputs with a 0/1 target, and how a trained network is judged on it.
+
+    A seed has solved the task when every judged row is on the right side of 0.5 (strictly above it
+    for a 1). The judged rows are the training rows, or, where some are held out, those; then the
+    share of right rows has to reach `accuracy`.
+
+    Attributes:
+        name: shown in reports.
+        inputs: float32, shape (N, D): the rows trained on, in the units of the source.
+        targets: float32, shape (N, 1): 0.0 or 1.0.
+        held_out_inputs: float32, shape (M, D): rows never trained on, or None.
+        held_out_targets: float32, shape (M, 1), or None.
+        accuracy: the share of judged rows that must be right, in (0, 1]; 1.0 without held-out rows.
+
+    Raises:
+        InputError: shapes that do not fit, fewer than two rows, a target other than 0 and 1, an
+            input that is not finite.
+    """
+
+    name: str
+    inputs: Float32
+    targets: Float32
+    held_out_inputs: Float32 | None = None
+    held_out_targets: Float32 | None = None
+    accuracy: float = 1.0
+
+    def __repr__(self) -> str:
+        rows, inputs = self.inputs.shape
+        held = self.held_out_inputs
+        more = "" if held is None else f", {held.shape[0]:,} held out"
+        return f"Task({self.name!r}, {rows:,} rows of {inputs:,} inputs{more})"
+
+    def __post_init__(self) -> None:
+        pairs = [("inputs", "targets", 2)]
+        if self.held_out_inputs is not None or self.held_out_targets is not None:
+            pairs.append(("held_out_inputs", "held_out_targets", 1))
+        elif self.accuracy != 1.0:
+            raise InputError(
+                f"{self.accuracy} without held-out rows",
+                field="accuracy",
+                allowed="1.0 when every training row is judged",
+                fix="name the column that marks held-out rows, or leave accuracy out",
+            )
+        if not 0 < self.accuracy <= 1:
+            raise InputError(
+                f"{self.accuracy} is out of range", field="accuracy", allowed="above 0, at most 1"
+            )
+        for x_name, y_name, rows in pairs:
+            x, y = _table(x_name, getattr(self, x_name)), _table(y_name, getattr(self, y_name))
+            if x.shape[0] < rows:
+                raise InputError(
+                    f"{x.shape[0]} row{'s'[: x.shape[0] != 1]}",
+                    field=x_name,
+                    allowed=f"at least {rows}",
+                    fix="add rows; one row is solved by a constant",
+                )
+            if y.shape != (x.shape[0], 1) or x.shape[1] < 1:
+                raise InputError(
+                    f"shapes {x.shape} and {y.shape} do not fit",
+                    field=y_name,
+                    allowed="inputs (N, D) with D >= 1 and targets (N, 1)",
+                )
+            given = np.asarray(getattr(self, y_name))  # before float32 rounds 0.99999999 to 1
+            wrong = ~np.isin(given, (0, 1))
+            if wrong.any():
+                raise InputError(
+                    f"{given[wrong][0]} is no 0/1 target", field=y_name, allowed="0 and 1"
+                )
+            object.__setattr__(self, x_name, x)
+            object.__setattr__(self, y_name, y)
+        if self.held_out_inputs is not None and self.held_out_inputs.shape[1] != self.dim:
+            raise InputError(
+                f"{self.held_out_inputs.shape[1]} columns, the training rows have {self.dim}",
+                field="held_out_inputs",
+            )
+
+    @property
+    def dim(self) -> int:
+        """Inputs per row, D."""
+        return int(self.inputs.shape[1])
+
+    @property
+    def judged_inputs(self) -> Float32:
+        """float32, shape (M, D): the rows on which "solved" is judged."""
+        return self.inputs if self.held_out_inputs is None else self.held_out_inputs
+
+    @property
+    def judged_targets(self) -> Float32:
+        """float32, shape (M, 1): their targets."""
+        return self.targets if self.held_out_targets is None else self.held_out_targets
+
+    @cached_property
+    def rows_needed(self) -> int:
+        """How many judged rows must be right: the smallest count whose share reaches `accuracy`."""
+        total = self.judged_targets.shape[0]
+        counts = np.arange(total + 1)
+        return int(counts[counts >= self.accuracy * total - 1e-9][0])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of everything but the name: equal tasks have equal ones."""
+        digest = hashlib.sha256(repr((self.inputs.shape, float(self.accuracy))).encode())
+        for array in (self.inputs, self.targets, self.held_out_inputs, self.held_out_targets):
+            digest.update(b"|" if array is None else array.astype("<f4").tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def xor(cls) -> Task:
+        """The four rows of exclusive or, in the order of the truth table."""
+        return cls.parity(2, name="xor")
+
+    @classmethod
+    def parity(cls, bits: int, *, name: str | None = None) -> Task:
+        """All 2**bits rows of `bits` inputs; the target is 1 where an odd number of them is 1.
+
+        Raises:
+            InputError: bits outside [2, 12].
+        """
+        if not 2 <= bits <= MAX_PARITY:
+            raise InputError(
+                f"parity of {bits} bits", field="task", allowed=f"2 to {MAX_PARITY} bits"
+            )
+        inputs = np.array(list(itertools.product((0.0, 1.0), repeat=bits)), dtype=np.float32)
+        targets = (inputs.sum(axis=1, keepdims=True) % 2).astype(np.float32)
+        return cls(name or f"parity-{bits}", inputs, targets)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        target: str | None = None,
+        held_out: str | None = None,
+        accuracy: float = 1.0,
+    ) -> Task:
+        """A task from a CSV file with a header; all columns but the named ones are inputs.
+
+        Args:
+            path: the file.
+            target: the column with the 0/1 target; the last one if not named.
+            held_out: a 0/1 column that marks the rows to judge on and not to train on.
+            accuracy: with `held_out`, the share of those rows that must be right.
+
+        Raises:
+            InputError: a file that cannot be read, an unknown column, a value that is missing or
+                no number, and what `Task` refuses.
+        """
+        columns, lines = read_numbers(path)
+        names = list(columns)
+        target = names[-1] if target is None else target
+        for field, name in (("target", target), ("held_out", held_out)):
+            if name is None:
+                continue
+            if name not in columns:
+                raise InputError(
+                    f"no column {name!r}",
+                    field=field,
+                    place=f"{path}: {field}",
+                    allowed=", ".join(names),
+                    fix=nearest(name, names),
+                )
+            wrong = np.flatnonzero(~np.isin(columns[name], (0.0, 1.0)))
+            if wrong.size:
+                raise InputError(
+                    f"{float(columns[name][wrong[0]])!r} is neither 0 nor 1",
+                    field=field,
+                    place=f"{path}:{lines[wrong[0]]}: {name}",
+                    allowed="0 and 1",
+                    fix=f"name another column as {field}, or correct the value",
+                )
+        if target == held_out:
+            raise InputError(
+                f"{target!r} is the target as well",
+                field="held_out",
+                place=f"{path}: held_out",
+                fix="mark the held-out rows in a column of their own",
+            )
+        inputs = [columns[name] for name in names if name not in (target, held_out)]
+        if not inputs:
+            raise InputError(
+                "no input column", place=str(path), fix="add a column beside the target"
+            )
+        try:
+            x = _table("inputs", np.stack(inputs, axis=1))
+            y = _table("targets", columns[target][:, None])
+            if held_out is None:
+                task = cls(Path(path).stem, x, y, accuracy=accuracy)
+            else:
+                judged = columns[held_out] == 1.0
+                rows = x[~judged], y[~judged], x[judged], y[judged]
+                task = cls(Path(path).stem, *rows, accuracy)
+            task.refuse_constant()
+        except InputError as error:
+            raise error.at(f"{path}: {error.field}") from None
+        return task
+
+    def refuse_constant(self) -> None:
+        """Refuse a task with nothing to learn: one on which a constant is right.
+
+        Raises:
+            InputError: all rows that are trained on have the same target.
+        """
+        found = np.unique(self.targets)
+        if found.size == 1:
+            raise InputError(
+                f"{found[0]:g} in all {len(self.targets):,} rows, and a constant solves that",
+                field="targets",
+                allowed="both 0 and 1 among the rows that are trained on",
+                fix="name another column as target, or add rows of the other kind",
+            )
+
+    @classmethod
+    def named(cls, name: str) -> Task:
+        """`xor`, `parity-N`, or the path of a CSV file whose last column is the target.
+
+        Raises:
+            InputError: any other name, and what `from_csv` refuses.
+        """
+        if name == "xor":
+            return cls.xor()
+        if match := re.fullmatch(r"parity-?(\d{1,3})", name):
+            return cls.parity(int(match[1]))
+        if name.endswith(".csv"):
+            return cls.from_csv(name)
+        raise InputError(
+            f"unknown task {name!r}",
+            field="task",
+            allowed="xor, parity-N (N bits), or a path that ends in .csv",
+            fix=nearest(name, ("xor", "parity-3")),
+        )
+
+
+TaskSpec: TypeAlias = str | Task
+"""What users may give where a task is wanted: a name for `Task.named`, or a Task."""
+
+
+def _table(field: str, value: object) -> Float32:
+    array = np.asarray(value)
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
+        raise InputError(
+            f"an array of shape {array.shape} and type {array.dtype}",
+            field=field,
+            allowed="a two-dimensional array of numbers",
+        )
+    with np.errstate(over="ignore"):  # beyond float32 is inf, which is refused below
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise InputError("a value that is missing or not finite", field=field)
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,94 @@
+"""The Protocol between the search and whatever trains: blocks in, outcomes or errors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from xortune.core.errors import TrainingError
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point
+
+NOT_FINISHED = "not finished: the configuration had been proven worse than another"
+"""The reason in a journal for seeds that were ended on the way, or not begun. They are in no count,
+neither as successes nor as failures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One unit of work: a point and the seeds it trains under next.
+
+    Attributes:
+        point: in its trainer's normal form.
+        first: the first seed.
+        count: how many seeds, contiguous from `first`.
+    """
+
+    point: Point
+    first: int
+    count: int
+
+    @property
+    def seeds(self) -> range:
+        """The seeds themselves."""
+        return range(self.first, self.first + self.count)
+
+
+class Unfinished(TrainingError):
+    """A block that was ended on the way, since nobody wants to know any more.
+
+    Attributes:
+        outcome: of its first seeds, which were finished by then; None if there are none.
+    """
+
+    def __init__(self, outcome: Any = None) -> None:
+        super().__init__(NOT_FINISHED)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way from a Ray worker to the driver."""
+        return type(self), (self.outcome,)
+
+
+class OutOfTime(Unfinished):
+    """A block that was not begun, or ended between two seeds, since the search's time was over."""
+
+
+class Trainer(Protocol):
+    """What interprets a point. Picklable: the search sends it to its workers.
+
+    One that runs code of the user's own says so: see `runs_users_code`.
+    """
+
+    def check(self, point: Point) -> Point:
+        """The point in its normal form, so that equal trainings have equal keys.
+
+        Raises:
+            InputError: the point means nothing to this trainer; `field` names the parameter.
+        """
+        ...
+
+    def cost(self, block: Block) -> float:
+        """Seconds that one core takes, roughly; the same on every machine and at every time.
+
+        The search measures how true it is and sizes its packs by that; what is certain before
+        anything is measured (how far a learning sampler runs ahead of results) it takes from here.
+        """
+        ...
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """One outcome, or the reason why there is none, for each block, in order."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """What a manifest says of it: the engine, its version, the task's fingerprint."""
+        ...
+
+
+def runs_users_code(trainer: Trainer) -> bool:
+    """Whether any seed may hang or kill its process: see `xortune.driver.jobs`.
+
+    It may where the trainer has an attribute `users_code` that is true.
+    """
+    return bool(getattr(trainer, "users_code", False))

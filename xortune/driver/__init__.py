@@ -1,0 +1,1 @@
+"""The search: proposals, batches, executors, sessions. Alone it knows Ray and Optuna."""

@@ -1,0 +1,536 @@
+"""Results that xortune did not produce, and Optuna's studies: import, export."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from xortune.core.errors import InputError
+from xortune.core.point import Value
+from xortune.driver.importance import distribution
+from xortune.integrations.importing import (
+    REASON,
+    ImportRequest,
+    Results,
+    ResultsTable,
+    read_csv,
+    results_in,
+    table_of_frame,
+    table_of_records,
+)
+from xortune.racing.objectives import names_told, seen_of, told
+from xortune.runs.lease import driven, holds_lines
+from xortune.runs.lock import held
+from xortune.runs.manifest import IMPORTED, Origin
+from xortune.runs.results import ConfigResult
+from xortune.runs.run import (
+    JOURNAL,
+    Run,
+    create,
+    fresh_directory,
+    holds_run,
+    load_run,
+    refuse_files_of_others,
+)
+from xortune.runs.sessions import SignedJournal, made_id
+from xortune.runs.store import StoredPath
+from xortune.spaces.model import Choice, Range
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# -------------------------------------------------------------------------------------------------
+# Optuna's studies and our runs: one as the other, with nothing lost on the way that is counted.
+
+
+Study: TypeAlias = optuna.Study
+
+ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+
+REASONS = {TrialState.FAIL: "the trial failed", TrialState.PRUNED: "the trial was pruned"}
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTable:
+    """The trials of a study as rows.
+
+    Attributes:
+        table: one row for each trial that has ended.
+        parameters: the names of all parameters but the seed.
+        notes: sentences that the user should read.
+    """
+
+    table: ResultsTable
+    parameters: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def table_of_study(study: optuna.Study, *, seed: str, success: str) -> StudyTable:
+    """The trials of a study, each one seed of a config.
+
+    Args:
+        study: with a seed for each trial, among its parameters or its user attributes.
+        seed: the name of that.
+        success: the user attribute, or the rule, that says what a success is.
+
+    Raises:
+        InputError: something else than a study, no trial that has ended, or one without a seed; two
+            different things of one name.
+    """
+    if not isinstance(study, optuna.Study):
+        raise InputError(
+            f"a {type(study).__name__}", field="study", allowed="an optuna.Study, as loaded"
+        )
+    trials = study.get_trials(deepcopy=False)
+    ended = [trial for trial in trials if trial.state in ENDED]
+    if not ended:
+        raise InputError("no trial has ended", place=f"study {study.study_name}")
+    values = _names_of_values(study)
+    records = [_record(trial, values, seed) for trial in ended]
+    notes = []
+    if waiting := len(trials) - len(ended):
+        notes.append(f"left out, for they wait or run: {waiting} of {len(trials)} trials")
+    for state, reason in REASONS.items():
+        if count := sum(trial.state == state for trial in ended):
+            notes.append(f"failed seeds, since {reason}: {count}")
+    if any(success in trial.user_attrs for trial in ended):
+        for record in records:  # what has not completed is no success, whatever it noted before
+            if REASON in record:
+                record[success] = False
+    names = {name: None for trial in ended for name in trial.params if name != seed}
+    whole = json.dumps([sorted((k, repr(v)) for k, v in one.items()) for one in records])
+    table = table_of_records(
+        records,
+        f"study {study.study_name}",
+        lambda row: f"study {study.study_name}, trial {ended[row].number}",
+        hashlib.sha256(whole.encode()).hexdigest(),
+    )
+    return StudyTable(table, tuple(names), tuple(notes))
+
+
+def study_of(run: Run, *, rate: bool) -> optuna.Study:
+    """A study in memory with one finished trial for each config of a run.
+
+    Args:
+        run: with a finished config.
+        rate: whether its value is k / n instead of what a search tells its sampler.
+
+    Raises:
+        InputError: no config is finished, or the run is damaged.
+    """
+    assert run.best is not None  # refuses a run in which nothing has finished
+    results = _as_proposed(run)
+    objectives = run.objectives
+    ways = [o.maximize for o in objectives] if not rate else [True]
+    directions = [StudyDirection.MAXIMIZE if more else StudyDirection.MINIMIZE for more in ways]
+    names = ["success rate"] if rate else names_told(objectives)
+    distributions = _distributions(run, results)
+    name = str(run.manifest.get("name") or run.path.resolve().name)
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(directions=directions, study_name=name)
+        with warnings.catch_warnings():  # that it is experimental is our choice, not news
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(names)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    study.set_user_attr("xortune_run", str(run.path))
+    study.add_trials([_trial(run, result, distributions, rate=rate) for result in results])
+    return study
+
+
+def _trial(
+    run: Run, result: ConfigResult, distributions: Mapping[str, BaseDistribution], *, rate: bool
+) -> FrozenTrial:
+    outcome = result.outcome
+    low, high = outcome.interval()
+    seen = seen_of(result.point, outcome, run.objectives)
+    params = {name: result.point[name] for name in distributions if name in result.point}
+    return optuna.trial.create_trial(
+        params=params,
+        distributions={name: distributions[name] for name in params},
+        values=[outcome.rate] if rate else list(told(run.objectives, seen)),
+        user_attrs={
+            "key": result.key,
+            "k": outcome.successes,
+            "n": outcome.n,
+            "rate": outcome.rate,
+            "low": low,
+            "high": high,
+            "epochs_to_solve": outcome.epochs_to_solve,
+            "trials": result.trials,
+            "config": result.point.as_dict(),
+        },
+    )
+
+
+def _as_proposed(run: Run) -> list[ConfigResult]:
+    """The results in the order in which their configs were first proposed."""
+    first: dict[str, int] = {}
+    for evaluation in run.evaluations:
+        key = evaluation.block.point.key
+        first[key] = min(first.get(key, evaluation.proposal), evaluation.proposal)
+    return sorted(run.results, key=lambda result: (first[result.key], result.key))
+
+
+def _distributions(run: Run, results: Sequence[ConfigResult]) -> dict[str, BaseDistribution]:
+    """Of each parameter: that of the space, if it holds all that was seen.
+
+    A trainer's normal form may have values that a space does not name, and a run may have lost its
+    space: then it is what was seen.
+    """
+    try:
+        asked = {parameter.name: parameter for parameter in run.asked.parameters}
+    except InputError:
+        asked = {}
+    found: dict[str, BaseDistribution] = {}
+    for name in run.parameters:
+        seen = [result.point[name] for result in results if name in result.point]
+        if not seen:
+            continue
+        parameter = asked.get(name)
+        wanted = distribution(parameter) if isinstance(parameter, Choice | Range) else None
+        if wanted is None or not all(_holds(wanted, value) for value in seen):
+            wanted = _of_values(seen)
+        found[name] = wanted
+    return found
+
+
+def _of_values(seen: Sequence[Value]) -> BaseDistribution:
+    kinds = {type(value) for value in seen}
+    numbers = [value for value in seen if isinstance(value, int | float)]
+    if kinds == {int}:
+        return IntDistribution(int(min(numbers)), int(max(numbers)))
+    if kinds <= {int, float}:
+        return FloatDistribution(float(min(numbers)), float(max(numbers)))
+    return CategoricalDistribution(list({(type(value), value): value for value in seen}.values()))
+
+
+def _holds(wanted: BaseDistribution, value: Value) -> bool:
+    try:
+        return bool(wanted._contains(wanted.to_internal_repr(value)))
+    except (ValueError, TypeError):  # not one of its choices, no number
+        return False
+
+
+def _names_of_values(study: optuna.Study) -> list[str]:
+    """What the value of a trial is called in a rule; several have names of their own."""
+    count = len(study.directions)
+    if count == 1:
+        return ["value"]
+    return list(study.metric_names or [f"value_{number}" for number in range(count)])
+
+
+def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, Any]:
+    place = f"trial {trial.number}"
+    if seed not in {**trial.params, **trial.user_attrs}:
+        raise InputError(
+            f"no {seed!r} among its parameters or its user attributes",
+            place=place,
+            allowed="the seed of every trial",
+            fix=f'trial.set_user_attr("{seed}", ...) in the objective, or give seed="NAME"',
+        )
+    record: dict[str, Any] = dict(trial.params)
+    for name, value in trial.user_attrs.items():
+        if name in record and record[name] != value:
+            raise InputError(
+                f"{name!r} is a parameter, {record[name]!r}, and a user attribute, {value!r}",
+                place=place,
+                allowed="one meaning of a name",
+            )
+        record[name] = _simple(value)
+    if trial.state == TrialState.COMPLETE:
+        record |= dict(zip(values, trial.values or (), strict=True))
+    else:
+        record[REASON] = str(trial.user_attrs.get(REASON) or REASONS[trial.state])
+    return record
+
+
+def _simple(value: object) -> object:
+    """A user attribute that is a number, true, false or text; others have nothing to count."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value if isinstance(value, float) and not math.isinf(value) else str(value)
+
+
+# -------------------------------------------------------------------------------------------------
+# The verbs about results that xortune did not produce, and about Optuna's studies.
+
+
+RUNS = "runs"
+
+
+def import_results(
+    source: str | os.PathLike[str] | pd.DataFrame,
+    *,
+    config: Sequence[str],
+    output: str | os.PathLike[str] | None = None,
+    seed: str = "seed",
+    success: str = "success",
+    ignore: Sequence[str] = (),
+    missing_fails: bool = False,
+    name: str | None = None,
+    trainer: str | None = None,
+    command: Sequence[str] | None = None,
+    on_word: Callable[[str], None] | None = None,
+) -> Run:
+    """Make a run of results that something else has produced: one row for each config and seed.
+
+    Reports, comparisons, status, gates and certificates then take it as they take any run, and say
+    that it was imported. Every row is counted once; nothing is left out or repaired.
+
+    Args:
+        source: a CSV file with a header, or a DataFrame.
+        config: the columns that are parameters. An empty cell is a parameter that does not apply.
+        output: the run's directory, or its URL; runs/NAME (or NAME-2, ...) if not given.
+        seed: the column with the seed of each row, a whole number from 0 to 2**32 - 1.
+        success: the column that says true, false, 1 or 0; or a rule for a column of numbers, such
+            as "accuracy >= 0.9", by which NaN is a seed that diverged.
+        ignore: columns that are not looked at. What is left over is kept as numbers of the seeds.
+        missing_fails: count a row that does not say how it went as a failed seed instead of
+            refusing it.
+        name: of the run; the file's if not given.
+        trainer: what trains such a config, as a space file names it ("./train.py:run", relative to
+            the working directory, or "package.module:run"), so that it can be certified.
+        command: the command line, for the manifest.
+        on_word: called with each sentence that the user should read.
+
+    Returns:
+        The run, with its tables and report written.
+
+    Raises:
+        InputError: a file, a column or a cell that cannot be read, named with its line; two rows of
+            one config and seed; an output that holds a run already.
+    """
+    import pandas as pd
+
+    table = table_of_frame(source) if isinstance(source, pd.DataFrame) else _csv(source)
+    asked = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
+    stem = "imported" if isinstance(source, pd.DataFrame) else Path(source).stem
+    return _made(table, asked, output, name or stem, trainer, command=command, say=on_word)
+
+
+def from_optuna(
+    study: Study,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    config: Sequence[str] | None = None,
+    seed: str = "seed",
+    success: str = "success",
+    ignore: Sequence[str] = (),
+    missing_fails: bool = False,
+    name: str | None = None,
+    trainer: str | None = None,
+    on_word: Callable[[str], None] | None = None,
+) -> Run:
+    """Make a run of a study in which each trial is one seed of a configuration.
+
+    Failed and pruned trials are failed seeds, with that as their reason; those that wait or run are
+    left out, and that is told.
+
+    Args:
+        study: with the seed of each trial among its parameters or its user attributes.
+        output: as in `import_results`.
+        config: which parameters are the configuration; all but the seed if not given.
+        seed: the name of that parameter or user attribute.
+        success: a user attribute that is true or false; or a rule for a number: the trial's value
+            is called `value` ("value >= 0.9"), several `value_0`, `value_1`, ... or as the study's
+            metrics are named, and user attributes have their own names.
+        ignore: user attributes that are not looked at.
+        missing_fails: as in `import_results`.
+        name: of the run; the study's if not given.
+        trainer: as in `import_results`.
+        on_word: as in `import_results`.
+
+    Raises:
+        InputError: as `import_results`; a trial without a seed.
+    """
+    found = table_of_study(study, seed=seed, success=success)
+    for note in found.notes:
+        if on_word is not None:
+            on_word(note)
+    given = _names(config) if config is not None else found.parameters
+    asked = ImportRequest(given, seed, success, _names(ignore), missing_fails)
+    return _made(found.table, asked, output, name or study.study_name, trainer, say=on_word)
+
+
+def to_optuna(
+    run: Run | str | os.PathLike[str], *, values: Literal["told", "rate"] = "told"
+) -> Study:
+    """A run as an Optuna study in memory, with one finished trial for each configuration.
+
+    Each has its parameters with their distributions, and as user attributes `key`, `k`, `n`,
+    `rate`, `low`, `high` (Wilson's 95 % interval), `trials` and the whole `config`. Trials are
+    in the order in which the configurations were first proposed.
+
+    Args:
+        run: a run, or its directory.
+        values: `told`: what a search tells its sampler, one number for each objective; `rate`: the
+            success rate k / n and nothing else.
+
+    Raises:
+        InputError: no config is finished, or something else than these is asked for.
+    """
+    if values not in ("told", "rate"):
+        raise InputError(f"{values!r}", field="values", allowed="told, rate")
+    return study_of(run if isinstance(run, Run) else load_run(run), rate=values == "rate")
+
+
+def _csv(source: str | os.PathLike[str]) -> ResultsTable:
+    if isinstance(source, str | os.PathLike):
+        return read_csv(source)
+    raise InputError(
+        f"a {type(source).__name__}", field="source", allowed="the path of a CSV file, a DataFrame"
+    )
+
+
+def _names(given: Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _made(
+    table: ResultsTable,
+    asked: ImportRequest,
+    output: str | os.PathLike[str] | None,
+    name: str,
+    trainer: str | None,
+    *,
+    command: Sequence[str] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Run:
+    """Write the run; all that can be refused is refused before."""
+    from xortune.driver.search import write_report
+    from xortune.integrations.importing import space_text
+    from xortune.racing.objectives import ties_of
+    from xortune.runs.results import noted_objectives
+    from xortune.spaces.space import parse_space
+
+    results = results_in(table, asked)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or IMPORTED
+    sizes: dict[str, int] = {}
+    for line in results.evaluations:
+        key = line.block.point.key
+        sizes[key] = sizes.get(key, 0) + line.block.count
+    text = space_text(
+        name,
+        results,
+        source=table.source,
+        configs=len(sizes),
+        seeds=min(sizes.values()),
+        success=None if asked.success in table.columns else asked.success,
+        trainer=None if trainer is None else _located(trainer),
+    )
+    space = parse_space(text, table.source)  # what none may have is refused before all writing
+    manifest = _manifest(name, table, asked, results, configs=len(sizes), seeds=min(sizes.values()))
+    if ties_of(space.objectives) is not None:
+        manifest["objectives"] = noted_objectives(space.objectives)
+    directory = _directory(output, name)
+    for note in results.notes:
+        if say is not None:
+            say(note)
+    entry = _session(command)
+    [made] = manifest["made"]
+    session = {"number": 1, "what": "import", **entry, "made": made, "space": "space.yaml"}
+    manifest |= {**entry, "sessions": [{**session, "changes": []}]}
+    with held(directory, say=say) as lock:
+        create(directory, space_text=text, manifest=manifest)
+        with SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=say) as journal:
+            for evaluation in results.evaluations:
+                journal.append(evaluation)
+        run = load_run(directory)
+        run = run.noted(complete=True, **_importance(run))
+        write_report(run)
+    return run
+
+
+def _importance(run: Run) -> dict[str, Any]:
+    """For the manifest: how much each parameter matters that all configurations have."""
+    from xortune.driver.importance import importance
+
+    space = run.asked
+    everywhere = [p for p in space.parameters if all(p.name in r.point for r in run.results)]
+    return importance(run, replace(space, parameters=tuple(everywhere))).entries()
+
+
+def _manifest(
+    name: str,
+    table: ResultsTable,
+    asked: ImportRequest,
+    results: Results,
+    *,
+    configs: int,
+    seeds: int,
+) -> dict[str, Any]:
+    from xortune.runs.resume import now
+
+    origin = Origin(table.source, table.sha256, table.count, asked.success, now())
+    identity = {"trainer": IMPORTED, "source": table.sha256[:16]}
+    return {
+        "name": name,
+        "trainer": IMPORTED,
+        IMPORTED: origin.as_dict(),
+        "columns": {
+            "config": {name: one.kind for name, one in results.parameters.items()},
+            "seed": asked.seed,
+            "numbers": list(results.numbers),
+            "left_out": list(results.left_out),
+        },
+        "trials": configs,
+        "ladder": [seeds],
+        "complete": False,  # until all of it is in the journal
+        "made": {made_id(identity): identity},
+    }
+
+
+def _session(command: Sequence[str] | None) -> dict[str, Any]:
+    """What the manifest says of this session: nothing that would look as if it had trained."""
+    from xortune.runs.resume import session_entry
+
+    entry = session_entry(command)
+    versions = {name: entry["versions"][name] for name in ("python", "xortune")}
+    return {"command": entry["command"], "versions": versions}
+
+
+def _located(trainer: str) -> str:
+    """A trainer as the run's space names it: a file by its whole path.
+
+    Raises:
+        InputError: it names no function, or there is no such file or module.
+    """
+    from xortune.trainers.source import named_source
+
+    named_source(trainer, Path.cwd())
+    where, _, function = trainer.rpartition(":")
+    return f"{(Path.cwd() / where).resolve()}:{function}" if where.endswith(".py") else trainer
+
+
+def _directory(output: str | os.PathLike[str] | None, name: str) -> Path:
+    if output is None:
+        return fresh_directory(RUNS, name)
+    wanted = driven(output)
+    if holds_lines(wanted) if isinstance(wanted, StoredPath) else holds_run(wanted):
+        raise InputError(
+            "already holds a run", place=str(wanted), fix="give another --output, or remove it"
+        )
+    refuse_files_of_others(wanted)
+    return wanted

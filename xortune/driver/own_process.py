@@ -1,0 +1,344 @@
+"""A process of its own for a user's function: whatever that does, this process lives on.
+
+The function may end its process, start threads and children, close descriptors, or hang in C.
+So no command calls it, nor imports its module, in the process that writes the results.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.outcome import NO_DETAILS, Outcome
+from xortune.core.trainer import Block, OutOfTime, Trainer
+from xortune.driver.own_process_child import CLOSED, HEADER
+from xortune.trainers.function import CallForm, CustomTrainer
+from xortune.trainers.group import Keeper, end
+from xortune.trainers.limits import THREADS, time_is_over
+from xortune.trainers.process import signal_of
+from xortune.trainers.source import FunctionSource, Given
+
+LOOK = 0.1
+"""Seconds between two looks whether the process lives: its children may hold its pipe open."""
+
+GRACE = 1.0
+"""Seconds that it has to end by itself, with what the function registered for that."""
+
+NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.search.uses_of_ray.refuse"}
+"""Ray calls this before it starts. One that a function starts would listen on every address."""
+
+BEGIN = """
+import os, pickle, sys
+asked = os.fdopen(int(sys.argv[1]), "rb")
+sys.path[:] = pickle.load(asked)
+from xortune.driver.own_process_child import serve
+serve(asked, int(sys.argv[2]))
+"""
+
+_KEEPER = Keeper()
+
+
+class ProcessEnded(TrainingError):
+    """The process ended, or was ended, before it had an answer."""
+
+
+class CallTookTooLong(ProcessEnded):
+    """It was killed at its time limit."""
+
+
+class _Account(Exception):
+    """The traceback of what was raised in the other process, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class OwnProcess:
+    """A process that imports a user's function, and trains with it.
+
+    Args:
+        source: of the function.
+        threads: that torch has there.
+
+    Raises:
+        InputError: the function cannot be sent.
+    """
+
+    def __init__(self, source: FunctionSource | Given, threads: int) -> None:
+        self.source, self.threads = source, threads
+        self._sent: CustomTrainer | None = None
+        asked, self._asks = os.pipe()
+        self._answers, answers = os.pipe()
+        mark = _KEEPER.coming()
+        process = None
+        try:
+            process = self._process = subprocess.Popen(  # noqa: S603  # our own
+                [sys.executable, "-c", BEGIN, str(asked), str(answers)],
+                stdin=subprocess.DEVNULL,
+                stdout=_stderr(),  # stdout is for our results
+                pass_fds=(asked, answers),
+                env={**os.environ, THREADS: str(threads), **NO_RAY, **mark},
+                start_new_session=True,
+            )
+        finally:
+            _KEEPER.came(None if process is None else process.pid)
+            os.close(asked)
+            os.close(answers)
+        self.alive = True
+        self._send(pickle.dumps(sys.path))
+
+    def form(self) -> CallForm:
+        """What the function takes; its module is imported for that.
+
+        Raises:
+            InputError: it cannot be imported, or not be called with a config and a seed.
+            ProcessEnded: its import ended the process.
+        """
+        form: CallForm = self._answer("form", self.source)
+        return form
+
+    def train(
+        self, trainer: CustomTrainer, block: Block, *, limit: float | None = None
+    ) -> Outcome | TrainingError:
+        """What comes of a block.
+
+        Args:
+            trainer: of the function of this process.
+            block: what is trained.
+            limit: seconds after which the process is killed; None for any time.
+
+        Raises:
+            ProcessEnded: a seed ended the process.
+            TookTooLong: it was killed at the limit.
+        """
+        if trainer is not self._sent:
+            self._answer("trainer", trainer)
+            self._sent = trainer
+        found: Outcome | TrainingError = self._answer("train", block, limit)
+        return found
+
+    def close(self, *, grace: float = GRACE) -> None:
+        """End it, with all that it has started."""
+        if not self.alive:
+            return
+        self.alive = False
+        os.close(self._asks)
+        over = time.monotonic() + grace
+        while not self._ended() and time.monotonic() < over:
+            time.sleep(0.01)
+        # Its number stays its own until it is waited for, so nobody else is killed.
+        end(self._process.pid, session=True)
+        _KEEPER.ends(self._process.pid)
+        self._process.wait()
+        os.close(self._answers)
+
+    def _answer(self, what: str, given: Any, limit: float | None = None) -> Any:
+        try:
+            self._send(pickle.dumps((what, _pickled(given))))
+            answer, *account = pickle.loads(self._received(limit))  # noqa: S301  # of our own process
+        except BaseException:  # Ctrl-C too: what it is at is of no use
+            self.close(grace=0)
+            raise
+        if account:
+            raise answer from _Account(*account)
+        return answer
+
+    def _send(self, request: bytes) -> None:
+        view = memoryview(request)
+        with suppress(BrokenPipeError):  # who reads the answer sees why
+            while view:
+                view = view[os.write(self._asks, view) :]
+
+    def _received(self, limit: float | None) -> bytes:
+        over = None if limit is None else time.monotonic() + limit
+        got = bytearray()
+        while True:
+            patience = LOOK if over is None else min(LOOK, max(over - time.monotonic(), 0))
+            if _readable(self._answers, patience):
+                chunk = os.read(self._answers, 1 << 20)
+                if not chunk:
+                    raise ProcessEnded(self._why())
+                got += chunk
+                if len(got) >= HEADER.size and len(got) >= HEADER.size + HEADER.unpack_from(got)[0]:
+                    return bytes(got[HEADER.size :])
+            elif self._ended():
+                raise ProcessEnded(self._why())
+            elif over is not None and time.monotonic() >= over:
+                raise CallTookTooLong(f"took longer than {limit:g} s")
+
+    def _why(self) -> str:
+        over = time.monotonic() + GRACE
+        while not self._ended() and time.monotonic() < over:
+            time.sleep(0.01)
+        if not self._ended():
+            return "closed files of its process that it had not opened"
+        code = self._process.wait()
+        if code == CLOSED:
+            return "closed files of its process that it had not opened"
+        return f"ended its process ({f'exit code {code}' if code >= 0 else signal_of(code)})"
+
+    def _ended(self) -> bool:
+        """Whether it has, without waiting for it: its number stays its own."""
+        if self._process.returncode is not None:
+            return True
+        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return found is not None
+
+
+def _stderr() -> int:
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return 2
+
+
+def _readable(file: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(file, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _pickled(given: Any) -> bytes:
+    source = given.source if isinstance(given, CustomTrainer) else given
+    if not isinstance(source, Given):
+        return pickle.dumps(given)
+    import xortune.driver.ray_settings  # noqa: F401  # before Ray itself
+
+    # isort: split
+    from ray import cloudpickle
+
+    try:
+        pickled: bytes = cloudpickle.dumps(given)
+    except Exception as error:
+        raise InputError(
+            f"{source.label} cannot be sent to a worker ({type(error).__name__}: {error})",
+            field="train",
+            allowed="a function that can be pickled, with all that it uses from around it",
+            fix="make locks, files, connections and the like within the function",
+        ) from None
+    return pickled
+
+
+def refuse_unsendable(trainer: Trainer) -> None:
+    """Return if a trainer can be sent to a worker.
+
+    Raises:
+        InputError: it is a function that cannot.
+    """
+    if isinstance(trainer, CustomTrainer):
+        _pickled(trainer)
+
+
+def train_apart(
+    trainer: CustomTrainer, block: Block, *, most: float | None = None
+) -> Outcome | TrainingError:
+    """What comes of a block, trained in the process of the trainer's function.
+
+    Where seeds have a time and their function does not report, each is called for alone, and the
+    process is killed when the time is over: nobody else could look at it.
+
+    Args:
+        trainer: of a user's function.
+        block: what is trained.
+        most: seconds for the block, where its seeds have no such time; None for any time.
+
+    Raises:
+        InputError: the function cannot be sent.
+        ProcessEnded: a seed ended the process; not where seeds have such a time.
+    """
+    if not kills_late(trainer):
+        process = process_for(trainer.source, trainer.threads)
+        return process.train(trainer, block, limit=most)
+    if trainer.form.many:
+        return _in_time(trainer, block)
+    found: list[Outcome | TrainingError] = []
+    for seed in block.seeds:
+        if time_is_over():
+            whole = _together(found) if found else None
+            return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
+        found.append(_in_time(trainer, Block(block.point, seed, 1)))
+    return _together(found)
+
+
+def kills_late(trainer: Trainer) -> bool:
+    """Whether its seeds have a time that only the end of their process enforces."""
+    if not isinstance(trainer, CustomTrainer) or trainer.limit is None:
+        return False
+    return not trainer.reports
+
+
+def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+    """What comes of seeds that are called for at once; crashed, if they take too long."""
+    n = block.count
+    assert trainer.limit is not None
+    try:
+        process = process_for(trainer.source, trainer.threads)
+        return process.train(trainer, block, limit=trainer.limit * n)
+    except CallTookTooLong:
+        each = f" for each of {n} seeds" if trainer.form.many else ""
+        return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")
+    except ProcessEnded as error:
+        if n == 1:
+            return Outcome.crashed(block.seeds, 0, str(error))
+    return _together([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
+
+
+def _together(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
+    """The outcomes of seeds, one after the other, as one; with the first traceback."""
+    outcomes = []
+    for one in found:
+        if isinstance(one, TrainingError):
+            return one
+        outcomes.append(one)
+    told = next((one.details for one in outcomes if one.details.traceback), NO_DETAILS)
+    whole = reduce(Outcome.merge, outcomes)
+    shown = replace(whole.details, traceback=told.traceback, raised=told.raised)
+    return replace(whole, details=shown)
+
+
+_mine = threading.local()
+
+
+def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
+    """The process of a function; it is kept until another one is asked for, or `let_go`.
+
+    Raises:
+        InputError: the function cannot be sent.
+    """
+    kept: OwnProcess | None = getattr(_mine, "kept", None)
+    same = kept is not None and (kept.source, kept.threads) == (source, threads)
+    if kept is None or not kept.alive or not same or _mine.owner != os.getpid():
+        if kept is not None and _mine.owner == os.getpid():
+            kept.close()
+        kept = _mine.kept = OwnProcess(source, threads)
+        _mine.owner = os.getpid()
+    return kept
+
+
+def let_go() -> None:
+    """End the process that is kept, if there is one."""
+    kept: OwnProcess | None = getattr(_mine, "kept", None)
+    if kept is not None and _mine.owner == os.getpid():
+        _mine.kept = None
+        kept.close()
+
+
+@contextmanager
+def let_go_after() -> Iterator[None]:
+    """The process that is kept meanwhile ends with this."""
+    try:
+        yield
+    finally:
+        let_go()

@@ -1,0 +1,502 @@
+"""The verbs that users call; each checks what it is given and leaves the work to its module."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from xortune.core.config import Config
+from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
+from xortune.core.files import without_passwords
+from xortune.core.outcome import Outcome
+from xortune.core.progress import Progress
+from xortune.core.task import Task, TaskSpec
+from xortune.core.trainer import Trainer
+from xortune.driver.process import alone, as_before
+from xortune.integrations.following import logging, trackers_for
+from xortune.runs.lease import driven, holds_lines
+from xortune.runs.lock import held, refuse_held
+from xortune.runs.run import (
+    Run,
+    fresh_directory,
+    holds_run,
+    load_run,
+    next_directory,
+    refuse_files_of_others,
+)
+from xortune.runs.store import StoredPath
+from xortune.spaces.model import SearchSpace
+from xortune.spaces.space import check_space, load_space, with_search
+
+if TYPE_CHECKING:
+    from xortune.driver.certifying import CheckQueue
+    from xortune.driver.cluster import Cluster
+    from xortune.driver.shared import SharedStudy
+    from xortune.driver.watch import Failure
+    from xortune.integrations.tracker import Tracker
+    from xortune.runs.journal import Journal
+
+
+RUNS = "runs"
+"""Where a run goes without `output`: runs/NAME below the working directory."""
+
+
+def evaluate(
+    config: Config,
+    seeds: Iterable[int],
+    *,
+    task: TaskSpec = "xor",
+    engine: str = "auto",
+    checkpoints: Sequence[int] = (),
+) -> Outcome:
+    """Train one config under each of the seeds, in this process.
+
+    Args:
+        config: what to train.
+        seeds: whole numbers in [0, 2**32), each once.
+        task: a `Task`, or a name for `Task.named`.
+        engine: `auto` (the fused engine where it covers the config, else the reference engine),
+            `fused` (compiled; on all cores this process may use), `reference` (stacked torch on
+            one core) or `cuda` (stacked torch on a GPU).
+        checkpoints: earlier epochs at which to record an outcome too; see `Outcome.at`.
+
+    Raises:
+        InputError: an argument that is not usable.
+    """
+    from xortune.trainers.network import evaluate_config, usable_cores
+
+    if not isinstance(config, Config):
+        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
+    seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
+    return evaluate_config(config, _task(task), seeds, checkpoints, engine, threads=usable_cores())
+
+
+@alone(ray=True)
+@as_before()
+def search(
+    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    sampler: str | None = None,
+    time_budget: float | str | None = None,
+    resume: bool = False,
+    extend: bool = False,
+    accept_versions: bool = False,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    engine: str = "auto",
+    trial_timeout: float | str | None = None,
+    study_storage: str | None = None,
+    study_name: str | None = None,
+    tensorboard: str | os.PathLike[str] | bool | None = None,
+    mlflow: str | None = None,
+    wandb: str | bool | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_certify: Callable[[int, int], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
+    command: Sequence[str] | None = None,
+    train: Callable[..., Any] | None = None,
+    check: bool = True,
+    fail_fast: bool = False,
+) -> Run:
+    """Search a space for the configuration that solves its task for the most seeds.
+
+    Args:
+        space: a space file, or one that is loaded, or what a file would hold as a dict.
+        output: the run's directory, or a URL: s3://bucket/folder/run, or what else pyarrow's
+            filesystems take (see docs/durability.md); runs/NAME (or NAME-2, ...) if not given.
+        trials: replaces the space file's.
+        seed: of the sampler; replaces the space file's.
+        sampler: replaces the space file's.
+        time_budget: seconds, or "10m", from when the search began, by its manifest: afterwards no
+            training begins, of a function or command of your own no seed, but for a certificate
+            that takes at most a tenth as long; of another the manifest says how to make it. That
+            it ended the search, the manifest says too (`complete`, `stopped`); `resume` goes on.
+        resume: continue the run in `output` instead of refusing it. Its space must be the same, but
+            for the number of trials; see docs/resume.md.
+        extend: resume with a space that has grown: wider ranges, new choices, more of `start`, a
+            larger certificate.
+        accept_versions: resume although the engine, torch or Numba is not what made the run; blocks
+            of one config that were made with different ones are never counted together.
+        address: of a Ray cluster; by default Ray is started on this machine, and shut down again.
+        cpus_per_trial: logical CPUs for each Ray trial.
+        gpus_per_trial: logical GPUs for each Ray trial; fractions share one. If any, `auto` is
+            `cuda` where torch sees a GPU here; see docs/gpu.md.
+        engine: what trains, on all workers: auto, fused, reference or cuda.
+        trial_timeout: seconds, or "10m", that a pack of trainings may take: a worker that is at
+            one longer is killed, and a training that takes longer alone counts as crashed.
+        study_storage: journal://PATH, sqlite:///PATH or postgresql://...: an Optuna study there, in
+            which several searches take part, each with its own run; see docs/cluster.md.
+        study_name: of that study; else it follows from the space.
+        tensorboard: log each config for TensorBoard too, as `log` does.
+        mlflow: the same to MLflow.
+        wandb: the same to W&B. Where one fails, the search goes on.
+        on_progress: called after each finished evaluation.
+        on_certify: called with the fresh seeds done and all of them, if the space asks for a
+            certificate.
+        on_word: called with a sentence that the user should read: a torn line of the journal is
+            dropped, the lock of a search that was killed is taken over, a sampler does not go on
+            exactly.
+        on_failure: called with the first seed that fails; it is shown on stderr if not given.
+        command: the command line, for the manifest.
+        train: a function of your own that trains instead of the built-in network, as
+            f(config, seed), or f(config, seeds) for all seeds of a block at once; see
+            docs/own-trainer.md. A space file may name it too.
+        check: whether such a function is called once before a new run begins, in a process of
+            its own.
+        fail_fast: end the search at the first seed that fails; `resume` goes on.
+
+    Returns:
+        The run, with its tables and report written.
+
+    Raises:
+        InputError: an argument or the space file is not usable; nothing was overwritten.
+        TrainingError: a seed failed, and `fail_fast` is asked for; the run is as below.
+        Halted: Ray has ended; what had finished is in the run, as below.
+        KeyboardInterrupt: the user interrupted; what had finished is in the run, its report is
+            written, and `resume` continues it. Its argument is the run's directory.
+        DisturbedError: an InputError too: somebody replaced or removed the run's files meanwhile;
+            what had finished is kept, and the message says where.
+    """
+    from xortune.certificates.fresh import noted_certificate
+    from xortune.driver.certify import AFTERWARDS, certified, following
+    from xortune.driver.importance import importance
+    from xortune.driver.session import search_session
+    from xortune.runs.resume import continue_run, end_of_session, first_manifest, now
+
+    resume = resume or extend
+    asked, trainer, cluster, shared, trackers = _prepared(
+        space,
+        train,
+        output,
+        engine=engine,
+        resume=resume,
+        check=check,
+        say=on_word,
+        search={"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget},
+        cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
+        study=(study_storage, study_name),
+        logs={"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb},
+    )
+    if command is not None:  # for a manifest that others may read
+        command = without_passwords(command)
+    directory = _directory(asked, output, resume=resume)
+    failed: TrainingError | Halted | None = None
+    # Held to the end, since tables and report are this driver's too; logged to the end after that.
+    with _interrupted_at(directory), logging(directory, trackers), held(directory, say=on_word):
+
+        def resumed(before: Run) -> None:
+            continue_run(
+                asked,
+                trainer,
+                before,
+                extend=extend,
+                accept_versions=accept_versions,
+                command=command,
+                say=on_word,
+            )
+
+        began, budget = time.monotonic(), asked.search.time_budget
+
+        def most() -> float | None:
+            """How many seconds a certificate may take that is begun now; None for any time."""
+            over = budget is not None and time.monotonic() - began >= budget
+            return budget * AFTERWARDS if budget is not None and over else None
+
+        def then(journal: Journal, slots: int) -> CheckQueue | None:
+            return following(
+                directory,
+                trainer,
+                journal,
+                slots,
+                most=most(),
+                accept_versions=accept_versions,
+                on_progress=on_certify,
+            )
+
+        try:
+            complete = search_session(
+                asked,
+                trainer,
+                directory,
+                first_manifest(asked, trainer, command),
+                cluster=cluster,
+                on_progress=on_progress,
+                on_word=on_word,
+                then=then,
+                shared=shared,
+                resumed=resumed,
+                on_failure=on_failure or (None if asked.task else _show_failure),
+                fail_fast=fail_fast,
+                meanwhile=_may_train_here(asked, trainer, cluster),
+            )
+        except (TrainingError, Halted) as error:
+            complete, failed = False, error
+        except InputError as error:
+            # Made for this search only, if nothing was put back there.
+            new = output is None and not resume and not isinstance(error, DisturbedError)
+            if new and not holds_run(directory):
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+        run = load_run(directory)
+        if complete:
+            run, complete = certified(
+                run,
+                trainer,
+                most=most(),
+                cluster=cluster,
+                accept_versions=accept_versions,
+                on_progress=on_certify,
+            )
+        else:
+            noted_certificate(run)  # of what it has, if it was interrupted while it certified
+        matters = importance(run, asked).entries()
+        how = _how(now(), failed, run.manifest, budget, complete=complete)
+        run = run.noted(**matters, **how, **end_of_session(run, **how))
+        write_report(run)
+        if not complete:
+            raise failed or KeyboardInterrupt
+        return run
+
+
+@contextmanager
+def _interrupted_at(directory: Path) -> Iterator[None]:
+    """Whoever is told that the search was interrupted is told where the run is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(str(directory)) from None
+    except Halted as error:
+        error.place = str(directory)
+        raise
+
+
+def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
+    """Write the run's reports and tables from its journal.
+
+    They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
+    seeds.parquet.
+
+    Args:
+        run: what to report.
+        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; all, if not given. With `png` or
+            `pdf` the figures are written as such, into the same folder.
+
+    Raises:
+        InputError: another format, or the run's directory cannot be written.
+    """
+    from xortune.reports.files import FORMATS, write_derived
+
+    write_derived(run, FORMATS if formats is None else formats)
+
+
+def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> bool:
+    """Whether trainings may run in this process: the fused engine's, which cannot hang nor die."""
+    fused = space.task is not None and trainer.describe()["engine"] == "fused"
+    return fused and not cluster.gpus_per_trial and cluster.trial_timeout is None
+
+
+def _how(
+    now: str,
+    failed: TrainingError | Halted | None,
+    manifest: Mapping[str, Any],
+    budget: float | None,
+    *,
+    complete: bool,
+) -> dict[str, str | None]:
+    """For the manifest: how a session ended, of which it knows only whether it is complete."""
+    if complete and manifest.get("complete") is False and budget is not None:
+        return {"finished": now, "stopped": f"the time budget of {budget:g} s was over at {now}"}
+    if complete:
+        return {"finished": now, "stopped": None}
+    why = "by the user" if failed is None else f"by a seed that failed ({failed})"
+    if isinstance(failed, Halted):
+        why = f"({failed})"
+    return {"stopped": f"interrupted {why} at {now}"}
+
+
+def _show_failure(failure: Failure) -> None:
+    """On stderr, at once, if that can be written."""
+    from xortune.core.formats import plain
+
+    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
+        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
+
+
+class _Prepared(NamedTuple):
+    """What a search is made of, once all that it was given is found to be usable."""
+
+    asked: SearchSpace
+    trainer: Trainer
+    cluster: Cluster
+    shared: SharedStudy | None
+    trackers: tuple[Tracker, ...]
+
+
+def _prepared(
+    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
+    train: Callable[..., Any] | None,
+    output: str | os.PathLike[str] | None,
+    *,
+    engine: str,
+    resume: bool,
+    check: bool,
+    say: Callable[[str], None] | None,
+    search: Mapping[str, Any],
+    cluster: tuple[str | None, float, float, float | str | None],
+    study: tuple[str | None, str | None],
+    logs: Mapping[str, Any],
+) -> _Prepared:
+    """Read and check what a search is given; of a user's own trainer one call is part of that.
+
+    Nothing is written, and nothing started that goes on.
+    """
+    from xortune.driver.certify import cluster_of
+    from xortune.driver.own_process import let_go_after, refuse_unsendable
+    from xortune.driver.shared import shared_study
+    from xortune.driver.trainer import threads_of, trainer_for, tried_once, with_train
+    from xortune.racing.grants import refuse_unprovable
+    from xortune.runs.manifest import manifest_of
+    from xortune.trainers.limits import threads_for
+
+    asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
+    asked = with_search(asked, **search)
+    where = cluster_of(*cluster)
+    shared = shared_study(asked, *study)
+    trackers = trackers_for(output, **logs)
+    wanted = _wanted(asked, output)
+    # The manifest of a run in a store is not here yet: other threads are refused when it is.
+    goes_on = resume and not isinstance(wanted, StoredPath)
+    threads = threads_of(manifest_of(wanted)) if goes_on else None
+    threads = threads or threads_for(where.cpus_per_trial)
+    with let_go_after():  # the process in which the function is called
+        trainer = trainer_for(asked, train, engine, where.gpus_per_trial, threads)
+        check_space(asked, trainer)
+        if not resume:  # a run from before this was refused can be finished
+            refuse_unprovable(asked)
+        refuse_unsendable(trainer)
+        if check:
+            if output is not None:  # one that is refused is refused before the function is called
+                _directory(asked, output, resume=resume)
+            if not (resume and _holds(wanted)):
+                _say(tried_once(asked, trainer, most=where.trial_timeout), say)
+    return _Prepared(asked, trainer, where, shared, trackers)
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a search would do.
+
+    Attributes:
+        space: what it would search.
+        directory: where its run would be.
+        continues: evaluations that the run there has; 0 for a new one.
+        notes: what would be said of going on with it.
+    """
+
+    space: SearchSpace
+    directory: Path
+    continues: int
+    notes: tuple[str, ...]
+
+
+def dry_run(
+    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    extend: bool = False,
+    accept_versions: bool = False,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    engine: str = "auto",
+    trial_timeout: float | str | None = None,
+    study_storage: str | None = None,
+    study_name: str | None = None,
+    check: bool = True,
+    on_word: Callable[[str], None] | None = None,
+    **logs: Any,
+) -> DryRun:
+    """Check all that `search` is given, as it does, and say what it would do. Nothing is started.
+
+    Raises:
+        InputError: what `search` refuses before it starts, of a run to go on with too.
+    """
+    from xortune.runs.resume import continuation
+
+    resume = resume or extend
+    asked, trainer, *_ = _prepared(
+        space,
+        None,
+        output,
+        engine=engine,
+        resume=resume,
+        check=check,
+        say=on_word,
+        search={},
+        cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
+        study=(study_storage, study_name),
+        logs=logs,
+    )
+    wanted = _wanted(asked, output)
+    if not (resume and _holds(wanted)):
+        if output is None and not resume:
+            wanted = next_directory(RUNS, asked.name)
+        else:
+            _directory(asked, output, resume=resume)
+        return DryRun(asked, wanted, 0, ())
+    refuse_held(wanted)
+    before = load_run(output if output is not None else wanted)
+    _, _, notes = continuation(
+        asked, trainer, before, extend=extend, accept_versions=accept_versions
+    )
+    return DryRun(asked, wanted, len(before.evaluations), tuple(notes))
+
+
+def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:
+    if word is not None and on_word is not None:
+        on_word(word)
+
+
+def _task(task: TaskSpec) -> Task:
+    found = task if isinstance(task, Task) else Task.named(task)
+    found.refuse_constant()
+    return found
+
+
+def _wanted(space: SearchSpace, output: str | os.PathLike[str] | None) -> Path:
+    return driven(output) if output is not None else Path(RUNS) / space.name
+
+
+def _holds(path: Path) -> bool:
+    return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
+
+
+def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
+    wanted = _wanted(space, output)
+    holds = _holds(wanted)
+    if holds and resume:
+        return wanted
+    if output is None and not resume:
+        return fresh_directory(RUNS, space.name)
+    if holds:
+        refuse_held(wanted)  # says who is at it
+        raise InputError(
+            "already holds a run",
+            place=str(wanted),
+            fix="continue it with --resume, or give another --output",
+        )
+    refuse_files_of_others(wanted)
+    return wanted

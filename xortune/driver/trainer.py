@@ -1,0 +1,379 @@
+"""Which trainer a space or a run asks for, and the check of a user's own one before it starts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.outcome import Outcome, Status
+from xortune.core.trainer import Block, Trainer
+from xortune.runs.manifest import MANIFEST, is_imported
+from xortune.runs.resume import changed_trainer
+from xortune.spaces.grid import probes
+from xortune.spaces.model import SearchSpace
+from xortune.spaces.objectives import check_numbers
+from xortune.spaces.training import check_built_in, with_own
+
+if TYPE_CHECKING:
+    from xortune.core.point import Point
+    from xortune.runs.run import Run
+    from xortune.trainers.command import CommandTrainer
+    from xortune.trainers.function import CustomTrainer
+
+
+PAIRS, PAIRS_SECONDS = 8, 2.0
+"""So many pairs of seeds are called for together and each alone, where a pair tells little and all
+of it takes no longer than so many seconds; else one pair."""
+
+TRIES = 3
+"""So many configs the check calls the function for at most: one may raise and the next may not."""
+
+
+def with_train(space: SearchSpace, train: Callable[..., Any] | None) -> SearchSpace:
+    """The space as it is searched with a function from Python, if there is one.
+
+    Raises:
+        InputError: the space says what does not go with it.
+    """
+    if train is not None:
+        return with_own(space)
+    if space.trainer is None:
+        check_built_in(space)
+    return space
+
+
+def trainer_for(
+    space: SearchSpace,
+    train: Callable[..., Any] | None,
+    engine: str,
+    gpus: float,
+    threads: int = 1,
+) -> Trainer:
+    """What trains a space of `with_train`; a user's own function is loaded for that.
+
+    Args:
+        space: what is searched.
+        train: the user's own function, if it was given.
+        engine: of the built-in network.
+        gpus: for each trial.
+        threads: of a trainer of the user's own.
+
+    Raises:
+        InputError: the function cannot be loaded or called, or there is no such engine.
+    """
+    if train is not None or space.trainer is not None:
+        if engine != "auto":
+            raise InputError(
+                f"{engine!r} with a trainer of your own",
+                field="engine",
+                allowed="an engine only for the built-in network",
+                fix="leave it out",
+            )
+        return own_trainer(space, train, threads)
+    from xortune.trainers.network import NetworkTrainer
+
+    assert space.task is not None
+    trainer = NetworkTrainer(space.task, engine, gpus)
+    trainer.describe()  # refuses an engine that is not there
+    return trainer
+
+
+def own_trainer(
+    space: SearchSpace, train: Callable[..., Any] | None = None, threads: int = 1
+) -> CustomTrainer | CommandTrainer:
+    """The trainer that a space names, or that was given from Python.
+
+    Raises:
+        InputError: the function cannot be loaded, or not be called with a config and a seed; a file
+            of the command cannot be read.
+    """
+    return _loaded(space, _unread(space, train, threads), train)
+
+
+def _unread(
+    space: SearchSpace, train: Callable[..., Any] | None, threads: int
+) -> CustomTrainer | CommandTrainer:
+    """The trainer before its function is imported: it can be described, and no more."""
+    from xortune.trainers.command import command_trainer
+    from xortune.trainers.function import CustomTrainer
+    from xortune.trainers.source import given_source, named_source
+
+    if train is not None:
+        return CustomTrainer(given_source(train), success=space.success, threads=threads)
+    assert space.trainer is not None
+    if space.command is not None:
+        try:
+            trainer = command_trainer(space.command, space.success, space.folder)
+        except InputError as error:
+            raise error.at(space.at("trainer", "files")) from None
+        return replace(trainer, threads=threads)
+    try:
+        source = named_source(space.trainer, space.folder)
+    except InputError as error:
+        raise error.at(space.at("trainer")) from None
+    return CustomTrainer(source, success=space.success, limit=space.timeout, threads=threads)
+
+
+def _loaded(
+    space: SearchSpace,
+    trainer: CustomTrainer | CommandTrainer,
+    train: Callable[..., Any] | None,
+) -> CustomTrainer | CommandTrainer:
+    """The trainer with what its function takes: seen in a process of its own, if not loaded here.
+
+    That process is kept for the check, or for the certificate: see `own_process.let_go`.
+    """
+    from xortune.driver.own_process import ProcessEnded, process_for
+    from xortune.trainers.command import CommandTrainer
+    from xortune.trainers.function import custom_trainer, form_of
+
+    if isinstance(trainer, CommandTrainer):
+        return trainer
+    source, threads = trainer.source, trainer.threads
+    try:
+        if train is not None:
+            form = form_of(train, source.label)
+        else:
+            form = process_for(source, threads).form()
+        limit = trainer.limit
+        return custom_trainer(source, trainer.success, limit=limit, form=form, threads=threads)
+    except ProcessEnded as error:
+        raise InputError(
+            f"the import of {source.label} {error}", place=space.at("trainer")
+        ) from None
+    except InputError as error:
+        told = error if space.trainer is None else error.at(space.at("trainer"))
+        raise told from error.__cause__
+
+
+def own_of_run(
+    run: Run, train: Callable[..., Any] | None = None, *, accept: bool = False
+) -> CustomTrainer | CommandTrainer:
+    """The user's own trainer of a run, as its space names it or as it is given.
+
+    Args:
+        run: whose configs are to be trained again.
+        train: the function, if the space names none.
+        accept: whether it may be another than the one of the search.
+
+    Raises:
+        InputError: nothing names it, it cannot be loaded, or it is not what trained the run.
+    """
+    space = run.asked
+    if train is None and space.trainer is None:
+        if is_imported(run.manifest):
+            raise _nothing_trains(run)
+        raise InputError(
+            f"the run was trained by a function given from Python ({run.manifest.get('trainer')})",
+            place=str(run.path),
+            fix="give it again: train=f in Python, --trainer ./train.py:run at the command line",
+        )
+    if train is not None and space.trainer is None:
+        space = with_own(space)
+    threads = threads_of(run.manifest) or 1
+    trainer = _unread(space, train, threads)  # what is not the run's is not even imported
+    changed = changed_trainer(run.manifest, trainer.describe(), str(run.path / MANIFEST))
+    if changed and not accept and not is_imported(run.manifest):  # of which nobody knows
+        shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
+        raise InputError(
+            f"what trains here is not what trained the run ({shown})",
+            place=str(run.path),
+            fix="bring the function back as it was, or accept the change with --accept-versions",
+        )
+    return _loaded(space, trainer, train)
+
+
+def _nothing_trains(run: Run) -> InputError:
+    return InputError(
+        "the run was imported, and nothing says what trains its configurations",
+        place=str(run.path),
+        fix="name it: train=f in Python, --trainer ./train.py:run at the command line",
+    )
+
+
+def threads_of(manifest: Mapping[str, Any]) -> int | None:
+    """How many threads a run's trainings have; None where its manifest does not say."""
+    found = str(manifest.get("threads", ""))
+    return int(found) if found.isdecimal() and int(found) > 0 else None
+
+
+def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
+    """The functions that ``module:function`` or ``path.py:function`` name, from the working folder.
+
+    Raises:
+        InputError: one of them names none, or cannot be imported.
+    """
+    from xortune.trainers.source import named_source
+
+    return [named_source(text, Path()).function() for text in texts]
+
+
+def called_with(trainer: Trainer) -> str | None:
+    """What a user's own function is called with, or the files that go with a command, in words.
+
+    None for the built-in network.
+    """
+    from xortune.trainers.command import CommandTrainer
+    from xortune.trainers.function import CustomTrainer
+
+    if isinstance(trainer, CommandTrainer):
+        return ", ".join(file.path for file in trainer.kept.files) or "none"
+    if not isinstance(trainer, CustomTrainer):
+        return None
+    return trainer.form.words
+
+
+def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = None) -> str | None:
+    """Call a user's own function, or command, once before anything starts; what came of it.
+
+    If it raises, it is called for two more configs and seeds: a seed may fail. None of it counts.
+
+    Args:
+        space: what is searched.
+        trainer: of the space.
+        most: seconds after which a call of a function is ended; None for any time.
+
+    Returns:
+        A sentence; None for the built-in network, of which all is known.
+
+    Raises:
+        InputError: it returned what cannot be judged, or raised each time; the message ends with
+            the traceback, or with what the command printed.
+    """
+    if space.task is not None:
+        return None
+    from xortune.trainers.function import CustomTrainer
+
+    called = trainer.describe()["trainer"]
+    points = list(islice(chain(space.start, probes(space)), TRIES))
+    reason = raised = ""
+    for seed in range(TRIES):
+        block = Block(points[seed % len(points)], seed, 1)
+        began = time.perf_counter()
+        result = _tried(trainer, block, most)
+        seconds = time.perf_counter() - began
+        if isinstance(result, TrainingError):  # it did not even fail as seeds do
+            reason, raised = f"seed {seed} with {_shown(block.point)} {result}", ""
+            continue
+        if result.status[0] != Status.CRASHED:
+            check_numbers(space, result.details.values)
+            if isinstance(trainer, CustomTrainer) and trainer.form.many:
+                _check_alike(space, trainer, block, result, points, most=most)
+            return _told(block.point, seed, result, seconds)
+        reason, raised = result.details.failed[seed], result.details.traceback or ""
+        if not raised:
+            raise InputError(f"check, seed {seed}: {reason}", place=called)
+    below = f"see below, or start nevertheless with --no-check\n{raised}"
+    only = "start nevertheless with --no-check: in a search only such a seed counts as crashed"
+    raise InputError(
+        f"check: {reason}",
+        place=called,
+        allowed=f"{'a function' if space.command is None else 'a command'} that trains at least "
+        "one of three configs and seeds",
+        fix=below if raised else only,
+    )
+
+
+def _check_alike(
+    space: SearchSpace,
+    trainer: Trainer,
+    block: Block,
+    alone: Outcome,
+    points: Sequence[Point],
+    *,
+    most: float | None,
+) -> None:
+    """See that seeds which are trained at once come to what each of them comes to alone.
+
+    Compared is what is counted: whether a seed succeeds, to the letter, and the numbers that are
+    judged or looked for to one part in a thousand, since sums in another order are rounded
+    otherwise. Seeds that come to the same tell little, and verdicts not much more: then others are
+    tried, if that takes no time.
+
+    Raises:
+        InputError: they do not.
+    """
+    names = {objective.number for objective in space.objectives} - {None}
+    names |= {space.success.name} if space.success is not None else set()
+    known = {(block.point, block.first): alone}
+    began = time.perf_counter()
+    for pair in range(PAIRS):
+        point = points[pair % len(points)] if pair else block.point
+        seeds = [block.first + 2 * pair, block.first + 2 * pair + 1]
+        both = _tried(trainer, Block(point, seeds[0], 2), most)
+        each = [
+            known.get((point, seed)) or _tried(trainer, Block(point, seed, 1), most)
+            for seed in seeds
+        ]
+        told = []
+        for place, one in enumerate(each):
+            if isinstance(both, TrainingError) or isinstance(one, TrainingError):
+                return  # a seed that ends its process is not what is looked for
+            at_once, by_itself = _counted(both, place, names), _counted(one, 0, names)
+            told.append(by_itself)
+            for name, number in by_itself.items():
+                if not _close(at_once.get(name), number):
+                    shown = [f"{name} {at_once.get(name)}", f"{name} {number}"]
+                    raise _not_alike(trainer, point, seeds, seeds[place], shown)
+            ends = [Status(both.status[place]).label, Status(one.status[0]).label]
+            if ends[0] != ends[1]:
+                raise _not_alike(trainer, point, seeds, seeds[place], ends)
+        if (told[0] and told[0] != told[1]) or time.perf_counter() - began > PAIRS_SECONDS:
+            return
+
+
+def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float]:
+    values = outcome.details.values
+    return {name: float(values[name][place]) for name in values if name in names}
+
+
+def _not_alike(
+    trainer: Trainer, point: Point, seeds: Sequence[int], seed: int, shown: Sequence[str]
+) -> InputError:
+    return InputError(
+        f"check with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} at once, seed "
+        f"{seed} comes to {shown[0]}, and called for alone to {shown[1]}",
+        place=trainer.describe()["trainer"],
+        allowed="results of a seed that do not depend on the seeds beside it",
+        fix="draw the numbers of each seed from a generator that it alone has made, as in "
+        "[np.random.default_rng(s) for s in seeds]; or start nevertheless with --no-check",
+    )
+
+
+def _close(one: float | None, other: float) -> bool:
+    if one is None:
+        return False
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
+
+
+def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
+    """What comes of a block; a function is called in a process of its own."""
+    from xortune.driver.own_process import ProcessEnded, train_apart
+    from xortune.trainers.function import CustomTrainer
+
+    if not isinstance(trainer, CustomTrainer):
+        return trainer.train([block])[0]
+    try:
+        return train_apart(trainer, block, most=most)
+    except ProcessEnded as error:
+        return error
+
+
+def _shown(point: Point) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in point.items())
+
+
+def _told(point: Point, seed: int, outcome: Outcome, seconds: float) -> str:
+    numbers = ", ".join(f"{name} {array[0]:g}" for name, array in outcome.details.values.items())
+    status = Status(outcome.status[0])
+    verdict = {Status.SOLVED: "a success", Status.DIVERGED: "diverged"}.get(status, "no success")
+    came = f"{numbers}: {verdict}" if numbers else verdict
+    return f"check of seed {seed} with {_shown(point)}: {came}, in {seconds:.2g} s (not counted)"

@@ -1,1 +1,0 @@
-"""Trainers: what a training is. The only package that imports torch."""

@@ -1,0 +1,1 @@
+"""Trackers, results from elsewhere, exports."""

@@ -1,0 +1,256 @@
+"""The verb `export`: a config as a plain PyTorch program, or as YAML or JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Sequence
+
+from xortune.core.errors import InputError, nearest
+from xortune.core.formats import plain
+from xortune.core.outcome import Outcome
+from xortune.core.point import Point, Value
+from xortune.core.task import Task
+from xortune.runs.manifest import is_imported
+from xortune.runs.results import ConfigResult
+from xortune.runs.run import Run, load_run
+
+# -------------------------------------------------------------------------------------------------
+# A config as a file that other programs read: YAML with a word on where it is from, or JSON.
+
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+_WORDS = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n", "nan", "inf")
+"""What one reader or another takes for something else than text."""
+
+
+def yaml_config(point: Point, comments: Sequence[str]) -> str:
+    """One line for each parameter; YAML 1.1 and 1.2, Hydra and OmegaConf read the same in it.
+
+    Args:
+        point: the config.
+        comments: sentences that stand above it.
+
+    Raises:
+        InputError: a text that OmegaConf would take for a reference or for a missing value.
+    """
+    for name, value in point.items():
+        for text in (name, value):
+            if isinstance(text, str) and ("${" in text or text == "???"):
+                raise InputError(
+                    f"{text!r} means something else to OmegaConf",
+                    field=name,
+                    allowed="text without ${ that is not ???",
+                    fix="export it as json",
+                )
+    lines = [f"# {plain(comment)}" for comment in comments]
+    lines += [f"{_text(name)}: {_value(value)}" for name, value in point.items()]
+    return "\n".join(lines) + "\n"
+
+
+def json_config(point: Point) -> str:
+    """An object; JSON has no comments."""
+    return json.dumps(point.as_dict(), indent=2, allow_nan=False) + "\n"
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, str):
+        return _text(value)
+    text = json.dumps(value)
+    # YAML 1.1 has no 1e-05: there a number with an exponent has a point.
+    return (
+        text.replace("e", ".0e") if isinstance(value, float) and re.match(r"-?\d+e", text) else text
+    )
+
+
+def _text(text: str) -> str:
+    is_plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS
+    return text if is_plain else json.dumps(text)
+
+
+# -------------------------------------------------------------------------------------------------
+# The verb `export`: a config as a program that needs nothing but PyTorch, or as YAML or JSON.
+
+
+FORMATS = ("py", "yaml", "json")
+
+SEEDS = 20
+"""So many a program trains if nobody says how many."""
+
+
+def export(
+    run: Run | str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    format: str = "py",  # noqa: A002  # what users call it
+    seeds: int | None = None,
+) -> str:
+    """One config of a run as a program without xortune, or as a file for other programs.
+
+    Args:
+        run: a run, or its directory.
+        key: of the config. If it is not given, the best: of a certified run its certificate's
+            first finalist, as `gate` takes it, else the first in the search's order.
+        format: `py`: plain PyTorch that trains seeds of the run and counts those that are solved,
+            for the built-in network; `yaml`: the config, as Hydra and OmegaConf read it, with a
+            word on where it is from; `json`: the config alone.
+        seeds: how many seeds the program trains, of those that the run knows: the search's, then
+            its certificate's. 20, or all if there are fewer, if not given.
+
+    Raises:
+        InputError: no such config or format, more seeds than the run knows, a program for a run of
+            something else than the built-in network, or a task that is no longer the run's.
+    """
+    if format not in FORMATS:
+        raise InputError(
+            f"{format!r}",
+            field="format",
+            allowed=", ".join(FORMATS),
+            fix=nearest(str(format), FORMATS),
+        )
+    loaded = run if isinstance(run, Run) else load_run(run)
+    if format == "py":
+        return _program(loaded, key, seeds)
+    if seeds is not None:
+        raise InputError(
+            f"{seeds} with {format}", field="seeds", allowed="with format py", fix="leave it out"
+        )
+    result = exported(loaded, key)
+    if format == "json":
+        return json_config(result.point)
+    told = f"Config {result.key} of {loaded.path}: {_counted(loaded, result)}."
+    return yaml_config(result.point, [told, *_certified(loaded, result.key)])
+
+
+def _program(run: Run, key: str | None, seeds: int | None) -> str:
+    from xortune.core.config import Config
+    from xortune.core.formats import plain
+    from xortune.reports.script import counting_script
+
+    if not run.is_network:
+        raise InputError(
+            "the run was trained by something else than the built-in network",
+            place=str(run.path),
+            fix=f"{_own_script(run, key)}; --format yaml or json writes the config",
+        )
+    result, task = exported(run, key), task_of(run)
+    parts, expected = _known_seeds(run, result, seeds)
+    told = [
+        f"Config {result.key}, task {plain(task.name)}: {_counted(run, result)}.",
+        *_certified(run, result.key),
+        f"Trains {sum(map(len, parts))} of these seeds and counts those that are solved: the run"
+        f" counted {expected}.",
+    ]
+    script = counting_script(Config.from_point(result.point), task, parts, expected)
+    return "\n".join([*(f"# {line}" for line in told), script]) + "\n"
+
+
+def _counted(run: Run, result: ConfigResult) -> str:
+    k, n = result.outcome.successes, result.outcome.n
+    where = "where it was imported from" if is_imported(run.manifest) else "in the search"
+    return f"{k} of {n} seeds solved {where}"
+
+
+def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[list[range], int]:
+    """Seeds of which the run knows what they came to, and how many of them were solved."""
+    import numpy as np
+
+    checked = [
+        line.outcome
+        for line in run.checks
+        if line.block.point.key == result.key and isinstance(line.outcome, Outcome)
+    ]
+    outcomes = [result.outcome, *checked]
+    known, first = np.unique(np.concatenate([o.seeds for o in outcomes]), return_index=True)
+    solved = np.concatenate([o.solved for o in outcomes])[first]
+    count = min(SEEDS, known.size) if wanted is None else wanted
+    if not 1 <= count <= known.size:
+        from xortune.reports.tables import certify_command
+
+        command = certify_command(run, max(count, 1), str(run.path))
+        raise InputError(
+            f"{count:,} seeds, and the run knows what {known.size:,} came to",
+            field="seeds",
+            allowed=f"1 to {known.size:,}",
+            fix=None if command is None else f"certify it with more: `{command}`",
+        )
+    chosen = known[:count]
+    parts = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
+    ranges = [range(int(part[0]), int(part[-1]) + 1) for part in parts]
+    return ranges, int(np.count_nonzero(solved[:count]))
+
+
+def _own_script(run: Run, key: str | None) -> str:
+    """The config to call a user's own function with, as JSON; or the command, for a shell."""
+    try:
+        command = run.asked.command
+    except InputError:  # a run without its space
+        command = None
+    said = f"its own {'function' if command is None else 'command'} is the script"
+    if not run.results:
+        return said
+    config = exported(run, key).point.as_dict()
+    if command is None:
+        return f"{said}; the config is {json.dumps(config)}"
+    return f"{said}; with seed 0 it is run as {shlex.join(command.template.argv(config, 0))}"
+
+
+def exported(run: Run, key: str | None = None) -> ConfigResult:
+    """The config that `export` takes.
+
+    Raises:
+        InputError: there is none with that key, or none at all.
+    """
+    assert run.best is not None  # refuses a run in which nothing has finished
+    if key is None:
+        certificate = run.certificate
+        if certificate is None or not certificate.finalists:
+            return run.results[0]
+        key = certificate.best.key
+    found = next((result for result in run.results if result.key == key), None)
+    if found is None:
+        keys = [result.key for result in run.results]
+        raise InputError(
+            f"no configuration has the key {key!r}",
+            field="key",
+            allowed="a key of the run's table.csv",
+            fix=nearest(key, keys) if len(keys) <= 10 else None,
+        )
+    return found
+
+
+def task_of(run: Run) -> Task:
+    """The task of a run.
+
+    Raises:
+        InputError: the task's file is gone, or has changed.
+    """
+    task = run.asked.task
+    if task is None:
+        raise InputError(
+            "the run's space names a trainer of the user's own", place=str(run.path), field="task"
+        )
+    if run.manifest.get("task_fingerprint", task.fingerprint) != task.fingerprint:
+        raise InputError(
+            f"the task {task.name} is no longer what the run learned",
+            place=str(run.path),
+            fix="bring back the task's file as it was",
+        )
+    return task
+
+
+def _certified(run: Run, key: str) -> list[str]:
+    from xortune.reports.certified import lower
+
+    certificate = run.certificate
+    if certificate is None:
+        return []
+    return [
+        f"On fresh seeds from {found.first}: {found.k} of {found.n}, so at least {lower(found)} "
+        f"of all seeds (confidence {certificate.confidence:g})."
+        for found in certificate.finalists
+        if found.key == key
+    ]

@@ -1,0 +1,498 @@
+"""Brings a run to trackers: all of it at once, or as it grows, beside the search."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xortune.core.errors import InputError
+from xortune.core.files import open_regular, unreadable
+from xortune.core.outcome import Outcome
+from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
+from xortune.runs.certificate import CERTIFICATE, read_certificate
+from xortune.runs.evaluation import Evaluation, decode
+from xortune.runs.lease import readable
+from xortune.runs.lock import holder
+from xortune.runs.manifest import MANIFEST, manifest_of
+from xortune.runs.results import ConfigResult, by_provenance, outcomes_of
+from xortune.runs.run import JOURNAL, Run, no_run
+from xortune.runs.sessions import first_made
+from xortune.runs.store import url_of
+
+# -------------------------------------------------------------------------------------------------
+# A run's journal as it grows, by configuration: what was read once is not read again.
+
+
+TOGETHER = 500
+"""Configurations whose numbers are made at once."""
+
+NO_METRIC = ("key", "trials")
+"""Columns of a config's table that say nothing of its seeds."""
+
+
+class RunFollower:
+    """Reads a run on as it grows. Of a journal it keeps where lines begin, and not what they hold.
+
+    Args:
+        directory: of the run; it need not be there yet.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._journal = directory / JOURNAL
+        self._lines: dict[str, list[int]] = {}
+        self._position = self._number = 0
+        self._file: tuple[int, int] | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of all configurations with a result so far, in the order in which they came."""
+        return tuple(self._lines)
+
+    def read_on(self) -> list[str]:
+        """Take in the whole lines that came; the keys of the configurations that have more seeds.
+
+        Raises:
+            InputError: the journal cannot be read, or a line is damaged, with file and line.
+        """
+        try:
+            file = open_regular(self._journal)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unreadable(self._journal, error) from None
+        with file:
+            found = os.fstat(file.fileno())
+            known, self._file = self._file, (found.st_dev, found.st_ino)
+            if known not in (None, self._file) or found.st_size < self._position:
+                self._lines, self._position, self._number = {}, 0, 0  # another one: all is new
+            changed: dict[str, None] = {}
+            file.seek(self._position)
+            for line in file:
+                if not line.endswith(b"\n"):  # it is being written
+                    break
+                self._number += 1
+                evaluation = self._decoded(line, f"{self._journal}:{self._number}")
+                if evaluation.final and evaluation.purpose is None:
+                    key = evaluation.block.point.key
+                    self._lines.setdefault(key, []).append(self._position)
+                    changed[key] = None
+                self._position += len(line)
+        return list(changed)
+
+    def about(self) -> About:
+        """The run at this moment.
+
+        Raises:
+            InputError: its manifest is damaged.
+        """
+        manifest = manifest_of(self._directory)
+        name = str(manifest.get("name") or self._directory.resolve().name)
+        return About(
+            self._directory,
+            "".join("_" if sign in "/\\\0" else sign for sign in name),
+            _identity(self._directory, manifest),
+            self._state(manifest),
+        )
+
+    def configs(self, keys: Iterable[str]) -> Iterator[ConfigLog]:
+        """The configurations with these keys, in this order.
+
+        Raises:
+            InputError: the journal or what is beside it is damaged.
+        """
+        manifest = manifest_of(self._directory)
+        first = first_made(manifest, str(self._directory / MANIFEST))
+        began, certified = _began(manifest), self._certified()
+        wanted = list(keys)
+        for at in range(0, len(wanted), TOGETHER):
+            try:
+                with open_regular(self._journal) as file:
+                    blocks = [self._blocks(file, key, first) for key in wanted[at : at + TOGETHER]]
+            except OSError as error:
+                raise unreadable(self._journal, error) from None
+            yield from _logs(blocks, began, certified)
+
+    def _state(self, manifest: Mapping[str, Any]) -> State:
+        found = holder(self._directory)
+        if found is not None and found[1] in ("alive", "elsewhere"):  # there it may live
+            return "running"
+        return "finished" if manifest.get("complete") is True else "stopped"
+
+    def _certified(self) -> dict[str, dict[str, float]]:
+        place = self._directory / CERTIFICATE
+        if not place.exists():
+            return {}
+        found = {}
+        for one in read_certificate(place).finalists:
+            numbers = {
+                "k": one.k,
+                "n": one.n,
+                "rate": one.rate,
+                "lower_bound": one.lower_bound,
+                "confidence": one.confidence,
+                "gap": one.gap,
+                "neighbourhood_lower_bound": one.neighbourhood_bound,
+            }
+            found[one.key] = {
+                f"certified_{name}": float(v) for name, v in numbers.items() if v is not None
+            }
+        return found
+
+    def _blocks(self, file: BinaryIO, key: str, first: str) -> list[Evaluation]:
+        """The blocks of a configuration that count, in the order in which they came."""
+        lines = []
+        for start in self._lines[key]:
+            file.seek(start)
+            lines.append(self._decoded(file.readline(), f"{self._journal}: byte {start}"))
+        return by_provenance(lines, first)[0][key]
+
+    @staticmethod
+    def _decoded(line: bytes, place: str) -> Evaluation:
+        try:
+            return decode(line.decode("ascii"))
+        except UnicodeDecodeError:
+            raise InputError("is no JSON", place=place) from None
+        except InputError as error:
+            raise error.at(f"{place}: {error.field}" if error.field else place) from None
+
+
+def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
+    """What a run keeps when its directory is moved; of one that says nothing of itself, where."""
+    names = ("name", "started", "host", "seed", "command")
+    known: dict[str, Any] = {name: manifest.get(name) for name in names}
+    if known["started"] is None:
+        known = {"path": str(directory.resolve())}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _began(manifest: Mapping[str, Any]) -> int:
+    """When the search began, in seconds since 1970; 0 if the manifest does not say it."""
+    try:
+        return max(0, int(datetime.fromisoformat(str(manifest.get("started"))).timestamp()))
+    except (ValueError, OverflowError, OSError):
+        return 0
+
+
+def _logs(
+    blocks: Iterable[list[Evaluation]],
+    began: int,
+    certified: Mapping[str, Mapping[str, float]],
+) -> Iterator[ConfigLog]:
+    from xortune.runs.results import config_table
+
+    results, times, sizes = [], [], []
+    for found in blocks:
+        point = found[0].block.point
+        outcomes = list(_cumulative(found))
+        results += [ConfigResult(point, point.key, outcome, 0) for outcome in outcomes]
+        times += [began if evaluation.at is None else evaluation.at for evaluation in found]
+        sizes.append(len(outcomes))
+    table = config_table(results, ()).drop(columns=list(NO_METRIC))
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy(dtype=float)]
+    at = 0
+    for size in sizes:
+        point = results[at].point
+        steps = tuple(
+            TrackedStep(results[i].outcome.n, times[i], _finite(rows[i]))
+            for i in range(at, at + size)
+        )
+        yield ConfigLog(point.key, point.as_dict(), steps, certified.get(point.key, {}))
+        at += size
+
+
+def _finite(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(number) for name, number in row.items() if math.isfinite(number)}
+
+
+def _cumulative(found: list[Evaluation]) -> Iterator[Outcome]:
+    """All seeds after each block."""
+    merged: Outcome | None = None
+    for part in outcomes_of(found):
+        merged = part if merged is None else merged.merge(part)
+        yield merged
+
+
+# -------------------------------------------------------------------------------------------------
+# Bringing a run to trackers: all of it at once, or as it grows, beside the search.
+#
+# A tracker that fails never stops a search and loses nothing: the journal has it all, and what a
+# tracker lacks it is given later, by the same search or by `xortune log`.
+
+
+PAUSE_SECONDS = 2.0
+"""Between two looks at the journal, at least; a slow tracker gets a quarter of the time."""
+
+PATIENCE_SECONDS = 60.0
+"""A search that is over waits for its trackers as long as they get on: one step in that time."""
+
+MAX_REASON = 300
+
+
+def log_all(directory: Path, trackers: Sequence[Tracker]) -> int:
+    """Log all of a run, as far as it has got; how many configurations it has.
+
+    Raises:
+        InputError: the run is damaged, or a tracker fails.
+    """
+    reader = RunFollower(directory)
+    reader.read_on()
+    about = reader.about()
+    for tracker in trackers:
+        try:
+            tracker.begin(about)
+            for config in reader.configs(reader.keys):
+                tracker.log(config, about)
+            tracker.end(about)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a tracker's package raises
+            raise InputError(
+                f"{tracker.name} fails ({reason_of(error)})",
+                place=tracker.place,
+                fix="see whether it can be reached and written; the same command then logs what "
+                "is missing",
+            ) from error
+    return len(reader.keys)
+
+
+@contextmanager
+def followed(
+    directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None]
+) -> Iterator[None]:
+    """Log a run while the body makes it, in a thread; at its end all that is missing.
+
+    Args:
+        directory: of the run; it need not be there yet.
+        trackers: where to; with none nothing is done.
+        say: called with a sentence when a tracker fails, once for each.
+    """
+    if not trackers:
+        yield
+        return
+    follower = Follower(directory, trackers, say)
+    follower.start()
+    try:
+        yield
+    finally:
+        follower.finish()
+
+
+class Follower:
+    """A thread that brings what is new in a run to trackers.
+
+    Args:
+        directory: of the run.
+        trackers: where to.
+        say: called with a sentence when a tracker fails, once for each.
+    """
+
+    def __init__(
+        self, directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None]
+    ) -> None:
+        self._directory, self._trackers, self._say = directory, trackers, say
+        self._reader = RunFollower(directory)
+        self._missing: list[dict[str, None]] = [{} for _ in trackers]
+        self._told: set[str] = set()
+        self._over = threading.Event()
+        self._moved = time.monotonic()
+        # Nothing of it may keep the process from ending: what it would have done can be done later.
+        self._thread = threading.Thread(target=self._follow, name="xortune-log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Log what is missing, and wait for that as long as it gets on, or until Ctrl-C."""
+        self._moved = time.monotonic()
+        self._over.set()
+        names = " and ".join(tracker.name for tracker in self._trackers)
+        try:
+            while self._thread.is_alive():
+                self._thread.join(0.2)
+                if time.monotonic() - self._moved > PATIENCE_SECONDS:
+                    self._tell(names, f"did not get on for {PATIENCE_SECONDS:.0f} s")
+                    return
+        except KeyboardInterrupt:  # of this waiting: the search itself is over
+            self._tell(names, "interrupted")
+
+    def _follow(self) -> None:
+        pause = PAUSE_SECONDS
+        while not self._over.wait(pause):
+            began = time.monotonic()
+            self._bring(last=False)
+            pause = max(PAUSE_SECONDS, 3 * (time.monotonic() - began))
+        self._bring(last=True)
+
+    def _bring(self, *, last: bool) -> None:
+        try:
+            changed = self._reader.read_on()
+        except InputError as error:  # the search tells of it too, if it is more than a moment's
+            if last:
+                self._tell("the run", reason_of(error))
+            return
+        for tracker, missing in zip(self._trackers, self._missing, strict=True):
+            missing.update(dict.fromkeys(self._reader.keys if last else changed))
+            if self._reader.keys and (last or (missing and tracker.live)):
+                try:
+                    self._bring_to(tracker, missing, last=last)
+                except Exception as error:  # whatever a tracker's package raises
+                    self._tell(tracker.name, reason_of(error))
+
+    def _bring_to(self, tracker: Tracker, missing: dict[str, None], *, last: bool) -> None:
+        about = self._reader.about()
+        tracker.begin(about)
+        for config in self._reader.configs(list(missing)):
+            if self._over.is_set() and not last:
+                return  # all of it comes next
+            tracker.log(config, about)
+            del missing[config.key]
+            self._moved = time.monotonic()
+        if last:
+            tracker.end(about)
+
+    def _tell(self, what: str, why: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._say(
+                f"{what} could not be told ({why}); the search loses nothing by it: "
+                f"`xortune log {self._directory}` with the same options logs it at any time"
+            )
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in a line that is not too long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]} …"
+
+
+# -------------------------------------------------------------------------------------------------
+# The verb `log`: a run to TensorBoard, MLflow or W&B, and what a search does that is asked to.
+
+
+PROJECT = "xortune"
+"""Of W&B, if none is named."""
+
+Where = str | os.PathLike[str] | bool | None
+
+
+def log(
+    run: Run | str | os.PathLike[str],
+    *,
+    tensorboard: Where = None,
+    mlflow: str | None = None,
+    wandb: str | bool | None = None,
+) -> int:
+    """Log each configuration of a run once: its settings, its counts as seeds came, and its key.
+
+    Nothing is trained. What was logged before is not logged again, so the same call later adds what
+    is new. A run may be running; the configurations of a finished one are closed, those that were
+    certified with what fresh seeds say.
+
+    Args:
+        run: a run, whose directory is read again, or its directory.
+        tensorboard: a directory for event files; True for `tensorboard` in the run's.
+        mlflow: a tracking URI. The experiment is MLFLOW_EXPERIMENT_NAME, or named as the space.
+        wandb: a project of W&B, or ENTITY/PROJECT; True for `xortune`. With WANDB_MODE=offline only
+            files are written, to WANDB_DIR or into the run's directory.
+
+    Returns:
+        How many configurations the run has.
+
+    Raises:
+        InputError: nothing to log to, a package that is not installed, a damaged run, or a tracker
+            that fails; the same call then logs what is missing.
+    """
+    path = run.path if isinstance(run, Run) else run
+    trackers = trackers_for(path, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
+    if not trackers:
+        raise InputError(
+            "nowhere to log to",
+            field="log",
+            fix="give at least one of tensorboard, mlflow and wandb",
+        )
+    return logged(path, trackers)
+
+
+def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
+    """Log a run; how many configurations it has.
+
+    Raises:
+        InputError: the run is none or damaged, or a tracker fails.
+    """
+    from xortune.runs.manifest import manifest_of
+
+    path = readable(run)
+    if not path.is_dir() or not manifest_of(path):
+        raise no_run(path)
+    return log_all(path, trackers)
+
+
+def trackers_for(
+    output: str | os.PathLike[str] | None,
+    *,
+    tensorboard: Where = None,
+    mlflow: str | None = None,
+    wandb: str | bool | None = None,
+) -> tuple[Tracker, ...]:
+    """The trackers that are asked for, none of which has been spoken to.
+
+    Args:
+        output: of the run; None if that is yet to be found.
+        tensorboard: as of `log`.
+        mlflow: as of `log`.
+        wandb: as of `log`.
+
+    Raises:
+        InputError: a package is not installed, or an argument is not usable.
+    """
+    found: list[Tracker] = []
+    if tensorboard is not None and tensorboard is not False:
+        from xortune.integrations.tensorboard import TensorBoard
+
+        if tensorboard is True and output is not None and url_of(output) is not None:
+            raise InputError(
+                "the run is in an object store",
+                field="tensorboard",
+                fix="name a directory for the event files",
+            )
+        found.append(TensorBoard(None if tensorboard is True else Path(tensorboard)))
+    if mlflow is not None:
+        from xortune.integrations.mlflow import MLflow
+
+        found.append(MLflow(mlflow))
+    if wandb is not None and wandb is not False:
+        from xortune.integrations.wandb import Wandb
+
+        found.append(Wandb(PROJECT if wandb is True else wandb))
+    return tuple(found)
+
+
+@contextmanager
+def logging(directory: Path, trackers: Sequence[Tracker]) -> Iterator[None]:
+    """Log a run while the body makes it; what fails is told on stderr, once."""
+    if not trackers:
+        yield
+        return
+
+    with followed(directory, trackers, _say):
+        yield
+
+
+def _say(sentence: str) -> None:
+    from xortune.core.formats import plain
+
+    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
+        print(plain(f"note: {sentence}"), file=sys.stderr)

@@ -1,0 +1,437 @@
+"""Who gets seeds next: the most promising configuration of those that may still be the best."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Hashable
+from functools import cache
+from math import floor
+from typing import Protocol
+
+from xortune.core.counts import wilson
+from xortune.core.errors import InputError
+from xortune.racing.front import FrontGrants
+from xortune.racing.objectives import only_rate, summed_only
+from xortune.racing.race import Race, RaceRule, race_lower
+from xortune.spaces.grid import grid_size
+from xortune.spaces.model import FIRST, SearchSpace
+
+# -------------------------------------------------------------------------------------------------
+# Who gets seeds next: the most promising configuration of those that may still be the best.
+#
+# A search has two uses for a seed: to try something new, or to learn more of what it has found.
+# Half
+# of its seeds go to each (`VERIFY`), so that after any number of seeds it has a good answer and
+# knows
+# how good: whoever trains every newcomer to the end pays for a hundred seeds before it sees a
+# second
+# one, and whoever only looks for new ones never learns which of them is as good as it seems.
+#
+# - A newcomer gets the first rung, and the next ones up to `FIRST` seeds for as long as none of
+# them
+#   has failed: most are ruled out by two.
+# - Half of all seeds go to climbs, each to the configuration that is *worth* most (`worth`) of
+# those
+#   that are not proven worse than another (see `xortune.racing.race`) and have fewer than `finalists`
+# others
+#   *ahead*: others that are shown to do as well as it is expected to (by the lower end of
+# Wilson's
+#   interval), and where it has no failure, as soon (`AS_QUICK`).
+# - When no newcomers are left, climbs go on until nobody is left who may: those without a failure
+#   first, the quickest of them first, for each that gets to the top spares the slower ones the
+# climb;
+#   and so no more than `finalists` of them side by side.
+#
+# Nobody is stopped by that: who waits may go on when those ahead of it fall behind. Only who is
+# proven worse is out for good, and for that the promise of `xortune.racing.race` holds.
+#
+# How that compares with rules that let everybody climb who is not yet proven worse, and with flat
+# counts, is in benchmarks/README.md.
+
+
+VERIFY = 0.5
+"""The share of seeds that goes to learning more of what was found."""
+
+AS_QUICK = 0.005
+"""A difference in speed that is none: about a tenth of the epochs. After few seeds the quickest of
+many are the luckiest, and would all climb to the top for that."""
+
+Waiting = tuple[float, int]
+"""Minus the speed, and the number: the quickest first, then the oldest."""
+
+
+def expected(successes: int, n: int) -> float:
+    """The mean of a rate after such a count: Laplace's rule of succession."""
+    return (successes + 1) / (n + 2)
+
+
+def worth(successes: int, n: int, speed: float) -> float:
+    """(k + 1 + s) / (n + 2): what is expected, and hope for the quick; see `xortune.racing.objectives`.
+
+    Args:
+        successes: k.
+        n: seeds.
+        speed: s, between 0 and 1.
+    """
+    return (successes + 1 + speed) / (n + 2)
+
+
+def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None:
+    """The seeds to which a newcomer goes on at once, or None if it stays where it is for now."""
+    if successes < n:
+        return None
+    return next((rung for rung in rungs if n < rung <= FIRST), None)
+
+
+class SeedRace(Protocol):
+    """What a search asks of a race; see `Grants`."""
+
+    @property
+    def proven(self) -> float:
+        """A rate that one configuration at least has."""
+        ...
+
+    @property
+    def leader(self) -> Hashable:
+        """Of which configuration that is."""
+        ...
+
+    def enter(self, name: Hashable) -> int:
+        """Give a configuration its number."""
+        ...
+
+    def see(
+        self, name: Hashable, successes: int, n: int, *, speed: float, costs: tuple[float, ...]
+    ) -> None:
+        """Take in all that is known of a configuration."""
+        ...
+
+    def forget(self, name: Hashable) -> None:
+        """Take back all that was seen of a configuration, which enters anew."""
+        ...
+
+    def next(self, busy: Collection[Hashable], *, last: bool) -> Hashable:
+        """The configuration that shall climb; None if there is none."""
+        ...
+
+    def gives_up(self, name: Hashable) -> bool:
+        """Whether a configuration is proven worse than another, by what was taken in; for good."""
+        ...
+
+
+class ProvenRates:
+    """What races of a search share in which `Race` says what is proven of success rates."""
+
+    def __init__(self, rule: RaceRule) -> None:
+        self._race = Race(rule)
+
+    @property
+    def proven(self) -> float:
+        """A rate that one configuration at least has, by the race's promise; 0 at first."""
+        return self._race.proven
+
+    @property
+    def leader(self) -> Hashable:
+        """The configuration of which the highest rate is proven; None at first."""
+        return self._race.leader
+
+    def enter(self, name: Hashable) -> int:
+        """As `Race.enter`: before any of its results are known."""
+        return self._race.enter(name)
+
+
+class Grants(ProvenRates):
+    """A search's race for the success rate: takes in counts, says who climbs next.
+
+    Configurations with the same count are kept together, so that a decision looks at some dozens of
+    counts, not at a million configurations.
+    """
+
+    def __init__(self, rule: RaceRule) -> None:
+        super().__init__(rule)
+        self._top, self._most = rule.rungs[-1], rule.finalists
+        self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
+        self._all: dict[tuple[int, int], list[Waiting]] = {}
+        self._open: dict[tuple[int, int], list[Waiting]] = {}  # those that may climb
+        self._stopped: set[int] = set()
+
+    def forget(self, name: Hashable) -> None:
+        """Take back all that was seen of a configuration, which enters anew.
+
+        What was proven of it, and whom for, was so of what it was: by its new seeds it gets a new
+        number, and with it a share of alpha of its own. Who was stopped for it stays stopped.
+        """
+        number = self.enter(name)
+        at = self._at.pop(number, None)
+        if at is not None:
+            _remove(self._all, at, number)
+            _remove(self._open, at, number)
+        others = ((self._race.name_of(i), k, n) for i, (k, n, _) in self._at.items())
+        self._race.forget(name, others)
+
+    def see(
+        self,
+        name: Hashable,
+        successes: int,
+        n: int,
+        *,
+        speed: float = 0.5,
+        costs: tuple[float, ...] = (),  # noqa: ARG002  # a front has some
+    ) -> None:
+        """Take in all that is known of a configuration.
+
+        Args:
+            name: entered or not.
+            successes: of all its seeds so far.
+            n: its seeds so far, at least 1.
+            speed: between 0 and 1, more is better: tells the equally good apart. Where a rule
+                judges a number it is of that, and no speed: see `xortune.racing.objectives.liking`.
+            costs: none here; see `xortune.racing.front`.
+        """
+        number = self.enter(name)
+        self._race.see(name, successes, n)
+        if (before := self._at.get(number)) is not None:
+            _remove(self._all, before, number)
+            _remove(self._open, before, number)
+        self._at[number] = successes, n, speed
+        insort(self._all.setdefault((successes, n), []), (-speed, number))
+        if n < self._top and successes and number not in self._stopped:
+            insort(self._open.setdefault((successes, n), []), (-speed, number))
+
+    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
+        """The configuration that shall climb; None if there is none.
+
+        Args:
+            busy: those that have seeds under way.
+            last: whether no newcomers are left.
+        """
+        if last and self._most is not None and len(busy) >= self._most:
+            return None
+        while (number := self._best(busy, last=last)) is not None:
+            name = self._race.name_of(number)
+            if not self.gives_up(name):
+                return name
+        return None
+
+    def gives_up(self, name: Hashable) -> bool:
+        """Whether a configuration is proven worse than another; it never climbs again then."""
+        number = self.enter(name)
+        if number in self._stopped:
+            return True
+        if (found := self._at.get(number)) is None:
+            return False
+        if not self._race.is_stopped(name, found[0], found[1]):
+            return False
+        self._stopped.add(number)
+        _remove(self._open, found, number)
+        return True
+
+    def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
+        best: tuple[float, int] | None = None
+        for (successes, n), members in self._open.items():
+            free = (m for m in members if self._race.name_of(m[1]) not in busy)
+            if (first := next(free, None)) is None:
+                continue
+            flawless = last and successes == n
+            value = 1 - first[0] if flawless else worth(successes, n, -first[0]), -first[1]
+            if (best is None or value > best) and self._may(successes, n, first):
+                best = value
+        return None if best is None else -best[1]
+
+    def _may(self, successes: int, n: int, member: Waiting) -> bool:
+        """Whether fewer than `finalists` others are ahead of it."""
+        if self._most is None:
+            return True
+        hoped, flawless = expected(successes, n), successes == n
+        ahead = 0
+        for (k, seeds), members in self._all.items():
+            if k < seeds * hoped or _low(k, seeds) < hoped:
+                continue
+            # The lower end is below the mean: nobody is ahead of itself.
+            slowest = (member[0] + AS_QUICK, math.inf)
+            ahead += bisect_right(members, slowest) if flawless else len(members)
+            if ahead >= self._most:
+                return False
+        return True
+
+
+def _remove(
+    groups: dict[tuple[int, int], list[Waiting]], at: tuple[int, int, float], number: int
+) -> None:
+    successes, n, speed = at
+    members = groups.get((successes, n))
+    if members is None:
+        return
+    place = bisect_left(members, (-speed, number))
+    if place < len(members) and members[place] == (-speed, number):
+        del members[place]
+    if not members:
+        del groups[successes, n]
+
+
+@cache
+def _low(successes: int, n: int) -> float:
+    return float(wilson(successes, n)[0])
+
+
+# -------------------------------------------------------------------------------------------------
+# The race where a number of a user's own trainer is looked for: the best of a rung climb.
+#
+# Of a quantile or a mean of numbers nothing is proven here as it is of success rates: what a
+# trainer
+# tells has no known bounds, and so there is no bound that would hold however often one looks. A
+# config climbs to the next rung if it is among the best of all that have come to its own: one in
+# so
+# many as the next rung has times the seeds, by the objective as it was with the seeds of that
+# rung.
+# So each rung costs about as much as the one before. That is successive halving without waiting
+# (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, MLSys: ASHA), and it
+# promises nothing: a config with an unlucky first rung may be left behind.
+#
+# What is proven of success rates (`stop: {proven_rate: ..}`) is so by `xortune.racing.race`, as always.
+
+
+NumberMember = tuple[float, int]
+"""What a config costs with the seeds of a rung, and its number: the best first, then the oldest."""
+
+
+class NumberGrants(ProvenRates):
+    """A search's race for an objective on numbers; like `xortune.racing.grants.Grants`."""
+
+    def __init__(self, rule: RaceRule) -> None:
+        super().__init__(rule)
+        self._rungs = rule.rungs
+        self._at: dict[int, tuple[int, int]] = {}  # number: successes, n
+        self._came: list[list[NumberMember]] = [[] for _ in rule.rungs]  # all that came to a rung
+        self._wait: list[list[NumberMember]] = [
+            [] for _ in rule.rungs
+        ]  # those that have not left it
+
+    def forget(self, name: Hashable) -> None:
+        """As `xortune.racing.grants.Grants.forget`."""
+        number = self.enter(name)
+        if self._at.pop(number, None) is not None:
+            for members in (*self._came, *self._wait):
+                members[:] = [member for member in members if member[1] != number]
+        others = ((self._race.name_of(i), k, n) for i, (k, n) in self._at.items())
+        self._race.forget(name, others)
+
+    def see(
+        self,
+        name: Hashable,
+        successes: int,
+        n: int,
+        *,
+        costs: tuple[float, ...],
+        speed: float = 0.5,  # noqa: ARG002  # of a success rate
+    ) -> None:
+        """Take in all that is known of a config.
+
+        Args:
+            name: entered or not.
+            successes: of all its seeds so far.
+            n: its seeds so far, at least 1.
+            costs: one: the objective, turned so that less is better; inf where failed seeds decide.
+            speed: not used.
+        """
+        number = self.enter(name)
+        self._race.see(name, successes, n)
+        before = self._at.get(number, (0, 0))[1]
+        self._at[number] = successes, n
+        [cost] = costs
+        for place, rung in enumerate(self._rungs):
+            if not before < rung <= n:
+                continue
+            insort(self._came[place], (cost, number))
+            insort(self._wait[place], (cost, number))
+            if place:  # it has left the one before
+                _remove_member(self._wait[place - 1], number)
+
+    def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
+        """The config that shall climb; None if there is none.
+
+        The best of the highest rung on which one may.
+
+        Args:
+            busy: those that have seeds under way.
+            last: whether no newcomers are left: then one of each rung climbs at least.
+        """
+        for place in reversed(range(len(self._rungs) - 1)):
+            came, share = self._came[place], self._rungs[place + 1] / self._rungs[place]
+            most = math.ceil(len(came) / share) if last else int(len(came) / share)
+            for member in self._wait[place]:
+                if not math.isfinite(member[0]) or bisect_left(came, member) >= most:
+                    break
+                if (name := self._race.name_of(member[1])) not in busy:
+                    return name
+        return None
+
+    def gives_up(self, name: Hashable) -> bool:  # noqa: ARG002
+        """Never: nothing is proven of numbers."""
+        return False
+
+
+def _remove_member(members: list[NumberMember], number: int) -> None:
+    at = next((at for at, member in enumerate(members) if member[1] == number), None)
+    if at is not None:
+        del members[at]
+
+
+# -------------------------------------------------------------------------------------------------
+# Whether a space's configs race for seeds, and by which rule.
+
+
+MOST = 2**40
+"""Seeds, above which it is not said how many a proof takes."""
+
+
+def raced(space: SearchSpace) -> bool:
+    """Whether configs compete for seeds, or one that is proven good ends the search."""
+    return len(space.seeds.ladder) > 1 or space.stop.proven_rate is not None
+
+
+def race_of(space: SearchSpace) -> SeedRace | None:
+    """Who says which config gets more seeds; None if all get the same."""
+    if not raced(space):
+        return None
+    rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
+    if summed_only(space.objectives):
+        return NumberGrants(rule)
+    return Grants(rule) if only_rate(space.objectives) else FrontGrants(rule)
+
+
+def refuse_unprovable(space: SearchSpace) -> None:
+    """Return if `stop: {proven_rate: ...}` can end the search of a space.
+
+    Raises:
+        InputError: not even a first configuration that solves all its seeds proves such a rate.
+    """
+    rate, most, alpha = space.stop.proven_rate, space.seeds.ladder[-1], space.seeds.alpha
+    if rate is None or (best := float(race_lower(most, most, 1, alpha=alpha))) >= rate:
+        return
+    # Beyond the first, a configuration needs more: see how alpha is spent in `xortune.racing.race`.
+    seeds = _seeds_to_prove(rate, space.search.trials or grid_size(space), alpha)
+    enough = f"`race: {{max: {seeds}}}`, or such a last rung, is enough for each configuration"
+    proves = f"{floor(best * 1e4) / 1e4:g}"
+    raise InputError(
+        f"{rate:g} can never be proven: {most:,} of {most:,} seeds prove {proves}",
+        field="stop.proven_rate",
+        place=space.at("stop", "proven_rate"),
+        allowed=f"at most {proves} with {most:,} seeds",
+        fix=enough if seeds < MOST else "ask for less",
+    )
+
+
+def _seeds_to_prove(rate: float, number: int, alpha: float) -> int:
+    """How many seeds, all solved, prove a rate of that configuration; at most `MOST`."""
+    few, many = 0, 1
+    while many < MOST and race_lower(many, many, number, alpha=alpha) < rate:
+        few, many = many, 2 * many
+    while many - few > 1:
+        middle = (few + many) // 2
+        if race_lower(middle, middle, number, alpha=alpha) < rate:
+            few = middle
+        else:
+            many = middle
+    return many

@@ -1,0 +1,129 @@
+"""The race for anybody's Ray Tune program in which one trial is one configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
+from ray.tune.schedulers import FIFOScheduler
+
+from xortune.core.errors import InputError
+from xortune.racing.race import Race, RaceRule, Verdict, checked_counts
+
+NO_END = 2**62
+
+
+class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
+    """Stops trials whose success rate over seeds is proven lower than another's.
+
+    A trial is one configuration. Its trainable trains it under some more seeds, reports how many of
+    all its seeds so far succeeded, and goes on::
+
+        def train(config):
+            successes = 0
+            for seed in range(200):
+                successes += works(config, seed)
+                tune.report({"successes": successes, "n": seed + 1})
+
+        tune.Tuner(train, param_space=..., tune_config=tune.TuneConfig(
+            num_samples=100, scheduler=xortune.SeedRaceScheduler()))
+
+    After any number of seeds, as often as one likes, a trial is stopped when its upper bound lies
+    under the lower bound of another. With probability at least 1 - alpha every trial that is ever
+    stopped really has a lower success rate than that other one, however many trials there are and
+    however often they report: see `xortune.racing.race`. There is no metric and no mode to set.
+
+    Reports are of use in whatever order they come; a trial that fails leaves those that it made,
+    and one that is run again may begin anew: it then has a share of alpha of its own.
+
+    The promise assumes that which trial comes next says nothing of how its seeds will end; see
+    docs/racing.md.
+
+    Args:
+        alpha: the probability, at most, that any trial is stopped wrongly, in (0, 1).
+        max_seeds: a trial that has had so many seeds is stopped too, as finished.
+        successes: the key of the count of successes in a report; `/` for one that is nested.
+        n: the key of the count of seeds.
+
+    Raises:
+        InputError: an alpha or a number of seeds that is none; while Tune runs, reports that are no
+            cumulative counts.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.05,
+        max_seeds: int | None = None,
+        successes: str = "successes",
+        n: str = "n",
+    ) -> None:
+        super().__init__()
+        if max_seeds is not None and max_seeds < 1:
+            raise InputError(f"{max_seeds!r}", field="max_seeds", allowed="1 or more, or None")
+        self._race = Race(RaceRule((max_seeds or NO_END,), alpha=alpha, finalists=None))
+        self._keys = successes, n
+        self._last: dict[str, tuple[int, int]] = {}
+        self._stopped = 0
+        self._refusal: InputError | None = None
+
+    def set_search_properties(self, *_: object, **__: object) -> bool:
+        """No metric and no mode: a program that has some for its search algorithm may keep them."""
+        return True
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        """Give a trial its number before any of its results is known."""
+        # One that is run again may begin anew; of one that was restored the results are known.
+        if trial.trial_id in self._last:
+            self._race.enter_anew(trial.trial_id)
+        else:
+            self._race.enter(trial.trial_id)
+        self._last.pop(trial.trial_id, None)
+        if trial.last_result and all(key in trial.last_result for key in self._keys):
+            self._look(trial, trial.last_result)
+            self._last.pop(trial.trial_id, None)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """What it reported before remains true, also if it is added again."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        """Stop or go on."""
+        verdict = self._look(trial, result)
+        self._stopped += verdict == "stopped"
+        return str(self.CONTINUE if verdict == "climbs" else self.STOP)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
+        """Take in the last report, about which Tune does not ask if the trial ends with it."""
+        if set(result) <= {*AUTO_RESULT_KEYS, DONE, TRIAL_ID}:
+            return  # it ended without any
+        try:
+            self._look(trial, result)
+        except InputError as error:  # Tune would only log it here
+            self._refusal = error
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The oldest that waits."""
+        if self._refusal is not None:
+            raise self._refusal
+        return super().choose_trial_to_run(tune_controller)
+
+    def debug_string(self) -> str:
+        """One line for Tune's status."""
+        return f"Seed race: {self._stopped} stopped, a rate of {self._race.proven:.3f} proven."
+
+    def _look(self, trial: Any, result: dict[str, Any]) -> Verdict:
+        place = f"trial {trial.trial_id}"
+        missing = [key for key in self._keys if key not in result]
+        if missing:
+            raise InputError(
+                f"reported no {' and no '.join(map(repr, missing))}",
+                place=place,
+                field=missing[0],
+                allowed=f"reports with {self._keys[0]!r} and {self._keys[1]!r}, counted over all "
+                "seeds so far",
+                fix="report them, or give SeedRaceScheduler their names",
+            )
+        successes, seeds = (result[key] for key in self._keys)
+        last = self._last.get(trial.trial_id, (0, 0))
+        k, n = self._last[trial.trial_id] = checked_counts(successes, seeds, last, place=place)
+        return self._race.look(trial.trial_id, k, n) if n else "climbs"

@@ -1,1 +1,0 @@
-"""Reports: tables are values first; Markdown and the terminal only draw them."""

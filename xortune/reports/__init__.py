@@ -1,0 +1,1 @@
+"""Tables and figures as values; Markdown, HTML, LaTeX and the terminal draw them."""

@@ -1,0 +1,213 @@
+"""The Pareto front: what each config is worth in two objectives, and who is not dominated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations, pairwise
+
+from xortune.core.formats import count, measured, number, plain
+from xortune.racing.objectives import estimates, seen_of
+from xortune.reports.figures.labels import RULE, counted, described, thinned
+from xortune.reports.plot import Axis, Layer, Line, Panel, Plot, Points
+from xortune.reports.tables import varying
+from xortune.runs.results import ConfigResult, full_seeds
+from xortune.runs.run import Run
+from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
+
+MOST_PANELS = 6
+"""Pairs of objectives that are shown; of more only those with the first objective."""
+
+MOST = 1000
+"""Configs that are not on the front; of more only some are drawn."""
+
+Row = tuple[ConfigResult, dict[str, float], bool]
+"""A config, what it is worth by objective, and whether it is on the front."""
+
+
+def pareto_front(run: Run) -> Plot | None:
+    """The configs with the full seeds by two objectives, one panel for each pair of objectives.
+
+    Args:
+        run: any.
+
+    Returns:
+        None where there is one objective, or no config with the full seeds to be shown.
+
+    Raises:
+        InputError: the manifest's objectives are damaged.
+    """
+    on_front, objectives = run.front, run.objectives
+    full = full_seeds(run.results, run.manifest)
+    if on_front is None:
+        return None
+    rows: list[Row] = [
+        (result, _worth(result, objectives), bool(on))
+        for result, on in zip(run.results, on_front, strict=True)
+        if result.outcome.n >= full
+    ]
+    if not rows:
+        return None
+    pairs = list(combinations(objectives, 2))
+    if len(pairs) > MOST_PANELS:
+        pairs = [pair for pair in pairs if objectives[0] in pair]
+    others = [row for row in rows if not row[2]]
+    # The rate is the most that some other objective is bought with: its extremes are kept.
+    drawn = [others[at] for at in thinned([r.outcome.rate for r, *_ in others], most=MOST)]
+    names = varying(run)
+    shown = [*drawn, *(row for row in rows if row[2])]
+    single = len(pairs) == 1
+    panels = [_panel(shown, pair, names, single=single) for pair in pairs]
+    panels = [panel for panel in panels if panel.layers]
+    if not panels:  # without a success there are no epochs to solve
+        return None
+    return Plot(
+        name="front",
+        title=_title(rows, objectives),
+        alt=_alt(rows, objectives),
+        note=_note(run, rows, len(drawn), full, pairs),
+        panels=tuple(panels),
+        columns=min(len(panels), 3),
+    )
+
+
+def _worth(result: ConfigResult, objectives: Sequence[Objective]) -> dict[str, float]:
+    found = estimates(objectives, seen_of(result.point, result.outcome, objectives))
+    return {o.name: worth for o, worth in zip(objectives, found, strict=True)}
+
+
+def _panel(
+    rows: Sequence[Row], pair: tuple[Objective, Objective], names: Sequence[str], *, single: bool
+) -> Panel:
+    x, y = pair if pair[1].name == SUCCESS_RATE else pair[::-1]
+    finite = [row for row in rows if all(math.isfinite(row[1][o.name]) for o in pair)]
+    layers: list[Layer] = []
+    for on_front, label in ((False, "others with as many seeds"), (True, "on the front")):
+        found = [row for row in finite if row[2] == on_front]
+        if found and on_front and single:
+            layers.append(_staircase(found, x, y))
+        if found:
+            layers.append(_points(found, x, y, names, label, on_front=on_front))
+    title = "" if single else f"{_words(y)} and {_words(x)}"
+    return Panel(_axis(x, finite), _axis(y, finite), tuple(layers), title)
+
+
+def _points(
+    rows: Sequence[Row],
+    x: Objective,
+    y: Objective,
+    names: Sequence[str],
+    label: str,
+    *,
+    on_front: bool,
+) -> Points:
+    # The intervals of hundreds of others would hide everything.
+    intervals = [r.outcome.interval() for r, *_ in rows] if on_front else []
+    ends = {True: tuple(low for low, _ in intervals), False: tuple(high for _, high in intervals)}
+    none: dict[bool, tuple[float, ...]] = {True: (), False: ()}
+    along, up = (ends if o.name == SUCCESS_RATE else none for o in (x, y))
+    return Points(
+        label,
+        x=tuple(worth[x.name] for _, worth, _ in rows),
+        y=tuple(worth[y.name] for _, worth, _ in rows),
+        x_low=along[True],
+        x_high=along[False],
+        y_low=up[True],
+        y_high=up[False],
+        role="best" if on_front else "muted",
+        marker="dot" if on_front else "ring",
+        texts=tuple(_text(result, names) for result, *_ in rows),
+        keys=tuple(result.key for result, *_ in rows),
+    )
+
+
+def _text(result: ConfigResult, names: Sequence[str]) -> str:
+    outcome = result.outcome
+    rate = counted(outcome.successes, outcome.n, *outcome.interval())
+    epochs = outcome.epochs_to_solve
+    ert = "" if epochs is None else f"; {round(epochs):,} epochs to solve"
+    return f"{described(result, names)}: {rate}{ert}"
+
+
+def _staircase(rows: Sequence[Row], x: Objective, y: Objective) -> Line:
+    """What can be had: the best y of those with an x that is as good, or better."""
+    places = sorted((worth[x.name], worth[y.name]) for _, worth, _ in rows)
+    corners = [places[0]]
+    for before, place in pairwise(places):
+        corner = (before[0], place[1]) if x.maximize else (place[0], before[1])
+        corners += [corner, place]
+    return Line(
+        "", x=tuple(a for a, _ in corners), y=tuple(b for _, b in corners), role="best", dashed=True
+    )
+
+
+def _axis(objective: Objective, rows: Sequence[Row]) -> Axis:
+    values = [worth[objective.name] for _, worth, _ in rows]
+    label = f"{_words(objective)} ({'more' if objective.maximize else 'less'} is better)"
+    if objective.name == SUCCESS_RATE:
+        return Axis(label, "rate")
+    # Over two powers of ten a linear axis would show the largest ones alone.
+    log = bool(values) and min(values) > 0 and max(values) / min(values) > 50
+    return Axis(label, "log" if log else "number", whole=all(v.is_integer() for v in values))
+
+
+def _words(objective: Objective) -> str:
+    known = {SUCCESS_RATE: "success rate", EPOCHS_TO_SOLVE: "epochs to solve"}
+    return known.get(objective.name) or plain(objective.name)
+
+
+def _title(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
+    on_it = sum(on for *_, on in rows)
+    named = [_words(objective) for objective in objectives]
+    return (
+        f"{on_it:,} of {count(len(rows), 'configuration')} {'is' if on_it == 1 else 'are'} on the "
+        f"front of {', '.join(named[:-1])} and {named[-1]}"
+    )
+
+
+def _alt(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
+    """The ends of the front: who is best in each objective."""
+    parts = []
+    on_it = [row for row in rows if row[2]]
+    for objective in objectives:
+        sign = -1 if objective.maximize else 1
+        best = min(on_it, key=lambda row: (sign * row[1][objective.name], row[0].key))
+        values = [f"{_words(o)} {_said(o, best)}" for o in objectives]
+        parts.append(f"Best {_words(objective)}: {', '.join(values)} ({best[0].key}).")
+    return " ".join(parts)
+
+
+def _said(objective: Objective, row: Row) -> str:
+    result, worth, _ = row
+    if objective.name == SUCCESS_RATE:
+        outcome = result.outcome
+        rate = measured(outcome.rate, *outcome.interval())
+        return f"{outcome.successes:,} of {outcome.n:,} ({rate})"
+    known = worth[objective.name]
+    return number(known) if math.isfinite(known) else "none, without a success"
+
+
+def _note(
+    run: Run,
+    rows: Sequence[Row],
+    drawn: int,
+    full: int,
+    pairs: Sequence[tuple[Objective, Objective]],
+) -> str:
+    asked = {objective.name for pair in pairs for objective in pair}
+    fewer, others = len(run.results) - len(rows), sum(not on for *_, on in rows)
+    none = sum(any(math.isinf(w) for w in worth.values()) for _, worth, _ in rows)
+    parts = [f"n = {count(full, 'seed')} or more each"]
+    if SUCCESS_RATE in asked:
+        parts[-1] += "; bars are 95 % Wilson intervals of the rate, each for itself"
+    parts[-1] += (
+        ". The front is by what was measured: two that lie close together may have changed places "
+        "by chance."
+    )
+    left = [f"{fewer:,} with fewer seeds, which are not compared"] if fewer else []
+    left += [f"{none:,} without a success, which have no epochs to solve"] if none else []
+    if drawn < others:
+        left.append(f"of {others:,} others {drawn:,} are drawn: {RULE.format(parts=MOST // 4)}")
+    if left:
+        parts.append(f"Not shown: {'; '.join(left)}.")
+    return " ".join(parts)

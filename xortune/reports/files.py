@@ -1,0 +1,335 @@
+"""Writes the files of a report: what follows from a run's journal, and from a comparison."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from xortune.comparisons.reference import Comparison
+from xortune.comparisons.runs import RunComparison
+from xortune.core.errors import InputError, nearest
+from xortune.core.files import is_full
+from xortune.core.formats import plain
+from xortune.reports.comparison import comparison_document, tables_of
+from xortune.reports.document import Document, Figure
+from xortune.reports.latex import latex_table, table_tex
+from xortune.reports.markdown import markdown_text
+from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document
+from xortune.runs.certificate import CERTIFICATE, certificate_of, write_certificate
+from xortune.runs.files import remove_file, replace_file, told_where_unwritable, write_texts
+from xortune.runs.lease import driven
+from xortune.runs.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from xortune.reports.plot import Plot
+    from xortune.runs.files import Content
+
+
+# -------------------------------------------------------------------------------------------------
+# A table as CSV text that a spreadsheet or a terminal may open, wherever its names came from.
+
+
+ROWS = 20_000
+"""Of a table, that are text in memory at once."""
+
+
+def write_csv(table: pd.DataFrame, file: BinaryIO) -> None:
+    """Write `csv_text` of a table of any length, in UTF-8."""
+    for start in range(0, max(len(table), 1), ROWS):
+        part = table.iloc[start : start + ROWS]
+        file.write(csv_text(part, header=start == 0).encode())
+
+
+def csv_text(table: pd.DataFrame, *, header: bool = True) -> str:
+    r"""The table as CSV, with ``\n`` as line ends.
+
+    In texts and in column names, signs that are none to see are written as escapes (``\x1b``), and
+    what a spreadsheet would compute (``=``, ``+``, ``-`` or ``@`` before what is no number) has an
+    apostrophe in front. Parquet files have the texts as they are.
+    """
+    from pandas.api.types import is_object_dtype, is_string_dtype
+
+    shown = table.rename(columns={name: _cell(str(name)) for name in table.columns})
+    for at in range(table.shape[1]):
+        column = table.iloc[:, at]
+        if is_object_dtype(column.dtype) or is_string_dtype(column.dtype):
+            cell = cache(_cell)
+            texts = [cell(value) if isinstance(value, str) else value for value in column]
+            shown.isetitem(at, texts)
+    text: str = shown.to_csv(index=False, header=header, lineterminator="\n")
+    return text
+
+
+def _cell(text: str) -> str:
+    text = plain(text)
+    return f"'{text}" if text[:1] in "=+-@" and text and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# -------------------------------------------------------------------------------------------------
+# The files of a run directory that follow from its journal.
+
+
+FORMATS = ("html", "md", "csv", "tex", "parquet")
+"""What is written unless something else is asked for; `md` has its figures beside it, as SVG."""
+
+PICTURES = ("png", "pdf")
+"""What the same figures are written as besides, if that is asked for: for slides and papers."""
+
+FIGURES = "figures"
+"""The folder of the figures of report.md."""
+
+
+def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
+    """Write a run's reports and tables into its directory.
+
+    They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
+    seeds.parquet; beside report.md also failures.txt, if failed seeds printed anything. Each is
+    written beside its place and renamed; the same journal and manifest give the same bytes. Figures
+    that an earlier report.md had and this one has not are removed; nothing else in their folder is.
+    If certificate.json is missing and the journal has what it follows from, it is written too.
+
+    Args:
+        run: what to write.
+        formats: which of `FORMATS` and `PICTURES`.
+
+    Raises:
+        InputError: an unknown format, a directory that cannot be written, or blocks of the run
+            that contradict each other.
+    """
+    for wanted in formats:
+        if wanted not in (*FORMATS, *PICTURES):
+            raise InputError(
+                f"unknown format {wanted!r}",
+                field="format",
+                allowed=", ".join((*FORMATS, *PICTURES)),
+            )
+    certificate = certificate_of(run.checks)
+    if certificate is not None and not (run.path / CERTIFICATE).exists():
+        write_certificate(run.path, certificate, run.manifest)
+    written = set()
+    for name, content in _files(run, formats):
+        path = run.path / name
+        with _told(run, path):
+            if path.parent != run.path:
+                _folder(path.parent)
+            replace_file(path, content)
+        written.add(name)
+    figures = run.path / FIGURES
+    if not (figures.is_symlink() or figures.is_file()):
+        for name in _drawn_names(SECTION_OF, formats):
+            if name not in written:
+                with _told(run, figures):
+                    remove_file(run.path / name)
+    if "md" in formats and PRINTED not in written:
+        with _told(run, run.path / PRINTED):
+            remove_file(run.path / PRINTED)
+
+
+@contextmanager
+def _told(run: Run, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})",
+            place=str(path),
+            fix=f"free space there, then: xortune report {run.path}" if is_full(error) else None,
+        ) from None
+
+
+def _folder(path: Path) -> None:
+    """Make a folder of a run; a run that was got from somebody must not lead out of itself."""
+    if path.is_symlink():
+        raise InputError("is a symbolic link", place=str(path), fix="remove it")
+    path.mkdir(exist_ok=True)
+
+
+def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
+    """Each file with what writes it, one after the other; figures before the text with them."""
+
+    @cache
+    def document() -> Document:
+        return run_document(run)
+
+    if "csv" in formats:
+        yield "table.csv", partial(write_csv, run.table)
+    if "parquet" in formats:
+        yield "table.parquet", partial(_parquet, _table(run))
+        yield "seeds.parquet", partial(_parquet, _seeds(run))
+    if "tex" in formats:
+        yield "table.tex", table_tex(run).encode()
+    if "html" in formats:
+        from xortune.reports.html.page import page
+
+        yield "report.html", page(document()).encode()
+    if {"md", *PICTURES} & set(formats):
+        yield from _figures(document(), formats)
+    if "md" in formats:
+        yield "report.md", markdown_text(document(), figures=f"{FIGURES}/").encode()
+        if (printed := failure_log(run)) is not None:
+            yield PRINTED, printed.encode()
+
+
+def _drawn_names(names: Iterable[str], formats: Sequence[str]) -> Iterator[str]:
+    """The files of these figures: as SVG beside report.md, and as each picture asked for."""
+    ends = ["svg"] * ("md" in formats) + [kind for kind in PICTURES if kind in formats]
+    return (f"{FIGURES}/{name}.{end}" for name in names for end in ends)
+
+
+def _figures(document: Document, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
+    plots = [b.plot for part in document.sections for b in part.blocks if isinstance(b, Figure)]
+    for plot in plots:
+        for name in _drawn_names([plot.name], formats):
+            yield name, _drawn(plot, name)
+
+
+def _drawn(plot: Plot, name: str) -> bytes:
+    from xortune.reports.drawing.matplotlib import pdf, png, svg
+
+    if name.endswith(".png"):
+        return png(plot)
+    return pdf(plot) if name.endswith(".pdf") else svg(plot).encode()
+
+
+def _table(run: Run) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    yield pa.Table.from_pandas(run.table, preserve_index=False)
+
+
+def _seeds(run: Run) -> Iterator[pa.Table]:
+    """All seeds, part by part: a million configs have more of them than memory."""
+    from xortune.runs.results import seed_tables
+
+    return seed_tables(run.results)
+
+
+def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
+    from pyarrow import parquet
+
+    writer = None
+    for part in parts:
+        if writer is None:
+            writer = parquet.ParquetWriter(file, part.schema)
+        writer.write_table(part)
+    assert writer is not None
+    writer.close()
+
+
+# -------------------------------------------------------------------------------------------------
+# The files of a comparison: the same document as text and page, its tables for papers, and CSV.
+
+
+COMPARISON_FORMATS = ("md", "html", "csv", "tex")
+
+COMPARISON_FIGURES = "comparison-figures"
+"""The folder of the figures of comparison.md: a run's directory may have others."""
+
+NAMES = ("differences", "wins", "profile", "numbers", "agreement", "cell-differences")
+"""Of all figures; one that an earlier comparison had and this one has not is removed."""
+
+
+def write_comparison(
+    comparison: Comparison | RunComparison,
+    output: str | os.PathLike[str] | None,
+    formats: Sequence[str],
+) -> tuple[Path, ...]:
+    """Write comparison.md, comparison.html, comparison.csv and comparison.tex, as far as wanted.
+
+    Args:
+        comparison: what is written.
+        output: the directory; None: that of the run which is compared with a table.
+        formats: which of `FORMATS`.
+
+    Returns:
+        The paths of the files, those of figures left out.
+
+    Raises:
+        InputError: an unknown format, or the directory cannot be made or written.
+    """
+    wanted = checked_formats(formats)
+    if output is None:
+        assert isinstance(comparison, Comparison)
+        directory = comparison.run
+    else:
+        directory = driven(output)
+    document = comparison_document(comparison)
+    texts = {}
+    if "md" in wanted:
+        figures = dict(_svgs(document))
+        if (
+            directory / COMPARISON_FIGURES
+        ).is_symlink():  # a run that was got from somebody stays in itself
+            place = str(directory / COMPARISON_FIGURES)
+            raise InputError("is a symbolic link", place=place, fix="remove it")
+        write_texts(directory / COMPARISON_FIGURES, figures)
+        for name in {f"{name}.svg" for name in NAMES} - set(figures):
+            with told_where_unwritable(directory / COMPARISON_FIGURES):
+                remove_file(directory / COMPARISON_FIGURES / name)
+        texts["comparison.md"] = markdown_text(document, figures=f"{COMPARISON_FIGURES}/")
+    if "html" in wanted:
+        from xortune.reports.html.page import page
+
+        texts["comparison.html"] = page(document)
+    if "csv" in wanted:
+        texts["comparison.csv"] = comparison_csv(comparison)
+    if "tex" in wanted:
+        texts["comparison.tex"] = comparison_tex(comparison)
+    return write_texts(directory, texts)
+
+
+def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    """The formats, after a check.
+
+    Raises:
+        InputError: none, or an unknown one.
+    """
+    for wanted in formats:
+        if wanted not in COMPARISON_FORMATS:
+            raise InputError(
+                f"unknown format {wanted!r}",
+                field="format",
+                allowed=", ".join(COMPARISON_FORMATS),
+                fix=nearest(wanted, COMPARISON_FORMATS),
+            )
+    if not formats:
+        raise InputError("no format", field="format", allowed=", ".join(COMPARISON_FORMATS))
+    return tuple(formats)
+
+
+def comparison_csv(comparison: Comparison | RunComparison) -> str:
+    """One row for each cell, smallest p first; of runs one for each pair."""
+    table = comparison.cells if isinstance(comparison, Comparison) else comparison.table
+    return csv_text(table)
+
+
+def comparison_tex(comparison: Comparison | RunComparison) -> str:
+    """The tables for a paper."""
+    return "\n".join(
+        latex_table(table, caption=f"{about}.", label=f"tab:comparison-{number}")
+        for number, (about, table) in enumerate(tables_of(comparison).items(), 1)
+    )
+
+
+def _svgs(document: Document) -> Iterator[tuple[str, str]]:
+    from xortune.reports.drawing.matplotlib import svg
+
+    for section in document.sections:
+        for block in section.blocks:
+            if isinstance(block, Figure):
+                yield f"{block.plot.name}.svg", svg(block.plot)

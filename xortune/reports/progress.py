@@ -1,0 +1,433 @@
+"""How far a search is, drawn on a terminal: while it runs, and as `xortune status` sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from xortune.core.counts import wilson
+from xortune.core.formats import config_text, count, interval, percent, plain
+from xortune.core.progress import Progress
+from xortune.runs.status import RunStatus
+
+# -------------------------------------------------------------------------------------------------
+# Drawing progress: a live line on a terminal, a few plain lines elsewhere.
+
+
+PLAIN_SECONDS = 30.0
+"""Off a terminal a line is printed this often, and at each quarter of the work."""
+
+LEFT_SECONDS, LEFT_NEWS = 3.0, 4
+"""No time left is told sooner than this after the first news, and by fewer news."""
+
+BURST_SECONDS = 0.5
+"""What comes so soon after the first news came with it: the first pack of each worker."""
+
+COLUMNS = 80
+
+
+@contextmanager
+def shown_search(
+    *, quiet: bool, raced: bool = False
+) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
+    """What to call with each `Progress` of a search, and then with its certificate's seeds.
+
+    Both are drawn in the same place on stderr; the second as by `shown_certifying`.
+
+    Args:
+        quiet: whether to draw nothing.
+        raced: whether the best get more seeds when all proposals have had their first.
+    """
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield None, None
+    elif console.is_terminal:
+        with _live(console, "starting Ray, then the first seeds ...") as show:
+            search, fresh = _search_line(raced=raced), _seeds_line()
+            yield (
+                lambda progress: show(search(progress)()),
+                lambda done, total: show(fresh(done, total)),
+            )
+    else:
+        yield _plain(console, raced=raced), _plain_seeds(console)
+
+
+@contextmanager
+def shown_certifying(
+    *, quiet: bool, what: str = "certifying"
+) -> Iterator[Callable[[int, int], None] | None]:
+    """What to call with the fresh seeds done and all of them; it is drawn on stderr."""
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield None
+    elif console.is_terminal:
+        with _live(console, "") as show:
+            line = _seeds_line(what)
+            yield lambda done, total: show(line(done, total))
+    else:
+        yield _plain_seeds(console, what)
+
+
+@contextmanager
+def _live(console: Console, first: str) -> Iterator[Callable[[str], None]]:
+    """A line that goes away at the end."""
+    with Live(Text(first), console=console, transient=True, refresh_per_second=4) as live:
+        yield lambda line: live.update(Text(line, overflow="ellipsis"))
+
+
+def _plain(console: Console, *, raced: bool) -> Callable[[Progress], None]:
+    show, line = _now_and_then(console), _search_line(raced=raced)
+    return lambda progress: show(progress.done, progress.total, line(progress))
+
+
+def _plain_seeds(console: Console, what: str = "certifying") -> Callable[[int, int], None]:
+    show, line = _now_and_then(console), _seeds_line(what)
+
+    def show_seeds(done: int, total: int) -> None:
+        text = line(done, total)  # always, since it keeps the time from the first call on
+        show(done, total, lambda: text)
+
+    return show_seeds
+
+
+def _now_and_then(console: Console) -> Callable[[int, int, Callable[[], str]], None]:
+    """What prints the line of (done, total, line) seldom enough for a log."""
+    last, quarter = time.monotonic(), 0
+
+    def show(done: int, total: int, line: Callable[[], str]) -> None:
+        nonlocal last, quarter
+        now, reached = time.monotonic(), 4 * done // total
+        if reached > quarter or now - last >= PLAIN_SECONDS:
+            last, quarter = now, max(reached, quarter)
+            console.print(Text(line()), soft_wrap=True)
+
+    return show
+
+
+class _Left:
+    """How long it will take yet, by what has come since the first news.
+
+    What came before those was a start: of Ray, of its workers, of a compiler. By a single pack, of
+    one worker of many, it would be off by a factor; so nothing is said before there are a few.
+    """
+
+    def __init__(self) -> None:
+        self._began: tuple[float, int] | None = None
+        self._news = 0
+
+    def seconds(self, fresh: int, left: int) -> float | None:
+        """By the work done in this session and what is left of it; None before one can say."""
+        now = time.monotonic()
+        if not fresh:
+            return None
+        began, before = self._began or (now, 0)
+        if now - began < BURST_SECONDS:
+            self._began = began, fresh
+            return None
+        self._news += 1
+        if now - began < LEFT_SECONDS or self._news < LEFT_NEWS or fresh == before or not left:
+            return None
+        return (now - began) / (fresh - before) * left
+
+
+def _search_line(*, raced: bool) -> Callable[[Progress], Callable[[], str]]:
+    """What takes each `Progress` and makes its line, if it is asked for."""
+    left = _Left()
+
+    def take(progress: Progress) -> Callable[[], str]:
+        seconds = left.seconds(progress.fresh, progress.total - progress.done)
+        return partial(progress_line, progress, seconds_left=seconds, raced=raced)
+
+    return take
+
+
+def _seeds_line(what: str = "certifying") -> Callable[[int, int], str]:
+    """What makes a line of the fresh seeds done and all."""
+    left = _Left()
+
+    def line(done: int, total: int) -> str:
+        seconds = left.seconds(done, total - done)
+        rest = "" if seconds is None else f"  {clock(seconds)} left"
+        if done == total:
+            rest = "  now the report"
+        return f"{what}: {done:,}/{total:,} fresh seeds{rest}"
+
+    return line
+
+
+def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool) -> str:
+    """One line of at most 80 columns: done, speed, time left, the best so far, failures.
+
+    Where all proposals have their first seeds, and so nothing seems to be left, it says what is:
+    more seeds for the best, if it is `raced`, and the report.
+    """
+    k, n = progress.best
+    low, high = (float(end) for end in wilson(k, n))
+    over = progress.done >= progress.total
+    speed = f"{progress.rate:.1f}/s" if progress.fresh else ""
+    rest = "" if seconds_left is None else f"{clock(seconds_left)} left"
+    if over:
+        speed = f"{progress.seeds:,} seeds" if raced else speed
+        rest = "more for the best, report" if raced else "now the report"
+    best = f"best {k}/{n}"
+    failed = f"{progress.failed} without outcome" if progress.failed else ""
+    # What can be spared first, where numbers are so large that a line does not hold them all.
+    for spared in range(4):
+        shown = best if spared >= 2 else f"{best} ({interval(low, high)})"
+        rest = rest if spared < 3 else ""
+        parts = [
+            f"{progress.done}/{progress.total}",
+            speed if spared < 1 else "",
+            *((shown, rest) if over else (rest, shown)),
+            failed,
+        ]
+        line = "  ".join(part for part in parts if part)
+        if len(line) <= COLUMNS:
+            break
+    return line
+
+
+def clock(seconds: float) -> str:
+    """A time span as `42 s`, `3:07 min` or `26:30 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}:{rest:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"
+
+
+# -------------------------------------------------------------------------------------------------
+# Drawing where a run stands: a few lines for a person, one line for a log, or JSON.
+
+
+BAR = 24
+"""Columns of the bar."""
+
+STATUS_COLUMNS = 80
+
+STATES = {
+    "running": "running",
+    "finished": "finished",
+    "stopped": "stopped before its end; --resume continues it",
+}
+
+
+def render_status(status: RunStatus) -> Table:
+    """What is known of a run, one row for each thing; what is not known has none."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in _rows(status):
+        table.add_row(Text(plain(label)), Text(plain(text)))
+    return table
+
+
+def status_line(status: RunStatus) -> str:
+    """The same as one line of at most 80 columns, for a log."""
+    best, speed = status.best, status.rate or status.overall_rate
+    fresh = status.certificate
+    parts = [
+        f"{status.done:,}" + (f"/{status.total:,}" if status.total is not None else ""),
+        _speed(speed, "/s", "/h") if speed and _searches(status) else "",
+        f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
+        _left(status),
+        f"best {best.k}/{best.n}" if best else "",
+        f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
+        status.state,
+    ]
+    while (
+        len(line := "  ".join(part for part in parts if part)) > STATUS_COLUMNS and len(parts) > 2
+    ):
+        del parts[1]
+    return line
+
+
+def status_json(status: RunStatus) -> dict[str, Any]:
+    """The same as JSON values; times are UTC."""
+    best, certificate, driver = status.best, status.certificate, status.driver
+    return {
+        "run": str(status.path),
+        "name": status.name,
+        "state": status.state,
+        "stopped": status.stopped,
+        "driver": {
+            "life": driver.life,
+            "pid": driver.pid,
+            "host": driver.host,
+            "since": _utc(driver.since),
+            "heartbeat": _utc(driver.heartbeat),
+            "elsewhere": driver.elsewhere,
+        },
+        "done": status.done,
+        "total": status.total,
+        "evaluations": status.evaluations,
+        "seeds": status.seeds,
+        "configs": status.configs,
+        "rate_per_second": status.rate,
+        "overall_rate_per_second": status.overall_rate,
+        "seconds_left": status.seconds_left,
+        "best": best
+        and {
+            "config": best.point.as_dict(),
+            "key": best.key,
+            "k": best.k,
+            "n": best.n,
+            "rate": best.k / best.n,
+            "low": best.low,
+            "high": best.high,
+        },
+        "without_outcome": status.without_outcome,
+        "crashed": status.crashed,
+        "crashed_seeds": status.crashed_seeds,
+        "diverged_seeds": status.diverged_seeds,
+        "retried": status.retried,
+        "last_error": status.last_error,
+        "certificate": {
+            "state": certificate.state,
+            "attempt": certificate.attempt,
+            "done": certificate.done,
+            "planned": certificate.planned,
+            "key": certificate.key,
+            "k": certificate.k,
+            "n": certificate.n,
+            "lower_bound": certificate.lower_bound,
+            "confidence": certificate.confidence,
+        },
+        "started": _utc(status.started),
+        "written": _utc(status.written),
+        "torn": status.torn,
+        "now": _utc(status.now),
+    }
+
+
+def _rows(status: RunStatus) -> list[tuple[str, str]]:
+    state = STATES[status.state]
+    if status.stopped is not None:
+        state = f"stopped before its end ({status.stopped}); --resume continues it"
+    rows = [(status.name, state + _driver(status)), ("progress", _progress(status))]
+    rows.append(("seeds", f"{status.seeds:,} in {count(status.evaluations, 'evaluation')}"))
+    if rate := _rate(status):
+        rows.append(("rate", rate))
+    if left := _left(status):
+        rows.append(("time left", left.removesuffix(" left")))
+    if (best := status.best) is not None:
+        rows.append(
+            (
+                "best so far",
+                f"{best.k}/{best.n} ({interval(best.low, best.high)})  "
+                f"{config_text(best.point, best.point)}  {best.key}",
+            )
+        )
+    rows += [("failures", _failures(status)), ("certificate", _certificate(status))]
+    rows.append(("last line", _written(status)))
+    return rows
+
+
+def _driver(status: RunStatus) -> str:
+    driver = status.driver
+    if driver.pid is None:
+        return ""
+    since = f" since {_clock_time(driver.since)}" if driver.since else ""
+    if driver.life == "gone":
+        return f"; its process {driver.pid} on {driver.host} is gone"
+    beat = ""
+    if driver.elsewhere and driver.heartbeat:
+        beat = f", heartbeat {clock(abs(status.now - driver.heartbeat))} ago"
+    return f": process {driver.pid} on {driver.host}{since}{beat}"
+
+
+def _progress(status: RunStatus) -> str:
+    if status.total is None:
+        return f"{count(status.done, 'proposal')} done; how many were asked for is not known"
+    share = min(status.done / status.total, 1.0) if status.total > 0 else 1.0
+    filled = int(share * BAR)
+    bar = "█" * filled + "░" * (BAR - filled)
+    text = f"{bar}  {status.done:,} of {count(status.total, 'proposal')}, {percent(share)}"
+    if status.state == "running" and share == 1:  # else it looks as if it should have ended
+        text += "; at work on what follows: more seeds for the best, a certificate, tables"
+    return text
+
+
+def _rate(status: RunStatus) -> str:
+    parts = []
+    if status.rate is not None and _searches(status):
+        parts.append(f"{_speed(status.rate)} over the last minutes")
+    if status.overall_rate is not None:
+        parts.append(f"{_speed(status.overall_rate)} from the start")
+    return f"proposals: {', '.join(parts)}" if parts else ""
+
+
+def _searches(status: RunStatus) -> bool:
+    """Whether proposals are still to come: afterwards a certificate may be made."""
+    return status.state == "running" and status.done != status.total
+
+
+def _speed(rate: float, second: str = " a second", hour: str = " an hour") -> str:
+    return f"{rate:.3g}{second}" if rate >= 0.1 else f"{rate * 3600:.3g}{hour}"
+
+
+def _left(status: RunStatus) -> str:
+    left = status.seconds_left
+    return f"{clock(left)} left" if left else ""
+
+
+def _failures(status: RunStatus) -> str:
+    parts = []
+    if status.crashed_seeds:
+        crashed = f"{count(status.crashed_seeds, 'seed')} crashed in "
+        parts.append(crashed + count(status.crashed, "evaluation"))
+        if status.without_outcome:
+            parts[-1] += f" ({status.without_outcome:,} without outcome)"
+    if status.diverged_seeds:
+        parts.append(f"{count(status.diverged_seeds, 'seed')} diverged")
+    text = ", ".join(parts) or "none"
+    if status.retried:
+        text = f"{text}; {count(status.retried, 'try')} repeated".replace("trys", "tries")
+    error = status.last_error
+    if error is not None:
+        text += f"; the last: {error if len(error) <= 200 else error[:197] + '...'}"
+    return text
+
+
+def _certificate(status: RunStatus) -> str:
+    found = status.certificate
+    if found.state == "none":
+        return "none"
+    text = ""
+    if found.state == "begun":
+        text = f"attempt {found.attempt}: {found.done:,} of {count(found.planned, 'fresh seed')}"
+    if found.lower_bound is not None and found.confidence is not None:
+        bound = int(found.lower_bound * 1e4 + 1e-6) / 100
+        text += "; before: " if text else ""
+        text += (
+            f"{found.k}/{found.n} fresh seeds, at least {bound:.2f} % "
+            f"(confidence {found.confidence:g})  {found.key}"
+        )
+    return text
+
+
+def _written(status: RunStatus) -> str:
+    if status.written is None:
+        return "none yet"
+    ago = max(status.now - status.written, 0.0)
+    torn = "; a line is not whole" if status.torn else ""
+    return f"{clock(ago)} ago ({_clock_time(status.written)}){torn}"
+
+
+def _clock_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _utc(moment: float | None) -> str | None:
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")

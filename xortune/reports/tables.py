@@ -1,0 +1,739 @@
+"""What a report says of a run, as values: rows, levels of parameters, the best subset."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.counts import mcnemar_greater
+from xortune.core.errors import InputError
+from xortune.core.formats import number, plain, value
+from xortune.core.outcome import Outcome, Status
+from xortune.core.seeds import HAND
+from xortune.core.task import Task
+from xortune.core.trainer import NOT_FINISHED
+from xortune.racing.objectives import summed_only
+from xortune.reports.script import evaluate_command, plain_script
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.manifest import is_imported, stopped_because
+from xortune.runs.results import (
+    PART,
+    ConfigResult,
+    array_of,
+    full_seeds,
+    seed_tables,
+    status_counts,
+)
+from xortune.runs.run import Run
+from xortune.spaces.model import Objective
+
+# -------------------------------------------------------------------------------------------------
+# What is computed once for each run, however many figures and tables ask for it.
+
+
+T = TypeVar("T")
+
+
+def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
+    """The function, which keeps what it came to for as long as somebody has the run.
+
+    A `Run` is frozen: what follows from it stays the same.
+    """
+    known: WeakKeyDictionary[Run, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def kept(run: Run) -> T:
+        if run not in known:
+            known[run] = function(run)
+        return known[run]
+
+    return kept
+
+
+# -------------------------------------------------------------------------------------------------
+# One parameter over many configs: its distinct values, its numbers, quantile bins of them.
+
+
+@dataclass(frozen=True, eq=False)
+class ParameterColumn:
+    """A parameter over C configs.
+
+    Attributes:
+        values: the distinct ones: whether a config has the parameter, and its value as `comparable`
+            sees it.
+        codes: intp, shape (C,): places in `values`.
+    """
+
+    values: tuple[tuple[bool, tuple[str, Any]], ...]
+    codes: NDArray[np.intp]
+
+    @cached_property
+    def reals(self) -> NDArray[np.float64]:
+        """Shape (V,): each distinct value, NaN where it is no number."""
+        return np.array([_real(given) for _, (_, given) in self.values])
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """Shape (C,): the value of each config, NaN where it is no number."""
+        return self.reals[self.codes]
+
+    def labels(self, places: Sequence[int]) -> list[str]:
+        """What these distinct values are called beside each other."""
+        shown = [
+            value(self.values[place][1][1]) if self.values[place][0] else "(not active)"
+            for place in places
+        ]
+        labels = []
+        for label, place in zip(shown, places, strict=True):
+            present, (_, given) = self.values[place]
+            # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the
+            # number.
+            exact = present and shown.count(label) > 1
+            labels.append(plain(repr(given)) if exact else label)
+        return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """Numbers in bins with about as many in each; ties may leave fewer bins than asked for.
+
+    Attributes:
+        labels: `[low, high]` of the first, `(low, high]` of the others, ascending; no bin is empty.
+        which: intp, shape (N,): the bin of each number.
+    """
+
+    labels: tuple[str, ...]
+    which: NDArray[np.intp]
+
+
+def column_of(given: Sequence[Mapping[str, Any]], name: str) -> ParameterColumn:
+    """The named parameter over the points of C configs."""
+    # Few distinct values among many configs: each is looked at once.
+    places: dict[tuple[bool, type, Any], int] = {}
+    raw = [(name in point, type(point.get(name)), point.get(name)) for point in given]
+    codes = np.array([places.setdefault(value, len(places)) for value in raw], dtype=np.intp)
+    merged: dict[tuple[bool, tuple[str, Any]], int] = {}
+    found = [merged.setdefault((has, comparable(v)), len(merged)) for has, _, v in places]
+    return ParameterColumn(tuple(merged), np.array(found, dtype=np.intp)[codes])
+
+
+def quantile_bins(numbers: NDArray[np.float64], count: int) -> Bins:
+    """At most so many bins of N numbers, at least one of them."""
+    cuts = np.quantile(numbers, np.linspace(0, 1, count + 1))
+    if (numbers == np.floor(numbers)).all():
+        cuts = np.floor(cuts)  # up to 7.67 is up to 7
+    cuts = np.unique(cuts)
+    bins = np.clip(np.searchsorted(cuts, numbers) - 1, 0, max(len(cuts) - 2, 0))
+    kept, which = np.unique(bins, return_inverse=True)
+    lows, highs = cuts[kept].tolist(), cuts[np.minimum(kept + 1, len(cuts) - 1)].tolist()
+    labels = tuple(
+        f"{'(' if index else '['}{number(low)}, {number(high)}]"
+        for index, low, high in zip(kept.tolist(), lows, highs, strict=True)
+    )
+    return Bins(labels, which)
+
+
+def comparable(given: Any) -> tuple[str, Any]:
+    """The value, so that equal ones are one value of a parameter and no others."""
+    # True == 1 in Python, and they are different values of a parameter.
+    return ("number" if type(given) in (int, float) else type(given).__name__, given)
+
+
+def _real(given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return float("nan")
+    try:
+        return float(given)
+    except OverflowError:
+        return float("inf") if given > 0 else float("-inf")
+
+
+# -------------------------------------------------------------------------------------------------
+# Which parameters matter: the mean success rate at each level, among the configs visited.
+
+
+MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
+MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
+MOST_LEVELS = 25  # beyond them a table is not read, and each level's bootstrap takes its time
+RESAMPLES = 1000
+MANY_CONFIGS = 5000  # from here on drawing them one by one takes seconds
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Level:
+    """One value, or one bin of values, of a parameter.
+
+    Attributes:
+        label: the value, or the bin as `(low, high]`.
+        configs: how many configs have it; each counts once, however many seeds it had.
+        rate: the mean of their success rates.
+        interval: its 95 % bootstrap interval over configs; None below 5 configs, and where all have
+            the same rate, of which resamples say nothing.
+    """
+
+    label: str
+    configs: int
+    rate: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class ParameterEffect:
+    """One parameter that differs between configs, with Optuna's importance if there is one.
+
+    Attributes:
+        name: as in the space file.
+        levels: the most frequent ones, at most `MOST_LEVELS` and the bins.
+        importance: its share, if the run knows it.
+        spread: how far apart the rates of all levels lie: their standard deviation. Each has the
+            weight of its configs less one: a config that is alone at its level says nothing of it.
+        left_out: so many levels more there are.
+    """
+
+    name: str
+    levels: tuple[Level, ...]
+    importance: float | None
+    spread: float
+    left_out: int = 0
+
+
+def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
+    """The parameters of which these configs do not all have the same value, or not all have one."""
+    points = [result.point.as_dict() for result in results]
+    return tuple(name for name in names if points and not _alike(name, points))
+
+
+@cached_per_run  # nine figures ask, and of many configs each answer takes its time
+def varying(run: Run) -> tuple[str, ...]:
+    """The parameters of which not all configs of a run have the same value."""
+    return differing(run.results, run.parameters)
+
+
+def _alike(name: str, points: Sequence[Mapping[str, Any]]) -> bool:
+    first = points[0].get(name, _MISSING)
+    given = (point.get(name, _MISSING) for point in points)
+    return all(one is first or comparable(one) == comparable(first) for one in given)
+
+
+def parameter_effects(
+    results: Sequence[ConfigResult],
+    names: Sequence[str],
+    importance: Mapping[str, float] | None = None,
+) -> tuple[ParameterEffect, ...]:
+    """The effects of all parameters that vary: the most important first, if that is known.
+
+    Those of which it is not follow, the one whose levels lie furthest apart first.
+
+    Seeds of one config are no independent sample of a level, so configs are the unit: equally
+    weighted, and the bootstrap draws configs.
+    """
+    rates = np.array([result.outcome.rate for result in results])
+    given = [result.point.as_dict() for result in results]
+    columns = ((name, column_of(given, name)) for name in names)
+    effects = [
+        _effect(name, column, rates, (importance or {}).get(name))
+        for name, column in columns
+        if len(column.values) > 1
+    ]
+    return tuple(sorted(effects, key=lambda e: (-(e.importance or 0.0), -e.spread)))
+
+
+def _effect(
+    name: str, column: ParameterColumn, rates: NDArray[np.float64], importance: float | None
+) -> ParameterEffect:
+    bins, which = _grouped(column)
+    ids, which, configs = np.unique(which, return_inverse=True, return_counts=True)
+    means = np.bincount(which, weights=rates) / configs
+    # A text may have another value in each config, of which none is a level.
+    often = np.lexsort((-configs, ids >= len(bins)))[: len(bins) + MOST_LEVELS]
+    kept = sorted(often.tolist())
+    codes = [int(ids[at]) - len(bins) for at in kept if ids[at] >= len(bins)]
+    labels = [*bins, *column.labels(codes)]
+    levels = [level_of(label, rates[which == at]) for label, at in zip(labels, kept, strict=True)]
+    if not bins:
+        levels.sort(key=lambda level: (-level.rate, level.label))
+    left_out = len(ids) - len(kept)
+    return ParameterEffect(name, tuple(levels), importance, _spread(means, configs), left_out)
+
+
+def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """The labels of bins of numbers, if they are in bins, and of each config its bin or level.
+
+    Returns:
+        Labels of B bins; shape (C,): below B the bin, from there on the code of a value.
+    """
+    reals, numbers = column.reals, column.numbers
+    if np.unique(reals[~np.isnan(reals)]).size <= MAX_LEVELS:
+        return (), column.codes
+    numeric = ~np.isnan(numbers)
+    bins = quantile_bins(numbers[numeric], 4)
+    which = column.codes + len(bins.labels)
+    which[numeric] = bins.which
+    return bins.labels, which
+
+
+def _spread(means: NDArray[np.float64], configs: NDArray[np.intp]) -> float:
+    weights = configs - 1
+    if not weights.any():
+        return 0.0
+    mean = np.average(means, weights=weights)
+    return float(np.sqrt(np.average((means - mean) ** 2, weights=weights)))
+
+
+def level_of(label: str, rates: NDArray[np.float64]) -> Level:
+    """The level of C configs with these success rates, shape (C,), at least one."""
+    found = None
+    if rates.min() == rates.max():
+        pass  # every resample is the same
+    elif rates.size > MANY_CONFIGS:
+        # Resampling configs is a multinomial draw of how often each distinct rate comes.
+        distinct, counts = np.unique(rates, return_counts=True)
+        draws = np.random.default_rng(0).multinomial(
+            rates.size, counts / rates.size, size=RESAMPLES
+        )
+        low, high = np.quantile(draws @ distinct / rates.size, [0.025, 0.975])
+        found = (float(low), float(high))
+    elif rates.size >= MIN_CONFIGS:
+        from scipy.stats import bootstrap
+
+        # percentile, because the others divide by zero when all rates are equal
+        result = bootstrap(
+            (rates,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            batch=max(1, 4_000_000 // rates.size),
+            vectorized=True,
+            method="percentile",
+            random_state=np.random.default_rng(0),
+        )
+        low, high = result.confidence_interval
+        found = (float(low), float(high))
+    return Level(label, int(rates.size), float(rates.mean()), found)
+
+
+# -------------------------------------------------------------------------------------------------
+# Which configs cannot be told from the best one.
+
+
+@dataclass(frozen=True)
+class BestSubset:
+    """What the comparison with the best came to.
+
+    Attributes:
+        full: the seeds that a config must have had to be compared.
+        compared: how many configs had them, the best included.
+        stopped: how many configs got fewer; they were stopped early and are not compared.
+        members: those not distinguishable from the best, best first; the best is the first.
+    """
+
+    full: int
+    compared: int
+    stopped: int
+    members: tuple[ConfigResult, ...]
+
+
+def best_subset(results: Sequence[ConfigResult], full: int, *, alpha: float = 0.05) -> BestSubset:
+    """The configs that the observed best does not beat, among those with the full seeds.
+
+    With m configs compared, a config leaves the set when the observed best beats it in a one-sided
+    exact McNemar test, on the seeds that both had, at level alpha / (m - 1). The truly best config
+    leaves only if *some* other config beats it at that level; each of the m - 1 others does so with
+    probability at most alpha / (m - 1), so by the union bound the set holds the truly best of the
+    compared configs with probability at least 1 - alpha, whichever of them looks best. The choice
+    of the best is thereby accounted for. Which configs got the full seeds was decided on the
+    first of the same seeds; a truly best one that was stopped there is not among the compared.
+
+    Args:
+        results: best first, as in `Run.results`.
+        full: the full seeds; see `run_front.full_seeds`.
+        alpha: the probability, at most, that the truly best is missing.
+
+    Source:
+        Subset selection: Gupta (1965), Technometrics 7, 225-245; simultaneous comparison with the
+        best: Hsu (1981), Annals of Statistics 9, 1026-1034.
+    """
+    compared = [result for result in results if result.outcome.n >= full]
+    stopped = len(results) - len(compared)
+    if len(compared) < 2:
+        return BestSubset(full, len(compared), stopped, tuple(compared))
+    best, others = compared[0], compared[1:]
+    pairs = _all_discordant(best.outcome, [other.outcome for other in others])
+    beaten = mcnemar_greater(pairs[:, 0], pairs[:, 1]) <= alpha / len(others)
+    kept = [other for other, lost in zip(others, beaten, strict=True) if not lost]
+    return BestSubset(full, len(compared), stopped, (best, *kept))
+
+
+def _all_discordant(best: Outcome, others: Sequence[Outcome]) -> NDArray[np.int64]:
+    """Of the seeds that both had, those that only the best solved and those that only another did.
+
+    One row for each of the others: int64, shape (C, 2).
+    """
+    pairs = np.empty((len(others), 2), dtype=np.int64)
+    alike: dict[bytes, list[int]] = {}  # who had the same seeds
+    for row, other in enumerate(others):
+        alike.setdefault(other.seeds.tobytes(), []).append(row)
+    for rows in alike.values():
+        _, mine, theirs = np.intersect1d(
+            best.seeds, others[rows[0]].seeds, assume_unique=True, return_indices=True
+        )
+        a = best.solved[mine]
+        for start in range(0, len(rows), PART):
+            part = rows[start : start + PART]
+            b = np.stack([_solved(others[row]) for row in part])[:, theirs]
+            pairs[part, 0] = np.count_nonzero(a & ~b, axis=1)
+            pairs[part, 1] = np.count_nonzero(~a & b, axis=1)
+    return pairs
+
+
+def _solved(outcome: Outcome) -> NDArray[np.bool_]:
+    solved: NDArray[np.bool_] = np.equal(array_of(outcome, "status"), Status.SOLVED)
+    return solved
+
+
+# -------------------------------------------------------------------------------------------------
+# What a report says, as values; what draws them computes nothing.
+
+
+FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
+
+ASKED = {
+    "task": "task",
+    "trainer": "what is trained",
+    "imported": "imported",
+    "engine": "engine",
+    "sampler": "sampler",
+    "trials": "proposals asked for",
+    "objectives": "objectives",
+    "ladder": "seeds: rungs",
+    "seed": "seed of the search",
+    "time_budget": "time budget",
+    "started": "started",
+    "finished": "finished",
+    "stopped": "stopped because",
+    "proven": "ended early, since this was proven",
+}
+"""Entries of the manifest that say what was asked, and how a report calls them."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How seeds failed, over all configs.
+
+    Attributes:
+        counts: seeds for each status, `Status.SOLVED` included.
+        patterns: the most frequent wrong prediction patterns with their number of seeds.
+        reasons: why seeds of a trainer of the user's own failed, the most frequent first, each with
+            its number of seeds, and the key and number of one of them.
+        printed: whether the end of what some of them printed is known.
+    """
+
+    counts: dict[Status, int]
+    patterns: tuple[tuple[str, int], ...]
+    reasons: tuple[tuple[str, int, str, int], ...] = ()
+    printed: bool = False
+
+
+@dataclass(frozen=True)
+class NoOutcome:
+    """Evaluations that produced no outcome, for one reason.
+
+    Attributes:
+        reason: in the words of what failed.
+        retried: tries that were repeated.
+        given_up: blocks that finally have no outcome; their seeds count as crashed.
+        example: one of them.
+    """
+
+    reason: str
+    retried: int
+    given_up: int
+    example: Evaluation
+
+
+@dataclass(frozen=True)
+class Report:
+    """All values of one run's report.
+
+    Attributes:
+        title: the run's name.
+        asked: what was asked, as (label, text) rows.
+        space: the search-space file as it was run; None if it is missing.
+        parameters: the names of all parameters.
+        varied: those that differ between configs.
+        top: the ten best results.
+        configs, seeds, proposals: how much was done.
+        complete: False if the search ended before its end, as far as the manifest knows.
+        stopped: why it did, if that is known.
+        tied: who cannot be told from the best.
+        effects: which parameters matter.
+        failures: how seeds failed.
+        no_outcome: what produced no outcome, the most frequent reason first.
+        reproduce: how to do it again, as (label, text) rows.
+        script: plain PyTorch for one seed of the best config; None if that cannot be written.
+        again: the command that trains the best config on seeds the search never saw.
+        looked_for: the number of a user's own trainer that was all that was looked for; else None.
+        too_few_for_importance: of how many configs how many are the better tenth, and how many that
+            would have to be, if they are too few to say which parameter matters; else None.
+        run_as: a user's own command for one seed of the best config, for a shell; else None.
+    """
+
+    title: str
+    asked: tuple[tuple[str, str], ...]
+    space: str | None
+    parameters: tuple[str, ...]
+    varied: tuple[str, ...]
+    top: tuple[ConfigResult, ...]
+    configs: int
+    seeds: int
+    proposals: int
+    complete: bool
+    stopped: str | None
+    tied: BestSubset
+    effects: tuple[ParameterEffect, ...]
+    failures: Failures
+    no_outcome: tuple[NoOutcome, ...]
+    reproduce: tuple[tuple[str, str], ...]
+    script: str | None
+    again: str | None
+    looked_for: Objective | None = None
+    run_as: str | None = None
+    too_few_for_importance: tuple[int, int, int] | None = None
+
+    @property
+    def best(self) -> ConfigResult | None:
+        """The first of `top`."""
+        return self.top[0] if self.top else None
+
+    @property
+    def solved(self) -> int:
+        """Seeds solved, over all configs."""
+        return self.failures.counts[Status.SOLVED]
+
+
+@cached_per_run  # files and the terminal draw the same one
+def report_of(run: Run) -> Report:
+    """Every value of a run's report.
+
+    Raises:
+        InputError: the run's blocks contradict each other.
+    """
+    results, manifest = run.results, run.manifest
+    effects = parameter_effects(results, run.parameters, noted_importance(manifest))
+    differ = {effect.name for effect in effects}
+    return Report(
+        title=plain(str(manifest.get("name") or run.path.resolve().name)),
+        asked=_asked(run),
+        space=run.space_text if (run.path / "space.yaml").exists() else None,
+        parameters=run.parameters,
+        varied=tuple(name for name in run.parameters if name in differ or len(results) < 2),
+        top=results[:10],
+        configs=len(results),
+        seeds=sum(result.outcome.n for result in results),
+        proposals=sum(result.trials for result in results),
+        complete=manifest.get("complete") is not False,
+        stopped=stopped_because(manifest),
+        tied=best_subset(results, full_seeds(results, manifest)),
+        effects=effects,
+        failures=failures_of(run.results),
+        no_outcome=_no_outcome(run.evaluations),
+        reproduce=_reproduce(manifest),
+        script=_script(run),
+        run_as=_run_as(run),
+        again=_again(run),
+        looked_for=summed_only(run.objectives),
+        too_few_for_importance=_too_few(manifest),
+    )
+
+
+def failures_of(results: Sequence[ConfigResult], top: int = 5) -> Failures:
+    """How the seeds of some configs failed, with so many of the most frequent wrong patterns."""
+    totals = status_counts([result.outcome for result in results]).sum(axis=0).tolist()
+    counts = dict(zip(Status, totals, strict=True))
+    found: Counter[str] = Counter()
+    for part in seed_tables(results):
+        patterns = part["pattern"].combine_chunks()
+        wrong = part["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
+        codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
+        often = np.bincount(codes, minlength=len(patterns.dictionary)).tolist()
+        found.update(dict(zip(patterns.dictionary.to_pylist(), often, strict=True)))
+    order = sorted((-often, name) for name, often in found.items() if often and name)
+    patterns = tuple((name, -often) for often, name in order[:top])
+    printed = any(result.outcome.details.output for result in results)
+    return Failures(counts, patterns, _reasons(results), printed)
+
+
+def _reasons(results: Sequence[ConfigResult]) -> tuple[tuple[str, int, str, int], ...]:
+    counts: Counter[str] = Counter()
+    examples: dict[str, tuple[str, int]] = {}
+    for result in results:
+        for seed, reason in result.outcome.details.failed.items():
+            counts[reason] += 1
+            examples.setdefault(reason, (result.key, seed))
+    return tuple((reason, often, *examples[reason]) for reason, often in counts.most_common())
+
+
+def noted_importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
+    """The share of each parameter, as far as the manifest has shares."""
+    noted = manifest.get("importance")
+    if not isinstance(noted, Mapping):
+        return None
+    return {
+        name: float(share)
+        for name, share in noted.items()
+        if isinstance(share, int | float) and 0 <= share <= 1
+    }
+
+
+def _too_few(manifest: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    about = manifest.get("importance_resampled")
+    if not isinstance(about, Mapping):
+        return None
+    noted = [about.get(name) for name in ("configs", "better", "needed")]
+    configs, better, needed = (one if isinstance(one, int) else 0 for one in noted)
+    few = better < needed or configs < 2 * needed
+    return (configs, better, needed) if few else None
+
+
+def _asked(run: Run) -> tuple[tuple[str, str], ...]:
+    rows = [
+        (label, _objectives(entry) if name == "objectives" else _shown(entry))
+        for name, label in ASKED.items()
+        if (entry := run.manifest.get(name)) is not None
+    ]
+    seconds = sum(evaluation.seconds for evaluation in run.evaluations)
+    if seconds:  # else they were taken out, as of a run that is published
+        rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
+    if aside := run.set_aside:
+        configs = len({evaluation.block.point.key for evaluation in aside})
+        count = sum(evaluation.block.count for evaluation in aside)
+        what = f"{number(count)} seeds of {number(configs)} configurations"
+        rows.append(("made by other versions, not counted", what))
+    if ended := [e for e in run.evaluations if e.error == NOT_FINISHED]:
+        configs = len({evaluation.block.point.key for evaluation in ended})
+        count = sum(evaluation.block.count for evaluation in ended)
+        what = f"{number(count)} seeds of {number(configs)} configurations, proven worse meanwhile"
+        rows.append(("not finished, in no count", what))
+    return tuple(rows)
+
+
+def _objectives(entry: Any) -> str:
+    try:
+        return ", ".join(f"{plain(str(o['name']))} ({plain(str(o['direction']))})" for o in entry)
+    except (TypeError, KeyError):  # damaged; who needs them refuses it
+        return _shown(entry)
+
+
+def _shown(entry: Any) -> str:
+    if isinstance(entry, Mapping):
+        return ", ".join(f"{plain(str(name))} {_shown(part)}" for name, part in entry.items())
+    if isinstance(entry, Sequence) and not isinstance(entry, str):
+        return ", ".join(_shown(part) for part in entry)
+    return plain(str(entry))
+
+
+def _no_outcome(evaluations: Sequence[Evaluation]) -> tuple[NoOutcome, ...]:
+    reasons: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        if evaluation.outcome is None and evaluation.error != NOT_FINISHED:
+            reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
+    rows = [
+        NoOutcome(reason, sum(not e.final for e in found), sum(e.final for e in found), found[0])
+        for reason, found in reasons.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.given_up, -row.retried, row.reason)))
+
+
+def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    rows = []
+    command = manifest.get("command")
+    if isinstance(command, str):
+        rows.append(("command", plain(command)))
+    elif isinstance(command, Sequence) and command:
+        rows.append(("command", plain(shlex.join(str(part) for part in command))))
+    for name, label in (("seed", "seed of the search"), ("git_commit", "git commit")):
+        if manifest.get(name) is not None:
+            rows.append((label, _shown(manifest[name])))
+    if manifest.get("versions"):
+        rows.append(("versions", _shown(manifest["versions"])))
+    return tuple(rows)
+
+
+def task_argument(run: Run) -> str | None:
+    """What `xortune evaluate --task` calls a run's task; None: a user's own training."""
+    if not run.is_network:
+        return None
+    task = named_task(run.manifest)
+    return "FILE.csv" if task is None else task.name
+
+
+def _again(run: Run) -> str | None:
+    if not run.results:
+        return None
+    name = task_argument(run)
+    if name is None:
+        return certify_command(run, FRESH_SEEDS)
+    from xortune.core.config import Config
+
+    config = Config.from_point(run.results[0].point)
+    return evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
+
+
+def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
+    """The command that trains a run's best on fresh seeds; None if nothing says what trains it."""
+    words = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
+    try:
+        named = run.is_network or run.asked.trainer is not None
+    except InputError:  # the space is missing
+        return None
+    if named:
+        return words
+    # A function that was given from Python: only its user knows where it is.
+    return None if is_imported(run.manifest) else f"{words} --trainer FILE.py:FUNCTION"
+
+
+def _script(run: Run) -> str | None:
+    task = named_task(run.manifest)
+    if not run.is_network or not run.results or task is None:
+        return None
+    from xortune.core.config import Config
+
+    result = run.results[0]
+    solved = result.outcome.seeds[result.outcome.solved]
+    seed = int(solved[0]) if solved.size else int(result.outcome.seeds[0])
+    return plain_script(Config.from_point(result.point), task, seed)
+
+
+def _run_as(run: Run) -> str | None:
+    try:
+        command = run.asked.command if run.results else None
+    except InputError:  # the space is missing
+        return None
+    if command is None:
+        return None
+    result = run.results[0]
+    seed = int(result.outcome.seeds[0])
+    text = shlex.join(command.template.argv(result.point.as_dict(), seed))
+    return "\n".join(map(plain, text.split("\n")))  # a value may have lines
+
+
+def named_task(manifest: Mapping[str, Any]) -> Task | None:
+    """The task, if its name says what it is; one from a file has only the file's name."""
+    name = manifest.get("task")
+    if not isinstance(name, str) or name.endswith(".csv"):
+        return None
+    try:
+        task = Task.named(name)
+    except InputError:
+        return None
+    # xor.csv is called xor too.
+    return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None

@@ -1,0 +1,1 @@
+"""The run directory: journal, results, sessions, certificate, lock, object stores, status."""

@@ -1,0 +1,645 @@
+"""Certificates: what fresh seeds say of a search's finalists, and certificate.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from xortune.core.errors import InputError, nearest
+from xortune.core.files import FREE_SPACE, is_full, json_of
+from xortune.core.formats import rounded_down
+from xortune.core.point import Point, Value
+from xortune.runs.evaluation import Criterion, Evaluation, Purpose
+from xortune.runs.files import replace_file
+from xortune.runs.manifest import MANIFEST
+from xortune.runs.sessions import made_with
+
+# -------------------------------------------------------------------------------------------------
+# Certificates: what fresh seeds say of a search's finalists. All of it follows from a journal.
+#
+# **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all*
+# attempts
+# of a run hold together. So the best finalist may be chosen by them, and trying until it passes
+# does
+# not pass: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ..., together
+# less than alpha = 1 - confidence), and spends it equally on its finalists (Bonferroni). It is a
+# promise for one run: another run of the same space makes its own, on other seeds.
+#
+# **The bound** of one finalist is Clopper and Pearson's for the one n that was planned; of an
+# attempt
+# that was begun as extendable it is the anytime lower bound, since seeds may be added once the
+# counts
+# are known.
+#
+# **Neighbours**, where they are measured, give each finalist a second bound: of the lowest
+# success
+# rate among the finalist and its neighbours. It is the least of their bounds, each with the
+# finalist's own alpha: that alpha needs no further split, since the least bound can lie above the
+# lowest rate only if the bound of the very config that has this rate does (an intersection-union
+# test; Berger, 1982, Technometrics 24). These second bounds hold together with the same
+# confidence as
+# the first, a promise of their own. They may order the finalists: a mean over the neighbours
+# would
+# hide one cliff among many plateaus, the lowest shows it.
+
+
+Bound: TypeAlias = Literal["clopper-pearson", "anytime"]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A finalist with one setting moved.
+
+    Attributes:
+        parameter: the one that is moved.
+        value: where to.
+        key: of the config.
+        first: its first seed; the others follow.
+        k: seeds solved.
+        n: seeds.
+    """
+
+    parameter: str
+    value: Value
+    key: str
+    first: int
+    k: int
+    n: int
+
+    @property
+    def rate(self) -> float:
+        """K / n."""
+        return self.k / self.n
+
+
+@dataclass(frozen=True)
+class CertifiedResult:
+    """One finalist on fresh seeds.
+
+    Attributes:
+        key: of the config.
+        point: the config.
+        rank: its place in the search's order, from 1.
+        search_k: seeds solved in the search.
+        search_n: its seeds in the search.
+        first: its first fresh seed; the others follow.
+        k: fresh seeds solved.
+        n: fresh seeds.
+        lower_bound: of the success rate; None while seeds of the plan are missing.
+        confidence: of this one bound by itself; that of all together is the certificate's.
+        neighbours: what it comes to if its settings are moved.
+        neighbourhood_bound: lower bound of the lowest success rate among it and its neighbours;
+            None if the attempt has no neighbours, or while seeds of one are missing.
+    """
+
+    key: str
+    point: Point
+    rank: int
+    search_k: int
+    search_n: int
+    first: int
+    k: int
+    n: int
+    lower_bound: float | None
+    confidence: float
+    neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
+    neighbourhood_bound: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """K / n on fresh seeds."""
+        return self.k / self.n
+
+    @property
+    def search_rate(self) -> float:
+        """K / n in the search."""
+        return self.search_k / self.search_n
+
+    @property
+    def gap(self) -> float:
+        """How far the search's rate lies above the fresh one: the winner's curse, and chance."""
+        return self.search_rate - self.rate
+
+    @property
+    def worst_neighbour(self) -> Neighbour | None:
+        """The neighbour with the lowest rate."""
+        return min(self.neighbours, key=lambda one: (one.rate, one.key), default=None)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to certify finalists.
+
+    Attributes:
+        number: from 1.
+        seeds: how many it plans for each finalist.
+        bound: which lower bound.
+        confidence: of all its bounds together: 1 - alpha / 2**number.
+        complete: whether every finalist has all the seeds, and where neighbours order the
+            finalists, each of those too.
+        finalists: the highest of the bounds that order them first, then in the search's order.
+        by: whose bounds order them, each finalist's own or the one of its neighbourhood.
+        made: digests of what trained its blocks, which the run's manifest has in whole; mostly
+            one. Empty where the journal is from before that was noted.
+    """
+
+    number: int
+    seeds: int
+    bound: Bound
+    confidence: float
+    complete: bool
+    finalists: tuple[CertifiedResult, ...] = field(repr=False)
+    by: Criterion = "own"
+    made: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """All attempts to certify finalists of one run.
+
+    Attributes:
+        confidence: with which all bounds of all attempts hold together.
+        attempts: in their order, at least one.
+    """
+
+    confidence: float
+    attempts: tuple[Attempt, ...]
+
+    def __repr__(self) -> str:
+        if not self.finalists:
+            return f"Certificate(attempt {self.attempts[-1].number} is not complete)"
+        best = self.best
+        bound = (
+            ""
+            if best.lower_bound is None
+            else f", at least {rounded_down(best.lower_bound, 4):.4f}"
+        )
+        return (
+            f"Certificate({best.key} solves {best.k:,}/{best.n:,} fresh seeds{bound}; confidence "
+            f"{self.confidence:g}, {len(self.finalists)} finalists)"
+        )
+
+    @cached_property
+    def latest(self) -> Attempt | None:
+        """The last attempt that is complete."""
+        return next((attempt for attempt in reversed(self.attempts) if attempt.complete), None)
+
+    @property
+    def finalists(self) -> tuple[CertifiedResult, ...]:
+        """Those of `latest`, in its order; none if no attempt is complete."""
+        return self.latest.finalists if self.latest else ()
+
+    @property
+    def best(self) -> CertifiedResult:
+        """The first finalist: with the highest bound of those that order the latest attempt.
+
+        Raises:
+            InputError: no attempt is complete.
+        """
+        if not self.finalists:
+            raise InputError(
+                "no attempt to certify is finished",
+                field="certificate",
+                fix="run the same `xortune certify` again; it continues",
+            )
+        return self.finalists[0]
+
+    def finalist(self, key: str) -> CertifiedResult:
+        """The finalist with this key.
+
+        Raises:
+            InputError: there is none, or no attempt is complete.
+        """
+        assert self.best
+        for found in self.finalists:
+            if found.key == key:
+                return found
+        keys = [found.key for found in self.finalists]
+        raise InputError(
+            f"{key!r} is no finalist", field="key", allowed=", ".join(keys), fix=nearest(key, keys)
+        )
+
+
+def risk_of(attempt: int, confidence: float, finalists: int) -> float:
+    """The alpha of one finalist's bound: the attempt's share, split over the finalists."""
+    share: float = (1 - confidence) / 2**attempt
+    return share / finalists
+
+
+def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
+    """The lower bound of a success rate, k of n seeds solved, that is wrong with probability alpha.
+
+    See `clopper_pearson` and `anytime_lower`.
+    """
+    if bound == "anytime":
+        from xortune.stats.anytime import anytime_lower
+
+        return float(anytime_lower(k, n, alpha=alpha))
+    from xortune.stats.exact import clopper_pearson
+
+    return float(clopper_pearson(k, n, confidence=1 - alpha, side="lower")[0])
+
+
+def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
+    """The certificate that follows from a journal's lines; None if there is none.
+
+    Args:
+        checks: lines with a purpose, in the journal's order. Seeds of a block that finally produced
+            no outcome count as not solved.
+    """
+    attempts: dict[int, list[tuple[Purpose, Evaluation]]] = {}
+    for check in checks:
+        if check.purpose is not None and check.final:
+            attempts.setdefault(check.purpose.attempt, []).append((check.purpose, check))
+    if not attempts:
+        return None
+    found = [_attempt(number, lines) for number, lines in sorted(attempts.items())]
+    confidence = min(purpose.confidence for lines in attempts.values() for purpose, _ in lines)
+    return Certificate(confidence, tuple(found))
+
+
+def _attempt(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
+    last = lines[-1][0]
+    seeds = max(purpose.seeds for purpose, _ in lines)
+    bound: Bound = "anytime" if last.extendable else "clopper-pearson"
+    finalists: dict[str, list[tuple[Purpose, Evaluation]]] = {}
+    for purpose, check in lines:
+        if purpose.kind == "certify":
+            finalists.setdefault(purpose.finalist, []).append((purpose, check))
+    near = [pair for pair in lines if pair[0].kind == "neighbourhood"]
+    around = {key: _neighbours(key, near) for key in finalists}
+    # Which neighbours there are is known only once all have begun: hence their number in the lines.
+    planned = max((purpose.seeds for purpose, _ in near), default=0)
+    finished = sum(one.n == planned for found in around.values() for one in found)
+    measured = finished == last.neighbours > 0
+    alpha = risk_of(number, last.confidence, last.finalists)
+    results = []
+    for key, found in finalists.items():
+        result = _certified(found, around[key], seeds, alpha, bound)
+        results.append(_with_neighbourhood(result, alpha) if measured else result)
+    results.sort(key=lambda result: _place(result, last.by))
+    return Attempt(
+        number=number,
+        seeds=seeds,
+        bound=bound,
+        confidence=1 - (1 - last.confidence) / 2**number,
+        complete=len(results) == last.finalists
+        and all(r.n == seeds for r in results)
+        and (measured or last.by == "own"),
+        finalists=tuple(results),
+        by=last.by,
+        made=tuple(sorted({check.made for _, check in lines if check.made is not None})),
+    )
+
+
+def _place(found: CertifiedResult, by: Criterion) -> tuple[float, float, int]:
+    own = found.lower_bound or 0.0
+    first = own if by == "own" else found.neighbourhood_bound or 0.0
+    return (-first, -own, found.rank)
+
+
+def _with_neighbourhood(found: CertifiedResult, alpha: float) -> CertifiedResult:
+    if found.lower_bound is None:
+        return found
+    bounds = [
+        lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson") for one in found.neighbours
+    ]
+    return replace(found, neighbourhood_bound=min([found.lower_bound, *bounds]))
+
+
+def _certified(
+    lines: list[tuple[Purpose, Evaluation]],
+    neighbours: tuple[Neighbour, ...],
+    seeds: int,
+    alpha: float,
+    bound: Bound,
+) -> CertifiedResult:
+    purpose, check = lines[0]
+    k = sum(_solved(line) for _, line in lines)
+    n = sum(line.block.count for _, line in lines)
+    whole = n == seeds or (bound == "anytime" and n > 0)
+    return CertifiedResult(
+        key=purpose.finalist,
+        point=check.block.point,
+        rank=purpose.rank,
+        search_k=purpose.search_k,
+        search_n=purpose.search_n,
+        first=min(line.block.first for _, line in lines),
+        k=k,
+        n=n,
+        lower_bound=lower_bound(k, n, alpha=alpha, bound=bound) if whole else None,
+        confidence=1 - alpha,
+        neighbours=neighbours,
+    )
+
+
+def _neighbours(key: str, lines: list[tuple[Purpose, Evaluation]]) -> tuple[Neighbour, ...]:
+    found: dict[str, Neighbour] = {}
+    for purpose, check in lines:
+        if purpose.finalist != key or purpose.moved is None:
+            continue
+        point, block = check.block.point, check.block
+        before = found.get(point.key)
+        found[point.key] = Neighbour(
+            parameter=purpose.moved,
+            value=point.get(purpose.moved),
+            key=point.key,
+            first=min(before.first, block.first) if before else block.first,
+            k=(before.k if before else 0) + _solved(check),
+            n=(before.n if before else 0) + block.count,
+        )
+    # Not in the order in which workers happened to finish them.
+    return tuple(sorted(found.values(), key=_move))
+
+
+def _move(one: Neighbour) -> tuple[str, float, str]:
+    value = one.value if isinstance(one.value, int | float) else 0.0
+    return (one.parameter, value, one.key)
+
+
+def _solved(check: Evaluation) -> int:
+    return 0 if check.outcome is None else check.outcome.successes
+
+
+# -------------------------------------------------------------------------------------------------
+# certificate.json: a certificate as a file, with all that is needed to check it.
+
+
+CERTIFICATE = "certificate.json"
+
+REPEATED = ("name", "task")
+"""Entries of the run's manifest that a certificate repeats as they are."""
+
+FIX = "remove the file: `xortune report RUN` writes it again from the journal"
+
+T = TypeVar("T")
+
+
+def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The certificate as JSON values.
+
+    `finalists` are those of the last complete attempt, the highest bound of those that order them
+    (`by`) first, each with its own `earlier_attempts`; `attempts` are all of them, the incomplete
+    ones too. `run` says what made the blocks of the attempt that `finalists` are of: the search may
+    have had other versions.
+
+    Raises:
+        InputError: the manifest's entries of what made the run are damaged.
+    """
+    latest = certificate.latest
+    told = latest or certificate.attempts[-1]
+    return {
+        "confidence": certificate.confidence,
+        "promise": (
+            f"With a probability of at least {certificate.confidence:g} all lower bounds of all "
+            "attempts of this run hold together. Attempt a may be wrong with probability "
+            "alpha / 2**a, alpha = 1 - confidence, and spends it equally on its finalists; the "
+            "confidence beside a bound is that of this bound by itself."
+        ),
+        "covers": (
+            "The attempts that this run's journal has, and no other: whoever searches anew, or "
+            "deletes a run and begins again, has the same probability to be wrong once more. Their "
+            "seeds are drawn from the run (space, search's seed, trainer) and from what is asked "
+            "(finalists, number of seeds, attempt): another run or question has other seeds, the "
+            "same one the same answer."
+        ),
+        "attempt": latest.number if latest else None,
+        "bound": latest.bound if latest else None,
+        "by": latest.by if latest else None,
+        "finalists": [
+            _finalist_json(found)
+            | {"earlier_attempts": _earlier(certificate, found.key, latest.number)}
+            for found in certificate.finalists
+            if latest
+        ],
+        "attempts": [
+            {
+                "attempt": attempt.number,
+                "seeds": attempt.seeds,
+                "bound": attempt.bound,
+                "confidence": attempt.confidence,
+                "complete": attempt.complete,
+                "by": attempt.by,
+                "made": list(attempt.made),
+                "finalists": [_finalist_json(found) for found in attempt.finalists],
+            }
+            for attempt in certificate.attempts
+        ],
+        "run": {
+            **{name: manifest[name] for name in REPEATED if name in manifest},
+            **made_with(manifest, told.made, told.number, MANIFEST),
+        },
+    }
+
+
+def write_certificate(
+    directory: Path, certificate: Certificate, manifest: Mapping[str, Any]
+) -> None:
+    """Write certificate.json into a run's directory.
+
+    Raises:
+        InputError: the directory cannot be written.
+    """
+    text = json.dumps(certificate_json(certificate, manifest), indent=2, allow_nan=False)
+    try:
+        replace_file(directory / CERTIFICATE, (text + "\n").encode())
+    except OSError as error:
+        raise InputError(
+            f"cannot be written ({error.strerror})",
+            place=str(directory / CERTIFICATE),
+            fix=FREE_SPACE if is_full(error) else None,
+        ) from None
+
+
+def read_certificate(path: Path) -> Certificate:
+    """The certificate that a file holds.
+
+    Raises:
+        InputError: the file is missing, or is no certificate.
+    """
+    place = str(path)
+    if not path.exists():
+        raise InputError(
+            "there is no certificate",
+            place=place,
+            fix="make one: `xortune certify RUN --top 5 --seeds 1000`",
+        )
+    values = json_of(path, FIX)
+    try:
+        if not isinstance(values, dict):
+            raise InputError(f"is a {type(values).__name__}", allowed="an object")
+        attempts = tuple(_read_attempt(part) for part in _list(values, "attempts"))
+        if not attempts:
+            raise InputError("is empty", field="attempts", allowed="at least one attempt")
+        return Certificate(_share(values, "confidence"), attempts)
+    except InputError as error:
+        where = f"{place}: {error.field}" if error.field else place
+        raise InputError(
+            f"is no certificate ({error.problem})", place=where, allowed=error.allowed, fix=FIX
+        ) from None
+
+
+def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
+    worst = found.worst_neighbour
+    return {
+        "key": found.key,
+        "config": found.point.as_dict(),
+        "seeds": {"first": found.first, "count": found.n},
+        "k": found.k,
+        "n": found.n,
+        "rate": found.rate,
+        "lower_bound": found.lower_bound,
+        "confidence": found.confidence,
+        "search_rank": found.rank,
+        "search_k": found.search_k,
+        "search_n": found.search_n,
+        "search_rate": found.search_rate,
+        "gap": found.gap,
+        "worst_neighbour_rate": None if worst is None else worst.rate,
+        "neighbourhood_lower_bound": found.neighbourhood_bound,
+        "neighbourhood": [
+            {
+                "parameter": one.parameter,
+                "value": one.value,
+                "key": one.key,
+                "seeds": {"first": one.first, "count": one.n},
+                "k": one.k,
+                "n": one.n,
+                "rate": one.rate,
+            }
+            for one in found.neighbours
+        ],
+    }
+
+
+def _earlier(certificate: Certificate, key: str, before: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "attempt": attempt.number,
+            "seeds": {"first": found.first, "count": found.n},
+            "k": found.k,
+            "n": found.n,
+            "lower_bound": found.lower_bound,
+            "confidence": found.confidence,
+        }
+        for attempt in certificate.attempts
+        if attempt.number < before
+        for found in attempt.finalists
+        if found.key == key
+    ]
+
+
+def _read_attempt(values: object) -> Attempt:
+    fields = _object(values, "attempts")
+    bound: str = _take(fields, "bound", str)
+    if bound not in ("clopper-pearson", "anytime"):
+        raise InputError(f"{bound!r}", field="bound", allowed="clopper-pearson or anytime")
+    finalists = tuple(_finalist(part) for part in _list(fields, "finalists"))
+    complete = _take(fields, "complete", bool)
+    if complete and (not finalists or any(f.lower_bound is None for f in finalists)):
+        raise InputError("without a lower bound of every finalist", field="complete")
+    by: str = _take({"by": "own"} | fields, "by", str)  # files from before there was a choice
+    if by not in ("own", "neighbourhood"):
+        raise InputError(f"{by!r}", field="by", allowed="own or neighbourhood")
+    if complete and by != "own" and any(f.neighbourhood_bound is None for f in finalists):
+        raise InputError("without the bound of every neighbourhood", field="complete")
+    return Attempt(
+        number=_count(fields, "attempt"),
+        seeds=_count(fields, "seeds"),
+        bound="anytime" if bound == "anytime" else "clopper-pearson",
+        confidence=_share(fields, "confidence"),
+        complete=complete,
+        finalists=finalists,
+        by="neighbourhood" if by == "neighbourhood" else "own",
+        made=tuple(_digest(digest) for digest in _list({"made": []} | fields, "made")),
+    )
+
+
+def _digest(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise InputError(f"is a {type(value).__name__}", field="made", allowed="digests")
+
+
+def _finalist(values: object) -> CertifiedResult:
+    fields = _object(values, "finalists")
+    config = Point(_object(fields.get("config"), "config"))
+    if config.key != fields.get("key"):
+        raise InputError(f"{fields.get('key')!r} is not the config's key", field="key")
+    n, search_n = _count(fields, "n"), _count(fields, "search_n")
+    return CertifiedResult(
+        key=config.key,
+        point=config,
+        rank=_count(fields, "search_rank"),
+        search_k=_count(fields, "search_k", 0, search_n),
+        search_n=search_n,
+        first=_count(_object(fields.get("seeds"), "seeds"), "first", 0),
+        k=_count(fields, "k", 0, n),
+        n=n,
+        lower_bound=_bound(fields, "lower_bound"),
+        confidence=_share(fields, "confidence"),
+        neighbours=tuple(_neighbour(part) for part in _list(fields, "neighbourhood")),
+        neighbourhood_bound=_bound(
+            {"neighbourhood_lower_bound": None} | fields, "neighbourhood_lower_bound"
+        ),
+    )
+
+
+def _neighbour(values: object) -> Neighbour:
+    fields = _object(values, "neighbourhood")
+    value, n = fields.get("value"), _count(fields, "n")
+    if not (value is None or isinstance(value, bool | int | float | str)):
+        raise InputError(f"is a {type(value).__name__}", field="value")
+    return Neighbour(
+        parameter=_take(fields, "parameter", str),
+        value=value,
+        key=_take(fields, "key", str),
+        first=_count(_object(fields.get("seeds"), "seeds"), "first", 0),
+        k=_count(fields, "k", 0, n),
+        n=n,
+    )
+
+
+def _count(fields: Mapping[str, Any], name: str, low: int = 1, high: int = 2**32) -> int:
+    value = _take(fields, name, int)
+    if not low <= value <= high:
+        allowed = f"{low} or more" if high == 2**32 else f"{low} to {high}"
+        raise InputError("out of range", field=name, allowed=allowed)
+    return value
+
+
+def _share(fields: Mapping[str, Any], name: str) -> float:
+    value = _take(fields, name, float)
+    if not 0 <= value <= 1:
+        raise InputError(f"{value}", field=name, allowed="0 to 1")
+    return value
+
+
+def _bound(fields: Mapping[str, Any], name: str) -> float | None:
+    return None if name in fields and fields[name] is None else _share(fields, name)
+
+
+def _object(values: object, name: str) -> dict[str, Any]:
+    if isinstance(values, dict):
+        return values
+    raise InputError(f"is a {type(values).__name__}", field=name, allowed="an object")
+
+
+def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
+    values = fields.get(name)
+    if isinstance(values, list):
+        return values
+    raise InputError(f"is a {type(values).__name__}", field=name, allowed="a list")
+
+
+def _take(fields: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    value = fields.get(name)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) <= 1 else value  # 1.0 is written as 1 by other programs
+    if type(value) is not kind:
+        raise InputError(f"is a {type(value).__name__}", field=name, allowed=kind.__name__)
+    return value

@@ -1,0 +1,555 @@
+"""The journal of a run: append-only, one line of JSON for each evaluated block of seeds."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import math
+import os
+import shutil
+import tempfile
+import threading
+import time
+from bisect import bisect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from xortune.core.errors import DisturbedError, InputError
+from xortune.core.files import FREE_SPACE, is_full, open_regular
+from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.runs.lease import SegmentWriter, writer_for
+from xortune.runs.lock import RunLock
+from xortune.runs.store import as_path
+
+# -------------------------------------------------------------------------------------------------
+# Notices that somebody replaces, removes or moves a run's files while a search writes to them.
+#
+# A process that has a file open goes on writing to it when another one takes its name: what it
+# writes is gone when it ends. So whoever brings lines to the disk looks whether the file still
+# has
+# its name; if not, all that was written is put back, or kept beside what has the name now.
+
+
+BESIDE = ("manifest.json", "space.yaml")
+"""What a run cannot be resumed without, beside its journal."""
+
+
+class Guard:
+    """Knows a journal that is open, and the files beside it.
+
+    Args:
+        fd: the open file.
+        place: its path.
+        lock: of its run; None where it has none.
+    """
+
+    def __init__(self, fd: int, place: str, lock: RunLock | None) -> None:
+        self._fd, self._place, self._lock = fd, Path(os.path.realpath(place)), lock
+        self._shown = place
+        self._known = _identity(self._place)
+        self._beside: dict[str, tuple[tuple[int, ...], bytes]] = {}
+        self.look()
+
+    def look(self) -> DisturbedError | None:
+        """None if all is as this process left it; else what to tell, and nothing is lost by now.
+
+        Nobody writes to the journal meanwhile.
+        """
+        removed = [name for name in BESIDE if not self._noted(name)]
+        replaced = _identity(self._place) != self._known
+        if replaced and (moved := self._moved()) is not None:
+            return moved
+        try:
+            disturbed = self._kept() if replaced else None
+            for name in removed:
+                place = self._place.with_name(name)
+                place.write_bytes(self._beside[name][1])
+                disturbed = disturbed or _put_back(place)
+        except OSError as error:
+            return DisturbedError(
+                "was replaced or removed while this search wrote to it, and could not be written "
+                f"again ({error.strerror})",
+                place=self._shown,
+                fix="see to it that it can be written; --resume trains what it lacks again",
+            )
+        return disturbed
+
+    def _noted(self, name: str) -> bool:
+        """Keep what a file beside the journal holds; False if it was there and is no more."""
+        place = self._place.with_name(name)
+        try:
+            found = place.lstat()
+            known = found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+            if name not in self._beside or self._beside[name][0] != known:
+                with open_regular(place) as file:
+                    self._beside[name] = known, file.read()
+        except FileNotFoundError:
+            return name not in self._beside
+        except OSError:  # it cannot be read: told by those who need it
+            return True
+        return True
+
+    def _moved(self) -> DisturbedError | None:
+        """What to say of a journal that has another name now, and so holds all of it."""
+        try:
+            name = Path(os.readlink(f"/proc/self/fd/{self._fd}"))  # noqa: PTH115  # may lead nowhere
+            same = os.path.samestat(name.stat(), os.fstat(self._fd))
+        except OSError:  # removed, or no Linux
+            return None
+        if not same or name.name.startswith(".nfs"):  # removed there, as far as a server can
+            return None
+        return DisturbedError(
+            f"was moved to {name} while this search wrote to it; all lines are there",
+            place=self._shown,
+            fix="move it back, then --resume, or resume it there",
+        )
+
+    def _kept(self) -> DisturbedError:
+        """Put the journal back where nothing is lost by it, or keep it beside what is there now."""
+        self._place.parent.mkdir(parents=True, exist_ok=True)
+        there = os.path.lexists(self._place)
+        mine = self._lock is None or not self._lock.is_others()
+        back = mine and (not there or self._begins_with(self._place))
+        kept, number = self._place, 1
+        while not back and os.path.lexists(kept):
+            kept, number = self._place.with_name(f"{self._place.name}.kept-{number}"), number + 1
+        fd, temporary = tempfile.mkstemp(dir=kept.parent, prefix=f".{kept.name}.")
+        with self._open() as lines, os.fdopen(fd, "wb") as file:
+            shutil.copyfileobj(lines, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(os.fstat(self._fd).st_mode & 0o777)
+        Path(temporary).replace(kept)
+        if back:
+            return _put_back(self._shown, replaced=there)
+        return DisturbedError(
+            "was replaced while this search wrote to it; what is there now is left as it is, and "
+            f"all lines of this search are in {kept}",
+            place=self._shown,
+            fix=f"give the right one of the two the name {self._place.name}, then --resume",
+        )
+
+    def _begins_with(self, place: Path) -> bool:
+        """Whether all that a file holds is the beginning of what was written."""
+        try:
+            with open_regular(place) as theirs, self._open() as mine:
+                while part := theirs.read(1 << 20):
+                    if mine.read(len(part)) != part:
+                        return False
+        except OSError:
+            return False
+        return True
+
+    def _open(self) -> BinaryIO:
+        file = os.fdopen(os.dup(self._fd), "rb")
+        file.seek(0)
+        return file
+
+
+def _put_back(place: str | os.PathLike[str], *, replaced: bool = False) -> DisturbedError:
+    how = "replaced by an earlier state of it" if replaced else "removed"
+    return DisturbedError(
+        f"was {how} while this search wrote to its run; it is put back with all that it held",
+        place=str(place),
+        fix="leave the files of a run alone while it is written to; --resume continues",
+    )
+
+
+def _identity(place: Path) -> tuple[int, int] | None:
+    try:
+        found = place.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+# -------------------------------------------------------------------------------------------------
+# The journal of a run: append-only, one line of JSON for each evaluated block of seeds.
+#
+# A line is complete (it ends in a newline) or it was torn by a crash and is ignored by those who
+# read, and cut off by the next one who writes.
+
+
+FSYNC_SECONDS = 0.2
+"""Between two of them, while lines keep coming: so much later one is on the disk."""
+
+
+def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
+    """All evaluations of a journal, and how many bytes its whole lines take.
+
+    What follows the last newline was torn off by a crash and is dropped; the byte count lets an
+    appender cut it.
+
+    Raises:
+        InputError: a file that cannot be read, a malformed line (with file:line), a seed of one
+            config in two final evaluations.
+    """
+    place = str(path)
+    evaluations: list[Evaluation] = []
+    spans, size = Spans(), 0
+    try:
+        with open_regular(path) as file, _no_collection():
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    evaluation = decode(line.decode("ascii"))
+                    block = evaluation.block
+                    if evaluation.final:
+                        spans.add(block.point.key, block.first, block.count, number)
+                    evaluations.append(evaluation)
+                except UnicodeDecodeError:
+                    raise InputError("is no JSON", place=f"{place}:{number}") from None
+                except InputError as error:
+                    field = f": {error.field}" if error.field else ""
+                    raise error.at(f"{place}:{number}{field}") from None
+                size += len(line)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
+    return evaluations, size
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    # Of many small objects that all stay, Python's collector looks at each again and again.
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+class Journal:
+    """An open journal that takes evaluations; a context manager.
+
+    A line is in the file when `append` returns: a killed process loses nothing of it. It is on the
+    disk, where a power cut loses nothing of it either, when `settled` has reached its number: a
+    thread brings to the disk what came in the meantime, all lines at once, without a line that
+    waits for it. So that nothing is announced that may be lost:
+
+        number = journal.append(evaluation)
+        ...
+        if journal.settled >= number:
+            announce(evaluation)
+
+    and, at the end, `journal.sync()`. After a failure of the disk nothing is settled any more, nor
+    after somebody has replaced or removed the file: see `xortune.runs.journal`.
+
+    Of a run in an object store a line is settled when it is in the store; see
+    `xortune.runs.store`.
+
+    Attributes:
+        dropped: how many bytes of a torn last line were cut off when it was opened.
+    """
+
+    def __init__(self, fd: int, place: str, *, lock: RunLock | None, dropped: int) -> None:
+        self.dropped = dropped
+        self._fd, self._place, self._lock = fd, place, lock
+        self._appended = self._settled = 0
+        self._synced = -math.inf
+        self._failure: InputError | None = None
+        self._closing = False
+        self._news, self._disk = threading.Condition(), threading.Lock()
+        self._line = threading.Lock()  # held while one is written
+        self._guard = Guard(fd, place, lock)
+        self._thread: threading.Thread | None = None
+        self._segments: SegmentWriter | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        lock: RunLock | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Open for appending, after cutting a torn last line; the file need not exist.
+
+        Args:
+            path: of the file.
+            lock: of its run: while it is lost, nothing is appended.
+            say: called with a sentence where a torn line is dropped.
+
+        Raises:
+            InputError: the file cannot be written, or another process has it open here.
+        """
+        place = os.fspath(path)
+        new = not os.path.exists(place)  # noqa: PTH110  # a NUL is told below
+        try:
+            # Windows would write its own line ends; a link may lead to a file that is no run's.
+            how = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | how, 0o666)
+        except OSError as error:
+            raise InputError(f"cannot be written ({error.strerror})", place=place) from None
+        try:
+            _lock(fd, place)
+            whole = _whole_lines(fd)
+            dropped = os.fstat(fd).st_size - whole
+            if dropped:
+                os.ftruncate(fd, whole)
+            if new:
+                _sync_folders(place)
+        except OSError as error:
+            os.close(fd)
+            raise InputError(f"cannot be written ({error.strerror})", place=place) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        if dropped and say is not None:
+            say(
+                f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
+                " held is trained again"
+            )
+        journal = cls(fd, place, lock=lock, dropped=dropped)
+        try:
+            journal._segments = writer_for(as_path(path))
+        except BaseException:
+            os.close(fd)
+            raise
+        return journal
+
+    @property
+    def appended(self) -> int:
+        """How many lines were appended since it was opened."""
+        return self._appended
+
+    @property
+    def settled(self) -> int:
+        """How many of them, the first ones, are on the disk, or in the store."""
+        return self._settled if self._segments is None else self._segments.settled
+
+    def append(self, evaluation: Evaluation) -> int:
+        """Write one line.
+
+        Returns:
+            Its number, from 1 for the first since the journal was opened.
+
+        Raises:
+            InputError: the disk refuses it (the file then still ends with the line before), the
+                disk has lost lines before it, or the run is no longer this driver's.
+        """
+        self._refuse_after_failure()
+        if self._lock is not None:
+            self._lock.check()
+        line = encode(evaluation).encode("ascii") + b"\n"
+        with self._line:
+            self._write(line)
+        with self._news:
+            self._appended += 1
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._settle, name="xortune-journal", daemon=True
+                )
+                self._thread.start()
+            self._news.notify()
+        if self._segments is not None:
+            self._segments.notify()
+        return self._appended
+
+    def _write(self, line: bytes) -> None:
+        before = os.fstat(self._fd).st_size
+        try:
+            while line:
+                line = line[os.write(self._fd, line) :]
+        except OSError as error:
+            self._cut(before)
+            raise InputError(
+                f"cannot be written ({error.strerror})", place=self._place, fix=_fix(error)
+            ) from None
+        except BaseException:  # interrupted between two halves
+            self._cut(before)
+            raise
+
+    def sync(self) -> int:
+        """Return when all lines are on the disk.
+
+        Returns:
+            `settled`.
+
+        Raises:
+            InputError: the disk failed, now or before.
+        """
+        self._sync()
+        if self._segments is not None:
+            self._segments.sync()
+        self._refuse_after_failure()
+        return self.settled
+
+    def close(self) -> None:
+        """Bring everything to the disk; closing twice is harmless.
+
+        Raises:
+            InputError: the disk failed, now or before.
+        """
+        if self._fd < 0:
+            return
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._sync()
+        if self._segments is not None:
+            self._segments.close()
+        os.close(self._fd)
+        self._fd = -1
+        self._refuse_after_failure()
+
+    def _settle(self) -> None:
+        """The thread: first a line at once, then whatever came within a moment, together."""
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._closing or self._appended > self._settled)
+                pause = self._synced + FSYNC_SECONDS - time.monotonic()
+                if pause > 0:
+                    self._news.wait_for(lambda: self._closing, pause)
+                if self._closing or self._failure is not None:
+                    return
+            self._sync()
+
+    def _sync(self) -> None:
+        with self._disk:  # one at a time, for the kernel tells of a failure only once
+            wanted = self._appended
+            if self._failure is not None:
+                return
+            try:
+                if wanted != self._settled:
+                    os.fsync(self._fd)
+            except OSError as error:
+                # What was not written is marked as written: the next fsync would succeed.
+                self._failure = InputError(
+                    f"lines could not be brought to the disk ({error.strerror})",
+                    place=self._place,
+                    fix=_fix(error),
+                )
+            else:
+                with self._line:
+                    self._failure = self._guard.look()
+                if self._failure is None:
+                    self._settled = wanted
+            self._synced = time.monotonic()
+
+    def _cut(self, size: int) -> None:
+        """Half a line must not be continued by the next one."""
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError as error:
+            self._failure = InputError(
+                f"half a line could not be removed ({error.strerror})",
+                place=self._place,
+                fix=_fix(error),
+            )
+
+    def _refuse_after_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._segments is not None:
+            self._segments.check()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def torn(path: str | os.PathLike[str]) -> int:
+    """How many bytes follow the last whole line; while a search appends, it may be writing them.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            whole = _whole_lines(file.fileno())
+            return os.fstat(file.fileno()).st_size - whole
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", place=os.fspath(path)) from None
+
+
+def _fix(error: OSError) -> str:
+    if is_full(error):
+        return f"{FREE_SPACE}; what is in the file is kept"
+    return "when the disk is well again, continue with --resume; what is in the file is kept"
+
+
+def _sync_folders(place: str) -> None:
+    """Bring the name of a new file to the disk, and those of its directories, which may be new."""
+    folder = os.path.dirname(os.path.abspath(place))  # noqa: PTH100, PTH120
+    for level in range(3):  # runs/NAME/evaluations.jsonl
+        try:
+            fd = os.open(folder, os.O_RDONLY)
+        except OSError:  # Windows opens no directories; others' may be unreadable
+            return
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if level == 0 and error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):
+                raise  # else there is no such thing here
+        finally:
+            os.close(fd)
+        folder = os.path.dirname(folder)  # noqa: PTH120
+
+
+def _lock(fd: int, place: str) -> None:
+    """A second guard, of the kernel, beside the run's `lock.json`."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            "another search is writing this run",
+            place=place,
+            fix="wait for it, stop it, or give another --output",
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _whole_lines(fd: int) -> int:
+    """The offset behind the last newline, read from the end."""
+    end, step = os.fstat(fd).st_size, 1 << 16
+    while end > 0:
+        start = max(0, end - step)
+        os.lseek(fd, start, os.SEEK_SET)
+        found = os.read(fd, end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+class Spans:
+    """The seeds of each config that a journal's final lines have, each in one line only."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, list[tuple[int, int, int]]] = {}
+
+    def add(self, key: str, first: int, count: int, line: int) -> None:
+        """Take in a line.
+
+        Raises:
+            InputError: a line before it has one of its seeds.
+        """
+        spans, span = self._spans.setdefault(key, []), (first, first + count, line)
+        place = bisect(spans, span)
+        for start, end, other in spans[max(0, place - 1) : place + 1]:
+            if start < first + count and first < end:
+                raise InputError(
+                    f"seed {max(start, first)} of config {key} is also in line {other}",
+                    fix="two searches wrote here at once? delete one of the two lines",
+                )
+        spans.insert(place, span)

@@ -1,0 +1,426 @@
+"""The run directory: create it, find it, load it; all but the journal can be rebuilt."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xortune.core.errors import InputError
+from xortune.core.files import open_regular, text_of
+from xortune.core.point import Point
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.files import replace_file
+from xortune.runs.journal import read, torn
+from xortune.runs.lease import readable, stored_file, stored_names
+from xortune.runs.manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
+from xortune.runs.results import ConfigResult
+from xortune.runs.sessions import refuse_others
+from xortune.runs.store import StoredPath, as_path
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from xortune.core.config import Config
+    from xortune.runs.certificate import Certificate
+    from xortune.spaces.model import Objective, SearchSpace
+
+
+JOURNAL, SPACE = "evaluations.jsonl", "space.yaml"
+
+_FILES = re.compile(
+    r"manifest\.json|evaluations\.jsonl|certificate\.json|space(-[1-9][0-9]*)?\.yaml"
+    r"|report\.(html|md)|table\.(csv|tex|parquet)|seeds\.parquet|failures\.txt"
+)
+"""What a run writes into its directory, and lock.json, which says itself whose it is."""
+
+_FOLDERS = ("figures", "ray")
+
+Pathlike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run as its directory holds it: the manifest, the journal, and what follows from them.
+
+    Two are equal only if they are the same one.
+
+    Attributes:
+        path: the directory. Of a run in an object store that of its copy on this machine, which is
+            shown as the URL.
+        manifest: what `manifest.json` says.
+        evaluations: the search's lines of the journal, in order.
+        checks: the other lines: what certificates were made of. No result, table or count of the
+            search knows of them.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    evaluations: tuple[Evaluation, ...]
+    checks: tuple[Evaluation, ...] = ()
+
+    @cached_property
+    def results(self) -> tuple[ConfigResult, ...]:
+        """One result for each config, best first.
+
+        The order is the lower end of the 95 % Wilson interval, then, where a rule judges a number,
+        the median of that over the seeds, then epochs to solve (a config without a success last),
+        then the key. Where a number of a user's own trainer was looked
+        for, before that: the rungs that a config has climbed, then the objective.
+
+        Raises:
+            InputError: blocks of one config that cannot be one outcome, such as different epochs.
+        """
+        from xortune.runs.results import results_of, rungs_of
+
+        blocks, aside = self._counted
+        return results_of(
+            blocks,
+            aside,
+            rungs=rungs_of(self.manifest),
+            place=str(self.path / JOURNAL),
+            objectives=self.objectives,
+            reasons=not self.is_network,
+        )
+
+    @property
+    def set_aside(self) -> tuple[Evaluation, ...]:
+        """Blocks that no result has: of configs that have more seeds by other versions.
+
+        Blocks of one config that different engines, versions or trainers made are never one count.
+        """
+        return self._counted[1]
+
+    @cached_property
+    def _first_made(self) -> str:
+        from xortune.runs.sessions import first_made
+
+        return first_made(self.manifest, str(self.path / MANIFEST))
+
+    @cached_property
+    def _counted(self) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
+        from xortune.runs.results import by_provenance
+
+        return by_provenance(self.evaluations, self._first_made)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each config, best first; see `xortune.runs.results.config_table`."""
+        from xortune.runs.results import config_table
+
+        return config_table(self.results, self.parameters, self.front, self.objectives)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What was looked for.
+
+        Raises:
+            InputError: the manifest's entry is damaged.
+        """
+        from xortune.runs.results import objectives_in
+
+        return objectives_in(self.manifest, str(self.path / MANIFEST))
+
+    @cached_property
+    def front(self) -> NDArray[np.bool_] | None:
+        """For each of `results` whether it is on the Pareto front; None with one objective."""
+        from xortune.runs.results import front_of, full_seeds
+
+        if len(self.objectives) == 1:
+            return None
+        return front_of(self.results, self.objectives, full_seeds(self.results, self.manifest))
+
+    @cached_property
+    def seeds(self) -> pd.DataFrame:
+        """One row for each config and seed; see `xortune.runs.results.seed_table`."""
+        from xortune.runs.results import seed_frame
+
+        return seed_frame(self.seed_table)
+
+    @cached_property
+    def seed_table(self) -> pa.Table:
+        """`seeds` as an Arrow table."""
+        from xortune.runs.results import seed_table
+
+        return seed_table(self.results)
+
+    @property
+    def best(self) -> Config | Point:
+        """The first of `results`: a Config for the built-in network, else the point itself.
+
+        Raises:
+            InputError: no config has a completed block yet.
+        """
+        if not self.results:
+            raise InputError(
+                "no configuration is finished yet",
+                place=str(self.path),
+                fix="let the search run for longer, or continue it with --resume",
+            )
+        point = self.results[0].point
+        if not self.is_network:
+            return point
+        from xortune.core.config import Config
+
+        return Config.from_point(point)
+
+    def __repr__(self) -> str:
+        """Short, and without reading results: it is in every traceback."""
+        more = f", {len(self.checks):,} of certificates" if self.checks else ""
+        return f"Run({str(self.path)!r}, {len(self.evaluations):,} evaluations{more})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much there is, and the first rows of the table."""
+        from xortune.core.notebook import as_html
+
+        try:
+            seeds = sum(result.outcome.n for result in self.results)
+            counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
+            order = "best first by the lower end of the 95 % Wilson interval of k of n seeds solved"
+            return as_html(f"Run {self.path}: {counted}; {order}.", self.table)
+        except InputError as error:  # a damaged run is shown as what it is
+            return as_html(f"Run {self.path}: {error}")
+
+    def noted(self, **entries: Any) -> Run:
+        """The run after setting some entries of its manifest, in the directory too.
+
+        Raises:
+            InputError: the manifest is damaged or cannot be written.
+        """
+        update_manifest(self.path, **entries)
+        noted = replace(self, manifest=manifest_of(self.path))
+        for name in ("results", "table", "seed_table"):  # what follows from the journal alone
+            if name in self.__dict__:
+                noted.__dict__[name] = self.__dict__[name]
+        return noted
+
+    @property
+    def torn(self) -> int:
+        """Bytes of a line that a crash tore off, by now; 0 while a driver may be writing it.
+
+        The next driver drops them.
+
+        Raises:
+            InputError: the journal or the run's lock cannot be read.
+        """
+        from xortune.runs.lock import holder
+
+        journal, found = self.path / JOURNAL, holder(self.path)
+        living = found is not None and found[1] in ("alive", "elsewhere")  # there it may live
+        return 0 if living or not journal.exists() else torn(journal)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What `certificate.json` says at this moment; None if the run was never certified.
+
+        Raises:
+            InputError: the file cannot be read, or is no certificate.
+        """
+        from xortune.runs.certificate import CERTIFICATE, read_certificate
+
+        place = self.path / CERTIFICATE
+        return read_certificate(place) if place.exists() else None
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the built-in network was trained (else a user's own function or command)."""
+        return self.manifest.get("trainer") == "network"
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of all parameters, in the order in which points have them."""
+        if self.is_network:
+            from dataclasses import fields
+
+            from xortune.core.config import Config
+
+            return tuple(field.name for field in fields(Config))
+        names: list[str] = []
+        for evaluation in self.evaluations:
+            place = 0
+            for name in evaluation.block.point:
+                if name not in names:  # after the one that it follows in its point
+                    names.insert(place, name)
+                place = names.index(name) + 1
+        return tuple(names)
+
+    @cached_property
+    def asked(self) -> SearchSpace:
+        """The search space, as it was run.
+
+        Raises:
+            InputError: `space.yaml` is missing or no search space.
+        """
+        from xortune.spaces.space import parse_space
+
+        # A relative path in it starts at the file that was copied, not at the copy.
+        original = self.manifest.get("space_file")
+        folder = Path(original).parent if isinstance(original, str) else self.path
+        return parse_space(self.space_text, str(self.path / SPACE), folder)
+
+    @property
+    def space_text(self) -> str:
+        """The search-space file, as it was run.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return text_of(self.path / SPACE)
+
+
+def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> Path:
+    """Make the directory of a new run, with `space.yaml` and `manifest.json` in it.
+
+    Raises:
+        InputError: the directory cannot be written, already holds a run, or holds files of
+            somebody else that a run would write over.
+    """
+    path = as_path(path)
+    if holds_run(path):
+        raise InputError(
+            "already holds a run",
+            place=str(path),
+            fix="continue it with --resume, or give another --output",
+        )
+    refuse_files_of_others(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        # First: whoever is killed between the two leaves what is known to be a run's.
+        replace_file(path / MANIFEST, as_json(manifest))
+        replace_file(path / SPACE, space_text.encode())
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise unwritable(path, error) from None
+    return path
+
+
+def holds_run(path: Pathlike) -> bool:
+    """Whether there is a journal with something in it: one whole line at least."""
+    try:
+        with open_regular(Path(path) / JOURNAL) as journal:
+            return any(b"\n" in part for part in iter(lambda: journal.read(1 << 16), b""))
+    except (OSError, ValueError):
+        return False
+
+
+def refuse_files_of_others(path: Path) -> None:
+    """Return if a directory without a run holds nothing that a run would write over.
+
+    What a search left that ended before its first line is a run's.
+
+    Raises:
+        InputError: it does, or the store fails.
+    """
+    found = sorted(_names_in(path))
+    if not found or _has_manifest(path):
+        return
+    more = f" and {len(found) - 1} more files" if len(found) > 1 else ""
+    raise InputError(
+        f"holds no run, but {found[0]}{more} that a run would write over",
+        place=str(path),
+        fix="give another --output, or move them away",
+    )
+
+
+def _names_in(path: Path) -> set[str]:
+    """What there is in a directory of all that a run writes."""
+    if isinstance(path, StoredPath):
+        names = {name for name in stored_names(path) if _FILES.fullmatch(name)}
+        return names | {"figures" for _ in stored_names(path, "figures")}
+    try:
+        names = {place.name for place in path.iterdir() if _FILES.fullmatch(place.name)}
+        return names | {f for f in _FOLDERS if (path / f).is_dir() and any((path / f).iterdir())}
+    except (OSError, ValueError):  # no directory, or one that cannot be read: told by who writes
+        return set()
+
+
+def _has_manifest(path: Path) -> bool:
+    """Whether a directory's manifest.json is one that a run has written."""
+    try:
+        if isinstance(path, StoredPath):
+            manifest = json.loads(stored_file(path / MANIFEST) or b"null")
+        else:
+            manifest = manifest_of(path)
+    except (InputError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and {"made", "sessions"} <= set(manifest)
+
+
+def next_directory(parent: Pathlike, name: str) -> Path:
+    """`parent/name`, or the first of `name-2`, `name-3`, ... that does not exist yet.
+
+    Raises:
+        InputError: a name that is no directory name.
+    """
+    if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
+        raise InputError(
+            f"{name!r} is no directory name", field="name", fix="rename it, or give --output"
+        )
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path for name in names if not os.path.lexists(path := Path(parent) / name))
+
+
+def fresh_directory(parent: Pathlike, name: str) -> Path:
+    """Make the directory that `next_directory` names; two searches started at once share none.
+
+    Raises:
+        InputError: as `next_directory`, or a parent that cannot be written.
+    """
+    while True:
+        path = next_directory(parent, name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir()
+        except FileExistsError:
+            if not Path(parent).is_dir():
+                raise InputError("is no directory", place=str(parent)) from None
+        except (OSError, ValueError) as error:
+            raise unwritable(path, error) from None
+        else:
+            return path
+
+
+def load_run(path: Pathlike) -> Run:
+    """The run in a directory; only the manifest and the journal are read.
+
+    Args:
+        path: the directory, or the URL of a run in an object store.
+
+    Raises:
+        InputError: there is no run, its manifest or journal is damaged, or its store fails.
+    """
+    path = readable(path)
+    journal = path / JOURNAL
+    try:
+        found = [file.exists() for file in (journal, path / MANIFEST)]
+    except (OSError, ValueError):
+        found = [False, False]
+    if not any(found):
+        raise no_run(path)
+    lines = read(journal)[0] if found[0] else []
+    manifest = manifest_of(path)
+    refuse_others(lines, manifest, journal)
+    return Run(
+        path,
+        manifest,
+        tuple(line for line in lines if line.purpose is None),
+        tuple(line for line in lines if line.purpose is not None),
+    )
+
+
+def no_run(path: Path) -> InputError:
+    """What to say of a directory without a run."""
+    return InputError(
+        "holds no run" if path.is_dir() else "is no directory",
+        place=str(path),
+        allowed=f"a directory with {JOURNAL}, as `xortune search` makes it",
+        fix="check the path; runs are in runs/NAME unless --output said otherwise",
+    )

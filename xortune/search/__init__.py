@@ -1,1 +1,0 @@
-"""The search: the only package that imports Ray and Optuna."""

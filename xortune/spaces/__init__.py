@@ -1,0 +1,1 @@
+"""A space file becomes a `SearchSpace`."""

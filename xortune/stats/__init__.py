@@ -1,0 +1,1 @@
+"""Statistics: exact tests, anytime bounds, differences, planning. Pure functions."""

@@ -1,1 +1,0 @@
-"""A run shown where people already look: TensorBoard, MLflow, Weights & Biases."""

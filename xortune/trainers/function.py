@@ -1,0 +1,634 @@
+"""A user's own function as a trainer: called for each seed, or once for all seeds of a block."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import GeneratorType
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.errors import InputError, TrainingError, named
+from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
+from xortune.core.point import Point
+from xortune.core.success import Success
+from xortune.core.trainer import Block, OutOfTime, Unfinished
+from xortune.trainers import returned as custom_result
+from xortune.trainers.limits import time_is_over
+from xortune.trainers.returned import (
+    LONGEST,
+    MAX_VALUES,
+    Judged,
+    judged_many,
+    judged_one,
+    not_finite,
+    numbers_told,
+    one_line,
+    shortened,
+)
+from xortune.trainers.source import FunctionSource, Given
+
+# -------------------------------------------------------------------------------------------------
+# What a user's function prints: to stderr, and of very much only the beginning and the end.
+#
+# What a worker of Ray's prints is written to a file, and kept: a function that prints a line for
+# each
+# of its steps would fill the disk.
+
+
+HEAD, TAIL = 20_000, 5_000
+"""Characters of a pack that are printed at once, and those that are printed when it is trained."""
+
+
+class _Bounded:
+    """A stream that passes on the first characters, and at the end the last ones."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._left = stream, HEAD
+        self._tail, self._out = "", 0
+
+    def write(self, text: str) -> int:
+        """Print it, or keep its end."""
+        now, later = text[: self._left], text[self._left :]
+        if now:
+            self._left -= len(now)
+            self._stream.write(now)
+        if later:
+            self._out += len(later)
+            self._tail = (self._tail + later[-TAIL:])[-TAIL:]
+        return len(text)
+
+    def finish(self) -> None:
+        """Print the end, after the number of characters before it that are left out."""
+        if self._out:
+            gap = self._out - len(self._tail)
+            note = f"\n... ({gap:,} characters left out) ...\n" if gap else ""
+            self._stream.write(note + self._tail)
+            self._tail, self._out = "", 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def bounded_output() -> Iterator[None]:
+    """What is printed meanwhile goes to stderr: stdout is for our results, which may be JSON."""
+    stream = _Bounded(sys.stderr) if sys.stderr is not None else None
+    with redirect_stdout(stream), redirect_stderr(stream):
+        try:
+            yield
+        finally:
+            if stream is not None:
+                with suppress(OSError, ValueError):  # it is closed: nobody reads
+                    stream.finish()
+
+
+# -------------------------------------------------------------------------------------------------
+# How a user's function is called: what it takes, what it reports on the way, what it keeps.
+
+
+MANY, REPORT, RUN = "seeds", "report", "run"
+"""Names that say how a function is called: of its second parameter, of a parameter of its own, and
+of a class's method."""
+
+KEPT = 8
+"""So many objects of a user's class are kept in a process, those that were used last."""
+
+
+class TookTooLong(BaseException):
+    """A seed was at it for longer than it may; no `except Exception` of its own ends that."""
+
+
+class GivenUp(BaseException):
+    """What is trained is of no interest any more."""
+
+
+@dataclass(frozen=True)
+class CallForm:
+    """What a user's function takes.
+
+    Attributes:
+        many: all seeds of a block at once.
+        reports: a `report`, to be called with intermediate results.
+        state: it is a class, of which an object is made for a config; its `run` trains.
+        yields: it is a generator function, which yields intermediate results.
+    """
+
+    many: bool = False
+    reports: bool = False
+    state: bool = False
+    yields: bool = False
+
+    @property
+    def words(self) -> str:
+        """What it is called with."""
+        seeds = MANY if self.many else "seed"
+        taken = f"{seeds}, {REPORT}" if self.reports else seeds
+        notes = ["all of a block at once"] * self.many + ["a generator"] * self.yields
+        if self.state:
+            about = f"; {', '.join(notes)}" if notes else ""
+            return f"config: a class, whose {RUN} is called with {taken}{about}"
+        return f"config, {taken}" + (f": {', '.join(notes)}" if notes else "")
+
+
+PLAIN = CallForm()
+
+
+def form_of(function: Callable[..., Any], label: str) -> CallForm:
+    """What a function takes, by the names of its parameters.
+
+    Args:
+        function: of the user.
+        label: what it is called, for messages.
+
+    Raises:
+        InputError: it cannot be called with a config and a seed.
+    """
+    state = inspect.isclass(function)
+    called = getattr(function, RUN, None) if state else function
+    if not callable(called):
+        raise InputError(
+            f"{label} is a class without a method {RUN}",
+            field="trainer",
+            allowed=f"a class that is made with a config, and whose {RUN} trains a seed",
+            fix=f"add `def {RUN}(self, seed)`, or name a function",
+        )
+    first: Any = {}
+    try:
+        if state:
+            inspect.signature(function).bind({})
+            bound = inspect.getattr_static(function, RUN)
+            first = None if inspect.isfunction(bound) else inspect.Parameter.empty
+        signature = inspect.signature(called)
+        reports = REPORT in signature.parameters
+        given = () if first is inspect.Parameter.empty else (first,)
+        signature.bind(*given, 0, **({REPORT: None} if reports else {}))
+    except (TypeError, ValueError) as error:
+        what = f"{label} cannot be called with a config and a seed ({error})"
+        fix = f"write it as f(config, seed), or f(config, {MANY}) for all seeds of a block at once"
+        if state:
+            fix = (
+                f"write it as __init__(self, config), and {RUN}(self, seed) or {RUN}(self, {MANY})"
+            )
+        raise InputError(what, field="trainer", fix=fix) from None
+    names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
+    many = len(names) > len(given) and names[len(given)] == MANY
+    return CallForm(many, reports, state, inspect.isgeneratorfunction(called))
+
+
+class Reports:
+    """The intermediate results of one call; it is the `report` that a function may take.
+
+    Attributes:
+        count: how many there are.
+        last: the last one as it was told; None as long as there is none.
+        numbers: its numbers; none where many seeds are trained at once.
+
+    Args:
+        limit: seconds for a seed; None for any time.
+        many: how many seeds are trained at once; None if it is called for one alone.
+        block: what is trained, to ask whether it is given up.
+    """
+
+    __slots__ = ("_began", "_block", "_ended", "_limit", "_many", "count", "last", "numbers")
+
+    def __init__(
+        self, limit: float | None = None, *, many: int | None = None, block: Block | None = None
+    ) -> None:
+        self.count, self._block = 0, block
+        self.last: Any = None
+        self.numbers: Mapping[str, float] = {}
+        self._limit, self._many = limit, many
+        self._began = 0.0 if limit is None else time.monotonic()
+        self._ended: BaseException | None = None
+
+    def __call__(self, told: Any) -> None:
+        """Note what a training has come to so far: what it could return if this were its end.
+
+        Args:
+            told: true or false, a number, a dict of numbers; of many seeds arrays of these.
+
+        Raises:
+            InputError: it is nothing of that.
+            TookTooLong: the seed has taken longer than it may.
+            GivenUp: nobody wants to know any more.
+        """
+        if self._many is None:
+            self.numbers = numbers_told(told, "reported")
+        self.last = dict(told) if isinstance(told, Mapping) else told  # it may be filled again
+        self.count += 1
+        if self._late():
+            each = f" for each of {self._many} seeds" if self._many else ""
+            self._ended = TookTooLong(f"took longer than {self._limit:g} s{each}")
+        elif _asked is not None and self._block is not None and _asked(self._block):
+            self._ended = GivenUp()
+        self.check()
+
+    def _late(self) -> bool:
+        if self._limit is None:
+            return False
+        return time.monotonic() - self._began > self._limit * (self._many or 1)
+
+    def check(self) -> None:
+        """Raise what has ended the seed, though its function may have caught it."""
+        if self._ended is not None:
+            raise self._ended
+
+
+_NONE = Reports()
+"""Of a function that reports nothing."""
+
+_asked: Callable[[Block], bool] | None = None
+
+
+@contextmanager
+def asked_of_reports(given_up: Callable[[Block], bool] | None) -> Iterator[None]:
+    """Each report in this process asks whether the block that is trained has been given up."""
+    global _asked  # noqa: PLW0603  # a function of the user's stands between us and its reports
+    before, _asked = _asked, given_up
+    try:
+        yield
+    finally:
+        _asked = before
+
+
+_states: OrderedDict[tuple[Callable[..., Any], str], Any] = OrderedDict()
+
+
+class Calls:
+    """The calls of a user's function for one config, one after the other.
+
+    Args:
+        function: of the user.
+        form: what it takes.
+        block: the config, and which of its seeds.
+        limit: seconds for a seed, looked at with each report; None for any time.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], form: CallForm, block: Block, limit: float | None
+    ) -> None:
+        self._function, self._form, self._block, self._limit = function, form, block, limit
+        self._config = block.point.as_dict()
+        self._plain = not (form.reports or form.state)
+        self.reports = _NONE
+
+    def __call__(self, seeds: Any) -> Any:
+        """What comes of a seed, or of many; `reports` has what came before.
+
+        Raises:
+            Exception: what the function raises.
+        """
+        if self._plain:
+            self.reports = _NONE
+            returned = self._function(self._config.copy(), seeds)
+            if type(returned) is not GeneratorType:
+                return returned
+            return self._drained(returned, self._begun(seeds))
+        self.reports = self._begun(seeds)
+        try:
+            given = {REPORT: self.reports} if self._form.reports else {}
+            if self._form.state:
+                returned = self._state().run(seeds, **given)
+            else:
+                returned = self._function(self._config.copy(), seeds, **given)
+            if type(returned) is GeneratorType:
+                return self._drained(returned, self.reports)
+        except BaseException:
+            _states.pop((self._function, self._block.point.key), None)  # whatever state it is in
+            raise
+        return self._ended(returned)
+
+    def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports) -> Any:
+        """What a generator comes to, each step of which is a report."""
+        self.reports = reports
+        with closing(steps):
+            while True:
+                try:
+                    told = next(steps)
+                except StopIteration as end:
+                    return self._ended(end.value)
+                reports(told)
+
+    def _begun(self, seeds: Any) -> Reports:
+        many = len(seeds) if self._form.many else None
+        return Reports(self._limit, many=many, block=self._block)
+
+    def _ended(self, returned: Any) -> Any:
+        self.reports.check()
+        return self.reports.last if returned is None else returned
+
+    def _state(self) -> Any:
+        """The object for the config, made anew if it is not there."""
+        name = self._function, self._block.point.key
+        if name not in _states:
+            _states[name] = self._function(self._config.copy())
+            while len(_states) > KEPT:
+                _states.popitem(last=False)
+        _states.move_to_end(name)
+        return _states[name]
+
+
+SECONDS = 0.01
+"""Taken for a seed as long as nothing is measured: between a formula and an hour on a GPU. It sets
+how far a search that learns runs ahead of its results, and so has to be the same everywhere."""
+
+REPORTS = "reports"
+"""The number of intermediate results of a seed, among its numbers."""
+
+TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX_VALUES} in all"
+
+_DIVERGED, _CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
+
+_OURS = (__file__, custom_result.__file__)
+
+
+@dataclass(frozen=True)
+class CustomTrainer:
+    """Trains by a user's function, which gets the config as a plain dict.
+
+    A call that raises, or returns what it may not, is a failed seed: it has crashed, with the
+    reason. A judged number that is not finite is a seed that has diverged. A function that takes
+    many seeds and raises is asked again for each of them alone, so that one seed fails and not all.
+
+    Attributes:
+        source: where the function comes from.
+        success: the rule for numbers; None if the function says so itself.
+        form: what it takes.
+        limit: seconds for a seed; None for any time. `train` looks at it with each report; of a
+            function that does not report, `xortune.driver.own_process` does.
+        folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
+            function is below it. None for wherever the process is.
+        threads: that torch has where it is called; see `xortune.trainers.limits`.
+        users_code: a seed may hang, or kill its process; see `xortune.driver.jobs`.
+    """
+
+    source: FunctionSource | Given
+    success: Success | None = None
+    form: CallForm = PLAIN
+    limit: float | None = None
+    folder: str | None = None
+    threads: int = 1
+    users_code: ClassVar[bool] = True
+
+    @property
+    def reports(self) -> bool:
+        """Whether it tells what a seed has come to on its way."""
+        return self.form.reports or self.form.yields
+
+    def check(self, point: Point) -> Point:
+        """The point as it is: only the function knows what it means."""
+        return point
+
+    def cost(self, block: Block) -> float:
+        """Seconds on one core; see `xortune.core.trainer.Trainer.cost`."""
+        return block.count * SECONDS
+
+    def describe(self) -> dict[str, str]:
+        """What it is called, the digest of its source, the rule, the time for a seed, threads."""
+        rule = {} if self.success is None else {"success": str(self.success)}
+        limit = {} if self.limit is None else {"timeout": f"{self.limit:g} s"}
+        threads = {} if self.threads == 1 else {"threads": str(self.threads)}
+        told = {"trainer": self.source.label, "source": self.source.digest}
+        return {**told, **rule, **limit, **threads}
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """One outcome for each block."""
+        one = _many if self.form.many else _singly
+        results = []
+        with _as_before(), bounded_output():
+            for block in blocks:
+                with _called_in(self.folder):  # again for each: a function may have gone elsewhere
+                    call = Calls(self.source.function(), self.form, block, self.limit)
+                    results.append(_ended(one, call, block, self.success))
+        return results
+
+
+def custom_trainer(
+    source: FunctionSource | Given,
+    success: Success | None,
+    *,
+    limit: float | None = None,
+    form: CallForm | None = None,
+    threads: int = 1,
+) -> CustomTrainer:
+    """The trainer of a function.
+
+    Args:
+        source: of the function.
+        success: the rule for numbers.
+        limit: as of `CustomTrainer`.
+        form: what it takes; the function is loaded here to see it, if it is not given.
+        threads: as of `CustomTrainer`.
+
+    Raises:
+        InputError: the function cannot be loaded, or cannot be called with a config and seeds.
+    """
+    form = form_asked(source) if form is None else form
+    return CustomTrainer(source, success, form, limit, str(Path.cwd()), threads)
+
+
+def form_asked(source: FunctionSource | Given) -> CallForm:
+    """What a function takes, which is loaded here.
+
+    Raises:
+        InputError: it cannot be loaded, or cannot be called with a config and seeds.
+    """
+    with redirect_stdout(sys.stderr), _called_in(None):
+        return form_of(source.function(), source.label)
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """What our own code needs of the interpreter is afterwards as it was."""
+    depth = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(depth)
+
+
+@contextmanager
+def _called_in(folder: str | None) -> Iterator[None]:
+    """In a folder, if it is there; back to where the process was, wherever its function went."""
+    before = Path.cwd()
+    try:
+        if folder is not None:
+            with suppress(OSError):
+                os.chdir(folder)
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(before)
+
+
+def _ended(
+    one: Callable[[Calls, Block, Success | None], Outcome],
+    call: Calls,
+    block: Block,
+    success: Success | None,
+) -> Outcome | TrainingError:
+    """The outcome of a block, or what there is of it when it is given up."""
+    try:
+        return one(call, block, success)
+    except Unfinished as told:  # or out of time
+        return told
+    except GivenUp:
+        return Unfinished()
+
+
+def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
+    """Call for one seed after the other."""
+    count = block.count
+    status = bytearray(count)
+    failed: dict[int, str] = {}
+    values: dict[str, list[float]] = {}
+    first: tuple[int, str] | None = None
+    for place, seed in enumerate(block.seeds):
+        told: Mapping[str, float] = {}
+        try:
+            if time_is_over():
+                raise OutOfTime
+            returned = call(seed)
+        except (GivenUp, OutOfTime) as ended:
+            if not place:
+                raise
+            values = {name: numbers[:place] for name, numbers in values.items()}
+            block, status = Block(block.point, block.first, place), status[:place]
+            told_of = _arrays(values)
+            found = _outcome(block, np.frombuffer(status, np.uint8), told_of, failed, first)
+            raise (OutOfTime if isinstance(ended, OutOfTime) else Unfinished)(found) from None
+        except (Exception, SystemExit, KeyboardInterrupt, TookTooLong) as error:
+            status[place], failed[seed] = _CRASHED, _reason(error)
+            first = first or (seed, _shown(error))
+        else:
+            try:
+                status[place], told = judged_one(returned, success)
+            except InputError as error:
+                status[place], failed[seed] = _CRASHED, one_line(str(error))
+            if status[place] == _DIVERGED and success is not None:
+                failed[seed] = not_finite(success.name, told[success.name])
+        if call.reports.count:
+            told = {REPORTS: call.reports.count, **call.reports.numbers, **told}
+        if len(values) + len(told) > MAX_VALUES and len({**values, **told}) > MAX_VALUES:
+            status[place], failed[seed] = _CRASHED, TOO_MANY
+            continue
+        for name, number in told.items():
+            if name not in values:
+                values[name] = [np.nan] * count
+            values[name][place] = number
+    return _outcome(block, np.frombuffer(status, np.uint8), _arrays(values), failed, first)
+
+
+def _arrays(values: Mapping[str, list[float]]) -> dict[str, NDArray[np.float64]]:
+    return {name: np.array(numbers) for name, numbers in values.items()}
+
+
+def _many(call: Calls, block: Block, success: Success | None) -> Outcome:
+    """Call once for all; if that raises, for each seed alone."""
+    seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
+    judged, first = _called(call, seeds, success)
+    failed = {block.first + place: reason for place, reason in judged.failed.items()}
+    return _outcome(block, judged.status, judged.values, failed, first)
+
+
+def _called(
+    call: Calls, seeds: NDArray[np.int64], success: Success | None
+) -> tuple[Judged, tuple[int, str] | None]:
+    """What came of the seeds, and the first that raised, with its traceback."""
+    failure: BaseException | None = None
+    try:
+        returned = call(seeds.copy())
+    except (Exception, SystemExit, KeyboardInterrupt, TookTooLong) as error:
+        failure = error
+    if isinstance(failure, TookTooLong):  # to ask again for each would take as long
+        return _all_crashed(len(seeds), _reason(failure)), (int(seeds[0]), _shown(failure))
+    if failure is not None and len(seeds) == 1:
+        return _all_crashed(1, _reason(failure)), (int(seeds[0]), _shown(failure))
+    if failure is not None:  # not below `except`, or their tracebacks would show both
+        found = [_called(call, seeds[i : i + 1], success) for i in range(len(seeds))]
+        first = next((shown for _, shown in found if shown is not None), None)
+        return _together([judged for judged, _ in found]), first
+    reports = call.reports
+    if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
+        returned = {**reports.last, **returned}
+    try:
+        judged = judged_many(returned, len(seeds), success)
+        if reports.count and len(judged.values) < MAX_VALUES:
+            judged.values.setdefault(REPORTS, np.full(len(seeds), float(reports.count)))
+        return judged, None
+    except InputError as error:
+        return _all_crashed(len(seeds), one_line(str(error))), None
+
+
+def _all_crashed(n: int, reason: str) -> Judged:
+    return Judged(np.full(n, _CRASHED, np.uint8), {}, dict.fromkeys(range(n), reason))
+
+
+def _together(parts: Sequence[Judged]) -> Judged:
+    """What came of single seeds, as of several."""
+    names: dict[str, None] = {}
+    for part in parts:
+        more = {**names, **dict.fromkeys(part.values)}
+        if len(more) > MAX_VALUES:
+            part.status[:], part.values, part.failed = _CRASHED, {}, {0: TOO_MANY}
+        else:
+            names = more
+    none = np.array([np.nan])
+    return Judged(
+        np.concatenate([part.status for part in parts]),
+        {name: np.concatenate([p.values.get(name, none) for p in parts]) for name in names},
+        {place: part.failed[0] for place, part in enumerate(parts) if part.failed},
+    )
+
+
+def _outcome(
+    block: Block,
+    status: NDArray[np.uint8],
+    values: Mapping[str, NDArray[np.float64]],
+    failed: Mapping[int, str],
+    first: tuple[int, str] | None,
+) -> Outcome:
+    raised, shown = first or (None, None)
+    details = Details(values, failed, shown, raised=raised) if values or failed else NO_DETAILS
+    n = block.count
+    return Outcome(
+        seeds=np.arange(block.first, block.first + n, dtype=np.int64),
+        epochs=0,
+        status=status,
+        solved_epoch=np.zeros(n, np.int32),
+        final_loss=np.full(n, np.nan, np.float32),
+        predictions=np.zeros((n, 0), np.bool_),
+        details=details,
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """An exception in one line."""
+    return str(error) if isinstance(error, TookTooLong) else one_line(named(error))
+
+
+def _shown(error: BaseException) -> str:
+    """Its traceback without our own lines, which would only be in the way."""
+    if isinstance(error, TookTooLong):  # where it was by then is of no interest
+        return _reason(error)
+    try:
+        told = traceback.TracebackException.from_exception(error)
+        each: traceback.TracebackException | None = told
+        while each is not None:
+            own = [frame for frame in each.stack if frame.filename not in _OURS]
+            each.stack = traceback.StackSummary.from_list(own)
+            each = each.__cause__ or each.__context__
+        return shortened("".join(told.format()).rstrip(), LONGEST)
+    except Exception:
+        return _reason(error)

@@ -1,0 +1,482 @@
+"""The fused engine: all epochs of a block of seeds in one compiled call, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.config import Config
+from xortune.core.outcome import Outcome, Status, status_of
+from xortune.core.task import Task
+from xortune.trainers.kernels import training
+from xortune.trainers.kernels.cache import compiled
+from xortune.trainers.kernels.initial import start_of
+from xortune.trainers.kernels.simd import LANES
+from xortune.trainers.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE, work_size
+
+# -------------------------------------------------------------------------------------------------
+# What an optimizer needs to know of each epoch: the same for all seeds, computed once.
+#
+# torch computes these numbers in float64 at every step and rounds them to float32 where they meet
+# a
+# tensor; so does this module, for all epochs at once. Hyperparameters other than lr and momentum
+# are
+# torch's defaults.
+
+
+BETA1, BETA2 = 0.9, 0.999
+
+SETTLED = {
+    **dict.fromkeys(("SGD", "Adadelta", "Adagrad", "RMSprop", "Rprop"), 1),
+    **dict.fromkeys(("Adam", "AdamW", "Adamax", "RAdam"), 2**15),  # BETA2**step is below 1e-14
+    "NAdam": 2**17,  # 0.96 ** (0.004 step) is below 1e-9
+}
+"""The step from which on an optimizer's numbers no longer change, in float32."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a kernel runs an optimizer.
+
+    Attributes:
+        rule: the number of the kernel's step.
+        numbers: float32, shape (E, 3): what each of the first E steps takes, and the last row every
+            step after them; see `kernels.optimizers`.
+        state_start: the second state before the first step.
+        quiet: what has to be zero for the weights to stay as they are; 0 if they never do.
+    """
+
+    rule: int
+    numbers: NDArray[np.float32]
+    state_start: float
+    quiet: int
+
+
+def schedule_of(config: Config) -> Schedule:  # noqa: PLR0912  # one case for each optimizer
+    """The schedule of a config's optimizer for all its epochs.
+
+    Source: the ``_single_tensor_*`` functions of torch.optim, which are the definition.
+    """
+    lr, momentum = config.lr, config.momentum
+    steps = min(config.epochs, SETTLED.get(config.optimizer, config.epochs))
+    step = np.arange(1, steps + 1, dtype=np.float64)
+    one, nothing = np.ones_like(step), np.zeros_like(step)
+    first, second = 1 - BETA1**step, 1 - BETA2**step  # bias corrections
+    start, quiet = 0.0, GRADIENT
+    numbers: tuple[NDArray[np.float64], ...]
+    match config.optimizer:
+        case "SGD" if momentum == 0:
+            rule, numbers = 0, (lr * one, nothing, nothing)
+        case "SGD":
+            rule, numbers, quiet = 1, (lr * one, momentum * one, nothing), FIRST_STATE
+        case "Adadelta":
+            rule, numbers = 2, (lr * one, nothing, nothing)
+        case "Adagrad":
+            rule, numbers = 3, (lr * one, nothing, nothing)
+        case "Adam":
+            rule, numbers, quiet = 4, (lr / first, 1 / np.sqrt(second), one), FIRST_STATE
+        case "AdamW":
+            rule, numbers, quiet = 4, (lr / first, 1 / np.sqrt(second), (1 - lr * 0.01) * one), 0
+        case "Adamax":
+            rule, numbers, quiet = 5, (lr / first, nothing, nothing), FIRST_STATE
+        case "ASGD":
+            eta = np.concatenate([[lr], lr / (1 + 1e-4 * lr * step[:-1]) ** 0.75])
+            eta = eta.astype(np.float32).astype(np.float64)  # torch keeps it as a float32 tensor
+            rule, numbers, quiet = 6, (eta, 1 - 1e-4 * eta, nothing), 0
+        case "NAdam":
+            rule, numbers, quiet = 7, _nadam(lr, step, second), FIRST_STATE
+        case "RAdam":
+            rule, numbers, quiet = 8, _radam(lr, step, first, second), FIRST_STATE
+        case "RMSprop" if momentum == 0:
+            rule, numbers = 9, (lr * one, nothing, nothing)
+        case "RMSprop":
+            rule, numbers, quiet = 10, (lr * one, momentum * one, nothing), SECOND_STATE
+        case "Rprop":
+            rule, numbers, start = 11, (nothing, nothing, nothing), lr
+        case other:
+            raise AssertionError(other)  # Config knows no other
+    table = np.stack(numbers, axis=1).astype(np.float32)
+    return Schedule(rule, np.ascontiguousarray(table), start, quiet)
+
+
+def _nadam(
+    lr: float, step: NDArray[np.float64], second: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    mu = BETA1 * (1 - 0.5 * 0.96 ** (step * 0.004))
+    after = BETA1 * (1 - 0.5 * 0.96 ** ((step + 1) * 0.004))
+    # torch keeps the product as a float32 tensor.
+    product = np.multiply.accumulate(mu.astype(np.float32)).astype(np.float64)
+    return lr * (1 - mu) / (1 - product), lr * after / (1 - product * after), 1 / second
+
+
+def _radam(
+    lr: float,
+    step: NDArray[np.float64],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], ...]:
+    longest = 2 / (1 - BETA2) - 1
+    length = longest - 2 * step * BETA2**step / second
+    adaptive = length > 5
+    with np.errstate(invalid="ignore"):
+        rectified = np.sqrt(
+            (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        )
+    size = lr / first * np.where(adaptive, rectified * np.sqrt(second), 1.0)
+    return size, adaptive.astype(np.float64), (~adaptive).astype(np.float64)
+
+
+# -------------------------------------------------------------------------------------------------
+# The fused engine: all epochs of a block of seeds in one compiled call, on the CPU.
+#
+# It computes what the reference engine computes, seed by seed, in float32: the same initial
+# weights
+# bit for bit, the same loss, the same step. What differs is the last bit of an exponential or of
+# a
+# sum, and so, after many epochs of a chaotic training, now and then a verdict. A seed's outcome
+# depends, to the last bit, neither on the seeds beside it nor on how many cores share the work.
+
+
+MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
+MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
+MAX_NUMBER = 1e30  # of lr and momentum, which are rounded to float32
+
+CACHED_BYTES = 32_000
+"""What a block of seeds may take of a core's first-level cache."""
+
+MAX_GROUPS = 4
+
+WORTH_THREADS = 2**20
+"""Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
+
+ACTIVATIONS = {
+    None: 0,
+    "CELU": 1,  # with torch's default alpha it is ELU
+    "ELU": 1,
+    "GELU": 2,
+    "Hardshrink": 3,
+    "Hardsigmoid": 4,
+    "Hardswish": 5,
+    "Hardtanh": 6,
+    "LeakyReLU": 7,
+    "LogSigmoid": 8,
+    "Mish": 9,
+    "ReLU": 10,
+    "ReLU6": 11,
+    "SELU": 12,
+    "SiLU": 13,
+    "Sigmoid": 14,
+    "Softplus": 15,
+    "Softshrink": 16,
+    "Softsign": 17,
+    "Tanh": 18,
+    "Tanhshrink": 19,
+    "Softmax": 20,
+    "Softmin": 21,
+    "LogSoftmax": 22,
+}
+"""The kernel's number of each activation."""
+
+LOSSES = {
+    "BCELoss": 0,
+    "BCEWithLogitsLoss": 1,
+    "HingeEmbeddingLoss": 2,
+    "KLDivLoss": 3,
+    "L1Loss": 4,
+    "MSELoss": 5,
+    "MultiLabelSoftMarginLoss": 1,  # of one output it is the same
+    "PoissonNLLLoss": 6,
+    "SmoothL1Loss": 7,
+    "SoftMarginLoss": 8,
+}
+"""The kernel's number of each loss."""
+
+
+def uncovered(config: Config, task: Task) -> str | None:
+    """Why this engine does not train the config; None if it does."""
+    limits = (
+        ("rows", max(task.inputs.shape[0], task.judged_inputs.shape[0]), MAX_ROWS),
+        ("inputs", task.dim, MAX_DIM),
+        ("hidden_dim", config.hidden_dim, MAX_HIDDEN),
+        ("epochs", config.epochs, MAX_EPOCHS),
+        ("lr", config.lr, MAX_NUMBER),
+        ("momentum", config.momentum, MAX_NUMBER),
+    )
+    for name, value, most in limits:
+        if value > most:
+            return f"{name} {value:,} is above {most:,}"
+    return None
+
+
+def flushes(config: Config) -> bool:
+    """Whether subnormal numbers are flushed to zero while the config trains.
+
+    The averages of Adam and its like decay into subnormals once a gradient has vanished, and each
+    operation on one takes some 150 cycles on an Intel processor. Rprop alone needs them: it steps
+    by the sign of the smallest gradient.
+    """
+    return config.optimizer != "Rprop"
+
+
+def train(
+    config: Config,
+    task: Task,
+    seeds: NDArray[np.int64],
+    checkpoints: Sequence[int] = (),
+    *,
+    threads: int = 1,
+    stop_early: bool = True,
+) -> Outcome:
+    """Train every seed for `config.epochs` epochs.
+
+    Args:
+        config: what to train; `uncovered` says None of it.
+        task: what to learn.
+        seeds: int64, shape (S,), each in [0, 2**32) and once.
+        checkpoints: earlier epochs at which to record an outcome too, ascending.
+        threads: how many cores may share the seeds.
+        stop_early: leave a block of seeds when nothing that is recorded can change any more; the
+            outcome is the same either way.
+    """
+    stops = sorted({*checkpoints, config.epochs})
+    record = _recorded(config, task, seeds, stops, threads=threads, stop_early=stop_early)
+    return record.outcome(stops, task, seeds)
+
+
+def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The weights after the last epoch.
+
+    Args:
+        config: what to train; `uncovered` says None of it.
+        task: what to learn.
+        seeds: int64, shape (S,), each in [0, 2**32) and once.
+
+    Returns:
+        float32, shape (P, S), P = H * D + 2 * H + 1: as `initial.initial_weights` orders them.
+    """
+    start = start_of(task.dim, config.hidden_dim, _padded(seeds))
+    weights = np.empty_like(start)
+    # What cannot change any more is all outputs, not yet all weights.
+    _run(config, task, start, len(seeds), [config.epochs], stop_early=False, weights=weights)
+    return weights[:, : len(seeds)]
+
+
+def outputs_of(
+    config: Config, weights: NDArray[np.float32], inputs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What networks make of any inputs.
+
+    Args:
+        config: whose structure they have.
+        weights: float32, shape (P, S), as from `final_weights`.
+        inputs: float32, shape (N, D).
+
+    Returns:
+        float32, shape (S, N): outputs in [0, 1].
+    """
+    count = weights.shape[1]
+    start = np.concatenate([weights, np.repeat(weights[:, -1:], -count % LANES, axis=1)], axis=1)
+    start, unused = np.ascontiguousarray(start), np.zeros((2, inputs.shape[1]), np.float32)
+    parts = []
+    for first in range(0, len(inputs), MAX_ROWS):
+        rows = inputs[first : first + MAX_ROWS]
+        # The training's own forward pass, before its first step, with the rows as judged ones.
+        task = Task("rows", unused, unused[:, :1], rows, np.zeros((len(rows), 1), np.float32))
+        parts.append(_run(config, task, start, count, [0], stop_early=False).outputs[0])
+    return np.concatenate(parts).T
+
+
+def _recorded(
+    config: Config,
+    task: Task,
+    seeds: NDArray[np.int64],
+    epochs: list[int],
+    *,
+    threads: int,
+    stop_early: bool,
+) -> _Record:
+    start = start_of(task.dim, config.hidden_dim, _padded(seeds))
+    return _run(config, task, start, len(seeds), epochs, threads=threads, stop_early=stop_early)
+
+
+def _run(
+    config: Config,
+    task: Task,
+    start: NDArray[np.float32],
+    count: int,
+    epochs: list[int],
+    *,
+    threads: int = 1,
+    stop_early: bool,
+    weights: NDArray[np.float32] | None = None,
+) -> _Record:
+    """Train the networks that begin with `start`, of which the first `count` are recorded.
+
+    Args:
+        config: what to train.
+        task: what to learn.
+        start: float32, shape (P, S), S a multiple of 16.
+        count: seeds, at most S.
+        epochs: the ones to record, ascending.
+        threads: see `train`.
+        stop_early: see `train`.
+        weights: float32, shape (P, S), to fill with those after the last epoch.
+    """
+    stops = np.array(epochs, dtype=np.int64)
+    rows = _rows_of(task)
+    schedule = schedule_of(config)
+    record = _Record.empty(len(stops), task.judged_targets.shape[0], count)
+    kernel = compiled(training.train)
+
+    def train_block(first: int, width: int) -> None:
+        work = _scratch(config.hidden_dim, task.dim, rows.quads, width)
+        kernel(
+            work,
+            start,
+            first,
+            width,
+            config.hidden_dim,
+            rows.inputs,
+            rows.counts,
+            task.inputs.shape[0],
+            rows.judged,
+            float(task.rows_needed),
+            ACTIVATIONS[config.activation],
+            LOSSES[config.loss],
+            schedule.rule,
+            config.zero_grad,
+            schedule.numbers,
+            schedule.state_start,
+            schedule.quiet,
+            stops,
+            stop_early,
+            flushes(config),
+            record.outputs,
+            record.final,
+            record.last,
+            record.finite,
+        )
+        if weights is not None:  # they lie first in the block
+            own = work[: len(weights) * width].reshape(-1, width)
+            weights[:, first : first + width] = own
+
+    blocks = _blocks(start.shape[1] // LANES, _groups(config.hidden_dim, task.dim, rows.quads))
+    # A thread costs a tenth of a millisecond: little work is done sooner by one.
+    if threads > 1 and len(blocks) > 1 and count * config.epochs >= WORTH_THREADS:
+        with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
+            list(pool.map(train_block, *zip(*blocks, strict=True)))
+    else:
+        for first, width in blocks:
+            train_block(first, width)
+    return record
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the kernel fills; C checkpoints, M judged rows, S seeds.
+
+    Attributes:
+        outputs: float32, shape (C, M, S).
+        final: float32, shape (C, S): loss of the rows trained on.
+        last: int32, shape (C, S): the last epoch at which the seed was not solved.
+        finite: bool, shape (C, S): every weight and judged output is finite.
+    """
+
+    outputs: NDArray[np.float32]
+    final: NDArray[np.float32]
+    last: NDArray[np.int32]
+    finite: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, checkpoints: int, rows: int, seeds: int) -> _Record:
+        return cls(
+            np.empty((checkpoints, rows, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.float32),
+            np.empty((checkpoints, seeds), np.int32),
+            np.empty((checkpoints, seeds), np.bool_),
+        )
+
+    def outcome(self, stops: list[int], task: Task, seeds: NDArray[np.int64]) -> Outcome:
+        """The last checkpoint's outcome, with the others in it."""
+        predictions = np.ascontiguousarray((self.outputs > 0.5).transpose(0, 2, 1))
+        status = status_of(task, predictions, self.finite)
+        solved_epoch = np.where(status == Status.SOLVED, self.last + np.int32(1), np.int32(0))
+        outcomes: tuple[Outcome, ...] = ()
+        for index, epochs in enumerate(stops):
+            outcome = Outcome(
+                seeds,
+                epochs,
+                status[index],
+                solved_epoch[index],
+                self.final[index],
+                predictions[index],
+                outcomes if index == len(stops) - 1 else (),
+            )
+            outcomes = (*outcomes, outcome)
+        return outcomes[-1]
+
+
+@dataclass(frozen=True)
+class _TaskRows:
+    """The task as the kernel wants it: rows by fours; see `kernels.training.train`."""
+
+    quads: int
+    judged: int
+    inputs: NDArray[np.float32]
+    counts: NDArray[np.float32]
+
+
+def _rows_of(task: Task) -> _TaskRows:
+    trained, inputs, targets = task.inputs.shape[0], task.inputs, task.targets[:, 0]
+    judged = 0
+    if task.held_out_inputs is not None:
+        judged = trained
+        inputs = np.concatenate([inputs, task.held_out_inputs])
+        targets = np.concatenate([targets, task.judged_targets[:, 0]])
+    count = inputs.shape[0]
+    quads = -(-count // 4)
+    # Rows that fill up the last four are the first one again: they count nowhere, and turn into NaN
+    # only when that one does (0 times NaN is no 0).
+    values = np.repeat(inputs[:1], 4 * quads, axis=0)
+    values[:count] = inputs
+    counts = np.zeros((4 * quads, 4), np.float32)
+    counts[:count, 0] = targets
+    counts[:trained, 1] = np.float32(1) / np.float32(trained)
+    # Above 0.5 for a 1, else not above it: what follows 0.5 is the least that is.
+    ones = targets[judged:] > 0.5
+    counts[judged:count, 2] = np.where(ones, 1, -1)
+    counts[judged:count, 3] = np.where(ones, np.float32(-0.5), np.nextafter(np.float32(0.5), 1))
+    return _TaskRows(
+        quads,
+        judged,
+        np.ascontiguousarray(values.reshape(quads, 4, -1).transpose(0, 2, 1)).ravel(),
+        np.ascontiguousarray(counts.reshape(quads, 4, 4).transpose(0, 2, 1)).ravel(),
+    )
+
+
+def _padded(seeds: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([seeds, np.full(-len(seeds) % LANES, seeds[-1])])
+
+
+def _scratch(hidden: int, dim: int, quads: int, width: int) -> NDArray[np.float32]:
+    size = work_size(width, hidden, dim, quads)
+    memory = np.empty(size + LANES, np.float32)
+    # A vector that lies across two cache lines costs two accesses.
+    aligned = -memory.ctypes.data % 64 // 4
+    return memory[aligned : aligned + size]
+
+
+def _groups(hidden: int, dim: int, quads: int) -> int:
+    """How many times 16 seeds a block takes, for all that an epoch touches to stay in L1."""
+    return max(1, min(MAX_GROUPS, CACHED_BYTES // (4 * work_size(LANES, hidden, dim, quads))))
+
+
+def _blocks(groups: int, most: int) -> list[tuple[int, int]]:
+    """(first lane, width) of each block; their sizes differ by 16 seeds at most."""
+    count = -(-groups // most)
+    ends = [groups * (i + 1) // count * LANES for i in range(count)]
+    return [(first, end - first) for first, end in zip([0, *ends], ends, strict=False)]

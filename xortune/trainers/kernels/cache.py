@@ -1,0 +1,146 @@
+"""Where compiled kernels are kept between processes: in the user's cache directory.
+
+Numba writes and reads the files; what is ours is the place and the care. The directory's name holds
+a digest of the kernels' sources, so that code of another version is never taken for this one's. A
+cache that cannot be read or written costs time only. Of several processes that need a kernel at
+once, one compiles and the others wait for its file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import hashlib
+import os
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from numba import config, typeof
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.runtime import rtsys
+from numba.misc.appdirs import AppDirs
+
+WAIT_SECONDS = 90
+"""How long a process waits for another one that compiles."""
+
+
+@functools.cache
+def _digest() -> str:
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def directory() -> Path:
+    """Where compiled kernels are kept: below NUMBA_CACHE_DIR if that is set."""
+    base = config.CACHE_DIR or AppDirs(appname="xortune", appauthor=False).user_cache_dir
+    return Path(base) / f"kernels-{_digest()}"
+
+
+class _Locator:
+    """What Numba asks about the place of a function's files."""
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> _Locator | None:  # noqa: ARG003
+        locator = cls()
+        try:
+            locator.ensure_cache_path()
+        except OSError:
+            return None
+        return locator
+
+    def ensure_cache_path(self) -> None:
+        """Make the directory; OSError if nothing can be written there."""
+        directory().mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory()).close()
+
+    def get_cache_path(self) -> str:
+        return str(directory())
+
+    def get_source_stamp(self) -> str:
+        return _digest()
+
+    def get_disambiguator(self) -> str:
+        return "1"
+
+
+class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]  # numba ships no types
+    _locator_classes = (_Locator,)
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    _impl_class = _Implementation
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # Numba's own method first loads all that it knows to compile, 0.3 s of imports; code that
+        # is compiled already needs the runtime only.
+        rtsys.initialize(target_context)
+        try:
+            return self._load_overload(sig, target_context)
+        except Exception:  # damaged, or another's: unpickling that can raise anything
+            with contextlib.suppress(OSError):
+                self.flush()  # to a damaged index nothing could be added
+            return None  # it is compiled anew
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError, pickle.PickleError):
+            super().save_overload(sig, data)
+
+
+def is_kept() -> bool:
+    """Whether the training kernel has been compiled before, for this version of its sources."""
+    return any(directory().glob("training.train-*.nbc"))
+
+
+def compiled(dispatcher: Any) -> Callable[..., Any]:
+    """The function, whose code is loaded from `directory`, or will be kept there."""
+    if dispatcher.overloads:
+        return dispatcher  # type: ignore[no-any-return]
+    return functools.partial(_first_call, dispatcher)
+
+
+def _first_call(dispatcher: Any, *args: Any) -> Any:
+    with _alone():
+        if not dispatcher.overloads:
+            with contextlib.suppress(RuntimeError):  # Numba's word for "nowhere to write"
+                dispatcher._cache = _Cache(dispatcher.py_func)
+            collecting = gc.isenabled()
+            gc.disable()  # a seventh of the time: the compiler makes objects by the million
+            try:
+                dispatcher.compile(tuple(typeof(arg) for arg in args))
+            finally:
+                if collecting:
+                    gc.enable()
+    return dispatcher(*args)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the directory's lock, or go on without it where there is none to be had."""
+    try:
+        import fcntl
+
+        directory().mkdir(parents=True, exist_ok=True)
+        fd = os.open(directory() / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        end = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.05)
+            except OSError:
+                break
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,434 @@
+"""The whole training of a block of seeds in one call: memory, choices of functions, epochs."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from xortune.trainers.kernels import activations, losses, optimizers
+from xortune.trainers.kernels.functions import INLINE, sigmoid
+from xortune.trainers.kernels.passes import (
+    PASS,
+    backward,
+    forward_of,
+    forward_softmax,
+    loss_of,
+    step_of,
+)
+from xortune.trainers.kernels.simd import (
+    FLUSH_SUBNORMALS,
+    LANES,
+    any_lane,
+    control_word,
+    lane_of,
+    load,
+    set_control_word,
+    splat,
+    store,
+)
+
+# -------------------------------------------------------------------------------------------------
+# A block of seeds in memory: what a pass of the training reads and writes, and where it lies.
+
+
+class BlockMemory(NamedTuple):
+    """Some seeds that train side by side, a multiple of 16.
+
+    A row holds one float32 of each seed. All rows lie one after another in `work`, which is small
+    enough for the first-level cache; the other attributes say where.
+
+    Attributes:
+        work: float32, flat.
+        width: seeds, and so the length of a row.
+        hidden: H, units of the hidden layer.
+        dim: D, inputs of a sample.
+        quads: samples, by fours.
+        size: numbers in all weights, P x width with P = H * D + 2 * H + 1; the weights themselves
+            are the first ones in `work`, in torch's order.
+        gradient: start of the gradient, as large as the weights.
+        summed: start of the sum of all gradients, for a training that never sets them to zero.
+        state: start of the optimizer's two states, each as large as the weights.
+        ys: start of the outputs of the hidden units: for each four samples and each unit, 16 seeds
+            by 16 seeds, the four samples' values one after another.
+        slopes: start of dz/da, how the sum z before the sigmoid follows a hidden unit's input a;
+            ordered as `ys`.
+        sums: start of z, for each four samples in the same order.
+        deltas: start of dL/dz, ordered as `sums`.
+        unsolved: start of a row: the last epoch at which the seed was not solved.
+    """
+
+    work: NDArray[np.float32]
+    width: int
+    hidden: int
+    dim: int
+    quads: int
+    size: int
+    gradient: int
+    summed: int
+    state: int
+    ys: int
+    slopes: int
+    sums: int
+    deltas: int
+    unsolved: int
+
+
+@njit(**INLINE)
+def block_of(work, width, hidden, dim, quads):
+    """The layout of a block in `work`, which has room for `work_size` numbers."""
+    size = (hidden * (dim + 2) + 1) * width
+    ys = 5 * size
+    slopes = ys + 4 * quads * hidden * width
+    sums = slopes + 4 * quads * hidden * width
+    deltas = sums + 4 * quads * width
+    unsolved = deltas + 4 * quads * width
+    return BlockMemory(
+        work,
+        width,
+        hidden,
+        dim,
+        quads,
+        size,
+        size,
+        2 * size,
+        3 * size,
+        ys,
+        slopes,
+        sums,
+        deltas,
+        unsolved,
+    )
+
+
+def work_size(width: int, hidden: int, dim: int, quads: int) -> int:
+    """How many numbers a block takes."""
+    return (5 * (hidden * (dim + 2) + 1) + 8 * quads * (hidden + 1) + 1) * width
+
+
+# -------------------------------------------------------------------------------------------------
+# Which activation, loss and optimizer a pass computes with: by number, outside its loops.
+#
+# The numbers of the names are in `xortune.trainers.fused` and `xortune.trainers.fused`.
+
+
+forward_identity = forward_of(activations.identity)
+forward_elu = forward_of(activations.elu)
+forward_gelu = forward_of(activations.gelu)
+forward_hardshrink = forward_of(activations.hardshrink)
+forward_hardsigmoid = forward_of(activations.hardsigmoid)
+forward_hardswish = forward_of(activations.hardswish)
+forward_hardtanh = forward_of(activations.hardtanh)
+forward_leaky_relu = forward_of(activations.leaky_relu)
+forward_log_sigmoid = forward_of(activations.log_sigmoid)
+forward_mish = forward_of(activations.mish)
+forward_relu = forward_of(activations.relu)
+forward_relu6 = forward_of(activations.relu6)
+forward_selu = forward_of(activations.selu)
+forward_silu = forward_of(activations.silu)
+forward_logistic = forward_of(activations.logistic)
+forward_softplus_20 = forward_of(activations.softplus_20)
+forward_softshrink = forward_of(activations.softshrink)
+forward_softsign = forward_of(activations.softsign)
+forward_hyperbolic = forward_of(activations.hyperbolic)
+forward_tanhshrink = forward_of(activations.tanhshrink)
+
+loss_bce = loss_of(losses.bce)
+loss_bce_with_logits = loss_of(losses.bce_with_logits)
+loss_hinge_embedding = loss_of(losses.hinge_embedding)
+loss_kl_div = loss_of(losses.kl_div)
+loss_l1 = loss_of(losses.l1)
+loss_mse = loss_of(losses.mse)
+loss_poisson_nll = loss_of(losses.poisson_nll)
+loss_smooth_l1 = loss_of(losses.smooth_l1)
+loss_soft_margin = loss_of(losses.soft_margin)
+
+step_sgd = step_of(optimizers.sgd, states=0)
+step_sgd_momentum = step_of(optimizers.sgd_momentum, states=1)
+step_adadelta = step_of(optimizers.adadelta, states=2)
+step_adagrad = step_of(optimizers.adagrad, states=1)
+step_adam = step_of(optimizers.adam, states=2)
+step_adamax = step_of(optimizers.adamax, states=2)
+step_asgd = step_of(optimizers.asgd, states=0)
+step_nadam = step_of(optimizers.nadam, states=2)
+step_radam = step_of(optimizers.radam, states=2)
+step_rmsprop = step_of(optimizers.rmsprop, states=1)
+step_rmsprop_momentum = step_of(optimizers.rmsprop_momentum, states=2)
+step_rprop = step_of(optimizers.rprop, states=2)
+
+
+@njit(**INLINE)
+def forward(block, inputs, activation):
+    """The forward pass of that activation."""
+    if activation == 0:
+        forward_identity(block, inputs)
+    elif activation == 1:
+        forward_elu(block, inputs)
+    elif activation == 2:
+        forward_gelu(block, inputs)
+    elif activation == 3:
+        forward_hardshrink(block, inputs)
+    elif activation == 4:
+        forward_hardsigmoid(block, inputs)
+    elif activation == 5:
+        forward_hardswish(block, inputs)
+    elif activation == 6:
+        forward_hardtanh(block, inputs)
+    elif activation == 7:
+        forward_leaky_relu(block, inputs)
+    elif activation == 8:
+        forward_log_sigmoid(block, inputs)
+    elif activation == 9:
+        forward_mish(block, inputs)
+    elif activation == 10:
+        forward_relu(block, inputs)
+    elif activation == 11:
+        forward_relu6(block, inputs)
+    elif activation == 12:
+        forward_selu(block, inputs)
+    elif activation == 13:
+        forward_silu(block, inputs)
+    elif activation == 14:
+        forward_logistic(block, inputs)
+    elif activation == 15:
+        forward_softplus_20(block, inputs)
+    elif activation == 16:
+        forward_softshrink(block, inputs)
+    elif activation == 17:
+        forward_softsign(block, inputs)
+    elif activation == 18:
+        forward_hyperbolic(block, inputs)
+    elif activation == 19:
+        forward_tanhshrink(block, inputs)
+    else:
+        forward_softmax(block, inputs, activation - 20)
+
+
+@njit(**INLINE)
+def loss_pass(block, rows, needed, epoch, loss):
+    """The loss pass of that loss."""
+    if loss == 0:
+        loss_bce(block, rows, needed, epoch)
+    elif loss == 1:
+        loss_bce_with_logits(block, rows, needed, epoch)
+    elif loss == 2:
+        loss_hinge_embedding(block, rows, needed, epoch)
+    elif loss == 3:
+        loss_kl_div(block, rows, needed, epoch)
+    elif loss == 4:
+        loss_l1(block, rows, needed, epoch)
+    elif loss == 5:
+        loss_mse(block, rows, needed, epoch)
+    elif loss == 6:
+        loss_poisson_nll(block, rows, needed, epoch)
+    elif loss == 7:
+        loss_smooth_l1(block, rows, needed, epoch)
+    else:
+        loss_soft_margin(block, rows, needed, epoch)
+
+
+@njit(**INLINE)
+def step(block, used, a, b, c, optimizer):
+    """The step of that optimizer."""
+    if optimizer == 0:
+        step_sgd(block, used, a, b, c)
+    elif optimizer == 1:
+        step_sgd_momentum(block, used, a, b, c)
+    elif optimizer == 2:
+        step_adadelta(block, used, a, b, c)
+    elif optimizer == 3:
+        step_adagrad(block, used, a, b, c)
+    elif optimizer == 4:
+        step_adam(block, used, a, b, c)
+    elif optimizer == 5:
+        step_adamax(block, used, a, b, c)
+    elif optimizer == 6:
+        step_asgd(block, used, a, b, c)
+    elif optimizer == 7:
+        step_nadam(block, used, a, b, c)
+    elif optimizer == 8:
+        step_radam(block, used, a, b, c)
+    elif optimizer == 9:
+        step_rmsprop(block, used, a, b, c)
+    elif optimizer == 10:
+        step_rmsprop_momentum(block, used, a, b, c)
+    else:
+        step_rprop(block, used, a, b, c)
+
+
+# -------------------------------------------------------------------------------------------------
+# The whole training of a block of seeds in one call.
+
+
+CHECK_EVERY = 16
+"""Epochs between two looks at whether anything can still change."""
+
+GRADIENT, FIRST_STATE, SECOND_STATE = 1, 2, 3
+"""What has to be zero for an optimizer to leave the weights alone from then on: the gradient, or
+that and one of the states."""
+
+
+@njit(**PASS)
+def _accumulate(block):
+    work = block.work
+    for i in range(0, block.size, LANES):
+        total = load(work, block.summed + i) + load(work, block.gradient + i)
+        store(work, block.summed + i, total)
+
+
+@njit(**PASS)
+def _all_zero(work, start, size):
+    zero = True
+    for i in range(start, start + size, LANES):
+        zero = zero and not any_lane(load(work, i) != 0.0)
+        if not zero:
+            break
+    return zero
+
+
+@njit(**PASS)
+def _all_nan(work, start, size):
+    nan = True
+    for i in range(start, start + size, LANES):
+        v = load(work, i)
+        nan = nan and not any_lane(v <= 0.0) and not any_lane(v > 0.0)
+        if not nan:
+            break
+    return nan
+
+
+@njit(nogil=True, error_model="numpy", no_cpython_wrapper=True)
+def _record(block, loss, rows, trained, judged, lane, outputs, final, last, finite):
+    """What a checkpoint keeps of every seed of the block; `train` says what it fills."""
+    work, width = block.work, block.width
+    for i in range(min(width, final.shape[0] - lane)):
+        total = np.float32(0.0)
+        fine = True
+        for n in range(judged + outputs.shape[0]):
+            at = 4 * (n // 4 * width + i // LANES * LANES) + n % 4 * LANES + i % LANES
+            p = lane_of(sigmoid(splat(work[block.sums + at])))
+            if n >= judged:
+                outputs[n - judged, lane + i] = p
+                fine = fine and math.isfinite(p)
+            if n < trained:
+                total += np.float32(losses.value(loss, p, rows[n // 4 * 16 + n % 4]))
+        for j in range(i, block.size, width):
+            fine = fine and math.isfinite(work[j])
+        total = total / np.float32(trained)
+        final[lane + i] = np.float32(math.nan) if math.isnan(total) else total  # of one sign
+        finite[lane + i] = fine
+        last[lane + i] = np.int32(work[block.unsolved + i])
+
+
+@njit(nogil=True, error_model="numpy")
+def train(
+    work,
+    start,
+    first,
+    width,
+    hidden,
+    inputs,
+    rows,
+    trained,
+    judged,
+    needed,
+    activation,
+    loss,
+    optimizer,
+    zero_grad,
+    schedule,
+    state_start,
+    quiet,
+    stops,
+    stop_early,
+    flush,
+    outputs,
+    final,
+    last,
+    finite,
+):
+    """Train the seeds in lanes first to first + width of `start`.
+
+    Args:
+        work: float32, of `block.work_size` numbers: scratch.
+        start: float32, shape (P, S), S a multiple of 16: initial weights.
+        first: lane of the first seed.
+        width: how many seeds, a multiple of 16.
+        hidden: H.
+        inputs: float32, flat: for each four rows and each input dimension the four values.
+        rows: float32, flat: for each four rows their targets, the factors of their gradient (1 / N,
+            0 where not trained), and a and b of each: it is right where a * output + b is above 0.
+        trained: rows trained on, the first ones.
+        judged: the first judged row; `outputs` says how many follow.
+        needed: judged rows that must be right.
+        activation: its number; see `kernels.choices`.
+        loss: its number.
+        optimizer: its number.
+        zero_grad: False adds up the gradients of all steps.
+        schedule: float32, shape (E, 3): the optimizer's numbers of the first E epochs; the last
+            ones hold for all that follow.
+        state_start: the second state before the first step.
+        quiet: what must be zero for the weights to stay; 0 if they never do.
+        stops: int64, shape (C,), ascending: the epochs to record, the last one included.
+        stop_early: leave when nothing that is recorded can change any more.
+        flush: compute with 0 in place of subnormal numbers (below 1.2e-38 in size); the calling
+            thread's own arithmetic is as before afterwards.
+        outputs: float32, shape (C, M, S), to fill: outputs of the judged rows.
+        final: float32, shape (C, S), to fill: losses.
+        last: int32, shape (C, S), to fill: the last epoch at which the seed was not solved.
+        finite: bool, shape (C, S), to fill: whether all weights and outputs are finite.
+    """
+    before = control_word()
+    if flush:
+        set_control_word(before | FLUSH_SUBNORMALS)
+    quads = rows.shape[0] // 16
+    dim = inputs.shape[0] // (4 * quads)
+    block = block_of(work, width, hidden, dim, quads)
+    size, state = block.size, block.state
+    used = block.gradient if zero_grad else block.summed
+    for j in range(start.shape[0]):
+        for i in range(width):
+            work[j * width + i] = start[j, first + i]
+    for i in range(size):
+        work[block.summed + i] = 0.0
+        work[state + i] = 0.0
+        work[state + size + i] = state_start
+    for i in range(width):
+        work[block.unsolved + i] = 0.0
+    stop, over = 0, False
+    for epoch in range(stops[-1] + 1):
+        forward(block, inputs, activation)
+        loss_pass(block, rows, needed, np.float32(epoch), loss)
+        look = stop_early and epoch % CHECK_EVERY == 0
+        if look:
+            # An output that is NaN makes every gradient NaN, and so every later output.
+            over = _all_nan(work, block.sums, 4 * quads * width)
+        if epoch < stops[-1] and not over:
+            backward(block, inputs)
+            if not zero_grad:
+                _accumulate(block)
+            still = look and quiet > 0 and _all_zero(work, block.gradient, size)
+            if still and _all_zero(work, used, size):  # a sum may be 0 by chance
+                over = quiet == GRADIENT or _all_zero(work, state + (quiet - 2) * size, size)
+        while epoch == stops[stop] or over:
+            _record(
+                block,
+                loss,
+                rows,
+                trained,
+                judged,
+                first,
+                outputs[stop],
+                final[stop],
+                last[stop],
+                finite[stop],
+            )
+            stop += 1
+            if stop == stops.shape[0]:
+                set_control_word(before)
+                return
+        row = min(epoch, schedule.shape[0] - 1)
+        step(block, used, schedule[row, 0], schedule[row, 1], schedule[row, 2], optimizer)

@@ -1,0 +1,321 @@
+"""The built-in network as a trainer: points become configs, blocks share what they can."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.config import Config
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.outcome import Outcome, checked_seeds
+from xortune.core.point import Point
+from xortune.core.task import Task
+from xortune.core.trainer import Block
+from xortune.trainers.limits import refuse_beyond_memory
+from xortune.trainers.trainings import Training
+
+logger = logging.getLogger("xortune.engine")
+
+FUSED_LANES, STACK_LANES = 16, 64
+"""Networks that are trained at once at least: `kernels.simd.LANES` and `reference.LANES`."""
+
+ENGINES = ("auto", "fused", "reference", "cuda")
+
+ENGINE_VERSION = "1"
+"""Another one wherever an engine may give a seed another outcome than the version before: what was
+trained with one is never counted together with what was trained with another."""
+
+
+@dataclass(frozen=True)
+class NetworkTrainer:
+    """Trains the network that a point describes on one task.
+
+    Attributes:
+        task: what to learn.
+        engine: `fused` (compiled, on the CPU), `reference` (stacked torch on the CPU), `cuda`
+            (stacked torch on the first visible GPU), or `auto`: fused where it covers the config,
+            else reference.
+        gpus: GPUs for each trial, fractions share one. If any, `auto` becomes `cuda` where torch
+            sees one, and else says that it does not: here and now, so that what a driver describes
+            is what all its workers do.
+        threads: cores that may share one training; the search's workers have one each.
+    """
+
+    task: Task
+    engine: str = "auto"
+    gpus: float = 0.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.engine != "auto" or not self.gpus:
+            return
+        import torch  # takes a second
+
+        if torch.cuda.is_available():
+            object.__setattr__(self, "engine", "cuda")
+        else:
+            _tell_that_there_is_no_gpu()
+
+    def check(self, point: Point) -> Point:
+        """The point of the `Config` it means; see `xortune.core.trainer.Trainer.check`."""
+        return Config.from_point(point).point
+
+    def cost(self, block: Block) -> float:
+        """Seconds on one core; see `xortune.core.trainer.Trainer.cost`.
+
+        What the fused engine was measured to take with an elementwise activation, whatever the
+        engine: too little by far for the reference engine, and always in the same proportion.
+        """
+        hidden_dim, epochs = block.point["hidden_dim"], block.point["epochs"]
+        assert isinstance(hidden_dim, int)
+        assert isinstance(epochs, int)
+        rows = self.task.inputs.shape[0]
+        if self.task.held_out_inputs is not None:
+            rows += self.task.judged_inputs.shape[0]
+        each = 0.7 + 0.12 * hidden_dim * (self.task.dim + 2)  # ns for an epoch of a row
+        seconds: float = 1e-4 + block.count * epochs * rows * each * 1e-9
+        return seconds
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """One outcome or error for each block.
+
+        Blocks that differ in epochs share one training; trainings that differ in lr and momentum
+        are one stack of the reference engine where that is sooner; see `xortune.trainers.stacked`.
+        """
+        groups: dict[tuple[str, range], list[tuple[int, Config]]] = {}
+        results: dict[int, Outcome | TrainingError] = {}
+        for index, block in enumerate(blocks):
+            try:
+                config = Config.from_point(block.point)
+                checked_seeds(block.seeds)
+            except InputError as error:
+                results[index] = TrainingError(str(error))
+                continue
+            shared = replace(config, epochs=1).key
+            groups.setdefault((shared, block.seeds), []).append((index, config))
+        trainings = []
+        for (_, seeds), members in groups.items():
+            longest = max((config for _, config in members), key=lambda config: config.epochs)
+            epochs = sorted({config.epochs for _, config in members})
+            trainings.append(Training(longest, checked_seeds(seeds), tuple(epochs[:-1])))
+        outcomes = self._train_all(trainings) if trainings else []
+        for members, outcome in zip(groups.values(), outcomes, strict=True):
+            for index, config in members:
+                if isinstance(outcome, TrainingError):
+                    results[index] = outcome
+                else:
+                    results[index] = _alone(outcome.at(config.epochs))
+        return [results[index] for index in range(len(blocks))]
+
+    def _train_all(self, trainings: Sequence[Training]) -> list[Outcome | TrainingError]:
+        found = self._stacked(trainings)
+        results: list[Outcome | TrainingError] = []
+        for index, training in enumerate(trainings):
+            if index in found:
+                results.append(found[index])
+                continue
+            try:
+                outcome = evaluate_config(
+                    training.config,
+                    self.task,
+                    training.seeds,
+                    training.checkpoints,
+                    self.engine,
+                    threads=self.threads,
+                    gpu_share=self._gpu_share,
+                )
+            except Exception as error:  # whatever it is, it is this one's alone, and is recorded
+                results.append(TrainingError(f"{type(error).__name__}: {error}"))
+            else:
+                results.append(outcome)
+        return results
+
+    def _stacked(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
+        """The outcomes of those that were trained as one stack with others."""
+        engine = self.engine
+        able = [
+            index
+            for index, training in enumerate(trainings)
+            if engine in ("reference", "cuda")
+            or (engine == "auto" and engine_of(training.config, self.task) == "reference")
+        ]
+        if len(able) < 2:
+            return {}
+        from xortune.trainers import stacked
+
+        device = "cuda" if engine == "cuda" else "cpu"
+        found: dict[int, Outcome] = {}
+        for group in stacked.together([trainings[i] for i in able], self.task, device=device):
+            if len(group) == 1:
+                continue
+            members = [able[i] for i in group]
+            stack = [trainings[i] for i in members]
+            try:
+                outcomes = stacked.train(stack, self.task, device=device, gpu_share=self._gpu_share)
+            except Exception as error:  # of whichever it is: by itself it will fail again
+                logger.warning(
+                    "%d configs as one stack: %s: %s; each is trained by itself",
+                    len(stack),
+                    type(error).__name__,
+                    error,
+                )
+            else:
+                found.update(zip(members, outcomes, strict=True))
+        return found
+
+    @property
+    def _gpu_share(self) -> float:
+        return min(float(self.gpus), 1.0) or 1.0
+
+    def describe(self) -> dict[str, str]:
+        """What the manifest says: the engine, the versions that matter to it, the task.
+
+        Raises:
+            InputError: an unknown engine, or CUDA where there is none.
+        """
+        # With GPUs for its trials it is the workers that must see one.
+        device = "cuda" if self.engine == "cuda" and self.gpus else device_of(self.engine)
+        engine = "fused" if self.engine in ("auto", "fused") else "reference"
+        # Of a search that takes what fits, what is trained where the fused engine does not reach.
+        fallback = {"engine_fallback": "reference"} if self.engine == "auto" else {}
+        return {
+            "trainer": "network",
+            "engine": engine,
+            **fallback,
+            "engine_version": ENGINE_VERSION,
+            "device": device,
+            "torch": version("torch"),
+            "numba": version("numba"),
+            "task": self.task.name,
+            "task_fingerprint": self.task.fingerprint,
+        }
+
+
+def engine_described(described: Mapping[str, str]) -> str:
+    """The engine with which `NetworkTrainer.describe` says so; `auto` where nothing is said."""
+    if described.get("engine") == "reference":
+        return "cuda" if described.get("device") == "cuda" else "reference"
+    is_fused = described.get("engine") == "fused" and "engine_fallback" not in described
+    return "fused" if is_fused else "auto"
+
+
+def is_compiled() -> bool:
+    """Whether the fused engine can start at once here, and need not be compiled first."""
+    from xortune.trainers.kernels.cache import is_kept
+
+    return is_kept()
+
+
+def engine_of(config: Config, task: Task) -> str:
+    """What `auto` is for a config: `fused`, or `reference` where that does not reach."""
+    from xortune.trainers import fused
+
+    return "fused" if fused.uncovered(config, task) is None else "reference"
+
+
+def _alone(outcome: Outcome) -> Outcome:
+    return replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
+
+
+def device_of(engine: str) -> str:
+    """The torch device an engine trains on here.
+
+    Raises:
+        InputError: an unknown engine, or CUDA where there is none.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"unknown engine {engine!r}", field="engine", allowed=", ".join(ENGINES))
+    if engine != "cuda":
+        return "cpu"
+    import torch  # takes a second: a driver that only sends blocks to workers does without
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            "'cuda', but torch sees no CUDA device here", field="engine", fix="use engine 'auto'"
+        )
+    return "cuda"
+
+
+@functools.cache
+def _tell_that_there_is_no_gpu() -> None:
+    """Once in a process. Ray hands out GPUs by number, whether there are any or not."""
+    logger.warning(
+        "GPUs are asked for, but torch sees no CUDA device on %s: trained on the CPU. If only the"
+        " workers have GPUs, ask for engine 'cuda'",
+        socket.gethostname(),
+    )
+
+
+def usable_cores() -> int:
+    """How many cores this process may use; OMP_NUM_THREADS has the last word, as for torch."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def evaluate_config(
+    config: Config,
+    task: Task,
+    seeds: Sequence[int] | NDArray[np.int64],
+    checkpoints: Sequence[int] = (),
+    engine: str = "auto",
+    *,
+    threads: int = 1,
+    gpu_share: float = 1.0,
+) -> Outcome:
+    """Train one config under the given seeds, on at most so many cores or this share of a GPU.
+
+    Raises:
+        InputError: seeds that `checked_seeds` refuses, a checkpoint outside [1, epochs], an unknown
+            engine, more memory than there is.
+    """
+    for epoch in checkpoints:
+        if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= config.epochs:
+            raise InputError(
+                f"{epoch!r} is no epoch of this training",
+                field="checkpoints",
+                allowed=f"whole numbers from 1 to {config.epochs}",
+            )
+    device, earlier = device_of(engine), sorted(set(checkpoints))
+    fits = engine in ("auto", "fused") and engine_of(config, task) == "fused"
+    if device == "cpu" and isinstance(seeds, Sized):  # before a list of them fills the memory
+        refuse_beyond_memory(
+            config,
+            task,
+            len(seeds),
+            looks=len({*earlier, config.epochs}),
+            together=FUSED_LANES if fits else STACK_LANES,
+            stacked=not fits,
+        )
+    array = checked_seeds(seeds)
+    if engine in ("auto", "fused"):
+        from xortune.trainers import fused
+
+        reason = fused.uncovered(config, task)
+        if reason is None:
+            return fused.train(config, task, array, earlier, threads=threads)
+        if engine == "fused":
+            raise InputError(
+                f"'fused', but {reason}",
+                field="engine",
+                fix="use engine 'auto', which takes the reference engine there",
+            )
+    if device == "cpu":
+        from xortune.trainers import reference
+
+        return reference.train(config, task, array, earlier)
+    from xortune.trainers import stacked
+
+    training = Training(config, array, tuple(earlier))
+    return stacked.train([training], task, device=device, gpu_share=gpu_share)[0]

@@ -1,0 +1,349 @@
+"""Where a user's function comes from, which files make it, and how a worker gets them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from modulefinder import ModuleFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from xortune.core.errors import InputError, named
+from xortune.trainers.returned import one_line
+
+# -------------------------------------------------------------------------------------------------
+# Files of a user's function or command that are sent to each worker, as they were at first.
+
+
+MOST = 16 * 2**20
+"""Bytes of all files of a function or a command."""
+
+_COPIES: list[tempfile.TemporaryDirectory[str]] = []
+"""They go when the process ends: what is in them may be used at any time."""
+
+
+def digest_of(files: Iterable[tuple[str, bytes]]) -> str:
+    """A digest of paths and contents, in the order given: 16 hexadecimal digits."""
+    whole = hashlib.sha256()
+    for path, content in files:
+        whole.update(f"{path}\0{len(content)}\0".encode() + content)
+    return whole.hexdigest()[:16]
+
+
+def are_there(root: Path, files: Iterable[tuple[str, bytes]]) -> bool:
+    """Whether a folder has all these files, as they were."""
+    try:
+        return all(
+            (root / path).stat().st_size == len(content) and (root / path).read_bytes() == content
+            for path, content in files
+        )
+    except OSError:
+        return False
+
+
+def unpacked(files: Iterable[tuple[str, bytes]], *, prefix: str) -> Path:
+    """A new folder with these files, which is there until the process ends."""
+    kept = tempfile.TemporaryDirectory(prefix=prefix)
+    _COPIES.append(kept)
+    root = Path(kept.name)
+    for path, content in files:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    return root
+
+
+# -------------------------------------------------------------------------------------------------
+# Which files make a user's function: its module, and what that imports from the same folder.
+
+
+def is_installed(file: Path) -> bool:
+    """Whether a file belongs to Python or to an installed package."""
+    places = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return any(file.is_relative_to(Path(place).resolve()) for place in places if place)
+
+
+def imported_files(
+    root: Path, file: Path, module: str | None = None
+) -> tuple[tuple[str, bytes], ...]:
+    """Path below `root` and content of a file and of all that it imports from there; sorted.
+
+    What is imported is read off the text, and nothing is run.
+
+    Args:
+        root: the folder that modules are found in.
+        file: of the module.
+        module: its name, if it is to be found by that: it may be in a package.
+
+    Raises:
+        InputError: a file cannot be read, is no Python, or all are too large to be sent.
+    """
+    if is_installed(file):
+        return ((file.name, file.read_bytes()),)
+    finder = ModuleFinder(path=[str(root)], excludes=["xortune"])
+    try:
+        if module is None:
+            finder.run_script(str(file))
+        else:
+            finder.import_hook(module)
+    except (OSError, SyntaxError, ValueError, ImportError) as error:
+        raise InputError(
+            f"cannot be read ({type(error).__name__}: {error})", field="trainer", place=str(file)
+        ) from None
+    files_of = [getattr(one, "__file__", None) for one in finder.modules.values()]
+    found = {Path(one).resolve() for one in files_of if one}
+    below = sorted(path for path in found | {file} if path.is_relative_to(root))
+    files = [
+        (path.relative_to(root).as_posix(), path.read_bytes())
+        for path in below
+        if path.suffix == ".py" and not is_installed(path)
+    ]
+    size = sum(len(content) for _, content in files)
+    if size > MOST:
+        raise InputError(
+            f"{file.name} and what it imports from its folder are {size:,} bytes",
+            field="trainer",
+            allowed=f"at most {MOST:,}",
+            fix="put the function into a folder of its own",
+        )
+    return tuple(files)
+
+
+# -------------------------------------------------------------------------------------------------
+# Where a user's function comes from, and how a worker on another machine comes by it.
+#
+# A function in a file is sent as the text of that file and of the modules beside it that it
+# imports:
+# so it is the same on each node, whatever lies there. A worker that has the same files imports
+# them
+# where they are, with all that lies beside them.
+
+
+FORMS = "mypackage.train:run, or ./train.py:run relative to the space file"
+
+
+@dataclass(frozen=True)
+class FunctionSource:
+    """A function that a module has by its name.
+
+    Attributes:
+        label: what the user called it.
+        module: the module's name.
+        name: of the function in it.
+        file: of the module, if it was named by its path; relative to `root`.
+        root: the folder that modules are found in.
+        files: path below `root` and content, of the module and of those beside it that it imports;
+            none for a module that is installed.
+        digest: of the files, in the order of their names.
+    """
+
+    label: str
+    module: str
+    name: str
+    file: str | None = field(repr=False)
+    root: str = field(repr=False)
+    files: tuple[tuple[str, bytes], ...] = field(repr=False)
+    digest: str
+
+    def function(self) -> Callable[..., Any]:
+        """The function itself; the module is imported, once in a process.
+
+        Raises:
+            InputError: the module cannot be imported, or has no such function.
+        """
+        return _loaded(self)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A function that was given from Python and that no module has by its name.
+
+    Attributes:
+        label: what it is called.
+        given: the function.
+        digest: of its text, as far as it has one.
+    """
+
+    label: str
+    given: Callable[..., Any] = field(repr=False)
+    digest: str
+
+    def function(self) -> Callable[..., Any]:
+        """The function itself."""
+        return self.given
+
+
+def named_source(text: str, folder: Path) -> FunctionSource:
+    """The source that ``module:function`` or ``path.py:function`` names; it is not imported yet.
+
+    But the packages that it is in are: Python finds it through them.
+
+    Args:
+        text: as a space file has it.
+        folder: of the space file: paths are relative to it, and modules are found in it too.
+
+    Raises:
+        InputError: it has another form, or there is no such file or module.
+    """
+    where, _, name = text.rpartition(":")
+    if not where or not name.isidentifier():
+        raise _bad_name(text)
+    if where.endswith(".py"):
+        return _of_file(text, folder / where, name)
+    if not all(part.isidentifier() for part in where.split(".")):
+        raise _bad_name(text)
+    for path in (str(folder.resolve()), str(Path.cwd())):  # as `python -m` has the second
+        _add_path(path)
+    try:
+        found = importlib.util.find_spec(where)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise InputError(f"{where!r} cannot be found ({error})", field="trainer") from None
+    if found is None or found.origin is None:
+        raise InputError(
+            f"there is no module {where!r}",
+            field="trainer",
+            allowed=FORMS,
+            fix="install its package, run from its folder, or name the file",
+        )
+    return _of_module(text, where, name, Path(found.origin))
+
+
+def given_source(function: Callable[..., Any]) -> FunctionSource | Given:
+    """The source of a function that was given from Python.
+
+    Raises:
+        InputError: it is no function.
+    """
+    if not callable(function):
+        raise InputError(
+            f"a {type(function).__name__}", field="train", allowed="a function of config and seed"
+        )
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    home = getattr(function, "__module__", None) or "__main__"
+    if home == "__mp_main__":  # the main module, in a process that was spawned
+        home = "__main__"
+    module = sys.modules.get(home)
+    file = getattr(module, "__file__", None)
+    plain = name.isidentifier() and _same(getattr(module, name, None), function)
+    if home != "__main__" and file is not None and plain:
+        return _of_module(f"{home}:{name}", home, name, Path(file))
+    return Given(f"{home}:{name}", function, digest_of([("", _text_of(function).encode())]))
+
+
+def _same(found: object, function: Callable[..., Any]) -> bool:
+    """Whether a module has this function, though it may have been imported again since."""
+    code = getattr(function, "__code__", None)
+    return found is function or (code is not None and getattr(found, "__code__", None) == code)
+
+
+def _of_file(text: str, path: Path, name: str) -> FunctionSource:
+    if not path.is_file():
+        raise InputError(
+            f"there is no file {str(path)!r}",
+            field="trainer",
+            allowed=FORMS,
+            fix="its path is relative to the space file",
+        )
+    path = path.resolve()
+    files = imported_files(path.parent, path)
+    return FunctionSource(
+        text, path.stem, name, path.name, str(path.parent), files, digest_of(files)
+    )
+
+
+def _of_module(label: str, module: str, name: str, file: Path) -> FunctionSource:
+    file = file.resolve()
+    parts = module.split(".")
+    depth = len(parts) if file.name == "__init__.py" else len(parts) - 1
+    root = file.parents[depth]
+    files = imported_files(root, file, module)
+    digest = digest_of(files)
+    sent = () if is_installed(file) else files
+    return FunctionSource(label, module, name, None, str(root), sent, digest)
+
+
+def _bad_name(text: str) -> InputError:
+    return InputError(
+        f"{text!r} names no function",
+        field="trainer",
+        allowed=FORMS,
+        fix="write the module or the file, a colon, and the function's name",
+    )
+
+
+def _text_of(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed into a console, or an object with __call__
+        code = getattr(function, "__code__", None)
+        return type(function).__qualname__ if code is None else repr((code.co_code, code.co_names))
+
+
+@functools.lru_cache(maxsize=16)
+def _loaded(source: FunctionSource) -> Callable[..., Any]:
+    root = _root_of(source)
+    _add_path(str(root))
+    try:
+        if source.file is None:
+            module = importlib.import_module(source.module)
+        else:
+            module = _imported(root / source.file, source)
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{source.label} cannot be imported ({one_line(named(error))})",
+            field="trainer",
+            fix=f"see that `python -c 'import {source.module}'` runs in {root}",
+        ) from error
+    found = getattr(module, source.name, None)
+    if not callable(found):
+        names = [
+            n
+            for n, v in vars(module).items()
+            if (inspect.isfunction(v) or inspect.isclass(v)) and n[:1] != "_"
+        ]
+        raise InputError(
+            f"{source.module} has no function {source.name!r}",
+            field="trainer",
+            allowed=", ".join(names) or FORMS,
+        )
+    function: Callable[..., Any] = found
+    return function
+
+
+def _imported(path: Path, source: FunctionSource) -> ModuleType:
+    """The module in a file, under its own name where no other module has that."""
+    other = sys.modules.get(source.module) or importlib.util.find_spec(source.module)
+    origin = getattr(other, "__file__", None) or getattr(other, "origin", None)
+    same = origin is None or Path(origin) == path
+    name = source.module if same else f"xortune_trainer_{source.digest}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses and pickles look there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _root_of(source: FunctionSource) -> Path:
+    """The folder with the source's files: where it was, or a copy if it is not the same there."""
+    root = Path(source.root)
+    if are_there(root, source.files):
+        return root
+    return unpacked(source.files, prefix="xortune-trainer-")
+
+
+def _add_path(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
