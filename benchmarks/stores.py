@@ -26,10 +26,7 @@ from xortune.runs.journal import Journal  # noqa: E402
 from xortune.runs.lease import driven  # noqa: E402
 from xortune.runs.lock import held  # noqa: E402
 from xortune.runs.run import JOURNAL  # noqa: E402
-from xortune.runs.store import (
-    segments_in,
-    store_of,
-)
+from xortune.runs.store import segments_in, store_of  # noqa: E402
 
 SPACE = ROOT / "search_spaces" / "xor.yaml"
 

@@ -2,9 +2,9 @@
 
     python benchmarks/subnormals.py [--lr 1.0] [--epochs 5000] [--hidden 5] [--seeds 100]
 
-Trains every activation, loss and optimizer with and without flushing, and prints which cells differ
-in which seeds, and what either costs. On an Intel processor an operation on a subnormal number takes
-some 150 cycles; on AMD's it costs hardly more than any other.
+Trains every activation, loss and optimizer with and without flushing, and prints which cells
+differ in how many seeds, and what either costs. On an Intel processor an operation on a subnormal
+number takes some 150 cycles; on AMD's it costs hardly more than any other.
 """
 
 from __future__ import annotations

@@ -25,19 +25,18 @@ if TYPE_CHECKING:
     from xortune.core.task import Task as Task
     from xortune.driver.certify import certify as certify
     from xortune.driver.compare import compare as compare
-    from xortune.driver.compare import write_comparison as write_comparison
     from xortune.driver.gate import gate as gate
     from xortune.driver.gate import plan as plan
     from xortune.driver.optuna import from_optuna as from_optuna
     from xortune.driver.optuna import import_results as import_results
     from xortune.driver.optuna import to_optuna as to_optuna
-    from xortune.driver.search import evaluate as evaluate
     from xortune.driver.search import search as search
-    from xortune.driver.search import write_report as write_report
     from xortune.integrations.export import export as export
     from xortune.integrations.following import log as log
     from xortune.racing.pruner import SeedRacePruner as SeedRacePruner
     from xortune.racing.scheduler import SeedRaceScheduler as SeedRaceScheduler
+    from xortune.reports.files import write_comparison as write_comparison
+    from xortune.reports.files import write_report as write_report
     from xortune.reports.plots import plot_agreement as plot_agreement
     from xortune.reports.plots import plot_contour as plot_contour
     from xortune.reports.plots import plot_decision_surface as plot_decision_surface
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from xortune.runs.status import status as status
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
+    from xortune.trainers.network import evaluate as evaluate
 
 __version__ = "0.1.0"
 
@@ -86,7 +86,7 @@ _HOMES = {
     "XortuneError": "core.errors",
     "certify": "driver.certify",
     "compare": "driver.compare",
-    "evaluate": "driver.search",
+    "evaluate": "trainers.network",
     "export": "integrations.export",
     "from_optuna": "driver.optuna",
     "gate": "driver.gate",
@@ -114,8 +114,8 @@ _HOMES = {
     "search": "driver.search",
     "status": "runs.status",
     "to_optuna": "driver.optuna",
-    "write_comparison": "driver.compare",
-    "write_report": "driver.search",
+    "write_comparison": "reports.files",
+    "write_report": "reports.files",
 }
 
 __all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # strings they are: the keys above

@@ -486,14 +486,14 @@ def _proposal(run: Run, key: str) -> int:
 # -------------------------------------------------------------------------------------------------
 # Certify: the finalists of a search on seeds that nothing has seen yet.
 #
-# What is asked for becomes tasks, which `xortune.driver.certifying` has trained like the blocks
+# What is asked for becomes tasks, which `driver.certifying` has trained like the blocks
 # of a
 # search, and the journal's lines of them become a certificate. Every block goes into the run's
 # journal with its purpose, so that the certificate can be made from the journal alone and an
 # attempt,
 # once begun, is never forgotten: one that was interrupted goes on where it stopped, with the same
 # finalists and seeds, and one that disappoints stays on record and has spent its share of alpha.
-# `xortune.runs.certificate` says what is promised.
+# `runs.certificate` says what is promised.
 
 
 @dataclass(frozen=True)

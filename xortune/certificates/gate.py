@@ -68,7 +68,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 # A gate: does this config still solve so many of all seeds? As few seeds as the answer needs.
 #
 # Seeds are trained one after the other, and after each the evidence is weighed (an e-value, see
-# `xortune.stats.anytime`): the gate stops as soon as it knows. Whatever the true rate is, the
+# `stats.anytime`): the gate stops as soon as it knows. Whatever the true rate is, the
 # answer
 # is wrong with probability alpha at most, although one looks after every seed: a rate of
 # `min_rate`

@@ -18,6 +18,7 @@ from xortune.stats.planning import (
     seeds_for_lower_bound,
     shared_seeds,
 )
+from xortune.trainers.network import engine_of, evaluate_config, usable_cores
 
 STANDARD = Config(
     activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.03, hidden_dim=5, epochs=1000
@@ -178,8 +179,6 @@ def measured_speed(config: Config, task: Task) -> Speed:
     Raises:
         InputError: the config cannot be trained on the task.
     """
-    from xortune.trainers.network import engine_of, evaluate_config, usable_cores
-
     cores = usable_cores()
     seeds, first = 8, HAND.start
     evaluate_config(config, task, range(first, first + seeds), threads=cores)  # compiles

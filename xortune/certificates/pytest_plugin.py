@@ -292,7 +292,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     mark = item.get_closest_marker(MARKER)
     if mark is None or not isinstance(item, pytest.Function):
         return
-    from xortune.core.errors import InputError
 
     _check(item)
     try:

@@ -1,4 +1,4 @@
-"""The command line: argv, printing, exit codes; everything else is `xortune.api`.
+"""The command line: argv, printing, exit codes; everything else is in the other rooms.
 
 Exit codes: 0 ok (seeds that fail are results), 1 a gate did not pass, 2 bad input, 3 interrupted
 with the run resumable, by Ctrl-C, SIGTERM or SIGHUP, 4 some evaluation produced no outcome.
@@ -19,15 +19,12 @@ from xortune.driver.interrupts import FORCED, heed_signals, told_to_end
 
 # isort: off
 from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
-from xortune.cli import status as watching  # noqa: F401
+from xortune.cli import status  # noqa: F401
 from xortune.cli import certifying  # noqa: F401
 from xortune.cli import gating  # noqa: F401
-from xortune.cli import gating as planning  # noqa: F401
 from xortune.cli import evaluating  # noqa: F401
 from xortune.cli import comparing  # noqa: F401
-from xortune.cli import exchange as exporting  # noqa: F401
-from xortune.cli import exchange as importing  # noqa: F401
-from xortune.cli import exchange as logs  # noqa: F401
+from xortune.cli import exchange  # noqa: F401
 from xortune.cli import submitting  # noqa: F401
 # isort: on
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+import xortune as xt
 from xortune.cli.shared import (
     NO_OUTCOME,
     AsJson,
@@ -87,16 +88,16 @@ def certify(
     """Train the best configurations on fresh seeds: what is left of the search's counts."""
     silent = quiet or as_json
     with told("interrupted: what had finished is kept; the same command continues"):
-        from xortune.driver import certify as api_certify
         from xortune.driver.trainer import functions_named
         from xortune.reports.progress import shown_certifying
-        from xortune.runs.run import load_run
+        from xortune.reports.terminal import render_certificate
+        from xortune.runs.certificate import CERTIFICATE
 
         if not silent:
             tell_of_compiling(engine or "auto")
         options = naming_options(*OPTIONS)
         with shown_certifying(quiet=silent) as on_progress, options:
-            api_certify.certify(
+            xt.certify(
                 run,
                 top=top,
                 seeds=seeds,
@@ -116,15 +117,10 @@ def certify(
                 on_word=None if quiet else _say,
                 command=["xortune", *sys.argv[1:]],
             )
-        loaded = load_run(run)
+        loaded = xt.load_run(run)
         if as_json:
-            from xortune.runs.certificate import CERTIFICATE
-
             print_json(json.loads((loaded.path / CERTIFICATE).read_text(encoding="utf-8")))
         elif not quiet:
-            from xortune.reports.terminal import render_certificate
-            from xortune.runs.certificate import CERTIFICATE
-
             render_certificate(loaded, console())
             console().print(Text(str(loaded.path / CERTIFICATE)), soft_wrap=True)
     if any(check.final and check.outcome is None for check in loaded.checks):

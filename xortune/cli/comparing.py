@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import xortune as xt
 from xortune.cli.shared import (
     AsJson,
     Quiet,
@@ -112,13 +113,12 @@ def compare(
         told("interrupted: what had finished is kept; the same command continues"),
         naming_options(*OPTIONS),
     ):
-        from xortune.comparisons.runs import RunComparison
-        from xortune.driver import compare as api_compare
         from xortune.driver.trainer import functions_named
+        from xortune.reports.files import checked_formats
         from xortune.reports.progress import shown_certifying
         from xortune.reports.terminal import comparison_json, pairs, render_comparison
 
-        wanted = api_compare.checked_formats([part.strip() for part in formats.split(",")])
+        wanted = checked_formats([part.strip() for part in formats.split(",")])
         found: Comparison | RunComparison
         if reference is not None:
             _refuse(
@@ -130,7 +130,7 @@ def compare(
                 different_tasks=different_tasks or None,
                 fail_if_worse=fail_if_worse or None,
             )
-            found = api_compare.compare(
+            found = xt.compare(
                 runs,
                 reference=reference,
                 columns=pairs("--column", column),
@@ -144,7 +144,7 @@ def compare(
                 raise InputError("with --no-train", place="--trainer", allowed="one of them")
             functions = functions_named(trainer or [])
             with shown_certifying(quiet=silent, what="training") as on_progress:
-                found = api_compare.compare(
+                found = xt.compare(
                     runs,
                     seeds=seeds,
                     train=functions[0] if len(functions) == 1 else functions or not no_train,
@@ -155,12 +155,12 @@ def compare(
                     on_progress=on_progress,
                     on_word=None if quiet else _say,
                 )
-        files = api_compare.write_comparison(found, output, formats=wanted)
+        files = xt.write_comparison(found, output, formats=wanted)
     if as_json:
         print_json(comparison_json(found, files))
     elif not quiet:
         render_comparison(found, files, console())
-    if fail_if_worse and isinstance(found, RunComparison) and found.first_is_worse:
+    if fail_if_worse and isinstance(found, xt.RunComparison) and found.first_is_worse:
         raise typer.Exit(WORSE)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+import xortune as xt
 from xortune.cli.shared import (
     AsJson,
     Quiet,
@@ -49,10 +50,7 @@ def evaluate(
 ) -> None:
     """Train one configuration under many seeds and count the solved ones."""
     with told():
-        from xortune.core.config import Config
-        from xortune.driver import search as api
-
-        config = Config(
+        config = xt.Config(
             activation=None if activation.lower() == "none" else activation,
             loss=loss,
             optimizer=optimizer,
@@ -72,7 +70,7 @@ def evaluate(
             )
         if not (quiet or as_json):
             tell_of_compiling(engine)
-        outcome = api.evaluate(
+        outcome = xt.evaluate(
             config, range(first_seed, first_seed + seeds), task=task, engine=engine
         )
     if as_json:

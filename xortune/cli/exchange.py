@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+import xortune as xt
 from xortune.cli.searching import OPTIONS, Mlflow, TensorBoard, Trackers, WandB, show_run, where
 from xortune.cli.shared import (
     AsJson,
@@ -56,15 +57,12 @@ def export(
 ) -> None:
     """Print the best configuration as a plain PyTorch program, or as YAML or JSON for others."""
     with told("interrupted: nothing is written"):
-        from xortune.integrations import export as api_export
+        from xortune.integrations.export import exported
         from xortune.runs.files import replace_file
-        from xortune.runs.run import load_run
 
-        loaded = load_run(run)
+        loaded = xt.load_run(run)
         with naming_options("key", "format", "seeds"):
-            script = api_export.export(
-                loaded, key=key, format=form or _format_of(output), seeds=seeds
-            )
+            script = xt.export(loaded, key=key, format=form or _format_of(output), seeds=seeds)
         if output is None:
             print(script, end="")
         else:
@@ -76,7 +74,7 @@ def export(
                     place=str(output),
                     fix="give another --output",
                 ) from None
-        chosen, first = api_export.exported(loaded, key).key, loaded.results[0].key
+        chosen, first = exported(loaded, key).key, loaded.results[0].key
         if key is None and chosen != first:
             typer.echo(
                 f"{chosen} is the certificate's first; the search's first was {first} "
@@ -133,10 +131,8 @@ def import_(
 ) -> None:
     """Make a run of results that something else produced, and report it as one's own."""
     with told("interrupted: remove what is there of the run, and import it again"):
-        from xortune.driver import optuna as api_import
-
         with naming_options(*IMPORT_OPTIONS):
-            run = api_import.import_results(
+            run = xt.import_results(
                 results,
                 config=_split(config),
                 output=output,

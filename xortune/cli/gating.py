@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+import xortune as xt
 from xortune.cli.shared import (
     NO_OUTCOME,
     AsJson,
@@ -79,7 +80,6 @@ def gate(
 ) -> None:
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input."""
     with told("interrupted: no answer; nothing is kept"):
-        from xortune.driver import gate as api_gate
         from xortune.runs.store import url_of
 
         if (run is None) == (config is None):
@@ -103,7 +103,7 @@ def gate(
             tell_of_compiling(engine or "auto")
         try:
             with naming_options(*OPTIONS):
-                verdict = api_gate.gate(
+                verdict = xt.gate(
                     run or config or "",
                     min_rate=min_rate,
                     max_seeds=max_seeds,
@@ -188,13 +188,12 @@ def plan(
         from xortune.certificates.gate import load_config
         from xortune.certificates.plan import STANDARD, RatePlan, measured_speed
         from xortune.core.task import Task
-        from xortune.driver import gate as api_gate
 
         timed = None if config is None else load_config(config)
         options = ("rate", "between", "confidence", "failures", "power", "task")
         with naming_options(*options):
             # What is wrong is said before anything is compiled or trained.
-            planned = api_gate.plan(
+            planned = xt.plan(
                 rate,
                 between=between,
                 confidence=confidence,

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
+import xortune as xt
 from xortune.cli.shared import (
     NO_OUTCOME,
     AsJson,
@@ -189,7 +190,7 @@ def search(
     from xortune.reports.progress import shown_search
 
     with told(_interrupted):
-        from xortune.driver import search as api
+        from xortune.driver.search import dry_run as dry_run_of
         from xortune.spaces.describe import describe
         from xortune.spaces.space import load_space, with_search
 
@@ -230,14 +231,14 @@ def search(
         }
         if dry_run:
             with naming_options("study_storage", "study_name", *OPTIONS):
-                found = api.dry_run(asked, **settings)
+                found = dry_run_of(asked, **settings)
             show_dry_run(found, quiet=quiet, as_json=as_json)
             return
         with (
             naming_options("study_storage", "study_name", *OPTIONS),
             shown_search(quiet=silent, raced=raced) as (on_progress, on_certify),
         ):
-            run = api.search(
+            run = xt.search(
                 asked,
                 **settings,
                 on_progress=on_progress,
@@ -294,13 +295,11 @@ def report(
 ) -> None:
     """Write a run's tables and report again, from its journal, and show the best."""
     with told("interrupted: what is not written yet is as it was; the same command writes it"):
-        from xortune.driver import search as api
         from xortune.reports.files import FORMATS
-        from xortune.runs.run import load_run
 
-        loaded = load_run(run)
+        loaded = xt.load_run(run)
         wanted = FORMATS if formats is None else [part.strip() for part in formats.split(",")]
-        api.write_report(loaded, formats=wanted)
+        xt.write_report(loaded, formats=wanted)
         show_run(loaded, quiet=quiet, as_json=as_json)
         if not quiet:
             _say_torn(loaded)
@@ -350,6 +349,7 @@ def _rungs(ladder: tuple[int, ...]) -> str:
 
 
 def show_dry_run(found: DryRun, *, quiet: bool, as_json: bool) -> None:
+    """Print what a search would do."""
     place = str(found.directory)
     if as_json:
         from dataclasses import asdict
@@ -380,6 +380,7 @@ def show_dry_run(found: DryRun, *, quiet: bool, as_json: bool) -> None:
 
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
+    """Print what a search or a report came to: as JSON, or the best ten."""
     if as_json:
         from xortune.runs.certificate import certificate_json
         from xortune.runs.manifest import stopped_because

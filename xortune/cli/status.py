@@ -9,6 +9,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
+import xortune as xt
 from xortune.cli.shared import (
     AsJson,
     RunDirectory,
@@ -45,15 +46,14 @@ def status(
     """Say where a run stands: progress, rate, time left, best so far, failures."""
     with told(), naming_options("interval"):
         from xortune.reports.progress import render_status, status_json
-        from xortune.runs.status import status as look
         from xortune.runs.status import watched
 
         if watch:
             _watch(watched(run, interval=interval), as_json=as_json)
         elif as_json:
-            print_json(status_json(look(run)))
+            print_json(status_json(xt.status(run)))
         else:
-            console().print(render_status(look(run)))
+            console().print(render_status(xt.status(run)))
 
 
 def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from xortune.core.counts import count_range, fisher_size, fisher_two_sided, holm, wilson
 from xortune.core.errors import InputError, nearest
+from xortune.core.notebook import as_html
 from xortune.core.point import Point, Value
 from xortune.runs.results import ConfigResult, column_names, config_table
 from xortune.runs.run import Run
@@ -652,8 +653,6 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the answer, and the cells of the smallest p."""
-        from xortune.core.notebook import as_html
-
         told = self.summary
         return as_html(
             f"{told.cells:,} cells of {self.run} beside {self.reference.path}: {told.differ:,} "

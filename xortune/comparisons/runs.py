@@ -24,6 +24,7 @@ from xortune.comparisons.numbers import (
 )
 from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError
+from xortune.core.notebook import as_html
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success
@@ -199,8 +200,6 @@ class RunComparison:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how many differ by which test, and the pairs."""
-        from xortune.core.notebook import as_html
-
         differ = sum(pair.differs for pair in self.pairs)
         # Not `table`: that resamples epochs, which takes a while.
         rows = [

@@ -67,7 +67,7 @@ def hundredths(rate: float, digits: int) -> str:
 # -------------------------------------------------------------------------------------------------
 # How numbers and values look to a person, the same in every report.
 #
-# Estimates are rounded by the rule of `xortune.core.formats`.
+# Estimates are rounded by the rule of `core.formats`.
 
 
 LONGEST_FRACTION, LARGE = 6, 1e6

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
+from xortune.core.notebook import as_html
 from xortune.core.task import Task
 
 # -------------------------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ class Outcome:
         return self.successes / self.n
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Wilson's (low, high) for the success probability; see `xortune.core.counts.wilson`."""
+        """Wilson's (low, high) for the success probability; see `core.counts.wilson`."""
         from xortune.core.counts import wilson  # scipy is slow to import and not needed to train
 
         low, high = wilson(self.successes, self.n, confidence=confidence)
@@ -221,8 +222,6 @@ class Outcome:
     def _repr_html_(self) -> str:
         """What a notebook shows: the counts, and what the seeds ended as."""
         import pandas as pd
-
-        from xortune.core.notebook import as_html
 
         found = [(status.label, count) for status, count in self.counts.items() if count]
         return as_html(

@@ -249,10 +249,10 @@ class BlockQueue:
     """Hands out blocks and takes results, in whatever order workers deliver them.
 
     A proposal begins with the seeds of the first rung. Where there are several, the search races:
-    `xortune.racing.grants` says who goes on. A point that is proposed again gets its next seeds.
+    `racing.grants` says who goes on. A point that is proposed again gets its next seeds.
 
     What is proposed and who climbs depends on the seed and the window, not on which worker was
-    faster: see `xortune.driver.blocks`. With a window of None, for a sampler that does not learn and
+    faster: see `driver.blocks`. With a window of None, for a sampler that does not learn and
     a search without a race, nothing is waited for.
 
     Args:
@@ -261,9 +261,9 @@ class BlockQueue:
         proposer: where they come from.
         journal: where results go.
         window: how many steps may be under way or not yet taken in; a race needs one.
-        least: how many early in a race (see `xortune.driver.blocks.window_at`); None: as many.
+        least: how many early in a race (see `driver.blocks.window_at`); None: as many.
         known: what a journal holds already.
-        made: digest of what trains now; see `xortune.runs.sessions`. What different versions made is
+        made: digest of what trains now; see `runs.sessions`. What different versions made is
             never counted together: the race and the sampler see of a config what its table has.
         first_made: digest for those of `known` that have none.
         on_progress: called when a proposal or a climb has its results, and they are on the disk.

@@ -9,15 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xortune.certificates.fresh import Call, noted_certificate
 from xortune.core.errors import InputError
+from xortune.driver.own_process import let_go_after
 from xortune.driver.process import as_before
 from xortune.driver.trainer import own_of_run
 from xortune.integrations.export import task_of
+from xortune.reports.files import write_derived
+from xortune.reports.tables import certify_command
+from xortune.runs.certificate import certificate_of
 from xortune.runs.lease import driven
+from xortune.runs.manifest import MANIFEST
+from xortune.runs.resume import session_entry
 from xortune.runs.run import Run, load_run
+from xortune.runs.sessions import CERTIFIED, last_identity
+from xortune.spaces.values import parse_duration
+from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 
 if TYPE_CHECKING:
-    from xortune.certificates.fresh import Call
     from xortune.core.trainer import Trainer
     from xortune.driver.certifying import CheckQueue
     from xortune.driver.cluster import Cluster
@@ -59,7 +68,7 @@ def certify(
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
     With a probability of at least `confidence` all lower bounds of all attempts of the run hold
-    together: see `xortune.runs.certificate`. The result is in the run's certificate.json too, and
+    together: see `runs.certificate`. The result is in the run's certificate.json too, and
     every block in its journal. A call that was interrupted is continued by the same call.
 
     Args:
@@ -97,11 +106,7 @@ def certify(
             that is no longer the run's.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
-    from xortune.certificates.fresh import Call
     from xortune.driver.certifying import certify_run
-    from xortune.driver.own_process import let_go_after
-    from xortune.runs.resume import session_entry
-    from xortune.runs.sessions import CERTIFIED
 
     if extend:
         begun = {"top": top, "confidence": confidence, "extendable": extendable, "by": by}
@@ -141,7 +146,6 @@ def certify(
             accept_versions=accept_versions,
             session={"what": CERTIFIED, **session_entry(command)},
         )
-    from xortune.reports.files import write_derived
 
     write_derived(_told_of(load_run(loaded.path)), ["html", "md", "tex"])
     return certificate
@@ -221,7 +225,6 @@ def certified(
     Raises:
         InputError: the directory cannot be written, or there is no such cluster.
     """
-    from xortune.certificates.fresh import noted_certificate
     from xortune.driver.certifying import certify_run
 
     call = _lacking(run)
@@ -247,9 +250,6 @@ def certified(
 
 def _lacking(run: Run) -> Call | None:
     """What its space asks for and the run does not have; None if there is no such thing."""
-    from xortune.certificates.fresh import Call
-    from xortune.runs.certificate import certificate_of
-
     seeds, solving = run.asked.seeds.certify, _solving(run)
     if seeds is None or not solving:
         return None
@@ -278,7 +278,6 @@ def cluster_of(
         InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration.
     """
     from xortune.driver.cluster import Cluster
-    from xortune.spaces.values import parse_duration
 
     for name, amount, least in (
         ("cpus_per_trial", cpus_per_trial, "above 0"),
@@ -297,8 +296,6 @@ def cluster_of(
 
 def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
     """The trainer for a worker, which has one core, and the one for this process, with all."""
-    from xortune.trainers.network import NetworkTrainer, usable_cores
-
     if not isinstance(trainer, NetworkTrainer):
         return trainer, trainer
     worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
@@ -307,8 +304,6 @@ def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer
 
 def _seconds(run: Run, call: Call) -> float:
     """About how long certifying takes on all cores of this machine, as the search's blocks did."""
-    from xortune.trainers.network import usable_cores
-
     each = 0.0
     for key in _solving(run):
         lines = [e for e in run.evaluations if e.block.point.key == key and e.outcome is not None]
@@ -318,8 +313,6 @@ def _seconds(run: Run, call: Call) -> float:
 
 def _left_out(run: Run, seeds: int, seconds: float) -> dict[str, str | float]:
     """For the manifest: why there is no certificate, what makes it, and how long that takes."""
-    from xortune.reports.tables import certify_command
-
     words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(seeds)])
     return {
         "why": "the time budget had run out",
@@ -354,10 +347,6 @@ def trainer_of(
         InputError: its task is no longer the run's, such an engine is not there, or the user's own
             function cannot be loaded or has changed.
     """
-    from xortune.runs.manifest import MANIFEST
-    from xortune.runs.sessions import last_identity
-    from xortune.trainers.network import NetworkTrainer, engine_described
-
     if not run.is_network:
         return own_of_run(run, train, accept=accept)
     if engine is None:

@@ -18,11 +18,12 @@ from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import NOT_FINISHED, Block, Trainer, runs_users_code
 from xortune.driver.batches import LEAST_SECONDS, SHARE, Batches
-from xortune.driver.cluster import Cluster
+from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.jobs import ATTEMPTS, BlockSource, Job, trained
 from xortune.driver.local_executor import RAY_SECONDS
 from xortune.driver.own_process import ProcessEnded, let_go, let_go_after
 from xortune.driver.process import alone
+from xortune.driver.ray_executor import run_trials
 from xortune.runs.certificate import Certificate
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose
 from xortune.runs.journal import FSYNC_SECONDS, Journal
@@ -296,7 +297,7 @@ def train_here(source: BlockSource, trainer: Trainer) -> None:
 # -------------------------------------------------------------------------------------------------
 # One call for a certificate: from a run to fresh seeds in its journal, and certificate.json.
 #
-# Its blocks go through one queue (`xortune.driver.certifying`), and from there to Ray Tune like those
+# Its blocks go through one queue (`driver.certifying`), and from there to Ray Tune like those
 # of
 # a search: by the same packs, with the same retries, on the same cluster. Right after a search
 # they
@@ -354,8 +355,6 @@ def certify_run(
                 cluster = None
         room = 1
         if cluster is not None:
-            from xortune.driver.cluster import connected, slots
-
             stack.enter_context(connected(cluster.address))
             room = slots(cluster.cpus_per_trial, cluster.gpus_per_trial)
         others = changed_trainer(run.manifest, identity, str(path / MANIFEST))
@@ -406,7 +405,6 @@ def _train(
     if cluster is None:
         train_here(queue, here)
         return
-    from xortune.driver.ray_executor import run_trials
 
     let_go()  # the process in which the function was looked at
     folder = path.resolve() / "ray"

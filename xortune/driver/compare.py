@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from xortune.comparisons.contestants import Compared, Named, entries_of, only_run
+from xortune import __version__
+from xortune.comparisons.contestants import (
+    RULE,
+    Compared,
+    Named,
+    certified_contestant,
+    entries_of,
+    only_run,
+    refuse_different_tasks,
+    refuse_different_trainers,
+    trained_by,
+    trained_contestant,
+)
+from xortune.comparisons.reference import compare_published
+from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
 from xortune.driver.certify import trainer_of, with_cores
+from xortune.driver.own_process import let_go_after
+from xortune.reports.files import comparison_directory
 from xortune.runs.run import Run
+from xortune.runs.sessions import identity_of
 from xortune.runs.store import url_of
+from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
     from xortune.comparisons.contestants import Candidate
     from xortune.comparisons.reference import Comparison
-    from xortune.comparisons.runs import Contestant, RunComparison
     from xortune.core.point import Value
     from xortune.core.trainer import Trainer
     from xortune.driver.comparing import WantedSeeds
@@ -31,13 +47,8 @@ Function: TypeAlias = Callable[..., Any]
 """A training function of the user's own."""
 
 
-RUNS = "runs"
-
 SEEDS = 1000
 """Fresh seeds for each config that has none."""
-
-LONGEST = 100
-"""Letters of a directory's name."""
 
 
 @overload
@@ -118,7 +129,7 @@ def compare(
             each.
         different_tasks: compares runs of different tasks or trainers, too.
         task: what a `Config` learns.
-        trainer: any `xortune.core.trainer.Trainer`, or a function as `train`.
+        trainer: any `core.trainer.Trainer`, or a function as `train`.
         engine: of the built-in network; that of each search if not given.
         output: the directory in which what is trained is kept, so that an equal call, or one for
             more seeds, goes on there; runs/compare-A-B if not given.
@@ -133,8 +144,6 @@ def compare(
     """
     several = [runs] if isinstance(runs, Run | str | os.PathLike | Config | Outcome) else list(runs)
     if reference is not None:
-        from xortune.comparisons.reference import compare_published
-
         _refuse(
             "without a reference",
             labels=labels,
@@ -161,12 +170,6 @@ def compare(
             allowed="two runs or more, or one and a table of published counts",
             fix="name another run, or give --reference TABLE",
         )
-    from xortune.comparisons.contestants import (
-        certified_contestant,
-        refuse_different_tasks,
-        refuse_different_trainers,
-    )
-    from xortune.comparisons.runs import Contestant, compare_runs
 
     if not 0 < alpha < 1:  # before anything is trained
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
@@ -221,51 +224,6 @@ def compare(
     return compare_runs(
         [entry if isinstance(entry, Contestant) else next(fresh) for entry in entries], alpha=alpha
     )
-
-
-def write_comparison(
-    comparison: Comparison | RunComparison,
-    output: str | os.PathLike[str] | None = None,
-    *,
-    formats: Sequence[str] = ("md", "html", "csv"),
-) -> tuple[Path, ...]:
-    """Write comparison.md with its figures, comparison.html, comparison.csv, comparison.tex.
-
-    Args:
-        comparison: of runs, or of a run with a table.
-        output: the directory; if not given, that of the run which is compared with a table, or
-            runs/compare-A-B.
-        formats: the endings of the files: `md`, `html`, `csv`, `tex`.
-
-    Returns:
-        The paths of the files.
-
-    Raises:
-        InputError: another format, or the directory cannot be written.
-    """
-    from xortune.comparisons.runs import RunComparison
-    from xortune.reports.files import write_comparison
-
-    if output is None and isinstance(comparison, RunComparison):
-        output = comparison_directory([one.label for one in comparison.contestants])
-    return write_comparison(comparison, output, formats)
-
-
-def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
-    """The endings of files, after a check: before something is trained for hours.
-
-    Raises:
-        InputError: none, or an unknown one.
-    """
-    from xortune.reports.files import checked_formats
-
-    return checked_formats(formats)
-
-
-def comparison_directory(labels: Sequence[str]) -> Path:
-    """Where a comparison goes without `output`: runs/compare-A-B below the working directory."""
-    names = [re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.") for label in labels]
-    return Path(RUNS) / "-".join(["compare", *filter(None, names)])[:LONGEST]
 
 
 def _refuse(allowed: str, **options: object) -> None:
@@ -323,9 +281,6 @@ def _lacking(candidates: Sequence[Candidate]) -> InputError:
 
 def _identity(entry: Candidate | Contestant) -> Mapping[str, str]:
     """What is known of what trained the seeds that something has."""
-    from xortune.comparisons.contestants import RULE
-    from xortune.comparisons.runs import Contestant
-
     if not isinstance(entry, Contestant):
         return entry.identity
     return {"success": entry.facts[RULE]} if RULE in entry.facts else {}
@@ -338,8 +293,6 @@ def _wanted(
     engine: str | None,
 ) -> WantedSeeds:
     from xortune.driver.comparing import WantedSeeds
-    from xortune.driver.own_process import let_go_after
-    from xortune.trainers.network import NetworkTrainer
 
     if trainer is not None and not callable(trainer):
         found = trainer
@@ -358,8 +311,6 @@ def _tell_of_compiling(
     wanted: Sequence[WantedSeeds], on_word: Callable[[str], None] | None
 ) -> None:
     """Say so where the engine will be compiled first: the wait would look like a hang."""
-    from xortune.trainers.network import NetworkTrainer, is_compiled
-
     engines = {w.trainer.engine for w in wanted if isinstance(w.trainer, NetworkTrainer)}
     if on_word is not None and engines & {"auto", "fused"} and not is_compiled():
         on_word("the fused engine is compiled at its first use: some 15 seconds, once")
@@ -372,10 +323,7 @@ def _trained(
     directory: Path,
     **told: Callable[..., None] | None,
 ) -> list[Contestant]:
-    from xortune import __version__
-    from xortune.comparisons.contestants import trained_by, trained_contestant
     from xortune.driver.comparing import train_shared
-    from xortune.runs.sessions import identity_of
 
     shared = range(COMPARE.start, COMPARE.start + seeds)
     outcomes = train_shared(directory, wanted, shared, **told)

@@ -13,6 +13,8 @@ from xortune.core.errors import InputError
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
 from xortune.runs.manifest import is_imported
+from xortune.runs.store import url_of
+from xortune.trainers.network import NetworkTrainer, usable_cores
 
 if TYPE_CHECKING:
     from xortune.certificates.gate import Verdict
@@ -117,7 +119,6 @@ def gate(
     """
     from xortune.certificates.gate import check_gate, gate_certificate, gate_config, load_config
     from xortune.runs.run import Run, load_run
-    from xortune.runs.store import url_of
 
     given = config_or_run
     if isinstance(given, str | os.PathLike):
@@ -154,7 +155,6 @@ def gate(
             allowed="a xortune.Config, a run, or the path of either",
         )
     _refuse("only with a run, whose finalists have keys", key=key)
-    from xortune.trainers.network import NetworkTrainer, usable_cores
 
     learned = task if isinstance(task, Task) else Task.named(task or "xor")
     trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())

@@ -2,7 +2,7 @@
 
 Ray takes some five seconds until its first worker has trained something. Where trainings take
 milliseconds, many a search is over by then. What is decided does not depend on who trains (see
-`xortune.driver.blocks`), so the first steps need not wait, and a small search needs no Ray.
+`driver.blocks`), so the first steps need not wait, and a small search needs no Ray.
 """
 
 from __future__ import annotations

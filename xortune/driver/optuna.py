@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xortune.core.errors import InputError
 from xortune.core.point import Value
-from xortune.driver.importance import distribution
+from xortune.driver.importance import distribution, importance
 from xortune.integrations.importing import (
     REASON,
     ImportRequest,
@@ -33,16 +33,20 @@ from xortune.integrations.importing import (
     ResultsTable,
     read_csv,
     results_in,
+    space_text,
     table_of_frame,
     table_of_records,
 )
-from xortune.racing.objectives import names_told, seen_of, told
+from xortune.racing.objectives import names_told, seen_of, ties_of, told
+from xortune.reports.files import write_report
 from xortune.runs.lease import driven, holds_lines
 from xortune.runs.lock import held
 from xortune.runs.manifest import IMPORTED, Origin
-from xortune.runs.results import ConfigResult
+from xortune.runs.results import ConfigResult, noted_objectives
+from xortune.runs.resume import now, session_entry
 from xortune.runs.run import (
     JOURNAL,
+    RUNS,
     Run,
     create,
     fresh_directory,
@@ -53,6 +57,8 @@ from xortune.runs.run import (
 from xortune.runs.sessions import SignedJournal, made_id
 from xortune.runs.store import StoredPath
 from xortune.spaces.model import Choice, Range
+from xortune.spaces.space import parse_space
+from xortune.trainers.source import named_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -277,9 +283,6 @@ def _simple(value: object) -> object:
 # The verbs about results that xortune did not produce, and about Optuna's studies.
 
 
-RUNS = "runs"
-
-
 def import_results(
     source: str | os.PathLike[str] | pd.DataFrame,
     *,
@@ -419,12 +422,6 @@ def _made(
     say: Callable[[str], None] | None = None,
 ) -> Run:
     """Write the run; all that can be refused is refused before."""
-    from xortune.driver.search import write_report
-    from xortune.integrations.importing import space_text
-    from xortune.racing.objectives import ties_of
-    from xortune.runs.results import noted_objectives
-    from xortune.spaces.space import parse_space
-
     results = results_in(table, asked)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or IMPORTED
     sizes: dict[str, int] = {}
@@ -465,8 +462,6 @@ def _made(
 
 def _importance(run: Run) -> dict[str, Any]:
     """For the manifest: how much each parameter matters that all configurations have."""
-    from xortune.driver.importance import importance
-
     space = run.asked
     everywhere = [p for p in space.parameters if all(p.name in r.point for r in run.results)]
     return importance(run, replace(space, parameters=tuple(everywhere))).entries()
@@ -481,7 +476,6 @@ def _manifest(
     configs: int,
     seeds: int,
 ) -> dict[str, Any]:
-    from xortune.runs.resume import now
 
     origin = Origin(table.source, table.sha256, table.count, asked.success, now())
     identity = {"trainer": IMPORTED, "source": table.sha256[:16]}
@@ -504,8 +498,6 @@ def _manifest(
 
 def _session(command: Sequence[str] | None) -> dict[str, Any]:
     """What the manifest says of this session: nothing that would look as if it had trained."""
-    from xortune.runs.resume import session_entry
-
     entry = session_entry(command)
     versions = {name: entry["versions"][name] for name in ("python", "xortune")}
     return {"command": entry["command"], "versions": versions}
@@ -517,8 +509,6 @@ def _located(trainer: str) -> str:
     Raises:
         InputError: it names no function, or there is no such file or module.
     """
-    from xortune.trainers.source import named_source
-
     named_source(trainer, Path.cwd())
     where, _, function = trainer.rpartition(":")
     return f"{(Path.cwd() / where).resolve()}:{function}" if where.endswith(".py") else trainer

@@ -214,7 +214,6 @@ def _pickled(given: Any) -> bytes:
     source = given.source if isinstance(given, CustomTrainer) else given
     if not isinstance(source, Given):
         return pickle.dumps(given)
-    import xortune.driver.ray_settings  # noqa: F401  # before Ray itself
 
     # isort: split
     from ray import cloudpickle

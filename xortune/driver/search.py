@@ -6,24 +6,31 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xortune.core.config import Config
+from xortune.certificates.fresh import noted_certificate
 from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
 from xortune.core.files import without_passwords
-from xortune.core.outcome import Outcome
+from xortune.core.formats import plain
 from xortune.core.progress import Progress
-from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Trainer
+from xortune.driver.certify import AFTERWARDS, certified, cluster_of, following
+from xortune.driver.own_process import let_go_after, refuse_unsendable
 from xortune.driver.process import alone, as_before
+from xortune.driver.trainer import threads_of, trainer_for, tried_once, with_train
 from xortune.integrations.following import logging, trackers_for
+from xortune.racing.grants import refuse_unprovable
+from xortune.reports.files import write_report
 from xortune.runs.lease import driven, holds_lines
 from xortune.runs.lock import held, refuse_held
+from xortune.runs.manifest import manifest_of
+from xortune.runs.resume import continuation, continue_run, end_of_session, first_manifest, now
 from xortune.runs.run import (
+    RUNS,
     Run,
     fresh_directory,
     holds_run,
@@ -34,6 +41,7 @@ from xortune.runs.run import (
 from xortune.runs.store import StoredPath
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_search
+from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
     from xortune.driver.certifying import CheckQueue
@@ -42,40 +50,6 @@ if TYPE_CHECKING:
     from xortune.driver.watch import Failure
     from xortune.integrations.tracker import Tracker
     from xortune.runs.journal import Journal
-
-
-RUNS = "runs"
-"""Where a run goes without `output`: runs/NAME below the working directory."""
-
-
-def evaluate(
-    config: Config,
-    seeds: Iterable[int],
-    *,
-    task: TaskSpec = "xor",
-    engine: str = "auto",
-    checkpoints: Sequence[int] = (),
-) -> Outcome:
-    """Train one config under each of the seeds, in this process.
-
-    Args:
-        config: what to train.
-        seeds: whole numbers in [0, 2**32), each once.
-        task: a `Task`, or a name for `Task.named`.
-        engine: `auto` (the fused engine where it covers the config, else the reference engine),
-            `fused` (compiled; on all cores this process may use), `reference` (stacked torch on
-            one core) or `cuda` (stacked torch on a GPU).
-        checkpoints: earlier epochs at which to record an outcome too; see `Outcome.at`.
-
-    Raises:
-        InputError: an argument that is not usable.
-    """
-    from xortune.trainers.network import evaluate_config, usable_cores
-
-    if not isinstance(config, Config):
-        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
-    seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
-    return evaluate_config(config, _task(task), seeds, checkpoints, engine, threads=usable_cores())
 
 
 @alone(ray=True)
@@ -169,11 +143,8 @@ def search(
         DisturbedError: an InputError too: somebody replaced or removed the run's files meanwhile;
             what had finished is kept, and the message says where.
     """
-    from xortune.certificates.fresh import noted_certificate
-    from xortune.driver.certify import AFTERWARDS, certified, following
     from xortune.driver.importance import importance
     from xortune.driver.session import search_session
-    from xortune.runs.resume import continue_run, end_of_session, first_manifest, now
 
     resume = resume or extend
     asked, trainer, cluster, shared, trackers = _prepared(
@@ -282,25 +253,6 @@ def _interrupted_at(directory: Path) -> Iterator[None]:
         raise
 
 
-def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
-    """Write the run's reports and tables from its journal.
-
-    They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
-    seeds.parquet.
-
-    Args:
-        run: what to report.
-        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; all, if not given. With `png` or
-            `pdf` the figures are written as such, into the same folder.
-
-    Raises:
-        InputError: another format, or the run's directory cannot be written.
-    """
-    from xortune.reports.files import FORMATS, write_derived
-
-    write_derived(run, FORMATS if formats is None else formats)
-
-
 def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> bool:
     """Whether trainings may run in this process: the fused engine's, which cannot hang nor die."""
     fused = space.task is not None and trainer.describe()["engine"] == "fused"
@@ -328,8 +280,6 @@ def _how(
 
 def _show_failure(failure: Failure) -> None:
     """On stderr, at once, if that can be written."""
-    from xortune.core.formats import plain
-
     with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
         print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
@@ -362,13 +312,7 @@ def _prepared(
 
     Nothing is written, and nothing started that goes on.
     """
-    from xortune.driver.certify import cluster_of
-    from xortune.driver.own_process import let_go_after, refuse_unsendable
     from xortune.driver.shared import shared_study
-    from xortune.driver.trainer import threads_of, trainer_for, tried_once, with_train
-    from xortune.racing.grants import refuse_unprovable
-    from xortune.runs.manifest import manifest_of
-    from xortune.trainers.limits import threads_for
 
     asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
     asked = with_search(asked, **search)
@@ -434,8 +378,6 @@ def dry_run(
     Raises:
         InputError: what `search` refuses before it starts, of a run to go on with too.
     """
-    from xortune.runs.resume import continuation
-
     resume = resume or extend
     asked, trainer, *_ = _prepared(
         space,
@@ -468,12 +410,6 @@ def dry_run(
 def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:
     if word is not None and on_word is not None:
         on_word(word)
-
-
-def _task(task: TaskSpec) -> Task:
-    found = task if isinstance(task, Task) else Task.named(task)
-    found.refuse_constant()
-    return found
 
 
 def _wanted(space: SearchSpace, output: str | os.PathLike[str] | None) -> Path:

@@ -193,7 +193,7 @@ class _Earlier:
     Attributes:
         spaces: what they searched.
         first_made: the version of evaluations that name none.
-        window, least: see `xortune.driver.blocks.window_at`.
+        window, least: see `driver.blocks.window_at`.
     """
 
     first_made: str

@@ -16,6 +16,7 @@ from typing import Any
 
 import xortune
 from xortune.core.errors import InputError
+from xortune.integrations.mlflow import check_uri
 from xortune.spaces.model import SearchSpace
 
 EXCLUDES = (".git", "runs", "__pycache__", ".venv", "venv", "node_modules")
@@ -122,8 +123,6 @@ def tracked(
     Raises:
         InputError: what is logged would be deleted with the job's own folder, or the URI is none.
     """
-    from xortune.integrations.mlflow import check_uri
-
     if tensorboard == "" and "://" in output:
         raise InputError(
             "the run is in an object store",

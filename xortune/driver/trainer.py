@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Any
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import Block, Trainer
+from xortune.driver.own_process import ProcessEnded, process_for, train_apart
 from xortune.runs.manifest import MANIFEST, is_imported
 from xortune.runs.resume import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.objectives import check_numbers
 from xortune.spaces.training import check_built_in, with_own
+from xortune.trainers.command import CommandTrainer, command_trainer
+from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.network import NetworkTrainer
+from xortune.trainers.source import given_source, named_source
 
 if TYPE_CHECKING:
     from xortune.core.point import Point
     from xortune.runs.run import Run
-    from xortune.trainers.command import CommandTrainer
-    from xortune.trainers.function import CustomTrainer
 
 
 PAIRS, PAIRS_SECONDS = 8, 2.0
@@ -76,7 +79,6 @@ def trainer_for(
                 fix="leave it out",
             )
         return own_trainer(space, train, threads)
-    from xortune.trainers.network import NetworkTrainer
 
     assert space.task is not None
     trainer = NetworkTrainer(space.task, engine, gpus)
@@ -100,10 +102,6 @@ def _unread(
     space: SearchSpace, train: Callable[..., Any] | None, threads: int
 ) -> CustomTrainer | CommandTrainer:
     """The trainer before its function is imported: it can be described, and no more."""
-    from xortune.trainers.command import command_trainer
-    from xortune.trainers.function import CustomTrainer
-    from xortune.trainers.source import given_source, named_source
-
     if train is not None:
         return CustomTrainer(given_source(train), success=space.success, threads=threads)
     assert space.trainer is not None
@@ -129,10 +127,6 @@ def _loaded(
 
     That process is kept for the check, or for the certificate: see `own_process.let_go`.
     """
-    from xortune.driver.own_process import ProcessEnded, process_for
-    from xortune.trainers.command import CommandTrainer
-    from xortune.trainers.function import custom_trainer, form_of
-
     if isinstance(trainer, CommandTrainer):
         return trainer
     source, threads = trainer.source, trainer.threads
@@ -209,8 +203,6 @@ def functions_named(texts: Sequence[str]) -> list[Callable[..., Any]]:
     Raises:
         InputError: one of them names none, or cannot be imported.
     """
-    from xortune.trainers.source import named_source
-
     return [named_source(text, Path()).function() for text in texts]
 
 
@@ -219,9 +211,6 @@ def called_with(trainer: Trainer) -> str | None:
 
     None for the built-in network.
     """
-    from xortune.trainers.command import CommandTrainer
-    from xortune.trainers.function import CustomTrainer
-
     if isinstance(trainer, CommandTrainer):
         return ", ".join(file.path for file in trainer.kept.files) or "none"
     if not isinstance(trainer, CustomTrainer):
@@ -248,7 +237,6 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
     """
     if space.task is not None:
         return None
-    from xortune.trainers.function import CustomTrainer
 
     called = trainer.describe()["trainer"]
     points = list(islice(chain(space.start, probes(space)), TRIES))
@@ -356,9 +344,6 @@ def _close(one: float | None, other: float) -> bool:
 
 def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
     """What comes of a block; a function is called in a process of its own."""
-    from xortune.driver.own_process import ProcessEnded, train_apart
-    from xortune.trainers.function import CustomTrainer
-
     if not isinstance(trainer, CustomTrainer):
         return trainer.train([block])[0]
     try:

@@ -8,11 +8,15 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from xortune.core.config import Config
 from xortune.core.errors import InputError, nearest
 from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
 from xortune.core.task import Task
+from xortune.reports.certified import lower
+from xortune.reports.script import counting_script
+from xortune.reports.tables import certify_command
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, load_run
@@ -126,9 +130,6 @@ def export(
 
 
 def _program(run: Run, key: str | None, seeds: int | None) -> str:
-    from xortune.core.config import Config
-    from xortune.core.formats import plain
-    from xortune.reports.script import counting_script
 
     if not run.is_network:
         raise InputError(
@@ -168,8 +169,6 @@ def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[li
     solved = np.concatenate([o.solved for o in outcomes])[first]
     count = min(SEEDS, known.size) if wanted is None else wanted
     if not 1 <= count <= known.size:
-        from xortune.reports.tables import certify_command
-
         command = certify_command(run, max(count, 1), str(run.path))
         raise InputError(
             f"{count:,} seeds, and the run knows what {known.size:,} came to",
@@ -243,7 +242,6 @@ def task_of(run: Run) -> Task:
 
 
 def _certified(run: Run, key: str) -> list[str]:
-    from xortune.reports.certified import lower
 
     certificate = run.certificate
     if certificate is None:

@@ -17,14 +17,18 @@ from typing import Any, BinaryIO
 
 from xortune.core.errors import InputError
 from xortune.core.files import open_regular, unreadable
+from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
+from xortune.integrations.mlflow import MLflow
+from xortune.integrations.tensorboard import TensorBoard
 from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
+from xortune.integrations.wandb import Wandb
 from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import Evaluation, decode
 from xortune.runs.lease import readable
 from xortune.runs.lock import holder
 from xortune.runs.manifest import MANIFEST, manifest_of
-from xortune.runs.results import ConfigResult, by_provenance, outcomes_of
+from xortune.runs.results import ConfigResult, by_provenance, config_table, outcomes_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.sessions import first_made
 from xortune.runs.store import url_of
@@ -189,7 +193,6 @@ def _logs(
     began: int,
     certified: Mapping[str, Mapping[str, float]],
 ) -> Iterator[ConfigLog]:
-    from xortune.runs.results import config_table
 
     results, times, sizes = [], [], []
     for found in blocks:
@@ -432,8 +435,6 @@ def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
     Raises:
         InputError: the run is none or damaged, or a tracker fails.
     """
-    from xortune.runs.manifest import manifest_of
-
     path = readable(run)
     if not path.is_dir() or not manifest_of(path):
         raise no_run(path)
@@ -460,8 +461,6 @@ def trackers_for(
     """
     found: list[Tracker] = []
     if tensorboard is not None and tensorboard is not False:
-        from xortune.integrations.tensorboard import TensorBoard
-
         if tensorboard is True and output is not None and url_of(output) is not None:
             raise InputError(
                 "the run is in an object store",
@@ -470,12 +469,8 @@ def trackers_for(
             )
         found.append(TensorBoard(None if tensorboard is True else Path(tensorboard)))
     if mlflow is not None:
-        from xortune.integrations.mlflow import MLflow
-
         found.append(MLflow(mlflow))
     if wandb is not None and wandb is not False:
-        from xortune.integrations.wandb import Wandb
-
         found.append(Wandb(PROJECT if wandb is True else wandb))
     return tuple(found)
 
@@ -492,7 +487,6 @@ def logging(directory: Path, trackers: Sequence[Tracker]) -> Iterator[None]:
 
 
 def _say(sentence: str) -> None:
-    from xortune.core.formats import plain
 
     with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
         print(plain(f"note: {sentence}"), file=sys.stderr)

@@ -856,7 +856,7 @@ def space_text(
     success: str | None,
     trainer: str | None,
 ) -> str:
-    """YAML that `xortune.spaces.space.parse_space` reads.
+    """YAML that `spaces.space.parse_space` reads.
 
     Args:
         name: of the space.

@@ -1,7 +1,7 @@
 """The race where more than the success rate counts: who may still be on the Pareto front goes on.
 
 It is about success rates all the same, and its bounds and shares of alpha are those of
-`xortune.racing.race`. But a config competes only with those that cost no more in any other objective: a
+`racing.race`. But a config competes only with those that cost no more in any other objective: a
 network of 3 units is not stopped for one of 20 that is better.
 
 **The promise.** With probability at least 1 - alpha, every stopped config really has a lower
@@ -23,7 +23,7 @@ from xortune.racing.race import RaceRule, best_lower, is_worse
 
 
 class FrontGrants:
-    """A search's race for a front; like `xortune.racing.grants.Grants`, but for the costs.
+    """A search's race for a front; like `racing.grants.Grants`, but for the costs.
 
     A decision compares a config with all others.
     """
@@ -60,7 +60,7 @@ class FrontGrants:
         return number
 
     def forget(self, name: Hashable) -> None:
-        """As `xortune.racing.grants.Grants.forget`."""
+        """As `racing.grants.Grants.forget`."""
         number = self._numbers.pop(name, None)
         if number is None or number > len(self._proven):
             return
@@ -128,7 +128,7 @@ class FrontGrants:
         return None
 
     def gives_up(self, name: Hashable) -> bool:
-        """As `xortune.racing.grants.Grants.gives_up`: of no higher costs."""
+        """As `racing.grants.Grants.gives_up`: of no higher costs."""
         row = self.enter(name) - 1
         if row >= len(self._out) or not self._n[row]:
             return False

@@ -33,7 +33,7 @@ from xortune.spaces.model import FIRST, SearchSpace
 #   has failed: most are ruled out by two.
 # - Half of all seeds go to climbs, each to the configuration that is *worth* most (`worth`) of
 # those
-#   that are not proven worse than another (see `xortune.racing.race`) and have fewer than `finalists`
+#   that are not proven worse than another (see `racing.race`) and have fewer than `finalists`
 # others
 #   *ahead*: others that are shown to do as well as it is expected to (by the lower end of
 # Wilson's
@@ -44,7 +44,7 @@ from xortune.spaces.model import FIRST, SearchSpace
 #   and so no more than `finalists` of them side by side.
 #
 # Nobody is stopped by that: who waits may go on when those ahead of it fall behind. Only who is
-# proven worse is out for good, and for that the promise of `xortune.racing.race` holds.
+# proven worse is out for good, and for that the promise of `racing.race` holds.
 #
 # How that compares with rules that let everybody climb who is not yet proven worse, and with flat
 # counts, is in benchmarks/README.md.
@@ -67,7 +67,7 @@ def expected(successes: int, n: int) -> float:
 
 
 def worth(successes: int, n: int, speed: float) -> float:
-    """(k + 1 + s) / (n + 2): what is expected, and hope for the quick; see `xortune.racing.objectives`.
+    """(k + 1 + s) / (n + 2): what is expected, and hope for the quick; see `racing.objectives`.
 
     Args:
         successes: k.
@@ -186,8 +186,8 @@ class Grants(ProvenRates):
             successes: of all its seeds so far.
             n: its seeds so far, at least 1.
             speed: between 0 and 1, more is better: tells the equally good apart. Where a rule
-                judges a number it is of that, and no speed: see `xortune.racing.objectives.liking`.
-            costs: none here; see `xortune.racing.front`.
+                judges a number it is of that, and no speed: see `racing.objectives.liking`.
+            costs: none here; see `racing.front`.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
@@ -289,7 +289,7 @@ def _low(successes: int, n: int) -> float:
 # (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, MLSys: ASHA), and it
 # promises nothing: a config with an unlucky first rung may be left behind.
 #
-# What is proven of success rates (`stop: {proven_rate: ..}`) is so by `xortune.racing.race`, as always.
+# What is proven of success rates (`stop: {proven_rate: ..}`) is so by `racing.race`, as always.
 
 
 NumberMember = tuple[float, int]
@@ -297,7 +297,7 @@ NumberMember = tuple[float, int]
 
 
 class NumberGrants(ProvenRates):
-    """A search's race for an objective on numbers; like `xortune.racing.grants.Grants`."""
+    """A search's race for an objective on numbers; like `racing.grants.Grants`."""
 
     def __init__(self, rule: RaceRule) -> None:
         super().__init__(rule)
@@ -309,7 +309,7 @@ class NumberGrants(ProvenRates):
         ]  # those that have not left it
 
     def forget(self, name: Hashable) -> None:
-        """As `xortune.racing.grants.Grants.forget`."""
+        """As `racing.grants.Grants.forget`."""
         number = self.enter(name)
         if self._at.pop(number, None) is not None:
             for members in (*self._came, *self._wait):
@@ -410,7 +410,7 @@ def refuse_unprovable(space: SearchSpace) -> None:
     rate, most, alpha = space.stop.proven_rate, space.seeds.ladder[-1], space.seeds.alpha
     if rate is None or (best := float(race_lower(most, most, 1, alpha=alpha))) >= rate:
         return
-    # Beyond the first, a configuration needs more: see how alpha is spent in `xortune.racing.race`.
+    # Beyond the first, a configuration needs more: see how alpha is spent in `racing.race`.
     seeds = _seeds_to_prove(rate, space.search.trials or grid_size(space), alpha)
     enough = f"`race: {{max: {seeds}}}`, or such a last rung, is enough for each configuration"
     proves = f"{floor(best * 1e4) / 1e4:g}"

@@ -117,7 +117,7 @@ def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, floa
 #
 # A sampler sees no intervals, only these numbers. They are finite whatever became of the seeds.
 #
-# Of numbers that a user's own trainer tells: see `xortune.racing.objectives`.
+# Of numbers that a user's own trainer tells: see `racing.objectives`.
 
 
 LONGEST = 2**31

@@ -32,7 +32,7 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     After any number of seeds, as often as one likes, a trial is pruned when its upper bound lies
     under the lower bound of another. With probability at least 1 - alpha every trial that is ever
     pruned really has a lower success rate than that other one, however many trials there are and
-    however often they report: see `xortune.racing.race`. What the objective returns, and the direction of
+    however often they report: see `racing.race`. What the objective returns, and the direction of
     the study, play no part.
 
     The promise assumes that which trial comes next says nothing of how its seeds will end; see

@@ -1,4 +1,4 @@
-"""The race: which configurations are stopped, and why; `xortune.racing.grants`: who gets more seeds.
+"""The race: which configurations are stopped, and why; `racing.grants`: who gets more seeds.
 
 Every configuration has a success rate that nobody knows. It is trained under a few seeds, then
 looked at, then under more; one whose upper bound lies under the lower bound of another is stopped.
@@ -12,7 +12,7 @@ seed if one likes, and what is proven of a rate (`Race.proven`) holds in the sam
 
 *Proof.* Configuration number i = 1, 2, ... has two one-sided confidence sequences, each with error
 alpha w_i / 2, and the w_i sum to 1. Each holds at all n with probability 1 - alpha w_i / 2 (Ville's
-inequality; see `xortune.stats.anytime`). By the union bound all bounds of all configurations at all
+inequality; see `stats.anytime`). By the union bound all bounds of all configurations at all
 n hold together with probability 1 - alpha. Where they do, i is stopped for j only if rate_i <
 upper_i < lower_j <= rate_j. Nothing is assumed of how the outcomes of different configurations
 depend on each other: they share their seeds. What is assumed is that the number of a configuration

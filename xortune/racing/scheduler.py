@@ -31,7 +31,7 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     After any number of seeds, as often as one likes, a trial is stopped when its upper bound lies
     under the lower bound of another. With probability at least 1 - alpha every trial that is ever
     stopped really has a lower success rate than that other one, however many trials there are and
-    however often they report: see `xortune.racing.race`. There is no metric and no mode to set.
+    however often they report: see `racing.race`. There is no metric and no mode to set.
 
     Reports are of use in whatever order they come; a trial that fails leaves those that it made,
     and one that is run again may begin anew: it then has a share of alpha of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -16,13 +17,16 @@ from xortune.core.files import is_full
 from xortune.core.formats import plain
 from xortune.reports.comparison import comparison_document, tables_of
 from xortune.reports.document import Document, Figure
+from xortune.reports.drawing.matplotlib import pdf, png, svg
+from xortune.reports.html.page import page
 from xortune.reports.latex import latex_table, table_tex
 from xortune.reports.markdown import markdown_text
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document
 from xortune.runs.certificate import CERTIFICATE, certificate_of, write_certificate
 from xortune.runs.files import remove_file, replace_file, told_where_unwritable, write_texts
 from xortune.runs.lease import driven
-from xortune.runs.run import Run
+from xortune.runs.results import seed_tables
+from xortune.runs.run import RUNS, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +96,23 @@ PICTURES = ("png", "pdf")
 
 FIGURES = "figures"
 """The folder of the figures of report.md."""
+
+
+def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
+    """Write the run's reports and tables from its journal.
+
+    They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
+    seeds.parquet.
+
+    Args:
+        run: what to report.
+        formats: which of `html`, `md`, `csv`, `tex` and `parquet`; all, if not given. With `png` or
+            `pdf` the figures are written as such, into the same folder.
+
+    Raises:
+        InputError: another format, or the run's directory cannot be written.
+    """
+    write_derived(run, FORMATS if formats is None else formats)
 
 
 def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
@@ -174,8 +195,6 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
     if "html" in formats:
-        from xortune.reports.html.page import page
-
         yield "report.html", page(document()).encode()
     if {"md", *PICTURES} & set(formats):
         yield from _figures(document(), formats)
@@ -199,7 +218,6 @@ def _figures(document: Document, formats: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def _drawn(plot: Plot, name: str) -> bytes:
-    from xortune.reports.drawing.matplotlib import pdf, png, svg
 
     if name.endswith(".png"):
         return png(plot)
@@ -214,8 +232,6 @@ def _table(run: Run) -> Iterator[pa.Table]:
 
 def _seeds(run: Run) -> Iterator[pa.Table]:
     """All seeds, part by part: a million configs have more of them than memory."""
-    from xortune.runs.results import seed_tables
-
     return seed_tables(run.results)
 
 
@@ -237,6 +253,9 @@ def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
 
 COMPARISON_FORMATS = ("md", "html", "csv", "tex")
 
+LONGEST = 100
+"""Letters of the name of a comparison's directory."""
+
 COMPARISON_FIGURES = "comparison-figures"
 """The folder of the figures of comparison.md: a run's directory may have others."""
 
@@ -246,28 +265,31 @@ NAMES = ("differences", "wins", "profile", "numbers", "agreement", "cell-differe
 
 def write_comparison(
     comparison: Comparison | RunComparison,
-    output: str | os.PathLike[str] | None,
-    formats: Sequence[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    formats: Sequence[str] = ("md", "html", "csv"),
 ) -> tuple[Path, ...]:
-    """Write comparison.md, comparison.html, comparison.csv and comparison.tex, as far as wanted.
+    """Write comparison.md with its figures, comparison.html, comparison.csv, comparison.tex.
 
     Args:
-        comparison: what is written.
-        output: the directory; None: that of the run which is compared with a table.
-        formats: which of `FORMATS`.
+        comparison: of runs, or of a run with a table.
+        output: the directory; if not given, that of the run which is compared with a table, or
+            runs/compare-A-B.
+        formats: the endings of the files: `md`, `html`, `csv`, `tex`.
 
     Returns:
         The paths of the files, those of figures left out.
 
     Raises:
-        InputError: an unknown format, or the directory cannot be made or written.
+        InputError: another format, or the directory cannot be written.
     """
     wanted = checked_formats(formats)
-    if output is None:
-        assert isinstance(comparison, Comparison)
+    if output is not None:
+        directory = driven(output)
+    elif isinstance(comparison, Comparison):
         directory = comparison.run
     else:
-        directory = driven(output)
+        directory = comparison_directory([one.label for one in comparison.contestants])
     document = comparison_document(comparison)
     texts = {}
     if "md" in wanted:
@@ -283,14 +305,18 @@ def write_comparison(
                 remove_file(directory / COMPARISON_FIGURES / name)
         texts["comparison.md"] = markdown_text(document, figures=f"{COMPARISON_FIGURES}/")
     if "html" in wanted:
-        from xortune.reports.html.page import page
-
         texts["comparison.html"] = page(document)
     if "csv" in wanted:
         texts["comparison.csv"] = comparison_csv(comparison)
     if "tex" in wanted:
         texts["comparison.tex"] = comparison_tex(comparison)
     return write_texts(directory, texts)
+
+
+def comparison_directory(labels: Sequence[str]) -> Path:
+    """Where a comparison goes without `output`: runs/compare-A-B below the working directory."""
+    names = [re.sub(r"[^A-Za-z0-9._]+", "-", label).strip("-.") for label in labels]
+    return Path(RUNS) / "-".join(["compare", *filter(None, names)])[:LONGEST]
 
 
 def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
@@ -327,7 +353,6 @@ def comparison_tex(comparison: Comparison | RunComparison) -> str:
 
 
 def _svgs(document: Document) -> Iterator[tuple[str, str]]:
-    from xortune.reports.drawing.matplotlib import svg
 
     for section in document.sections:
         for block in section.blocks:

@@ -10,12 +10,27 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from xortune.comparisons.reference import Comparison
+from xortune.comparisons.runs import RunComparison
 from xortune.core.errors import InputError, nearest
+from xortune.reports.drawing.matplotlib import matplotlib_axes
+from xortune.reports.drawing.plotly import plotly_figure
+from xortune.reports.figures.compared import differences, numbers_profile, profile, wins
+from xortune.reports.figures.contour import contour
+from xortune.reports.figures.epochs import success_by_epoch
+from xortune.reports.figures.failures import failures
+from xortune.reports.figures.front import pareto_front
+from xortune.reports.figures.history import optimization_history
+from xortune.reports.figures.importances import param_importances
+from xortune.reports.figures.parallel import parallel_coordinate
+from xortune.reports.figures.published import agreement, cell_differences
+from xortune.reports.figures.ranking import ranking
+from xortune.reports.figures.seeds import seeds_spent
+from xortune.reports.figures.slices import slices
+from xortune.reports.figures.surface import decision_surface
 from xortune.runs.run import Run, load_run
 
 if TYPE_CHECKING:
-    from xortune.comparisons.reference import Comparison
-    from xortune.comparisons.runs import RunComparison
     from xortune.reports.plot import Plot
 
 
@@ -42,8 +57,6 @@ def plot_ranking(run: Runlike, *, top: int = 20, backend: Backend = "plotly") ->
     Raises:
         InputError: no config is finished, `top` is below 1, the backend is unknown.
     """
-    from xortune.reports.figures.ranking import ranking
-
     return _drawn(backend, lambda: ranking(_loaded(run), _checked(top)))
 
 
@@ -60,8 +73,6 @@ def plot_success_by_epoch(
     Raises:
         InputError: no config is finished, a key is unknown, the backend is unknown.
     """
-    from xortune.reports.figures.epochs import success_by_epoch
-
     return _drawn(backend, lambda: success_by_epoch(_loaded(run), keys))
 
 
@@ -75,8 +86,6 @@ def plot_seeds_spent(run: Runlike, *, backend: Backend = "plotly") -> Any:
     Raises:
         InputError: no config is finished, the backend is unknown.
     """
-    from xortune.reports.figures.seeds import seeds_spent
-
     return _drawn(backend, lambda: seeds_spent(_loaded(run)))
 
 
@@ -91,8 +100,6 @@ def plot_failures(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -
     Raises:
         InputError: no config is finished, `top` is below 1, the backend is unknown.
     """
-    from xortune.reports.figures.failures import failures
-
     return _drawn(backend, lambda: failures(_loaded(run), _checked(top)))
 
 
@@ -106,8 +113,6 @@ def plot_optimization_history(run: Runlike, *, backend: Backend = "plotly") -> A
     Raises:
         InputError: no config is finished, the backend is unknown.
     """
-    from xortune.reports.figures.history import optimization_history
-
     return _drawn(backend, lambda: optimization_history(_loaded(run)))
 
 
@@ -121,8 +126,6 @@ def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
     Raises:
         InputError: the run has one objective only, no config is finished, the backend is unknown.
     """
-    from xortune.reports.figures.front import pareto_front
-
     lacking = "no config with the full seeds, or one objective only, which has no front"
     return _drawn(backend, lambda: pareto_front(_loaded(run)), lacking)
 
@@ -137,8 +140,6 @@ def plot_param_importances(run: Runlike, *, backend: Backend = "plotly") -> Any:
     Raises:
         InputError: the run has noted no importance, the backend is unknown.
     """
-    from xortune.reports.figures.importances import param_importances
-
     lacking = (
         "the run has noted no importance: it is computed when a search ends, from 10 configs or "
         "more with 5 in their better tenth"
@@ -156,8 +157,6 @@ def plot_slice(run: Runlike, *, backend: Backend = "plotly") -> Any:
     Raises:
         InputError: no parameter differs between the configs, the backend is unknown.
     """
-    from xortune.reports.figures.slices import slices
-
     return _drawn(backend, lambda: slices(_loaded(run)), SAME)
 
 
@@ -174,8 +173,6 @@ def plot_contour(
     Raises:
         InputError: fewer than two parameters differ, one is unknown, the backend is unknown.
     """
-    from xortune.reports.figures.contour import contour
-
     lacking = "fewer than two parameters differ between the configs that are finished"
     return _drawn(backend, lambda: contour(_loaded(run), parameters), lacking)
 
@@ -191,8 +188,6 @@ def plot_parallel_coordinate(run: Runlike, *, top: int = 200, backend: Backend =
     Raises:
         InputError: no parameter differs between the configs, the backend is unknown.
     """
-    from xortune.reports.figures.parallel import parallel_coordinate
-
     return _drawn(backend, lambda: parallel_coordinate(_loaded(run), _checked(top)), SAME)
 
 
@@ -209,8 +204,6 @@ def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
         InputError: the run is not of the built-in network on a task with two inputs, or the
             backend is unknown.
     """
-    from xortune.reports.figures.surface import decision_surface
-
     lacking = (
         "no decision surface: it needs the built-in network, the fused engine, a task with two "
         "inputs and a training of less than two seconds"
@@ -230,14 +223,9 @@ def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend
     Raises:
         InputError: it is no comparison, the backend is unknown.
     """
-    from xortune.comparisons.reference import Comparison
-
     if isinstance(comparison, Comparison):
-        from xortune.reports.figures.published import cell_differences
-
         published = comparison
         return _drawn(backend, lambda: cell_differences(published))
-    from xortune.reports.figures.compared import differences
 
     runs = comparison
     return _drawn(backend, lambda: differences(_of_runs(runs)))
@@ -253,8 +241,6 @@ def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
     Raises:
         InputError: it is no comparison of runs, the backend is unknown.
     """
-    from xortune.reports.figures.compared import wins
-
     return _drawn(backend, lambda: wins(_of_runs(comparison)))
 
 
@@ -268,8 +254,6 @@ def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> A
     Raises:
         InputError: it is no comparison of runs, the backend is unknown.
     """
-    from xortune.reports.figures.compared import profile
-
     return _drawn(backend, lambda: profile(_of_runs(comparison)))
 
 
@@ -286,8 +270,6 @@ def plot_numbers(
     Raises:
         InputError: it is no comparison of runs, nobody told such a number, the backend is unknown.
     """
-    from xortune.reports.figures.compared import numbers_profile
-
     return _drawn(backend, lambda: numbers_profile(_of_runs(comparison), number))
 
 
@@ -301,9 +283,6 @@ def plot_agreement(comparison: Comparison, *, backend: Backend = "plotly") -> An
     Raises:
         InputError: it is no comparison of a run with a table, the backend is unknown.
     """
-    from xortune.comparisons.reference import Comparison
-    from xortune.reports.figures.published import agreement
-
     if not isinstance(comparison, Comparison):
         raise InputError(
             f"a {type(comparison).__name__}",
@@ -318,7 +297,6 @@ def _loaded(run: Runlike) -> Run:
 
 
 def _of_runs(comparison: RunComparison) -> RunComparison:
-    from xortune.comparisons.runs import RunComparison
 
     if not isinstance(comparison, RunComparison):
         raise InputError(
@@ -352,12 +330,8 @@ def _drawn(backend: str, figure: Callable[[], Plot | None], lacking: str = "") -
     if plot is None:
         raise InputError(f"there is nothing to draw: {lacking}", field="run")
     if backend == "plotly":
-        from xortune.reports.drawing.plotly import plotly_figure
-
         return plotly_figure(plot)
     import numpy as np
-
-    from xortune.reports.drawing.matplotlib import matplotlib_axes
 
     axes = matplotlib_axes(plot)
     return axes[0] if len(axes) == 1 else np.array(axes, dtype=object)

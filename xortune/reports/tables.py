@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.config import Config
 from xortune.core.counts import mcnemar_greater
 from xortune.core.errors import InputError
 from xortune.core.formats import number, plain, value
@@ -682,7 +683,6 @@ def _again(run: Run) -> str | None:
     name = task_argument(run)
     if name is None:
         return certify_command(run, FRESH_SEEDS)
-    from xortune.core.config import Config
 
     config = Config.from_point(run.results[0].point)
     return evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
@@ -705,7 +705,6 @@ def _script(run: Run) -> str | None:
     task = named_task(run.manifest)
     if not run.is_network or not run.results or task is None:
         return None
-    from xortune.core.config import Config
 
     result = run.results[0]
     solved = result.outcome.seeds[result.outcome.solved]

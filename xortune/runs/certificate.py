@@ -17,6 +17,8 @@ from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.files import replace_file
 from xortune.runs.manifest import MANIFEST
 from xortune.runs.sessions import made_with
+from xortune.stats.anytime import anytime_lower
+from xortune.stats.exact import clopper_pearson
 
 # -------------------------------------------------------------------------------------------------
 # Certificates: what fresh seeds say of a search's finalists. All of it follows from a journal.
@@ -236,10 +238,7 @@ def lower_bound(k: int, n: int, *, alpha: float, bound: Bound) -> float:
     See `clopper_pearson` and `anytime_lower`.
     """
     if bound == "anytime":
-        from xortune.stats.anytime import anytime_lower
-
         return float(anytime_lower(k, n, alpha=alpha))
-    from xortune.stats.exact import clopper_pearson
 
     return float(clopper_pearson(k, n, confidence=1 - alpha, side="lower")[0])
 

@@ -238,10 +238,10 @@ class Journal:
             announce(evaluation)
 
     and, at the end, `journal.sync()`. After a failure of the disk nothing is settled any more, nor
-    after somebody has replaced or removed the file: see `xortune.runs.journal`.
+    after somebody has replaced or removed the file: see `runs.journal`.
 
     Of a run in an object store a line is settled when it is in the store; see
-    `xortune.runs.store`.
+    `runs.store`.
 
     Attributes:
         dropped: how many bytes of a torn last line were cut off when it was opened.

@@ -9,7 +9,7 @@ has it. A lock of a process that is gone is succeeded in the same way: who makes
 carries its owner's name may replace it. An owner has its file open as long as it holds it: so a
 copy of the run's directory is known as such.
 
-Of a run in an object store this is the lock of its working copy; `xortune.runs.lease` has the run's.
+Of a run in an object store this is the lock of its working copy; `runs.lease` has the run's.
 """
 
 from __future__ import annotations

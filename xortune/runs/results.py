@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # Seeds of one config that may be counted together: those that one version made.
 #
-# What makes a block (engine, versions, trainer; see `xortune.runs.sessions`) may change within a
+# What makes a block (engine, versions, trainer; see `runs.sessions`) may change within a
 # run.
 # Seeds that two versions made are no sample of one rate, so each version's are counted by
 # themselves,
@@ -147,7 +147,7 @@ def by_provenance(
 
     Args:
         evaluations: of the search.
-        first: what lines without a digest stand for; see `xortune.runs.sessions.first_made`.
+        first: what lines without a digest stand for; see `runs.sessions.first_made`.
     """
     blocks: dict[str, list[Evaluation]] = {}
     made: set[str | None] = set()
@@ -448,7 +448,7 @@ def seed_table(results: Sequence[ConfigResult], more: More | None = None) -> pa.
     Columns: `key` and `status` and `pattern` (strings, dictionary-encoded), `seed` (int64),
     `solved` (bool), `solved_epoch` (int32, null where not solved), `final_loss` (float32, NaN if
     diverged or crashed). `pattern` is one 0 or 1 for each judged row, null if crashed. Then what a
-    trainer of the user's own told: see `xortune.runs.results`.
+    trainer of the user's own told: see `runs.results`.
 
     Args:
         results: of the configs.
@@ -629,7 +629,7 @@ def results_of(
     """One result for each config, in the order of `Run.results`.
 
     Args:
-        blocks: for each config's key those that count; see `xortune.runs.results.by_provenance`.
+        blocks: for each config's key those that count; see `runs.results.by_provenance`.
         aside: those that do not.
         rungs: of the run's ladder.
         place: the journal, for messages.
@@ -692,8 +692,6 @@ def criteria(
         objectives: what was looked for.
         rungs: of the run's ladder.
     """
-    from xortune.core.counts import wilson
-
     counts = sorted(set(zip(k, n, strict=True)))
     ends = wilson([k for k, _ in counts], [n for _, n in counts])[0].tolist()
     low = dict(zip(counts, ends, strict=True))

@@ -12,17 +12,33 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import open_regular, text_of
+from xortune.core.notebook import as_html
 from xortune.core.point import Point
+from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.files import replace_file
 from xortune.runs.journal import read, torn
 from xortune.runs.lease import readable, stored_file, stored_names
+from xortune.runs.lock import holder
 from xortune.runs.manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
-from xortune.runs.results import ConfigResult
-from xortune.runs.sessions import refuse_others
+from xortune.runs.results import (
+    ConfigResult,
+    by_provenance,
+    config_table,
+    front_of,
+    full_seeds,
+    objectives_in,
+    results_of,
+    rungs_of,
+    seed_frame,
+    seed_table,
+)
+from xortune.runs.sessions import first_made, refuse_others
 from xortune.runs.store import StoredPath, as_path
+from xortune.spaces.space import parse_space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,9 +46,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from xortune.core.config import Config
     from xortune.runs.certificate import Certificate
     from xortune.spaces.model import Objective, SearchSpace
+
+RUNS = "runs"
+"""Where a run goes without `output`: runs/NAME below the working directory."""
 
 
 JOURNAL, SPACE = "evaluations.jsonl", "space.yaml"
@@ -80,8 +98,6 @@ class Run:
         Raises:
             InputError: blocks of one config that cannot be one outcome, such as different epochs.
         """
-        from xortune.runs.results import results_of, rungs_of
-
         blocks, aside = self._counted
         return results_of(
             blocks,
@@ -102,21 +118,17 @@ class Run:
 
     @cached_property
     def _first_made(self) -> str:
-        from xortune.runs.sessions import first_made
 
         return first_made(self.manifest, str(self.path / MANIFEST))
 
     @cached_property
     def _counted(self) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
-        from xortune.runs.results import by_provenance
 
         return by_provenance(self.evaluations, self._first_made)
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each config, best first; see `xortune.runs.results.config_table`."""
-        from xortune.runs.results import config_table
-
+        """One row for each config, best first; see `runs.results.config_table`."""
         return config_table(self.results, self.parameters, self.front, self.objectives)
 
     @property
@@ -126,31 +138,23 @@ class Run:
         Raises:
             InputError: the manifest's entry is damaged.
         """
-        from xortune.runs.results import objectives_in
-
         return objectives_in(self.manifest, str(self.path / MANIFEST))
 
     @cached_property
     def front(self) -> NDArray[np.bool_] | None:
         """For each of `results` whether it is on the Pareto front; None with one objective."""
-        from xortune.runs.results import front_of, full_seeds
-
         if len(self.objectives) == 1:
             return None
         return front_of(self.results, self.objectives, full_seeds(self.results, self.manifest))
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
-        """One row for each config and seed; see `xortune.runs.results.seed_table`."""
-        from xortune.runs.results import seed_frame
-
+        """One row for each config and seed; see `runs.results.seed_table`."""
         return seed_frame(self.seed_table)
 
     @cached_property
     def seed_table(self) -> pa.Table:
         """`seeds` as an Arrow table."""
-        from xortune.runs.results import seed_table
-
         return seed_table(self.results)
 
     @property
@@ -169,7 +173,6 @@ class Run:
         point = self.results[0].point
         if not self.is_network:
             return point
-        from xortune.core.config import Config
 
         return Config.from_point(point)
 
@@ -180,8 +183,6 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how much there is, and the first rows of the table."""
-        from xortune.core.notebook import as_html
-
         try:
             seeds = sum(result.outcome.n for result in self.results)
             counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
@@ -212,8 +213,6 @@ class Run:
         Raises:
             InputError: the journal or the run's lock cannot be read.
         """
-        from xortune.runs.lock import holder
-
         journal, found = self.path / JOURNAL, holder(self.path)
         living = found is not None and found[1] in ("alive", "elsewhere")  # there it may live
         return 0 if living or not journal.exists() else torn(journal)
@@ -225,8 +224,6 @@ class Run:
         Raises:
             InputError: the file cannot be read, or is no certificate.
         """
-        from xortune.runs.certificate import CERTIFICATE, read_certificate
-
         place = self.path / CERTIFICATE
         return read_certificate(place) if place.exists() else None
 
@@ -240,8 +237,6 @@ class Run:
         """The names of all parameters, in the order in which points have them."""
         if self.is_network:
             from dataclasses import fields
-
-            from xortune.core.config import Config
 
             return tuple(field.name for field in fields(Config))
         names: list[str] = []
@@ -260,8 +255,6 @@ class Run:
         Raises:
             InputError: `space.yaml` is missing or no search space.
         """
-        from xortune.spaces.space import parse_space
-
         # A relative path in it starts at the file that was copied, not at the copy.
         original = self.manifest.get("space_file")
         folder = Path(original).parent if isinstance(original, str) else self.path

@@ -33,7 +33,7 @@ from xortune.spaces.text import read_yaml
 # each
 # identity in whole, under a short digest (`made`); each line of the journal has the digest.
 # Blocks of
-# one config with two identities are no sample of one rate: see `xortune.runs.results`.
+# one config with two identities are no sample of one rate: see `runs.results`.
 #
 # A journal from before there were sessions has lines without a digest: they are the first
 # session's.

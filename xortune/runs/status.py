@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.files import open_regular, text_of, unreadable
 from xortune.core.outcome import MAX_SEED, Outcome, Status
@@ -32,7 +33,10 @@ from xortune.runs.manifest import MANIFEST, manifest_of, stopped_because
 from xortune.runs.results import criteria, first_of, objectives_in, rungs_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.sessions import refuse_unknown
+from xortune.spaces.grid import grid, grid_size
 from xortune.spaces.model import Objective
+from xortune.spaces.space import parse_space
+from xortune.spaces.text import read_yaml
 
 # -------------------------------------------------------------------------------------------------
 # What a status says of a run's certificate: its file, and the fresh seeds in the journal.
@@ -826,7 +830,6 @@ class Watcher:
     def _best(
         self, first: str, objectives: Sequence[Objective], rungs: Sequence[int]
     ) -> Leader | None:
-        from xortune.core.counts import wilson
 
         journal = self._path / JOURNAL
         try:
@@ -846,10 +849,6 @@ def proposals_of(place: Path) -> int | None:
 
     Its task is not looked at: that may be a file anywhere.
     """
-    from xortune.spaces.grid import grid, grid_size
-    from xortune.spaces.space import parse_space
-    from xortune.spaces.text import read_yaml
-
     try:
         values = {k: v for k, v in read_yaml(text_of(place), "").values.items() if k != "task"}
         space = parse_space(json.dumps(values), str(place), place.parent)

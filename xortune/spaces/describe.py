@@ -162,7 +162,7 @@ class Description:
             yield "time limit", f"{self.timeout:g} s for each seed"
 
     def _seeds(self) -> Iterator[tuple[str, str]]:
-        """Who gets how many; see `xortune.racing.grants`."""
+        """Who gets how many; see `racing.grants`."""
         first, *others = self.ladder
         if not others:
             yield "seeds", f"{first:,} for each configuration"

@@ -83,7 +83,7 @@ class StrictForm(BaseModel):
 # The form of a space file: pydantic models, their errors in our words, and their JSON Schema.
 #
 # What one value may look like is said here. What values must be to each other (conditions, grids,
-# start entries) is checked in `xortune.spaces.space`.
+# start entries) is checked in `spaces.space`.
 
 
 PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"

@@ -137,7 +137,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A space file, read and checked. Make one with `xortune.spaces.space.load_space`.
+    """A space file, read and checked. Make one with `spaces.space.load_space`.
 
     Attributes:
         name: of the space, and by default of its run directory.

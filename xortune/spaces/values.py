@@ -199,7 +199,7 @@ def one_or_more(value: object) -> list[Value]:
 
 
 def parameter_name(name: str) -> str:
-    """The name of a parameter, which also names a column; see `xortune.runs.results.column_names`."""
+    """The name of a parameter, which also names a column; see `runs.results.column_names`."""
     if not _PARAMETER.fullmatch(name):
         raise InputError(
             f"{shown(name)} is no parameter name",

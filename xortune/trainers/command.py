@@ -204,7 +204,7 @@ def verdict_of(
     Args:
         ran: what came of it.
         success: the rule for its numbers; None if its exit code decides, or it says so itself.
-        metric: as of `xortune.spaces.command.Command`; None if it tells no numbers.
+        metric: as of `spaces.command.Command`; None if it tells no numbers.
         by_exit: whether its exit code decides.
     """
     if ran.problem is not None:
@@ -295,7 +295,7 @@ def _with_exit(told: object) -> object:
 
 
 SECONDS = 0.1
-"""Taken for a seed as long as nothing is measured; see `xortune.trainers.function.SECONDS`."""
+"""Taken for a seed as long as nothing is measured; see `trainers.function.SECONDS`."""
 
 MOST_OUTPUTS = 16
 """Seeds of a block whose output is kept: what others printed is mostly the same."""
@@ -313,7 +313,7 @@ class CommandTrainer:
         success: the rule for its numbers, or None.
         kept: its files, and where it runs.
         threads: that OMP_NUM_THREADS says it may use.
-        users_code: a seed may take longer than a pack may; see `xortune.driver.jobs`.
+        users_code: a seed may take longer than a pack may; see `driver.jobs`.
     """
 
     command: Command
@@ -327,7 +327,7 @@ class CommandTrainer:
         return point
 
     def cost(self, block: Block) -> float:
-        """Seconds on one core; see `xortune.core.trainer.Trainer.cost`."""
+        """Seconds on one core; see `core.trainer.Trainer.cost`."""
         return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:

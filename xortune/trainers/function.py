@@ -366,11 +366,11 @@ class CustomTrainer:
         success: the rule for numbers; None if the function says so itself.
         form: what it takes.
         limit: seconds for a seed; None for any time. `train` looks at it with each report; of a
-            function that does not report, `xortune.driver.own_process` does.
+            function that does not report, `driver.own_process` does.
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
-        threads: that torch has where it is called; see `xortune.trainers.limits`.
-        users_code: a seed may hang, or kill its process; see `xortune.driver.jobs`.
+        threads: that torch has where it is called; see `trainers.limits`.
+        users_code: a seed may hang, or kill its process; see `driver.jobs`.
     """
 
     source: FunctionSource | Given
@@ -391,7 +391,7 @@ class CustomTrainer:
         return point
 
     def cost(self, block: Block) -> float:
-        """Seconds on one core; see `xortune.core.trainer.Trainer.cost`."""
+        """Seconds on one core; see `core.trainer.Trainer.cost`."""
         return block.count * SECONDS
 
     def describe(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -17,7 +17,7 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome, checked_seeds
 from xortune.core.point import Point
-from xortune.core.task import Task
+from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block
 from xortune.trainers.limits import refuse_beyond_memory
 from xortune.trainers.trainings import Training
@@ -65,11 +65,11 @@ class NetworkTrainer:
             _tell_that_there_is_no_gpu()
 
     def check(self, point: Point) -> Point:
-        """The point of the `Config` it means; see `xortune.core.trainer.Trainer.check`."""
+        """The point of the `Config` it means; see `core.trainer.Trainer.check`."""
         return Config.from_point(point).point
 
     def cost(self, block: Block) -> float:
-        """Seconds on one core; see `xortune.core.trainer.Trainer.cost`.
+        """Seconds on one core; see `core.trainer.Trainer.cost`.
 
         What the fused engine was measured to take with an elementwise activation, whatever the
         engine: too little by far for the reference engine, and always in the same proportion.
@@ -88,7 +88,7 @@ class NetworkTrainer:
         """One outcome or error for each block.
 
         Blocks that differ in epochs share one training; trainings that differ in lr and momentum
-        are one stack of the reference engine where that is sooner; see `xortune.trainers.stacked`.
+        are one stack of the reference engine where that is sooner; see `trainers.stacked`.
         """
         groups: dict[tuple[str, range], list[tuple[int, Config]]] = {}
         results: dict[int, Outcome | TrainingError] = {}
@@ -262,6 +262,41 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def evaluate(
+    config: Config,
+    seeds: Iterable[int],
+    *,
+    task: TaskSpec = "xor",
+    engine: str = "auto",
+    checkpoints: Sequence[int] = (),
+) -> Outcome:
+    """Train one config under each of the seeds, in this process.
+
+    Args:
+        config: what to train.
+        seeds: whole numbers in [0, 2**32), each once.
+        task: a `Task`, or a name for `Task.named`.
+        engine: `auto` (the fused engine where it covers the config, else the reference engine),
+            `fused` (compiled; on all cores this process may use), `reference` (stacked torch on
+            one core) or `cuda` (stacked torch on a GPU).
+        checkpoints: earlier epochs at which to record an outcome too; see `Outcome.at`.
+
+    Raises:
+        InputError: an argument that is not usable.
+    """
+    if not isinstance(config, Config):
+        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
+    seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
+    return evaluate_config(
+        config,
+        task if isinstance(task, Task) else Task.named(task),
+        seeds,
+        checkpoints,
+        engine,
+        threads=usable_cores(),
+    )
 
 
 def evaluate_config(

@@ -325,7 +325,7 @@ def is_torchs(optimizer: str, *, heavy: bool) -> bool:
 # time
 # on starting operations, on a CPU and much more so on a GPU. Configs that differ in lr and
 # momentum
-# only are the same operations on other numbers; see `xortune.trainers.stacked`. What comes out is what
+# only are the same operations on other numbers; see `trainers.stacked`. What comes out is what
 # each config comes to by itself: on the CPU to the last bit.
 
 

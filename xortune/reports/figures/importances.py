@@ -20,7 +20,7 @@ def param_importances(run: Run) -> Plot | None:
 
     The measure is Optuna's PED-ANOVA: how much the distribution of a parameter among the better
     tenth of the configs differs from that among all of them (Watanabe, Bansal, Hutter (2023), IJCAI
-    2023, eq. 16). It is computed at the end of a search; see `xortune.driver.importance`.
+    2023, eq. 16). It is computed at the end of a search; see `driver.importance`.
 
     Returns:
         None if the run's manifest has no importance; without intervals if it has none of them, as

@@ -62,7 +62,7 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
     The race is held once more on what the journal has: configs enter in the order in which they
     were proposed, and are looked at in the order in which results came. Who was proven worse is
     thereby what the race's promise says it is; who else it holds back in the end has enough others
-    ahead (see `xortune.racing.grants`); who may still go on did not because the search ended. Where the
+    ahead (see `racing.grants`); who may still go on did not because the search ended. Where the
     rule is not known (no readable space, another ladder than the manifest's, seeds of several
     versions) nothing is said but `EARLY`.
     """
@@ -110,7 +110,7 @@ def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> 
 
 
 def _likings(results: Sequence[ConfigResult], space: SearchSpace) -> list[float]:
-    """`xortune.racing.objectives.liking` of each, from the epochs of all at once."""
+    """`racing.objectives.liking` of each, from the epochs of all at once."""
     goals = space.objectives
     if ties_of(goals) is not None:
         return [liking(goals, seen_of(r.point, r.outcome, goals)) for r in results]
@@ -242,7 +242,7 @@ ROLES: dict[Stop, Role] = {
 
 
 def seeds_spent(run: Run) -> Plot:
-    """How many seeds each config got, and why no more; see `xortune.reports.figures.seeds`.
+    """How many seeds each config got, and why no more; see `reports.figures.seeds`.
 
     Up to 60 configs have a bar each, best first. More are counted by the rung that they reached,
     with the share of all seeds that went to them.

@@ -20,6 +20,7 @@ from xortune.reports.plot import Axis, Cells, Panel, Plot, Points
 from xortune.reports.tables import named_task, varying
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
+from xortune.trainers.network import NetworkTrainer
 
 CELLS = 81
 """Along each side of a surface."""
@@ -108,7 +109,6 @@ def _some(result: ConfigResult, *, solved: bool) -> NDArray[np.intp]:
 def _again(task: Task, result: ConfigResult, *, solved: bool) -> _Trained | None:
     """The first seed that ended so, and does so again."""
     from xortune.trainers import fused
-    from xortune.trainers.network import NetworkTrainer
 
     places = _some(result, solved=solved)
     config = Config.from_point(result.point)

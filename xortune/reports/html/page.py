@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from xortune.core.config import Config
 from xortune.core.formats import interval, measured, number, percent, plain
 from xortune.reports.document import (
     EPOCHS,
@@ -371,7 +372,6 @@ def _network(table: ConfigTable) -> dict[str, Any]:
     """How a config of the built-in network is evaluated again; nothing for a user's own."""
     if table.task is None:
         return {}
-    from xortune.core.config import Config
 
     words = [] if table.task == "xor" else ["--task", table.task]
     words += ["--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)]

@@ -1,7 +1,7 @@
 """One step of each optimizer for sixteen seeds of one weight, as torch.optim computes it.
 
 Each takes the weight w, the gradient g, two states s and t (zeros before the first step), the three
-numbers of this epoch (`xortune.trainers.fused`) and gives the new w, s, t.
+numbers of this epoch (`trainers.fused`) and gives the new w, s, t.
 """
 
 from __future__ import annotations

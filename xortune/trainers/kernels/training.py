@@ -112,7 +112,7 @@ def work_size(width: int, hidden: int, dim: int, quads: int) -> int:
 # -------------------------------------------------------------------------------------------------
 # Which activation, loss and optimizer a pass computes with: by number, outside its loops.
 #
-# The numbers of the names are in `xortune.trainers.fused` and `xortune.trainers.fused`.
+# The numbers of the names are in `trainers.fused` and `trainers.fused`.
 
 
 forward_identity = forward_of(activations.identity)
