@@ -20,7 +20,7 @@ DRIVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import drivers
-from xortune import run_segment_writer
+from xortune.runs import lease as run_segment_writer
 run_segment_writer.LEAST_SECONDS = 0.1
 drivers.without_ray(setattr, float(sys.argv[2]), int(sys.argv[3]))
 sys.argv = ["xortune", *sys.argv[4:]]

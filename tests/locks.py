@@ -15,7 +15,7 @@ from xortune.runs.owner import this_process
 HOLD = """
 import sys, time
 from pathlib import Path
-from xortune.run_lock import held
+from xortune.runs.lock import held
 try:
     with held(Path(sys.argv[1])):
         print("held", flush=True)

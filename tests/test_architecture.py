@@ -1,13 +1,15 @@
-"""Imports go one way, heavy packages stay in their corner, modules stay small."""
+"""The house: rooms import downward, use what others export, and nothing heavy loads by itself."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import subprocess
 import sys
-from fnmatch import fnmatch
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,128 +17,169 @@ import pytest
 import xortune
 
 ROOT = Path(xortune.__file__).parent
-MODULES = sorted(ROOT.rglob("*.py"))
 
-# Each may import those in the lines above it, never one below; one line may import within itself.
-# `space` stands for space_file and its like too: a part is named up to the first underscore.
-LAYERS = (
-    ("errors",),
-    ("point", "seed", "files", "rounding", "passwords"),
-    ("table",),
-    ("config", "task", "stats", "success"),
-    ("outcome",),
-    ("trainer", "engine"),
-    ("space",),
-    ("race", "objective", "resume"),
-    ("evaluation", "journal", "frames", "run", "published", "imported"),
-    ("comparison",),
-    ("report", "trackers"),
-    ("certify", "plan", "gate"),
-    ("progress", "status"),
-    ("search",),
-    ("api", "pytest"),
-    ("terminal",),
-    ("cli", "__main__"),
+# Each may import those before it, never one after it.
+ROOMS = (
+    "core",
+    "stats",
+    "spaces",
+    "trainers",
+    "racing",
+    "runs",
+    "certificates",
+    "comparisons",
+    "reports",
+    "integrations",
+    "driver",
+    "cli",
 )
+# What is heavy or optional, and where it may be imported.
 CORNERS = {
-    "torch": {"engine"},
-    "numba": {"engine"},
-    "ray": {"search"},
-    "optuna": {"search"},
-    "optunahub": {"search"},
-    "cmaes": {"search"},
-    "typer": {"cli"},
-    "matplotlib": {"report"},
-    "plotly": {"report"},
-    "jinja2": {"report"},
-    "markupsafe": {"report"},
-    "tensorboard": {"trackers"},
-    "mlflow": {"trackers"},
-    "wandb": {"trackers"},
+    "torch": ("trainers.",),
+    "numba": ("trainers.",),
+    "ray": ("driver.", "racing.scheduler"),
+    "optuna": ("driver.", "racing.pruner"),
+    "optunahub": ("driver.",),
+    "cmaes": ("driver.",),
+    "typer": ("cli",),
+    "matplotlib": ("reports.",),
+    "plotly": ("reports.",),
+    "jinja2": ("reports.",),
+    "markupsafe": ("reports.",),
+    "tensorboard": ("integrations.",),
+    "mlflow": ("integrations.",),
+    "wandb": ("integrations.",),
 }
 HEAVY = ("torch", "ray", "optuna", "numba", "numpy", "pandas", "scipy", "pyarrow", "pydantic")
 
 
 def _name(path: Path) -> str:
-    """`engine/network.py` -> `engine.network`."""
+    """`trainers/network.py` -> `trainers.network`; the package itself is the empty name."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
-def _part(module: str) -> str:
-    return module.split(".", maxsplit=1)[0]
+MODULES = {_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
-def _imports(path: Path, *, for_types: bool = True) -> set[str]:
-    """Every module that the file imports, anywhere in it, for the type checker too or not."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    if not for_types:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                node.body = []
-    found = set()
-    for node in ast.walk(tree):
+def _imports(name: str) -> Iterator[tuple[ast.stmt, str, str | None]]:
+    """Each import of a module: its statement, the module and the name taken from it, if any."""
+    for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            for alias in node.names:
+                yield node, alias.name, None
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module is not None
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            assert node.level == 0, f"{name}: relative import"
+            for alias in node.names:
+                yield node, str(node.module), alias.name
 
 
-def _inner(path: Path, *, for_types: bool = True) -> set[str]:
-    """The top-level parts of xortune that the file imports."""
-    found = _imports(path, for_types=for_types)
-    names = {name.removeprefix("xortune.") for name in found if name.startswith("xortune.")}
-    return {_part(name) for name in names if name != "__version__"}
+def _own(name: str) -> Iterator[tuple[ast.stmt, str, str | None]]:
+    """Imports of xortune's modules: statement, module, and the name taken; None for all of it."""
+    for node, module, taken in _imports(name):
+        if module == "xortune" or module.startswith("xortune."):
+            inner = module.removeprefix("xortune").removeprefix(".")
+            full = f"{inner}.{taken}".strip(".")
+            yield (node, full, None) if taken and full in MODULES else (node, inner, taken)
 
 
-def _rank(part: str) -> int:
-    for rank, layer in enumerate(LAYERS):
-        if (part.split("_", maxsplit=1)[0] or part) in layer:
-            return rank
-    raise AssertionError(f"xortune.{part} has no place in LAYERS: give it one")
+def _room(module: str) -> str:
+    return module.partition(".")[0]
 
 
-def _identity(path: Path) -> str:
-    return _name(path) or "xortune"
+INNER = [name for name in MODULES if _room(name) in ROOMS]
+GRAPH = {name: {module for _, module, _ in _own(name)} - {name, ""} for name in INNER}
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if _name(p)], ids=_identity)
-def test_imports_go_one_way(path):
-    own = _part(_name(path))
-    for part in _inner(path):
-        assert _rank(part) <= _rank(own), f"{_name(path)} imports xortune.{part} from below it"
+def test_every_module_is_in_a_room():
+    assert {_room(name) for name in MODULES} - {""} - {"__main__"} == set(ROOMS)
+    assert len(list(ROOT.glob("*.py"))) <= 3
 
 
-def test_no_two_parts_import_each_other():
-    graph: dict[str, set[str]] = {}
-    for path in MODULES:
-        if _name(path):
-            own = _part(_name(path))
-            graph.setdefault(own, set()).update(_inner(path, for_types=False) - {own})
-
-    def reach(part: str, seen: set[str]) -> set[str]:
-        for following in graph.get(part, set()) - seen:
-            seen.add(following)
-            reach(following, seen)
-        return seen
-
-    assert [part for part in graph if part in reach(part, set())] == []
+@pytest.mark.parametrize("name", INNER)
+def test_rooms_import_downward(name):
+    for module in GRAPH[name]:
+        assert ROOMS.index(_room(module)) <= ROOMS.index(_room(name)), f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_identity)
-def test_heavy_packages_stay_in_their_corner(path):
-    outside = {_part(name) for name in _imports(path)}
-    for package, corners in CORNERS.items():
-        if package in outside:
-            assert _part(_name(path)) in corners, f"{_identity(path)} imports {package}"
+def test_no_modules_import_each_other():
+    """Imports for the type checker included."""
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"a cycle: {' -> '.join((*path, name))}"
+        if name not in done:
+            for module in GRAPH.get(name, ()):
+                visit(module, (*path, name))
+            done.add(name)
+
+    for name in GRAPH:
+        if name.count("."):  # a room itself only lists its exports
+            visit(name, ())
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_identity)
-def test_modules_stay_small(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 800
+@pytest.mark.parametrize("room", ROOMS)
+def test_other_rooms_import_only_what_a_room_exports(room):
+    exports = importlib.import_module(f"xortune.{room}")
+    listed = getattr(exports, "EXPORTS", {})
+    used: dict[str, set[str]] = defaultdict(set)
+    for name in INNER:
+        if _room(name) != room:
+            for _, module, taken in _own(name):
+                if _room(module) == room:
+                    used[module.partition(".")[2]].add(taken or "*")
+    public = xortune._HOMES.items()
+    for thing, home in public:
+        if _room(home) == room:
+            used[home.partition(".")[2]].add(thing)
+    assert {m: sorted(names) for m, names in used.items()} == {
+        m: sorted(names) for m, names in listed.items()
+    }
+    assert inspect.getdoc(exports)
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_heavy_packages_stay_in_their_corner(name):
+    for _, module, _ in _imports(name):
+        allowed = CORNERS.get(_room(module))
+        assert allowed is None or name.startswith(allowed), f"{name} imports {module}"
+
+
+def test_imports_inside_functions_are_few():
+    """They are for what is heavy or optional."""
+    inside = []
+    for name in INNER:
+        top = {id(node) for node in TREES[name].body}
+        top |= {id(n) for node in TREES[name].body if isinstance(node, ast.If) for n in node.body}
+        inside += [(name, ast.unparse(n)) for n in {n for n, *_ in _own(name)} if id(n) not in top]
+    assert len(inside) <= 60, "\n".join(f"{name}: {text}" for name, text in sorted(inside))
+
+
+def test_no_class_has_the_name_of_another():
+    names = Counter(
+        node.name
+        for tree in TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_files_are_things_and_no_fragments():
+    """No group of files under a prefix, and few files that only one other file reads."""
+    folders: dict[Path, Counter[str]] = defaultdict(Counter)
+    for name, path in MODULES.items():
+        if "_" in path.stem and name:
+            folders[path.parent][path.stem.partition("_")[0]] += 1
+        elif name:
+            folders[path.parent][path.stem] += 1
+    crowded = [(str(f), p) for f, counts in folders.items() for p, n in counts.items() if n > 2]
+    assert crowded == []
+    importers = Counter(module for name in INNER for module in GRAPH[name] if module in MODULES)
+    single = [module for module, times in importers.items() if times == 1]
+    assert len([module for module in single if _room(module) != "cli"]) <= 25  # a file a command
+    assert len(MODULES) <= 170
 
 
 @pytest.mark.parametrize("program", ["import xortune", "import xortune; dir(xortune)"])
@@ -179,12 +222,15 @@ def test_public_names_are_listed_once_and_nothing_else_is_found():
         xortune.sweep  # noqa: B018
 
 
-def test_each_part_has_its_row_in_contributing_and_each_row_is_there():
-    house = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| part |")[2]
+def test_no_room_has_the_name_of_a_public_function():
+    import xortune.driver.search
+
+    assert not set(ROOMS) & set(xortune.__all__)
+    assert callable(xortune.search)
+    assert inspect.isfunction(xortune.search)
+
+
+def test_each_room_has_its_row_in_contributing_in_the_order_of_imports():
+    house = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| room |")[2]
     rows = house.partition("\n\n")[0].splitlines()[2:]
-    named = [name for row in rows for name in re.findall(r"`([a-z_*/]+)`", row.split("|")[1])]
-    parts = {_part(_name(path)) + "/" * (path.parent != ROOT) for path in MODULES if _name(path)}
-    for part in parts:
-        assert [name for name in named if fnmatch(part, name)], f"{part} has no row"
-    for name in named:
-        assert [part for part in parts if fnmatch(part, name)], f"there is no {name}"
+    assert [re.findall(r"`(\w+)`", row)[0] for row in rows] == list(ROOMS)

@@ -232,8 +232,8 @@ INTERRUPTED = """
 import sys
 from pathlib import Path
 from cluster_trainers import Logging
-from xortune.search.session import search_session
-from xortune.space import parse_space
+from xortune.driver.session import search_session
+from xortune.spaces.space import parse_space
 folder = Path(sys.argv[1])
 trainer = Logging(str(folder / "log"), deaths={0: "hang", 1: "hang"})
 space = parse_space(%r)

@@ -20,7 +20,7 @@ STARTED = """
 import json
 import ray
 from test_cluster_loopback import sockets
-from xortune.search.ray_connect import connected
+from xortune.driver.cluster import connected
 
 with connected(None):
     ray.get(ray.remote(lambda: 1).remote())  # a worker has sockets of its own

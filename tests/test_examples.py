@@ -34,8 +34,8 @@ SMALLER = {"epochs": 3, "steps": 1500}
 TWICE = """
 import json, sys
 from pathlib import Path
-from xortune.api_trainer import called_with, trainer_for, tried_once, with_train
-from xortune.space import load_space, probes
+from xortune.driver.trainer import called_with, trainer_for, tried_once, with_train
+from xortune.spaces.space import load_space; from xortune.spaces.grid import probes
 
 for name in sys.argv[1:]:
     space = with_train(load_space(Path(name) / "space.yaml"), None)

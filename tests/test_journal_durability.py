@@ -24,7 +24,7 @@ APPEND = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from hand_made import CONFIG, done, solved
-from xortune.journal import Journal
+from xortune.runs.journal import Journal
 with Journal.open(sys.argv[1]) as journal:
     number = 0
     while True:
@@ -268,8 +268,8 @@ import resource, sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from hand_made import CONFIG, done, solved
-from xortune.errors import InputError
-from xortune.journal import Journal
+from xortune.core.errors import InputError
+from xortune.runs.journal import Journal
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 settled = 0
 try:

@@ -92,7 +92,7 @@ def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
     )
     program = (
         "import sys, xortune as xt\n"
-        "from xortune.search import session\n"
+        "from xortune.driver import session\n"
         "def no_search(*_, **__):\n"
         "    raise xt.InputError(f'left {sys.getrecursionlimit()} {\"train\" in sys.modules}')\n"
         "session.search_session = no_search\n"

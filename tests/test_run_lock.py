@@ -25,8 +25,8 @@ __all__ = ["fast", "other"]  # the fixtures
 RACE = """
 import sys, time
 from pathlib import Path
-from xortune.errors import InputError
-from xortune.run_lock import held
+from xortune.core.errors import InputError
+from xortune.runs.lock import held
 
 def take(folder):
     with held(folder):

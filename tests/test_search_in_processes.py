@@ -51,7 +51,7 @@ def test_a_second_search_in_a_thread_is_refused_and_the_first_goes_on(tmp_path):
 SCRIPT = """
 import multiprocessing, os, sys
 import xortune as xt
-from xortune.errors import InputError
+from xortune.core.errors import InputError
 
 def even(seed):
     return seed % 2 == 0

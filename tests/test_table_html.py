@@ -160,7 +160,7 @@ def test_any_text_is_text(sentence, cell):
         assert kept in found.text
 
 
-@pytest.mark.parametrize("program", ["import xortune.core.outcome", "import xortune.run"])
+@pytest.mark.parametrize("program", ["import xortune.core.outcome", "import xortune.runs.run"])
 def test_nothing_heavy_is_imported_until_it_is_shown(program):
     program += (
         "\nimport sys; print('pandas' in sys.modules, 'xortune.core.notebook' in sys.modules)"

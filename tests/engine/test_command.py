@@ -232,7 +232,7 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
 
 NEVER_NAMED = """
 import time
-from xortune.engine.command_group import Keeper
+from xortune.trainers.group import Keeper
 Keeper.came = lambda *_: time.sleep(60)
 """
 

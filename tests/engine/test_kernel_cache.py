@@ -184,8 +184,8 @@ def test_an_error_of_the_function_itself_is_raised():
 
 DRAW = """
 import numpy as np
-from xortune.engine.kernels import mersenne
-from xortune.engine.kernels.cache import compiled, directory
+from xortune.trainers.kernels import initial as mersenne
+from xortune.trainers.kernels.cache import compiled, directory
 values = np.empty((3, 16), np.float32)
 compiled(mersenne.uniform)(np.arange(16, dtype=np.uint32), np.ones(3, np.float32), True, values)
 print(directory(), sum(mersenne.uniform.stats.cache_hits.values()), values.sum())

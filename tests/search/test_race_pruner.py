@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import sqlite_storage
 
-from xortune import SeedRacePruner
 from xortune.core.errors import InputError
+from xortune.racing.pruner import SeedRacePruner
 from xortune.racing.race import race_lower, race_upper
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 
-from xortune import SeedRaceScheduler
 from xortune.core.errors import InputError
 from xortune.racing.race import race_lower, race_upper
+from xortune.racing.scheduler import SeedRaceScheduler
 
 RATES = (0.3, 1.0, 0.5, 0.1, 0.97, 0.9, 0.0)
 SEEDS = 120

@@ -1,1 +1,23 @@
 """How sure one can be: plans, fresh seeds for finalists, the gate, the pytest plugin."""
+
+EXPORTS = {
+    "fresh": ("Call", "CertificateTask", "noted_certificate", "tasks_of"),
+    "gate": (
+        "Verdict",
+        "check_gate",
+        "gate_certificate",
+        "gate_config",
+        "gate_imported",
+        "load_config",
+    ),
+    "plan": (
+        "ComparisonPlan",
+        "RatePlan",
+        "STANDARD",
+        "Speed",
+        "measured_speed",
+        "plan_comparison",
+        "plan_rate",
+    ),
+}
+"""What other rooms may import, by module; tests/test_architecture.py compares."""

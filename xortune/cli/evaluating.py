@@ -19,6 +19,7 @@ from xortune.cli.shared import (
     told,
 )
 from xortune.core.errors import InputError
+from xortune.core.formats import interval, measured, number
 
 if TYPE_CHECKING:
     from xortune.core.outcome import Outcome
@@ -94,7 +95,6 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def _show_outcome(outcome: Outcome) -> None:
-    from xortune.core.formats import interval, measured, number
 
     low, high = outcome.interval()
     line = (

@@ -24,6 +24,7 @@ from xortune.cli.shared import (
     told,
 )
 from xortune.core.errors import InputError
+from xortune.core.formats import count, plain
 
 if TYPE_CHECKING:
     from xortune.runs.run import Run
@@ -161,8 +162,6 @@ def _say(sentence: str) -> None:
 
 def _summary(run: Run) -> list[str]:
     """What was read, and as what."""
-    from xortune.core.formats import count, plain
-
     origin: dict[str, Any] = run.manifest["imported"]
     columns: dict[str, Any] = run.manifest["columns"]
     kinds = ", ".join(f"{plain(name)} ({kind})" for name, kind in columns["config"].items())

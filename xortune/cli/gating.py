@@ -26,7 +26,7 @@ from xortune.cli.shared import (
     told,
 )
 from xortune.core.errors import InputError, TrainingError
-from xortune.core.formats import duration
+from xortune.core.formats import config_text, count, duration
 
 if TYPE_CHECKING:
     from xortune.certificates.gate import Verdict
@@ -284,7 +284,6 @@ def _show_comparison(planned: ComparisonPlan) -> None:
 
 
 def _basis(speed: Speed) -> str:
-    from xortune.core.formats import config_text, count
 
     point = speed.config.point
     return (

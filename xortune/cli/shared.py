@@ -14,8 +14,16 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from xortune.core.errors import DisturbedError, Halted, InputError, TrainingError, from_command_line
+from xortune.core.errors import (
+    DisturbedError,
+    Halted,
+    InputError,
+    TrainingError,
+    from_command_line,
+    named,
+)
 from xortune.core.files import FREE_SPACE, is_full
+from xortune.core.formats import plain
 
 BAD_INPUT, INTERRUPTED, NO_OUTCOME = 2, 3, 4
 
@@ -95,8 +103,6 @@ def naming_options(*names: str) -> Iterator[None]:
 
 def fail(text: str, code: int) -> NoReturn:
     """End the command with a line on stderr; names in it may be from a file of somebody else."""
-    from xortune.core.formats import plain
-
     print("\n".join(plain(line) for line in text.split("\n")), file=sys.stderr)
     raise typer.Exit(code)
 
@@ -109,9 +115,6 @@ def _told_os(error: OSError) -> str:
 
 def unforeseen(error: Exception) -> int:
     """Tell an error that no command expects as one line; XORTUNE_DEBUG=1 shows where it is from."""
-    from xortune.core.errors import named
-    from xortune.core.formats import plain
-
     if os.environ.get("XORTUNE_DEBUG"):
         raise error
     text = plain(named(error))[:2000]

@@ -1,1 +1,33 @@
 """Runs beside each other, and a run beside a published table."""
+
+EXPORTS = {
+    "contestants": (
+        "Candidate",
+        "Compared",
+        "IMPORTED",
+        "Named",
+        "OWN",
+        "RULE",
+        "SEARCHED",
+        "certified_contestant",
+        "entries_of",
+        "known_facts",
+        "only_run",
+        "refuse_different_tasks",
+        "refuse_different_trainers",
+        "trained_by",
+        "trained_contestant",
+    ),
+    "numbers": (
+        "Better",
+        "ComparedNumbers",
+        "Improvement",
+        "RESAMPLES",
+        "Summed",
+        "epochs_needed",
+        "values_of",
+    ),
+    "reference": ("Comparison", "Summary", "compare_published"),
+    "runs": ("Contestant", "Origin", "Pair", "RunComparison", "compare_runs"),
+}
+"""What other rooms may import, by module; tests/test_architecture.py compares."""

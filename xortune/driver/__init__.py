@@ -1,1 +1,15 @@
 """The search: proposals, batches, executors, sessions. Alone it knows Ray and Optuna."""
+
+EXPORTS = {
+    "certify": ("certify",),
+    "compare": ("compare",),
+    "gate": ("gate", "plan"),
+    "interrupts": ("FORCED", "heed_signals", "told_to_end"),
+    "optuna": ("from_optuna", "import_results", "to_optuna"),
+    "own_process": ("let_go_after",),
+    "search": ("DryRun", "dry_run", "search"),
+    "shared": ("shared_study",),
+    "submit": ("refuse_outside", "send", "submission", "tracked", "wait"),
+    "trainer": ("called_with", "functions_named", "trainer_for", "with_train"),
+}
+"""What other rooms may import, by module; tests/test_architecture.py compares."""

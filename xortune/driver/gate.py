@@ -8,11 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xortune.certificates.gate import (
+    check_gate,
+    gate_certificate,
+    gate_config,
+    gate_imported,
+    load_config,
+)
+from xortune.certificates.plan import STANDARD, measured_speed, plan_comparison, plan_rate
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
+from xortune.integrations.export import exported
+from xortune.reports.tables import certify_command
 from xortune.runs.manifest import is_imported
+from xortune.runs.run import Run, load_run
 from xortune.runs.store import url_of
 from xortune.trainers.network import NetworkTrainer, usable_cores
 
@@ -20,7 +31,6 @@ if TYPE_CHECKING:
     from xortune.certificates.gate import Verdict
     from xortune.certificates.plan import ComparisonPlan, RatePlan
     from xortune.runs.certificate import Certificate
-    from xortune.runs.run import Run
 
 
 def plan(
@@ -49,8 +59,6 @@ def plan(
     Raises:
         InputError: neither a rate nor two, both, or an argument out of range.
     """
-    from xortune.certificates.plan import STANDARD, measured_speed, plan_comparison, plan_rate
-
     if (rate is None) == (between is None):
         raise InputError(
             "neither a rate nor two to tell apart" if rate is None else "a rate and two others",
@@ -117,9 +125,6 @@ def gate(
         InputError: an argument that is not usable, or a run without a certificate.
         TrainingError: the training produced no outcome.
     """
-    from xortune.certificates.gate import check_gate, gate_certificate, gate_config, load_config
-    from xortune.runs.run import Run, load_run
-
     given = config_or_run
     if isinstance(given, str | os.PathLike):
         run = url_of(given) is not None or Path(given).is_dir()
@@ -133,9 +138,6 @@ def gate(
             engine=engine,
         )
         if given.certificate is None and is_imported(given.manifest):
-            from xortune.certificates.gate import gate_imported
-            from xortune.integrations.export import exported
-
             sure = 0.95 if confidence is None else confidence
             check_gate(min_rate, sure)
             return gate_imported(given, exported(given, key), min_rate=min_rate, confidence=sure)
@@ -173,8 +175,6 @@ def gate(
 def _certificate(run: Run) -> Certificate:
     certificate = run.certificate
     if certificate is None:
-        from xortune.reports.tables import certify_command
-
         command = certify_command(run, 1000, str(run.path))
         raise InputError(
             "the run has no certificate",

@@ -1,1 +1,38 @@
 """Who gets more seeds and who is stopped; the same as a Ray scheduler and an Optuna pruner."""
+
+EXPORTS = {
+    "front": ("FrontGrants",),
+    "grants": (
+        "Grants",
+        "VERIFY",
+        "expected",
+        "race_of",
+        "raced",
+        "refuse_unprovable",
+        "seeds_at_first",
+    ),
+    "objectives": (
+        "Numbers",
+        "Seen",
+        "costs",
+        "counted",
+        "estimates",
+        "front",
+        "liking",
+        "names_told",
+        "numbers_in",
+        "numbers_named",
+        "only_rate",
+        "seen_of",
+        "speed",
+        "summed",
+        "summed_interval",
+        "summed_only",
+        "ties_of",
+        "told",
+    ),
+    "pruner": ("SeedRacePruner",),
+    "race": ("Race", "RaceRule", "race_share"),
+    "scheduler": ("SeedRaceScheduler",),
+}
+"""What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -1,1 +1,42 @@
 """Tables and figures as values; Markdown, HTML, LaTeX and the terminal draw them."""
+
+EXPORTS = {
+    "certified": ("lower",),
+    "files": (
+        "FORMATS",
+        "checked_formats",
+        "comparison_directory",
+        "write_comparison",
+        "write_derived",
+        "write_report",
+    ),
+    "plots": (
+        "plot_agreement",
+        "plot_contour",
+        "plot_decision_surface",
+        "plot_differences",
+        "plot_failures",
+        "plot_numbers",
+        "plot_optimization_history",
+        "plot_parallel_coordinate",
+        "plot_param_importances",
+        "plot_pareto_front",
+        "plot_profile",
+        "plot_ranking",
+        "plot_seeds_spent",
+        "plot_slice",
+        "plot_success_by_epoch",
+        "plot_wins",
+    ),
+    "progress": ("render_status", "shown_certifying", "shown_search", "status_json", "status_line"),
+    "script": ("counting_script",),
+    "tables": ("certify_command",),
+    "terminal": (
+        "comparison_json",
+        "pairs",
+        "render_best",
+        "render_certificate",
+        "render_comparison",
+    ),
+}
+"""What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -383,7 +383,7 @@ class JournalTally:
         self.attempts: dict[int, AttemptCount] = {}
         self._mixed: dict[str, dict[str | None, ConfigCount]] = {}
         self.made: dict[str | None, int] = {}
-        self._spans, self._belonging = Spans(), belonging.Proposals()
+        self._spans, self._belonging = Spans(), belonging.ProposedPoints()
         self._position = self._line = 0
         self._file: tuple[int, int] | None = None
 

@@ -233,7 +233,7 @@ def test_a_report_needs_no_torch(tmp_path, small):
     run = write_run(tmp_path / "r", lines, trainer="network", task="xor")
     assert decision_surface(run) is not None  # how torch draws is noted by now
     program = (
-        "import sys; from xortune.run import load_run\n"
+        "import sys; from xortune.runs.run import load_run\n"
         "from xortune.reports.figures.surface import decision_surface\n"
         "assert decision_surface(load_run(sys.argv[1])) is not None\n"
         "print('torch' in sys.modules)"
