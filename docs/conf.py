@@ -10,7 +10,6 @@ its language, a docstring that cannot be read.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,14 +23,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # the API is that of this checko
 from site_links import without_folders  # noqa: E402
 
 import xortune  # noqa: E402
-
-# `xortune.search` is a package and a verb. What the pages describe are the verbs: packages of these
-# names are imported first, for that would bind their names anew, and then the verbs are bound.
-for _name in xortune.__all__:
-    if importlib.util.find_spec(f"xortune.{_name}"):
-        importlib.import_module(f"xortune.{_name}")
-_verbs = {name: xortune.__getattr__(name) for name in xortune.__all__ if name != "__version__"}
-vars(xortune).update(_verbs)
 
 project = "xortune"
 version = release = xortune.__version__
