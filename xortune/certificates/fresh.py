@@ -123,17 +123,12 @@ def _moves(parameter: Range, value: float, fraction: float) -> list[float]:
 # What an attempt to certify finalists still has to train, and under which seeds.
 #
 # Everything is read from the run's journal: which attempt was begun last, whether it is the one
-# that
-# is asked for, and which seeds nothing has seen.
+# that is asked for, and which seeds nothing has seen.
 #
 # Where an attempt's seeds begin is drawn from the run and from what is asked: its space, its
-# search's
-# seed, its trainer, the finalists, how many seeds, which attempt. Another run or another question
-# has
-# other seeds, so that nobody can choose by the seeds of one certificate what the next is to
-# prove.
-# The same question has the same answer, also after the directory was deleted.
-
+# search's seed, its trainer, the finalists, how many seeds, which attempt. Another run or another
+# question has other seeds, so that nobody can choose by the seeds of one certificate what the next
+# is to prove. The same question has the same answer, also after the directory was deleted.
 
 DRAWS = 64
 """How often the beginning of an attempt's seeds is drawn until nothing of the run is among them."""
@@ -486,14 +481,12 @@ def _proposal(run: Run, key: str) -> int:
 # -------------------------------------------------------------------------------------------------
 # Certify: the finalists of a search on seeds that nothing has seen yet.
 #
-# What is asked for becomes tasks, which `driver.certifying` has trained like the blocks
-# of a
+# What is asked for becomes tasks, which `driver.certifying` has trained like the blocks of a
 # search, and the journal's lines of them become a certificate. Every block goes into the run's
 # journal with its purpose, so that the certificate can be made from the journal alone and an
-# attempt,
-# once begun, is never forgotten: one that was interrupted goes on where it stopped, with the same
-# finalists and seeds, and one that disappoints stays on record and has spent its share of alpha.
-# `runs.certificate` says what is promised.
+# attempt, once begun, is never forgotten: one that was interrupted goes on where it stopped, with
+# the same finalists and seeds, and one that disappoints stays on record and has spent its share of
+# alpha. `runs.certificate` says what is promised.
 
 
 @dataclass(frozen=True)

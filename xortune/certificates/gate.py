@@ -33,7 +33,6 @@ from xortune.stats.anytime import (
 # -------------------------------------------------------------------------------------------------
 # The file of one config: YAML or JSON with the fields of `Config`, checked at the edge.
 
-
 EXAMPLE = "activation, loss, optimizer, lr, hidden_dim and epochs, one `name: value` on each line"
 
 
@@ -68,14 +67,11 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 # A gate: does this config still solve so many of all seeds? As few seeds as the answer needs.
 #
 # Seeds are trained one after the other, and after each the evidence is weighed (an e-value, see
-# `stats.anytime`): the gate stops as soon as it knows. Whatever the true rate is, the
-# answer
-# is wrong with probability alpha at most, although one looks after every seed: a rate of
-# `min_rate`
+# `stats.anytime`): the gate stops as soon as it knows. Whatever the true rate is, the answer is
+# wrong with probability alpha at most, although one looks after every seed: a rate of `min_rate`
 # or less is called proven with probability alpha at most, one of `min_rate` or more refuted
-# likewise.
-# The answer depends on the seeds and their order only, not on how many are trained at a time.
-
+# likewise. The answer depends on the seeds and their order only, not on how many are trained at a
+# time.
 
 Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
 
@@ -338,8 +334,7 @@ def _up(bound: float) -> str:
 # -------------------------------------------------------------------------------------------------
 # A gate of results that were imported: what their seeds prove, however many there came to be.
 #
-# Nobody knows whether their number was planned, or which configuration was picked by its count.
-# So
+# Nobody knows whether their number was planned, or which configuration was picked by its count. So
 # the bounds are those that hold at any number of seeds, and for all configurations of the run at
 # once: each has an equal share of what may go wrong.
 

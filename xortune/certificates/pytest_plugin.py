@@ -25,7 +25,6 @@ from xortune.stats.anytime import (
 # -------------------------------------------------------------------------------------------------
 # The course of a test over seeds: what came of each, what that proves, and how it is told.
 
-
 SHOWN = 5
 """Failing seeds that are listed with their messages."""
 
@@ -236,13 +235,10 @@ def _one_line(error: BaseException) -> str:
 #
 # The test is called for one seed after the other until its success rate is proven to be above
 # `min_rate`, or refuted, or can no longer be proven with the seeds that are left. It is the gate
-# of
-# `xortune.gate`, with the same bounds: they hold although one looks after every seed.
+# of `xortune.gate`, with the same bounds: they hold although one looks after every seed.
 #
-# Only pytest is imported here, and nothing is done for a test without the mark: a project that
-# has
+# Only pytest is imported here, and nothing is done for a test without the mark: a project that has
 # xortune installed and does not use this does not notice it.
-
 
 MARKER, SEED, ONLY = "seeds", "seed", "only_seed"
 

@@ -93,7 +93,6 @@ def _format_of(output: Path | None) -> str:
 # -------------------------------------------------------------------------------------------------
 # `xortune import`: a run of results that something else has produced.
 
-
 IMPORT_OPTIONS = ("config", "seed", "success", "ignore", "trainer", "name")
 
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # `xortune gate`: a success rate as a regression test; the exit code says the answer.
 
-
 GATE_FAILED = 1
 
 OPTIONS = ("min_rate", "max_seeds", "confidence", "task", "first_seed", "engine", "key")

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # The options of `xortune log` and of a search: TensorBoard, MLflow, W&B.
 
-
 OPTIONS = ("tensorboard", "mlflow", "wandb")
 """The arguments of the verbs that are options here."""
 

@@ -25,7 +25,6 @@ from xortune.runs.store import url_of
 # -------------------------------------------------------------------------------------------------
 # Which config of a run is compared, what fresh seeds it has, and how it was found.
 
-
 OWN, RULE = "its source", "rule for success"
 """Facts that a contestant has if it is no built-in network: what trained it, what a success is."""
 
@@ -343,7 +342,6 @@ def _facts(run: Run) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------------
 # What of an imported run may be compared as it is: seeds that did not choose what they count.
 
-
 IMPORTED = "imported from"
 """The fact that such a contestant has."""
 
@@ -392,7 +390,6 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
 
 # -------------------------------------------------------------------------------------------------
 # What the verb `compare` is given: runs, their directories, configs of them, outcomes.
-
 
 Named: TypeAlias = Run | str | os.PathLike[str]
 Compared: TypeAlias = Named | Config | Outcome

@@ -16,10 +16,8 @@ from xortune.core.success import Success
 # How soon seeds are solved: by which of two configs sooner, and by one of them in the middle.
 #
 # A seed that is never solved takes longer than any that is; nothing is averaged over seeds that
-# are
-# not there. Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep
+# are not there. Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep
 # Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 34 (rliable).
-
 
 RESAMPLES, PART = 1000, 50
 """Of each bootstrap, and how many at once: with another seed of the resampling, the ends of an
@@ -146,17 +144,13 @@ def _tails() -> list[float]:
 # Numbers that trainers told of their seeds, compared: whose are better, and their middles.
 #
 # The judged number of a rule for success has a direction: of `accuracy >= 0.9` more is better.
-# There
-# a seed without the number, which crashed or diverged, is worse than any that has one, so that a
-# failed seed stays data. Of a number without a rule nobody knows what is better: whose is larger
-# is
-# shown, of the seeds that have one.
+# There a seed without the number, which crashed or diverged, is worse than any that has one, so
+# that a failed seed stays data. Of a number without a rule nobody knows what is better: whose is
+# larger is shown, of the seeds that have one.
 #
 # Both summaries are those of Agarwal et al. (2021), "Deep Reinforcement Learning at the Edge of
-# the
-# Statistical Precipice", NeurIPS 34 (rliable). Their bootstrap is stratified by task; here is one
-# task, and its seeds are drawn.
-
+# the Statistical Precipice", NeurIPS 34 (rliable). Their bootstrap is stratified by task; here is
+# one task, and its seeds are drawn.
 
 Better: TypeAlias = Literal["larger", "smaller", ""]
 """What is better; empty where no rule says."""

@@ -27,7 +27,6 @@ from xortune.stats.differences import unpaired_difference
 # -------------------------------------------------------------------------------------------------
 # A table of success counts that somebody published: read, its columns recognised, checked.
 
-
 DEFAULT_SEEDS = 100
 """Seeds of every cell where neither the table nor the user says how many."""
 
@@ -567,7 +566,6 @@ def _listed(values: Iterable[Any], most: int = 8) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # A run beside a published table: which cells differ by more than chance, and what they share.
-
 
 CELL_COLUMNS = (
     *("key", "k", "n", "rate", "low", "high"),

@@ -40,9 +40,7 @@ if TYPE_CHECKING:
 # Runs, configs or outcomes beside each other: which solves more seeds than which, and how surely.
 #
 # Each contestant enters with seeds that had no part in choosing it. Two that were trained under
-# the
-# same seeds are compared seed by seed, others as the independent samples that they are.
-
+# the same seeds are compared seed by seed, others as the independent samples that they are.
 
 Origin: TypeAlias = Literal["certificate", "trained", "given"]
 """Where a contestant's seeds are from: its run's certificate, trained for this, or as handed in."""
@@ -338,7 +336,6 @@ def _more_seeds(pair: Pair, level: float) -> int | None:
 
 # -------------------------------------------------------------------------------------------------
 # comparison.csv: one row for each pair of what is compared.
-
 
 _SOONER = ("sooner", "sooner_low", "sooner_high")
 _SUMMED = ("n", "iqm", "iqm_low", "iqm_high")

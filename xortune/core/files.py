@@ -19,7 +19,6 @@ from xortune.core.errors import InputError
 #
 # And, for those who write: whether a disk is full.
 
-
 FREE_SPACE = "free space there, then continue with --resume"
 """What to do about a full disk."""
 
@@ -127,7 +126,6 @@ def unreadable(place: Path, error: Exception) -> InputError:
 
 # -------------------------------------------------------------------------------------------------
 # A command line as others may see it: a password in a URL reaches no file and no terminal.
-
 
 _PASSWORD = re.compile(r"(?<=://)([^:/@]*):.*@")
 

@@ -11,16 +11,12 @@ from xortune.core.point import Point, Value
 # In how many decimals an estimate is shown: the same in reports, notebooks and the terminal.
 #
 # A rate is shown in as many decimals of a percent as its interval supports, by the Particle Data
-# Group's rule for errors (Review of Particle Physics, Introduction, "Rounding"): of the
-# interval's
+# Group's rule for errors (Review of Particle Physics, Introduction, "Rounding"): of the interval's
 # half width two digits count if the first three are 100 to 354, one if they are 355 to 949, and
-# 950
-# to 999 are taken for 1000. Nothing is rounded to tens of a percent, and two decimals are the
-# most.
-# So 97.1 % within +-1.5 has one decimal, 100 % within 83 to 100 % none, 99.99 % within +-0.02
-# two.
-# Both ends of the interval have as many, rounded outwards. Beside a rate stands k/n, exactly.
-
+# 950 to 999 are taken for 1000. Nothing is rounded to tens of a percent, and two decimals are the
+# most. So 97.1 % within +-1.5 has one decimal, 100 % within 83 to 100 % none, 99.99 % within
+# +-0.02 two. Both ends of the interval have as many, rounded outwards. Beside a rate stands k/n,
+# exactly.
 
 MAX_DECIMALS = 2
 
@@ -68,7 +64,6 @@ def hundredths(rate: float, digits: int) -> str:
 # How numbers and values look to a person, the same in every report.
 #
 # Estimates are rounded by the rule of `core.formats`.
-
 
 LONGEST_FRACTION, LARGE = 6, 1e6
 """Digits behind the point, and numbers, beyond which a power of ten is written."""

@@ -83,7 +83,6 @@ def _number(text: str, place: str) -> float:
 # -------------------------------------------------------------------------------------------------
 # Task: what is learned, and the rule for "solved".
 
-
 Float32: TypeAlias = NDArray[np.float32]
 
 MAX_PARITY = 12  # 4,096 rows; every further bit doubles them

@@ -27,8 +27,7 @@ from xortune.spaces.model import SearchSpace
 # -------------------------------------------------------------------------------------------------
 # Steps: the search's decisions, one after the other, whatever the speed of the workers.
 #
-# A search decides again and again what is trained next: a new proposal, or more seeds for a
-# config
+# A search decides again and again what is trained next: a new proposal, or more seeds for a config
 # that it knows. Decided as results come in, that would depend on which worker was faster, and so
 # would all that a sampler learns. So decision number s is made when exactly the results of the
 # decisions before s - window + 1 are known, however many more are there: what is proposed and who
@@ -36,7 +35,6 @@ from xortune.spaces.model import SearchSpace
 #
 # A race narrows its window after its first decisions (`window_at`): by then there is something to
 # learn from, and what the widest window leaves unseen is most of it.
-
 
 BLIND, WIDENS = 12, 3
 """So many steps a race makes with its whole window, to have several to choose from; then it begins

@@ -20,9 +20,6 @@ import ray
 from xortune.core.trainer import Block
 from xortune.driver.jobs import Job
 
-# isort: split
-
-
 SECONDS = 1.0
 """A worker looks at the board at most so often."""
 

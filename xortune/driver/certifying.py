@@ -36,10 +36,8 @@ from xortune.trainers.network import usable_cores
 # -------------------------------------------------------------------------------------------------
 # The blocks of a certificate: planned beforehand, handed out like those of a search.
 #
-# Knows neither Ray nor Optuna. `BlockQueue` decides block by block what a search trains next;
-# here
+# Knows neither Ray nor Optuna. `BlockQueue` decides block by block what a search trains next; here
 # all seeds are known from the start, and what is left to decide is how finely they are split.
-
 
 BLOCK_SECONDS, LEAST_SEEDS = 1.0, 16
 """A block takes about so long on one core, and has at least so many seeds."""
@@ -297,15 +295,11 @@ def train_here(source: BlockSource, trainer: Trainer) -> None:
 # -------------------------------------------------------------------------------------------------
 # One call for a certificate: from a run to fresh seeds in its journal, and certificate.json.
 #
-# Its blocks go through one queue (`driver.certifying`), and from there to Ray Tune like those
-# of
-# a search: by the same packs, with the same retries, on the same cluster. Right after a search
-# they
-# follow its own on the workers that are there already. Otherwise Ray would have to be started,
-# and
+# Its blocks go through one queue (`driver.certifying`), and from there to Ray Tune like those of a
+# search: by the same packs, with the same retries, on the same cluster. Right after a search they
+# follow its own on the workers that are there already. Otherwise Ray would have to be started, and
 # with it workers that import and compile what they train with: where all of it takes less time
-# than
-# that and no cluster is named, the queue is emptied in this process.
+# than that and no cluster is named, the queue is emptied in this process.
 
 
 def certify_run(

@@ -51,13 +51,9 @@ THIS_MACHINE = Cluster()
 # Whether the Ray that a search uses still lives.
 #
 # Where its raylet or its GCS has died, calls of Ray hang, and after a while Ray ends the process
-# that
-# called it, with exit code 1 and no word that a user understands. So a thread looks, and says so
-# before that. If nobody gets round to hearing it, the thread itself ends the process: Ray would.
-
-
-# isort: split
-
+# that called it, with exit code 1 and no word that a user understands. So a thread looks, and says
+# so before that. If nobody gets round to hearing it, the thread itself ends the process: Ray
+# would.
 
 LIFELINE_SECONDS = 0.5
 
@@ -205,10 +201,6 @@ def _refuses(address: str) -> bool:
 
 # -------------------------------------------------------------------------------------------------
 # Ray for the time of a search: connected or started, and how much of it there is right now.
-
-
-# isort: split
-
 
 LOOK_SECONDS = 1.0
 """How often the size of the cluster is looked at while a search runs."""
@@ -409,10 +401,6 @@ class Room:
 
 # -------------------------------------------------------------------------------------------------
 # What a search waits for, said when it has waited for a while.
-
-
-# isort: split
-
 
 SECONDS = 10.0
 """So long nothing is trained before a word is said."""

@@ -82,7 +82,6 @@ class BlockSource(Protocol):
 # -------------------------------------------------------------------------------------------------
 # A block on its way to a worker.
 
-
 ATTEMPTS = 3
 """So often a block that produces no outcome is tried in all."""
 
@@ -157,12 +156,9 @@ def _packed(block: Block, result: Outcome | TrainingError) -> EncodedOutcome | T
 # Which seed of a block it is that kills its worker, or hangs.
 #
 # A user's own code may do either for one seed of many. Its block is tried again as it is, for the
-# worker may have died of something else; the last time in parts, and what dies of these in
-# smaller
+# worker may have died of something else; the last time in parts, and what dies of these in smaller
 # ones, until the seeds at fault are alone. Each of them costs a worker, and so a configuration
-# that
-# kills one under every seed is not tried to the last of them.
-
+# that kills one under every seed is not tried to the last of them.
 
 PARTS = 16
 """A block is split into so many parts at most. Up to so many seeds each is one by itself: then none
@@ -223,13 +219,9 @@ class CrashBisector:
 #
 # A trainer may hang where no Python runs: in a loop of a C library that holds the interpreter, or
 # waiting for a disk that is gone. Neither a scheduler of Tune nor a thread or signal handler in
-# the
-# worker gets a word in then, and a timer that ends the process from inside could not tell the
-# driver
-# why. So the driver keeps the time and has Ray kill the worker, which does not ask the worker:
-# its
-# node kills the process if it does not go by itself.
-
+# the worker gets a word in then, and a timer that ends the process from inside could not tell the
+# driver why. So the driver keeps the time and has Ray kill the worker, which does not ask the
+# worker: its node kills the process if it does not go by itself.
 
 STEP = 1.0
 """Seconds, at most, by which the clock moves from one look to the next."""
@@ -278,7 +270,6 @@ class Watchdog:
 
 # -------------------------------------------------------------------------------------------------
 # Why a pack came to nothing: whose fault it was, in the words that are written down.
-
 
 NODE = ("its node has died", "is unavailable: ", "The actor never ran")
 SETUP = "raised in its creation task"
@@ -338,7 +329,6 @@ def duration_text(seconds: float) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # What must be the same on every machine for its results to be counted together.
-
 
 PACKAGES = ("torch", "numba", "numpy")
 """On which a training's numbers depend."""

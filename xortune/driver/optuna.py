@@ -67,7 +67,6 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # Optuna's studies and our runs: one as the other, with nothing lost on the way that is counted.
 
-
 Study: TypeAlias = optuna.Study
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)

@@ -16,7 +16,6 @@ from xortune.core.errors import InputError
 # -------------------------------------------------------------------------------------------------
 # What a search needs of the process that it runs in: to be alone there, and Ray that works.
 
-
 _only = threading.RLock()
 _ray = False
 _fork_of_ray = False
@@ -94,7 +93,6 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 # -------------------------------------------------------------------------------------------------
 # What Ray, Tune and Optuna change in a process, put back when a call that uses them is over.
-
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",

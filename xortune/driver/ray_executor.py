@@ -59,7 +59,6 @@ from xortune.trainers.limits import use_threads
 #
 # They log it, as any library does; on a worker of Ray the log is a file that nobody reads.
 
-
 logger = logging.getLogger("xortune.engine")
 
 
@@ -94,10 +93,6 @@ def forward_messages(words: Sequence[str], worker: str) -> None:
 
 # -------------------------------------------------------------------------------------------------
 # A user's function that uses Ray itself is told so, where it would wait for ever.
-
-
-# isort: split
-
 
 TOLD = (
     "the function uses Ray itself, whose CPUs the trials of a search hold: what it begins there "
@@ -138,9 +133,6 @@ def _checked(remote: Callable[..., Any]) -> Callable[..., Any]:
 # What runs on a worker: the training of packs, one after the other.
 
 
-# isort: split
-
-
 class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
     """Trains the pack of blocks in its config, once."""
 
@@ -177,9 +169,6 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             "pack_seconds": time.perf_counter() - started,
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
-
-
-# isort: split
 
 
 FAILED_STARTS = 3

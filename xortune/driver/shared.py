@@ -46,15 +46,10 @@ from xortune.spaces.model import Fixed, SearchSpace, is_active
 # One Optuna study for several searches: each asks it and tells it, and so learns from the others.
 #
 # Each search is a driver with a run directory of its own, its own proposals, numbered from 0, and
-# its
-# own journal. A trial of the study says whose it is (`RUN`, `PROPOSAL`). What another search
-# found is
-# told to the sampler and nothing else: no count, race or table has seeds of another run. They
-# could
-# not be added: every search trains the seeds from 0 on, so two runs that propose one config have
-# the
-# same seeds of it.
-
+# its own journal. A trial of the study says whose it is (`RUN`, `PROPOSAL`). What another search
+# found is told to the sampler and nothing else: no count, race or table has seeds of another run.
+# They could not be added: every search trains the seeds from 0 on, so two runs that propose one
+# config have the same seeds of it.
 
 RUN, PROPOSAL, SOLVED, SPACE = (
     "xortune_run",

@@ -24,7 +24,6 @@ from xortune.runs.run import Run, load_run
 # -------------------------------------------------------------------------------------------------
 # A config as a file that other programs read: YAML with a word on where it is from, or JSON.
 
-
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n", "nan", "inf")
@@ -77,7 +76,6 @@ def _text(text: str) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # The verb `export`: a config as a program that needs nothing but PyTorch, or as YAML or JSON.
-
 
 FORMATS = ("py", "yaml", "json")
 

@@ -36,7 +36,6 @@ from xortune.runs.store import url_of
 # -------------------------------------------------------------------------------------------------
 # A run's journal as it grows, by configuration: what was read once is not read again.
 
-
 TOGETHER = 500
 """Configurations whose numbers are made at once."""
 
@@ -232,7 +231,6 @@ def _cumulative(found: list[Evaluation]) -> Iterator[Outcome]:
 # A tracker that fails never stops a search and loses nothing: the journal has it all, and what a
 # tracker lacks it is given later, by the same search or by `xortune log`.
 
-
 PAUSE_SECONDS = 2.0
 """Between two looks at the journal, at least; a slow tracker gets a quarter of the time."""
 
@@ -383,7 +381,6 @@ def reason_of(error: BaseException) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # The verb `log`: a run to TensorBoard, MLflow or W&B, and what a search does that is asked to.
-
 
 PROJECT = "xortune"
 """Of W&B, if none is named."""

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 #
 # Nothing is guessed here but the type of a column of text, which is told; nothing is repaired.
 
-
 Cell: TypeAlias = Any
 """Text of a CSV file; of a DataFrame a value; None where there is nothing."""
 
@@ -329,7 +328,6 @@ def _not_finite(table: ResultsTable, row: int, name: str) -> InputError:
 # -------------------------------------------------------------------------------------------------
 # Columns of a table of results that are no parameters: how each row went, and its numbers.
 
-
 SUCCESS, REASON = "success", "reason"
 
 ALLOWED = "true, false, 1 or 0"
@@ -540,10 +538,8 @@ def _both(table: ResultsTable, row: int, name: str, reason: str) -> InputError:
 # -------------------------------------------------------------------------------------------------
 # A table of results as blocks of seeds: which columns are what, and what each row came to.
 #
-# Every row is one seed of one config, and is counted once. What cannot be read is refused with
-# its
+# Every row is one seed of one config, and is counted once. What cannot be read is refused with its
 # line and column; a row is never left out.
-
 
 EPOCHS_TO_SOLVE, EPOCHS = "epochs_to_solve", "epochs"
 
@@ -840,7 +836,6 @@ def _notes(
 
 # -------------------------------------------------------------------------------------------------
 # The space file of a run that was imported: what was seen of each parameter, and no more.
-
 
 MOST_VALUES = 20
 """Of numbers with more of them a range is written, from the least to the largest."""

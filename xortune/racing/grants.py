@@ -21,12 +21,10 @@ from xortune.spaces.model import FIRST, SearchSpace
 # Who gets seeds next: the most promising configuration of those that may still be the best.
 #
 # A search has two uses for a seed: to try something new, or to learn more of what it has found.
-# Half
-# of its seeds go to each (`VERIFY`), so that after any number of seeds it has a good answer and
-# knows
-# how good: whoever trains every newcomer to the end pays for a hundred seeds before it sees a
-# second
-# one, and whoever only looks for new ones never learns which of them is as good as it seems.
+# Half of its seeds go to each (`VERIFY`), so that after any number of seeds it has a good answer
+# and knows how good: whoever trains every newcomer to the end pays for a hundred seeds before it
+# sees a second one, and whoever only looks for new ones never learns which of them is as good as
+# it seems.
 #
 # - A newcomer gets the first rung, and the next ones up to `FIRST` seeds for as long as none of
 # them
@@ -48,7 +46,6 @@ from xortune.spaces.model import FIRST, SearchSpace
 #
 # How that compares with rules that let everybody climb who is not yet proven worse, and with flat
 # counts, is in benchmarks/README.md.
-
 
 VERIFY = 0.5
 """The share of seeds that goes to learning more of what was found."""
@@ -279,18 +276,14 @@ def _low(successes: int, n: int) -> float:
 # The race where a number of a user's own trainer is looked for: the best of a rung climb.
 #
 # Of a quantile or a mean of numbers nothing is proven here as it is of success rates: what a
-# trainer
-# tells has no known bounds, and so there is no bound that would hold however often one looks. A
-# config climbs to the next rung if it is among the best of all that have come to its own: one in
-# so
-# many as the next rung has times the seeds, by the objective as it was with the seeds of that
-# rung.
-# So each rung costs about as much as the one before. That is successive halving without waiting
-# (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, MLSys: ASHA), and it
-# promises nothing: a config with an unlucky first rung may be left behind.
+# trainer tells has no known bounds, and so there is no bound that would hold however often one
+# looks. A config climbs to the next rung if it is among the best of all that have come to its own:
+# one in so many as the next rung has times the seeds, by the objective as it was with the seeds of
+# that rung. So each rung costs about as much as the one before. That is successive halving without
+# waiting (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, MLSys: ASHA), and
+# it promises nothing: a config with an unlucky first rung may be left behind.
 #
 # What is proven of success rates (`stop: {proven_rate: ..}`) is so by `racing.race`, as always.
-
 
 NumberMember = tuple[float, int]
 """What a config costs with the seeds of a rung, and its number: the best first, then the oldest."""
@@ -380,7 +373,6 @@ def _remove_member(members: list[NumberMember], number: int) -> None:
 
 # -------------------------------------------------------------------------------------------------
 # Whether a space's configs race for seeds, and by which rule.
-
 
 MOST = 2**40
 """Seeds, above which it is not said how many a proof takes."""

@@ -18,12 +18,9 @@ from xortune.stats.numbers import interval_of_all, of_all
 # -------------------------------------------------------------------------------------------------
 # Objectives on numbers that a user's own trainer tells of each seed: `accuracy_q10`, `loss_mean`.
 #
-# Every seed counts. One that failed, or has no finite number, counts as what the objective says
-# of it
-# (`failed`), else as worse than any number: a mean is infinitely bad as soon as one seed failed,
-# a
-# quantile where it falls on a failed seed. None is left out, and none is averaged away.
-
+# Every seed counts. One that failed, or has no finite number, counts as what the objective says of
+# it (`failed`), else as worse than any number: a mean is infinitely bad as soon as one seed
+# failed, a quantile where it falls on a failed seed. None is left out, and none is averaged away.
 
 Numbers: TypeAlias = Sequence[float] | NDArray[np.float64]
 """Of each seed; NaN where it failed."""
@@ -112,13 +109,11 @@ def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, floa
 # -------------------------------------------------------------------------------------------------
 # What a search tells its sampler of a config: numbers from counts and epochs alone; the front.
 #
-# Ties of the success rate are told apart by epochs, or by the number that a rule judges:
-# `liking`.
+# Ties of the success rate are told apart by epochs, or by the number that a rule judges: `liking`.
 #
 # A sampler sees no intervals, only these numbers. They are finite whatever became of the seeds.
 #
 # Of numbers that a user's own trainer tells: see `racing.objectives`.
-
 
 LONGEST = 2**31
 """Epochs: no training has more, since a seed's epoch is an int32."""

@@ -62,7 +62,6 @@ from xortune.reports.words import (
 # -------------------------------------------------------------------------------------------------
 # The numbers that trainers told of their seeds, in the report of a comparison.
 
-
 SHOWN_NAMES = 10
 
 NUMBERS = Meaning(
@@ -155,7 +154,6 @@ def _middles(comparison: RunComparison, numbers: ComparedNumbers) -> Table:
 
 # -------------------------------------------------------------------------------------------------
 # A run beside a published table as a document: it shows a `Comparison`, and computes none.
-
 
 SHOWN_DIFFERING, SHOWN_OTHERS, SHOWN_VALUES, SHOWN_LINES = 100, 20, 40, 10
 
@@ -409,7 +407,6 @@ def _points(difference: float) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # A comparison as a document: the answer in a sentence, what it rests on, the words last.
-
 
 MOST_SENTENCES = 6
 """Pairs that are told one by one; of more the table says it."""

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # A table as CSV text that a spreadsheet or a terminal may open, wherever its names came from.
 
-
 ROWS = 20_000
 """Of a table, that are text in memory at once."""
 
@@ -86,7 +85,6 @@ def _is_number(text: str) -> bool:
 
 # -------------------------------------------------------------------------------------------------
 # The files of a run directory that follow from its journal.
-
 
 FORMATS = ("html", "md", "csv", "tex", "parquet")
 """What is written unless something else is asked for; `md` has its figures beside it, as SVG."""
@@ -249,7 +247,6 @@ def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
 
 # -------------------------------------------------------------------------------------------------
 # The files of a comparison: the same document as text and page, its tables for papers, and CSV.
-
 
 COMPARISON_FORMATS = ("md", "html", "csv", "tex")
 

@@ -31,7 +31,6 @@ from xortune.runs.run import Run
 # -------------------------------------------------------------------------------------------------
 # Tables for papers: LaTeX that needs nothing but `\usepackage{booktabs}`.
 
-
 NOTES = (
     r"Needs \usepackage{booktabs} and no other package.",
     r"If it is too wide: \resizebox{\textwidth}{!}{...} of graphicx around the tabular.",

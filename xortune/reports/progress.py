@@ -22,7 +22,6 @@ from xortune.runs.status import RunStatus
 # -------------------------------------------------------------------------------------------------
 # Drawing progress: a live line on a terminal, a few plain lines elsewhere.
 
-
 PLAIN_SECONDS = 30.0
 """Off a terminal a line is printed this often, and at each quarter of the work."""
 
@@ -207,7 +206,6 @@ def clock(seconds: float) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # Drawing where a run stands: a few lines for a person, one line for a log, or JSON.
-
 
 BAR = 24
 """Columns of the bar."""

@@ -75,7 +75,6 @@ from xortune.stats.numbers import LEAST, STATISTICS, finite, interval_of_all, su
 # -------------------------------------------------------------------------------------------------
 # What failed seeds printed, as a text to read and to search in: of commands, others keep none.
 
-
 PRINTED = "failures.txt"
 """The file of a run directory."""
 
@@ -114,7 +113,6 @@ def _details(run: Run) -> Iterator[tuple[Point, Details, str]]:
 
 # -------------------------------------------------------------------------------------------------
 # The numbers that a trainer of the user's own told of its seeds, in the report of a run.
-
 
 SHOWN_NAMES, SHOWN_CONFIGS = 10, 5
 
@@ -231,7 +229,6 @@ def _row(name: str, result: ConfigResult) -> Sequence[Inline]:
 # -------------------------------------------------------------------------------------------------
 # The Pareto front as a report shows it: rows of text, drawn by `markdown` and `terminal`.
 
-
 SHOWN = 30
 
 
@@ -323,7 +320,6 @@ def _cells(objective: Objective, result: ConfigResult) -> tuple[str, ...]:
 
 # -------------------------------------------------------------------------------------------------
 # The configs of a run in its report: the table of all, the Pareto front, and who is tied.
-
 
 SHOWN_MEMBERS = 20
 
@@ -635,7 +631,6 @@ def _left_out(run: Run) -> list[Block]:
 
 # -------------------------------------------------------------------------------------------------
 # The other sections of a run's report: parameters, failures, what was asked, doing it again.
-
 
 SHOWN_REASONS = 20
 

@@ -39,7 +39,6 @@ from xortune.spaces.model import Objective
 # -------------------------------------------------------------------------------------------------
 # What is computed once for each run, however many figures and tables ask for it.
 
-
 T = TypeVar("T")
 
 
@@ -159,7 +158,6 @@ def _real(given: Any) -> float:
 
 # -------------------------------------------------------------------------------------------------
 # Which parameters matter: the mean success rate at each level, among the configs visited.
-
 
 MIN_CONFIGS = 5  # a bootstrap over fewer configs says nothing
 MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
@@ -403,7 +401,6 @@ def _solved(outcome: Outcome) -> NDArray[np.bool_]:
 
 # -------------------------------------------------------------------------------------------------
 # What a report says, as values; what draws them computes nothing.
-
 
 FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 

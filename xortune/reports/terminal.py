@@ -40,7 +40,6 @@ from xortune.runs.run import Run
 # -------------------------------------------------------------------------------------------------
 # An interval of a rate as a bar of text, for where there are no pictures.
 
-
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 SHADE = "░"
 ASCII = ("#", "-")
@@ -80,7 +79,6 @@ def shows_blocks(encoding: str) -> bool:
 
 # -------------------------------------------------------------------------------------------------
 # What the terminal shows of a run: the best ten at 80 columns, and where the rest lies.
-
 
 BAR_FROM = 70
 """Signs in a line, from which on there is room for bars."""

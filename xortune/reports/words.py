@@ -14,7 +14,6 @@ from xortune.reports.document import Bullets, Section, Strong
 # -------------------------------------------------------------------------------------------------
 # What each number of a report means, and how it could mislead: said once, for all reports.
 
-
 HEADING = "What the numbers mean, and how they mislead"
 
 
@@ -133,7 +132,6 @@ def words(entries: Iterable[Meaning]) -> Section:
 
 # -------------------------------------------------------------------------------------------------
 # What a comparison of runs comes to, in sentences; each number with what it rests on.
-
 
 MOST = 20_000
 """Seeds beyond which no plan is made; see `stats_seeds.shared_seeds`."""

@@ -48,7 +48,6 @@ from xortune.stats.exact import clopper_pearson
 # would
 # hide one cliff among many plateaus, the lowest shows it.
 
-
 Bound: TypeAlias = Literal["clopper-pearson", "anytime"]
 
 
@@ -366,7 +365,6 @@ def _solved(check: Evaluation) -> int:
 
 # -------------------------------------------------------------------------------------------------
 # certificate.json: a certificate as a file, with all that is needed to check it.
-
 
 CERTIFICATE = "certificate.json"
 

@@ -29,7 +29,6 @@ from xortune.racing.objectives import counted
 # -------------------------------------------------------------------------------------------------
 # Details of an outcome in a line of the journal: numbers packed, reasons as they are read.
 
-
 COMPRESSION = 3
 
 MAX_NAMES, MAX_REASON = 64, 500
@@ -172,9 +171,7 @@ def _failed(failed: object, first: int, count: int) -> dict[int, str]:
 # Why a block was trained if not for the search: what a certificate's line of the journal adds.
 #
 # Search lines do not have it. With it the certificate can be made from the journal alone, and
-# nothing
-# of it is ever counted among the search's results.
-
+# nothing of it is ever counted among the search's results.
 
 Kind: TypeAlias = Literal["certify", "neighbourhood"]
 
@@ -271,9 +268,8 @@ def _fits(name: str, value: object) -> bool:
 # An evaluation: one try at training a block, and the line of the journal that keeps it.
 #
 # What a person wants to read is plain JSON; the per-seed arrays are packed into one compressed
-# field,
-# because as plain JSON a large sweep would be hundreds of megabytes. Nothing is ever unpickled.
-
+# field, because as plain JSON a large sweep would be hundreds of megabytes. Nothing is ever
+# unpickled.
 
 _LAST_STATUS, _SOLVED = int(max(Status)), int(Status.SOLVED)
 

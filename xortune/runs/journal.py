@@ -28,10 +28,8 @@ from xortune.runs.store import as_path
 # Notices that somebody replaces, removes or moves a run's files while a search writes to them.
 #
 # A process that has a file open goes on writing to it when another one takes its name: what it
-# writes is gone when it ends. So whoever brings lines to the disk looks whether the file still
-# has
+# writes is gone when it ends. So whoever brings lines to the disk looks whether the file still has
 # its name; if not, all that was written is put back, or kept beside what has the name now.
-
 
 BESIDE = ("manifest.json", "space.yaml")
 """What a run cannot be resumed without, beside its journal."""
@@ -171,7 +169,6 @@ def _identity(place: Path) -> tuple[int, int] | None:
 #
 # A line is complete (it ends in a newline) or it was torn by a crash and is ignored by those who
 # read, and cut off by the next one who writes.
-
 
 FSYNC_SECONDS = 0.2
 """Between two of them, while lines keep coming: so much later one is on the disk."""

@@ -32,19 +32,14 @@ from xortune.runs.store import (
 # One driver for each stored run, with nothing but objects: put, delete, and lists that see both.
 #
 # A driver claims a run with an object of its own, `lock/0001-OWNER.json`, then lists the claims:
-# it
-# has the run if there is no other. Of two that claim at once, at least one sees the other; the
-# one
-# whose name comes first waits for the other to withdraw. Nobody writes another's objects.
+# it has the run if there is no other. Of two that claim at once, at least one sees the other; the
+# one whose name comes first waits for the other to withdraw. Nobody writes another's objects.
 #
 # Of an owner on the same machine the kernel says whether it lives; one elsewhere lives as long as
-# its
-# `.beat` changes, which it does every 10 s. Who takes a run over removes the old claim, and only
-# then
-# reads the segments. So a segment counts if its writer's claim was still there after it was put:
-# then
-# a successor has read it, however long either of them stood still. No clocks are compared.
-
+# its `.beat` changes, which it does every 10 s. Who takes a run over removes the old claim, and
+# only then reads the segments. So a segment counts if its writer's claim was still there after it
+# was put: then a successor has read it, however long either of them stood still. No clocks are
+# compared.
 
 FOLDER = "lock"
 
@@ -227,7 +222,6 @@ def _is_held(store: Store, claim: _Claim) -> InputError:
 # -------------------------------------------------------------------------------------------------
 # Brings the lines of a stored run's journal to the store, a segment at a time.
 
-
 LEAST_SECONDS, MOST_SECONDS = 1.0, 60.0
 """Between two segments."""
 
@@ -363,7 +357,6 @@ class SegmentWriter:
 
 # -------------------------------------------------------------------------------------------------
 # What a stored run needs where a run on a disk needs nothing: to be brought, held and written.
-
 
 _leases: dict[str, Lease] = {}
 """What this process holds, by the directory of the working copy."""

@@ -17,7 +17,6 @@ from xortune.runs.store import as_path
 # -------------------------------------------------------------------------------------------------
 # manifest.json: what a run says of itself beside its journal.
 
-
 MANIFEST = "manifest.json"
 
 
@@ -73,7 +72,6 @@ def unwritable(path: Path, error: Exception) -> InputError:
 
 # -------------------------------------------------------------------------------------------------
 # A run that xortune did not make: what its manifest says of where its results come from.
-
 
 IMPORTED = "imported"
 """What a manifest calls the trainer of such a run, and the entry that says where it is from."""

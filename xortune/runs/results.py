@@ -39,13 +39,10 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # Seeds of one config that may be counted together: those that one version made.
 #
-# What makes a block (engine, versions, trainer; see `runs.sessions`) may change within a
-# run.
+# What makes a block (engine, versions, trainer; see `runs.sessions`) may change within a run.
 # Seeds that two versions made are no sample of one rate, so each version's are counted by
-# themselves,
-# and one version's are the config's: those of the version with the most seeds, and of equal ones
-# of
-# the one with the lowest seed. That depends on no order in which blocks came.
+# themselves, and one version's are the config's: those of the version with the most seeds, and of
+# equal ones of the one with the lowest seed. That depends on no order in which blocks came.
 
 
 @dataclass(slots=True)
@@ -193,7 +190,6 @@ def rungs_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:
 # -------------------------------------------------------------------------------------------------
 # Numbers and reasons of seeds as columns: of a trainer of the user's own; others have none.
 
-
 REASON = "reason"
 
 
@@ -298,7 +294,6 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # The tables of a run as frames: one row per config, one row per config and seed.
-
 
 PART, SEED_ROWS = 10_000, 1 << 20
 """Configs, and rows of seeds, of which arrays are in memory at once."""
@@ -593,7 +588,6 @@ def _text(text: str) -> str:
 # -------------------------------------------------------------------------------------------------
 # What a run's configurations came to: all blocks of each that may be counted together, as one.
 
-
 Criterion: TypeAlias = Callable[[Sequence[int]], Sequence[Any]]
 """From places of configurations to a value for each; the lower value comes first."""
 
@@ -770,7 +764,6 @@ def _merged(key: str, found: list[Evaluation], place: str, *, reasons: bool) -> 
 
 # -------------------------------------------------------------------------------------------------
 # The Pareto front of a run: what its manifest says was looked for, and who is not dominated.
-
 
 DIRECTIONS = {"maximize": True, "minimize": False}
 

@@ -49,10 +49,8 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # What a session that continues a run may change of the space that the run was made with.
 #
-# A run's counts belong to one task, one ladder, one sampler and its seed. Everything that a
-# search
+# A run's counts belong to one task, one ladder, one sampler and its seed. Everything that a search
 # has proposed so far must still be what the space means: so an extension may only add.
-
 
 NOTHING = "(none)"
 """What stands in a difference for something that one of the spaces does not have."""
@@ -480,7 +478,6 @@ def checked_versions(
 
 # -------------------------------------------------------------------------------------------------
 # What a run's manifest says of how it was made, and what a session that continues it may be.
-
 
 INEXACT = ("gp", "nsgaii", "cmaes")
 """Samplers that do not promise to go on as if a search had never been interrupted."""

@@ -28,16 +28,12 @@ from xortune.spaces.text import read_yaml
 # The sessions of a run: when, where and with which versions each went on; who made which block.
 #
 # What a block's outcome depends on beside its config and seeds (the engine, its version and that
-# of
-# torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has
-# each
-# identity in whole, under a short digest (`made`); each line of the journal has the digest.
-# Blocks of
-# one config with two identities are no sample of one rate: see `runs.results`.
+# of torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has
+# each identity in whole, under a short digest (`made`); each line of the journal has the digest.
+# Blocks of one config with two identities are no sample of one rate: see `runs.results`.
 #
 # A journal from before there were sessions has lines without a digest: they are the first
 # session's.
-
 
 SPACE = "space.yaml"
 

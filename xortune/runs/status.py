@@ -121,9 +121,7 @@ class Certifying:
 #
 # On its own machine the kernel says so. From elsewhere only its heartbeat is seen: one that moves
 # between two looks is alive, one that stands still for a whole lease is gone, and at the first
-# look
-# it is believed if it is young, which supposes clocks that agree within a lease.
-
+# look it is believed if it is young, which supposes clocks that agree within a lease.
 
 Life: TypeAlias = Literal["alive", "gone"]
 
@@ -220,7 +218,6 @@ def moment(text: object) -> float | None:
 # -------------------------------------------------------------------------------------------------
 # How many proposals of a run are done, and how many lately, told from its journal's lines.
 
-
 RECENT_SECONDS = 300.0
 """The rate of the last minutes is that of these."""
 
@@ -282,7 +279,6 @@ class ProposalCounts:
 # What a status takes from a journal: counts and keys of each line, read once, in order.
 #
 # A line is refused here as everywhere: status counts no journal that a report would not.
-
 
 _CRASHED, _DIVERGED = int(Status.CRASHED), int(Status.DIVERGED)
 
@@ -593,9 +589,7 @@ def _evaluation(file: BinaryIO, journal: Path, start: int) -> Evaluation:
 # Where a run stands, seen from outside while it runs or afterwards: read, and never written to.
 #
 # A look reads what was appended to the journal since the look before, so that only the first one
-# of
-# 100,000 lines takes some seconds. It keeps counts and keys, and no seeds.
-
+# of 100,000 lines takes some seconds. It keeps counts and keys, and no seeds.
 
 State: TypeAlias = Literal["running", "finished", "stopped"]
 

@@ -23,12 +23,9 @@ from xortune.core.errors import InputError
 # Runs whose output is a URL: s3://bucket/prefix/run, gs://, file://, what pyarrow takes.
 #
 # Such a run has a working copy on this machine, below the user's cache directory or
-# `XORTUNE_CACHE`,
-# in which everything is done as in a run's directory on a disk; what is written there goes to the
-# store too. There are two copies of each run: one that a driver works in, and one for those who
-# only
-# read, which holds what the store holds.
-
+# `XORTUNE_CACHE`, in which everything is done as in a run's directory on a disk; what is written
+# there goes to the store too. There are two copies of each run: one that a driver works in, and
+# one for those who only read, which holds what the store holds.
 
 if TYPE_CHECKING:
     _LocalPath = Path
@@ -186,9 +183,7 @@ def _cache() -> Path:
 # The objects of a stored run: put, get, list and delete, on any of pyarrow's filesystems.
 #
 # A store is asked for nothing but that: no append, no rename, no condition. What is supposed is
-# that
-# who lists or gets an object after it was put sees it (S3, Google and Azure say so).
-
+# that who lists or gets an object after it was put sees it (S3, Google and Azure say so).
 
 PATIENCE = 120.0
 """Seconds for which a store that fails in the middle of a search is asked again."""
@@ -459,13 +454,9 @@ def _short(error: Exception) -> str:
 #
 # They are `evaluations/000001-0001-4f1c2a9e.jsonl` and so on: the number, the epoch of the driver
 # that wrote it (each driver has a higher one than those before it) and the first digits of its
-# name.
-# So no two drivers ever write the same object. The journal is the segments by their numbers; of
-# two
-# with one number, which there are only if a driver that had lost its run wrote once more, the one
-# of
-# the higher epoch.
-
+# name. So no two drivers ever write the same object. The journal is the segments by their numbers;
+# of two with one number, which there are only if a driver that had lost its run wrote once more,
+# the one of the higher epoch.
 
 FOLDER, JOURNAL, INDEX = "evaluations", "evaluations.jsonl", ".segments"
 

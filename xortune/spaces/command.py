@@ -14,10 +14,8 @@ from xortune.core.point import Value
 # -------------------------------------------------------------------------------------------------
 # A command with placeholders, and the words that a config and a seed make of it.
 #
-# The template is split into words once, as a shell would; values are put into words that are
-# there
+# The template is split into words once, as a shell would; values are put into words that are there
 # already. So a value is never split, expanded or run, whatever is in it.
-
 
 SEED = "seed"
 """The placeholder of the seed."""
@@ -294,7 +292,6 @@ def _refused(problem: str, *, allowed: str | None = None, fix: str | None = None
 
 # -------------------------------------------------------------------------------------------------
 # What a space file says of a command that trains.
-
 
 EXIT_CODE = "exit code 0"
 """The rule by which a command is a success that ends well."""

@@ -25,7 +25,6 @@ from xortune.spaces.text import Location, YamlDocument, shown
 # -------------------------------------------------------------------------------------------------
 # The values of a space file as fields of pydantic models: how each is read, its JSON Schema.
 
-
 SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"]}
 INNER_SCHEMA = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 _WHOLE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": values.MAX_SEEDS}
@@ -84,7 +83,6 @@ class StrictForm(BaseModel):
 #
 # What one value may look like is said here. What values must be to each other (conditions, grids,
 # start entries) is checked in `spaces.space`.
-
 
 PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
 MAX_PARAMETERS = 256  # more than any sampler makes sense of

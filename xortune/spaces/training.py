@@ -25,7 +25,6 @@ from xortune.spaces.text import shown
 # -------------------------------------------------------------------------------------------------
 # What a space file says of a trainer of the user's own, and what it must not say beside it.
 
-
 OWN, COMMAND = "a function of your own", "a command"
 
 

@@ -18,11 +18,8 @@ from xortune.core.errors import InputError
 # Numbers of seeds in few: mean, interquartile mean, quantiles, with their intervals.
 #
 # What `summary` sums up are the seeds that have a finite number. How many these are goes with it:
-# a
-# seed that crashed has none, and a mean of the others says nothing of it. What a search looks for
-# is
-# to say something of all seeds: in `of_all` a failed one is infinitely bad.
-
+# a seed that crashed has none, and a mean of the others says nothing of it. What a search looks
+# for is to say something of all seeds: in `of_all` a failed one is infinitely bad.
 
 LEAST = 5
 """Means of fewer numbers have no interval: they say next to nothing of how numbers scatter."""

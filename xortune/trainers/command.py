@@ -28,7 +28,6 @@ from xortune.trainers.source import MOST, are_there, digest_of, unpacked
 # -------------------------------------------------------------------------------------------------
 # The files that a command needs, as they were when the search began, and where it runs.
 
-
 _SKIPPED = "__pycache__"
 
 
@@ -167,7 +166,6 @@ def _copy(kept: Kept) -> Path:
 
 # -------------------------------------------------------------------------------------------------
 # What a command's exit and its last line say of a seed.
-
 
 _CRASHED, _DIVERGED = int(Status.CRASHED), int(Status.DIVERGED)
 

@@ -42,9 +42,7 @@ from xortune.trainers.source import FunctionSource, Given
 # What a user's function prints: to stderr, and of very much only the beginning and the end.
 #
 # What a worker of Ray's prints is written to a file, and kept: a function that prints a line for
-# each
-# of its steps would fill the disk.
-
+# each of its steps would fill the disk.
 
 HEAD, TAIL = 20_000, 5_000
 """Characters of a pack that are printed at once, and those that are printed when it is trained."""
@@ -95,7 +93,6 @@ def bounded_output() -> Iterator[None]:
 
 # -------------------------------------------------------------------------------------------------
 # How a user's function is called: what it takes, what it reports on the way, what it keeps.
-
 
 MANY, REPORT, RUN = "seeds", "report", "run"
 """Names that say how a function is called: of its second parameter, of a parameter of its own, and

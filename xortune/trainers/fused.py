@@ -22,11 +22,8 @@ from xortune.trainers.kernels.training import FIRST_STATE, GRADIENT, SECOND_STAT
 # What an optimizer needs to know of each epoch: the same for all seeds, computed once.
 #
 # torch computes these numbers in float64 at every step and rounds them to float32 where they meet
-# a
-# tensor; so does this module, for all epochs at once. Hyperparameters other than lr and momentum
-# are
-# torch's defaults.
-
+# a tensor; so does this module, for all epochs at once. Hyperparameters other than lr and momentum
+# are torch's defaults.
 
 BETA1, BETA2 = 0.9, 0.999
 
@@ -134,12 +131,10 @@ def _radam(
 # The fused engine: all epochs of a block of seeds in one compiled call, on the CPU.
 #
 # It computes what the reference engine computes, seed by seed, in float32: the same initial
-# weights
-# bit for bit, the same loss, the same step. What differs is the last bit of an exponential or of
-# a
-# sum, and so, after many epochs of a chaotic training, now and then a verdict. A seed's outcome
-# depends, to the last bit, neither on the seeds beside it nor on how many cores share the work.
-
+# weights bit for bit, the same loss, the same step. What differs is the last bit of an exponential
+# or of a sum, and so, after many epochs of a chaotic training, now and then a verdict. A seed's
+# outcome depends, to the last bit, neither on the seeds beside it nor on how many cores share the
+# work.
 
 MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
 MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32

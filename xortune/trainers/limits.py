@@ -17,7 +17,6 @@ from xortune.core.task import Task
 # -------------------------------------------------------------------------------------------------
 # When a search's time is over, for trainers that train one seed after the other.
 
-
 _until: float | None = None
 
 
@@ -39,7 +38,6 @@ def time_is_over() -> bool:
 
 # -------------------------------------------------------------------------------------------------
 # How much memory a training takes, and the refusal of one that this machine has not enough for.
-
 
 SMALL = 2**28
 """Bytes that are not asked about: to look at the machine takes longer than such a training."""
@@ -140,11 +138,9 @@ def _amount(size: int) -> str:
 # -------------------------------------------------------------------------------------------------
 # How many threads torch has where a user's code trains: the same wherever a run goes on.
 #
-# Sums of floating-point numbers depend on it. Ray gives a worker as many as it has CPUs, any
-# other
+# Sums of floating-point numbers depend on it. Ray gives a worker as many as it has CPUs, any other
 # process as many as the machine has; a certificate made here would count other seeds than the
 # search.
-
 
 THREADS = "OMP_NUM_THREADS"
 

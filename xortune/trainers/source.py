@@ -22,7 +22,6 @@ from xortune.trainers.returned import one_line
 # -------------------------------------------------------------------------------------------------
 # Files of a user's function or command that are sent to each worker, as they were at first.
 
-
 MOST = 16 * 2**20
 """Bytes of all files of a function or a command."""
 
@@ -120,11 +119,8 @@ def imported_files(
 # Where a user's function comes from, and how a worker on another machine comes by it.
 #
 # A function in a file is sent as the text of that file and of the modules beside it that it
-# imports:
-# so it is the same on each node, whatever lies there. A worker that has the same files imports
-# them
-# where they are, with all that lies beside them.
-
+# imports: so it is the same on each node, whatever lies there. A worker that has the same files
+# imports them where they are, with all that lies beside them.
 
 FORMS = "mypackage.train:run, or ./train.py:run relative to the space file"
 

@@ -32,18 +32,12 @@ from xortune.trainers.trainings import Training, structure_of
 # -------------------------------------------------------------------------------------------------
 # torch.optim's steps with a learning rate and a momentum for each network of a stack.
 #
-# torch.optim takes one lr for a whole tensor. So these are its ``_single_tensor_*`` functions
-# once
+# torch.optim takes one lr for a whole tensor. So these are its ``_single_tensor_*`` functions once
 # more, which are the definition, operation for operation and in their order, but that a number
-# which
-# depends on lr or momentum is a tensor of one number for each column: ``add_(x, alpha=a)``
-# becomes
-# ``addcmul_(x, a)`` and ``addcdiv_(x, y, value=a)`` becomes ``addcdiv_(x * a, y)``, which torch's
-# CPU
-# kernels round alike. All other numbers are torch's defaults. `is_torchs` tries whether the
-# weights
-# are those of torch.optim to the last bit here.
-
+# which depends on lr or momentum is a tensor of one number for each column: ``add_(x, alpha=a)``
+# becomes ``addcmul_(x, a)`` and ``addcdiv_(x, y, value=a)`` becomes ``addcdiv_(x * a, y)``, which
+# torch's CPU kernels round alike. All other numbers are torch's defaults. `is_torchs` tries
+# whether the weights are those of torch.optim to the last bit here.
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
@@ -322,12 +316,9 @@ def is_torchs(optimizer: str, *, heavy: bool) -> bool:
 # Many configs of one structure as one training: (configs x seeds) is the axis of networks.
 #
 # Where a config has few seeds, as in the first rung of a race, the reference engine spends its
-# time
-# on starting operations, on a CPU and much more so on a GPU. Configs that differ in lr and
-# momentum
-# only are the same operations on other numbers; see `trainers.stacked`. What comes out is what
-# each config comes to by itself: on the CPU to the last bit.
-
+# time on starting operations, on a CPU and much more so on a GPU. Configs that differ in lr and
+# momentum only are the same operations on other numbers; see `trainers.stacked`. What comes out is
+# what each config comes to by itself: on the CPU to the last bit.
 
 logger = logging.getLogger("xortune.engine")
 

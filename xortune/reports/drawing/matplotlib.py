@@ -55,9 +55,7 @@ if TYPE_CHECKING:
 # The SVG that matplotlib writes, in three quarters of its bytes.
 #
 # A run has ten figures, some of a thousand points, and matplotlib gives each point its style and
-# six
-# decimals. The picture is the same to a two-hundredth of a point of type.
-
+# six decimals. The picture is the same to a two-hundredth of a point of type.
 
 _TAG = re.compile(r"<[A-Za-z][^>]*>")
 """Of an element: matplotlib escapes `<` and `>` everywhere else."""
@@ -98,7 +96,6 @@ def _rounded(place: re.Match[str]) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # Layers as artists of matplotlib.
-
 
 GREY = "#595f66"  # text beside marks: 6 to 1 on white
 MARKERS = {"dot": "o", "ring": "o", "diamond": "D"}
@@ -327,7 +324,6 @@ def _label(label: str) -> dict[str, Any]:
 # Draws a figure with matplotlib: for files, and for those who go on with its axes.
 #
 # The same figure gives the same bytes, as long as matplotlib is the same.
-
 
 WIDTH = 7.0  # inches; GitHub shows an SVG of this size at full width
 PANEL = 3.0  # the height of one with numbers up its side

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 # -------------------------------------------------------------------------------------------------
 # Numbers and words as plotly.js takes them.
 
-
 Json = dict[str, Any]
 
 HOVER = 60  # signs to a line
@@ -116,10 +115,8 @@ def leans(values: Iterable[float], digits: int = 6) -> list[float | int | None]:
 # -------------------------------------------------------------------------------------------------
 # What is coloured by a value, as traces of plotly.js: cells and many lines.
 #
-# Its basic bundle has neither heat maps nor parallel coordinates: each cell is a bar, and lines
-# of
+# Its basic bundle has neither heat maps nor parallel coordinates: each cell is a bar, and lines of
 # one colour are one trace.
-
 
 Ends = tuple[float, float]
 
@@ -317,10 +314,8 @@ def _ends(cells: Cells) -> Ends:
 # -------------------------------------------------------------------------------------------------
 # Where the panels of a figure are, in pixels down and in shares of the width across.
 #
-# A page knows its width only when it is shown, so there are two arrangements, one for where
-# panels
+# A page knows its width only when it is shown, so there are two arrangements, one for where panels
 # find room beside each other and one for where they do not; each is a set of changes to a layout.
-
 
 WIDE, NARROW = 760.0, 330.0
 """Pixels that an arrangement is made for; it fits those near it too."""
@@ -496,7 +491,6 @@ def _share(value: float) -> float:
 # -------------------------------------------------------------------------------------------------
 # What is written beside points, and lines on their side where a page has no room for names.
 
-
 SIGN = 7.2  # pixels, the width of a sign
 RING = 24.0  # of a point and the blanks around a name
 MARGIN = 14.0  # beyond the right end of a panel
@@ -576,7 +570,6 @@ def _exchanged(layer: Layer) -> Layer:
 
 # -------------------------------------------------------------------------------------------------
 # Layers as traces and shapes of plotly.js: only scatter and bar, which its basic bundle has.
-
 
 SYMBOLS = {"dot": "circle", "ring": "circle-open", "diamond": "diamond"}
 

@@ -16,9 +16,7 @@ from xortune.reports.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Po
 # The colours of figures: one for each role, readable on light and on dark ground alike.
 #
 # A mark keeps its colour when a page goes dark, so that a figure is drawn once and words such as
-# "the
-# blue line" stay true. What is text has the colours of its ground.
-
+# "the blue line" stay true. What is text has the colours of its ground.
 
 # Okabe and Ito's colours (Color Universal Design, 2008), each moved until it has a contrast of 3
 # to 1 with both grounds (WCAG 2.2, 1.4.11), and apart from the others by as much as this leaves,
@@ -130,7 +128,6 @@ def _luminance(channels: Sequence[int]) -> float:
 # -------------------------------------------------------------------------------------------------
 # Labels that fit: shortened in the middle, broken into lines, never read as markup.
 
-
 WRITTEN = 14
 """Signs of what is written beside a point."""
 
@@ -157,7 +154,6 @@ def lines(text: str, width: int) -> list[str]:
 
 # -------------------------------------------------------------------------------------------------
 # What both ways of drawing need to know of a panel: sizes and places, no colours.
-
 
 PAD = 0.02
 """Of the length of an axis of rates, so that a mark at 0 % or 100 % is whole."""

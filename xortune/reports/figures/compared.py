@@ -30,7 +30,6 @@ from xortune.stats.numbers import dkw_band
 # -------------------------------------------------------------------------------------------------
 # Figures of a comparison of runs: how far apart their success rates are, and who beats whom.
 
-
 HALF = (LONGEST - 3) // 2
 """Characters of one of two names in a label."""
 
@@ -167,7 +166,6 @@ def label_of(comparison: RunComparison, place: int) -> str:
 # As in rliable (Agarwal et al., 2021, NeurIPS 34): a performance profile, the probability of
 # improvement and the interquartile mean. The bands hold for all places at once, which theirs do
 # not.
-
 
 ROLES: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
 

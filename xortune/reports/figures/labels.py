@@ -27,7 +27,6 @@ from xortune.spaces.model import Range
 # -------------------------------------------------------------------------------------------------
 # What configs are called in figures: short beside an axis, in full where one points at them.
 
-
 LONGEST, LONGEST_PART = 34, 16
 """Characters of a label, as many as find room beside a figure, and of one value in it."""
 
@@ -136,7 +135,6 @@ def shown_n(results: Sequence[ConfigResult]) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # The parameters that differ between a run's configs, as the figures of parameters see them.
-
 
 MOST_LEVELS = 12
 """Levels that are shown of one parameter; beyond them the most frequent."""
@@ -286,7 +284,6 @@ def _is_log(run: Run, name: str, numbers: NDArray[np.float64]) -> bool:
 
 # -------------------------------------------------------------------------------------------------
 # Which of very many points are drawn: few enough to be seen, and never without the extremes.
-
 
 MOST = 1000
 """More points than these are not told apart."""

@@ -35,7 +35,6 @@ from xortune.stats.anytime import anytime_evidence_below
 # -------------------------------------------------------------------------------------------------
 # Why each config of a run got no more seeds, as far as what is stored can tell.
 
-
 MOST_IN_FRONT = 1000
 """Looks, each about a millisecond: a race for a front that had more is not held again."""
 

@@ -99,7 +99,6 @@ def _visible(sign: str) -> str:
 # -------------------------------------------------------------------------------------------------
 # The data of a figure as tables: for those who do not see it, and for those who want numbers.
 
-
 SHOWN = 40
 """Rows of each panel; a picture of more is not read value by value."""
 
@@ -214,7 +213,6 @@ def _more(texts: Iterable[str], keys: Iterable[str], at: int) -> Inline:
 #
 # Every text in it is made here, with the same functions as in Markdown; the page's script sorts,
 # filters and places, and writes no number of a result down by itself.
-
 
 PAGE = 25
 """Rows at first: those that are there without a script."""

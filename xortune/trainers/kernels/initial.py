@@ -26,7 +26,6 @@ from xortune.trainers.kernels.cache import compiled, directory
 #     seeding as in their ``init_genrand``. torch takes the low 24 bits of each 32-bit word for a
 #     float32 in [0, 1) and maps it by ``x * (high - low) + low``.
 
-
 WORDS, SHIFT = 624, 397
 TOGETHER = 16  # seeds whose states are computed side by side
 

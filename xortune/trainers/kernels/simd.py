@@ -16,19 +16,14 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 #
 # What the fused engine's kernels compute with. LLVM's own vectoriser gives up on loops that touch
 # many rows, and what it makes of the others changes with its version. So the vectors are spelled
-# out:
-# `load` sixteen neighbours, compute with ``+ - * /`` and the functions below, `store`. LLVM
-# splits a
-# vector where the processor's registers are narrower; a `quad` (64 numbers) is split everywhere,
-# and
-# that is its use: four independent chains of operations keep a core busy where one waits for
-# itself.
+# out: `load` sixteen neighbours, compute with ``+ - * /`` and the functions below, `store`. LLVM
+# splits a vector where the processor's registers are narrower; a `quad` (64 numbers) is split
+# everywhere, and that is its use: four independent chains of operations keep a core busy where one
+# waits for itself.
 #
 # A number mixed with a vector is rounded to float32 and repeated in every lane; a vector mixed
-# with a
-# quad is repeated in its four rows. A product that is added to may be fused into one rounding;
-# nothing else is reordered, and NaN and infinity behave as IEEE 754 says.
-
+# with a quad is repeated in its four rows. A product that is added to may be fused into one
+# rounding; nothing else is reordered, and NaN and infinity behave as IEEE 754 says.
 
 LANES = 16
 """Numbers in a vector."""

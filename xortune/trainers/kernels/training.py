@@ -114,7 +114,6 @@ def work_size(width: int, hidden: int, dim: int, quads: int) -> int:
 #
 # The numbers of the names are in `trainers.fused` and `trainers.fused`.
 
-
 forward_identity = forward_of(activations.identity)
 forward_elu = forward_of(activations.elu)
 forward_gelu = forward_of(activations.gelu)
@@ -261,7 +260,6 @@ def step(block, used, a, b, c, optimizer):
 
 # -------------------------------------------------------------------------------------------------
 # The whole training of a block of seeds in one call.
-
 
 CHECK_EVERY = 16
 """Epochs between two looks at whether anything can still change."""
