@@ -188,7 +188,7 @@ def test_a_worker_that_is_killed_leaves_nothing_behind(folder):
     )
     trainer = {"timeout": None}
     space = written(folder, trainer=trainer, parameters={"n_layers": 1, "name": "a"})
-    run = xt.search(space, output=folder.parent / "run", trial_timeout=1, check=False)
+    run = xt.search(space, output=folder.parent / "run", trial_timeout=1, dry_run=False)
     assert run.results[0].outcome.counts[Status.CRASHED] == 20
     pids = [int(line) for line in (folder / "pids").read_text().split()]
     assert len(pids) >= 2

@@ -70,7 +70,7 @@ def test_a_repr_is_a_line(run, tmp_path):
         ("such as --where lr=1", "such as where={'lr': 1}"),
         ("make one: `xortune certify RUN --seeds 9`", "make one: `xortune certify RUN --seeds 9`"),
         ("give --accept-versions", "give accept_versions=True"),
-        ("start it with --no-check: it", "start it with check=False: it"),
+        ("start it with --no-check: it", "start it with dry_run=False: it"),
         ("an unknown --flag", "an unknown --flag"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_fix_names_options_at_the_command_line_and_arguments_in_python(option,
 def test_each_option_that_a_fix_names_has_a_python_word(run):
     """At the level of what is called: the same mistake, told to either."""
     with pytest.raises(xt.InputError, match=r"another output"):
-        xt.search(SPACE, train=numbers, output=run.path, check=False)
+        xt.search(SPACE, train=numbers, output=run.path, dry_run=False)
     with pytest.raises(xt.InputError) as caught:
         xt.plan()
     assert "rate=0.99, or between=(0.9, 0.95)" in str(caught.value)

@@ -200,7 +200,7 @@ def test_what_is_waited_for_is_said_and_tasks_that_would_wait_for_ever_are_refus
         if "waits for 1 CPU" in word:
             ray.kill(actor)
 
-    run = xt.search(SPACE, train=uses_ray, output=tmp_path / "run", check=False, on_word=lets_go)
+    run = xt.search(SPACE, train=uses_ray, output=tmp_path / "run", dry_run=False, on_word=lets_go)
     assert "0 of its 1 CPUs are free" in told[0]
     assert set(run.seeds["status"]) == {"crashed"}
     assert all("the function uses Ray itself" in reason for reason in run.seeds["reason"])

@@ -225,7 +225,7 @@ def search(
             "study_storage": study_storage,
             "study_name": study_name,
             **where(tensorboard, mlflow, wandb),
-            "check": not no_check,
+            "dry_run": not no_check,  # so `xt.search` names the call before the start
             "on_word": None if quiet else _say,
         }
         if dry_run:

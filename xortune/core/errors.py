@@ -145,7 +145,7 @@ def _argument(found: re.Match[str]) -> str:
         return name if found["name"] is None else f"{name}={{{found['name']!r}: {_read(found)}}}"
     option, value = found["option"], found["value"]
     if option == "no-check":
-        return "check=False"
+        return "dry_run=False"
     if option in _FLAGS:
         return option.replace("-", "_") + "=True" + ("" if value is None else f" {value}")
     if option not in _OTHERS:

@@ -81,7 +81,7 @@ def search(
     on_failure: Callable[[Failure], None] | None = None,
     command: Sequence[str] | None = None,
     train: Callable[..., Any] | None = None,
-    check: bool = True,
+    dry_run: bool = True,
     fail_fast: bool = False,
 ) -> Run:
     """Search a space for the configuration that solves its task for the most seeds.
@@ -127,8 +127,8 @@ def search(
         train: a function of your own that trains instead of the built-in network, as
             f(config, seed), or f(config, seeds) for all seeds of a block at once; see
             docs/own-trainer.md. A space file may name it too.
-        check: whether such a function is called once before a new run begins, in a process of
-            its own.
+        dry_run: whether a function of your own is called once before a new run begins, in a
+            process of its own.
         fail_fast: end the search at the first seed that fails; `resume` goes on.
 
     Returns:
@@ -153,7 +153,7 @@ def search(
         output,
         engine=engine,
         resume=resume,
-        check=check,
+        dry_run=dry_run,
         say=on_word,
         search={"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget},
         cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
@@ -301,7 +301,7 @@ def _prepared(
     *,
     engine: str,
     resume: bool,
-    check: bool,
+    dry_run: bool,
     say: Callable[[str], None] | None,
     search: Mapping[str, Any],
     cluster: tuple[str | None, float, float, float | str | None],
@@ -330,7 +330,7 @@ def _prepared(
         if not resume:  # a run from before this was refused can be finished
             refuse_unprovable(asked)
         refuse_unsendable(trainer)
-        if check:
+        if dry_run:
             if output is not None:  # one that is refused is refused before the function is called
                 _directory(asked, output, resume=resume)
             if not (resume and _holds(wanted)):
@@ -369,11 +369,14 @@ def dry_run(
     trial_timeout: float | str | None = None,
     study_storage: str | None = None,
     study_name: str | None = None,
-    check: bool = True,
+    dry_run: bool = True,
     on_word: Callable[[str], None] | None = None,
     **logs: Any,
 ) -> DryRun:
     """Check all that `search` is given, as it does, and say what it would do. Nothing is started.
+
+    What it is given has the names that `search` gives it: `dry_run` is whether a function of a
+    user's own is called once, which is all that may take time.
 
     Raises:
         InputError: what `search` refuses before it starts, of a run to go on with too.
@@ -385,7 +388,7 @@ def dry_run(
         output,
         engine=engine,
         resume=resume,
-        check=check,
+        dry_run=dry_run,
         say=on_word,
         search={},
         cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
