@@ -21,7 +21,7 @@ import numpy as np
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import Block, Trainer
+from xortune.core.trainer import Block, Trainer, runs_users_code
 from xortune.driver.certifying import BLOCK_SECONDS, LEAST_SEEDS
 from xortune.driver.jobs import ATTEMPTS, CrashBisector, Job, trained
 from xortune.driver.own_process import ProcessEnded, let_go_after
@@ -104,11 +104,14 @@ def _train(
     if not todo:
         return
     narrow = CrashBisector()  # if a seed of a user's function ends its process, which one is it?
+    alike = not runs_users_code(one.trainer)  # a seed is as good as another, as in `Batches`
     place = directory / _journal(one.made)
     with SignedJournal.signing(place, one.made, lock=lock) as journal, let_go_after():
         while todo:
-            job, *others = narrow.parts(todo.popleft())
-            todo.extendleft(reversed(others))
+            job = todo.popleft()
+            if not alike:
+                job, *others = narrow.parts(job)
+                todo.extendleft(reversed(others))
             started = time.perf_counter()
             result: EncodedOutcome | TrainingError
             try:
