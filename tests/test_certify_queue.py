@@ -271,8 +271,8 @@ def places(monkeypatch):
 
     monkeypatch.setattr(certifying, "_train", train)
     monkeypatch.setattr(certifying, "usable_cores", lambda: 2)
-    monkeypatch.setattr("xortune.driver.ray_executor.connected", lambda _: nullcontext())
-    monkeypatch.setattr("xortune.driver.ray_executor.slots", lambda *_: 2)
+    monkeypatch.setattr(certifying, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(certifying, "slots", lambda *_: 2)
     return seen
 
 

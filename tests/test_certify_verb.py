@@ -149,7 +149,7 @@ def test_an_unfinished_certificate_is_told_as_that(run):
 
 
 def test_a_line_that_failed_shows_in_the_counts(tmp_path, run):
-    lost = failed(0, POINTS[1], 8, 4)
+    lost = failed(1, POINTS[1], 8, 4)
     with Journal.open(run.path / JOURNAL) as journal:
         journal.append(lost)
     found = certify(run, top=1)

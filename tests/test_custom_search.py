@@ -301,9 +301,12 @@ def test_the_command_line_names_the_function_of_a_run_from_python(folder, monkey
             {"objectives": [{"name": "acuracy_q10", "direction": "maximize"}]},
             "no 'acuracy' was returned; .*did you mean 'accuracy'",
         ),
-        ({"success": None}, r"nothing says what a success is; .*add a line `success: "),
+        (
+            {"success": None},
+            r"nothing says what a success is; .*add `success: \"accuracy >= 0\.9\"` to",
+        ),
         ({"success": "acuracy >= 0.9"}, "did you mean 'accuracy'"),
-        ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*--no-check\nTraceback"),
+        ({"trainer": "./seedy.py:broken"}, r"(?s)KeyError: 'lr'.*dry_run=False\nTraceback"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_starts(folder, changes, words):

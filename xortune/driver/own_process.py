@@ -35,7 +35,7 @@ LOOK = 0.1
 GRACE = 1.0
 """Seconds that it has to end by itself, with what the function registered for that."""
 
-NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.search.uses_of_ray.refuse"}
+NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_executor.refuse"}
 """Ray calls this before it starts. One that a function starts would listen on every address."""
 
 BEGIN = """
