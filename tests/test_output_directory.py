@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from drivers import SPACE, without_ray
 
 import xortune as xt
-from xortune.runs.run import JOURNAL
+from xortune.runs.run import JOURNAL, refuse_files_of_others
 
 MINE = [
     *("space.yaml", "manifest.json", "report.md", "table.csv", "figures/mine.svg"),
@@ -65,3 +67,30 @@ def test_other_files_and_what_an_earlier_start_left_are_no_hindrance(
     assert ran.exit_code == 0, ran.output
     assert len(xt.load_run(folder).evaluations) == len(before.evaluations)
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+WHOLE = (Path(__file__).parents[1] / "reports" / "xor" / JOURNAL).read_bytes().partition(b"\n")[0]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 9, 12, 14, 17, 30, len(WHOLE)])
+@pytest.mark.parametrize("zeros", [0, 5000])
+def test_a_torn_line_of_a_journal_is_nobody_elses(tmp_path, kept, zeros):
+    (tmp_path / JOURNAL).write_bytes(WHOLE[:kept] + bytes(zeros))
+    refuse_files_of_others(tmp_path)
+    (tmp_path / "space.yaml").write_text("mine")
+    with pytest.raises(xt.InputError, match=r"no run, but space.yaml that a run would write over"):
+        refuse_files_of_others(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"proposal": "mine"}', '{"proposal": 1, "title": "mine"}', '{"proposals"', "mine"),
+        *('{"proposal": 1}', '\0{"proposal": 1, "key": "ab'),
+    ],
+)
+def test_one_line_without_an_end_of_somebody_else_is_not_taken_for_one(tmp_path, text):
+    (tmp_path / JOURNAL).write_text(text)
+    with pytest.raises(xt.InputError, match=r"no run, but evaluations.jsonl that a run would"):
+        refuse_files_of_others(tmp_path)
+    assert (tmp_path / JOURNAL).read_text() == text

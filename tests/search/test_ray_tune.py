@@ -18,6 +18,7 @@ from xortune.core.outcome import Status
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
 from xortune.driver.cluster import connected
+from xortune.runs.resume import first_manifest
 from xortune.runs.run import JOURNAL, load_run
 from xortune.spaces.space import parse_space
 
@@ -173,7 +174,7 @@ def test_another_space_is_no_continuation(finished, tmp_path, old, new, named):
 def test_a_directory_with_a_run_is_refused_without_resume(finished, space_file):
     run, _ = finished
     before = (run.path / JOURNAL).read_bytes()
-    with pytest.raises(InputError, match=r"already holds a run.*--resume"):
+    with pytest.raises(InputError, match=r"already holds a run.*resume=True"):
         xt.search(space_file, output=run.path)
     assert (run.path / JOURNAL).read_bytes() == before
 
@@ -305,12 +306,14 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number
 
     monkeypatch.setattr(ray_tune.tune.Tuner, "fit", fit)
     trainer = Dying(str(tmp_path / "log"), deadly=-1, broken=-1)
-    with pytest.raises(InputError, match=r"full.*free space there, then continue with --resume"):
-        session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
+    space = parse_space(DEADLY)
+    asked = space, trainer, tmp_path / "run", first_manifest(space, trainer, None)
+    with pytest.raises(InputError, match=r"full.*free space there, then continue with resume=True"):
+        session_module.search_session(*asked)
     assert begun == [1], "nothing is tried again on a full disk"
     monkeypatch.undo()
     without_ray(monkeypatch.setattr)
-    assert session_module.search_session(parse_space(DEADLY), trainer, tmp_path / "run", {})
+    assert session_module.search_session(*asked)
     assert numbers(load_run(tmp_path / "run").evaluations) == list(range(4))
 
 

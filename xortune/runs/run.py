@@ -63,6 +63,9 @@ _FILES = re.compile(
 
 _FOLDERS = ("figures", "ray")
 
+_PROPOSAL, _KEY = b'{"proposal":', b',"key":"'
+"""How a journal's lines begin; between the two is a number."""
+
 Pathlike = str | os.PathLike[str]
 
 
@@ -307,12 +310,15 @@ def holds_run(path: Pathlike) -> bool:
 def refuse_files_of_others(path: Path) -> None:
     """Return if a directory without a run holds nothing that a run would write over.
 
-    What a search left that ended before its first line is a run's.
+    What a search left that ended before its first line is a run's: its manifest, or a part of that
+    line.
 
     Raises:
         InputError: it does, or the store fails.
     """
     found = sorted(_names_in(path))
+    if JOURNAL in found and not isinstance(path, StoredPath) and _is_torn(path / JOURNAL):
+        found.remove(JOURNAL)
     if not found or _has_manifest(path):
         return
     more = f" and {len(found) - 1} more files" if len(found) > 1 else ""
@@ -333,6 +339,18 @@ def _names_in(path: Path) -> set[str]:
         return names | {f for f in _FOLDERS if (path / f).is_dir() and any((path / f).iterdir())}
     except (OSError, ValueError):  # no directory, or one that cannot be read: told by who writes
         return set()
+
+
+def _is_torn(journal: Path) -> bool:
+    """Whether a file without a whole line holds what a crash left of one of a run's, or nothing."""
+    try:
+        with open_regular(journal) as file:
+            begun = file.read(1 << 20)
+    except (OSError, ValueError):
+        return False
+    begun = begun.rstrip(b"\0").replace(b" ", b"")  # zeros: a power cut
+    first, rest = begun[: len(_PROPOSAL)], begun[len(_PROPOSAL) :].lstrip(b"0123456789")
+    return _PROPOSAL.startswith(first) and _KEY.startswith(rest[: len(_KEY)])
 
 
 def _has_manifest(path: Path) -> bool:
