@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import xortune as xt
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, from_command_line
 from xortune.runs import lock as run_lock
 from xortune.runs.journal import Journal
 from xortune.runs.owner import this_process
@@ -62,7 +62,8 @@ def test_a_full_disk_is_told_as_shown(place, monkeypatch):
         patch.setattr("xortune.runs.journal.os.write", full)
         with pytest.raises(InputError) as refused:
             journal.append(xt.load_run("runs/a").evaluations[0])
-    assert f"error: {refused.value}" == shown("No space left")
+    with from_command_line():
+        assert f"error: {refused.value}" == shown("No space left")
     assert Path(JOURNAL).read_bytes() == whole
 
 
@@ -75,7 +76,8 @@ def test_a_second_driver_is_refused_as_shown():
         command="xortune search space.yaml --output runs/a",
     )
     refused = run_lock._is_held(owner, Path("runs/a/lock.json"))
-    assert f"error: {refused}" == shown("another search holds")
+    with from_command_line():
+        assert f"error: {refused}" == shown("another search holds")
 
 
 def test_its_program_runs(place, monkeypatch):

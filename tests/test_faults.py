@@ -175,11 +175,11 @@ def test_a_full_disk_under_any_file_of_a_run_says_what_to_do(tmp_path, monkeypat
     space = tmp_path / "space.yaml"
     space.write_text(TINY)
     without_ray(monkeypatch.setattr)
-    for module in ("run", "run_manifest", "report.files"):
+    for module in ("runs.run", "runs.manifest", "reports.files"):
         monkeypatch.setattr(f"xortune.{module}.replace_file", full)
     with pytest.raises(InputError, match=r"No space left on device.*free space there"):
         xt.search(space, output=tmp_path / "run", engine="fused")
-    for module in ("run", "run_manifest", "report.files"):
+    for module in ("runs.run", "runs.manifest", "reports.files"):
         monkeypatch.setattr(f"xortune.{module}.replace_file", replace_file)
     run = xt.search(space, output=tmp_path / "run", engine="fused", resume=True)
     assert [e.proposal for e in run.evaluations] == [0, 1, 2]

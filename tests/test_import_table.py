@@ -171,7 +171,10 @@ def test_the_statuses_of_a_rule(tmp_path):
 def test_nothing_said_is_refused_or_a_failure_as_one_wishes(tmp_path):
     for cell in ("", "nan", "NaN"):
         text = f"lr,seed,success\n1,0,1\n1,1,{cell}\n"
-        with pytest.raises(InputError, match=r"r.csv:3: success: .* says.*--missing-fails"):
+        with pytest.raises(
+            InputError,
+            match=r"r.csv:3: success: .* says.*rows as failed \(missing_fails=True\); if",
+        ):
             results(tmp_path, text)
         found = results(tmp_path, text, Asked(("lr",), missing_fails=True))
         assert list(by_seed(found).values()) == [Status.SOLVED, Status.CRASHED]

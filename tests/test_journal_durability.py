@@ -174,7 +174,9 @@ def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
     until(lambda: opened._failure is not None)
     assert opened.settled == 1
     for attempt in (lambda: opened.append(line(2)), opened.sync, opened.close):
-        with pytest.raises(InputError, match=r"/j: lines could not .*Input/output error.*--resume"):
+        with pytest.raises(
+            InputError, match=r"/j: lines could not .*Input/output error.*resume=True"
+        ):
             attempt()
     assert opened.settled == 1
     opened.close()
@@ -292,7 +294,7 @@ def test_a_real_limit_leaves_whole_lines_and_says_where_and_what_to_do(tmp_path,
     assert full.returncode == 2, full.stderr
     told, numbers = full.stdout.splitlines()
     assert told.startswith(f"{path}: cannot be written (File too large)")
-    assert "free space there, then continue with --resume" in told
+    assert "free space there, then continue with resume=True" in told
     kept, settled = map(int, numbers.split())
     assert path.read_bytes().endswith(b"\n")
     assert path.stat().st_size <= size
@@ -317,7 +319,7 @@ def test_every_kind_of_full(path, monkeypatch, name):
     with Journal.open(path) as opened:
         opened.append(line(0))
         monkeypatch.setattr(journal.os, "write", half)
-        with pytest.raises(InputError, match=r"cannot be written .*free space there.*--resume"):
+        with pytest.raises(InputError, match=r"cannot be written .*free space there.*resume=True"):
             opened.append(line(1))
         monkeypatch.setattr(journal.os, "write", real)
         assert opened.append(line(2)) == 2

@@ -255,7 +255,10 @@ def test_objectives_in_a_space_file(text, wanted):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("loss_mean", "s.yaml:7.*loss_mean without a direction.*{name: loss_mean, direction: max"),
+        (
+            "loss_mean",
+            "s.yaml:7.*loss_mean without a direction.*{name: loss_mean, direction: minimize}",
+        ),
         ("{name: acc_q10, direction: minimize}", "minimize acc_q10, and a success is acc >= 0.5"),
         ("acc_q100", "unknown objective 'acc_q100'.*with _mean, _iqm, _median, _q01 to _q99"),
         ("acc_q00", "unknown objective"),

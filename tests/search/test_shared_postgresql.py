@@ -28,7 +28,7 @@ def test_a_server_that_goes_away_costs_nothing(tmp_path):
         mine = proposer(space, url, "a")
         mine.propose(0)
         server.stop()
-        with pytest.raises(InputError, match=r"storage fails.*continue with --resume") as caught:
+        with pytest.raises(InputError, match=r"storage fails.*continue with resume=True") as caught:
             mine.propose(1)
         assert "s3%3Acr" not in str(caught.value)
         with pytest.raises(InputError, match="the study's storage fails"):
@@ -45,5 +45,5 @@ def test_a_server_that_goes_away_costs_nothing(tmp_path):
 
 def test_a_driver_of_postgresql_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(InputError, match=r"needs a package.*xortune\[postgresql\]"):
+    with pytest.raises(InputError, match=r"needs a package.*pip install 'psycopg\[binary\]'"):
         proposer(space_of(), "postgresql://me@127.0.0.1:9/none", "a")

@@ -251,7 +251,7 @@ def test_another_question_is_another_study(tmp_path, old, new):
     assert study_name(space) == study_name(space_of(**{"seed: 5": "seed: 6"}))
     url = f"journal://{tmp_path}/log"
     opened(shared_study(space, url, "mine"), space)
-    with pytest.raises(InputError, match=r"'mine' is of other parameters.*another --study-name"):
+    with pytest.raises(InputError, match=r"'mine' is of other parameters.*another study_name"):
         opened(shared_study(other, url, "mine"), other)
 
 
@@ -317,7 +317,7 @@ def test_a_storage_that_fails_in_the_middle_is_told(tmp_path):
     engine = mine._study._storage._backend.engine
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE trials RENAME TO gone")
-    with pytest.raises(InputError, match=r"storage fails.*continue with --resume"):
+    with pytest.raises(InputError, match=r"storage fails.*continue with resume=True"):
         mine.propose(1)
 
 

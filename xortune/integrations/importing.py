@@ -513,8 +513,8 @@ def _no_verdict(table: ResultsTable, row: int, name: str, allowed: str) -> Input
         "nothing says how this seed went" if cell is None else f"{cell} says nothing",
         place=table.cell(row, name),
         allowed=allowed,
-        fix="if it failed, say so, or count all such rows as failed (--missing-fails, "
-        "missing_fails=True); if it was never trained, remove the row",
+        fix="if it failed, say so, or count all such rows as failed (--missing-fails); "
+        "if it was never trained, remove the row",
     )
 
 
