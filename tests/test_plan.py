@@ -9,6 +9,7 @@ import pytest
 from commands import xortune
 
 import xortune as xt
+from xortune.certificates import plan as speeds
 from xortune.certificates.plan import Claim, gate_seeds, measured_speed
 from xortune.core.formats import duration
 from xortune.core.seeds import HAND
@@ -75,15 +76,13 @@ def test_two_rates():
 
 def test_the_speed_is_measured_with_the_config_given(make_config, monkeypatch):
     trained = []
-    from xortune.trainers import network
-
-    real = network.evaluate_config
+    real = speeds.evaluate_config
 
     def counted(config, task, seeds, **more):
         trained.append((config, task.name, seeds, more))
         return real(config, task, seeds, **more)
 
-    monkeypatch.setattr(network, "evaluate_config", counted)
+    monkeypatch.setattr(speeds, "evaluate_config", counted)
     config = make_config(epochs=4000)
     found = xt.plan(0.9, config=config, task="parity-3")
     assert found.speed.config == config

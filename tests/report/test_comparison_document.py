@@ -151,7 +151,7 @@ def test_names_are_only_names(tmp_path):
         found = line.count("|") if line.startswith("|") else None
         assert width is None or found in (None, width)
         width = found
-    [written] = write_comparison(hostile, tmp_path / "out", ["csv"])
+    [written] = write_comparison(hostile, tmp_path / "out", formats=["csv"])
     assert written.parent == tmp_path / "out"
 
 
@@ -190,10 +190,10 @@ def test_a_published_table_has_all_forms_too(tmp_path):
 def test_figures_of_an_earlier_comparison_go_and_nothing_else(tmp_path):
     figures = tmp_path / "out" / "comparison-figures"
     three = compare_runs([contestant(f"c{i}", solved(0, 9 - i, 9)) for i in range(3)])
-    write_comparison(three, tmp_path / "out", ["md"])
+    write_comparison(three, tmp_path / "out", formats=["md"])
     (figures / "mine.svg").write_text("mine")
     assert {path.stem for path in figures.iterdir()} == {"differences", "wins", "profile", "mine"}
-    write_comparison(paired(3, 1, 0, 1), tmp_path / "out", ["md"])
+    write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=["md"])
     assert {path.stem for path in figures.iterdir()} == {"differences", "profile", "mine"}
 
 
@@ -201,7 +201,7 @@ def test_figures_do_not_leave_the_directory(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "comparison-figures").symlink_to(tmp_path)
     with pytest.raises(InputError, match="symbolic link"):
-        write_comparison(paired(3, 1, 0, 1), tmp_path / "out", ["md"])
+        write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=["md"])
     assert not (tmp_path / "differences.svg").exists()
 
 

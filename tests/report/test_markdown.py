@@ -109,12 +109,20 @@ def test_only_failed_tries(tmp_path):
 
 
 def test_one_config(tmp_path):
-    text = markdown(write_run(tmp_path / "r", [done(0, {"x": 1}, solved(0, 1, 1))]))
+    space = "name: r\nparameters: {x: 1}\nsearch: {sampler: grid}\n"
+    line = done(0, {"x": 1}, solved(0, 1, 1))
+    text = markdown(write_run(tmp_path / "r", [line], space_text=space))
     assert "The only configuration, **x 1** (`" in text
     assert "it solved" not in text
     assert "1 of 1 seed, 100 % (95 % interval 20–100 %)" in text
     assert "Only one configuration got the full 1 seed;" in text
-    assert "xortune certify RUN --seeds 1000" in text
+    assert "xortune certify RUN --seeds 1000 --trainer FILE.py:FUNCTION" in text
+
+
+def test_where_nothing_says_what_trains_no_command_is_shown(tmp_path):
+    text = markdown(write_run(tmp_path / "r", [done(0, {"x": 1}, solved(0, 1, 1))]))
+    assert "The only configuration, **x 1** (`" in text
+    assert "xortune certify" not in text
 
 
 def test_no_success(tmp_path):

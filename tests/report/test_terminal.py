@@ -126,7 +126,14 @@ def test_markup_and_escapes_in_values_are_text(tmp_path):
 
 def test_a_function_of_ones_own_has_no_epochs_and_a_command_that_can_be_copied(tmp_path):
     blocks = [done(i, {"lr": 0.1 * (1 + i)}, solved(0, 4 - i, 4)) for i in range(2)]
-    run = write_run(tmp_path / "a run", blocks, trainer="./train.py:run", ladder=[4])
+    run = write_run(
+        tmp_path / "a run",
+        blocks,
+        space_text="name: a\ntrainer: ./train.py:run\n"
+        "parameters: {lr: {choice: [0.1, 0.2]}}\nsearch: {sampler: grid}\n",
+        trainer="./train.py:run",
+        ladder=[4],
+    )
     text = rendered(run, width=100)
     assert "epochs" not in text
     [command] = [line.strip() for line in text.splitlines() if "xortune certify" in line]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.notebook import as_html
 from xortune.core.task import Task
 
 # -------------------------------------------------------------------------------------------------
@@ -222,6 +221,8 @@ class Outcome:
     def _repr_html_(self) -> str:
         """What a notebook shows: the counts, and what the seeds ended as."""
         import pandas as pd
+
+        from xortune.core.notebook import as_html
 
         found = [(status.label, count) for status, count in self.counts.items() if count]
         return as_html(

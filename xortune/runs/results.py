@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.core.counts import wilson
@@ -33,6 +32,7 @@ from xortune.spaces.objectives import MEASURED, is_number
 from xortune.stats.numbers import STATISTICS, finite, named_statistic, summary
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 
@@ -346,6 +346,8 @@ def config_table(
     column is `FRONT`: whether the config is on the Pareto front (see `Run.front`). Where a number
     of a user's own trainer was looked for, its columns come last: see `objective_columns`.
     """
+    import pandas as pd
+
     outcomes = [result.outcome for result in results]
     k = np.array([outcome.successes for outcome in outcomes], dtype=np.int64)
     n = np.array([outcome.n for outcome in outcomes], dtype=np.int64)
@@ -508,6 +510,8 @@ def seed_tables(results: Sequence[ConfigResult], rows: int = SEED_ROWS) -> Itera
 
 def seed_frame(table: pa.Table) -> pd.DataFrame:
     """`seed_table` in pandas; strings are categories, `solved_epoch` is nullable."""
+    import pandas as pd
+
     frame: pd.DataFrame = table.drop_columns(["solved_epoch"]).to_pandas()
     epochs = table["solved_epoch"].to_pandas(
         types_mapper={table.schema.field("solved_epoch").type: pd.Int32Dtype()}.get
@@ -558,6 +562,8 @@ def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
 
 def _column(values: list[Any]) -> Any:
     """The narrowest type that holds all values exactly; mixed ones become text."""
+    import pandas as pd
+
     present = [value for value in values if value is not None]
     missing = len(present) < len(values)
     kinds = {type(value) for value in present}

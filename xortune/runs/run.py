@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import open_regular, text_of
-from xortune.core.notebook import as_html
 from xortune.core.point import Point
 from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import Evaluation
@@ -186,6 +185,8 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how much there is, and the first rows of the table."""
+        from xortune.core.notebook import as_html
+
         try:
             seeds = sum(result.outcome.n for result in self.results)
             counted = f"{len(self.results):,} configurations, {seeds:,} seeds"

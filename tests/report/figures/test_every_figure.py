@@ -24,7 +24,7 @@ from xortune.reports.figures.surface import decision_surface
 from xortune.reports.plot import Bars, Cells, Line, Lines, Points
 from xortune.trainers import fused
 
-FIGURES = Path(xortune.__file__).parent / "report" / "figures"
+FIGURES = Path(xortune.__file__).parent / "reports" / "figures"
 REPORTS = Path(xortune.__file__).parents[1] / "reports"
 
 UNITS = {

@@ -75,7 +75,7 @@ def test_where_configs_have_other_epochs_the_cost_is_seed_epochs(tmp_path):
         done(0, point(0), solved(0, 4, 4)),
         done(1, point(1, epochs=10), solved(0, 2, 4, epochs=10, epoch=5)),
         failed(2, point(2, epochs=100), 0, 4),
-        failed(2, point(3), 0, 4, final=False),  # it has no result
+        failed(3, point(3), 0, 4, final=False),  # it has no result
     ]
     plot = optimization_history(write_run(tmp_path / "run", lines))
     assert plot.panels[0].x.label == "seed-epochs spent"
