@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from xortune.certificates.plan import gate_seeds
-from xortune.certificates.pytest_plugin import wanted
+from xortune.certificates.seeds_mark import wanted
 from xortune.core.errors import InputError
 from xortune.core.seeds import MARK
 
