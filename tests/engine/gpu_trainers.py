@@ -21,7 +21,7 @@ class Small(NetworkTrainer):
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
-        logging.getLogger("xortune.engine").warning("was given GPU %s", given)
+        logging.getLogger("xortune.trainers").warning("was given GPU %s", given)
         with patch.object(stacked, "looks", looks):
             return super().train(blocks)
 

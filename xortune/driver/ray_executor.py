@@ -59,7 +59,7 @@ from xortune.trainers.limits import use_threads
 #
 # They log it, as any library does; on a worker of Ray the log is a file that nobody reads.
 
-logger = logging.getLogger("xortune.engine")
+logger = logging.getLogger("xortune.trainers")
 
 
 class _Listener(logging.Handler):

@@ -22,7 +22,7 @@ from xortune.core.trainer import Block
 from xortune.trainers.limits import refuse_beyond_memory
 from xortune.trainers.trainings import Training
 
-logger = logging.getLogger("xortune.engine")
+logger = logging.getLogger("xortune.trainers")
 
 FUSED_LANES, STACK_LANES = 16, 64
 """Networks that are trained at once at least: `kernels.simd.LANES` and `reference.LANES`."""
@@ -289,14 +289,9 @@ def evaluate(
     if not isinstance(config, Config):
         raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
     seeds = seeds if isinstance(seeds, Sequence) else list(seeds)
-    return evaluate_config(
-        config,
-        task if isinstance(task, Task) else Task.named(task),
-        seeds,
-        checkpoints,
-        engine,
-        threads=usable_cores(),
-    )
+    found = task if isinstance(task, Task) else Task.named(task)
+    found.refuse_constant()
+    return evaluate_config(config, found, seeds, checkpoints, engine, threads=usable_cores())
 
 
 def evaluate_config(

@@ -320,7 +320,7 @@ def is_torchs(optimizer: str, *, heavy: bool) -> bool:
 # momentum only are the same operations on other numbers; see `trainers.stacked`. What comes out is
 # what each config comes to by itself: on the CPU to the last bit.
 
-logger = logging.getLogger("xortune.engine")
+logger = logging.getLogger("xortune.trainers")
 
 SHARE = 0.8
 """Of the memory that is free on a GPU, how much a stack is meant to take."""

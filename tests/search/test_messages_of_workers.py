@@ -1,18 +1,19 @@
+"""What engines log on a worker is told where the search runs."""
+
 from __future__ import annotations
 
 import logging
 
 import pytest
 
-from xortune.driver.ray_executor import captured_messages as heard
-from xortune.driver.ray_executor import forward_messages as tell
+from xortune.driver.ray_executor import captured_messages, forward_messages
 
-logger = logging.getLogger("xortune.engine")
+logger = logging.getLogger("xortune.trainers")
 
 
 def test_what_is_logged_meanwhile_is_heard_once():
     logger.warning("before")
-    with heard() as words:
+    with captured_messages() as words:
         logger.warning("halved to %d", 64)
         logging.getLogger("xortune.trainers.stacked").error("lost")
         logger.warning("halved to %d", 64)
@@ -24,13 +25,13 @@ def test_what_is_logged_meanwhile_is_heard_once():
 
 def test_whatever_happens_nobody_listens_on():
     before = list(logger.handlers)
-    with pytest.raises(ValueError, match="no"), heard():
+    with pytest.raises(ValueError, match="no"), captured_messages():
         raise ValueError("no")
     assert logger.handlers == before
 
 
 def test_it_is_told_where_it_comes_from(caplog):
-    tell(["halved to 64", "lost: 100 % of it"], "node:7")
+    forward_messages(["halved to 64", "lost: 100 % of it"], "node:7")
     assert [record.getMessage() for record in caplog.records] == [
         "node:7: halved to 64",
         "node:7: lost: 100 % of it",
