@@ -109,7 +109,7 @@ def test_a_second_signal_tears_nothing_apart_and_a_third_ends_it(tmp_path, signa
     (tmp_path / "slow.yaml").write_text(SLOW.replace("trials: 4", "trials: 400"))
     command = [sys.executable, "-m", "xortune.cli", "search", "slow.yaml", "--output", "run"]
     with subprocess.Popen(
-        [*command, "--no-dry-run"],
+        [*command, "--no-check"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -141,7 +141,7 @@ def test_a_second_signal_tears_nothing_apart_and_a_third_ends_it(tmp_path, signa
     else:
         assert lines[-2:] == [
             "interrupted: what had finished is in run; this goes on:",
-            "  xortune search slow.yaml --output run --no-dry-run --resume",
+            "  xortune search slow.yaml --output run --no-check --resume",
         ]
         assert (tmp_path / "run" / "table.csv").exists()
         assert not (tmp_path / "run" / "lock.json").exists()

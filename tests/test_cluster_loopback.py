@@ -107,6 +107,6 @@ def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
 
     monkeypatch.setattr("ray.init", late)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    said = r"^Ray did not start .* \(The current node timed out during startup\.\); fix: .*--resume"
-    with pytest.raises(InputError, match=said), connected(None):
+    said = r"^Ray did not start .* \(The current node timed out during startup\.\)"
+    with pytest.raises(InputError, match=rf"{said}; fix: .* resume=True"), connected(None):
         pass

@@ -12,7 +12,7 @@ from statuses import append, point, shown, update
 
 import xortune as xt
 from xortune.reports.progress import status_line
-from xortune.runs import status as status_proposals
+from xortune.runs import status as run_status
 from xortune.runs.lock import held
 from xortune.runs.run import JOURNAL, load_run
 from xortune.runs.status import Watcher
@@ -90,8 +90,8 @@ def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):
 
 
 def test_of_very_many_lines_the_last_ones_tell_the_rate(monkeypatch):
-    monkeypatch.setattr(status_proposals, "RECENT_LINES", 5)
-    found = status_proposals.Proposals()
+    monkeypatch.setattr(run_status, "RECENT_LINES", 5)
+    found = run_status.ProposalCounts()
     for number in range(40):
         found.add(number, 100 + number // 2)
     assert found.done == 40

@@ -101,14 +101,14 @@ def test_what_is_not_finite_stays_so_in_its_own_column(optimizer, heavy):
 
 def test_a_step_that_rounds_otherwise_is_noticed(monkeypatch):
     """The trial must be able to fail: with the next float of each lr it does."""
-    spread = rows._Rows.spread
+    spread = rows._SteppedRows.spread
 
     def next_float(self, values):
         return torch.nextafter(spread(self, values), torch.tensor(math.inf))
 
     is_torchs.cache_clear()
     try:
-        monkeypatch.setattr(rows._Rows, "spread", next_float)
+        monkeypatch.setattr(rows._SteppedRows, "spread", next_float)
         assert not is_torchs("Adam", heavy=False)
         assert not is_torchs("SGD", heavy=True)
         assert not is_torchs("Rprop", heavy=False)
