@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import socket
@@ -225,6 +226,24 @@ def test_search_refuses_what_the_trainer_refuses(space_file, sessions):
     assert "when: {optimizer: [" in str(caught.value)
     assert sessions.calls == []
     assert not Path("runs").exists()
+
+
+def test_searchs_arguments_keep_their_names_and_come_by_name():
+    """Scripts that were written for an earlier version go on."""
+    first, *others = inspect.signature(xt.search).parameters.values()
+    assert (first.name, first.default) == ("space", first.empty)
+    assert {one.kind for one in others} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {one.name: one.default for one in others} == {
+        **dict.fromkeys(("output", "trials", "seed", "sampler", "time_budget", "address")),
+        **dict.fromkeys(("trial_timeout", "study_storage", "study_name", "tensorboard", "mlflow")),
+        **dict.fromkeys(("wandb", "on_progress", "on_certify", "on_word", "on_failure")),
+        **dict.fromkeys(("command", "train")),
+        **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast"), False),
+        "cpus_per_trial": 1.0,
+        "gpus_per_trial": 0.0,
+        "engine": "auto",
+        "dry_run": True,
+    }
 
 
 # write_report
