@@ -123,7 +123,7 @@ def trained_contestant(
         candidate: what was trained.
         outcome: what came of it.
         made: what trained it, as `trained_by` says it.
-        identity: the same as `run_sessions.identity_of` has it.
+        identity: the same as `sessions.identity_of` has it.
     """
     notes: tuple[str, ...] = ()
     if candidate.run is not None:

@@ -396,7 +396,7 @@ def match_cells(
     where: Mapping[str, Value],
     run: Path,
 ) -> Matching:
-    """Match the rows of a table with configs; see `comparison.compare_published`.
+    """Match the rows of a table with configs; see `compare_published`.
 
     Args:
         points: of the configs, by key.
@@ -679,7 +679,7 @@ def compare_published(
 
     Args:
         run: with at least one finished config.
-        path: the table; see `published.read_published`, also for `columns`.
+        path: the table; see `read_published`, also for `columns`.
         columns: which column is which parameter or count, where the name does not say.
         where: compares only configs with these values, and says what the table leaves unsaid.
             Configs that do not have such a parameter at all (the momentum of Adam) are kept.

@@ -88,7 +88,7 @@ class Pair:
         k_a, n_a, k_b, n_b: seeds solved and seeds, of those that are compared.
         wins, losses: shared seeds that only A solves, and only B; None if they are not shared.
         difference: rate of A minus that of B, in [-1, 1].
-        low, high: its 95 % interval; see `stats_difference`.
+        low, high: its 95 % interval; see `stats.differences`.
         p: exact McNemar test of shared seeds, Boschloo's of others; two-sided.
         p_holm: adjusted for all pairs.
         differs: p_holm < alpha.
@@ -225,7 +225,7 @@ class RunComparison:
     def table(self) -> pd.DataFrame:
         """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions.
 
-        Behind them, for each of `numbers`, what both have: see `comparison_table.number_columns`.
+        Behind them, for each of `numbers`, what both have: see `number_columns`.
         """
         return pair_table(self)
 

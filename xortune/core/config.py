@@ -1,6 +1,6 @@
 """Config: the settings of the built-in network, validated at construction.
 
-The names are torch's own class names, listed here because only `engine/` may import torch; a test
+The names are torch's own class names, listed here because only `trainers/` may import torch; a test
 compares the lists with torch itself.
 """
 

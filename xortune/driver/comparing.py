@@ -46,7 +46,7 @@ class WantedSeeds:
 
     @property
     def made(self) -> str:
-        """Digest of what trains it; see `run_sessions.made_id`."""
+        """Digest of what trains it; see `sessions.made_id`."""
         return made_id(identity_of(self.trainer.describe()))
 
 

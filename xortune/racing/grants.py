@@ -290,7 +290,7 @@ NumberMember = tuple[float, int]
 
 
 class NumberGrants(ProvenRates):
-    """A search's race for an objective on numbers; like `racing.grants.Grants`."""
+    """A search's race for an objective on numbers; like `Grants`."""
 
     def __init__(self, rule: RaceRule) -> None:
         super().__init__(rule)
@@ -302,7 +302,7 @@ class NumberGrants(ProvenRates):
         ]  # those that have not left it
 
     def forget(self, name: Hashable) -> None:
-        """As `racing.grants.Grants.forget`."""
+        """As `Grants.forget`."""
         number = self.enter(name)
         if self._at.pop(number, None) is not None:
             for members in (*self._came, *self._wait):

@@ -101,7 +101,7 @@ def summed(objective: Objective, numbers: Numbers) -> float:
 
 
 def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:
-    """Its 95 % interval over all seeds; see `stats_values.interval_of_all`."""
+    """Its 95 % interval over all seeds; see `numbers.interval_of_all`."""
     assert objective.statistic is not None
     return interval_of_all(_with_failed(objective, numbers), objective.statistic)
 

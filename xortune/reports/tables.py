@@ -354,7 +354,7 @@ def best_subset(results: Sequence[ConfigResult], full: int, *, alpha: float = 0.
 
     Args:
         results: best first, as in `Run.results`.
-        full: the full seeds; see `run_front.full_seeds`.
+        full: the full seeds; see `results.full_seeds`.
         alpha: the probability, at most, that the truly best is missing.
 
     Source:

@@ -134,7 +134,7 @@ def words(entries: Iterable[Meaning]) -> Section:
 # What a comparison of runs comes to, in sentences; each number with what it rests on.
 
 MOST = 20_000
-"""Seeds beyond which no plan is made; see `stats_seeds.shared_seeds`."""
+"""Seeds beyond which no plan is made; see `planning.shared_seeds`."""
 
 ORIGINS: dict[Origin, str] = {
     "certificate": "certificate",

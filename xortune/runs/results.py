@@ -267,7 +267,7 @@ def objective_columns(
     """`objective`, of all seeds, with `objective_low` and `objective_high`, its 95 % interval.
 
     Empty where failed seeds decide it, and an end of the interval also where the seeds are too few
-    for one; see `stats_values.interval_of_all`.
+    for one; see `numbers.interval_of_all`.
 
     Args:
         outcomes: of the configs, in this order.

@@ -118,7 +118,7 @@ class Objective:
 
     Attributes:
         name: success_rate, epochs_to_solve, a parameter with numbers only, or a number that a
-            trainer of the user's own tells of each seed with one of `stats_values.ENDINGS`.
+            trainer of the user's own tells of each seed with one of `stats.numbers.ENDINGS`.
         maximize: whether more is better.
         number: that number's own name; None for all others.
         statistic: what of it: mean, iqm, median, q01 to q99; None for all others.

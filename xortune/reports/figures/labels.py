@@ -182,7 +182,7 @@ class Parameter:
 
 @cached_per_run  # several figures look at the same ones
 def parameters_of(run: Run) -> tuple[Parameter, ...]:
-    """The parameters that vary, the most important first; see `levels.parameter_effects`."""
+    """The parameters that vary, the most important first; see `tables.parameter_effects`."""
     given = [result.point.as_dict() for result in run.results]
     return tuple(
         _parameter(run, effect.name, column_of(given, effect.name), effect.importance)
