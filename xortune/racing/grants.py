@@ -23,23 +23,18 @@ from xortune.spaces.model import FIRST, SearchSpace
 # A search has two uses for a seed: to try something new, or to learn more of what it has found.
 # Half of its seeds go to each (`VERIFY`), so that after any number of seeds it has a good answer
 # and knows how good: whoever trains every newcomer to the end pays for a hundred seeds before it
-# sees a second one, and whoever only looks for new ones never learns which of them is as good as
-# it seems.
+# sees a second one, and whoever only looks for new ones never learns which of them is as good as it
+# seems.
 #
 # - A newcomer gets the first rung, and the next ones up to `FIRST` seeds for as long as none of
-# them
-#   has failed: most are ruled out by two.
+#   them has failed: most are ruled out by two.
 # - Half of all seeds go to climbs, each to the configuration that is *worth* most (`worth`) of
-# those
-#   that are not proven worse than another (see `racing.race`) and have fewer than `finalists`
-# others
-#   *ahead*: others that are shown to do as well as it is expected to (by the lower end of
-# Wilson's
-#   interval), and where it has no failure, as soon (`AS_QUICK`).
+#   those that are not proven worse than another (see `racing.race`) and have fewer than `finalists`
+#   others *ahead*: others that are shown to do as well as it is expected to (by the lower end of
+#   Wilson's interval), and where it has no failure, as soon (`AS_QUICK`).
 # - When no newcomers are left, climbs go on until nobody is left who may: those without a failure
 #   first, the quickest of them first, for each that gets to the top spares the slower ones the
-# climb;
-#   and so no more than `finalists` of them side by side.
+#   climb; and so no more than `finalists` of them side by side.
 #
 # Nobody is stopped by that: who waits may go on when those ahead of it fall behind. Only who is
 # proven worse is out for good, and for that the promise of `racing.race` holds.

@@ -113,7 +113,7 @@ def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, floa
 #
 # A sampler sees no intervals, only these numbers. They are finite whatever became of the seeds.
 #
-# Of numbers that a user's own trainer tells: see `racing.objectives`.
+# What it is told of numbers of a user's own trainer is above: `told_of`.
 
 LONGEST = 2**31
 """Epochs: no training has more, since a seed's epoch is an int32."""

@@ -23,30 +23,23 @@ from xortune.stats.exact import clopper_pearson
 # -------------------------------------------------------------------------------------------------
 # Certificates: what fresh seeds say of a search's finalists. All of it follows from a journal.
 #
-# **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all*
-# attempts
+# **The promise.** With a probability of at least `confidence`, *all* lower bounds of *all* attempts
 # of a run hold together. So the best finalist may be chosen by them, and trying until it passes
-# does
-# not pass: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ..., together
-# less than alpha = 1 - confidence), and spends it equally on its finalists (Bonferroni). It is a
-# promise for one run: another run of the same space makes its own, on other seeds.
+# does not pass: attempt a may be wrong with probability alpha / 2**a (alpha/2, alpha/4, ...,
+# together less than alpha = 1 - confidence), and spends it equally on its finalists (Bonferroni).
+# It is a promise for one run: another run of the same space makes its own, on other seeds.
 #
 # **The bound** of one finalist is Clopper and Pearson's for the one n that was planned; of an
-# attempt
-# that was begun as extendable it is the anytime lower bound, since seeds may be added once the
-# counts
-# are known.
+# attempt that was begun as extendable it is the anytime lower bound, since seeds may be added once
+# the counts are known.
 #
-# **Neighbours**, where they are measured, give each finalist a second bound: of the lowest
-# success
+# **Neighbours**, where they are measured, give each finalist a second bound: of the lowest success
 # rate among the finalist and its neighbours. It is the least of their bounds, each with the
 # finalist's own alpha: that alpha needs no further split, since the least bound can lie above the
 # lowest rate only if the bound of the very config that has this rate does (an intersection-union
-# test; Berger, 1982, Technometrics 24). These second bounds hold together with the same
-# confidence as
-# the first, a promise of their own. They may order the finalists: a mean over the neighbours
-# would
-# hide one cliff among many plateaus, the lowest shows it.
+# test; Berger, 1982, Technometrics 24). These second bounds hold together with the same confidence
+# as the first, a promise of their own. They may order the finalists: a mean over the neighbours
+# would hide one cliff among many plateaus, the lowest shows it.
 
 Bound: TypeAlias = Literal["clopper-pearson", "anytime"]
 
