@@ -94,9 +94,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         )
     if pyfuncitem.config.getoption(ONLY) is not None:
         return None
-    from xortune.certificates.seeds_mark import Course
 
-    course = Course(asked)
+    course = asked.course()
     while True:
         _call(pyfuncitem, course)
         if course.over:

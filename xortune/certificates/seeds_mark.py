@@ -42,6 +42,10 @@ class SeedsMark(NamedTuple):
     confidence: float
     first: int
 
+    def course(self) -> Course:
+        """Its course, before the first seed."""
+        return Course(self)
+
 
 class SeedFailure(NamedTuple):
     """A seed that failed, and with what message."""

@@ -106,10 +106,14 @@ def initial_weights(dim: int, hidden_dim: int, seeds: NDArray[np.int64]) -> NDAr
     """
     once = _rounded_once()
     if once is None:
-        from xortune.trainers import reference
-
-        return reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
+        return _by_torch(dim, hidden_dim, seeds)
     return _drawn(dim, hidden_dim, seeds, once=once)
+
+
+def _by_torch(dim: int, hidden_dim: int, seeds: NDArray[np.int64]) -> NDArray[np.float32]:
+    from xortune.trainers import reference  # torch is slow to import
+
+    return reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
 
 
 def _drawn(
@@ -157,12 +161,10 @@ def _note() -> Path:
 
 
 def _found_out() -> bool | None:
-    from xortune.trainers import reference
-
     seeds = np.array([0, 1, 2, 3, 5, 8, 13, 21, 99, 2**16, 2**30, 2**31, 2**32 - 1, 7, 11, 42])
     for once in (True, False):
         for dim, hidden_dim in ((2, 5), (3, 7), (8, 64)):
-            theirs = reference.stacked(reference.initial_weights(dim, hidden_dim, seeds)).numpy()
+            theirs = _by_torch(dim, hidden_dim, seeds)
             ours = _drawn(dim, hidden_dim, seeds, once=once)
             if not np.array_equal(ours.view(np.int32), theirs.view(np.int32)):
                 break
