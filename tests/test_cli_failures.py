@@ -171,11 +171,17 @@ def told(result):
     assert "not foreseen" not in result.stderr
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("command", COMMANDS)
+# What does not read the damaged part would train.
+CASES = [
+    (command, damage)
+    for command in COMMANDS
+    for damage in DAMAGES
+    if not (damage.startswith(READ_ONLY_PARTS) and command in ("certify", "compare", "resume"))
+]
+
+
+@pytest.mark.parametrize(("command", "damage"), CASES)
 def test_a_damaged_run(command, damage, tmp_path):
-    if damage.startswith(READ_ONLY_PARTS) and command in ("certify", "compare", "resume"):
-        pytest.skip("trains")
     DAMAGES[damage](tmp_path / "run")
     told(xortune(*COMMANDS[command]))
 

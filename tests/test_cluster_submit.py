@@ -247,7 +247,7 @@ def test_without_the_job_client_the_fix_is_told(space, monkeypatch):
 @pytest.mark.long
 @pytest.mark.skipif(
     importlib.util.find_spec("aiohttp_cors") is None,
-    reason="there is no job server here: pip install 'xortune[cluster]'",
+    reason="there is no job server here: pip install '.[cluster]', as .ci/run --long does",
 )
 def test_a_real_job_server_both_ways():
     script = Path(__file__).parents[1] / "cluster" / "check_submit.sh"
