@@ -23,19 +23,6 @@ DOCS = ROOT / "docs"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
 EXAMPLES = sorted((ROOT / "examples").glob("**/*.md"))
 
-TESTED = {
-    "api": "test_docs_site.py",
-    "ci-gate": "test_docs_tutorial.py",
-    "cluster": "test_docs_commands.py",
-    "design": "test_docs_statistics.py",
-    "index": "test_docs_commands.py",
-    "quick-start": "test_docs_tutorial.py",
-    "resume": "test_resume_docs.py",
-    "security": "test_docs_commands.py",
-    "space-file": "test_docs_site.py",
-}
-"""Which file runs a page's blocks, where it is not test_docs_PAGE.py."""
-
 
 def module(path):
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -65,44 +52,6 @@ def test_every_page_is_in_the_list():
     assert {name for name in listed if "/" not in name} == PAGES.keys() - {"index"}
     outside = [name for name in listed if "/" in name]
     assert [name for name in outside if not (DOCS / f"{name}.md").is_file()] == []
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_the_blocks_of_every_page_are_run_by_a_test(page):
-    languages = {language for language, _ in fenced(PAGES[page])} - {"{toctree}"}
-    assert languages <= {"python", "sh", "yaml", "text", "json", "toml", "ini", "csv", "{eval-rst}"}
-    if languages:
-        name = TESTED.get(page, f"test_docs_{page.replace('-', '_')}.py")
-        test = ROOT / "tests" / name
-        assert test.is_file(), f"no test runs the blocks of docs/{page}.md: {name}"
-        text = test.read_text(encoding="utf-8")
-        assert f"{page}.md" in text or f'"{page}"' in text, f"{name} does not name docs/{page}.md"
-
-
-def test_a_block_is_known_by_its_fence():
-    assert PAGES.keys() >= TESTED.keys()
-    for page, text in PAGES.items():
-        fences = re.findall(r"^ *```.*$", text, re.MULTILINE)
-        assert len(fences) == 2 * len(fenced(text)), page  # none is indented, or of no language
-
-
-def slugs(text):
-    """The anchors of a page's headings, as GitHub names them."""
-    heads = re.findall(r"^#+ (.+)$", without_blocks(text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
-
-
-@pytest.mark.parametrize("path", [*sorted(DOCS.glob("*.md")), *EXAMPLES], ids=lambda p: p.stem)
-def test_links_lead_somewhere(path):
-    text = without_blocks(path.read_text(encoding="utf-8"))
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if "://" in link:
-            continue
-        target, _, anchor = link.partition("#")
-        there = path.parent / target if target else path
-        assert there.exists(), link
-        if anchor:
-            assert anchor in slugs(there.read_text(encoding="utf-8")), link
 
 
 def test_the_reference_has_every_public_name():

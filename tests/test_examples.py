@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,8 +18,10 @@ import pandas as pd
 import pytest
 import yaml
 from scipy.stats import binomtest
+from typer.testing import CliRunner
 
 import xortune as xt
+from xortune.cli.shared import app
 from xortune.core.counts import wilson
 from xortune.core.formats import interval
 from xortune.spaces.grid import grid_size, probes
@@ -26,6 +29,7 @@ from xortune.spaces.space import load_space
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+SHELL = EXAMPLES / "shell-command"
 NAMES = ("cartpole", "digits-cnn", "digits-mlp", "lightning")
 SMALLER = {"epochs": 3, "steps": 1500}
 """Fixed parameters that say how long a training is."""
@@ -224,3 +228,49 @@ def test_a_small_copy_differs_in_sizes_only(tmp_path):
         assert [p.name for p in small.parameters] == [p.name for p in whole.parameters]
         assert small.success.name == whole.success.name
         assert set(next(iter(probes(small)))) == set(next(iter(probes(whole))))
+
+
+def small_shell(folder):
+    """A copy of the example with few configs and seeds."""
+    copy = Path(shutil.copytree(SHELL, folder / "copy"))
+    space = yaml.safe_load((copy / "space.yaml").read_text())
+    space |= {"search": {"sampler": "random", "trials": 4}, "seeds": {"ladder": [6]}}
+    (copy / "space.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
+    return copy
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_the_example_works_as_printed(tmp_path):
+    copy, readme = small_shell(tmp_path), (SHELL / "README.md").read_text()
+    assert len([line for line in readme.splitlines() if line.strip()]) <= 16
+    [commands] = re.findall(r"^```sh\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    with contextlib.chdir(copy):
+        for command in commands.replace("--seeds 1000", "--seeds 20").splitlines():
+            result = CliRunner().invoke(app, shlex.split(command)[1:])
+            assert result.exit_code == 0, result.output
+    run = xt.load_run(copy / "runs" / "shell")
+    assert run.certificate.best.n == 20
+    for found in run.results:
+        for seed, solved in enumerate(found.outcome.solved):
+            words = [f"--{name}={value}" for name, value in found.point.items()]
+            done = subprocess.run(
+                ["./train.sh", *words, f"--seed={seed}"], cwd=copy, capture_output=True, check=True
+            )
+            loss = json.loads(done.stdout.decode().splitlines()[-1].replace("nan", "NaN"))["loss"]
+            assert solved == (loss < 0.01)
+
+
+def test_the_example_learns_from_the_seed_alone():
+    words = ["./train.sh", "--lr=0.3", "--momentum=0.9", "--hidden=3", "--epochs=100"]
+
+    def last(seed):
+        done = subprocess.run(
+            [*words, f"--seed={seed}"], cwd=SHELL, capture_output=True, check=True
+        )
+        return json.loads(done.stdout)
+
+    found = [last(seed) for seed in (0, 1, 2**32 - 1)]
+    assert found == [last(seed) for seed in (0, 1, 2**32 - 1)]
+    assert len({one["loss"] for one in found}) == 3
+    wrong = subprocess.run(["./train.sh", "--lt=3"], cwd=SHELL, capture_output=True, check=False)
+    assert (wrong.returncode, wrong.stderr) == (2, b"unknown option --lt=3\n")

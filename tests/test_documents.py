@@ -1,0 +1,301 @@
+"""Runs the code of README.md and of docs/: one test for each page, in an empty folder.
+
+The blocks of a page are taken from top to bottom:
+
+- `sh`: each line is a command that must exit with 0,
+- `python`: a program; the programs of a page share their names, as the cells of a notebook do,
+- `text` after one of these: lines that it printed, but for numbers and widths,
+- `yaml`: what YAML can read; with `parameters:` it is a valid space file.
+
+An HTML comment on the line before a block says what else it is:
+
+- `<!-- file: train.py -->`: the block is written to this file, and not run,
+- `<!-- exit: 2 -->`: its commands exit with this code,
+- `<!-- output of: xortune space a.yaml -->`: the command that printed this text,
+- `<!-- exact -->`: the text is what was printed, numbers and all,
+- `<!-- not run: it needs a cluster -->`: it is only parsed.
+
+`<!-- long -->` anywhere on a page marks its test `long`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from xortune.cli.shared import app
+from xortune.spaces.space import parse_space
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LANGUAGES = {"sh", "python", "text", "yaml", "{toctree}", "{eval-rst}"}
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """A fenced block of a page.
+
+    Attributes:
+        line: its first line in the page, from 1.
+        language: what stands behind the fence.
+        text: its lines.
+        marks: the comments before it, as name and value.
+    """
+
+    line: int
+    language: str
+    text: str
+    marks: dict[str, str]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is done, not only parsed or written down."""
+        return self.language in ("sh", "python") and not {"file", "not run"} & self.marks.keys()
+
+
+BLOCK = re.compile(
+    r"^(?P<marks>(?:<!-- [^\n]* -->\n)*)```(?P<language>\S+)\n(?P<text>.*?)^```$", re.M | re.S
+)
+MARK = re.compile(r"<!-- ([a-z ]+?)(?:: (.*?))? -->")
+
+
+def blocks(text: str) -> list[CodeBlock]:
+    """The fenced blocks of a page, in order."""
+    return [
+        CodeBlock(
+            text[: found.start("text")].count("\n") + 1,
+            found["language"],
+            found["text"],
+            dict(MARK.findall(found["marks"])),
+        )
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def commands(block: CodeBlock) -> list[list[str]]:
+    """The words of each command of a shell block."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    parts = [part for line in lines for part in re.sub(r"(^|\s)#.*", "", line).split("&&")]
+    return [words for part in parts if (words := shlex.split(part))]
+
+
+# -------------------------------------------------------------------------------------------------
+# What is shown and what is printed.
+
+
+def shape(line: str) -> str:
+    """A line without its numbers, bars and widths, which may differ on another processor."""
+    line = re.sub(r"[█▉▊▋▌▍▎▏░]+|={3,}", "", re.sub(r"-?\d[\d.,e]*", "0", line))
+    return " ".join(line.split())
+
+
+RANKED = ("0 0/0 ",)
+
+
+def not_printed(shown: str, printed: str) -> list[str]:
+    """The lines shown that were not printed, but for numbers. `…` stands for lines left out.
+
+    Rows of a ranking begin with two numbers, rank and count; they are compared by their number of
+    words, because which configuration is the third may depend on the processor.
+    """
+    lines = {shape(line) for line in printed.splitlines()}
+    widths = {len(line.split()) for line in lines if line.startswith(RANKED)}
+    return [
+        line
+        for line in shown.splitlines()
+        if line.strip() != "…" and shape(line) not in lines
+        if not (shape(line).startswith(RANKED) and len(shape(line).split()) in widths)
+    ]
+
+
+def test_a_line_that_is_not_printed_is_noticed():
+    assert not_printed("3 of 4 solved\n…\n", "95 of 128  solved\nmore\n") == []
+    assert not_printed("3 of 4 failed\n", "95 of 128 solved\n") == ["3 of 4 failed"]
+    assert not_printed(" 1  9/9  Tanh  0.1\n", " 1  8/9  ReLU  0.5\n") == []
+
+
+# -------------------------------------------------------------------------------------------------
+# A page is done from top to bottom.
+
+
+def run_command(words: list[str], exit_code: int) -> str:
+    """Run a command in the present folder; what it printed."""
+    if words[0] == "xortune":
+        ran = CliRunner().invoke(app, words[1:])
+        assert ran.exit_code == exit_code, f"{shlex.join(words)}\n{ran.output}"
+        return ran.stdout + ran.stderr
+    assert words[0] == "python", f"mark it `<!-- not run: why -->`: {shlex.join(words)}"
+    done = subprocess.run(
+        [sys.executable, *words[1:]], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == exit_code, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def run_program(text: str, name: str, names: dict[str, object]) -> str:
+    """Run a program in the present folder; what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(text, name, "exec"), names)
+    return printed.getvalue()
+
+
+def run_page(page: Path) -> None:
+    """Do what a page says in the present folder."""
+    names: dict[str, object] = {"__name__": page.stem}
+    printed = ""
+    for block in blocks(page.read_text(encoding="utf-8")):
+        where = f"{page.name}, line {block.line}"
+        if "file" in block.marks:
+            Path(block.marks["file"]).write_text(block.text, encoding="utf-8")
+        elif block.runs and block.language == "sh":
+            code = int(block.marks.get("exit", 0))
+            printed = "".join(run_command(words, code) for words in commands(block))
+        elif block.runs:
+            printed = run_program(block.text, where, names)
+        elif block.language == "text" and "not run" not in block.marks:
+            if command := block.marks.get("output of"):
+                printed = run_command(shlex.split(command), 0)
+            if "exact" in block.marks:
+                assert block.text == printed, where
+            lines = not_printed(block.text, printed)
+            assert lines == [], f"{where}: not printed:\n" + "\n".join(lines) + f"\nbut:\n{printed}"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with what pages take from a clone. Modules imported from it are forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    shutil.copytree(ROOT / "search_spaces", tmp_path / "search_spaces")
+    committed = tmp_path / "reports" / "xor"
+    committed.mkdir(parents=True)
+    for name in ("evaluations.jsonl", "manifest.json", "space.yaml", "certificate.json"):
+        shutil.copyfile(ROOT / "reports" / "xor" / name, committed / name)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def cases() -> list[object]:
+    """The pages with something to run; those of minutes are marked."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if any(block.runs for block in blocks(text)):
+            marks = [pytest.mark.long] if "<!-- long -->" in text else []
+            found.append(pytest.param(page, id=page.stem, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize("page", cases())
+@pytest.mark.usefixtures("one_ray", "place")
+def test_a_page_does_what_it_says(page):
+    run_page(page)
+
+
+# -------------------------------------------------------------------------------------------------
+# What is not run is parsed.
+
+
+@cache
+def xortune() -> typer.core.TyperGroup:
+    """All commands."""
+    return typer.main.get_command(app)
+
+
+def parse_command(words: list[str]) -> None:
+    """Raises if xortune does not know the command or one of its options."""
+    group = xortune()
+    context = group.context_class(group, info_name="xortune")
+    name, verb, rest = group.resolve_command(context, words[1:])
+    with verb.make_context(name, rest, parent=context):
+        pass
+
+
+def unknown_options(text: str) -> list[str]:
+    """The commands in a page's prose that xortune does not know, or with such an option."""
+    verbs = xortune().commands
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    return [
+        command
+        for command in re.findall(r"`xortune (\w[^`]*)`", prose)
+        if (verb := verbs.get(command.split()[0])) is None
+        or {*re.findall(r"--[a-z-]+", command)}
+        - {o for p in verb.params for o in p.opts}
+        - {"--help"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "reports" / "README.md", *EXAMPLES],
+    ids=lambda page: f"{page.parent.name}/{page.stem}",
+)
+def test_every_block_is_of_its_language(page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    found = blocks(text)
+    assert len(re.findall(r"^ *```", text, re.M)) == 2 * len(found), "a block without a language"
+    assert {block.language for block in found} <= LANGUAGES
+    (tmp_path / "train.py").touch()
+    assert unknown_options(text) == []
+    for block in found:
+        if block.language == "sh":
+            for words in commands(block):
+                while re.match(r"[A-Z_]+=", words[0]):
+                    del words[0]  # for the environment
+                if words[0] == "xortune":
+                    parse_command(words)
+        elif block.language == "python":
+            compile(block.text, page.name, "exec")
+        elif block.language == "yaml":
+            list(yaml.safe_load_all(block.text))
+            if re.search(r"^parameters:", block.text, re.M):
+                assert parse_space(block.text, page.name, tmp_path).parameters
+
+
+def test_a_wrong_command_is_noticed():
+    with pytest.raises(Exception, match="No such option"):
+        parse_command(["xortune", "search", "a.yaml", "--sedes", "3"])
+    assert unknown_options("`xortune serach a` `xortune plan --rate 1`") == ["serach a"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *EXAMPLES],
+    ids=lambda page: f"{page.parent.name}/{page.stem}",
+)
+def test_links_lead_somewhere(page):
+    def anchors(text: str) -> set[str]:
+        """Of the headings, as GitHub names them."""
+        heads = re.findall(r"^#+ (.+)$", text, re.M)
+        return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link:
+            continue
+        target, _, anchor = link.partition("#")
+        there = page.parent / target if target else page
+        assert there.exists(), link
+        if anchor:
+            assert anchor in anchors(there.read_text(encoding="utf-8")), link
