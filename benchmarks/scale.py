@@ -240,7 +240,7 @@ def loaded(folder: str) -> dict[str, float]:
     import pyarrow.parquet  # noqa: F401
     import scipy.stats  # noqa: F401
 
-    from xortune.reports.files import write_derived
+    from xortune.reports.files import write_report
 
     base = resident()
     figures: dict[str, float] = {}
@@ -258,7 +258,7 @@ def loaded(folder: str) -> dict[str, float]:
     timed("table", start)
     for name in ("csv", "parquet", "md"):
         start = time.perf_counter()
-        write_derived(run, [name])
+        write_report(run, formats=[name])
         timed(name, start)
     figures["rows"] = rows
     names = ("table.csv", "table.parquet", "seeds.parquet", "report.md")

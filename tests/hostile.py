@@ -14,7 +14,9 @@ import xortune as xt
 from xortune.comparisons.runs import Contestant, compare_runs
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
-from xortune.reports.document import Bullets, Code, Paragraph, Section, Subheading, Table
+from xortune.reports.document import Table
+from xortune.reports.run import FrontTable
+from xortune.reports.tables import Report
 
 NAMES = (
     "<script>alert(1)</script>",
@@ -218,31 +220,35 @@ def rendered(text):
 
 
 def sayings(document):
-    """Every word of a document: of tables that are long, the cells."""
-    yield document.title
-    for part in document.sections:
-        yield part.heading
-        yield from blocks_of(part)
+    """What a document says for a run or a comparison: its tables, and all its other texts."""
+    shown = {name: given for name, given in document.values.items() if name not in HELD}
+    yield from texts_in(shown)
+    for plot in document.plots:
+        yield from (plot.alt, plot.note)
 
 
-def blocks_of(section: Section):
-    for block in section.blocks:
-        match block:
-            case Paragraph(text):
-                yield from map(words, text)
-            case Bullets(items):
-                yield from (words(part) for item in items for part in item)
-            case Subheading(text):
-                yield text
-            case Code(text, _):
-                yield from text.split("\n")
-            case Table():
-                yield from (column.name for column in block.columns)
-                yield from (words(part) for row in block.rows for cell in row for part in cell)
+HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison"}
+"""Values of a document that are more than it says."""
 
 
-def words(part):
-    return part if isinstance(part, str) else part.text
+def texts_in(given):
+    match given:
+        case str():
+            yield given
+        case Table():
+            yield from (column.name for column in given.columns)
+            yield from (cell for row in given.rows for cell in row)
+        case Report():
+            lines = f"{given.space or ''}\n{given.script or ''}".split("\n")
+            yield from [given.title, *lines]
+        case FrontTable():
+            yield given.about
+            yield from texts_in(given.table)
+        case dict():
+            yield from texts_in(list(given.values()))
+        case list() | tuple():
+            for one in given:
+                yield from texts_in(one)
 
 
 def printable(text):

@@ -15,7 +15,7 @@ from xortune.driver.own_process import let_go_after
 from xortune.driver.process import as_before
 from xortune.driver.trainer import own_of_run
 from xortune.integrations.export import task_of
-from xortune.reports.files import write_derived
+from xortune.reports.files import write_report
 from xortune.reports.tables import certify_command
 from xortune.runs.certificate import certificate_of
 from xortune.runs.lease import driven
@@ -147,7 +147,7 @@ def certify(
             session={"what": CERTIFIED, **session_entry(command)},
         )
 
-    write_derived(_told_of(load_run(loaded.path)), ["html", "md", "tex"])
+    write_report(_told_of(load_run(loaded.path)), formats=["html", "md", "tex"])
     return certificate
 
 

@@ -1,85 +1,29 @@
-"""A report as a value: sections of text, tables and figures, drawn as Markdown, HTML or text."""
+"""Tables as values, and the templates that make reports of them: Markdown, LaTeX, plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from math import isfinite
+from typing import Any
 
-from xortune.core.formats import count, interval, number
-from xortune.core.formats import measured as rate
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from xortune.core.formats import count, interval, measured, number, percent, plain
 from xortune.reports.plot import Plot
 
 # -------------------------------------------------------------------------------------------------
-# A report as a value: sections of text, tables and figures, drawn as Markdown, HTML or text.
-#
-# What a report says is computed once, as a `Document`; what draws it only draws, so that all its
-# forms hold the same words and the same numbers. All text in it is plain: whoever draws escapes
-# it.
+# Tables as values. Their cells are plain text: whoever draws them escapes it.
 
 
-@dataclass(frozen=True)
-class Strong:
-    """Words that matter most."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Mono:
+class Mono(str):
     """A name or a key as a machine has it."""
 
-    text: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """Words that lead elsewhere.
-
-    Attributes:
-        text: the words.
-        target: a file beside the report, or `#id` of a section or a config.
-    """
-
-    text: str
-    target: str
-
-
-Inline = str | Strong | Mono | Link
-Text = tuple[Inline, ...]
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """Some sentences."""
-
-    text: Text
-
-
-@dataclass(frozen=True)
-class Bullets:
-    """A list."""
-
-    items: tuple[Text, ...]
-
-
-@dataclass(frozen=True)
-class Subheading:
-    """The heading of what follows within its section."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Code:
-    """A file, a script or a command.
-
-    Attributes:
-        text: as it is.
-        language: `python`, `sh`, `yaml`; empty: none of them.
-    """
-
-    text: str
-    language: str = ""
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -88,28 +32,38 @@ class Column:
 
     Attributes:
         name: its heading.
-        numeric: whether its cells are numbers, which stand at the right.
-        about: what it means, in a sentence; empty where the name says all.
+        numeric: whether its cells are numbers, which are aligned right.
     """
 
     name: str
     numeric: bool = False
-    about: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
-
-    Attributes:
-        columns: from the left.
-        rows: their cells, as many as there are columns.
-        caption: what it shows, for those who hear it; empty where the text before says it.
-    """
+    """A table; each row has one cell for each column."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Text, ...], ...]
-    caption: str = ""
+    rows: tuple[tuple[str, ...], ...]
+
+
+def texts(*names: str) -> list[Column]:
+    """Columns of text."""
+    return [Column(name) for name in names]
+
+
+def numbers(*names: str) -> list[Column]:
+    """Columns of numbers."""
+    return [Column(name, numeric=True) for name in names]
+
+
+def table_of(columns: Iterable[Column], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of these rows."""
+    return Table(tuple(columns), tuple(map(tuple, rows)))
+
+
+EPOCHS = "epochs to solve"
+"""The measure of a run whose objectives name no number."""
 
 
 @dataclass(frozen=True)
@@ -118,169 +72,349 @@ class ConfigRow:
 
     Attributes:
         key: its key, and its anchor.
-        values: its parameters as text, one for each of the table's parameters; empty: not active.
-        sort: the values themselves, by which rows are sorted and from which the config is written
-            down; None: null, or not active where the text is empty.
+        values: its parameters as text, one for each of the table's; empty: not active.
+        sort: the values themselves, by which rows are sorted and the config is written down.
         k, n: its seeds.
         low, high: the 95 % Wilson interval of k / n.
-        epochs_to_solve: ERT; None without a success, or where nobody counts epochs.
+        amount: the measure; None if it has none.
+        measure: the measure as text.
         trials: its proposals.
-        note: `tied`, `stopped early`, ...; empty: nothing to say.
-        worth: the number that was looked for, None where failed seeds decide it, and how it is
-            shown; None where epochs to solve are shown.
+        note: `best subset`, `stopped early`, `fewer seeds`; empty: nothing to say.
     """
 
     key: str
     values: tuple[str, ...]
-    sort: tuple[float | str | None, ...]
+    sort: tuple[Any, ...]
     k: int
     n: int
     low: float
     high: float
-    epochs_to_solve: float | None
+    amount: float | None
+    measure: str
     trials: int
     note: str = ""
-    worth: tuple[float | None, str] | None = None
 
+    @property
+    def solved(self) -> str:
+        """`k/n`."""
+        return f"{self.k}/{self.n}"
 
-EPOCHS = "epochs to solve"
-"""What is shown beside the rate if no number was looked for."""
+    @property
+    def rate(self) -> str:
+        """The success rate, in the decimals that its interval supports."""
+        return measured(self.k / self.n, self.low, self.high)
+
+    @property
+    def interval(self) -> str:
+        """The interval, rounded outwards."""
+        return interval(self.low, self.high)
 
 
 @dataclass(frozen=True)
 class ConfigTable:
-    """All configs of a run, best first; where a page cannot be sorted, the first of them.
+    """The configs of a run, best first.
 
     Attributes:
         parameters: the names of those that differ.
-        rows: all configs.
-        fixed: the parameters that are the same in all, name and value; what is needed beside a
-            row to write the whole config down.
-        first: how many of them are shown where all would be too many.
-        task: what `xortune evaluate --task` calls the task, where these are configs of the
-            built-in network; None: they are a user's own.
-        measure: what is shown beside the rate: epochs to solve, or the number that was looked for;
-            None: nothing, where nobody counts epochs.
+        rows: the first configs.
+        total: how many configs the run has.
+        fixed: the parameters that are the same in all, with their values.
+        task: what `xortune evaluate --task` calls the task; None: a user's own trainer.
+        measure: what is shown beside the rate: epochs to solve, or the number that the search
+            optimized; None: nothing, where the trainer counts no epochs.
     """
 
     parameters: tuple[str, ...]
     rows: tuple[ConfigRow, ...]
-    fixed: tuple[tuple[str, float | int | bool | str | None], ...]
-    first: int = 10
+    total: int
+    fixed: tuple[tuple[str, Any], ...] = ()
     task: str | None = None
     measure: str | None = EPOCHS
 
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure in its place."""
-
-    plot: Plot
-
-
-Block = Paragraph | Bullets | Subheading | Code | Table | ConfigTable | Figure
+    def columns(self, rows: Sequence[ConfigRow]) -> list[Column]:
+        """A column for each parameter; it is numeric if these rows have only numbers there."""
+        return [
+            Column(name, all(_is_number(row.sort[at]) for row in rows))
+            for at, name in enumerate(self.parameters)
+        ]
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of a report.
+def _is_number(given: Any) -> bool:
+    return given is None or (isinstance(given, int | float) and not isinstance(given, bool))
 
-    Attributes:
-        id: of its anchor: lower case and `-`.
-        heading: in words.
-        blocks: from the top.
-    """
 
-    id: str
-    heading: str
-    blocks: tuple[Block, ...]
+FIRST = 10
+"""Configs in a table that cannot be sorted."""
+
+
+def first_rows(given: ConfigTable) -> Table:
+    """The first configs with their ranks. The counts stand left: a wide table is cut off right."""
+    rows = given.rows[:FIRST]
+    noted = any(row.note for row in rows)
+    columns = [
+        *numbers("", "solved", "rate", "95 % interval"),
+        *([] if given.measure is None else numbers(given.measure)),
+        *given.columns(rows),
+        *(texts("") if noted else []),
+        *numbers("trials"),
+        *texts("key"),
+    ]
+    cells = [
+        (
+            str(place),
+            *(row.solved, row.rate, row.interval),
+            *([] if given.measure is None else [row.measure]),
+            *row.values,
+            *([row.note] if noted else []),
+            str(row.trials),
+            Mono(row.key),
+        )
+        for place, row in enumerate(rows, 1)
+    ]
+    return table_of(columns, cells)
+
+
+def epochs_text(epochs: float | None) -> str:
+    """Epochs to solve in whole ones; a dash where no seed was solved."""
+    return "–" if epochs is None or not isfinite(epochs) else number(round(epochs))
+
+
+# -------------------------------------------------------------------------------------------------
+# Templates. Every value in one is escaped by its environment, so no name can become markup; what is
+# markup already is a `Markup`.
+
+
+def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) -> Environment:
+    """The templates of reports, with what all of them use."""
+    # Only pages are HTML: each other kind of text is escaped by its own `finalize`.
+    found = Environment(  # noqa: S701
+        loader=PackageLoader("xortune.reports"),
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
+    found.globals.update(count=count, number=number, percent=percent, interval=interval)
+    found.filters.update(comma="{:,}".format, g="{:g}".format, plain=plain, repr=repr)
+    return found
+
+
+@cache
+def _markdown() -> Environment:
+    found = environment(_in_markdown, autoescape=True)
+    found.filters.update(
+        p=_paragraph,
+        li=lambda text: Markup(f"- {_one_line(text)}\n"),
+        strong=_strong,
+        mono=lambda text: _in_markdown(Mono(text)),
+        code=lambda text, language="": Markup(f"{fenced(text, language)}\n\n"),
+        table=lambda table: Markup(f"{markdown_table(table)}\n\n"),
+    )
+    return found
+
+
+@cache
+def _text() -> Environment:
+    return environment(lambda given: plain(str(given)))
+
+
+def lines_of(template: str, **values: Any) -> list[str]:
+    """The paragraphs of a template of plain text, each on one line without control characters."""
+    text = _text().get_template(template).render(values)
+    return [_one_line(part) for part in text.split("\n\n") if part.strip()]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A report.
+    """A report: a template of Markdown and what it speaks of.
 
     Attributes:
-        title: its heading.
-        subtitle: what it is of, in a line.
-        sections: from the top; the first has the answer.
+        template: its file.
+        values: by the names that the template uses.
+        plots: its figures; the template places them with `figure(plot)`.
+        configs: the table that the template places with `{{ configs() }}`; None: it has none.
     """
 
-    title: str
-    subtitle: str
-    sections: tuple[Section, ...]
+    template: str
+    values: Mapping[str, Any]
+    plots: tuple[Plot, ...] = ()
+    configs: ConfigTable | None = None
 
 
-def said(*text: Inline) -> Paragraph:
-    """A paragraph of these words."""
-    return Paragraph(text)
+def markdown_text(document: Document, figures: str = "figures/") -> str:
+    """The document as Markdown, with its figures as `NAME.svg` in that folder."""
+
+    def figure(plot: Plot) -> Markup:
+        note = f"{_paragraph(escaped(plot.note))}" if plot.note else ""
+        return Markup(f"![{escaped(plot.alt)}]({figures}{plot.name}.svg)\n\n{note}")
+
+    def configs() -> Markup:
+        given = document.configs
+        assert given is not None
+        some = f"The first {FIRST} of {count(given.total, 'configuration')}.\n\n"
+        table = markdown_table(first_rows(given))
+        return Markup(f"{some if given.total > FIRST else ''}{table}\n\n")
+
+    return rendered(document, figure, configs)
 
 
-def table_of(
-    columns: Sequence[Column], rows: Iterable[Sequence[Inline]], caption: str = ""
-) -> Table:
-    """A table each of whose cells is one piece of text."""
-    return Table(tuple(columns), tuple(tuple((cell,) for cell in row) for row in rows), caption)
+def rendered(
+    document: Document, figure: Callable[[Plot], Markup], configs: Callable[[], Markup]
+) -> str:
+    """The Markdown of a document in which these functions stand for figures and configs."""
+    template = _markdown().get_template(document.template)
+    text = template.render(document.values, figure=figure, configs=configs)
+    return text.strip("\n") + "\n"
 
 
 # -------------------------------------------------------------------------------------------------
-# The table of all configs where it cannot be sorted: its first rows, in words and numbers.
+# Markdown as GitHub reads it.
 
 
-def first_rows(given: ConfigTable) -> Table:
-    """As many of the configs as such a table shows, each with its place in the order.
+def escaped(text: str) -> str:
+    """The text on one line, without anything that Markdown or HTML would interpret."""
+    text = plain(text)
+    for sign, entity in zip(
+        "&<>|`*$", ["&amp;", "&lt;", "&gt;", "&#124;", "&#96;", "&#42;", "&#36;"], strict=True
+    ):
+        text = text.replace(sign, entity)
+    text = re.sub(r"([\\\[\]~])", r"\\\1", text)
+    # Inside a word an underscore means nothing: hidden_dim stays readable.
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
 
-    What must be seen stands at the left: the right end of a wide table is often out of sight.
+
+def fenced(text: str, language: str = "") -> str:
+    """A block of code, whatever is in it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    lines = "\n".join(plain(line.rstrip("\r")) for line in text.rstrip("\r\n").split("\n"))
+    return f"{fence}{language}\n{lines}\n{fence}"
+
+
+def markdown_table(table: Table) -> str:
+    """A table whose columns of numbers are aligned right."""
+    lines: list[Iterable[str]] = [
+        [escaped(column.name) for column in table.columns],
+        ["--:" if column.numeric else ":--" for column in table.columns],
+        *(map(_in_markdown, row) for row in table.rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _in_markdown(given: Any) -> Markup:
+    if isinstance(given, Markup):
+        return given
+    text = str(given)
+    # A code span in a table takes a `|` for the end of its cell.
+    code = isinstance(given, Mono) and re.fullmatch(r"[\w./:=+,@%-]+", text) and text.isprintable()
+    return Markup(f"`{text}`" if code else escaped(text))
+
+
+def _strong(text: str) -> Markup:
+    words = plain(text).strip()  # next to a blank, asterisks are no marks
+    return Markup(f"**{escaped(words)}**" if words else "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _paragraph(text: str) -> Markup:
+    """The lines of a template as one, which begins like no heading, list or indented block."""
+    line = re.sub(r"^(?:(?=[#+=-])|(\d+)(?=[.)]))", r"\1\\", _one_line(text))
+    return Markup(f"{line}\n\n" if line else "")
+
+
+# -------------------------------------------------------------------------------------------------
+# LaTeX that needs nothing but `\usepackage{booktabs}`.
+
+COMMANDS = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    # After \\ a bracket or a star would be an argument of it.
+    **{sign: f"{{{sign}}}" for sign in "[]*"},
+    # What babel makes active in some languages, and what becomes a curly quote.
+    '"': r"\char34{}",
+    "`": r"\char96{}",
+    "–": r"\textendash{}",
+    "—": r"\textemdash{}",
+    "…": r"\ldots{}",
+    "×": r"$\times$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    **{"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "Œ": r"\OE{}"},
+    **{"ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}"},
+}
+
+ACCENTS = {
+    "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u",
+    "\u0307": ".", "\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c",
+}  # fmt: skip
+"""Combining marks, and the commands for them that every encoding of fonts has."""
+
+
+@cache
+def _latex() -> Environment:
+    return environment(
+        lambda given: latex_escaped(str(given)),
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+
+
+def latex_text(template: str, **values: Any) -> str:
+    """A LaTeX template with its values escaped."""
+    return _latex().get_template(template).render(values)
+
+
+def latex_table(
+    table: Table, *, caption: str, label: str = "", comments: Iterable[str] = ()
+) -> str:
+    r"""A table as a float with `booktabs` rules.
+
+    Args:
+        table: what is drawn.
+        caption: plain text.
+        label: for `\ref`; other signs than letters, digits, `:`, `.` and `-` become `-`; empty: none.
+        comments: lines above it.
     """
-    shown = given.rows[: given.first]
-    noted = any(row.note for row in shown)
-    columns = [
-        Column("", numeric=True),
-        *(Column(name, numeric=True) for name in ("solved", "rate", "95 % interval")),
-        *([] if given.measure is None else [Column(given.measure, numeric=True)]),
-        *parameter_columns(given),
-        *([Column("")] if noted else []),
-        Column("trials", numeric=True),
-        Column("key"),
-    ]
-    measured = given.measure is not None
-    rows = (_cells(at, row, noted=noted, measured=measured) for at, row in enumerate(shown, 1))
-    of_all = f"The first {len(shown)} of {count(len(given.rows), 'configuration')}."
-    return table_of(columns, rows, of_all if len(shown) < len(given.rows) else "")
+    return latex_text(
+        "table.tex.jinja",
+        table=table,
+        caption=caption,
+        label=re.sub(r"[^A-Za-z0-9:.-]", "-", label),
+        comments=[*comments],
+    )
 
 
-def parameter_columns(given: ConfigTable) -> list[Column]:
-    """A column for each parameter; it is of numbers if those shown of it are."""
-    shown = [row.sort for row in given.rows[: given.first]]
-    return [
-        Column(name, numeric=all(_numeric(values[at]) for values in shown))
-        for at, name in enumerate(given.parameters)
-    ]
+def latex_escaped(text: str) -> str:
+    """Plain text as LaTeX sets it in any encoding of fonts."""
+    shown = "".join(map(_latex_sign, unicodedata.normalize("NFC", plain(text))))
+    # Two of these would become one longer sign.
+    return re.sub(r"([-,'])(?=\1)", r"\1{}", shown)
 
 
-def epochs_text(epochs: float | None) -> str:
-    """Epochs to solve in whole ones; a dash where nothing was solved."""
-    return "–" if epochs is None else number(round(epochs))
-
-
-def measure_text(row: ConfigRow) -> str:
-    """What is shown beside the rate; see `ConfigTable.measure`."""
-    return epochs_text(row.epochs_to_solve) if row.worth is None else row.worth[1]
-
-
-def _numeric(given: float | str | None) -> bool:
-    return given is None or (not isinstance(given, bool | str))
-
-
-def _cells(place: int, row: ConfigRow, *, noted: bool, measured: bool) -> list[Inline]:
-    return [
-        str(place),
-        f"{row.k}/{row.n}",
-        rate(row.k / row.n, row.low, row.high),
-        interval(row.low, row.high),
-        *([measure_text(row)] if measured else []),
-        *row.values,
-        *([row.note] if noted else []),
-        str(row.trials),
-        Mono(row.key),
-    ]
+def _latex_sign(sign: str) -> str:
+    if sign in COMMANDS:
+        return COMMANDS[sign]
+    if sign.isascii():
+        return sign
+    base, *marks = tuple(unicodedata.normalize("NFD", sign))
+    if len(marks) == 1 and marks[0] in ACCENTS and base.isascii() and base.isalpha():
+        return f"\\{ACCENTS[marks[0]]}{{{base}}}"
+    return " " if sign.isspace() else f"{{[}}U+{ord(sign):04X}{{]}}"

@@ -16,12 +16,10 @@ from xortune.core.errors import InputError, nearest
 from xortune.core.files import is_full
 from xortune.core.formats import plain
 from xortune.reports.comparison import comparison_document, tables_of
-from xortune.reports.document import Document, Figure
+from xortune.reports.document import Document, latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.html.page import page
-from xortune.reports.latex import latex_table, table_tex
-from xortune.reports.markdown import markdown_text
-from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document
+from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, certificate_of, write_certificate
 from xortune.runs.files import remove_file, replace_file, told_where_unwritable, write_texts
 from xortune.runs.lease import driven
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
     from xortune.reports.plot import Plot
     from xortune.runs.files import Content
-
 
 # -------------------------------------------------------------------------------------------------
 # A table as CSV text that a spreadsheet or a terminal may open, wherever its names came from.
@@ -100,7 +97,10 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
     """Write the run's reports and tables from its journal.
 
     They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
-    seeds.parquet.
+    seeds.parquet; beside report.md also failures.txt, if failed seeds printed anything. Each is
+    written beside its place and renamed; the same journal and manifest give the same bytes. Figures
+    that an earlier report.md had and this one has not are removed; nothing else in their folder is.
+    If certificate.json is missing and the journal has what it follows from, it is written too.
 
     Args:
         run: what to report.
@@ -108,35 +108,11 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
             `pdf` the figures are written as such, into the same folder.
 
     Raises:
-        InputError: another format, or the run's directory cannot be written.
+        InputError: another format, a directory that cannot be written, or blocks of the run that
+            contradict each other.
     """
-    write_derived(run, FORMATS if formats is None else formats)
-
-
-def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
-    """Write a run's reports and tables into its directory.
-
-    They are report.html, report.md with its figures, table.csv, table.tex, table.parquet and
-    seeds.parquet; beside report.md also failures.txt, if failed seeds printed anything. Each is
-    written beside its place and renamed; the same journal and manifest give the same bytes. Figures
-    that an earlier report.md had and this one has not are removed; nothing else in their folder is.
-    If certificate.json is missing and the journal has what it follows from, it is written too.
-
-    Args:
-        run: what to write.
-        formats: which of `FORMATS` and `PICTURES`.
-
-    Raises:
-        InputError: an unknown format, a directory that cannot be written, or blocks of the run
-            that contradict each other.
-    """
-    for wanted in formats:
-        if wanted not in (*FORMATS, *PICTURES):
-            raise InputError(
-                f"unknown format {wanted!r}",
-                field="format",
-                allowed=", ".join((*FORMATS, *PICTURES)),
-            )
+    formats = FORMATS if formats is None else formats
+    _refuse_unknown(formats, (*FORMATS, *PICTURES))
     certificate = certificate_of(run.checks)
     if certificate is not None and not (run.path / CERTIFICATE).exists():
         write_certificate(run.path, certificate, run.manifest)
@@ -145,18 +121,35 @@ def write_derived(run: Run, formats: Sequence[str] = FORMATS) -> None:
         path = run.path / name
         with _told(run, path):
             if path.parent != run.path:
-                _folder(path.parent)
+                _refuse_link(path.parent)  # a run that somebody sent must not lead out of itself
+                path.parent.mkdir(exist_ok=True)
             replace_file(path, content)
         written.add(name)
+    old: set[str] = set()
     figures = run.path / FIGURES
     if not (figures.is_symlink() or figures.is_file()):
-        for name in _drawn_names(SECTION_OF, formats):
-            if name not in written:
-                with _told(run, figures):
-                    remove_file(run.path / name)
-    if "md" in formats and PRINTED not in written:
-        with _told(run, run.path / PRINTED):
-            remove_file(run.path / PRINTED)
+        old.update(_drawn_names(SECTION_OF, formats))
+    if "md" in formats:
+        old.add(PRINTED)
+    for name in old - written:
+        with _told(run, run.path / name):
+            remove_file(run.path / name)
+
+
+def _refuse_unknown(formats: Iterable[str], known: Sequence[str]) -> None:
+    for wanted in formats:
+        if wanted not in known:
+            raise InputError(
+                f"unknown format {wanted!r}",
+                field="format",
+                allowed=", ".join(known),
+                fix=nearest(wanted, known),
+            )
+
+
+def _refuse_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise InputError("is a symbolic link", place=str(folder), fix="remove it")
 
 
 @contextmanager
@@ -171,31 +164,23 @@ def _told(run: Run, path: Path) -> Iterator[None]:
         ) from None
 
 
-def _folder(path: Path) -> None:
-    """Make a folder of a run; a run that was got from somebody must not lead out of itself."""
-    if path.is_symlink():
-        raise InputError("is a symbolic link", place=str(path), fix="remove it")
-    path.mkdir(exist_ok=True)
-
-
 def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
     """Each file with what writes it, one after the other; figures before the text with them."""
-
-    @cache
-    def document() -> Document:
-        return run_document(run)
-
+    document = cache(lambda: run_document(run))
     if "csv" in formats:
         yield "table.csv", partial(write_csv, run.table)
     if "parquet" in formats:
         yield "table.parquet", partial(_parquet, _table(run))
-        yield "seeds.parquet", partial(_parquet, _seeds(run))
+        # Part by part: a million configs have more seeds than memory.
+        yield "seeds.parquet", partial(_parquet, seed_tables(run.results))
     if "tex" in formats:
         yield "table.tex", table_tex(run).encode()
     if "html" in formats:
         yield "report.html", page(document()).encode()
     if {"md", *PICTURES} & set(formats):
-        yield from _figures(document(), formats)
+        for plot in document().plots:
+            for name in _drawn_names([plot.name], formats):
+                yield name, _drawn(plot, name)
     if "md" in formats:
         yield "report.md", markdown_text(document(), figures=f"{FIGURES}/").encode()
         if (printed := failure_log(run)) is not None:
@@ -208,15 +193,7 @@ def _drawn_names(names: Iterable[str], formats: Sequence[str]) -> Iterator[str]:
     return (f"{FIGURES}/{name}.{end}" for name in names for end in ends)
 
 
-def _figures(document: Document, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
-    plots = [b.plot for part in document.sections for b in part.blocks if isinstance(b, Figure)]
-    for plot in plots:
-        for name in _drawn_names([plot.name], formats):
-            yield name, _drawn(plot, name)
-
-
 def _drawn(plot: Plot, name: str) -> bytes:
-
     if name.endswith(".png"):
         return png(plot)
     return pdf(plot) if name.endswith(".pdf") else svg(plot).encode()
@@ -226,11 +203,6 @@ def _table(run: Run) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     yield pa.Table.from_pandas(run.table, preserve_index=False)
-
-
-def _seeds(run: Run) -> Iterator[pa.Table]:
-    """All seeds, part by part: a million configs have more of them than memory."""
-    return seed_tables(run.results)
 
 
 def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
@@ -290,16 +262,7 @@ def write_comparison(
     document = comparison_document(comparison)
     texts = {}
     if "md" in wanted:
-        figures = dict(_svgs(document))
-        if (
-            directory / COMPARISON_FIGURES
-        ).is_symlink():  # a run that was got from somebody stays in itself
-            place = str(directory / COMPARISON_FIGURES)
-            raise InputError("is a symbolic link", place=place, fix="remove it")
-        write_texts(directory / COMPARISON_FIGURES, figures)
-        for name in {f"{name}.svg" for name in NAMES} - set(figures):
-            with told_where_unwritable(directory / COMPARISON_FIGURES):
-                remove_file(directory / COMPARISON_FIGURES / name)
+        _write_figures(document, directory / COMPARISON_FIGURES)
         texts["comparison.md"] = markdown_text(document, figures=f"{COMPARISON_FIGURES}/")
     if "html" in wanted:
         texts["comparison.html"] = page(document)
@@ -308,6 +271,15 @@ def write_comparison(
     if "tex" in wanted:
         texts["comparison.tex"] = comparison_tex(comparison)
     return write_texts(directory, texts)
+
+
+def _write_figures(document: Document, folder: Path) -> None:
+    _refuse_link(folder)  # a run that somebody sent must not lead out of itself
+    figures = {f"{plot.name}.svg": svg(plot) for plot in document.plots}
+    write_texts(folder, figures)
+    for name in {f"{name}.svg" for name in NAMES} - set(figures):
+        with told_where_unwritable(folder):
+            remove_file(folder / name)
 
 
 def comparison_directory(labels: Sequence[str]) -> Path:
@@ -322,14 +294,7 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: none, or an unknown one.
     """
-    for wanted in formats:
-        if wanted not in COMPARISON_FORMATS:
-            raise InputError(
-                f"unknown format {wanted!r}",
-                field="format",
-                allowed=", ".join(COMPARISON_FORMATS),
-                fix=nearest(wanted, COMPARISON_FORMATS),
-            )
+    _refuse_unknown(formats, COMPARISON_FORMATS)
     if not formats:
         raise InputError("no format", field="format", allowed=", ".join(COMPARISON_FORMATS))
     return tuple(formats)
@@ -347,11 +312,3 @@ def comparison_tex(comparison: Comparison | RunComparison) -> str:
         latex_table(table, caption=f"{about}.", label=f"tab:comparison-{number}")
         for number, (about, table) in enumerate(tables_of(comparison).items(), 1)
     )
-
-
-def _svgs(document: Document) -> Iterator[tuple[str, str]]:
-
-    for section in document.sections:
-        for block in section.blocks:
-            if isinstance(block, Figure):
-                yield f"{block.plot.name}.svg", svg(block.plot)

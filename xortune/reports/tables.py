@@ -1,4 +1,4 @@
-"""What a report says of a run, as values: rows, levels of parameters, the best subset."""
+"""What a report says of a run, as values: parameters, the best subset, certificates, commands."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.config import Config
-from xortune.core.counts import mcnemar_greater
+from xortune.core.config import SOFTMAX_LIKE, Config
+from xortune.core.counts import mcnemar_greater, wilson
 from xortune.core.errors import InputError
-from xortune.core.formats import number, plain, value
+from xortune.core.formats import (
+    config_text,
+    decimals,
+    duration,
+    measured,
+    number,
+    plain,
+    value,
+)
 from xortune.core.outcome import Outcome, Status
+from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
 from xortune.core.trainer import NOT_FINISHED
 from xortune.racing.objectives import summed_only
-from xortune.reports.script import evaluate_command, plain_script
+from xortune.reports.document import Table, environment, lines_of, numbers, table_of, texts
+from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.manifest import is_imported, stopped_because
 from xortune.runs.results import (
@@ -35,6 +45,7 @@ from xortune.runs.results import (
 )
 from xortune.runs.run import Run
 from xortune.spaces.model import Objective
+from xortune.stats.differences import unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
 # What is computed once for each run, however many figures and tables ask for it.
@@ -400,7 +411,152 @@ def _solved(outcome: Outcome) -> NDArray[np.bool_]:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a report says, as values; what draws them computes nothing.
+# What fresh seeds say of finalists beside the counts of their search.
+
+
+def rate_of(k: int, n: int) -> str:
+    """K / n in percent, in the decimals that its 95 % Wilson interval supports."""
+    low, high = wilson(k, n)
+    return measured(k / n, float(low), float(high))
+
+
+def lower(found: CertifiedResult) -> str:
+    """The lower bound, rounded down."""
+    return "–" if found.lower_bound is None else _down(found.lower_bound)
+
+
+def _down(bound: float) -> str:
+    return f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
+
+
+def certified_table(certificate: Certificate, varied: Sequence[str]) -> Table:
+    """The finalists of the last complete attempt, in its order."""
+    found = certificate.finalists
+    measures = any(one.neighbours for one in found)
+    columns = [*texts("configuration"), *numbers("search", "fresh seeds", "gap", "rate at least")]
+    rows = [
+        (
+            config_text(one.point, varied),
+            f"{one.search_k}/{one.search_n} {rate_of(one.search_k, one.search_n)}",
+            f"{one.k}/{one.n} {rate_of(one.k, one.n)}",
+            _gap(one),
+            lower(one),
+            *([_worst(one)] if measures else []),
+        )
+        for one in found
+    ]
+    return table_of([*columns, *(numbers("worst neighbour") if measures else [])], rows)
+
+
+def certified_lines(certificate: Certificate) -> list[str]:
+    """What the bounds promise together, and the other attempts."""
+    return lines_of("certificate.txt.jinja", certificate=certificate, lower=lower)
+
+
+def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why a search left out the certificate that was asked for, and the command that makes it.
+
+    None where nothing was left out, or the manifest's entry is damaged.
+    """
+    noted = manifest.get("not_certified")
+    if not isinstance(noted, Mapping):
+        return None
+    why, command, seconds = (noted.get(name) for name in ("why", "command", "seconds"))
+    if not (isinstance(why, str) and isinstance(command, str)):
+        return None
+    takes = "This does it:"
+    if isinstance(seconds, int | float):
+        takes = f"This takes about {duration(min(max(seconds, 0.0), 1e12))}:"
+    return f"Not certified: {plain(why)}. {takes}", plain(command)
+
+
+def _gap(found: CertifiedResult) -> str:
+    """In the decimals that the interval of this difference supports."""
+    low, high = unpaired_difference(found.search_k, found.search_n, found.k, found.n)
+    digits = decimals(float(low), float(high))
+    shown = round(100 * found.gap, digits)
+    return f"{shown:+.{digits}f}" if shown else "0"
+
+
+def _worst(found: CertifiedResult) -> str:
+    worst = found.worst_neighbour
+    if worst is None:
+        return "–"
+    moved = config_text(Point({worst.parameter: worst.value}), [worst.parameter])
+    text = f"{rate_of(worst.k, worst.n)} ({moved})"
+    bound = found.neighbourhood_bound
+    return text if bound is None else f"{text}; all at least {_down(bound)}"
+
+
+# -------------------------------------------------------------------------------------------------
+# A config written down: as plain PyTorch, and as the command that trains it.
+
+MAX_ROWS = 32  # more would bury the script in numbers
+
+
+def plain_script(config: Config, task: Task, seed: int) -> str | None:
+    """PyTorch that trains a config under one seed and prints its predictions, without xortune.
+
+    None for a task that has held-out rows, or more than 32 rows.
+    """
+    if task.held_out_inputs is not None or task.inputs.shape[0] > MAX_ROWS:
+        return None
+    return _script("script.py.jinja", config, task, seed=seed)
+
+
+def counting_script(config: Config, task: Task, seeds: Sequence[range], expected: int) -> str:
+    """PyTorch that trains a config under some seeds and counts those that are solved.
+
+    Args:
+        config: what is trained.
+        task: what is learned; its rows are written out.
+        seeds: which, as parts that follow each other.
+        expected: how many of them the run has counted.
+    """
+    return _script("counting.py.jinja", config, task, seeds=seeds, expected=expected)
+
+
+def _script(template: str, config: Config, task: Task, **values: Any) -> str:
+    softmax = config.activation in SOFTMAX_LIKE
+    found = environment().get_template(template)
+    text = found.render(config=config, task=task, softmax=softmax, tensor=_tensor, **values)
+    return text.rstrip("\n")
+
+
+def _tensor(rows: NDArray[np.float32]) -> str:
+    """The numbers in as few digits as float32 has."""
+    return f"torch.tensor({[[float(str(number)) for number in row] for row in rows]})"
+
+
+def evaluate_command(config: Config, task: str, *, first: int, seeds: int) -> str:
+    """The command that trains a config under other seeds."""
+    words = ["xortune", "evaluate", "--activation", config.activation or "none"]
+    words += ["--loss", config.loss, "--optimizer", config.optimizer, "--lr", repr(config.lr)]
+    if config.momentum:
+        words += ["--momentum", repr(config.momentum)]
+    words += ["--hidden-dim", str(config.hidden_dim), "--epochs", str(config.epochs)]
+    if not config.zero_grad:
+        words.append("--no-zero-grad")
+    if task != "xor":
+        words += ["--task", task]
+    return shlex.join([*words, "--seeds", str(seeds), "--first-seed", str(first)])
+
+
+def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
+    """The command that trains a run's best on fresh seeds; None if nothing says what trains it."""
+    words = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
+    try:
+        named = run.is_network or run.asked.trainer is not None
+    except InputError:  # the space is missing
+        return None
+    if named:
+        return words
+    # A function that was given from Python: only its user knows where it is.
+    return None if is_imported(run.manifest) else f"{words} --trainer FILE.py:FUNCTION"
+
+
+# -------------------------------------------------------------------------------------------------
+# The values of a run's report.
 
 FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 
@@ -460,7 +616,7 @@ class NoOutcome:
 
 @dataclass(frozen=True)
 class Report:
-    """All values of one run's report.
+    """The values of a run's report.
 
     Attributes:
         title: the run's name.
@@ -472,17 +628,17 @@ class Report:
         configs, seeds, proposals: how much was done.
         complete: False if the search ended before its end, as far as the manifest knows.
         stopped: why it did, if that is known.
-        tied: who cannot be told from the best.
+        tied: the best subset.
         effects: which parameters matter.
         failures: how seeds failed.
         no_outcome: what produced no outcome, the most frequent reason first.
         reproduce: how to do it again, as (label, text) rows.
         script: plain PyTorch for one seed of the best config; None if that cannot be written.
         again: the command that trains the best config on seeds the search never saw.
-        looked_for: the number of a user's own trainer that was all that was looked for; else None.
-        too_few_for_importance: of how many configs how many are the better tenth, and how many that
-            would have to be, if they are too few to say which parameter matters; else None.
+        looked_for: the number of the user's trainer that is the only objective; else None.
         run_as: a user's own command for one seed of the best config, for a shell; else None.
+        too_few_for_importance: how many configs there are, how many of them are the better tenth,
+            and how many it would take, if they are too few to say which parameter matters.
     """
 
     title: str
@@ -503,9 +659,9 @@ class Report:
     reproduce: tuple[tuple[str, str], ...]
     script: str | None
     again: str | None
-    looked_for: Objective | None = None
-    run_as: str | None = None
-    too_few_for_importance: tuple[int, int, int] | None = None
+    looked_for: Objective | None
+    run_as: str | None
+    too_few_for_importance: tuple[int, int, int] | None
 
     @property
     def best(self) -> ConfigResult | None:
@@ -516,6 +672,11 @@ class Report:
     def solved(self) -> int:
         """Seeds solved, over all configs."""
         return self.failures.counts[Status.SOLVED]
+
+    @property
+    def fixed(self) -> list[str]:
+        """The parameters that are the same in all configs."""
+        return [name for name in self.parameters if name not in self.varied]
 
 
 @cached_per_run  # files and the terminal draw the same one
@@ -545,10 +706,10 @@ def report_of(run: Run) -> Report:
         failures=failures_of(run.results),
         no_outcome=_no_outcome(run.evaluations),
         reproduce=_reproduce(manifest),
-        script=_script(run),
-        run_as=_run_as(run),
+        script=_script_of(run),
         again=_again(run),
         looked_for=summed_only(run.objectives),
+        run_as=_run_as(run),
         too_few_for_importance=_too_few(manifest),
     )
 
@@ -611,16 +772,16 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     seconds = sum(evaluation.seconds for evaluation in run.evaluations)
     if seconds:  # else they were taken out, as of a run that is published
         rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
-    if aside := run.set_aside:
-        configs = len({evaluation.block.point.key for evaluation in aside})
-        count = sum(evaluation.block.count for evaluation in aside)
-        what = f"{number(count)} seeds of {number(configs)} configurations"
-        rows.append(("made by other versions, not counted", what))
-    if ended := [e for e in run.evaluations if e.error == NOT_FINISHED]:
-        configs = len({evaluation.block.point.key for evaluation in ended})
-        count = sum(evaluation.block.count for evaluation in ended)
-        what = f"{number(count)} seeds of {number(configs)} configurations, proven worse meanwhile"
-        rows.append(("not finished, in no count", what))
+    ended = [e for e in run.evaluations if e.error == NOT_FINISHED]
+    for label, uncounted, why in (
+        ("made by other versions, not counted", run.set_aside, ""),
+        ("not finished, in no count", ended, ", proven worse meanwhile"),
+    ):
+        if uncounted:
+            configs = len({evaluation.block.point.key for evaluation in uncounted})
+            seeds = sum(evaluation.block.count for evaluation in uncounted)
+            text = f"{number(seeds)} seeds of {number(configs)} configurations{why}"
+            rows.append((label, text))
     return tuple(rows)
 
 
@@ -674,35 +835,33 @@ def task_argument(run: Run) -> str | None:
     return "FILE.csv" if task is None else task.name
 
 
+def named_task(manifest: Mapping[str, Any]) -> Task | None:
+    """The task, if its name says what it is; one from a file has only the file's name."""
+    name = manifest.get("task")
+    if not isinstance(name, str) or name.endswith(".csv"):
+        return None
+    try:
+        task = Task.named(name)
+    except InputError:
+        return None
+    # xor.csv is called xor too.
+    return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None
+
+
 def _again(run: Run) -> str | None:
     if not run.results:
         return None
     name = task_argument(run)
     if name is None:
         return certify_command(run, FRESH_SEEDS)
-
     config = Config.from_point(run.results[0].point)
     return evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
 
 
-def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
-    """The command that trains a run's best on fresh seeds; None if nothing says what trains it."""
-    words = f"xortune certify {shlex.quote(path)} --seeds {seeds}"
-    try:
-        named = run.is_network or run.asked.trainer is not None
-    except InputError:  # the space is missing
-        return None
-    if named:
-        return words
-    # A function that was given from Python: only its user knows where it is.
-    return None if is_imported(run.manifest) else f"{words} --trainer FILE.py:FUNCTION"
-
-
-def _script(run: Run) -> str | None:
+def _script_of(run: Run) -> str | None:
     task = named_task(run.manifest)
     if not run.is_network or not run.results or task is None:
         return None
-
     result = run.results[0]
     solved = result.outcome.seeds[result.outcome.solved]
     seed = int(solved[0]) if solved.size else int(result.outcome.seeds[0])
@@ -720,16 +879,3 @@ def _run_as(run: Run) -> str | None:
     seed = int(result.outcome.seeds[0])
     text = shlex.join(command.template.argv(result.point.as_dict(), seed))
     return "\n".join(map(plain, text.split("\n")))  # a value may have lines
-
-
-def named_task(manifest: Mapping[str, Any]) -> Task | None:
-    """The task, if its name says what it is; one from a file has only the file's name."""
-    name = manifest.get("task")
-    if not isinstance(name, str) or name.endswith(".csv"):
-        return None
-    try:
-        task = Task.named(name)
-    except InputError:
-        return None
-    # xor.csv is called xor too.
-    return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xortune.core.counts import wilson
 from xortune.core.formats import count, number
-from xortune.reports.certified import lower, rate_of
+from xortune.reports.tables import lower, rate_of
 from xortune.reports.figures.labels import (
     MOST,
     RULE,

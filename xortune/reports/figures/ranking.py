@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from xortune.core.formats import count, number
-from xortune.reports.certified import lower, rate_of
+from xortune.reports.tables import lower, rate_of
 from xortune.reports.figures.labels import (
     LONGEST_BESIDE,
     counted,
