@@ -12,7 +12,7 @@ from commands import xortune
 from test_certify_search import search
 
 from xortune.core.seeds import CERTIFY
-from xortune.reports.certified import left_out
+from xortune.reports.tables import left_out
 from xortune.runs.run import load_run
 
 __all__ = ["search", "searched"]  # the fixtures

@@ -14,7 +14,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.reports import files as csv_text
-from xortune.reports.files import write_derived
+from xortune.reports.files import write_report
 from xortune.runs import results as frames
 from xortune.runs.evaluation import Evaluation, StoredOutcome, decode, encode
 from xortune.runs.results import ConfigResult
@@ -92,7 +92,7 @@ def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
         monkeypatch.setattr(csv_text, "ROWS", part)
         monkeypatch.setattr(frames, "PART", part)
         monkeypatch.setattr(frames.seed_tables, "__defaults__", (part,))
-        write_derived(Run(folder, {"trainer": "function", "name": "parts"}, lines))
+        write_report(Run(folder, {"trainer": "function", "name": "parts"}, lines))
         seeds = parquet.read_table(folder / "seeds.parquet").to_pylist()
         found.append(([(folder / name).read_bytes() for name in names], seeds))
     assert found[0] == found[1]

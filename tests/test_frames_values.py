@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import mstats
 
 from xortune.core.outcome import NO_DETAILS, Details, Outcome
-from xortune.reports.markdown import markdown_text
+from xortune.reports.document import markdown_text
 from xortune.reports.run import run_document
 from xortune.runs.results import seed_tables
 from xortune.stats.numbers import LEAST, STATISTICS, interval_of_all, summary

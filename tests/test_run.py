@@ -15,7 +15,7 @@ from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.reports.files import write_derived
+from xortune.reports.files import write_report
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.manifest import update_manifest
 from xortune.runs.results import column_names
@@ -173,7 +173,7 @@ def test_the_columns(tmp_path):
         ],
         trainer="network",
     )
-    write_derived(run)
+    write_report(run)
     parameters = "activation,loss,optimizer,lr,momentum,hidden_dim,epochs,zero_grad"
     lines = (run.path / "table.csv").read_text().splitlines()
     assert lines[0] == (
@@ -192,7 +192,7 @@ def test_the_columns(tmp_path):
 
 def test_no_success_is_empty_not_infinite(tmp_path):
     run = write_run(tmp_path / "r", [done(0, {"x": 1}, solved(0, 0, 4))])
-    write_derived(run)
+    write_report(run)
     assert (run.path / "table.csv").read_text().splitlines()[1].endswith(",,1,4,0,0,0,0")
 
 
@@ -219,7 +219,7 @@ def test_values_keep_their_type(tmp_path):
             done(1, {name: value[1] for name, value in values.items()}, solved(0, 1, 2)),
         ],
     )
-    write_derived(run)
+    write_report(run)
     table = parquet.read_table(run.path / "table.parquet")
     found = {name: table[name].to_pylist() for name in values}
     assert found == values | {
@@ -239,7 +239,7 @@ def test_the_seeds_file(tmp_path):
             done(1, {"x": 2}, solved(0, 2, 2)),
         ],
     )
-    write_derived(run)
+    write_report(run)
     table = parquet.read_table(run.path / "seeds.parquet")
     assert table.column_names == [
         *("key", "seed", "solved", "status", "solved_epoch", "final_loss", "pattern", "reason")

@@ -14,7 +14,7 @@ from hand_made import CONFIG, done, solved, write_run
 from test_run import run_of
 
 from xortune.core.errors import InputError
-from xortune.reports.files import write_derived
+from xortune.reports.files import write_report
 from xortune.runs.run import load_run
 
 DERIVED = (
@@ -39,14 +39,14 @@ def many(count=6):
 @pytest.mark.usefixtures("pictures")
 def test_derived_files_are_rebuilt_the_same(tmp_path):
     run = write_run(tmp_path / "r", many(), trainer="network", task="xor", ladder=[8, 32])
-    write_derived(run)
+    write_report(run)
     figures = [f"figures/{path.name}" for path in (run.path / "figures").iterdir()]
     assert "figures/ranking.svg" in figures
     assert "<path" in (run.path / "figures" / "ranking.svg").read_text()
     first = {name: (run.path / name).read_bytes() for name in [*DERIVED, *figures]}
     for name in first:
         (run.path / name).unlink()
-    write_derived(load_run(run.path))
+    write_report(load_run(run.path))
     assert {name: (run.path / name).read_bytes() for name in first} == first
     assert sorted(p.name for p in run.path.iterdir()) == sorted(
         [*DERIVED, "figures", "evaluations.jsonl", "manifest.json", "space.yaml"]
@@ -64,7 +64,7 @@ def test_the_order_of_the_journal_does_not_matter(tmp_path):
 @pytest.mark.parametrize("trainer", ["network", "function"])
 def test_no_config_still_gives_files(tmp_path, trainer):
     run = write_run(tmp_path / "r", [], trainer=trainer)
-    write_derived(run)
+    write_report(run)
     header = (run.path / "table.csv").read_text()
     assert header.count("\n") == 1
     assert "key,k,n,rate,low,high,epochs_to_solve,trials" in header
@@ -98,7 +98,7 @@ def test_hostile_names_and_values(tmp_path):
     run = write_run(
         tmp_path / "r", [done(i, point, solved(0, 1, 2)) for i, point in enumerate(points)]
     )
-    write_derived(run)
+    write_report(run)
     table = pd.read_csv(run.path / "table.csv", keep_default_na=False, lineterminator="\n")
     assert len(table) == len(points)
     assert {"a|b", "line\\nbreak", '"', ",", "\\ud800", "param_n"} <= set(table.columns)
@@ -117,7 +117,7 @@ def test_figures_are_not_written_to_where_a_link_leads(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (run.path / "figures").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="figures: is a symbolic link"):
-        write_derived(run)
+        write_report(run)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -125,7 +125,7 @@ def test_unwritable_derived_files(tmp_path):
     run = write_run(tmp_path / "r", many())
     (run.path / "table.csv").mkdir()
     with pytest.raises(InputError, match=r"table\.csv: cannot be written"):
-        write_derived(run)
+        write_report(run)
     assert not [p for p in run.path.iterdir() if p.name.startswith(".")]
 
 

@@ -20,10 +20,9 @@ from xortune.core.formats import interval, measured
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
 from xortune.reports.comparison import comparison_document
-from xortune.reports.document import Figure, Paragraph, Table
+from xortune.reports.document import Figure, Paragraph, Table, escaped, markdown_text
 from xortune.reports.files import comparison_csv, comparison_tex, write_comparison
 from xortune.reports.html.page import page
-from xortune.reports.markdown import escaped, markdown_text
 from xortune.reports.words import answer
 
 

@@ -13,9 +13,9 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.reports.comparison import compared, comparison_document
 from xortune.reports.comparison import published_answer as answer
+from xortune.reports.document import markdown_text
 from xortune.reports.files import COMPARISON_FIGURES as FIGURES
 from xortune.reports.files import comparison_csv
-from xortune.reports.markdown import markdown_text
 from xortune.reports.words import points, points_interval
 
 BASE = {"activation": "Tanh", "loss": "MSELoss", "hidden_dim": 5, "epochs": 10, "zero_grad": True}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
 from xortune.core.formats import count, decimals, interval, measured, number, percent, plain, value
-from xortune.reports.markdown import escaped
+from xortune.reports.document import escaped
 
 
 @pytest.mark.parametrize(

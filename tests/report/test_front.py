@@ -10,7 +10,7 @@ from hand_made import CONFIG, RIGHT, done, outcome, solved, write_run
 from rich.console import Console
 
 from xortune.core.errors import InputError
-from xortune.reports.markdown import markdown_text
+from xortune.reports.document import markdown_text
 from xortune.reports.run import run_document
 from xortune.reports.terminal import render_best
 from xortune.runs.results import column_names

@@ -15,10 +15,9 @@ import xortune as xt
 from xortune.comparisons.runs import RunComparison
 from xortune.core.formats import plain
 from xortune.reports.comparison import comparison_document
-from xortune.reports.document import Figure
+from xortune.reports.document import Figure, markdown_text
 from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.files import COMPARISON_FIGURES as FIGURES
-from xortune.reports.markdown import markdown_text
 from xortune.reports.terminal import render_comparison
 
 

@@ -15,10 +15,10 @@ from hostile import ALLOWED, RUNS, printable, rendered, sayings, squeezed
 from rich.console import Console
 
 from xortune.core.formats import plain
+from xortune.reports.document import markdown_text
 from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.figures.all import figures_of
-from xortune.reports.files import FORMATS, write_derived
-from xortune.reports.markdown import markdown_text
+from xortune.reports.files import FORMATS, write_report
 from xortune.reports.run import run_document
 from xortune.reports.terminal import render_best
 from xortune.runs.run import Run
@@ -30,7 +30,7 @@ def hostile(request, tmp_path):
 
 
 def test_every_file_is_legal_text_without_control_signs(hostile):
-    write_derived(hostile)
+    write_report(hostile)
     names = {"report.md", "table.csv", "table.tex"}  # the page's own tests are beside it
     assert names <= {path.name for path in hostile.path.iterdir()}
     for name in names:
@@ -97,7 +97,7 @@ def test_the_terminal_shows_it_in_its_width(hostile, width, encoding):
 
 def test_all_and_nothing_look_like_it(tmp_path):
     run = RUNS["all or nothing"](tmp_path / "r")
-    write_derived(run)
+    write_report(run)
     latex = (run.path / "table.tex").read_text()
     assert latex.count(r"8/8 & 100 & 67\textendash{}100 & 300 \\") == 6
     assert latex.count(r"0/8 & 0 & 0\textendash{}33 & \textendash{} \\") == 4
@@ -121,7 +121,7 @@ def test_fifty_thousand_configs_take_seconds_and_little_room(tmp_path):
     run = Run(tmp_path, {"name": "big", "trainer": "network", "task": "xor"}, tuple(lines))
     assert len(run.results) == MANY
     began = time.process_time()
-    write_derived(run)
+    write_report(run)
     assert time.process_time() - began < 60  # some 15 on two busy cores
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir() if path.is_file()}
     assert max(sizes["report.md"], sizes["table.tex"]) < 50_000

@@ -9,10 +9,10 @@ from hand_made import CONFIG, done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from latex_read import read
+from xortune.reports.latex import latex_escaped, latex_table, table_tex
 
 from xortune.core.formats import plain
 from xortune.reports.document import Column, Link, Mono, Strong, Table, table_of
-from xortune.reports.latex import latex_escaped, latex_table, table_tex
 
 PDFLATEX = shutil.which("pdflatex")
 

@@ -8,9 +8,8 @@ import pytest
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
 from xortune.core.task import Task
-from xortune.reports.document import Figure
+from xortune.reports.document import Figure, escaped, markdown_text
 from xortune.reports.figures.all import figures_of
-from xortune.reports.markdown import escaped, markdown_text
 from xortune.reports.run import run_document
 from xortune.runs.run import Run
 

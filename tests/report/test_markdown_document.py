@@ -21,10 +21,10 @@ from xortune.reports.document import (
     Strong,
     Subheading,
     Table,
+    markdown_text,
     said,
     table_of,
 )
-from xortune.reports.markdown import markdown_text
 from xortune.reports.plot import Axis, Panel, Plot
 
 LIBRARY = MarkdownIt("commonmark").enable(["table", "strikethrough"])

@@ -7,7 +7,7 @@ from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
 from xortune.core.errors import InputError
 from xortune.reports.figures.all import figures_of
-from xortune.reports.files import write_derived
+from xortune.reports.files import write_report
 from xortune.reports.run import SECTION_OF
 
 
@@ -27,9 +27,9 @@ def test_a_figure_that_no_longer_applies_goes_and_what_others_put_there_stays(ru
     assert "front.svg" not in drawn(run)
     for name in ("front.svg", "mine.svg", "front.png", "notes.txt"):
         (folder / name).write_text("old")
-    write_derived(run, ["csv", "tex"])
+    write_report(run, formats=["csv", "tex"])
     assert (folder / "front.svg").exists(), "report.md, which may show it, is not written"
-    write_derived(run, ["md"])
+    write_report(run, formats=["md"])
     assert {path.name for path in folder.iterdir()} == drawn(run) | {
         *("mine.svg", "front.png", "notes.txt")
     }
@@ -40,7 +40,7 @@ def test_figures_are_written_as_pictures_if_asked_for(run):
     folder.mkdir()
     for name in ("front.pdf", "front.svg", "mine.pdf"):
         (folder / name).write_text("old")
-    write_derived(run, ["png", "pdf"])
+    write_report(run, formats=["png", "pdf"])
     found = {path.name for path in folder.iterdir()} - {"front.svg", "mine.pdf"}
     names = {name.removesuffix(".svg") for name in drawn(run)}
     assert found == {f"{name}.{end}" for name in names for end in ("png", "pdf")}
@@ -48,7 +48,7 @@ def test_figures_are_written_as_pictures_if_asked_for(run):
     assert all((folder / f"{name}.pdf").read_bytes()[:5] == b"%PDF-" for name in names)
     assert not (run.path / "report.md").exists()
     with pytest.raises(InputError, match=r"'jpg'; allowed: html, md, csv, tex, parquet, png, pdf"):
-        write_derived(run, ["jpg"])
+        write_report(run, formats=["jpg"])
 
 
 def test_nothing_is_removed_where_a_link_leads(tmp_path):
@@ -56,7 +56,7 @@ def test_nothing_is_removed_where_a_link_leads(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "front.svg").write_text("mine")
     (run.path / "figures").symlink_to(tmp_path / "elsewhere")
-    write_derived(run, ["md"])
+    write_report(run, formats=["md"])
     assert (tmp_path / "elsewhere" / "front.svg").exists()
 
 

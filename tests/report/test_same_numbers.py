@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from xortune.core.formats import decimals, interval, measured
-from xortune.reports.files import write_derived
+from xortune.reports.files import write_report
 from xortune.reports.terminal import render_best
 from xortune.runs.run import load_run
 
@@ -145,7 +145,7 @@ def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
         for i, (k, n) in enumerate(counts)
     ]
     run = write_run(tmp_path_factory.mktemp("runs") / "r", lines, trainer="network", task="xor")
-    write_derived(run)
+    write_report(run)
     expected = csv_rows(run.path)
     assert len(expected) == 10
     assert html_rows(run.path) == expected
@@ -158,7 +158,7 @@ def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
 def test_what_is_certified_is_the_same_in_markdown_and_latex(certified_run):
     certify(certified_run, Counting({KEYS[1]: 5}))
     run = load_run(certified_run.path)
-    write_derived(run)
+    write_report(run)
     certificate = run.certificate
     assert certificate is not None
     text = (run.path / "report.md").read_text()

@@ -9,7 +9,7 @@ import pytest
 
 from xortune.core.config import ACTIVATIONS, LOSSES
 from xortune.core.task import Task
-from xortune.reports.script import evaluate_command, plain_script
+from xortune.reports.tables import evaluate_command, plain_script
 
 
 def printed(script):

@@ -7,7 +7,7 @@ import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
 from rich.console import Console
 
-from xortune.reports.files import write_derived
+from xortune.reports.files import write_report
 from xortune.reports.terminal import render_best
 
 
@@ -101,7 +101,7 @@ def test_no_success_and_a_failure(tmp_path):
 def test_paths_are_on_one_line(tmp_path):
     run = write_run(tmp_path / ("long" * 40), [done(0, CONFIG, solved(0, 1, 2))])
     assert "report.md" not in rendered(run)
-    write_derived(run)
+    write_report(run)
     lines = rendered(run).splitlines()
     for name in ("report.md", "table.csv", "seeds.parquet"):
         assert str(run.path / name) in lines

@@ -9,7 +9,7 @@ from hand_made import done, solved, write_run
 
 from xortune.core.point import Point
 from xortune.driver.importance import distribution, importance
-from xortune.reports.markdown import markdown_text
+from xortune.reports.document import markdown_text
 from xortune.reports.run import run_document
 from xortune.spaces.model import Fixed
 from xortune.spaces.space import parse_space

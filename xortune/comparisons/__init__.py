@@ -27,7 +27,7 @@ EXPORTS = {
         "epochs_needed",
         "values_of",
     ),
-    "reference": ("Comparison", "Summary", "compare_published"),
-    "runs": ("Contestant", "Origin", "Pair", "RunComparison", "compare_runs"),
+    "reference": ("Comparison", "compare_published"),
+    "runs": ("Contestant", "Pair", "RunComparison", "compare_runs"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -14,9 +14,7 @@ from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
 from xortune.core.task import Task
-from xortune.reports.tables import lower
-from xortune.reports.tables import counting_script
-from xortune.reports.tables import certify_command
+from xortune.reports.tables import certify_command, counting_script, lower
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run, load_run

@@ -1,13 +1,11 @@
 """Tables and figures as values; Markdown, HTML, LaTeX and the terminal draw them."""
 
 EXPORTS = {
-    "certified": ("lower",),
     "files": (
         "FORMATS",
         "checked_formats",
         "comparison_directory",
         "write_comparison",
-        "write_derived",
         "write_report",
     ),
     "plots": (
@@ -29,8 +27,7 @@ EXPORTS = {
         "plot_wins",
     ),
     "progress": ("render_status", "shown_certifying", "shown_search", "status_json", "status_line"),
-    "script": ("counting_script",),
-    "tables": ("certify_command",),
+    "tables": ("certify_command", "counting_script", "lower"),
     "terminal": (
         "comparison_json",
         "pairs",

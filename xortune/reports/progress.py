@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from xortune.core.counts import wilson
@@ -20,16 +20,16 @@ from xortune.core.progress import Progress
 from xortune.runs.status import RunStatus
 
 # -------------------------------------------------------------------------------------------------
-# Drawing progress: a live line on a terminal, a few plain lines elsewhere.
+# While it runs: a line and a bar on a terminal, a few plain lines elsewhere.
 
 PLAIN_SECONDS = 30.0
 """Off a terminal a line is printed this often, and at each quarter of the work."""
 
 LEFT_SECONDS, LEFT_NEWS = 3.0, 4
-"""No time left is told sooner than this after the first news, and by fewer news."""
+"""The time left is shown from so long after the first news on, and from so many news on."""
 
 BURST_SECONDS = 0.5
-"""What comes so soon after the first news came with it: the first pack of each worker."""
+"""News so soon after the first belong to it: the first batch of each worker."""
 
 COLUMNS = 80
 
@@ -46,18 +46,19 @@ def shown_search(
         quiet: whether to draw nothing.
         raced: whether the best get more seeds when all proposals have had their first.
     """
-    console = Console(stderr=True, highlight=False)
     if quiet:
         yield None, None
-    elif console.is_terminal:
-        with _live(console, "starting Ray, then the first seeds ...") as show:
-            search, fresh = _search_line(raced=raced), _seeds_line()
-            yield (
-                lambda progress: show(search(progress)()),
-                lambda done, total: show(fresh(done, total)),
+        return
+    with _display() as display:
+        search = Work(display, "starting Ray, then the first seeds ...")
+
+        def show(moment: Progress) -> None:
+            search.show(
+                *(moment.done, moment.total, moment.fresh),
+                lambda left: progress_line(moment, seconds_left=left, raced=raced),
             )
-    else:
-        yield _plain(console, raced=raced), _plain_seeds(console)
+
+        yield show, _show_seeds(display, "certifying")
 
 
 @contextmanager
@@ -65,102 +66,93 @@ def shown_certifying(
     *, quiet: bool, what: str = "certifying"
 ) -> Iterator[Callable[[int, int], None] | None]:
     """What to call with the fresh seeds done and all of them; it is drawn on stderr."""
-    console = Console(stderr=True, highlight=False)
     if quiet:
         yield None
-    elif console.is_terminal:
-        with _live(console, "") as show:
-            line = _seeds_line(what)
-            yield lambda done, total: show(line(done, total))
-    else:
-        yield _plain_seeds(console, what)
+        return
+    with _display() as display:
+        yield _show_seeds(display, what)
+
+
+def _now() -> float:
+    return time.monotonic()
 
 
 @contextmanager
-def _live(console: Console, first: str) -> Iterator[Callable[[str], None]]:
-    """A line that goes away at the end."""
-    with Live(Text(first), console=console, transient=True, refresh_per_second=4) as live:
-        yield lambda line: live.update(Text(line, overflow="ellipsis"))
+def _display() -> Iterator[rich_progress.Progress]:
+    console = Console(stderr=True, highlight=False)
+    with rich_progress.Progress(
+        rich_progress.TextColumn(
+            "{task.description}", markup=False, table_column=Column(no_wrap=True)
+        ),
+        rich_progress.BarColumn(bar_width=None),
+        console=console,
+        transient=True,
+        expand=True,
+        disable=not console.is_terminal,
+        get_time=_now,
+        refresh_per_second=4,
+        speed_estimate_period=1e9,  # all news: those of slow trainings are minutes apart
+    ) as display:
+        yield display
 
 
-def _plain(console: Console, *, raced: bool) -> Callable[[Progress], None]:
-    show, line = _now_and_then(console), _search_line(raced=raced)
-    return lambda progress: show(progress.done, progress.total, line(progress))
+class Work:
+    """A piece of work that is shown: as a task of rich's on a terminal, as lines elsewhere."""
+
+    def __init__(self, display: rich_progress.Progress, first: str = "") -> None:
+        self._display = display
+        self._task = display.add_task(first, total=None, visible=bool(first))
+        self._began: float | None = None
+        self._news = 0
+        self._printed, self._quarter = time.monotonic(), 0
+
+    def show(self, done: int, total: int, fresh: int, line: Callable[[float | None], str]) -> None:
+        """Show how far the work is.
+
+        Args:
+            done: of it, what an earlier session did included.
+            total: all of it.
+            fresh: what this session did.
+            line: makes the text, given the seconds that are left if that can be said.
+        """
+        now = time.monotonic()
+        if fresh and self._began is None:
+            self._began = now
+        if self._began is None or now - self._began < BURST_SECONDS:
+            # What came before was a start: of Ray, of its workers, of a compiler.
+            self._display.reset(self._task, total=total, completed=done)
+        else:
+            self._news += 1
+            self._display.update(self._task, total=total, completed=done)
+        text = line(self._left(now))
+        if not self._display.disable:
+            for task in self._display.tasks:
+                self._display.update(task.id, visible=task.id == self._task)
+            self._display.update(self._task, description=text)
+        elif 4 * done // total > self._quarter or now - self._printed >= PLAIN_SECONDS:
+            self._printed, self._quarter = now, max(self._quarter, 4 * done // total)
+            self._display.console.print(Text(text), soft_wrap=True)
+
+    def _left(self, now: float) -> float | None:
+        """By a single batch, of one worker of many, it would be off by a factor."""
+        if self._began is None or now - self._began < LEFT_SECONDS or self._news < LEFT_NEWS:
+            return None
+        [task] = (task for task in self._display.tasks if task.id == self._task)
+        return task.time_remaining or None
 
 
-def _plain_seeds(console: Console, what: str = "certifying") -> Callable[[int, int], None]:
-    show, line = _now_and_then(console), _seeds_line(what)
+def _show_seeds(display: rich_progress.Progress, what: str) -> Callable[[int, int], None]:
+    work = Work(display)
 
-    def show_seeds(done: int, total: int) -> None:
-        text = line(done, total)  # always, since it keeps the time from the first call on
-        show(done, total, lambda: text)
+    def show(done: int, total: int) -> None:
+        def line(left: float | None) -> str:
+            rest = "" if left is None else f"  {clock(left)} left"
+            rest = "  now the report" if done == total else rest
+            return f"{what}: {done:,}/{total:,} fresh seeds{rest}"
 
-    return show_seeds
-
-
-def _now_and_then(console: Console) -> Callable[[int, int, Callable[[], str]], None]:
-    """What prints the line of (done, total, line) seldom enough for a log."""
-    last, quarter = time.monotonic(), 0
-
-    def show(done: int, total: int, line: Callable[[], str]) -> None:
-        nonlocal last, quarter
-        now, reached = time.monotonic(), 4 * done // total
-        if reached > quarter or now - last >= PLAIN_SECONDS:
-            last, quarter = now, max(reached, quarter)
-            console.print(Text(line()), soft_wrap=True)
+        work.show(done, total, done, line)
 
     return show
-
-
-class _Left:
-    """How long it will take yet, by what has come since the first news.
-
-    What came before those was a start: of Ray, of its workers, of a compiler. By a single pack, of
-    one worker of many, it would be off by a factor; so nothing is said before there are a few.
-    """
-
-    def __init__(self) -> None:
-        self._began: tuple[float, int] | None = None
-        self._news = 0
-
-    def seconds(self, fresh: int, left: int) -> float | None:
-        """By the work done in this session and what is left of it; None before one can say."""
-        now = time.monotonic()
-        if not fresh:
-            return None
-        began, before = self._began or (now, 0)
-        if now - began < BURST_SECONDS:
-            self._began = began, fresh
-            return None
-        self._news += 1
-        if now - began < LEFT_SECONDS or self._news < LEFT_NEWS or fresh == before or not left:
-            return None
-        return (now - began) / (fresh - before) * left
-
-
-def _search_line(*, raced: bool) -> Callable[[Progress], Callable[[], str]]:
-    """What takes each `Progress` and makes its line, if it is asked for."""
-    left = _Left()
-
-    def take(progress: Progress) -> Callable[[], str]:
-        seconds = left.seconds(progress.fresh, progress.total - progress.done)
-        return partial(progress_line, progress, seconds_left=seconds, raced=raced)
-
-    return take
-
-
-def _seeds_line(what: str = "certifying") -> Callable[[int, int], str]:
-    """What makes a line of the fresh seeds done and all."""
-    left = _Left()
-
-    def line(done: int, total: int) -> str:
-        seconds = left.seconds(done, total - done)
-        rest = "" if seconds is None else f"  {clock(seconds)} left"
-        if done == total:
-            rest = "  now the report"
-        return f"{what}: {done:,}/{total:,} fresh seeds{rest}"
-
-    return line
 
 
 def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool) -> str:
@@ -210,8 +202,6 @@ def clock(seconds: float) -> str:
 BAR = 24
 """Columns of the bar."""
 
-STATUS_COLUMNS = 80
-
 STATES = {
     "running": "running",
     "finished": "finished",
@@ -242,69 +232,29 @@ def status_line(status: RunStatus) -> str:
         f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
         status.state,
     ]
-    while (
-        len(line := "  ".join(part for part in parts if part)) > STATUS_COLUMNS and len(parts) > 2
-    ):
+    while len(line := "  ".join(part for part in parts if part)) > COLUMNS and len(parts) > 2:
         del parts[1]
     return line
 
 
 def status_json(status: RunStatus) -> dict[str, Any]:
     """The same as JSON values; times are UTC."""
-    best, certificate, driver = status.best, status.certificate, status.driver
-    return {
-        "run": str(status.path),
-        "name": status.name,
-        "state": status.state,
-        "stopped": status.stopped,
-        "driver": {
-            "life": driver.life,
-            "pid": driver.pid,
-            "host": driver.host,
-            "since": _utc(driver.since),
-            "heartbeat": _utc(driver.heartbeat),
-            "elsewhere": driver.elsewhere,
-        },
-        "done": status.done,
-        "total": status.total,
-        "evaluations": status.evaluations,
-        "seeds": status.seeds,
-        "configs": status.configs,
-        "rate_per_second": status.rate,
-        "overall_rate_per_second": status.overall_rate,
-        "seconds_left": status.seconds_left,
-        "best": best
-        and {
+    found = asdict(status)
+    best, driver = status.best, found["driver"]
+    for values, names in ((found, ("started", "written", "now")), (driver, ("since", "heartbeat"))):
+        values |= {name: _utc(values[name]) for name in names}
+    if best is not None:
+        del found["best"]["point"]
+        found["best"] = {
             "config": best.point.as_dict(),
-            "key": best.key,
-            "k": best.k,
-            "n": best.n,
+            **found["best"],
             "rate": best.k / best.n,
-            "low": best.low,
-            "high": best.high,
-        },
-        "without_outcome": status.without_outcome,
-        "crashed": status.crashed,
-        "crashed_seeds": status.crashed_seeds,
-        "diverged_seeds": status.diverged_seeds,
-        "retried": status.retried,
-        "last_error": status.last_error,
-        "certificate": {
-            "state": certificate.state,
-            "attempt": certificate.attempt,
-            "done": certificate.done,
-            "planned": certificate.planned,
-            "key": certificate.key,
-            "k": certificate.k,
-            "n": certificate.n,
-            "lower_bound": certificate.lower_bound,
-            "confidence": certificate.confidence,
-        },
-        "started": _utc(status.started),
-        "written": _utc(status.written),
-        "torn": status.torn,
-        "now": _utc(status.now),
+        }
+    rates = {
+        "rate_per_second": found.pop("rate"),
+        "overall_rate_per_second": found.pop("overall_rate"),
     }
+    return {"run": str(found.pop("path")), **found, **rates}
 
 
 def _rows(status: RunStatus) -> list[tuple[str, str]]:

@@ -18,9 +18,9 @@ from success_runs import fixed
 import xortune as xt
 from xortune.core.formats import estimated, interval, measured, number, span
 from xortune.reports.comparison import comparison_document
+from xortune.reports.document import markdown_text
 from xortune.reports.files import comparison_csv, comparison_tex
 from xortune.reports.html.page import page
-from xortune.reports.markdown import markdown_text
 from xortune.reports.run import run_document
 from xortune.reports.words import points, points_interval, rate, wanted_seeds
 

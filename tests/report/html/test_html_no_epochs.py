@@ -7,9 +7,8 @@ from browsing import NO_BROWSER, column, rows
 from hand_made import done, solved, write_run
 
 from xortune.core.outcome import Outcome, Status
-from xortune.reports.latex import table_tex
-from xortune.reports.markdown import markdown_text
-from xortune.reports.run import run_document
+from xortune.reports.document import markdown_text
+from xortune.reports.run import run_document, table_tex
 
 
 def own_run(path, *, rate=0.5):

@@ -14,8 +14,7 @@ import xortune as xt
 from xortune.reports.document import ConfigTable, Document, Section, said
 from xortune.reports.html.page import page
 from xortune.reports.run import run_document
-from xortune.reports.script import evaluate_command
-from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS
+from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS, evaluate_command
 from xortune.runs.run import Run
 
 pytestmark = NO_BROWSER

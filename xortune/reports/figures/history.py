@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from xortune.core.counts import wilson
 from xortune.core.formats import count, number
-from xortune.reports.tables import lower, rate_of
 from xortune.reports.figures.labels import (
     MOST,
     RULE,
@@ -22,7 +21,7 @@ from xortune.reports.figures.labels import (
     thinned,
 )
 from xortune.reports.plot import Axis, Layer, Line, Panel, Plot, Points, Rule
-from xortune.reports.tables import varying
+from xortune.reports.tables import lower, rate_of, varying
 from xortune.runs.certificate import Certificate
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.results import ConfigResult, full_seeds

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from xortune.core.formats import count, number
-from xortune.reports.tables import lower, rate_of
 from xortune.reports.figures.labels import (
     LONGEST_BESIDE,
     counted,
@@ -17,7 +16,7 @@ from xortune.reports.figures.labels import (
     shown_n,
 )
 from xortune.reports.plot import Axis, Layer, Panel, Plot, Points, Span
-from xortune.reports.tables import BestSubset, best_subset, varying
+from xortune.reports.tables import BestSubset, best_subset, lower, rate_of, varying
 from xortune.runs.certificate import CertifiedResult
 from xortune.runs.results import ConfigResult, full_seeds
 from xortune.runs.run import Run

@@ -29,7 +29,6 @@ from xortune.reports.document import (
     Document,
     Table,
     environment,
-    numbers,
     rendered,
     texts,
 )
@@ -342,6 +341,7 @@ class _Listed:
         self.all: dict[Any, int] = {}
 
     def place(self, value: Any) -> int:
+        """Where the value is; it is appended if it is new."""
         return self.all.setdefault(value, len(self.all))
 
 
