@@ -138,8 +138,8 @@ def _value(node: Node) -> str:
 
 
 def _title(name: str) -> str:
-    """`SeedsForm` -> `Seeds`."""
-    return name.removesuffix("Form")
+    """The class that holds a part of the file as the title of a section."""
+    return "Seeds" if name == "SeedSettings" else name.removesuffix("Settings")
 
 
 def _cell(text: str) -> str:

@@ -37,8 +37,7 @@ from xortune.runs.results import noted_objectives, objectives_in
 from xortune.spaces.describe import describe
 from xortune.spaces.model import Objective
 from xortune.spaces.objectives import check_numbers
-from xortune.spaces.space import parse_space, with_search
-from xortune.spaces.training import check_built_in
+from xortune.spaces.space import check_built_in, parse_space, with_search
 from xortune.stats.numbers import named_statistic, of_all
 from xortune.trainers.function import custom_trainer
 from xortune.trainers.source import given_source

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.runs.resume import DifferentRunError, changes_brought, differences, words
-from xortune.spaces.check import start_point
 from xortune.spaces.grid import grid
-from xortune.spaces.space import parse_space
+from xortune.spaces.space import parse_space, start_point
 from xortune.spaces.text import read_yaml
 
 BASE = {

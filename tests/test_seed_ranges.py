@@ -5,7 +5,7 @@ from itertools import pairwise
 from xortune.core.outcome import MAX_SEED
 from xortune.core.seeds import GATE, HAND, RANGES, SEARCH
 from xortune.reports.tables import FRESH_SEED
-from xortune.spaces.values import MAX_SEEDS
+from xortune.spaces.model import MAX_SEEDS
 
 
 def test_the_ranges_are_disjoint_and_use_up_all_seeds():

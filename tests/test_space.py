@@ -54,13 +54,13 @@ def test_a_space_holds_what_its_file_says():
         Choice("optimizer", ("SGD", "Adam")),
         Range("momentum", 0.0, 0.9, when=(("optimizer", ("SGD",)),)),
         Range("lr", 1e-4, 1.0, log=True),
-        Range("width", 2, 8, step=3, integer=True),
+        Range("width", 2, 8, step=3),
         Fixed("epochs", 10),
     )
     assert space.search == SearchSettings("tpe", 20)
     assert (space.seeds.ladder, space.seeds.certify) == ((4, 16), None)
     assert space.start == (Point({"optimizer": "Adam", "lr": 1.0, "width": 5, "epochs": 10}),)
-    assert space.lines["parameters.lr"] == 7
+    assert space.lines["parameters", "lr"] == 7
     assert space.at("parameters", "lr") == "demo.yaml:7: parameters.lr"
     assert space.at("parameters", "gone") == "demo.yaml:4: parameters.gone"
     assert (space.task.name, space.text, space.place) == ("xor", TEXT, "demo.yaml")

@@ -43,7 +43,7 @@ def test_a_choice_of_numbers_is_an_objective():
     ("line", "told"),
     [
         ("objectives: success_rate", ["s.yaml:12: objectives", "a list", "[a, b]"]),
-        ("objectives: []", ["s.yaml:12: objectives: no objective", "[success_rate]"]),
+        ("objectives: []", ["s.yaml:12: objectives: is empty", "at least one"]),
         (
             "objectives: [succes_rate]",
             ["s.yaml:12: objectives", "unknown objective 'succes_rate'", "mean 'success_rate'"],

@@ -7,9 +7,9 @@ from space_files import refused, with_line
 
 import xortune.spaces.text
 from xortune.core.errors import InputError
+from xortune.spaces.model import parse_duration
 from xortune.spaces.space import load_space
 from xortune.spaces.text import read_yaml
-from xortune.spaces.values import parse_duration
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "null"])

@@ -75,8 +75,8 @@ def submit(
         from xortune.driver.shared import shared_study
         from xortune.driver.submit import refuse_outside, send, submission, tracked
         from xortune.driver.submit import wait as wait_for
+        from xortune.spaces.model import parse_duration
         from xortune.spaces.space import load_space, with_search
-        from xortune.spaces.values import parse_duration
 
         asked = with_search(  # what is wrong is told here, not in a job's log
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget

@@ -23,7 +23,7 @@ from xortune.runs.manifest import MANIFEST
 from xortune.runs.resume import session_entry
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import CERTIFIED, last_identity
-from xortune.spaces.values import parse_duration
+from xortune.spaces.model import parse_duration
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from xortune.runs.resume import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.objectives import check_numbers
-from xortune.spaces.training import check_built_in, with_own
+from xortune.spaces.space import check_built_in, with_own
 from xortune.trainers.command import CommandTrainer, command_trainer
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.network import NetworkTrainer

@@ -27,8 +27,7 @@ from xortune.racing.objectives import (
     ties_of,
 )
 from xortune.runs.evaluation import MAX_EPOCHS, Evaluation, stacked
-from xortune.spaces.model import SUCCESS_RATE, Objective
-from xortune.spaces.objectives import MEASURED, is_number
+from xortune.spaces.model import MEASURED, SUCCESS_RATE, Objective, is_number
 from xortune.stats.numbers import STATISTICS, finite, named_statistic, summary
 
 if TYPE_CHECKING:

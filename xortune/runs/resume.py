@@ -240,7 +240,7 @@ def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
     before = {parameter.name: parameter for parameter in old.parameters}
     after = {parameter.name: parameter for parameter in new.parameters}
     for name in {**before, **after}:
-        mine = name == "epochs" and "epochs" in {**old.lines, **new.lines}
+        mine = name == "epochs" and ("epochs",) in {**old.lines, **new.lines}
         path = name if mine else f"parameters.{name}"
         one, other = before.get(name), after.get(name)
         if one is None and other is not None:

@@ -1,24 +1,29 @@
-"""A command that trains, as a space file gives it: its placeholders and its settings."""
+"""A command that trains, as a space file gives it: its placeholders and its settings.
+
+The template is split into words once, as a shell would; values are put into words that are there
+already. So a value is never split, expanded or run, whatever is in it.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Value
 
-# -------------------------------------------------------------------------------------------------
-# A command with placeholders, and the words that a config and a seed make of it.
-#
-# The template is split into words once, as a shell would; values are put into words that are there
-# already. So a value is never split, expanded or run, whatever is in it.
-
 SEED = "seed"
 """The placeholder of the seed."""
+
+EXIT_CODE = "exit code 0"
+"""The rule by which a command is a success that ends well."""
+
+JSON, NUMBER = "last line json", "last line number"
+METRICS = (JSON, NUMBER)
+"""Where numbers are found in what a command prints."""
 
 _PART = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}:]*)(?::(?P<flag>[^{}]*))?\}|[{}]")
 
@@ -48,40 +53,30 @@ class TemplateWord:
     parts: tuple[str | Placeholder, ...]
 
     @property
-    def placeholders(self) -> tuple[Placeholder, ...]:
+    def placeholders(self) -> list[Placeholder]:
         """Those in it."""
-        return tuple(part for part in self.parts if isinstance(part, Placeholder))
+        return [part for part in self.parts if isinstance(part, Placeholder)]
 
     @property
     def alone(self) -> Placeholder | None:
         """The placeholder that is all of it."""
-        part = self.parts[0] if len(self.parts) == 1 else None
-        return part if isinstance(part, Placeholder) else None
+        return self.placeholders[0] if len(self.parts) == len(self.placeholders) == 1 else None
 
     @property
-    def is_option(self) -> bool:
-        """Whether it may be the name of an option whose value is the next word."""
-        first = self.parts[0] if self.parts else ""
+    def option(self) -> str | None:
+        """Its text, if it may be the name of an option whose value is the next word."""
+        first = self.parts[0]
         text = "".join(part for part in self.parts if isinstance(part, str))
-        return isinstance(first, str) and first[:1] == "-" and first != "--" and "=" not in text
+        named = isinstance(first, str) and first[:1] == "-" and first != "--" and "=" not in text
+        return str(first) if named else None
 
 
 @dataclass(frozen=True)
 class Template:
-    """A command line with placeholders.
-
-    Attributes:
-        text: as it was written.
-        words: split.
-    """
+    """A command line with placeholders, as it was written and in words."""
 
     text: str
     words: tuple[TemplateWord, ...]
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Of all placeholders."""
-        return frozenset(one.name for word in self.words for one in word.placeholders)
 
     def argv(self, values: Mapping[str, Value], seed: int) -> list[str]:
         """The words for a config and a seed.
@@ -103,16 +98,32 @@ class Template:
                 if given.get(alone.name) is True:
                     made.append(alone.flag)
             elif all(given.get(one.name) is not None for one in word.placeholders):
-                made.append("".join(_filled(word, given)))
-                option = word.is_option
+                made.append(
+                    "".join(p if isinstance(p, str) else spelled(given[p.name]) for p in word.parts)
+                )
+                option = word.option is not None
             elif alone is not None and waits:
                 made.pop()
         return made
 
 
-def _filled(word: TemplateWord, given: Mapping[str, Value]) -> Iterator[str]:
-    for part in word.parts:
-        yield spelled(given[part.name]) if isinstance(part, Placeholder) else part
+@dataclass(frozen=True)
+class Command:
+    """A command, and how it is run and judged, but for the rule for its numbers.
+
+    Attributes:
+        template: the command.
+        by_exit: whether its exit code decides what a success is.
+        metric: where its numbers are, one of `METRICS`; None if it tells none.
+        timeout: seconds that it may take for one seed; None for any time.
+        files: what it needs, relative to the space file; None for the words of it that are files.
+    """
+
+    template: Template
+    by_exit: bool = True
+    metric: str | None = None
+    timeout: float | None = None
+    files: tuple[str, ...] | None = None
 
 
 def spelled(value: Value) -> str:
@@ -134,66 +145,54 @@ def parse_template(text: str) -> Template:
     """
     try:
         words = shlex.split(text)
+        raw = shlex.split(text, posix=False)  # quotes stay: what is quoted was meant as it is
     except ValueError as error:
-        raise _refused(
-            f"cannot be split into words ({str(error).lower()})",
-            fix="close the quote, or escape it",
-        ) from None
+        problem = f"cannot be split into words ({str(error).lower()})"
+        raise _refusal(problem, fix="close the quote, or escape it") from None
     if not words or not words[0]:
-        raise _refused(
+        raise _refusal(
             "no program",
-            allowed="a program and its arguments",
-            fix="write for instance `python train.py --lr={lr} --seed={seed}`",
+            "a program and its arguments",
+            "write for instance `python train.py --lr={lr} --seed={seed}`",
         )
-    _check_no_shell(text)
-    template = Template(text, tuple(TemplateWord(tuple(_parts(word))) for word in words))
+    if found := next((word for word in raw if _OPERATOR.fullmatch(word)), None):
+        raise _refusal(
+            f"{found!r} means nothing: no shell reads this",
+            "a program and its arguments",
+            "put what needs a shell into a script and call it; if it is an argument, quote it",
+        )
+    template = Template(text, tuple(map(_word, words)))
     _check_no_script(template)
     return template
 
 
-def _parts(word: str) -> Iterator[str | Placeholder]:
+def _word(text: str) -> TemplateWord:
     """Literal texts, neighbouring ones in one, and placeholders."""
+    parts: list[str | Placeholder] = []
     literal, place = "", 0
-    for found in _PART.finditer(word):
-        literal += word[place : found.start()]
+    for found in _PART.finditer(text):
+        literal += text[place : found.start()]
         place = found.end()
         if found[0] in ("{{", "}}"):
             literal += found[0][0]
-        elif found["name"] is None:
-            raise _refused(
-                f"a lone {found[0]!r} in {word!r}",
-                allowed="a placeholder such as {lr}",
-                fix=f"write {2 * found[0]!r} for the sign itself",
+            continue
+        if found["name"] is None:
+            problem, fix = (
+                f"a lone {found[0]!r} in {text!r}",
+                f"write {2 * found[0]!r} for the sign",
             )
-        else:
-            if literal:
-                yield literal
-            literal = ""
-            if found["flag"] is not None and found[0] != word:
-                raise _refused(
-                    f"{found[0]} is a part of {word!r}",
-                    allowed="{name:--flag} as a word of its own",
-                    fix=f"write {{{found['name']}}} for the value, or part it with a blank",
-                )
-            yield Placeholder(found["name"], found["flag"])
-    if literal := literal + word[place:]:
-        yield literal
-    elif not word:
-        yield ""
-
-
-def _check_no_shell(text: str) -> None:
-    try:
-        raw = shlex.split(text, posix=False)  # quotes stay: what is quoted was meant as it is
-    except ValueError:
-        return
-    found = next((word for word in raw if _OPERATOR.fullmatch(word)), None)
-    if found is not None:
-        raise _refused(
-            f"{found!r} means nothing: no shell reads this",
-            allowed="a program and its arguments",
-            fix="put what needs a shell into a script and call it; if it is an argument, quote it",
-        )
+            raise _refusal(problem, "a placeholder such as {lr}", f"{fix} itself")
+        if found["flag"] is not None and found[0] != text:
+            raise _refusal(
+                f"{found[0]} is a part of {text!r}",
+                "{name:--flag} as a word of its own",
+                f"write {{{found['name']}}} for the value, or part it with a blank",
+            )
+        parts += [literal] if literal else []
+        parts.append(Placeholder(found["name"], found["flag"]))
+        literal = ""
+    literal += text[place:]
+    return TemplateWord((*parts, literal) if literal or not parts else tuple(parts))
 
 
 def _check_no_script(template: Template) -> None:
@@ -207,10 +206,10 @@ def _check_no_script(template: Template) -> None:
             shell = text
         elif shell is not None and re.fullmatch(r"-\w*c", text) and script.placeholders:
             name = script.placeholders[0].name
-            raise _refused(
+            raise _refusal(
                 f"{{{name}}} in a text that {shell} runs",
-                allowed="values as arguments only: in a script they would be code",
-                fix=f"""write sh -c 'train --{name} "$1"' sh {{{name}}}""",
+                "values as arguments only: in a script they would be code",
+                f"""write sh -c 'train --{name} "$1"' sh {{{name}}}""",
             )
 
 
@@ -229,20 +228,21 @@ def check_names(template: Template, parameters: Iterable[str]) -> None:
             fix="rename it, in the command too",
         )
     allowed = [SEED, *known]
-    for name in sorted(template.names - set(allowed)):
-        raise _refused(
+    names = {one.name for word in template.words for one in word.placeholders}
+    for name in sorted(names - set(allowed)):
+        raise _refusal(
             f"{{{name}}} is no parameter",
-            allowed=", ".join(f"{{{one}}}" for one in allowed),
-            fix=f"{nearest(name, allowed)} Braces that are meant as such are doubled",
+            ", ".join(f"{{{one}}}" for one in allowed),
+            f"{nearest(name, allowed)} Braces that are meant as such are doubled",
         )
     for name in allowed:
-        if name not in template.names:
+        if name not in names:
             what = "all seeds would be the same run" if name == SEED else "it would change nothing"
-            raise _refused(
+            other = "" if name == SEED else f", or remove the parameter {name}"
+            raise _refusal(
                 f"{name} is not in the command: {what}",
-                allowed=f"every parameter, and {{{SEED}}}",
-                fix=f"add --{name}={{{name}}}"
-                + ("" if name == SEED else f", or remove the parameter {name}"),
+                f"every parameter, and {{{SEED}}}",
+                f"add --{name}={{{name}}}{other}",
             )
 
 
@@ -259,62 +259,33 @@ def check_values(template: Template, name: str, values: Iterable[Value]) -> None
             an option; or a flag that depends on something that is not true or false.
     """
     dashed = next((v for v in values if v is not None and spelled(v)[:1] == "-"), None)
+    odd = next((v for v in values if not isinstance(v, bool | None)), None)
     for index, word in enumerate(template.words):
         alone = word.alone
         if alone is None or alone.name != name:
             continue
-        if alone.flag is not None:
-            odd = next((v for v in values if not isinstance(v, bool | None)), None)
-            if odd is not None:
-                raise InputError(
-                    f"{odd!r} where the command has {{{name}:{alone.flag}}}",
-                    field=name,
-                    allowed="true and false (and null)",
-                    fix=f"write {{{name}}} for the value, or make it a choice of true and false",
-                )
-        elif dashed is not None and TemplateWord(("--",)) not in template.words[:index]:
-            before = template.words[index - 1] if index else None
-            option = before.parts[0] if before is not None and before.is_option else f"--{name}"
+        if alone.flag is not None and odd is not None:
+            raise InputError(
+                f"{odd!r} where the command has {{{name}:{alone.flag}}}",
+                field=name,
+                allowed="true and false (and null)",
+                fix=f"write {{{name}}} for the value, or make it a choice of true and false",
+            )
+        if alone.flag is None and dashed is not None and not _ends_options(template.words[:index]):
+            option = (template.words[index - 1].option if index else None) or f"--{name}"
+            flag = f"; for a flag, {{{name}:{dashed}}} with {name} true or false"
             raise InputError(
                 f"{dashed!r} begins with '-', and as a word of its own may be taken for an option",
                 field=name,
                 allowed="such a value only as a part of a word, or after a word --",
                 fix=f"write {option}={{{name}}} in the command"
-                if isinstance(dashed, int | float)
-                else f"write {option}={{{name}}} in the command; for a flag, "
-                f"{{{name}:{dashed}}} with {name} true or false",
+                + (flag if isinstance(dashed, str) else ""),
             )
 
 
-def _refused(problem: str, *, allowed: str | None = None, fix: str | None = None) -> InputError:
+def _ends_options(words: Iterable[TemplateWord]) -> bool:
+    return TemplateWord(("--",)) in words
+
+
+def _refusal(problem: str, allowed: str | None = None, fix: str | None = None) -> InputError:
     return InputError(problem, field="command", allowed=allowed, fix=fix)
-
-
-# -------------------------------------------------------------------------------------------------
-# What a space file says of a command that trains.
-
-EXIT_CODE = "exit code 0"
-"""The rule by which a command is a success that ends well."""
-
-JSON, NUMBER = "last line json", "last line number"
-METRICS = (JSON, NUMBER)
-"""Where numbers are found in what a command prints."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command, and how it is run and judged, but for the rule for its numbers.
-
-    Attributes:
-        template: the command.
-        by_exit: whether its exit code decides what a success is.
-        metric: where its numbers are, one of `METRICS`; None if it tells none.
-        timeout: seconds that it may take for one seed; None for any time.
-        files: what it needs, relative to the space file; None for the words of it that are files.
-    """
-
-    template: Template
-    by_exit: bool = True
-    metric: str | None = None
-    timeout: float | None = None
-    files: tuple[str, ...] | None = None

@@ -2,136 +2,79 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from xortune.spaces.check import allowed_values
 from xortune.spaces.command import EXIT_CODE
-from xortune.spaces.grid import finite_values, grid_size, probes
-from xortune.spaces.model import FIRST, Parameter, Range, SearchSpace
+from xortune.spaces.grid import grid_size, probes
+from xortune.spaces.model import (
+    FIRST,
+    Objective,
+    Parameter,
+    Range,
+    SearchSpace,
+    extremes,
+    finite_values,
+)
 from xortune.spaces.text import word
 
 
 @dataclass(frozen=True)
-class ParameterDescription:
-    """One parameter as `xortune space` shows it: all text.
-
-    Attributes:
-        name: of the parameter.
-        kind: int, float, choice or fixed.
-        values: its range, its choices or its value.
-        scale: log, linear or empty.
-        when: its condition, or empty.
-    """
-
-    name: str
-    kind: str
-    values: str
-    scale: str
-    when: str
-
-
-@dataclass(frozen=True)
-class ObjectiveDescription:
-    """One objective.
-
-    Attributes:
-        name: of it.
-        direction: maximize or minimize.
-        failed: of a number of a user's own trainer: what a failed seed counts as; empty of others.
-    """
-
-    name: str
-    direction: str
-    failed: str = ""
-
-
-@dataclass(frozen=True)
 class Description:
-    """What `xortune space` says of a space.
-
-    Attributes:
-        name: of the space.
-        task: of the task; None, as rows and inputs, with a trainer of the user's own.
-        rows: training rows of the task.
-        inputs: inputs per row.
-        trainer: the user's own function; None for the built-in network.
-        called: `config, seed`, or `config, seeds` where it takes all seeds of a block at once; None
-            where nobody looked.
-        run_as: how a command is run for one config and seed, with the quotes of a shell; None
-            where none trains.
-        metric: where its numbers are, or None.
-        timeout: seconds that it may take for a seed, or None.
-        success: the rule for its numbers, or None.
-        parameters: in the space's order.
-        sampler: who proposes.
-        trials: proposals; for a grid its points.
-        seed: of the sampler.
-        time_budget: seconds, or None.
-        objectives: what is looked for.
-        ladder: total seeds at each rung; one rung is no race.
-        alpha: the probability, at most, that the race proves anything wrong; None where there is
-            neither a race nor a rate to prove.
-        finalists: how many that do as well let another one wait; None where none waits, or there
-            is no race.
-        certify: fresh seeds for each finalist, or None.
-        grid_points: points if every parameter has finitely many values, else None.
-        least_seed_epochs: epochs summed over seeds and trials if no trial gets beyond the first
-            rung, each with the fewest epochs; None where no parameter is called epochs. A search
-            that ends early, by its time or by a proof, takes less.
-        seed_epochs: the same if every trial gets the full ladder and the most epochs.
-        proven_rate: the success rate whose proof ends the search, or None.
-    """
+    """What `xortune space` says of a space; iterated, the lines of the terminal."""
 
     name: str
-    task: str | None
+    task: str | None  # as rows and inputs: None with a trainer of the user's own
     rows: int | None
     inputs: int | None
-    trainer: str | None
-    called: str | None
-    run_as: str | None
+    trainer: str | None  # None for the built-in network
+    called: str | None  # what a function is called with, or a command's files; None if not looked
+    run_as: str | None  # a command for one config and seed, with the quotes of a shell
     metric: str | None
     timeout: float | None
     success: str | None
-    parameters: tuple[ParameterDescription, ...]
+    parameters: tuple[dict[str, str], ...]
     sampler: str
-    trials: int
+    trials: int  # of a grid its points
     seed: int
     time_budget: float | None
-    objectives: tuple[ObjectiveDescription, ...]
+    objectives: tuple[dict[str, str], ...]
     ladder: tuple[int, ...]
-    alpha: float | None
+    alpha: float | None  # None where nothing is proven
     finalists: int | None
     certify: int | None
-    grid_points: int | None
-    least_seed_epochs: int | None
-    seed_epochs: int | None
+    grid_points: int | None  # None where a parameter has infinitely many values
+    least_seed_epochs: int | None  # if all end at the first rung; None without epochs
+    seed_epochs: int | None  # if all get the full ladder and the most epochs
     proven_rate: float | None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Label and text, line by line, as the terminal shows it."""
+        """Label and text of each line."""
         yield "name", self.name
         if self.task is not None:
             yield "task", f"{self.task}: {self.rows} rows, {self.inputs} inputs"
         if self.trainer is not None:
-            yield from self._trainer(self.trainer)
+            called = f", called with ({self.called})" if self.called and not self.run_as else ""
+            yield "trainer", self.trainer + called
+            if self.run_as is not None:
+                yield "run as", self.run_as
+                yield "files", self.called or "not looked at"
+            yield "success", self.success or "what the function says: true, or success: true"
+        if self.metric is not None:
+            yield "metric", self.metric
+        if self.timeout is not None:
+            yield "time limit", f"{self.timeout:g} s for each seed"
         for p in self.parameters:
-            notes = "".join(f", {note}" for note in (p.scale, p.when) if note)
-            yield p.name, f"{p.kind}: {p.values}{notes}"
+            notes = "".join(f", {note}" for note in (p["scale"], p["when"]) if note)
+            yield p["name"], f"{p['kind']}: {p['values']}{notes}"
         yield "sampler", f"{self.sampler}, seed {self.seed}"
         yield "trials", f"{self.trials:,}"
         if self.time_budget is not None:
             yield "time budget", f"{self.time_budget:g} s"
-        if len(self.objectives) > 1 or self.objectives[0].failed:
-            yield (
-                "objectives",
-                ", ".join(
-                    f"{o.name} ({o.direction}"
-                    + (f", a failed seed counts as {o.failed})" if o.failed else ")")
-                    for o in self.objectives
-                ),
-            )
+        if len(self.objectives) > 1 or self.objectives[0]["failed"]:
+            yield "objectives", ", ".join(map(_objective_text, self.objectives))
         yield from self._seeds()
         if self.proven_rate is not None:
             yield "stop", f"as soon as a success rate of {self.proven_rate:g} is proven"
@@ -139,7 +82,7 @@ class Description:
             yield "certify", f"{self.certify:,} fresh seeds for each of the five best"
         if self.grid_points is not None:
             yield "grid points", f"{self.grid_points:,}"
-        yield from self._cost()
+        yield "cost", self._cost()
 
     @property
     def at_most(self) -> str:
@@ -148,32 +91,18 @@ class Description:
             return f"{self.seed_epochs:,} epochs of one seed"
         return f"{self.trials * self.ladder[-1]:,} trainings"
 
-    def _trainer(self, trainer: str) -> Iterator[tuple[str, str]]:
-        """A function, or a command, and what it says."""
-        called = f", called with ({self.called})" if self.called and not self.run_as else ""
-        yield "trainer", trainer + called
-        if self.run_as is not None:
-            yield "run as", self.run_as
-            yield "files", self.called or "not looked at"
-        yield "success", self.success or "what the function says: true, or success: true"
-        if self.metric is not None:
-            yield "metric", self.metric
-        if self.timeout is not None:
-            yield "time limit", f"{self.timeout:g} s for each seed"
-
     def _seeds(self) -> Iterator[tuple[str, str]]:
         """Who gets how many; see `racing.grants`."""
         first, *others = self.ladder
+        begin = f"{first:,} for each configuration"
         if not others:
-            yield "seeds", f"{first:,} for each configuration"
+            yield "seeds", begin
         else:
-            at_once = [rung for rung in others if rung <= FIRST]
-            begin = f"{first:,} for each configuration"
-            if at_once:
+            if at_once := [rung for rung in others if rung <= FIRST]:
                 begin += f", {_listed(at_once)} as long as none has failed"
             yield "seeds", f"{begin}; half of all seeds go to climbs, up to {others[-1]:,}"
             yield "rungs", _listed(self.ladder)
-            if len(self.objectives) == 1 and self.objectives[0].failed:
+            if len(self.objectives) == 1 and self.objectives[0]["failed"]:
                 yield (
                     "climbs",
                     "the best of each rung, one in so many as the next has times the seeds",
@@ -189,7 +118,7 @@ class Description:
             what = "stop" if others else "proof"
             yield "alpha", f"{self.alpha:g}: how probable any wrong {what} is, at most"
 
-    def _cost(self) -> Iterator[tuple[str, str]]:
+    def _cost(self) -> str:
         """From what it comes to if all are ruled out at once, to what it comes to if none is."""
         first, last = self.ladder[0], self.ladder[-1]
         seeds = f"{first:,}" if first == last else f"{first:,} to {last:,}"
@@ -202,11 +131,10 @@ class Description:
             how += ", and the certificate"
         early = self.time_budget is not None or self.proven_rate is not None
         if least == most:
-            yield "cost", f"{'at most ' if early else ''}{most:,} {how}"
-        elif early:
-            yield "cost", f"at most {most:,} {how}; less if it ends early"
-        else:
-            yield "cost", f"from {least:,} to {most:,} {how}"
+            return f"{'at most ' if early else ''}{most:,} {how}"
+        if early:
+            return f"at most {most:,} {how}; less if it ends early"
+        return f"from {least:,} to {most:,} {how}"
 
 
 def _listed(counts: Iterable[int]) -> str:
@@ -224,8 +152,9 @@ def describe(space: SearchSpace, called: str | None = None) -> Description:
     finite = all(finite_values(parameter) is not None for parameter in space.parameters)
     points = grid_size(space) if finite else None
     trials = space.search.trials or points or 0
-    epochs = next((_numbers(p) for p in space.parameters if p.name == "epochs"), [])
-    race = len(space.seeds.ladder) > 1
+    counts = [extremes(parameter) for parameter in space.parameters if parameter.name == "epochs"]
+    epochs = [int(v) for v in itertools.chain(*counts) if isinstance(v, int | float)]
+    ladder, race = space.seeds.ladder, len(space.seeds.ladder) > 1
     task, command = space.task, space.command
     rule = None if space.success is None else str(space.success)
     first = next(probes(space)).as_dict()
@@ -245,46 +174,38 @@ def describe(space: SearchSpace, called: str | None = None) -> Description:
         trials=trials,
         seed=space.search.seed,
         time_budget=space.search.time_budget,
-        objectives=tuple(
-            ObjectiveDescription(
-                o.name,
-                "maximize" if o.maximize else "minimize",
-                ""
-                if o.number is None
-                else "worse than any number"
-                if o.failed is None
-                else word(o.failed),
-            )
-            for o in space.objectives
-        ),
-        ladder=space.seeds.ladder,
+        objectives=tuple(map(_objective, space.objectives)),
+        ladder=ladder,
         alpha=space.seeds.alpha if race or space.stop.proven_rate is not None else None,
         finalists=space.seeds.finalists if race else None,
         certify=space.seeds.certify,
         grid_points=points,
         proven_rate=space.stop.proven_rate,
-        least_seed_epochs=trials * space.seeds.ladder[0] * min(epochs) if epochs else None,
-        seed_epochs=trials * space.seeds.ladder[-1] * max(epochs) if epochs else None,
+        least_seed_epochs=trials * ladder[0] * min(epochs) if epochs else None,
+        seed_epochs=trials * ladder[-1] * max(epochs) if epochs else None,
     )
 
 
-def _numbers(parameter: Parameter) -> list[int]:
-    """Its values that are numbers, of a range the ends."""
-    values = (
-        [parameter.low, parameter.high]
-        if isinstance(parameter, Range)
-        else list(finite_values(parameter) or ())
-    )
-    return [int(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+def _objective(objective: Objective) -> dict[str, str]:
+    direction = "maximize" if objective.maximize else "minimize"
+    failed = "worse than any number" if objective.failed is None else word(objective.failed)
+    if objective.number is None:
+        failed = ""
+    return {"name": objective.name, "direction": direction, "failed": failed}
 
 
-def _described(parameter: Parameter) -> ParameterDescription:
+def _objective_text(objective: dict[str, str]) -> str:
+    failed = objective["failed"] and f", a failed seed counts as {objective['failed']}"
+    return f"{objective['name']} ({objective['direction']}{failed})"
+
+
+def _described(parameter: Parameter) -> dict[str, str]:
     when = " and ".join(
-        f"{other} is {' or '.join(word(value) for value in values)}"
-        for other, values in parameter.when
+        f"{other} is {' or '.join(map(word, values))}" for other, values in parameter.when
     )
     kind, scale = type(parameter).__name__.lower(), ""
     if isinstance(parameter, Range):
         kind, scale = "int" if parameter.integer else "float", "log" if parameter.log else "linear"
-    values = allowed_values(parameter).removeprefix("whole numbers from ").removesuffix(" (fixed)")
-    return ParameterDescription(parameter.name, kind, values, scale, f"when {when}" if when else "")
+    values = str(parameter).removeprefix("whole numbers from ").removesuffix(" (fixed)")
+    said = {"name": parameter.name, "kind": kind, "values": values}
+    return {**said, "scale": scale, "when": when and f"when {when}"}

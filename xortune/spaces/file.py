@@ -1,397 +1,364 @@
-"""The form of a space file: pydantic models, their errors in our words, and their JSON Schema."""
+"""The form of a space file: its keys, errors in our words, and the JSON Schema.
+
+What one value may be is said here and in `spaces.model`. What values must be to each other
+(conditions, grids, start entries) is checked in `spaces.space`.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import Annotated, Any, TypeAlias, TypeVar
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
-    PlainValidator,
+    StrictFloat,
+    StrictStr,
     Tag,
+    TypeAdapter,
     ValidationError,
-    WithJsonSchema,
+    with_config,
 )
 from pydantic_core import ErrorDetails
 
 from xortune.core.errors import InputError, nearest
-from xortune.spaces import values
-from xortune.spaces.text import Location, YamlDocument, shown
-
-# -------------------------------------------------------------------------------------------------
-# The values of a space file as fields of pydantic models: how each is read, its JSON Schema.
-
-SCALAR_SCHEMA = {"type": ["number", "string", "boolean", "null"]}
-INNER_SCHEMA = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
-_WHOLE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": values.MAX_SEEDS}
-
-Scalar: TypeAlias = Annotated[Any, PlainValidator(values.scalar), WithJsonSchema(SCALAR_SCHEMA)]
-Number: TypeAlias = Annotated[
-    Any, PlainValidator(values.number), WithJsonSchema({"type": "number"})
-]
-Flag: TypeAlias = Annotated[bool, PlainValidator(values.flag), WithJsonSchema({"type": "boolean"})]
-Text: TypeAlias = Annotated[
-    str, PlainValidator(values.text), WithJsonSchema({"type": "string", "minLength": 1})
-]
-Rung: TypeAlias = Annotated[
-    int,
-    PlainValidator(values.rung),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": values.MAX_RUNG}),
-]
-When: TypeAlias = dict[
-    str,
-    Annotated[
-        Any,
-        PlainValidator(values.one_or_more),
-        WithJsonSchema(
-            {"anyOf": [SCALAR_SCHEMA, {"type": "array", "items": SCALAR_SCHEMA, "minItems": 1}]}
-        ),
-    ],
-]
-
-
-def _nullable(validate: Any, schema: dict[str, Any]) -> Any:
-    """An optional value that may also be written as null."""
-    return Annotated[
-        Any,
-        PlainValidator(lambda value: None if value is None else validate(value)),
-        WithJsonSchema({"anyOf": [schema, {"type": "null"}]}),
-    ]
-
-
-OptionalNumber: TypeAlias = _nullable(values.number, {"type": "number"})  # type: ignore[valid-type]
-OptionalWhole: TypeAlias = _nullable(values.positive, _WHOLE_SCHEMA)  # type: ignore[valid-type]
-OptionalText: TypeAlias = _nullable(values.text, {"type": "string"})  # type: ignore[valid-type]
-OptionalDuration: TypeAlias = _nullable(  # type: ignore[valid-type]
-    values.parse_duration,
-    {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]},
+from xortune.spaces.model import (
+    SUCCESS_RATE,
+    Choice,
+    Count,
+    Duration,
+    Fixed,
+    Number,
+    Range,
+    Scalar,
+    SearchSettings,
+    SeedSettings,
+    StopSettings,
+    Text,
+    about,
+    checked_range,
+    raced,
 )
-
-
-class StrictForm(BaseModel):
-    """A mapping without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-# -------------------------------------------------------------------------------------------------
-# The form of a space file: pydantic models, their errors in our words, and their JSON Schema.
-#
-# What one value may look like is said here. What values must be to each other (conditions, grids,
-# start entries) is checked in `spaces.space`.
+from xortune.spaces.text import Location, YamlDocument, shown
 
 PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
 MAX_PARAMETERS = 256  # more than any sampler makes sense of
 
 
-class FixedForm(StrictForm):
-    """One value, always the same."""
-
-    value: Scalar
-    when: When = Field(default={}, description="Only where other parameters have these values.")
-
-
-class ChoiceForm(StrictForm):
-    """One of a list of values."""
-
-    choice: Annotated[
-        list[Scalar], AfterValidator(values.distinct), Field(json_schema_extra={"minItems": 1})
-    ]
-    when: When = Field(default={}, description="Only where other parameters have these values.")
-
-
-class RangeForm(StrictForm):
-    """A number from a range, both ends included; whole if low, high and step are written whole."""
-
-    low: Number
-    high: Number
-    log: Flag = Field(default=False, description="Spread evenly over orders of magnitude.")
-    step: OptionalNumber = Field(default=None, description="Only low, low + step, ... up to high.")
-    when: When = Field(default={}, description="Only where other parameters have these values.")
-
-
-class CsvForm(StrictForm):
+@dataclass(frozen=True)
+class CsvSettings:
     """A task from a CSV file with a header."""
 
-    csv: Text = Field(description="Path, relative to the space file.")
-    target: OptionalText = Field(default=None, description="The 0/1 column to learn.")
-    held_out: OptionalText = Field(default=None, description="A 0/1 column: rows to judge on.")
+    csv: Annotated[Text, about("Path, relative to the space file.")]
+    target: Annotated[Text | None, about("The 0/1 column to learn.")] = None
+    held_out: Annotated[Text | None, about("A 0/1 column: rows to judge on.")] = None
     accuracy: Annotated[
-        float,
-        PlainValidator(values.share),
-        WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
-    ] = Field(default=1.0, description="Share of held-out rows that must be right.")
+        StrictFloat, Field(gt=0, le=1, description="Share of held-out rows that must be right.")
+    ] = 1.0
 
 
-class FunctionForm(StrictForm):
+@dataclass(frozen=True)
+class FunctionSettings:
     """A function or a class of your own; see docs/own-trainer.md."""
 
-    function: Text = Field(
-        description="module:function, or ./file.py:function relative to the space file."
-    )
-    timeout: OptionalDuration = Field(
-        default=None,
-        description="For one seed, looked at whenever the function reports or yields: seconds, or "
-        '"10m".',
-    )
+    function: Annotated[
+        Text, about("module:function, or ./file.py:function relative to the space file.")
+    ]
+    timeout: Annotated[
+        Duration | None,
+        about(
+            'For one seed, looked at whenever the function reports or yields: seconds, or "10m".'
+        ),
+    ] = None
 
 
-class CommandForm(StrictForm):
+@dataclass(frozen=True)
+class CommandSettings:
     """A command that trains under one seed; see docs/command.md."""
 
-    command: Text = Field(
-        description="A program and its arguments, with {seed} and each parameter in braces; no "
-        "shell reads it."
-    )
-    success: OptionalText = Field(
-        default=None, description='"exit code 0", or a rule for its numbers: "accuracy >= 0.9".'
-    )
-    metric: OptionalText = Field(
-        default=None, description='Its numbers: "last line json", or "last line number".'
-    )
-    timeout: OptionalDuration = Field(
-        default=None, description='For one seed, after which it has failed: seconds, or "10m".'
-    )
-    files: list[Text] | None = Field(
-        default=None,
-        description="Files and folders that it needs, relative to the space file; if not given, "
-        "the words of the command that are files.",
-    )
+    command: Annotated[
+        Text,
+        about(
+            "A program and its arguments, with {seed} and each parameter in braces; no "
+            "shell reads it."
+        ),
+    ]
+    success: Annotated[
+        Text | None, about('"exit code 0", or a rule for its numbers: "accuracy >= 0.9".')
+    ] = None
+    metric: Annotated[
+        Text | None, about('Its numbers: "last line json", or "last line number".')
+    ] = None
+    timeout: Annotated[
+        Duration | None, about('For one seed, after which it has failed: seconds, or "10m".')
+    ] = None
+    files: Annotated[
+        tuple[Text, ...] | None,
+        about(
+            "Files and folders that it needs, relative to the space file; if not "
+            "given, the words of the command that are files."
+        ),
+    ] = None
 
 
-class SearchForm(StrictForm):
-    """How configurations are proposed, and how many."""
-
-    sampler: Annotated[
-        str,
-        PlainValidator(values.sampler_name),
-        WithJsonSchema({"type": "string", "enum": list(values.SAMPLERS)}),
-    ] = Field(default="tpe", description="Who proposes configurations.")
-    trials: OptionalWhole = Field(default=None, description="Proposals; none with sampler grid.")
-    seed: Annotated[
-        int,
-        PlainValidator(values.seed),
-        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}),
-    ] = Field(default=0, description="Of the sampler, so that a search can be repeated.")
-    time_budget: OptionalDuration = Field(default=None, description='Seconds, or "10m", "2h".')
-
-
-class RaceForm(StrictForm):
-    """A race with a rung at 2, 4, 8, ... seeds."""
-
-    alpha: Annotated[float, PlainValidator(values.inner_share), WithJsonSchema(INNER_SCHEMA)] = (
-        Field(default=0.05, description="How probable any wrong stop is, at most.")
-    )
-    max: Rung = Field(default=512, description="Seeds at the last rung.")
-
-
-class SeedsForm(StrictForm):
-    """How many seeds a configuration is trained under."""
-
-    ladder: Annotated[list[Rung], AfterValidator(values.ascending)] = Field(
-        default=[8, 32, 128],
-        description="Total seeds at each rung; promising ones climb.",
-        json_schema_extra={"minItems": 1},
-    )
-    race: RaceForm | None = Field(default=None, description="Instead of a ladder.")
-    finalists: OptionalWhole = Field(
-        default=5, description="While so many do as well and as soon, others climb no further."
-    )
-    certify: OptionalWhole = Field(default=None, description="Fresh seeds for the finalists.")
-
-
-class StopForm(StrictForm):
-    """What ends a search before all its trials."""
-
-    proven_rate: Annotated[
-        Any,
-        PlainValidator(lambda value: None if value is None else values.inner_share(value)),
-        WithJsonSchema({"anyOf": [INNER_SCHEMA, {"type": "null"}]}),
-    ] = Field(default=None, description="A success rate that one configuration is proven to have.")
-
-
-class ObjectiveForm(StrictForm):
+@dataclass(frozen=True)
+class ObjectiveSettings:
     """What is looked for, and in which direction."""
 
-    name: Text
+    name: Annotated[
+        Text, about("success_rate, epochs_to_solve, a parameter or a trainer's number.")
+    ]
     direction: Annotated[
-        Any,
-        PlainValidator(lambda value: None if value is None else values.direction(value)),
-        WithJsonSchema({"enum": [*values.DIRECTIONS, None]}),
-    ] = Field(default=None, description="Of a parameter (minimize if not given), or a number.")
-    failed: OptionalNumber = Field(
-        default=None, description="Of a number: what a failed seed counts as."
-    )
+        Literal["maximize", "minimize"] | None,
+        about("Of a parameter (minimize if not given), or a number."),
+    ] = None
+    failed: Annotated[Number | None, about("Of a number: what a failed seed counts as.")] = None
 
 
-def _objective_form(value: object) -> str:
-    return "objective" if isinstance(value, dict) else "measure"
+def _form_of(*keyed: tuple[str, type], otherwise: type) -> Discriminator:
+    """Which class a mapping is read into: the first whose key it has; what is none is a value."""
+
+    def form(value: object) -> str:
+        if not isinstance(value, dict):
+            return "value"
+        return next((kind for key, kind in keyed if key in value), otherwise).__name__
+
+    return Discriminator(form)
 
 
-Objective: TypeAlias = Annotated[
-    Annotated[Text, Tag("measure")] | Annotated[ObjectiveForm, Tag("objective")],
-    Discriminator(_objective_form),
+def _parameter_name(name: str) -> str:
+    if not re.fullmatch(r"[^\W\d][\w.-]*", name):  # letters of any language, as Python has them
+        raise InputError(
+            f"{shown(name)} is no parameter name",
+            allowed="letters, digits, _, - and dots, with a letter or _ first",
+        )
+    return name
+
+
+FileParameter: TypeAlias = Annotated[
+    Annotated[Scalar, Tag("value")]
+    | Annotated[Fixed, Tag("Fixed")]
+    | Annotated[Choice, Tag("Choice")]
+    | Annotated[Range, AfterValidator(checked_range), Tag("Range")],
+    _form_of(("choice", Choice), ("value", Fixed), otherwise=Range),
+]
+FileObjective: TypeAlias = Annotated[
+    Annotated[Text, Tag("value")] | Annotated[ObjectiveSettings, Tag("ObjectiveSettings")],
+    _form_of(otherwise=ObjectiveSettings),
 ]
 
 
-def _parameter_form(value: object) -> str:
-    if not isinstance(value, dict):
-        return "scalar"
-    return next((form for form in ("choice", "value") if form in value), "range")
-
-
-def _trainer_form(value: object) -> str:
-    if not isinstance(value, dict):
-        return "name"
-    return "function" if "function" in value else "command"
-
-
-def _task_form(value: object) -> str:
-    return "file" if isinstance(value, dict) else "name"
-
-
-Parameter: TypeAlias = Annotated[
-    Annotated[Scalar, Tag("scalar")]
-    | Annotated[FixedForm, Tag("value")]
-    | Annotated[ChoiceForm, Tag("choice")]
-    | Annotated[RangeForm, Tag("range")],
-    Discriminator(_parameter_form),
-]
-
-
-class SpaceForm(StrictForm):
+@with_config(ConfigDict(extra="forbid"))  # pydantic hands this on to the classes of the fields
+@dataclass(frozen=True, kw_only=True)
+class SpaceFile:
     """A search space of xortune: what to train, what to vary, how to search."""
 
     name: Annotated[
-        str,
-        PlainValidator(values.space_name),
-        WithJsonSchema({"type": "string", "pattern": f"^{values.NAME.pattern}$", "maxLength": 100}),
-    ] = Field(description="Names the run directory.")
+        StrictStr,
+        Field(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
+            max_length=100,
+            description="Names the run directory.",
+        ),
+    ]
     task: Annotated[
-        Annotated[Text, Tag("name")] | Annotated[CsvForm, Tag("file")], Discriminator(_task_form)
-    ] = Field(default="xor", description="xor, parity-N, a CSV file or a mapping with csv.")
+        Annotated[Text, Tag("value")] | Annotated[CsvSettings, Tag("CsvSettings")],
+        _form_of(otherwise=CsvSettings),
+        about("xor, parity-N, a CSV file or a mapping with csv."),
+    ] = "xor"
     trainer: Annotated[
-        Annotated[OptionalText, Tag("name")]
-        | Annotated[FunctionForm, Tag("function")]
-        | Annotated[CommandForm, Tag("command")],
-        Discriminator(_trainer_form),
-    ] = Field(
-        default=None,
-        description="A function of your own instead of task and epochs: module:function, or "
-        "./file.py:function relative to the space file; or a mapping with a function or a command.",
-    )
-    success: OptionalText = Field(
-        default=None, description='With numbers of a trainer of your own: "accuracy >= 0.9".'
-    )
-    epochs: OptionalWhole = Field(default=None, description="A fixed parameter named epochs.")
-    parameters: dict[str, Parameter] = Field(
-        description=f"Each {PARAMETER_FORMS}.",
-        json_schema_extra={"minProperties": 1, "maxProperties": MAX_PARAMETERS},
-    )
-    search: SearchForm = SearchForm()
-    seeds: SeedsForm = SeedsForm()
-    stop: StopForm = StopForm()
-    objectives: list[Objective] = Field(
-        default=["success_rate"],
-        description="success_rate, epochs_to_solve, numeric parameters: several are a front. With "
-        "a trainer of your own its numbers too: accuracy_q10, accuracy_mean.",
-        json_schema_extra={"minItems": 1},
-    )
-    start: list[dict[str, Scalar]] = Field(
-        default=[], description="Complete configurations to evaluate first."
-    )
+        Annotated[Text | None, Tag("value")]
+        | Annotated[FunctionSettings, Tag("FunctionSettings")]
+        | Annotated[CommandSettings, Tag("CommandSettings")],
+        _form_of(("function", FunctionSettings), otherwise=CommandSettings),
+        about(
+            "A function of your own instead of task and epochs: module:function, or "
+            "./file.py:function relative to the space file; or a mapping with a function or a "
+            "command."
+        ),
+    ] = None
+    success: Annotated[
+        Text | None, about('With numbers of a trainer of your own: "accuracy >= 0.9".')
+    ] = None
+    epochs: Annotated[Count | None, about("A fixed parameter named epochs.")] = None
+    parameters: Annotated[
+        dict[Annotated[StrictStr, AfterValidator(_parameter_name)], FileParameter],
+        Field(min_length=1, max_length=MAX_PARAMETERS, description=f"Each {PARAMETER_FORMS}."),
+    ]
+    search: SearchSettings = SearchSettings()  # noqa: RUF009  # frozen
+    seeds: Annotated[SeedSettings, AfterValidator(raced)] = SeedSettings()  # noqa: RUF009  # frozen
+    stop: StopSettings = StopSettings()  # noqa: RUF009  # frozen
+    objectives: Annotated[
+        tuple[FileObjective, ...],
+        Field(
+            min_length=1,
+            description="success_rate, epochs_to_solve, numeric parameters: several are a front. "
+            "With a trainer of your own its numbers too: accuracy_q10, accuracy_mean.",
+        ),
+    ] = (SUCCESS_RATE,)
+    start: Annotated[
+        tuple[dict[str, Scalar], ...], about("Complete configurations to evaluate first.")
+    ] = ()
 
 
-FormT = TypeVar("FormT", bound=BaseModel)
+_FILE = TypeAdapter(SpaceFile)
 
 
-def validated(document: YamlDocument) -> SpaceForm:
-    """The document as forms.
+def validated(document: YamlDocument) -> SpaceFile:
+    """What the document says.
 
     Raises:
         InputError: the first thing in the file that has not the form it must have.
     """
+    values = dict(document.values)
+    if isinstance(given := values.get("parameters"), dict):
+        values["parameters"] = {
+            name: {"": name, **form} if isinstance(form, dict) else form
+            for name, form in given.items()
+        }
     try:
-        form = SpaceForm.model_validate(document.values)
+        return _FILE.validate_python(values)
     except ValidationError as error:
         # An unknown key comes first: where a key is misspelt, the right one is also missing.
-        details = sorted(
-            error.errors(include_url=False),
-            key=lambda detail: detail["type"] != "extra_forbidden",
-        )
-        raise _translated(details[0], document) from None
-    for name in form.parameters:
-        try:
-            values.parameter_name(name)
-        except InputError as error:
-            raise error.at(document.at(("parameters", name))) from None
-    if not 0 < len(form.parameters) <= MAX_PARAMETERS:
-        raise InputError(
-            f"{len(form.parameters) or 'no'} parameters",
-            field="parameters",
-            place=document.at(("parameters",)),
-            allowed=f"1 to {MAX_PARAMETERS} parameters",
-            fix="add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`",
-        )
-    return form
+        details = error.errors(include_url=False)
+        first = min(details, key=lambda detail: detail["type"] != _UNKNOWN)
+        raise _translated(first, document) from None
 
 
-_FORMS: dict[str, type[BaseModel]] = {
-    "search": SearchForm,
-    "seeds": SeedsForm,
-    "stop": StopForm,
-    "objective": ObjectiveForm,
-    "function": FunctionForm,
-    "command": CommandForm,
-    "file": CsvForm,
-    "choice": ChoiceForm,
-    "value": FixedForm,
-    "range": RangeForm,
+# -------------------------------------------------------------------------------------------------
+# Errors of pydantic in our words. What is allowed at a place is what the schema says of it.
+
+_UNKNOWN, _MISSING = "unexpected_keyword_argument", "missing"
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    list: "a list",
+    dict: "a mapping",
+    str: "a string",
 }
-_TAGGED = {
-    "parameters": 2,
-    "objectives": 2,
-    "trainer": 1,
-    "task": 1,
-}  # where pydantic puts the tag of a union into a location
-
-
-def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
-    """A pydantic error in our words, with its line."""
-    raw = detail["loc"]
-    cut = _TAGGED.get(str(raw[0]), len(raw)) if raw else 0
-    tag = raw[cut] if cut < len(raw) else (raw[0] if raw else "")
-    location: Location = (*raw[:cut], *raw[cut + 1 :])
-    place, name = document.at(location), str(location[-1])
-    form = _FORMS.get(str(tag), SpaceForm) if len(location) > 1 else SpaceForm
-    if location[:2] == ("seeds", "race") and len(location) > 2:
-        form = RaceForm
-    cause = detail.get("ctx", {}).get("error")
-    if isinstance(cause, InputError):
-        found = cause
-    elif detail["type"] == "extra_forbidden":
-        known = list(form.model_fields)
-        found = InputError("unknown key", allowed=", ".join(known), fix=nearest(name, known))
-    elif detail["type"] == "missing":
-        about = form.model_fields[name].description or PARAMETER_FORMS
-        found = InputError("is missing", allowed=about, fix=f"add a line `{name}: ...`")
-    else:  # the only other thing the forms ask for is a list or a mapping
-        wanted = "a list" if detail["type"] == "list_type" else "a mapping"
-        example = "[a, b]" if wanted == "a list" else "{key: value}"
-        found = InputError(
-            f"{shown(detail['input'])} is not {wanted}",
-            allowed=wanted,
-            fix=f"write it as {example}, or as indented lines below",
-        )
-    return InputError(found.problem, field=name, place=place, allowed=found.allowed, fix=found.fix)
 
 
 def json_schema() -> str:
     """The JSON Schema of space files as the shipped text."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    schema |= SpaceForm.model_json_schema()
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema()}
     return json.dumps(schema, indent=2) + "\n"
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return _FILE.json_schema()
+
+
+def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
+    """An error of pydantic in our words, with its line."""
+    key, node = detail["loc"][-1], _node(detail["loc"])
+    location = _location(detail["loc"], document)
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        found = cause
+        if cause.field is not None and cause.field in node.get("properties", ()):
+            location = (*location, cause.field)
+    elif detail["type"] == _UNKNOWN:
+        known = list(node["properties"])
+        found = InputError("unknown key", allowed=", ".join(known), fix=nearest(str(key), known))
+    elif detail["type"] == _MISSING:
+        location = (*location, key)
+        about = node.get("description", PARAMETER_FORMS)
+        found = InputError("is missing", allowed=about, fix=f"add a line `{key}: ...`")
+    else:
+        found = _refusal(detail["input"], str(location[-1]), node)
+    place, name = document.at(location), str(location[-1])
+    return InputError(found.problem, field=name, place=place, allowed=found.allowed, fix=found.fix)
+
+
+def _location(loc: Location, document: YamlDocument) -> Location:
+    """Where in the document: what pydantic says without the classes that it tried."""
+    location: Location = ()
+    value: Any = document.values
+    for part in loc:
+        known = range(len(value)) if isinstance(value, list) else value
+        if isinstance(known, dict | range) and part in known:
+            location, value = (*location, part), value[part]
+    return location
+
+
+def _node(loc: Location) -> dict[str, Any]:
+    """What the schema says there; of an unknown key, what it says of the mapping."""
+    node = _schema()
+    for part in loc:
+        if "oneOf" in node:
+            options = (o for o in node["oneOf"] if o.get("$ref", "value").endswith(str(part)))
+            inner = next(options, None)
+        else:
+            inner = node.get("properties", {}).get(part)
+            inner = inner or node.get("items" if isinstance(part, int) else "additionalProperties")
+        if not inner:
+            break
+        node = _resolved(inner)
+    return node
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """A node without references, and without the null that a key may have as well."""
+    if "$ref" in node:
+        node = _schema()["$defs"][node["$ref"].rpartition("/")[2]]
+    options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
+    return _resolved(options[-1]) if options else node
+
+
+def _refusal(value: object, key: str, node: dict[str, Any]) -> InputError:
+    """What is wrong with a value, by what the schema says of its key."""
+    kind = f", {_KINDS[type(value)]}," if type(value) in _KINDS else ""
+    problem, fix = f"{shown(value)}{kind} is not allowed", None
+    least, most = node.get("minimum", 0), node.get("maximum", 0)
+    match node["type"]:
+        case "array" | "object" as wanted:
+            return _no_container(value, key, node, list if wanted == "array" else dict)
+        case list():
+            allowed = "one value: a number, a string, true, false or null"
+            fix = "write alternatives as {choice: [..]}" if isinstance(value, list) else None
+        case "integer":
+            allowed = f"a whole number from {least:,} to {most:,}"
+            above = isinstance(value, int | float) and value > most
+            fix = f"write {most} or less" if above else f"write {least} or more"
+        case "number" if "exclusiveMinimum" in node:
+            upper = f"at most {node['maximum']}" if "maximum" in node else "below 1"
+            allowed = f"a number above 0, {upper}"
+        case "number":
+            allowed, fix = "a number", "write a number without quotes"
+        case "boolean":
+            allowed, fix = "true or false", "write true or false without quotes"
+        case _ if "enum" in node:
+            problem, allowed = f"unknown {key} {shown(value)}", ", ".join(node["enum"])
+            fix = nearest(value, node["enum"]) if isinstance(value, str) else f"name a {key}"
+        case _ if "pattern" in node:
+            allowed = "letters, digits, dots, - and _, starting with a letter or digit"
+            is_number = isinstance(value, int | float)
+            fix = "put it in quotes" if is_number else "choose a shorter, plainer name"
+        case _:
+            allowed, fix = "a string that is not empty", "put it in quotes"
+    return InputError(problem, allowed=allowed, fix=fix)
+
+
+def _no_container(
+    value: object, key: str, node: dict[str, Any], wanted: type[list[object] | dict[str, object]]
+) -> InputError:
+    """What is no list or no mapping, or has too few or too many members."""
+    example = "[a, b]" if wanted is list else "{key: value}"
+    if not isinstance(value, wanted):
+        return InputError(
+            f"{shown(value)} is not {_KINDS[wanted]}",
+            allowed=_KINDS[wanted],
+            fix=f"write it as {example}, or as indented lines below",
+        )
+    if wanted is list:
+        return InputError("is empty", allowed="at least one", fix="list at least one")
+    return InputError(
+        f"{len(value) or 'no'} {key}",
+        allowed=f"{node['minProperties']} to {node['maxProperties']} {key}",
+        fix="add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`",
+    )

@@ -9,13 +9,11 @@ from typing import TypeAlias
 
 from xortune.core.point import Point, Value
 from xortune.spaces.model import (
-    Choice,
-    Fixed,
     Parameter,
-    Range,
     SearchSpace,
-    Steps,
     contains,
+    extremes,
+    finite_values,
     is_active,
 )
 
@@ -24,16 +22,7 @@ MAX_PAIRS = 200_000
 MAX_TRIED = 16  # values of a parameter that are compared to complete a point
 
 Item: TypeAlias = tuple[str, int]
-"""The name of a parameter, and which of its probed values."""
-
-
-def finite_values(parameter: Parameter) -> Sequence[Value] | None:
-    """All values of a parameter in order; None for a range of floats without a step."""
-    if isinstance(parameter, Fixed):
-        return (parameter.value,)
-    if isinstance(parameter, Choice):
-        return parameter.values
-    return Steps(parameter) if parameter.integer or parameter.step is not None else None
+"""The name of a parameter, and which of its extremes."""
 
 
 def grid(space: SearchSpace) -> Iterator[Point]:
@@ -41,32 +30,28 @@ def grid(space: SearchSpace) -> Iterator[Point]:
 
     Only for a space whose every parameter has finitely many values.
     """
-    parameters, values = space.parameters, [finite_values(p) for p in space.parameters]
-    # An odometer with its own stack: a recursion would be as deep as there are parameters.
     chosen: dict[str, Value] = {}
-    stack: list[Iterator[Value] | None] = []
-    while True:
-        while len(stack) < len(parameters):
-            parameter, options = parameters[len(stack)], values[len(stack)]
-            assert options is not None, f"{parameter.name} has no step"
-            if not is_active(parameter, chosen):
-                stack.append(None)
-                continue
-            iterator = iter(options)
-            chosen[parameter.name] = next(iterator)
-            stack.append(iterator)
-        yield Point(chosen)
-        while stack:
-            name, top = parameters[len(stack) - 1].name, stack[-1]
-            if top is not None:
-                try:
-                    chosen[name] = next(top)
-                    break
-                except StopIteration:
-                    del chosen[name]
-            stack.pop()
-        if not stack:
+
+    def walk(left: Sequence[Parameter]) -> Iterator[Point]:
+        if not left:
+            yield Point(chosen)
             return
+        parameter, *others = left
+        if not is_active(parameter, chosen):
+            yield from walk(others)
+            return
+        for value in _finite(parameter):
+            chosen[parameter.name] = value
+            yield from walk(others)
+        del chosen[parameter.name]
+
+    yield from walk(space.parameters)
+
+
+def _finite(parameter: Parameter) -> Sequence[Value]:
+    values = finite_values(parameter)
+    assert values is not None, f"{parameter.name} has no step"
+    return values
 
 
 def grid_size(space: SearchSpace) -> int:
@@ -74,37 +59,31 @@ def grid_size(space: SearchSpace) -> int:
 
     Parameters that no condition links multiply; only the values of parents are walked through.
     """
-    return math.prod(_size(group) for group in _linked(space.parameters))
-
-
-def _linked(parameters: Sequence[Parameter]) -> list[list[Parameter]]:
-    """Groups of parameters that conditions connect, each in the space's order."""
-    groups: list[list[Parameter]] = []
-    for parameter in parameters:
+    groups: list[list[Parameter]] = []  # parameters that conditions link, in the space's order
+    for parameter in space.parameters:
         parents = {name for name, _ in parameter.when}
-        joined = [group for group in groups if parents & {p.name for p in group}]
-        groups = [group for group in groups if group not in joined]
-        names = {p.name for group in joined for p in group} | {parameter.name}
-        groups.append([p for p in parameters if p.name in names])
-    return groups
+        linked = [group for group in groups if parents & {p.name for p in group}]
+        groups = [group for group in groups if group not in linked]
+        names = {parameter.name, *(p.name for group in linked for p in group)}
+        groups.append([p for p in space.parameters if p.name in names])
+    return math.prod(map(_size, groups))
 
 
 def _size(group: Sequence[Parameter]) -> int:
     parents = {name for parameter in group for name, _ in parameter.when}
 
-    def count(index: int, chosen: Mapping[str, Value]) -> int:
-        if index == len(group):
+    def count(left: Sequence[Parameter], chosen: Mapping[str, Value]) -> int:
+        if not left:
             return 1
-        parameter = group[index]
+        parameter, *others = left
         if not is_active(parameter, chosen):
-            return count(index + 1, chosen)
-        values = finite_values(parameter)
-        assert values is not None, f"{parameter.name} has no step"
+            return count(others, chosen)
+        values = _finite(parameter)
         if parameter.name not in parents:
-            return len(values) * count(index + 1, chosen)
-        return sum(count(index + 1, {**chosen, parameter.name: value}) for value in values)
+            return len(values) * count(others, chosen)
+        return sum(count(others, {**chosen, parameter.name: value}) for value in values)
 
-    return count(0, {})
+    return count(group, {})
 
 
 def probes(space: SearchSpace) -> Iterator[Point]:
@@ -113,27 +92,20 @@ def probes(space: SearchSpace) -> Iterator[Point]:
     A range stands for its two ends. Conditions are honoured, pairs that they exclude are left out.
     Every single value comes first, then pairs, up to some thousands of points.
     """
-    domains = {parameter.name: _probed(parameter) for parameter in space.parameters}
-    by_name = {parameter.name: parameter for parameter in space.parameters}
-    met: dict[Item, set[Item]] = {
-        (name, index): set() for name, values in domains.items() for index in range(len(values))
-    }
+    domains = {parameter.name: extremes(parameter) for parameter in space.parameters}
+    items = {name: [(name, index) for index in range(len(domains[name]))] for name in domains}
+    met: dict[Item, set[Item]] = {item: set() for some in items.values() for item in some}
     emitted = 0
-    singles = [{name: index} for name, index in met]
-    pairs = (
-        {a: i, b: j}
-        for a, b in itertools.combinations(domains, 2)
-        for i in range(len(domains[a]))
-        for j in range(len(domains[b]))
+    singles = ((item,) for item in met)
+    pairs = itertools.chain.from_iterable(
+        itertools.product(items[a], items[b]) for a, b in itertools.combinations(domains, 2)
     )
     for wanted in itertools.chain(singles, itertools.islice(pairs, MAX_PAIRS)):
-        first, *rest = wanted.items()
-        # An item meets itself in its first point.
-        if (rest[0] if rest else first) in met[first]:
+        if wanted[-1] in met[wanted[0]]:  # an item meets itself in its first point
             continue
-        if rest and emitted >= MAX_PROBES:
+        if len(wanted) > 1 and emitted >= MAX_PROBES:
             return
-        forced = _forced(wanted, domains, by_name)
+        forced = _forced(dict(wanted), domains, space.parameters)
         if forced is None:
             continue
         indices = _completed(forced, domains, space.parameters, met)
@@ -143,30 +115,22 @@ def probes(space: SearchSpace) -> Iterator[Point]:
         yield Point({name: domains[name][index] for name, index in indices.items()})
 
 
-def _probed(parameter: Parameter) -> tuple[Value, ...]:
-    if isinstance(parameter, Range):
-        same = parameter.low == parameter.high
-        return (parameter.low,) if same else (parameter.low, parameter.high)
-    return tuple(finite_values(parameter) or ())
-
-
 def _forced(
     wanted: Mapping[str, int],
-    domains: Mapping[str, tuple[Value, ...]],
-    by_name: Mapping[str, Parameter],
+    domains: Mapping[str, Sequence[Value]],
+    parameters: Sequence[Parameter],
 ) -> dict[str, list[int]] | None:
     """What the wanted values and all conditions above them leave; None where they contradict.
 
     Conditions are conjunctions of sets, so intersecting them is exact: no search is needed.
     """
     left = {name: [index] for name, index in wanted.items()}
-    waiting = list(wanted)
-    while waiting:
-        for name, allowed in by_name[waiting.pop()].when:
-            if name not in left:
-                left[name] = list(range(len(domains[name])))
-                waiting.append(name)
-            left[name] = [i for i in left[name] if contains(allowed, domains[name][i])]
+    for parameter in reversed(parameters):  # children before their parents
+        if parameter.name not in left:
+            continue
+        for name, allowed in parameter.when:
+            indices = left.get(name) or range(len(domains[name]))
+            left[name] = [i for i in indices if contains(allowed, domains[name][i])]
             if not left[name]:
                 return None
     return left
@@ -174,7 +138,7 @@ def _forced(
 
 def _completed(
     forced: Mapping[str, list[int]],
-    domains: Mapping[str, tuple[Value, ...]],
+    domains: Mapping[str, Sequence[Value]],
     parameters: Sequence[Parameter],
     met: Mapping[Item, set[Item]],
 ) -> dict[str, int]:

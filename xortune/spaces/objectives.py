@@ -2,243 +2,161 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import nearest
 from xortune.core.point import Point
-from xortune.core.success import is_cost, parse_success
-from xortune.spaces.file import ObjectiveForm
-from xortune.spaces.grid import finite_values
+from xortune.core.success import is_cost
+from xortune.spaces.file import ObjectiveSettings
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
+    MEASURED,
     SUCCESS_RATE,
-    Choice,
-    Fixed,
     Objective,
     Parameter,
     Range,
     SearchSpace,
+    finite_values,
+    is_number,
 )
-from xortune.spaces.text import YamlDocument, shown
+from xortune.spaces.text import shown
 from xortune.stats.numbers import ENDINGS, named_statistic
-
-MEASURED = {SUCCESS_RATE: True, EPOCHS_TO_SOLVE: False}
-"""What training tells, and whether more of it is better."""
 
 SEVERAL = ("tpe", "nsgaii", "gp", "random", "grid")
 """Samplers that look for a front, or learn from nothing anyway."""
 
 
 def objectives_of(
-    forms: Sequence[str | ObjectiveForm],
-    parameters: Sequence[Parameter],
-    document: YamlDocument,
-    success: str | None = None,
+    given: Iterable[str | ObjectiveSettings], space: SearchSpace
 ) -> tuple[Objective, ...]:
-    """The objectives that the forms mean.
-
-    Args:
-        forms: as the file has them.
-        parameters: of the space.
-        document: the file.
-        success: its rule for a trainer's numbers, which tells a direction.
+    """The objectives that a file means, for a space whose parameters and rule are known.
 
     Raises:
-        InputError: none, one twice, nothing that is measured, an unknown one, the wrong direction
-            or none, or a parameter whose values are not all numbers, not free or not in every
-            config.
+        InputError: one twice, nothing that is measured, an unknown one, the wrong direction or
+            none, or a parameter whose values are not all numbers, not free or not in every config.
     """
-    if not forms:
-        raise InputError(
-            "no objective",
-            field="objectives",
-            place=document.at(("objectives",)),
-            allowed=_allowed(parameters),
-            fix=f"write [{SUCCESS_RATE}], or leave objectives out",
-        )
     found: list[Objective] = []
-    for index, form in enumerate(forms):
-        objective = _objective(form, index, parameters, document, success)
+    for index, form in enumerate(given):
+        objective = _objective(form, index, space)
         if objective.name in [other.name for other in found]:
-            raise InputError(
-                f"{objective.name} is given twice",
-                field="objectives",
-                place=document.at(("objectives", index)),
-                allowed="each objective once",
-                fix="remove one of them",
-            )
+            problem = f"{objective.name} is given twice"
+            place = ("objectives", index)
+            raise space.refusal(place, problem, "each objective once", "remove one of them")
         found.append(objective)
+    names = [objective.name for objective in found]
     if not any(o.name in MEASURED or o.number is not None for o in found):
-        raise InputError(
-            f"{shown([objective.name for objective in found])} without anything that is measured",
-            field="objectives",
-            place=document.at(("objectives",)),
-            allowed=f"{SUCCESS_RATE} or {EPOCHS_TO_SOLVE} among them, or a trainer's number",
-            fix=f"add {SUCCESS_RATE}: or configs that never solve would be the best",
+        raise space.refusal(
+            ("objectives",),
+            f"{shown(names)} without anything that is measured",
+            f"{SUCCESS_RATE} or {EPOCHS_TO_SOLVE} among them, or a trainer's number",
+            f"add {SUCCESS_RATE}: or configs that never solve would be the best",
         )
-    if [objective.name for objective in found] == [SUCCESS_RATE]:
-        return (replace(found[0], ties=_ties(success)),)
+    if names == [SUCCESS_RATE] and space.success is not None:
+        number = space.success.name
+        if (more := _rule_wants_more(number, space)) is not None:
+            ties = Objective(f"{number}_median", more, number, "median")
+            return (replace(found[0], ties=ties),)
     return tuple(found)
 
 
-def _ties(success: str | None) -> Objective | None:
-    """What tells configs of the same count apart: the number that a rule judges, in the middle."""
-    try:
-        rule = None if success is None else parse_success(success)
-    except InputError:  # which is told with its line, later
-        return None
-    if rule is None or (more := _direction(rule.name, success)) is None:
-        return None
-    return Objective(f"{rule.name}_median", more, rule.name, "median")
-
-
-def _objective(
-    form: str | ObjectiveForm,
-    index: int,
-    parameters: Sequence[Parameter],
-    document: YamlDocument,
-    success: str | None,
-) -> Objective:
-    name, direction, failed = (
-        (form, None, None) if isinstance(form, str) else (form.name, form.direction, form.failed)
-    )
-    place = ("objectives", index)
-    given = name in MEASURED or any(p.name == name for p in parameters)
-    told = None if given else named_statistic(name)
-    where = document.at(place if isinstance(form, str) else (*place, "name"))
-    if told is None and failed is not None:
-        raise InputError(
+def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) -> Objective:
+    place: tuple[str | int, ...] = ("objectives", index)
+    if isinstance(form, str):
+        name, form = form, ObjectiveSettings(form)
+    else:
+        name = form.name
+    parameter = next((p for p in space.parameters if p.name == name), None)
+    told = None if name in MEASURED or parameter is not None else named_statistic(name)
+    if told is None and form.failed is not None:
+        raise space.refusal(
+            (*place, "failed"),
             f"{name} is not told of each seed",
-            field="objectives",
-            place=document.at((*place, "failed")),
-            allowed=f"failed only of a number of your own trainer: its name with {ENDINGS}",
-            fix="leave it out",
+            f"failed only of a number of your own trainer: its name with {ENDINGS}",
+            "leave it out",
         )
-    natural = MEASURED.get(name) if told is None else _direction(told[0], success)
-    if told is None and natural is None:
-        _check_parameter(name, parameters, where)
-    maximize = natural if direction is None else direction == "maximize"
+    if told is None and name not in MEASURED:
+        _check_parameter(name, parameter, place, space)
+    natural = MEASURED.get(name) if told is None else _rule_wants_more(told[0], space)
+    maximize = natural if form.direction is None else form.direction == "maximize"
     if natural not in (None, maximize):
-        raise InputError(
-            f"{direction} {name}" + ("" if told is None else f", and a success is {success}"),
-            field="objectives",
-            place=document.at((*place, "direction")),
-            allowed="maximize" if natural else "minimize",
-            fix="leave the direction out",
-        )
+        why = "" if told is None else f", and a success is {space.success}"
+        allowed = "maximize" if natural else "minimize"
+        problem = f"{form.direction} {name}{why}"
+        raise space.refusal((*place, "direction"), problem, allowed, "leave the direction out")
     if told is None:
         return Objective(name, bool(maximize))
     if maximize is None:
         likely = "minimize" if is_cost(name) else "maximize"
-        raise InputError(
-            f"{name} without a direction",
-            field="objectives",
-            place=where,
-            allowed="maximize, or minimize",
-            fix=f"write `- {{name: {name}, direction: {likely}}}`",
-        )
-    return Objective(name, maximize, *told, failed=failed)
+        fix = f"write `- {{name: {name}, direction: {likely}}}`"
+        raise space.refusal(place, f"{name} without a direction", "maximize, or minimize", fix)
+    return Objective(name, maximize, *told, failed=form.failed)
 
 
-def _check_parameter(name: str, parameters: Sequence[Parameter], place: str) -> None:
+def _check_parameter(
+    name: str, parameter: Parameter | None, place: tuple[str | int, ...], space: SearchSpace
+) -> None:
     """Refuse what is no parameter, or one that cannot be an objective."""
-    parameter = next((p for p in parameters if p.name == name), None)
+    free = [*MEASURED, *(p.name for p in space.parameters if _not_free(p) is None)]
+    allowed = ", ".join([*free, f"a number of your own trainer with {ENDINGS}"])
     if parameter is None:
-        names = [*MEASURED, *(p.name for p in parameters if _problem(p) is None)]
-        raise InputError(
-            f"unknown objective {shown(name)}",
-            field="objectives",
-            place=place,
-            allowed=_allowed(parameters),
-            fix=nearest(name, names),
-        )
-    problem = _problem(parameter)
-    if problem is not None:
-        raise InputError(
-            f"{name} {problem}",
-            field="objectives",
-            place=place,
-            allowed=_allowed(parameters),
-            fix="choose another, or change the parameter",
-        )
+        raise space.refusal(place, f"unknown objective {shown(name)}", allowed, nearest(name, free))
+    if problem := _not_free(parameter):
+        fix = "choose another, or change the parameter"
+        raise space.refusal(place, f"{name} {problem}", allowed, fix)
 
 
-def _direction(number: str, success: str | None) -> bool | None:
-    """Whether the rule for a success wants more of a number; None if it does not say."""
-    try:
-        rule = None if success is None else parse_success(success)
-    except InputError:  # which is told with its line, later
+def _not_free(parameter: Parameter) -> str | None:
+    """Why a parameter is no objective; None if it can be one."""
+    if parameter.when:
+        return "has a condition, and so is not in every config"
+    values = finite_values(parameter)
+    if values is None:
         return None
+    if len(values) == 1:
+        return "is fixed, and so the same in every config"
+    if not isinstance(parameter, Range) and not all(map(is_number, values)):
+        other = next(value for value in values if not is_number(value))
+        return f"may be {shown(other)}, which is no number"
+    return None
+
+
+def _rule_wants_more(number: str, space: SearchSpace) -> bool | None:
+    """Whether the rule for a success wants more of a number; None if it does not say."""
+    rule = space.success
     if rule is None or rule.name != number or rule.sign in ("==", "!="):
         return None
     return rule.sign in (">", ">=")
 
 
-def _problem(parameter: Parameter) -> str | None:
-    """Why a parameter is no objective; None if it can be one."""
-    if parameter.when:
-        return "has a condition, and so is not in every config"
-    if isinstance(parameter, Fixed) or (isinstance(parameter, Range) and _is_fixed(parameter)):
-        return "is fixed, and so the same in every config"
-    if isinstance(parameter, Choice):
-        if len(parameter.values) == 1:
-            return "is fixed, and so the same in every config"
-        other = next((v for v in parameter.values if not is_number(v)), None)
-        if other is not None or None in parameter.values:
-            return f"may be {shown(other)}, which is no number"
-    return None
-
-
-def _is_fixed(parameter: Range) -> bool:
-    values = finite_values(parameter)
-    return parameter.low == parameter.high or (values is not None and len(values) == 1)
-
-
-def is_number(value: object) -> bool:
-    """A finite number, and not true or false."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
-
-
-def _allowed(parameters: Sequence[Parameter]) -> str:
-    free = [p.name for p in parameters if _problem(p) is None]
-    return ", ".join([*MEASURED, *free, f"a number of your own trainer with {ENDINGS}"])
-
-
 def check_sampler(space: SearchSpace) -> None:
-    """Refuse a sampler that knows one objective only, where there are several.
+    """Refuse a sampler that looks for one objective where there are several.
 
     And one that sees distances where nothing says how far off a failed seed is.
 
     Raises:
         InputError: that.
     """
-    sampler = space.search.sampler
-    far = sampler == "gp" or len(space.objectives) > 1
+    sampler, several = space.search.sampler, len(space.objectives) > 1
     for index, objective in enumerate(space.objectives):
-        if far and objective.number is not None and objective.failed is None:
-            raise InputError(
-                f"{objective.name} with "
-                + ("sampler gp" if sampler == "gp" else "other objectives")
-                + ", and nothing says what a failed seed counts as",
-                field="objectives",
-                place=space.at("objectives", index),
-                allowed="a number `failed`: here distances count, and not the order alone",
-                fix=f"write `- {{name: {objective.name}, failed: 0.0}}`, with your own number",
+        if (
+            (sampler == "gp" or several)
+            and objective.number is not None
+            and objective.failed is None
+        ):
+            beside = "sampler gp" if sampler == "gp" else "other objectives"
+            raise space.refusal(
+                ("objectives", index),
+                f"{objective.name} with {beside}, and nothing says what a failed seed counts as",
+                "a number `failed`: here distances count, and not the order alone",
+                f"write `- {{name: {objective.name}, failed: 0.0}}`, with your own number",
             )
-    if len(space.objectives) > 1 and sampler not in SEVERAL:
-        raise InputError(
+    if several and sampler not in SEVERAL:
+        raise space.refusal(
+            ("search", "sampler"),
             f"sampler {sampler} with {len(space.objectives)} objectives",
-            field="sampler",
-            place=space.at("search", "sampler"),
-            allowed="with several objectives: " + ", ".join(SEVERAL),
-            fix="use sampler nsgaii or tpe, or one objective",
+            "with several objectives: " + ", ".join(SEVERAL),
+            "use sampler nsgaii or tpe, or one objective",
         )
 
 
@@ -249,16 +167,13 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
         InputError: that.
     """
     for index, objective in enumerate(space.objectives):
-        name = objective.name
-        if objective.number is not None or name in MEASURED:
-            continue
-        if not is_number(point.get(name)):
-            raise InputError(
-                f"{name} is no number in the config that is trained: {shown(point.get(name))}",
-                field="objectives",
-                place=space.at("objectives", index),
-                allowed="parameters that the trainer takes as they are",
-                fix="choose another objective",
+        name, value = objective.name, point.get(objective.name)
+        if objective.number is None and name not in MEASURED and not is_number(value):
+            raise space.refusal(
+                ("objectives", index),
+                f"{name} is no number in the config that is trained: {shown(value)}",
+                "parameters that the trainer takes as they are",
+                "choose another objective",
             )
 
 
@@ -275,10 +190,9 @@ def check_numbers(space: SearchSpace, told: Iterable[str]) -> None:
     names = list(told)
     for index, objective in enumerate(space.objectives):
         if objective.number is not None and objective.number not in names:
-            raise InputError(
+            raise space.refusal(
+                ("objectives", index),
                 f"{objective.name} is to be looked for, and no {objective.number!r} was returned",
-                field="objectives",
-                place=space.at("objectives", index),
-                allowed=", ".join(names) or "a training that returns numbers",
-                fix=nearest(objective.number, names) if names else None,
+                ", ".join(names) or "a training that returns numbers",
+                nearest(objective.number, names) if names else None,
             )

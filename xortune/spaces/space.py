@@ -1,44 +1,53 @@
-"""Search-space file to `SearchSpace`: read, check, override, describe."""
+"""From a space file to a `SearchSpace`: read it, check it, replace its search settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, nearest
+from xortune.core.point import Point, Value
+from xortune.core.success import VALUE, Success, parse_success
 from xortune.core.task import Task
 from xortune.core.trainer import Trainer
-from xortune.spaces.check import check_conditions, check_search, checked_range, ordered, start_point
+from xortune.spaces.command import (
+    EXIT_CODE,
+    JSON,
+    METRICS,
+    NUMBER,
+    Command,
+    check_names,
+    check_values,
+    parse_template,
+)
 from xortune.spaces.file import (
-    ChoiceForm,
-    CommandForm,
-    CsvForm,
-    FixedForm,
-    FunctionForm,
-    RangeForm,
-    SeedsForm,
-    SpaceForm,
+    CommandSettings,
+    CsvSettings,
+    FunctionSettings,
+    SpaceFile,
     validated,
 )
 from xortune.spaces.grid import probes
 from xortune.spaces.model import (
+    EPOCHS_TO_SOLVE,
     Choice,
     Fixed,
     Parameter,
+    Range,
     SearchSettings,
     SearchSpace,
-    SeedSettings,
-    StopSettings,
-    When,
-    rungs_up_to,
+    equal_values,
+    extremes,
+    finite_values,
+    is_active,
 )
 from xortune.spaces.objectives import check_objectives, check_sampler, objectives_of
-from xortune.spaces.text import UNWRITTEN, YamlDocument, read_text, read_yaml, written
-from xortune.spaces.training import COMMAND, OWN, check_own, checked_success, with_command
+from xortune.spaces.text import UNWRITTEN, YamlDocument, read_text, read_yaml, shown, word, written
 
 
 def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
@@ -75,37 +84,66 @@ def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> Sea
         InputError: as `load_space`.
     """
     document = read_yaml(text, place)
-    form = validated(document)
-    parameters = ordered(_parameters(form, document), document)
-    check_conditions(parameters, document)
-    command = form.trainer if isinstance(form.trainer, CommandForm) else None
-    rule = form.success if command is None else command.success
+    file = validated(document)
     space = SearchSpace(
-        name=form.name,
-        task=None if form.trainer is not None else _task(form.task, document, folder),
-        parameters=parameters,
-        search=SearchSettings(**dict(form.search)),
-        seeds=_seeds(form.seeds, document),
+        name=file.name,
+        task=None,
+        parameters=(),
+        search=file.search,
+        seeds=file.seeds,
         start=(),
-        stop=StopSettings(form.stop.proven_rate),
-        objectives=objectives_of(form.objectives, parameters, document, rule),
-        trainer=_named(form.trainer),
-        timeout=form.trainer.timeout if isinstance(form.trainer, FunctionForm) else None,
+        stop=file.stop,
         folder=folder,
         text=text,
         place=place,
-        lines={".".join(map(str, location)): line for location, line in document.lines.items()},
+        lines=document.lines,
     )
-    if command is None:
-        space = checked_success(space, form.success)
-    if space.trainer is not None:
-        check_own(space, OWN if command is None else COMMAND)
-    if command is not None:
-        space = with_command(space, command)
+    if file.seeds.race is not None and ("seeds", "ladder") in document.lines:
+        raise space.refusal(
+            ("seeds", "race"),
+            "both a ladder and a race",
+            "one of them: a race has its own rungs, 2, 4, 8, ... up to max",
+            "remove the ladder, or the race",
+        )
+    space = replace(space, parameters=_in_order(space, _parameters(space, file)))
+    own = COMMAND if isinstance(file.trainer, CommandSettings) else file.trainer and OWN
+    if own:
+        check_own(space, own)
+    space = with_trainer(space, file)
+    space = replace(space, objectives=objectives_of(file.objectives, space))
+    if own:
+        check_own(space, own)
     check_search(space)
     check_sampler(space)
-    start = tuple(start_point(space, i, values) for i, values in enumerate(form.start))
-    return dataclasses.replace(space, start=start)
+    start = tuple(start_point(space, i, values) for i, values in enumerate(file.start))
+    return replace(space, start=start)
+
+
+def check_space(space: SearchSpace, trainer: Trainer) -> None:
+    """Let the trainer look at probes of the space and at its start entries, before anything starts.
+
+    Raises:
+        InputError: what the trainer refuses, with file and line.
+    """
+    for point in probes(space):
+        try:
+            trained = trainer.check(point)
+        except InputError as error:
+            name = error.field
+            if name == "epochs" and ("epochs",) in space.lines:
+                raise error.at(space.at("epochs")) from None
+            raise error.at(space.at("parameters", *([name] if name else []))) from None
+        check_objectives(space, trained)
+    for index, point in enumerate(space.start):
+        try:
+            trainer.check(point)
+        except InputError as error:
+            name = error.field
+            raise error.at(space.at("start", index, *([name] if name else []))) from None
+
+
+# -------------------------------------------------------------------------------------------------
+# Other search settings than those of the file.
 
 
 def with_search(
@@ -126,18 +164,18 @@ def with_search(
     """
     given = {"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget}
     values = {name: value for name, value in given.items() if value is not None}
-    document = YamlDocument({**_SKELETON, "search": values}, {}, "search settings")
+    skeleton: dict[str, object] = {"name": "search", "parameters": {"x": 0}, "search": values}
     try:
-        form = validated(document).search
+        found = validated(YamlDocument(skeleton, {}, "search settings")).search
     except InputError as error:
         raise error.at(str(error.field)) from None
-    changes: dict[str, Any] = {name: getattr(form, name) for name in values}
-    changed = dataclasses.replace(space, search=dataclasses.replace(space.search, **changes))
+    changes: dict[str, Any] = {name: getattr(found, name) for name in values}
+    changed = replace(space, search=replace(space.search, **changes))
     check_search(changed)
     check_sampler(changed)
     if changed == space:
         return space
-    return dataclasses.replace(changed, text=_rewritten(space, changed.search))
+    return replace(changed, text=_rewritten(space, changed.search))
 
 
 def _rewritten(space: SearchSpace, search: SearchSettings) -> str:
@@ -145,121 +183,342 @@ def _rewritten(space: SearchSpace, search: SearchSettings) -> str:
     settings = {k: v for k, v in dataclasses.asdict(search).items() if v is not None}
     document = read_yaml(space.text, space.place)
     wanted = {**document.values, "search": settings}
-    line = f"search: {json.dumps(settings)}"
-    lines = space.text.split("\n")
-    found = document.lines
-    tops = sorted(number for way, number in found.items() if len(way) == 1)
-    if ("search",) in found:
-        first = found["search",] - 1
-        last = next((number - 1 for number in tops if number - 1 > first), len(lines))
-        while last - 1 > first and lines[last - 1].lstrip()[:1] in {"", "#"}:
-            last -= 1  # what stands above the next key belongs to that
-        lines[first:last] = [line]
-    else:
-        lines = [*space.text.rstrip("\n").split("\n"), line, ""]
-    text = "\n".join(lines)
+    lines = space.text.rstrip("\n").split("\n")
+    tops = sorted(line - 1 for location, line in document.lines.items() if len(location) == 1)
+    first = document.lines.get(("search",), len(lines) + 1) - 1
+    last = next((line for line in tops if line > first), len(lines))
+    while last - 1 > first and lines[last - 1].lstrip()[:1] in {"", "#"}:
+        last -= 1  # what stands above the next key belongs to that
+    lines[first : max(first, last)] = [f"search: {json.dumps(settings)}"]
+    text = "\n".join([*lines, ""])
     try:
         same = read_yaml(text, space.place).values == wanted
     except InputError:
         same = False
     # Files in YAML's flow style have no lines to replace; JSON is YAML as well.
-    return text if same else json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
+    return text if same else written(wanted)
 
 
-_SKELETON: dict[str, object] = {"name": "search", "parameters": {"x": 0}}
+# -------------------------------------------------------------------------------------------------
+# Parameters and their conditions.
 
 
-def check_space(space: SearchSpace, trainer: Trainer) -> None:
-    """Let the trainer look at probes of the space and at its start entries, before anything starts.
+def _parameters(space: SearchSpace, file: SpaceFile) -> list[Parameter]:
+    parameters = [
+        given if isinstance(given, Fixed | Choice | Range) else Fixed(name, given)
+        for name, given in file.parameters.items()
+    ]
+    if file.epochs is None:
+        return parameters
+    if "epochs" in file.parameters:
+        raise space.refusal(
+            ("parameters", "epochs"),
+            "epochs is given twice, at the top and among the parameters",
+            "one of them",
+            f"remove the one on line {space.lines['epochs',]}, or this one",
+        )
+    return [*parameters, Fixed("epochs", file.epochs)]
+
+
+def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """Parents before children, otherwise as in the file.
 
     Raises:
-        InputError: what the trainer refuses, with file and line.
+        InputError: a condition that no point can meet, that hangs on a range or on itself.
     """
-    for point in probes(space):
-        try:
-            trained = trainer.check(point)
-        except InputError as error:
-            name = error.field
-            if name == "epochs" and "epochs" in space.lines:
-                raise error.at(space.at("epochs")) from None
-            raise error.at(space.at("parameters", *([name] if name else []))) from None
-        check_objectives(space, trained)
-    for index, point in enumerate(space.start):
-        try:
-            trainer.check(point)
-        except InputError as error:
-            raise error.at(
-                space.at("start", index, *([error.field] if error.field else []))
-            ) from None
-
-
-def _named(trainer: str | FunctionForm | CommandForm | None) -> str | None:
-    """What trains, if it is not the built-in network."""
-    if isinstance(trainer, FunctionForm):
-        return trainer.function
-    return trainer.command if isinstance(trainer, CommandForm) else trainer
-
-
-def _task(form: str | CsvForm, document: YamlDocument, folder: Path) -> Task:
-    try:
-        if isinstance(form, CsvForm):
-            return Task.from_csv(
-                folder / form.csv,
-                target=form.target,
-                held_out=form.held_out,
-                accuracy=form.accuracy,
+    by_name = {parameter.name: parameter for parameter in parameters}
+    done: dict[str, Parameter] = {}
+    while len(done) < len(by_name):
+        stuck = {  # each that waits for another, and the first for which it waits
+            p.name: next((o for o, _ in p.when if o in by_name and o not in done), None)
+            for p in parameters
+            if p.name not in done
+        }
+        ready = next((name for name, other in stuck.items() if other is None), None)
+        if ready is None:
+            path = [next(iter(stuck))]
+            while path[-1] not in path[:-1]:
+                path.append(str(stuck[path[-1]]))
+            circle = path[path.index(path[-1]) :]
+            raise space.refusal(
+                ("parameters", circle[0], "when"),
+                "conditions go round in a circle: " + " -> ".join(circle),
+                "conditions on parameters that do not depend on this one",
+                "remove one of these conditions",
             )
-        return Task.named(str(folder / form) if form.endswith(".csv") else form)
+        done[ready] = by_name[ready]
+    for parameter in parameters:
+        for other, values in parameter.when:
+            place = ("parameters", parameter.name, "when", other)
+            if other not in by_name:
+                names = [name for name in by_name if name != parameter.name]
+                problem = f"a condition on {other!r}, which is no parameter"
+                raise space.refusal(place, problem, ", ".join(names), nearest(other, names))
+            parent = by_name[other]
+            if isinstance(parent, Range):
+                raise space.refusal(
+                    place,
+                    f"a condition on {other}, which is a range",
+                    "conditions on a choice or a fixed value",
+                    f"make {other} a choice, or drop the condition",
+                )
+            for value in values:
+                if not equal_values(parent, value):
+                    texts = [word(known) for known in extremes(parent)]
+                    problem, fix = f"{other} is never {shown(value)}", nearest(str(value), texts)
+                    raise space.refusal(place, problem, ", ".join(texts), fix)
+    return tuple(done.values())
+
+
+def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> Point:
+    """A start entry as a complete point, with each value as the space writes it.
+
+    Raises:
+        InputError: a name that is no parameter or not active, a value that is missing or not in
+            the space.
+    """
+    names = [parameter.name for parameter in space.parameters]
+    for name in given:
+        if name not in names:
+            problem, place = f"{name!r} is no parameter", ("start", index, name)
+            raise space.refusal(place, problem, ", ".join(names), nearest(name, names))
+    values: dict[str, Value] = {}
+    for parameter in space.parameters:
+        name = parameter.name
+        place = ("start", index, name)
+        if not is_active(parameter, values):
+            if name in given:
+                needed = " and ".join(
+                    f"{other} is {' or '.join(map(word, allowed))}"
+                    for other, allowed in parameter.when
+                )
+                problem = f"{shown(given[name])} where {name} is not active"
+                fix = "remove it from this entry"
+                raise space.refusal(place, problem, f"{name} only where {needed}", fix)
+        elif name in given:
+            found = equal_values(parameter, given[name])
+            if not found:
+                fix = "change the value, or widen the parameter"
+                if isinstance(parameter, Choice):
+                    fix = nearest(str(given[name]), map(word, parameter.values))
+                problem = f"{shown(given[name])} is not in the space"
+                raise space.refusal(place, problem, str(parameter), fix)
+            values[name] = found[0]
+        elif isinstance(parameter, Fixed):
+            values[name] = parameter.value
+        else:
+            fix = f"add {name}: every active parameter needs its value"
+            raise space.refusal(place, "is missing from this start entry", str(parameter), fix)
+    return Point(values)
+
+
+# -------------------------------------------------------------------------------------------------
+# The sampler.
+
+
+def check_search(space: SearchSpace) -> None:
+    """What the sampler asks of the space and of the number of trials."""
+    sampler, trials, place = space.search.sampler, space.search.trials, ("search", "trials")
+    if sampler == "grid":
+        for parameter in space.parameters:
+            if finite_values(parameter) is None:
+                raise space.refusal(
+                    ("parameters", parameter.name),
+                    "a range of floats without a step, which no grid can walk through",
+                    "with sampler grid: fixed values, choices, integers, ranges with step",
+                    "give it a step or a choice, or use another sampler",
+                )
+        if trials is not None:
+            raise space.refusal(
+                place,
+                f"{trials} trials with sampler grid",
+                "no trials: a grid runs each of its points once",
+                "remove trials, or use sampler random for a part of the points",
+            )
+    elif trials is None:
+        problem, fix = f"sampler {sampler} needs to know how many trials", "add `trials: 200` below"
+        raise space.refusal(
+            place, problem, "a whole number, 1 or more", f"{fix} search, or give --trials"
+        )
+    if sampler != "cmaes":
+        return
+    for parameter in space.parameters:
+        if isinstance(parameter, Choice) or parameter.when:
+            what = "a condition" if parameter.when else "a choice"
+            raise space.refusal(
+                ("parameters", parameter.name),
+                f"{what}, which sampler cmaes would only draw at random",
+                "with sampler cmaes: fixed values and ranges without conditions",
+                "fix it, or use sampler tpe",
+            )
+    free = [p for p in space.parameters if len(extremes(p)) > 1]
+    if len(free) < 2:
+        raise space.refusal(
+            ("search", "sampler"),
+            f"{len(free)} range{'s'[: len(free) != 1]} with sampler cmaes",
+            "at least two: it learns how they go together",
+            "search over more parameters, or use sampler tpe",
+        )
+
+
+# -------------------------------------------------------------------------------------------------
+# What trains: the built-in network on a task, or a function or a command of the user's own.
+
+OWN, COMMAND = "a function of your own", "a command"
+
+
+def with_trainer(space: SearchSpace, file: SpaceFile) -> SearchSpace:
+    """The space with what it trains and how that is judged. No command is run.
+
+    Raises:
+        InputError: a task or a rule that cannot be read, or a command that cannot be run.
+    """
+    if isinstance(file.trainer, CommandSettings):
+        return _with_command(space, file.trainer)
+    success = None
+    if file.success is not None:
+        try:
+            success = parse_success(file.success)
+        except InputError as error:
+            raise error.at(space.at("success")) from None
+    if file.trainer is None:
+        return replace(space, success=success, task=_task(space, file.task))
+    if isinstance(file.trainer, FunctionSettings):
+        space = replace(space, timeout=file.trainer.timeout)
+        return replace(space, success=success, trainer=file.trainer.function)
+    return replace(space, success=success, trainer=file.trainer)
+
+
+def _task(space: SearchSpace, given: str | CsvSettings) -> Task:
+    try:
+        if isinstance(given, CsvSettings):
+            options = {"target": given.target, "held_out": given.held_out}
+            return Task.from_csv(space.folder / given.csv, accuracy=given.accuracy, **options)
+        return Task.named(str(space.folder / given) if given.endswith(".csv") else given)
     except InputError as error:
         inner = "" if error.place in {None, error.field} else f": {error.place}"
         raise InputError(
             error.problem,
-            field="task",
-            place=document.at(("task",)) + inner,
+            place=space.at("task") + inner,
             allowed=error.allowed,
             fix=error.fix or "look at that file; its path is relative to the space file",
         ) from None
 
 
-def _seeds(form: SeedsForm, document: YamlDocument) -> SeedSettings:
-    if form.race is None:
-        return SeedSettings(tuple(form.ladder), form.certify, finalists=form.finalists)
-    if "ladder" in form.model_fields_set:
-        raise InputError(
-            "both a ladder and a race",
-            field="seeds",
-            place=document.at(("seeds", "race")),
-            allowed="one of them: a race has its own rungs, 2, 4, 8, ... up to max",
-            fix="remove the ladder, or the race",
+def _with_command(space: SearchSpace, given: CommandSettings) -> SearchSpace:
+    if ("success",) in space.lines:
+        raise space.refusal(
+            ("success",),
+            "a rule beside the trainer",
+            "of a command, success within `trainer`",
+            'write trainer: {command: "...", success: "..."}',
         )
-    rungs = rungs_up_to(form.race.max)
-    return SeedSettings(rungs, form.certify, form.race.alpha, form.finalists)
+    names = [parameter.name for parameter in space.parameters]
+    try:
+        template = parse_template(given.command)
+        check_names(template, names)
+        for parameter in space.parameters:
+            check_values(template, parameter.name, extremes(parameter))
+    except InputError as error:
+        mine = ("parameters", error.field) if error.field in names else ("trainer", "command")
+        raise error.at(space.at(*map(str, mine))) from None
+    by_exit_code = given.success is not None and _plain(given.success) == EXIT_CODE
+    rule: Success | None = None
+    if given.success is not None and not by_exit_code:
+        try:
+            rule = parse_success(given.success)
+        except InputError as error:
+            allowed = f"{EXIT_CODE!r}, or {error.allowed}"
+            raise space.refusal(("trainer", "success"), error.problem, allowed, error.fix) from None
+    metric = _metric(space, given, rule)
+    by_exit_code = by_exit_code or (given.success is None and metric is None)
+    command = Command(template, by_exit_code, metric, given.timeout, given.files)
+    return replace(space, trainer=template.text, command=command, success=rule)
 
 
-def _parameters(form: SpaceForm, document: YamlDocument) -> list[Parameter]:
-    parameters = [_parameter(name, value, document) for name, value in form.parameters.items()]
-    if form.epochs is None:
-        return parameters
-    if "epochs" in form.parameters:
+def _metric(space: SearchSpace, given: CommandSettings, rule: Success | None) -> str | None:
+    """Where a command's numbers are."""
+    if given.metric is None:
+        return None if rule is None else JSON
+    metric, place = _plain(given.metric), ("trainer", "metric")
+    if metric not in METRICS:
+        problem, fix = f"{shown(given.metric)} is no metric", nearest(given.metric, METRICS)
+        raise space.refusal(place, problem, ", ".join(map(repr, METRICS)), fix)
+    if metric == NUMBER and (given.success is None or (rule and rule.name != VALUE)):
+        raise space.refusal(
+            place,
+            f"a number without a name, and the rule {str(rule)!r} judges {rule.name!r}"
+            if rule
+            else "a number, and nothing says what a success is",
+            f"with {NUMBER!r} a rule for {VALUE!r}, or {EXIT_CODE!r}",
+            f'write success: "{VALUE} >= 0.9" with your own limit, or metric: {JSON!r}',
+        )
+    return metric
+
+
+def _plain(text: str) -> str:
+    """A phrase whatever its blanks and capitals."""
+    return " ".join(text.split()).lower()
+
+
+def with_own(space: SearchSpace) -> SearchSpace:
+    """The space as it is searched with a function that is given from Python.
+
+    Raises:
+        InputError: it names a trainer itself, or says what means nothing beside one.
+    """
+    if space.trainer is not None:
         raise InputError(
-            "epochs is given twice, at the top and among the parameters",
-            field="epochs",
-            place=document.at(("parameters", "epochs")),
+            f"the space names a trainer, {space.trainer!r}, and train= is given too",
+            field="train",
             allowed="one of them",
-            fix=f"remove the one on line {document.lines['epochs',]}, or this one",
+            fix=f"leave train= out, or remove the line at {space.at('trainer')}",
         )
-    return [*parameters, Fixed("epochs", form.epochs)]
+    check_own(space, OWN)
+    return replace(space, task=None)
 
 
-def _parameter(name: str, form: object, document: YamlDocument) -> Parameter:
-    when: When = ()
-    if isinstance(form, FixedForm | ChoiceForm | RangeForm):
-        when = tuple((other, tuple(values)) for other, values in form.when.items())
-    if isinstance(form, FixedForm):
-        return Fixed(name, form.value, when)
-    if isinstance(form, ChoiceForm):
-        return Choice(name, tuple(form.choice), when)
-    if isinstance(form, RangeForm):
-        return checked_range(name, form, when, document)
-    assert form is None or isinstance(form, bool | int | float | str)
-    return Fixed(name, form)
+def check_own(space: SearchSpace, what: str) -> None:
+    """Refuse what means nothing where a function, or a command, of the user's own trains.
+
+    Raises:
+        InputError: a task, epochs at the top, or epochs to solve as an objective.
+    """
+    for name, fix in (
+        ("task", "remove this line: your own trainer decides what is learned"),
+        ("epochs", "remove this line, or write epochs below parameters: it is then passed on"),
+    ):
+        if (name,) in space.lines:
+            allowed = f"{name} only for the built-in network"
+            raise space.refusal((name,), f"means nothing with {what}", allowed, fix)
+    for index, objective in enumerate(space.objectives):
+        if objective.name == EPOCHS_TO_SOLVE:
+            raise space.refusal(
+                ("objectives", index),
+                f"{EPOCHS_TO_SOLVE} is not known with {what}",
+                "success_rate, parameters with numbers, and the function's own numbers",
+                "remove it",
+            )
+
+
+def check_built_in(space: SearchSpace) -> None:
+    """Refuse what means nothing for the built-in network.
+
+    Raises:
+        InputError: a rule for success, or an objective on numbers of a function.
+    """
+    if space.success is not None:
+        raise space.refusal(
+            ("success",),
+            "a rule for success without a trainer whose numbers it could judge",
+            f"success only with {OWN}",
+            "add a line `trainer: ./train.py:run`, give train= in Python, or remove this one",
+        )
+    for index, objective in enumerate(space.objectives):
+        if objective.number is not None:
+            raise space.refusal(
+                ("objectives", index),
+                f"{objective.name} without a trainer that could tell it",
+                f"numbers of seeds only with {OWN}",
+                "add a line `trainer: ./train.py:run`, or look for the success_rate",
+            )

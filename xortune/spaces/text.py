@@ -7,12 +7,13 @@ values follow YAML 1.2 (``1e-4`` is a number, ``yes`` and ``off`` are strings).
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import yaml
 
@@ -20,7 +21,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Value
 
 UNWRITTEN = "<space>"
-"""What messages call a space that is no file; nobody has seen its lines, so none is named."""
+"""What messages call a space that is no file; it has no lines that a message could name."""
 
 Location: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys of mappings and positions in lists, from the top."""
@@ -29,12 +30,14 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 10  # a space file needs five levels
 MAX_INTEGER = 2**53  # beyond it, floats (and so the samplers) cannot tell integers apart
 
-_NULL = re.compile(r"~|null|Null|NULL|")
-_BOOLEAN = re.compile(r"(true|True|TRUE)|false|False|FALSE")
-_INTEGER = re.compile(r"[-+]?[0-9]+")
-_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, Value] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,20 @@ class YamlDocument:
     """
 
     values: dict[str, object]
-    lines: dict[Location, int]
+    lines: Mapping[Location, int]
     place: str
 
     def at(self, location: Location) -> str:
-        """``file:line: dotted.name``, with the line of what encloses it if it is not there."""
-        return told(self.place, location, self.lines)
+        """``file:line: dotted.name`` for a location, or the nearest line that encloses it."""
+        return placed(self.place, location, self.lines)
 
 
-def told(place: str, location: Location, lines: dict[Location, int]) -> str:
+def placed(place: str, location: Location, lines: Mapping[Location, int]) -> str:
     """``file:line: dotted.name`` for a location, or the nearest line that encloses it."""
-    known = next(
-        (location[:end] for end in range(len(location), -1, -1) if location[:end] in lines), ()
-    )
-    name = ".".join(map(str, location))
-    where = place if place == UNWRITTEN else f"{place}:{lines.get(known, 1)}"
-    return f"{where}: {name}" if name else where
+    ends = range(len(location), -1, -1)
+    line = next((lines[location[:end]] for end in ends if location[:end] in lines), 1)
+    where = place if place == UNWRITTEN else f"{place}:{line}"
+    return ": ".join([where, *([".".join(map(str, location))] if location else [])])
 
 
 def shown(value: object) -> str:
@@ -92,11 +93,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     except FileNotFoundError:
         folder = Path(path).parent
         near = sorted(p.name for p in folder.glob("*.y*ml"))[:8] if folder.is_dir() else []
-        raise InputError(
-            "there is no such file",
-            place=place,
-            fix=f"one of these in {folder}: {', '.join(near)}" if near else "check the path",
-        ) from None
+        fix = f"one of these in {folder}: {', '.join(near)}" if near else "check the path"
+        raise InputError("there is no such file", place=place, fix=fix) from None
     except IsADirectoryError:
         raise InputError(
             "is a directory", place=place, allowed="a YAML file", fix="name a file in it"
@@ -142,171 +140,138 @@ def read_yaml(text: str, place: str) -> YamlDocument:
             aliases, a key given twice or that is no string, too deep a nesting, a number that is
             not finite or an integer beyond 2**53.
     """
-    builder = _Builder(place)
+    reader = _YamlReader(text, place)
     try:
-        for event in _events(text):
-            builder.take(event)
-    except InputError:
-        raise
+        top = reader.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{place}:{mark.line + 1}" if mark else place
         raise InputError(
             f"is not valid YAML ({error.problem or error.context})",
-            place=where,
+            place=f"{place}:{mark.line + 1}" if mark else place,
             fix="check the indentation, brackets and quotes on and above this line",
         ) from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except (yaml.YAMLError, OverflowError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         # ReaderError for characters that YAML forbids; the rest from escapes such as "\UFFFFFFFF".
-        position = getattr(error, "position", None)
-        line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
         raise InputError(
             "is not valid YAML (a character or escape that YAML does not have)",
             place=f"{place}:{line}",
             fix="remove it, or quote it differently",
         ) from None
-    if builder.root is None:
+    if top is None:
         raise InputError(
             "is empty", place=place, allowed="a mapping with at least name and parameters"
         )
-    if not isinstance(builder.root, dict):
+    if not isinstance(top, dict):
+        what = "a list" if isinstance(top, list) else f"the single value {shown(top)}"
         raise InputError(
-            f"is {_kind(builder.root)}, not a mapping",
-            place=f"{place}:{builder.lines.get((), 1)}",
+            f"is {what}, not a mapping",
+            place=f"{place}:{reader.lines[()]}",
             allowed="`key: value` lines at the top",
         )
-    return YamlDocument(builder.root, builder.lines, place)
+    return YamlDocument(top, reader.lines, place)
 
 
-def _kind(value: object) -> str:
-    return "a list" if isinstance(value, list) else f"the single value {shown(value)}"
+class _YamlReader:
+    """Values from the parser's events; MAX_DEPTH bounds the recursion."""
 
+    def __init__(self, text: str, place: str) -> None:
+        self.events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
+        self.place = place
+        self.lines: dict[Location, int] = {}
 
-def _events(text: str) -> Iterator[yaml.Event]:
-    yield from yaml.parse(text, Loader=yaml.SafeLoader)
+    def document(self) -> object:
+        top: object = None
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if self.lines:
+                    problem = "a second YAML document"
+                    self.refuse(event, (), problem, "one document", "remove this `---`")
+                top = self.value(next(self.events), ())
+        return top
 
+    def value(self, event: yaml.Event, location: Location) -> object:
+        self.lines.setdefault(location, _line(event))
+        self.refuse_marks(event, location)
+        if isinstance(event, yaml.ScalarEvent):
+            return self.scalar(event, location)
+        if len(location) >= MAX_DEPTH:
+            self.refuse(event, location, "nested too deeply", f"{MAX_DEPTH} levels", "flatten it")
+        if isinstance(event, yaml.SequenceStartEvent):
+            values: list[object] = []
+            while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+                values.append(self.value(event, (*location, len(values))))
+            return values
+        mapping: dict[str, object] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self.key(event, location)
+            mapping[key] = self.value(next(self.events), (*location, key))
+        return mapping
 
-@dataclass
-class _Frame:
-    """A mapping or list that is still being filled."""
-
-    container: dict[str, object] | list[object]
-    location: Location
-    key: str | None = None
-
-
-@dataclass
-class _Builder:
-    """Puts parser events together without recursion, so that no nesting can exhaust the stack."""
-
-    place: str
-    root: object = None
-    lines: dict[Location, int] = field(default_factory=dict)
-    frames: list[_Frame] = field(default_factory=list)
-    documents: int = 0
-
-    def take(self, event: yaml.Event) -> None:
-        assert event.start_mark is not None
-        line = event.start_mark.line + 1
-        if isinstance(event, yaml.DocumentStartEvent):
-            self.documents += 1
-            if self.documents > 1:
-                self.refuse(line, "a second YAML document", "one document", "remove this `---`")
-        elif isinstance(event, yaml.AliasEvent):
-            self.refuse(line, f"the alias *{event.anchor}", "plain values", "write the value out")
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            self.frames.pop()
-        elif isinstance(event, yaml.ScalarEvent):
-            self.refuse_marks(event, line)
-            value = self.scalar(event, line)
-            frame = self.frames[-1] if self.frames else None
-            if frame and isinstance(frame.container, dict) and frame.key is None:
-                self.open_key(frame, value, line)
-            else:
-                self.put(value, line)
-        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self.refuse_marks(event, line)
-            container: dict[str, object] | list[object] = (
-                {} if isinstance(event, yaml.MappingStartEvent) else []
-            )
-            location = self.put(container, line)
-            self.frames.append(_Frame(container, location))
-            if len(self.frames) > MAX_DEPTH:
-                self.refuse(line, "nested too deeply", f"{MAX_DEPTH} levels", "flatten it")
-
-    def refuse(self, line: int, problem: str, allowed: str, fix: str) -> None:
-        place = f"{self.place}:{line}"
-        if self.place == UNWRITTEN:
-            frame = self.frames[-1] if self.frames else _Frame({}, ())
-            place = told(self.place, (*frame.location, *([frame.key] if frame.key else [])), {})
-        raise InputError(problem, place=place, allowed=allowed, fix=fix)
-
-    def refuse_marks(self, event: yaml.NodeEvent, line: int) -> None:
-        if event.anchor is not None:
-            self.refuse(line, f"the anchor &{event.anchor}", "plain values", "write values out")
-        tag = getattr(event, "tag", None)
-        if tag is not None:
-            self.refuse(line, f"the tag {shown(tag)}", "plain values", "remove the tag")
-
-    def open_key(self, frame: _Frame, key: object, line: int) -> None:
+    def key(self, event: yaml.Event, location: Location) -> str:
+        self.refuse_marks(event, location)
+        if not isinstance(event, yaml.ScalarEvent):
+            problem = "a list or mapping as key"
+            self.refuse(event, location, problem, "a string as key", "check the brackets")
+        key = self.scalar(event, location)
         if not isinstance(key, str) or not key:
-            self.refuse(line, f"the key {shown(key)}", "a string as key", "put it in quotes")
-        assert isinstance(key, str)
-        location = (*frame.location, key)
-        if location in self.lines:
-            self.refuse(
-                line,
-                f"the key {key!r} is given twice, first on line {self.lines[location]}",
-                "each key once",
-                "remove one of them",
-            )
-        frame.key = key
-        self.lines[location] = line
+            problem = f"the key {shown(key)}"
+            self.refuse(event, location, problem, "a string as key", "put it in quotes")
+        if first := self.lines.get((*location, key)):
+            problem = f"the key {key!r} is given twice, first on line {first}"
+            self.refuse(event, location, problem, "each key once", "remove one of them")
+        self.lines[*location, key] = _line(event)
+        return key
 
-    def put(self, value: object, line: int) -> Location:
-        if not self.frames:
-            self.root, self.lines[()] = value, line
-            return ()
-        frame = self.frames[-1]
-        if isinstance(frame.container, list):
-            frame.container.append(value)
-            location = (*frame.location, len(frame.container) - 1)
-            self.lines[location] = line
-            return location
-        if frame.key is None:
-            self.refuse(line, "a list or mapping as key", "a string as key", "check the brackets")
-        assert frame.key is not None
-        frame.container[frame.key] = value
-        location, frame.key = (*frame.location, frame.key), None
-        return location
-
-    def scalar(self, event: yaml.ScalarEvent, line: int) -> Value:
-        text: str = event.value
+    def scalar(self, event: yaml.ScalarEvent, location: Location) -> Value:
+        text = event.value
         odd = next((c for c in text if not c.isprintable() and c not in "\t\n"), None)
         if odd is not None:
-            self.refuse(line, f"the character {odd!a}", "printable text", "remove it")
+            problem = f"the character {odd!a}"
+            self.refuse(event, location, problem, "printable text", "remove it")
         if event.style:  # quoted or block text is always a string
-            return text
-        if _NULL.fullmatch(text):
-            return None
-        if match := _BOOLEAN.fullmatch(text):
-            return match[1] is not None
+            return str(text)
+        if text in _WORDS:
+            return _WORDS[text]
         value: Value = text
         if _INTEGER.fullmatch(text) and len(text) < 400:
-            value = int(text)
-        elif _BASED.fullmatch(text) and len(text) < 400:
-            value = int(text, 0)
+            value = int(text, 0 if text[:2] in ("0o", "0x") else 10)
         elif _FLOAT.fullmatch(text):
             value = float(text)
-        if _NOT_FINITE.fullmatch(text) or (isinstance(value, float) and abs(value) == float("inf")):
+        if _NOT_FINITE.fullmatch(text) or value in (math.inf, -math.inf):
             self.refuse(
-                line,
+                event,
+                location,
                 f"{shown(text)[1:-1]} is not finite",
                 "a finite number",
                 "write a number, or quote it if you mean the word",
             )
         if isinstance(value, int) and abs(value) > MAX_INTEGER:
-            self.refuse(
-                line, f"{shown(value)} is too large", "integers up to 2**53", "write it as 1.0e+20"
-            )
+            problem = f"{shown(value)} is too large"
+            self.refuse(event, location, problem, "integers up to 2**53", "write it as 1.0e+20")
         return value
+
+    def refuse_marks(self, event: yaml.Event, location: Location) -> None:
+        if isinstance(event, yaml.AliasEvent):
+            problem = f"the alias *{event.anchor}"
+            self.refuse(event, location, problem, "plain values", "write the value out")
+        if anchor := getattr(event, "anchor", None):
+            problem = f"the anchor &{anchor}"
+            self.refuse(event, location, problem, "plain values", "write values out")
+        if tag := getattr(event, "tag", None):
+            problem = f"the tag {shown(tag)}"
+            self.refuse(event, location, problem, "plain values", "remove the tag")
+
+    def refuse(
+        self, event: yaml.Event, location: Location, problem: str, allowed: str, fix: str
+    ) -> NoReturn:
+        unwritten = self.place == UNWRITTEN
+        place = placed(self.place, location, {}) if unwritten else f"{self.place}:{_line(event)}"
+        raise InputError(problem, place=place, allowed=allowed, fix=fix)
+
+
+def _line(event: yaml.Event) -> int:
+    assert event.start_mark is not None
+    return event.start_mark.line + 1
