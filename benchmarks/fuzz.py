@@ -134,12 +134,12 @@ def fuzz_runs(findings: Findings, folder: Path, bases: list[Path], seed: int, ca
         for path in (run, scratch):
             shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(chance.choice(bases), run)
-        shutil.copy(folder.parent / "lock.json", run / "lock.json")
+        shutil.copytree(folder.parent / "lock", run / "lock")
         scratch.mkdir()
         done = mutate_run(chance, run)
         if chance.random() < 0.7:  # else whoever reads also finds a lock
             with contextlib.suppress(OSError):
-                (run / "lock.json").unlink()
+                shutil.rmtree(run / "lock")
         one_run(findings, f"run {case} ({done})", run, scratch, folder.parent / "published.csv")
 
 
@@ -220,15 +220,12 @@ def main() -> int:
 
 def prepare(top: Path, outside: Path, base: Path) -> None:
     """What lies beside a run: a secret, a table, a journal; a lock of a process that is gone."""
-    from dataclasses import replace
-
-    from xortune.runs.owner import this_process
-
     (outside / "secret").write_text("name: a secret\nparameters: {x: 1}\n")
     (outside / "secret.csv").write_text("x,y\n0,0\n1,1\n")
     shutil.copy(base / JOURNAL, outside / "run.jsonl")
     (top / "published.csv").write_text(TABLE)
-    (top / "lock.json").write_bytes(replace(this_process(), boot_id="another").as_bytes())
+    (top / "lock").mkdir()
+    (top / "lock" / f"0001-{'f' * 32}.json").write_bytes(run_lock.this_process().as_bytes())
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[bytes, int]]:

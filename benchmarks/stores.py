@@ -23,10 +23,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 from object_store import KEYS, s3_server  # noqa: E402  # the server of the tests
 
 from xortune.runs.journal import Journal  # noqa: E402
-from xortune.runs.lease import driven  # noqa: E402
 from xortune.runs.lock import held  # noqa: E402
 from xortune.runs.run import JOURNAL  # noqa: E402
-from xortune.runs.store import segments_in, store_of  # noqa: E402
+from xortune.runs.store import (  # noqa: E402
+    driven,
+    segments_in,
+    store_of,
+)
 
 SPACE = ROOT / "search_spaces" / "xor.yaml"
 

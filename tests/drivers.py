@@ -20,13 +20,29 @@ DRIVER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import drivers
-from xortune.runs import lease as run_segment_writer
-run_segment_writer.LEAST_SECONDS = 0.1
+from xortune.runs import store
+store.LEAST_SECONDS = 0.1
 drivers.without_ray(setattr, float(sys.argv[2]), int(sys.argv[3]))
-sys.argv = ["xortune", *sys.argv[4:]]
+exec(sys.argv[4])
+sys.argv = ["xortune", *sys.argv[5:]]
 from xortune.cli import main
 main()
 """
+
+
+QUICK = """
+from xortune.runs import lock
+lock.HEARTBEAT_SECONDS, lock.LEASE_SECONDS, lock.LOOK_SECONDS = 0.1, 1.5, 0.1
+"""
+"""For drivers: leases of a moment."""
+
+CLONE = f"""
+{QUICK}
+import fcntl
+fcntl.flock = lambda *_: None
+lock._is_local = lambda _: False
+"""
+"""For drivers on machines that agree in all they know of themselves, on a share without flock."""
 
 
 def without_ray(put, pause=0.0, bytes_left=0):
@@ -55,9 +71,9 @@ def drivers():
     """`start(*words)`: a process of the command line, of which none is left at the end."""
     started = []
 
-    def start(*words, pause=0.0, bytes_left=0):
+    def start(*words, pause=0.0, bytes_left=0, patch=""):
         here = Path(__file__).parent
-        command = [sys.executable, "-c", DRIVER, here, pause, bytes_left, *words]
+        command = [sys.executable, "-c", DRIVER, here, pause, bytes_left, patch, *words]
         process = subprocess.Popen(
             list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -1,16 +1,17 @@
-"""What the tests of a run's lock share: a process that holds one, one that is dead."""
+"""What the tests of a run's lock share: a process that holds one, a claim that was left."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from xortune.runs import lock as run_lock
-from xortune.runs.lock import LOCK
-from xortune.runs.owner import this_process
+from xortune.runs.lock import LOCK, this_process
 
 HOLD = """
 import sys, time
@@ -48,23 +49,34 @@ def fast(monkeypatch):
     monkeypatch.setattr(run_lock, "LOOK_SECONDS", 0.02)
 
 
-def lock_of(folder, **changes):
-    """Write a lock as another process would have left it."""
-    folder.mkdir(exist_ok=True)
+@pytest.fixture
+def share(fast, monkeypatch):
+    """File systems that several machines write to, where flock sees one machine alone."""
+    monkeypatch.setattr(run_lock, "_is_local", lambda _: False)
+    monkeypatch.setattr(run_lock, "_flock", lambda *_, **__: True)
+
+
+def claim_of(folder, **changes):
+    """Write a claim as a driver would have left it that is gone."""
     owner = replace(this_process(), **{"owner": "f" * 32, **changes})
-    (folder / LOCK).write_bytes(owner.as_bytes())
+    (folder / LOCK).mkdir(parents=True, exist_ok=True)
+    (folder / LOCK / f"0001-{owner.owner}.json").write_bytes(owner.as_bytes())
     return owner
 
 
-def a_dead_pid():
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def beat_of(folder, owner):
+    (folder / LOCK / f"0001-{owner.owner}.beat").write_bytes(owner.as_bytes())
+
+
+def owners(folder):
+    """Who claims a run, by what the files say."""
+    return [json.loads(file.read_bytes()) for file in Path(folder, LOCK).glob("*.json")]
 
 
 def state(folder):
-    """All that is in a directory: bytes, times, and those of the directory."""
+    """All that is in a directory, but for heartbeats: bytes, and times of the files."""
     return {
-        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
-        for path in [folder, *folder.rglob("*")]
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".beat"
     }

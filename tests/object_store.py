@@ -23,6 +23,13 @@ KEYS = {
 @contextmanager
 def s3_server() -> Iterator[str]:
     """A server with an empty bucket `runs`; yields its address, such as 127.0.0.1:5000."""
+    with s3_process() as (address, _):
+        yield address
+
+
+@contextmanager
+def s3_process() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The same with its process, which may be stopped."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -43,7 +50,7 @@ def s3_server() -> Iterator[str]:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        yield address
+        yield address, process
     finally:
         process.kill()
         process.wait()

@@ -70,7 +70,7 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path, number):
         text=True,
         env=os.environ | {"NO_COLOR": "1"},
     ) as process:
-        lock, end = tmp_path / "runs" / "slow" / "lock.json", time.monotonic() + 60
+        lock, end = tmp_path / "runs" / "slow" / "lock", time.monotonic() + 60
         while not lock.exists():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end
@@ -144,5 +144,5 @@ def test_a_second_signal_tears_nothing_apart_and_a_third_ends_it(tmp_path, signa
             "  xortune search slow.yaml --output run --no-check --resume",
         ]
         assert (tmp_path / "run" / "table.csv").exists()
-        assert not (tmp_path / "run" / "lock.json").exists()
+        assert not (tmp_path / "run" / "lock").exists()
     assert len(load_run(tmp_path / "run").evaluations) >= 2

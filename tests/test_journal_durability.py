@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hand_made import CONFIG, done, solved
+from locks import claim_of
 
 from xortune.core.errors import InputError
 from xortune.runs import journal
 from xortune.runs.journal import Journal, read, torn
 from xortune.runs.lock import LOCK, held
-from xortune.runs.owner import this_process
 
 APPEND = """
 import sys
@@ -380,9 +380,8 @@ def test_who_has_lost_the_run_appends_nothing(tmp_path):
     with held(tmp_path) as lock, Journal.open(tmp_path / "j", lock=lock) as opened:
         opened.append(line(0))
         before = (tmp_path / "j").read_bytes()
-        other = replace(this_process(), owner="a" * 32, host="elsewhere")
-        (tmp_path / LOCK).write_bytes(other.as_bytes())
-        lock.renew()
+        shutil.rmtree(tmp_path / LOCK)
+        claim_of(tmp_path, host="elsewhere")
         with pytest.raises(InputError, match=r"lost its run.*taken over by pid \d+ on elsewhere"):
             opened.append(line(1))
         assert (tmp_path / "j").read_bytes() == before

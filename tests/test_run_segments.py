@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from drivers import SPACE, trained, without_ray
+from drivers import SPACE, drivers, trained, without_ray
 from hand_made import CONFIG, done, solved
 from hypothesis import given
 from hypothesis import strategies as st
+from locks import claim_of
 from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.runs import lease as run_lease
-from xortune.runs import lease as run_segment_writer
-from xortune.runs import lease as run_stored
+from xortune.runs import lock as run_lock
 from xortune.runs import store as run_store
 from xortune.runs.journal import Journal
-from xortune.runs.lease import driven, leased, lessee
-from xortune.runs.lock import held
+from xortune.runs.lock import held, holder, this_process
 from xortune.runs.manifest import update_manifest
-from xortune.runs.owner import this_process
 from xortune.runs.run import JOURNAL
-from xortune.runs.store import Listed, Segment, Store, brought, segments_in, store_of
+from xortune.runs.store import (
+    Listed,
+    Segment,
+    Store,
+    brought,
+    driven,
+    segments_in,
+    store_of,
+)
+
+__all__ = ["drivers"]  # the fixture
 
 
 @pytest.fixture
@@ -61,8 +72,10 @@ class Names:
     """A store that has nothing but names."""
 
     def __init__(self, segments):
-        self.location = run_store.Location("file:///run", "")
         self._segments = segments
+
+    def place(self, name):
+        return name
 
     def names(self, folder):
         assert folder == "evaluations"
@@ -155,7 +168,7 @@ def test_lines_are_settled_together_and_few_segments_hold_many(url, monkeypatch)
 
 
 def test_segments_are_small_enough_for_one_request(url, monkeypatch):
-    monkeypatch.setattr(run_segment_writer, "MOST_BYTES", 1000)
+    monkeypatch.setattr(run_store, "MOST_BYTES", 1000)
     directory = driven(url)
     with held(directory), Journal.open(directory / JOURNAL) as journal:
         for number in range(20):
@@ -194,8 +207,8 @@ def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
     url, space, tmp_path, monkeypatch
 ):
     without_ray(monkeypatch.setattr, 0.02)
-    monkeypatch.setattr(run_segment_writer, "PATIENCE", 0.3)
-    monkeypatch.setattr(run_segment_writer, "LEAST_SECONDS", 0.05)
+    monkeypatch.setattr(run_store, "PATIENCE", 0.3)
+    monkeypatch.setattr(run_store, "LEAST_SECONDS", 0.05)
     put = Store._put
 
     def failing(self, path, data):
@@ -244,22 +257,31 @@ def test_who_was_overtaken_announces_nothing_more(url):
     assert "manifest.json" not in store.names()
 
 
-def test_of_many_that_claim_at_once_one_has_the_run(store, monkeypatch):
-    monkeypatch.setattr(run_lease, "LOOK_SECONDS", 0.02)
-    count = 6
-    meeting, put = threading.Barrier(count), Store._put
+@pytest.fixture
+def fast(monkeypatch):
+    monkeypatch.setattr(run_lock, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(run_lock, "LOOK_SECONDS", 0.02)
 
-    def together(self, path, data):
-        meeting.wait(20)  # nobody sees a claim before it makes its own
-        put(self, path, data)
-        meeting.wait(20)
 
-    monkeypatch.setattr(Store, "_put", together)
+def test_of_many_that_claim_at_once_one_has_the_run(url, monkeypatch, tmp_path):
+    """Each on a machine of its own, that is with a working copy of its own."""
+    count = 5
+    meeting, put = threading.Barrier(count), Store.put
+
+    def together(self, name, data, **more):
+        if name.endswith(".json"):  # nobody sees a claim before it makes its own
+            meeting.wait(20)
+        put(self, name, data, **more)
+        if name.endswith(".json"):
+            meeting.wait(20)
+
+    monkeypatch.setattr(Store, "put", together)
     leases, refused = [], []
 
     def take():
         try:
-            leases.append(leased(store, this_process(), nobody, still_seconds=1))
+            leases.append(run_lock._taken(store_of(driven(url)), this_process(), nobody)[0])
         except InputError as error:
             refused.append(str(error))
 
@@ -271,17 +293,17 @@ def test_of_many_that_claim_at_once_one_has_the_run(store, monkeypatch):
     assert len(leases) == 1
     assert len(refused) == count - 1
     assert all("another search holds this run" in told for told in refused)
-    leases[0].confirm()
+    leases[0].check()
+    assert holder(driven(url)) == (leases[0].owner, "elsewhere")
     leases[0].release()
-    assert lessee(store) is None
+    assert holder(driven(url)) is None
 
 
-def test_a_driver_elsewhere_is_believed_while_its_heart_beats(store, monkeypatch):
-    monkeypatch.setattr(run_lease, "LOOK_SECONDS", 0.02)
+def test_a_driver_elsewhere_is_believed_while_its_heart_beats(url, store, fast):
     there = replace(this_process(), host="elsewhere", pid=4711)
     name = f"lock/0007-{there.owner}"
     store.put(f"{name}.json", there.as_bytes())
-    assert lessee(store) == (there, "elsewhere")
+    assert holder(driven(url)) == (there, "elsewhere")
     said = []
     over = threading.Event()
 
@@ -294,34 +316,69 @@ def test_a_driver_elsewhere_is_believed_while_its_heart_beats(store, monkeypatch
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(InputError, match="pid 4711 on elsewhere"):
-            leased(store, this_process(), said.append, still_seconds=5)
+        refused = pytest.raises(InputError, match="pid 4711 on elsewhere")
+        with refused, held(driven(url), say=said.append):
+            pass
     finally:
         over.set()
         thread.join()
-    assert "waiting for it, 5 s at most" in said[0]
+    assert "waiting for it, 1 s at most" in said[0]
     assert [one for one in store.names("lock") if one.endswith(".json")] == [f"{name[5:]}.json"]
 
     said.clear()
-    lease = leased(store, this_process(), said.append, still_seconds=0.2)
-    assert "taken over from pid 4711 on elsewhere" in said[-1]
-    assert lease.epoch == 8
-    lease.release()
+    with held(driven(url), say=said.append):
+        assert "taken over from pid 4711 on elsewhere" in said[-1]
+        assert all(one.startswith("0008-") for one in store.names("lock"))
     assert store.names("lock") == {}
+
+
+def test_of_a_driver_that_was_killed_here_nobody_waits_for_the_heart(url, store):
+    """Its claim in the working copy, which is on a disk of this machine, says that it is gone."""
+    dead = claim_of(Path(os.fspath(driven(url))))
+    store.put(f"lock/0003-{dead.owner}.json", dead.as_bytes())
+    assert holder(driven(url)) == (dead, "gone")
+    said, began = [], time.monotonic()
+    with held(driven(url), say=said.append):
+        assert time.monotonic() - began < 5
+    assert [sentence for sentence in said if "waiting" in sentence] == []
+    assert store.names("lock") == {}
+
+
+def test_a_copy_of_a_running_run_in_the_store_can_be_resumed(
+    url, space, tmp_path, drivers, monkeypatch
+):
+    """The claim that was copied stands still, although its owner lives on this machine."""
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1.0)
+    first = drivers("search", space, "--output", url, pause=0.3)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "store" / "run").glob("evaluations/*.jsonl")):
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    first.send_signal(signal.SIGSTOP)
+    shutil.copytree(tmp_path / "store" / "run", tmp_path / "store" / "copy")
+    first.send_signal(signal.SIGCONT)
+    without_ray(monkeypatch.setattr)
+    copy = f"file://{tmp_path}/store/copy"
+    said = []
+    run = xt.search(space, output=copy, resume=True, on_word=said.append)
+    assert f"taken over from pid {first.pid}" in said[1]
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert trained(xt.load_run(url)) == trained(run)
 
 
 def test_a_claim_that_is_none_is_told(store, url):
     store.put(f"lock/0001-{'a' * 32}.json", json.dumps({"owner": "me"}).encode())
-    with pytest.raises(InputError, match="is no lock of a run") as caught:
-        leased(store, this_process(), nobody, still_seconds=1)
+    with pytest.raises(InputError, match="is no lock of a run") as caught, held(driven(url)):
+        pass
     assert str(caught.value).startswith(f"{url}/lock/0001-")
 
 
-def test_epochs_rise_over_drivers_that_wrote_nothing_but_claims(store):
+def test_epochs_rise_over_drivers_that_wrote_nothing_but_claims(store, url):
     store.put(Segment(1, 3, "0a1b2c3d").name, b"1\n")
-    lease = leased(store, this_process(), nobody, still_seconds=1)
-    assert lease.epoch == 4
-    lease.release()
+    with held(driven(url)):
+        assert all(one.startswith("0004-") for one in store.names("lock"))
 
 
 def test_a_cache_that_cannot_be_written_is_told(store, tmp_path):
@@ -336,7 +393,7 @@ def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch)
     folder = tmp_path / "store"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr(Store, "put", lambda *_, **__: nobody("put"))
-    assert len(run_stored.readable(url).name) == 3
+    assert len(run_store.readable(url).name) == 3
     assert len(xt.load_run(url).evaluations) == 12
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 

@@ -13,17 +13,18 @@ import time
 from pathlib import Path
 
 import pytest
-from drivers import SPACE, drivers, trained, without_ray
-from object_store import KEYS, ask, s3_server
+from drivers import QUICK, SPACE, drivers, trained, without_ray
+from object_store import KEYS, ask, s3_process, s3_server
 from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
 from xortune.core.errors import InputError
-from xortune.runs.lease import driven
+from xortune.runs import lock as run_lock
+from xortune.runs import status as run_status
 from xortune.runs.run import JOURNAL, load_run
 from xortune.runs.status import status
-from xortune.runs.store import StoredPath, segments_in, store_of
+from xortune.runs.store import StoredPath, driven, segments_in, store_of
 
 __all__ = ["drivers"]  # the fixture
 
@@ -119,6 +120,11 @@ def objects(output):
     }
 
 
+def claims(output):
+    """Who claims a run, but for heartbeats."""
+    return [name for name in store_of(driven(output)).names("lock") if name.endswith(".json")]
+
+
 def segments(output):
     store = store_of(driven(output))
     return [store.get(one.name) for one in segments_in(store)]
@@ -200,6 +206,10 @@ def test_killed_and_continued_on_another_machine(output, space, cache, drivers, 
     kept = kept[: kept.rfind(b"\n") + 1]
     assert 3 <= kept.count(b"\n") < 12
     cache()
+    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(run_status, "LEASE_SECONDS", 1.0)
+    while status(output).state == "running":  # its last heartbeat is young
+        time.sleep(0.1)
     seen = status(output)
     assert (seen.state, seen.done) == ("stopped", kept.count(b"\n"))
     assert seen.driver.pid == first.pid
@@ -271,11 +281,10 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
     stored_output, space, cache, drivers
 ):
     output = stored_output
-    first = drivers("search", space, "--output", output, pause=0.3)
+    first = drivers("search", space, "--output", output, pause=2.0, patch=QUICK)
     wait_for_lines(first, output, 1)
-    first.send_signal(signal.SIGSTOP)
     cache()
-    before = objects(output)
+    before = claims(output)
     assert status(output).state == "running"
     for command in (
         ["search", space, "--output", output],
@@ -286,7 +295,43 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
         assert ran.exit_code == 2
         assert f"another search holds this run: pid {first.pid} on " in ran.stderr
         assert f"{output.partition('?')[0]}/lock" in ran.stderr
-    assert objects(output) == before
+    assert claims(output) == before
+    assert first.poll() is None
+
+
+def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
+    tmp_path, space, cache, drivers, monkeypatch
+):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with s3_process() as (address, server):
+        output = f"s3://runs/hangs/run?endpoint_override={address}&scheme=http"
+        first = drivers("search", space, "--output", output, pause=0.3)
+        wait_for_lines(first, output, 2)
+        server.send_signal(signal.SIGSTOP)
+        journal = driven(output).resolve() / JOURNAL
+        deadline = time.monotonic() + 60
+        while journal.read_bytes().count(b"\n") < 8:
+            assert first.poll() is None, first.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        began = time.monotonic()
+        first.send_signal(signal.SIGINT)
+        _, told = first.communicate(timeout=100)
+        took = time.monotonic() - began
+        assert first.returncode == 3, told
+        [sentence] = [line for line in told.splitlines() if line.startswith("interrupted: ")]
+        assert "lines are not there yet" in sentence
+        assert f"{journal} has them: --resume on this machine sends them" in sentence
+        assert "Traceback" not in told
+        assert took < 20
+        server.send_signal(signal.SIGCONT)
+        kept, said = journal.read_bytes(), []
+        without_ray(monkeypatch.setattr)
+        run = xt.search(space, output=output, resume=True, on_word=said.append)
+        assert not [sentence for sentence in said if "waiting" in sentence]
+        assert journal_of(output).startswith(kept)
+        assert trained(run) == trained(xt.search(space, output=tmp_path / "other"))
 
 
 @pytest.mark.usefixtures("in_process", "cache")

@@ -11,14 +11,14 @@ import signal
 import time
 
 import pytest
-from drivers import SPACE, drivers, trained, without_ray
+from drivers import CLONE, SPACE, drivers, trained, without_ray
+from locks import owners
 from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
 from xortune.runs.journal import read
 from xortune.runs.lock import LOCK
-from xortune.runs.owner import read_owner
 from xortune.runs.run import JOURNAL, load_run
 from xortune.runs.status import status
 
@@ -81,7 +81,7 @@ def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monk
 
     first.kill()
     first.communicate()
-    assert read_owner(folder / LOCK).pid == first.pid
+    assert [one["pid"] for one in owners(folder)] == [first.pid]
     kept = (folder / JOURNAL).read_bytes()
     kept = kept[: kept.rfind(b"\n") + 1]
     (folder / JOURNAL).write_bytes(kept + kept[:41])
@@ -89,13 +89,41 @@ def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monk
     ran = CliRunner().invoke(app, ["search", str(space), "--output", str(folder), "--resume"])
     assert ran.exit_code == 0, ran.stderr
     assert f"taken over from pid {first.pid}" in ran.stderr
-    assert "that process is gone" in ran.stderr
+    assert "which does not hold it any more" in ran.stderr
     assert f"{JOURNAL} was torn (41 bytes) and is dropped" in ran.stderr
     assert (folder / JOURNAL).read_bytes().startswith(kept)
     assert not (folder / LOCK).exists()
     undisturbed = xt.search(space, output=tmp_path / "other")
     assert len(undisturbed.evaluations) == 12
     assert trained(load_run(folder)) == trained(undisturbed)
+
+
+def test_clones_of_one_machine_do_not_take_a_run_from_each_other(
+    tmp_path, space, drivers, monkeypatch
+):
+    folder = tmp_path / "run"
+    words = ("search", space, "--output", folder)
+    first = drivers(*words, pause=3.0, patch=CLONE)
+    wait_for_lines(first, folder, 2)
+    second = drivers(*words, "--resume", patch=CLONE)
+    _, told = second.communicate(timeout=60)
+    assert second.returncode == 2, told
+    assert f"another search holds this run: pid {first.pid} on " in told
+    first.send_signal(signal.SIGSTOP)  # from now on nobody can know that it lives
+    third = drivers(*words, "--resume", pause=0.1, patch=CLONE)
+    _, told = third.communicate(timeout=60)
+    assert third.returncode == 0, told
+    assert f"taken over from pid {first.pid}" in told
+    assert "which has not renewed it" in told
+    journal = (folder / JOURNAL).read_bytes()
+    first.send_signal(signal.SIGCONT)
+    _, told = first.communicate(timeout=60)
+    assert first.returncode == 2, told
+    assert "this search has lost its run and writes nothing more" in told
+    assert "Traceback" not in told
+    assert (folder / JOURNAL).read_bytes() == journal
+    without_ray(monkeypatch.setattr)
+    assert trained(load_run(folder)) == trained(xt.search(space, output=tmp_path / "other"))
 
 
 def test_a_copy_of_a_run_that_is_searched_can_be_resumed(tmp_path, space, drivers, monkeypatch):
@@ -107,7 +135,7 @@ def test_a_copy_of_a_run_that_is_searched_can_be_resumed(tmp_path, space, driver
     words = ["search", space, "--output", tmp_path / "copy", "--resume"]
     ran = CliRunner().invoke(app, list(map(str, words)))
     assert ran.exit_code == 0, ran.stderr
-    assert "of which this is a copy" in ran.stderr
+    assert "which does not hold it any more" in ran.stderr
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert trained(load_run(tmp_path / "run")) == trained(load_run(tmp_path / "copy"))

@@ -24,6 +24,7 @@ EXPORTS = {
     ),
     "files": (
         "FREE_SPACE",
+        "LINK",
         "is_full",
         "json_of",
         "open_regular",

@@ -55,7 +55,7 @@ class InputError(XortuneError, ValueError):
 
 
 class DisturbedError(InputError):
-    """Somebody replaced or removed a run's files while it was written to.
+    """A run's files were replaced or removed, or its store did not answer one who interrupted.
 
     What had finished is kept, and the run can be resumed.
     """

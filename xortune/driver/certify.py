@@ -18,11 +18,11 @@ from xortune.integrations.export import task_of
 from xortune.reports.files import write_report
 from xortune.reports.tables import certify_command
 from xortune.runs.certificate import certificate_of
-from xortune.runs.lease import driven
 from xortune.runs.manifest import MANIFEST
 from xortune.runs.resume import session_entry
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import CERTIFIED, last_identity
+from xortune.runs.store import driven
 from xortune.spaces.model import parse_duration
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 

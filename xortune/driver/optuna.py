@@ -39,7 +39,6 @@ from xortune.integrations.importing import (
 )
 from xortune.racing.objectives import names_told, seen_of, ties_of, told
 from xortune.reports.files import write_report
-from xortune.runs.lease import driven, holds_lines
 from xortune.runs.lock import held
 from xortune.runs.manifest import IMPORTED, Origin
 from xortune.runs.results import ConfigResult, noted_objectives
@@ -55,7 +54,7 @@ from xortune.runs.run import (
     refuse_files_of_others,
 )
 from xortune.runs.sessions import SignedJournal, made_id
-from xortune.runs.store import StoredPath
+from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import Choice, Range
 from xortune.spaces.space import parse_space
 from xortune.trainers.source import named_source

@@ -25,7 +25,6 @@ from xortune.driver.trainer import threads_of, trainer_for, tried_once, with_tra
 from xortune.integrations.following import logging, trackers_for
 from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
-from xortune.runs.lease import driven, holds_lines
 from xortune.runs.lock import held, refuse_held
 from xortune.runs.manifest import manifest_of
 from xortune.runs.resume import continuation, continue_run, end_of_session, first_manifest, now
@@ -38,7 +37,7 @@ from xortune.runs.run import (
     next_directory,
     refuse_files_of_others,
 )
-from xortune.runs.store import StoredPath
+from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_search
 from xortune.trainers.limits import threads_for

@@ -152,6 +152,8 @@ def search_session(
                 )
             except KeyboardInterrupt:  # before there were trials, which tell by what they return
                 uninterrupted = False
+            if not uninterrupted:
+                journal.hurry()
             complete = uninterrupted or queue.finished  # or what followed was interrupted
     _end(directory, queue, complete=complete, failure=watched.failure if fail_fast else None)
     return uninterrupted

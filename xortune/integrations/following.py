@@ -25,13 +25,12 @@ from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, T
 from xortune.integrations.wandb import Wandb
 from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import Evaluation, decode
-from xortune.runs.lease import readable
 from xortune.runs.lock import holder
 from xortune.runs.manifest import MANIFEST, manifest_of
 from xortune.runs.results import ConfigResult, by_provenance, config_table, outcomes_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.sessions import first_made
-from xortune.runs.store import url_of
+from xortune.runs.store import readable, url_of
 
 # -------------------------------------------------------------------------------------------------
 # A run's journal as it grows, by configuration: what was read once is not read again.

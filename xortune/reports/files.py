@@ -22,9 +22,9 @@ from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
 from xortune.runs.certificate import CERTIFICATE, certificate_of, write_certificate
 from xortune.runs.files import remove_file, replace_file, told_where_unwritable, write_texts
-from xortune.runs.lease import driven
 from xortune.runs.results import seed_tables
 from xortune.runs.run import RUNS, Run
+from xortune.runs.store import driven
 
 if TYPE_CHECKING:
     import pandas as pd

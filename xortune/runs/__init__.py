@@ -25,7 +25,6 @@ EXPORTS = {
     ),
     "files": ("Content", "remove_file", "replace_file", "told_where_unwritable", "write_texts"),
     "journal": ("FSYNC_SECONDS", "Journal", "read"),
-    "lease": ("driven", "holds_lines", "readable"),
     "lock": ("RunLock", "held", "holder", "refuse_held"),
     "manifest": (
         "IMPORTED",
@@ -91,6 +90,6 @@ EXPORTS = {
         "made_with",
     ),
     "status": ("RunStatus", "status", "watched"),
-    "store": ("StoredPath", "url_of"),
+    "store": ("StoredPath", "driven", "holds_lines", "readable", "url_of"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from xortune.core.errors import InputError
-from xortune.runs.lease import stored, unstored
-from xortune.runs.store import StoredPath, copy_unwritable
+from xortune.runs.store import StoredPath, copy_unwritable, stored
 
 Content: TypeAlias = bytes | Callable[[BinaryIO], object]
 """Of a file: all of it, or what writes it, for one that is too large to be in memory as well."""
@@ -76,7 +75,7 @@ def remove_file(path: Path) -> None:
         InputError: of such a run: the store fails, or the run is no longer this driver's.
     """
     path.unlink(missing_ok=True)
-    unstored(path)
+    stored(path, None)
 
 
 def _replace(path: Path, content: Content) -> None:

@@ -20,9 +20,8 @@ from typing import BinaryIO, Self
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular
 from xortune.runs.evaluation import Evaluation, decode, encode
-from xortune.runs.lease import SegmentWriter, writer_for
 from xortune.runs.lock import RunLock
-from xortune.runs.store import as_path
+from xortune.runs.store import SegmentWriter, as_path, writer_for
 
 # -------------------------------------------------------------------------------------------------
 # Notices that somebody replaces, removes or moves a run's files while a search writes to them.
@@ -362,6 +361,11 @@ class Journal:
             self._cut(before)
             raise
 
+    def hurry(self) -> None:
+        """The user has interrupted: wait for the store for some seconds only."""
+        if self._segments is not None:
+            self._segments.hurry()
+
     def sync(self) -> int:
         """Return when all lines are on the disk.
 
@@ -457,6 +461,8 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.hurry()
         self.close()
 
 

@@ -1,171 +1,554 @@
-"""One driver for each run: `lock.json` in the run's directory, with its owner and a heartbeat.
+"""One driver for each run: a claim in the folder `lock` of the run's directory, or of its store.
 
-On one machine the kernel says whether the owner lives. From another machine, on shared storage, it
-is a lease: an owner renews it every 10 s, and one whose file stands still for 60 s, by the clock of
-the one who looks, has lost it. No two machines' clocks are ever compared.
+A driver claims a run with a file of its own, `lock/0001-OWNER.json`, then lists the claims: it has
+the run if there is no other one. Of two that claim at once, at least one sees the other; the one
+whose name comes first waits for the other to withdraw. Nobody writes another's files, and nothing
+is asked of the place but that a list shows what was written before. Who has the run renews a file
+`.beat` every 5 s.
 
-The file appears by a hard link, with all that is in it, so that of many who take it at once one
-has it. A lock of a process that is gone is succeeded in the same way: who makes the file that
-carries its owner's name may replace it. An owner has its file open as long as it holds it: so a
-copy of the run's directory is known as such.
+Whether an owner lives, the kernel says on a local file system: a driver keeps its claim locked
+(flock). On a share or in an object store nothing is believed but the beat. There two machines may
+be clones that agree in all that they know of themselves, and flock may see one machine alone. A
+claim whose beat stands still for 30 s, by the clock of the one who looks, is taken over. No clocks
+of two machines are compared.
 
-Of a run in an object store this is the lock of its working copy; `runs.lease` has the run's.
+A successor removes the old claim and only then reads the journal. A driver looks for its claim
+before each line, and after each object that it has put: if it is gone, so is the run.
+
+Why not `filelock`: it cannot be asked without being taken, it creates and empties files to do so,
+and a lock of a driver that was killed on another machine would stay for ever.
 """
 
 from __future__ import annotations
 
-import errno
+import json
 import os
-import tempfile
+import re
+import shlex
+import socket
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError
-from xortune.core.files import FREE_SPACE, is_full
-from xortune.runs.lease import driving, stored_holder
-from xortune.runs.owner import (
-    MOST_BYTES,
-    Life,
-    Owner,
-    life_of,
-    parse_owner,
-    read_owner,
-    this_process,
+from xortune.core.files import (
+    FREE_SPACE,
+    LINK,
+    is_full,
+    open_regular,
+    unreadable,
+    without_passwords,
 )
-from xortune.runs.store import StoredPath
+from xortune.core.formats import plain
+from xortune.runs.store import Store, StoredPath, copy_of, segments_in, store_of, url_of, worked_in
 
-LOCK = "lock.json"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
-HEARTBEAT_SECONDS, LEASE_SECONDS = 10.0, 60.0
+LOCK = "lock"
+
+HEARTBEAT_SECONDS, LEASE_SECONDS = 5.0, 30.0
 
 LOOK_SECONDS = 0.5
-"""How often a lock of another machine is looked at, to see whether it is renewed."""
+"""Between two looks at the beat of a driver elsewhere."""
 
-GONE: dict[Life, str] = {
-    "gone": "that process is gone",
-    "copied": "that process holds another directory, of which this is a copy",
-    "elsewhere": f"its lock was not renewed for {LEASE_SECONDS:.0f} s",
+WITHDRAW_SECONDS = 10.0
+"""For which the first of several claims waits for the others to be withdrawn."""
+
+MAX_BYTES = 10_000
+
+LOCAL = {
+    "apfs",
+    "bcachefs",
+    "btrfs",
+    "ext2",
+    "ext3",
+    "ext4",
+    "f2fs",
+    "overlay",
+    "tmpfs",
+    "xfs",
+    "zfs",
 }
+"""File systems of one machine, by the names that Linux gives them."""
 
-Say = Callable[[str], None]
+Life: TypeAlias = Literal["alive", "gone", "elsewhere"]
+"""Of an owner `elsewhere` only its beat tells."""
 
-_held: dict[tuple[str, int, int], RunLock] = {}
+Say: TypeAlias = Callable[[str], None]
+
+# -------------------------------------------------------------------------------------------------
+# Who holds a run.
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that holds a run.
+
+    Attributes:
+        owner: 32 hexadecimal digits, others for each time that a run is taken.
+        pid: its process id.
+        host: the name of its machine.
+        command: its command line.
+        since: when it took the run; ISO 8601, UTC.
+        heartbeat: when its heart last beat, in seconds since 1970 by its own clock.
+        beats: how often it has.
+    """
+
+    owner: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    pid: Annotated[int, Field(gt=0)]
+    host: str
+    command: str
+    since: str
+    heartbeat: float
+    beats: int
+
+    def __str__(self) -> str:
+        # The file may be somebody else's: nothing in it may steer the terminal.
+        command = f" ({plain(self.command[:500])})" if self.command else ""
+        return f"pid {self.pid} on {plain(self.host[:500])} since {_clock(self.since)}{command}"
+
+    def as_bytes(self) -> bytes:
+        """As it is written."""
+        return (json.dumps(asdict(self)) + "\n").encode("ascii")
+
+
+_OWNER = TypeAdapter(Owner)
+
+
+def this_process() -> Owner:
+    """The owner of a run that this process takes now."""
+    name, *rest = sys.argv or [""]
+    now = time.time()
+    return Owner(
+        owner=uuid.uuid4().hex,
+        pid=os.getpid(),
+        host=plain(socket.gethostname()),
+        command=plain(shlex.join([Path(name).name or "python", *without_passwords(rest)]))[:500],
+        since=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        heartbeat=round(now, 3),
+        beats=0,
+    )
+
+
+def _parsed(text: bytes | None) -> Owner | None:
+    """What `Owner.as_bytes` wrote; None if it is something else."""
+    try:
+        return None if text is None else _OWNER.validate_json(text[:MAX_BYTES], strict=True)
+    except ValidationError:
+        return None
+
+
+def _clock(since: str) -> str:
+    try:
+        moment = datetime.fromisoformat(since).astimezone()
+    except (ValueError, OverflowError):
+        return plain(since[:40])
+    today = moment.date() == datetime.now().astimezone().date()
+    return moment.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")
+
+
+# -------------------------------------------------------------------------------------------------
+# Where claims are: a run's directory, or its store, which has the same methods.
+
+
+class _Directory:
+    """The files of a run's directory, by the methods of `Store`.
+
+    Args:
+        directory: of the run; shown in messages.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._shown, self._directory = directory, Path(os.path.realpath(directory))
+        self._fd = -1
+
+    def place(self, name: str) -> str:
+        return str(self._shown / name)
+
+    def names(self, folder: str) -> Collection[str]:
+        try:
+            if (self._directory / folder).is_symlink():
+                raise InputError(LINK, place=self.place(folder))
+            return [place.name for place in (self._directory / folder).iterdir()]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise unreadable(self._shown / folder, error) from None
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            with open_regular(self._directory / name) as file:
+                return file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unreadable(self._shown / name, error) from None
+
+    def put(self, name: str, data: bytes) -> None:
+        with (self._directory / name).open("wb", buffering=0) as file:
+            file.write(data)
+
+    def exists(self, name: str, *, patience: float = 0.0) -> bool:  # noqa: ARG002  # a store's
+        """Of a share an open file tells what is there now; `stat` may know what was."""
+        try:
+            os.close(os.open(self._directory / name, os.O_RDONLY))
+        except FileNotFoundError:
+            return False
+        except OSError:  # a server that does not answer now
+            return True
+        return True
+
+    def delete(self, name: str) -> None:
+        (self._directory / name).unlink(missing_ok=True)
+
+    def claim(self, name: str, data: bytes) -> None:
+        """Write a file that this process keeps locked; others see it when it is."""
+        place = self._directory / name
+        begun = place.with_name(f".{place.name}.tmp")
+        while self._fd < 0:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # who released the run has removed the folder
+                self._fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _flock(self._fd, exclusive=True)
+        os.write(self._fd, data)
+        os.fsync(self._fd)
+        begun.replace(place)
+
+    def keep(self, name: str) -> None:
+        """Lock the file anew if a tool has put a copy of it in its place."""
+        fd = os.open(self._directory / name, os.O_RDWR)
+        if os.path.samestat(os.fstat(fd), os.fstat(self._fd)) or not _flock(fd, exclusive=True):
+            os.close(fd)
+        else:
+            self.close()
+            self._fd = fd
+
+    def is_alive(self, name: str) -> bool | None:
+        """Whether the owner of a claim lives; None if that is not to be seen from here."""
+        try:
+            fd = os.open(self._directory / name, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            free = _flock(fd, exclusive=False)
+        finally:
+            os.close(fd)
+        if free is False:
+            return True
+        return False if free and _is_local(self._directory) else None
+
+    def close(self) -> None:
+        """Let go of what `claim` has locked."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _flock(fd: int, *, exclusive: bool) -> bool | None:
+    """Lock a file; False if another has, None if there are no locks here."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (OSError, AttributeError):
+        return None
+    return True
+
+
+def _is_local(directory: Path) -> bool:
+    """Whether no other machine can write there, so that the kernel knows who does."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    found: tuple[int, str] = (0, "")
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
+        if directory.is_relative_to(point):
+            found = max(found, (len(point), after.split()[0]), key=lambda one: one[0])
+    return found[1] in LOCAL
+
+
+Files: TypeAlias = _Directory | Store
+
+
+@dataclass(frozen=True)
+class _Claim:
+    epoch: int
+    owner: Owner
+
+    @property
+    def name(self) -> str:
+        return f"{LOCK}/{self.epoch:04}-{self.owner.owner}"
+
+
+_CLAIM = re.compile(r"([0-9]{4,12})-([0-9a-f]{32})\.json")
+
+
+def _claims(files: Files) -> list[_Claim]:
+    """The claims of a run, each with the last beat of its owner.
+
+    Raises:
+        InputError: one cannot be read or is none, or the store fails.
+    """
+    found = []
+    names = set(files.names(LOCK))
+    for name in sorted(names):
+        if (parts := _CLAIM.fullmatch(name)) is None:
+            continue
+        beat = f"{name.removesuffix('.json')}.beat"
+        owner = _parsed(files.get(f"{LOCK}/{beat}")) if beat in names else None
+        if owner is None and (text := files.get(f"{LOCK}/{name}")) is not None:
+            owner = _parsed(text)
+            if owner is None:
+                raise InputError(
+                    "is no lock of a run",
+                    place=files.place(f"{LOCK}/{name}"),
+                    allowed="what a search writes there while it runs",
+                    fix="if no search of this run is running, on any machine, remove it",
+                )
+        if owner is not None and owner.owner == parts[2]:
+            found.append(_Claim(int(parts[1]), owner))
+    return found
+
+
+def _life(files: Files, claim: _Claim) -> Life:
+    alive = files.is_alive(f"{claim.name}.json") if isinstance(files, _Directory) else None
+    return "elsewhere" if alive is None else "alive" if alive else "gone"
+
+
+# -------------------------------------------------------------------------------------------------
+# A run that is held.
 
 
 class RunLock:
-    """A lock that is held: renewed by a thread of its own until it is released."""
+    """A claim that is held: its heart beats in a thread of its own until it is released.
 
-    def __init__(self, place: Path, fd: int, owner: Owner) -> None:
-        self._place, self._fd, self._owner = place, fd, owner
-        self._lost: str | None = None
-        self._renewed = _now()
-        self._mutex, self._over = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="xortune-lock", daemon=True)
+    Attributes:
+        owner: this process, as the claim says it.
+        epoch: higher than that of every driver before.
+    """
+
+    def __init__(self, files: Files, claim: _Claim) -> None:
+        self.owner, self.epoch = claim.owner, claim.epoch
+        self.files, self._claim = files, claim
+        self._lost: InputError | None = None
+        self._beaten = _now()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="xortune-lock", daemon=True)
         self._thread.start()
 
     @property
-    def owner(self) -> Owner:
-        """What the lock's file says of this process."""
-        return self._owner
+    def writer(self) -> str:
+        """Of segments in a store: the first digits of the owner."""
+        return self.owner.owner[:8]
 
-    def check(self) -> None:
-        """Return if the run is still this driver's to write.
+    def check(self, *, patience: float = 0.0) -> None:
+        """Return if the run is still this driver's, and so all that it has written counts.
 
         Raises:
-            InputError: another has taken it over, the lock's file is gone, or it could not be
-                renewed for so long that another may.
+            InputError: another has taken it over, somebody has removed the claim, or the store
+                fails.
         """
-        safe = LEASE_SECONDS - HEARTBEAT_SECONDS
-        stopped = _now() - self._renewed > safe  # the process was
-        if self._lost is None and (stopped or self._is_replaced()):
-            self.renew()
-            if self._lost is None and _now() - self._renewed > safe:
-                self._lost = "the lock could not be renewed"
-        if self._lost is not None:
-            raise InputError(
-                f"this search has lost its run and writes nothing more: {self._lost}",
-                place=str(self._place),
+        if self._lost is None and _now() - self._beaten > LEASE_SECONDS / 2:
+            self.renew()  # this process was stopped, or its machine asleep
+        if self._lost is None and not self.files.exists(
+            f"{self._claim.name}.json", patience=patience
+        ):
+            self._lost = InputError(
+                f"this search has lost its run and writes nothing more: {self._why()}",
+                place=self.files.place(LOCK),
                 fix="what is in the journal is kept: --resume continues when no other search runs",
             )
+        if self._lost is not None:
+            raise self._lost
 
     def is_others(self) -> bool:
         """Whether somebody else holds the run by now; not if nobody does."""
         try:
-            found = read_owner(self._place)
+            return any(claim.owner.owner != self.owner.owner for claim in _claims(self.files))
         except InputError:
             return True
-        return found is not None and found.owner != self._owner.owner
 
     def renew(self) -> None:
-        """Write a heartbeat, unless another has taken the lock over."""
-        with self._mutex:
-            if self._lost is not None or self._fd < 0:
-                return
-            try:
-                found = read_owner(self._place)
-            except InputError:  # a server that does not answer now may do so before the lease ends
-                return
-            if found is None:
-                self._lost = "its lock was removed"
-            elif found.owner != self._owner.owner:
-                self._lost = f"it was taken over by {found}"
-            else:
-                # Through the open file: if it is replaced now, nobody reads what is written here.
-                beat = replace(
-                    self._owner, heartbeat=round(time.time(), 3), beats=self._owner.beats + 1
-                )
-                with suppress(OSError):  # until the lease is over, another attempt may succeed
-                    if self._is_replaced():
-                        self._open_copy()
-                    os.lseek(self._fd, 0, os.SEEK_SET)
-                    os.write(self._fd, beat.as_bytes())
-                    self._owner, self._renewed = beat, _now()
+        """Let the heart beat once; where that fails the next one may succeed."""
+        owner = replace(self.owner, heartbeat=round(time.time(), 3), beats=self.owner.beats + 1)
+        with suppress(InputError, OSError):
+            self.files.put(f"{self._claim.name}.beat", owner.as_bytes())
+            self.owner, self._beaten = owner, _now()
+            if isinstance(self.files, _Directory):
+                self.files.keep(f"{self._claim.name}.json")
 
-    def _is_replaced(self) -> bool:
-        """Whether the file's name leads to another file by now, or to none."""
-        try:
-            return not os.path.samestat(self._place.stat(), os.fstat(self._fd))
-        except FileNotFoundError:
-            return True
-        except OSError:  # a server that does not answer now
-            return False
-
-    def _open_copy(self) -> None:
-        """Go on with a copy that a tool has put in the place of the file; not with another's."""
-        fd = os.open(self._place, os.O_RDWR)
-        found = parse_owner(os.read(fd, MOST_BYTES))
-        if found is None or found.owner != self._owner.owner:
-            os.close(fd)
-            return
-        os.close(self._fd)
-        self._fd = fd
-
-    def release(self) -> None:
-        """Remove the file, if it is still this lock's; releasing twice is harmless."""
+    def release(self, *, leave: bool = False) -> bool:
+        """Withdraw the claim, or leave it as one that was killed does; whether it is gone."""
         self._over.set()
         self._thread.join()
-        self.renew()  # that it was not taken over, and will not be in the next moment
-        with self._mutex:
-            if self._fd < 0:
-                return
-            safe = _now() - self._renewed < LEASE_SECONDS - HEARTBEAT_SECONDS
-            _let_go(self._fd, self._place if self._lost is None and safe else None)
-            self._fd = -1
+        if leave and isinstance(self.files, _Directory):
+            self.files.close()
+            return False
+        return _withdraw(self.files, self._claim)
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
             self.renew()
+
+    def _why(self) -> str:
+        with suppress(InputError):
+            if others := _claims(self.files):
+                return f"it was taken over by {others[-1].owner}"
+        return "its claim was removed"
+
+
+def _withdraw(files: Files, claim: _Claim) -> bool:
+    """Remove a claim; the beat last, without which a claim still is one. Whether that was done."""
+    try:
+        for end in (".json", ".beat"):
+            files.delete(f"{claim.name}{end}")
+    except (InputError, OSError):
+        return False
+    finally:
+        if isinstance(files, _Directory):
+            files.close()
+            with suppress(OSError):  # others' claims are in it
+                Path(files.place(LOCK)).rmdir()
+    return True
+
+
+def _taken(
+    files: Files, owner: Owner, say: Say, *, least: int = 0, gone: Collection[str] = ()
+) -> tuple[RunLock, list[str]]:
+    """Take a run.
+
+    Args:
+        files: where its claims are.
+        owner: this process.
+        say: called with a sentence where another's claim is watched or taken over.
+        least: the epoch of a driver before.
+        gone: owners that are known to be gone.
+
+    Returns:
+        The lock, and the owners whose claims it has replaced.
+
+    Raises:
+        InputError: another driver holds it, or the store fails.
+        OSError: the directory cannot be written.
+    """
+    left = {}
+    for claim in _claims(files):
+        life = "gone" if claim.owner.owner in gone else _life(files, claim)
+        if life == "alive":
+            raise _is_held(files.place(LOCK), claim.owner)
+        if life == "gone":
+            left[claim] = "which does not hold it any more"
+        elif _stands_still(files, claim, say):
+            left[claim] = f"which has not renewed it for {LEASE_SECONDS:.0f} s"
+    mine = _Claim(max([least, *(claim.epoch for claim in left)]) + 1, owner)
+    try:
+        if isinstance(files, _Directory):
+            files.claim(f"{mine.name}.json", owner.as_bytes())
+        else:
+            files.put(f"{mine.name}.json", owner.as_bytes())
+        for claim in left:
+            for end in (".json", ".beat"):
+                files.delete(f"{claim.name}{end}")
+        _wait_for_others(files, mine)
+        files.put(f"{mine.name}.beat", owner.as_bytes())
+    except BaseException:
+        _withdraw(files, mine)
+        raise
+    for claim, why in left.items():
+        say(f"{files.place(LOCK)}: taken over from {claim.owner}, {why}")
+    return RunLock(files, mine), [claim.owner.owner for claim in left]
+
+
+def _wait_for_others(files: Files, mine: _Claim) -> None:
+    """Return when this claim is the only one.
+
+    Raises:
+        InputError: another one has the run, or comes first.
+    """
+    deadline = time.monotonic() + WITHDRAW_SECONDS
+    while others := [claim for claim in _claims(files) if claim.name != mine.name]:
+        first = min(others, key=lambda claim: claim.owner.owner)
+        beats = {name.removesuffix(".beat") for name in files.names(LOCK) if name.endswith(".beat")}
+        has_it = any(claim.name.removeprefix(f"{LOCK}/") in beats for claim in others)
+        if has_it or first.owner.owner < mine.owner.owner or time.monotonic() > deadline:
+            raise _is_held(files.place(LOCK), first.owner)
+        time.sleep(LOOK_SECONDS / 10)
+
+
+def _stands_still(files: Files, found: _Claim, say: Say) -> bool:
+    """Whether a claim is not renewed for a whole lease; False if it was withdrawn meanwhile.
+
+    Raises:
+        InputError: it is renewed, so its owner lives.
+    """
+    say(
+        f"{files.place(LOCK)}: held by {found.owner}. Whether that one lives is seen from here by "
+        f"its heartbeat: waiting for it, {LEASE_SECONDS:.0f} s at most"
+    )
+    # Looks are counted, since a server that hangs for a while keeps beats back as well.
+    for _ in range(max(1, round(LEASE_SECONDS / LOOK_SECONDS))):
+        time.sleep(LOOK_SECONDS)
+        now = next((claim for claim in _claims(files) if claim.name == found.name), None)
+        if now is None:
+            return False
+        if now != found:
+            raise _is_held(files.place(LOCK), now.owner)
+    return True
+
+
+def _is_held(place: str, owner: Owner) -> InputError:
+    return InputError(
+        f"another search holds this run: {owner}",
+        place=place,
+        fix="wait for it, stop it, or give another --output",
+    )
+
+
+def _now() -> float:
+    """Seconds that also go on while the machine sleeps, where the system counts these."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+# -------------------------------------------------------------------------------------------------
+# What drivers and readers call.
+
+_held: dict[tuple[str, int, int], RunLock] = {}
+
+
+def _forget() -> None:
+    """A forked child holds nothing: by its copy of the file a killed driver would seem to live."""
+    for lock in _held.values():
+        if isinstance(lock.files, _Directory):
+            lock.files.close()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 @contextmanager
 def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
     """Hold a run's directory, which is made if it is not there, until the block is left.
 
-    A thread that holds it already goes on with the lock that it has.
+    A thread that holds it already goes on with the lock that it has. Of a run in an object store
+    both the working copy and the store are held, and the copy brought up to date.
 
     Args:
         directory: of the run.
@@ -173,16 +556,15 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
 
     Raises:
         InputError: another driver holds it (nothing was changed), the directory cannot be written,
-            or its lock is no lock.
+            a lock is none, or the store fails.
     """
-    lock, made = None, False
+    say = say or (lambda _: None)
     try:
         mine = os.path.realpath(directory), os.getpid(), threading.get_ident()
         if mine not in _held:
             made = not directory.exists()
             directory.mkdir(parents=True, exist_ok=True)
-            owner, place = this_process(), directory / LOCK
-            lock = RunLock(place, _acquired(place, owner, say or (lambda _: None)), owner)
+            lock, gone = _taken(_Directory(directory), this_process(), say)
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -191,16 +573,25 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
             place=str(directory),
             fix=FREE_SPACE if is_full(error) else "give another directory with --output",
         ) from None
-    if lock is None:
+    if mine in _held:
         yield _held[mine]
         return
     _held[mine] = lock
+    in_store: RunLock | None = None
     try:
-        with driving(directory, lock.owner, say or (lambda _: None), still_seconds=LEASE_SECONDS):
+        if isinstance(directory, StoredPath):
+            store = store_of(directory)
+            store.check()
+            least = max((one.epoch for one in segments_in(store)), default=0)
+            in_store, _ = _taken(store, lock.owner, say, least=least, gone=gone)
+            with worked_in(directory, in_store, say):
+                yield lock
+        else:
             yield lock
     finally:
         del _held[mine]
-        lock.release()
+        # If the store has not heard of the end, the next driver here knows by the copy's claim.
+        lock.release(leave=in_store is not None and not in_store.release())
         if made:  # if nothing came of it
             with suppress(OSError):
                 directory.rmdir()
@@ -210,12 +601,20 @@ def holder(directory: Path) -> tuple[Owner, Life] | None:
     """Who holds a run, or did when it was killed; None if nobody. Nothing is written.
 
     Raises:
-        InputError: the lock cannot be read, or is none.
+        InputError: the lock cannot be read, or is none, or the store fails.
     """
-    if isinstance(directory, StoredPath):
-        return stored_holder(directory)
-    owner = read_owner(directory / LOCK)
-    return None if owner is None else (owner, life_of(owner, directory / LOCK))
+    here = _Directory(directory)
+    if not isinstance(directory, StoredPath):
+        return _last(here)
+    found = _last(store_of(directory))
+    # Whether a driver on this machine lives, its working copy tells at once.
+    known = _last(_Directory(copy_of(str(url_of(directory)), "driver").resolve()))
+    return known if found and known and known[0].owner == found[0].owner else found
+
+
+def _last(files: Files) -> tuple[Owner, Life] | None:
+    claim = max(_claims(files), key=lambda claim: claim.epoch, default=None)
+    return None if claim is None else (claim.owner, _life(files, claim))
 
 
 def refuse_held(directory: Path) -> None:
@@ -225,144 +624,5 @@ def refuse_held(directory: Path) -> None:
         InputError: one does.
     """
     found = holder(directory)
-    if found is not None and found[1] in ("alive", "elsewhere"):
-        raise _is_held(found[0], directory / LOCK)
-
-
-def _acquired(place: Path, mine: Owner, say: Say) -> int:
-    """The open file of a lock that is now this process's.
-
-    Raises:
-        InputError: it is another's, who lives.
-        OSError: the directory cannot be written.
-    """
-    while True:
-        found = read_owner(place)
-        if found is None:
-            fd = _created(place, mine)
-            if fd is not None:
-                return fd
-            continue
-        life = life_of(found, place)
-        if life == "alive":
-            raise _is_held(found, place)
-        if life == "elsewhere" and not _stands_still(place, found, say):
-            continue  # it was released, or is another's by now
-        # Of all that see a lock whose owner is gone, one makes the file of its successor. (One who
-        # dies with it in hand is succeeded likewise.) Who made it too late sees it below.
-        claim = place.with_name(f".{LOCK}.{found.owner}")
-        claimed = _acquired(claim, mine, say)
-        try:
-            now = read_owner(place)
-            if now is not None and now.owner == found.owner:
-                fd = _replaced(place, mine)
-                say(f"{place}: taken over from {found}: {GONE[life]}")
-                return fd
-        finally:
-            _let_go(claimed, claim)
-
-
-def _let_go(fd: int, place: Path | None) -> None:
-    """Remove a lock's file if it is this process's, and close it.
-
-    In this order, since one that nobody has open is taken for a copy; Windows knows no such order.
-    """
-    if os.name != "posix":
-        os.close(fd)
-    if place is not None:
-        with suppress(OSError):
-            place.unlink()
-    if os.name == "posix":
-        os.close(fd)
-
-
-def _stands_still(place: Path, found: Owner, say: Say) -> bool:
-    """Whether the lock of another machine is not renewed for a whole lease.
-
-    Raises:
-        InputError: it is renewed, so its owner lives.
-    """
-    say(
-        f"{place}: held by {found}. Whether that one lives is seen from here by its heartbeat: "
-        f"waiting for it, {LEASE_SECONDS:.0f} s at most"
-    )
-    began = time.monotonic()
-    while time.monotonic() - began < LEASE_SECONDS:
-        time.sleep(LOOK_SECONDS)
-        now = read_owner(place)
-        if now is None or now.owner != found.owner:
-            return False
-        if now != found:
-            raise _is_held(now, place)
-    return True
-
-
-def _is_held(owner: Owner, place: Path) -> InputError:
-    return InputError(
-        f"another search holds this run: {owner}",
-        place=str(place.with_name(LOCK)),
-        fix="wait for it, stop it, or give another --output",
-    )
-
-
-def _created(place: Path, mine: Owner) -> int | None:
-    """The open file if this process made it, None if it was there already."""
-    fd, temporary = _beside(place, mine)
-    try:
-        os.link(temporary, place)
-    except OSError as error:
-        # A server may refuse what it has done, if its answer was lost and it was asked again.
-        if isinstance(error, FileExistsError) and os.fstat(fd).st_nlink == 2:
-            return fd
-        os.close(fd)
-        if isinstance(error, FileExistsError):
-            return None
-        if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
-            raise
-        return _created_empty(place, mine)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return fd
-
-
-def _created_empty(place: Path, mine: Owner) -> int | None:
-    """As `_created`, where a file system has no hard links: for a moment the file is empty."""
-    try:
-        fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return None
-    os.write(fd, mine.as_bytes())
-    os.fsync(fd)
-    return fd
-
-
-def _replaced(place: Path, mine: Owner) -> int:
-    fd, temporary = _beside(place, mine)
-    try:
-        temporary.replace(place)
-    except BaseException:
-        os.close(fd)
-        temporary.unlink(missing_ok=True)
-        raise
-    return fd
-
-
-def _beside(place: Path, mine: Owner) -> tuple[int, Path]:
-    fd, name = tempfile.mkstemp(dir=place.parent, prefix=f".{LOCK}-", suffix=".tmp")
-    try:
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # colleagues may read who holds it
-        os.write(fd, mine.as_bytes())
-        os.fsync(fd)
-    except BaseException:
-        os.close(fd)
-        Path(name).unlink(missing_ok=True)
-        raise
-    return fd, Path(name)
-
-
-def _now() -> float:
-    """Seconds that also go on while the machine sleeps, where the system counts these."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    if found is not None and found[1] != "gone":
+        raise _is_held(str(directory / LOCK), found[0])

@@ -20,7 +20,6 @@ from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.files import replace_file
 from xortune.runs.journal import read, torn
-from xortune.runs.lease import readable, stored_file, stored_names
 from xortune.runs.lock import holder
 from xortune.runs.manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
 from xortune.runs.results import (
@@ -36,7 +35,7 @@ from xortune.runs.results import (
     seed_table,
 )
 from xortune.runs.sessions import first_made, refuse_others
-from xortune.runs.store import StoredPath, as_path
+from xortune.runs.store import StoredPath, as_path, readable, stored_file, stored_names
 from xortune.spaces.space import parse_space
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ _FILES = re.compile(
     r"manifest\.json|evaluations\.jsonl|certificate\.json|space(-[1-9][0-9]*)?\.yaml"
     r"|report\.(html|md)|table\.(csv|tex|parquet)|seeds\.parquet|failures\.txt"
 )
-"""What a run writes into its directory, and lock.json, which says itself whose it is."""
+"""What a run writes into its directory, and the folder `lock`, whose files say whose they are."""
 
 _FOLDERS = ("figures", "ray")
 

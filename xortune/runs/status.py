@@ -27,12 +27,12 @@ from xortune.runs import sessions as belonging
 from xortune.runs.certificate import CERTIFICATE, Certificate, read_certificate
 from xortune.runs.evaluation import EncodedOutcome, Evaluation, Purpose, decode
 from xortune.runs.journal import Spans
-from xortune.runs.lease import readable
 from xortune.runs.lock import LEASE_SECONDS, holder
 from xortune.runs.manifest import MANIFEST, manifest_of, stopped_because
 from xortune.runs.results import criteria, first_of, objectives_in, rungs_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.sessions import refuse_unknown
+from xortune.runs.store import readable
 from xortune.spaces.grid import grid, grid_size
 from xortune.spaces.model import Objective
 from xortune.spaces.space import parse_space

@@ -1,8 +1,15 @@
-"""Runs in object stores: URLs, objects, and the journal as numbered segments."""
+"""Runs in object stores: s3://bucket/prefix/run, gs://, file://, what pyarrow takes.
+
+Such a run has a working copy on this machine, below the user's cache directory or `XORTUNE_CACHE`,
+in which everything is done as in a run's directory on a disk; what is written there goes to the
+store too. There are two copies of each run: one that a driver works in, and one for those who only
+read, which holds what the store holds.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import tempfile
@@ -10,30 +17,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from urllib.parse import unquote
 
-from xortune.core.errors import InputError
-
-# -------------------------------------------------------------------------------------------------
-# Runs whose output is a URL: s3://bucket/prefix/run, gs://, file://, what pyarrow takes.
-#
-# Such a run has a working copy on this machine, below the user's cache directory or
-# `XORTUNE_CACHE`, in which everything is done as in a run's directory on a disk; what is written
-# there goes to the store too. There are two copies of each run: one that a driver works in, and
-# one for those who only read, which holds what the store holds.
+from xortune.core.errors import DisturbedError, InputError
 
 if TYPE_CHECKING:
     _LocalPath = Path
 else:
     _LocalPath = type(Path())
 
-
-Copy = Literal["driver", "reader"]
+# -------------------------------------------------------------------------------------------------
+# URLs, and the working copies on this machine.
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/*)(.*)", re.DOTALL)
 """Two letters at least: C:/ is a drive."""
@@ -54,31 +53,39 @@ class Location:
     def __str__(self) -> str:
         return self.base + self.query
 
-    def place(self, name: str) -> str:
-        """The URL of something in the run, for a message."""
-        return f"{self.base}/{name}"
-
 
 _locations: dict[str, Location] = {}
 """By the directory of their copies on this machine."""
 
 
 class StoredPath(_LocalPath):
-    """A path in the working copy of a stored run: opens as a file there, and shows as its URL."""
+    """A path in the working copy of a stored run: opens as a file there, and shows as its URL.
+
+    So `str(run.path)` is what the user gave, and `run.path / "report.md"` can be opened.
+    """
 
     def __fspath__(self) -> str:
         return super().__str__()
 
     def __str__(self) -> str:
-        root = _root(self)
-        if root is None:
+        root, location = _found(self)
+        inside = os.path.relpath(os.fspath(self), root).replace(os.sep, "/")
+        if location is None:
             return os.fspath(self)
-        inside = os.fspath(self)[len(root) + 1 :].replace(os.sep, "/")
-        return _locations[root].place(inside) if inside else str(_locations[root])
+        return str(location) if inside == "." else f"{location.base}/{inside}"
 
     def resolve(self, strict: bool = False) -> Path:  # type: ignore[override]
         """The file itself, on this machine: a path that shows as one, and stores nothing."""
         return Path(os.path.realpath(self, strict=strict))
+
+
+def _found(path: StoredPath) -> tuple[str, Location | None]:
+    """The directory of the copy that a path lies in, and where its run is stored."""
+    plain = Path(os.fspath(path))
+    for folder in map(os.fspath, (plain, *plain.parents)):
+        if folder in _locations:
+            return folder, _locations[folder]
+    return os.fspath(plain), None
 
 
 def url_of(path: str | os.PathLike[str]) -> str | None:
@@ -87,7 +94,7 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
     A Path that was made of a URL has lost one of its two slashes, which is given back.
     """
     if isinstance(path, StoredPath):
-        return str(location_of(path))
+        return str(_found(path)[1])
     found = _URL.fullmatch(os.fspath(path))
     if found is None:
         return None
@@ -102,48 +109,12 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     return path if isinstance(path, Path) else Path(path)
 
 
-def copy_of(url: str, copy: Copy) -> StoredPath:
+def copy_of(url: str, copy: Literal["driver", "reader"]) -> StoredPath:
     """The directory of a stored run's copy on this machine; it may not be there yet.
 
     Raises:
         InputError: a URL without a name for the run.
     """
-    location = _parsed(url)
-    digest = hashlib.sha256(str(location).encode()).hexdigest()[:16]
-    name = re.sub(r"[^\w.-]", "_", unquote(location.base.rpartition("/")[2]))[-100:]
-    root = _cache() / "runs" / digest / copy / name
-    _locations[os.fspath(root)] = location
-    return StoredPath(root)
-
-
-def root_of(path: StoredPath) -> Path:
-    """The directory of the copy that a path lies in."""
-    root = _root(path)
-    assert root is not None
-    return Path(root)
-
-
-def location_of(path: StoredPath) -> Location:
-    """Where the run is stored that a path lies in."""
-    return _locations[os.fspath(root_of(path))]
-
-
-def copy_unwritable(place: str | os.PathLike[str], error: OSError) -> InputError:
-    """What to say of a working copy that the file system does not let us write."""
-    return InputError(
-        f"the working copy cannot be written ({error.strerror})",
-        place=os.fspath(place),
-        fix="free space there, or name another directory for working copies in XORTUNE_CACHE",
-    )
-
-
-def _root(path: StoredPath) -> str | None:
-    plain = Path(os.fspath(path))
-    found = (os.fspath(folder) for folder in (plain, *plain.parents))
-    return next((folder for folder in found if folder in _locations), None)
-
-
-def _parsed(url: str) -> Location:
     whole, mark, query = url.partition("?")
     whole = whole.rstrip("/")
     scheme, _, rest = whole.partition("://")
@@ -163,7 +134,12 @@ def _parsed(url: str) -> Location:
             allowed="such as s3://bucket/folder/run",
             fix="add a name for the run",
         )
-    return Location(whole, mark + query)
+    location = Location(whole, mark + query)
+    digest = hashlib.sha256(str(location).encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.-]", "_", unquote(whole.rpartition("/")[2]))[-100:]
+    root = _cache() / "runs" / digest / copy / name
+    _locations[os.fspath(root)] = location
+    return StoredPath(root)
 
 
 def _cache() -> Path:
@@ -177,6 +153,15 @@ def _cache() -> Path:
             place="HOME",
             fix="name a directory for working copies in XORTUNE_CACHE",
         ) from None
+
+
+def copy_unwritable(place: str | os.PathLike[str], error: OSError) -> InputError:
+    """What to say of a working copy that the file system does not let us write."""
+    return InputError(
+        f"the working copy cannot be written ({error.strerror})",
+        place=os.fspath(place),
+        fix="free space there, or name another directory for working copies in XORTUNE_CACHE",
+    )
 
 
 # -------------------------------------------------------------------------------------------------
@@ -194,6 +179,9 @@ ANSWER_SECONDS = 60.0
 GRACE_SECONDS = 5.0
 """For which one without patience waits for a call that was given up, or interrupted."""
 
+HURRY_SECONDS = 5.0
+"""For which any answer is waited for after the user has interrupted."""
+
 BYTES_A_SECOND = 100_000
 """What is written waits so much longer: a slow line is none that hangs."""
 
@@ -204,12 +192,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Listed:
-    """An object as a listing shows it.
-
-    Attributes:
-        size: in bytes.
-        written: when; seconds since 1970 by the store's clock.
-    """
+    """An object as a listing shows it: bytes, and seconds since 1970 by the store's clock."""
 
     size: int
     written: float
@@ -217,6 +200,9 @@ class Listed:
 
 class Store:
     """The objects below the URL of a run; their names are relative to it.
+
+    All methods raise an InputError if the store refuses, or fails for longer than they have
+    patience.
 
     Args:
         location: of the run.
@@ -230,6 +216,8 @@ class Store:
         from pyarrow import fs
 
         self.location = location
+        self._hurry, self._gave_up = threading.Event(), False
+        self._unanswered: Future[Any] | None = None
         try:
             self._fs, self._base = fs.FileSystem.from_uri(str(location))
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -243,66 +231,56 @@ class Store:
             _, [options] = self._fs.__reduce__()
             strategy = fs.AwsStandardS3RetryStrategy(max_attempts=3)
             self._fs = fs.S3FileSystem(**{**options, "retry_strategy": strategy})
-        self._kind: str = self._fs.type_name
-        self._whole = self._kind in ("s3", "gcs", "abfs")  # else a reader may see half a file
-        self._unanswered: Future[Any] | None = None
+        # In others a reader may see half a file.
+        self._whole = self._fs.type_name in ("s3", "gcs", "abfs")
+
+    def place(self, name: str) -> str:
+        """The URL of something in the run, for a message."""
+        return f"{self.location.base}/{name}"
 
     def check(self) -> None:
-        """Return if the store can be read.
+        """Return if the store can be read; from now on it is patient.
 
         Raises:
             InputError: there is no such bucket, it refuses, or it does not answer.
         """
+        self._gave_up = False
+        self._hurry.clear()
         bucket = self._base.partition("/")[0]
-        if not self._whole or self._tried(lambda: self._info(bucket).type) != _file_type().NotFound:
-            return
-        raise InputError(
-            f"there is no bucket {bucket}",
-            place=str(self.location),
-            fix="create it, or check its name, the region and the endpoint",
-        )
+        if self._whole and self._tried(lambda: self._type(bucket)) == "NotFound":
+            raise InputError(
+                f"there is no bucket {bucket}",
+                place=str(self.location),
+                fix="create it, or check its name, the region and the endpoint",
+            )
+
+    def hurry(self) -> None:
+        """Wait for answers for some seconds only, and for none after one that fails."""
+        self._hurry.set()
 
     def put(self, name: str, data: bytes, *, patience: float = 0.0) -> None:
-        """Write an object whole, over one that may be there.
-
-        Raises:
-            InputError: the store refuses it, or fails for longer than `patience` seconds.
-        """
+        """Write an object whole, over one that may be there."""
         more = len(data) / BYTES_A_SECOND
         self._tried(lambda: self._put(f"{self._base}/{name}", data), patience, more)
 
     def get(self, name: str, *, patience: float = 0.0) -> bytes | None:
-        """An object's content; None if there is no such object.
-
-        Raises:
-            InputError: as `put`.
-        """
+        """An object's content; None if there is no such object."""
 
         def read() -> bytes | None:
             try:
                 with self._fs.open_input_stream(f"{self._base}/{name}") as stream:
-                    content: bytes = stream.read()
-                    return content
+                    return bytes(stream.read())
             except FileNotFoundError:
                 return None
 
         return self._tried(read, patience)
 
     def exists(self, name: str, *, patience: float = 0.0) -> bool:
-        """Whether there is such an object.
-
-        Raises:
-            InputError: as `put`.
-        """
-        info = self._tried(lambda: self._info(f"{self._base}/{name}"), patience)
-        return bool(info.type == _file_type().File)
+        """Whether there is such an object."""
+        return self._tried(lambda: self._type(f"{self._base}/{name}"), patience) == "File"
 
     def names(self, folder: str = "") -> dict[str, Listed]:
-        """The objects directly in a folder, by name.
-
-        Raises:
-            InputError: as `put`.
-        """
+        """The objects directly in a folder, by name."""
         from pyarrow import fs
 
         path = f"{self._base}/{folder}" if folder else self._base
@@ -311,26 +289,20 @@ class Store:
         return {
             info.base_name: Listed(info.size, (info.mtime_ns or 0) / 1e9)
             for info in found
-            if info.type == _file_type().File
+            if info.type.name == "File"
         }
 
     def delete(self, name: str) -> None:
-        """Remove an object; one that is not there is none.
-
-        Raises:
-            InputError: as `put`.
-        """
+        """Remove an object; one that is not there is none."""
 
         def remove() -> None:
-            try:
+            with suppress(FileNotFoundError):
                 self._fs.delete_file(f"{self._base}/{name}")
-            except FileNotFoundError:
-                return
 
         self._tried(remove)
 
-    def _info(self, path: str) -> Any:
-        return self._fs.get_file_info(path)
+    def _type(self, path: str) -> str:
+        return str(self._fs.get_file_info(path).type.name)
 
     def _put(self, path: str, data: bytes) -> None:
         if not self._whole:
@@ -344,28 +316,42 @@ class Store:
     def _tried(self, act: Callable[[], T], patience: float = 0.0, more: float = 0.0) -> T:
         import pyarrow as pa
 
-        began, pause = time.monotonic(), FIRST_PAUSE
-        end = began + max(patience, ANSWER_SECONDS) + more
+        began, pause, given = time.monotonic(), FIRST_PAUSE, max(patience, ANSWER_SECONDS) + more
+
+        def left() -> float:
+            most = given if not self._hurry.is_set() else min(given, HURRY_SECONDS)
+            return -math.inf if self._gave_up else began + most - time.monotonic()
+
         while True:
             try:
-                return self._answered(act, end, patience)
+                return self._answered(act, left, patience)
             except (OSError, pa.ArrowException) as error:
-                if time.monotonic() - began + pause > patience:
-                    raise _told(error, self.location) from None
-            time.sleep(pause)
+                if time.monotonic() - began + pause > patience or pause > left():
+                    raise self._told(*_explained(error)) from None
+            self._hurry.wait(pause)
+            if self._hurry.is_set():
+                time.sleep(FIRST_PAUSE)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _answered(self, act: Callable[[], T], end: float, patience: float) -> T:
+    def _answered(self, act: Callable[[], T], left: Callable[[], float], patience: float) -> T:
         """What a call returns; in a thread, since one that hangs can neither be left nor ended.
 
         As long as one that was left hangs, no other is begun: it might be overtaken.
         """
+
+        def is_done(future: Future[Any], most: float = math.inf) -> bool:
+            end = time.monotonic() + most
+            while not future.done() and (rest := min(left(), end - time.monotonic())) > 0:
+                wait([future], min(rest, 0.2))  # the user may interrupt meanwhile
+            return future.done()
+
+        no_answer = "the store does not answer", "check the network and the endpoint"
         if (before := self._unanswered) is not None:
-            left = max(0.0, end - time.monotonic())
-            wait([before], left if patience else min(left, GRACE_SECONDS))
-            if not before.done():
-                raise self._no_answer()
+            if not is_done(before, math.inf if patience else GRACE_SECONDS):
+                raise self._told(*no_answer)
             self._unanswered = None
+        if self._gave_up:
+            raise self._told(*no_answer)
         future: Future[T] = Future()
 
         def call() -> None:
@@ -376,20 +362,19 @@ class Store:
 
         threading.Thread(target=call, name="xortune-store", daemon=True).start()
         try:
-            wait([future], max(0.0, end - time.monotonic()))
+            if not is_done(future):
+                raise self._told(*no_answer)
         finally:
             if not future.done():
                 self._unanswered = future
-        if not future.done():
-            raise self._no_answer()
         return future.result()
 
-    def _no_answer(self) -> InputError:
-        return InputError(
-            "the store does not answer",
-            place=str(self.location),
-            fix="check the network and the endpoint",
-        )
+    def _told(self, problem: str, fix: str) -> InputError:
+        if not self._hurry.is_set():
+            return InputError(problem, place=str(self.location), fix=fix)
+        self._gave_up = True
+        fix = "--resume on this machine sends what it lacks, which the working copy keeps"
+        return DisturbedError(problem, place=str(self.location), fix=fix)
 
 
 def store_of(path: StoredPath) -> Store:
@@ -398,7 +383,9 @@ def store_of(path: StoredPath) -> Store:
     Raises:
         InputError: no filesystem for its URL.
     """
-    return _store(location_of(path), os.getpid())
+    location = _found(path)[1]
+    assert location is not None
+    return _store(location, os.getpid())
 
 
 @lru_cache(maxsize=64)
@@ -406,13 +393,7 @@ def _store(location: Location, process: int) -> Store:  # noqa: ARG001  # client
     return Store(location)
 
 
-def _file_type() -> Any:
-    from pyarrow import fs
-
-    return fs.FileType
-
-
-_REASONS = (
+_FIXES = (
     (
         ("NO_SUCH_BUCKET", "NoSuchBucket"),
         "create the bucket, or check its name, the region and the endpoint",
@@ -429,19 +410,14 @@ _REASONS = (
         "check the network and the endpoint (for S3 AWS_ENDPOINT_URL, or ?endpoint_override= in "
         "the URL)",
     ),
+    (("",), "when it is well again, continue with --resume"),
 )  # fmt: skip
 
 
-def _told(error: Exception, location: Location) -> InputError:
-    text = str(error)
-    for signs, fix in _REASONS:
-        if any(sign in text for sign in signs):
-            return InputError(f"the store fails ({_short(error)})", place=str(location), fix=fix)
-    return InputError(
-        f"the store fails ({_short(error)})",
-        place=str(location),
-        fix="when it is well again, continue with --resume",
-    )
+def _explained(error: Exception) -> tuple[str, str]:
+    """What to say of an error of pyarrow, and what to do."""
+    fix = next(fix for signs, fix in _FIXES if any(sign in str(error) for sign in signs))
+    return f"the store fails ({_short(error)})", fix
 
 
 def _short(error: Exception) -> str:
@@ -499,25 +475,26 @@ def segments_in(store: Store) -> list[Segment]:
     found: dict[int, list[Segment]] = {}
     for name, listed in store.names(FOLDER).items():
         if (parts := _NAME.fullmatch(name)) is not None:
-            number, epoch = int(parts[1]), int(parts[2])
-            one = Segment(number, epoch, parts[3], listed.size, listed.written)
-            found.setdefault(number, []).append(one)
+            one = Segment(int(parts[1]), int(parts[2]), parts[3], listed.size, listed.written)
+            found.setdefault(one.number, []).append(one)
     journal: list[Segment] = []
     epoch = 0
     for number in range(1, max(found, default=0) + 1):
         here = [one for one in found.get(number, ()) if one.epoch >= epoch]
         if not here:
-            later = [s for n, some in found.items() if n > number for s in some if s.epoch >= epoch]
-            if later:
-                raise InputError(
-                    f"segment {number} is missing, and there are later ones",
-                    place=store.location.place(FOLDER),
-                    fix="restore the object, if the store keeps versions of it",
+            if any(n > number and one.epoch >= epoch for n, some in found.items() for one in some):
+                raise _no_segment(
+                    store, FOLDER, f"segment {number} is missing, and there are later ones"
                 )
             break
         journal.append(max(here, key=lambda one: (one.epoch, one.writer)))
         epoch = journal[-1].epoch
     return journal
+
+
+def _no_segment(store: Store, name: str, problem: str) -> InputError:
+    fix = "restore the object, if the store keeps versions of it"
+    return InputError(problem, place=store.place(name), fix=fix)
 
 
 def brought(store: Store, folder: Path, *, driver: bool) -> int:
@@ -543,7 +520,14 @@ def brought(store: Store, folder: Path, *, driver: bool) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             dropped = _brought_journal(store, folder, segments, keep=driver)
-            _brought_files(store, folder)
+            names = [name for name in store.names() if _FILES.fullmatch(name)]
+            for name in names:
+                content, place = store.get(name), folder / name
+                if content is not None and not (place.exists() and place.read_bytes() == content):
+                    _write(place, content)
+            for place in folder.iterdir():
+                if _FILES.fullmatch(place.name) and place.name not in names:
+                    place.unlink()
             return dropped
     except OSError as error:
         raise copy_unwritable(folder, error) from None
@@ -551,20 +535,24 @@ def brought(store: Store, folder: Path, *, driver: bool) -> int:
 
 def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *, keep: bool) -> int:
     place, names = folder / JOURNAL, [one.name for one in segments]
-    known = _known(folder)
     size = place.stat().st_size if place.exists() else 0
+    if not segments and not size:
+        place.unlink(missing_ok=True)
+        return 0
+    known = _known(folder)
     begun = sum(one.size for one in segments[: len(known)])
     same = names[: len(known)] == known and size >= begun
     offset, done = (begun, len(known)) if same else (0, 0)
     # Without a segment the copy may be of a run that was removed from the store.
     keep = keep and same and bool(segments) and _same_manifest(store, folder)
-    if not segments and not size:
-        place.unlink(missing_ok=True)
-        return 0
     dropped = 0
     with place.open("r+b" if place.exists() else "w+b") as journal:
         for segment in segments[done:]:
-            data = _whole(store, segment)
+            data = store.get(segment.name)
+            if data is None or len(data) != segment.size:
+                raise _no_segment(store, segment.name, "is missing")
+            if not data.endswith(b"\n"):
+                raise _no_segment(store, segment.name, "does not end with a whole line")
             journal.seek(offset)
             if journal.read(len(data)) != data:
                 dropped += max(0, size - offset)
@@ -584,42 +572,13 @@ def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *,
     return dropped if segments else 0
 
 
-def _whole(store: Store, segment: Segment) -> bytes:
-    data = store.get(segment.name)
-    if data is None or len(data) != segment.size or not data.endswith(b"\n"):
-        raise InputError(
-            "is missing" if data is None else "does not end with a whole line",
-            place=store.location.place(segment.name),
-            allowed="a segment of a journal, which is written once",
-            fix="restore the object, if the store keeps versions of it",
-        )
-    return data
-
-
-def _brought_files(store: Store, folder: Path) -> None:
-    names = [name for name in store.names() if _FILES.fullmatch(name)]
-    for name in names:
-        content = store.get(name)
-        place = folder / name
-        if content is not None and not (place.exists() and place.read_bytes() == content):
-            _write(place, content)
-    for place in folder.iterdir():
-        if _FILES.fullmatch(place.name) and place.name not in names:
-            place.unlink()
-
-
 def _same_manifest(store: Store, folder: Path) -> bool:
     place = folder / "manifest.json"
     return place.exists() and place.read_bytes() == store.get("manifest.json")
 
 
-def note_known(folder: Path, segment: Segment) -> None:
-    """Note that the copy's journal has one more segment, which so is not downloaded again."""
-    with (folder / INDEX).open("ab") as index:
-        index.write(f"{segment.name}\n".encode())
-
-
 def _known(folder: Path) -> list[str]:
+    """The segments that a copy's journal has."""
     try:
         lines = (folder / INDEX).read_bytes()
     except FileNotFoundError:
@@ -645,3 +604,303 @@ def _alone(folder: Path) -> Iterator[None]:
     with (folder / ".copy.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+# -------------------------------------------------------------------------------------------------
+# What a stored run needs where a run on a disk needs nothing: to be brought, held and written.
+
+
+class Hold(Protocol):
+    """That this process holds a stored run; `runs.lock` has it."""
+
+    @property
+    def epoch(self) -> int:
+        """Higher than that of every driver before."""
+
+    @property
+    def writer(self) -> str:
+        """The first 8 digits of this driver's name."""
+
+    def check(self, *, patience: float = 0.0) -> None:
+        """Return if it still does, and so all that it has put counts."""
+
+
+_held: dict[str, tuple[Store, Hold]] = {}
+"""What this process holds, by the directory of the working copy."""
+
+
+def readable(path: str | os.PathLike[str]) -> Path:
+    """The directory to read a run from: of a stored one a copy, with all that the store has now.
+
+    A copy that this process works in is not touched.
+
+    Raises:
+        InputError: the store fails, or has a damaged run.
+    """
+    url = url_of(path)
+    if url is None:
+        return as_path(path)
+    if isinstance(path, StoredPath) and _found(path)[0] in _held:
+        return path
+    copy = copy_of(url, "reader")
+    store = store_of(copy)
+    store.check()
+    brought(store, copy.resolve(), driver=False)
+    return copy
+
+
+def driven(path: str | os.PathLike[str]) -> Path:
+    """The directory to work in: of a stored run its working copy, which `worked_in` fills.
+
+    Raises:
+        InputError: no such kind of store.
+    """
+    url = url_of(path)
+    return as_path(path) if url is None else copy_of(url, "driver")
+
+
+def holds_lines(path: StoredPath) -> bool:
+    """Whether the store has any of a run's journal.
+
+    Raises:
+        InputError: the store fails.
+    """
+    store = store_of(path)
+    store.check()
+    return bool(segments_in(store))
+
+
+@contextmanager
+def worked_in(directory: StoredPath, hold: Hold, say: Callable[[str], None]) -> Iterator[None]:
+    """Bring a stored run that is held into its working copy, and write there and to the store.
+
+    Raises:
+        InputError: the store fails.
+    """
+    root, store = _found(directory)[0], store_of(directory)
+    _held[root] = store, hold
+    try:
+        if dropped := brought(store, directory.resolve(), driver=True):
+            say(
+                f"{directory}: {dropped:,} bytes of the working copy's journal never came to the "
+                "store and are dropped: what they held is trained again"
+            )
+        yield
+    finally:
+        del _held[root]
+
+
+def stored_names(path: StoredPath, folder: str = "") -> list[str]:
+    """The names of what the store has of a run, in one of its folders.
+
+    Raises:
+        InputError: the store fails.
+    """
+    return list(store_of(path).names(folder))
+
+
+def stored_file(path: StoredPath) -> bytes | None:
+    """A file of a run as the store has it; None if it has none.
+
+    Raises:
+        InputError: the store fails.
+    """
+    return store_of(path).get(_checked(path)[0])
+
+
+def stored(path: Path, content: bytes | None) -> None:
+    """Write a file of a stored run into the store, whole, or delete it; nothing of one on a disk.
+
+    Raises:
+        InputError: the store fails, or the run is no longer this driver's.
+    """
+    if not isinstance(path, StoredPath):
+        return
+    store = store_of(path)
+    name, is_held = _checked(path)
+    if content is not None:
+        store.put(name, content, patience=PATIENCE if is_held else 0.0)
+    elif store.exists(name):
+        store.delete(name)
+
+
+def _checked(path: StoredPath) -> tuple[str, bool]:
+    """A file's name within its run, and whether this process holds the run; if so, it still does.
+
+    Raises:
+        InputError: it does no longer.
+    """
+    root = _found(path)[0]
+    if root in _held:
+        _held[root][1].check(patience=PATIENCE)
+    return Path(os.fspath(path)).relative_to(root).as_posix(), root in _held
+
+
+def writer_for(journal: Path) -> SegmentWriter | None:
+    """What brings the lines of a journal that is open for writing to the store; None on a disk.
+
+    Raises:
+        InputError: the store fails.
+    """
+    if not isinstance(journal, StoredPath):
+        return None
+    return SegmentWriter(*_held[_found(journal)[0]], journal.resolve())
+
+
+# -------------------------------------------------------------------------------------------------
+# Brings the lines of a stored run's journal to the store, a segment at a time.
+
+LEAST_SECONDS, MOST_SECONDS = 1.0, 60.0
+"""Between two segments."""
+
+SHARE = 0.01
+"""Of the time so far, as long as which a line waits for others: a segment a second at first, about
+a thousand in ten hours."""
+
+MANY_BYTES = 1 << 20
+"""So many do not wait."""
+
+MOST_BYTES = 4 << 20
+"""In a segment, if it is no longer line: less than the 5 MB that S3 takes at once."""
+
+
+class SegmentWriter:
+    """Takes the lines that the journal's file gets; settled are those that the store has.
+
+    Args:
+        store: of the run.
+        hold: of this driver.
+        place: of the journal's file in the working copy, which begins with what the store has.
+
+    Raises:
+        InputError: the store fails.
+    """
+
+    def __init__(self, store: Store, hold: Hold, place: Path) -> None:
+        segments = segments_in(store)
+        self._store, self._hold, self._place = store, hold, place
+        self._file = place.open("rb", buffering=0)  # whatever becomes of its name
+        self._number = len(segments) + 1
+        self._offset = sum(one.size for one in segments)
+        self._pending: tuple[Segment, bytes] | None = None
+        self._before = self._read(None).count(b"\n")  # that the store lacks
+        self._sent = 0
+        self._began = self._last = time.monotonic()
+        self._failure: InputError | None = None
+        self._closing = False
+        self._news, self._mutex = threading.Condition(), threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="xortune-segments", daemon=True)
+        self._thread.start()
+
+    @property
+    def settled(self) -> int:
+        """How many lines, of those appended since this was made, the store has."""
+        return max(0, self._sent - self._before)
+
+    def check(self) -> None:
+        """Return if nothing has failed.
+
+        Raises:
+            InputError: what has.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def notify(self) -> None:
+        """There may be new lines."""
+        with self._news:
+            self._news.notify()
+
+    def sync(self) -> None:
+        """Return when all lines are in the store, or something has failed; see `check`."""
+        while self._failure is None and self._put():
+            pass
+
+    def hurry(self) -> None:
+        """The user has interrupted: from now on wait for the store for some seconds only."""
+        self._store.hurry()
+
+    def close(self) -> None:
+        """Bring everything there; see `check`. After an interrupt it has some seconds for it."""
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        try:
+            self._thread.join()
+            self.sync()
+        except KeyboardInterrupt:
+            self.hurry()
+            self._thread.join()
+            self.sync()
+            if self._failure is None:
+                raise
+        finally:
+            self._file.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._closing or self._waiting() > 0)
+                pause = min(MOST_SECONDS, max(LEAST_SECONDS, SHARE * (self._last - self._began)))
+                left = self._last + pause - time.monotonic()
+                if left > 0:
+                    self._news.wait_for(
+                        lambda: self._closing or self._waiting() >= MANY_BYTES, left
+                    )
+                if self._closing or self._failure is not None:
+                    return
+            self._put()
+
+    def _waiting(self) -> int:
+        return os.fstat(self._file.fileno()).st_size - self._offset
+
+    def _put(self) -> bool:
+        """Write one segment; False if there is none to write."""
+        with self._mutex:
+            if self._failure is not None:
+                return False
+            if self._pending is None:
+                data = self._read(MOST_BYTES)
+                if not data:
+                    return False
+                segment = Segment(self._number, self._hold.epoch, self._hold.writer)
+                self._pending = segment, data
+            segment, data = self._pending  # if it was interrupted, the same bytes as before
+            try:
+                self._store.put(segment.name, data, patience=PATIENCE)
+                self._hold.check(patience=PATIENCE)
+            except InputError as error:
+                self._failure = self._failed(error)
+                return False
+            # Not downloaded again; who removed the copy has it so.
+            with suppress(OSError), (self._place.parent / INDEX).open("ab") as index:
+                index.write(f"{segment.name}\n".encode())
+            self._pending = None
+            self._number += 1
+            self._offset += len(data)
+            self._sent += data.count(b"\n")
+            self._last = time.monotonic()
+            return True
+
+    def _failed(self, error: InputError) -> InputError:
+        lines = self._read(None).count(b"\n")
+        if isinstance(error, DisturbedError):
+            return DisturbedError(
+                f"{error.problem}; the last {lines:,} lines are not there yet",
+                place=error.place,
+                fix=f"{os.fspath(self._place)} has them: --resume on this machine sends them",
+            )
+        return InputError(
+            error.problem,
+            place=error.place,
+            fix=f"{error.fix}; --resume continues with all that is in the store, and on this "
+            f"machine with the later lines in {os.fspath(self._place)}",
+        )
+
+    def _read(self, most: int | None) -> bytes:
+        """Whole lines that the store lacks: those that fit into `most` bytes, one at least."""
+        self._file.seek(self._offset)
+        data = self._file.read() if most is None else self._file.read(most)
+        while most is not None and b"\n" not in data and (more := self._file.read(most)):
+            data += more
+        return data[: data.rfind(b"\n") + 1]
