@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.integrations.importing import ImportRequest as Asked
-from xortune.integrations.importing import read_csv, results_in, space_text, table_of_frame, typed
+from xortune.integrations.importing import (
+    parameter_in,
+    read_csv,
+    results_in,
+    space_text,
+    table_of_frame,
+)
 from xortune.spaces.space import parse_space
 
 LR = Asked(("lr",))
@@ -127,9 +133,10 @@ def test_a_frame_and_its_file_are_the_same_results(tmp_path):
 )
 def test_types_are_read_from_all_cells(tmp_path, cells, kind, values):
     text = "x,y\n" + "".join(f"{cell},1\n" for cell in cells.split(","))
-    found = typed(table(tmp_path, text), "x")
-    assert (found.kind, found.values) == (kind, values)
-    assert [type(v) for v in found.values] == [type(v) for v in values]
+    found = parameter_in(table(tmp_path, text), "x")
+    read = [found.column.cells[code] for code in found.column.codes]
+    assert (found.kind, read) == (kind, values)
+    assert [type(v) for v in read] == [type(v) for v in values]
 
 
 def test_one_letter_among_numbers_makes_text_and_is_told(tmp_path):

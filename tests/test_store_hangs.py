@@ -13,7 +13,7 @@ from object_store import KEYS
 
 from xortune.core.errors import InputError
 from xortune.runs import store as run_store
-from xortune.runs.store import Location, Store
+from xortune.runs.store import Store
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_search_is_refused_in_a_sentence(tmp_path, silent):
 
 def test_patience_ends_when_it_is_told_to(silent, monkeypatch):
     monkeypatch.setattr(run_store, "ANSWER_SECONDS", 0.3)
-    store = Store(Location("s3://runs/run", silent))
+    store = Store(f"s3://runs/run{silent}")
     for patience in (0.0, 1.0, 0.0):
         began = time.monotonic()
         with pytest.raises(InputError, match="does not answer"):
@@ -52,7 +52,7 @@ def test_signals_are_heard_meanwhile(silent):
     began = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            Store(Location("s3://runs/run", silent)).names()
+            Store(f"s3://runs/run{silent}").names()
     finally:
         signal.signal(signal.SIGALRM, before)
     assert time.monotonic() - began < 3

@@ -1,18 +1,28 @@
-"""A table of results from elsewhere as blocks of seeds and a space file."""
+"""A table of results from elsewhere as blocks of seeds and a space file.
+
+Every row is one seed of one config, and is counted once. Nothing is guessed but the type of a
+column of text, which is told; what cannot be read is refused with its line and column; a row is
+never left out.
+
+A column is kept as its different cells and one number for each row: each cell is read once, and a
+table of a million rows takes some bytes a row.
+"""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,24 +38,51 @@ from xortune.runs.evaluation import MAX_NAMES, MAX_REASON, Evaluation
 if TYPE_CHECKING:
     import pandas as pd
 
-
-# -------------------------------------------------------------------------------------------------
-# Results that somebody else has kept, as they are: the cells of a CSV file, or of a DataFrame.
-#
-# Nothing is guessed here but the type of a column of text, which is told; nothing is repaired.
-
 Cell: TypeAlias = Any
 """Text of a CSV file; of a DataFrame a value; None where there is nothing."""
+
+# -------------------------------------------------------------------------------------------------
+# Results that somebody else has kept: a CSV file, a DataFrame, or records.
 
 DELIMITERS = (",", "\t", ";", "|")
 
 MAX_BYTES = 2_000_000_000
 
-WORDS = {"true": True, "false": False}
 
-_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,299})", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+@dataclass(frozen=True, eq=False)
+class CodedColumn:
+    """Cells of R rows.
+
+    Attributes:
+        cells: those that differ, by value or type.
+        codes: shape (R,): for each row which of them it has.
+    """
+
+    cells: list[Cell]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> CodedColumn:
+        """A column with these cells."""
+        known: dict[Any, int] = {}
+        found: list[Cell] = []
+        codes = []
+        for cell in cells:
+            mark = cell if isinstance(cell, bool | int | str) or cell is None else repr(cell)
+            code = known.setdefault((type(cell), mark), len(known))
+            if code == len(found):
+                found.append(cell)
+            codes.append(code)
+        return cls(found, np.array(codes, np.int32))
+
+    def each(self, read: Callable[[Cell], Any]) -> CodedColumn:
+        """A column with what is read from each cell; of nothing, nothing."""
+        found = CodedColumn.of(None if cell is None else read(cell) for cell in self.cells)
+        return CodedColumn(found.cells, found.codes[self.codes])
+
+    def array(self, read: Callable[[Cell], Any], kind: Any) -> NDArray[Any]:
+        """What is read from each row's cell."""
+        return np.array([read(cell) for cell in self.cells], kind)[self.codes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,16 +100,23 @@ class ResultsTable:
 
     source: str
     sha256: str
-    columns: dict[str, list[Cell]]
+    columns: dict[str, CodedColumn]
     where: Callable[[int], str] = field(repr=False)
     text: bool
     count: int
 
-    def cell(self, row: int, name: str) -> str:
-        """Where a cell is, for messages."""
-        return f"{self.where(row)}: {name}"
+    def cell(self, row: int, name: str) -> Cell:
+        """The cell of a row."""
+        column = self.columns[name]
+        return column.cells[column.codes[row]]
 
-    def column(self, name: str, option: str) -> list[Cell]:
+    def wrong(
+        self, row: int, name: str, problem: str, allowed: str, fix: str | None = None
+    ) -> InputError:
+        """What to say of a cell that cannot be read."""
+        return InputError(problem, place=f"{self.where(row)}: {name}", allowed=allowed, fix=fix)
+
+    def column(self, name: str, option: str) -> CodedColumn:
         """The cells of a column.
 
         Args:
@@ -92,21 +136,6 @@ class ResultsTable:
         return self.columns[name]
 
 
-@dataclass(frozen=True)
-class Typed:
-    """A column with its type.
-
-    Attributes:
-        kind: whole number, number, true or false, text; of a DataFrame perhaps mixed.
-        values: one for each row; None where there is nothing.
-        why: of text, the first cell that made it so where others are numbers; or nothing.
-    """
-
-    kind: str
-    values: list[Value]
-    why: str = ""
-
-
 def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
     """Read a CSV file with a header: UTF-8, cut by the sign that cuts its header most often.
 
@@ -117,41 +146,87 @@ def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
     place = os.fspath(path)
     try:
         with open_regular(path, follow=True) as file:
-            content = file.read(MAX_BYTES + 1)
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise InputError("is too large", place=place, allowed=f"{MAX_BYTES:,} bytes")
+            return _read_csv(file, place)
+    except UnicodeDecodeError as error:
+        problem = f"is no UTF-8 text ({error})"
+        raise InputError(problem, place=place, fix="save it as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"is no CSV text ({error})", place=place) from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise unreadable(Path(place), error) from None
-    if len(content) > MAX_BYTES:
-        raise InputError("is too large", place=place, allowed=f"{MAX_BYTES:,} bytes")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"is no UTF-8 text ({error})", place=place, fix="save it as UTF-8"
-        ) from None
-    lines, rows = _rows(text, place)
-    if len(rows) < 2:
+
+
+def _read_csv(file: BinaryIO, place: str) -> ResultsTable:
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    headers = {sign: next(_rows(file, sign), (1, [])) for sign in DELIMITERS}
+    sign = max(DELIMITERS, key=lambda sign: len(headers[sign][1]))
+    header = [name.strip() for name in headers[sign][1]]
+    if next(itertools.islice(_rows(file, sign), 1, None), None) is None:
         raise InputError("no rows below a header", place=place, fix="add a header line and rows")
-    header = [name.strip() for name in rows[0]]
     if len(set(header)) != len(header) or "" in header:
         raise InputError(
             "a column name is empty or given twice",
-            place=f"{place}:{lines[0]}",
+            place=f"{place}:{headers[sign][0]}",
             fix="give every column a name of its own",
         )
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != len(header):
-            raise InputError(
-                f"{len(row)} values for {len(header)} columns", place=f"{place}:{line}"
-            )
-    cells = [[cell.strip() or None for cell in column] for column in zip(*rows[1:], strict=True)]
+    names = [str(number) for number in range(len(header))]
+    file.seek(0)
+    try:
+        read = arrow.read_csv(
+            file,
+            arrow.ReadOptions(column_names=names),
+            arrow.ParseOptions(delimiter=sign, newlines_in_values=True),
+            arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except pa.ArrowInvalid as error:
+        for line, row in _rows(file, sign):
+            if len(row) != len(header):
+                problem = f"{len(row)} values for {len(header)} columns"
+                raise InputError(problem, place=f"{place}:{line}") from None
+        raise csv.Error(str(error)) from None
+    columns = {}
+    for name, array in zip(header, read.slice(1).itercolumns(), strict=True):
+        whole = array.combine_chunks().dictionary_encode()
+        column = CodedColumn(
+            whole.dictionary.to_pylist(), whole.indices.to_numpy().astype(np.int32)
+        )
+        columns[name] = column.each(lambda cell: cell.strip() or None)
+    file.seek(0)
     return ResultsTable(
         source=place,
-        sha256=hashlib.sha256(content).hexdigest(),
-        columns=dict(zip(header, cells, strict=True)),
-        where=lambda row: f"{place}:{lines[row + 1]}",
+        sha256=hashlib.file_digest(file, "sha256").hexdigest(),  # type: ignore[arg-type]
+        columns=columns,
+        where=partial(_line, place, sign),
         text=True,
-        count=len(rows) - 1,
+        count=read.num_rows - 1,
     )
+
+
+def _rows(file: BinaryIO, sign: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file that are not empty, each with the line on which it begins."""
+    file.seek(0)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        reader, line = csv.reader(text, delimiter=sign, strict=True), 1
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + 1
+    finally:
+        text.detach()
+
+
+def _line(place: str, sign: str, row: int) -> str:
+    """Where a row is: the file is read again, since that is asked of few."""
+    with open_regular(place, follow=True) as file:
+        line, _ = next(itertools.islice(_rows(file, sign), row + 1, None))
+    return f"{place}:{line}"
 
 
 def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsTable:
@@ -160,7 +235,6 @@ def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsT
     Raises:
         InputError: no rows, or a column whose name is no text, is empty or given twice.
     """
-    import numpy as np
     import pandas as pd
 
     names = list(frame.columns)
@@ -182,7 +256,7 @@ def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsT
     return ResultsTable(
         source=source,
         sha256=hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest(),
-        columns={name: [plain(value) for value in frame[name].tolist()] for name in names},
+        columns={name: CodedColumn.of(map(plain, frame[name].tolist())) for name in names},
         where=lambda row: f"{source}, row {row}",
         text=False,
         count=len(frame),
@@ -190,24 +264,44 @@ def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsT
 
 
 def table_of_records(
-    records: Sequence[dict[str, Cell]],
-    source: str,
-    where: Callable[[int], str],
-    sha256: str,
+    records: Sequence[dict[str, Cell]], source: str, where: Callable[[int], str], sha256: str
 ) -> ResultsTable:
     """Values that were taken from elsewhere, one dict for each row; what a row lacks is empty."""
     names = {name: None for record in records for name in record}
-    return ResultsTable(
-        source=source,
-        sha256=sha256,
-        columns={name: [record.get(name) for record in records] for name in names},
-        where=where,
-        text=False,
-        count=len(records),
-    )
+    columns = {name: CodedColumn.of(record.get(name) for record in records) for name in names}
+    return ResultsTable(source, sha256, columns, where, text=False, count=len(records))
 
 
-def typed(table: ResultsTable, name: str) -> Typed:
+# -------------------------------------------------------------------------------------------------
+# What cells say: numbers, parameters with their types, and how each row went.
+
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d{0,299})", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+
+_READ: tuple[tuple[str, Callable[[str], Value]], ...] = (
+    ("true or false", lambda text: {"true": True, "false": False}.get(text.lower())),
+    ("whole number", lambda text: int(text) if _WHOLE.fullmatch(text) else None),
+    ("number", lambda text: float(text) if _NUMBER.fullmatch(text) else None),
+)
+
+
+@dataclass(frozen=True)
+class TypedColumn:
+    """A column of configuration with its type.
+
+    Attributes:
+        kind: whole number, number, true or false, text; of a DataFrame perhaps mixed.
+        column: its values; None where there is nothing.
+        why: of text, the first cell that made it so where others are numbers; or nothing.
+    """
+
+    kind: str
+    column: CodedColumn
+    why: str = ""
+
+
+def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
     """A column of configuration with its type; an empty cell is a parameter that the row lacks.
 
     Of text, all cells are whole numbers, numbers, `true` and `false`, or else they stay text.
@@ -216,25 +310,49 @@ def typed(table: ResultsTable, name: str) -> Typed:
         InputError: a column without a value; a number that is none or has no end; a value that is
             no parameter's.
     """
-    cells = table.columns[name]
-    present = [row for row, cell in enumerate(cells) if not _is_missing(cell)]
+    column = table.columns[name].each(lambda cell: None if _is_nan(cell) else cell)
+    present = [cell for cell in column.cells if cell is not None]
     if not present:
-        raise InputError(
-            "is empty in every row", place=table.cell(0, name), fix="do not name it as a parameter"
-        )
+        fix = "do not name it as a parameter"
+        raise InputError("is empty in every row", place=f"{table.where(0)}: {name}", fix=fix)
     if not table.text:
-        return _typed_values(table, name, present)
+        for row in _rows_where(
+            column, lambda cell: not isinstance(cell, bool | int | float | str | None)
+        ):
+            cell = table.cell(row, name)
+            problem = f"{str(cell)[:60]!r} is a {type(cell).__name__}"
+            raise table.wrong(row, name, problem, "a number, a text, true or false")
+        names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+        kinds = {type(cell) for cell in present}
+        alone = names[next(iter(kinds))] if len(kinds) == 1 else "mixed"
+        return _finite(
+            table, name, TypedColumn("number" if kinds == {int, float} else alone, column)
+        )
     for kind, read in _READ:
-        if all(read(cells[row]) is not None for row in present):
-            values = [None if cell is None else read(cell) for cell in cells]
-            if kind == "number":
-                _refuse_endless(table, name, values)
-            return Typed(kind, values)
-    odd = next(row for row in present if _as_number(cells[row]) is None)
-    some = any(_as_number(cells[row]) is not None for row in present)
-    if some and _NOT_FINITE.fullmatch(cells[odd]):
+        if all(read(cell) is not None for cell in present):
+            return _finite(table, name, TypedColumn(kind, column.each(read)))
+    numbers = [cell for cell in present if _NUMBER.fullmatch(cell)]
+    if not numbers:
+        return TypedColumn("text", column)
+    odd = next(_rows_where(column, lambda cell: cell is not None and not _NUMBER.fullmatch(cell)))
+    if _NOT_FINITE.fullmatch(table.cell(odd, name)):
         raise _not_finite(table, odd, name)
-    return Typed("text", cells, f"{cells[odd]!r} in {table.where(odd)}" if some else "")
+    return TypedColumn("text", column, f"{table.cell(odd, name)!r} in {table.where(odd)}")
+
+
+def _finite(table: ResultsTable, name: str, found: TypedColumn) -> TypedColumn:
+    for row in _rows_where(found.column, lambda v: isinstance(v, float) and not math.isfinite(v)):
+        raise _not_finite(table, row, name)
+    return found
+
+
+def _rows_where(column: CodedColumn, holds: Callable[[Cell], bool]) -> Iterator[int]:
+    """The rows whose cell is such a one, ascending."""
+    yield from np.flatnonzero(column.array(holds, np.bool_)).tolist()
+
+
+def _is_nan(cell: Cell) -> bool:
+    return isinstance(cell, float) and math.isnan(cell)
 
 
 def number_of(cell: Cell) -> float | None:
@@ -250,83 +368,20 @@ def number_of(cell: Cell) -> float | None:
         return math.inf if cell > 0 else -math.inf
 
 
-def _rows(text: str, place: str) -> tuple[list[int], list[list[str]]]:
-    """The rows, and the line on which each begins."""
-    try:
-        headers = {d: next(csv.reader(io.StringIO(text), delimiter=d), []) for d in DELIMITERS}
-        delimiter = max(DELIMITERS, key=lambda d: len(headers[d]))
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        lines, rows, line = [], [], 1
-        for row in reader:
-            if row:
-                lines.append(line)
-                rows.append(row)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"is no CSV text ({error})", place=place) from None
-    return lines, rows
-
-
-def _as_word(text: str) -> bool | None:
-    return WORDS.get(text.lower())
-
-
-def _as_whole(text: str) -> int | None:
-    return int(text) if _WHOLE.fullmatch(text) else None
-
-
-def _as_number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text) else None
-
-
-_READ: tuple[tuple[str, Callable[[str], Value]], ...] = (
-    ("true or false", _as_word),
-    ("whole number", _as_whole),
-    ("number", _as_number),
-)
-
-
-def _typed_values(table: ResultsTable, name: str, present: Sequence[int]) -> Typed:
-    cells = table.columns[name]
-    kinds = set()
-    for row in present:
-        cell = cells[row]
-        if not isinstance(cell, bool | int | float | str):
-            raise InputError(
-                f"{str(cell)[:60]!r} is a {type(cell).__name__}",
-                place=table.cell(row, name),
-                allowed="a number, a text, true or false",
-            )
-        if isinstance(cell, float) and math.isinf(cell):
-            raise _not_finite(table, row, name)
-        kinds.add(type(cell))
-    values = [None if _is_missing(cell) else cell for cell in cells]
-    names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
-    if len(kinds) == 1:
-        return Typed(names[kinds.pop()], values)
-    return Typed("number" if kinds == {int, float} else "mixed", values)
-
-
-def _is_missing(cell: Cell) -> bool:
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
-
-
-def _refuse_endless(table: ResultsTable, name: str, values: Sequence[Value]) -> None:
-    for row, value in enumerate(values):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise _not_finite(table, row, name)
-
-
 def _not_finite(table: ResultsTable, row: int, name: str) -> InputError:
-    return InputError(
-        f"{table.columns[name][row]} is not finite",
-        place=table.cell(row, name),
-        allowed="a finite number as a parameter, or an empty cell where it does not apply",
+    allowed = "a finite number as a parameter, or an empty cell where it does not apply"
+    return table.wrong(row, name, f"{table.cell(row, name)} is not finite", allowed)
+
+
+def _no_number(table: ResultsTable, row: int, name: str) -> InputError:
+    return table.wrong(
+        row,
+        name,
+        f"{str(table.cell(row, name))[:60]!r} is no number",
+        "a number, nan, or an empty cell",
+        f"correct it, name {name!r} with --config, or leave it out with --ignore",
     )
 
-
-# -------------------------------------------------------------------------------------------------
-# Columns of a table of results that are no parameters: how each row went, and its numbers.
 
 SUCCESS, REASON = "success", "reason"
 
@@ -334,10 +389,11 @@ ALLOWED = "true, false, 1 or 0"
 
 NOTHING = "nothing says how this seed went"
 
-_VERDICTS = {"true": True, "1": True, "false": False, "0": False}
+_SAID = {"true": Status.SOLVED, "1": Status.SOLVED}
+_SAID |= {"false": Status.WRONG_PATTERN, "0": Status.WRONG_PATTERN}
 
-_SOLVED, _MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
-_DIVERGED, _CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
+_UNKNOWN = 255
+"""In place of a status, where a cell does not say it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,30 +404,13 @@ class Verdicts:
         status: uint8, shape (R,): a `Status` for each.
         reasons: why a row failed that was not trained to its end.
         columns: what was read for it.
-        judged: the column that a rule judges; empty where there is no rule.
-        numbers: float64, shape (R,): that column.
-        rule: the rule, if there is one.
+        numbers: of a rule the column that it judges, float64 of shape (R,), by its name.
     """
 
     status: NDArray[np.uint8]
     reasons: Mapping[int, str]
     columns: tuple[str, ...]
-    judged: str = ""
-    numbers: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    rule: Success | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class ImportedNumbers:
-    """Columns of numbers.
-
-    Attributes:
-        values: by name, float64 of shape (R,): NaN where a row has none.
-        left_out: columns without a number.
-    """
-
-    values: Mapping[str, NDArray[np.float64]]
-    left_out: tuple[str, ...] = ()
+    numbers: Mapping[str, NDArray[np.float64]]
 
 
 def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Verdicts:
@@ -389,11 +428,35 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     Raises:
         InputError: neither, or a cell that does not say it.
     """
-    reasons = _reasons(table)
-    if success in table.columns:
-        return _said(table, success, reasons, missing_fails=missing_fails)
+    rule = None if success in table.columns else _rule(table, success)
+    name = success if rule is None else rule.name
+    column = table.column(name, "success")
+    read = _said if rule is None else partial(_judged, rule)
+    status = column.array(read, np.uint8)
+    reasons = table.columns.get(REASON, CodedColumn([None], np.zeros(table.count, np.int32)))
+    given = reasons.array(lambda cell: isinstance(cell, str) and bool(cell.strip()), np.bool_)
+    fails = column.array(_is_nothing, np.bool_) & missing_fails
+    unclear = (status == _UNKNOWN) & ~given & ~fails
+    if rule is not None:
+        unclear |= column.array(lambda cell: cell is not None and number_of(cell) is None, np.bool_)
+    both = (status == Status.SOLVED) & given & (rule is None)
+    for row in np.flatnonzero(unclear | both).tolist():
+        raise _unclear(table, row, name, rule, both=bool(both[row]))
+    why = {
+        row: f"{name} is {number_of(table.cell(row, name))}"
+        for row in np.flatnonzero(status == Status.DIVERGED).tolist()
+    }
+    why |= dict.fromkeys(np.flatnonzero(status == _UNKNOWN).tolist(), NOTHING)
+    told = [" ".join(str(cell).split())[:MAX_REASON] for cell in reasons.cells]
+    why |= {row: told[reasons.codes[row]] for row in np.flatnonzero(given).tolist()}
+    status[given | (status == _UNKNOWN)] = Status.CRASHED
+    numbers = {} if rule is None else {name: column.array(_number_or_nan, np.float64)}
+    return Verdicts(status, why, (name, *({REASON} & set(table.columns))), numbers)
+
+
+def _rule(table: ResultsTable, success: str) -> Success:
     try:
-        rule = parse_success(success)
+        return parse_success(success)
     except InputError as error:
         if success.isidentifier():
             raise InputError(
@@ -403,27 +466,74 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
                 fix=nearest(success, table.columns) + ", or give --success",
             ) from None
         raise error.at("success") from None
-    return _ruled(table, rule, reasons, missing_fails=missing_fails)
 
 
-def numbers_in(table: ResultsTable, names: Sequence[str]) -> ImportedNumbers:
-    """The columns that have numbers.
+def _said(cell: Cell) -> int:
+    if isinstance(cell, bool | int | float) and cell in (0, 1):
+        return Status.SOLVED if cell else Status.WRONG_PATTERN
+    return _SAID.get(cell.strip().lower(), _UNKNOWN) if isinstance(cell, str) else _UNKNOWN
+
+
+def _judged(rule: Success, cell: Cell) -> int:
+    number = number_of(cell)
+    if number is None:
+        return _UNKNOWN
+    if not math.isfinite(number):
+        return Status.DIVERGED
+    return Status.SOLVED if rule.holds(number) else Status.WRONG_PATTERN
+
+
+def _number_or_nan(cell: Cell) -> float:
+    number = number_of(cell)
+    return math.nan if number is None else number
+
+
+def _is_nothing(cell: Cell) -> bool:
+    return (
+        cell is None or _is_nan(cell) or (isinstance(cell, str) and cell.strip().lower() == "nan")
+    )
+
+
+def _unclear(
+    table: ResultsTable, row: int, name: str, rule: Success | None, *, both: bool
+) -> InputError:
+    cell = table.cell(row, name)
+    if both:
+        reason = str(table.cell(row, REASON))[:60]
+        problem = f"a success that has a reason for its failure ({reason!r})"
+        place = f"{table.where(row)}: {name}"
+        return InputError(problem, place=place, fix="remove one of the two")
+    if rule is not None and cell is not None:
+        return _no_number(table, row, name)
+    allowed = ALLOWED if rule is None else "a number, or nan"
+    if not _is_nothing(cell):
+        return table.wrong(row, name, f"{str(cell)[:60]!r} says neither", allowed)
+    fix = (
+        "if it failed, say so, or count all such rows as failed (--missing-fails); "
+        "if it was never trained, remove the row"
+    )
+    problem = NOTHING if cell is None else f"{cell} says nothing"
+    return table.wrong(row, name, problem, allowed, fix)
+
+
+def _numbers(
+    table: ResultsTable, names: Iterable[str]
+) -> tuple[dict[str, NDArray[np.float64]], tuple[str, ...]]:
+    """The columns that have numbers, float64 of shape (R,), and the names of those that have none.
 
     Raises:
         InputError: a cell that is none in a column that has some, too many columns.
     """
-    values, left_out = {}, []
+    values: dict[str, NDArray[np.float64]] = {}
+    left_out = []
     for name in names:
-        if name == REASON:
-            continue
-        found = [number_of(cell) for cell in table.columns[name]]
-        if not any(number is not None for number in found):
+        column = table.columns[name]
+        if all(number_of(cell) is None for cell in column.cells):
             left_out.append(name)
             continue
-        for row, cell in enumerate(table.columns[name]):
-            if cell is not None and found[row] is None:
-                raise _no_number(table, row, name)
-        values[name] = np.array([math.nan if n is None else n for n in found])
+        for row in _rows_where(column, lambda cell: cell is not None and number_of(cell) is None):
+            raise _no_number(table, row, name)
+        values[name] = column.array(_number_or_nan, np.float64)
     if len(values) > MAX_NAMES - 1:
         raise InputError(
             f"{len(values)} columns of numbers",
@@ -431,115 +541,11 @@ def numbers_in(table: ResultsTable, names: Sequence[str]) -> ImportedNumbers:
             allowed=f"at most {MAX_NAMES - 1}",
             fix="leave some out with --ignore",
         )
-    return ImportedNumbers(values, tuple(left_out))
-
-
-def _reasons(table: ResultsTable) -> dict[int, str]:
-    cells = table.columns.get(REASON, [])
-    return {
-        row: " ".join(cell.split())[:MAX_REASON]
-        for row, cell in enumerate(cells)
-        if isinstance(cell, str) and cell.strip()
-    }
-
-
-def _said(
-    table: ResultsTable, name: str, reasons: dict[int, str], *, missing_fails: bool
-) -> Verdicts:
-    status = np.empty(table.count, np.uint8)
-    why: dict[int, str] = {}
-    for row, cell in enumerate(table.columns[name]):
-        verdict = _verdict(cell)
-        if verdict is None and (row in reasons or (missing_fails and _is_nothing(cell))):
-            status[row], why[row] = _CRASHED, reasons.get(row, NOTHING)
-        elif verdict is None:
-            raise _no_verdict(table, row, name, ALLOWED)
-        elif verdict and row in reasons:
-            raise _both(table, row, name, reasons[row])
-        elif row in reasons:
-            status[row], why[row] = _CRASHED, reasons[row]
-        else:
-            status[row] = _SOLVED if verdict else _MISSED
-    return Verdicts(status, why, (name, *([REASON] if REASON in table.columns else [])))
-
-
-def _ruled(
-    table: ResultsTable, rule: Success, reasons: dict[int, str], *, missing_fails: bool
-) -> Verdicts:
-    cells = table.column(rule.name, "success")
-    status, numbers = np.empty(table.count, np.uint8), np.full(table.count, np.nan)
-    why: dict[int, str] = {}
-    for row, cell in enumerate(cells):
-        number = number_of(cell)
-        if number is None:
-            if cell is not None:
-                raise _no_number(table, row, rule.name)
-            if row not in reasons and not missing_fails:
-                raise _no_verdict(table, row, rule.name, "a number, or nan")
-            status[row], why[row] = _CRASHED, reasons.get(row, NOTHING)
-            continue
-        numbers[row] = number
-        if row in reasons:
-            status[row], why[row] = _CRASHED, reasons[row]
-        elif not math.isfinite(number):
-            status[row], why[row] = _DIVERGED, f"{rule.name} is {number}"
-        else:
-            status[row] = _SOLVED if rule.holds(number) else _MISSED
-    columns = (rule.name, *([REASON] if REASON in table.columns else []))
-    return Verdicts(status, why, columns, rule.name, numbers, rule)
-
-
-def _verdict(cell: Cell) -> bool | None:
-    if isinstance(cell, str):
-        return _VERDICTS.get(cell.strip().lower())
-    if isinstance(cell, bool | int | float) and cell in (0, 1):
-        return bool(cell)
-    return None
-
-
-def _is_nothing(cell: Cell) -> bool:
-    if isinstance(cell, str):
-        return cell.strip().lower() == "nan"
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
-
-
-def _no_verdict(table: ResultsTable, row: int, name: str, allowed: str) -> InputError:
-    cell = table.columns[name][row]
-    if not _is_nothing(cell):
-        return InputError(
-            f"{str(cell)[:60]!r} says neither", place=table.cell(row, name), allowed=allowed
-        )
-    return InputError(
-        "nothing says how this seed went" if cell is None else f"{cell} says nothing",
-        place=table.cell(row, name),
-        allowed=allowed,
-        fix="if it failed, say so, or count all such rows as failed (--missing-fails); "
-        "if it was never trained, remove the row",
-    )
-
-
-def _no_number(table: ResultsTable, row: int, name: str) -> InputError:
-    return InputError(
-        f"{str(table.columns[name][row])[:60]!r} is no number",
-        place=table.cell(row, name),
-        allowed="a number, nan, or an empty cell",
-        fix=f"correct it, name {name!r} with --config, or leave it out with --ignore",
-    )
-
-
-def _both(table: ResultsTable, row: int, name: str, reason: str) -> InputError:
-    return InputError(
-        f"a success that has a reason for its failure ({reason[:60]!r})",
-        place=table.cell(row, name),
-        fix="remove one of the two",
-    )
+    return values, tuple(left_out)
 
 
 # -------------------------------------------------------------------------------------------------
 # A table of results as blocks of seeds: which columns are what, and what each row came to.
-#
-# Every row is one seed of one config, and is counted once. What cannot be read is refused with its
-# line and column; a row is never left out.
 
 EPOCHS_TO_SOLVE, EPOCHS = "epochs_to_solve", "epochs"
 
@@ -579,29 +585,10 @@ class Results:
     """
 
     evaluations: tuple[Evaluation, ...]
-    parameters: Mapping[str, Typed]
+    parameters: Mapping[str, TypedColumn]
     numbers: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _ResultRows:
-    """What the rows came to, one entry for each.
-
-    Attributes:
-        seeds: int64, shape (R,).
-        verdicts: their statuses and reasons.
-        numbers: by the name of their column.
-        solved_epoch: int32, shape (R,); 0 where it was not solved, or nobody counts them.
-        budget: epochs of each row's config; 0 where nobody counts them.
-    """
-
-    seeds: NDArray[np.int64]
-    verdicts: Verdicts
-    numbers: ImportedNumbers
-    solved_epoch: NDArray[np.int32]
-    budget: NDArray[np.int64]
 
 
 def results_in(table: ResultsTable, asked: ImportRequest) -> Results:
@@ -612,42 +599,42 @@ def results_in(table: ResultsTable, asked: ImportRequest) -> Results:
             one seed of one config.
     """
     _check_names(table, asked)
-    parameters = {name: typed(table, name) for name in asked.config}
+    parameters = {name: parameter_in(table, name) for name in asked.config}
     seeds = _seeds(table, asked.seed)
     verdicts = verdicts_in(table, asked.success, missing_fails=asked.missing_fails)
     counted = EPOCHS_TO_SOLVE in table.columns and EPOCHS_TO_SOLVE not in asked.config
-    used = {*asked.config, asked.seed, *asked.ignore, *verdicts.columns}
+    used = {*asked.config, asked.seed, *asked.ignore, *verdicts.columns, REASON}
     used |= {EPOCHS_TO_SOLVE} if counted else set()
-    numbers = numbers_in(table, [name for name in table.columns if name not in used])
-    solved_epoch, budget = _epochs(table, parameters, verdicts, counted=counted)
-    judged = {verdicts.judged: verdicts.numbers} if verdicts.judged else {}
-    rows = _ResultRows(
-        seeds, verdicts, ImportedNumbers({**judged, **numbers.values}), solved_epoch, budget
-    )
+    numbers, left_out = _numbers(table, [name for name in table.columns if name not in used])
+    epochs = np.zeros((2, table.count), np.int64)
+    if counted:
+        epochs = _epochs(table, parameters, verdicts)
+    numbers = {**verdicts.numbers, **numbers}
     groups = _groups(table, parameters)
     _refuse_twice(table, asked, groups, seeds)
     evaluations = [
         Evaluation(number, block, outcome, None, True, 0.0, "imported")
-        for number, (point, members) in enumerate(groups.items())
-        for block, outcome in _blocks(point, members, rows)
+        for number, (point, rows) in enumerate(groups.items())
+        for block, outcome in _blocks(
+            point, rows, seeds, verdicts=verdicts, numbers=numbers, epochs=epochs
+        )
     ]
     return Results(
         tuple(evaluations),
         parameters,
-        tuple(rows.numbers.values),
-        (*asked.ignore, *numbers.left_out),
-        tuple(_notes(asked, parameters, numbers, groups, seeds)),
+        tuple(numbers),
+        (*asked.ignore, *left_out),
+        tuple(_notes(asked, parameters, left_out, groups, seeds)),
     )
 
 
 def _check_names(table: ResultsTable, asked: ImportRequest) -> None:
     if not asked.config:
         raise _no_config(table, asked)
-    for name in asked.config:
-        table.column(name, "config")
-    table.column(asked.seed, "seed")
-    for name in asked.ignore:
-        table.column(name, "ignore")
+    given = {"config": asked.config, "seed": (asked.seed,), "ignore": asked.ignore}
+    for option, names in given.items():
+        for name in names:
+            table.column(name, option)
     several = [*asked.config, asked.seed, *asked.ignore]
     for name in several:
         if several.count(name) > 1:
@@ -665,7 +652,7 @@ def _no_config(table: ResultsTable, asked: ImportRequest) -> InputError:
         and not asked.success.startswith(f"{name} ")
     ]
     # A parameter has its value under several seeds, a result mostly not.
-    likely = [n for n in rest if 2 * len({str(c) for c in table.columns[n]}) <= table.count] or rest
+    likely = [n for n in rest if 2 * len(table.columns[n].cells) <= table.count] or rest
     return InputError(
         "nothing says which columns are the configuration",
         field="config",
@@ -675,32 +662,22 @@ def _no_config(table: ResultsTable, asked: ImportRequest) -> InputError:
 
 
 def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
-    found = np.empty(table.count, np.int64)
-    for row, cell in enumerate(table.columns[name]):
-        number = number_of(cell)
-        if number is None or not math.isfinite(number) or not number.is_integer():
-            raise InputError(
-                "a missing seed" if cell is None else f"{str(cell)[:60]!r} is no seed",
-                place=table.cell(row, name),
-                allowed="a whole number from 0 to 2**32 - 1",
-            )
-        if not 0 <= number <= MAX_SEED:
-            raise InputError(
-                f"seed {str(cell)[:60]}",
-                place=table.cell(row, name),
-                allowed="a whole number from 0 to 2**32 - 1",
-            )
-        found[row] = int(number)
-    return found
+    column = table.columns[name]
+    numbers = column.array(_number_or_nan, np.float64)
+    wrong = ~((numbers >= 0) & (numbers <= MAX_SEED) & (numbers == np.floor(numbers)))
+    for row in np.flatnonzero(wrong).tolist():
+        cell = table.cell(row, name)
+        problem = "a missing seed" if cell is None else f"{str(cell)[:60]!r} is no seed"
+        if math.isfinite(numbers[row]) and numbers[row].is_integer():
+            problem = f"seed {str(cell)[:60]}"
+        raise table.wrong(row, name, problem, "a whole number from 0 to 2**32 - 1")
+    return numbers.astype(np.int64)
 
 
 def _epochs(
-    table: ResultsTable, parameters: Mapping[str, Typed], verdicts: Verdicts, *, counted: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The epoch from which each row is solved, and its budget; zeros where nobody counts them."""
-    solved_epoch, budget = np.zeros(table.count, np.int32), np.zeros(table.count, np.int64)
-    if not counted:
-        return solved_epoch, budget
+    table: ResultsTable, parameters: Mapping[str, TypedColumn], verdicts: Verdicts
+) -> NDArray[np.int64]:
+    """The epoch from which each row is solved, and its budget: shape (2, R)."""
     if EPOCHS not in parameters or parameters[EPOCHS].kind != "whole number":
         raise InputError(
             f"{EPOCHS_TO_SOLVE} without a parameter {EPOCHS!r}: what a failed seed has cost is not "
@@ -709,129 +686,127 @@ def _epochs(
             allowed=f"a column {EPOCHS}, a whole number, among the configuration",
             fix=f"name it with --config, or leave the other out: --ignore {EPOCHS_TO_SOLVE}",
         )
-    for row, cell in enumerate(table.columns[EPOCHS_TO_SOLVE]):
-        most = parameters[EPOCHS].values[row]
-        if not isinstance(most, int) or not 1 <= most <= MAX_EPOCHS:
-            raise InputError(
-                f"{most} epochs", place=table.cell(row, EPOCHS), allowed=f"1 to {MAX_EPOCHS:,}"
-            )
-        budget[row] = most
-        if verdicts.status[row] != Status.SOLVED:
-            continue  # a failure is counted with all its epochs
-        number = number_of(cell)
-        if number is None or not number.is_integer() or not 1 <= number <= most:
-            raise InputError(
-                "is missing for a success" if cell is None else f"{str(cell)[:60]!r}",
-                place=table.cell(row, EPOCHS_TO_SOLVE),
-                allowed=f"a whole number from 1 to the row's {most} epochs",
-            )
-        solved_epoch[row] = int(number)
-    return solved_epoch, budget
+    budgets = parameters[EPOCHS].column
+    for row in _rows_where(budgets, lambda most: most is None or not 1 <= most <= MAX_EPOCHS):
+        problem = f"{budgets.cells[budgets.codes[row]]} epochs"
+        raise table.wrong(row, EPOCHS, problem, f"1 to {MAX_EPOCHS:,}")
+    budget = budgets.array(int, np.int64)
+    found = table.columns[EPOCHS_TO_SOLVE].array(_number_or_nan, np.float64)
+    solved = verdicts.status == Status.SOLVED  # a failure is counted with all its epochs
+    wrong = solved & ~((found >= 1) & (found <= budget) & (found == np.floor(found)))
+    for row in np.flatnonzero(wrong).tolist():
+        cell = table.cell(row, EPOCHS_TO_SOLVE)
+        problem = "is missing for a success" if cell is None else f"{str(cell)[:60]!r}"
+        allowed = f"a whole number from 1 to the row's {budget[row]} epochs"
+        raise table.wrong(row, EPOCHS_TO_SOLVE, problem, allowed)
+    return np.array([np.where(solved, found, 0), budget], np.int64)
 
 
-def _groups(table: ResultsTable, parameters: Mapping[str, Typed]) -> dict[Point, list[int]]:
+def _groups(
+    table: ResultsTable, parameters: Mapping[str, TypedColumn]
+) -> dict[Point, NDArray[np.int64]]:
     """The rows of each config, in the order of their first rows."""
-    known: dict[tuple[tuple[type, Value], ...], Point] = {}
-    groups: dict[Point, list[int]] = {}
-    for row, values in enumerate(zip(*(one.values for one in parameters.values()), strict=True)):
-        given = tuple((type(value), value) for value in values)
-        if given not in known:
-            pairs = zip(parameters, values, strict=True)
-            point = Point({name: value for name, value in pairs if value is not None})
-            if not point:
-                raise InputError(
-                    "no parameter has a value in this row",
-                    place=table.where(row),
-                    allowed="at least one",
-                )
-            known[given] = point
-        groups.setdefault(known[given], []).append(row)
-    return groups
+    columns = [one.column for one in parameters.values()]
+    codes = np.stack([column.codes for column in columns])
+    _, first, group = np.unique(codes, axis=1, return_index=True, return_inverse=True)
+    parts = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    found: dict[Point, NDArray[np.int64]] = {}
+    for number in np.argsort(first).tolist():
+        values = [
+            column.cells[code]
+            for column, code in zip(columns, codes[:, first[number]], strict=True)
+        ]
+        pairs = zip(parameters, values, strict=True)
+        point = Point({name: value for name, value in pairs if value is not None})
+        if not point:
+            problem = "no parameter has a value in this row"
+            raise InputError(problem, place=table.where(first[number]), allowed="at least one")
+        rows = parts[number]
+        found[point] = np.sort(np.append(found[point], rows)) if point in found else rows
+    return found
 
 
 def _refuse_twice(
     table: ResultsTable,
     asked: ImportRequest,
-    groups: Mapping[Point, list[int]],
+    groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
 ) -> None:
     for point, rows in groups.items():
-        first: dict[int, int] = {}
-        for row in rows:
-            before = first.setdefault(int(seeds[row]), row)
-            if before != row:
-                named = {*asked.config, asked.seed}
-                others = [
-                    name
-                    for name, cells in table.columns.items()
-                    if name not in named and cells[before] != cells[row]
-                ]
-                shown = ", ".join(f"{name} {value}" for name, value in point.items())
-                fix = "leave one of the two out"
-                if others:
-                    fix += f", or name a parameter that tells them apart ({', '.join(others[:5])})"
-                raise InputError(
-                    f"seed {seeds[row]} of {shown} is there already, in {table.where(before)}",
-                    place=table.where(row),
-                    allowed="one row for each config and seed",
-                    fix=fix,
-                )
+        _, first, which = np.unique(seeds[rows], return_index=True, return_inverse=True)
+        if len(first) == len(rows):
+            continue
+        place = int(np.flatnonzero(first[which] != np.arange(len(rows)))[0])
+        before, row = int(rows[first[which[place]]]), int(rows[place])
+        others = [
+            name
+            for name in table.columns
+            if name not in {*asked.config, asked.seed}
+            and table.cell(before, name) != table.cell(row, name)
+        ]
+        shown = ", ".join(f"{name} {value}" for name, value in point.items())
+        fix = "leave one of the two out"
+        if others:
+            fix += f", or name a parameter that tells them apart ({', '.join(others[:5])})"
+        raise InputError(
+            f"seed {seeds[row]} of {shown} is there already, in {table.where(before)}",
+            place=table.where(row),
+            allowed="one row for each config and seed",
+            fix=fix,
+        )
 
 
-def _blocks(point: Point, members: Sequence[int], rows: _ResultRows) -> list[tuple[Block, Outcome]]:
+def _blocks(
+    point: Point,
+    rows: NDArray[np.int64],
+    seeds: NDArray[np.int64],
+    *,
+    verdicts: Verdicts,
+    numbers: Mapping[str, NDArray[np.float64]],
+    epochs: NDArray[np.int64],
+) -> Iterator[tuple[Block, Outcome]]:
     """The seeds of a config, ascending, as blocks without gaps, each with its outcome."""
-    order = np.array(members, np.int64)
-    order = order[np.argsort(rows.seeds[order], kind="stable")]
-    gaps = np.flatnonzero(np.diff(rows.seeds[order]) != 1) + 1
-    found = []
-    for part in np.split(order, gaps):
-        seeds = rows.seeds[part]
-        values = {name: array[part] for name, array in rows.numbers.values.items()}
-        failed = {
-            int(rows.seeds[row]): rows.verdicts.reasons[row]
-            for row in part.tolist()
-            if row in rows.verdicts.reasons
-        }
+    order = rows[np.argsort(seeds[rows], kind="stable")]
+    for part in np.split(order, np.flatnonzero(np.diff(seeds[order]) != 1) + 1):
+        values = {name: array[part] for name, array in numbers.items()}
+        reasons = ((row, verdicts.reasons.get(row)) for row in part.tolist())
+        failed = {int(seeds[row]): why for row, why in reasons if why is not None}
         outcome = Outcome(
-            seeds=seeds,
-            epochs=int(rows.budget[part[0]]),
-            status=rows.verdicts.status[part],
-            solved_epoch=rows.solved_epoch[part],
+            seeds=seeds[part],
+            epochs=int(epochs[1, part[0]]),
+            status=verdicts.status[part],
+            solved_epoch=epochs[0, part].astype(np.int32),
             final_loss=np.full(part.size, np.nan, np.float32),
             predictions=np.zeros((part.size, 0), np.bool_),
             details=Details(values, failed) if values or failed else NO_DETAILS,
         )
-        found.append((Block(point, int(seeds[0]), part.size), outcome))
-    return found
+        yield Block(point, int(seeds[part[0]]), part.size), outcome
 
 
 def _notes(
     asked: ImportRequest,
-    parameters: Mapping[str, Typed],
-    numbers: ImportedNumbers,
-    groups: Mapping[Point, list[int]],
+    parameters: Mapping[str, TypedColumn],
+    left_out: Sequence[str],
+    groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
-) -> list[str]:
-    notes = [
-        f"{name} is read as text, for {one.why} is no number"
-        for name, one in parameters.items()
-        if one.why
-    ]
-    if numbers.left_out:
-        notes.append(f"not used, for they have no numbers: {', '.join(numbers.left_out)}")
-    sizes = [len(rows) for rows in groups.values()]
-    if len(sizes) > 1 and max(sizes) == 1:
-        notes.append(
-            "every configuration has one seed only: is a result among "
-            f"{', '.join(asked.config)}? Only parameters belong there"
+) -> Iterator[str]:
+    for name, one in parameters.items():
+        if one.why:
+            yield f"{name} is read as text, for {one.why} is no number"
+    if left_out:
+        yield f"not used, for they have no numbers: {', '.join(left_out)}"
+    if len(groups) > 1 and all(len(rows) == 1 for rows in groups.values()):
+        names = ", ".join(asked.config)
+        yield (
+            f"every configuration has one seed only: is a result among {names}? Only parameters "
+            "belong there"
         )
-    first, *others = ({*seeds[rows].tolist()} for rows in groups.values())
-    if others and any(first.isdisjoint(other) for other in others):
-        notes.append(
+    first, *others = groups.values()
+    if any(not np.isin(seeds[rows], seeds[first]).any() for rows in others):
+        yield (
             "some configurations share no seed with the first one: such two cannot be compared "
             "seed by seed, so more of them will look tied"
         )
-    return notes
 
 
 # -------------------------------------------------------------------------------------------------
@@ -862,24 +837,22 @@ def space_text(
         success: the rule for a number; None if a column said it.
         trainer: a function that trains such configs, as a space file names it.
     """
+    given = {"name": name, "trainer": trainer, "success": success}
     lines = [
         f"# Made by `xortune import` of {json.dumps(source)}: what was seen there, in",
         f"# {configs} configurations. What they were chosen from is not known.",
-        f"name: {json.dumps(name)}",
+        *(f"{key}: {json.dumps(text)}" for key, text in given.items() if text is not None),
+        "parameters:",
+        *(f"  {json.dumps(name)}: {_form(one)}" for name, one in results.parameters.items()),
+        f"search: {{sampler: random, trials: {configs}}}",
+        f"seeds: {{ladder: [{seeds}]}}",
     ]
-    if trainer is not None:
-        lines.append(f"trainer: {json.dumps(trainer)}")
-    if success is not None:
-        lines.append(f"success: {json.dumps(success)}")
-    lines.append("parameters:")
-    lines += [f"  {json.dumps(n)}: {_form(one)}" for n, one in results.parameters.items()]
-    lines.append(f"search: {{sampler: random, trials: {configs}}}")
-    lines.append(f"seeds: {{ladder: [{seeds}]}}")
     return "\n".join(lines) + "\n"
 
 
-def _form(one: Typed) -> str:
-    seen = _distinct(one.values)
+def _form(one: TypedColumn) -> str:
+    # 1 and 1.0 are one value, true and 1 are two.
+    seen = list({(isinstance(v, bool), v): v for v in one.column.cells if v is not None}.values())
     if len(seen) == 1:
         return json.dumps({"value": seen[0]})
     numbers = [v for v in seen if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -889,11 +862,3 @@ def _form(one: Typed) -> str:
     if any(isinstance(number, float) for number in numbers):
         low, high = float(low), float(high)
     return json.dumps({"low": low, "high": high})
-
-
-def _distinct(values: Sequence[Value]) -> list[Value]:
-    """In the order in which they are met; 1 and 1.0 are one value, true and 1 are two."""
-    seen: Mapping[tuple[bool, Value], Value] = {
-        (isinstance(value, bool), value): value for value in values if value is not None
-    }
-    return list(seen.values())

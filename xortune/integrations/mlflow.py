@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xortune.core.errors import InputError
-from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, needs
+from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
 
 RUN, KEY = "xortune.run", "xortune.key"
 """Tags: of which run, and of which configuration; that of the search itself has no key."""
@@ -71,7 +71,7 @@ def check_uri(uri: str) -> None:
         raise InputError(f"{uri!r} is no tracking URI", field="mlflow", allowed=ALLOWED)
 
 
-class MLflow:
+class MLflow(Tracker):
     """A tracking server, or what else MLflow takes for one.
 
     Args:
@@ -82,10 +82,11 @@ class MLflow:
         InputError: the package is not installed, or that is no such URI.
     """
 
-    name, live = "MLflow", True
+    name = "MLflow"
+    package = "mlflow"
 
     def __init__(self, uri: str) -> None:
-        needs("mlflow", "mlflow")
+        super().__init__()
         self.place = uri
         self._client: Any = None
         self._experiment = self._parent = ""

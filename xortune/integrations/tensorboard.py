@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError
-from xortune.integrations.tracker import About, ConfigLog, needs
+from xortune.integrations.tracker import About, ConfigLog, Tracker
 from xortune.runs.files import replace_file
 
 FILE = "events.out.tfevents.0000000000.xortune"
 """TensorBoard knows event files by the middle of their name."""
 
 
-class TensorBoard:
+class TensorBoard(Tracker):
     """Event files below a directory.
 
     Args:
@@ -30,10 +30,11 @@ class TensorBoard:
         InputError: the package is not installed, or the directory cannot be made.
     """
 
-    name, live = "TensorBoard", True
+    name = "TensorBoard"
+    package = "tensorboard"
 
     def __init__(self, folder: Path | None) -> None:
-        needs("tensorboard", "tensorboard")
+        super().__init__()
         self._folder = folder
         self.place = str(folder or "tensorboard")
         if folder is not None:
@@ -48,7 +49,7 @@ class TensorBoard:
                 ) from None
 
     def begin(self, about: About) -> None:
-        """Nothing: each configuration has a file of its own."""
+        """Find out where that is: each configuration has a file of its own."""
         if self._folder is None:
             self.place = str(about.path / "tensorboard")
 
@@ -71,9 +72,6 @@ class TensorBoard:
                 end.write(wanted[len(held) :])
         else:  # it was closed and the search went on, or it is certified anew
             replace_file(file, wanted)
-
-    def end(self, about: About) -> None:
-        """Nothing: a configuration is closed in its own file."""
 
 
 def events_of(config: ConfigLog, *, closed: bool) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from xortune.core.errors import InputError
 from xortune.core.point import Value
@@ -71,43 +72,39 @@ class About:
         return f"{self.name}-{self.identity}"
 
 
-class Tracker(Protocol):
+class Tracker:
     """Where runs are logged. What it holds already is not logged again.
 
     All methods raise whatever goes wrong there; those who call them go on.
+
+    Attributes:
+        name: as its makers write it.
+        package: what has to be installed.
+        live: whether it is of use while a search runs; else it is told all at the end.
+        place: where it logs to, to be shown.
+
+    Raises:
+        InputError: the package is not installed.
     """
 
-    name: str
-    """As its makers write it."""
+    name, package = "", ""
+    live = True
+    place = ""
 
-    live: bool
-    """Whether it is of use while a search runs; else it is told all at the end."""
-
-    @property
-    def place(self) -> str:
-        """Where it logs to, to be shown."""
+    def __init__(self) -> None:
+        if importlib.util.find_spec(self.package) is None:
+            raise InputError(
+                f"the package {self.package} is not installed",
+                field=self.package,
+                fix=f"pip install {self.package}",
+            )
 
     def begin(self, about: About) -> None:
         """Called before some configurations are logged; more than once for a run."""
 
     def log(self, config: ConfigLog, about: About) -> None:
         """Log a configuration, with what was logged of it before."""
+        raise NotImplementedError
 
     def end(self, about: About) -> None:
         """All configurations of the run are logged, as far as it has got."""
-
-
-def needs(package: str, extra: str) -> None:
-    """See that a tracker's package is installed.
-
-    Raises:
-        InputError: it is not.
-    """
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise InputError(
-            f"the package {package} is not installed",
-            field=extra,
-            fix=f"pip install {package}",
-        )

@@ -18,7 +18,7 @@ from typing import Any
 
 from xortune.core.errors import InputError
 from xortune.core.files import json_of
-from xortune.integrations.tracker import About, ConfigLog, needs
+from xortune.integrations.tracker import About, ConfigLog, Tracker
 from xortune.runs.store import StoredPath
 
 NOTE = "xortune.json"
@@ -39,7 +39,7 @@ class Noted:
     certified: dict[str, float]
 
 
-class Wandb:
+class Wandb(Tracker):
     """A project of W&B, online or (WANDB_MODE=offline) in files.
 
     The files go to WANDB_DIR, or into the run's directory; of a run in an object store into the
@@ -53,9 +53,10 @@ class Wandb:
     """
 
     name = "Weights & Biases"
+    package = "wandb"
 
     def __init__(self, project: str) -> None:
-        needs("wandb", "wandb")
+        super().__init__()
         import wandb
 
         entity, _, name = project.rpartition("/")
@@ -129,9 +130,6 @@ class Wandb:
         if offline:
             _remove([noted.folder for noted in earlier if noted.folder != folder])
         self._noted[config.key] = [Noted(folder, n, certified)]
-
-    def end(self, about: About) -> None:
-        """Nothing: each run of W&B is closed."""
 
 
 def _remove(folders: Iterable[Path]) -> None:

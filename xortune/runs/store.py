@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
 
 from xortune.core.errors import DisturbedError, InputError
@@ -38,24 +38,8 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/*)(.*)", re.DOTALL)
 """Two letters at least: C:/ is a drive."""
 
 
-@dataclass(frozen=True)
-class Location:
-    """Where a run is stored.
-
-    Attributes:
-        base: the URL without its query.
-        query: how to get there (`?endpoint_override=...`), or nothing.
-    """
-
-    base: str
-    query: str
-
-    def __str__(self) -> str:
-        return self.base + self.query
-
-
-_locations: dict[str, Location] = {}
-"""By the directory of their copies on this machine."""
+_urls: dict[str, str] = {}
+"""Of stored runs, by the directory of their copies on this machine."""
 
 
 class StoredPath(_LocalPath):
@@ -68,23 +52,23 @@ class StoredPath(_LocalPath):
         return super().__str__()
 
     def __str__(self) -> str:
-        root, location = _found(self)
+        root, url = _found(self)
         inside = os.path.relpath(os.fspath(self), root).replace(os.sep, "/")
-        if location is None:
+        if url is None:
             return os.fspath(self)
-        return str(location) if inside == "." else f"{location.base}/{inside}"
+        return url if inside == "." else f"{url.partition('?')[0]}/{inside}"
 
     def resolve(self, strict: bool = False) -> Path:  # type: ignore[override]
         """The file itself, on this machine: a path that shows as one, and stores nothing."""
         return Path(os.path.realpath(self, strict=strict))
 
 
-def _found(path: StoredPath) -> tuple[str, Location | None]:
-    """The directory of the copy that a path lies in, and where its run is stored."""
+def _found(path: StoredPath) -> tuple[str, str | None]:
+    """The directory of the copy that a path lies in, and the URL of its run."""
     plain = Path(os.fspath(path))
     for folder in map(os.fspath, (plain, *plain.parents)):
-        if folder in _locations:
-            return folder, _locations[folder]
+        if folder in _urls:
+            return folder, _urls[folder]
     return os.fspath(plain), None
 
 
@@ -94,7 +78,7 @@ def url_of(path: str | os.PathLike[str]) -> str | None:
     A Path that was made of a URL has lost one of its two slashes, which is given back.
     """
     if isinstance(path, StoredPath):
-        return str(_found(path)[1])
+        return _found(path)[1]
     found = _URL.fullmatch(os.fspath(path))
     if found is None:
         return None
@@ -134,11 +118,11 @@ def copy_of(url: str, copy: Literal["driver", "reader"]) -> StoredPath:
             allowed="such as s3://bucket/folder/run",
             fix="add a name for the run",
         )
-    location = Location(whole, mark + query)
-    digest = hashlib.sha256(str(location).encode()).hexdigest()[:16]
+    url = whole + mark + query
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
     name = re.sub(r"[^\w.-]", "_", unquote(whole.rpartition("/")[2]))[-100:]
     root = _cache() / "runs" / digest / copy / name
-    _locations[os.fspath(root)] = location
+    _urls[os.fspath(root)] = url
     return StoredPath(root)
 
 
@@ -190,8 +174,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """An object as a listing shows it: bytes, and seconds since 1970 by the store's clock."""
 
     size: int
@@ -205,25 +188,25 @@ class Store:
     patience.
 
     Args:
-        location: of the run.
+        url: of the run.
 
     Raises:
         InputError: no filesystem for such a URL.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, url: str) -> None:
         import pyarrow as pa
         from pyarrow import fs
 
-        self.location = location
+        self._url = url
         self._hurry, self._gave_up = threading.Event(), False
         self._unanswered: Future[Any] | None = None
         try:
-            self._fs, self._base = fs.FileSystem.from_uri(str(location))
+            self._fs, self._base = fs.FileSystem.from_uri(url)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(
                 f"cannot be used as an output ({_short(error)})",
-                place=str(location),
+                place=url,
                 allowed="a path, s3://, gs://, or what else pyarrow.fs.FileSystem.from_uri takes",
             ) from None
         if self._fs.type_name == "s3":
@@ -236,7 +219,7 @@ class Store:
 
     def place(self, name: str) -> str:
         """The URL of something in the run, for a message."""
-        return f"{self.location.base}/{name}"
+        return f"{self._url.partition('?')[0]}/{name}"
 
     def check(self) -> None:
         """Return if the store can be read; from now on it is patient.
@@ -250,7 +233,7 @@ class Store:
         if self._whole and self._tried(lambda: self._type(bucket)) == "NotFound":
             raise InputError(
                 f"there is no bucket {bucket}",
-                place=str(self.location),
+                place=self._url,
                 fix="create it, or check its name, the region and the endpoint",
             )
 
@@ -371,10 +354,10 @@ class Store:
 
     def _told(self, problem: str, fix: str) -> InputError:
         if not self._hurry.is_set():
-            return InputError(problem, place=str(self.location), fix=fix)
+            return InputError(problem, place=self._url, fix=fix)
         self._gave_up = True
         fix = "--resume on this machine sends what it lacks, which the working copy keeps"
-        return DisturbedError(problem, place=str(self.location), fix=fix)
+        return DisturbedError(problem, place=self._url, fix=fix)
 
 
 def store_of(path: StoredPath) -> Store:
@@ -383,14 +366,14 @@ def store_of(path: StoredPath) -> Store:
     Raises:
         InputError: no filesystem for its URL.
     """
-    location = _found(path)[1]
-    assert location is not None
-    return _store(location, os.getpid())
+    url = _found(path)[1]
+    assert url is not None
+    return _store(url, os.getpid())
 
 
 @lru_cache(maxsize=64)
-def _store(location: Location, process: int) -> Store:  # noqa: ARG001  # clients are not forked
-    return Store(location)
+def _store(url: str, process: int) -> Store:  # noqa: ARG001  # clients are not forked
+    return Store(url)
 
 
 _FIXES = (
@@ -608,24 +591,21 @@ def _alone(folder: Path) -> Iterator[None]:
 
 # -------------------------------------------------------------------------------------------------
 # What a stored run needs where a run on a disk needs nothing: to be brought, held and written.
+#
+# All of it raises an InputError if the store fails, or if this driver has lost the run.
 
 
-class Hold(Protocol):
-    """That this process holds a stored run; `runs.lock` has it."""
-
-    @property
-    def epoch(self) -> int:
-        """Higher than that of every driver before."""
+class _Hold(Protocol):
+    """What `runs.lock.RunLock` says of a run that this process holds."""
 
     @property
-    def writer(self) -> str:
-        """The first 8 digits of this driver's name."""
+    def epoch(self) -> int: ...
+    @property
+    def writer(self) -> str: ...
+    def check(self, *, patience: float = 0.0) -> None: ...
 
-    def check(self, *, patience: float = 0.0) -> None:
-        """Return if it still does, and so all that it has put counts."""
 
-
-_held: dict[str, tuple[Store, Hold]] = {}
+_held: dict[str, tuple[Store, _Hold]] = {}
 """What this process holds, by the directory of the working copy."""
 
 
@@ -633,9 +613,6 @@ def readable(path: str | os.PathLike[str]) -> Path:
     """The directory to read a run from: of a stored one a copy, with all that the store has now.
 
     A copy that this process works in is not touched.
-
-    Raises:
-        InputError: the store fails, or has a damaged run.
     """
     url = url_of(path)
     if url is None:
@@ -650,33 +627,21 @@ def readable(path: str | os.PathLike[str]) -> Path:
 
 
 def driven(path: str | os.PathLike[str]) -> Path:
-    """The directory to work in: of a stored run its working copy, which `worked_in` fills.
-
-    Raises:
-        InputError: no such kind of store.
-    """
+    """The directory to work in: of a stored run its working copy, which `worked_in` fills."""
     url = url_of(path)
     return as_path(path) if url is None else copy_of(url, "driver")
 
 
 def holds_lines(path: StoredPath) -> bool:
-    """Whether the store has any of a run's journal.
-
-    Raises:
-        InputError: the store fails.
-    """
+    """Whether the store has any of a run's journal."""
     store = store_of(path)
     store.check()
     return bool(segments_in(store))
 
 
 @contextmanager
-def worked_in(directory: StoredPath, hold: Hold, say: Callable[[str], None]) -> Iterator[None]:
-    """Bring a stored run that is held into its working copy, and write there and to the store.
-
-    Raises:
-        InputError: the store fails.
-    """
+def worked_in(directory: StoredPath, hold: _Hold, say: Callable[[str], None]) -> Iterator[None]:
+    """Bring a stored run that is held into its working copy, and write there and to the store."""
     root, store = _found(directory)[0], store_of(directory)
     _held[root] = store, hold
     try:
@@ -691,29 +656,17 @@ def worked_in(directory: StoredPath, hold: Hold, say: Callable[[str], None]) -> 
 
 
 def stored_names(path: StoredPath, folder: str = "") -> list[str]:
-    """The names of what the store has of a run, in one of its folders.
-
-    Raises:
-        InputError: the store fails.
-    """
+    """The names of what the store has of a run, in one of its folders."""
     return list(store_of(path).names(folder))
 
 
 def stored_file(path: StoredPath) -> bytes | None:
-    """A file of a run as the store has it; None if it has none.
-
-    Raises:
-        InputError: the store fails.
-    """
+    """A file of a run as the store has it; None if it has none."""
     return store_of(path).get(_checked(path)[0])
 
 
 def stored(path: Path, content: bytes | None) -> None:
-    """Write a file of a stored run into the store, whole, or delete it; nothing of one on a disk.
-
-    Raises:
-        InputError: the store fails, or the run is no longer this driver's.
-    """
+    """Write a file of a stored run into the store, or delete it; nothing of one on a disk."""
     if not isinstance(path, StoredPath):
         return
     store = store_of(path)
@@ -725,11 +678,7 @@ def stored(path: Path, content: bytes | None) -> None:
 
 
 def _checked(path: StoredPath) -> tuple[str, bool]:
-    """A file's name within its run, and whether this process holds the run; if so, it still does.
-
-    Raises:
-        InputError: it does no longer.
-    """
+    """A file's name within its run, and whether this process holds that; if so, it still does."""
     root = _found(path)[0]
     if root in _held:
         _held[root][1].check(patience=PATIENCE)
@@ -737,11 +686,7 @@ def _checked(path: StoredPath) -> tuple[str, bool]:
 
 
 def writer_for(journal: Path) -> SegmentWriter | None:
-    """What brings the lines of a journal that is open for writing to the store; None on a disk.
-
-    Raises:
-        InputError: the store fails.
-    """
+    """What brings the lines of a journal that is open for writing to the store; None on a disk."""
     if not isinstance(journal, StoredPath):
         return None
     return SegmentWriter(*_held[_found(journal)[0]], journal.resolve())
@@ -771,12 +716,9 @@ class SegmentWriter:
         store: of the run.
         hold: of this driver.
         place: of the journal's file in the working copy, which begins with what the store has.
-
-    Raises:
-        InputError: the store fails.
     """
 
-    def __init__(self, store: Store, hold: Hold, place: Path) -> None:
+    def __init__(self, store: Store, hold: _Hold, place: Path) -> None:
         segments = segments_in(store)
         self._store, self._hold, self._place = store, hold, place
         self._file = place.open("rb", buffering=0)  # whatever becomes of its name
