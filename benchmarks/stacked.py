@@ -27,6 +27,7 @@ from xortune.core.config import Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
 from xortune.trainers import fused, reference, stacked
+from xortune.trainers.network import engine_of
 from xortune.trainers.trainings import Training
 
 EPOCHS = 100
@@ -87,7 +88,7 @@ def row(shape: tuple[int, int, int, int], optimizer: str, *, quick: bool) -> lis
     ]
     times = [seconds_of(run, 1 if quick else 3) for run in runs]
     compiled = ""
-    if fused.uncovered(trainings[0].config, task) is None:
+    if engine_of(trainings[0].config, task) == "fused":
         run = [(lambda t=t: fused.train(t.config, task, t.seeds)) for t in trainings]
         seconds = seconds_of(lambda: [one() for one in run])
         compiled = f"{times[1] / seconds:.0f}x"

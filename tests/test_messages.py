@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
 from commands import refused, xortune
@@ -170,42 +169,3 @@ def test_a_seed_that_failed_to_train_is_where_it_was(tmp_path):
     write_run(path, [failed(0, CONFIG, 0, 8, error="it broke")], trials=1)
     found = xt.status(path)
     assert (found.without_outcome, found.crashed, found.crashed_seeds) == (1, 1, 8)
-
-
-@pytest.fixture
-def little_memory(monkeypatch):
-    """A machine with 2 GB free, whatever this one has."""
-    monkeypatch.setattr("xortune.trainers.limits._free", lambda: 2 * 10**9)
-
-
-COMMAND = ("evaluate", "--activation", "Tanh", "--loss", "MSELoss", "--optimizer", "Adam")
-COMMAND = (*COMMAND, "--lr", 0.03, "--epochs", 10)
-
-
-@pytest.mark.usefixtures("little_memory")
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (("--hidden-dim", 5, "--seeds", 10**9), ("1,000,000,000 seeds take about", "GB", "up to")),
-        (("--hidden-dim", 10**9, "--seeds", 1), ("hidden_dim 1,000,000,000 on 4 rows", "TB")),
-        (("--hidden-dim", 5000, "--seeds", 10**9), ("1,000,000,000 seeds take about",)),
-    ],
-)
-def test_what_does_not_fit_into_memory_is_refused_with_the_memory_it_takes(more, words):
-    assert "2 GB are free" in refused(xortune(*COMMAND, *more), *words)
-
-
-@pytest.mark.usefixtures("little_memory")
-def test_a_long_table_is_refused_with_the_memory_it_takes():
-    """The engine takes 64 networks at once, and each has its activations of every row."""
-    inputs = np.zeros((10**6, 2), np.float32)
-    inputs[0] = 1
-    task = xt.Task("long", inputs, inputs[:, :1])
-    config = xt.Config(**CONFIG)
-    with pytest.raises(xt.InputError, match=r"hidden_dim 5 on 1,000,000 rows takes about 13\.\d"):
-        xt.evaluate(config, range(1), task=task)
-
-
-def test_what_fits_is_trained_as_before():
-    outcome = xt.evaluate(xt.Config(**CONFIG | {"epochs": 10}), range(10, 0, -1))
-    assert outcome.seeds.tolist() == list(range(10, 0, -1))

@@ -10,7 +10,7 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.trainers import fused, reference
+from xortune.trainers import fused, limits, reference
 from xortune.trainers.network import NetworkTrainer, evaluate_config
 
 XOR = Task.xor()
@@ -58,8 +58,8 @@ def test_beyond_a_limit_the_reference_engine_trains(name):
 
 def test_more_epochs_than_a_float32_counts():
     config = Config(**FIELDS | {"epochs": 2**24})
-    assert fused.uncovered(config, XOR) is None
-    reason = fused.uncovered(Config(**FIELDS | {"epochs": 2**24 + 1}), XOR)
+    assert limits.uncovered(config, XOR) is None
+    reason = limits.uncovered(Config(**FIELDS | {"epochs": 2**24 + 1}), XOR)
     assert reason is not None
     assert reason.startswith("epochs 16,777,217 is above 16,777,216")
 
@@ -74,7 +74,7 @@ def test_more_epochs_than_a_float32_counts():
 )
 def test_up_to_a_limit_the_fused_engine_trains(task, changes):
     config = Config(**FIELDS | changes)
-    assert fused.uncovered(config, task) is None
+    assert limits.uncovered(config, task) is None
     outcome = evaluate_config(config, task, range(4), (), "fused")
     expected = reference.train(config, task, np.arange(4))
     np.testing.assert_array_equal(outcome.status, expected.status)

@@ -9,7 +9,7 @@ import torch
 
 from xortune.core.config import ACTIVATIONS, Config
 from xortune.core.task import Task
-from xortune.trainers import fused
+from xortune.trainers import fused, limits
 from xortune.trainers.kernels import initial
 
 XOR = Task.xor()
@@ -84,7 +84,7 @@ def test_outputs_on_a_grid_are_those_of_torch(activation):
 def test_a_grid_of_many_rows_is_its_parts():
     weights = fused.final_weights(CONFIG, XOR, np.arange(17))
     rows = np.concatenate([GRID] * 4)
-    assert len(rows) > 2 * fused.MAX_ROWS
+    assert len(rows) > 2 * limits.MAX_ROWS
     outputs = fused.outputs_of(CONFIG, weights, rows)
     assert outputs.tobytes() == np.tile(fused.outputs_of(CONFIG, weights, GRID), 4).tobytes()
 

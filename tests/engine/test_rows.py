@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from xortune.core.config import MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.trainers import stacked as rows
-from xortune.trainers.reference import LANES, one_thread, optimizer_of
+from xortune.trainers.limits import LANES
+from xortune.trainers.reference import one_thread, optimizer_of
 from xortune.trainers.stacked import RowOptimizer, is_torchs
 
 CASES = [(name, False) for name in OPTIMIZERS] + [(name, True) for name in MOMENTUM_OPTIMIZERS]

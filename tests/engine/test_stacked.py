@@ -19,7 +19,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
 from xortune.trainers import reference, stacked
 from xortune.trainers import stacked as rows
-from xortune.trainers.reference import LANES
+from xortune.trainers.limits import LANES
 from xortune.trainers.trainings import Training, structure_of
 
 XOR = Task.xor()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from xortune.core.counts import count_range, fisher_size, fisher_two_sided, holm, wilson
 from xortune.core.errors import InputError, nearest
+from xortune.core.files import text_of
 from xortune.core.notebook import as_html
 from xortune.core.point import Point, Value
 from xortune.runs.results import ConfigResult, column_names, config_table
@@ -161,17 +162,7 @@ def normal(value: Value) -> Value:
 
 
 def _read(path: str | os.PathLike[str]) -> _Text:
-    place = os.fspath(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-    except (OSError, ValueError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise InputError(
-                f"is no UTF-8 text ({error})", place=place, fix="save it as UTF-8"
-            ) from None
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be read ({reason})", place=place) from None
+    place, text = os.fspath(path), text_of(Path(path), follow=True)
     try:
         # The delimiter that cuts the header into most names; the first of equals.
         headers = {d: next(csv.reader(io.StringIO(text), delimiter=d), []) for d in DELIMITERS}

@@ -75,23 +75,29 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Binar
     return os.fdopen(fd, "rb")
 
 
-def text_of(place: Path) -> str:
-    """The text of a file of at most 64 MB.
+def text_of(place: Path, *, follow: bool = False) -> str:
+    """The text of a file of at most 64 MB; a mark of UTF-8 at its beginning is left out.
+
+    Args:
+        place: the file.
+        follow: see `open_regular`.
 
     Raises:
         InputError: it cannot be read, is larger, or is no UTF-8 text.
     """
     try:
-        with open_regular(place) as file:
+        with open_regular(place, follow=follow) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise unreadable(place, error) from None
     if len(data) > MAX_BYTES:
         raise InputError("is too large", place=str(place), allowed=f"{MAX_BYTES:,} bytes")
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"is no UTF-8 text ({error})", place=str(place)) from None
+        raise InputError(
+            f"is no UTF-8 text ({error})", place=str(place), fix="save it as UTF-8"
+        ) from None
 
 
 def json_of(place: Path, fix: str | None = None) -> Any:

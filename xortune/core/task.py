@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+import math
 import os
 import re
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import TextIOWrapper
@@ -25,7 +28,7 @@ from xortune.core.files import open_regular
 
 def read_numbers(
     path: str | os.PathLike[str],
-) -> tuple[dict[str, NDArray[np.float64]], list[int]]:
+) -> tuple[dict[str, NDArray[np.float64]], Sequence[int]]:
     """A CSV file of numbers with a header.
 
     Returns:
@@ -37,47 +40,52 @@ def read_numbers(
             another length, a value that is missing, no number or not finite.
     """
     place = os.fspath(path)
+    numbers, lines = array("d"), array("q")  # the rows, one after the other: no list of texts
+    header: list[str] = []
     try:
         with TextIOWrapper(
             open_regular(path, follow=True), encoding="utf-8-sig", newline=""
         ) as file:
-            rows = [
-                (reader.line_num, row) for reader in [csv.reader(file)] for row in reader if row
-            ]
+            reader = csv.reader(file)
+            for row in filter(None, reader):
+                if not header:
+                    header = [name.strip() for name in row]
+                    if len(set(header)) != len(header) or "" in header:
+                        raise InputError(
+                            "a column name is empty or given twice",
+                            place=f"{place}:{reader.line_num}",
+                        )
+                    continue
+                if len(row) != len(header):
+                    raise InputError(
+                        f"{len(row)} values for {len(header)} columns",
+                        place=f"{place}:{reader.line_num}",
+                    )
+                lines.append(reader.line_num)
+                for name, text in zip(header, row, strict=True):
+                    numbers.append(_number(text, place, reader.line_num, name))
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", place=place) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"is no CSV text ({error})", place=place, fix="save it as UTF-8") from None
-    if len(rows) < 2:
+    if not lines:
         raise InputError("no rows below a header", place=place, fix="add a header line and rows")
-    header = [name.strip() for name in rows[0][1]]
-    if len(set(header)) != len(header) or "" in header:
-        raise InputError("a column name is empty or given twice", place=f"{place}:1")
-    numbers = np.empty((len(rows) - 1, len(header)))
-    for index, (line, row) in enumerate(rows[1:]):
-        if len(row) != len(header):
-            raise InputError(
-                f"{len(row)} values for {len(header)} columns", place=f"{place}:{line}"
-            )
-        for column, text in enumerate(row):
-            numbers[index, column] = _number(text, f"{place}:{line}: {header[column]}")
-    columns = {name: numbers[:, column] for column, name in enumerate(header)}
-    return columns, [line for line, _ in rows[1:]]
+    table = np.frombuffer(numbers).reshape(len(lines), len(header))
+    return {name: table[:, column] for column, name in enumerate(header)}, lines
 
 
-def _number(text: str, place: str) -> float:
-    allowed = "a finite number"
-    if not text.strip():
-        raise InputError(
-            "a missing value", place=place, allowed=allowed, fix="fill it in or drop the row"
-        )
+def _number(text: str, path: str, line: int, column: str) -> float:
+    fix = None
     try:
         number = float(text.replace("_", "?"))  # Python reads 1_0 as 10, nobody else does
+        if math.isfinite(number):
+            return number
+        problem = f"{text!r} is not finite"
     except ValueError:
-        raise InputError(f"{text!r} is no number", place=place, allowed=allowed) from None
-    if not np.isfinite(number):
-        raise InputError(f"{text!r} is not finite", place=place, allowed=allowed)
-    return number
+        problem = f"{text!r} is no number"
+        if not text.strip():
+            problem, fix = "a missing value", "fill it in or drop the row"
+    raise InputError(problem, place=f"{path}:{line}: {column}", allowed="a finite number", fix=fix)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -192,8 +200,8 @@ class Task:
     def fingerprint(self) -> str:
         """16 hexadecimal digits of everything but the name: equal tasks have equal ones."""
         digest = hashlib.sha256(repr((self.inputs.shape, float(self.accuracy))).encode())
-        for array in (self.inputs, self.targets, self.held_out_inputs, self.held_out_targets):
-            digest.update(b"|" if array is None else array.astype("<f4").tobytes())
+        for part in (self.inputs, self.targets, self.held_out_inputs, self.held_out_targets):
+            digest.update(b"|" if part is None else part.astype("<f4").tobytes())
         return digest.hexdigest()[:16]
 
     @classmethod

@@ -46,6 +46,14 @@ class Cluster:
 
 THIS_MACHINE = Cluster()
 
+WORKERS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ROTATION_MAX_BYTES": "8000000",
+    "RAY_ROTATION_BACKUP_COUNT": "1",
+}
+"""The environment of workers, but for what the user has set. Ray keeps in files what a worker
+prints, C code and child processes included; rotation keeps the last part of it."""
+
 
 # -------------------------------------------------------------------------------------------------
 # Whether the Ray that a search uses still lives.
@@ -278,7 +286,7 @@ def _init(where: str, **more: Any) -> None:
         address=where,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}},
+        runtime_env={"env_vars": {name: os.environ.get(name, WORKERS[name]) for name in WORKERS}},
         **more,
     )
 

@@ -212,6 +212,10 @@ def compare(
                 fix="give a directory with --output",
             )
         _tell_of_compiling(wanted, on_word)
+        for one in wanted:
+            if isinstance(one.trainer, NetworkTrainer):
+                one.trainer.refuse_beyond_memory(one.point, seeds or SEEDS)
+        _refuse_outside(seeds)
         found = _trained(
             candidates,
             wanted,
@@ -255,15 +259,20 @@ def _trainers(
 def _refuse_seeds(seeds: int | None, *, train: bool) -> None:
     if seeds is None:
         return
-    if not 1 <= seeds <= len(COMPARE):
-        raise InputError(
-            f"{seeds} is out of range", field="seeds", allowed=f"1 to {len(COMPARE):,}"
-        )
+    if seeds < 1:
+        _refuse_outside(seeds)
     if not train:
         raise InputError(
             f"{seeds:,} seeds are asked for, and training is refused",
             field="seeds",
             fix="leave one of the two out",
+        )
+
+
+def _refuse_outside(seeds: int | None) -> None:
+    if seeds is not None and not 1 <= seeds <= len(COMPARE):
+        raise InputError(
+            f"{seeds} is out of range", field="seeds", allowed=f"1 to {len(COMPARE):,}"
         )
 
 

@@ -21,7 +21,7 @@ from xortune.core.trainer import Trainer
 from xortune.driver.certify import AFTERWARDS, certified, cluster_of, following
 from xortune.driver.own_process import let_go_after, refuse_unsendable
 from xortune.driver.process import alone, as_before
-from xortune.driver.trainer import threads_of, trainer_for, tried_once, with_train
+from xortune.driver.trainer import refuse_large, threads_of, trainer_for, tried_once, with_train
 from xortune.integrations.following import logging, trackers_for
 from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
@@ -326,6 +326,8 @@ def _prepared(
     with let_go_after():  # the process in which the function is called
         trainer = trainer_for(asked, train, engine, where.gpus_per_trial, threads)
         check_space(asked, trainer)
+        if where.address is None:  # the machines of a cluster are not known yet
+            refuse_large(asked, trainer)
         if not resume:  # a run from before this was refused can be finished
             refuse_unprovable(asked)
         refuse_unsendable(trainer)

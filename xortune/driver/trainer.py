@@ -86,6 +86,22 @@ def trainer_for(
     return trainer
 
 
+def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
+    """Refuse a space with a network that this machine has not the memory for.
+
+    Raises:
+        InputError: one of its values, or of its start, makes such a network.
+    """
+    if not isinstance(trainer, NetworkTrainer):
+        return
+    for point in chain(probes(space), space.start):
+        try:
+            trainer.refuse_beyond_memory(point)
+        except InputError as error:
+            key = ("task",) if error.field == "task" else ("parameters", "hidden_dim")
+            raise error.at(space.at(*key)) from None
+
+
 def own_trainer(
     space: SearchSpace, train: Callable[..., Any] | None = None, threads: int = 1
 ) -> CustomTrainer | CommandTrainer:

@@ -17,6 +17,7 @@ from xortune.trainers.kernels.cache import compiled
 from xortune.trainers.kernels.initial import start_of
 from xortune.trainers.kernels.simd import LANES
 from xortune.trainers.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE, work_size
+from xortune.trainers.limits import MAX_ROWS
 
 # -------------------------------------------------------------------------------------------------
 # What an optimizer needs to know of each epoch: the same for all seeds, computed once.
@@ -136,10 +137,6 @@ def _radam(
 # outcome depends, to the last bit, neither on the seeds beside it nor on how many cores share the
 # work.
 
-MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
-MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
-MAX_NUMBER = 1e30  # of lr and momentum, which are rounded to float32
-
 CACHED_BYTES = 32_000
 """What a block of seeds may take of a core's first-level cache."""
 
@@ -191,22 +188,6 @@ LOSSES = {
 """The kernel's number of each loss."""
 
 
-def uncovered(config: Config, task: Task) -> str | None:
-    """Why this engine does not train the config; None if it does."""
-    limits = (
-        ("rows", max(task.inputs.shape[0], task.judged_inputs.shape[0]), MAX_ROWS),
-        ("inputs", task.dim, MAX_DIM),
-        ("hidden_dim", config.hidden_dim, MAX_HIDDEN),
-        ("epochs", config.epochs, MAX_EPOCHS),
-        ("lr", config.lr, MAX_NUMBER),
-        ("momentum", config.momentum, MAX_NUMBER),
-    )
-    for name, value, most in limits:
-        if value > most:
-            return f"{name} {value:,} is above {most:,}"
-    return None
-
-
 def flushes(config: Config) -> bool:
     """Whether subnormal numbers are flushed to zero while the config trains.
 
@@ -229,7 +210,7 @@ def train(
     """Train every seed for `config.epochs` epochs.
 
     Args:
-        config: what to train; `uncovered` says None of it.
+        config: what to train; `limits.uncovered` says None of it.
         task: what to learn.
         seeds: int64, shape (S,), each in [0, 2**32) and once.
         checkpoints: earlier epochs at which to record an outcome too, ascending.
@@ -246,7 +227,7 @@ def final_weights(config: Config, task: Task, seeds: NDArray[np.int64]) -> NDArr
     """The weights after the last epoch.
 
     Args:
-        config: what to train; `uncovered` says None of it.
+        config: what to train; `limits.uncovered` says None of it.
         task: what to learn.
         seeds: int64, shape (S,), each in [0, 2**32) and once.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError
+from xortune.core.formats import duration
 from xortune.core.task import Task
 
 # -------------------------------------------------------------------------------------------------
@@ -37,12 +38,54 @@ def time_is_over() -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
+# What the fused engine does not cover.
+
+MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
+MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
+MAX_NUMBER = 1e30  # of lr and momentum, which are rounded to float32
+
+
+def uncovered(config: Config, task: Task) -> str | None:
+    """Why the fused engine does not train the config; None if it does."""
+    limits = (
+        ("rows", max(task.inputs.shape[0], task.judged_inputs.shape[0]), MAX_ROWS),
+        ("inputs", task.dim, MAX_DIM),
+        ("hidden_dim", config.hidden_dim, MAX_HIDDEN),
+        ("epochs", config.epochs, MAX_EPOCHS),
+        ("lr", config.lr, MAX_NUMBER),
+        ("momentum", config.momentum, MAX_NUMBER),
+    )
+    for name, value, most in limits:
+        if value > most:
+            return f"{name} {value:,} is above {most:,}"
+    return None
+
+
+# -------------------------------------------------------------------------------------------------
 # How much memory a training takes, and the refusal of one that this machine has not enough for.
 
 SMALL = 2**28
 """Bytes that are not asked about: to look at the machine takes longer than such a training."""
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+FUSED_LANES = 16
+"""Networks that the fused engine trains together at least: `kernels.simd.LANES`."""
+
+LANES = 64
+"""Networks in a stack of torch's, or a multiple: two AVX-512 registers of float32, twice."""
+
+MOST_STACKED = 2**30
+"""Bytes that `LANES` networks may take together. Larger ones are trained one by one."""
+
+
+def lanes_of(config: Config, task: Task) -> int:
+    """How many networks torch trains together at least: `LANES`, or 1 of large ones.
+
+    It depends on the network and the rows alone, never on how many seeds there are: torch rounds
+    sums in another order for another number of networks.
+    """
+    return LANES if LANES * bytes_of(config, task) <= MOST_STACKED else 1
 
 
 def bytes_of(config: Config, task: Task) -> int:
@@ -63,8 +106,21 @@ def weights_of(config: Config, task: Task) -> int:
     return config.hidden_dim * (task.dim + 2) + 1
 
 
+def seconds_of(hidden_dim: int, epochs: int, seeds: int, task: Task) -> float:
+    """How long one core trains so many seeds, roughly.
+
+    What the fused engine was measured to take with an elementwise activation, whatever the engine:
+    too little by far for the reference engine, and always in the same proportion.
+    """
+    rows: int = task.inputs.shape[0]
+    if task.held_out_inputs is not None:
+        rows += task.judged_inputs.shape[0]
+    each = 0.7 + 0.12 * hidden_dim * (task.dim + 2)  # ns for an epoch of a row
+    return 1e-4 + seeds * epochs * rows * each * 1e-9
+
+
 def refuse_beyond_memory(
-    config: Config, task: Task, seeds: int, *, looks: int, together: int, stacked: bool
+    config: Config, task: Task, seeds: int, engine: str = "auto", looks: int = 1
 ) -> None:
     """Refuse a training on the CPU that takes more memory than is free here.
 
@@ -72,15 +128,15 @@ def refuse_beyond_memory(
         config: what is trained.
         task: what is learned.
         seeds: how many.
+        engine: what trains it: `auto`, `fused` or `reference`.
         looks: epochs at which an outcome is recorded.
-        together: networks that are trained at once, at least; fewer seeds are padded to it.
-        stacked: whether the networks are a stack of torch's; the fused engine trains them one after
-            the other.
 
     Raises:
         InputError: it does; the message says how much it takes.
     """
     judged: int = task.judged_targets.shape[0]
+    stacked = engine == "reference" or uncovered(config, task) is not None
+    together = lanes_of(config, task) if stacked else FUSED_LANES
     least = together * (bytes_of(config, task) if stacked else 4 * weights_of(config, task))
     # Seeds; then of each look the outputs, twice as true or false, status, epoch and loss.
     each = 40 + looks * (6 * judged + 20) + (0 if stacked else 4 * weights_of(config, task))
@@ -91,21 +147,22 @@ def refuse_beyond_memory(
     if free is None or wanted <= free:
         return
     rows = task.inputs.shape[0]
-    takes = f"about {_amount(wanted)} of memory, and {_amount(free)} are free"
+    memory, here = f"about {_amount(wanted)} of memory", f"{_amount(free)} are free"
     if least > free:
         raise InputError(
-            f"hidden_dim {config.hidden_dim:,} on {rows:,} rows takes {takes}",
+            f"hidden_dim {config.hidden_dim:,} on {rows:,} rows takes {memory}, and {here}",
             field="hidden_dim" if weights_of(config, task) > rows else "task",
-            allowed="what fits into memory, for at least "
-            f"{together} networks, which are trained together",
+            allowed="what fits into memory"
+            + (f", for {together} networks, which are trained together" if together > 1 else ""),
             fix="choose a smaller network, take fewer rows, or use a machine with more memory",
         )
     most = (free - least) // each
+    time_taken = duration(seconds_of(config.hidden_dim, config.epochs, seeds, task))
     raise InputError(
-        f"{seeds:,} seeds take {takes}",
+        f"{seeds:,} seeds take {memory} and {time_taken} or more of a core, and {here}",
         field="seeds",
         allowed=f"up to about {float(f'{most:.2g}'):,.0f} at once, of this configuration here",
-        fix="train them in several calls, with seeds that follow each other",
+        fix="train fewer, or in several calls with seeds that follow each other",
     )
 
 

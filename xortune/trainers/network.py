@@ -19,13 +19,10 @@ from xortune.core.outcome import Outcome, checked_seeds
 from xortune.core.point import Point
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block
-from xortune.trainers.limits import refuse_beyond_memory
+from xortune.trainers.limits import refuse_beyond_memory, seconds_of, uncovered
 from xortune.trainers.trainings import Training
 
 logger = logging.getLogger("xortune.trainers")
-
-FUSED_LANES, STACK_LANES = 16, 64
-"""Networks that are trained at once at least: `kernels.simd.LANES` and `reference.LANES`."""
 
 ENGINES = ("auto", "fused", "reference", "cuda")
 
@@ -69,20 +66,20 @@ class NetworkTrainer:
         return Config.from_point(point).point
 
     def cost(self, block: Block) -> float:
-        """Seconds on one core; see `core.trainer.Trainer.cost`.
-
-        What the fused engine was measured to take with an elementwise activation, whatever the
-        engine: too little by far for the reference engine, and always in the same proportion.
-        """
+        """Seconds on one core; see `core.trainer.Trainer.cost` and `limits.seconds_of`."""
         hidden_dim, epochs = block.point["hidden_dim"], block.point["epochs"]
         assert isinstance(hidden_dim, int)
         assert isinstance(epochs, int)
-        rows = self.task.inputs.shape[0]
-        if self.task.held_out_inputs is not None:
-            rows += self.task.judged_inputs.shape[0]
-        each = 0.7 + 0.12 * hidden_dim * (self.task.dim + 2)  # ns for an epoch of a row
-        seconds: float = 1e-4 + block.count * epochs * rows * each * 1e-9
-        return seconds
+        return seconds_of(hidden_dim, epochs, block.count, self.task)
+
+    def refuse_beyond_memory(self, point: Point, seeds: int = 1) -> None:
+        """Refuse a config that so many seeds of do not fit into this machine's memory.
+
+        Raises:
+            InputError: they do not; `field` names the parameter.
+        """
+        if self.engine != "cuda":
+            refuse_beyond_memory(Config.from_point(point), self.task, seeds, self.engine)
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome or error for each block.
@@ -216,9 +213,7 @@ def is_compiled() -> bool:
 
 def engine_of(config: Config, task: Task) -> str:
     """What `auto` is for a config: `fused`, or `reference` where that does not reach."""
-    from xortune.trainers import fused
-
-    return "fused" if fused.uncovered(config, task) is None else "reference"
+    return "fused" if uncovered(config, task) is None else "reference"
 
 
 def _alone(outcome: Outcome) -> Outcome:
@@ -318,22 +313,15 @@ def evaluate_config(
                 allowed=f"whole numbers from 1 to {config.epochs}",
             )
     device, earlier = device_of(engine), sorted(set(checkpoints))
-    fits = engine in ("auto", "fused") and engine_of(config, task) == "fused"
     if device == "cpu" and isinstance(seeds, Sized):  # before a list of them fills the memory
-        refuse_beyond_memory(
-            config,
-            task,
-            len(seeds),
-            looks=len({*earlier, config.epochs}),
-            together=FUSED_LANES if fits else STACK_LANES,
-            stacked=not fits,
-        )
+        looks = len({*earlier, config.epochs})
+        refuse_beyond_memory(config, task, len(seeds), engine, looks)
     array = checked_seeds(seeds)
     if engine in ("auto", "fused"):
-        from xortune.trainers import fused
-
-        reason = fused.uncovered(config, task)
+        reason = uncovered(config, task)
         if reason is None:
+            from xortune.trainers import fused
+
             return fused.train(config, task, array, earlier, threads=threads)
         if engine == "fused":
             raise InputError(

@@ -32,13 +32,11 @@ from torch.nn import functional as F  # noqa: N812
 from xortune.core.config import MOMENTUM_OPTIMIZERS, SOFTMAX_LIKE, Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
+from xortune.trainers.limits import lanes_of
 
 MAX_STACK = 2**15
 """Hidden activations (S x N x H) trained at once: they stay in cache, and below the size at which
 torch splits an operation over threads. More seeds than that go one part after another."""
-
-LANES = 64
-"""Seeds are padded to a multiple of this: two AVX-512 registers of float32, twice."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -226,9 +224,10 @@ def train(
 
 
 def width_of(config: Config, task: Task) -> int:
-    """How many seeds are trained at once on the CPU: a multiple of `LANES`."""
+    """How many seeds are trained at once on the CPU: a multiple of `limits.lanes_of`."""
     rows: int = max(task.inputs.shape[0], task.judged_inputs.shape[0])
-    return max(1, MAX_STACK // (rows * config.hidden_dim * LANES)) * LANES
+    lanes = lanes_of(config, task)
+    return max(1, MAX_STACK // (rows * config.hidden_dim * lanes)) * lanes
 
 
 @contextmanager
@@ -248,7 +247,7 @@ def one_thread() -> Iterator[None]:
 def _train_stack(
     config: Config, task: Task, seeds: NDArray[np.int64], checkpoints: Sequence[int], device: str
 ) -> Outcome:
-    padding = np.full(-len(seeds) % LANES, seeds[-1])
+    padding = np.full(-len(seeds) % lanes_of(config, task), seeds[-1])
     start = initial_weights(task.dim, config.hidden_dim, np.concatenate([seeds, padding]))
     weights = stacked(start).to(device)
     optimizer = optimizer_of(config, weights)

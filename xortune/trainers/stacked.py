@@ -16,9 +16,8 @@ from torch import Tensor
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
-from xortune.trainers.limits import bytes_of, weights_of
+from xortune.trainers.limits import LANES, bytes_of, weights_of
 from xortune.trainers.reference import (
-    LANES,
     Look,
     initial_weights,
     looks,

@@ -20,7 +20,7 @@ from xortune.reports.plot import Axis, Cells, Panel, Plot, Points
 from xortune.reports.tables import named_task, varying
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
-from xortune.trainers.network import NetworkTrainer
+from xortune.trainers.network import NetworkTrainer, engine_of
 
 CELLS = 81
 """Along each side of a surface."""
@@ -112,7 +112,7 @@ def _again(task: Task, result: ConfigResult, *, solved: bool) -> _Trained | None
 
     places = _some(result, solved=solved)
     config = Config.from_point(result.point)
-    if not places.size or fused.uncovered(config, task) is not None:
+    if not places.size or engine_of(config, task) != "fused":
         return None
     block = Block(result.point, 0, SEEDS)
     if NetworkTrainer(task).cost(block) > SECONDS:

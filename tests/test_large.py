@@ -1,0 +1,160 @@
+"""What is too large is refused before it starts; what is large takes no more than it needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import _somewhere, refused, xortune  # noqa: F401  # a fixture
+
+import xortune as xt
+from xortune.core.files import MAX_BYTES
+
+FIELDS = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "lr": 0.03, "epochs": 1}
+CONFIG = xt.Config(**FIELDS, hidden_dim=5)
+
+NETWORK = """\
+name: wide
+task: xor
+epochs: 10
+parameters:
+  activation: Tanh
+  loss: MSELoss
+  optimizer: Adam
+  lr: 0.03
+  hidden_dim: {hidden_dim}
+search: {{sampler: random, trials: 4}}
+seeds: {{ladder: [4]}}
+"""
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """A machine with 2 GB free, whatever this one has."""
+    monkeypatch.setattr("xortune.trainers.limits._free", lambda: 2 * 10**9)
+
+
+def long_task(rows):
+    inputs = np.random.default_rng(0).integers(0, 2, (rows, 2)).astype(np.float32)
+    return xt.Task("long", inputs, (inputs.sum(axis=1, keepdims=True) % 2).astype(np.float32))
+
+
+def test_one_seed_of_a_long_table_takes_the_memory_of_one_network(tmp_path):
+    """64 networks of 200,000 rows take 1.3 GB beside the 0.3 GB of torch; one takes 0.04 GB."""
+    rows = "".join(f"{i % 2},{i // 2 % 2},{(i + i // 2) % 2}\n" for i in range(200_000))
+    (tmp_path / "long.csv").write_text(f"a,b,y\n{rows}")
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in CONFIG.point.items()]
+    words = [word for word in words if "zero-grad" not in word]
+    command = [sys.executable, "-m", "xortune", "evaluate", "--task", "long.csv", "--seeds", "1"]
+    with subprocess.Popen([*command, *words], cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert used.ru_maxrss < 800_000  # KB
+
+
+def test_a_seed_of_a_long_table_does_not_depend_on_those_beside_it():
+    task = long_task(100_000)
+    three, one = (xt.evaluate(CONFIG, seeds, task=task) for seeds in ([1, 2, 3], [3]))
+    assert three.final_loss[2:].tobytes() == one.final_loss.tobytes()
+    assert three.patterns[2] == one.patterns[0]
+
+
+COMMAND = ("evaluate", "--activation", "Tanh", "--loss", "MSELoss", "--optimizer", "Adam")
+COMMAND = (*COMMAND, "--lr", 0.03, "--epochs", 10)
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--hidden-dim", 5, "--seeds", 10**9), ("1,000,000,000 seeds take about", "GB", "up to")),
+        (("--hidden-dim", 10**9, "--seeds", 1), ("hidden_dim 1,000,000,000 on 4 rows", "240 GB")),
+        (("--hidden-dim", 5000, "--seeds", 10**9), ("1,000,000,000 seeds take about",)),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_with_the_memory_it_takes(more, words):
+    assert "2 GB are free" in refused(xortune(*COMMAND, *more), *words)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_long_table_is_refused_with_the_memory_it_takes():
+    """A network has its activations of every row."""
+    config = xt.Config(**FIELDS, hidden_dim=100)
+    with pytest.raises(xt.InputError, match=r"hidden_dim 100 on 1,000,000 rows takes about 2\.\d"):
+        xt.evaluate(config, range(1), task=long_task(10**6))
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize(
+    "hidden_dim",
+    ["1000000000", "{choice: [2, 1000000000]}", "{low: 2, high: 1000000000, log: true}"],
+)
+def test_a_search_with_a_network_too_large_is_refused_before_it_starts(tmp_path, hidden_dim):
+    (tmp_path / "space.yaml").write_text(NETWORK.format(hidden_dim=hidden_dim))
+    for dry in ((), ("--dry-run",)):
+        result = xortune("search", "space.yaml", *dry)
+        said = refused(result, "error: space.yaml:9: parameters.hidden_dim: ", lines=2)
+        assert "takes about" in said
+        assert "2 GB are free" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_comparison_of_too_many_seeds_is_refused_with_what_it_takes(tmp_path):
+    (tmp_path / "space.yaml").write_text(NETWORK.format(hidden_dim=2))
+    runs = []
+    for name in ("a", "b"):
+        assert xortune("search", "space.yaml", "--output", name).exit_code == 0
+        runs.append(name)
+    said = refused(
+        xortune("compare", *runs, "--seeds", 10**9),
+        "1,000,000,000 seeds take about",
+        " of a core, and 2 GB are free",
+    )
+    assert "GB of memory" in said
+    assert not list(tmp_path.glob("**/compare-*"))
+
+
+def test_a_published_table_too_large_is_refused(tmp_path):
+    with open(tmp_path / "table.csv", "wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    (tmp_path / "space.yaml").write_text(NETWORK.format(hidden_dim=2))
+    assert xortune("search", "space.yaml", "--output", "run").exit_code == 0
+    refused(xortune("compare", "run", "--reference", "table.csv"), "is too large", "64,000,000")
+
+
+NOISY = """\
+import os
+
+def run(config, seed):
+    for _ in range(30):
+        os.write(1, b"x" * 999_999 + b"\\n")
+    os.system("head -c 10000000 /dev/zero")
+    return seed > 1
+"""
+
+
+def test_what_a_function_prints_past_python_is_bounded_in_rays_files(tmp_path):
+    """80 MB by two seeds, of which the files keep the last part."""
+    (tmp_path / "train.py").write_text(NOISY)
+    space = "name: n\ntrainer: ./train.py:run\nparameters: {x: 1}\n"
+    space += "search: {sampler: random, trials: 1}\nseeds: {ladder: [2]}\n"
+    (tmp_path / "space.yaml").write_text(space)
+    with tempfile.TemporaryDirectory(prefix="x") as short:  # a socket's path has 107 signs at most
+        done = subprocess.run(
+            [sys.executable, "-m", "xortune", "search", "space.yaml", "--no-check"],
+            cwd=tmp_path,
+            env={**os.environ, "RAY_TMPDIR": short},
+            capture_output=True,
+            check=False,
+        )
+        files = [path.stat().st_size for path in Path(short).glob("ray/session_2*/logs/worker*")]
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert len(done.stderr) < 10_000
+    assert 1e6 < sum(files) < 2e7
