@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,15 +95,18 @@ class ResultsTable:
         columns: R cells for each column, by its name, in its order.
         where: says of a row where it is.
         text: whether all cells are text.
-        count: R.
     """
 
     source: str
     sha256: str
     columns: dict[str, CodedColumn]
     where: Callable[[int], str] = field(repr=False)
-    text: bool
-    count: int
+    text: bool = False
+
+    @property
+    def count(self) -> int:
+        """R."""
+        return len(next(iter(self.columns.values())).codes)
 
     def cell(self, row: int, name: str) -> Cell:
         """The cell of a row."""
@@ -162,6 +165,7 @@ def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
 
 def _read_csv(file: BinaryIO, place: str) -> ResultsTable:
     import pyarrow as pa
+    from pyarrow import compute
     from pyarrow import csv as arrow
 
     headers = {sign: next(_rows(file, sign), (1, [])) for sign in DELIMITERS}
@@ -192,20 +196,12 @@ def _read_csv(file: BinaryIO, place: str) -> ResultsTable:
         raise csv.Error(str(error)) from None
     columns = {}
     for name, array in zip(header, read.slice(1).itercolumns(), strict=True):
-        whole = array.combine_chunks().dictionary_encode()
-        column = CodedColumn(
-            whole.dictionary.to_pylist(), whole.indices.to_numpy().astype(np.int32)
-        )
-        columns[name] = column.each(lambda cell: cell.strip() or None)
+        cells = compute.utf8_trim_whitespace(array).combine_chunks().dictionary_encode()
+        codes = cells.indices.to_numpy().astype(np.int32)
+        columns[name] = CodedColumn([c or None for c in cells.dictionary.to_pylist()], codes)
     file.seek(0)
-    return ResultsTable(
-        source=place,
-        sha256=hashlib.file_digest(file, "sha256").hexdigest(),  # type: ignore[arg-type]
-        columns=columns,
-        where=partial(_line, place, sign),
-        text=True,
-        count=read.num_rows - 1,
-    )
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    return ResultsTable(place, digest, columns, partial(_line, place, sign), text=True)
 
 
 def _rows(file: BinaryIO, sign: str) -> Iterator[tuple[int, list[str]]]:
@@ -240,27 +236,19 @@ def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsT
     names = list(frame.columns)
     for name in names:
         if not isinstance(name, str) or not name or names.count(name) > 1:
-            raise InputError(
-                f"a column is called {name!r}",
-                place=source,
-                allowed="a name of its own for every column, as text",
-            )
+            allowed = "a name of its own for every column, as text"
+            raise InputError(f"a column is called {name!r}", place=source, allowed=allowed)
     if not len(frame):
         raise InputError("no rows", place=source, allowed="one row for each config and seed")
 
     def plain(value: object) -> Cell:
-        if value is None or value is pd.NA or value is pd.NaT:
+        if value is pd.NA or value is pd.NaT:
             return None
         return value.item() if isinstance(value, np.generic) else value
 
-    return ResultsTable(
-        source=source,
-        sha256=hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest(),
-        columns={name: CodedColumn.of(map(plain, frame[name].tolist())) for name in names},
-        where=lambda row: f"{source}, row {row}",
-        text=False,
-        count=len(frame),
-    )
+    columns = {name: CodedColumn.of(map(plain, frame[name].tolist())) for name in names}
+    sha256 = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
+    return ResultsTable(source, sha256, columns, lambda row: f"{source}, row {row}")
 
 
 def table_of_records(
@@ -269,7 +257,7 @@ def table_of_records(
     """Values that were taken from elsewhere, one dict for each row; what a row lacks is empty."""
     names = {name: None for record in records for name in record}
     columns = {name: CodedColumn.of(record.get(name) for record in records) for name in names}
-    return ResultsTable(source, sha256, columns, where, text=False, count=len(records))
+    return ResultsTable(source, sha256, columns, where)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -396,21 +384,12 @@ _UNKNOWN = 255
 """In place of a status, where a cell does not say it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Verdicts:
-    """How each of R rows went.
-
-    Attributes:
-        status: uint8, shape (R,): a `Status` for each.
-        reasons: why a row failed that was not trained to its end.
-        columns: what was read for it.
-        numbers: of a rule the column that it judges, float64 of shape (R,), by its name.
-    """
+class Verdicts(NamedTuple):
+    """How each of R rows went: `Status` as uint8, why some failed, and the numbers of a rule."""
 
     status: NDArray[np.uint8]
-    reasons: Mapping[int, str]
-    columns: tuple[str, ...]
-    numbers: Mapping[str, NDArray[np.float64]]
+    reasons: dict[int, str]
+    numbers: dict[str, NDArray[np.float64]]
 
 
 def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Verdicts:
@@ -431,14 +410,13 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     rule = None if success in table.columns else _rule(table, success)
     name = success if rule is None else rule.name
     column = table.column(name, "success")
+    numbers = {} if rule is None else {name: _numbers_of(table, name)}
     read = _said if rule is None else partial(_judged, rule)
     status = column.array(read, np.uint8)
     reasons = table.columns.get(REASON, CodedColumn([None], np.zeros(table.count, np.int32)))
     given = reasons.array(lambda cell: isinstance(cell, str) and bool(cell.strip()), np.bool_)
     fails = column.array(_is_nothing, np.bool_) & missing_fails
     unclear = (status == _UNKNOWN) & ~given & ~fails
-    if rule is not None:
-        unclear |= column.array(lambda cell: cell is not None and number_of(cell) is None, np.bool_)
     both = (status == Status.SOLVED) & given & (rule is None)
     for row in np.flatnonzero(unclear | both).tolist():
         raise _unclear(table, row, name, rule, both=bool(both[row]))
@@ -450,8 +428,7 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     told = [" ".join(str(cell).split())[:MAX_REASON] for cell in reasons.cells]
     why |= {row: told[reasons.codes[row]] for row in np.flatnonzero(given).tolist()}
     status[given | (status == _UNKNOWN)] = Status.CRASHED
-    numbers = {} if rule is None else {name: column.array(_number_or_nan, np.float64)}
-    return Verdicts(status, why, (name, *({REASON} & set(table.columns))), numbers)
+    return Verdicts(status, why, numbers)
 
 
 def _rule(table: ResultsTable, success: str) -> Success:
@@ -488,6 +465,10 @@ def _number_or_nan(cell: Cell) -> float:
     return math.nan if number is None else number
 
 
+def _is_number(cell: Cell) -> bool:
+    return number_of(cell) is not None
+
+
 def _is_nothing(cell: Cell) -> bool:
     return (
         cell is None or _is_nan(cell) or (isinstance(cell, str) and cell.strip().lower() == "nan")
@@ -503,8 +484,6 @@ def _unclear(
         problem = f"a success that has a reason for its failure ({reason!r})"
         place = f"{table.where(row)}: {name}"
         return InputError(problem, place=place, fix="remove one of the two")
-    if rule is not None and cell is not None:
-        return _no_number(table, row, name)
     allowed = ALLOWED if rule is None else "a number, or nan"
     if not _is_nothing(cell):
         return table.wrong(row, name, f"{str(cell)[:60]!r} says neither", allowed)
@@ -516,32 +495,16 @@ def _unclear(
     return table.wrong(row, name, problem, allowed, fix)
 
 
-def _numbers(
-    table: ResultsTable, names: Iterable[str]
-) -> tuple[dict[str, NDArray[np.float64]], tuple[str, ...]]:
-    """The columns that have numbers, float64 of shape (R,), and the names of those that have none.
+def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
+    """A column of numbers, shape (R,): NaN where a row has none.
 
     Raises:
-        InputError: a cell that is none in a column that has some, too many columns.
+        InputError: a cell that is none.
     """
-    values: dict[str, NDArray[np.float64]] = {}
-    left_out = []
-    for name in names:
-        column = table.columns[name]
-        if all(number_of(cell) is None for cell in column.cells):
-            left_out.append(name)
-            continue
-        for row in _rows_where(column, lambda cell: cell is not None and number_of(cell) is None):
-            raise _no_number(table, row, name)
-        values[name] = column.array(_number_or_nan, np.float64)
-    if len(values) > MAX_NAMES - 1:
-        raise InputError(
-            f"{len(values)} columns of numbers",
-            place=table.source,
-            allowed=f"at most {MAX_NAMES - 1}",
-            fix="leave some out with --ignore",
-        )
-    return values, tuple(left_out)
+    column = table.columns[name]
+    for row in _rows_where(column, lambda cell: cell is not None and number_of(cell) is None):
+        raise _no_number(table, row, name)
+    return column.array(_number_or_nan, np.float64)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -603,13 +566,19 @@ def results_in(table: ResultsTable, asked: ImportRequest) -> Results:
     seeds = _seeds(table, asked.seed)
     verdicts = verdicts_in(table, asked.success, missing_fails=asked.missing_fails)
     counted = EPOCHS_TO_SOLVE in table.columns and EPOCHS_TO_SOLVE not in asked.config
-    used = {*asked.config, asked.seed, *asked.ignore, *verdicts.columns, REASON}
+    used = {*asked.config, asked.seed, *asked.ignore, asked.success, *verdicts.numbers, REASON}
     used |= {EPOCHS_TO_SOLVE} if counted else set()
-    numbers, left_out = _numbers(table, [name for name in table.columns if name not in used])
+    rest = [name for name in table.columns if name not in used]
+    left_out = [name for name in rest if not any(map(_is_number, table.columns[name].cells))]
+    numbers = {name: _numbers_of(table, name) for name in rest if name not in left_out}
+    if len(numbers) > MAX_NAMES - 1:
+        problem, allowed = f"{len(numbers)} columns of numbers", f"at most {MAX_NAMES - 1}"
+        fix = "leave some out with --ignore"
+        raise InputError(problem, place=table.source, allowed=allowed, fix=fix)
     epochs = np.zeros((2, table.count), np.int64)
     if counted:
         epochs = _epochs(table, parameters, verdicts)
-    numbers = {**verdicts.numbers, **numbers}
+    numbers = verdicts.numbers | numbers
     groups = _groups(table, parameters)
     _refuse_twice(table, asked, groups, seeds)
     evaluations = [
