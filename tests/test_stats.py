@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import math
 from fractions import Fraction
 
@@ -12,14 +11,8 @@ from scipy.stats import binom, fisher_exact
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from xortune.core.counts import (
-    count_range,
-    fisher_size,
-    fisher_two_sided,
-    holm,
-    mcnemar_greater,
-    wilson,
-)
+from xortune.core.counts import holm, mcnemar_greater, wilson
+from xortune.stats.exact import fisher_tails, fisher_two_sided
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 COUNTS_100 = st.integers(1, 100).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -122,7 +115,6 @@ def test_fisher_agrees_with_scipy(first, second):
 def test_fisher_tests_each_pair_by_itself(pairs):
     columns = np.array([[*a, *b] for a, b in pairs], dtype=int).reshape(-1, 4).T
     together = fisher_two_sided(*columns)
-    assert fisher_size(columns[0] + columns[2], columns[1], columns[3]).shape == together.shape
     assert together.tolist() == [fisher_two_sided(*a, *b) for a, b in pairs]
 
 
@@ -137,67 +129,21 @@ def test_fisher_is_broadcast_and_stands_large_samples():
 
 @pytest.mark.parametrize(("n1", "n2"), [(8, 8), (9, 5), (1, 30)])
 @pytest.mark.parametrize("rate", [0.02, 0.5, 0.9])
-def test_fisher_size_is_the_share_of_rejections(n1, n2, rate):
+def test_fisher_tails_are_the_shares_of_rejections(n1, n2, rate):
     k1, k2 = np.indices((n1 + 1, n2 + 1))
     weight = binom.pmf(k1, n1, rate) * binom.pmf(k2, n2, rate)
     rejected = fisher_two_sided(k1, n1, k2, n2) < 0.05
-    size = fisher_size(k1 + k2, n1, n2)
-    assert (size < 0.05).all()
-    assert (weight * size).sum() == pytest.approx((weight * rejected).sum(), abs=1e-12)
+    tails = fisher_tails(k1 + k2, n1, n2)
+    assert (tails.sum(axis=0) < 0.05).all()
+    for tail, side in zip(tails, (k1 * n2 < k2 * n1, k1 * n2 > k2 * n1), strict=True):
+        assert (weight * tail).sum() == pytest.approx((weight * (rejected & side)).sum(), abs=1e-12)
 
 
-def test_fisher_size_is_hypergeometric():
+def test_fisher_tails_are_hypergeometric():
     # 3 + 3 in 6 and 6: only 0:6 and 6:0 have p < 0.05, two of comb(12, 6) tables.
-    assert fisher_size(6, 6, 6) == pytest.approx(2 / math.comb(12, 6))
-    assert fisher_size([0, 12], 6, 6).tolist() == [0, 0]
-    assert fisher_size(6, 6, 6, alpha=0.001) == 0
-
-
-def test_fisher_keeps_its_level_and_the_number_to_expect_is_right():
-    random = np.random.default_rng(1)
-    rate = random.beta(0.5, 0.5, 40_000)
-    k1, k2 = random.binomial(100, rate), random.binomial(100, rate)
-    rejected = int((fisher_two_sided(k1, 100, k2, 100) < 0.05).sum())
-    size = fisher_size(k1 + k2, 100, 100)
-    assert rejected < 0.05 * 40_000
-    low, high = count_range(size, confidence=0.999)
-    assert low <= rejected <= high
-    assert high - low < 0.3 * size.sum()
-
-
-@given(st.lists(st.floats(0, 1), max_size=9))
-def test_count_range_by_enumerating_what_happens(probabilities):
-    mass = np.zeros(len(probabilities) + 1)
-    for happened in itertools.product([False, True], repeat=len(probabilities)):
-        parts = [p if h else 1 - p for p, h in zip(probabilities, happened, strict=True)]
-        mass[sum(happened)] += math.prod(parts)
-    low, high = count_range(probabilities, confidence=0.9)
-    assert mass[low : high + 1].sum() >= 0.9 - 1e-9
-    # The smallest such range at each end: without either end, more than 5 % is outside of it.
-    assert mass[: low + 1].sum() >= 0.05 - 1e-9
-    assert mass[high:].sum() >= 0.05 - 1e-9
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 3)), max_size=12))
-def test_count_range_of_groups_is_that_of_a_sum_in_which_they_happen_together(events):
-    groups = {group: [p for p, g in events if g == group] for _, group in events}
-    ends = [sorted({0.0, 1.0, *members}) for members in groups.values()]
-    mass = np.zeros(len(events) + 1)
-    for parts in itertools.product(*(itertools.pairwise(each) for each in ends)):
-        happened = sum(
-            p >= above for (_, above), ps in zip(parts, groups.values(), strict=True) for p in ps
-        )
-        mass[happened] += math.prod(above - below for below, above in parts)
-    low, high = count_range([p for p, _ in events], [g for _, g in events], confidence=0.9)
-    assert mass[low : high + 1].sum() >= 0.9 - 1e-9
-    assert mass[: low + 1].sum() >= 0.05 - 1e-9
-    assert mass[high:].sum() >= 0.05 - 1e-9
-
-
-@given(st.integers(1, 5000), st.floats(0.001, 0.999))
-def test_count_range_of_equal_events_is_binomial(events, probability):
-    found = count_range(np.full(events, probability))
-    assert list(found) == binom.ppf([0.025, 0.975], events, probability).tolist()
+    assert fisher_tails(6, 6, 6) == pytest.approx(np.full(2, 1 / math.comb(12, 6)))
+    assert fisher_tails([0, 12], 6, 6).tolist() == [[0, 0], [0, 0]]
+    assert fisher_tails(6, 6, 6, alpha=0.001).tolist() == [0, 0]
 
 
 @settings(max_examples=10)  # statsmodels takes 70 ms for each

@@ -7,23 +7,26 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
-from xortune.core.counts import count_range, fisher_size, fisher_two_sided, holm, wilson
+from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError, nearest
 from xortune.core.files import text_of
 from xortune.core.notebook import as_html
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
 from xortune.runs.results import ConfigResult, column_names, config_table
 from xortune.runs.run import Run
 from xortune.stats.differences import unpaired_difference
+from xortune.stats.exact import fisher_tails, fisher_two_sided
 
 # -------------------------------------------------------------------------------------------------
 # A table of success counts that somebody published: read, its columns recognised, checked.
@@ -556,6 +559,168 @@ def _listed(values: Iterable[Any], most: int = 8) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
+# How many cells of a table without any difference have p < alpha. They are no independent events:
+# the run trains all configs on the same seeds, and looks at one training after several epochs.
+
+Floats: TypeAlias = NDArray[np.float64]
+
+DRAWS = 2000
+"""Tables without a difference that are drawn for the range."""
+
+
+def solved_seeds(outcomes: Sequence[Outcome]) -> Floats:
+    """Shape (cells, seeds): 1 where a seed is solved, 0 where not, NaN where it is not trained."""
+    seeds = np.unique(np.concatenate([outcome.seeds for outcome in outcomes]))
+    solved = np.full((len(outcomes), seeds.size), np.nan)
+    for row, outcome in zip(solved, outcomes, strict=True):
+        row[np.searchsorted(seeds, outcome.seeds)] = outcome.solved
+    return solved
+
+
+def looks_fresh(cells: pd.DataFrame, trainings: NDArray[np.int64], epochs: Floats) -> bool:
+    """Whether each of the table's cells seems to have seeds of its own.
+
+    A seed that is solved mostly stays solved, so that counts of the same seeds hardly ever fall
+    with the epochs; those of other seeds each time do. The falls of the table are compared with
+    those of the run, and with those to expect of fresh seeds.
+    """
+    order = np.lexsort((epochs, trainings))
+    same = np.diff(trainings[order]) == 0
+    names = ("k", "n", "reference_k", "reference_n")
+    k, n, their_k, their_n = (cells[name].to_numpy(float)[order] for name in names)
+
+    def falls(rates: Floats) -> float:
+        return float(np.maximum(rates[:-1] - rates[1:], 0.0)[same].sum())
+
+    pooled = (k + their_k) / (n + their_n)
+    variance = pooled * (1 - pooled) / their_n
+    spread = np.sqrt(np.maximum(variance[:-1] + variance[1:], 1e-300))
+    rise = np.diff(pooled)
+    z = rise / spread  # below: the mean fall of a normal variable
+    expected = spread * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) - rise * ndtr(-z)
+    return falls(their_k / their_n) > (falls(k / n) + float(expected[same].sum())) / 2
+
+
+def chance_range(
+    solved: Floats,
+    their_n: Floats,
+    tails: Floats,
+    trainings: NDArray[np.int64],
+    *,
+    fresh: bool,
+    confidence: float = 0.95,
+) -> tuple[int, int]:
+    """How many cells have p < alpha where nothing differs.
+
+    Tables are drawn. In each, a cell has p < alpha with exactly the probability that Fisher's test
+    gives it (`fisher_tails`); what cells have in common is normal (a Gaussian copula) and has the
+    correlations of the run's seeds:
+
+    - of one training at several epochs, with half a seed added that is always solved and half a
+      seed that never is, so that a cell without failures has a correlation, too;
+    - of different trainings, made smaller: correlations of n seeds scatter by 1 / sqrt(n) even
+      where there are none, which adds up over many cells. That part is subtracted.
+
+    The table's cells are taken to depend on each other as the run's do, unless they are `fresh`.
+
+    Args:
+        solved: `solved_seeds` of the cells.
+        their_n: seeds of the table's cells.
+        tails: `fisher_tails` of the cells.
+        trainings: equal for cells of one training.
+        fresh: whether all cells of the table are independent.
+        confidence: the probability of the range.
+
+    Returns:
+        (low, high): the range whose probability is as near `confidence` as whole numbers allow.
+    """
+    cells = np.flatnonzero(tails.sum(axis=0) > 0)
+    cells = cells[np.argsort(trainings[cells], kind="stable")]
+    if not cells.size:
+        return 0, 0
+    parts = np.split(np.arange(cells.size), np.flatnonzero(np.diff(trainings[cells])) + 1)
+    solved, n = solved[cells], np.isfinite(solved[cells]).sum(axis=1)
+    low, high = ndtri(tails[:, cells]) * [[1], [-1]]  # p < alpha beyond them
+    both = _standardized(solved, np.ones(solved.shape[1]))
+    share = _shared_between_trainings(both, _curvature(low) + _curvature(high), parts, n.mean())
+    shared = np.where(both.any(axis=1), share, 0.0)[:, None]
+    mine = np.sqrt(their_n[cells] / (n + their_n[cells]))[:, None]  # share of the difference
+    ends = np.array([0.0, 1.0])
+    weights = np.append(np.ones(solved.shape[1]), [0.5, 0.5])
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((2, 1, solved.shape[1], DRAWS))
+    found = np.zeros(DRAWS, np.int64)
+    for part in _alike(parts):
+        s, m = shared[part], mine[part]
+        added = np.broadcast_to(ends, (*part.shape, 2))
+        own = _standardized(np.concatenate([solved[part], added], axis=-1), weights)
+        values, vectors = np.linalg.eigh(own @ own.swapaxes(-1, -2))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+        noise = rng.standard_normal((2, *part.shape, DRAWS))
+        drawn = s * (both[part] @ common) + np.sqrt(1 - s**2) * (root @ noise)
+        if fresh:
+            drawn[1] = noise[1]
+        z = m * drawn[0] + np.sqrt(1 - m**2) * drawn[1]
+        found += ((z < low[part][..., None]) | (z > high[part][..., None])).sum(axis=(0, 1))
+    return _middle(np.bincount(found) / DRAWS, 1 - confidence)
+
+
+def _alike(parts: Sequence[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
+    """Those of one size as one array of two dimensions, a few hundred cells at a time."""
+    for size in sorted({part.size for part in parts}):
+        same = np.array([part for part in parts if part.size == size])
+        yield from np.array_split(same, -(-same.size // 500))
+
+
+def _standardized(solved: Floats, weights: Floats) -> Floats:
+    """Rows of mean 0 and length 1, whose products are correlations; 0 where all is the same."""
+    weights = np.where(np.isnan(solved), 0.0, weights)
+    solved = np.nan_to_num(solved)
+    mean = (solved * weights).sum(axis=-1, keepdims=True) / weights.sum(axis=-1, keepdims=True)
+    apart = (solved - mean) * np.sqrt(weights)
+    length = np.sqrt((apart**2).sum(axis=-1, keepdims=True))
+    return np.asarray(apart / np.where(length > 1e-9, length, np.inf))
+
+
+def _curvature(z: Floats) -> Floats:
+    """How strongly the events beyond z and -z depend on each other by a squared correlation."""
+    finite = np.where(np.isfinite(z), np.abs(z), 0.0)
+    return np.asarray(finite * np.exp(-(finite**2) / 2))
+
+
+def _shared_between_trainings(
+    both: Floats, weights: Floats, parts: Sequence[NDArray[np.intp]], n: float
+) -> float:
+    """Which share of a cell's deviation trainings have in common, from 0 to 1.
+
+    The squared correlations of all pairs of cells of different trainings are summed, as products of
+    matrices of seeds; those that n seeds show by chance are subtracted.
+    """
+
+    def sums(part: Any) -> NDArray[np.float64]:
+        x = both[part] * np.sqrt(weights[part])[:, None]
+        product = x @ x.T if x.shape[0] < x.shape[1] else x.T @ x
+        return np.array([(product**2).sum(), ((x**2).sum(axis=0) ** 2).sum()])
+
+    seen, by_chance = sums(slice(None)) - sum(sums(part) for part in parts)
+    if len(parts) < 2 or seen <= 0 or n < 2:
+        return 0.0
+    return float(np.clip((seen - by_chance * n / (n - 1)) / seen, 0.0, 1.0) ** 0.25)
+
+
+def _middle(mass: Floats, outside: float) -> tuple[int, int]:
+    """The ends of a distribution of 0, 1, ... without its rarer ends, about `outside` in all."""
+    low, high, dropped = 0, mass.size - 1, 0.0
+    while low < high:
+        rarer = min(mass[low], mass[high])
+        if dropped + rarer / 2 > outside:  # with it, more is too much than is lacking now
+            break
+        dropped += rarer
+        low, high = (low + 1, high) if mass[low] < mass[high] else (low, high - 1)
+    return low, high
+
+
+# -------------------------------------------------------------------------------------------------
 # A run beside a published table: which cells differ by more than chance, and what they share.
 
 CELL_COLUMNS = (
@@ -580,10 +745,11 @@ class Summary:
         below_alpha: cells with p < alpha.
         expected: how many there would be if no cell differed: the sum of the exact probabilities,
             given each cell's seeds and its successes in run and table together.
-        expected_low, expected_high: in 95 % of such tables, or more, the number is in this range.
-            Cells of one training, which differ in `epochs` only, may depend on each other in any
-            way; those of different trainings are taken to be independent.
-        trainings: how many trainings the cells are of.
+        expected_low, expected_high: the number is in this range in about 95 % of such tables; see
+            `chance_range`.
+        trainings: how many trainings the cells are of; those of one differ in `epochs` only.
+        reference_fresh: whether the table's cells of one training look as if each had seeds of its
+            own; see `looks_fresh`.
         differ: cells that differ beyond chance: p_holm < alpha.
         smallest_p: of all cells.
     """
@@ -595,6 +761,7 @@ class Summary:
     expected_low: int
     expected_high: int
     trainings: int
+    reference_fresh: bool
     differ: int
     smallest_p: float
 
@@ -692,8 +859,10 @@ def compare_published(
     keys = list(points)
     results = _results(run, [keys[config] for config in found.configs.tolist()])
     table = config_table(results, run.parameters).rename(columns=_renamed(run, names))
-    cells, probability = _tested(table, published, found.rows, alpha)
+    cells, tails = _tested(table, published, found.rows, alpha)
     cells = cells[[*names.values(), *CELL_COLUMNS]]
+    outcomes = {result.key: result.outcome for result in results}
+    seeds = solved_seeds([outcomes[key] for key in cells["key"]])
     return Comparison(
         run=run.path,
         reference=published,
@@ -703,8 +872,8 @@ def compare_published(
         cells=cells,
         only_reference=tuple(published.lines[row] for row in found.only_rows.tolist()),
         only_run=tuple(keys[config] for config in found.only_configs.tolist()),
-        groups=_groups(cells, probability, list(published.values), alpha),
-        summary=_summary(cells, probability, _trainings(cells, names), alpha),
+        groups=_groups(cells, tails.sum(axis=0), list(published.values), alpha),
+        summary=_summary(cells, tails, seeds, names, alpha),
     )
 
 
@@ -740,8 +909,8 @@ def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
 
 def _tested(
     table: pd.DataFrame, published: Published, row: NDArray[np.int64], alpha: float
-) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """The cells in order, and the probability of p < alpha of each if it does not differ."""
+) -> tuple[pd.DataFrame, Floats]:
+    """The cells in order, and the `fisher_tails` of each."""
     k, n = table["k"].to_numpy(), table["n"].to_numpy()
     reference_k, reference_n = published.k[row], published.n[row]
     low, high = wilson(reference_k, reference_n)
@@ -761,9 +930,9 @@ def _tested(
         p_holm=adjusted,
         differs=adjusted < alpha,
     )
-    probability = fisher_size(k + reference_k, n, reference_n, alpha=alpha)
     order = np.lexsort((table["key"].to_numpy().astype(str), p))
-    return tested.iloc[order].reset_index(drop=True), probability[order]
+    tails = fisher_tails(k + reference_k, n, reference_n, alpha=alpha)
+    return tested.iloc[order].reset_index(drop=True), tails[:, order]
 
 
 def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int64]:
@@ -777,26 +946,32 @@ def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int6
 
 def _summary(
     cells: pd.DataFrame,
-    probability: NDArray[np.float64],
-    trainings: NDArray[np.int64],
+    tails: Floats,
+    seeds: Floats,
+    names: Mapping[str, str],
     alpha: float,
 ) -> Summary:
-    low, high = count_range(probability, trainings)
+    trainings = _trainings(cells, names)
+    epochs = cells[names["epochs"]].to_numpy(float) if "epochs" in names else np.zeros(len(cells))
+    fresh = looks_fresh(cells, trainings, epochs)
+    their_n = cells["reference_n"].to_numpy()
+    low, high = chance_range(seeds, their_n, tails, trainings, fresh=fresh)
     return Summary(
         cells=len(cells),
         alpha=alpha,
         below_alpha=int((cells["p"] < alpha).sum()),
-        expected=float(probability.sum()),
+        expected=float(tails.sum()),
         expected_low=low,
         expected_high=high,
         trainings=int(np.unique(trainings).size),
+        reference_fresh=fresh,
         differ=int(cells["differs"].sum()),
         smallest_p=float(cells["p"].min()),
     )
 
 
 def _groups(
-    cells: pd.DataFrame, probability: NDArray[np.float64], parameters: Sequence[str], alpha: float
+    cells: pd.DataFrame, probability: Floats, parameters: Sequence[str], alpha: float
 ) -> pd.DataFrame:
     """The values of each parameter, that with the largest share of p < alpha first."""
     counted = cells[["differs", "difference"]].assign(

@@ -2,14 +2,7 @@
 
 EXPORTS = {
     "config": ("Config", "MOMENTUM_OPTIMIZERS", "SOFTMAX_LIKE"),
-    "counts": (
-        "count_range",
-        "fisher_size",
-        "fisher_two_sided",
-        "holm",
-        "mcnemar_greater",
-        "wilson",
-    ),
+    "counts": ("holm", "mcnemar_greater", "wilson"),
     "errors": (
         "DisturbedError",
         "Halted",

@@ -9,7 +9,13 @@ EXPORTS = {
         "anytime_upper",
     ),
     "differences": ("paired_difference", "unpaired_difference"),
-    "exact": ("boschloo", "clopper_pearson", "mcnemar_two_sided"),
+    "exact": (
+        "boschloo",
+        "clopper_pearson",
+        "fisher_tails",
+        "fisher_two_sided",
+        "mcnemar_two_sided",
+    ),
     "numbers": (
         "ENDINGS",
         "LEAST",
