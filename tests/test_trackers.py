@@ -26,7 +26,8 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.integrations import following
 from xortune.integrations.following import RunFollower as Reader
-from xortune.integrations.following import followed, log_all
+from xortune.integrations.following import logged as logged_in
+from xortune.integrations.following import logging
 from xortune.integrations.tensorboard import FILE
 from xortune.runs.evaluation import Purpose
 from xortune.runs.run import JOURNAL
@@ -150,7 +151,7 @@ def test_a_tracker_that_fails_is_told_once_and_gets_all_when_it_is_there(tmp_pat
     monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
     said, tracker = [], Memory(fails=3)
     directory = tmp_path / "run"
-    with followed(directory, [tracker], said.append):
+    with logging(directory, [tracker], said.append):
         write_run(directory, BLOCKS[:1], **STARTED)
         for evaluation in BLOCKS[1:]:
             append(directory, evaluation)
@@ -166,7 +167,7 @@ def test_while_a_search_runs_only_what_has_changed_is_logged(tmp_path, monkeypat
     monkeypatch.setattr(following, "PAUSE_SECONDS", 0.01)
     tracker = Memory()
     write_run(tmp_path / "run", BLOCKS[:2], **STARTED)
-    with followed(tmp_path / "run", [tracker], pytest.fail):
+    with logging(tmp_path / "run", [tracker], pytest.fail):
         wait_until(lambda: len(tracker.configs) == 2)
         append(tmp_path / "run", BLOCKS[3])
         wait_until(lambda: sum(map(len, tracker.configs.values())) == 3)
@@ -181,7 +182,7 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path, monkeypatch):
     tracker.begin = lambda _: over.wait(30)
     write_run(tmp_path / "run", BLOCKS, **STARTED)
     began = time.monotonic()
-    with followed(tmp_path / "run", [tracker], said.append):
+    with logging(tmp_path / "run", [tracker], said.append):
         pass
     assert time.monotonic() - began < 5
     over.set()
@@ -192,7 +193,7 @@ def test_an_error_of_the_body_goes_on_and_what_is_there_is_logged(tmp_path):
     tracker = Memory()
 
     def interrupted():
-        with followed(tmp_path / "run", [tracker], pytest.fail):
+        with logging(tmp_path / "run", [tracker], pytest.fail):
             write_run(tmp_path / "run", BLOCKS, **STARTED)
             raise KeyboardInterrupt
 
@@ -203,7 +204,7 @@ def test_an_error_of_the_body_goes_on_and_what_is_there_is_logged(tmp_path):
 
 def test_nothing_is_logged_of_a_search_that_did_not_begin(tmp_path):
     tracker = Memory()
-    with pytest.raises(InputError), followed(tmp_path / "run", [tracker], pytest.fail):
+    with pytest.raises(InputError), logging(tmp_path / "run", [tracker], pytest.fail):
         raise InputError("no such cluster")
     assert (tracker.configs, tracker.states) == ({}, [])
 
@@ -211,7 +212,7 @@ def test_nothing_is_logged_of_a_search_that_did_not_begin(tmp_path):
 def test_the_verb_says_what_fails(tmp_path):
     write_run(tmp_path / "run", BLOCKS, **STARTED)
     with pytest.raises(InputError, match=r"here: Memory fails \(nobody\); fix: .* same command"):
-        log_all(tmp_path / "run", [Memory(fails=1)])
+        logged_in(tmp_path / "run", [Memory(fails=1)])
 
 
 # The command line

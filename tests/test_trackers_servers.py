@@ -16,7 +16,7 @@ from tracked import FOR_ALL, answer, free_port, history, runs_of, served, wandb_
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.integrations.following import RunFollower as Reader
-from xortune.integrations.following import followed
+from xortune.integrations.following import logging
 from xortune.integrations.mlflow import MLflow, _names
 
 AWAY = "http://127.0.0.1:9"
@@ -127,7 +127,7 @@ def test_a_server_that_is_away_is_told_at_once(run):
         xt.log(run, mlflow=AWAY)
     assert time.monotonic() - began < 6
     said = []
-    with followed(run.path, [MLflow(AWAY)], said.append):
+    with logging(run.path, [MLflow(AWAY)], said.append):
         pass
     assert len(said) == 1
     assert "the search loses nothing by it" in said[0]

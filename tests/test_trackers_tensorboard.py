@@ -9,7 +9,7 @@ from hand_made import write_run
 from logged_runs import BLOCKS, ROOT, STARTED, append, logged, session_groups, sorted_files
 
 import xortune as xt
-from xortune.integrations.following import log_all
+from xortune.integrations.following import logged as logged_in
 from xortune.integrations.tensorboard import FILE, TensorBoard, events_of
 
 
@@ -73,11 +73,11 @@ def test_a_second_call_changes_no_byte_and_more_seeds_are_appended(tmp_path):
 def test_a_record_that_was_torn_is_completed_and_a_file_that_is_not_ours_replaced(tmp_path):
     directory = tmp_path / "run"
     write_run(directory, BLOCKS, **STARTED)
-    log_all(directory, [TensorBoard(tmp_path / "logs")])
+    logged_in(directory, [TensorBoard(tmp_path / "logs")])
     whole = sorted_files(tmp_path / "logs")
     for number, file in enumerate(whole):
         file.write_bytes(whole[file][:-7] if number else b"something else")
-    log_all(directory, [TensorBoard(tmp_path / "logs")])
+    logged_in(directory, [TensorBoard(tmp_path / "logs")])
     assert sorted_files(tmp_path / "logs") == whole
 
 

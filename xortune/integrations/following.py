@@ -239,21 +239,21 @@ PATIENCE_SECONDS = 60.0
 MAX_REASON = 300
 
 
-def log_all(directory: Path, trackers: Sequence[Tracker]) -> int:
+def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
     """Log all of a run, as far as it has got; how many configurations it has.
 
     Raises:
-        InputError: the run is damaged, or a tracker fails.
+        InputError: the run is none or damaged, or a tracker fails.
     """
-    reader = RunFollower(directory)
+    path = readable(run)
+    if not path.is_dir() or not manifest_of(path):
+        raise no_run(path)
+    reader = RunFollower(path)
     reader.read_on()
-    about = reader.about()
     for tracker in trackers:
         try:
-            tracker.begin(about)
-            for config in reader.configs(reader.keys):
-                tracker.log(config, about)
-            tracker.end(about)
+            for _ in _logged(reader, tracker, reader.keys, last=True):
+                pass
         except InputError:
             raise
         except Exception as error:  # whatever a tracker's package raises
@@ -266,21 +266,34 @@ def log_all(directory: Path, trackers: Sequence[Tracker]) -> int:
     return len(reader.keys)
 
 
+def _logged(
+    reader: RunFollower, tracker: Tracker, keys: Iterable[str], *, last: bool
+) -> Iterator[str]:
+    """The keys of configurations, each when it is logged; at last the end of the run, too."""
+    about = reader.about()
+    tracker.begin(about)
+    for config in reader.configs(keys):
+        tracker.log(config, about)
+        yield config.key
+    if last:
+        tracker.end(about)
+
+
 @contextmanager
-def followed(
-    directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None]
+def logging(
+    directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Log a run while the body makes it, in a thread; at its end all that is missing.
 
     Args:
         directory: of the run; it need not be there yet.
         trackers: where to; with none nothing is done.
-        say: called with a sentence when a tracker fails, once for each.
+        say: called with a sentence when a tracker fails, once for each; else it is on stderr.
     """
     if not trackers:
         yield
         return
-    follower = Follower(directory, trackers, say)
+    follower = Follower(directory, trackers, say or _say)
     follower.start()
     try:
         yield
@@ -351,16 +364,11 @@ class Follower:
                     self._tell(tracker.name, reason_of(error))
 
     def _bring_to(self, tracker: Tracker, missing: dict[str, None], *, last: bool) -> None:
-        about = self._reader.about()
-        tracker.begin(about)
-        for config in self._reader.configs(list(missing)):
+        for key in _logged(self._reader, tracker, list(missing), last=last):
+            del missing[key]
+            self._moved = time.monotonic()
             if self._over.is_set() and not last:
                 return  # all of it comes next
-            tracker.log(config, about)
-            del missing[config.key]
-            self._moved = time.monotonic()
-        if last:
-            tracker.end(about)
 
     def _tell(self, what: str, why: str) -> None:
         if what not in self._told:
@@ -425,18 +433,6 @@ def log(
     return logged(path, trackers)
 
 
-def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
-    """Log a run; how many configurations it has.
-
-    Raises:
-        InputError: the run is none or damaged, or a tracker fails.
-    """
-    path = readable(run)
-    if not path.is_dir() or not manifest_of(path):
-        raise no_run(path)
-    return log_all(path, trackers)
-
-
 def trackers_for(
     output: str | os.PathLike[str] | None,
     *,
@@ -469,17 +465,6 @@ def trackers_for(
     if wandb is not None and wandb is not False:
         found.append(Wandb(PROJECT if wandb is True else wandb))
     return tuple(found)
-
-
-@contextmanager
-def logging(directory: Path, trackers: Sequence[Tracker]) -> Iterator[None]:
-    """Log a run while the body makes it; what fails is told on stderr, once."""
-    if not trackers:
-        yield
-        return
-
-    with followed(directory, trackers, _say):
-        yield
 
 
 def _say(sentence: str) -> None:
