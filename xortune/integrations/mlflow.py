@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from xortune.core.errors import InputError
-from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
+from xortune.integrations.tracker import About, ConfigLog, Logged, State, TrackedStep, Tracker
 
 RUN, KEY = "xortune.run", "xortune.key"
 """Tags: of which run, and of which configuration; that of the search itself has no key."""
@@ -35,19 +35,9 @@ ALLOWED = "http://HOST:PORT, https://..., sqlite:///FILE, another database, data
 
 
 @dataclass
-class Logged:
-    """What a server has of a run.
+class MLflowRun(Logged):
+    """What a server has of a configuration, or of the search, and in which status."""
 
-    Attributes:
-        run: its id there.
-        n: seeds that were logged.
-        certified: what was logged of a certificate.
-        status: as MLflow writes it.
-    """
-
-    run: str
-    n: int = 0
-    certified: Mapping[str, float] = field(default_factory=dict)
     status: str = STATUS["running"]
 
 
@@ -91,7 +81,7 @@ class MLflow(Tracker):
         self._client: Any = None
         self._experiment = self._parent = ""
         self._sure = False  # of what the server has
-        self._logged: dict[str, Logged] = {}
+        self._logged: dict[str, MLflowRun] = {}
         check_uri(uri)
         if urlsplit(uri).scheme == "file":
             self._open()
@@ -115,7 +105,7 @@ class MLflow(Tracker):
         if parent is None:
             tags = {RUN: about.identity, "xortune.path": str(about.path)}
             run = client.create_run(self._experiment, tags=tags, run_name=about.title)
-            parent = Logged(run.info.run_id)
+            parent = MLflowRun(run.info.run_id)
         elif parent.status != STATUS[about.state]:
             client.update_run(parent.run, status=STATUS[about.state])
         self._parent, self._sure = parent.run, True
@@ -129,7 +119,7 @@ class MLflow(Tracker):
             tags = {RUN: about.identity, KEY: key, PARENT: self._parent}
             began = config.steps[0].at * 1000 or None
             run = client.create_run(self._experiment, began, tags, run_name=key)
-            known = self._logged[key] = Logged(run.info.run_id)
+            known = self._logged[key] = MLflowRun(run.info.run_id)
         if not known.n:
             self._log_parameters(known.run, config)
         metrics = [metric for s in config.steps if s.n > known.n for metric in _metrics(s)]
@@ -145,7 +135,7 @@ class MLflow(Tracker):
 
     def end(self, about: About) -> None:
         """Say of the search how it ended."""
-        self._set_status(Logged(self._parent), about.state, 0)
+        self._set_status(MLflowRun(self._parent), about.state, 0)
         self._sure = False  # others may log there before the next time
 
     def _open(self) -> Any:
@@ -159,9 +149,9 @@ class MLflow(Tracker):
                 raise InputError(str(error), field="mlflow", place=self.place) from None
         return self._client
 
-    def _asked(self, about: About) -> dict[str, Logged]:
+    def _asked(self, about: About) -> dict[str, MLflowRun]:
         """By key what the server has of the run's configurations; by "" what of the run."""
-        found: dict[str, Logged] = {}
+        found: dict[str, MLflowRun] = {}
         token: str | None = None
         while True:
             page = self._client.search_runs(
@@ -173,7 +163,7 @@ class MLflow(Tracker):
             for run in page:
                 numbers = run.data.metrics
                 certified = {k: v for k, v in numbers.items() if k.startswith("certified_")}
-                found[run.data.tags.get(KEY, "")] = Logged(
+                found[run.data.tags.get(KEY, "")] = MLflowRun(
                     run.info.run_id, int(numbers.get("n", 0)), certified, run.info.status
                 )
             token = page.token
@@ -189,7 +179,7 @@ class MLflow(Tracker):
         for at in range(0, len(params), PARAMETERS):
             self._client.log_batch(run, params=params[at : at + PARAMETERS])
 
-    def _set_status(self, logged: Logged, state: State, at: int) -> None:
+    def _set_status(self, logged: MLflowRun, state: State, at: int) -> None:
         if state == "running":
             self._client.update_run(logged.run, status=STATUS[state])
         else:

@@ -72,6 +72,25 @@ class About:
         return f"{self.name}-{self.identity}"
 
 
+@dataclass
+class Logged:
+    """What a tracker has of a configuration.
+
+    Attributes:
+        run: what it calls that.
+        n: seeds that were logged.
+        certified: what was logged of a certificate.
+    """
+
+    run: str
+    n: int = 0
+    certified: Mapping[str, float] = field(default_factory=dict)
+
+    def has(self, config: ConfigLog) -> bool:
+        """Whether nothing is new."""
+        return (self.n, self.certified) == (config.steps[-1].n, config.certified)
+
+
 class Tracker:
     """Where runs are logged. What it holds already is not logged again.
 

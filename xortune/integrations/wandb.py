@@ -11,32 +11,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from xortune.core.errors import InputError
 from xortune.core.files import json_of
-from xortune.integrations.tracker import About, ConfigLog, Tracker
+from xortune.integrations.tracker import About, ConfigLog, Logged, Tracker
 from xortune.runs.store import StoredPath
 
 NOTE = "xortune.json"
-
-
-@dataclass(frozen=True)
-class Noted:
-    """What a directory of W&B holds.
-
-    Attributes:
-        folder: the directory.
-        n: seeds that were logged.
-        certified: what was logged of a certificate.
-    """
-
-    folder: Path
-    n: int
-    certified: dict[str, float]
 
 
 class Wandb(Tracker):
@@ -71,11 +54,11 @@ class Wandb(Tracker):
                 "W&B is disabled here", field="wandb", fix="unset WANDB_MODE, or set it to offline"
             )
         if self._mode != "offline":
-            _logged_in()
+            _log_in()
         self.live = self._mode != "offline"
         self.place = project
         self._folder = Path()
-        self._noted: dict[str, list[Noted]] = {}
+        self._logged: dict[str, list[Logged]] = {}
 
     def begin(self, about: About) -> None:
         """Find out what was logged of the run."""
@@ -84,23 +67,19 @@ class Wandb(Tracker):
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._mode == "offline":
             self.place = str(self._folder / "wandb")
-        self._noted = {}
+        self._logged = {}
         for place in sorted(self._folder.glob(f"wandb/*run-*-{about.identity}-*/{NOTE}")):
             found = json_of(place)
             if found["project"] == self._project and found["mode"] == self._mode:
-                self._noted.setdefault(found["key"], []).append(
-                    Noted(place.parent, found["n"], found["certified"])
-                )
+                one = Logged(str(place.parent), found["n"], found["certified"])
+                self._logged.setdefault(found["key"], []).append(one)
 
     def log(self, config: ConfigLog, about: About) -> None:
         """Log what was not logged of a configuration, as a run of W&B that is then closed."""
         import wandb
 
-        offline = self._mode == "offline"
-        earlier, n = self._noted.get(config.key, []), config.steps[-1].n
-        certified = dict(config.certified)
-        newest = max(earlier, key=lambda noted: noted.n, default=None)
-        if newest is not None and (newest.n, newest.certified) == (n, certified):
+        offline, earlier = self._mode == "offline", self._logged.get(config.key, [])
+        if any(logged.has(config) for logged in earlier):
             return
         run = wandb.init(
             entity=self._entity,
@@ -120,23 +99,18 @@ class Wandb(Tracker):
             for step in config.steps:
                 if step.n >= run.step:  # of one that is resumed W&B has the others
                     run.log(dict(step.metrics), step=step.n)
-            run.summary.update(certified)
+            run.summary.update(config.certified)
         finally:
             run.finish()
         folder = Path(run.dir).parent
-        note: dict[str, Any] = {"key": config.key, "project": self._project, "mode": self._mode}
-        note |= {"n": n, "certified": certified}
+        logged = Logged(str(folder), config.steps[-1].n, dict(config.certified))
+        note = {"key": config.key, "project": self._project, "mode": self._mode}
+        note |= {"n": logged.n, "certified": logged.certified}
         (folder / NOTE).write_text(json.dumps(note), encoding="utf-8")
-        if offline:
-            _remove([noted.folder for noted in earlier if noted.folder != folder])
-        self._noted[config.key] = [Noted(folder, n, certified)]
-
-
-def _remove(folders: Iterable[Path]) -> None:
-    """Remove what is replaced, but for what `wandb sync` has sent."""
-    for folder in folders:
-        if not list(folder.glob("*.synced")):
-            shutil.rmtree(folder)
+        for old in earlier if offline else ():  # replaced, but for what `wandb sync` has sent
+            if old.run != logged.run and not list(Path(old.run).glob("*.synced")):
+                shutil.rmtree(old.run)
+        self._logged[config.key] = [logged]
 
 
 def _settings() -> Any:
@@ -155,7 +129,7 @@ def _settings() -> Any:
     )
 
 
-def _logged_in() -> None:
+def _log_in() -> None:
     """See that W&B knows who logs; on a terminal it may ask.
 
     Raises:
@@ -164,16 +138,12 @@ def _logged_in() -> None:
     import wandb
 
     try:
-        known = wandb.login(verify=False)
+        why = "" if wandb.login(verify=False) else "no API key"
     except wandb.Error as error:
-        raise _nobody(str(error)) from None
-    if not known:
-        raise _nobody("no API key")
-
-
-def _nobody(why: str) -> InputError:
-    return InputError(
-        f"nobody is logged in to W&B ({why})",
-        field="wandb",
-        fix="`wandb login`, or WANDB_MODE=offline to write files only",
-    )
+        why = str(error)
+    if why:
+        raise InputError(
+            f"nobody is logged in to W&B ({why})",
+            field="wandb",
+            fix="`wandb login`, or WANDB_MODE=offline to write files only",
+        )
