@@ -20,10 +20,9 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, decode, encode
 from xortune.spaces.command import JSON, NUMBER, Command, parse_template
-from xortune.trainers import process as command_process
-from xortune.trainers.command import MOST_OUTPUTS, command_trainer
+from xortune.trainers import command as command_process
+from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, ran
 from xortune.trainers.group import end, members
-from xortune.trainers.process import KEPT, LINE, ran
 
 SH = """sh -c '%s' sh {seed} {x}"""
 
@@ -231,9 +230,9 @@ def test_what_a_command_leaves_behind_ends_with_it(tmp_path):
 
 
 NEVER_NAMED = """
-import time
-from xortune.trainers.group import Keeper
-Keeper.came = lambda *_: time.sleep(60)
+import subprocess, time
+popen = subprocess.Popen
+subprocess.Popen = lambda *words, **more: (popen(*words, **more), time.sleep(60))[0]
 """
 
 
@@ -242,7 +241,7 @@ def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path, named):
     """While the command runs, and before its keeper has been told of it."""
     program = (
         "from pathlib import Path\n"
-        "from xortune.trainers.process import ran\n"
+        "from xortune.trainers.command import ran\n"
         f"ran(['sh', '-c', 'true'], Path({str(tmp_path)!r}), None)\n"
         f"{'' if named else NEVER_NAMED}"
         f"ran(['sh', '-c', {LEAVES!r}], Path({str(tmp_path)!r}), None)\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.spaces.command import check_names, check_values, parse_template, spelled
-from xortune.trainers.process import ran
+from xortune.trainers.command import ran
 
 NASTY = "a b\t'\"\\ $(touch x) `id` ${HOME} *?~;|&><!{lr}{{\n-\\n%s é\u2028"
 

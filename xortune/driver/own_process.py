@@ -23,10 +23,10 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import NO_DETAILS, Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer
 from xortune.driver.own_process_child import CLOSED, HEADER
+from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer
-from xortune.trainers.group import Keeper, end
+from xortune.trainers.group import KEEPER, end
 from xortune.trainers.limits import THREADS, time_is_over
-from xortune.trainers.process import signal_of
 from xortune.trainers.source import FunctionSource, Given
 
 LOOK = 0.1
@@ -45,8 +45,6 @@ sys.path[:] = pickle.load(asked)
 from xortune.driver.own_process_child import serve
 serve(asked, int(sys.argv[2]))
 """
-
-_KEEPER = Keeper()
 
 
 class ProcessEnded(TrainingError):
@@ -80,19 +78,14 @@ class OwnProcess:
         self._sent: CustomTrainer | None = None
         asked, self._asks = os.pipe()
         self._answers, answers = os.pipe()
-        mark = _KEEPER.coming()
-        process = None
         try:
-            process = self._process = subprocess.Popen(  # noqa: S603  # our own
+            self._process = KEEPER.popen(
                 [sys.executable, "-c", BEGIN, str(asked), str(answers)],
-                stdin=subprocess.DEVNULL,
+                {**os.environ, THREADS: str(threads), **NO_RAY},
                 stdout=_stderr(),  # stdout is for our results
                 pass_fds=(asked, answers),
-                env={**os.environ, THREADS: str(threads), **NO_RAY, **mark},
-                start_new_session=True,
             )
         finally:
-            _KEEPER.came(None if process is None else process.pid)
             os.close(asked)
             os.close(answers)
         self.alive = True
@@ -139,7 +132,7 @@ class OwnProcess:
             time.sleep(0.01)
         # Its number stays its own until it is waited for, so nobody else is killed.
         end(self._process.pid, session=True)
-        _KEEPER.ends(self._process.pid)
+        KEEPER.ends(self._process.pid)
         self._process.wait()
         os.close(self._answers)
 

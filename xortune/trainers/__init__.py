@@ -1,7 +1,7 @@
 """Blocks in, outcomes out: the built-in network, a user's function, a user's command."""
 
 EXPORTS = {
-    "command": ("CommandTrainer", "command_trainer"),
+    "command": ("CommandTrainer", "command_trainer", "signal_of"),
     "function": (
         "CallForm",
         "CustomTrainer",
@@ -11,7 +11,7 @@ EXPORTS = {
         "form_of",
     ),
     "fused": ("*",),
-    "group": ("Keeper", "end"),
+    "group": ("KEEPER", "end"),
     "limits": ("THREADS", "ending_at", "threads_for", "time_is_over", "use_threads"),
     "network": (
         "NetworkTrainer",
@@ -22,7 +22,6 @@ EXPORTS = {
         "is_compiled",
         "usable_cores",
     ),
-    "process": ("signal_of",),
     "returned": ("one_line",),
     "source": ("FunctionSource", "Given", "given_source", "named_source"),
 }

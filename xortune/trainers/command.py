@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import selectors
 import shlex
+import signal
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
-
-import numpy as np
+from typing import IO, ClassVar
 
 from xortune.core.errors import InputError, TrainingError
-from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime
 from xortune.spaces.command import EXIT_CODE, NUMBER, Command, Template
-from xortune.trainers.limits import time_is_over
-from xortune.trainers.process import LINE, Ran, ran, signal_of
-from xortune.trainers.returned import SUCCESS, judged_one, not_finite, one_line
+from xortune.trainers.group import KEEPER, end
+from xortune.trainers.limits import THREADS, time_is_over
+from xortune.trainers.returned import (
+    SOLVED,
+    SUCCESS,
+    SeedResults,
+    SeedVerdict,
+    crashed,
+    judged,
+    one_line,
+)
 from xortune.trainers.source import MOST, are_there, digest_of, unpacked
 
 # -------------------------------------------------------------------------------------------------
@@ -165,9 +176,203 @@ def _copy(kept: Kept) -> Path:
 
 
 # -------------------------------------------------------------------------------------------------
-# What a command's exit and its last line say of a seed.
+# One run of a command: its exit, the end of what it printed, and nothing of it left behind.
 
-_CRASHED, _DIVERGED = int(Status.CRASHED), int(Status.DIVERGED)
+KEPT = 4_000
+"""Bytes that are kept of what a command printed, on stdout and stderr together: the last ones."""
+
+LINE = 65_536
+"""Bytes that are kept of stdout, for its last line."""
+
+CHUNK, FULL = 65_536, 16
+"""Bytes that are read at once; a pipe holds one such piece, and this many at most."""
+
+LOOK = 0.02
+"""Seconds between two looks whether it has ended, where the system cannot tell."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a command.
+
+    Attributes:
+        code: its exit code; negative: the signal that ended it; None if it never began, or was
+            stopped at its time limit.
+        problem: why it never began, or was stopped.
+        stdout: the end of it, at most `LINE` bytes.
+        stderr: likewise.
+        output: the end of both, in the order in which they came, at most `KEPT` bytes.
+        whole: whether `stdout` is all of it.
+    """
+
+    code: int | None
+    problem: str | None = None
+    stdout: bytes = b""
+    stderr: bytes = b""
+    output: bytes = b""
+    whole: bool = True
+
+
+class _Tail:
+    """The last bytes of what comes in pieces."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self.whole = most, True
+        self._kept = bytearray()
+
+    def take(self, chunk: bytes) -> None:
+        self._kept += chunk
+        if len(self._kept) > self._most:
+            del self._kept[: -self._most]
+            self.whole = False
+
+    @property
+    def kept(self) -> bytes:
+        return bytes(self._kept)
+
+
+def ran(argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1) -> Ran:
+    """Run a command to its end, or to its time limit; then whatever it started is killed.
+
+    It has no input, this process's environment with two variables more, and a session of its own: a
+    Ctrl-C is not for it.
+
+    Args:
+        argv: its words.
+        folder: its working directory.
+        limit: seconds; None for any time.
+        threads: that it may use, as OMP_NUM_THREADS.
+    """
+    try:
+        process = KEEPER.popen(
+            argv,
+            {**os.environ, THREADS: str(threads)},
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
+    except (OSError, ValueError) as error:  # ValueError: a NUL in a word
+        reason = getattr(error, "strerror", None) or str(error)
+        return Ran(None, f"cannot be started: {argv[0]!r}: {reason}")
+    with process:
+        reader = _Reader(process)
+        ended = False
+        try:
+            ended = reader.read(limit)
+        finally:
+            # Its number stays its own until it is waited for, so nobody else is killed.
+            end(process.pid, session=not ended)
+            reader.drain()
+            if ended and not reader.closed:  # somebody outside its group holds its pipes still
+                end(process.pid, session=True)
+                reader.drain()
+            KEEPER.ends(process.pid)
+            reader.close()
+    # On leaving `with` it has been waited for.
+    problem = None if ended else f"took longer than {limit:g} s"
+    return Ran(
+        process.returncode if ended else None,
+        problem,
+        reader.out.kept,
+        reader.err.kept,
+        reader.both.kept,
+        reader.out.whole,
+    )
+
+
+class _Reader:
+    """Reads both pipes of a process as something comes, and sees it end."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self.out, self.err, self.both = _Tail(LINE), _Tail(LINE), _Tail(KEPT)
+        self._selector = selectors.DefaultSelector()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._open: dict[IO[bytes], _Tail] = {process.stdout: self.out, process.stderr: self.err}
+        for pipe in self._open:
+            os.set_blocking(pipe.fileno(), False)
+            self._selector.register(pipe, selectors.EVENT_READ, pipe)
+        self._handle = _handle_of(process.pid)
+        if self._handle is not None:
+            self._selector.register(self._handle, selectors.EVENT_READ)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody holds the other end of either pipe any more."""
+        return not self._open
+
+    def read(self, limit: float | None) -> bool:
+        """Read until the process has ended; False if it has not within so many seconds."""
+        over = None if limit is None else time.monotonic() + limit
+        while True:
+            left = None if over is None else over - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            for key, _ in self._selector.select(self._patience(left)):
+                if key.data is None:  # the process itself
+                    return True
+                self._take(key.data)
+            if self._handle is None and self._has_ended():
+                return True
+
+    def drain(self) -> None:
+        """Take what is in the pipes, and no more: somebody may write without an end."""
+        for pipe in list(self._open):
+            for _ in range(FULL):
+                if pipe not in self._open or not self._take(pipe):
+                    break
+
+    def close(self) -> None:
+        """Let go of everything but the pipes, which are the process's."""
+        self._selector.close()
+        if self._handle is not None:
+            os.close(self._handle)
+
+    def _patience(self, left: float | None) -> float | None:
+        if self._handle is not None:
+            return left
+        return LOOK if left is None else min(left, LOOK)
+
+    def _has_ended(self) -> bool:
+        """Whether it has, without waiting for it: its number stays its own."""
+        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return found is not None
+
+    def _take(self, pipe: IO[bytes]) -> bool:
+        """Take a piece; whether there was one."""
+        try:
+            chunk = os.read(pipe.fileno(), CHUNK)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._selector.unregister(pipe)
+            del self._open[pipe]
+            return False
+        self._open[pipe].take(chunk)
+        self.both.take(chunk)
+        return True
+
+
+def _handle_of(process: int) -> int | None:
+    """A file that can be read when a process has ended; None where there is no such thing."""
+    try:
+        return os.pidfd_open(process)
+    except (AttributeError, OSError):
+        return None
+
+
+def signal_of(code: int) -> str:
+    """The name of the signal that ended a process, by its negative exit code."""
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+# -------------------------------------------------------------------------------------------------
+# What a command's exit and its last line say of a seed.
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _NONE = re.compile(r"([-+]?)(?:(nan)(?:\([^)]*\))?|(inf)(?:inity)?)", re.IGNORECASE)
@@ -176,24 +381,9 @@ _WORDS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class CommandVerdict:
-    """What a seed ended as.
-
-    Attributes:
-        status: a `Status`.
-        values: the numbers that it told, by name.
-        reason: why it failed, on one line; None if it was trained to its end.
-    """
-
-    status: int
-    values: Mapping[str, float]
-    reason: str | None = None
-
-
 def verdict_of(
     ran: Ran, success: Success | None, metric: str | None, *, by_exit: bool
-) -> CommandVerdict:
+) -> SeedVerdict:
     """Judge what a command came to.
 
     Any other exit code than 0 is a crash: nobody can tell a program that says no from one that
@@ -205,30 +395,21 @@ def verdict_of(
         metric: as of `spaces.command.Command`; None if it tells no numbers.
         by_exit: whether its exit code decides.
     """
-    if ran.problem is not None:
-        return _crashed(ran.problem, ran)
-    if ran.code is None or ran.code < 0:
-        return _crashed(f"killed by {signal_of(ran.code or 0)}", ran)
-    if ran.code > 0:
-        return _crashed(f"exit code {ran.code}", ran)
+    if ran.problem is not None or ran.code != 0:
+        problem = ran.problem or (
+            f"killed by {signal_of(ran.code or 0)}"
+            if (ran.code or 0) <= 0
+            else f"exit code {ran.code}"
+        )
+        last = _last(ran.stderr) or _last(ran.stdout)  # which is mostly why
+        return crashed(one_line(f"{problem}: {last}" if last else problem))
     if metric is None:
-        return CommandVerdict(int(Status.SOLVED), {})
+        return SeedVerdict(SOLVED)
     try:
         told = _told(ran, metric)
-        if by_exit:
-            told = _with_exit(told)
-        status, values = judged_one(told, success)
+        return judged(_with_exit(told) if by_exit else told, success)
     except InputError as error:
-        return CommandVerdict(_CRASHED, {}, one_line(str(error)))
-    if status == _DIVERGED and success is not None:
-        return CommandVerdict(status, values, not_finite(success.name, values[success.name]))
-    return CommandVerdict(status, values)
-
-
-def _crashed(what: str, ran: Ran) -> CommandVerdict:
-    """With what it said last, which is mostly why."""
-    last = _last(ran.stderr) or _last(ran.stdout)
-    return CommandVerdict(_CRASHED, {}, one_line(f"{what}: {last}" if last else what))
+        return crashed(one_line(str(error)))
 
 
 def _last(printed: bytes) -> str:
@@ -364,42 +545,23 @@ def command_trainer(command: Command, success: Success | None, folder: Path) -> 
 
 def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | TrainingError:
     command, config = trainer.command, block.point.as_dict()
-    n = block.count
-    status = np.empty(n, np.uint8)
-    values: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]] = {}
-    failed: dict[int, str] = {}
+    results = SeedResults(block)
     output: dict[int, str] = {}
-    first: str | None = None
-    for place, seed in enumerate(block.seeds):
+    for seed in block.seeds:
         if time_is_over():
-            n = place
             break
         argv = command.template.argv(config, seed)
         came = ran(argv, folder, command.timeout, trainer.threads)
         verdict = verdict_of(came, trainer.success, command.metric, by_exit=command.by_exit)
-        status[place] = verdict.status
-        for name, number in verdict.values.items():
-            values.setdefault(name, np.full(n, np.nan))[place] = number
-        if verdict.reason is not None:
-            failed[seed] = verdict.reason
+        shown = None
+        if verdict.failed:
             output[seed] = came.output.decode("utf-8", "replace")
-            if first is None:
-                first = _shown(argv, folder, output[seed], verdict.reason)
-    if not n:
+            shown = _shown(argv, folder, output[seed], verdict.failed[0])
+        results.add(verdict, shown)
+    if not results.n:
         return OutOfTime()
-    values = {name: numbers[:n] for name, numbers in values.items()}
-    outcome = Outcome(
-        seeds=np.arange(block.first, block.first + n, dtype=np.int64),
-        epochs=0,
-        status=status[:n],
-        solved_epoch=np.zeros(n, np.int32),
-        final_loss=np.full(n, np.nan, np.float32),
-        predictions=np.zeros((n, 0), np.bool_),
-        details=Details(values, failed, first, _chosen(failed, output))
-        if values or failed
-        else NO_DETAILS,
-    )
-    return outcome if n == block.count else OutOfTime(outcome)
+    outcome = results.outcome(_chosen(results.failed, output))
+    return outcome if results.n == block.count else OutOfTime(outcome)
 
 
 def _shown(argv: Sequence[str], folder: Path, output: str, reason: str) -> str:

@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, TrainingError, named
-from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
+from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
-from xortune.trainers import returned as custom_result
+from xortune.trainers import returned as returned_module
 from xortune.trainers.limits import time_is_over
 from xortune.trainers.returned import (
     LONGEST,
     MAX_VALUES,
-    Judged,
+    SeedResults,
+    crashed,
+    judged,
     judged_many,
-    judged_one,
-    not_finite,
     numbers_told,
     one_line,
     shortened,
@@ -343,11 +343,7 @@ how far a search that learns runs ahead of its results, and so has to be the sam
 REPORTS = "reports"
 """The number of intermediate results of a seed, among its numbers."""
 
-TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX_VALUES} in all"
-
-_DIVERGED, _CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
-
-_OURS = (__file__, custom_result.__file__)
+_OURS = (__file__, returned_module.__file__)
 
 
 @dataclass(frozen=True)
@@ -401,13 +397,18 @@ class CustomTrainer:
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
-        one = _many if self.form.many else _singly
-        results = []
-        with _as_before(), bounded_output():
-            for block in blocks:
-                with _called_in(self.folder):  # again for each: a function may have gone elsewhere
-                    call = Calls(self.source.function(), self.form, block, self.limit)
-                    results.append(_ended(one, call, block, self.success))
+        one = _trained_at_once if self.form.many else _trained_singly
+        results: list[Outcome | TrainingError] = []
+        depth = sys.getrecursionlimit()
+        try:
+            with bounded_output():
+                for block in blocks:
+                    # Again for each: a function may have gone elsewhere.
+                    with _called_in(self.folder):
+                        call = Calls(self.source.function(), self.form, block, self.limit)
+                        results.append(one(call, block, self.success))
+        finally:
+            sys.setrecursionlimit(depth)
         return results
 
 
@@ -446,16 +447,6 @@ def form_asked(source: FunctionSource | Given) -> CallForm:
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
-    """What our own code needs of the interpreter is afterwards as it was."""
-    depth = sys.getrecursionlimit()
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(depth)
-
-
-@contextmanager
 def _called_in(folder: str | None) -> Iterator[None]:
     """In a folder, if it is there; back to where the process was, wherever its function went."""
     before = Path.cwd()
@@ -469,145 +460,63 @@ def _called_in(folder: str | None) -> Iterator[None]:
             os.chdir(before)
 
 
-def _ended(
-    one: Callable[[Calls, Block, Success | None], Outcome],
-    call: Calls,
-    block: Block,
-    success: Success | None,
-) -> Outcome | TrainingError:
-    """The outcome of a block, or what there is of it when it is given up."""
+_RAISED = (Exception, SystemExit, KeyboardInterrupt, TookTooLong)
+"""What a function raises is its seed's failure; `GivenUp` ends the block."""
+
+
+def _trained_singly(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
+    """Call for one seed after the other."""
+    results = SeedResults(block)
+    for seed in block.seeds:
+        if time_is_over():
+            return OutOfTime(results.outcome() if results.n else None)
+        shown = None
+        try:
+            verdict = judged(call(seed), success)
+        except GivenUp:
+            return Unfinished(results.outcome() if results.n else None)
+        except _RAISED as error:
+            verdict, shown = crashed(_reason(error)), _shown(error)
+        if call.reports.count:
+            numbers = {REPORTS: call.reports.count, **call.reports.numbers, **verdict.numbers}
+            verdict = verdict._replace(numbers=numbers)
+        results.add(verdict, shown)
+    return results.outcome()
+
+
+def _trained_at_once(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
+    """Call once for all seeds; if that raises, for each alone."""
+    results = SeedResults(block)
+    seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
     try:
-        return one(call, block, success)
-    except Unfinished as told:  # or out of time
-        return told
+        if not _called(call, seeds, success, results):
+            for place in range(block.count):
+                _called(call, seeds[place : place + 1], success, results)
     except GivenUp:
         return Unfinished()
-
-
-def _singly(call: Calls, block: Block, success: Success | None) -> Outcome:
-    """Call for one seed after the other."""
-    count = block.count
-    status = bytearray(count)
-    failed: dict[int, str] = {}
-    values: dict[str, list[float]] = {}
-    first: tuple[int, str] | None = None
-    for place, seed in enumerate(block.seeds):
-        told: Mapping[str, float] = {}
-        try:
-            if time_is_over():
-                raise OutOfTime
-            returned = call(seed)
-        except (GivenUp, OutOfTime) as ended:
-            if not place:
-                raise
-            values = {name: numbers[:place] for name, numbers in values.items()}
-            block, status = Block(block.point, block.first, place), status[:place]
-            told_of = _arrays(values)
-            found = _outcome(block, np.frombuffer(status, np.uint8), told_of, failed, first)
-            raise (OutOfTime if isinstance(ended, OutOfTime) else Unfinished)(found) from None
-        except (Exception, SystemExit, KeyboardInterrupt, TookTooLong) as error:
-            status[place], failed[seed] = _CRASHED, _reason(error)
-            first = first or (seed, _shown(error))
-        else:
-            try:
-                status[place], told = judged_one(returned, success)
-            except InputError as error:
-                status[place], failed[seed] = _CRASHED, one_line(str(error))
-            if status[place] == _DIVERGED and success is not None:
-                failed[seed] = not_finite(success.name, told[success.name])
-        if call.reports.count:
-            told = {REPORTS: call.reports.count, **call.reports.numbers, **told}
-        if len(values) + len(told) > MAX_VALUES and len({**values, **told}) > MAX_VALUES:
-            status[place], failed[seed] = _CRASHED, TOO_MANY
-            continue
-        for name, number in told.items():
-            if name not in values:
-                values[name] = [np.nan] * count
-            values[name][place] = number
-    return _outcome(block, np.frombuffer(status, np.uint8), _arrays(values), failed, first)
-
-
-def _arrays(values: Mapping[str, list[float]]) -> dict[str, NDArray[np.float64]]:
-    return {name: np.array(numbers) for name, numbers in values.items()}
-
-
-def _many(call: Calls, block: Block, success: Success | None) -> Outcome:
-    """Call once for all; if that raises, for each seed alone."""
-    seeds = np.arange(block.first, block.first + block.count, dtype=np.int64)
-    judged, first = _called(call, seeds, success)
-    failed = {block.first + place: reason for place, reason in judged.failed.items()}
-    return _outcome(block, judged.status, judged.values, failed, first)
+    return results.outcome()
 
 
 def _called(
-    call: Calls, seeds: NDArray[np.int64], success: Success | None
-) -> tuple[Judged, tuple[int, str] | None]:
-    """What came of the seeds, and the first that raised, with its traceback."""
-    failure: BaseException | None = None
+    call: Calls, seeds: NDArray[np.int64], success: Success | None, results: SeedResults
+) -> bool:
+    """Add what comes of the seeds; False if that raised, and each of them is to be called alone."""
+    n, shown = len(seeds), None
     try:
         returned = call(seeds.copy())
-    except (Exception, SystemExit, KeyboardInterrupt, TookTooLong) as error:
-        failure = error
-    if isinstance(failure, TookTooLong):  # to ask again for each would take as long
-        return _all_crashed(len(seeds), _reason(failure)), (int(seeds[0]), _shown(failure))
-    if failure is not None and len(seeds) == 1:
-        return _all_crashed(1, _reason(failure)), (int(seeds[0]), _shown(failure))
-    if failure is not None:  # not below `except`, or their tracebacks would show both
-        found = [_called(call, seeds[i : i + 1], success) for i in range(len(seeds))]
-        first = next((shown for _, shown in found if shown is not None), None)
-        return _together([judged for judged, _ in found]), first
-    reports = call.reports
-    if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
-        returned = {**reports.last, **returned}
-    try:
-        judged = judged_many(returned, len(seeds), success)
-        if reports.count and len(judged.values) < MAX_VALUES:
-            judged.values.setdefault(REPORTS, np.full(len(seeds), float(reports.count)))
-        return judged, None
-    except InputError as error:
-        return _all_crashed(len(seeds), one_line(str(error))), None
-
-
-def _all_crashed(n: int, reason: str) -> Judged:
-    return Judged(np.full(n, _CRASHED, np.uint8), {}, dict.fromkeys(range(n), reason))
-
-
-def _together(parts: Sequence[Judged]) -> Judged:
-    """What came of single seeds, as of several."""
-    names: dict[str, None] = {}
-    for part in parts:
-        more = {**names, **dict.fromkeys(part.values)}
-        if len(more) > MAX_VALUES:
-            part.status[:], part.values, part.failed = _CRASHED, {}, {0: TOO_MANY}
-        else:
-            names = more
-    none = np.array([np.nan])
-    return Judged(
-        np.concatenate([part.status for part in parts]),
-        {name: np.concatenate([p.values.get(name, none) for p in parts]) for name in names},
-        {place: part.failed[0] for place, part in enumerate(parts) if part.failed},
-    )
-
-
-def _outcome(
-    block: Block,
-    status: NDArray[np.uint8],
-    values: Mapping[str, NDArray[np.float64]],
-    failed: Mapping[int, str],
-    first: tuple[int, str] | None,
-) -> Outcome:
-    raised, shown = first or (None, None)
-    details = Details(values, failed, shown, raised=raised) if values or failed else NO_DETAILS
-    n = block.count
-    return Outcome(
-        seeds=np.arange(block.first, block.first + n, dtype=np.int64),
-        epochs=0,
-        status=status,
-        solved_epoch=np.zeros(n, np.int32),
-        final_loss=np.full(n, np.nan, np.float32),
-        predictions=np.zeros((n, 0), np.bool_),
-        details=details,
-    )
+    except _RAISED as error:
+        if n > 1 and not isinstance(error, TookTooLong):  # which would take as long again
+            return False
+        verdict, shown = crashed(_reason(error), n), _shown(error)
+    else:
+        reports = call.reports
+        if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
+            returned = {**reports.last, **returned}
+        verdict = judged_many(returned, n, success)
+        if reports.count and REPORTS not in verdict.numbers and len(verdict.numbers) < MAX_VALUES:
+            verdict = verdict._replace(numbers={**verdict.numbers, REPORTS: reports.count})
+    results.add(verdict, shown, n)
+    return True
 
 
 def _reason(error: BaseException) -> str:

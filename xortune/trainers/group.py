@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 MARK = "XORTUNE_COMMAND"
 """A variable in the environment of each command, by which its keeper knows it."""
@@ -96,22 +98,41 @@ class Keeper:
         self._mark = ""
         self._lock = threading.Lock()
 
-    def coming(self) -> dict[str, str]:
-        """A group is about to be started: with this in its environment."""
+    def popen(
+        self, argv: Sequence[str], env: Mapping[str, str], **options: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start a process as the leader of a session, which ends when this process does.
+
+        Args:
+            argv: its words.
+            env: its environment.
+            options: of `subprocess.Popen`.
+
+        Raises:
+            OSError: it cannot be started.
+            ValueError: a NUL in a word.
+        """
         with self._lock:
             if self._owner != os.getpid():  # the first time, or after a fork
                 self._start()
             self._coming += 1
             self._note()
-        return {MARK: self._mark}
-
-    def came(self, leader: int | None) -> None:
-        """It has been started; None: it could not be."""
-        with self._lock:
-            self._coming -= 1
-            if leader is not None:
-                self._living.add(leader)
-            self._note()
+        leader: set[int] = set()
+        try:
+            process = subprocess.Popen(  # noqa: S603  # what the user asked for
+                argv,
+                env={**env, MARK: self._mark},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                **options,
+            )
+            leader.add(process.pid)
+            return process
+        finally:
+            with self._lock:
+                self._coming -= 1
+                self._living |= leader
+                self._note()
 
     def ends(self, leader: int) -> None:
         """It has come to an end; to be said before the leader is waited for."""
@@ -146,6 +167,10 @@ class Keeper:
         finally:
             os.close(read)
         self._owner = os.getpid()
+
+
+KEEPER = Keeper()
+"""Of this process."""
 
 
 def _keep() -> None:

@@ -1,27 +1,29 @@
-"""What a user's function returned, as statuses, numbers and reasons: nothing is guessed."""
+"""What a user's training returned, as statuses, numbers and reasons: nothing is guessed."""
 
 from __future__ import annotations
 
 import math
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.outcome import Status
+from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.success import VALUE, Success, rule_for
+from xortune.core.trainer import Block
 
 SUCCESS = "success"
 """The entry of a dict that is the user's own verdict."""
 
 MAX_VALUES, MAX_NAME, MAX_REASON = 64, 100, 500
 
-_SOLVED, _MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
-_DIVERGED, _CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
+TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX_VALUES} in all"
+
+SOLVED, MISSED = int(Status.SOLVED), int(Status.WRONG_PATTERN)
+DIVERGED, CRASHED = int(Status.DIVERGED), int(Status.CRASHED)
 
 LONGEST = 20_000
 """Characters that are kept of a message or a traceback."""
@@ -29,19 +31,78 @@ LONGEST = 20_000
 RETURNS = "true or false, a number, or a dict of numbers"
 
 
-@dataclass(slots=True)
-class Judged:
-    """What came of some seeds.
+class SeedVerdict(NamedTuple):
+    """What a seed, or each of several, ended as.
 
     Attributes:
-        status: a `Status` for each.
-        values: numbers by name, one for each seed; NaN where there is none.
-        failed: reasons of failures, by place among the seeds.
+        status: a `Status`, or an array of them.
+        numbers: by name; of several seeds arrays, NaN where there is none.
+        failed: why seeds failed, by their place.
     """
 
-    status: NDArray[np.uint8]
-    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
+    status: int | NDArray[np.uint8]
+    numbers: Mapping[str, float | NDArray[np.float64]] = {}
+    failed: Mapping[int, str] = {}
+
+
+def crashed(reason: str, n: int = 1) -> SeedVerdict:
+    """So many seeds that have crashed for one reason."""
+    return SeedVerdict(CRASHED, {}, dict.fromkeys(range(n), reason))
+
+
+class SeedResults:
+    """Collects what comes of the seeds of a block, in their order."""
+
+    def __init__(self, block: Block) -> None:
+        self._block, self.n = block, 0
+        self._status = np.full(block.count, CRASHED, np.uint8)
+        self._numbers: dict[str, NDArray[np.float64]] = {}
+        self.failed: dict[int, str] = {}
+        self._first: tuple[int, str] | None = None
+
+    def add(self, verdict: SeedVerdict, shown: str | None = None, n: int = 1) -> None:
+        """Add the next n seeds.
+
+        Args:
+            verdict: what they ended as.
+            shown: the failure of the first of them as the user should see it, a traceback say.
+            n: how many.
+        """
+        known, new = self._numbers, verdict.numbers
+        if len(known) + len(new) > MAX_VALUES and len(known.keys() | new.keys()) > MAX_VALUES:
+            verdict = crashed(TOO_MANY, n)
+        first, these = self._block.first + self.n, slice(self.n, self.n + n)
+        self._status[these] = verdict.status
+        for name, number in verdict.numbers.items():
+            if name not in known:
+                known[name] = np.full(self._block.count, np.nan)
+            known[name][these] = number
+        for place, why in verdict.failed.items():
+            self.failed[first + place] = why
+        if shown is not None and self._first is None:
+            self._first = first, shown
+        self.n += n
+
+    def outcome(self, output: Mapping[int, str] | None = None) -> Outcome:
+        """Of the seeds that there are.
+
+        Args:
+            output: the end of what some of the failed seeds printed, by their number.
+        """
+        n, details = self.n, NO_DETAILS
+        if self._numbers or self.failed:
+            raised, shown = self._first or (None, None)
+            told = {name: numbers[:n] for name, numbers in self._numbers.items()}
+            details = Details(told, self.failed, shown, output or {}, raised)
+        return Outcome(
+            seeds=np.arange(self._block.first, self._block.first + n, dtype=np.int64),
+            epochs=0,
+            status=self._status[:n],
+            solved_epoch=np.zeros(n, np.int32),
+            final_loss=np.full(n, np.nan, np.float32),
+            predictions=np.zeros((n, 0), np.bool_),
+            details=details,
+        )
 
 
 def shortened(text: str, most: int) -> str:
@@ -59,39 +120,93 @@ def one_line(text: str) -> str:
     return shortened(" ".join(shortened(text, LONGEST).split()), MAX_REASON)
 
 
-def judged_one(returned: object, success: Success | None) -> tuple[int, Mapping[str, float]]:
-    """Status and numbers of one seed.
+def judged(returned: object, success: Success | None) -> SeedVerdict:
+    """What a seed ended as that returned this: it has crashed if that cannot be judged."""
+    try:
+        return _judged(returned, success)
+    except InputError as error:
+        return crashed(one_line(str(error)))
+
+
+def judged_many(returned: object, n: int, success: Success | None) -> SeedVerdict:
+    """What n seeds ended as that were trained in one call: crashed if it cannot be judged."""
+    try:
+        return _judged_many(returned, n, success)
+    except InputError as error:
+        return crashed(one_line(str(error)), n)
+
+
+def _judged(returned: object, success: Success | None) -> SeedVerdict:
+    if success is None and (returned is True or returned is False):  # the usual case
+        return SeedVerdict(SOLVED if returned else MISSED)
+    if isinstance(returned, Mapping):
+        verdict, values = _entries(returned, "returned")
+    else:
+        number = _number(returned)
+        if number is None:
+            raise InputError(f"returned {_kind(returned)}", allowed=RETURNS)
+        verdict, values = (number, {}) if isinstance(number, bool) else (None, {VALUE: number})
+    if _decides(success, list(values), told=verdict is not None):
+        return SeedVerdict(SOLVED if verdict else MISSED, values)
+    assert success is not None
+    number = values[success.name]
+    if not math.isfinite(number):
+        return SeedVerdict(DIVERGED, values, {0: f"{success.name} is {number}"})
+    return SeedVerdict(SOLVED if success.holds(number) else MISSED, values)
+
+
+def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdict:
+    entries = returned if isinstance(returned, Mapping) else {None: returned}
+    arrays: dict[str, NDArray[np.float64]] = {}
+    verdict: NDArray[Any] | None = None
+    for name, entry in entries.items():
+        if name is not None:
+            _check_name(name)
+        array = _array(entry, name, n)
+        if array.dtype == np.bool_ and name in (None, SUCCESS):
+            verdict = array
+        else:
+            arrays[VALUE if name is None else name] = array.astype(np.float64)
+    _check_count(arrays)
+    if _decides(success, list(arrays), told=verdict is not None):
+        assert verdict is not None
+        return SeedVerdict(np.where(verdict, SOLVED, MISSED).astype(np.uint8), arrays)
+    assert success is not None
+    judges = arrays[success.name]
+    finite = np.isfinite(judges)
+    held = success.hold(np.where(finite, judges, 0.0))
+    status = np.where(finite, np.where(held, SOLVED, MISSED), DIVERGED).astype(np.uint8)
+    failed = {i: f"{success.name} is {judges[i]}" for i in np.flatnonzero(~finite).tolist()}
+    return SeedVerdict(status, arrays, failed)
+
+
+def _decides(success: Success | None, names: list[str], *, told: bool) -> bool:
+    """Whether the user's own verdict decides, and not the rule.
+
+    Args:
+        success: the rule.
+        names: of the numbers.
+        told: whether there is a verdict.
 
     Raises:
-        InputError: it is not what a training may return, or nothing says what a success is.
+        InputError: neither can.
     """
-    if returned is True or returned is False:
-        if success is not None:
-            raise _no_number("true or false", success)
-        return (_SOLVED if returned else _MISSED), {}
-    if isinstance(returned, Mapping):
-        return _judged_dict(returned, success)
-    number = _number(returned)
-    if number is None:
-        raise InputError(f"returned {_kind(returned)}", allowed=RETURNS)
-    if isinstance(number, bool):
-        return judged_one(number, success)
-    return _judged_number(number, {VALUE: number}, success)
-
-
-def _judged_dict(
-    returned: Mapping[Any, object], success: Success | None
-) -> tuple[int, Mapping[str, float]]:
-    verdict, values = _entries(returned, "returned")
     if success is None:
-        if verdict is None:
-            raise _no_rule(list(values))
-        return (_SOLVED if verdict else _MISSED), values
-    if success.name == SUCCESS and verdict is not None:
-        raise _no_number("true or false", success)
-    if success.name not in values:
-        raise _unknown(success, list(values))
-    return _judged_number(values[success.name], values, success)
+        if not told:
+            raise _no_rule(names)
+        return True
+    if told and (not names or success.name == SUCCESS):
+        raise InputError(
+            f"returned true or false, but the rule {str(success)!r} judges a number",
+            fix="return the number, or drop `success`",
+        )
+    if success.name not in names:
+        raise InputError(
+            f"returned no {success.name!r}, which the rule {str(success)!r} judges",
+            allowed=", ".join(names) or "a number of that name",
+            fix=nearest(success.name, names) if names else None,
+        )
+    return False
 
 
 def _entries(given: Mapping[Any, object], did: str) -> tuple[bool | None, dict[str, float]]:
@@ -127,60 +242,6 @@ def numbers_told(given: object, did: str) -> Mapping[str, float]:
     if number is None:
         raise InputError(f"{did} {_kind(given)}", allowed=RETURNS)
     return {} if isinstance(number, bool) else {VALUE: number}
-
-
-def _judged_number(
-    number: float, values: Mapping[str, float], success: Success | None
-) -> tuple[int, Mapping[str, float]]:
-    if success is None:
-        raise _no_rule(list(values))
-    if success.name not in values:
-        raise _unknown(success, list(values))
-    if not math.isfinite(number):
-        return _DIVERGED, values
-    return (_SOLVED if success.holds(number) else _MISSED), values
-
-
-def judged_many(returned: object, n: int, success: Success | None) -> Judged:
-    """What came of n seeds that were trained in one call.
-
-    Raises:
-        InputError: it is not what a training of several seeds may return.
-    """
-    entries = returned if isinstance(returned, Mapping) else {None: returned}
-    arrays: dict[str, NDArray[np.float64]] = {}
-    verdict: NDArray[np.bool_] | None = None
-    for name, entry in entries.items():
-        if name is not None:
-            _check_name(name)
-        array = _array(entry, name, n)
-        if array.dtype == np.bool_ and name in (None, SUCCESS):
-            verdict = array
-        else:
-            arrays[VALUE if name is None else name] = array.astype(np.float64)
-    _check_count(arrays)
-    if success is None:
-        if verdict is None:
-            raise _no_rule(list(arrays))
-        return Judged(np.where(verdict, _SOLVED, _MISSED).astype(np.uint8), arrays)
-    if verdict is not None and (not arrays or success.name == SUCCESS):
-        raise _no_number("true or false", success)
-    if success.name not in arrays:
-        raise _unknown(success, list(arrays))
-    judged = arrays[success.name]
-    finite = np.isfinite(judged)
-    held = success.hold(np.where(finite, judged, 0.0))
-    status = np.where(finite, np.where(held, _SOLVED, _MISSED), _DIVERGED).astype(np.uint8)
-    failed = {
-        int(place): not_finite(success.name, float(judged[place]))
-        for place in np.flatnonzero(~finite)
-    }
-    return Judged(status, arrays, failed)
-
-
-def not_finite(name: str, number: float) -> str:
-    """The reason of a seed whose number is none."""
-    return f"{name} is {number}"
 
 
 def _array(entry: object, name: str | None, n: int) -> NDArray[Any]:
@@ -251,19 +312,4 @@ def _no_rule(names: list[str]) -> InputError:
         allowed="true or false, numbers with a rule in the space, or a dict with an entry "
         f"{SUCCESS!r} that is true or false",
         fix=f'add `success: "{rule_for(name)}"` to the space, with your own limit',
-    )
-
-
-def _no_number(what: str, success: Success) -> InputError:
-    return InputError(
-        f"returned {what}, but the rule {str(success)!r} judges a number",
-        fix="return the number, or drop `success`",
-    )
-
-
-def _unknown(success: Success, names: list[str]) -> InputError:
-    return InputError(
-        f"returned no {success.name!r}, which the rule {str(success)!r} judges",
-        allowed=", ".join(names) or "a number of that name",
-        fix=nearest(success.name, names) if names else None,
     )
