@@ -223,19 +223,18 @@ def sayings(document):
     """What a document says for a run or a comparison: its tables, and all its other texts."""
     shown = {name: given for name, given in document.values.items() if name not in HELD}
     yield from texts_in(shown)
-    for plot in document.plots:
-        yield from (plot.alt, plot.note)
+    yield from (plot.note for plot in document.plots)
 
 
-HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison"}
-"""Values of a document that are more than it says."""
+HELD = {"run", "figures", "finalists", "kind", "kinds", "origin", "comparison", "solved"}
+"""Values of a document of which it says only some."""
 
 
 def texts_in(given):
     match given:
         case str():
             yield given
-        case Table():
+        case Table() if given.rows:
             yield from (column.name for column in given.columns)
             yield from (cell for row in given.rows for cell in row)
         case Report():

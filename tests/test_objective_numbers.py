@@ -364,7 +364,7 @@ def test_reports_say_what_was_looked_for(tmp_path):
         "1 seed failed or told no finite number, and such a seed counts as worse than any number."
     ) in report
     assert "The order is how many rungs it climbed, then acc_q10, then the lower end" in report
-    assert "cannot be told from the best" not in report  # that is of success rates
+    assert "indistinguishable from the best" not in report  # that is of success rates
     assert "| acc_q10 |" in report
     assert "by acc\\_q10 over the seeds" in (run.path / "table.tex").read_text(encoding="utf-8")
     shown = io.StringIO()

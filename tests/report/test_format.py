@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
 from xortune.core.formats import count, decimals, interval, measured, number, percent, plain, value
-from xortune.reports.document import escaped
 
 
 @pytest.mark.parametrize(
@@ -129,15 +128,3 @@ def test_plain_is_one_printable_line(text):
     shown = plain(text)
     assert shown.isprintable()
     shown.encode()
-
-
-@given(st.text("|`<>&*_[]\\~$\n\r ab"))
-def test_escaped_leaves_nothing_for_markdown(text):
-    shown = escaped(text)
-    assert not set("|`<>*$\n\r") & set(shown)
-    assert not re.search(r"(?<!\\)(?:\\\\)*(?<!\\)[\[\]~]", shown)
-
-
-def test_escaped_keeps_plain_words_readable():
-    assert escaped("hidden_dim 5, lr 1e-05") == "hidden_dim 5, lr 1e-05"
-    assert escaped("_x_") == "\\_x\\_"

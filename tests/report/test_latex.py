@@ -9,10 +9,18 @@ from hand_made import CONFIG, done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from latex_read import read
-from xortune.reports.latex import latex_escaped, latex_table, table_tex
 
 from xortune.core.formats import plain
-from xortune.reports.document import Column, Link, Mono, Strong, Table, table_of
+from xortune.reports.document import (
+    Column,
+    Table,
+    latex_escaped,
+    latex_table,
+    numbers,
+    table_of,
+    texts,
+)
+from xortune.reports.run import table_tex
 
 PDFLATEX = shutil.which("pdflatex")
 
@@ -55,33 +63,14 @@ def test_signs(text, shown):
     assert latex_escaped(text) == shown
 
 
-def small():
-    columns = [Column("a_b"), Column("n", numeric=True)]
-    return table_of(columns, [(Strong("x&y"), "1"), (Mono("k_1"), "2"), (Link("l", "#l"), "3")])
-
-
-def test_a_table_whole():
-    assert latex_table(small(), caption="100 % of it", label="tab: x_y", comments=["a\nb"]) == (
-        r"""% Needs \usepackage{booktabs} and no other package.
-% If it is too wide: \resizebox{\textwidth}{!}{...} of graphicx around the tabular.
-% A sign that pdflatex cannot set without further packages is written as its code point: [U+1F600].
-% a\nb
-\begin{table}
-  \centering\small
-  \caption{100 \% of it}
-  \label{tab:-x-y}
-  \begin{tabular}{lr}
-    \toprule
-    a\_b & n \\
-    \midrule
-    \textbf{x\&y} & 1 \\
-    \texttt{k\_1} & 2 \\
-    l & 3 \\
-    \bottomrule
-  \end{tabular}
-\end{table}
-"""
-    )
+def test_a_label_and_comments_are_only_that():
+    small = table_of([*texts("a_b"), *numbers("n")], [("x&y", "1")])
+    text = latex_table(small, caption="100 % of it", label="tab: x_y", comments=["a\nb"])
+    assert "\n% a\\textbackslash{}nb\n" in text
+    assert r"\label{tab:-x-y}" in text
+    assert r"\caption{100 \% of it}" in text
+    assert r"    x\&y & 1 \\" in text
+    assert r"\label" not in latex_table(small, caption="c")
 
 
 def test_the_best_ten_of_a_run_with_its_keys(tmp_path):
@@ -103,11 +92,6 @@ def test_the_best_ten_of_a_run_with_its_keys(tmp_path):
     assert [f"% {i}: {r.key}" for i, r in enumerate(run.results[:10], 1)] == re.findall(
         r"^% \d+: \w+$", text, re.MULTILINE
     )
-
-
-def test_no_config(tmp_path):
-    text = table_tex(write_run(tmp_path / "r", []))
-    assert "No configuration has finished yet." in text
 
 
 HOSTILE = (
@@ -139,7 +123,7 @@ def test_latex_sets_whatever_the_names_are(tmp_path):
     )
     ran = compiled(table_tex(run), tmp_path)
     assert ran.returncode == 0, ran.stdout[-2000:]
-    every = Table((Column("all"),), tuple(((latin,),) for latin in ALL_LATIN))
+    every = Table((Column("all"),), tuple((latin,) for latin in ALL_LATIN))
     ran = compiled(latex_table(every, caption=HOSTILE), tmp_path)
     assert ran.returncode == 0, ran.stdout[-2000:]
 
@@ -149,7 +133,7 @@ ALL_LATIN = ["".join(map(chr, range(start, start + 32))) for start in range(0x20
 
 @given(st.text(SPECIAL, max_size=8).map(plain), st.text(SPECIAL, max_size=8).map(plain))
 def test_a_cell_is_never_two_and_a_row_never_ends_early(first, second):
-    text = latex_table(Table((Column("a"), Column("b")), (((first,), (second,)),)))
+    text = latex_table(table_of(texts("a", "b"), [(first, second)]), caption="c")
     [row] = re.findall(r"\\midrule\n(.*)\n", text)
     cells = re.split(r"(?<!\\)&", row.strip().removesuffix(r"\\"))
     # Spaces at the ends of a cell are nothing in LaTeX.

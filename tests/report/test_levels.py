@@ -7,8 +7,9 @@ import pytest
 from hand_made import done, solved
 
 from xortune.reports import tables as levels
-from xortune.reports.run import parameters
-from xortune.reports.tables import MOST_LEVELS, parameter_effects, report_of, varying
+from xortune.reports.document import markdown_text
+from xortune.reports.run import run_document
+from xortune.reports.tables import MOST_LEVELS, parameter_effects, varying
 from xortune.runs.run import Run
 
 
@@ -134,9 +135,10 @@ def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
 
 def test_a_report_says_how_many_levels_it_leaves_out(tmp_path):
     lines = [done(i, {"p": f"text {i}"}, solved(0, i % 5, 4)) for i in range(MOST_LEVELS + 3)]
-    *_, table, more = parameters(report_of(Run(tmp_path, {}, tuple(lines))))
-    assert len(table.rows) == MOST_LEVELS
-    assert more.text[0].startswith("... and 3 other values")
+    text = markdown_text(run_document(Run(tmp_path, {}, tuple(lines))))
+    section = text.partition("### p\n")[2].partition("\n## ")[0]
+    assert section.count("| text ") == MOST_LEVELS
+    assert "... and 3 other values" in section
 
 
 def test_what_varies_is_asked_once_for_all_figures(tmp_path, monkeypatch):

@@ -43,7 +43,8 @@ def test_a_few_parameters_have_columns(tmp_path):
     assert any("loss MSELoss" in line for line in lines)
     text = " ".join(" ".join(lines).split())
     assert (
-        "Of 3 configurations with the full 4 seeds, 2 others cannot be told from the best" in text
+        "Of 3 configurations with the full 4 seeds, 2 others are indistinguishable from the best"
+        in text
     )
 
 

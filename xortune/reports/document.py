@@ -202,13 +202,14 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
 
 
 @cache
-def _markdown() -> Environment:
-    found = environment(_in_markdown, autoescape=True)
+def in_markdown() -> Environment:
+    """The templates of Markdown; `p` and `li` make a paragraph and an item of what they filter."""
+    found = environment(_markup, autoescape=True)
     found.filters.update(
         p=_paragraph,
         li=lambda text: Markup(f"- {_one_line(text)}\n"),
         strong=_strong,
-        mono=lambda text: _in_markdown(Mono(text)),
+        mono=lambda text: _markup(Mono(text)),
         code=lambda text, language="": Markup(f"{fenced(text, language)}\n\n"),
         table=lambda table: Markup(f"{markdown_table(table)}\n\n"),
     )
@@ -264,7 +265,7 @@ def rendered(
     document: Document, figure: Callable[[Plot], Markup], configs: Callable[[], Markup]
 ) -> str:
     """The Markdown of a document in which these functions stand for figures and configs."""
-    template = _markdown().get_template(document.template)
+    template = in_markdown().get_template(document.template)
     text = template.render(document.values, figure=figure, configs=configs)
     return text.strip("\n") + "\n"
 
@@ -298,12 +299,12 @@ def markdown_table(table: Table) -> str:
     lines: list[Iterable[str]] = [
         [escaped(column.name) for column in table.columns],
         ["--:" if column.numeric else ":--" for column in table.columns],
-        *(map(_in_markdown, row) for row in table.rows),
+        *(map(_markup, row) for row in table.rows),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _in_markdown(given: Any) -> Markup:
+def _markup(given: Any) -> Markup:
     if isinstance(given, Markup):
         return given
     text = str(given)
@@ -397,7 +398,7 @@ def latex_table(
     Args:
         table: what is drawn.
         caption: plain text.
-        label: for `\ref`; other signs than letters, digits, `:`, `.` and `-` become `-`; empty: none.
+        label: for `\ref`; what is no letter, digit, `:`, `.` or `-` becomes `-`; empty: none.
         comments: lines above it.
     """
     return latex_text(

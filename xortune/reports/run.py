@@ -160,10 +160,11 @@ def _share_seeds(run: Run) -> bool:
 
 
 def _members(report: Report) -> Table:
-    """The first members of the best subset."""
+    """The first members of the best subset; none where nothing is compared."""
+    compares = report.tied.compared > 1 and report.solved and report.looked_for is None
     rows = [
         (named(one.point, report.varied), Mono(one.key), f"{one.outcome.successes}/{one.outcome.n}")
-        for one in report.tied.members[:SHOWN_ROWS]
+        for one in report.tied.members[: SHOWN_ROWS if compares else 0]
     ]
     return table_of([*texts("configuration", "key"), *numbers("solved")], rows)
 
@@ -202,9 +203,9 @@ def _failed(report: Report) -> dict[str, Table]:
         "statuses": table_of(
             [*texts("ended as"), *numbers("seeds", "share")],
             [
-                (ended(status), f"{found:,}", percent(found / max(report.seeds, 1)))
+                (ended(status), f"{found:,}", percent(found / report.seeds))
                 for status, found in failures.counts.items()
-                if found or status not in CONSTANT or failures.patterns
+                if report.seeds and (found or status not in CONSTANT or failures.patterns)
             ],
         ),
         "patterns": table_of(

@@ -22,7 +22,8 @@ from xortune.reports.document import markdown_text
 from xortune.reports.files import comparison_csv, comparison_tex
 from xortune.reports.html.page import page
 from xortune.reports.run import run_document
-from xortune.reports.words import points, points_interval, rate, wanted_seeds
+from xortune.reports.tables import rate_of
+from xortune.reports.words import points, points_interval, wanted_seeds
 
 
 class Tables(HTMLParser):
@@ -154,7 +155,7 @@ def test_pairs_are_what_the_csv_has(compared):
                 assert row[name] == ("< 0.001" if p < 0.001 else number(p))
             more = exact["more_seeds"]
             assert row["more seeds"] == ("" if pd.isna(more) else wanted_seeds(int(more)))
-            assert (row["ahead"] == "cannot tell") == (not exact["differs"])
+            assert (row["ahead"] == "neither") == (not exact["differs"])
 
 
 def test_contestants_are_what_the_csv_has(compared):
@@ -165,7 +166,7 @@ def test_contestants_are_what_the_csv_has(compared):
                 k, n = exact[f"k_{side}"], exact[f"n_{side}"]
                 assert exact[f"rate_{side}"] == k / n
                 rates[exact[side]] = (
-                    (f"{k:,}/{n:,}", rate(k, n)),
+                    (f"{k:,}/{n:,}", rate_of(k, n)),
                     (interval(exact[f"low_{side}"], exact[f"high_{side}"])),
                 )
         for row in table_of(comparison, "contestant", "solved"):

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from browsing import FOLLOWED, NO_BROWSER, complaints_of_axe, drawn, fits, labels_stand_free
 from hand_made import CONFIG, RIGHT, WRONG, ZERO, done, outcome, solved, write_run
 from hostile import COMPARISONS, RUNS
-from html_documents import every_block, row
 
 sys.path.append(str(Path(__file__).parents[1] / "figures"))  # whose comparisons are shown here too
 
 import compared_runs
 
 from xortune.reports.comparison import comparison_document
-from xortune.reports.document import ConfigTable, Section
 from xortune.reports.run import run_document
 
 pytestmark = NO_BROWSER
 
 WIDTHS = 1440, 1024, 390
-LABEL = "a label of two hundred signs " * 7
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +66,6 @@ def test_a_report_opens_on_a_tablet_and_a_telephone(show, report, width):
     shown.wait_for_function(FOLLOWED)
     fits(shown, width)
     labels_stand_free(shown)
-
-
-@pytest.mark.parametrize("width", [1440, pytest.param(1024, marks=pytest.mark.long), 390])
-def test_hostile_labels_fit_and_run_nothing(show, width):
-    label = f"<img src=x onerror=alert(1)> \"'&{LABEL}🎲{'long' * 50}"
-    document = every_block(label)
-    odd = tuple(row({"a": f"{label}{at}"}, names=("a",), fixed=()) for at in range(3))
-    odd_section = Section("odd", "Odd", (ConfigTable(("a",), odd, (("b<", label),)),))
-    shown = show(replace(document, sections=(*document.sections, odd_section)), width=width)
-    drawn(shown)
-    fits(shown, width)
-    assert shown.locator("main img").count() == 0
 
 
 PAGES = ("network", "numbers", "published")

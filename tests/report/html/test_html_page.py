@@ -1,45 +1,56 @@
-"""The page: its structure, what it lets run, and that no text in it is more than text."""
+"""The page: its structure, what it lets run, the rows that it holds, the data of its figures."""
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import itertools
+import json
+import math
 import re
+from dataclasses import replace
 from importlib.resources import files
 
+import numpy as np
 import pytest
+import yaml
 from hand_made import CONFIG, done, solved, write_run
-from html_documents import Parsed, every_block, network_table
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from pages import Parsed, many
+from reported import compared, searched
 
-from xortune.core.formats import plain
-from xortune.reports.document import Document, Link, Mono, Section, said
-from xortune.reports.html.page import page
-from xortune.reports.run import run_document
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "</script><img src=x onerror=alert(1)>",
-    "\"'><b onmouseover='x'>&amp;",
-    "]]><!-- {{ 7 * 7 }} {% raw %}",
-    "line\nbreak\u2028and\u2029tab\t\x00\x1b[31m",
-    "emoji 🎲 and \u202eright to left",
-    "long" * 50,
-    "javascript:alert(1)",
-    "NaN",
-    "\ud800 lone",
-]
+from xortune.reports.comparison import comparison_document
+from xortune.reports.document import first_rows
+from xortune.reports.drawing.plotly import plotly_json
+from xortune.reports.html.page import (
+    PAGE,
+    SHOWN,
+    EmbeddedConfigs,
+    as_json,
+    bar,
+    data_tables,
+    literal,
+    page,
+)
+from xortune.reports.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points, Rule, Span
+from xortune.reports.run import config_table, run_document
+from xortune.reports.tables import report_of
 
 
 @pytest.fixture(scope="module")
-def parsed():
-    return Parsed(page(every_block()))
+def document(tmp_path_factory):
+    return run_document(searched(tmp_path_factory.mktemp("page") / "r"))
 
 
-def test_the_same_document_is_the_same_page():
-    assert page(every_block()) == page(every_block())
+@pytest.fixture(scope="module")
+def parsed(document):
+    return Parsed(page(document))
+
+
+def test_the_same_document_is_the_same_page(document):
+    assert page(document) == page(document)
 
 
 def test_headings_are_in_order_and_say_where_one_is(parsed):
@@ -47,13 +58,8 @@ def test_headings_are_in_order_and_say_where_one_is(parsed):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-    assert [text for _, text in parsed.headings] == [
-        "xortune: plain",
-        "The answer plain",
-        "Configs",
-        "The rest",
-        "About plain",
-    ]
+    assert parsed.headings[:2] == [("h1", "xortune: golden"), ("h2", "The answer")]
+    assert ("h3", "lr (importance 75.0 %)") in parsed.headings
 
 
 def test_ids_are_unique_and_links_lead_somewhere(parsed):
@@ -62,7 +68,7 @@ def test_ids_are_unique_and_links_lead_somewhere(parsed):
     inner = [a["href"][1:] for a in parsed.all("a") if a["href"].startswith("#")]
     # The empty one is of the row that the script copies.
     assert set(inner) - {""} <= set(parsed.ids) | held
-    assert {"main", "answer", "configs", "rest"} < set(inner)
+    assert {"main", "the-answer", "the-configurations-best-first", "do-it-again"} < set(inner)
 
 
 def test_every_table_has_heads_with_a_scope_and_a_name(parsed):
@@ -76,15 +82,26 @@ def test_every_table_has_heads_with_a_scope_and_a_name(parsed):
     assert {head.get("scope") for head in parsed.all("th")} == {"col", "row"}
 
 
-def test_a_figure_says_what_it_shows_without_being_drawn(parsed):
-    [plot] = [a for _, a in parsed.elements if a.get("role") == "img"]
-    assert plot["aria-label"] == "What is found about plain."
-    assert "What is found about plain." in parsed.text
-    assert "n = 3; 95 % intervals of plain." in parsed.text
-    assert parsed.text.count("All kinds of plain") >= 2  # its title, and above its data
+def test_a_figure_says_what_it_shows_without_being_drawn(document, parsed):
+    shown = [a["aria-label"] for _, a in parsed.elements if a.get("role") == "img"]
+    assert sorted(shown) == sorted(plot.alt for plot in document.plots)
+    for plot in document.plots:
+        assert parsed.text.count(plot.alt) >= 1
+        assert parsed.text.count(plot.note) == 1
+        assert plot.title in parsed.text
+    specs = [data for data in parsed.data if "layout" in data]
+    assert specs == [plotly_json(plot) for plot in in_order(document, parsed)]
 
 
-def test_only_what_the_policy_names_runs_and_nothing_is_fetched(parsed):
+def in_order(document, parsed):
+    plots = {f"figure-{plot.name}": plot for plot in document.plots}
+    return [plots[name] for name in parsed.ids if name in plots]
+
+
+@pytest.mark.parametrize("comparison", [False, True])
+def test_only_what_the_policy_names_runs_and_nothing_is_fetched(document, comparison, tmp_path):
+    shown = comparison_document(compared(tmp_path / "c")) if comparison else document
+    parsed = Parsed(page(shown))
     [policy] = [a["content"] for a in parsed.all("meta") if "http-equiv" in a]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -100,11 +117,12 @@ def test_only_what_the_policy_names_runs_and_nothing_is_fetched(parsed):
     assert not parsed.all("link")
 
 
-def test_plotly_is_there_only_for_figures():
-    small = page(Document("t", "", (Section("answer", "A", (said("No figures."),)),)))
+def test_plotly_is_there_only_for_figures(document, tmp_path):
+    small = page(run_document(write_run(tmp_path / "r", [], name="none")))
+    assert "No configuration has finished yet" in Parsed(small).text
     assert len(small) < 40_000
     assert "unsafe-inline" not in small
-    assert "plotly.js (basic - minified)" in page(every_block())
+    assert "plotly.js (basic - minified)" in page(document)
 
 
 def test_what_others_made_is_as_they_published_it():
@@ -117,61 +135,232 @@ def test_what_others_made_is_as_they_published_it():
     assert "MIT License" in folder.joinpath("LICENSE.plotly.js").read_text()
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_text_is_text(parsed, text):
-    found = Parsed(page(every_block(text)))
-    assert [tag for tag, _ in found.elements] == [tag for tag, _ in parsed.elements]
-    assert f"The best is {plain(text)} (" in found.text
-    assert found.headings[0] == ("h1", f"xortune: {plain(text)}")
-    assert [data.keys() for data in found.data] == [data.keys() for data in parsed.data]
+def test_a_key_leads_to_its_row_where_the_page_has_it(parsed):
+    keys = {row[0] for data in parsed.data for row in data.get("rows", ())}
+    assert keys <= {a["href"][1:] for a in parsed.all("a") if a.get("class") == "key"}
 
 
-@settings(max_examples=25)
-@given(st.text(min_size=1).filter(str.strip))
-def test_any_text_leaves_the_structure_as_it_is(text):
-    tags = [tag for tag, _ in Parsed(page(every_block("x", count=3))).elements]
-    found_page = page(every_block(text, count=3))
-    assert [tag for tag, _ in Parsed(found_page).elements] == tags
-    found_page.encode()  # no lone surrogates
-    for sign in "\u2028\u2029\u202e\x00":
-        assert sign not in found_page
+def test_any_name_leaves_the_structure_as_it_is(tmp_path):
+    """Of what a name may be, tests/report/test_hostile.py has the worst."""
+
+    def tags(at, name):
+        line = done(0, {name: name, "y": 1}, solved(0, 3, 4))
+        run = write_run(tmp_path / str(at), [line], name=name, sampler=name)
+        text = page(run_document(run))
+        text.encode()  # no lone surrogates
+        assert not set("\u2028\u2029\u202e\x00") & set(text)
+        return [tag for tag, _ in Parsed(text).elements]
+
+    texts = ["```\n", "```figure\nranking\n```", "\u2028\u2029\u202e\x00", "- # 1.", "<!--", "]]>"]
+    wanted = tags(99, "plain")
+    for at, name in enumerate(texts):
+        assert tags(at, name) == wanted
 
 
-@pytest.mark.parametrize(
-    ("target", "href"),
-    [
-        ("#answer", "#answer"),
-        ("table.csv", "./table.csv"),
-        ("a b/ü.csv", "./a%20b/%C3%BC.csv"),
-        ("https://example.org/a?b=c#d", "https://example.org/a?b=c#d"),
-        ("javascript:alert(1)", "./javascript%3Aalert%281%29"),
-        ("//evil.example", ".///evil.example"),
-        ('x" onclick="y', "./x%22%20onclick%3D%22y"),
-    ],
-)
-def test_links_lead_to_places_in_the_page_files_beside_it_or_the_web(target, href):
-    document = Document("t", "", (Section("answer", "A", (said(Link("there", target)),)),))
-    assert [a["href"] for a in Parsed(page(document)).all("a")][-1] == href
+# -------------------------------------------------------------------------------------------------
+# The table of all configs.
 
 
-def test_a_key_leads_to_its_row_where_the_page_has_it():
-    table = network_table(3)
-    key = table.rows[2].key
-    blocks = (said(Mono(key), " and ", Mono("0123456789abcdef")), table)
-    found = Parsed(page(Document("t", "", (Section("answer", "A", blocks),))))
-    assert {"class": "key", "href": f"#{key}"} in found.all("a")
-    assert not [a for a in found.all("a") if "0123456789abcdef" in a["href"]]
+def table_of(path, configs):
+    run = many(path, configs)
+    return config_table(run, report_of(run))
 
 
-def test_the_report_of_a_run_is_a_page(tmp_path):
-    other = CONFIG | {"lr": 0.5, "optimizer": "SGD", "momentum": 0.9}
-    evaluations = [done(0, CONFIG, solved(0, 7, 8)), done(1, other, solved(0, 3, 8))]
-    run = write_run(tmp_path / "r", evaluations, name="small", trainer="network", task="xor")
-    found = Parsed(page(run_document(run)))
-    assert found.headings[0] == ("h1", "xortune: small")
-    assert {result.key for result in run.results} <= set(found.ids)
+def decoded(table):
+    """The rows in a page's data, written out as its script does."""
+    data = json.loads(EmbeddedConfigs(table).data)
+    found = []
+    for key, count, amount, text, trials, note, *values in data["rows"]:
+        texts = [["", None] if at < 0 else data["values"][i][at] for i, at in enumerate(values)]
+        found.append(
+            (key, *data["counts"][count], amount, text, trials, data["notes"][note], texts)
+        )
+    return data, found
 
 
-def test_a_run_without_a_result_is_a_page(tmp_path):
-    found = Parsed(page(run_document(write_run(tmp_path / "r", [], name="none"))))
-    assert "No configuration has finished yet" in found.text
+def test_the_data_are_the_rows_and_their_texts_those_of_markdown(tmp_path):
+    table = table_of(tmp_path, 60)
+    _, found = decoded(table)
+    for one, (key, k, n, rate, ends, drawn, low, amount, text, trials, note, texts) in zip(
+        table.rows, found, strict=True
+    ):
+        assert (key, k, n, low, trials) == (one.key, one.k, one.n, one.low, one.trials)
+        assert (rate, ends, amount, text, note) == (
+            *(one.rate, one.interval, one.amount, one.measure, one.note),
+        )
+        assert [shown for shown, _ in texts] == list(one.values)
+        for (shown, written), exact in zip(texts, one.sort, strict=True):
+            assert shown == "" or json.loads(written) == exact
+        start, length, at = drawn
+        assert start == pytest.approx(100 * one.low, abs=0.051)
+        assert start + length == pytest.approx(100 * one.high, abs=0.11)
+        assert at == pytest.approx(100 * k / n, abs=0.051)
+    plain = first_rows(table)
+    names = [column.name for column in plain.columns]
+    for cells, (_, k, n, rate, ends, *_, text, _, _, _) in zip(plain.rows, found, strict=False):
+        texts = dict(zip(names, cells, strict=True))
+        shown = (texts["solved"], texts["rate"], texts["95 % interval"], texts["epochs to solve"])
+        assert shown == (f"{k}/{n}", rate, ends, text)
+
+
+def test_a_large_page_has_what_there_is_room_for_and_says_so(tmp_path):
+    document = run_document(many(tmp_path, 10_000))
+    text = page(document)
+    assert len(text.encode()) < 5_000_000
+    assert len(json.loads(EmbeddedConfigs(document.configs).data)["rows"]) == 10_000
+    found = Parsed(text)
+    assert [row.key for row in document.configs.rows[:PAGE]] == [
+        name for name in found.ids if re.fullmatch("[0-9a-f]{16}", name)
+    ]
+    assert "The first 25 of 10,000 configurations" in found.text
+    assert "This page holds the first" not in found.text
+    more = replace(document.configs, rows=document.configs.rows * 4, total=40_000)
+    held = EmbeddedConfigs(more)
+    assert 10_000 < held.held < held.total == 40_000
+    assert len(held.data) < 3_000_000
+    said = f"This page holds the first {held.held:,} of 40,000 configurations, in their order."
+    assert said in Parsed(page(replace(document, configs=more))).text
+
+
+def test_long_labels_count_for_what_they_take(tmp_path):
+    [one] = table_of(tmp_path, 1).rows
+    names = [f"{at:04}" + "x" * 396 for at in range(5_000)]
+    rows = tuple(replace(one, key=name[:16], values=(name,), sort=(name,)) for name in names)
+    table = replace(table_of(tmp_path, 1), parameters=("name",), rows=rows, total=5_000)
+    held = EmbeddedConfigs(table)
+    assert 2_000 < held.held < 5_000
+    assert len(held.data) < 3_000_000
+
+
+def test_what_is_no_number_is_not_taken_for_one(tmp_path):
+    lines = [done(at, {"a": a}, solved(0, 1, 2)) for at, a in enumerate((1, True, "1", None, 2.5))]
+    run = write_run(tmp_path / "r", lines, trainer="./train.py:run")
+    data, _ = decoded(config_table(run, report_of(run)))
+    assert sorted(data["values"][0]) == [
+        *(["1", '"1"'], ["1", "1"], ["2.5", "2.5"], ["null", "null"], ["true", "true"])
+    ]
+    assert "order" not in data  # a user's own trainer has no command
+
+
+@given(st.one_of(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.integers()))
+def test_a_literal_reads_back_in_json_python_and_yaml(value):
+    text = literal(value)
+    assert text.isprintable()
+    assert json.loads(text) == value
+    if not (isinstance(value, str) and any(ord(sign) > 0xFFFF for sign in value)):
+        assert ast.literal_eval(text) == value
+    if isinstance(value, str):
+        whole = all(ord(sign) <= 0xFFFF and not 0xD800 <= ord(sign) < 0xE000 for sign in value)
+        assert not whole or yaml.safe_load(text) == value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_number_that_json_lacks_is_a_word(value):
+    assert json.loads(literal(value)) == str(value)
+
+
+@given(st.text())
+def test_embedded_json_ends_no_script_and_reads_back(text):
+    embedded = as_json({"a": [text, 1.5, None]})
+    assert json.loads(embedded) == {"a": [text, 1.5, None]}
+    assert "<" not in embedded
+    assert embedded.isprintable()
+    embedded.encode()
+
+
+def test_a_bar_lies_where_its_interval_does(tmp_path):
+    [one, *_] = table_of(tmp_path, 3).rows
+    assert bar(replace(one, k=1, n=4, low=0.25, high=0.75)) == (25.0, 50.0, 25.0)
+
+
+# -------------------------------------------------------------------------------------------------
+# Where nobody counts epochs, as with a function of the user's, no page or table speaks of them.
+
+
+NO_EPOCHS = {
+    "epochs": 0,
+    "solved_epoch": np.zeros(4, np.int32),
+    "predictions": np.zeros((4, 0), np.bool_),
+}
+
+
+def test_epochs_are_only_where_they_are_counted(tmp_path):
+    lines = [done(at, {"depth": at}, replace(solved(0, at % 4, 4), **NO_EPOCHS)) for at in range(4)]
+    text = page(run_document(write_run(tmp_path / "own", lines, trainer="./train.py:run")))
+    assert "epoch" not in Parsed(text).text
+    assert "all zero" not in Parsed(text).text
+    points = [CONFIG | {"hidden_dim": width} for width in (2, 3)]
+    lines = [done(at, point, solved(0, 2, 4)) for at, point in enumerate(points)]
+    text = Parsed(page(run_document(write_run(tmp_path / "n", lines, trainer="network")))).text
+    assert "epochs to solve" in text
+    assert "then the epochs to solve, then the key" in text
+
+
+# -------------------------------------------------------------------------------------------------
+# The data of a figure as tables, for those who do not see it.
+
+RATE, NUMBER = Axis("rate", "rate"), Axis("epochs")
+NAMES = Axis("config", "category", categories=("first", "second"))
+
+
+def rows(x, y, *layers):
+    [(_, table)] = data_tables(Plot("p", "T", "a", "n", (Panel(x, y, layers),)))
+    return [column.name for column in table.columns], [list(line) for line in table.rows]
+
+
+def test_points_have_their_intervals_and_lead_to_their_configs():
+    points = Points("A", (0.5, 1.0), (0.0, 1.0), (0.25, 0.9), (0.75, 1.0), keys=("k1", ""))
+    heads, found = rows(RATE, NAMES, points)
+    assert heads == ["what", "rate", "config", "from, to", "more"]
+    assert found == [
+        ["A", "50.0 %", "first", "25.0 % – 75.0 %", "k1"],
+        ["A", "100.0 %", "second", "90.0 % – 100.0 %", ""],
+    ]
+    assert found[0][-1].key == "k1"
+
+
+def test_only_numbers_stand_at_the_right():
+    points = Points("A", (0.5,), (0.0,), (0.25,), (0.75,))
+    for y, wanted in ((NAMES, [False, True, False, False]), (NUMBER, [False, True, True, True])):
+        [(_, table)] = data_tables(Plot("p", "T", "a", "n", (Panel(RATE, y, (points,)),)))
+        assert [column.numeric for column in table.columns] == wanted
+
+
+def test_lines_have_their_bands():
+    line = Line("A", (1.0, 2.0), (0.1, float("nan")), (0.0, 0.1), (0.2, 0.3))
+    _, found = rows(NUMBER, RATE, line)
+    assert found == [["A", "1", "10.0 %", "0.0 % – 20.0 %"], ["A", "2", "–", "10.0 % – 30.0 %"]]
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_bars_stand_or_lie(across):
+    bars = Bars("A", (0.0, 1.0), (0.5, 0.25), (0.0, 0.5), across=across)
+    x, y = (RATE, NAMES) if across else (NAMES, RATE)
+    _, found = rows(x, y, bars)
+    first, second = ["first", "50.0 %"], ["second", "25.0 %"]
+    if across:
+        first, second = first[::-1], second[::-1]
+    assert found == [["A", *first, ""], ["A", *second, "50.0 % – 75.0 %"]]
+
+
+def test_cells_say_where_they_are_and_empty_ones_nothing():
+    cells = Cells((0.0, 1.0, 2.0), (0.0, 0.5), ((0.25, float("nan")),), "rate", notes=(("n", ""),))
+    _, found = rows(NUMBER, RATE, cells)
+    assert found == [["rate", "0 – 1", "0.0 % – 50.0 %", "n"]]
+    signed = Cells((0.0, 1.0), (0.0, 1.0), ((-0.125,),), "points", scale="difference")
+    assert rows(NUMBER, NUMBER, signed)[1] == [["points", "0 – 1", "0 – 1", "-12.5"]]
+
+
+def test_thin_lines_rules_and_spans():
+    lines = Lines((0.0, 1.0), ((0.5, float("nan")),), (0.25,), "rate")
+    assert rows(NAMES, RATE, lines)[1] == [["rate 25.0 %", "first 50.0 %"]]
+    heads, found = rows(NUMBER, RATE, Rule("x", 3.0, "here"), Span("y", 0.0, 0.5, "close"))
+    assert heads == ["what", "epochs", "from, to"]
+    assert found == [["here", "3", ""], ["close", "", "0.0 % – 50.0 %"]]
+
+
+def test_of_very_many_marks_the_first_are_told():
+    points = Points("A", tuple(map(float, range(500))), (0.5,) * 500)
+    [(about, table)] = data_tables(Plot("p", "T", "a", "n", (Panel(NUMBER, RATE, (points,)),)))
+    assert len(table.rows) == SHOWN
+    assert about == f"Data: T; the first {SHOWN} of 500 rows"

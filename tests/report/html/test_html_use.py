@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
+import pytest
 import yaml
 from browsing import NO_BROWSER, column, rows
-from hand_made import CONFIG, done, solved
-from html_documents import PARAMETERS, every_block, network_table, row
+from hand_made import CONFIG, done, solved, write_run
+from pages import many
 
 import xortune as xt
-from xortune.reports.document import ConfigTable, Document, Section, said
 from xortune.reports.html.page import page
 from xortune.reports.run import run_document
 from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS, evaluate_command
-from xortune.runs.run import Run
 
 pytestmark = NO_BROWSER
 
 
-def test_figures_are_drawn_when_they_come_near_and_before_printing(show):
-    document = every_block()
-    far = Section("far", "Far", tuple(said(f"line {at}") for at in range(200)))
-    first, *others = document.sections
-    shown = show(replace(document, sections=(far, first, *others)))
-    assert shown.locator(".main-svg").count() == 0
-    assert "What is found about plain." in shown.locator(".plot").inner_text()
+@pytest.fixture(scope="module")
+def sixty(tmp_path_factory):
+    return run_document(many(tmp_path_factory.mktemp("use") / "r", 60))
+
+
+def values_of(document, name):
+    """Of each row the value of a parameter, in the order of the rows."""
+    at = document.configs.parameters.index(name)
+    return [row.sort[at] for row in document.configs.rows]
+
+
+def test_figures_are_drawn_when_they_come_near_and_before_printing(show, sixty):
+    shown = show(sixty)
+    far = shown.locator("#figure-failures .plot")
+    assert far.locator(".main-svg").count() == 0
+    assert "Of 480 seeds" in far.inner_text()
     shown.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert shown.locator(".main-svg").count() > 0
-    assert shown.locator(".plot").evaluate("(one) => one.offsetHeight") > 300
+    assert far.locator(".main-svg").count() > 0
+    assert far.evaluate("(one) => one.offsetHeight") > 300
 
 
-def test_without_scripts_all_text_and_the_first_rows_are_there(show):
-    shown = show(every_block(), java_script_enabled=False)
+def test_without_scripts_all_text_and_the_first_rows_are_there(show, sixty):
+    shown = show(sixty, java_script_enabled=False)
     assert rows(shown).count() == 25
     text = shown.locator("main").inner_text()
-    assert "What is found about plain." in text
-    assert "The first 25 of 30 configurations" in text
+    assert sixty.plots[0].alt in text
+    assert "The first 25 of 60 configurations" in text
     assert shown.get_by_role("button").count() == 0
 
 
-def test_the_theme_is_chosen_and_remembered(show):
-    shown = show(every_block())
+def test_the_theme_is_chosen_and_remembered(show, sixty):
+    shown = show(sixty)
     button = shown.get_by_role("button", name="Dark")
     ground = "getComputedStyle(document.body).backgroundColor"
     assert shown.evaluate(ground) == "rgb(255, 255, 255)"
@@ -54,87 +59,74 @@ def test_the_theme_is_chosen_and_remembered(show):
     assert button.get_attribute("aria-pressed") == "true"
 
 
-def test_sorting(show):
-    table = network_table(60)
-    shown = show(Document("t", "", (Section("configs", "Configs", (table,)),)))
-    head = shown.get_by_role("columnheader", name="lr")
+def test_sorting(show, sixty):
+    shown = show(sixty)
+    names = [head.strip() for head in shown.locator(".configs thead th").all_inner_texts()]
+    head = shown.locator(".configs").get_by_role("columnheader", name="lr")
     assert head.get_attribute("aria-sort") == "none"
-    texts = {one.values[3]: one.sort[3] for one in table.rows}
-    head.get_by_role("button").press("Enter")
-    assert head.get_attribute("aria-sort") == "ascending"
-    found = [texts[text] for text in column(shown, 9)]
-    assert found == sorted(one.sort[3] for one in table.rows)[:25]
-    head.get_by_role("button").press("Enter")
-    assert head.get_attribute("aria-sort") == "descending"
-    found = [texts[text] for text in column(shown, 9)]
-    assert found == sorted((one.sort[3] for one in table.rows), reverse=True)[:25]
-    # Half have no momentum: they come last, in their order, from either end.
+    at = sixty.configs.parameters.index("lr")
+    for order, turned in (("ascending", False), ("descending", True)):
+        head.get_by_role("button").press("Enter")
+        assert head.get_attribute("aria-sort") == order
+        wanted = sorted(sixty.configs.rows, key=lambda row: row.sort[at], reverse=turned)
+        assert column(shown, names.index("lr")) == [row.values[at] for row in wanted[:25]]
+    # A third has a momentum: the others come last, in their order, from either end.
     shown.locator(".pages select").select_option("100")
-    momentum = shown.get_by_role("button", name="momentum")
+    without = [str(i) for i, one in enumerate(values_of(sixty, "momentum"), 1) if one is None]
     for _ in range(2):
-        momentum.click()
-        found = column(shown, 10)
-        assert "" not in found[:30]
-        assert found[30:] == [""] * 30
-        assert column(shown, 0)[30:] == [str(place) for place in range(2, 61, 2)]
+        shown.locator(".configs").get_by_role("button", name="momentum").click()
+        found = column(shown, names.index("momentum"))
+        assert "" not in found[:20]
+        assert found[20:] == [""] * 40
+        assert column(shown, 0)[20:] == without
 
 
-def test_filtering_and_pages(show):
-    table = network_table(60)
-    shown = show(Document("t", "", (Section("configs", "Configs", (table,)),)))
+def test_filtering_and_pages(show, sixty):
+    shown = show(sixty)
     search, status = shown.get_by_role("searchbox"), shown.locator(".pages p")
     assert status.inner_text() == "1–25 of 60"
     shown.get_by_role("button", name="Next").click()
     assert column(shown, 0) == [str(place) for place in range(26, 51)]
     assert status.inner_text() == "26–50 of 60"
     search.fill("tanh lr<0.01 n<=8")
-    wanted = [
-        place
-        for place, one in enumerate(table.rows, 1)
-        if one.sort[0] == "Tanh" and one.sort[3] < 0.01 and one.n <= 8
-    ]
+    pairs = zip(values_of(sixty, "activation"), values_of(sixty, "lr"), strict=True)
+    wanted = [str(i) for i, (name, lr) in enumerate(pairs, 1) if name == "Tanh" and lr < 0.01]
     assert wanted
-    assert column(shown, 0) == [str(place) for place in wanted]
+    assert column(shown, 0) == wanted
     search.fill("optimizer=SGD")
-    assert status.inner_text() == "1–25 of 30 that match, of 60"
-    shown.get_by_label("activation").select_option("null")
-    wanted = [at for at, one in enumerate(table.rows, 1) if one.values[0] == "null" and at % 2]
-    assert column(shown, 0) == [str(place) for place in wanted]
+    assert status.inner_text() == "1–20 of 20 that match, of 60"
+    shown.locator(".filters").get_by_label("activation").select_option("null")
+    pairs = zip(values_of(sixty, "activation"), values_of(sixty, "optimizer"), strict=True)
+    assert column(shown, 0) == [str(i) for i, p in enumerate(pairs, 1) if p == (None, "SGD")]
     search.fill("nothing like this")
     assert rows(shown).count() == 0
     assert status.inner_text() == "None of 60 configurations matches"
 
 
-def test_a_link_leads_to_its_row_wherever_it_is(show):
-    table = network_table(60)
-    key = table.rows[41].key
-    shown = show(Document("t", "", (Section("configs", "Configs", (table,)),)), f"#{key}")
+def test_a_link_leads_to_its_row_wherever_it_is(show, sixty):
+    key = sixty.configs.rows[41].key
+    shown = show(sixty, f"#{key}")
     assert shown.evaluate("document.activeElement.id") == key
     assert shown.locator(".recipes").count() == 1
     assert shown.locator(f"[id='{key}']").is_visible()
     shown.get_by_role("searchbox").fill("nothing like this")
-    other = table.rows[7].key
+    other = sixty.configs.rows[7].key
     shown.evaluate(f"location.hash = '{other}'")
     shown.locator(f"[id='{other}'].at").wait_for()
     assert shown.get_by_role("searchbox").input_value() == ""
     assert shown.evaluate("document.activeElement.id") == other
 
 
-def test_a_config_is_copied_as_python_yaml_and_command(show):
-    grants = ["clipboard-read", "clipboard-write"]
-    tiny = CONFIG | {"lr": 1e-05, "activation": None, "zero_grad": False}
-    sgd = CONFIG | {"optimizer": "SGD", "momentum": 0.5}
-    still = CONFIG | {"optimizer": "SGD", "momentum": 0.0, "lr": 1.0}
-    names = (*PARAMETERS, "zero_grad")
-    fixed = (("epochs", 1000),)
-    given = [
-        row({k: v for k, v in one.items() if k != "epochs"}, names=names, fixed=fixed)
-        for one in (tiny, sgd, still)
+def test_a_config_is_copied_as_python_yaml_and_command(show, tmp_path):
+    points = [
+        CONFIG | {"lr": 1e-05, "activation": None, "zero_grad": False},
+        CONFIG | {"optimizer": "SGD", "momentum": 0.5},
+        CONFIG | {"optimizer": "SGD", "momentum": 0.0, "lr": 1.0},
     ]
-    table = ConfigTable(names, tuple(given), fixed, task="parity-2")
-    document = Document("t", "", (Section("configs", "Configs", (table,)),))
-    shown = show(document, permissions=grants)
-    for point, button in zip((tiny, sgd, still), shown.locator(".open").all(), strict=True):
+    lines = [done(at, point, solved(0, 8 - at, 8)) for at, point in enumerate(points)]
+    run = write_run(tmp_path / "r", lines, trainer="network", task="parity-2")
+    shown = show(run_document(run), permissions=["clipboard-read", "clipboard-write"])
+    for point, button in zip(points, shown.locator(".open").all(), strict=True):
         button.click()
         texts = []
         for copy in shown.locator(".recipes .copy").all():
@@ -150,37 +142,14 @@ def test_a_config_is_copied_as_python_yaml_and_command(show):
         assert shown.locator(".recipes").count() == 0
 
 
-def test_a_config_of_a_user_is_copied_as_a_dict_and_yaml(show):
+def test_a_config_of_a_user_is_copied_as_a_dict_and_yaml(show, tmp_path):
     point = {"on": "yes", "a b": 'it\'s "so" <b>', "x": True, "n": None, "f": 2e-07, "é": "ü: 1"}
-    names = ("on", "a b", "x", "n")
-    fixed = (("f", 2e-07), ("é", "ü: 1"))
-    table = ConfigTable(
-        names, (row({n: point[n] for n in names}, names=names, fixed=fixed),), fixed
-    )
-    shown = show(Document("t", "", (Section("configs", "Configs", (table,)),)))
-    shown.locator(".open").click()
+    lines = [done(at, point | {"x": at < 1}, solved(0, 2 - at, 2)) for at in range(2)]
+    shown = show(run_document(write_run(tmp_path / "r", lines, trainer="./train.py:run")))
+    shown.locator(".open").first.click()
     python, as_yaml = shown.locator(".recipes code").all_text_contents()
     assert eval(python) == point
     assert yaml.safe_load(as_yaml) == point
-
-
-def many(path, configs):
-    """A run of so many configs, in memory, with all figures that a search has."""
-    draw = np.random.default_rng(0)
-    outcomes = [solved(0, k, 8) for k in range(9)]
-    lines = []
-    for at in range(configs):
-        hidden = int(draw.integers(2, 20))
-        point = CONFIG | {
-            "lr": float(10 ** draw.uniform(-4, 0)),
-            "optimizer": ("SGD", "Adam", "RMSprop")[at % 3],
-            "activation": ("ReLU", "Tanh", "ELU", "Sigmoid")[at % 4],
-            "hidden_dim": hidden,
-        }
-        lines.append(done(at, point, outcomes[min(8, int(draw.integers(9)) * hidden // 8)]))
-    importance = {"hidden_dim": 0.5, "lr": 0.3, "optimizer": 0.1, "activation": 0.1}
-    manifest = {"name": "many", "trainer": "network", "task": "xor", "importance": importance}
-    return Run(path, manifest, tuple(lines))
 
 
 def seconds_of(browser):

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import cache
 from importlib.resources import files
@@ -353,16 +353,7 @@ SHOWN = 40
 
 
 class Link(str):
-    """A cell that leads to a config.
-
-    Attributes:
-        key: of the config.
-    """
-
-    def __new__(cls, text: str, key: str) -> Link:
-        made = super().__new__(cls, text)
-        made.key = key
-        return made
+    """The text of a cell, which leads to the config of this key."""
 
     key: str
 
@@ -466,7 +457,10 @@ def _at(axis: Axis, place: float) -> str:
     return number(place)
 
 
-def _more(texts: Iterable[str], keys: Iterable[str], at: int) -> str:
-    texts, keys = tuple(texts), tuple(keys)
+def _more(texts: Sequence[str], keys: Sequence[str], at: int) -> str:
     text = " ".join(texts[at].split()) if texts else ""
-    return Link(text or keys[at], keys[at]) if keys and keys[at] else text
+    if not keys or not keys[at]:
+        return text
+    link = Link(text or keys[at])
+    link.key = keys[at]
+    return link

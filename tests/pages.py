@@ -1,0 +1,95 @@
+"""What tests of pages share: a page as a browser would read its structure, and large runs."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+from hand_made import CONFIG, done, solved
+
+from xortune.runs.run import Run
+
+VOID = {"meta", "link", "br", "img", "input", "hr", "path", "rect"}
+
+
+class Parsed(HTMLParser):
+    """What is in a page: its elements in order, its ids, what its scripts and styles say.
+
+    Attributes:
+        elements: (name, attributes) of each start tag.
+        text: all text outside scripts and styles.
+        raw: (tag, attributes, text) of scripts and styles.
+        headings: (tag, text) of each.
+    """
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.inside, self.text = [], [], ""
+        self.raw, self.headings = [], []
+        self.feed(page)
+        self.close()
+        assert self.inside == [], f"not closed: {self.inside}"
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.inside.append(tag)
+        if tag in {"script", "style"}:
+            self.raw.append((tag, dict(attributes), ""))
+        if tag in {"h1", "h2", "h3"}:
+            self.headings.append((tag, ""))
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.inside, f"</{tag}> closes nothing"
+        assert self.inside.pop() == tag
+
+    def handle_data(self, data):
+        if self.inside and self.inside[-1] in {"script", "style"}:
+            tag, attributes, text = self.raw[-1]
+            self.raw[-1] = (tag, attributes, text + data)
+            return
+        self.text += data
+        if self.inside and self.inside[-1] in {"h1", "h2", "h3"}:
+            tag, text = self.headings[-1]
+            self.headings[-1] = (tag, text + data)
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.elements if tag == name]
+
+    @property
+    def ids(self):
+        return [attributes["id"] for _, attributes in self.elements if "id" in attributes]
+
+    @property
+    def data(self):
+        """The JSON in it, in order."""
+        return [
+            json.loads(text)
+            for _, attributes, text in self.raw
+            if attributes.get("type") == "application/json"
+        ]
+
+
+def many(path, configs):
+    """A run of so many configs, in memory, with all figures that a search has."""
+    draw = np.random.default_rng(0)
+    outcomes = [solved(0, k, 8) for k in range(9)]
+    lines = []
+    for at in range(configs):
+        hidden = int(draw.integers(2, 20))
+        point = CONFIG | {
+            "lr": float(10 ** draw.uniform(-4, 0)),
+            "optimizer": ("SGD", "Adam", "RMSprop")[at % 3],
+            "activation": ("ReLU", "Tanh", None, "Sigmoid")[at % 4],
+            "hidden_dim": hidden,
+        }
+        if at % 3 == 0:
+            point["momentum"] = float(draw.uniform(0, 1))
+        lines.append(done(at, point, outcomes[min(8, int(draw.integers(9)) * hidden // 8)]))
+    importance = {"hidden_dim": 0.5, "lr": 0.3, "optimizer": 0.1, "activation": 0.1}
+    manifest = {"name": "many", "trainer": "network", "task": "xor", "importance": importance}
+    return Run(path, manifest, tuple(lines))

@@ -1,0 +1,223 @@
+"""What comparisons say, as far as golden/ does not show it, and where their files go."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+from compared import contestant, paired, seeds_of, unpaired
+from hand_made import done, solved, write_run
+from hypothesis import given
+from hypothesis import strategies as st
+from reported import compared, published
+
+import xortune as xt
+from xortune.comparisons.runs import compare_runs
+from xortune.core.errors import InputError
+from xortune.reports.comparison import comparison_document
+from xortune.reports.document import markdown_text
+from xortune.reports.files import comparison_csv, write_comparison
+from xortune.reports.html.page import page
+from xortune.reports.words import (
+    answer,
+    headline,
+    notes,
+    p_text,
+    points,
+    points_interval,
+    wanted_seeds,
+)
+
+
+def three(*counts, n=100):
+    return compare_runs([contestant(f"c{i}", solved(0, k, n)) for i, k in enumerate(counts)])
+
+
+def test_two_contestants():
+    solves = (
+        "A solves more seeds than B: 97.1 % against 84.3 %, difference 12.8 points [10.7, 15.1], "
+        "p < 0.001 (1,000 shared seeds, exact McNemar test)."
+    )
+    assert answer(paired(841, 130, 2, 27)) == [solves]
+    # The one that is ahead comes first, whichever was given first.
+    assert answer(paired(841, 2, 130, 27, labels=("B", "A"))) == [solves]
+    assert answer(unpaired(80, 100, 70, 90, labels=("tpe", "random"))) == [
+        "tpe is indistinguishable from random: 80 % against 78 %, difference 2 points [-10, 14], "
+        "p = 0.733 (100 and 90 seeds, none shared, Boschloo's exact test); about 5,300 more seeds "
+        "for each would tell them apart, four times in five, if the rates are as seen."
+    ]
+    [equal] = answer(paired(10, 0, 0, 2))
+    assert equal.endswith("; they came out equal, so no number of further seeds can be named.")
+    [close] = answer(paired(4000, 201, 200, 99))
+    assert close.endswith("; at rates this close more than 20,000 seeds would be needed.")
+    [plain] = answer(paired(10, 0, 0, 2, labels=("a\nb\x1b[1m", "<b>*x*</b>")))
+    assert plain.startswith("a\\nb\\x1b[1m is indistinguishable from <b>*x*</b>: ")
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ((95, 80, 60), "c0 solves more seeds than each of the others."),
+        ((60, 80, 95), "c2 solves more seeds than each of the others."),
+        ((90, 90, 90), "c0, c1 and c2 are indistinguishable from each other."),
+        (
+            (90, 89, 40, 41),
+            "The best subset is c0 and c1: c2 and c3 are each shown to solve fewer seeds than "
+            "another.",
+        ),
+        # c0 beats c2, and c1 is indistinguishable from either.
+        (
+            (90, 86, 83),
+            "The best subset is c0 and c1: c2 is shown to solve fewer seeds than another.",
+        ),
+    ],
+)
+def test_one_sentence_for_all(counts, told):
+    found = three(*counts)
+    assert headline(found) == told
+    first, *others = answer(found)
+    pairs = len(counts) * (len(counts) - 1) // 2
+    assert first == f"{told} (100 shared seeds, exact McNemar test, Holm over {pairs} pairs.)"
+    assert len(others) == pairs
+    assert not any("McNemar" in sentence for sentence in others)
+
+
+def test_the_p_that_is_told_is_holms():
+    found = three(92, 86, 80)
+    assert found.pairs[0].p == pytest.approx(0.03125)
+    assert ", p = 0.0625; about " in answer(found)[1]
+
+
+def test_several_kinds_of_seeds_are_told_pair_by_pair():
+    entries = [
+        contestant("a", solved(0, 90, 100)),
+        contestant("b", solved(0, 80, 100)),
+        contestant("c", seeds_of("+-" * 20, first=1000)),
+    ]
+    first, *others = answer(compare_runs(entries))
+    assert first == "a solves more seeds than each of the others."
+    assert ["shared seeds, exact McNemar test, Holm" in sentence for sentence in others] == [
+        *(True, False, False)
+    ]
+    assert ["none shared, Boschloo's exact test, Holm" in sentence for sentence in others] == [
+        *(False, True, True)
+    ]
+
+
+@given(st.floats(-1, 1), st.floats(0, 0.5))
+def test_an_interval_is_rounded_outwards(difference, half):
+    low, high = max(-1, difference - half), min(1, difference + half)
+    shown = points_interval(low, high).strip("[]").split(", ")
+    assert float(shown[0]) <= 100 * low + 1e-6
+    assert float(shown[1]) >= 100 * high - 1e-6
+    assert "-0.0" not in {*shown, points(difference, low, high)}
+    assert float(shown[0]) <= float(points(difference, low, high)) <= float(shown[1])
+
+
+def test_small_words():
+    assert p_text(0.00099) == "p < 0.001"
+    assert (p_text(0.001), p_text(0.04964), p_text(1.0)) == ("p = 0.001", "p = 0.0496", "p = 1")
+    assert [wanted_seeds(n) for n in (1, 21, 99, 100, 101, 2437, 19_999)] == [
+        *("1", "21", "99", "100", "110", "2,500", "20,000")
+    ]
+    entries = [
+        contestant("a", solved(0, 5, 9), notes=("its seeds are old",)),
+        contestant("b", solved(0, 5, 9), notes=("its seeds are few", "its seeds are old")),
+    ]
+    assert notes(compare_runs(entries)) == ["a, b: its seeds are old.", "b: its seeds are few."]
+
+
+def test_seeds_that_are_left_out_are_told_of():
+    found = compare_runs([contestant("a", solved(0, 9, 10)), contestant("b", solved(2, 9, 10))])
+    told = markdown_text(comparison_document(found))
+    assert "a and b share only some of their seeds: 2 and 2 were left out" in told
+    assert "share only some" not in markdown_text(comparison_document(paired(3, 1, 0, 1)))
+
+
+def test_of_many_pairs_there_is_no_list():
+    entries = [contestant(f"c{i}", solved(0, 60 + 8 * i, 100)) for i in range(5)]
+    for count, figures, sentences in ((2, 2, 0), (3, 3, 3), (4, 3, 6), (5, 3, 0)):
+        document = comparison_document(compare_runs(entries[:count]))
+        assert len(document.plots) == figures
+        told = markdown_text(document).partition("## What was compared")[0]
+        assert told.count("\n- ") == sentences
+
+
+def test_long_tables_are_cut_and_say_so(tmp_path):
+    base = {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam", "hidden_dim": 5}
+    lrs = range(1, 151)
+    evaluations = [
+        done(i, base | {"lr": lr, "epochs": 10}, solved(0, 0 if lr <= 120 else 50, 100, epochs=10))
+        for i, lr in enumerate(lrs)
+    ]
+    run = write_run(tmp_path / "r", evaluations, trainer="network")
+    path = tmp_path / "t.csv"
+    path.write_text("lr,k\n" + "".join(f"{lr},50\n" for lr in lrs))
+    text = markdown_text(comparison_document(xt.compare(run, reference=path)))
+    _, differing, others, groups = text.rsplit("\n## ", 4)[:4]
+    assert (differing.count("/100 |"), others.count("/100 |")) == (200, 40)
+    assert "... and 20 more, in comparison.csv." in differing
+    assert "... and 10 more, in comparison.csv." in others
+    assert "... and 110 more values." in groups
+
+
+# -------------------------------------------------------------------------------------------------
+# Files.
+
+
+def test_the_csv_is_the_frame(tmp_path):
+    compared(tmp_path / "a")
+    runs = xt.compare([tmp_path / "a" / name for name in ("tpe", "gp")])
+    table = published(tmp_path / "b")
+    for found, frame in ((runs, runs.table), (table, table.cells)):
+        again = pd.read_csv(io.StringIO(comparison_csv(found)), engine="pyarrow")
+        pd.testing.assert_frame_equal(again, frame, check_dtype=False, check_exact=True)
+    hostile = paired(40, 9, 1, 10, labels=("<script>", "=1+1|\n`x`"))
+    assert "\n=1" not in comparison_csv(hostile)
+    assert "'=1+1|" in comparison_csv(hostile)
+
+
+def test_files_go_beside_the_run_or_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    beside = published(tmp_path)
+    files = xt.write_comparison(beside, formats=["md", "html"])
+    assert files == (tmp_path / "sweep/comparison.md", tmp_path / "sweep/comparison.html")
+    document = comparison_document(beside)
+    assert files[0].read_text() == markdown_text(document, figures="comparison-figures/")
+    assert files[1].read_text() == page(document)
+    for place in (files[0], "a\0b"):
+        with pytest.raises(InputError, match=r"cannot be written.*directory with output$"):
+            xt.write_comparison(beside, place)
+    [path] = xt.write_comparison(paired(3, 1, 0, 1), formats=["csv"])
+    assert path.as_posix() == "runs/compare-A-B/comparison.csv"
+    odd = paired(4, 1, 0, 1, labels=("../../etc", "é#/" * 80))
+    [path] = xt.write_comparison(odd, formats=["csv"])
+    assert path.parent.parent.as_posix() == "runs"
+    assert len(path.parent.name) <= 100
+    assert path.resolve().is_relative_to(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("formats", [["pdf"], []])
+def test_other_formats_are_refused(formats, tmp_path):
+    with pytest.raises(InputError) as caught:
+        xt.write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=formats)
+    assert caught.value.field == "format"
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_of_an_earlier_comparison_go_and_nothing_else(tmp_path):
+    figures = tmp_path / "out" / "comparison-figures"
+    write_comparison(three(9, 8, 7, n=9), tmp_path / "out", formats=["md"])
+    (figures / "mine.svg").write_text("mine")
+    assert {path.stem for path in figures.iterdir()} == {"differences", "wins", "profile", "mine"}
+    write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=["md"])
+    assert {path.stem for path in figures.iterdir()} == {"differences", "profile", "mine"}
+
+
+def test_figures_do_not_leave_the_directory(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "comparison-figures").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="symbolic link"):
+        write_comparison(paired(3, 1, 0, 1), tmp_path / "out", formats=["md"])
+    assert not (tmp_path / "differences.svg").exists()

@@ -1,0 +1,136 @@
+"""Runs and comparisons that mean to break a report: every form is right, escaped and readable."""
+
+from __future__ import annotations
+
+import io
+import re
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from hostile import ALLOWED, COMPARISONS, RUNS, printable, rendered, sayings, squeezed
+from pages import Parsed
+from rich.console import Console
+
+import xortune as xt
+from xortune.comparisons.runs import RunComparison
+from xortune.core.formats import plain
+from xortune.reports.comparison import comparison_document
+from xortune.reports.document import markdown_text
+from xortune.reports.drawing.matplotlib import svg
+from xortune.reports.html.page import page
+from xortune.reports.run import run_document
+from xortune.reports.terminal import render_best, render_comparison
+from xortune.runs.run import Run
+
+HOSTILE = {**RUNS, **COMPARISONS}
+NUMBERLESS = r"(?<![\w\\.])(nan|inf|NaN|None|undefined)(?!\w)"
+
+
+@pytest.fixture(params=HOSTILE)
+def hostile(request, tmp_path):
+    return HOSTILE[request.param](tmp_path / "r")
+
+
+def document_of(found):
+    return run_document(found) if isinstance(found, Run) else comparison_document(found)
+
+
+def test_every_file_is_legal_text_without_control_signs(hostile, tmp_path):
+    formats = ["md", "csv", "tex"]
+    if isinstance(hostile, Run):
+        xt.write_report(hostile, formats=formats)
+        files = [hostile.path / name for name in ("report.md", "table.csv", "table.tex")]
+        rows = hostile.results
+    else:
+        files = xt.write_comparison(hostile, tmp_path / "out", formats=formats)
+        rows = hostile.pairs if isinstance(hostile, RunComparison) else hostile.cells
+    for path in files:
+        text = path.read_bytes().decode()
+        assert text.replace("\n", "").isprintable(), path.name
+        assert not re.search(NUMBERLESS, text), path.name
+    table = pd.read_csv(files[1], keep_default_na=False)
+    assert len(table) == len(rows)
+    assert not any(str(cell).startswith(tuple("=+@")) for cell in table.to_numpy().ravel())
+
+
+def test_markdown_has_no_other_tags_and_says_all_that_the_document_says(hostile):
+    document = document_of(hostile)
+    text = markdown_text(document)
+    seen = rendered(text)
+    assert seen.tags <= ALLOWED
+    assert all(re.fullmatch(r"figures/[a-z-]+\.svg", link) for link in seen.links)
+    shown = squeezed("".join(seen.text))
+    for said in sayings(document):
+        assert squeezed(printable(said)) in shown, said
+    columns = None
+    for line in text.splitlines():
+        found = line.count("|") if line.startswith("|") else None
+        assert columns is None or found in (None, columns), line
+        columns = found
+
+
+def test_a_page_is_whole_says_all_and_runs_nothing(hostile):
+    document = document_of(hostile)
+    text = page(document)
+    found = Parsed(text)  # each element is closed, and its JSON is JSON
+    tags = {tag for tag, _ in found.elements}
+    assert not {"img", "iframe", "object", "embed", "b", "i", "base", "link"} & tags
+    for _, attributes in found.elements:
+        assert not [given for given in attributes if given.startswith("on") or given == "style"]
+        assert attributes.get("href", "#").startswith(("#", "./table.csv"))
+    shown = squeezed(found.text)
+    for said in sayings(document):
+        assert squeezed(printable(said)) in shown, said
+    assert not re.search(NUMBERLESS, found.text)
+    assert len(text.encode()) < 5_000_000
+    for data in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.S):
+        assert not re.search(r"(?<![\w\"])(NaN|-?Infinity)(?![\w\"])", data), "no JSON"
+        assert "<" not in data, "it would end its element"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_terminal_shows_it_in_its_width(hostile, width, encoding):
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace")
+    console = Console(file=file, width=width, force_terminal=False)
+    if isinstance(hostile, Run):
+        render_best(hostile, console)
+    else:
+        render_comparison(hostile, (), console)
+    file.seek(0)
+    text = file.read()
+    assert text.replace("\n", "").isprintable()
+    own = [line for line in text.splitlines() if not line.startswith(("  xortune", "/"))]
+    assert max(map(len, own)) <= width
+    if encoding == "cp1252":
+        assert not set("█░▏") & set(text)
+
+
+HARD = (
+    *("names", "not a number", "odd numbers told", "all or nothing", "one seed", "all crashed"),
+    *("names compared", "odd numbers", "one seed each", "a table"),
+)
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_its_pictures_are_whole_and_have_their_alt_texts(tmp_path, name):
+    plots = document_of(HOSTILE[name](tmp_path / "r")).plots
+    assert plots
+    for plot in plots:
+        text = svg(plot)
+        root = ElementTree.fromstring(text)  # of our own making
+        texts = {element.text for element in root.iter() if element.text}
+        assert {plain(plot.title), plain(plot.alt)} <= texts
+        assert not root.findall(".//{*}script")
+        assert text.replace("\n", "").isprintable()
+        for said in (plot.title, plot.alt, plot.note):
+            assert not re.search(NUMBERLESS, said), said
+
+
+def test_all_and_nothing_look_like_it(tmp_path):
+    run = RUNS["all or nothing"](tmp_path / "r")
+    xt.write_report(run, formats=["tex"])
+    latex = (run.path / "table.tex").read_text()
+    assert latex.count(r"8/8 & 100 & 67\textendash{}100 & 300 \\") == 6
+    assert latex.count(r"0/8 & 0 & 0\textendash{}33 & \textendash{} \\") == 4

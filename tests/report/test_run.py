@@ -1,0 +1,193 @@
+"""What a run's report says, and of which runs; its words are in golden/."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hand_made import CONFIG, done, failed, solved, write_run
+from reported import searched
+from scipy.stats import binom
+
+from xortune.core.counts import wilson
+from xortune.core.task import Task
+from xortune.reports.document import escaped, first_rows, markdown_text
+from xortune.reports.run import config_table, run_document
+from xortune.reports.tables import report_of
+
+
+def markdown(run):
+    return markdown_text(run_document(run))
+
+
+def test_every_figure_stands_in_its_section_with_its_note(tmp_path):
+    run = searched(tmp_path / "r")
+    text, plots = markdown(run), run_document(run).plots
+    assert len(plots) >= 4
+    for plot in plots:
+        picture = f"![{escaped(plot.alt)}](figures/{plot.name}.svg)\n\n{escaped(plot.note)}\n"
+        assert text.count(picture) == 1
+    assert "## More figures" not in text  # each is in SECTION_OF
+    ranking = text.index("(figures/ranking.svg)")
+    assert text.index("## The configurations") < ranking < text.index("| trials | key |")
+
+
+def test_only_failed_tries(tmp_path):
+    text = markdown(write_run(tmp_path / "r", [failed(0, {"x": 1}, 0, 3, final=False)]))
+    assert "No configuration has finished yet" in text
+    assert "| it broke | 0 | 1 |" in text
+
+
+def test_one_config(tmp_path):
+    space = "name: r\nparameters: {x: 1}\nsearch: {sampler: grid}\n"
+    line = done(0, {"x": 1}, solved(0, 1, 1))
+    text = markdown(write_run(tmp_path / "r", [line], space_text=space))
+    assert "The only configuration, **x 1** (`" in text
+    assert "1 of 1 seed, 100 % (95 % interval 20–100 %)" in text
+    assert "xortune certify RUN --seeds 1000 --trainer FILE.py:FUNCTION" in text
+    # Where nothing says what trains, no command is shown.
+    assert "xortune certify" not in markdown(write_run(tmp_path / "s", [line]))
+
+
+def test_a_long_best_subset_and_many_reasons_are_cut(tmp_path):
+    found = [done(i, {"x": i}, solved(0, 2, 2)) for i in range(30)]
+    broken = [failed(99, {"x": 99}, i, 1, error=f"reason {i}") for i in range(25)]
+    text = markdown(write_run(tmp_path / "r", [*found, *broken], ladder=[2]))
+    assert "... and 11 more." in text  # 30, and the one that broke, less 20
+    assert "... and 5 other reasons." in text
+    assert text.count("| 2/2 |") == 10 + 20
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"ladder": "x"},
+        {"ladder": []},
+        {"importance": 3},
+        {"command": []},
+        {"task": {"csv": "t"}},
+        {"versions": None},
+        {"name": 7},
+        {"trials": None},
+    ],
+)
+def test_an_odd_manifest_is_shown_not_fatal(tmp_path, manifest):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest)
+    assert "## Do it again" in markdown(run)
+
+
+@pytest.mark.parametrize(
+    ("task", "task_fingerprint", "flag", "script"),
+    [
+        ("xor", Task.xor().fingerprint, "--epochs 1000 --seeds", True),
+        ("parity-3", Task.parity(3).fingerprint, "--task parity-3", True),
+        ("xor", "of a file xor.csv", "--task FILE.csv", False),
+        ("mine", "of a file mine.csv", "--task FILE.csv", False),
+    ],
+)
+def test_only_a_task_that_its_name_defines_is_written_out(
+    tmp_path, task, task_fingerprint, flag, script
+):
+    manifest = {"trainer": "network", "task": task, "task_fingerprint": task_fingerprint}
+    text = markdown(write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest))
+    assert flag in text
+    assert ("import torch" in text) == script
+    assert ("There is no plain PyTorch script here" in text) != script
+
+
+def test_an_interrupted_search_says_so(tmp_path):
+    lines = [done(0, {"x": 0}, solved(0, 16, 16)), done(1, {"x": 1}, solved(0, 4, 8))]
+    run = write_run(tmp_path / "r", lines, ladder=[8, 16], complete=False)
+    text = markdown(run)
+    assert "`--resume` continues it" in text
+    assert "1 configuration got fewer before the search was interrupted" in text
+    assert [row.note for row in config_table(run, report_of(run)).rows] == ["", "fewer seeds"]
+
+
+# -------------------------------------------------------------------------------------------------
+# Only what is shown is explained, and what is said of numbers is so.
+
+
+def explained(run):
+    section = markdown(run).partition("## What the numbers mean, and how they mislead\n")[2]
+    return set(re.findall(r"^- \*\*(.+?)\*\*", section, re.MULTILINE))
+
+
+def run_of(path, counts, **more):
+    lines = [
+        done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, *kn)) for i, kn in enumerate(counts)
+    ]
+    return write_run(path / "r", lines, trainer="network", task="xor", **more)
+
+
+ONLY_WITH_TWO = {"The winner's count is optimistic.", "Seeds are shared.", "The best subset"}
+
+
+def test_only_what_is_shown_is_explained(tmp_path):
+    assert explained(write_run(tmp_path / "empty", [])) == {"solved"}
+    one = explained(run_of(tmp_path / "one", [(4, 8)]))
+    assert one >= {"solved", "95 % interval", "epochs to solve", "trials"}
+    assert not ONLY_WITH_TWO & one
+    assert not {"importance", "Several looks.", "rate at least", "The Pareto front"} & one
+    two = explained(run_of(tmp_path / "two", [(8, 8), (4, 8)]))
+    assert two >= ONLY_WITH_TWO | {"Which parameters matter"}
+    assert "Several looks." not in two
+    stopped = explained(run_of(tmp_path / "stopped", [(16, 16), (2, 4)], ladder=[4, 16]))
+    assert "Several looks." in stopped
+    told = explained(run_of(tmp_path / "told", [(8, 8), (4, 8)], importance={"lr": 1.0}))
+    assert "importance" in told
+    nothing = explained(run_of(tmp_path / "nothing", [(0, 8), (0, 8)]))
+    assert not {"The winner's count is optimistic.", "The best subset"} & nothing
+
+
+def test_what_is_said_of_eight_of_eight_and_of_the_winner_is_so(tmp_path):
+    text = markdown(run_of(tmp_path, [(8, 8), (4, 8)]))
+    assert "8 of 8 seeds is 67.5 % or more" in text
+    assert 0.675 <= float(wilson(8, 8)[0]) < 0.676
+    assert "200 configurations that are all truly 90 %" in text
+    assert "the best count of 100 seeds shows about 97 %" in text
+    below = binom.cdf(np.arange(101), 100, 0.9) ** 200  # the best of 200 is at most k
+    best = np.sum(np.arange(101) * np.diff(below, prepend=0.0))
+    assert best == pytest.approx(97, abs=0.5)
+
+
+# -------------------------------------------------------------------------------------------------
+# The table of all configs.
+
+
+def test_rows_are_the_results_in_their_order_with_their_numbers(tmp_path):
+    counts = [(3, 8), (8, 8), (0, 8), (8, 8)]
+    lines = [
+        done(i, CONFIG | {"lr": 0.0123456 * (1 + i)}, solved(0, *kn, epoch=100 * (1 + i)))
+        for i, kn in enumerate(counts)
+    ]
+    run = write_run(tmp_path / "r", lines, trainer="network", task="xor")
+    table = config_table(run, report_of(run))
+    assert (table.parameters, table.total, table.task) == (("lr",), 4, "xor")
+    assert [row.values for row in table.rows] == [("0.0247",), ("0.0494",), ("0.0123",), ("0.037",)]
+    for row, result in zip(table.rows, run.results, strict=True):
+        outcome = result.outcome
+        assert (row.key, row.sort) == (result.key, (result.point["lr"],))
+        assert (row.k, row.n, row.trials) == (outcome.successes, outcome.n, result.trials)
+        assert (row.low, row.high) == pytest.approx(tuple(map(float, wilson(row.k, row.n))))
+        assert row.amount == outcome.epochs_to_solve
+    assert [row.amount for row in table.rows][:2] == [200, 400]
+    assert (table.rows[-1].amount, table.rows[-1].measure) == (None, "–")
+    assert dict(table.fixed) == {name: CONFIG[name] for name in CONFIG if name != "lr"}
+    first = config_table(run, report_of(run), 2)
+    assert (first.rows, first.total) == (table.rows[:2], 4)
+
+
+def test_equal_values_of_other_kinds_are_told_apart(tmp_path):
+    given = [True, 1, "1", None, False, 0.5]
+    lines = [done(i, {"x": x, "y": i}, solved(0, 1, 2)) for i, x in enumerate(given)]
+    lines.append(done(9, {"y": 9}, solved(0, 1, 2)))
+    run = write_run(tmp_path / "r", lines)
+    table = config_table(run, report_of(run))
+    found = {(type(row.sort[0]), row.values[0]) for row in table.rows}
+    assert found >= {(bool, "true"), (bool, "false"), (int, "1"), (str, "1"), (float, "0.5")}
+    assert found >= {(type(None), "null"), (type(None), "")}  # null is said; not active is empty
+    assert table.task is None
+    columns = {column.name: column.numeric for column in first_rows(table).columns}
+    assert (columns["x"], columns["y"]) == (False, True)
