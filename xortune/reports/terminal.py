@@ -47,8 +47,8 @@ def _print(console: Console, text: str, *, whole: bool = False) -> None:
     console.print(Text(plain(text)), soft_wrap=whole)
 
 
-def _drawn(given: Table) -> rich_table.Table:
-    """A table with its numbers at the right, which are never broken."""
+def _drawn(given: Table, *, breaks: bool = False) -> rich_table.Table:
+    """A table with its numbers at the right; where it `breaks`, only counts stay on one line."""
     table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in given.columns:
         # What is aligned right loses the blanks at its end, which a bar needs.
@@ -56,7 +56,7 @@ def _drawn(given: Table) -> rich_table.Table:
             Text(plain(column.name)),
             justify="right" if column.numeric and column is not BAR else "left",
             overflow="fold",
-            no_wrap=column.numeric,
+            no_wrap=column.numeric and not (breaks and column.name != "solved"),
         )
     for row in given.rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
@@ -151,13 +151,14 @@ def render_best(run: Run, console: Console) -> None:
 
 def _print_configs(run: Run, report: Report, console: Console) -> None:
     given = config_table(run, report, FIRST)
+    measure = given.measure if run.is_network or report.looked_for else None
     bars = console.width >= BAR_FROM
     blocks = shows_blocks(console.encoding)
     heads = [
         *numbers("", "solved"),
         *([BAR] if bars else []),
         *numbers("95 % interval"),
-        *([] if given.measure is None else numbers(given.measure.removesuffix(" to solve"))),
+        *([] if measure is None else numbers(measure.removesuffix(" to solve"))),
     ]
     fronts = [
         (
@@ -165,7 +166,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
             row.solved,
             *([interval_bar(row.low, row.high, blocks=blocks)] if bars else []),
             row.interval,
-            *([] if given.measure is None else [row.measure]),
+            *([] if measure is None else [row.measure]),
         )
         for place, row in enumerate(given.rows, 1)
     ]
@@ -182,10 +183,11 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     if (front := front_table(run, report.varied)) is not None:
         _print(console, f"The Pareto front. {front.about}")
         if front.table.rows:  # without the keys, the config last
-            console.print(_drawn(_part(front.table, [*range(2, len(front.table.columns)), 0])))
+            places = [*range(2, len(front.table.columns)), 0]
+            console.print(_drawn(_part(front.table, places), breaks=True))
         if front.more:
             _print(console, f"... and {front.more:,} more: the column front of table.csv.")
-    remarks = lines_of("remarks.txt.jinja", report=report, bars=bars, epochs=given.measure)
+    remarks = lines_of("remarks.txt.jinja", report=report, bars=bars, epochs=measure)
     for line in remarks:
         _print(console, line)
 
