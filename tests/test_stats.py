@@ -144,6 +144,8 @@ def test_fisher_tails_are_hypergeometric():
     assert fisher_tails(6, 6, 6) == pytest.approx(np.full(2, 1 / math.comb(12, 6)))
     assert fisher_tails([0, 12], 6, 6).tolist() == [[0, 0], [0, 0]]
     assert fisher_tails(6, 6, 6, alpha=0.001).tolist() == [0, 0]
+    least = float(fisher_two_sided(6, 6, 0, 6))
+    assert fisher_tails(6, 6, 6, alpha=least).tolist() == [0, 0]  # p < alpha, not p = alpha
 
 
 @settings(max_examples=10)  # statsmodels takes 70 ms for each

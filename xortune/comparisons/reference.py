@@ -31,6 +31,8 @@ from xortune.stats.exact import fisher_tails, fisher_two_sided
 # -------------------------------------------------------------------------------------------------
 # A table of success counts that somebody published: read, its columns recognised, checked.
 
+Floats: TypeAlias = NDArray[np.float64]
+
 DEFAULT_SEEDS = 100
 """Seeds of every cell where neither the table nor the user says how many."""
 
@@ -84,20 +86,46 @@ class Published:
 
 @dataclass(frozen=True)
 class _Text:
-    """The file as text: its header, and the rows with their lines."""
+    """The file as text: one row for each cell, by the line on which it ends."""
 
     place: str
-    header: tuple[str, ...]
-    rows: Sequence[Sequence[str]]
-    lines: tuple[int, ...]
+    rows: pd.DataFrame
 
-    def column(self, name: str) -> list[str]:
-        at = self.header.index(name)
-        return [row[at] for row in self.rows]
+    @property
+    def columns(self) -> list[str]:
+        """The names in the header."""
+        return list(map(str, self.rows.columns))
 
-    def cell(self, row: int, name: str) -> str:
-        """Where a value is, for messages."""
-        return f"{self.place}:{self.lines[row]}: {name}"
+    def numbers(self, column: str) -> Floats:
+        """A column of numbers.
+
+        Raises:
+            InputError: a value that is none, with its place.
+        """
+        numbers = np.empty(len(self.rows))
+        for row, (line, cell) in enumerate(self.rows[column].items()):
+            value = normal(cell)
+            if not isinstance(value, int | float):
+                raise InputError(
+                    "a missing value" if not cell.strip() else f"{cell!r} is no number",
+                    place=f"{self.place}:{line}: {column}",
+                    allowed="a finite number",
+                )
+            numbers[row] = max(min(value, 1e300), -1e300)  # an int may be beyond the floats
+        return numbers
+
+    def refuse_first(
+        self, column: str, bad: NDArray[np.bool_], allowed: str, n: NDArray[np.int64] | None = None
+    ) -> None:
+        """Refuse the first value that is bad, if one is."""
+        if bad.any():
+            row = int(np.argmax(bad))
+            of = "" if n is None else f" of {n[row]} seeds"
+            raise InputError(
+                f"{self.rows[column].iloc[row].strip()}{of}",
+                place=f"{self.place}:{self.rows.index[row]}: {column}",
+                allowed=allowed,
+            )
 
 
 def read_published(
@@ -126,21 +154,21 @@ def read_published(
     n, assumed_n = _seeds(text, found, seeds)
     k, assumed_k = _successes(text, found, n)
     mapped = [name for name in parameters if name in found]
-    values = {name: tuple(normal(cell) for cell in text.column(found[name])) for name in mapped}
+    values = {name: tuple(normal(cell) for cell in text.rows[found[name]]) for name in mapped}
     _refuse_duplicates(text, values)
     return Published(
         path=Path(path),
         columns={name: found[name] for name in (*mapped, *COUNTS) if name in found},
         assumptions=(*assumed_n, *assumed_k),
-        unused=tuple(name for name in text.header if name not in found.values()),
+        unused=tuple(name for name in text.columns if name not in found.values()),
         values=values,
         k=k,
         n=n,
-        lines=text.lines,
+        lines=tuple(text.rows.index),
     )
 
 
-def normal(value: Value) -> Value:
+def normal(value: Any) -> Any:
     """A value of a table or a run so that equal ones compare equal.
 
     A text that is a finite number becomes one (`1.0` and `1` are equal then), `true` and `false`
@@ -188,7 +216,8 @@ def _read(path: str | os.PathLike[str]) -> _Text:
             raise InputError(
                 f"{len(row)} values for {len(header)} columns", place=f"{place}:{line}"
             )
-    return _Text(place, header, [row for _, row in rows[1:]], tuple(line for line, _ in rows[1:]))
+    lines, cells = zip(*rows[1:], strict=True)
+    return _Text(place, pd.DataFrame(list(cells), index=lines, columns=header, dtype=object))
 
 
 def _mapping(
@@ -205,12 +234,12 @@ def _mapping(
                 allowed=", ".join(known),
                 fix=nearest(name, known),
             )
-        if column not in text.header:
+        if column not in text.columns:
             raise InputError(
                 f"{text.place} has no column {column!r}",
                 place=f"--column {name}={column}",
-                allowed=", ".join(text.header),
-                fix=nearest(column, text.header),
+                allowed=", ".join(text.columns),
+                fix=nearest(column, text.columns),
             )
         if column in found.values():
             raise InputError(
@@ -231,7 +260,7 @@ def _mapping(
             "no column is known to hold the solved seeds",
             place=f"{text.place}:1",
             allowed="a count (k), or a percentage (percent)",
-            fix=f"name it: --column k=NAME or --column percent=NAME, of {', '.join(text.header)}",
+            fix=f"name it: --column k=NAME or --column percent=NAME, of {', '.join(text.columns)}",
         )
     if not any(name in found for name in parameters):
         raise InputError(
@@ -245,7 +274,7 @@ def _mapping(
 
 def _guessed(text: _Text, name: str, found: Mapping[str, str]) -> str | None:
     """The column that goes by the name or, if none does, by a synonym of it."""
-    free = [column for column in text.header if column not in found.values()]
+    free = [column for column in text.columns if column not in found.values()]
     own = [column for column in free if _plain(column) == _plain(name)]
     likely = own or [column for column in free if _plain(column) in SYNONYMS.get(name, ())]
     if len(likely) > 1:
@@ -277,8 +306,8 @@ def _seeds(
     if "n" not in found:
         told = f"n = {DEFAULT_SEEDS} seeds for each cell (--reference-seeds says otherwise)"
         return np.full(len(text.rows), DEFAULT_SEEDS, np.int64), [told]
-    numbers = _numbers(text, found["n"])
-    _refuse_first(text, found["n"], (numbers < 1) | ~_whole(numbers), "a whole number, 1 or more")
+    numbers = text.numbers(found["n"])
+    text.refuse_first(found["n"], (numbers < 1) | ~_whole(numbers), "a whole number, 1 or more")
     return numbers.astype(np.int64), []
 
 
@@ -286,13 +315,13 @@ def _successes(
     text: _Text, found: Mapping[str, str], n: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[str]]:
     if "k" in found:
-        numbers = _numbers(text, found["k"])
+        numbers = text.numbers(found["k"])
         allowed = "a whole number, 0 or more and at most the number of seeds"
         bad = (numbers < 0) | (numbers > n) | ~_whole(numbers)
-        _refuse_first(text, found["k"], bad, allowed, n)
+        text.refuse_first(found["k"], bad, allowed, n)
         return numbers.astype(np.int64), []
     column = found.get("percent") or found["rate"]
-    numbers, whole, assumed = _numbers(text, column), 100.0, []
+    numbers, whole, assumed = text.numbers(column), 100.0, []
     if "percent" not in found:
         # 0.9 as a percentage of 100 seeds is no count, as a fraction it is: the values tell.
         unit = "a fraction" if numbers.max() <= 1 else "a percentage"
@@ -303,41 +332,12 @@ def _successes(
     k = numbers * n / whole
     bad = (numbers < 0) | (numbers > whole) | (np.abs(k - np.rint(k)) > 1e-6)
     allowed = f"0 to {whole:g}, and a whole number of seeds"
-    _refuse_first(text, column, bad, allowed, n)
+    text.refuse_first(column, bad, allowed, n)
     return np.rint(k).astype(np.int64), assumed
-
-
-def _numbers(text: _Text, column: str) -> NDArray[np.float64]:
-    numbers = np.empty(len(text.rows))
-    for row, cell in enumerate(text.column(column)):
-        value = normal(cell)
-        if not isinstance(value, int | float):
-            raise InputError(
-                "a missing value" if not cell.strip() else f"{cell!r} is no number",
-                place=text.cell(row, column),
-                allowed="a finite number",
-            )
-        numbers[row] = max(min(value, 1e300), -1e300)  # an int may be beyond the floats
-    return numbers
 
 
 def _whole(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.less(numbers, 2**53) & np.equal(numbers, np.rint(numbers))
-
-
-def _refuse_first(
-    text: _Text,
-    column: str,
-    bad: NDArray[np.bool_],
-    allowed: str,
-    n: NDArray[np.int64] | None = None,
-) -> None:
-    if bad.any():
-        row = int(np.argmax(bad))
-        of = "" if n is None else f" of {n[row]} seeds"
-        raise InputError(
-            f"{text.column(column)[row].strip()}{of}", place=text.cell(row, column), allowed=allowed
-        )
 
 
 def _refuse_duplicates(text: _Text, values: Mapping[str, tuple[Value, ...]]) -> None:
@@ -346,9 +346,10 @@ def _refuse_duplicates(text: _Text, values: Mapping[str, tuple[Value, ...]]) -> 
         before = first.setdefault(cell, row)
         if before != row:
             shown = ", ".join(f"{name} {v}" for name, v in zip(values, cell, strict=True))
+            lines = text.rows.index
             raise InputError(
-                f"lines {text.lines[before]} and {text.lines[row]} are both {shown}",
-                place=f"{text.place}:{text.lines[row]}",
+                f"lines {lines[before]} and {lines[row]} are both {shown}",
+                place=f"{text.place}:{lines[row]}",
                 fix="leave one out, or map the column that tells them apart: --column NAME=COLUMN",
             )
 
@@ -402,46 +403,42 @@ def match_cells(
     Raises:
         InputError: an unknown parameter or value, several configs for one row, or none for any.
     """
-    mine = {
-        column: [_of_run(point.get(name, ABSENT)) for point in points.values()]
-        for name, column in names.items()
-    }
-    theirs = published.values
+    given = points.values()
+    mine = pd.DataFrame(
+        {column: [normal(p.get(name, ABSENT)) for p in given] for name, column in names.items()},
+        dtype=object,
+    )
+    theirs = pd.DataFrame(published.values, dtype=object)
     wanted = _wanted(where, mine, run)
-    chosen = _chosen(wanted, mine, len(points))
-    rows = _chosen({n: v for n, v in wanted.items() if n in theirs}, theirs, len(published.k))
-    if not rows.size:
+    chosen = mine[_within(wanted, mine)]
+    rows = theirs[_within({n: v for n, v in wanted.items() if n in theirs}, theirs)]
+    if rows.empty:
         raise InputError(
             "no row is within "
             + ", ".join(f"{n}={_shown(v)}" for n, v in wanted.items() if n in theirs),
             place=str(published.path),
             allowed="; ".join(f"{n}: {_listed(theirs[n])}" for n in wanted if n in theirs),
         )
-    joined = _joined(mine, chosen, theirs, rows)
+    left = {}
+    for name, values in published.values.items():
+        # What a config does not have, a table leaves empty, or calls 0.
+        idle = None if None in values else 0
+        left[name] = [idle if value is ABSENT else value for value in chosen[name]]
+    joined = pd.DataFrame(left, dtype=object).assign(config=chosen.index)
+    joined = joined.merge(rows.assign(row=rows.index), on=list(theirs))
     if joined.empty:
-        both = {
-            name: ({values[row] for row in rows}, {mine[name][config] for config in chosen})
-            for name, values in theirs.items()
-        }
-        raise _nothing_in_common(published, run, both)
-    unsaid = {name: mine[name] for name in mine if name not in theirs}
+        raise _nothing_in_common(published, run, rows, chosen)
     return Matching(
         configs=joined["config"].to_numpy(),
         rows=joined["row"].to_numpy(),
-        only_configs=np.setdiff1d(chosen, joined["config"]),
-        only_rows=np.setdiff1d(rows, joined["row"]),
+        only_configs=np.setdiff1d(chosen.index, joined["config"]),
+        only_rows=np.setdiff1d(rows.index, joined["row"]),
         where=wanted,
-        fixed=_fixed(unsaid, joined, published),
+        fixed=_fixed(mine.drop(columns=list(theirs)), joined, published),
     )
 
 
-def _of_run(value: Any) -> Any:
-    return value if value is ABSENT else normal(value)
-
-
-def _wanted(
-    where: Mapping[str, Value], mine: Mapping[str, Sequence[Any]], run: Path
-) -> dict[str, Value]:
+def _wanted(where: Mapping[str, Value], mine: pd.DataFrame, run: Path) -> dict[str, Value]:
     """The restriction in normal form; each part of it must be something that the run has."""
     wanted = {}
     for name, value in where.items():
@@ -450,59 +447,33 @@ def _wanted(
             raise InputError(
                 f"unknown parameter {name!r}",
                 place=place,
-                allowed=", ".join(mine),
-                fix=nearest(name, mine),
+                allowed=", ".join(map(str, mine)),
+                fix=nearest(name, list(map(str, mine))),
             )
         wanted[name] = normal(value)
-        if wanted[name] not in mine[name] and not (wanted[name] is None and ABSENT in mine[name]):
-            found = _listed(mine[name])
-            raise InputError(f"no config of {run} has it", place=place, allowed=f"{name}: {found}")
+        found = set(mine[name])
+        if wanted[name] not in found and not (wanted[name] is None and ABSENT in found):
+            raise InputError(
+                f"no config of {run} has it", place=place, allowed=f"{name}: {_listed(found)}"
+            )
     return wanted
 
 
-def _chosen(
-    wanted: Mapping[str, Value], values: Mapping[str, Sequence[Any]], count: int
-) -> NDArray[np.int64]:
-    chosen = np.ones(count, dtype=bool)
+def _within(wanted: Mapping[str, Value], values: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows have the values that are wanted, or have no such parameter."""
+    within = np.ones(len(values), dtype=bool)
     for name, value in wanted.items():
-        chosen &= [found == value or found is ABSENT for found in values[name]]
-    return np.flatnonzero(chosen)
-
-
-def _joined(
-    mine: Mapping[str, Sequence[Any]],
-    chosen: NDArray[np.int64],
-    theirs: Mapping[str, Sequence[Any]],
-    rows: NDArray[np.int64],
-) -> pd.DataFrame:
-    """Columns `config` and `row`: positions in the run and in the table of the same cell."""
-    left, right = {}, {}
-    for name, values in theirs.items():
-        codes: dict[Any, int] = {}  # equal values of both sides get one code; 1 and 1.0 are equal
-        # What a config does not have, a table leaves empty, or calls 0.
-        idle = 0 if _has_zero_only(values, mine[name]) else None
-        right[name] = _coded(values, codes)[rows]
-        left[name] = _coded([idle if v is ABSENT else v for v in mine[name]], codes)[chosen]
-    return pd.DataFrame(left | {"config": chosen}).merge(
-        pd.DataFrame(right | {"row": rows}), on=list(theirs)
-    )[["config", "row"]]
-
-
-def _has_zero_only(theirs: Sequence[Any], mine: Sequence[Any]) -> bool:
-    return None not in theirs and any(value is ABSENT for value in mine)
-
-
-def _coded(values: Sequence[Any], codes: dict[Any, int]) -> NDArray[np.int64]:
-    return np.array([codes.setdefault(value, len(codes)) for value in values], dtype=np.int64)
+        within &= [found == value or found is ABSENT for found in values[name]]
+    return within
 
 
 def _nothing_in_common(
-    published: Published, run: Path, both: Mapping[str, tuple[set[Any], set[Any]]]
+    published: Published, run: Path, rows: pd.DataFrame, configs: pd.DataFrame
 ) -> InputError:
     reasons = [
-        f"{name} is {_listed(of_table)} in the table and {_listed(of_run)} in the run"
-        for name, (of_table, of_run) in both.items()
-        if not of_run & of_table
+        f"{name} is {_listed(rows[name])} in the table and {_listed(configs[name])} in the run"
+        for name in rows
+        if not set(rows[name]) & set(configs[name])
     ]
     return InputError(
         f"no row is a config of {run}" + (f": {'; '.join(reasons)}" if reasons else ""),
@@ -511,19 +482,15 @@ def _nothing_in_common(
     )
 
 
-def _fixed(
-    unsaid: Mapping[str, Sequence[Any]], joined: pd.DataFrame, published: Published
-) -> dict[str, Value]:
+def _fixed(unsaid: pd.DataFrame, joined: pd.DataFrame, published: Published) -> dict[str, Value]:
     """What the table leaves unsaid must not differ between the configs it is compared with."""
-    configs = joined["config"].tolist()
-    twice = joined["row"].duplicated(keep=False)
+    twice = joined["row"].duplicated(keep=False).to_numpy()
     fixed = {}
-    for name, values in unsaid.items():
-        matching = [values[config] for config in configs]
+    for name in map(str, unsaid):
+        matching = unsaid[name].iloc[joined["config"]]
         found = {value for value in matching if value is not ABSENT}
         # Where one cell has several configs, one of them may lack what another one has.
-        doubtful = [value for value, again in zip(matching, twice, strict=True) if again]
-        lacking = bool(found) and ABSENT in doubtful
+        lacking = bool(found) and any(value is ABSENT for value in matching[twice])
         if len(found) > 1 or lacking:
             example = "none" if lacking else _listed(sorted(found, key=_order)[:1])
             raise InputError(
@@ -561,8 +528,6 @@ def _listed(values: Iterable[Any], most: int = 8) -> str:
 # -------------------------------------------------------------------------------------------------
 # How many cells of a table without any difference have p < alpha. They are no independent events:
 # the run trains all configs on the same seeds, and looks at one training after several epochs.
-
-Floats: TypeAlias = NDArray[np.float64]
 
 DRAWS = 2000
 """Tables without a difference that are drawn for the range."""

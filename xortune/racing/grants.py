@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable
 from functools import cache
 from math import floor
-from typing import Protocol
+from typing import TypeAlias
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
@@ -74,42 +74,6 @@ def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None
     if successes < n:
         return None
     return next((rung for rung in rungs if n < rung <= FIRST), None)
-
-
-class SeedRace(Protocol):
-    """What a search asks of a race; see `Grants`."""
-
-    @property
-    def proven(self) -> float:
-        """A rate that one configuration at least has."""
-        ...
-
-    @property
-    def leader(self) -> Hashable:
-        """Of which configuration that is."""
-        ...
-
-    def enter(self, name: Hashable) -> int:
-        """Give a configuration its number."""
-        ...
-
-    def see(
-        self, name: Hashable, successes: int, n: int, *, speed: float, costs: tuple[float, ...]
-    ) -> None:
-        """Take in all that is known of a configuration."""
-        ...
-
-    def forget(self, name: Hashable) -> None:
-        """Take back all that was seen of a configuration, which enters anew."""
-        ...
-
-    def next(self, busy: Collection[Hashable], *, last: bool) -> Hashable:
-        """The configuration that shall climb; None if there is none."""
-        ...
-
-    def gives_up(self, name: Hashable) -> bool:
-        """Whether a configuration is proven worse than another, by what was taken in; for good."""
-        ...
 
 
 class ProvenRates:
@@ -368,6 +332,9 @@ def _remove_member(members: list[NumberMember], number: int) -> None:
 
 # -------------------------------------------------------------------------------------------------
 # Whether a space's configs race for seeds, and by which rule.
+
+SeedRace: TypeAlias = Grants | NumberGrants | FrontGrants
+"""What a search asks of a race; see `Grants`."""
 
 MOST = 2**40
 """Seeds, above which it is not said how many a proof takes."""

@@ -169,41 +169,6 @@ def anytime_evidence_below(
     return _evidence(m - k, m, -_logits(rate), mixture)
 
 
-def anytime_above(
-    successes: ArrayLike, n: ArrayLike, rate: ArrayLike, *, mixture: Mixture = "jeffreys"
-) -> Floats:
-    """An anytime-valid p-value of "the true rate is at most `rate`": small, it is proven above.
-
-    Returns:
-        min(1, 1 / e-value) of `anytime_evidence_above`: if the true rate is at most `rate`, it is
-        ever alpha or less, at any n, with probability at most alpha.
-    """
-    evidence = anytime_evidence_above(successes, n, rate, mixture=mixture)
-    return np.exp(-np.maximum(evidence, 0.0))
-
-
-def anytime_beats(wins: ArrayLike, losses: ArrayLike) -> Floats:
-    """An anytime-valid p-value of "A does not succeed more often than B", on shared seeds.
-
-    Only seeds that one of them solves and the other does not tell them apart, as in McNemar's
-    test. If A does not succeed more often, each of these is a win with probability 1/2 at most,
-    whatever came before: so this is "above 1/2" for the series of such seeds.
-
-    Args:
-        wins: seeds that A solved and B did not, any shape.
-        losses: seeds that B solved and A did not, broadcast against `wins`.
-
-    Returns:
-        p-values; if A is no better, the p-value is ever alpha or less, after any number of shared
-        seeds, with probability at most alpha. 1 where no seed tells them apart.
-
-    Raises:
-        InputError: negative counts.
-    """
-    w, other = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
-    return anytime_above(w, w + other, 0.5)
-
-
 def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
     k, m = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
     if not ((k >= 0) & (k <= m) & np.isfinite(m)).all():
