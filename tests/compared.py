@@ -10,6 +10,7 @@ from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 from xortune.comparisons.runs import Contestant, compare_runs
 from xortune.core.point import Point
 from xortune.runs.evaluation import Purpose
+from xortune.runs.sessions import NOBODY
 
 FIRST = 2000
 """Of certified seeds; those of searches are lower."""
@@ -74,6 +75,9 @@ def certified_run(path, counts, *, searched=None, first=FIRST, n=100, **manifest
             line = done(i, point, outcome(first + start, rows))
             lines.append(replace(line, purpose=purpose(point, rank, len(certified), n)))
     given = {"trainer": "network", "task": "xor", "task_fingerprint": "f1", "name": path.name}
+    told = {name: manifest[name] for name in ("started", "versions") if name in manifest}
+    given["sessions"] = [{"number": 1, "made": NOBODY, **told}]
+    given["made"] = {NOBODY: {n: manifest[n] for n in ("engine",) if n in manifest}}
     return write_run(path, lines, **{**given, **manifest})
 
 

@@ -340,7 +340,7 @@ def test_bad_options_are_refused_before_anything_is_trained(run, options, field)
         certify(run, trainer, **options)
     assert caught.value.field == field
     assert trainer.blocks == []
-    assert load_run(run.path).checks == ()
+    assert not load_run(run.path).checks
 
 
 def test_two_at_once_are_refused(run):

@@ -316,7 +316,7 @@ def test_nothing_is_begun_on_a_cluster_that_is_not_there(run):
     result = xortune("certify", run.path, "--address", "127.0.0.1:9")
     assert result.exit_code == 2
     assert "--address: '127.0.0.1:9' cannot be reached" in result.stderr
-    assert load_run(run.path).checks == ()
+    assert not load_run(run.path).checks
     assert not (run.path / "certificate.json").exists()
 
 

@@ -113,7 +113,7 @@ def test_resuming_a_finished_search_spends_no_other_attempt(searched):
 def test_a_search_without_the_wish_certifies_nothing(searched):
     run = searched(certify="")
     assert run.certificate is None
-    assert run.checks == ()
+    assert not run.checks
 
 
 def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_goes_on(

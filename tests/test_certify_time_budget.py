@@ -42,7 +42,7 @@ def test_a_search_whose_time_is_over_is_not_certified_and_says_so(search, took):
     assert result.exit_code == 0
     run = load_run(search.path)
     assert run.certificate is None
-    assert run.checks == ()
+    assert not run.checks
     command = f"xortune certify {search.path} --seeds 20"
     left = run.manifest["not_certified"]
     assert left["command"] == command

@@ -100,7 +100,7 @@ def test_workers_that_cannot_begin_end_the_search_and_no_seed_is_held_for_failed
     trainer = Unloadable(str(tmp_path / "log"))
     with pytest.raises(InputError, match=r"no worker can begin.*my_training.*fix: install"):
         searched(tmp_path, trainer, 3)
-    assert load_run(tmp_path / "run").evaluations == ()
+    assert not load_run(tmp_path / "run").evaluations
 
 
 def test_other_versions_are_not_counted_together(monkeypatch):

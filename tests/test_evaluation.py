@@ -15,15 +15,9 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, StoredOutcome, decode, encode, stacked
+from xortune.runs.evaluation import Evaluation, Evaluations, decode, encode
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.results import (
-    ConfigResult,
-    config_table,
-    epochs_to_solve,
-    seed_table,
-    status_counts,
-)
+from xortune.runs.results import Counts, Results, config_table
 
 CONFIG = Point(VALUES)
 ARRAYS = ("seeds", "status", "solved_epoch", "final_loss", "predictions")
@@ -49,9 +43,7 @@ def outcomes(draw, n=None, width=None):
 def read_back(outcome: Outcome) -> Outcome:
     block = Block(CONFIG, int(outcome.seeds[0]), outcome.n)
     line = encode(Evaluation(0, block, outcome, None, True, 1.0, "here:1"))
-    read = decode(line).outcome
-    assert isinstance(read, StoredOutcome)
-    return read
+    return decode(line).outcome
 
 
 def assert_equal(mine: Outcome, theirs: Outcome) -> None:
@@ -82,42 +74,29 @@ def test_they_merge_like_others(one, other):
     assert_equal(read_back(one).merge(read_back(other)), one.merge(other))
 
 
-@given(st.data(), st.integers(1, 6), st.integers(1, 20), st.integers(1, 5))
-def test_tables_of_many_at_once_are_those_of_each(data, n, width, count):
-    plain = [data.draw(outcomes(n=n, width=width)) for _ in range(count)]
-    stored = [read_back(outcome) for outcome in plain]
-    assert stacked(stored) is not None
-    assert stacked(plain) is None
-    np.testing.assert_array_equal(epochs_to_solve(stored), epochs_to_solve(plain))
-    np.testing.assert_array_equal(status_counts(stored), status_counts(plain))
-    tables = []
-    for some in (stored, plain):
-        results = [ConfigResult(CONFIG, f"key{i}", o, 1) for i, o in enumerate(some)]
-        tables.append((config_table(results, ["lr"]), seed_table(results)))
-    assert tables[0][0].equals(tables[1][0])
-    for name in tables[0][1].column_names:
-        mine, theirs = (table[1][name].to_pylist() for table in tables)
-        assert repr(mine) == repr(theirs)  # NaN is no equal of itself
-
-
-def test_outcomes_of_different_shapes_are_not_put_in_one():
-    def some(n, width):
-        rng = np.random.default_rng(0)
-        return read_back(
-            Outcome(
-                np.arange(n),
-                9,
-                np.zeros(n, np.uint8),
-                np.ones(n, np.int32),
-                np.zeros(n, np.float32),
-                rng.random((n, width)) > 0.5,
-            )
-        )
-
-    assert stacked([some(3, 4), some(3, 4)]) is not None
-    assert stacked([some(3, 4), some(4, 4)]) is None
-    assert stacked([some(3, 4), some(3, 5)]) is None
-    assert stacked([]) is None
+@given(st.lists(st.tuples(st.integers(0, 3), outcomes(width=5)), min_size=1, max_size=8))
+def test_columns_are_those_of_the_objects(given):
+    lines, seeds = [], {}
+    for number, (config, outcome) in enumerate(given):
+        first = seeds.get(config, 0)
+        seeds[config] = first + outcome.n
+        block = Block(Point({"x": config}), first, outcome.n)
+        moved = dataclasses.replace(outcome, seeds=outcome.seeds - 5 + first)
+        lines.append(Evaluation(number, block, moved, None, True, 1.0, "here:1"))
+    results = Results(Evaluations.of(lines))
+    each = Counts.of([result.outcome for result in results])
+    for name in ("k", "n", "status", "epochs_to_solve"):
+        np.testing.assert_array_equal(getattr(results.counts, name), getattr(each, name))
+    for result in results:
+        merged = None
+        for line in lines:
+            if line.block.point == result.point:
+                merged = line.outcome if merged is None else merged.merge(line.outcome)
+        assert_equal(result.outcome, merged)
+    best = results.leader
+    assert (best.key, best.trials) == (results[0].key, results[0].trials)
+    table = config_table(results, ["x"])
+    assert table.equals(config_table(list(results), ["x"]))
 
 
 def test_only_the_blocks_own_seeds_are_packed():

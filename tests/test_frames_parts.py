@@ -10,58 +10,52 @@ import pytest
 from hand_made import solved
 from pyarrow import parquet
 
-from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.reports import files as csv_text
+from xortune.reports import tables
 from xortune.reports.files import write_report
+from xortune.runs import evaluation
 from xortune.runs import results as frames
-from xortune.runs.evaluation import Evaluation, StoredOutcome, decode, encode
-from xortune.runs.results import ConfigResult
+from xortune.runs.evaluation import Evaluation, Evaluations
+from xortune.runs.results import Results
 from xortune.runs.run import Run
 
 
-def results(sizes):
-    """Of stored outcomes of so many seeds, config by config."""
-    found = []
+def lines(sizes):
+    """A config of so many seeds each."""
     for index, n in enumerate(sizes):
         point = Point({"lr": index / 8, "name": f"=a{index}"})
-        line = Evaluation(
-            index, Block(point, 0, n), solved(0, index % (n + 1), n), None, True, 0.1, "here:1"
-        )
-        outcome = decode(encode(line)).outcome
-        assert isinstance(outcome, StoredOutcome)
-        found.append(ConfigResult(point, point.key, outcome, 1))
-    return found
+        found = solved(0, index % (n + 1), n)
+        yield Evaluation(index, Block(point, 0, n), found, None, True, 0.1, "here:1")
+
+
+def results(sizes):
+    return Results(Evaluations.of(lines(sizes)))
 
 
 SIZES = [3, 5, 5, 2, 7, 1, 4]
 
 
 @pytest.mark.parametrize("part", [1, 2, 100])
-@pytest.mark.parametrize("sizes", [SIZES, [4] * 6, []])
-def test_counts_and_epochs_are_the_same_in_parts(monkeypatch, part, sizes):
-    monkeypatch.setattr(frames, "PART", part)
-    outcomes = [result.outcome for result in results(sizes)]
-    counts = frames.status_counts(outcomes)
-    epochs = frames.epochs_to_solve(outcomes)
-    assert not any("status" in outcome.__dict__ for outcome in outcomes)  # nothing stays
-    assert counts.shape == (len(sizes), len(Status))
-    assert [row.tolist() for row in counts] == [list(o.counts.values()) for o in outcomes]
-    wanted = [np.nan if o.epochs_to_solve is None else o.epochs_to_solve for o in outcomes]
-    np.testing.assert_array_equal(epochs, wanted)
+def test_counts_are_the_same_in_parts(monkeypatch, part):
+    monkeypatch.setattr(evaluation, "PART", part)
+    found = results(SIZES)
+    assert found.counts.status.tolist() == [[*r.outcome.counts.values()] for r in found]
+    wanted = [r.outcome.epochs_to_solve or np.nan for r in found]
+    np.testing.assert_array_equal(found.counts.epochs_to_solve, wanted)
 
 
 @pytest.mark.parametrize("rows", [1, 6, 1000])
 def test_seeds_are_the_same_in_parts(rows):
     found = results(SIZES)
-    whole = frames.seed_table(found)
+    (whole,) = frames.seed_tables(found)
     parts = list(frames.seed_tables(found, rows))
     assert all(len(part) <= max(rows, 7) for part in parts)
     assert (len(parts) == 1) == (rows >= sum(SIZES))
     joined = pa.concat_tables(parts).unify_dictionaries().to_pylist()
     assert joined == whole.to_pylist()
-    (nothing,) = frames.seed_tables([], rows)
+    (nothing,) = frames.seed_tables(results([]), rows)
     assert nothing.schema == whole.schema
 
 
@@ -78,21 +72,17 @@ def test_a_csv_is_the_same_in_parts(monkeypatch, rows):
 
 
 def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):
-    lines = tuple(
-        Evaluation(
-            number, Block(result.point, 0, result.outcome.n), result.outcome, None, True, 0.1, "h:1"
-        )
-        for number, result in enumerate(results(SIZES))
-    )
     names = ("table.csv", "report.md")
     found = []
     for part in (1, 100):
         folder = tmp_path / str(part)
         folder.mkdir()
         monkeypatch.setattr(csv_text, "ROWS", part)
-        monkeypatch.setattr(frames, "PART", part)
+        monkeypatch.setattr(tables, "PART", part)
         monkeypatch.setattr(frames.seed_tables, "__defaults__", (part,))
-        write_report(Run(folder, {"trainer": "function", "name": "parts"}, lines))
+        write_report(
+            Run(folder, {"trainer": "function", "name": "parts"}, Evaluations.of(lines(SIZES)))
+        )
         seeds = parquet.read_table(folder / "seeds.parquet").to_pylist()
         found.append(([(folder / name).read_bytes() for name in names], seeds))
     assert found[0] == found[1]

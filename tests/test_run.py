@@ -35,7 +35,7 @@ def test_create_then_load(tmp_path):
     assert (path / "space.yaml").read_text(encoding="utf-8") == "name: é\n"
     assert not holds_run(path)
     run = load_run(str(path))
-    assert (run.manifest, run.evaluations, run.results) == ({"seed": 1}, (), ())
+    assert (run.manifest, len(run.evaluations), len(run.results)) == ({"seed": 1}, 0, 0)
     assert sorted(p.name for p in path.iterdir()) == ["manifest.json", "space.yaml"]
 
 

@@ -98,7 +98,7 @@ def test_a_damaged_purpose_is_refused(name, value):
 def test_no_purpose_is_refused(value):
     fields = json.loads(encode(FIRST[0]))
     fields["purpose"] = value
-    with pytest.raises(xt.InputError, match="is no purpose"):
+    with pytest.raises(xt.InputError, match=r"is no purpose|purpose: is a|is a (NoneType|list)"):
         decode(json.dumps(fields))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import zlib
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -181,8 +182,8 @@ def changed(run, number, **fields):
         (0, {"epochs": 10**400}, "epochs: int, or out of range"),
         (0, {"proposal": 10**400}, "proposal: int, or out of range"),
         (1, {"first": 10**400}, "first: int, or out of range"),
-        (0, {"seconds": 10**400}, "seconds: is out of range"),
-        (1, {"seconds": 1e300}, "seconds: is out of range"),
+        (0, {"seconds": 10**400}, "seconds: (int|float), or out of range"),
+        (1, {"seconds": 1e300}, "seconds: (int|float), or out of range"),
     ],
 )
 def test_numbers_that_would_fill_the_memory_are_refused(run, number, fields, told):
@@ -224,12 +225,12 @@ def test_a_purpose_beyond_all_bounds_is_refused():
     from xortune.runs.evaluation import Purpose
 
     good = Purpose("certify", 1, "k", 1, 2, 100, 0.95, False, 3, 4)
-    assert Purpose.of(good.as_dict()) == good
+    assert Purpose.of(asdict(good)) == good
     for name in ("attempt", "rank", "finalists", "seeds", "search_k", "search_n", "neighbours"):
-        with pytest.raises(InputError, match="is out of range"):
-            Purpose.of(good.as_dict() | {name: 10**400})
-    with pytest.raises(InputError, match="is out of range"):
-        Purpose.of(good.as_dict() | {"attempt": 10**9})  # 2**attempt would be computed
+        with pytest.raises(InputError, match="or out of range"):
+            Purpose.of(asdict(good) | {name: 10**400})
+    with pytest.raises(InputError, match="or out of range"):
+        Purpose.of(asdict(good) | {"attempt": 10**9})  # 2**attempt would be computed
 
 
 HOSTILE = "\x1b[31m\x07\u202e<script>[red]|`=1+1"

@@ -11,6 +11,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.sessions import identity_of, made_id
 from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["other_torch", "search"]  # the fixtures
@@ -23,7 +24,10 @@ def certified(tmp_path):
     points = [NetworkTrainer(Task.xor()).check(Point(p)) for p in points]
     lines = [done(i, p, solved(0, 8, 8, epochs=30)) for i, p in enumerate(points)]
     trainer = NetworkTrainer(Task.xor())
-    manifest = {**trainer.describe(), "trials": 2}
+    identity = identity_of(trainer.describe())
+    sessions = [{"number": 1, "made": made_id(identity)}]
+    made = {made_id(identity): identity}
+    manifest = {**trainer.describe(), "trials": 2, "sessions": sessions, "made": made}
     run = write_run(tmp_path / "run", lines, space_text=SPACE, **manifest)
 
     def certify(**more):

@@ -11,9 +11,11 @@ from sessions import POINT, SPACE, A, B, by, command, files, other_torch, search
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.task import Task
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal
-from xortune.runs.results import by_provenance as kept_apart
+from xortune.runs.results import by_version
 from xortune.runs.run import JOURNAL, create
+from xortune.runs.sessions import identity_of, made_id
 from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["other_torch", "search"]  # the fixtures
@@ -93,29 +95,15 @@ def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch)
     assert len(run.manifest["made"]) == 1
 
 
-def test_a_run_from_before_there_were_sessions_is_continued(search, request):
-    described = NetworkTrainer(Task.xor()).describe()
-    old = {name: value for name, value in described.items() if name != "engine_version"}
-    create("run", space_text=SPACE, manifest={**old, "started": "then", "command": ["x"]})
+def test_what_is_not_counted_is_told(search):
+    identity = identity_of(NetworkTrainer(Task.xor()).describe() | {"torch": "1.0"})
+    made = made_id(identity)
+    sessions = [{"number": 1, "made": made, "space": "space.yaml"}]
+    manifest = {"made": {made: identity}, "sessions": sessions, "trainer": "network"}
+    create("run", space_text=SPACE, manifest=manifest)
     with Journal.open(f"run/{JOURNAL}") as journal:
-        journal.append(done(0, Point(POINT), solved(0, 3, 4, epochs=30)))
-    run = search(resume=True)
-    first, second = run.manifest["sessions"]
-    assert (first["started"], first["command"]) == ("then", ["x"])
-    assert first["made"] == second["made"]
-    assert [e.made for e in run.evaluations] == [None, first["made"]]
-    assert run.set_aside == ()
-    request.getfixturevalue("other_torch")
-    with pytest.raises(InputError, match=r"torch: .* -> 9\.8\.7"):
-        search(resume=True)
-
-
-def test_a_run_from_before_there_were_sessions_is_not_mixed_either(search):
-    described = NetworkTrainer(Task.xor()).describe() | {"torch": "1.0"}
-    create("run", space_text=SPACE, manifest=described)
-    with Journal.open(f"run/{JOURNAL}") as journal:
-        point = Point({**POINT, "lr": 0.011})
-        journal.append(done(0, NetworkTrainer(Task.xor()).check(point), solved(4, 1, 8, epochs=30)))
+        point = NetworkTrainer(Task.xor()).check(Point({**POINT, "lr": 0.011}))
+        journal.append(by(made, done(0, point, solved(4, 1, 8, epochs=30))))
     with pytest.raises(InputError, match=r"torch: 1\.0 -> "):
         search(resume=True)
     run = search(resume=True, accept_versions=True, report=True)
@@ -140,11 +128,11 @@ def test_a_run_from_before_there_were_sessions_is_not_mixed_either(search):
 def test_no_count_mixes_versions(tmp_path):
     point, other = {**POINT, "lr": 0.02}, {**POINT, "lr": 0.03}
     lines = [
-        done(0, point, solved(0, 4, 4, epochs=30)),  # of the first session
+        by(A, done(0, point, solved(0, 4, 4, epochs=30))),
         by(B, done(0, point, solved(4, 2, 12, epochs=30))),
         by(A, done(1, point, solved(16, 1, 9, epochs=30))),
         by(B, failed(2, point, 30, 3)),
-        done(3, other, solved(0, 2, 4, epochs=30)),
+        by(A, done(3, other, solved(0, 2, 4, epochs=30))),
         by(B, done(4, other, solved(4, 4, 4, epochs=30))),
     ]
     sessions = [{"made": A}, {"made": B}]
@@ -175,14 +163,13 @@ def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
             by(made, done(len(lines), point, outcome(first, [RIGHT, *[WRONG] * count][1:])))
         )
         first += count
-    blocks, aside = kept_apart(lines, A)
-    assert sorted(e.proposal for found in [*blocks.values(), aside] for e in found) == list(
-        range(len(lines))
-    )
-    for key, found in blocks.items():
-        (made,) = {e.made or A for e in found}
+    counted, aside = by_version(Evaluations.of(lines))
+    assert sorted(e.proposal for e in (*counted, *aside)) == list(range(len(lines)))
+    for key in counted.keys:
+        found = list(counted.of_keys([key]))
+        rest = list(aside.of_keys([key]))
+        (made,) = {e.made for e in found}
         most = sum(e.block.count for e in found)
-        rest = [e for e in aside if e.block.point.key == key]
-        assert all((e.made or A) != made for e in rest)
-        for another in {e.made or A for e in rest}:
-            assert sum(e.block.count for e in rest if (e.made or A) == another) <= most
+        assert all(e.made != made for e in rest)
+        for another in {e.made for e in rest}:
+            assert sum(e.block.count for e in rest if e.made == another) <= most

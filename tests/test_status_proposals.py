@@ -89,13 +89,14 @@ def test_the_rate_of_a_race_is_that_of_proposals(tmp_path):
         assert Watcher(path).look(began + 60).rate == pytest.approx(3 / 60)
 
 
-def test_of_very_many_lines_the_last_ones_tell_the_rate(monkeypatch):
+def test_of_very_many_lines_the_last_ones_tell_the_rate(tmp_path, monkeypatch):
     monkeypatch.setattr(run_status, "RECENT_LINES", 5)
-    found = run_status.ProposalCounts()
-    for number in range(40):
-        found.add(number, 100 + number // 2)
+    lines = [at(100 + n // 2, done(n, point(n), solved(0, 1, 1))) for n in range(40)]
+    run = write_run(tmp_path / "run", lines)
+    with held(run.path):
+        found = Watcher(run.path).look(120.0)
     assert found.done == 40
-    assert found.rate(120.0, None) == pytest.approx(4 / 3)  # those after 117
+    assert found.rate == pytest.approx(4 / 3)  # those after 117
 
 
 def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):

@@ -17,9 +17,8 @@ from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer
 from xortune.runs.certificate import Certificate, certificate_of, write_certificate
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
-from xortune.runs.manifest import MANIFEST
 from xortune.runs.run import JOURNAL, Run
-from xortune.runs.sessions import digests_of, first_made, identity_of
+from xortune.runs.sessions import identity_of, made_id
 from xortune.spaces.model import Choice, Range, SearchSpace, is_active
 
 # -------------------------------------------------------------------------------------------------
@@ -218,7 +217,7 @@ def attempt_tasks(
     if begun:
         asked = [replace(purpose, attempt=number) for purpose in asked]
         if _same(begun, asked):
-            others = _made_by_others(run, begun, own)
+            others = _made_by_others(begun, own)
             rest = _tasks(run, trainer, asked, begun, neighbourhood)
             if any(task.seeds for task in rest):
                 if not others:
@@ -316,9 +315,8 @@ def _tasks(
     ]
 
 
-def _made_by_others(run: Run, lines: Sequence[Evaluation], own: AbstractSet[str]) -> bool:
-    first = first_made(run.manifest, str(run.path / MANIFEST))
-    return any((line.made or first) not in own for line in lines)
+def _made_by_others(lines: Sequence[Evaluation], own: AbstractSet[str]) -> bool:
+    return any(line.made is not None and line.made not in own for line in lines)
 
 
 def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[CertificateTask]:
@@ -348,7 +346,7 @@ def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[Certifi
         for check in run.checks
         if _of(check).attempt == attempt.number and _of(check).kind == "certify"
     ]
-    if _made_by_others(run, lines, own):
+    if _made_by_others(lines, own):
         raise InputError(
             f"attempt {attempt.number} was made by another engine or other versions, and its seeds "
             "and those of these here are not one count",
@@ -573,7 +571,7 @@ def tasks_of(
             engine or version, neighbours that there are not, or no fresh seeds left.
     """
     identity = identity_of(trainer.describe())
-    own = digests_of(run.manifest, identity, str(run.path / MANIFEST))
+    own = frozenset({made_id(identity)})
     if call.extend:
         tasks = extension_tasks(run, call.seeds, own)
     else:

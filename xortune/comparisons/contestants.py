@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
 from xortune.comparisons.runs import Contestant, Origin
 from xortune.core.config import Config
 from xortune.core.errors import InputError, nearest
@@ -17,6 +19,7 @@ from xortune.core.success import Success, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.runs.certificate import Attempt, certificate_of
 from xortune.runs.manifest import MANIFEST, imported_from
+from xortune.runs.results import Results
 from xortune.runs.resume import changed_trainer
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import last_identity, last_search, made_with
@@ -273,14 +276,9 @@ def _contestant(
 
 def _certified(run: Run, attempt: Attempt, key: str) -> Outcome:
     """All seeds of a finalist in an attempt, as one outcome."""
-    lines = tuple(
-        replace(check, purpose=None)
-        for check in run.checks
-        if check.purpose is not None
-        and (check.purpose.kind, check.purpose.attempt) == ("certify", attempt.number)
-        and check.block.point.key == key
-    )
-    [result] = replace(run, evaluations=lines, checks=()).results
+    purposes = (run.checks.lines.purposes[line] for line in run.checks.places.tolist())
+    mine = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
+    [result] = Results(run.checks.where(np.array(mine)).of_keys([key]))
     return result.outcome
 
 

@@ -815,7 +815,8 @@ def compare_published(
     """
     if not 0 < alpha < 1:
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
-    points = {e.block.point.key: e.block.point for e in run.evaluations if e.final}
+    final = run.evaluations.where(run.evaluations.column("final") > 0)
+    points = {key: final.lines.point_of(key) for key in final.keys}
     if not points:
         raise InputError("no configuration is finished yet", place=str(run.path))
     names = _names(run)
@@ -864,10 +865,7 @@ def _renamed(run: Run, names: Mapping[str, str]) -> dict[str, str]:
 
 def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
     """The results of some configs, in the order given; those of the others are not computed."""
-    wanted = set(keys)
-    part = replace(
-        run, evaluations=tuple(e for e in run.evaluations if e.block.point.key in wanted)
-    )
+    part = replace(run, evaluations=run.evaluations.of_keys(keys))
     found = {result.key: result for result in part.results}
     return [found[key] for key in keys]
 

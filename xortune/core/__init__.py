@@ -50,6 +50,7 @@ EXPORTS = {
         "Outcome",
         "Status",
         "checked_seeds",
+        "joined",
         "status_of",
     ),
     "point": ("Point", "Value"),

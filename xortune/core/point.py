@@ -65,6 +65,13 @@ class Point(Mapping[str, Value]):
         canonical = {name: _canonical(value) for name, value in self._values.items()}
         return hashlib.sha256(_JSON.encode(canonical).encode()).hexdigest()[:16]
 
+    @classmethod
+    def known(cls, values: dict[str, Value], key: str) -> Point:
+        """A point whose values were checked, and whose key is known."""
+        point = cls.__new__(cls)
+        point.__dict__.update(_values=values, key=key)
+        return point
+
     def as_dict(self) -> dict[str, Value]:
         """A copy as a plain dictionary, in the order of display."""
         return self._values.copy()

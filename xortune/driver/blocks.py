@@ -188,13 +188,12 @@ class Decision:
             found.numbers = numbers_of(outcome, self.numbers, seeds)
         self.gained.add(made, block.first, found)
 
-    def begin(self, end: int, known: list[Evaluation], first_made: str) -> list[Block]:
+    def begin(self, end: int, known: list[Evaluation]) -> list[Block]:
         """Grant the seeds up to `end`; the blocks to train, without what is known already.
 
         Args:
             end: total seeds of the config afterwards.
             known: what a journal holds of the config; what is used is taken out.
-            first_made: the version of lines that name none.
         """
         start = self.standing.granted
         here = [e for e in known if start <= e.block.first < end]
@@ -203,7 +202,7 @@ class Decision:
         for evaluation in here:
             if not evaluation.final:  # ended on the way: neither counted nor trained again
                 continue
-            self.take(evaluation.block, evaluation.outcome, evaluation.made or first_made)
+            self.take(evaluation.block, evaluation.outcome, evaluation.made or "")
             end = max(end, evaluation.block.first + evaluation.block.count)  # of another ladder
         self.standing.granted = end
         blocks = [
@@ -263,7 +262,6 @@ class BlockQueue:
         known: what a journal holds already.
         made: digest of what trains now; see `runs.sessions`. What different versions made is
             never counted together: the race and the sampler see of a config what its table has.
-        first_made: digest for those of `known` that have none.
         on_progress: called when a proposal or a climb has its results, and they are on the disk.
         ends: whether climbs under way end when their config is proven worse; see `wants`.
         began: when the time budget began to run, by `time.monotonic`; now, if not given.
@@ -284,7 +282,6 @@ class BlockQueue:
         least: int | None = None,
         known: Sequence[Evaluation] = (),
         made: str = "",
-        first_made: str = "",
         on_progress: Callable[[Progress], None] | None = None,
         ends: bool = False,
         began: float | None = None,
@@ -296,7 +293,7 @@ class BlockQueue:
         self._race, self._numbers = race_of(space), numbers_named(space.objectives)
         assert window is not None or self._race is None  # without one nothing is taken in
         self._window, self._least = window, least
-        self._made, self._first_made = made, first_made
+        self._made = made
         self._ends, self._over = ends, set[str]()  # configs that are given up
         self._known: dict[str, list[Evaluation]] = {}  # until it is taken in
         self._points: dict[int, Point] = {}
@@ -575,7 +572,7 @@ class BlockQueue:
         counted = counted or not newcomer
         step = Decision(proposal, standing, newcomer, timed, counted, numbers=self._numbers)
         known = self._known.pop(key, [])
-        blocks = step.begin(standing.next_rung(self._rungs), known, self._first_made)
+        blocks = step.begin(standing.next_rung(self._rungs), known)
         if known:
             self._known[key] = known
         if step.missing < standing.granted - begin:

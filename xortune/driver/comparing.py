@@ -28,7 +28,7 @@ from xortune.driver.own_process import ProcessEnded, let_go_after
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.journal import read
 from xortune.runs.lock import RunLock, held
-from xortune.runs.run import Run
+from xortune.runs.results import Results
 from xortune.runs.sessions import SignedJournal, identity_of, made_id
 
 
@@ -157,8 +157,9 @@ def _journal(made: str) -> str:
 def _outcomes(directory: Path, made: str) -> dict[str, Outcome]:
     """What the directory has of each config, by its key."""
     place = directory / _journal(made)
-    lines = tuple(read(place)[0]) if place.exists() else ()
-    return {result.key: result.outcome for result in Run(directory, {}, lines).results}
+    if not place.exists():
+        return {}
+    return {result.key: result.outcome for result in Results(read(place)[0])}
 
 
 def _missing(seeds: range, have: Outcome | None) -> list[range]:

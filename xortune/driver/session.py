@@ -29,10 +29,10 @@ from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
-from xortune.runs.manifest import MANIFEST, manifest_of, update_manifest
+from xortune.runs.manifest import manifest_of, update_manifest
 from xortune.runs.results import noted_objectives
 from xortune.runs.run import JOURNAL, Run, create, holds_run, load_run
-from xortune.runs.sessions import earlier_spaces, first_made, held_journal, identity_of, made_id
+from xortune.runs.sessions import earlier_spaces, held_journal, identity_of, made_id
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.trainers.function import CustomTrainer
@@ -84,7 +84,7 @@ def search_session(
     """
     began = time.monotonic()  # what Ray takes to start is of the time budget too
     made = made_id(identity_of(trainer.describe()))
-    known, before = _earlier(directory, made, resumed)
+    known, before = _earlier(directory, resumed)
     window, least = before.window, before.least
     ends = isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
     shared = joined(shared, space, directory, on_word)
@@ -103,7 +103,6 @@ def search_session(
             least=least,
             known=known,
             made=made,
-            first_made=before.first_made,
             on_progress=progress,
             ends=ends,
             began=began,
@@ -194,28 +193,25 @@ class _Earlier:
 
     Attributes:
         spaces: what they searched.
-        first_made: the version of evaluations that name none.
         window, least: see `driver.blocks.window_at`.
     """
 
-    first_made: str
     spaces: tuple[SearchSpace, ...] = ()
     window: int | None = None
     least: int | None = None
 
 
 def _earlier(
-    directory: Path, made: str, resumed: Callable[[Run], None] | None
-) -> tuple[tuple[Evaluation, ...], _Earlier]:
+    directory: Path, resumed: Callable[[Run], None] | None
+) -> tuple[Sequence[Evaluation], _Earlier]:
     """The evaluations apart: the caller lets them go, for there may be a million."""
     if not holds_run(directory):
-        return (), _Earlier(made)
+        return (), _Earlier()
     before = load_run(directory)
     if resumed is not None:
         resumed(before)
     current = manifest_of(directory)
     return before.evaluations, _Earlier(
-        first_made(current, str(directory / MANIFEST)),
         earlier_spaces(directory, current),
         current.get("window"),
         current.get("window_least"),

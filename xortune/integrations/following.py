@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from xortune.core.errors import InputError
-from xortune.core.files import open_regular, unreadable
 from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
 from xortune.integrations.mlflow import MLflow
@@ -24,12 +23,12 @@ from xortune.integrations.tensorboard import TensorBoard
 from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
 from xortune.integrations.wandb import Wandb
 from xortune.runs.certificate import CERTIFICATE, read_certificate
-from xortune.runs.evaluation import Evaluation, decode
+from xortune.runs.evaluation import Evaluation, Evaluations
+from xortune.runs.journal import JournalReader
 from xortune.runs.lock import holder
-from xortune.runs.manifest import MANIFEST, manifest_of
-from xortune.runs.results import ConfigResult, by_provenance, config_table, outcomes_of
+from xortune.runs.manifest import manifest_of
+from xortune.runs.results import ConfigResult, by_version, config_table
 from xortune.runs.run import JOURNAL, Run, no_run
-from xortune.runs.sessions import first_made
 from xortune.runs.store import readable, url_of
 
 # -------------------------------------------------------------------------------------------------
@@ -43,7 +42,7 @@ NO_METRIC = ("key", "trials")
 
 
 class RunFollower:
-    """Reads a run on as it grows. Of a journal it keeps where lines begin, and not what they hold.
+    """Reads a run on as it grows.
 
     Args:
         directory: of the run; it need not be there yet.
@@ -51,15 +50,18 @@ class RunFollower:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._journal = directory / JOURNAL
-        self._lines: dict[str, list[int]] = {}
-        self._position = self._number = 0
-        self._file: tuple[int, int] | None = None
+        self._reader = JournalReader(directory / JOURNAL)
+
+    @property
+    def _lines(self) -> Evaluations:
+        """The final lines of the search."""
+        search, _ = Evaluations.all_of(self._reader.lines).apart()
+        return search.where(search.column("final") > 0)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Of all configurations with a result so far, in the order in which they came."""
-        return tuple(self._lines)
+        return self._lines.keys
 
     def read_on(self) -> list[str]:
         """Take in the whole lines that came; the keys of the configurations that have more seeds.
@@ -67,30 +69,8 @@ class RunFollower:
         Raises:
             InputError: the journal cannot be read, or a line is damaged, with file and line.
         """
-        try:
-            file = open_regular(self._journal)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise unreadable(self._journal, error) from None
-        with file:
-            found = os.fstat(file.fileno())
-            known, self._file = self._file, (found.st_dev, found.st_ino)
-            if known not in (None, self._file) or found.st_size < self._position:
-                self._lines, self._position, self._number = {}, 0, 0  # another one: all is new
-            changed: dict[str, None] = {}
-            file.seek(self._position)
-            for line in file:
-                if not line.endswith(b"\n"):  # it is being written
-                    break
-                self._number += 1
-                evaluation = self._decoded(line, f"{self._journal}:{self._number}")
-                if evaluation.final and evaluation.purpose is None:
-                    key = evaluation.block.point.key
-                    self._lines.setdefault(key, []).append(self._position)
-                    changed[key] = None
-                self._position += len(line)
-        return list(changed)
+        new, _ = self._reader.read_on().apart()
+        return list(new.where(new.column("final") > 0).keys)
 
     def about(self) -> About:
         """The run at this moment.
@@ -113,17 +93,14 @@ class RunFollower:
         Raises:
             InputError: the journal or what is beside it is damaged.
         """
-        manifest = manifest_of(self._directory)
-        first = first_made(manifest, str(self._directory / MANIFEST))
-        began, certified = _began(manifest), self._certified()
+        began, certified = _began(manifest_of(self._directory)), self._certified()
         wanted = list(keys)
         for at in range(0, len(wanted), TOGETHER):
-            try:
-                with open_regular(self._journal) as file:
-                    blocks = [self._blocks(file, key, first) for key in wanted[at : at + TOGETHER]]
-            except OSError as error:
-                raise unreadable(self._journal, error) from None
-            yield from _logs(blocks, began, certified)
+            counted, _ = by_version(self._lines.of_keys(wanted[at : at + TOGETHER]))
+            blocks: dict[str, list[Evaluation]] = {key: [] for key in wanted[at : at + TOGETHER]}
+            for evaluation in counted:
+                blocks[evaluation.block.point.key].append(evaluation)
+            yield from _logs(blocks.values(), began, certified)
 
     def _state(self, manifest: Mapping[str, Any]) -> State:
         found = holder(self._directory)
@@ -150,23 +127,6 @@ class RunFollower:
                 f"certified_{name}": float(v) for name, v in numbers.items() if v is not None
             }
         return found
-
-    def _blocks(self, file: BinaryIO, key: str, first: str) -> list[Evaluation]:
-        """The blocks of a configuration that count, in the order in which they came."""
-        lines = []
-        for start in self._lines[key]:
-            file.seek(start)
-            lines.append(self._decoded(file.readline(), f"{self._journal}: byte {start}"))
-        return by_provenance(lines, first)[0][key]
-
-    @staticmethod
-    def _decoded(line: bytes, place: str) -> Evaluation:
-        try:
-            return decode(line.decode("ascii"))
-        except UnicodeDecodeError:
-            raise InputError("is no JSON", place=place) from None
-        except InputError as error:
-            raise error.at(f"{place}: {error.field}" if error.field else place) from None
 
 
 def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
@@ -219,7 +179,10 @@ def _finite(row: Mapping[str, float]) -> dict[str, float]:
 def _cumulative(found: list[Evaluation]) -> Iterator[Outcome]:
     """All seeds after each block."""
     merged: Outcome | None = None
-    for part in outcomes_of(found):
+    epochs = max((e.outcome.epochs for e in found if e.outcome is not None), default=0)
+    for one in found:
+        part = one.outcome or Outcome.crashed(one.block.seeds, epochs)
+        assert isinstance(part, Outcome)  # it was read from a journal
         merged = part if merged is None else merged.merge(part)
         yield merged
 

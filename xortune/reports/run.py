@@ -55,7 +55,7 @@ from xortune.reports.tables import (
     task_argument,
 )
 from xortune.runs.manifest import imported_from, is_imported
-from xortune.runs.results import ConfigResult, epochs_to_solve, full_seeds, more_of
+from xortune.runs.results import ConfigResult, counts_of, full_seeds, number_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import LEAST, STATISTICS, finite, interval_of_all, summary
@@ -143,7 +143,7 @@ def named(point: Point, names: Sequence[str]) -> str:
 
 def counts_epochs(run: Run) -> bool:
     """Whether it is known when a seed was solved: mostly not, where the code of users trained."""
-    return run.is_network or any(r.outcome.epochs_to_solve is not None for r in run.results)
+    return run.is_network or bool(np.isfinite(run.results.counts.epochs_to_solve).any())
 
 
 def success_kind(run: Run) -> str:
@@ -247,9 +247,8 @@ def _failed(report: Report) -> dict[str, Table]:
 def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable:
     """The best configs of a run that has some, at most so many."""
     results = run.results[:most]
-    outcomes = [result.outcome for result in results]
-    low, high = wilson([o.successes for o in outcomes], [o.n for o in outcomes])
-    epochs, objective = epochs_to_solve(outcomes), report.looked_for
+    counts, objective = counts_of(results), report.looked_for
+    (low, high), epochs = wilson(counts.k, counts.n), counts.epochs_to_solve
     subset = {member.key for member in report.tied.members} if objective is None else set()
     text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
 
@@ -309,7 +308,7 @@ HEADINGS = {
 def _numbers(report: Report) -> dict[str, Any]:
     """A table of the best configs for each number, with intervals; none if there are no numbers."""
     best = report.top[:SHOWN_CONFIGS]
-    names = more_of([result.outcome for result in best]).names
+    names = number_names(result.outcome for result in best)
     columns = [*texts("key"), *numbers("n", *(HEADINGS[ending] for ending in STATISTICS))]
     return {
         "shown_configs": len(best),
@@ -403,7 +402,7 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     ]
     wanted = ", ".join(f"{plain(o.name)} ({'more' if o.maximize else 'less'})" for o in objectives)
     full = full_seeds(run.results, run.manifest)
-    compared = sum(result.outcome.n >= full for result in run.results)
+    compared = int((run.results.counts.n >= full).sum())
     about = (
         f"Looked for: {wanted}. Of {count(compared, 'configuration')} with the full "
         f"{count(full, 'seed')}, {len(found) or 'none'} {'is' if len(found) == 1 else 'are'} on "

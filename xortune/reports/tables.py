@@ -25,7 +25,7 @@ from xortune.core.formats import (
     plain,
     value,
 )
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
@@ -33,16 +33,9 @@ from xortune.core.trainer import NOT_FINISHED
 from xortune.racing.objectives import summed_only
 from xortune.reports.document import Table, environment, lines_of, numbers, table_of, texts
 from xortune.runs.certificate import Certificate, CertifiedResult
-from xortune.runs.evaluation import Evaluation
+from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import is_imported, stopped_because
-from xortune.runs.results import (
-    PART,
-    ConfigResult,
-    array_of,
-    full_seeds,
-    seed_tables,
-    status_counts,
-)
+from xortune.runs.results import ConfigResult, Results, counts_of, full_seeds
 from xortune.runs.run import Run
 from xortune.spaces.model import Objective
 from xortune.stats.differences import unpaired_difference
@@ -125,14 +118,14 @@ class Bins:
     which: NDArray[np.intp]
 
 
-def column_of(given: Sequence[Mapping[str, Any]], name: str) -> ParameterColumn:
-    """The named parameter over the points of C configs."""
+def column_of(given: Sequence[Any]) -> ParameterColumn:
+    """A parameter over C configs, of which these are the values; see `values_of`."""
     # Few distinct values among many configs: each is looked at once.
-    places: dict[tuple[bool, type, Any], int] = {}
-    raw = [(name in point, type(point.get(name)), point.get(name)) for point in given]
-    codes = np.array([places.setdefault(value, len(places)) for value in raw], dtype=np.intp)
+    places: dict[tuple[type, Any], int] = {}
+    codes = np.array([places.setdefault((type(v), v), len(places)) for v in given], dtype=np.intp)
     merged: dict[tuple[bool, tuple[str, Any]], int] = {}
-    found = [merged.setdefault((has, comparable(v)), len(merged)) for has, _, v in places]
+    known = [(v is not MISSING, None if v is MISSING else v) for _, v in places]
+    found = [merged.setdefault((has, comparable(v)), len(merged)) for has, v in known]
     return ParameterColumn(tuple(merged), np.array(found, dtype=np.intp)[codes])
 
 
@@ -176,7 +169,7 @@ MOST_LEVELS = 25  # beyond them a table is not read, and each level's bootstrap 
 RESAMPLES = 1000
 MANY_CONFIGS = 5000  # from here on drawing them one by one takes seconds
 
-_MISSING = object()
+MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -219,8 +212,14 @@ class ParameterEffect:
 
 def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
     """The parameters of which these configs do not all have the same value, or not all have one."""
-    points = [result.point.as_dict() for result in results]
-    return tuple(name for name in names if points and not _alike(name, points))
+    return tuple(name for name in names if results and not _alike(values_of(results, name)))
+
+
+def values_of(results: Sequence[ConfigResult], name: str) -> list[Any]:
+    """Of each config what it has for a parameter; `MISSING` where it has none."""
+    if isinstance(results, Results):
+        return results.values(name, MISSING)
+    return [result.point.get(name, MISSING) for result in results]
 
 
 @cached_per_run  # nine figures ask, and of many configs each answer takes its time
@@ -229,10 +228,9 @@ def varying(run: Run) -> tuple[str, ...]:
     return differing(run.results, run.parameters)
 
 
-def _alike(name: str, points: Sequence[Mapping[str, Any]]) -> bool:
-    first = points[0].get(name, _MISSING)
-    given = (point.get(name, _MISSING) for point in points)
-    return all(one is first or comparable(one) == comparable(first) for one in given)
+def _alike(values: Sequence[Any]) -> bool:
+    first = values[0]
+    return all(one is first or comparable(one) == comparable(first) for one in values)
 
 
 def parameter_effects(
@@ -247,9 +245,8 @@ def parameter_effects(
     Seeds of one config are no independent sample of a level, so configs are the unit: equally
     weighted, and the bootstrap draws configs.
     """
-    rates = np.array([result.outcome.rate for result in results])
-    given = [result.point.as_dict() for result in results]
-    columns = ((name, column_of(given, name)) for name in names)
+    rates = counts_of(results).rate
+    columns = ((name, column_of(values_of(results, name))) for name in names)
     effects = [
         _effect(name, column, rates, (importance or {}).get(name))
         for name, column in columns
@@ -352,7 +349,7 @@ class BestSubset:
     members: tuple[ConfigResult, ...]
 
 
-def best_subset(results: Sequence[ConfigResult], full: int, *, alpha: float = 0.05) -> BestSubset:
+def best_subset(results: Results, full: int, *, alpha: float = 0.05) -> BestSubset:
     """The configs that the observed best does not beat, among those with the full seeds.
 
     With m configs compared, a config leaves the set when the observed best beats it in a one-sided
@@ -372,42 +369,40 @@ def best_subset(results: Sequence[ConfigResult], full: int, *, alpha: float = 0.
         Subset selection: Gupta (1965), Technometrics 7, 225-245; simultaneous comparison with the
         best: Hsu (1981), Annals of Statistics 9, 1026-1034.
     """
-    compared = [result for result in results if result.outcome.n >= full]
+    compared = np.flatnonzero(results.counts.n >= full)
     stopped = len(results) - len(compared)
-    if len(compared) < 2:
-        return BestSubset(full, len(compared), stopped, tuple(compared))
-    best, others = compared[0], compared[1:]
-    pairs = _all_discordant(best.outcome, [other.outcome for other in others])
-    beaten = mcnemar_greater(pairs[:, 0], pairs[:, 1]) <= alpha / len(others)
-    kept = [other for other, lost in zip(others, beaten, strict=True) if not lost]
-    return BestSubset(full, len(compared), stopped, (best, *kept))
+    if len(compared) > 1:
+        pairs = _discordant(results, compared)
+        lost = mcnemar_greater(pairs[0], pairs[1]) <= alpha / (len(compared) - 1)
+        lost[0] = False  # the best itself
+        kept = compared[~lost]
+    else:
+        kept = compared
+    members = tuple(results[place] for place in kept.tolist())
+    return BestSubset(full, len(compared), stopped, members)
 
 
-def _all_discordant(best: Outcome, others: Sequence[Outcome]) -> NDArray[np.int64]:
+def _discordant(results: Results, compared: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of the seeds that both had, those that only the best solved and those that only another did.
 
-    One row for each of the others: int64, shape (C, 2).
+    One column for each that is compared, the best, of which both are 0, first: int64, shape (2, C).
     """
-    pairs = np.empty((len(others), 2), dtype=np.int64)
-    alike: dict[bytes, list[int]] = {}  # who had the same seeds
-    for row, other in enumerate(others):
-        alike.setdefault(other.seeds.tobytes(), []).append(row)
-    for rows in alike.values():
-        _, mine, theirs = np.intersect1d(
-            best.seeds, others[rows[0]].seeds, assume_unique=True, return_indices=True
-        )
-        a = best.solved[mine]
-        for start in range(0, len(rows), PART):
-            part = rows[start : start + PART]
-            b = np.stack([_solved(others[row]) for row in part])[:, theirs]
-            pairs[part, 0] = np.count_nonzero(a & ~b, axis=1)
-            pairs[part, 1] = np.count_nonzero(~a & b, axis=1)
+    best = results[int(compared[0])].outcome
+    pairs = np.zeros((2, len(compared)), np.int64)
+    for start in range(0, len(compared), PART):
+        part = compared[start : start + PART]
+        seeds = results.seeds(part)
+        at = np.minimum(np.searchsorted(best.seeds, seeds.seed), best.n - 1)
+        both = best.seeds[at] == seeds.seed
+        mine, theirs = best.solved[at], seeds.status == Status.SOLVED
+        for row, differ in enumerate((mine & ~theirs, theirs & ~mine)):
+            found = np.bincount(seeds.config[both & differ], minlength=len(part))
+            pairs[row, start : start + len(part)] = found
     return pairs
 
 
-def _solved(outcome: Outcome) -> NDArray[np.bool_]:
-    solved: NDArray[np.bool_] = np.equal(array_of(outcome, "status"), Status.SOLVED)
-    return solved
+PART = 10_000
+"""Configs whose seeds are in memory at once."""
 
 
 # -------------------------------------------------------------------------------------------------
@@ -697,8 +692,8 @@ def report_of(run: Run) -> Report:
         varied=tuple(name for name in run.parameters if name in differ or len(results) < 2),
         top=results[:10],
         configs=len(results),
-        seeds=sum(result.outcome.n for result in results),
-        proposals=sum(result.trials for result in results),
+        seeds=int(results.counts.n.sum()),
+        proposals=int(results.trials.sum()),
         complete=manifest.get("complete") is not False,
         stopped=stopped_because(manifest),
         tied=best_subset(results, full_seeds(results, manifest)),
@@ -714,27 +709,26 @@ def report_of(run: Run) -> Report:
     )
 
 
-def failures_of(results: Sequence[ConfigResult], top: int = 5) -> Failures:
+def failures_of(results: Results, top: int = 5) -> Failures:
     """How the seeds of some configs failed, with so many of the most frequent wrong patterns."""
-    totals = status_counts([result.outcome for result in results]).sum(axis=0).tolist()
+    totals = results.counts.status.sum(axis=0).tolist()
     counts = dict(zip(Status, totals, strict=True))
     found: Counter[str] = Counter()
-    for part in seed_tables(results):
-        patterns = part["pattern"].combine_chunks()
-        wrong = part["status"].combine_chunks().indices.to_numpy() == Status.WRONG_PATTERN
-        codes = patterns.indices.to_numpy(zero_copy_only=False)[wrong].astype(np.int64)
-        often = np.bincount(codes, minlength=len(patterns.dictionary)).tolist()
-        found.update(dict(zip(patterns.dictionary.to_pylist(), often, strict=True)))
+    for start in range(0, len(results), PART):
+        seeds = results.seeds(np.arange(start, min(start + PART, len(results))))
+        codes, names = seeds.patterns()
+        often = np.bincount(codes[seeds.status == Status.WRONG_PATTERN], minlength=len(names))
+        found.update(dict(zip(names, often.tolist(), strict=True)))
     order = sorted((-often, name) for name, often in found.items() if often and name)
     patterns = tuple((name, -often) for often, name in order[:top])
-    printed = any(result.outcome.details.output for result in results)
+    printed = results.detailed and any(result.outcome.details.output for result in results)
     return Failures(counts, patterns, _reasons(results), printed)
 
 
-def _reasons(results: Sequence[ConfigResult]) -> tuple[tuple[str, int, str, int], ...]:
+def _reasons(results: Results) -> tuple[tuple[str, int, str, int], ...]:
     counts: Counter[str] = Counter()
     examples: dict[str, tuple[str, int]] = {}
-    for result in results:
+    for result in results if results.detailed else ():
         for seed, reason in result.outcome.details.failed.items():
             counts[reason] += 1
             examples.setdefault(reason, (result.key, seed))
@@ -769,17 +763,18 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
         for name, label in ASKED.items()
         if (entry := run.manifest.get(name)) is not None
     ]
-    seconds = sum(evaluation.seconds for evaluation in run.evaluations)
-    if seconds:  # else they were taken out, as of a run that is published
+    if seconds := sum(run.evaluations.seconds):  # else taken out, as of a run that is published
         rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
-    ended = [e for e in run.evaluations if e.error == NOT_FINISHED]
     for label, uncounted, why in (
         ("made by other versions, not counted", run.set_aside, ""),
-        ("not finished, in no count", ended, ", proven worse meanwhile"),
+        (
+            "not finished, in no count",
+            run.evaluations.ended(NOT_FINISHED),
+            ", proven worse meanwhile",
+        ),
     ):
         if uncounted:
-            configs = len({evaluation.block.point.key for evaluation in uncounted})
-            seeds = sum(evaluation.block.count for evaluation in uncounted)
+            seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)
             text = f"{number(seeds)} seeds of {number(configs)} configurations{why}"
             rows.append((label, text))
     return tuple(rows)
@@ -800,10 +795,10 @@ def _shown(entry: Any) -> str:
     return plain(str(entry))
 
 
-def _no_outcome(evaluations: Sequence[Evaluation]) -> tuple[NoOutcome, ...]:
+def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
     reasons: dict[str, list[Evaluation]] = {}
-    for evaluation in evaluations:
-        if evaluation.outcome is None and evaluation.error != NOT_FINISHED:
+    for evaluation in evaluations.where(evaluations.column("outcome") == 0):
+        if evaluation.error != NOT_FINISHED:
             reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
     rows = [
         NoOutcome(reason, sum(not e.final for e in found), sum(e.final for e in found), found[0])

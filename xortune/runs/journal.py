@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import errno
-import gc
 import math
 import os
 import shutil
 import tempfile
 import threading
 import time
-from bisect import bisect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+import numpy as np
+
 from xortune.core.errors import DisturbedError, InputError
-from xortune.core.files import FREE_SPACE, is_full, open_regular
-from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable
+from xortune.runs.evaluation import Evaluation, Evaluations, Lines, encode
 from xortune.runs.lock import RunLock
 from xortune.runs.store import SegmentWriter, as_path, writer_for
 
@@ -173,51 +172,113 @@ FSYNC_SECONDS = 0.2
 """Between two of them, while lines keep coming: so much later one is on the disk."""
 
 
-def read(path: str | os.PathLike[str]) -> tuple[list[Evaluation], int]:
+class JournalReader:
+    """Reads a journal, and reads it on as it grows: each line once.
+
+    Attributes:
+        lines: all that it has taken in.
+        size: how many bytes of the file they are.
+        torn: whether something follows them that is no whole line: a line that is being written, or
+            was torn off by a crash.
+        written: when the file was last written to, in seconds since 1970; None without a file.
+
+    Args:
+        path: of the file, which need not be there yet.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.lines, self.size, self.torn = Lines(), 0, False
+        self.written: float | None = None
+        self._file: tuple[int, int] | None = None
+
+    def read_on(self) -> Evaluations:
+        """Take in the whole lines that came. They are all if the file is another one now.
+
+        Raises:
+            InputError: the file cannot be read, a malformed line (with file:line), or a seed of one
+                config in two final lines.
+        """
+        try:
+            file = open_regular(self._path)
+        except FileNotFoundError:
+            self._begin()
+            return Evaluations(self.lines, np.arange(0))
+        except OSError as error:
+            raise unreadable(self._path, error) from None
+        with file:
+            found = os.fstat(file.fileno())
+            identity = (found.st_dev, found.st_ino)
+            if self._file not in (None, identity) or found.st_size < self.size:
+                self._begin()
+            self._file, self.written, known = identity, found.st_mtime, len(self.lines)
+            try:
+                self._take(file)
+                if len(self.lines) > known:
+                    refuse_seeds_twice(self.lines, self._path)
+            except InputError:
+                self._begin()
+                if not known:
+                    raise
+                return self.read_on()  # cut and written again between two looks? all of it is new
+            except OSError as error:
+                raise unreadable(self._path, error) from None
+        return Evaluations(self.lines, np.arange(known, len(self.lines)))
+
+    def _take(self, file: BinaryIO) -> None:
+        file.seek(self.size)
+        self.torn = False
+        for line in file:
+            self.torn = not line.endswith(b"\n")
+            if self.torn:
+                return
+            number = f"{self._path}:{len(self.lines) + 1}"
+            try:
+                self.lines.take(line.decode("ascii"))
+            except UnicodeDecodeError:
+                raise InputError("is no JSON", place=number) from None
+            except InputError as error:
+                raise error.at(f"{number}: {error.field}" if error.field else number) from None
+            self.size += len(line)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Evaluations, int]:
     """All evaluations of a journal, and how many bytes its whole lines take.
 
-    What follows the last newline was torn off by a crash and is dropped; the byte count lets an
-    appender cut it.
+    Raises:
+        InputError: as `JournalReader.read_on`; or there is no file.
+    """
+    reader = JournalReader(path)
+    found = reader.read_on()
+    if reader.written is None:
+        raise InputError("cannot be read (No such file or directory)", place=os.fspath(path))
+    return found, reader.size
+
+
+def refuse_seeds_twice(lines: Lines, journal: Path) -> None:
+    """Return if no seed of a config is in two final lines.
 
     Raises:
-        InputError: a file that cannot be read, a malformed line (with file:line), a seed of one
-            config in two final evaluations.
+        InputError: one is: two searches wrote at once.
     """
-    place = str(path)
-    evaluations: list[Evaluation] = []
-    spans, size = Spans(), 0
-    try:
-        with open_regular(path) as file, _no_collection():
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    break
-                try:
-                    evaluation = decode(line.decode("ascii"))
-                    block = evaluation.block
-                    if evaluation.final:
-                        spans.add(block.point.key, block.first, block.count, number)
-                    evaluations.append(evaluation)
-                except UnicodeDecodeError:
-                    raise InputError("is no JSON", place=f"{place}:{number}") from None
-                except InputError as error:
-                    field = f": {error.field}" if error.field else ""
-                    raise error.at(f"{place}:{number}{field}") from None
-                size += len(line)
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
-    return evaluations, size
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    # Of many small objects that all stay, Python's collector looks at each again and again.
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
+    config, first, count, final = map(lines.column, ("config", "first", "count", "final"))
+    order = np.flatnonzero(final)
+    order = order[np.lexsort((first[order], config[order]))]
+    end = first + count
+    before, after = order[:-1], order[1:]
+    twice = (config[before] == config[after]) & (end[before] > first[after])
+    if twice.any():
+        pairs = np.sort(np.stack([before[twice], after[twice]], axis=1), axis=1)
+        earlier, later = pairs[np.argmin(pairs[:, 1])].tolist()
+        raise InputError(
+            f"seed {max(first[earlier], first[later])} of config {lines.keys[config[later]]} is "
+            f"also in line {earlier + 1}",
+            place=f"{journal}:{later + 1}",
+            fix="two searches wrote here at once? delete one of the two lines",
+        )
 
 
 class Journal:
@@ -533,26 +594,3 @@ def _whole_lines(fd: int) -> int:
             return start + found + 1
         end = start
     return 0
-
-
-class Spans:
-    """The seeds of each config that a journal's final lines have, each in one line only."""
-
-    def __init__(self) -> None:
-        self._spans: dict[str, list[tuple[int, int, int]]] = {}
-
-    def add(self, key: str, first: int, count: int, line: int) -> None:
-        """Take in a line.
-
-        Raises:
-            InputError: a line before it has one of its seeds.
-        """
-        spans, span = self._spans.setdefault(key, []), (first, first + count, line)
-        place = bisect(spans, span)
-        for start, end, other in spans[max(0, place - 1) : place + 1]:
-            if start < first + count and first < end:
-                raise InputError(
-                    f"seed {max(start, first)} of config {key} is also in line {other}",
-                    fix="two searches wrote here at once? delete one of the two lines",
-                )
-        spans.insert(place, span)

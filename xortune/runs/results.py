@@ -1,19 +1,19 @@
-"""What a run's configurations came to: counts by provenance, tables, the Pareto front."""
+"""What a run's configurations came to: counts by version, order, tables, the Pareto front."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.core.outcome import NO_DETAILS, Outcome, Status
+from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.racing.objectives import (
     Numbers,
@@ -26,7 +26,7 @@ from xortune.racing.objectives import (
     summed_only,
     ties_of,
 )
-from xortune.runs.evaluation import MAX_EPOCHS, Evaluation, stacked
+from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, Lines
 from xortune.spaces.model import MEASURED, SUCCESS_RATE, Objective, is_number
 from xortune.stats.numbers import STATISTICS, finite, named_statistic, summary
 
@@ -136,46 +136,36 @@ class ProvenanceGroups:
         return sum(count.n for _, count in (self.others or {}).values())
 
 
-def by_provenance(
-    evaluations: Sequence[Evaluation], first: str
-) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
-    """For each config's key its final blocks that count, and the final blocks that do not.
-
-    Args:
-        evaluations: of the search.
-        first: what lines without a digest stand for; see `runs.sessions.first_made`.
-    """
-    blocks: dict[str, list[Evaluation]] = {}
-    made: set[str | None] = set()
-    for evaluation in evaluations:
-        if evaluation.final:
-            blocks.setdefault(evaluation.block.point.key, []).append(evaluation)
-            made.add(evaluation.made)
-    if len(made) < 2:
-        return blocks, ()
-    aside: list[Evaluation] = []
-    for key, found in blocks.items():
-        apart = ProvenanceGroups()
-        for e in found:
-            apart.add(e.made or first, e.block.first, Count(n=e.block.count))
-        aside += [e for e in found if (e.made or first) != apart.made]
-        blocks[key] = [e for e in found if (e.made or first) == apart.made]
-    return blocks, tuple(aside)
+def by_version(evaluations: Evaluations) -> tuple[Evaluations, Evaluations]:
+    """The final lines that count, and those that do not: of configs with more seeds by another."""
+    final = evaluations.where(evaluations.column("final") > 0)
+    config, made = final.column("config"), final.column("made")
+    if np.unique(made).size < 2:
+        return final, final[:0]
+    parts, which = np.unique(np.stack([config, made]), axis=1, return_inverse=True)
+    n = np.bincount(which, final.column("count"))
+    lowest = np.full(n.shape, np.iinfo(np.int64).max)
+    np.minimum.at(lowest, which, final.column("first"))
+    order = np.lexsort((lowest, -n, parts[0]))
+    counted = order[_begins(parts[0][order])]
+    chosen = np.isin(which, counted)
+    return final.where(chosen), final.where(~chosen)
 
 
-def aside_rows(aside: Iterable[Evaluation], first: str) -> Iterator[dict[str, Any]]:
+def _begins(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where another value begins than the one before."""
+    return np.concatenate([np.ones(min(1, len(values)), np.bool_), values[1:] != values[:-1]])
+
+
+def aside_rows(aside: Evaluations) -> Iterator[dict[str, Any]]:
     """For the manifest: of each config what is not counted, by what made it."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str | None], dict[str, Any]] = {}
     for evaluation in aside:
-        key, made = evaluation.block.point.key, evaluation.made or first
+        key, made = evaluation.block.point.key, evaluation.made
         row = rows.setdefault((key, made), {"key": key, "made": made, "k": 0, "n": 0})
         row["n"] += evaluation.block.count
         row["k"] += 0 if evaluation.outcome is None else evaluation.outcome.successes
     return iter(rows.values())
-
-
-# -------------------------------------------------------------------------------------------------
-# The ladder of seeds that a run's configurations climb.
 
 
 def rungs_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:
@@ -187,115 +177,373 @@ def rungs_of(manifest: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 # -------------------------------------------------------------------------------------------------
-# Numbers and reasons of seeds as columns: of a trainer of the user's own; others have none.
-
-REASON = "reason"
+# What a run's configurations came to: all lines of each that may be counted together, as one.
 
 
 @dataclass(frozen=True)
-class More:
-    """What some outcomes have beside what all have.
+class ConfigResult:
+    """One configuration and all that it was trained for.
 
     Attributes:
-        names: of their numbers, in the order in which they are met.
-        reasons: whether a seed has a reason why it failed.
+        point: in its trainer's normal form.
+        key: its stable key.
+        outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
+            produced nothing are in it as crashed, so that they count as not solved. All are made by
+            the same engine, versions and trainer: see `Run.set_aside`.
+        trials: how many distinct proposals led to it.
     """
 
-    names: tuple[str, ...] = ()
-    reasons: bool = False
+    point: Point
+    key: str
+    outcome: Outcome
+    trials: int
 
 
-NOTHING_MORE = More()
+@dataclass(frozen=True)
+class Counts:
+    """What C configs came to, in columns.
+
+    Attributes:
+        status: int64, shape (C, statuses): how many seeds ended in each `Status`.
+        epochs: int64, shape (C,): the budget.
+        taken: int64, shape (C,): epochs until each solved seed was solved for good, summed.
+    """
+
+    status: NDArray[np.int64]
+    epochs: NDArray[np.int64]
+    taken: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> Counts:
+        """Of outcomes that are at hand."""
+        found = [[*o.counts.values(), o.epochs, o.epochs_spent] for o in outcomes]
+        columns = np.array(found, np.int64).reshape(-1, len(Status) + 2)
+        status, epochs = columns[:, : len(Status)], columns[:, -2]
+        unsolved = status[:, 1:].sum(axis=1)
+        return cls(status, epochs, columns[:, -1] - epochs * unsolved)
+
+    def at(self, places: NDArray[np.int64]) -> Counts:
+        """Of some configs."""
+        return Counts(self.status[places], self.epochs[places], self.taken[places])
+
+    @property
+    def k(self) -> NDArray[np.int64]:
+        """int64, shape (C,): seeds solved."""
+        return self.status[:, Status.SOLVED]
+
+    @cached_property
+    def n(self) -> NDArray[np.int64]:
+        """int64, shape (C,): seeds, failed ones included."""
+        seeds: NDArray[np.int64] = self.status.sum(axis=1)
+        return seeds
+
+    @property
+    def rate(self) -> NDArray[np.float64]:
+        """float64, shape (C,): k / n."""
+        return self.k / self.n
+
+    @property
+    def spent(self) -> NDArray[np.int64]:
+        """int64, shape (C,): `Outcome.epochs_spent`."""
+        return self.taken + self.epochs * (self.n - self.k)
+
+    @cached_property
+    def epochs_to_solve(self) -> NDArray[np.float64]:
+        """float64, shape (C,): `Outcome.epochs_to_solve`; NaN without a success."""
+        known = (self.k > 0) & (self.epochs > 0)  # else nobody counts epochs
+        return np.where(known, self.spent / np.maximum(self.k, 1), np.nan)
 
 
-def more_of(outcomes: Sequence[Outcome]) -> More:
-    """What they have."""
-    detailed = [o.details for o in outcomes if o.details is not NO_DETAILS]
-    if not detailed:
-        return NOTHING_MORE
-    names = {name: None for details in detailed for name in details.values}
-    return More(tuple(names), any(details.failed for details in detailed))
+class Results(Sequence[ConfigResult]):
+    """What each config came to, best first; see `Run.results`.
 
-
-def seed_columns(
-    outcomes: Sequence[Outcome], more: More, taken: Collection[str]
-) -> dict[str, NDArray[Any] | list[str | None]]:
-    """A float64 column for each number (NaN where a seed has none), then `reason` (or None).
+    Numbers are in columns. An object of one config is made when it is asked for.
 
     Args:
-        outcomes: whose seeds they are, in this order.
-        more: what to make; a table that is made in parts has the same columns in each.
-        taken: names of other columns; a number of that name is `value_NAME`.
+        evaluations: of the search.
+        objectives: what was looked for.
+        rungs: of the run's ladder.
+        place: the journal, for messages.
+        reasons: whether seeds of a block that produced nothing say why, as seeds that failed do.
+
+    Raises:
+        InputError: blocks of one config that cannot be one outcome, such as different epochs.
     """
-    columns: dict[str, NDArray[Any] | list[str | None]] = {}
-    for name in more.names:
-        parts = [o.details.values.get(name, np.full(o.n, np.nan)) for o in outcomes]
-        column = _free(name, {*taken, *columns, REASON})
-        columns[column] = np.concatenate([np.empty(0), *parts])
-    if more.reasons:
-        columns[REASON] = [
-            reason for o in outcomes for reason in map(o.details.failed.get, o.seeds.tolist())
-        ]
-    return columns
+
+    def __init__(
+        self,
+        evaluations: Evaluations,
+        *,
+        objectives: Sequence[Objective] = (),
+        rungs: Sequence[int] = (),
+        place: str = "",
+        reasons: bool = False,
+    ) -> None:
+        self._objectives, self._rungs, self._reasons = objectives, rungs, reasons
+        counted, self.set_aside = by_version(evaluations)
+        self._lines = lines = counted.lines
+        config, first = counted.column("config"), counted.column("first")
+        order = np.lexsort((first, config))
+        config, self._places = config[order], counted.places[order]
+        starts = np.flatnonzero(_begins(config))
+        self._starts = np.append(starts, len(config))
+        self._configs = config[starts]
+        every, solved_epochs = lines.ends()
+        status, taken = every[self._places], solved_epochs[self._places]
+        self._found = Counts(
+            _sums(status, starts),
+            self._budgets(starts, status, place),
+            _sums(taken, starts),
+        )
+        self._trials = self._proposals(evaluations)
+        self._made: dict[int, ConfigResult] = {}
+
+    def _budgets(
+        self, starts: NDArray[np.intp], status: NDArray[np.int32], place: str
+    ) -> NDArray[np.int64]:
+        """The epochs of each config; all its lines with an outcome must have the same."""
+        none = np.iinfo(np.int64).max
+        epochs, width = (self._lines.column(name)[self._places] for name in ("epochs", "width"))
+        judged = (status.sum(axis=1) > status[:, Status.CRASHED]).astype(np.bool_)
+        for values, known, what in (
+            (epochs, epochs >= 0, "blocks of different epochs cannot be merged"),
+            (width, judged, "blocks judged on different rows cannot be merged"),
+        ):
+            if not len(starts):
+                break
+            least = np.minimum.reduceat(np.where(known, values, none), starts)
+            most = np.maximum.reduceat(np.where(known, values, -1), starts)
+            if (wrong := np.flatnonzero(least < most)).size:
+                key = self._lines.keys[self._configs[wrong[0]]]
+                raise InputError(
+                    f"{what}: {least[wrong[0]]} and {most[wrong[0]]}",
+                    place=f"{place}: config {key}",
+                )
+        found = np.maximum.reduceat(epochs, starts) if len(starts) else epochs
+        for at in np.flatnonzero(found < 0).tolist():  # no line has an outcome
+            asked = self._lines.point(int(self._configs[at])).get("epochs")
+            found[at] = asked if isinstance(asked, int) and 0 <= asked <= MAX_EPOCHS else 0
+        return found
+
+    def _proposals(self, evaluations: Evaluations) -> NDArray[np.int64]:
+        final = evaluations.column("final") > 0
+        config, proposal = (evaluations.column(name)[final] for name in ("config", "proposal"))
+        order = np.lexsort((proposal, config))
+        new = _begins(config[order]) | _begins(proposal[order])
+        found = np.bincount(config[order][new], minlength=len(self._lines.keys))
+        return found[self._configs].astype(np.int64)
+
+    def _criteria(self) -> Iterator[NDArray[Any]]:
+        """What decides who comes first: a column for each criterion, the lower value first.
+
+        A later one decides where all earlier ones are equal.
+        """
+        if (objective := summed_only(self._objectives)) is not None:
+            # Those on a higher rung come first: what was measured of the same seeds is compared.
+            rungs = np.sort(np.array(self._rungs, np.int64))
+            yield -np.searchsorted(rungs, self._found.n, "right")
+            yield self._costs(objective)
+        yield -wilson(self._found.k, self._found.n)[0]
+        if (ties := ties_of(self._objectives)) is not None:
+            yield self._costs(ties)
+        yield np.nan_to_num(self._found.epochs_to_solve, nan=np.inf)
+        yield np.array([self._lines.keys[config] for config in self._configs.tolist()], "S16")
+
+    def _costs(self, objective: Objective) -> NDArray[np.float64]:
+        """What was looked for, of each config; less is better."""
+        values = np.array(
+            [summed(objective, self._numbers(i, objective)) for i in range(len(self))], float
+        )
+        return -values if objective.maximize else values
+
+    def _numbers(self, at: int, objective: Objective) -> Numbers:
+        lines = self._places[self._starts[at] : self._starts[at + 1]].tolist()
+        name = objective.number or ""
+        return np.concatenate([self._lines.numbers(line, name) for line in lines])
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        return np.lexsort(list(self._criteria())[::-1])
+
+    @property
+    def leader(self) -> ConfigResult | None:
+        """The first one; the others are not put in order."""
+        left = np.arange(len(self))
+        for column in self._criteria():
+            if left.size > 1:
+                left = left[column[left] == np.sort(column[left])[0]]
+        return self._result(int(left[0])) if left.size else None
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Of each config."""
+        return self._found.at(self._order)
+
+    @cached_property
+    def trials(self) -> NDArray[np.int64]:
+        """int64, shape (C,): of each config how many distinct proposals led to it."""
+        return self._trials[self._order]
+
+    @property
+    def keys(self) -> list[str]:
+        """Of each config."""
+        return [self._lines.keys[config] for config in self._configs[self._order].tolist()]
+
+    def values(self, name: str, missing: Any = None) -> list[Any]:
+        """Of each config what it has for a parameter; `missing` where it has none."""
+        return self._lines.values(name, self._configs[self._order].tolist(), missing)
+
+    @cached_property
+    def detailed(self) -> bool:
+        """Whether any seed has details: numbers, or a reason why it failed."""
+        return bool(self._lines.details) or (self._reasons and bool(self._lines.errors))
+
+    def seeds(self, places: NDArray[np.int64]) -> Seeds:
+        """The seeds of some configs, in columns."""
+        chosen = self._order[places]
+        begins, ends = self._starts[:-1][chosen], self._starts[1:][chosen]
+        lines = self._places[_spans(begins, ends - begins)]
+        return Seeds(self._lines, lines, np.repeat(np.arange(len(chosen)), ends - begins))
+
+    def _result(self, at: int) -> ConfigResult:
+        config = int(self._configs[at])
+        lines = self._places[self._starts[at] : self._starts[at + 1]].tolist()
+        outcome = self._lines.outcome(lines, int(self._found.epochs[at]), reasons=self._reasons)
+        point = self._lines.point(config)
+        return ConfigResult(point, point.key, outcome, int(self._trials[at]))
+
+    def __len__(self) -> int:
+        return len(self._configs)
+
+    @overload
+    def __getitem__(self, place: int) -> ConfigResult: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[ConfigResult, ...]: ...
+    def __getitem__(self, place: int | slice) -> ConfigResult | tuple[ConfigResult, ...]:
+        if isinstance(place, slice):
+            return tuple(self[i] for i in range(*place.indices(len(self))))
+        at = int(self._order[place])
+        if at not in self._made:
+            result = self._result(at)
+            if len(self) > KEPT:
+                return result
+            self._made[at] = result
+        return self._made[at]
+
+    def __iter__(self) -> Iterator[ConfigResult]:
+        return (self[i] for i in range(len(self)))
 
 
-def config_columns(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str, NDArray[Any]]:
-    """For each number NAME_n, the seeds that have it, and NAME_mean and so on; see `STATISTICS`.
+def counts_of(results: Sequence[ConfigResult]) -> Counts:
+    """What some configs came to, in columns."""
+    if isinstance(results, Results):
+        return results.counts
+    return Counts.of([result.outcome for result in results])
+
+
+KEPT = 20_000
+"""Of so many configs at most the objects are kept: those of a million fill the memory."""
+
+
+def _sums(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Of each group that begins at one of `starts`."""
+    if not len(starts):
+        return np.empty((0, *values.shape[1:]), np.int64)
+    return np.add.reduceat(values, starts, axis=0, dtype=np.int64)
+
+
+def _spans(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places from each start on, as many as its size."""
+    before = np.cumsum(sizes) - sizes
+    return np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
+
+
+class Seeds:
+    """Seeds of some configs, one after the other, in columns.
+
+    Attributes:
+        config: int64, shape (S,): 0 for the first config, 1 for the next, ...
+        seed: int64, shape (S,): ascending within a config.
+        status: uint8, shape (S,): a `Status` for each.
+        solved_epoch: int32, shape (S,).
+        final_loss: float32, shape (S,).
 
     Args:
-        outcomes: of the configs, in this order.
-        taken: names of other columns.
+        lines: of the journal.
+        places: int64, shape (L,): the lines that the seeds are of.
+        config: int64, shape (L,): whose lines they are.
     """
-    columns: dict[str, NDArray[Any]] = {}
-    for name in more_of(outcomes).names:
-        known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
-        found = [summary(numbers) for numbers in known]
-        endings = ("n", *STATISTICS)
-        base = name
-        while any(f"{base}_{ending}" in {*taken, *columns} for ending in endings):
-            base = f"value_{base}"
-        columns[f"{base}_n"] = np.array([numbers.size for numbers in known], np.int64)
-        for ending in STATISTICS:
-            columns[f"{base}_{ending}"] = np.array([one[ending] for one in found])
-    return columns
+
+    def __init__(self, lines: Lines, places: NDArray[np.int64], config: NDArray[np.int64]) -> None:
+        self._lines, self._places = lines, places
+        first, self._sizes, at, known = (
+            lines.column(name)[places] for name in ("first", "count", "seeds_at", "outcome")
+        )
+        self.config = np.repeat(config, self._sizes)
+        self.seed = _spans(first, self._sizes)
+        has = np.repeat(known > 0, self._sizes)
+        taken = _spans(at[known > 0], self._sizes[known > 0])
+        self.status, self.solved_epoch, self.final_loss = (
+            _filled(lines.seeds(name), taken, has, none)
+            for name, none in (
+                ("status", int(Status.CRASHED)),
+                ("solved_epoch", 0),
+                ("final_loss", np.nan),
+            )
+        )
+
+    def patterns(self) -> tuple[NDArray[np.int32], list[str]]:
+        """A code for each seed, and the pattern of each code; any code for one that crashed."""
+        width, at, known = (
+            self._lines.column(name)[self._places] for name in ("width", "bits_at", "outcome")
+        )
+        width = np.where(known > 0, width, 0)
+        codes, patterns = np.zeros(self.status.shape, np.int32), list[str]()
+        for bits in np.unique(width).tolist():
+            mine, row = width == bits, (bits + 7) // 8
+            count = int(self._sizes[mine].sum())
+            packed = self._lines.seeds("bits")[_spans(at[mine], self._sizes[mine] * row)]
+            found, names = _codes(packed.reshape(count, row), bits)
+            codes[np.repeat(mine, self._sizes)] = found + len(patterns)
+            patterns += names
+        return codes, patterns
 
 
-def objective_columns(
-    outcomes: Sequence[Outcome], objective: Objective, taken: Collection[str]
-) -> dict[str, NDArray[Any]]:
-    """`objective`, of all seeds, with `objective_low` and `objective_high`, its 95 % interval.
-
-    Empty where failed seeds decide it, and an end of the interval also where the seeds are too few
-    for one; see `numbers.interval_of_all`.
-
-    Args:
-        outcomes: of the configs, in this order.
-        objective: one with a number.
-        taken: names of other columns.
-    """
-    rows = np.full((len(outcomes), 3), np.nan)
-    for row, outcome in zip(rows, outcomes, strict=True):
-        numbers = numbers_in(outcome, objective.number or "")
-        row[0] = summed(objective, numbers)
-        row[1:] = summed_interval(objective, numbers) or (np.nan, np.nan)
-    rows[np.isinf(rows)] = np.nan
-    base = "objective"
-    while any(f"{base}{ending}" in taken for ending in ("", "_low", "_high")):
-        base = f"value_{base}"
-    return {f"{base}{ending}": rows[:, i] for i, ending in enumerate(("", "_low", "_high"))}
+def _filled(
+    values: NDArray[Any], taken: NDArray[np.int64], has: NDArray[np.bool_], none: float
+) -> NDArray[Any]:
+    """The values that are taken, and where there are none `none`."""
+    if len(taken) == len(has):
+        return values[taken]
+    found = np.full(has.shape, none, values.dtype)
+    found[has] = values[taken]
+    return found
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    while name in taken:
-        name = f"value_{name}"
-    return name
+def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
+    """A code for each row of packed bits, and the pattern of each code."""
+    if width == 0:
+        return 0, [""]
+    whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0] if packed.shape[1] > 1 else None
+    if whole is None:  # 256 patterns at most: to count is quicker than to sort
+        present = np.bincount(packed[:, 0], minlength=256) > 0
+        unique = np.flatnonzero(present).astype(np.uint8)
+        inverse = (np.cumsum(present, dtype=np.int32) - np.int32(1))[packed[:, 0]]
+    else:
+        unique, inverse = np.unique(whole, return_inverse=True)
+    bits = np.unpackbits(unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width)
+    found = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
+    return inverse.astype(np.int32, copy=False), found
 
 
 # -------------------------------------------------------------------------------------------------
 # The tables of a run as frames: one row per config, one row per config and seed.
 
-PART, SEED_ROWS = 10_000, 1 << 20
-"""Configs, and rows of seeds, of which arrays are in memory at once."""
+SEED_ROWS = 1 << 20
+"""Rows of seeds of which a table is in memory at once."""
+
+REASON, FRONT = "reason", "front"
+"""The last columns: why a seed failed, and whether a config is on the Pareto front."""
 
 FAILURES = tuple(status for status in Status if status != Status.SOLVED)
 
@@ -306,10 +554,6 @@ CONFIG_COLUMNS = (
 """What follows the parameters in table.csv; the last ones count the seeds that failed so."""
 
 
-FRONT = "front"
-"""The last column, where there are several objectives."""
-
-
 def column_names(parameters: Sequence[str], *, several: bool = False) -> dict[str, str]:
     """The column of each parameter: its name, or `param_NAME` where that is a column of ours.
 
@@ -318,15 +562,11 @@ def column_names(parameters: Sequence[str], *, several: bool = False) -> dict[st
         several: whether there is a column `FRONT`.
     """
     ours = (*CONFIG_COLUMNS, FRONT) if several else CONFIG_COLUMNS
-    taken = set(ours) | set(parameters)
+    taken = {*ours, *parameters}
     names = {}
     for name in parameters:
-        column = name
-        if name in ours:
-            column = f"param_{name}"
-            while column in taken:
-                column = f"param_{column}"
-            taken.add(column)
+        column = _free(f"param_{name}", taken, "param_") if name in ours else name
+        taken.add(column)
         names[name] = _text(column)
     return names
 
@@ -341,174 +581,160 @@ def config_table(
 
     Columns: the parameters (empty where a config does not have one, or has null), then
     `CONFIG_COLUMNS`. `low` and `high` are the 95 % Wilson interval of `rate` = k / n;
-    `epochs_to_solve` is ERT, empty without a success. Where there are several objectives, the last
-    column is `FRONT`: whether the config is on the Pareto front (see `Run.front`). Where a number
-    of a user's own trainer was looked for, its columns come last: see `objective_columns`.
+    `epochs_to_solve` is ERT, empty without a success. Then for each number of a user's own trainer
+    NAME_n, the seeds that have it, and NAME_mean and so on (see `STATISTICS`); where one was looked
+    for, `objective` with the ends of its 95 % interval; where there are several objectives,
+    `FRONT`: whether the config is on the Pareto front (see `Run.front`).
     """
     import pandas as pd
 
-    outcomes = [result.outcome for result in results]
-    k = np.array([outcome.successes for outcome in outcomes], dtype=np.int64)
-    n = np.array([outcome.n for outcome in outcomes], dtype=np.int64)
-    low, high = wilson(k, n)
-    given = [result.point.as_dict() for result in results]
+    counts = counts_of(results)
+    if isinstance(results, Results):
+        keys, trials = results.keys, results.trials
+        outcomes = [result.outcome for result in results] if results.detailed else []
+        given = {name: results.values(name) for name in parameters}
+    else:
+        outcomes = [result.outcome for result in results]
+        keys = [result.key for result in results]
+        trials = np.array([result.trials for result in results], np.int64)
+        given = {name: [result.point.get(name) for result in results] for name in parameters}
+    low, high = wilson(counts.k, counts.n)
     columns: dict[str, Any] = {
-        column: _column([point.get(name) for point in given])
+        column: _column(given[name])
         for name, column in column_names(parameters, several=front is not None).items()
     }
     columns |= {
-        "key": _column([result.key for result in results]),
-        "k": k,
-        "n": n,
-        "rate": k / n,
+        "key": _column(list(keys)),
+        "k": counts.k,
+        "n": counts.n,
+        "rate": counts.rate,
         "low": low,
         "high": high,
-        "epochs_to_solve": epochs_to_solve(outcomes),
-        "trials": np.array([result.trials for result in results], dtype=np.int64),
+        "epochs_to_solve": counts.epochs_to_solve,
+        "trials": trials,
     }
-    counts = status_counts(outcomes)
-    columns |= {status.label: counts[:, status] for status in FAILURES}
-    told = config_columns(outcomes, {*columns, FRONT})
-    columns |= {_text(name): numbers for name, numbers in told.items()}
-    if (looked_for := summed_only(objectives)) is not None:
-        columns |= objective_columns(outcomes, looked_for, columns)
+    columns |= {status.label: counts.status[:, status] for status in FAILURES}
+    columns |= _statistics(outcomes, {*columns, FRONT})
+    if (objective := summed_only(objectives)) is not None:
+        columns |= _objective(outcomes, objective, columns)
     if front is not None:
         columns[FRONT] = front
     return pd.DataFrame(columns)
 
 
-def epochs_to_solve(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
-    """float64, shape (C,): `Outcome.epochs_to_solve` of each, NaN without a success."""
-    found = [_epochs_to_solve(part) for part in _parts(outcomes)]
-    return np.concatenate([np.empty(0), *found])
+def number_names(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    """The numbers that some outcomes have of their seeds, in the order in which they are met."""
+    return tuple({name: None for outcome in outcomes for name in outcome.details.values})
 
 
-def _epochs_to_solve(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
-    stack = stacked(outcomes)
-    if stack is None:
-        status, epochs = (_join_of(outcomes, name) for name in ("status", "solved_epoch"))
-        starts, n = _rows(outcomes)
-        solved = status == int(Status.SOLVED)
-        k = np.add.reduceat(solved, starts, dtype=np.int64)
-        spent = np.add.reduceat(np.where(solved, epochs, 0), starts, dtype=np.int64)
-    else:
-        solved = stack.status == int(Status.SOLVED)
-        k, n = solved.sum(axis=1), np.full(len(outcomes), solved.shape[1])
-        spent = np.where(solved, stack.solved_epoch, 0).sum(axis=1, dtype=np.int64)
-    spent += np.array([o.epochs for o in outcomes], dtype=np.int64) * (n - k)
-    counted = np.array([o.epochs > 0 for o in outcomes])  # else nobody counts epochs
-    return np.where((k > 0) & counted, spent / np.maximum(k, 1), np.nan)
+def _statistics(outcomes: Sequence[Outcome], taken: Collection[str]) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {}
+    for name in number_names(outcomes):
+        known = [finite(o.details.values.get(name, np.empty(0))) for o in outcomes]
+        found = [summary(numbers) for numbers in known]
+        base = _base(name, [f"_{ending}" for ending in ("n", *STATISTICS)], {*taken, *columns})
+        columns[_text(f"{base}_n")] = np.array([numbers.size for numbers in known], np.int64)
+        for ending in STATISTICS:
+            columns[_text(f"{base}_{ending}")] = np.array([one[ending] for one in found])
+    return columns
 
 
-def _parts(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
-    """Some at a time: what is made of all of their seeds at once is not to fill the memory."""
-    return (outcomes[at : at + PART] for at in range(0, len(outcomes), PART))
+def _objective(
+    outcomes: Sequence[Outcome], objective: Objective, taken: Collection[str]
+) -> dict[str, NDArray[Any]]:
+    """Empty where failed seeds decide it; an end of the interval also where seeds are too few."""
+    rows = np.full((len(outcomes), 3), np.nan)
+    for row, outcome in zip(rows, outcomes, strict=True):
+        numbers = numbers_in(outcome, objective.number or "")
+        row[0] = summed(objective, numbers)
+        row[1:] = summed_interval(objective, numbers) or (np.nan, np.nan)
+    rows[np.isinf(rows)] = np.nan
+    endings = ("", "_low", "_high")
+    base = _base("objective", endings, taken)
+    return {f"{base}{ending}": rows[:, i] for i, ending in enumerate(endings)}
 
 
-def _rows(outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the seeds of each begin among those of all, and how many they are."""
-    sizes = np.array([o.n for o in outcomes], dtype=np.int64)
-    return np.cumsum(sizes) - sizes, sizes
+def _base(name: str, endings: Iterable[str], taken: Collection[str]) -> str:
+    while any(f"{name}{ending}" in taken for ending in endings):
+        name = f"value_{name}"
+    return name
 
 
-def status_counts(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
-    """int64, shape (C, statuses): how many seeds of each outcome ended in each `Status`."""
-    found = [_status_counts(part) for part in _parts(outcomes)]
-    return np.concatenate([np.empty((0, len(Status)), np.int64), *found])
+def _free(name: str, taken: Collection[str], prefix: str) -> str:
+    while name in taken:
+        name = f"{prefix}{name}"
+    return name
 
 
-def _status_counts(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
-    kinds = len(Status)
-    stack = stacked(outcomes)
-    if stack is not None:
-        return np.stack([(stack.status == kind).sum(axis=1) for kind in range(kinds)], axis=1)
-    rows = np.repeat(np.arange(len(outcomes)), [o.n for o in outcomes])
-    cells = rows * kinds + _join_of(outcomes, "status")
-    return np.bincount(cells, minlength=len(outcomes) * kinds).reshape(-1, kinds)
-
-
-def array_of(outcome: Outcome, name: str) -> NDArray[Any]:
-    """An array of an outcome by its name; one that was not made yet is not kept with it.
-
-    Where a million outcomes are looked at once, what they keep would be most of the memory.
-    """
-    found = None if name in outcome.__dict__ else getattr(type(outcome), name, None)
-    made = found.func(outcome) if isinstance(found, cached_property) else getattr(outcome, name)
-    array: NDArray[Any] = made
-    return array
-
-
-def seed_table(results: Sequence[ConfigResult], more: More | None = None) -> pa.Table:
-    """One row for each config (in the order given) and seed (ascending), as an Arrow table.
+def seed_tables(results: Results, rows: int = SEED_ROWS) -> Iterator[pa.Table]:
+    """One row for each config (best first) and seed (ascending), as Arrow tables.
 
     Columns: `key` and `status` and `pattern` (strings, dictionary-encoded), `seed` (int64),
     `solved` (bool), `solved_epoch` (int32, null where not solved), `final_loss` (float32, NaN if
-    diverged or crashed). `pattern` is one 0 or 1 for each judged row, null if crashed. Then what a
-    trainer of the user's own told: see `runs.results`.
+    diverged or crashed). `pattern` is one 0 or 1 for each judged row, null if crashed. Then a
+    float64 column for each number of a user's own trainer (NaN where a seed has none), and `reason`
+    where any seed has one.
 
     Args:
         results: of the configs.
-        more: the columns that come last; None for those that these results have.
+        rows: of a part at most, but of one config at least. There is one part at least; each has
+            dictionaries of its own.
     """
+    outcomes = [result.outcome for result in results] if results.detailed else []
+    names, keys = number_names(outcomes), results.keys
+    reasons = any(outcome.details.failed for outcome in outcomes)
+    ends = np.cumsum(results.counts.n)
+    start = 0
+    while start < max(1, len(results)):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + rows, "right")))
+        part = results.seeds(np.arange(start, min(stop, len(results))))
+        columns = _seed_columns(part, keys[start:stop])
+        for name in names:
+            parts = [o.details.values.get(name, np.full(o.n, np.nan)) for o in outcomes[start:stop]]
+            columns[_text(_free(name, {*columns, REASON}, "value_"))] = np.concatenate(parts)
+        if reasons:
+            columns[REASON] = _reasons(outcomes[start:stop])
+        yield _table(columns)
+        start = stop
+
+
+def _table(columns: Mapping[str, Any]) -> pa.Table:
     import pyarrow as pa
 
-    outcomes = [result.outcome for result in results]
-    stack = stacked(outcomes)
-    if stack is not None:
-        status, epochs, losses = (
-            a.ravel() for a in (stack.status, stack.solved_epoch, stack.final_loss)
-        )
-        codes, patterns = _codes(stack.bits.reshape(status.size, -1), stack.width)
-    else:
-        status, epochs, losses = (
-            _join_of(outcomes, name) for name in ("status", "solved_epoch", "final_loss")
-        )
-        codes, patterns = _patterns([array_of(o, "predictions") for o in outcomes])
-    solved = status == Status.SOLVED
-    sizes = np.array([o.n for o in outcomes], dtype=np.int64)
-    keys = np.repeat(np.arange(len(outcomes), dtype=np.int32), sizes)
-    labels = pa.array([s.label for s in Status], pa.string())
-    crashed = status == Status.CRASHED
-    columns: dict[str, Any] = {
-        "key": pa.DictionaryArray.from_arrays(
-            pa.array(keys), pa.array([r.key for r in results], pa.string())
-        ),
-        "seed": pa.array(_join([o.seeds for o in outcomes], np.int64), pa.int64()),
+    return pa.table(dict(columns))
+
+
+def _reasons(outcomes: Iterable[Outcome]) -> pa.Array:
+    import pyarrow as pa
+
+    found = [why for o in outcomes for why in map(o.details.failed.get, o.seeds.tolist())]
+    texts = [None if why is None else _text(why) for why in found]
+    return pa.array(texts, pa.string()).dictionary_encode()
+
+
+def _seed_columns(seeds: Seeds, keys: Sequence[str]) -> dict[str, Any]:
+    import pyarrow as pa
+
+    def named(codes: NDArray[Any], names: Sequence[str], **more: Any) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(pa.array(codes, **more), pa.array(names, pa.string()))
+
+    solved, crashed = seeds.status == Status.SOLVED, seeds.status == Status.CRASHED
+    codes, patterns = seeds.patterns()
+    epochs = seeds.solved_epoch
+    return {
+        "key": named(seeds.config.astype(np.int32), keys),
+        "seed": pa.array(seeds.seed, pa.int64()),
         "solved": pa.array(solved),
-        "status": pa.DictionaryArray.from_arrays(pa.array(status.astype(np.int8)), labels),
-        "solved_epoch": pa.array(epochs, mask=~solved | (epochs == 0)),
-        "final_loss": pa.array(losses),
-        "pattern": pa.DictionaryArray.from_arrays(
-            pa.array(codes, mask=crashed), pa.array(patterns, pa.string())
-        ),
+        "status": named(seeds.status.astype(np.int8), [status.label for status in Status]),
+        "solved_epoch": pa.array(epochs, pa.int32(), mask=~solved | (epochs == 0)),
+        "final_loss": pa.array(seeds.final_loss, pa.float32()),
+        "pattern": named(codes, patterns, mask=crashed),
     }
-    found = seed_columns(outcomes, more_of(outcomes) if more is None else more, columns)
-    for name, told in found.items():
-        if isinstance(told, list):
-            reasons = [None if reason is None else _text(reason) for reason in told]
-            columns[name] = pa.array(reasons, pa.string()).dictionary_encode()
-        else:
-            columns[_text(name)] = told
-    return pa.table(columns)
-
-
-def seed_tables(results: Sequence[ConfigResult], rows: int = SEED_ROWS) -> Iterator[pa.Table]:
-    """`seed_table` in parts of at most so many rows, but of one config at least.
-
-    Each part has dictionaries of its own. There is one part at least.
-    """
-    more = more_of([result.outcome for result in results])
-    start = count = 0
-    for stop, result in enumerate(results):
-        if count and count + result.outcome.n > rows:
-            yield seed_table(results[start:stop], more)
-            start, count = stop, 0
-        count += result.outcome.n
-    yield seed_table(results[start:], more)
 
 
 def seed_frame(table: pa.Table) -> pd.DataFrame:
-    """`seed_table` in pandas; strings are categories, `solved_epoch` is nullable."""
+    """Seeds in pandas; strings are categories, `solved_epoch` is nullable."""
     import pandas as pd
 
     frame: pd.DataFrame = table.drop_columns(["solved_epoch"]).to_pandas()
@@ -517,46 +743,6 @@ def seed_frame(table: pa.Table) -> pd.DataFrame:
     )
     frame.insert(table.schema.get_field_index("solved_epoch"), "solved_epoch", epochs)
     return frame
-
-
-def _join_of(outcomes: Sequence[Outcome], name: str) -> Any:
-    kinds = {"status": np.uint8, "solved_epoch": np.int32, "final_loss": np.float32}
-    return _join([array_of(outcome, name) for outcome in outcomes], kinds[name])
-
-
-def _join(arrays: list[Any], dtype: Any) -> Any:
-    return np.concatenate(arrays) if arrays else np.empty(0, dtype)
-
-
-def _patterns(predictions: list[Any]) -> tuple[Any, list[str]]:
-    """A code for each seed and the pattern of each code, without a loop over the seeds."""
-    shapes = np.array([p.shape for p in predictions], dtype=np.int64).reshape(-1, 2)
-    widths = np.repeat(shapes[:, 1], shapes[:, 0])
-    codes = np.zeros(widths.shape, dtype=np.int32)
-    patterns: list[str] = []
-    for width in sorted({p.shape[1] for p in predictions}):
-        rows = np.concatenate([p for p in predictions if p.shape[1] == width])
-        inverse, found = _codes(np.packbits(rows, axis=1), width)
-        codes[widths == width] = inverse + len(patterns)
-        patterns += found
-    return codes, patterns
-
-
-def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
-    """A code for each row of packed bits, and the pattern of each code."""
-    if width == 0:
-        return np.zeros(packed.shape[0], np.int32), [""]
-    packed = np.ascontiguousarray(packed)
-    if packed.shape[1] == 1:  # 256 patterns at most: to count is quicker than to sort
-        present = np.bincount(packed[:, 0], minlength=256) > 0
-        unique = np.flatnonzero(present).astype(np.uint8)
-        inverse = (np.cumsum(present, dtype=np.int32) - np.int32(1))[packed[:, 0]]
-    else:
-        whole = packed.view(np.dtype((np.void, packed.shape[1])))[:, 0]
-        unique, inverse = np.unique(whole, return_inverse=True)
-    bits = np.unpackbits(unique.view(np.uint8).reshape(len(unique), -1), axis=1, count=width)
-    found = [(row + np.uint8(ord("0"))).tobytes().decode() for row in bits]
-    return inverse.astype(np.int32, copy=False), found
 
 
 def _column(values: list[Any]) -> Any:
@@ -588,183 +774,6 @@ def _exact(value: float) -> bool:
 def _text(text: str) -> str:
     # A lone surrogate is a legal value and no legal UTF-8.
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-# -------------------------------------------------------------------------------------------------
-# What a run's configurations came to: all blocks of each that may be counted together, as one.
-
-Criterion: TypeAlias = Callable[[Sequence[int]], Sequence[Any]]
-"""From places of configurations to a value for each; the lower value comes first."""
-
-
-@dataclass(frozen=True)
-class ConfigResult:
-    """One configuration and all that it was trained for.
-
-    Attributes:
-        point: in its trainer's normal form.
-        key: its stable key.
-        outcome: all completed blocks as one, seeds ascending; the seeds of a block that finally
-            produced nothing are in it as crashed, so that they count as not solved. All are made by
-            the same engine, versions and trainer: see `Run.set_aside`.
-        trials: how many distinct proposals led to it.
-    """
-
-    point: Point
-    key: str
-    outcome: Outcome
-    trials: int
-
-
-def results_of(
-    blocks: Mapping[str, list[Evaluation]],
-    aside: Sequence[Evaluation],
-    *,
-    rungs: tuple[int, ...],
-    place: str,
-    objectives: Sequence[Objective] = (),
-    reasons: bool = False,
-) -> tuple[ConfigResult, ...]:
-    """One result for each config, in the order of `Run.results`.
-
-    Args:
-        blocks: for each config's key those that count; see `runs.results.by_provenance`.
-        aside: those that do not.
-        rungs: of the run's ladder.
-        place: the journal, for messages.
-        objectives: what was looked for.
-        reasons: whether seeds of a block that produced nothing say why, as seeds that failed do.
-
-    Raises:
-        InputError: blocks of one config that cannot be one outcome, such as different epochs.
-    """
-    import numpy as np
-
-    others: dict[str, list[Evaluation]] = {}
-    for evaluation in aside:
-        others.setdefault(evaluation.block.point.key, []).append(evaluation)
-    results = []
-    for key, found in blocks.items():
-        outcome = _merged(key, found, place, reasons=reasons)
-        point = found[0].block.point
-        trials = len({e.proposal for e in [*found, *others.get(key, ())]})
-        results.append(ConfigResult(point, key, outcome, trials))
-    outcomes = [result.outcome for result in results]
-    values = [
-        criterion(range(len(results)))
-        for criterion in criteria(
-            [result.key for result in results],
-            [outcome.successes for outcome in outcomes],
-            [outcome.n for outcome in outcomes],
-            lambda name, i: numbers_in(outcomes[i], name),
-            lambda places: np.nan_to_num(
-                epochs_to_solve([outcomes[i] for i in places]), nan=np.inf
-            ).tolist(),
-            objectives=objectives,
-            rungs=rungs,
-        )
-    ]
-    order = sorted(range(len(results)), key=lambda i: tuple(value[i] for value in values))
-    return tuple(results[i] for i in order)
-
-
-def criteria(
-    keys: Sequence[str],
-    k: Sequence[int],
-    n: Sequence[int],
-    numbers: Callable[[str, int], Numbers],
-    epochs_to_solve: Criterion,
-    *,
-    objectives: Sequence[Objective],
-    rungs: Sequence[int],
-) -> list[Criterion]:
-    """What decides which configuration comes first, for the table and for a status alike.
-
-    A later criterion decides where all earlier ones are equal.
-
-    Args:
-        keys: of C configurations.
-        k: seeds solved of each.
-        n: seeds of each.
-        numbers: from a name and the place of a configuration to that number of each of its seeds.
-        epochs_to_solve: infinite without a success.
-        objectives: what was looked for.
-        rungs: of the run's ladder.
-    """
-    counts = sorted(set(zip(k, n, strict=True)))
-    ends = wilson([k for k, _ in counts], [n for _, n in counts])[0].tolist()
-    low = dict(zip(counts, ends, strict=True))
-    found: list[Criterion] = []
-    if (objective := summed_only(objectives)) is not None:
-        found.append(
-            lambda places: [
-                _worth(objective, numbers(objective.number or "", i), rungs) for i in places
-            ]
-        )
-    found.append(lambda places: [-low[k[i], n[i]] for i in places])
-    if (ties := ties_of(objectives)) is not None:
-        found.append(lambda places: [_cost(ties, numbers(ties.number or "", i)) for i in places])
-    found.append(epochs_to_solve)
-    found.append(lambda places: [keys[i] for i in places])
-    return found
-
-
-def first_of(count: int, criteria: Sequence[Criterion]) -> int:
-    """The place of the configuration that comes first, of at least one.
-
-    A criterion is asked only about those that all earlier ones leave.
-    """
-    left: Sequence[int] = range(count)
-    for criterion in criteria:
-        if len(left) > 1:
-            values = criterion(left)
-            least = min(values)
-            left = [i for i, value in zip(left, values, strict=True) if value == least]
-    return left[0]
-
-
-def _worth(objective: Objective, numbers: Numbers, rungs: Sequence[int]) -> tuple[int, float]:
-    """Those on a higher rung first, then by what was looked for; less is better.
-
-    A few lucky seeds are no match for many: what was measured of the same seeds is compared.
-    """
-    return -sum(rung <= len(numbers) for rung in rungs), _cost(objective, numbers)
-
-
-def _cost(objective: Objective, numbers: Numbers) -> float:
-    """What was looked for; less is better."""
-    value = summed(objective, numbers)
-    return -value if objective.maximize else value
-
-
-def outcomes_of(found: Sequence[Evaluation], *, reasons: bool = False) -> Iterator[Outcome]:
-    """What each line of one config came to; the seeds of a block that produced nothing crashed."""
-    known = [e.outcome.epochs for e in found if e.outcome is not None]
-    budget = found[0].block.point.get("epochs")
-    epochs = known[0] if known else 0
-    if not known and isinstance(budget, int) and 0 <= budget <= MAX_EPOCHS:
-        epochs = budget
-    for evaluation in found:
-        if evaluation.outcome is None:
-            yield Outcome.crashed(
-                evaluation.block.seeds, epochs, evaluation.error if reasons else None
-            )
-        else:
-            assert isinstance(evaluation.outcome, Outcome)  # it was read from a journal
-            yield evaluation.outcome
-
-
-def _merged(key: str, found: list[Evaluation], place: str, *, reasons: bool) -> Outcome:
-    merged: Outcome | None = None
-    try:
-        in_order = sorted(found, key=lambda e: e.block.first)
-        for outcome in outcomes_of(in_order, reasons=reasons):
-            part = replace(outcome, checkpoints=()) if outcome.checkpoints else outcome
-            merged = part if merged is None else merged.merge(part)
-    except InputError as error:
-        raise error.at(f"{place}: config {key}") from None
-    assert merged is not None
-    return merged
 
 
 # -------------------------------------------------------------------------------------------------
@@ -821,7 +830,7 @@ def full_seeds(results: Sequence[ConfigResult], manifest: Mapping[str, Any]) -> 
     ladder = manifest.get("ladder")
     if isinstance(ladder, Sequence) and ladder and isinstance(ladder[-1], int):
         return ladder[-1]
-    return max((result.outcome.n for result in results), default=0)
+    return int(counts_of(results).n.max(initial=0))
 
 
 def front_of(

@@ -23,7 +23,6 @@ from xortune.runs.sessions import (
     Continuation,
     begin_session,
     ended,
-    first_made,
     identity_of,
     last_identity,
     last_search,
@@ -393,16 +392,11 @@ def changed_trainer(
 ) -> list[tuple[str, str, str]]:
     """What trains otherwise than the last search did: name, before, now.
 
-    A manifest from before there were sessions does not know all; what it does not know is no
-    change.
-
     Raises:
         InputError: the manifest's entries are damaged.
     """
     before = last_identity(manifest, place)
-    names = sorted({**before, **identity})
-    if "sessions" not in manifest:
-        names = [name for name in names if name in before and name in identity]
+    names = sorted({**before, **identity}) if before else []
     return [
         (name, before.get(name, "(none)"), identity.get(name, "(none)"))
         for name in names
@@ -610,7 +604,7 @@ def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
         InputError: the manifest is damaged.
     """
     place = str(run.path / MANIFEST)
-    rows = list(aside_rows(run.set_aside, first_made(run.manifest, place)))
+    rows = list(aside_rows(run.set_aside))
     aside = {"not_counted": rows} if rows or "not_counted" in run.manifest else {}
     return ended(run.manifest, place, **how) | aside
 

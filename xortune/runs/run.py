@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,24 +17,22 @@ from xortune.core.errors import InputError
 from xortune.core.files import open_regular, text_of
 from xortune.core.point import Point
 from xortune.runs.certificate import CERTIFICATE, read_certificate
-from xortune.runs.evaluation import Evaluation
+from xortune.runs.evaluation import MAX_ROWS, Evaluations
 from xortune.runs.files import replace_file
 from xortune.runs.journal import read, torn
 from xortune.runs.lock import holder
 from xortune.runs.manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
 from xortune.runs.results import (
-    ConfigResult,
-    by_provenance,
+    Results,
     config_table,
     front_of,
     full_seeds,
     objectives_in,
-    results_of,
     rungs_of,
     seed_frame,
-    seed_table,
+    seed_tables,
 )
-from xortune.runs.sessions import first_made, refuse_others
+from xortune.runs.sessions import refuse_others
 from xortune.runs.store import StoredPath, as_path, readable, stored_file, stored_names
 from xortune.spaces.space import parse_space
 
@@ -84,48 +82,40 @@ class Run:
 
     path: Path
     manifest: dict[str, Any]
-    evaluations: tuple[Evaluation, ...]
-    checks: tuple[Evaluation, ...] = ()
+    evaluations: Evaluations
+    checks: Evaluations = field(default_factory=lambda: Evaluations.of(()))
+
+    def __post_init__(self) -> None:
+        for name in ("evaluations", "checks"):
+            object.__setattr__(self, name, Evaluations.of(getattr(self, name)))
 
     @cached_property
-    def results(self) -> tuple[ConfigResult, ...]:
+    def results(self) -> Results:
         """One result for each config, best first.
 
         The order is the lower end of the 95 % Wilson interval, then, where a rule judges a number,
         the median of that over the seeds, then epochs to solve (a config without a success last),
-        then the key. Where a number of a user's own trainer was looked
-        for, before that: the rungs that a config has climbed, then the objective.
+        then the key. Where a number of a user's own trainer was looked for, before that: the rungs
+        that a config has climbed, then the objective.
 
         Raises:
             InputError: blocks of one config that cannot be one outcome, such as different epochs.
         """
-        blocks, aside = self._counted
-        return results_of(
-            blocks,
-            aside,
+        return Results(
+            self.evaluations,
+            objectives=self.objectives,
             rungs=rungs_of(self.manifest),
             place=str(self.path / JOURNAL),
-            objectives=self.objectives,
             reasons=not self.is_network,
         )
 
     @property
-    def set_aside(self) -> tuple[Evaluation, ...]:
+    def set_aside(self) -> Evaluations:
         """Blocks that no result has: of configs that have more seeds by other versions.
 
         Blocks of one config that different engines, versions or trainers made are never one count.
         """
-        return self._counted[1]
-
-    @cached_property
-    def _first_made(self) -> str:
-
-        return first_made(self.manifest, str(self.path / MANIFEST))
-
-    @cached_property
-    def _counted(self) -> tuple[dict[str, list[Evaluation]], tuple[Evaluation, ...]]:
-
-        return by_provenance(self.evaluations, self._first_made)
+        return self.results.set_aside
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -150,13 +140,13 @@ class Run:
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
-        """One row for each config and seed; see `runs.results.seed_table`."""
+        """One row for each config and seed; see `runs.results.seed_tables`."""
         return seed_frame(self.seed_table)
 
     @cached_property
     def seed_table(self) -> pa.Table:
         """`seeds` as an Arrow table."""
-        return seed_table(self.results)
+        return next(seed_tables(self.results, rows=MAX_ROWS))
 
     @property
     def best(self) -> Config | Point:
@@ -187,7 +177,7 @@ class Run:
         from xortune.core.notebook import as_html
 
         try:
-            seeds = sum(result.outcome.n for result in self.results)
+            seeds = int(self.results.counts.n.sum())
             counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
             order = "best first by the lower end of the 95 % Wilson interval of k of n seeds solved"
             return as_html(f"Run {self.path}: {counted}; {order}.", self.table)
@@ -242,14 +232,8 @@ class Run:
             from dataclasses import fields
 
             return tuple(field.name for field in fields(Config))
-        names: list[str] = []
-        for evaluation in self.evaluations:
-            place = 0
-            for name in evaluation.block.point:
-                if name not in names:  # after the one that it follows in its point
-                    names.insert(place, name)
-                place = names.index(name) + 1
-        return tuple(names)
+        configs = dict.fromkeys(self.evaluations.column("config").tolist())
+        return tuple(self.evaluations.lines.parameters(configs))
 
     @cached_property
     def asked(self) -> SearchSpace:
@@ -416,15 +400,10 @@ def load_run(path: Pathlike) -> Run:
         found = [False, False]
     if not any(found):
         raise no_run(path)
-    lines = read(journal)[0] if found[0] else []
     manifest = manifest_of(path)
+    lines = read(journal)[0] if found[0] else Evaluations.of(())
     refuse_others(lines, manifest, journal)
-    return Run(
-        path,
-        manifest,
-        tuple(line for line in lines if line.purpose is None),
-        tuple(line for line in lines if line.purpose is not None),
-    )
+    return Run(path, manifest, *lines.apart())
 
 
 def no_run(path: Path) -> InputError:

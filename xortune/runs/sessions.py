@@ -1,4 +1,4 @@
-"""Whether a journal's lines are of its run: one of another run must not be counted in silence."""
+"""The sessions of a run: when, where and with which versions each went on; who made which block."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from xortune.core.errors import InputError
 from xortune.core.files import text_of
-from xortune.runs.evaluation import MAX_TIME, Evaluation
+from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations
 from xortune.runs.files import replace_file
 from xortune.runs.journal import Journal
 from xortune.runs.lock import RunLock, held
@@ -31,31 +33,14 @@ from xortune.spaces.text import read_yaml
 # of torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has
 # each identity in whole, under a short digest (`made`); each line of the journal has the digest.
 # Blocks of one config with two identities are no sample of one rate: see `runs.results`.
-#
-# A journal from before there were sessions has lines without a digest: they are the first
-# session's.
 
 SPACE = "space.yaml"
 
 _KEPT = re.compile(r"space-[1-9][0-9]*\.yaml")
 """What a space that was replaced is called; nothing that leads out of the directory."""
 
-_BEFORE_SESSIONS = (
-    "trainer",
-    "engine",
-    "engine_fallback",
-    "device",
-    "torch",
-    "numba",
-    "task_fingerprint",
-)
-"""Entries of a manifest without sessions that say what made the run."""
-
 PACKAGES = ("torch", "numba")
 """Entries of an identity that are versions of packages."""
-
-_OF_A_SESSION = ("started", "finished", "command", "host", "platform", "git_commit", "versions")
-
 
 CERTIFIED = "certify"
 """What a session did, if it did not search."""
@@ -143,17 +128,17 @@ def made_id(identity: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+NOBODY = made_id({})
+"""The digest of a run whose manifest says nothing of its sessions."""
+
+
 def sessions_in(manifest: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
     """What the manifest says of each session, the first one first.
 
     Raises:
         InputError: the entry is damaged.
     """
-    if "sessions" not in manifest:
-        known = identity_of({n: manifest[n] for n in _BEFORE_SESSIONS if n in manifest})
-        first = {name: manifest[name] for name in _OF_A_SESSION if name in manifest}
-        return [{"number": 1, **first, "made": made_id(known), "space": SPACE, "changes": []}]
-    sessions = manifest["sessions"]
+    sessions = manifest.get("sessions", [{"number": 1, "made": NOBODY}])
     if not isinstance(sessions, list) or not sessions:
         raise _damaged("sessions", "a list of sessions", place)
     for session in sessions:
@@ -165,10 +150,7 @@ def sessions_in(manifest: Mapping[str, Any], place: str) -> list[dict[str, Any]]
 
 
 def _identities(manifest: Mapping[str, Any], place: str) -> dict[str, dict[str, str]]:
-    if "sessions" not in manifest:
-        known = identity_of({n: manifest[n] for n in _BEFORE_SESSIONS if n in manifest})
-        return {made_id(known): known}
-    made = manifest.get("made")
+    made = manifest.get("made", {NOBODY: {}})
     if not isinstance(made, dict) or not all(isinstance(one, dict) for one in made.values()):
         raise _damaged("made", "what made the run, by its digest", place)
     return made
@@ -176,16 +158,6 @@ def _identities(manifest: Mapping[str, Any], place: str) -> dict[str, dict[str, 
 
 def _damaged(name: str, allowed: str, place: str) -> InputError:
     return InputError("is damaged", field=name, place=f"{place}: {name}", allowed=allowed)
-
-
-def first_made(manifest: Mapping[str, Any], place: str) -> str:
-    """The digest that lines without one stand for.
-
-    Raises:
-        InputError: the manifest's entry is damaged.
-    """
-    made: str = sessions_in(manifest, place)[0]["made"]
-    return made
 
 
 def last_search(manifest: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -222,14 +194,14 @@ def made_with(
 
     Args:
         manifest: of the run.
-        digests: of what made the blocks; none stands for the first session.
+        digests: of what made the blocks.
         attempt: its number.
         place: for messages.
 
     Raises:
         InputError: the manifest's entries are damaged.
     """
-    wanted = set(digests) or {first_made(manifest, place)}
+    wanted = set(digests) or {NOBODY}
     known = _identities(manifest, place)
     made = _agreed([known[digest] for digest in sorted(wanted) if digest in known])
     sessions = [s for s in sessions_in(manifest, place) if s["made"] in wanted]
@@ -263,8 +235,6 @@ def begin_session(path: Path, continued: Continuation, identity: Mapping[str, st
     manifest, place = manifest_of(path), str(path / MANIFEST)
     made = made_id(identity)
     sessions, known = sessions_in(manifest, place), _identities(manifest, place)
-    if "sessions" not in manifest and _agrees(known[sessions[0]["made"]], identity):
-        known, sessions = {}, [{**sessions[0], "made": made}]  # what was not noted then is so
     entry = {"number": len(sessions) + 1, **continued.entry, "made": made, "space": SPACE}
     changes: dict[str, Any] = {}
     if continued.space is not None:
@@ -278,35 +248,12 @@ def begin_session(path: Path, continued: Continuation, identity: Mapping[str, st
         _write(path, SPACE, continued.space.text)
 
 
-def digests_of(
-    manifest: Mapping[str, Any], identity: Mapping[str, str], place: str
-) -> frozenset[str]:
-    """The digests, in a journal, of blocks that this identity made.
-
-    Raises:
-        InputError: the manifest's entries are damaged.
-    """
-    made = made_id(identity)
-    if "sessions" not in manifest:
-        first = first_made(manifest, place)
-        if _agrees(_identities(manifest, place)[first], identity):
-            return frozenset({made, first})
-    return frozenset({made})
-
-
-def _agrees(known: Mapping[str, str], identity: Mapping[str, str]) -> bool:
-    """Whether nothing that a manifest from before there were sessions knows is otherwise."""
-    return all(identity[name] == known[name] for name in known if name in identity)
-
-
 def ended(manifest: Mapping[str, Any], place: str, **how: Any) -> dict[str, Any]:
-    """For the manifest: the last session with these entries; nothing where there are none.
+    """For the manifest: the last session with these entries.
 
     Raises:
         InputError: the manifest's entry is damaged.
     """
-    if "sessions" not in manifest:
-        return {}
     *others, last = sessions_in(manifest, place)
     return {"sessions": [*others, {**last, **how}]}
 
@@ -350,79 +297,46 @@ def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace
     return tuple(found.values())
 
 
-FIX = "remove the line, if it is of another run"
+OTHER_RUN = "remove the line, if it is of another run"
 
 
-class ProposedPoints:
-    """The configuration of each proposal, of which a run has one only."""
-
-    def __init__(self) -> None:
-        self._keys: dict[int, str] = {}
-
-    def add(self, proposal: int, key: str) -> None:
-        """Take in a line of the search.
-
-        Raises:
-            InputError: the proposal is another configuration in an earlier line.
-        """
-        known = self._keys.setdefault(proposal, key)
-        if known != key:
-            raise InputError(
-                f"proposal {proposal} is config {key} here and config {known} in an earlier line",
-                field="proposal",
-                fix=FIX,
-            )
-
-
-def refuse_others(lines: list[Evaluation], manifest: Mapping[str, Any], journal: Path) -> None:
+def refuse_others(
+    evaluations: Evaluations, manifest: Mapping[str, Any], journal: Path, *more: Mapping[str, Any]
+) -> None:
     """Return if all lines of a journal can be of the run with that manifest.
 
-    Raises:
-        InputError: one cannot.
-    """
-    proposals = ProposedPoints()
-    made: dict[str | None, int] = {}
-    for number, line in enumerate(lines, 1):
-        made.setdefault(line.made, number)
-        if line.purpose is None:
-            try:
-                proposals.add(line.proposal, line.block.point.key)
-            except InputError as error:
-                raise error.at(f"{journal}:{number}: proposal") from None
-    refuse_unknown(made, manifest, manifest, journal)
-
-
-def refuse_unknown(
-    made: Mapping[str | None, int],
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    journal: Path,
-) -> None:
-    """Return if a manifest names all that made a journal's lines.
-
     Args:
-        made: the digests in the journal, each with its first line.
-        before: the manifest as it was before the journal was read.
-        after: as it is now, where a session may have begun meanwhile.
+        evaluations: all lines.
+        manifest: of the run.
         journal: the file.
+        more: the manifest as it was at other times, while a session may have begun.
 
     Raises:
-        InputError: there is a line that no session of the run has made.
+        InputError: a proposal has two configs, or no session of the run has made a line.
     """
-    known: set[str] = set()
-    for manifest in (before, after):
-        noted, sessions = manifest.get("made"), manifest.get("sessions")
-        if not isinstance(noted, dict) or not isinstance(sessions, list):
-            return  # from before this was noted
-        known |= set(noted)
-        whole = all(isinstance(one, dict) for one in (*noted.values(), *sessions))
-        if not whole or not {str(one.get("made")) for one in sessions} <= known:
-            return  # a damaged manifest, which is told as such
-    for digest, number in made.items():
-        if digest is not None and digest not in known:
+    search, _ = evaluations.apart()
+    proposal, config = search.column("proposal"), search.column("config")
+    order = np.argsort(proposal, kind="stable")
+    before, after = order[:-1], order[1:]
+    other = after[(proposal[before] == proposal[after]) & (config[before] != config[after])]
+    if other.size:
+        at = int(other.min())
+        known = int(np.argmax(proposal == proposal[at]))
+        key, earlier = search.lines.keys[config[at]], search.lines.keys[config[known]]
+        raise InputError(
+            f"proposal {proposal[at]} is config {key} here and config {earlier} in an earlier line",
+            place=f"{journal}:{search.places[at] + 1}: proposal",
+            fix=OTHER_RUN,
+        )
+    digests = [one["made"] for one in (manifest, *more) if isinstance(one.get("made"), Mapping)]
+    if not digests:  # who needs it tells that the manifest is damaged
+        return
+    names, made = list(evaluations.lines.names), evaluations.column("made")
+    for name in set(made.tolist()) - {-1}:
+        if not any(names[name] in known for known in digests):
             raise InputError(
-                f"made by {digest}, which no session of this run is",
-                place=f"{journal}:{number}: made",
-                allowed=", ".join(sorted(known)),
-                fix=FIX,
+                f"made by {names[name]}, which no session of this run is",
+                place=f"{journal}:{int(np.argmax(made == name)) + 1}: made",
+                allowed=", ".join(sorted(digests[-1])),
+                fix=OTHER_RUN,
             )

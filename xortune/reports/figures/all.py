@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from xortune.reports.figures.contour import contour
 from xortune.reports.figures.epochs import success_by_epoch
 from xortune.reports.figures.failures import failures
@@ -26,14 +28,14 @@ def _searched(run: Run) -> bool:
 
 
 def _rates_differ(run: Run) -> bool:
-    return len({result.outcome.rate for result in run.results}) > 1
+    return np.unique(run.results.counts.rate).size > 1
 
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
     (ranking, lambda _: True),
     (success_by_epoch, lambda run: _solved(run) > 0 and _counts_epochs(run)),
-    (seeds_spent, lambda run: _searched(run) and len({r.outcome.n for r in run.results}) > 1),
-    (failures, lambda run: _solved(run) < sum(result.outcome.n for result in run.results)),
+    (seeds_spent, lambda run: _searched(run) and np.unique(run.results.counts.n).size > 1),
+    (failures, lambda run: _solved(run) < run.results.counts.n.sum()),
     (
         optimization_history,
         lambda run: _searched(run) and _solved(run) > 0 and len(run.results) > 1,
@@ -62,8 +64,8 @@ def figures_of(run: Run) -> tuple[Plot, ...]:
 
 
 def _counts_epochs(run: Run) -> bool:
-    return any(result.outcome.epochs for result in run.results)
+    return bool(run.results.counts.epochs.any())
 
 
 def _solved(run: Run) -> int:
-    return sum(result.outcome.successes for result in run.results)
+    return int(run.results.counts.k.sum())

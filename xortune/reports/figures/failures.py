@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from xortune.core.formats import count, percent
 from xortune.core.outcome import Outcome, Status
 from xortune.reports.figures.labels import LONGEST, clipped, described, finished, listed
@@ -69,8 +71,9 @@ def failures(run: Run, top: int = 20) -> Plot:
     results = finished(run)
     whole = failures_of(results, len(PATTERNS))
     patterns = [pattern for pattern, _ in whole.patterns]
-    unsolved = [r for r in results if r.outcome.successes < r.outcome.n]
-    seeds, of_all = sum(r.outcome.n for r in results), count(len(results), "configuration")
+    counts = results.counts
+    unsolved = np.flatnonzero(counts.k < counts.n)
+    seeds, of_all = int(counts.n.sum()), count(len(results), "configuration")
     together = _Row("all", f"all {of_all}", "", seeds, _of_all(whole))
     panels = [
         Panel(
@@ -80,8 +83,9 @@ def failures(run: Run, top: int = 20) -> Plot:
             f"all {of_all}",
         )
     ]
-    if unsolved:
-        panels.append(_each(run, unsolved[: max(top, 1)], patterns))
+    if unsolved.size:
+        shown = [results[place] for place in unsolved[: max(top, 1)].tolist()]
+        panels.append(_each(run, shown, patterns))
     return Plot(
         name="failures",
         title=_title(whole, seeds),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ from xortune.reports.figures.labels import (
 from xortune.reports.plot import Axis, Layer, Line, Panel, Plot, Points, Rule
 from xortune.reports.tables import lower, rate_of, varying
 from xortune.runs.certificate import Certificate
-from xortune.runs.evaluation import Evaluation
-from xortune.runs.results import ConfigResult, full_seeds
+from xortune.runs.results import Results, by_version, full_seeds
 from xortune.runs.run import Run
 from xortune.runs.sessions import CERTIFIED
 
@@ -95,30 +94,28 @@ def optimization_history(run: Run) -> Plot:
     )
 
 
-def _course(run: Run, results: Sequence[ConfigResult]) -> _Course:
-    aside = {id(evaluation) for evaluation in run.set_aside}
-    blocks = [e for e in run.evaluations if e.final and id(e) not in aside]
-    epochs = {result.key: result.outcome.epochs for result in results}
+def _course(run: Run, results: Results) -> _Course:
+    blocks, _ = by_version(run.evaluations)
+    epochs = dict(zip(results.keys, results.counts.epochs.tolist(), strict=True))
     varies = len(set(epochs.values())) > 1
-    seeds = np.array([e.block.count for e in blocks], np.int64)
-    keys = [e.block.point.key for e in blocks]
+    seeds, keys = blocks.column("count"), blocks.key_of_each
     each = np.array([epochs[key] for key in keys], np.float64) if varies else np.ones(len(keys))
-    ks, ns = _cumulated(blocks, keys)
+    order = np.argsort(config := blocks.column("config"), kind="stable")
+    ks, ns = (_cumulated(found, config, order) for found in (blocks.solved, seeds))
     unit = "seed-epochs" if varies else "seeds"
     return _Course(keys, np.cumsum(seeds * each), ks, ns, unit)
 
 
 def _cumulated(
-    blocks: Sequence[Evaluation], keys: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """After each block, seeds solved by its config and seeds that it had."""
-    counts: dict[str, tuple[int, int]] = {}
-    after = np.empty((len(blocks), 2), np.int64)
-    for place, (evaluation, key) in enumerate(zip(blocks, keys, strict=True)):
-        k, n = counts.get(key, (0, 0))
-        solved = 0 if evaluation.outcome is None else evaluation.outcome.successes
-        counts[key] = after[place] = k + solved, n + evaluation.block.count
-    return after[:, 0], after[:, 1]
+    values: NDArray[Any], config: NDArray[np.int64], order: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """After each block, the sum over all blocks of its config so far; `order` sorts by config."""
+    sums = np.cumsum(values[order], dtype=np.int64)
+    first = np.searchsorted(config[order], config[order])  # of the same config
+    before = np.where(first > 0, sums[first - 1], 0)
+    found = np.empty_like(sums)
+    found[order] = sums - before
+    return found
 
 
 def _best_so_far(course: _Course) -> tuple[Line, set[str]]:
@@ -154,17 +151,17 @@ def _best_so_far(course: _Course) -> tuple[Line, set[str]]:
 
 
 def _dots(
-    run: Run, results: Sequence[ConfigResult], course: _Course, leaders: set[str]
+    run: Run, results: Results, course: _Course, leaders: set[str]
 ) -> tuple[list[Points], str]:
     """Each config where its first seeds came in, those with all seeds and the others apart."""
     began: dict[str, float] = {}
     for key, cost in zip(course.keys, course.cost.tolist(), strict=True):
         began.setdefault(key, cost)
-    by_key = {result.key: result for result in results}
-    order = [by_key[key] for key in began]
+    place_of = {key: place for place, key in enumerate(results.keys)}
+    order = [place_of[key] for key in began]
     kept = thinned(
-        [result.outcome.rate for result in order],
-        [place for place, result in enumerate(order) if result.key in leaders][:MOST],
+        results.counts.rate[order].tolist(),
+        [place for place, key in enumerate(began) if key in leaders][:MOST],
     )
     note = ""
     if len(kept) < len(order):
@@ -173,7 +170,7 @@ def _dots(
             f"{RULE.format(parts=MOST // 4)}."
         )
     full, names = full_seeds(results, run.manifest), varying(run)
-    shown = [order[place] for place in kept]
+    shown = [results[order[place]] for place in kept]
     parts = [
         ("fewer seeds", "muted", [r for r in shown if r.outcome.n < full]),
         (f"all {count(full, 'seed')}", "a", [r for r in shown if r.outcome.n >= full]),

@@ -19,8 +19,9 @@ from xortune.reports.tables import (
     differing,
     noted_importance,
     report_of,
+    values_of,
 )
-from xortune.runs.results import ConfigResult
+from xortune.runs.results import ConfigResult, Results
 from xortune.runs.run import Run
 from xortune.spaces.model import Range
 
@@ -40,7 +41,7 @@ KEY = 6
 """Digits of a key that tell configs apart to the eye; whoever can point sees all of it."""
 
 
-def finished(run: Run) -> tuple[ConfigResult, ...]:
+def finished(run: Run) -> Results:
     """The results of a run that has some, best first.
 
     Raises:
@@ -183,16 +184,17 @@ class Parameter:
 @cached_per_run  # several figures look at the same ones
 def parameters_of(run: Run) -> tuple[Parameter, ...]:
     """The parameters that vary, the most important first; see `tables.parameter_effects`."""
-    given = [result.point.as_dict() for result in run.results]
     return tuple(
-        _parameter(run, effect.name, column_of(given, effect.name), effect.importance)
+        _parameter(
+            run, effect.name, column_of(values_of(run.results, effect.name)), effect.importance
+        )
         for effect in report_of(run).effects
     )
 
 
 def rates_of(run: Run) -> NDArray[np.float64]:
     """Shape (C,): the success rate of each config, in the order of `Run.results`."""
-    return np.array([result.outcome.rate for result in run.results])
+    return run.results.counts.rate
 
 
 def even_sample(total: int, most: int) -> NDArray[np.intp]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from xortune.core.errors import InputError
 from xortune.core.formats import count, percent
+from xortune.core.point import Point
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import Grants
 from xortune.racing.objectives import (
@@ -27,7 +28,7 @@ from xortune.racing.race import Race, RaceRule, race_share
 from xortune.reports.figures.labels import described, finished, listed, same_in_all, shown_n
 from xortune.reports.plot import Axis, Bars, Panel, Plot, Role
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, epochs_to_solve, full_seeds
+from xortune.runs.results import ConfigResult, Results, full_seeds
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace, rungs_up_to
 from xortune.stats.anytime import anytime_evidence_below
@@ -66,7 +67,8 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
     versions) nothing is said but `EARLY`.
     """
     results, full = run.results, full_seeds(run.results, run.manifest)
-    short = [result for result in results if result.outcome.n < full]
+    places = np.flatnonzero(results.counts.n < full).tolist()
+    short = [results[place] for place in places]
     space = _space(run)
     if not short or space is None or summed_only(space.objectives):
         found = dict.fromkeys((result.key for result in short), Stop.EARLY)
@@ -76,7 +78,7 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
         found = _rate_stops(run, short, space)
     else:
         found = _front_stops(run, short, space)
-    return tuple(found.get(result.key, Stop.FULL) for result in results)
+    return tuple(found.get(key, Stop.FULL) for key in results.keys)
 
 
 def _space(run: Run) -> SearchSpace | None:
@@ -100,28 +102,24 @@ def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> 
     numbers = _enter(run, race, grants)
     for key, k, n in _looks(run):
         race.see(key, k, n)
-    for result, pace in zip(run.results, _likings(run.results, space), strict=True):
+    counts, paces = run.results.counts, _likings(run.results, space)
+    each = zip(run.results.keys, counts.k.tolist(), counts.n.tolist(), paces, strict=True)
+    for key, k, n, pace in each:
         # Their bars are lower than the race's at times; who is proven worse is asked of the race.
-        grants.see(result.key, result.outcome.successes, result.outcome.n, speed=pace)
+        grants.see(key, k, n, speed=pace)
     worse, going = _worse(race, short, numbers), _open(grants)
     pairs = zip(short, worse, strict=True)
     return {result.key: _of_rate(result, lost, going) for result, lost in pairs}
 
 
-def _likings(results: Sequence[ConfigResult], space: SearchSpace) -> list[float]:
+def _likings(results: Results, space: SearchSpace) -> list[float]:
     """`racing.objectives.liking` of each, from the epochs of all at once."""
     goals = space.objectives
     if ties_of(goals) is not None:
         return [liking(goals, seen_of(r.point, r.outcome, goals)) for r in results]
-    outcomes = [result.outcome for result in results]
-    spent = [
-        round(ert * o.successes) if o.successes and o.epochs else o.epochs * o.n
-        for o, ert in zip(outcomes, epochs_to_solve(outcomes).tolist(), strict=True)
-    ]
-    return [
-        speed(Seen(result.point, result.outcome.successes, result.outcome.n, epochs))
-        for result, epochs in zip(results, spent, strict=True)
-    ]
+    counts, nowhere = results.counts, Point({})
+    each = zip(counts.k.tolist(), counts.n.tolist(), counts.spent.tolist(), strict=True)
+    return [speed(Seen(nowhere, k, n, spent)) for k, n, spent in each]
 
 
 def _worse(race: Race, short: Sequence[ConfigResult], numbers: Mapping[str, int]) -> list[bool]:
@@ -178,9 +176,9 @@ def _of_front(result: ConfigResult, going: set[Hashable] | None) -> Stop:
 def _enter(run: Run, *races: Race | Grants | FrontGrants) -> dict[str, int]:
     """Give each config its number: by the proposal that brought it."""
     first: dict[str, int] = {}
-    for evaluation in run.evaluations:
-        key = evaluation.block.point.key
-        first[key] = min(evaluation.proposal, first.get(key, evaluation.proposal))
+    lines = run.evaluations
+    for key, proposal in zip(lines.key_of_each, lines.column("proposal").tolist(), strict=True):
+        first[key] = min(proposal, first.get(key, proposal))
     numbers = {}
     for key in sorted(first, key=first.__getitem__):
         for race in races:
@@ -196,12 +194,12 @@ def _looks(run: Run) -> list[tuple[str, int, int]]:
     solved: Counter[str] = Counter()
     seeds: Counter[str] = Counter()
     looks = []
-    for evaluation in run.evaluations:
-        if evaluation.final:
-            key, outcome = evaluation.block.point.key, evaluation.outcome
-            solved[key] += 0 if outcome is None else outcome.successes
-            seeds[key] += evaluation.block.count
-            looks.append((key, solved[key], seeds[key]))
+    final = run.evaluations.where(run.evaluations.column("final") > 0)
+    counts = final.solved.tolist(), final.column("count").tolist()
+    for key, k, n in zip(final.key_of_each, *counts, strict=True):
+        solved[key] += k
+        seeds[key] += n
+        looks.append((key, solved[key], seeds[key]))
     outdone: set[str] = set()
     kept = []
     for key, k, n in reversed(looks):
@@ -254,7 +252,7 @@ def seeds_spent(run: Run) -> Plot:
     """
     results = finished(run)
     stops = stops_of(run)
-    total = sum(result.outcome.n for result in results)
+    total = int(results.counts.n.sum())
     panels = _each(run, results, stops) if len(results) <= MOST_ROWS else _groups(run, stops)
     return Plot(
         name="seeds-spent",
