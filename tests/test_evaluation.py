@@ -17,7 +17,7 @@ from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, Evaluations, decode, encode
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.results import Counts, Results, config_table
+from xortune.runs.results import ConfigResults, Counts, config_table
 
 CONFIG = Point(VALUES)
 ARRAYS = ("seeds", "status", "solved_epoch", "final_loss", "predictions")
@@ -83,7 +83,7 @@ def test_columns_are_those_of_the_objects(given):
         block = Block(Point({"x": config}), first, outcome.n)
         moved = dataclasses.replace(outcome, seeds=outcome.seeds - 5 + first)
         lines.append(Evaluation(number, block, moved, None, True, 1.0, "here:1"))
-    results = Results(Evaluations.of(lines))
+    results = ConfigResults(Evaluations.of(lines))
     each = Counts.of([result.outcome for result in results])
     for name in ("k", "n", "status", "epochs_to_solve"):
         np.testing.assert_array_equal(getattr(results.counts, name), getattr(each, name))

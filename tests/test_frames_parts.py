@@ -18,7 +18,7 @@ from xortune.reports.files import write_report
 from xortune.runs import evaluation
 from xortune.runs import results as frames
 from xortune.runs.evaluation import Evaluation, Evaluations
-from xortune.runs.results import Results
+from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 
 
@@ -31,7 +31,7 @@ def lines(sizes):
 
 
 def results(sizes):
-    return Results(Evaluations.of(lines(sizes)))
+    return ConfigResults(Evaluations.of(lines(sizes)))
 
 
 SIZES = [3, 5, 5, 2, 7, 1, 4]

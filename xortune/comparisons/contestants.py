@@ -19,7 +19,7 @@ from xortune.core.success import Success, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.runs.certificate import Attempt, certificate_of
 from xortune.runs.manifest import MANIFEST, imported_from
-from xortune.runs.results import Results
+from xortune.runs.results import ConfigResults
 from xortune.runs.resume import changed_trainer
 from xortune.runs.run import Run, load_run
 from xortune.runs.sessions import last_identity, last_search, made_with
@@ -278,7 +278,7 @@ def _certified(run: Run, attempt: Attempt, key: str) -> Outcome:
     """All seeds of a finalist in an attempt, as one outcome."""
     purposes = (run.checks.lines.purposes[line] for line in run.checks.places.tolist())
     mine = [(one.kind, one.attempt) == ("certify", attempt.number) for one in purposes]
-    [result] = Results(run.checks.where(np.array(mine)).of_keys([key]))
+    [result] = ConfigResults(run.checks.where(np.array(mine)).of_keys([key]))
     return result.outcome
 
 

@@ -28,7 +28,7 @@ from xortune.driver.own_process import ProcessEnded, let_go_after
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.journal import read
 from xortune.runs.lock import RunLock, held
-from xortune.runs.results import Results
+from xortune.runs.results import ConfigResults
 from xortune.runs.sessions import SignedJournal, identity_of, made_id
 
 
@@ -159,7 +159,7 @@ def _outcomes(directory: Path, made: str) -> dict[str, Outcome]:
     place = directory / _journal(made)
     if not place.exists():
         return {}
-    return {result.key: result.outcome for result in Results(read(place)[0])}
+    return {result.key: result.outcome for result in ConfigResults(read(place)[0])}
 
 
 def _missing(seeds: range, have: Outcome | None) -> list[range]:

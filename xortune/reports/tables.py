@@ -35,7 +35,7 @@ from xortune.reports.document import Table, environment, lines_of, numbers, tabl
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import is_imported, stopped_because
-from xortune.runs.results import ConfigResult, Results, counts_of, full_seeds
+from xortune.runs.results import ConfigResult, ConfigResults, counts_of, full_seeds
 from xortune.runs.run import Run
 from xortune.spaces.model import Objective
 from xortune.stats.differences import unpaired_difference
@@ -217,7 +217,7 @@ def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[st
 
 def values_of(results: Sequence[ConfigResult], name: str) -> list[Any]:
     """Of each config what it has for a parameter; `MISSING` where it has none."""
-    if isinstance(results, Results):
+    if isinstance(results, ConfigResults):
         return results.values(name, MISSING)
     return [result.point.get(name, MISSING) for result in results]
 
@@ -349,7 +349,7 @@ class BestSubset:
     members: tuple[ConfigResult, ...]
 
 
-def best_subset(results: Results, full: int, *, alpha: float = 0.05) -> BestSubset:
+def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> BestSubset:
     """The configs that the observed best does not beat, among those with the full seeds.
 
     With m configs compared, a config leaves the set when the observed best beats it in a one-sided
@@ -382,7 +382,7 @@ def best_subset(results: Results, full: int, *, alpha: float = 0.05) -> BestSubs
     return BestSubset(full, len(compared), stopped, members)
 
 
-def _discordant(results: Results, compared: NDArray[np.int64]) -> NDArray[np.int64]:
+def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of the seeds that both had, those that only the best solved and those that only another did.
 
     One column for each that is compared, the best, of which both are 0, first: int64, shape (2, C).
@@ -709,7 +709,7 @@ def report_of(run: Run) -> Report:
     )
 
 
-def failures_of(results: Results, top: int = 5) -> Failures:
+def failures_of(results: ConfigResults, top: int = 5) -> Failures:
     """How the seeds of some configs failed, with so many of the most frequent wrong patterns."""
     totals = results.counts.status.sum(axis=0).tolist()
     counts = dict(zip(Status, totals, strict=True))
@@ -725,7 +725,7 @@ def failures_of(results: Results, top: int = 5) -> Failures:
     return Failures(counts, patterns, _reasons(results), printed)
 
 
-def _reasons(results: Results) -> tuple[tuple[str, int, str, int], ...]:
+def _reasons(results: ConfigResults) -> tuple[tuple[str, int, str, int], ...]:
     counts: Counter[str] = Counter()
     examples: dict[str, tuple[str, int]] = {}
     for result in results if results.detailed else ():

@@ -24,7 +24,7 @@ EXPORTS = {
         "numbers_of",
     ),
     "files": ("Content", "remove_file", "replace_file", "told_where_unwritable", "write_texts"),
-    "journal": ("FSYNC_SECONDS", "Journal", "read"),
+    "journal": ("FSYNC_SECONDS", "Journal", "JournalReader", "read"),
     "lock": ("RunLock", "held", "holder", "refuse_held"),
     "manifest": (
         "IMPORTED",
@@ -38,9 +38,9 @@ EXPORTS = {
     ),
     "results": (
         "ConfigResult",
+        "ConfigResults",
         "Count",
         "ProvenanceGroups",
-        "Results",
         "by_version",
         "column_names",
         "config_table",

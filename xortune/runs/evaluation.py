@@ -317,7 +317,7 @@ def decode(line: str) -> Evaluation:
     Raises:
         InputError: anything that `encode` does not write.
     """
-    lines = Lines()
+    lines = JournalLines()
     lines.take(line)
     return lines.evaluation(0)
 
@@ -583,7 +583,7 @@ COLUMNS = {
 `names`; the line's seeds begin at `seeds_at` among all seeds, its predictions at `bits_at`."""
 
 
-class Lines:
+class JournalLines:
     """Lines of a journal in columns, to which more may be appended.
 
     Attributes:
@@ -867,7 +867,7 @@ class Evaluations(Sequence[Evaluation]):
         places: int64, shape (E,): those that belong to it.
     """
 
-    def __init__(self, lines: Lines, places: NDArray[np.int64]) -> None:
+    def __init__(self, lines: JournalLines, places: NDArray[np.int64]) -> None:
         self.lines, self.places = lines, places
 
     @classmethod
@@ -875,13 +875,13 @@ class Evaluations(Sequence[Evaluation]):
         """In columns what is given as objects."""
         if isinstance(evaluations, Evaluations):
             return evaluations
-        lines = Lines()
+        lines = JournalLines()
         for evaluation in evaluations:
             lines.add(evaluation)
         return cls.all_of(lines)
 
     @classmethod
-    def all_of(cls, lines: Lines) -> Evaluations:
+    def all_of(cls, lines: JournalLines) -> Evaluations:
         """All lines."""
         return cls(lines, np.arange(len(lines)))
 

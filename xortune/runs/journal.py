@@ -18,7 +18,7 @@ import numpy as np
 
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable
-from xortune.runs.evaluation import Evaluation, Evaluations, Lines, encode
+from xortune.runs.evaluation import Evaluation, Evaluations, JournalLines, encode
 from xortune.runs.lock import RunLock
 from xortune.runs.store import SegmentWriter, as_path, writer_for
 
@@ -191,7 +191,7 @@ class JournalReader:
         self._begin()
 
     def _begin(self) -> None:
-        self.lines, self.size, self.torn = Lines(), 0, False
+        self.lines, self.size, self.torn = JournalLines(), 0, False
         self.written: float | None = None
         self._file: tuple[int, int] | None = None
 
@@ -258,7 +258,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Evaluations, int]:
     return found, reader.size
 
 
-def refuse_seeds_twice(lines: Lines, journal: Path) -> None:
+def refuse_seeds_twice(lines: JournalLines, journal: Path) -> None:
     """Return if no seed of a config is in two final lines.
 
     Raises:

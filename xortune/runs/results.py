@@ -26,7 +26,7 @@ from xortune.racing.objectives import (
     summed_only,
     ties_of,
 )
-from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, Lines
+from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines
 from xortune.spaces.model import MEASURED, SUCCESS_RATE, Objective, is_number
 from xortune.stats.numbers import STATISTICS, finite, named_statistic, summary
 
@@ -254,7 +254,7 @@ class Counts:
         return np.where(known, self.spent / np.maximum(self.k, 1), np.nan)
 
 
-class Results(Sequence[ConfigResult]):
+class ConfigResults(Sequence[ConfigResult]):
     """What each config came to, best first; see `Run.results`.
 
     Numbers are in columns. An object of one config is made when it is asked for.
@@ -436,7 +436,7 @@ class Results(Sequence[ConfigResult]):
 
 def counts_of(results: Sequence[ConfigResult]) -> Counts:
     """What some configs came to, in columns."""
-    if isinstance(results, Results):
+    if isinstance(results, ConfigResults):
         return results.counts
     return Counts.of([result.outcome for result in results])
 
@@ -474,7 +474,9 @@ class Seeds:
         config: int64, shape (L,): whose lines they are.
     """
 
-    def __init__(self, lines: Lines, places: NDArray[np.int64], config: NDArray[np.int64]) -> None:
+    def __init__(
+        self, lines: JournalLines, places: NDArray[np.int64], config: NDArray[np.int64]
+    ) -> None:
         self._lines, self._places = lines, places
         first, self._sizes, at, known = (
             lines.column(name)[places] for name in ("first", "count", "seeds_at", "outcome")
@@ -589,7 +591,7 @@ def config_table(
     import pandas as pd
 
     counts = counts_of(results)
-    if isinstance(results, Results):
+    if isinstance(results, ConfigResults):
         keys, trials = results.keys, results.trials
         outcomes = [result.outcome for result in results] if results.detailed else []
         given = {name: results.values(name) for name in parameters}
@@ -666,7 +668,7 @@ def _free(name: str, taken: Collection[str], prefix: str) -> str:
     return name
 
 
-def seed_tables(results: Results, rows: int = SEED_ROWS) -> Iterator[pa.Table]:
+def seed_tables(results: ConfigResults, rows: int = SEED_ROWS) -> Iterator[pa.Table]:
     """One row for each config (best first) and seed (ascending), as Arrow tables.
 
     Columns: `key` and `status` and `pattern` (strings, dictionary-encoded), `seed` (int64),

@@ -23,7 +23,7 @@ from xortune.runs.journal import read, torn
 from xortune.runs.lock import holder
 from xortune.runs.manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
 from xortune.runs.results import (
-    Results,
+    ConfigResults,
     config_table,
     front_of,
     full_seeds,
@@ -90,7 +90,7 @@ class Run:
             object.__setattr__(self, name, Evaluations.of(getattr(self, name)))
 
     @cached_property
-    def results(self) -> Results:
+    def results(self) -> ConfigResults:
         """One result for each config, best first.
 
         The order is the lower end of the 95 % Wilson interval, then, where a rule judges a number,
@@ -101,7 +101,7 @@ class Run:
         Raises:
             InputError: blocks of one config that cannot be one outcome, such as different epochs.
         """
-        return Results(
+        return ConfigResults(
             self.evaluations,
             objectives=self.objectives,
             rungs=rungs_of(self.manifest),

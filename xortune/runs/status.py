@@ -24,7 +24,7 @@ from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, holder
 from xortune.runs.manifest import MANIFEST, manifest_of, stopped_because
-from xortune.runs.results import Results, objectives_in, rungs_of
+from xortune.runs.results import ConfigResults, objectives_in, rungs_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.sessions import refuse_others
 from xortune.runs.store import readable
@@ -392,7 +392,7 @@ def _status(
     finals = search.column("final") > 0
     final, errors = search.where(finals), search.lines.errors
     ends = search.lines.ends()[0][final.places]
-    results = Results(
+    results = ConfigResults(
         search,
         objectives=objectives_in(manifest, str(path / MANIFEST)),
         rungs=rungs_of(manifest),
@@ -448,7 +448,7 @@ def _status(
     )
 
 
-def _leader(results: Results) -> Leader | None:
+def _leader(results: ConfigResults) -> Leader | None:
     found = results.leader
     if found is None:
         return None

@@ -23,7 +23,7 @@ from xortune.reports.figures.labels import (
 from xortune.reports.plot import Axis, Layer, Line, Panel, Plot, Points, Rule
 from xortune.reports.tables import lower, rate_of, varying
 from xortune.runs.certificate import Certificate
-from xortune.runs.results import Results, by_version, full_seeds
+from xortune.runs.results import ConfigResults, by_version, full_seeds
 from xortune.runs.run import Run
 from xortune.runs.sessions import CERTIFIED
 
@@ -94,7 +94,7 @@ def optimization_history(run: Run) -> Plot:
     )
 
 
-def _course(run: Run, results: Results) -> _Course:
+def _course(run: Run, results: ConfigResults) -> _Course:
     blocks, _ = by_version(run.evaluations)
     epochs = dict(zip(results.keys, results.counts.epochs.tolist(), strict=True))
     varies = len(set(epochs.values())) > 1
@@ -151,7 +151,7 @@ def _best_so_far(course: _Course) -> tuple[Line, set[str]]:
 
 
 def _dots(
-    run: Run, results: Results, course: _Course, leaders: set[str]
+    run: Run, results: ConfigResults, course: _Course, leaders: set[str]
 ) -> tuple[list[Points], str]:
     """Each config where its first seeds came in, those with all seeds and the others apart."""
     began: dict[str, float] = {}

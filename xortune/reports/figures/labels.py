@@ -21,7 +21,7 @@ from xortune.reports.tables import (
     report_of,
     values_of,
 )
-from xortune.runs.results import ConfigResult, Results
+from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.spaces.model import Range
 
@@ -41,7 +41,7 @@ KEY = 6
 """Digits of a key that tell configs apart to the eye; whoever can point sees all of it."""
 
 
-def finished(run: Run) -> Results:
+def finished(run: Run) -> ConfigResults:
     """The results of a run that has some, best first.
 
     Raises:

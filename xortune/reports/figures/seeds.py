@@ -28,7 +28,7 @@ from xortune.racing.race import Race, RaceRule, race_share
 from xortune.reports.figures.labels import described, finished, listed, same_in_all, shown_n
 from xortune.reports.plot import Axis, Bars, Panel, Plot, Role
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, Results, full_seeds
+from xortune.runs.results import ConfigResult, ConfigResults, full_seeds
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace, rungs_up_to
 from xortune.stats.anytime import anytime_evidence_below
@@ -112,7 +112,7 @@ def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> 
     return {result.key: _of_rate(result, lost, going) for result, lost in pairs}
 
 
-def _likings(results: Results, space: SearchSpace) -> list[float]:
+def _likings(results: ConfigResults, space: SearchSpace) -> list[float]:
     """`racing.objectives.liking` of each, from the epochs of all at once."""
     goals = space.objectives
     if ties_of(goals) is not None:
