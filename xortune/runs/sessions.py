@@ -321,16 +321,22 @@ def refuse_others(
     other = after[(proposal[before] == proposal[after]) & (config[before] != config[after])]
     if other.size:
         at = int(other.min())
-        known = int(np.argmax(proposal == proposal[at]))
-        key, earlier = search.lines.keys[config[at]], search.lines.keys[config[known]]
+        before_it = int(np.argmax(proposal == proposal[at]))
+        key, earlier = (search.lines.keys[config[place]] for place in (at, before_it))
         raise InputError(
             f"proposal {proposal[at]} is config {key} here and config {earlier} in an earlier line",
             place=f"{journal}:{search.places[at] + 1}: proposal",
             fix=OTHER_RUN,
         )
-    digests = [one["made"] for one in (manifest, *more) if isinstance(one.get("made"), Mapping)]
-    if not digests:  # who needs it tells that the manifest is damaged
-        return
+    digests: list[Mapping[str, Any]] = []
+    for one in (manifest, *more):
+        try:
+            digests.append(known := _identities(one, ""))
+            damaged = not {session["made"] for session in sessions_in(one, "")} <= known.keys()
+        except InputError:
+            damaged = True
+        if damaged or "made" not in one:  # who needs it tells that the manifest is damaged
+            return
     names, made = list(evaluations.lines.names), evaluations.column("made")
     for name in set(made.tolist()) - {-1}:
         if not any(names[name] in known for known in digests):
