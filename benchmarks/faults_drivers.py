@@ -83,7 +83,7 @@ class Driver:
         self._said = space.with_name(f"said-{time.monotonic_ns()}")
         environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
         cpus = str(len(machine.cores())) if address is None else "1"  # one pack at a time
-        command = [sys.executable, "-m", "xortune.cli", "search", str(space), "--resume"]
+        command = [sys.executable, "-m", "xortune", "search", str(space), "--resume"]
         command += ["--output", str(folder), "--engine", "fused", "--cpus-per-trial", cpus]
         with self._said.open("wb") as said:
             self.process = subprocess.Popen(

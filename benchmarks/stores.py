@@ -39,7 +39,7 @@ def seconds(output: str, trials: int) -> float:
     began = time.perf_counter()
     subprocess.run(
         [
-            *(sys.executable, "-m", "xortune.cli", "search", SPACE, "--output", output),
+            *(sys.executable, "-m", "xortune", "search", SPACE, "--output", output),
             *("--trials", str(trials), "--quiet"),
         ],
         check=True,

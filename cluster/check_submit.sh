@@ -30,7 +30,7 @@ parameters:
 search: {sampler: random, trials: 5, seed: 7}
 seeds: {ladder: [8]}
 SPACE
-xortune=(python -m xortune.cli)
+xortune=(python -m xortune)
 "${xortune[@]}" submit "$folder/spaces/small.yaml" --address "$server" --output "$folder/a" \
   --trial-timeout 5m --wait
 line=$("${xortune[@]}" submit "$folder/spaces/small.yaml" --address "$server" \

@@ -63,7 +63,7 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path, number):
     )
     (tmp_path / "slow.yaml").write_text(SLOW)
     with subprocess.Popen(
-        [sys.executable, "-m", "xortune.cli", "search", "slow.yaml"],
+        [sys.executable, "-m", "xortune", "search", "slow.yaml"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -107,7 +107,7 @@ def test_a_second_signal_tears_nothing_apart_and_a_third_ends_it(tmp_path, signa
         "import time\ndef run(config, seed):\n    time.sleep(0.2)\n    return seed > 3\n"
     )
     (tmp_path / "slow.yaml").write_text(SLOW.replace("trials: 4", "trials: 400"))
-    command = [sys.executable, "-m", "xortune.cli", "search", "slow.yaml", "--output", "run"]
+    command = [sys.executable, "-m", "xortune", "search", "slow.yaml", "--output", "run"]
     with subprocess.Popen(
         [*command, "--no-check"],
         cwd=tmp_path,

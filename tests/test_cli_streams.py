@@ -37,7 +37,7 @@ def command(*words, **streams):
     """Run one in a process of its own; whatever is not given is read."""
     env = os.environ | {"NO_COLOR": "1", "COLUMNS": "80"} | streams.pop("env", {})
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    line = [sys.executable, "-m", "xortune.cli", *map(str, words)]
+    line = [sys.executable, "-m", "xortune", *map(str, words)]
     return subprocess.run(line, env=env, timeout=120, check=False, **given)
 
 
@@ -99,7 +99,7 @@ def test_a_reader_that_goes_away_changes_no_exit_code(run):
 
 
 def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(run):
-    line = f'exec "{sys.executable}" -m xortune.cli report "{run}" <&- >&- 2>&-'
+    line = f'exec "{sys.executable}" -m xortune report "{run}" <&- >&- 2>&-'
     ran = subprocess.run(["sh", "-c", line], timeout=120, check=False)
     assert ran.returncode == 0
     header = ",".join(["activation", "loss", "optimizer", "lr"])

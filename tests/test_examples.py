@@ -169,7 +169,7 @@ def test_its_commands_work_as_printed(name, tmp_path):
     folder = small_copy(name, tmp_path)
     for _, *words in commands(name)[1:]:
         small = ["--top", "1", "--seeds", "6"] if words[0] == "certify" else []
-        done = ran(["-m", "xortune.cli", *words, *small], folder)
+        done = ran(["-m", "xortune", *words, *small], folder)
         assert "the first failure" not in done.stderr
     run = xt.load_run(folder / commands(name)[-1][2])
     assert run.certificate.best.n == 6

@@ -23,7 +23,7 @@ seeds: {ladder: [2]}
 
 def command(folder, *words):
     return subprocess.run(
-        [sys.executable, "-m", "xortune.cli", *map(str, words)],
+        [sys.executable, "-m", "xortune", *map(str, words)],
         cwd=folder,
         capture_output=True,
         encoding="utf-8",

@@ -379,7 +379,7 @@ def test_the_command_line_with_ray(s3, space, cache):
 
     def xortune(*args):
         return subprocess.run(
-            [sys.executable, "-m", "xortune.cli", *map(str, args)],
+            [sys.executable, "-m", "xortune", *map(str, args)],
             capture_output=True,
             text=True,
             timeout=300,

@@ -13,25 +13,25 @@ from typing import Annotated
 import typer
 
 from xortune import __version__
-from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, unforeseen
+from xortune.cli import comparing, exchange, proving, searching  # noqa: F401  # their commands
+from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, option, unforeseen
 from xortune.cli.streams import guard_streams, lost_output
 from xortune.driver.interrupts import FORCED, heed_signals, told_to_end
-
-# isort: off
-from xortune.cli import searching  # noqa: F401  # --help lists the commands in this order
-from xortune.cli import status  # noqa: F401
-from xortune.cli import certifying  # noqa: F401
-from xortune.cli import gating  # noqa: F401
-from xortune.cli import evaluating  # noqa: F401
-from xortune.cli import comparing  # noqa: F401
-from xortune.cli import exchange  # noqa: F401
-from xortune.cli import submitting  # noqa: F401
-# isort: on
 
 __all__ = ["app", "main"]
 
 IN_FILES = ("search", "certify", "report", "compare", "import", "log", "gate", "submit")
 """Commands whose result is in files, or in the exit code: what they print only shows it."""
+
+ORDER = (
+    *("search", "space", "report", "status", "certify", "gate", "plan", "evaluate", "compare"),
+    *("export", "import", "log", "submit"),
+)
+"""In which --help lists the commands."""
+
+app.registered_commands.sort(
+    key=lambda command: ORDER.index(command.name or getattr(command.callback, "__name__", ""))
+)
 
 
 def main() -> None:
@@ -75,9 +75,7 @@ def _shown(code: str | int | None) -> str | int | None:
     epilog="Exit codes: 0 done (seeds that failed are results), 1 a gate or a comparison did not "
     "pass, 2 bad input, 3 interrupted, 4 some block of seeds had no outcome.",
 )
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
+def root(version: Annotated[bool, option("Print the version.", "--version")] = False) -> None:
     """Find hyperparameters that train successfully for every random seed."""
     if version:
         typer.echo(f"xortune {__version__}")

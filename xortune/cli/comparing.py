@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import xortune as xt
-from xortune.cli.shared import (
-    AsJson,
-    Quiet,
-    app,
-    console,
-    examples,
-    naming_options,
-    print_json,
-    told,
-)
+from xortune.cli import shared as cli
 from xortune.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,14 +15,8 @@ if TYPE_CHECKING:
     from xortune.comparisons.runs import RunComparison
 
 
-WORSE = 1
-"""The exit code of `--fail-if-worse`, as of a gate that did not pass."""
-
-OPTIONS = ("alpha", "engine", "format", "reference_seeds", "seeds", "trainer")
-
-
-@app.command(
-    epilog=examples(
+@cli.app.command(
+    epilog=cli.examples(
         "xortune compare runs/tpe runs/random",
         "xortune compare runs/new runs/old --fail-if-worse",
         "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
@@ -47,78 +31,72 @@ def compare(
         ),
     ],
     reference: Annotated[
-        str | None, typer.Option(help="A table of published success counts: CSV or TSV.")
+        str | None, cli.option("A table of published success counts: CSV or TSV.")
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(
-            help="Train each on so many fresh shared seeds, certified or not; 1,000 if not given "
+        cli.option(
+            "Train each on so many fresh shared seeds, certified or not; 1,000 if not given "
             "and a certificate is lacking."
         ),
     ] = None,
     no_train: Annotated[
-        bool, typer.Option("--no-train", help="Refuse instead of training anything.")
+        bool, cli.option("Refuse instead of training anything.", "--no-train")
     ] = False,
     different_tasks: Annotated[
-        bool,
-        typer.Option("--different-tasks", help="Compare runs of different tasks or trainers too."),
+        bool, cli.option("Compare runs of different tasks or trainers too.", "--different-tasks")
     ] = False,
-    engine: Annotated[
-        str | None,
-        typer.Option(help="auto, fused, reference or cuda; that of each search if not given."),
-    ] = None,
+    engine: cli.EngineOfSearch = None,
     trainer: Annotated[
         list[str] | None,
-        typer.Option(
-            help="./train.py:run: your own function, where a run's space does not name it; once, "
+        cli.option(
+            "./train.py:run: your own function, where a run's space does not name it; once, "
             "or for each run."
         ),
     ] = None,
     fail_if_worse: Annotated[
         bool,
-        typer.Option(
-            "--fail-if-worse",
-            help="Exit 1 if the first run is shown to solve fewer seeds than another.",
+        cli.option(
+            "Exit 1 if the first run is shown to solve fewer seeds than another.", "--fail-if-worse"
         ),
     ] = False,
     column: Annotated[
-        list[str] | None, typer.Option(help="NAME=COLUMN: what a column holds; k, n, percent too.")
+        list[str] | None, cli.option("NAME=COLUMN: what a column holds; k, n, percent too.")
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: compare only configs with this value.")
+        list[str] | None, cli.option("NAME=VALUE: compare only configs with this value.")
     ] = None,
     reference_seeds: Annotated[
-        int | None, typer.Option(help="Seeds of each of its cells, if no column says.")
+        int | None, cli.option("Seeds of each of its cells, if no column says.")
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Level of the tests.")] = 0.05,
+    alpha: Annotated[float, cli.option("Level of the tests.")] = 0.05,
     output: Annotated[
         str | None,
-        typer.Option(
-            help="Where files go: runs/compare-A-B if not given, with a table the run's directory."
+        cli.option(
+            "Where files go: runs/compare-A-B if not given, with a table the run's directory."
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Files to write: of md, html, csv, tex.")
+        str, cli.option("Files to write: of md, html, csv, tex.", "--format")
     ] = "md,html,csv",
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    quiet: cli.Quiet = False,
+    as_json: cli.AsJson = False,
 ) -> None:
     """Tell which of several runs solves more seeds, or test a published table against one.
 
     The first config of each run's search is compared, by seeds that had no part in choosing it:
     those of its certificate or, where one of the runs has none, fresh ones that are trained first.
     """
-    silent = quiet or as_json
     with (
-        told("interrupted: what had finished is kept; the same command continues"),
-        naming_options(*OPTIONS),
+        cli.told("interrupted: what had finished is kept; the same command continues"),
+        cli.naming_options("alpha", "engine", "format", "reference_seeds", "seeds", "trainer"),
     ):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import shown_certifying
         from xortune.reports.terminal import comparison_json, pairs, render_comparison
 
-        wanted = checked_formats([part.strip() for part in formats.split(",")])
+        wanted = checked_formats(cli.split(formats))
         found: Comparison | RunComparison
         if reference is not None:
             _refuse(
@@ -143,7 +121,7 @@ def compare(
             if trainer and no_train:
                 raise InputError("with --no-train", place="--trainer", allowed="one of them")
             functions = functions_named(trainer or [])
-            with shown_certifying(quiet=silent, what="training") as on_progress:
+            with shown_certifying(quiet=quiet or as_json, what="training") as on_progress:
                 found = xt.compare(
                     runs,
                     seeds=seeds,
@@ -153,15 +131,15 @@ def compare(
                     output=output,
                     alpha=alpha,
                     on_progress=on_progress,
-                    on_word=None if quiet else _say,
+                    on_word=None if quiet else cli.note,
                 )
         files = xt.write_comparison(found, output, formats=wanted)
     if as_json:
-        print_json(comparison_json(found, files))
+        cli.print_json(comparison_json(found, files))
     elif not quiet:
-        render_comparison(found, files, console())
+        render_comparison(found, files, cli.console())
     if fail_if_worse and isinstance(found, xt.RunComparison) and found.first_is_worse:
-        raise typer.Exit(WORSE)
+        raise typer.Exit(cli.NOT_PASSED)
 
 
 def _refuse(allowed: str, **options: object) -> None:
@@ -169,7 +147,3 @@ def _refuse(allowed: str, **options: object) -> None:
         if given is not None:
             place = f"--{name.replace('_', '-')}"
             raise InputError("has no meaning here", place=place, allowed=allowed)
-
-
-def _say(sentence: str) -> None:
-    print(f"note: {sentence}", file=sys.stderr)

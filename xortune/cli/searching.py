@@ -1,217 +1,111 @@
-"""`xortune search`, `space` and `report`: a space file becomes a run, a run its report."""
+"""`xortune search`, `submit`, `status`, `space` and `report`: from a space file to a report."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperCommand
 
 import xortune as xt
-from xortune.cli.shared import (
-    NO_OUTCOME,
-    AsJson,
-    Quiet,
-    RunDirectory,
-    SpaceFile,
-    app,
-    console,
-    examples,
-    naming_options,
-    print_json,
-    tell_of_compiling,
-    told,
-)
+from xortune.cli import shared as cli
+from xortune.cli.streams import nobody_reads
 from xortune.core.errors import Halted, InputError, Interrupted
 from xortune.core.files import without_passwords
 
 if TYPE_CHECKING:
     from xortune.driver.search import DryRun
     from xortune.runs.run import Run
+    from xortune.runs.status import RunStatus
+    from xortune.spaces.describe import Description
 
 
-# -------------------------------------------------------------------------------------------------
-# The options of `xortune log` and of a search: TensorBoard, MLflow, W&B.
-
-OPTIONS = ("tensorboard", "mlflow", "wandb")
-"""The arguments of the verbs that are options here."""
-
-BARE = ("--tensorboard", "--wandb")
-"""Options that may stand without a value: then it is empty."""
-
-TensorBoard = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[DIR]",
-        help="Log each configuration for TensorBoard's HParams; to RUN/tensorboard without DIR.",
-    ),
-]
-Mlflow = Annotated[
-    str | None,
-    typer.Option(metavar="URI", help="Log each configuration to MLflow: http://HOST:PORT, ..."),
-]
-WandB = Annotated[
-    str | None,
-    typer.Option(
-        metavar="[PROJECT]", help="Log each configuration to W&B; to xortune without PROJECT."
-    ),
-]
-
-
-class Trackers(TyperCommand):
-    """A command with options that may stand without a value."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """What comes after such an option is its value, unless it is an option too."""
-        given = []
-        for place, word in enumerate(args):
-            following = args[place + 1 : place + 2]
-            bare = word in BARE and (not following or following[0].startswith("-"))
-            given.append(f"{word}=" if bare else word)
-        return super().parse_args(ctx, given)
-
-
-class Asked(TypedDict):
-    """The arguments of the verbs."""
-
-    tensorboard: str | bool | None
-    mlflow: str | None
-    wandb: str | bool | None
-
-
-def where(tensorboard: str | None, mlflow: str | None, wandb: str | None) -> Asked:
-    """The options as arguments of the verb: what stands without a value is true."""
-    return {
-        "tensorboard": True if tensorboard == "" else tensorboard,
-        "mlflow": mlflow,
-        "wandb": True if wandb == "" else wandb,
-    }
-
-
-@app.command(
-    cls=Trackers,
-    epilog=examples(
+@cli.app.command(
+    cls=cli.TrackerCommand,
+    epilog=cli.examples(
         "xortune search search_spaces/xor.yaml",
         "xortune search my.yaml --trials 50 --output runs/a",
         "xortune search my.yaml --output runs/a --trials 100 --resume",
     ),
 )
 def search(
-    space: SpaceFile,
+    space: cli.SpaceFile,
     output: Annotated[
-        Path | None,
-        typer.Option(help="The run's directory, or s3://bucket/run; runs/NAME if not given."),
+        Path | None, cli.option("The run's directory, or s3://bucket/run; runs/NAME if not given.")
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
-    sampler: Annotated[
-        str | None, typer.Option(help="tpe, gp, nsgaii, random, grid or cmaes.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the sampler.")] = None,
-    time_budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Begin no training after this long, but for a certificate that takes at "
-            "most a tenth of it: 90s, 10m, 2h."
-        ),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to run on, such as auto; else this machine.")
-    ] = None,
-    cpus_per_trial: Annotated[float, typer.Option(help="CPUs for each Ray trial.")] = 1.0,
-    gpus_per_trial: Annotated[float, typer.Option(help="GPUs for each; fractions share.")] = 0.0,
-    trial_timeout: Annotated[
-        str | None,
-        typer.Option(
-            help="Kill a worker that is at one pack of trainings for so long: 90s, 10m. A training "
-            "that takes longer alone counts as crashed."
-        ),
-    ] = None,
-    study_storage: Annotated[
-        str | None,
-        typer.Option(
-            help="Learn from other searches of the space, and they from this one, by an Optuna "
-            "study in journal://PATH, sqlite:///PATH or postgresql://..."
-        ),
-    ] = None,
-    study_name: Annotated[
-        str | None, typer.Option(help="Of that study; else it follows from the space.")
-    ] = None,
-    tensorboard: TensorBoard = None,
-    mlflow: Mlflow = None,
-    wandb: WandB = None,
-    engine: Annotated[str, typer.Option(help="auto, fused, reference or cuda.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
+    trials: cli.Trials = None,
+    sampler: cli.Sampler = None,
+    seed: cli.SamplerSeed = None,
+    time_budget: cli.TimeBudget = None,
+    address: cli.Address = None,
+    cpus_per_trial: cli.Cpus = 1.0,
+    gpus_per_trial: cli.Gpus = 0.0,
+    trial_timeout: cli.TrialTimeout = None,
+    study_storage: cli.StudyStorage = None,
+    study_name: cli.StudyName = None,
+    tensorboard: cli.TensorBoard = None,
+    mlflow: cli.Mlflow = None,
+    wandb: cli.WandB = None,
+    engine: cli.Engine = "auto",
+    resume: cli.Resume = False,
     extend: Annotated[
         bool,
-        typer.Option(
-            "--extend",
-            help="Continue it with a space that has grown: wider ranges, new choices, more start "
+        cli.option(
+            "Continue it with a space that has grown: wider ranges, new choices, more start "
             "entries, a larger certify.",
+            "--extend",
         ),
     ] = False,
     accept_versions: Annotated[
         bool,
-        typer.Option(
-            "--accept-versions",
-            help="Continue it with another engine, torch or Numba than made it; what they make is "
+        cli.option(
+            "Continue it with another engine, torch or Numba than made it; what they make is "
             "counted apart.",
+            "--accept-versions",
         ),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            help="Check everything, a trainer of your own by a call or three, say what would be "
+        cli.option(
+            "Check everything, a trainer of your own by a call or three, say what would be "
             "done, and start nothing.",
+            "--dry-run",
         ),
     ] = False,
     no_check: Annotated[
-        bool,
-        typer.Option("--no-check", help="Do not call a trainer of your own before the start."),
+        bool, cli.option("Do not call a trainer of your own before the start.", "--no-check")
     ] = False,
     fail_fast: Annotated[
-        bool,
-        typer.Option("--fail-fast", help="End the search at the first seed that fails: exit 4."),
+        bool, cli.option("End the search at the first seed that fails: exit 4.", "--fail-fast")
     ] = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    quiet: cli.Quiet = False,
+    as_json: cli.AsJson = False,
 ) -> None:
     """Search a space for the configuration that solves its task for the most seeds."""
-    from xortune.reports.progress import shown_search
-
-    with told(_interrupted):
+    silent = quiet or as_json
+    with cli.told(_interrupted), cli.naming_options("study_storage", "study_name", *cli.TRACKERS):
         from xortune.driver.search import dry_run as dry_run_of
+        from xortune.reports.progress import shown_search
         from xortune.spaces.describe import describe
         from xortune.spaces.space import load_space, with_search
 
         asked = with_search(
             load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
         )
-        silent = quiet or as_json
-        raced = False
+        what = describe(asked)
         if not silent:
-            what = describe(asked)
-            raced = len(what.ladder) > 1
-            own = what.trainer is not None
-            learned = f"trainer {what.trainer}" if own else f"task {what.task}"
-            Console(stderr=True, highlight=False).print(
-                Text(
-                    f"{what.name}: {what.trials:,} configurations ({what.sampler}) x "
-                    f"{_rungs(what.ladder)} seeds, {learned}; at most {what.at_most}"
-                ),
-                soft_wrap=True,
-            )
-            if not own:
-                tell_of_compiling(engine)
+            cli.say(_announced(what))
+            if what.trainer is None:
+                cli.tell_of_compiling(engine)
         settings: dict[str, Any] = {
             "output": output,
             "resume": resume,
@@ -224,19 +118,16 @@ def search(
             "trial_timeout": trial_timeout,
             "study_storage": study_storage,
             "study_name": study_name,
-            **where(tensorboard, mlflow, wandb),
+            **cli.trackers_asked(tensorboard, mlflow, wandb),
             "dry_run": not no_check,  # so `xt.search` names the call before the start
-            "on_word": None if quiet else _say,
+            "on_word": None if quiet else cli.note,
         }
         if dry_run:
-            with naming_options("study_storage", "study_name", *OPTIONS):
-                found = dry_run_of(asked, **settings)
-            show_dry_run(found, quiet=quiet, as_json=as_json)
+            found = dry_run_of(asked, **settings)
+            _show_dry_run(found, what=what, quiet=quiet, as_json=as_json)
             return
-        with (
-            naming_options("study_storage", "study_name", *OPTIONS),
-            shown_search(quiet=silent, raced=raced) as (on_progress, on_certify),
-        ):
+        raced = len(what.ladder) > 1
+        with shown_search(quiet=silent, raced=raced) as (on_progress, on_certify):
             run = xt.search(
                 asked,
                 **settings,
@@ -247,61 +138,17 @@ def search(
             )
         show_run(run, quiet=quiet, as_json=as_json)
     if any(e.final and e.outcome is None for e in (*run.evaluations, *run.checks)):
-        raise typer.Exit(NO_OUTCOME)
+        raise typer.Exit(cli.NO_OUTCOME)
 
 
-@app.command(epilog=examples("xortune space search_spaces/xor.yaml"))
-def space(space: SpaceFile, as_json: AsJson = False) -> None:
-    """Validate a space file, and say what it holds and what searching it may cost."""
-    with told():
-        from xortune.driver.own_process import let_go_after
-        from xortune.driver.trainer import called_with, trainer_for, with_train
-        from xortune.racing.grants import refuse_unprovable
-        from xortune.spaces.describe import describe
-        from xortune.spaces.space import check_space, load_space
-
-        loaded = with_train(load_space(space), None)
-        with let_go_after():  # the process in which a function is looked at
-            trainer = trainer_for(loaded, None, "auto", 0.0)
-            check_space(loaded, trainer)
-            refuse_unprovable(loaded)
-            description = describe(loaded, called_with(trainer))
-    if as_json:
-        from dataclasses import asdict
-
-        print_json(asdict(description))
-        return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, text in description:
-        table.add_row(Text(label), Text(text))
-    console().print(table)
-
-
-@app.command(epilog=examples("xortune report runs/xor --format html,csv"))
-def report(
-    run: RunDirectory,
-    formats: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="Which of html,md,csv,tex,parquet; all, if not given. png,pdf: its figures.",
-        ),
-    ] = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Write a run's tables and report again, from its journal, and show the best."""
-    with told("interrupted: what is not written yet is as it was; the same command writes it"):
-        from xortune.reports.files import FORMATS
-
-        loaded = xt.load_run(run)
-        wanted = FORMATS if formats is None else [part.strip() for part in formats.split(",")]
-        xt.write_report(loaded, formats=wanted)
-        show_run(loaded, quiet=quiet, as_json=as_json)
-        if not quiet:
-            _say_torn(loaded)
+def _announced(what: Description) -> str:
+    first, last = what.ladder[0], what.ladder[-1]
+    seeds = f"{last:,}" if first == last else f"{first:,} to {last:,}"
+    learned = f"task {what.task}" if what.trainer is None else f"trainer {what.trainer}"
+    return (
+        f"{what.name}: {what.trials:,} configurations ({what.sampler}) x {seeds} seeds, {learned}; "
+        f"at most {what.at_most}"
+    )
 
 
 def _interrupted(error: KeyboardInterrupt | Halted) -> str:
@@ -320,62 +167,31 @@ def resuming(words: Sequence[str], place: str) -> str:
         words: of that command, without its name.
         place: of the run.
     """
-    more = (
-        [] if any(word.partition("=")[0] == "--output" for word in words) else ["--output", place]
-    )
-    if not {"--resume", "--extend"} & set(words):
-        more.append("--resume")
+    given = {word.partition("=")[0] for word in words}
+    more = [] if "--output" in given else ["--output", place]
+    more += [] if {"--resume", "--extend"} & given else ["--resume"]
     return shlex.join(["xortune", *without_passwords(words), *more])
 
 
-def _say(sentence: str) -> None:
-    Console(stderr=True, highlight=False).print(Text(f"note: {sentence}"), soft_wrap=True)
-
-
-def _say_torn(run: Run) -> None:
-    with suppress(InputError):  # a damaged lock: that is told by who wants to go on
-        if lost := run.torn:
-            _say(
-                f"the last line of the journal is torn ({lost:,} bytes) and in no count: the "
-                "search was killed; it goes on with --resume"
-            )
-
-
-def _rungs(ladder: tuple[int, ...]) -> str:
-    """`100`, or `8 to 128` where a race decides."""
-    last = f"{ladder[-1]:,}"
-    return last if len(ladder) == 1 else f"{ladder[0]:,} to {last}"
-
-
-def show_dry_run(found: DryRun, *, quiet: bool, as_json: bool) -> None:
+def _show_dry_run(found: DryRun, *, what: Description, quiet: bool, as_json: bool) -> None:
     """Print what a search would do."""
     place = str(found.directory)
     if as_json:
-        from dataclasses import asdict
-
-        from xortune.spaces.describe import describe
-
-        print_json(
+        cli.print_json(
             {
                 "dry_run": True,
                 "run": place,
                 "continues": found.continues,
                 "notes": list(found.notes),
-                "space": asdict(describe(found.space)),
+                "space": asdict(what),
             }
         )
     elif not quiet:
-        for note in found.notes:
-            _say(note)
-        what = (
-            f"continue {place}, which has {found.continues:,} evaluations"
-            if found.continues
-            else f"make {place}"
-        )
-        console().print(
-            Text(f"dry run: all of it can be used; the search would {what}; nothing was started"),
-            soft_wrap=True,
-        )
+        for sentence in found.notes:
+            cli.note(sentence)
+        evaluations = f"which has {found.continues:,} evaluations"
+        would = f"continue {place}, {evaluations}" if found.continues else f"make {place}"
+        cli.show(f"dry run: all of it can be used; the search would {would}; nothing was started")
 
 
 def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
@@ -386,7 +202,7 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
 
         certificate = run.certificate
         rows = json.loads(run.table.head(10).to_json(orient="records", double_precision=15))
-        print_json(
+        cli.print_json(
             {
                 "run": str(run.path),
                 "configs": len(run.results),
@@ -401,7 +217,210 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
     elif not quiet:
         from xortune.reports.terminal import render_best
 
-        render_best(run, console())
+        render_best(run, cli.console())
         if aside := run.set_aside:
             seeds = sum(evaluation.block.count for evaluation in aside)
-            console().print(f"Not counted: {seeds:,} seeds that other versions made.")
+            cli.show(f"Not counted: {seeds:,} seeds that other versions made.")
+
+
+# -------------------------------------------------------------------------------------------------
+# A search as a job of a Ray cluster, from a machine outside it.
+
+
+@cli.app.command(
+    cls=cli.TrackerCommand,
+    epilog=cli.examples(
+        "xortune submit search_spaces/xor.yaml --address http://head:8265 --output /shared/xor"
+    ),
+)
+def submit(
+    space: cli.SpaceFile,
+    address: Annotated[str, cli.option("The cluster's job server: http://HEAD:8265.")],
+    output: Annotated[
+        str, cli.option("The run's directory as the cluster's head sees it, or s3://...")
+    ],
+    trials: cli.Trials = None,
+    sampler: cli.Sampler = None,
+    seed: cli.SamplerSeed = None,
+    time_budget: cli.TimeBudget = None,
+    trial_timeout: cli.TrialTimeout = None,
+    cpus_per_trial: Annotated[float | None, cli.option("CPUs for each Ray trial.")] = None,
+    gpus_per_trial: Annotated[float | None, cli.option("GPUs for each; fractions share.")] = None,
+    study_storage: cli.StudyStorage = None,
+    study_name: cli.StudyName = None,
+    tensorboard: cli.TensorBoard = None,
+    mlflow: cli.Mlflow = None,
+    wandb: cli.WandB = None,
+    resume: cli.Resume = False,
+    install: Annotated[
+        bool, cli.option("Have Ray install what xortune needs on each node.", "--install")
+    ] = False,
+    wait: Annotated[
+        bool, cli.option("Wait for the end; exit code of the search.", "--wait")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        cli.option(
+            "Check all, print the `ray job submit` line for it, and start nothing.", "--dry-run"
+        ),
+    ] = False,
+    quiet: cli.Quiet = False,
+    as_json: cli.AsJson = False,
+) -> None:
+    """Send a search to a Ray cluster, with this xortune and the space file's folder."""
+    with (
+        cli.told("interrupted: the job goes on; stop it with `ray job stop`"),
+        cli.naming_options(*cli.TRACKERS),
+    ):
+        from xortune.driver import submit as jobs
+        from xortune.driver.shared import shared_study
+        from xortune.spaces.model import parse_duration
+        from xortune.spaces.space import load_space, with_search
+
+        asked = with_search(  # what is wrong is told here, not in a job's log
+            load_space(space), trials=trials, sampler=sampler, seed=seed, time_budget=time_budget
+        )
+        jobs.refuse_outside(asked)
+        shared_study(asked, study_storage, study_name)
+        if trial_timeout is not None:
+            parse_duration(trial_timeout)
+        given = {
+            "--trials": trials,
+            "--sampler": sampler,
+            "--seed": seed,
+            "--time-budget": time_budget,
+            "--trial-timeout": trial_timeout,
+            "--cpus-per-trial": cpus_per_trial,
+            "--gpus-per-trial": gpus_per_trial,
+            "--study-storage": study_storage,
+            "--study-name": study_name,
+        }
+        options = [str(w) for o, v in given.items() if v is not None for w in (o, v)]
+        options += jobs.tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
+        options += ["--resume"] if resume else []
+        what = jobs.submission(space, output, options, install=install)
+        entry = {"entrypoint": what.entrypoint, "runtime_env": dict(what.runtime_env)}
+        if dry_run:
+            line = what.line(address)
+            if as_json:
+                cli.print_json({"dry_run": True, "address": address, "line": line, **entry})
+            else:
+                typer.echo(line)
+            return
+        job = jobs.send(what, address)
+        if as_json:
+            cli.print_json({"job": job, "address": address, **entry})
+        elif not quiet:
+            typer.echo(f"{job}: the run goes to {output}")
+            typer.echo(f"  ray job logs {job} --address {address} --follow")
+            typer.echo(f"  ray job stop {job} --address {address}")
+        code = 0
+        if wait:
+            code = jobs.wait(job, address, lambda text: typer.echo(text, nl=False, err=True))
+    raise typer.Exit(code)
+
+
+# -------------------------------------------------------------------------------------------------
+# Where a search stands, what it would be, and what it came to.
+
+
+@cli.app.command(
+    epilog=cli.examples(
+        "xortune status runs/xor",
+        "xortune status runs/xor --watch",
+        "xortune status runs/xor --watch --interval 60 --json",
+    )
+)
+def status(
+    run: cli.RunDirectory,
+    watch: Annotated[
+        bool, cli.option("Look again and again until the run ends.", "--watch", "-w")
+    ] = False,
+    interval: Annotated[float, cli.option("Seconds between two looks.")] = 2.0,
+    as_json: cli.AsJson = False,
+) -> None:
+    """Say where a run stands: progress, rate, time left, best so far, failures."""
+    with cli.told(), cli.naming_options("interval"):
+        from xortune.reports.progress import render_status, status_json
+        from xortune.runs.status import watched
+
+        if watch:
+            with suppress(KeyboardInterrupt):  # which ends this as it is meant to be ended
+                _watch(watched(run, interval=interval), as_json=as_json)
+        elif as_json:
+            cli.print_json(status_json(xt.status(run)))
+        else:
+            cli.console().print(render_status(xt.status(run)))
+
+
+def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
+    """Show one look after the other."""
+    from xortune.reports.progress import render_status, status_json, status_line
+
+    screen = cli.console()
+    if screen.is_terminal and not as_json:
+        first = next(looks)  # what is no run is told before anything is drawn
+        with Live(render_status(first), console=screen, auto_refresh=False) as live:
+            for found in looks:
+                live.update(render_status(found), refresh=True)
+        return
+    for found in looks:
+        if as_json:
+            typer.echo(json.dumps(status_json(found), allow_nan=False))
+        else:
+            cli.show(status_line(found))
+        if nobody_reads():
+            return
+
+
+@cli.app.command(epilog=cli.examples("xortune space search_spaces/xor.yaml"))
+def space(space: cli.SpaceFile, as_json: cli.AsJson = False) -> None:
+    """Validate a space file, and say what it holds and what searching it may cost."""
+    with cli.told():
+        from xortune.driver.own_process import let_go_after
+        from xortune.driver.trainer import called_with, trainer_for, with_train
+        from xortune.racing.grants import refuse_unprovable
+        from xortune.spaces.describe import describe
+        from xortune.spaces.space import check_space, load_space
+
+        loaded = with_train(load_space(space), None)
+        with let_go_after():  # the process in which a function is looked at
+            trainer = trainer_for(loaded, None, "auto", 0.0)
+            check_space(loaded, trainer)
+            refuse_unprovable(loaded)
+            description = describe(loaded, called_with(trainer))
+    if as_json:
+        cli.print_json(asdict(description))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in description:
+        table.add_row(Text(label), Text(text))
+    cli.console().print(table)
+
+
+@cli.app.command(epilog=cli.examples("xortune report runs/xor --format html,csv"))
+def report(
+    run: cli.RunDirectory,
+    formats: Annotated[
+        str | None,
+        cli.option(
+            "Which of html,md,csv,tex,parquet; all, if not given. png,pdf: its figures.", "--format"
+        ),
+    ] = None,
+    quiet: cli.Quiet = False,
+    as_json: cli.AsJson = False,
+) -> None:
+    """Write a run's tables and report again, from its journal, and show the best."""
+    with cli.told("interrupted: what is not written yet is as it was; the same command writes it"):
+        loaded = xt.load_run(run)
+        xt.write_report(loaded, formats=None if formats is None else cli.split(formats) or [""])
+        show_run(loaded, quiet=quiet, as_json=as_json)
+        if not quiet:
+            with suppress(InputError):  # a damaged lock: that is told by who wants to go on
+                if lost := loaded.torn:
+                    cli.note(
+                        f"the last line of the journal is torn ({lost:,} bytes) and in no count: "
+                        "the search was killed; it goes on with --resume"
+                    )

@@ -1,4 +1,4 @@
-"""What all commands share: the app, common options, errors as one line, exit codes."""
+"""What all commands share: the app, options, errors as one line, exit codes, printing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypedDict
 
 import typer
 from rich.console import Console
+from rich.text import Text
+from typer.core import TyperCommand
 
 from xortune.core.errors import (
     DisturbedError,
@@ -25,7 +27,7 @@ from xortune.core.errors import (
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
 
-BAD_INPUT, INTERRUPTED, NO_OUTCOME = 2, 3, 4
+NOT_PASSED, BAD_INPUT, INTERRUPTED, NO_OUTCOME = 1, 2, 3, 4
 
 app = typer.Typer(
     name="xortune",
@@ -37,10 +39,102 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+# -------------------------------------------------------------------------------------------------
+# Options of several commands.
+
+
+def option(about: str, *names: str, metavar: str | None = None) -> Any:
+    """An option with its help; a flag is named, so that it has no opposite."""
+    return typer.Option(*names, help=about, metavar=metavar)
+
+
+Quiet = Annotated[bool, option("Print errors only.", "--quiet", "-q")]
+AsJson = Annotated[bool, option("Print the result as JSON.", "--json")]
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
+Trials = Annotated[int | None, option("Configurations to evaluate.")]
+Sampler = Annotated[str | None, option("tpe, gp, nsgaii, random, grid or cmaes.")]
+SamplerSeed = Annotated[int | None, option("Seed of the sampler.")]
+TimeBudget = Annotated[
+    str | None,
+    option(
+        "Begin no training after this long, but for a certificate that takes at most a tenth "
+        "of it: 90s, 10m, 2h."
+    ),
+]
+Address = Annotated[str | None, option("Ray cluster to run on, such as auto; else this machine.")]
+Cpus = Annotated[float, option("CPUs for each Ray trial.")]
+Gpus = Annotated[float, option("GPUs for each; fractions share.")]
+TrialTimeout = Annotated[
+    str | None,
+    option(
+        "Kill a worker that is at one batch of trainings for so long: 90s, 10m. A training "
+        "that takes longer alone counts as crashed."
+    ),
+]
+StudyStorage = Annotated[
+    str | None,
+    option(
+        "Learn from other searches of the space, and they from this one, by an Optuna study "
+        "in journal://PATH, sqlite:///PATH or postgresql://..."
+    ),
+]
+StudyName = Annotated[str | None, option("Of that study; else it follows from the space.")]
+Resume = Annotated[bool, option("Continue the run.", "--resume")]
+Engine = Annotated[str, option("auto, fused, reference or cuda.")]
+EngineOfSearch = Annotated[
+    str | None, option("auto, fused, reference or cuda; the search's if not given.")
+]
+TensorBoard = Annotated[
+    str | None,
+    option(
+        "Log each configuration for TensorBoard's HParams; to RUN/tensorboard without DIR.",
+        metavar="[DIR]",
+    ),
+]
+Mlflow = Annotated[
+    str | None, option("Log each configuration to MLflow: http://HOST:PORT, ...", metavar="URI")
+]
+WandB = Annotated[
+    str | None,
+    option("Log each configuration to W&B; to xortune without PROJECT.", metavar="[PROJECT]"),
+]
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+
+
+class TrackerCommand(TyperCommand):
+    """A command whose options --tensorboard and --wandb may stand without a value."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """What comes after such an option is its value, unless it is an option too."""
+        given = []
+        for place, word in enumerate(args):
+            following = args[place + 1 : place + 2]
+            bare = not following or following[0].startswith("-")
+            given.append(f"{word}=" if bare and word in ("--tensorboard", "--wandb") else word)
+        return super().parse_args(ctx, given)
+
+
+class TrackersAsked(TypedDict):
+    """The arguments of the verbs."""
+
+    tensorboard: str | bool | None
+    mlflow: str | None
+    wandb: str | bool | None
+
+
+def trackers_asked(tensorboard: str | None, mlflow: str | None, wandb: str | None) -> TrackersAsked:
+    """The options as arguments of a verb: what stands without a value is true."""
+    return {
+        "tensorboard": tensorboard == "" or tensorboard,
+        "mlflow": mlflow,
+        "wandb": wandb == "" or wandb,
+    }
+
+
+def split(text: str) -> list[str]:
+    """`a, b` as a list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def examples(*commands: str) -> str:
@@ -48,15 +142,8 @@ def examples(*commands: str) -> str:
     return "\n\n".join(["Examples:" if len(commands) > 1 else "Example:", *commands])
 
 
-def tell_of_compiling(engine: str) -> None:
-    """Say so where the engine will be compiled first: the wait would look like a hang."""
-    from xortune.trainers.network import is_compiled
-
-    if engine in ("auto", "fused") and not is_compiled():
-        Console(stderr=True, highlight=False).print(
-            "The fused engine is compiled at its first use: some 15 seconds, once.",
-            soft_wrap=True,
-        )
+# -------------------------------------------------------------------------------------------------
+# Errors and exit codes.
 
 
 @contextmanager
@@ -69,25 +156,30 @@ def told(
         interrupted: what is told of Ctrl-C, or of Ray's end, or what makes it.
     """
     with from_command_line():
-        yield from _told(interrupted)
+        try:
+            yield
+        except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
+            fail(*_message(error, interrupted))
 
 
-def _told(interrupted: str | Callable[[KeyboardInterrupt | Halted], str]) -> Iterator[None]:
-    try:
-        yield
-    except DisturbedError as error:
-        fail(f"interrupted: {error}", INTERRUPTED)
-    except InputError as error:
-        fail(f"error: {error}", BAD_INPUT)
-    except TrainingError as error:
-        fail(f"stopped: {error}; what had finished is kept, --resume goes on", NO_OUTCOME)
-    except OSError as error:
-        fail(f"error: {_told_os(error)}", BAD_INPUT)
-    except KeyboardInterrupt as error:
-        fail(interrupted if isinstance(interrupted, str) else interrupted(error), INTERRUPTED)
-    except Halted as error:
-        text = interrupted if isinstance(interrupted, str) else interrupted(error)
-        fail(text.replace("interrupted: ", f"interrupted: {error}; ", 1), INTERRUPTED)
+def _message(
+    error: BaseException, interrupted: str | Callable[[KeyboardInterrupt | Halted], str]
+) -> tuple[str, int]:
+    if isinstance(error, DisturbedError):
+        return f"interrupted: {error}", INTERRUPTED
+    if isinstance(error, InputError):
+        return f"error: {error}", BAD_INPUT
+    if isinstance(error, TrainingError):
+        return f"stopped: {error}; what had finished is kept, --resume goes on", NO_OUTCOME
+    if isinstance(error, OSError):  # that no verb has told in its own words
+        place = "" if error.filename is None else f"{error.filename}: "
+        fix = f"; fix: {FREE_SPACE}" if is_full(error) else ""
+        return f"error: {place}{error.strerror or error}{fix}", BAD_INPUT
+    assert isinstance(error, KeyboardInterrupt | Halted)
+    text = interrupted if isinstance(interrupted, str) else interrupted(error)
+    if isinstance(error, Halted):
+        text = text.replace("interrupted: ", f"interrupted: {error}; ", 1)
+    return text, INTERRUPTED
 
 
 @contextmanager
@@ -107,12 +199,6 @@ def fail(text: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _told_os(error: OSError) -> str:
-    """An error of the operating system that no verb has told in its own words."""
-    place = "" if error.filename is None else f"{error.filename}: "
-    return f"{place}{error.strerror or error}" + (f"; fix: {FREE_SPACE}" if is_full(error) else "")
-
-
 def unforeseen(error: Exception) -> int:
     """Tell an error that no command expects as one line; XORTUNE_DEBUG=1 shows where it is from."""
     if os.environ.get("XORTUNE_DEBUG"):
@@ -122,9 +208,37 @@ def unforeseen(error: Exception) -> int:
     return BAD_INPUT
 
 
+# -------------------------------------------------------------------------------------------------
+# Printing.
+
+
 def console() -> Console:
     """Where results are printed."""
     return Console(highlight=False)
+
+
+def show(*lines: str) -> None:
+    """Print lines of a result; markup in them is text."""
+    for line in lines:
+        console().print(Text(line), soft_wrap=True)
+
+
+def say(sentence: str) -> None:
+    """Print what the user should know, beside the result."""
+    Console(stderr=True, highlight=False).print(Text(sentence), soft_wrap=True)
+
+
+def note(sentence: str) -> None:
+    """Say something that is no error."""
+    say(f"note: {sentence}")
+
+
+def tell_of_compiling(engine: str) -> None:
+    """Say so where the engine will be compiled first: the wait would look like a hang."""
+    from xortune.trainers.network import is_compiled
+
+    if engine in ("auto", "fused") and not is_compiled():
+        say("The fused engine is compiled at its first use: some 15 seconds, once.")
 
 
 def print_json(value: dict[str, Any]) -> None:

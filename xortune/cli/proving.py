@@ -1,0 +1,444 @@
+"""`xortune certify`, `gate`, `plan` and `evaluate`: what a configuration does on many seeds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import xortune as xt
+from xortune.cli import shared as cli
+from xortune.core.errors import InputError, TrainingError
+from xortune.core.formats import config_text, count, duration, measured, number
+from xortune.core.formats import interval as interval_text
+
+if TYPE_CHECKING:
+    from xortune.certificates.gate import Verdict
+    from xortune.certificates.plan import ComparisonPlan, RatePlan, Speed
+    from xortune.core.outcome import Outcome
+
+# -------------------------------------------------------------------------------------------------
+# The finalists of a run on seeds that the search never saw.
+
+
+@cli.app.command(
+    epilog=cli.examples(
+        "xortune certify runs/xor --top 5 --seeds 1000",
+        "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
+        "xortune certify runs/xor --extendable",
+        "xortune certify runs/xor --seeds 2000 --extend",
+    )
+)
+def certify(
+    run: cli.RunDirectory,
+    top: Annotated[int | None, cli.option("How many of the search's best; 5.")] = None,
+    seeds: Annotated[int, cli.option("Fresh seeds for each.")] = 1000,
+    confidence: Annotated[float | None, cli.option("Of all lower bounds together; 0.95.")] = None,
+    extendable: Annotated[
+        bool, cli.option("Begin one whose seeds may be added to later.", "--extendable")
+    ] = False,
+    extend: Annotated[
+        bool, cli.option("Add seeds to the last, extendable attempt.", "--extend")
+    ] = False,
+    neighbourhood: Annotated[
+        float | None, cli.option("Also move each numeric setting by so much: 0.2.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        cli.option("Which lower bound orders them: own, or neighbourhood (its worst); own."),
+    ] = None,
+    accept_versions: Annotated[
+        bool,
+        cli.option(
+            "Leave an attempt that another engine, torch or Numba began; begin a new one.",
+            "--accept-versions",
+        ),
+    ] = False,
+    engine: cli.EngineOfSearch = None,
+    trainer: Annotated[
+        str | None,
+        cli.option("./train.py:run: your own function, where the space does not name it."),
+    ] = None,
+    address: cli.Address = None,
+    cpus_per_trial: cli.Cpus = 1.0,
+    gpus_per_trial: cli.Gpus = 0.0,
+    trial_timeout: cli.TrialTimeout = None,
+    quiet: cli.Quiet = False,
+    as_json: cli.AsJson = False,
+) -> None:
+    """Train the best configurations on fresh seeds: what is left of the search's counts."""
+    silent = quiet or as_json
+    options = (
+        *("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by"),
+        *("engine", "trainer", "address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
+    )
+    with cli.told("interrupted: what had finished is kept; the same command continues"):
+        from xortune.driver.trainer import functions_named
+        from xortune.reports.progress import shown_certifying
+        from xortune.reports.terminal import render_certificate
+        from xortune.runs.certificate import CERTIFICATE
+
+        if not silent:
+            cli.tell_of_compiling(engine or "auto")
+        with shown_certifying(quiet=silent) as on_progress, cli.naming_options(*options):
+            xt.certify(
+                run,
+                top=top,
+                seeds=seeds,
+                confidence=confidence,
+                extendable=extendable,
+                extend=extend,
+                neighbourhood=neighbourhood,
+                by=by,
+                accept_versions=accept_versions,
+                engine=engine,
+                train=None if trainer is None else functions_named([trainer])[0],
+                address=address,
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+                trial_timeout=trial_timeout,
+                on_progress=on_progress,
+                on_word=None if quiet else cli.note,
+                command=["xortune", *sys.argv[1:]],
+            )
+        loaded = xt.load_run(run)
+        file = loaded.path / CERTIFICATE
+        if as_json:
+            cli.print_json(json.loads(file.read_text(encoding="utf-8")))
+        elif not quiet:
+            render_certificate(loaded, cli.console())
+            cli.show(str(file))
+    if any(check.final and check.outcome is None for check in loaded.checks):
+        raise typer.Exit(cli.NO_OUTCOME)
+
+
+# -------------------------------------------------------------------------------------------------
+# A success rate as a regression test; the exit code says the answer.
+
+
+@cli.app.command(
+    epilog=cli.examples(
+        "xortune gate --config config.yaml --min-rate 0.95 --max-seeds 500",
+        "xortune gate runs/xor --min-rate 0.99",
+    )
+)
+def gate(
+    min_rate: Annotated[float, cli.option("The success rate that must be proven.")],
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A certified run: its certificate is read.")
+    ] = None,
+    config: Annotated[Path | None, cli.option("A config (YAML, JSON), which is trained.")] = None,
+    max_seeds: Annotated[int | None, cli.option("Of a config: give up after so many; 500.")] = None,
+    confidence: Annotated[
+        float | None, cli.option("1 minus the chance of a wrong answer; 0.95.")
+    ] = None,
+    task: Annotated[str | None, cli.option("Of a config: xor, parity-N, or a CSV file.")] = None,
+    first_seed: Annotated[
+        int | None, cli.option("Of a config: other seeds than a gate's own.")
+    ] = None,
+    engine: Annotated[
+        str | None, cli.option("Of a config: auto, fused, reference or cuda.")
+    ] = None,
+    key: Annotated[str | None, cli.option("Of a run: another finalist than the best.")] = None,
+    quiet: cli.Quiet = False,
+    as_json: cli.AsJson = False,
+) -> None:
+    """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input."""
+    options = ("min_rate", "max_seeds", "confidence", "task", "first_seed", "engine", "key")
+    with cli.told("interrupted: no answer; nothing is kept"), cli.naming_options(*options):
+        _check_gated(run, config)
+        silent = quiet or as_json
+        if config is not None and not silent:
+            cli.tell_of_compiling(engine or "auto")
+        try:
+            verdict = xt.gate(
+                run or config or "",
+                min_rate=min_rate,
+                max_seeds=max_seeds,
+                confidence=confidence,
+                task=task,
+                first_seed=first_seed,
+                engine=engine,
+                key=key,
+                on_seeds=None if silent else _progress(),
+            )
+        except TrainingError as error:
+            cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
+    if as_json:
+        cli.print_json(_verdict_json(verdict))
+    elif not quiet:
+        cli.show(verdict.line)
+    if not verdict.passed:
+        raise typer.Exit(cli.NOT_PASSED)
+
+
+def _check_gated(run: Path | None, config: Path | None) -> None:
+    """A directory is a run, a file a config: the other way round is a mistake to be told."""
+    from xortune.runs.store import url_of
+
+    if (run is None) == (config is None):
+        raise InputError(
+            "neither a run nor --config" if run is None else "a run and --config",
+            place="gate",
+            allowed="one of them",
+            fix="give RUN to read its certificate, or --config FILE to train",
+        )
+    if run is not None and url_of(run) is None and not run.is_dir():
+        raise InputError(
+            "is no directory" if run.exists() else "there is no such run",
+            place=str(run),
+            fix=f"--config {run}, if it is the file of a config",
+        )
+    if config is not None and config.is_dir():
+        raise InputError("is a directory", place=str(config), fix=f"xortune gate {config}")
+
+
+def _progress() -> Any:
+    """What to call with (k, n): a line that is overwritten, on a terminal only."""
+    err = Console(stderr=True, highlight=False)
+    if not err.is_terminal:
+        return None
+    return lambda k, n: err.print(Text(f"{k}/{n} seeds solved"), end="\r")
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    names = ("answer", "passed", "min_rate", "confidence", "key")
+    counts = verdict.counts
+    return {
+        **{name: getattr(verdict, name) for name in names},
+        "config": verdict.point.as_dict(),
+        **{name: getattr(verdict, name) for name in ("k", "n", "low", "high", "bound")},
+        "first_seed": verdict.first_seed,
+        "max_seeds": verdict.most,
+        "statuses": counts and {status.label: count for status, count in counts.items()},
+        "line": verdict.line,
+    }
+
+
+# -------------------------------------------------------------------------------------------------
+# How many seeds a claim needs, and how long that takes here.
+
+
+@cli.app.command(
+    epilog=cli.examples(
+        "xortune plan --rate 0.99 --confidence 0.95",
+        "xortune plan --rate 0.95 --failures 2 --config my_config.yaml",
+        "xortune plan --between 0.9 0.95 --power 0.9",
+    )
+)
+def plan(
+    rate: Annotated[float | None, cli.option("The success rate to show.")] = None,
+    between: Annotated[
+        tuple[float, float] | None, cli.option("Two success rates to tell apart.")
+    ] = None,
+    confidence: Annotated[
+        float, cli.option("Of the lower bound; 1 minus the level of a test.")
+    ] = 0.95,
+    failures: Annotated[
+        int | None, cli.option("Seeds that may fail; several numbers if not given.")
+    ] = None,
+    power: Annotated[float, cli.option("Chance to find the difference.")] = 0.8,
+    config: Annotated[
+        Path | None, cli.option("A config (YAML, JSON) to measure the time with.")
+    ] = None,
+    task: Annotated[str, cli.option("xor, parity-N, or a CSV file.")] = "xor",
+    as_json: cli.AsJson = False,
+) -> None:
+    """Say how many seeds a claim about success rates needs, and how long they take here."""
+    options = ("rate", "between", "confidence", "failures", "power", "task")
+    with cli.told(), cli.naming_options(*options):
+        from xortune.certificates.gate import load_config
+        from xortune.certificates.plan import STANDARD, measured_speed
+
+        timed = STANDARD if config is None else load_config(config)
+        # What is wrong is said before anything is compiled or trained.
+        planned = xt.plan(
+            rate,
+            between=between,
+            confidence=confidence,
+            failures=failures,
+            power=power,
+            measure=False,
+        )
+        learned = xt.Task.named(task)
+        if not as_json:
+            cli.tell_of_compiling("auto")
+        speed = measured_speed(timed, learned)
+        planned = replace(planned, speed=speed)
+    if as_json:
+        cli.print_json(_plan_json(planned, speed))
+        return
+    if isinstance(planned, xt.RatePlan):
+        _show_rate(planned, speed)
+    else:
+        _show_comparison(planned, speed)
+    point = speed.config.point
+    cli.show(
+        f"Time: {duration(speed.seconds_for_each)} for each seed of {config_text(point, point)}; "
+        f"task {speed.task}, {speed.engine} engine, {count(speed.cores, 'core')}, measured over "
+        f"{count(speed.seeds, 'seed')}, without the start of the program."
+    )
+
+
+def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, Any]:
+    fields = asdict(planned)
+    fields["speed"] |= {
+        "config": speed.config.point.as_dict(),
+        "seconds_for_each": speed.seconds_for_each,
+    }
+    for claim in fields.get("claims", ()):
+        claim["seconds_here"] = claim["seeds"] * speed.seconds_for_each
+    return fields
+
+
+def _show_rate(planned: RatePlan, speed: Speed) -> None:
+    cli.show(
+        f"To show a success rate of at least {planned.rate:g} with confidence "
+        f"{planned.confidence:g}:"
+    )
+    _show_table(
+        ("failures", "seeds", "time here", "likely from", "gate, at best"),
+        (
+            (
+                str(claim.failures),
+                f"{claim.seeds:,}",
+                duration(claim.seeds * speed.seconds_for_each),
+                f"{100 * claim.passes_from:.3f} %",
+                f"{claim.gate_seeds:,}",
+            )
+            for claim in planned.claims
+        ),
+    )
+    cli.show(
+        "failures: so many seeds may fail. seeds: planned before the first is looked at.",
+        "likely from: a true rate from which on the plan succeeds 9 times in 10.",
+        "gate: looks after every seed and stops when it knows; it cannot know sooner.",
+    )
+
+
+def _show_comparison(planned: ComparisonPlan, speed: Speed) -> None:
+    first, second = planned.rates
+    cli.show(
+        f"To tell {first:g} from {second:g} with a chance of {planned.power:g} "
+        f"(two-sided test, level {round(planned.alpha, 10):g}):"
+    )
+    ways = (
+        (planned.independent, "different seeds, Fisher's test (Boschloo's: at least as often)"),
+        (planned.shared, "the same seeds, exact McNemar test; failures independent"),
+        (planned.nested, "the same, if the better one solves all that the worse one does"),
+    )
+    _show_table(
+        ("seeds for each", "time here"),
+        ((f"{seeds:,}", duration(2 * seeds * speed.seconds_for_each), way) for seeds, way in ways),
+        last="which",
+    )
+
+
+def _show_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], last: str | None = None
+) -> None:
+    """Numbers to the right, and one more column of text."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    if last is not None:
+        table.add_column(last, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    cli.console().print(table)
+
+
+# -------------------------------------------------------------------------------------------------
+# One configuration under many seeds.
+
+
+@cli.app.command(
+    epilog=cli.examples(
+        "xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 "
+        "--hidden-dim 5 --epochs 1000 --seeds 100"
+    )
+)
+def evaluate(
+    activation: Annotated[str, cli.option("torch.nn class name, or none.")],
+    loss: Annotated[str, cli.option("torch.nn class name.")],
+    optimizer: Annotated[str, cli.option("torch.optim class name.")],
+    lr: Annotated[float, cli.option("Learning rate.")],
+    hidden_dim: Annotated[int, cli.option("Units of the hidden layer.")],
+    epochs: Annotated[int, cli.option("Optimizer steps.")],
+    seeds: Annotated[int, cli.option("How many seeds.")] = 100,
+    momentum: Annotated[float, cli.option("For SGD and RMSprop.")] = 0.0,
+    task: Annotated[str, cli.option("xor, parity-N, or a CSV file.")] = "xor",
+    no_zero_grad: Annotated[
+        bool, cli.option("Let gradients add up from step to step.", "--no-zero-grad")
+    ] = False,
+    first_seed: Annotated[int, cli.option("The first seed; the others follow it.")] = 0,
+    engine: cli.Engine = "auto",
+    quiet: cli.Quiet = False,
+    as_json: cli.AsJson = False,
+) -> None:
+    """Train one configuration under many seeds and count the solved ones."""
+    with cli.told():
+        config = xt.Config(
+            activation=None if activation.lower() == "none" else activation,
+            loss=loss,
+            optimizer=optimizer,
+            lr=lr,
+            momentum=momentum,
+            hidden_dim=hidden_dim,
+            epochs=epochs,
+            zero_grad=not no_zero_grad,
+        )
+        if seeds < 1:
+            raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")
+        chosen = range(first_seed, first_seed + seeds)
+        if chosen.start < 0 or chosen.stop > 2**32:
+            raise InputError(
+                f"seeds {chosen.start} to {chosen.stop - 1}",
+                place="--first-seed",
+                allowed="seeds from 0 to 2**32 - 1",
+            )
+        if not (quiet or as_json):
+            cli.tell_of_compiling(engine)
+        outcome = xt.evaluate(config, chosen, task=task, engine=engine)
+    if as_json:
+        cli.print_json(_outcome_json(outcome) | {"key": config.key, "config": dict(config.point)})
+    elif not quiet:
+        _show_outcome(outcome)
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Any]:
+    low, high = outcome.interval()
+    return {
+        "k": outcome.successes,
+        "n": outcome.n,
+        "rate": outcome.rate,
+        "low": low,
+        "high": high,
+        "epochs_to_solve": outcome.epochs_to_solve,
+        "first_seed": int(outcome.seeds[0]),
+        "statuses": {status.label: count for status, count in outcome.counts.items()},
+    }
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    low, high = outcome.interval()
+    cli.console().print(
+        Text(
+            f"{outcome.successes}/{outcome.n} seeds solved ({measured(outcome.rate, low, high)}), "
+            f"95 % interval {interval_text(low, high)}"
+        )
+    )
+    if outcome.epochs_to_solve is not None:
+        cli.console().print(Text(f"epochs to solve: {number(round(outcome.epochs_to_solve, 1))}"))
+    failed = {s.label.replace("_", " "): c for s, c in outcome.counts.items() if c and s}
+    if failed:
+        text = ", ".join(f"{count} {label}" for label, count in failed.items())
+        cli.console().print(Text(f"not solved: {text}"))
