@@ -1,13 +1,7 @@
 """Tables and figures as values; Markdown, HTML, LaTeX and the terminal draw them."""
 
 EXPORTS = {
-    "files": (
-        "FORMATS",
-        "checked_formats",
-        "comparison_directory",
-        "write_comparison",
-        "write_report",
-    ),
+    "files": ("checked_formats", "comparison_directory", "write_comparison", "write_report"),
     "plots": (
         "plot_agreement",
         "plot_contour",

@@ -2,7 +2,7 @@
 
 EXPORTS = {
     "command": ("Command", "EXIT_CODE", "NUMBER", "Template"),
-    "describe": ("describe",),
+    "describe": ("Description", "describe"),
     "grid": ("grid", "grid_size", "probes"),
     "model": (
         "Choice",
