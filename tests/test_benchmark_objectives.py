@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from xortune.core.point import Point
-from xortune.racing.objectives import Seen, worth
+from xortune.racing.objectives import Seen, speed, worth
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SCRIPT = [sys.executable, str(BENCHMARKS / "objectives.py")]
@@ -49,7 +49,7 @@ def test_what_is_built_in_is_one_of_the_candidates(objectives):
     _, chosen = objectives.CANDIDATES["shrunken + speed"]
     for k, n, spent in ((8, 8, 80), (3, 8, 6000), (128, 128, 9000), (0, 32, 32000)):
         seen = Seen(Point({"a": 1}), k, n, spent)
-        assert worth(seen) == pytest.approx(chosen(seen))
+        assert worth(k, n, speed(seen)) == pytest.approx(chosen(seen))
 
 
 def test_the_target_is_where_it_is_held_to_the_end(objectives, monkeypatch):

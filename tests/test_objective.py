@@ -15,12 +15,11 @@ from xortune.racing.objectives import (
     costs,
     epochs_told,
     estimates,
+    expected,
     front,
     only_rate,
-    rate_told,
     speed,
     told,
-    worth,
 )
 from xortune.spaces.model import Objective
 
@@ -44,7 +43,7 @@ def test_what_is_told_is_finite(one):
     numbers = (*told((RATE,), one), *told((RATE, EPOCHS, HIDDEN), one))
     assert len(numbers) == 4
     assert all(math.isfinite(number) for number in numbers)
-    assert 0 < rate_told(one) < 1
+    assert 0 < expected(one.successes, one.n) < 1
     assert 0 < speed(one) < 1
 
 
@@ -53,27 +52,27 @@ def test_more_successes_are_worth_more_and_speed_never_outweighs_a_seed(data, n)
     fewer = data.draw(st.integers(0, n - 1))
     more = data.draw(st.integers(fewer + 1, n))
     low, high = data.draw(seen(n=n, k=fewer)), data.draw(seen(n=n, k=more))
-    assert worth(low) < worth(high)
-    assert rate_told(low) < rate_told(high)
+    assert told((RATE,), low)[0] < told((RATE,), high)[0]
+    assert expected(low.successes, low.n) < expected(high.successes, high.n)
 
 
 @given(n=st.integers(1, 4096), pair=st.lists(st.integers(1, 100_000), min_size=2, max_size=2))
 def test_among_those_that_always_solve_the_sooner_is_worth_more(n, pair):
     (a, b) = sorted(pair)
     sooner, later = Seen(POINT, n, n, a * n), Seen(POINT, n, n, b * n)
-    assert (worth(sooner) > worth(later)) == (a < b)
+    assert (told((RATE,), sooner)[0] > told((RATE,), later)[0]) == (a < b)
     assert (epochs_told(sooner) < epochs_told(later)) == (a < b)
 
 
 def test_more_seeds_that_all_solve_are_worth_more():
     few, many = Seen(POINT, 8, 8, 8 * 100), Seen(POINT, 128, 128, 128 * 100)
-    assert worth(few) < worth(many)
-    assert rate_told(few) < rate_told(many)
+    assert told((RATE,), few)[0] < told((RATE,), many)[0]
+    assert expected(few.successes, few.n) < expected(many.successes, many.n)
 
 
 def test_worth_by_hand():
-    assert worth(Seen(POINT, 2, 4, 4 * (2**31 - 1))) == pytest.approx(3.001 / 6)
-    assert worth(Seen(POINT, 4, 4, 0)) == pytest.approx(5.999 / 6)
+    assert told((RATE,), Seen(POINT, 2, 4, 4 * (2**31 - 1)))[0] == pytest.approx(3.001 / 6)
+    assert told((RATE,), Seen(POINT, 4, 4, 0))[0] == pytest.approx(5.999 / 6)
     hundred = Seen(POINT, 4, 4, 400)
     assert speed(hundred) == pytest.approx(1 - math.log(101) / math.log(2**31 + 1))
     assert [round(speed(Seen(POINT, 1, 1, n)), 2) for n in (10, 100, 1000)] == [0.89, 0.79, 0.68]
@@ -99,8 +98,12 @@ def test_epochs_told_order_as_epochs_to_solve_where_there_are_many_seeds():
 
 def test_each_objective_has_its_number_in_its_place():
     one = Seen(POINT, 6, 8, 2400)
-    assert told((HIDDEN, EPOCHS, RATE), one) == (5.0, epochs_told(one), rate_told(one))
-    assert told((RATE,), one) == (worth(one),)
+    assert told((HIDDEN, EPOCHS, RATE), one) == (
+        5.0,
+        epochs_told(one),
+        expected(one.successes, one.n),
+    )
+    assert told((RATE,), one) == ((7 + speed(one)) / 10,)
     assert told((EPOCHS,), one) == (epochs_told(one),)
     assert only_rate((RATE,))
     assert not only_rate((EPOCHS,))

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
-from xortune.racing.grants import AS_QUICK, Grants, expected, seeds_at_first, worth
+from xortune.racing.grants import AS_QUICK, Grants, seeds_at_first
+from xortune.racing.objectives import expected, worth
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FIRST
 

@@ -87,7 +87,7 @@ def test_a_sampler_hears_of_it_and_a_seed_is_worth_more(rule):
     assert told(goals, seen(0, [nan, nan]))[0] <= values[0]
     assert told(goals, seen(1, [nan, ordered[0]]))[0] > values[-1]
     assert told(goals, seen(0, [0.5] * 2)) == (
-        worth(seen(0, [0.5] * 2), 0.5 + 0.499 * ((1 if ">" in rule else -1) / 3)),
+        worth(0, 2, 0.5 + 0.499 * ((1 if ">" in rule else -1) / 3)),
     )
 
 

@@ -20,7 +20,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from xortune.racing.grants import expected
+from xortune.racing.objectives import expected
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.spaces.model import Choice, Fixed, Range, SearchSpace

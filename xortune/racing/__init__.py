@@ -2,21 +2,14 @@
 
 EXPORTS = {
     "front": ("FrontGrants",),
-    "grants": (
-        "Grants",
-        "VERIFY",
-        "expected",
-        "race_of",
-        "raced",
-        "refuse_unprovable",
-        "seeds_at_first",
-    ),
+    "grants": ("Grants", "VERIFY", "race_of", "raced", "refuse_unprovable", "seeds_at_first"),
     "objectives": (
         "Numbers",
         "Seen",
         "costs",
         "counted",
         "estimates",
+        "expected",
         "front",
         "liking",
         "names_told",

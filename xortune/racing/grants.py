@@ -12,7 +12,7 @@ from typing import TypeAlias
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.racing.front import FrontGrants
-from xortune.racing.objectives import only_rate, summed_only
+from xortune.racing.objectives import expected, only_rate, summed_only, worth
 from xortune.racing.race import Race, RaceRule, race_lower
 from xortune.spaces.grid import grid_size
 from xortune.spaces.model import FIRST, SearchSpace
@@ -51,22 +51,6 @@ many are the luckiest, and would all climb to the top for that."""
 
 Waiting = tuple[float, int]
 """Minus the speed, and the number: the quickest first, then the oldest."""
-
-
-def expected(successes: int, n: int) -> float:
-    """The mean of a rate after such a count: Laplace's rule of succession."""
-    return (successes + 1) / (n + 2)
-
-
-def worth(successes: int, n: int, speed: float) -> float:
-    """(k + 1 + s) / (n + 2): what is expected, and hope for the quick; see `racing.objectives`.
-
-    Args:
-        successes: k.
-        n: seeds.
-        speed: s, between 0 and 1.
-    """
-    return (successes + 1 + speed) / (n + 2)
 
 
 def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None:

@@ -154,12 +154,12 @@ def told(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     """One finite number for each objective, in their order and of their direction.
 
     A success rate alone is told as `worth`, for there is nothing else to tell ties apart. Beside
-    others it is `rate_told`; epochs to solve are `epochs_told`; a parameter is its own value. A
+    others it is `expected`; epochs to solve are `epochs_told`; a parameter is its own value. A
     statistic of numbers is itself; where failed seeds decide it, worse than any, and the worse the
     more of the seeds failed: so a search that has seen nothing else knows in which direction to go.
     """
     if only_rate(objectives):
-        return (worth(seen, liking(objectives, seen)),)
+        return (worth(seen.successes, seen.n, liking(objectives, seen)),)
     return tuple(_told(objective, seen) for objective in objectives)
 
 
@@ -179,7 +179,7 @@ def _told(objective: Objective, seen: Seen) -> float:
     if objective.number is not None:
         return told_of(objective, seen.numbers[objective.number])
     if name == SUCCESS_RATE:
-        return rate_told(seen)
+        return expected(seen.successes, seen.n)
     if name == EPOCHS_TO_SOLVE:
         return epochs_told(seen)
     return _parameter(name, seen)
@@ -216,7 +216,15 @@ def costs(objectives: Sequence[Objective], seen: Seen) -> tuple[float, ...]:
     return tuple(-v if o.maximize else v for o, v in pairs if o.name != SUCCESS_RATE)
 
 
-def worth(seen: Seen, liked: float | None = None) -> float:
+def expected(successes: int, n: int) -> float:
+    """(k + 1) / (n + 2): 128 of 128 is more than 8 of 8, and both are less than certain.
+
+    The mean of the rate where nothing was known of it before: Laplace's rule of succession.
+    """
+    return (successes + 1) / (n + 2)
+
+
+def worth(successes: int, n: int, liked: float) -> float:
     """What a search for the success rate alone maximises: (k + 1 + s) / (n + 2), s the `liking`.
 
     Since 0 < s < 1, of two configs with as many seeds the one with more successes is worth more,
@@ -224,12 +232,8 @@ def worth(seen: Seen, liked: float | None = None) -> float:
     search goes on toward those that solve sooner. It is the mean of a rate that was Beta(1 + s,
     1 - s) before anything was seen. What else was tried, and how that went, is told by
     `benchmarks/objectives.py` and benchmarks/README.md.
-
-    Args:
-        seen: of the config.
-        liked: s; None: its `speed`.
     """
-    return (seen.successes + 1 + (speed(seen) if liked is None else liked)) / (seen.n + 2)
+    return (successes + 1 + liked) / (n + 2)
 
 
 def liking(objectives: Sequence[Objective], seen: Seen) -> float:
@@ -245,14 +249,6 @@ def liking(objectives: Sequence[Objective], seen: Seen) -> float:
     better = median if ties.maximize else -median
     share = better / (1 + abs(better)) if math.isfinite(better) else -1.0  # failed seeds decide
     return 0.5 + 0.499 * share
-
-
-def rate_told(seen: Seen) -> float:
-    """(k + 1) / (n + 2): 128 of 128 is more than 8 of 8, and both are less than certain.
-
-    The mean of the rate where nothing was known of it before: Laplace's rule of succession.
-    """
-    return (seen.successes + 1) / (seen.n + 2)
 
 
 def epochs_told(seen: Seen) -> float:

@@ -95,7 +95,7 @@ class RaceRule:
             raise InputError(f"{self.finalists!r}", field="finalists", allowed="1 or more, or None")
 
 
-Verdict: TypeAlias = Literal["climbs", "full", "stopped"]
+LookResult: TypeAlias = Literal["climbs", "full", "stopped"]
 """What a look at a configuration came to: it may get more seeds, it has had them all, or it is
 proven worse than another."""
 
@@ -214,7 +214,7 @@ class Race:
         """Which configuration has, or had, that number."""
         return self._names[number - 1]
 
-    def look(self, name: Hashable, successes: int, n: int) -> Verdict:
+    def look(self, name: Hashable, successes: int, n: int) -> LookResult:
         """Take in a configuration's results so far, and decide whether it goes on.
 
         Args:

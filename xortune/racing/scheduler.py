@@ -8,7 +8,7 @@ from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
 from xortune.core.errors import InputError
-from xortune.racing.race import Race, RaceRule, Verdict, checked_counts
+from xortune.racing.race import Race, RaceRule, LookResult, checked_counts
 
 NO_END = 2**62
 
@@ -111,7 +111,7 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         """One line for Tune's status."""
         return f"Seed race: {self._stopped} stopped, a rate of {self._race.proven:.3f} proven."
 
-    def _look(self, trial: Any, result: dict[str, Any]) -> Verdict:
+    def _look(self, trial: Any, result: dict[str, Any]) -> LookResult:
         place = f"trial {trial.trial_id}"
         missing = [key for key in self._keys if key not in result]
         if missing:
