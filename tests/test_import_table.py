@@ -134,7 +134,7 @@ def test_a_frame_and_its_file_are_the_same_results(tmp_path):
 def test_types_are_read_from_all_cells(tmp_path, cells, kind, values):
     text = "x,y\n" + "".join(f"{cell},1\n" for cell in cells.split(","))
     found = parameter_in(table(tmp_path, text), "x")
-    read = [found.column.cells[code] for code in found.column.codes]
+    read = [found.cells[code] for code in found.codes]
     assert (found.kind, read) == (kind, values)
     assert [type(v) for v in read] == [type(v) for v in values]
 

@@ -130,7 +130,7 @@ def test_quotes_and_empty_lines_keep_the_line_numbers(tmp_path):
     path.write_text('"loss","k"\n\n"two\nlines",3\nMSELoss,101\n')
     refusal(path, f"{path}:5: k: 101 of 100 seeds")
     path.write_text('"loss","k"\n\n"two\nlines",3\nMSELoss,100\n')
-    assert read_published(path, PARAMETERS).lines == (4, 5)
+    assert read_published(path, PARAMETERS).lines == (3, 5)
 
 
 @pytest.mark.parametrize(

@@ -273,7 +273,7 @@ def test_what_is_no_readable_file_is_refused(tmp_path, csv):
         Task.from_csv(tmp_path / "absent.csv")
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
         Task.from_csv(tmp_path)
-    with pytest.raises(InputError, match=r"latin\.csv: is no CSV text .*; fix: save it as UTF-8"):
+    with pytest.raises(InputError, match=r"latin\.csv: is no UTF-8 text .*; fix: save it as UTF-8"):
         Task.from_csv(csv("é,y\n1,0\n", "latin.csv", "latin-1"))
     with pytest.raises(InputError, match=r"wide\.csv: is no CSV text"):
         Task.from_csv(csv("a,y\n1,0\n" + "9" * 200_000 + ",1\n", "wide.csv"))

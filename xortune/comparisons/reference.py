@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import re
@@ -19,7 +17,7 @@ from scipy.special import ndtr, ndtri
 
 from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError, nearest
-from xortune.core.files import text_of
+from xortune.core.files import csv_rows
 from xortune.core.notebook import as_html
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
@@ -86,7 +84,7 @@ class Published:
 
 @dataclass(frozen=True)
 class _Text:
-    """The file as text: one row for each cell, by the line on which it ends."""
+    """The file as text: one row for each cell, by the line on which it begins."""
 
     place: str
     rows: pd.DataFrame
@@ -193,31 +191,10 @@ def normal(value: Any) -> Any:
 
 
 def _read(path: str | os.PathLike[str]) -> _Text:
-    place, text = os.fspath(path), text_of(Path(path), follow=True)
-    try:
-        # The delimiter that cuts the header into most names; the first of equals.
-        headers = {d: next(csv.reader(io.StringIO(text), delimiter=d), []) for d in DELIMITERS}
-        delimiter = max(DELIMITERS, key=lambda d: len(headers[d]))
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-        rows = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
-        raise InputError(f"is no CSV text ({error})", place=place) from None
-    if len(rows) < 2:
-        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
-    header = tuple(name.strip() for name in rows[0][1])
-    if len(set(header)) != len(header) or "" in header:
-        raise InputError(
-            "a column name is empty or given twice",
-            place=f"{place}:{rows[0][0]}",
-            fix="give every column a name of its own",
-        )
-    for line, row in rows[1:]:
-        if len(row) != len(header):
-            raise InputError(
-                f"{len(row)} values for {len(header)} columns", place=f"{place}:{line}"
-            )
-    lines, cells = zip(*rows[1:], strict=True)
-    return _Text(place, pd.DataFrame(list(cells), index=lines, columns=header, dtype=object))
+    (_, header), *rows = csv_rows(path, DELIMITERS)
+    lines, cells = zip(*rows, strict=True)
+    frame = pd.DataFrame(list(cells), index=lines, columns=header, dtype=object)
+    return _Text(os.fspath(path), frame)
 
 
 def _mapping(

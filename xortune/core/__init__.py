@@ -18,6 +18,7 @@ EXPORTS = {
     "files": (
         "FREE_SPACE",
         "LINK",
+        "csv_rows",
         "is_full",
         "json_of",
         "open_regular",

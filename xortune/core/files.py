@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -98,6 +100,60 @@ def text_of(place: Path, *, follow: bool = False) -> str:
         raise InputError(
             f"is no UTF-8 text ({error})", place=str(place), fix="save it as UTF-8"
         ) from None
+
+
+def csv_rows(
+    path: str | os.PathLike[str], delimiters: Sequence[str] = ","
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file, its header first, each with the line on which it begins.
+
+    Args:
+        path: of the file, UTF-8; a link to one is followed.
+        delimiters: that one of them is taken which cuts the header most often, the first of equals.
+
+    Raises:
+        InputError: a file that cannot be read or decoded, no rows below a header, a column name
+            that is empty or given twice, a row of another length.
+    """
+    place, width, count = os.fspath(path), 0, 0
+    try:
+        with TextIOWrapper(
+            open_regular(path, follow=True), encoding="utf-8-sig", newline=""
+        ) as text:
+
+            def cut(sign: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
+                text.seek(0)
+                reader, line = csv.reader(text, delimiter=sign, strict=strict), 1
+                for row in reader:
+                    if row:
+                        yield line, row
+                    line = reader.line_num + 1
+
+            widths = {sign: len(next(cut(sign, strict=False), (0, ""))[1]) for sign in delimiters}
+            for line, found in cut(max(widths, key=widths.__getitem__), strict=True):
+                row = found if count else [name.strip() for name in found]
+                if not count:
+                    width = len(row)
+                    if len(set(row)) < width or "" in row:
+                        raise InputError(
+                            "a column name is empty or given twice",
+                            place=f"{place}:{line}",
+                            fix="give every column a name of its own",
+                        )
+                if len(row) != width:
+                    problem = f"{len(row)} values for {width} columns"
+                    raise InputError(problem, place=f"{place}:{line}")
+                yield line, row
+                count += 1
+    except InputError:
+        raise
+    except (UnicodeDecodeError, csv.Error) as error:
+        what, fix = ("CSV", None) if isinstance(error, csv.Error) else ("UTF-8", "save it as UTF-8")
+        raise InputError(f"is no {what} text ({error})", place=place, fix=fix) from None
+    except (OSError, ValueError) as error:
+        raise unreadable(Path(path), error) from None
+    if count < 2:
+        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
 
 
 def json_of(place: Path, fix: str | None = None) -> Any:

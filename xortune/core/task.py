@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import math
@@ -12,7 +11,6 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.files import open_regular
+from xortune.core.files import csv_rows
 
 # -------------------------------------------------------------------------------------------------
 # Reading a CSV file of numbers, with errors that name the line.
@@ -33,43 +31,18 @@ def read_numbers(
 
     Returns:
         The columns by name, each float64 of shape (rows,), and the line of the file that each row
-        ends on, for error messages.
+        begins on, for error messages.
 
     Raises:
-        InputError: a file that cannot be read or decoded, no header, a name given twice, a row of
-            another length, a value that is missing, no number or not finite.
+        InputError: as `csv_rows`; a value that is missing, no number or not finite.
     """
-    place = os.fspath(path)
     numbers, lines = array("d"), array("q")  # the rows, one after the other: no list of texts
-    header: list[str] = []
-    try:
-        with TextIOWrapper(
-            open_regular(path, follow=True), encoding="utf-8-sig", newline=""
-        ) as file:
-            reader = csv.reader(file)
-            for row in filter(None, reader):
-                if not header:
-                    header = [name.strip() for name in row]
-                    if len(set(header)) != len(header) or "" in header:
-                        raise InputError(
-                            "a column name is empty or given twice",
-                            place=f"{place}:{reader.line_num}",
-                        )
-                    continue
-                if len(row) != len(header):
-                    raise InputError(
-                        f"{len(row)} values for {len(header)} columns",
-                        place=f"{place}:{reader.line_num}",
-                    )
-                lines.append(reader.line_num)
-                for name, text in zip(header, row, strict=True):
-                    numbers.append(_number(text, place, reader.line_num, name))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", place=place) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"is no CSV text ({error})", place=place, fix="save it as UTF-8") from None
-    if not lines:
-        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
+    rows = csv_rows(path)
+    _, header = next(rows)
+    for line, row in rows:
+        lines.append(line)
+        for name, text in zip(header, row, strict=True):
+            numbers.append(_number(text, os.fspath(path), line, name))
     table = np.frombuffer(numbers).reshape(len(lines), len(header))
     return {name: table[:, column] for column, name in enumerate(header)}, lines
 

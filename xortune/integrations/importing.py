@@ -10,25 +10,23 @@ table of a million rows takes some bytes a row.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import itertools
 import json
 import math
 import os
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.files import open_regular, unreadable
+from xortune.core.files import csv_rows
 from xortune.core.outcome import MAX_SEED, NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
 from xortune.core.success import Success, parse_success
@@ -46,41 +44,44 @@ Cell: TypeAlias = Any
 
 DELIMITERS = (",", "\t", ";", "|")
 
-MAX_BYTES = 2_000_000_000
 
-
-@dataclass(frozen=True, eq=False)
 class CodedColumn:
     """Cells of R rows.
 
     Attributes:
         cells: those that differ, by value or type.
-        codes: shape (R,): for each row which of them it has.
+        kind: of a parameter: whole number, number, true or false, text, or (of a DataFrame) mixed.
+        why: of a parameter that is text, the first cell that is no number, if others are.
     """
 
-    cells: list[Cell]
-    codes: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, cells: Iterable[Cell]) -> CodedColumn:
-        """A column with these cells."""
-        known: dict[Any, int] = {}
-        found: list[Cell] = []
-        codes = []
+    def __init__(self, cells: Iterable[Cell] = (), kind: str = "", why: str = "") -> None:
+        self.cells: list[Cell] = []
+        self.kind, self.why = kind, why
+        self._known: dict[Any, int] = {}
+        self._codes = array("i")
         for cell in cells:
-            mark = cell if isinstance(cell, bool | int | str) or cell is None else repr(cell)
-            code = known.setdefault((type(cell), mark), len(known))
-            if code == len(found):
-                found.append(cell)
-            codes.append(code)
-        return cls(found, np.array(codes, np.int32))
+            self.add(cell)
 
-    def each(self, read: Callable[[Cell], Any]) -> CodedColumn:
+    def add(self, cell: Cell) -> None:
+        """Append a cell."""
+        mark = cell if isinstance(cell, str) else (type(cell), repr(cell))
+        code = self._known.setdefault(mark, len(self.cells))
+        if code == len(self.cells):
+            self.cells.append(cell)
+        self._codes.append(code)
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """For each row which of the cells it has: shape (R,)."""
+        return np.frombuffer(self._codes, np.intc)
+
+    def each(self, read: Callable[[Cell], Any], kind: str = "") -> CodedColumn:
         """A column with what is read from each cell; of nothing, nothing."""
-        found = CodedColumn.of(None if cell is None else read(cell) for cell in self.cells)
-        return CodedColumn(found.cells, found.codes[self.codes])
+        found = CodedColumn((None if cell is None else read(cell) for cell in self.cells), kind)
+        found._codes = array("i", found.codes[self.codes].tobytes())
+        return found
 
-    def array(self, read: Callable[[Cell], Any], kind: Any) -> NDArray[Any]:
+    def read(self, read: Callable[[Cell], Any], kind: Any) -> NDArray[Any]:
         """What is read from each row's cell."""
         return np.array([read(cell) for cell in self.cells], kind)[self.codes]
 
@@ -143,86 +144,17 @@ def read_csv(path: str | os.PathLike[str]) -> ResultsTable:
     """Read a CSV file with a header: UTF-8, cut by the sign that cuts its header most often.
 
     Raises:
-        InputError: a file that cannot be read, no rows, a name that is empty or given twice, a row
-            of another length.
+        InputError: as `csv_rows`.
     """
-    place = os.fspath(path)
-    try:
-        with open_regular(path, follow=True) as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise InputError("is too large", place=place, allowed=f"{MAX_BYTES:,} bytes")
-            return _read_csv(file, place)
-    except UnicodeDecodeError as error:
-        problem = f"is no UTF-8 text ({error})"
-        raise InputError(problem, place=place, fix="save it as UTF-8") from None
-    except csv.Error as error:
-        raise InputError(f"is no CSV text ({error})", place=place) from None
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise unreadable(Path(place), error) from None
-
-
-def _read_csv(file: BinaryIO, place: str) -> ResultsTable:
-    import pyarrow as pa
-    from pyarrow import compute
-    from pyarrow import csv as arrow
-
-    headers = {sign: next(_rows(file, sign), (1, [])) for sign in DELIMITERS}
-    sign = max(DELIMITERS, key=lambda sign: len(headers[sign][1]))
-    header = [name.strip() for name in headers[sign][1]]
-    if next(itertools.islice(_rows(file, sign), 1, None), None) is None:
-        raise InputError("no rows below a header", place=place, fix="add a header line and rows")
-    if len(set(header)) != len(header) or "" in header:
-        raise InputError(
-            "a column name is empty or given twice",
-            place=f"{place}:{headers[sign][0]}",
-            fix="give every column a name of its own",
-        )
-    names = [str(number) for number in range(len(header))]
-    file.seek(0)
-    try:
-        read = arrow.read_csv(
-            file,
-            arrow.ReadOptions(column_names=names),
-            arrow.ParseOptions(delimiter=sign, newlines_in_values=True),
-            arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
-    except pa.ArrowInvalid as error:
-        for line, row in _rows(file, sign):
-            if len(row) != len(header):
-                problem = f"{len(row)} values for {len(header)} columns"
-                raise InputError(problem, place=f"{place}:{line}") from None
-        raise csv.Error(str(error)) from None
-    columns = {}
-    for name, array in zip(header, read.slice(1).itercolumns(), strict=True):
-        cells = compute.utf8_trim_whitespace(array).combine_chunks().dictionary_encode()
-        codes = cells.indices.to_numpy().astype(np.int32)
-        columns[name] = CodedColumn([c or None for c in cells.dictionary.to_pylist()], codes)
-    file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    return ResultsTable(place, digest, columns, partial(_line, place, sign), text=True)
-
-
-def _rows(file: BinaryIO, sign: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV file that are not empty, each with the line on which it begins."""
-    file.seek(0)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    try:
-        reader, line = csv.reader(text, delimiter=sign, strict=True), 1
-        for row in reader:
-            if row:
-                yield line, row
-            line = reader.line_num + 1
-    finally:
-        text.detach()
-
-
-def _line(place: str, sign: str, row: int) -> str:
-    """Where a row is: the file is read again, since that is asked of few."""
-    with open_regular(place, follow=True) as file:
-        line, _ = next(itertools.islice(_rows(file, sign), row + 1, None))
-    return f"{place}:{line}"
+    rows, place, lines = csv_rows(path, DELIMITERS), os.fspath(path), array("q")
+    columns = {name: CodedColumn() for name in next(rows)[1]}
+    for line, row in rows:
+        lines.append(line)
+        for column, cell in zip(columns.values(), row, strict=True):
+            column.add(cell.strip() or None)
+    with Path(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return ResultsTable(place, digest, columns, lambda row: f"{place}:{lines[row]}", text=True)
 
 
 def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsTable:
@@ -246,7 +178,7 @@ def table_of_frame(frame: pd.DataFrame, source: str = "a DataFrame") -> ResultsT
             return None
         return value.item() if isinstance(value, np.generic) else value
 
-    columns = {name: CodedColumn.of(map(plain, frame[name].tolist())) for name in names}
+    columns = {name: CodedColumn(map(plain, frame[name].tolist())) for name in names}
     sha256 = hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
     return ResultsTable(source, sha256, columns, lambda row: f"{source}, row {row}")
 
@@ -256,7 +188,7 @@ def table_of_records(
 ) -> ResultsTable:
     """Values that were taken from elsewhere, one dict for each row; what a row lacks is empty."""
     names = {name: None for record in records for name in record}
-    columns = {name: CodedColumn.of(record.get(name) for record in records) for name in names}
+    columns = {name: CodedColumn(record.get(name) for record in records) for name in names}
     return ResultsTable(source, sha256, columns, where)
 
 
@@ -274,22 +206,7 @@ _READ: tuple[tuple[str, Callable[[str], Value]], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class TypedColumn:
-    """A column of configuration with its type.
-
-    Attributes:
-        kind: whole number, number, true or false, text; of a DataFrame perhaps mixed.
-        column: its values; None where there is nothing.
-        why: of text, the first cell that made it so where others are numbers; or nothing.
-    """
-
-    kind: str
-    column: CodedColumn
-    why: str = ""
-
-
-def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
+def parameter_in(table: ResultsTable, name: str) -> CodedColumn:
     """A column of configuration with its type; an empty cell is a parameter that the row lacks.
 
     Of text, all cells are whole numbers, numbers, `true` and `false`, or else they stay text.
@@ -298,14 +215,14 @@ def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
         InputError: a column without a value; a number that is none or has no end; a value that is
             no parameter's.
     """
-    column = table.columns[name].each(lambda cell: None if _is_nan(cell) else cell)
+    column = table.columns[name].each(lambda cell: None if _is_nan(cell) else cell, "text")
     present = [cell for cell in column.cells if cell is not None]
     if not present:
         fix = "do not name it as a parameter"
         raise InputError("is empty in every row", place=f"{table.where(0)}: {name}", fix=fix)
     if not table.text:
         for row in _rows_where(
-            column, lambda cell: not isinstance(cell, bool | int | float | str | None)
+            column, lambda v: not isinstance(v, bool | int | float | str | None)
         ):
             cell = table.cell(row, name)
             problem = f"{str(cell)[:60]!r} is a {type(cell).__name__}"
@@ -313,30 +230,30 @@ def parameter_in(table: ResultsTable, name: str) -> TypedColumn:
         names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
         kinds = {type(cell) for cell in present}
         alone = names[next(iter(kinds))] if len(kinds) == 1 else "mixed"
-        return _finite(
-            table, name, TypedColumn("number" if kinds == {int, float} else alone, column)
-        )
+        kind = "number" if kinds == {int, float} else alone
+        return _finite(table, name, column.each(lambda cell: cell, kind))
     for kind, read in _READ:
         if all(read(cell) is not None for cell in present):
-            return _finite(table, name, TypedColumn(kind, column.each(read)))
+            return _finite(table, name, column.each(read, kind))
     numbers = [cell for cell in present if _NUMBER.fullmatch(cell)]
     if not numbers:
-        return TypedColumn("text", column)
+        return column
     odd = next(_rows_where(column, lambda cell: cell is not None and not _NUMBER.fullmatch(cell)))
     if _NOT_FINITE.fullmatch(table.cell(odd, name)):
         raise _not_finite(table, odd, name)
-    return TypedColumn("text", column, f"{table.cell(odd, name)!r} in {table.where(odd)}")
+    column.why = f"{table.cell(odd, name)!r} in {table.where(odd)}"
+    return column
 
 
-def _finite(table: ResultsTable, name: str, found: TypedColumn) -> TypedColumn:
-    for row in _rows_where(found.column, lambda v: isinstance(v, float) and not math.isfinite(v)):
+def _finite(table: ResultsTable, name: str, found: CodedColumn) -> CodedColumn:
+    for row in _rows_where(found, lambda v: isinstance(v, float) and not math.isfinite(v)):
         raise _not_finite(table, row, name)
     return found
 
 
 def _rows_where(column: CodedColumn, holds: Callable[[Cell], bool]) -> Iterator[int]:
     """The rows whose cell is such a one, ascending."""
-    yield from np.flatnonzero(column.array(holds, np.bool_)).tolist()
+    yield from np.flatnonzero(column.read(holds, np.bool_)).tolist()
 
 
 def _is_nan(cell: Cell) -> bool:
@@ -412,10 +329,10 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     column = table.column(name, "success")
     numbers = {} if rule is None else {name: _numbers_of(table, name)}
     read = _said if rule is None else partial(_judged, rule)
-    status = column.array(read, np.uint8)
-    reasons = table.columns.get(REASON, CodedColumn([None], np.zeros(table.count, np.int32)))
-    given = reasons.array(lambda cell: isinstance(cell, str) and bool(cell.strip()), np.bool_)
-    fails = column.array(_is_nothing, np.bool_) & missing_fails
+    status = column.read(read, np.uint8)
+    reasons = table.columns.get(REASON, CodedColumn([None] * table.count))
+    given = reasons.read(lambda cell: isinstance(cell, str) and bool(cell.strip()), np.bool_)
+    fails = column.read(_is_nothing, np.bool_) & missing_fails
     unclear = (status == _UNKNOWN) & ~given & ~fails
     both = (status == Status.SOLVED) & given & (rule is None)
     for row in np.flatnonzero(unclear | both).tolist():
@@ -504,7 +421,7 @@ def _numbers_of(table: ResultsTable, name: str) -> NDArray[np.float64]:
     column = table.columns[name]
     for row in _rows_where(column, lambda cell: cell is not None and number_of(cell) is None):
         raise _no_number(table, row, name)
-    return column.array(_number_or_nan, np.float64)
+    return column.read(_number_or_nan, np.float64)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -548,7 +465,7 @@ class Results:
     """
 
     evaluations: tuple[Evaluation, ...]
-    parameters: Mapping[str, TypedColumn]
+    parameters: Mapping[str, CodedColumn]
     numbers: tuple[str, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
@@ -632,7 +549,7 @@ def _no_config(table: ResultsTable, asked: ImportRequest) -> InputError:
 
 def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
     column = table.columns[name]
-    numbers = column.array(_number_or_nan, np.float64)
+    numbers = column.read(_number_or_nan, np.float64)
     wrong = ~((numbers >= 0) & (numbers <= MAX_SEED) & (numbers == np.floor(numbers)))
     for row in np.flatnonzero(wrong).tolist():
         cell = table.cell(row, name)
@@ -644,7 +561,7 @@ def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
 
 
 def _epochs(
-    table: ResultsTable, parameters: Mapping[str, TypedColumn], verdicts: Verdicts
+    table: ResultsTable, parameters: Mapping[str, CodedColumn], verdicts: Verdicts
 ) -> NDArray[np.int64]:
     """The epoch from which each row is solved, and its budget: shape (2, R)."""
     if EPOCHS not in parameters or parameters[EPOCHS].kind != "whole number":
@@ -655,12 +572,12 @@ def _epochs(
             allowed=f"a column {EPOCHS}, a whole number, among the configuration",
             fix=f"name it with --config, or leave the other out: --ignore {EPOCHS_TO_SOLVE}",
         )
-    budgets = parameters[EPOCHS].column
+    budgets = parameters[EPOCHS]
     for row in _rows_where(budgets, lambda most: most is None or not 1 <= most <= MAX_EPOCHS):
         problem = f"{budgets.cells[budgets.codes[row]]} epochs"
         raise table.wrong(row, EPOCHS, problem, f"1 to {MAX_EPOCHS:,}")
-    budget = budgets.array(int, np.int64)
-    found = table.columns[EPOCHS_TO_SOLVE].array(_number_or_nan, np.float64)
+    budget = budgets.read(int, np.int64)
+    found = table.columns[EPOCHS_TO_SOLVE].read(_number_or_nan, np.float64)
     solved = verdicts.status == Status.SOLVED  # a failure is counted with all its epochs
     wrong = solved & ~((found >= 1) & (found <= budget) & (found == np.floor(found)))
     for row in np.flatnonzero(wrong).tolist():
@@ -672,12 +589,13 @@ def _epochs(
 
 
 def _groups(
-    table: ResultsTable, parameters: Mapping[str, TypedColumn]
+    table: ResultsTable, parameters: Mapping[str, CodedColumn]
 ) -> dict[Point, NDArray[np.int64]]:
     """The rows of each config, in the order of their first rows."""
-    columns = [one.column for one in parameters.values()]
+    columns = list(parameters.values())
     codes = np.stack([column.codes for column in columns])
     _, first, group = np.unique(codes, axis=1, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
     parts = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
     found: dict[Point, NDArray[np.int64]] = {}
     for number in np.argsort(first).tolist():
@@ -754,7 +672,7 @@ def _blocks(
 
 def _notes(
     asked: ImportRequest,
-    parameters: Mapping[str, TypedColumn],
+    parameters: Mapping[str, CodedColumn],
     left_out: Sequence[str],
     groups: Mapping[Point, NDArray[np.int64]],
     seeds: NDArray[np.int64],
@@ -819,9 +737,9 @@ def space_text(
     return "\n".join(lines) + "\n"
 
 
-def _form(one: TypedColumn) -> str:
+def _form(one: CodedColumn) -> str:
     # 1 and 1.0 are one value, true and 1 are two.
-    seen = list({(isinstance(v, bool), v): v for v in one.column.cells if v is not None}.values())
+    seen = list({(isinstance(v, bool), v): v for v in one.cells if v is not None}.values())
     if len(seen) == 1:
         return json.dumps({"value": seen[0]})
     numbers = [v for v in seen if isinstance(v, int | float) and not isinstance(v, bool)]

@@ -202,12 +202,11 @@ class _Directory:
 
     def exists(self, name: str, *, patience: float = 0.0) -> bool:  # noqa: ARG002  # a store's
         """Of a share an open file tells what is there now; `stat` may know what was."""
-        try:
-            os.close(os.open(self._directory / name, os.O_RDONLY))
-        except FileNotFoundError:
-            return False
-        except OSError:  # a server that does not answer now
-            return True
+        with suppress(OSError):  # a server that does not answer now
+            try:
+                open_regular(self._directory / name).close()
+            except FileNotFoundError:
+                return False
         return True
 
     def delete(self, name: str) -> None:
@@ -238,13 +237,10 @@ class _Directory:
     def is_alive(self, name: str) -> bool | None:
         """Whether the owner of a claim lives; None if that is not to be seen from here."""
         try:
-            fd = os.open(self._directory / name, os.O_RDONLY)
+            with open_regular(self._directory / name) as file:
+                free = _flock(file.fileno(), exclusive=False)
         except OSError:
             return None
-        try:
-            free = _flock(fd, exclusive=False)
-        finally:
-            os.close(fd)
         if free is False:
             return True
         return False if free and _is_local(self._directory) else None
