@@ -17,6 +17,8 @@ from xortune.core.point import Point
 
 __all__ = ["mutate_run"]
 
+LOCK = f"lock/0001-{'f' * 32}.json"
+
 VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 1.5, -1e308, 1e308, 5e-324, 2**31, 2**32 - 1, 2**32, 2**53 + 1,
     10**18, 10**400, "", "x", "../../outside/secret", "/dev/zero", "\x1b[31mred\x1b[0m",
@@ -199,7 +201,7 @@ def _journal_seeds(chance: Random, run: Path) -> None:
 
 
 def _json_file(chance: Random, run: Path) -> None:
-    place = run / chance.choice(["manifest.json", "manifest.json", "certificate.json", "lock.json"])
+    place = run / chance.choice(["manifest.json", "manifest.json", "certificate.json", LOCK])
     value = json.loads(place.read_text())
     for _ in range(chance.choice([1, 1, 3])):
         value = mutated_json(chance, value)
@@ -218,19 +220,19 @@ def _certificate(chance: Random, run: Path) -> None:
 
 
 def _text_file(chance: Random, run: Path) -> None:
-    names = ["space.yaml", "space.yaml", "manifest.json", "certificate.json", "lock.json"]
+    names = ["space.yaml", "space.yaml", "manifest.json", "certificate.json", LOCK]
     place = run / chance.choice(names)
     place.write_bytes(mutated_text(chance, place.read_text(), (run / "space.yaml").read_text()))
 
 
 def _no_file(chance: Random, run: Path) -> None:
-    (run / chance.choice(sorted(path.name for path in run.iterdir()))).unlink()
+    chance.choice(sorted(path for path in run.rglob("*") if path.is_file())).unlink()
 
 
 def _other_thing(chance: Random, run: Path) -> None:
     """A directory, a link, a pipe, an empty file or noise in the place of a file."""
     there = sorted(path.name for path in run.iterdir())
-    place = run / chance.choice([*there, "report.md", "table.csv", "lock.json"])
+    place = run / chance.choice([*there, "report.md", "table.csv", LOCK])
     outside = run.parent.with_name("outside")
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)

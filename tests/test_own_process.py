@@ -146,7 +146,7 @@ def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path):
     dead = sum(seed % 4 == 1 for seed in range(finalist.first, finalist.first + 5))
     assert (finalist.k, finalist.n) == (5 - dead, 5)
     assert "ended its process (exit code 0)" in {c.error for c in run.checks}
-    assert not (tmp_path / "run" / "lock.json").exists()
+    assert not (tmp_path / "run" / "lock").exists()
 
 
 def test_where_each_seed_ends_its_process_there_is_a_certificate_of_none(tmp_path):
@@ -156,7 +156,7 @@ def test_where_each_seed_ends_its_process_there_is_a_certificate_of_none(tmp_pat
     assert ended.returncode == 4
     [finalist] = xt.load_run(tmp_path / "run").certificate.finalists
     assert (finalist.k, finalist.n) == (0, 5)
-    assert not (tmp_path / "run" / "lock.json").exists()
+    assert not (tmp_path / "run" / "lock").exists()
 
 
 def test_a_comparison_outlives_such_a_seed_too(tmp_path):

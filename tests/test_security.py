@@ -24,7 +24,7 @@ from xortune.reports.files import csv_text
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, holds_run, load_run
 
-FILES = (JOURNAL, "manifest.json", "space.yaml", "certificate.json", "lock.json")
+FILES = (JOURNAL, "manifest.json", "space.yaml", "certificate.json", f"lock/0001-{'f' * 32}.json")
 PICKLE = b"cos\nmkdir\n(S'PWNED'\ntR."
 
 
@@ -54,6 +54,7 @@ def test_what_is_no_file_of_the_run_is_refused_at_once(run, tmp_path, name, kind
     secret.write_bytes(place.read_bytes() if place.exists() else b"{}")
     before = secret.read_bytes()
     place.unlink(missing_ok=True)
+    place.parent.mkdir(exist_ok=True)
     if kind == "link":
         place.symlink_to(secret)
     elif kind == "pipe":

@@ -566,7 +566,7 @@ def _sync_folders(place: str) -> None:
 
 
 def _lock(fd: int, place: str) -> None:
-    """A second guard, of the kernel, beside the run's `lock.json`."""
+    """A second guard, of the kernel, beside the claim in `lock`."""
     try:
         import fcntl
     except ImportError:  # Windows has no flock
