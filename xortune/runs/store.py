@@ -299,11 +299,11 @@ class Store:
     def _tried(self, act: Callable[[], T], patience: float = 0.0, more: float = 0.0) -> T:
         import pyarrow as pa
 
-        began, pause, given = time.monotonic(), FIRST_PAUSE, max(patience, ANSWER_SECONDS) + more
+        began, pause = time.monotonic(), FIRST_PAUSE
 
         def left() -> float:
-            most = given if not self._hurry.is_set() else min(given, HURRY_SECONDS)
-            return -math.inf if self._gave_up else began + most - time.monotonic()
+            most = HURRY_SECONDS if self._hurry.is_set() else max(patience, ANSWER_SECONDS)
+            return -math.inf if self._gave_up else began + most + more - time.monotonic()
 
         while True:
             try:
