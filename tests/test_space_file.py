@@ -13,7 +13,7 @@ from space_files import ROOT, SCHEMA, NetworkCheck, refused, with_line
 
 from xortune.core.errors import InputError
 from xortune.runs import evaluation
-from xortune.spaces.file import json_schema
+from xortune.spaces.model import json_schema
 from xortune.spaces.model import MAX_RUNG, SearchSpace
 from xortune.spaces.space import check_space, load_space, parse_space
 from xortune.spaces.text import read_yaml
@@ -234,7 +234,7 @@ def test_a_csv_task_is_found_beside_its_file(tmp_path):
 
 def test_the_shipped_schema_is_current():
     assert SCHEMA.read_text() == json_schema(), (
-        "write xortune.spaces.file.json_schema() to xortune/space.schema.json"
+        "write xortune.spaces.model.json_schema() to xortune/space.schema.json"
     )
 
 

@@ -214,11 +214,7 @@ def _check_no_script(template: Template) -> None:
 
 
 def check_names(template: Template, parameters: Iterable[str]) -> None:
-    """Refuse placeholders that are no parameters, and parameters that are no placeholders.
-
-    Raises:
-        InputError: one of them; its field is the parameter at fault, or `command`.
-    """
+    """Refuse placeholders that are no parameters, and parameters that are no placeholders."""
     known = list(parameters)
     if SEED in known:
         raise InputError(

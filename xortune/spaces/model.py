@@ -1,47 +1,54 @@
-"""What a search space is: parameters, their conditions, and the settings of the search.
+"""What a space file may say, and the search space that it becomes.
 
-pydantic reads each part of a space file right into the class that stands for it: the types of its
-fields say what is allowed, and become the JSON Schema (see `spaces.file`).
+pydantic reads each part of a file right into the class that stands for it: the types of its fields
+say what is allowed, and become the JSON Schema. What is wrong with a value is told by that schema.
+What values must be to each other (conditions, grids, start entries) is checked in `spaces.space`.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, Union
 
+import pydantic
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     GetPydanticSchema,
-    PlainValidator,
     StrictBool,
     StrictFloat,
     StrictInt,
     StrictStr,
+    Tag,
     WithJsonSchema,
 )
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import ErrorDetails
 
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, nearest
 from xortune.core.point import Point, Value
 from xortune.core.seeds import SEARCH
 from xortune.core.success import Success
 from xortune.core.task import Task
 from xortune.spaces.command import Command
-from xortune.spaces.text import Location, placed, shown, word
+from xortune.spaces.text import Location, YamlDocument, placed, shown, word
 
 MAX_SEEDS = SEARCH.stop
 """The search draws its seeds below this."""
 
 MAX_RUNG = 2**26
 """Seeds of a rung: one line of the journal holds no more."""
+
+MAX_PARAMETERS = 256  # more than any sampler makes sense of
+PARAMETER_FORMS = "a fixed value, {choice: [..]} or {low: .., high: ..}"
 
 SUCCESS_RATE, EPOCHS_TO_SOLVE = "success_rate", "epochs_to_solve"
 
@@ -103,11 +110,9 @@ def _distinct(values: Sequence[Value]) -> Sequence[Value]:
     known = set()
     for value in values:
         if (same := (isinstance(value, bool), value)) in known:
-            raise InputError(
-                f"{shown(value)} is given twice",
-                allowed="each value once (1 and 1.0 are the same value)",
-                fix="remove one of them",
-            )
+            allowed = "each value once (1 and 1.0 are the same value)"
+            problem = f"{shown(value)} is given twice"
+            raise InputError(problem, allowed=allowed, fix="remove one of them")
         known.add(same)
     return values
 
@@ -115,14 +120,21 @@ def _distinct(values: Sequence[Value]) -> Sequence[Value]:
 def _ascending(counts: Sequence[int]) -> Sequence[int]:
     if all(a < b for a, b in itertools.pairwise(counts)):
         return counts
-    raise InputError(
-        f"{shown(list(counts))} does not ascend",
-        allowed="counts of seeds, each larger than the one before",
-        fix=f"write {sorted(set(counts))}",
+    allowed, fix = (
+        "counts of seeds, each larger than the one before",
+        f"write {sorted(set(counts))}",
     )
+    raise InputError(f"{shown(list(counts))} does not ascend", allowed=allowed, fix=fix)
 
 
-def about(text: str) -> Any:
+def _parameter_name(name: str) -> str:
+    if not re.fullmatch(r"[^\W\d][\w.-]*", name):  # letters of any language, as Python has them
+        allowed = "letters, digits, _, - and dots, with a letter or _ first"
+        raise InputError(f"{shown(name)} is no parameter name", allowed=allowed)
+    return name
+
+
+def _about(text: str) -> Any:
     """What the schema, and a message about a missing key, says of a key."""
     return Field(description=text)
 
@@ -132,7 +144,21 @@ def _written_as(form: object) -> GetPydanticSchema:
     return GetPydanticSchema(lambda _, handler: handler.generate_schema(form))
 
 
+def _one_of(value: Any, otherwise: type, /, **keyed: type) -> Any:
+    """A value, or a mapping: of the first class whose key it has, or of `otherwise`."""
+
+    def tag(given: object) -> str:
+        if not isinstance(given, dict):
+            return "value"
+        return next((form for key, form in keyed.items() if key in given), otherwise).__name__
+
+    forms = [Annotated[form, Tag(form.__name__)] for form in (*keyed.values(), otherwise)]
+    every: Any = Union[(Annotated[value, Tag("value")], *forms)]
+    return Annotated[every, pydantic.Discriminator(tag)]
+
+
 _SCALAR = {"type": ["number", "string", "boolean", "null"]}
+_LIST = {"type": "array", "items": _SCALAR, "minItems": 1}
 Scalar: TypeAlias = Annotated[
     StrictBool | StrictInt | StrictFloat | StrictStr | None, WithJsonSchema(_SCALAR)
 ]
@@ -144,7 +170,7 @@ Rung: TypeAlias = Annotated[StrictInt, Field(ge=1, le=MAX_RUNG)]
 InnerShare: TypeAlias = Annotated[StrictFloat, Field(gt=0, lt=1)]
 Duration: TypeAlias = Annotated[
     float,
-    PlainValidator(parse_duration),
+    pydantic.PlainValidator(parse_duration),
     WithJsonSchema(
         {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string", "minLength": 1}]}
     ),
@@ -158,18 +184,16 @@ When: TypeAlias = tuple[tuple[str, tuple[Value, ...]], ...]
 
 _OneOrMore: TypeAlias = Annotated[
     Scalars,
-    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
-    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "minItems": 1}]}),
+    pydantic.BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+    WithJsonSchema({"anyOf": [_SCALAR, _LIST]}),
 ]
 _Condition: TypeAlias = Annotated[
     When,
-    _written_as(
-        Annotated[dict[str, _OneOrMore], AfterValidator(lambda given: tuple(given.items()))]
-    ),
-    about("Only where other parameters have these values."),
+    _written_as(Annotated[dict[str, _OneOrMore], AfterValidator(lambda when: (*when.items(),))]),
+    _about("Only where other parameters have these values."),
 ]
 _Name: TypeAlias = Annotated[SkipJsonSchema[str], Field(alias="")]
-"""In a file it stands before the parameter, not within; `spaces.file` puts it in under no name."""
+"""In a file it stands before the parameter, not within; `read_file` puts it in under no name."""
 
 
 @dataclass(frozen=True)
@@ -203,19 +227,49 @@ class Range:
     name: _Name
     low: Number
     high: Number
-    log: Annotated[StrictBool, about("Spread evenly over orders of magnitude.")] = False
-    step: Annotated[Number | None, about("Only low, low + step, ... up to high.")] = None
+    log: Annotated[StrictBool, _about("Spread evenly over orders of magnitude.")] = False
+    step: Annotated[Number | None, _about("Only low, low + step, ... up to high.")] = None
     when: _Condition = field(default_factory=tuple)
     integer: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Low, high and step are ints where only whole numbers are meant, else floats."""
-        numbers = {"low": self.low, "high": self.high, "step": self.step}
-        given = {name: number for name, number in numbers.items() if number is not None}
-        integer = all(isinstance(number, int) for number in given.values())
-        for name, number in given.items():
-            object.__setattr__(self, name, number if integer else float(number))
-        object.__setattr__(self, "integer", integer)
+        """Make low, high and step ints where only whole numbers are meant, else floats.
+
+        Raises:
+            InputError: they do not fit each other; its field is the key.
+        """
+        low, high, step = self.low, self.high, self.step
+
+        def refusal(key: str, problem: str, allowed: str, fix: str) -> InputError:
+            return InputError(problem, field=key, allowed=allowed, fix=fix)
+
+        if low > high:
+            fix = f"swap them: low: {high}, high: {low}"
+            raise refusal("low", f"low {low} is above high {high}", "low at most high", fix)
+        if self.log and low <= 0:
+            fix = "raise low, for instance to 1.0e-4, or drop log"
+            raise refusal("low", f"{low} has no logarithm", "low above 0 with log: true", fix)
+        given = {"low": low, "high": high} | ({} if step is None else {"step": step})
+        number = int if all(isinstance(one, int) for one in given.values()) else float
+        object.__setattr__(self, "integer", number is int)
+        for name, one in given.items():
+            object.__setattr__(self, name, number(one))
+        if step is None:
+            return
+        if self.log:
+            raise refusal(
+                "step", "a step with log: true", "one of step and log", "drop one of them"
+            )
+        if step <= 0:
+            raise refusal("step", f"{step} is no step", "a number above 0", "write a larger step")
+        span, size = Decimal(repr(high)) - Decimal(repr(low)), Decimal(repr(step))
+        if span / size > 2**53 or low + step == low or high - step == high:
+            raise refusal("step", f"{step} is lost in rounding", "a larger step", "enlarge step")
+        if span % size:
+            last = number(Decimal(repr(low)) + span // size * size)
+            problem = f"steps of {step} from {low} do not reach {high}"
+            fix = f"set high to {last}, or change step"
+            raise refusal("step", problem, "a step that divides high - low", fix)
 
     def __str__(self) -> str:
         step = f" in steps of {self.step}" if self.step is not None else ""
@@ -224,40 +278,6 @@ class Range:
 
 
 Parameter: TypeAlias = Fixed | Choice | Range
-
-
-def checked_range(given: Range) -> Range:
-    """The range of a file.
-
-    Raises:
-        InputError: ends or a step that do not fit each other; its field is the key.
-    """
-    low, high, step = given.low, given.high, given.step
-
-    def refusal(key: str, problem: str, allowed: str, fix: str) -> InputError:
-        return InputError(problem, field=key, allowed=allowed, fix=fix)
-
-    if low > high:
-        fix = f"swap them: low: {high}, high: {low}"
-        raise refusal("low", f"low {low} is above high {high}", "low at most high", fix)
-    if given.log and low <= 0:
-        fix = "raise low, for instance to 1.0e-4, or drop log"
-        raise refusal("low", f"{low} has no logarithm", "low above 0 with log: true", fix)
-    if step is None:
-        return given
-    if given.log:
-        raise refusal("step", "a step with log: true", "one of step and log", "drop one of them")
-    if step <= 0:
-        raise refusal("step", f"{step} is no step", "a number above 0", "write a larger step")
-    span, size = Decimal(repr(high)) - Decimal(repr(low)), Decimal(repr(step))
-    if span / size > 2**53 or low + step == low or high - step == high:
-        raise refusal("step", f"{step} is lost in rounding", "a larger step", "enlarge step")
-    if span % size:
-        last = type(low)(Decimal(repr(low)) + span // size * size)
-        problem = f"steps of {step} from {low} do not reach {high}"
-        fix = f"set high to {last}, or change step"
-        raise refusal("step", problem, "a step that divides high - low", fix)
-    return given
 
 
 class Steps(Sequence[float]):
@@ -327,7 +347,63 @@ def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# Settings of the search.
+# What is trained, how configurations are proposed, how many seeds they get.
+
+
+@dataclass(frozen=True)
+class CsvSettings:
+    """A task from a CSV file with a header."""
+
+    csv: Annotated[Text, _about("Path, relative to the space file.")]
+    target: Annotated[Text | None, _about("The 0/1 column to learn.")] = None
+    held_out: Annotated[Text | None, _about("A 0/1 column: rows to judge on.")] = None
+    accuracy: Annotated[
+        StrictFloat, Field(gt=0, le=1, description="Share of held-out rows that must be right.")
+    ] = 1.0
+
+
+@dataclass(frozen=True)
+class FunctionSettings:
+    """A function or a class of your own; see docs/own-trainer.md."""
+
+    function: Annotated[
+        Text, _about("module:function, or ./file.py:function relative to the space file.")
+    ]
+    timeout: Annotated[
+        Duration | None,
+        _about(
+            'For one seed, looked at whenever the function reports or yields: seconds, or "10m".'
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CommandSettings:
+    """A command that trains under one seed; see docs/command.md."""
+
+    command: Annotated[
+        Text,
+        _about(
+            "A program and its arguments, with {seed} and each parameter in braces; no shell reads "
+            "it."
+        ),
+    ]
+    success: Annotated[
+        Text | None, _about('"exit code 0", or a rule for its numbers: "accuracy >= 0.9".')
+    ] = None
+    metric: Annotated[
+        Text | None, _about('Its numbers: "last line json", or "last line number".')
+    ] = None
+    timeout: Annotated[
+        Duration | None, _about('For one seed, after which it has failed: seconds, or "10m".')
+    ] = None
+    files: Annotated[
+        tuple[Text, ...] | None,
+        _about(
+            "Files and folders that it needs, relative to the space file; if not given, the words "
+            "of the command that are files."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -336,22 +412,22 @@ class SearchSettings:
 
     sampler: Annotated[
         Literal["tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
-        about("Who proposes configurations."),
+        _about("Who proposes configurations."),
     ] = "tpe"
-    trials: Annotated[Count | None, about("Proposals; none with sampler grid.")] = None
+    trials: Annotated[Count | None, _about("Proposals; none with sampler grid.")] = None
     seed: Annotated[
         StrictInt,
         Field(ge=0, le=2**32 - 1, description="Of the sampler, so that a search can be repeated."),
     ] = 0
-    time_budget: Annotated[Duration | None, about('Seconds, or "10m", "2h".')] = None
+    time_budget: Annotated[Duration | None, _about('Seconds, or "10m", "2h".')] = None
 
 
 @dataclass(frozen=True)
 class RaceSettings:
     """A race with a rung at 2, 4, 8, ... seeds."""
 
-    alpha: Annotated[InnerShare, about("How probable any wrong stop is, at most.")] = 0.05
-    max: Annotated[Rung, about("Seeds at the last rung.")] = 512
+    alpha: Annotated[InnerShare, _about("How probable any wrong stop is, at most.")] = 0.05
+    max: Annotated[Rung, _about("Seeds at the last rung.")] = 512
 
 
 @dataclass(frozen=True)
@@ -363,11 +439,11 @@ class SeedSettings:
         Field(min_length=1, description="Total seeds at each rung; promising ones climb."),
         AfterValidator(_ascending),
     ] = (8, 32, 128)
-    race: Annotated[RaceSettings | None, about("Instead of a ladder.")] = None
+    race: Annotated[RaceSettings | None, _about("Instead of a ladder.")] = None
     finalists: Annotated[
-        Count | None, about("While so many do as well and as soon, others climb no further.")
+        Count | None, _about("While so many do as well and as soon, others climb no further.")
     ] = 5
-    certify: Annotated[Count | None, about("Fresh seeds for the finalists.")] = None
+    certify: Annotated[Count | None, _about("Fresh seeds for the finalists.")] = None
 
     @property
     def alpha(self) -> float:
@@ -375,19 +451,15 @@ class SeedSettings:
         return (self.race or RaceSettings()).alpha
 
 
-def raced(given: SeedSettings) -> SeedSettings:
-    """The settings with the rungs of a race as their ladder, if there is a race."""
-    return given if given.race is None else replace(given, ladder=rungs_up_to(given.race.max))
+def _with_rungs(seeds: SeedSettings) -> SeedSettings:
+    """A race has its own ladder."""
+    return seeds if seeds.race is None else replace(seeds, ladder=rungs_up_to(seeds.race.max))
 
 
 def rungs_up_to(most: int) -> tuple[int, ...]:
     """2, 4, 8, ... and at last `most`: a look at a configuration each time its seeds double."""
-    rungs = []
-    seeds = 2
-    while seeds < most:
-        rungs.append(seeds)
-        seeds *= 2
-    return (*rungs, most)
+    doubled = itertools.takewhile(lambda seeds: seeds < most, (2**i for i in itertools.count(1)))
+    return (*doubled, most)
 
 
 @dataclass(frozen=True)
@@ -395,8 +467,20 @@ class StopSettings:
     """What ends a search before all its trials."""
 
     proven_rate: Annotated[
-        InnerShare | None, about("A success rate that one configuration is proven to have.")
+        InnerShare | None, _about("A success rate that one configuration is proven to have.")
     ] = None
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What is looked for, and in which direction."""
+
+    name: Annotated[Text, _about("success_rate, epochs_to_solve, a parameter or a number.")]
+    direction: Annotated[
+        Literal["maximize", "minimize"] | None,
+        _about("Of a parameter (minimize if not given), or a number."),
+    ] = None
+    failed: Annotated[Number | None, _about("Of a number: what a failed seed counts as.")] = None
 
 
 @dataclass(frozen=True)
@@ -423,7 +507,65 @@ class Objective:
 
 
 # -------------------------------------------------------------------------------------------------
-# The space.
+# A file, and the space that it becomes.
+
+
+@pydantic.with_config(extra="forbid")  # pydantic hands this on to the classes of the fields
+@dataclass(frozen=True, kw_only=True)
+class SpaceFile:
+    """A search space of xortune: what to train, what to vary, how to search."""
+
+    name: Annotated[
+        StrictStr,
+        Field(
+            pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$",
+            max_length=100,
+            description="Names the run directory.",
+        ),
+    ]
+    task: Annotated[
+        str | CsvSettings,
+        _written_as(_one_of(Text, CsvSettings)),
+        _about("xor, parity-N, a CSV file or a mapping with csv."),
+    ] = "xor"
+    trainer: Annotated[
+        str | FunctionSettings | CommandSettings | None,
+        _written_as(_one_of(Text | None, CommandSettings, function=FunctionSettings)),
+        _about(
+            "A function of your own instead of task and epochs: module:function, or "
+            "./file.py:function relative to the space file; or a mapping with a function or a "
+            "command."
+        ),
+    ] = None
+    success: Annotated[
+        Text | None, _about('With numbers of a trainer of your own: "accuracy >= 0.9".')
+    ] = None
+    epochs: Annotated[Count | None, _about("A fixed parameter named epochs.")] = None
+    parameters: Annotated[
+        dict[
+            Annotated[StrictStr, AfterValidator(_parameter_name)],
+            Annotated[
+                Parameter | Value, _written_as(_one_of(Scalar, Range, value=Fixed, choice=Choice))
+            ],
+        ],
+        Field(min_length=1, max_length=MAX_PARAMETERS, description=f"Each {PARAMETER_FORMS}."),
+    ]
+    search: SearchSettings = SearchSettings()  # frozen
+    seeds: Annotated[SeedSettings, AfterValidator(_with_rungs)] = SeedSettings()
+    stop: StopSettings = StopSettings()
+    objectives: Annotated[
+        tuple[
+            Annotated[str | ObjectiveSettings, _written_as(_one_of(Text, ObjectiveSettings))], ...
+        ],
+        Field(
+            min_length=1,
+            description="success_rate, epochs_to_solve, numeric parameters: several are a front. "
+            "With a trainer of your own its numbers too: accuracy_q10, accuracy_mean.",
+        ),
+    ] = (SUCCESS_RATE,)
+    start: Annotated[
+        tuple[dict[str, Scalar], ...], _about("Complete configurations to evaluate first.")
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -483,3 +625,150 @@ class SearchSpace:
     ) -> InputError:
         """The error for what is at a location of the file."""
         return InputError(problem, place=self.at(*location), allowed=allowed, fix=fix)
+
+
+_FILE = pydantic.TypeAdapter(SpaceFile)
+
+
+def json_schema() -> str:
+    """The JSON Schema of space files as the shipped text."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_schema()}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return _FILE.json_schema()
+
+
+def read_file(document: YamlDocument) -> SpaceFile:
+    """What the document says.
+
+    Raises:
+        InputError: the first thing in the file that has not the form it must have.
+    """
+    values = dict(document.values)
+    if isinstance(given := values.get("parameters"), dict):
+        values["parameters"] = {
+            name: {"": name, **form} if isinstance(form, dict) else form
+            for name, form in given.items()
+        }
+    try:
+        return _FILE.validate_python(values)
+    except pydantic.ValidationError as error:
+        # An unknown key comes first: where a key is misspelt, the right one is also missing.
+        details = error.errors(include_url=False)
+        first = min(details, key=lambda detail: detail["type"] != _UNKNOWN)
+        raise _translated(first, document) from None
+
+
+# -------------------------------------------------------------------------------------------------
+# Errors of pydantic in our words. What is allowed at a place is what the schema says of it.
+
+_UNKNOWN, _MISSING = "unexpected_keyword_argument", "missing"
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    list: "a list",
+    dict: "a mapping",
+    str: "a string",
+}
+
+
+def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
+    """An error of pydantic in our words, with its line."""
+    key, node = detail["loc"][-1], _node(detail["loc"])
+    location = _location(detail["loc"], document)
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, InputError):
+        found = cause
+        if cause.field is not None and cause.field in node.get("properties", ()):
+            location = (*location, cause.field)
+    elif detail["type"] == _UNKNOWN:
+        known = list(node["properties"])
+        found = InputError("unknown key", allowed=", ".join(known), fix=nearest(str(key), known))
+    elif detail["type"] == _MISSING:
+        location = (*location, key)
+        about = node.get("description", PARAMETER_FORMS)
+        found = InputError("is missing", allowed=about, fix=f"add a line `{key}: ...`")
+    else:
+        found = _refusal(detail["input"], str(location[-1]), node)
+    place, name = document.at(location), str(location[-1])
+    return InputError(found.problem, field=name, place=place, allowed=found.allowed, fix=found.fix)
+
+
+def _location(loc: Location, document: YamlDocument) -> Location:
+    """Where in the document: what pydantic says without the classes that it tried."""
+    location: Location = ()
+    value: Any = document.values
+    for part in loc:
+        known = range(len(value)) if isinstance(value, list) else value
+        if isinstance(known, dict | range) and part in known:
+            location, value = (*location, part), value[part]
+    return location
+
+
+def _node(loc: Location) -> dict[str, Any]:
+    """What the schema says there; of an unknown key, what it says of the mapping."""
+    node = _schema()
+    for part in loc:
+        if "oneOf" in node:
+            options = (o for o in node["oneOf"] if o.get("$ref", "value").endswith(str(part)))
+            inner = next(options, None)
+        else:
+            inner = node.get("properties", {}).get(part)
+            inner = inner or node.get("items" if isinstance(part, int) else "additionalProperties")
+        if not inner:
+            break
+        node = _resolved(inner)
+    return node
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """A node without references, and without the null that a key may have as well."""
+    if "$ref" in node:
+        node = _schema()["$defs"][node["$ref"].rpartition("/")[2]]
+    options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
+    return _resolved(options[-1]) if options else node
+
+
+def _refusal(value: Any, key: str, node: dict[str, Any]) -> InputError:
+    """What is wrong with a value, by what the schema says of its key."""
+    kind = f", {_KINDS[type(value)]}," if type(value) in _KINDS else ""
+    problem, allowed, fix = f"{shown(value)}{kind} is not allowed", "", None
+    least, most = node.get("minimum", 0), node.get("maximum", 0)
+    match node["type"]:
+        case "array" if not isinstance(value, list):
+            problem, allowed = f"{shown(value)} is not a list", "a list"
+            fix = "write it as [a, b], or as indented lines below"
+        case "array":
+            problem, allowed, fix = "is empty", "at least one", "list at least one"
+        case "object" if not isinstance(value, dict):
+            problem, allowed = f"{shown(value)} is not a mapping", "a mapping"
+            fix = "write it as {key: value}, or as indented lines below"
+        case "object":
+            problem = f"{len(value) or 'no'} {key}"
+            allowed = f"{node['minProperties']} to {node['maxProperties']} {key}"
+            fix = "add for instance `lr: {low: 1.0e-4, high: 1.0, log: true}`"
+        case list():
+            allowed = "one value: a number, a string, true, false or null"
+            fix = "write alternatives as {choice: [..]}" if isinstance(value, list) else None
+        case "integer":
+            allowed = f"a whole number from {least:,} to {most:,}"
+            above = isinstance(value, int | float) and value > most
+            fix = f"write {most} or less" if above else f"write {least} or more"
+        case "number" if "exclusiveMinimum" in node:
+            allowed = f"a number above 0, {f'at most {most}' if most else 'below 1'}"
+        case "number":
+            allowed, fix = "a number", "write a number without quotes"
+        case "boolean":
+            allowed, fix = "true or false", "write true or false without quotes"
+        case _ if "enum" in node:
+            problem, allowed = f"unknown {key} {shown(value)}", ", ".join(node["enum"])
+            fix = nearest(value, node["enum"]) if isinstance(value, str) else f"name a {key}"
+        case _ if "pattern" in node:
+            allowed = "letters, digits, dots, - and _, starting with a letter or digit"
+            numeric = isinstance(value, int | float)
+            fix = "put it in quotes" if numeric else "choose a shorter, plainer name"
+        case _:
+            allowed, fix = "a string that is not empty", "put it in quotes"
+    return InputError(problem, allowed=allowed, fix=fix)

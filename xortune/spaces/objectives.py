@@ -8,12 +8,12 @@ from dataclasses import replace
 from xortune.core.errors import nearest
 from xortune.core.point import Point
 from xortune.core.success import is_cost
-from xortune.spaces.file import ObjectiveSettings
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
     MEASURED,
     SUCCESS_RATE,
     Objective,
+    ObjectiveSettings,
     Parameter,
     Range,
     SearchSpace,
@@ -133,9 +133,6 @@ def check_sampler(space: SearchSpace) -> None:
     """Refuse a sampler that looks for one objective where there are several.
 
     And one that sees distances where nothing says how far off a failed seed is.
-
-    Raises:
-        InputError: that.
     """
     sampler, several = space.search.sampler, len(space.objectives) > 1
     for index, objective in enumerate(space.objectives):
@@ -161,11 +158,7 @@ def check_sampler(space: SearchSpace) -> None:
 
 
 def check_objectives(space: SearchSpace, point: Point) -> None:
-    """Refuse objectives that a trainer's normal form of a point does not have as numbers.
-
-    Raises:
-        InputError: that.
-    """
+    """Refuse objectives that a trainer's normal form of a point does not have as numbers."""
     for index, objective in enumerate(space.objectives):
         name, value = objective.name, point.get(objective.name)
         if objective.number is None and name not in MEASURED and not is_number(value):

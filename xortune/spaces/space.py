@@ -25,26 +25,24 @@ from xortune.spaces.command import (
     check_values,
     parse_template,
 )
-from xortune.spaces.file import (
-    CommandSettings,
-    CsvSettings,
-    FunctionSettings,
-    SpaceFile,
-    validated,
-)
 from xortune.spaces.grid import probes
 from xortune.spaces.model import (
     EPOCHS_TO_SOLVE,
     Choice,
+    CommandSettings,
+    CsvSettings,
     Fixed,
+    FunctionSettings,
     Parameter,
     Range,
     SearchSettings,
     SearchSpace,
+    SpaceFile,
     equal_values,
     extremes,
     finite_values,
     is_active,
+    read_file,
 )
 from xortune.spaces.objectives import check_objectives, check_sampler, objectives_of
 from xortune.spaces.text import UNWRITTEN, YamlDocument, read_text, read_yaml, shown, word, written
@@ -84,7 +82,7 @@ def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> Sea
         InputError: as `load_space`.
     """
     document = read_yaml(text, place)
-    file = validated(document)
+    file = read_file(document)
     space = SearchSpace(
         name=file.name,
         task=None,
@@ -166,7 +164,7 @@ def with_search(
     values = {name: value for name, value in given.items() if value is not None}
     skeleton: dict[str, object] = {"name": "search", "parameters": {"x": 0}, "search": values}
     try:
-        found = validated(YamlDocument(skeleton, {}, "search settings")).search
+        found = read_file(YamlDocument(skeleton, {}, "search settings")).search
     except InputError as error:
         raise error.at(str(error.field)) from None
     changes: dict[str, Any] = {name: getattr(found, name) for name in values}
@@ -479,11 +477,7 @@ def with_own(space: SearchSpace) -> SearchSpace:
 
 
 def check_own(space: SearchSpace, what: str) -> None:
-    """Refuse what means nothing where a function, or a command, of the user's own trains.
-
-    Raises:
-        InputError: a task, epochs at the top, or epochs to solve as an objective.
-    """
+    """Refuse what means nothing where a function, or a command, of the user's own trains."""
     for name, fix in (
         ("task", "remove this line: your own trainer decides what is learned"),
         ("epochs", "remove this line, or write epochs below parameters: it is then passed on"),
@@ -502,11 +496,7 @@ def check_own(space: SearchSpace, what: str) -> None:
 
 
 def check_built_in(space: SearchSpace) -> None:
-    """Refuse what means nothing for the built-in network.
-
-    Raises:
-        InputError: a rule for success, or an objective on numbers of a function.
-    """
+    """Refuse what means nothing for the built-in network."""
     if space.success is not None:
         raise space.refusal(
             ("success",),
