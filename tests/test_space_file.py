@@ -13,8 +13,7 @@ from space_files import ROOT, SCHEMA, NetworkCheck, refused, with_line
 
 from xortune.core.errors import InputError
 from xortune.runs import evaluation
-from xortune.spaces.model import json_schema
-from xortune.spaces.model import MAX_RUNG, SearchSpace
+from xortune.spaces.model import MAX_RUNG, SearchSpace, json_schema
 from xortune.spaces.space import check_space, load_space, parse_space
 from xortune.spaces.text import read_yaml
 
