@@ -342,6 +342,7 @@ def test_of_a_driver_that_was_killed_here_nobody_waits_for_the_heart(url, store)
         assert time.monotonic() - began < 5
     assert [sentence for sentence in said if "waiting" in sentence] == []
     assert store.names("lock") == {}
+    assert not (driven(url).resolve() / "lock").exists()
 
 
 def test_a_copy_of_a_running_run_in_the_store_can_be_resumed(

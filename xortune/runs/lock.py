@@ -245,6 +245,10 @@ class _Directory:
             return True
         return False if free and _is_local(self._directory) else None
 
+    def remove_folder(self) -> None:
+        with suppress(OSError):  # others' claims are in it
+            (self._directory / LOCK).rmdir()
+
     def close(self) -> None:
         """Let go of what `claim` has locked."""
         if self._fd >= 0:
@@ -418,8 +422,7 @@ def _withdraw(files: Files, claim: _Claim) -> bool:
     finally:
         if isinstance(files, _Directory):
             files.close()
-            with suppress(OSError):  # others' claims are in it
-                Path(files.place(LOCK)).rmdir()
+            files.remove_folder()
     return True
 
 
