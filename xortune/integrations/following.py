@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from xortune.runs.lock import holder
 from xortune.runs.manifest import manifest_of
 from xortune.runs.results import ConfigResult, by_version, config_table
 from xortune.runs.run import JOURNAL, Run, no_run
+from xortune.runs.status import moment
 from xortune.runs.store import readable, url_of
 
 # -------------------------------------------------------------------------------------------------
@@ -93,11 +93,11 @@ class RunFollower:
         Raises:
             InputError: the journal or what is beside it is damaged.
         """
-        began, certified = _began(manifest_of(self._directory)), self._certified()
-        wanted = list(keys)
+        began = int(moment(manifest_of(self._directory).get("started")) or 0)
+        certified, wanted = self._certified(), list(keys)
         for at in range(0, len(wanted), TOGETHER):
-            counted, _ = by_version(self._lines.of_keys(wanted[at : at + TOGETHER]))
             blocks: dict[str, list[Evaluation]] = {key: [] for key in wanted[at : at + TOGETHER]}
+            counted, _ = by_version(self._lines.of_keys(list(blocks)))
             for evaluation in counted:
                 blocks[evaluation.block.point.key].append(evaluation)
             yield from _logs(blocks.values(), began, certified)
@@ -112,21 +112,16 @@ class RunFollower:
         place = self._directory / CERTIFICATE
         if not place.exists():
             return {}
-        found = {}
-        for one in read_certificate(place).finalists:
-            numbers = {
-                "k": one.k,
-                "n": one.n,
-                "rate": one.rate,
-                "lower_bound": one.lower_bound,
-                "confidence": one.confidence,
-                "gap": one.gap,
-                "neighbourhood_lower_bound": one.neighbourhood_bound,
-            }
-            found[one.key] = {
-                f"certified_{name}": float(v) for name, v in numbers.items() if v is not None
-            }
-        return found
+        names = {name: name for name in ("k", "n", "rate", "lower_bound", "confidence", "gap")}
+        names["neighbourhood_lower_bound"] = "neighbourhood_bound"
+        found = {
+            one.key: {f"certified_{name}": getattr(one, own) for name, own in names.items()}
+            for one in read_certificate(place).finalists
+        }
+        return {
+            key: {name: float(value) for name, value in numbers.items() if value is not None}
+            for key, numbers in found.items()
+        }
 
 
 def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
@@ -136,14 +131,6 @@ def _identity(directory: Path, manifest: Mapping[str, Any]) -> str:
     if known["started"] is None:
         known = {"path": str(directory.resolve())}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _began(manifest: Mapping[str, Any]) -> int:
-    """When the search began, in seconds since 1970; 0 if the manifest does not say it."""
-    try:
-        return max(0, int(datetime.fromisoformat(str(manifest.get("started"))).timestamp()))
-    except (ValueError, OverflowError, OSError):
-        return 0
 
 
 def _logs(

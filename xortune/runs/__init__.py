@@ -84,7 +84,7 @@ EXPORTS = {
         "made_id",
         "made_with",
     ),
-    "status": ("RunStatus", "status", "watched"),
+    "status": ("RunStatus", "moment", "status", "watched"),
     "store": ("StoredPath", "driven", "holds_lines", "readable", "url_of"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""
