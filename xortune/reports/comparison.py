@@ -91,10 +91,7 @@ def comparison_document(comparison: Comparison | RunComparison) -> Document:
         "speed": _speed_tables(comparison),
         "numbers": _numbers_tables(comparison),
         "more_numbers": len(comparison.numbers) - SHOWN_NAMES,
-        "facts": table_of(
-            texts("what", *(one.label for one in entries)),
-            [(name, *found) for name, found in apart.items()],
-        ),
+        "facts": apart,
         "same_facts": same_facts,
         "kinds": {_kind(one) for one in entries},
         "searched": any(one.facts.get("sampler") for one in entries),
@@ -284,7 +281,12 @@ def _reference_document(comparison: Comparison) -> Document:
         "more_differing": len(found) - SHOWN_DIFFERING,
         "others": _cells_table(comparison, others.head(SHOWN_OTHERS)),
         "more_others": len(others) - SHOWN_OTHERS,
-        "groups": _groups(comparison),
+        "groups": {
+            str(name): [*found.itertuples()]
+            for name, found in comparison.groups.groupby("parameter", sort=False)
+        },
+        "shown": SHOWN_VALUES,
+        "shown_value": shown_value,
     }
     return Document("reference.md.jinja", values, tuple(figures.values()))
 
@@ -353,28 +355,3 @@ def _cells_table(comparison: Comparison, cells: pd.DataFrame) -> Table:
         for row in cells.to_dict("records")
     ]
     return table_of(columns, rows)
-
-
-def _groups(comparison: Comparison) -> dict[str, tuple[Table, int]]:
-    """Of each parameter its values' table, and how many values it leaves out."""
-    alpha = number(comparison.summary.alpha)
-    columns = [
-        *texts("value"),
-        *numbers("cells", f"p < {alpha}", "by chance", "differ", "mean difference"),
-    ]
-    groups = {}
-    if not comparison.groups.empty:
-        for name, found in comparison.groups.groupby("parameter", sort=False):
-            rows = [
-                (
-                    shown_value(row["value"]),
-                    f"{row['cells']:,}",
-                    f"{row['below_alpha']:,}",
-                    f"{row['expected']:.1f}",
-                    f"{row['differ']:,}",
-                    f"{round(100 * row['mean_difference'], 1) + 0.0:+.1f}",  # no -0.0
-                )
-                for row in found.head(SHOWN_VALUES).to_dict("records")
-            ]
-            groups[str(name)] = table_of(columns, rows), len(found) - SHOWN_VALUES
-    return groups

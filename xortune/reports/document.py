@@ -196,7 +196,9 @@ def environment(finalize: Callable[[Any], Any] | None = None, **options: Any) ->
         keep_trailing_newline=True,
         **options,
     )
-    found.globals.update(count=count, number=number, percent=percent, interval=interval)
+    found.globals.update(
+        count=count, interval=interval, measured=measured, number=number, percent=percent
+    )
     found.filters.update(comma="{:,}".format, g="{:g}".format, plain=plain, repr=repr)
     return found
 

@@ -16,14 +16,12 @@ from xortune.core.formats import (
     count,
     estimated,
     interval,
-    measured,
     number,
-    percent,
     plain,
     span,
     value,
 )
-from xortune.core.outcome import Details, Status
+from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.racing.objectives import numbers_in, summed, summed_interval, ties_of
 from xortune.reports.document import (
@@ -44,7 +42,6 @@ from xortune.reports.document import (
 from xortune.reports.figures.all import figures_of
 from xortune.reports.plot import Plot
 from xortune.reports.tables import (
-    ParameterEffect,
     Report,
     certified_lines,
     certified_table,
@@ -78,8 +75,8 @@ SECTION_OF = {
 SHOWN_ROWS = 20
 """Reasons, and members of the best subset, in a table."""
 
-SHOWN_NAMES, SHOWN_CONFIGS = 10, 5
-"""Numbers of a user's trainer that have a table, and the configs in it."""
+SHOWN_NUMBERS = 10
+"""Numbers of a user's trainer that have a table."""
 
 MOST_ROWS = 30_000
 """Configs that a page has room for at most."""
@@ -109,15 +106,16 @@ def run_document(run: Run) -> Document:
         "seeds_shared": _share_seeds(run),
         "counts_epochs": counts_epochs(run),
         "ties": ties_of(run.objectives),
-        "members": _members(report),
-        "levels": _levels,
+        "shown": SHOWN_ROWS,
+        "shown_numbers": SHOWN_NUMBERS,
+        "numbers_told": number_names(result.outcome for result in report.top[:5]),
+        "number_cells": _number_cells,
+        "short": lambda text, most: text if len(text) <= most else f"{text[: most - 3]}...",
         "least": LEAST,
         "lower": lower,
         "worth": worth,
         "direction": lambda one: "more" if one.maximize else "less",
         "named": lambda point: named(point, report.varied),
-        **_failed(report),
-        **_numbers(report),
     }
     if certificate is not None:
         values["certified"] = certified_table(certificate, report.varied)
@@ -157,87 +155,6 @@ def _share_seeds(run: Run) -> bool:
     """A search's configs all have the first ones; what was imported may have any."""
     same = len({result.outcome.seeds.tobytes() for result in run.results}) < 2
     return same or not is_imported(run.manifest)
-
-
-def _members(report: Report) -> Table:
-    """The first members of the best subset; none where nothing is compared."""
-    compares = report.tied.compared > 1 and report.solved and report.looked_for is None
-    rows = [
-        (named(one.point, report.varied), Mono(one.key), f"{one.outcome.successes}/{one.outcome.n}")
-        for one in report.tied.members[: SHOWN_ROWS if compares else 0]
-    ]
-    return table_of([*texts("configuration", "key"), *numbers("solved")], rows)
-
-
-def _levels(effect: ParameterEffect) -> Table:
-    rows = [
-        (
-            level.label,
-            f"{level.configs:,}",
-            measured(level.rate, *(level.interval or (0.0, 1.0))),
-            "–" if level.interval is None else interval(*level.interval),
-        )
-        for level in effect.levels
-    ]
-    return table_of([*texts("level"), *numbers("configs", "mean rate", "95 % interval")], rows)
-
-
-CONSTANT = (Status.ALL_ZERO, Status.ALL_ONE)
-"""Patterns of their own: where nothing has a pattern, nobody asks for them."""
-
-
-def _failed(report: Report) -> dict[str, Table]:
-    """How seeds ended and why, blocks without an outcome, what was asked and how to do it again."""
-    failures, what = report.failures, texts("what", "value")
-    done = (
-        f"{count(report.proposals, 'proposal')}, {count(report.configs, 'configuration')}, "
-        f"{count(report.seeds, 'seed')}"
-    )
-
-    def ended(status: Status) -> str:
-        if status == Status.WRONG_PATTERN and not failures.patterns:
-            return "no success"  # where nothing has a pattern, none can be wrong
-        return status.label.replace("_", " ")
-
-    return {
-        "statuses": table_of(
-            [*texts("ended as"), *numbers("seeds", "share")],
-            [
-                (ended(status), f"{found:,}", percent(found / report.seeds))
-                for status, found in failures.counts.items()
-                if report.seeds and (found or status not in CONSTANT or failures.patterns)
-            ],
-        ),
-        "patterns": table_of(
-            [*texts("pattern"), *numbers("seeds")],
-            [
-                (Mono(pattern if len(pattern) <= 32 else f"{pattern[:29]}..."), f"{found:,}")
-                for pattern, found in failures.patterns
-            ],
-        ),
-        "reasons": table_of(
-            [*texts("reason"), *numbers("seeds"), *texts("for example"), *numbers("seed")],
-            [
-                (reason, f"{often:,}", Mono(key), str(seed))
-                for reason, often, key, seed in failures.reasons[:SHOWN_ROWS]
-            ],
-        ),
-        "no_outcome": table_of(
-            [*texts("reason"), *numbers("given up", "tried again"), *texts("for example", "seeds")],
-            [
-                (
-                    row.reason if len(row.reason) <= 300 else row.reason[:297] + "...",
-                    str(row.given_up),
-                    str(row.retried),
-                    Mono(row.example.block.point.key),
-                    f"{count(row.example.block.count, 'seed')} from {row.example.block.first}",
-                )
-                for row in report.no_outcome[:SHOWN_ROWS]
-            ],
-        ),
-        "asked": table_of(what, [*report.asked, ("done", done)]),
-        "reproduce": table_of(what, report.reproduce),
-    }
 
 
 # -------------------------------------------------------------------------------------------------
@@ -296,35 +213,13 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
 # -------------------------------------------------------------------------------------------------
 # The numbers that a trainer of the user's own tells of its seeds.
 
-HEADINGS = {
-    "mean": "mean",
-    "iqm": "interquartile mean",
-    "q10": "10 % quantile",
-    "median": "median",
-    "q90": "90 % quantile",
-}
 
-
-def _numbers(report: Report) -> dict[str, Any]:
-    """A table of the best configs for each number, with intervals; none if there are no numbers."""
-    best = report.top[:SHOWN_CONFIGS]
-    names = number_names(result.outcome for result in best)
-    columns = [*texts("key"), *numbers("n", *(HEADINGS[ending] for ending in STATISTICS))]
-    return {
-        "shown_configs": len(best),
-        "numbers_told": {
-            name: table_of(columns, [_number_row(name, result) for result in best])
-            for name in names[:SHOWN_NAMES]
-        },
-        "more_numbers": len(names) - SHOWN_NAMES,
-    }
-
-
-def _number_row(name: str, result: ConfigResult) -> list[str]:
+def _number_cells(name: str, result: ConfigResult) -> list[str]:
+    """How many seeds have the number, and its mean and quantiles with their intervals."""
     outcome = result.outcome
     told = outcome.details.values.get(name, np.empty(0))
     found = summary(told)
-    cells = [Mono(result.key), f"{finite(told).size:,} of {outcome.n:,}"]
+    cells = [f"{finite(told).size:,} of {outcome.n:,}"]
     for ending in STATISTICS:
         if not np.isfinite(found[ending]):
             cells.append("–")
