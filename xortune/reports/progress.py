@@ -156,35 +156,22 @@ def _show_seeds(display: rich_progress.Progress, what: str) -> Callable[[int, in
 
 
 def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool) -> str:
-    """One line of at most 80 columns: done, speed, time left, the best so far, failures.
+    """Done, speed, time left, the best so far, failures: of usual sizes 80 columns.
 
     Where all proposals have their first seeds, and so nothing seems to be left, it says what is:
     more seeds for the best, if it is `raced`, and the report.
     """
     k, n = progress.best
     low, high = (float(end) for end in wilson(k, n))
-    over = progress.done >= progress.total
     speed = f"{progress.rate:.1f}/s" if progress.fresh else ""
-    rest = "" if seconds_left is None else f"{clock(seconds_left)} left"
-    if over:
-        speed = f"{progress.seeds:,} seeds" if raced else speed
-        rest = "more for the best, report" if raced else "now the report"
-    best = f"best {k}/{n}"
+    best = f"best {k}/{n} ({interval(low, high)})"
+    left = "" if seconds_left is None else f"{clock(seconds_left)} left"
+    parts = [speed, left, best]
+    if progress.done >= progress.total:
+        then = "more for the best, report" if raced else "now the report"
+        parts = [f"{progress.seeds:,} seeds" if raced else speed, best, then]
     failed = f"{progress.failed} without outcome" if progress.failed else ""
-    # What can be spared first, where numbers are so large that a line does not hold them all.
-    for spared in range(4):
-        shown = best if spared >= 2 else f"{best} ({interval(low, high)})"
-        rest = rest if spared < 3 else ""
-        parts = [
-            f"{progress.done}/{progress.total}",
-            speed if spared < 1 else "",
-            *((shown, rest) if over else (rest, shown)),
-            failed,
-        ]
-        line = "  ".join(part for part in parts if part)
-        if len(line) <= COLUMNS:
-            break
-    return line
+    return "  ".join(filter(None, [f"{progress.done}/{progress.total}", *parts, failed]))
 
 
 def clock(seconds: float) -> str:

@@ -37,7 +37,6 @@ from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import is_imported, stopped_because
 from xortune.runs.results import ConfigResult, ConfigResults, counts_of, full_seeds
 from xortune.runs.run import Run
-from xortune.spaces.model import Objective
 from xortune.stats.differences import unpaired_difference
 
 # -------------------------------------------------------------------------------------------------
@@ -609,69 +608,39 @@ class NoOutcome:
     example: Evaluation
 
 
-@dataclass(frozen=True)
 class Report:
-    """The values of a run's report.
+    """The values of a run's report; see `report_of`."""
 
-    Attributes:
-        title: the run's name.
-        asked: what was asked, as (label, text) rows.
-        space: the search-space file as it was run; None if it is missing.
-        parameters: the names of all parameters.
-        varied: those that differ between configs.
-        top: the ten best results.
-        configs, seeds, proposals: how much was done.
-        complete: False if the search ended before its end, as far as the manifest knows.
-        stopped: why it did, if that is known.
-        tied: the best subset.
-        effects: which parameters matter.
-        failures: how seeds failed.
-        no_outcome: what produced no outcome, the most frequent reason first.
-        reproduce: how to do it again, as (label, text) rows.
-        script: plain PyTorch for one seed of the best config; None if that cannot be written.
-        again: the command that trains the best config on seeds the search never saw.
-        looked_for: the number of the user's trainer that is the only objective; else None.
-        run_as: a user's own command for one seed of the best config, for a shell; else None.
-        too_few_for_importance: how many configs there are, how many of them are the better tenth,
-            and how many it would take, if they are too few to say which parameter matters.
-    """
-
-    title: str
-    asked: tuple[tuple[str, str], ...]
-    space: str | None
-    parameters: tuple[str, ...]
-    varied: tuple[str, ...]
-    top: tuple[ConfigResult, ...]
-    configs: int
-    seeds: int
-    proposals: int
-    complete: bool
-    stopped: str | None
-    tied: BestSubset
-    effects: tuple[ParameterEffect, ...]
-    failures: Failures
-    no_outcome: tuple[NoOutcome, ...]
-    reproduce: tuple[tuple[str, str], ...]
-    script: str | None
-    again: str | None
-    looked_for: Objective | None
-    run_as: str | None
-    too_few_for_importance: tuple[int, int, int] | None
-
-    @property
-    def best(self) -> ConfigResult | None:
-        """The first of `top`."""
-        return self.top[0] if self.top else None
-
-    @property
-    def solved(self) -> int:
-        """Seeds solved, over all configs."""
-        return self.failures.counts[Status.SOLVED]
-
-    @property
-    def fixed(self) -> list[str]:
-        """The parameters that are the same in all configs."""
-        return [name for name in self.parameters if name not in self.varied]
+    def __init__(self, run: Run) -> None:
+        results, manifest = run.results, run.manifest
+        effects = parameter_effects(results, run.parameters, noted_importance(manifest))
+        differ = {effect.name for effect in effects}
+        self.title = plain(str(manifest.get("name") or run.path.resolve().name))
+        self.parameters = run.parameters
+        self.varied = tuple(n for n in run.parameters if n in differ or len(results) < 2)
+        self.fixed = [name for name in run.parameters if name not in self.varied]
+        self.top = results[:10]
+        self.best = results[0] if results else None
+        self.configs = len(results)
+        self.seeds = int(results.counts.n.sum())
+        self.proposals = int(results.trials.sum())
+        self.failures = failures_of(results)
+        self.solved = self.failures.counts[Status.SOLVED]
+        self.tied = best_subset(results, full_seeds(results, manifest))
+        self.effects = effects
+        self.too_few_for_importance = _too_few(manifest)
+        # The number of a user's trainer that is the only objective; None otherwise.
+        self.looked_for = summed_only(run.objectives)
+        self.complete = manifest.get("complete") is not False
+        self.stopped = stopped_because(manifest)
+        self.no_outcome = _no_outcome(run.evaluations)
+        self.asked = _asked(run)
+        self.space = run.space_text if (run.path / "space.yaml").exists() else None
+        self.reproduce = _reproduce(manifest)
+        # Of the best config: as plain PyTorch, as a user's command, and on fresh seeds.
+        self.script = _script_of(run)
+        self.run_as = _run_as(run)
+        self.again = _again(run)
 
 
 @cached_per_run  # files and the terminal draw the same one
@@ -681,32 +650,7 @@ def report_of(run: Run) -> Report:
     Raises:
         InputError: the run's blocks contradict each other.
     """
-    results, manifest = run.results, run.manifest
-    effects = parameter_effects(results, run.parameters, noted_importance(manifest))
-    differ = {effect.name for effect in effects}
-    return Report(
-        title=plain(str(manifest.get("name") or run.path.resolve().name)),
-        asked=_asked(run),
-        space=run.space_text if (run.path / "space.yaml").exists() else None,
-        parameters=run.parameters,
-        varied=tuple(name for name in run.parameters if name in differ or len(results) < 2),
-        top=results[:10],
-        configs=len(results),
-        seeds=int(results.counts.n.sum()),
-        proposals=int(results.trials.sum()),
-        complete=manifest.get("complete") is not False,
-        stopped=stopped_because(manifest),
-        tied=best_subset(results, full_seeds(results, manifest)),
-        effects=effects,
-        failures=failures_of(run.results),
-        no_outcome=_no_outcome(run.evaluations),
-        reproduce=_reproduce(manifest),
-        script=_script_of(run),
-        again=_again(run),
-        looked_for=summed_only(run.objectives),
-        run_as=_run_as(run),
-        too_few_for_importance=_too_few(manifest),
-    )
+    return Report(run)
 
 
 def failures_of(results: ConfigResults, top: int = 5) -> Failures:
@@ -748,6 +692,7 @@ def noted_importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def _too_few(manifest: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """How many configs there are, how many are the better tenth, and how many it would take."""
     about = manifest.get("importance_resampled")
     if not isinstance(about, Mapping):
         return None
