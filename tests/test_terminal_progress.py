@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from xortune.core.progress import Progress
@@ -63,38 +62,18 @@ def test_how_a_time_is_said(seconds, said):
     assert f"  {said}  " in line_of(moment(), seconds_left=seconds)
 
 
-@given(
-    total=st.integers(1, 10_000_000),
-    done=st.floats(0, 1),
-    fresh=st.floats(0, 1),
-    seconds=st.floats(0, 1e8),
-    n=st.integers(1, 100_000),
-    k=st.floats(0, 1),
-    failed=st.floats(0, 1),
-    left=st.none() | st.floats(0, 1e9),
-    raced=st.booleans(),
-)
-def test_a_line_is_never_wider_than_80_columns(
-    *, total, done, fresh, seconds, n, k, failed, left, raced
-):
-    finished = int(done * total)
-    line = line_of(
-        Progress(
-            done=finished,
-            total=total,
-            fresh=int(fresh * finished),
-            seconds=seconds,
-            best=(int(k * n), n),
-            failed=int(failed * finished),
-            seeds=n * total,
-        ),
-        seconds_left=left,
-        raced=raced,
-    )
-    assert len(line) <= 80
-    assert f"best {int(k * n)}/{n}" in line
-    assert line.isprintable()
-    assert f"{finished}/{total}" in line
+def test_a_line_of_large_numbers_is_cut_at_the_end_of_the_terminal(monkeypatch):
+    drawn = io.StringIO()
+
+    def terminal(**_):
+        return Console(file=drawn, force_terminal=True, width=60, color_system=None)
+
+    monkeypatch.setattr(terminal_progress, "Console", terminal)
+    with shown_search(quiet=False) as (show, _):
+        show(moment(done=1_234_567, total=9_999_999, best=(99_999, 100_000), failed=654_321))
+    lines = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]|\r", "\n", drawn.getvalue()).split("\n")
+    assert max(map(len, lines)) <= 60
+    assert any(line.startswith("1234567/9999999  2.0/s") for line in lines)
 
 
 def test_rate_and_time_left():
