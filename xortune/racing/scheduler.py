@@ -8,7 +8,7 @@ from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
 from xortune.core.errors import InputError
-from xortune.racing.race import Race, RaceRule, LookResult, checked_counts
+from xortune.racing.race import LookResult, Race, RaceRule, checked_counts
 
 NO_END = 2**62
 
