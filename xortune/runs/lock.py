@@ -68,6 +68,9 @@ WITHDRAW_SECONDS = 10.0
 
 MAX_BYTES = 10_000
 
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""Without it opening a pipe waits for somebody who writes into it."""
+
 LOCAL = {
     "apfs",
     "bcachefs",
@@ -202,11 +205,12 @@ class _Directory:
 
     def exists(self, name: str, *, patience: float = 0.0) -> bool:  # noqa: ARG002  # a store's
         """Of a share an open file tells what is there now; `stat` may know what was."""
-        with suppress(OSError):  # a server that does not answer now
-            try:
-                open_regular(self._directory / name).close()
-            except FileNotFoundError:
-                return False
+        try:
+            os.close(os.open(f"{self._directory}/{name}", os.O_RDONLY | _NO_WAIT))
+        except FileNotFoundError:
+            return False
+        except OSError:  # a server that does not answer now
+            return True
         return True
 
     def delete(self, name: str) -> None:
