@@ -27,8 +27,8 @@ from xortune.core.config import Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
 from xortune.trainers import fused, reference, stacked
+from xortune.trainers.limits import Training
 from xortune.trainers.network import engine_of
-from xortune.trainers.trainings import Training
 
 EPOCHS = 100
 SHAPES = (

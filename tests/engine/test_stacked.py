@@ -19,8 +19,7 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
 from xortune.trainers import reference, stacked
 from xortune.trainers import stacked as rows
-from xortune.trainers.limits import LANES
-from xortune.trainers.trainings import Training, structure_of
+from xortune.trainers.limits import LANES, Training, structure_of
 
 XOR = Task.xor()
 BASE = Config(activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=5, epochs=40)

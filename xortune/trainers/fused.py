@@ -16,7 +16,14 @@ from xortune.trainers.kernels import training
 from xortune.trainers.kernels.cache import compiled
 from xortune.trainers.kernels.initial import start_of
 from xortune.trainers.kernels.simd import LANES
-from xortune.trainers.kernels.training import FIRST_STATE, GRADIENT, SECOND_STATE, work_size
+from xortune.trainers.kernels.training import (
+    ACTIVATIONS,
+    FIRST_STATE,
+    GRADIENT,
+    LOSSES,
+    SECOND_STATE,
+    work_size,
+)
 from xortune.trainers.limits import MAX_ROWS
 
 # -------------------------------------------------------------------------------------------------
@@ -145,48 +152,6 @@ MAX_GROUPS = 4
 WORTH_THREADS = 2**20
 """Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
 
-ACTIVATIONS = {
-    None: 0,
-    "CELU": 1,  # with torch's default alpha it is ELU
-    "ELU": 1,
-    "GELU": 2,
-    "Hardshrink": 3,
-    "Hardsigmoid": 4,
-    "Hardswish": 5,
-    "Hardtanh": 6,
-    "LeakyReLU": 7,
-    "LogSigmoid": 8,
-    "Mish": 9,
-    "ReLU": 10,
-    "ReLU6": 11,
-    "SELU": 12,
-    "SiLU": 13,
-    "Sigmoid": 14,
-    "Softplus": 15,
-    "Softshrink": 16,
-    "Softsign": 17,
-    "Tanh": 18,
-    "Tanhshrink": 19,
-    "Softmax": 20,
-    "Softmin": 21,
-    "LogSoftmax": 22,
-}
-"""The kernel's number of each activation."""
-
-LOSSES = {
-    "BCELoss": 0,
-    "BCEWithLogitsLoss": 1,
-    "HingeEmbeddingLoss": 2,
-    "KLDivLoss": 3,
-    "L1Loss": 4,
-    "MSELoss": 5,
-    "MultiLabelSoftMarginLoss": 1,  # of one output it is the same
-    "PoissonNLLLoss": 6,
-    "SmoothL1Loss": 7,
-    "SoftMarginLoss": 8,
-}
-"""The kernel's number of each loss."""
-
 
 def flushes(config: Config) -> bool:
     """Whether subnormal numbers are flushed to zero while the config trains.
@@ -219,7 +184,8 @@ def train(
             outcome is the same either way.
     """
     stops = sorted({*checkpoints, config.epochs})
-    record = _recorded(config, task, seeds, stops, threads=threads, stop_early=stop_early)
+    start = start_of(task.dim, config.hidden_dim, _padded(seeds))
+    record = _run(config, task, start, len(seeds), stops, threads=threads, stop_early=stop_early)
     return record.outcome(stops, task, seeds)
 
 
@@ -264,19 +230,6 @@ def outputs_of(
         task = Task("rows", unused, unused[:, :1], rows, np.zeros((len(rows), 1), np.float32))
         parts.append(_run(config, task, start, count, [0], stop_early=False).outputs[0])
     return np.concatenate(parts).T
-
-
-def _recorded(
-    config: Config,
-    task: Task,
-    seeds: NDArray[np.int64],
-    epochs: list[int],
-    *,
-    threads: int,
-    stop_early: bool,
-) -> _Record:
-    start = start_of(task.dim, config.hidden_dim, _padded(seeds))
-    return _run(config, task, start, len(seeds), epochs, threads=threads, stop_early=stop_early)
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""Limits of a training: a search's time, the memory there is, torch's threads."""
+"""What a training may take: time, engine, stack, memory, threads; without torch."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError
@@ -42,7 +46,7 @@ def time_is_over() -> bool:
 
 MAX_ROWS, MAX_DIM, MAX_HIDDEN = 64, 8, 64
 MAX_EPOCHS = 2**24  # an epoch's number is kept as a float32
-MAX_NUMBER = 1e30  # of lr and momentum, which are rounded to float32
+MAX_NUMBER = 1e30  # of lr and momentum, in a stack too: torch.optim refuses what is no float32
 
 
 def uncovered(config: Config, task: Task) -> str | None:
@@ -59,6 +63,43 @@ def uncovered(config: Config, task: Task) -> str | None:
         if value > most:
             return f"{name} {value:,} is above {most:,}"
     return None
+
+
+# -------------------------------------------------------------------------------------------------
+# What may be one stack of torch's.
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One config under S seeds.
+
+    Attributes:
+        config: what to train.
+        seeds: int64, shape (S,), each in [0, 2**32) and once.
+        checkpoints: earlier epochs at which to record an outcome too, ascending.
+    """
+
+    config: Config
+    seeds: NDArray[np.int64]
+    checkpoints: tuple[int, ...] = ()
+
+
+def structure_of(config: Config) -> Hashable | None:
+    """What configs of one stack have in common: all but lr and momentum; None if it fits in none.
+
+    With momentum 0 an optimizer has one state less: those are another structure.
+    """
+    if max(config.lr, config.momentum) > MAX_NUMBER:
+        return None
+    return (
+        config.activation,
+        config.loss,
+        config.optimizer,
+        config.hidden_dim,
+        config.epochs,
+        config.zero_grad,
+        config.momentum > 0,
+    )
 
 
 # -------------------------------------------------------------------------------------------------

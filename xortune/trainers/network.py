@@ -19,8 +19,7 @@ from xortune.core.outcome import Outcome, checked_seeds
 from xortune.core.point import Point
 from xortune.core.task import Task, TaskSpec
 from xortune.core.trainer import Block
-from xortune.trainers.limits import refuse_beyond_memory, seconds_of, uncovered
-from xortune.trainers.trainings import Training
+from xortune.trainers.limits import Training, refuse_beyond_memory, seconds_of, uncovered
 
 logger = logging.getLogger("xortune.trainers")
 

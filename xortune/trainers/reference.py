@@ -276,6 +276,16 @@ class Look:
     solved_epoch: NDArray[np.int32]
     final_loss: NDArray[np.float32]
 
+    def first(self, count: int) -> Look:
+        """Of the first networks, without what is padding."""
+        return Look(
+            self.epochs,
+            self.predictions[:count],
+            self.finite[:count],
+            self.solved_epoch[:count],
+            self.final_loss[:count],
+        )
+
     def outcome(
         self, task: Task, seeds: NDArray[np.int64], first: int, earlier: tuple[Outcome, ...]
     ) -> Outcome:

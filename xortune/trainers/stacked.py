@@ -16,7 +16,7 @@ from torch import Tensor
 from xortune.core.config import Config
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
-from xortune.trainers.limits import LANES, bytes_of, weights_of
+from xortune.trainers.limits import LANES, Training, bytes_of, structure_of, weights_of
 from xortune.trainers.reference import (
     Look,
     initial_weights,
@@ -26,7 +26,6 @@ from xortune.trainers.reference import (
     stacked,
     width_of,
 )
-from xortune.trainers.trainings import Training, structure_of
 
 # -------------------------------------------------------------------------------------------------
 # torch.optim's steps with a learning rate and a momentum for each network of a stack.
@@ -441,7 +440,7 @@ def _part(
         rows = RowOptimizer(
             configs[first : last + 1], np.pad(which, (0, padding), mode="edge"), weights
         )
-        return [_cut(look, len(seeds)) for look in looks(config, task, weights, rows, stops)]
+        return [look.first(len(seeds)) for look in looks(config, task, weights, rows, stops)]
     except torch.OutOfMemoryError:
         if len(seeds) <= LANES:
             raise
@@ -467,25 +466,10 @@ def _padded(count: int) -> int:
     return count + -count % LANES
 
 
-def _cut(look: Look, count: int) -> Look:
-    """Without what is padding."""
-    return Look(
-        look.epochs,
-        look.predictions[:count],
-        look.finite[:count],
-        look.solved_epoch[:count],
-        look.final_loss[:count],
-    )
-
-
 def _joined(parts: Sequence[Look]) -> Look:
-    return Look(
-        parts[0].epochs,
-        np.concatenate([part.predictions for part in parts]),
-        np.concatenate([part.finite for part in parts]),
-        np.concatenate([part.solved_epoch for part in parts]),
-        np.concatenate([part.final_loss for part in parts]),
-    )
+    names = ("predictions", "finite", "solved_epoch", "final_loss")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return Look(parts[0].epochs, **arrays)
 
 
 def _outcome(training: Training, task: Task, whole: Sequence[Look], first: int) -> Outcome:
