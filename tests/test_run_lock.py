@@ -60,8 +60,12 @@ FORK = """
 import os, sys, time
 from pathlib import Path
 from xortune.runs.lock import held
-with held(Path(sys.argv[1])):
-    if os.fork():
+with held(Path(sys.argv[1])) as lock:
+    if not os.fork() and os.fork():
+        sys.exit()  # it holds nothing, and takes nothing away
+    if lock.owner.pid == os.getpid():
+        os.wait()
+        lock.check()
         print("held", flush=True)
     time.sleep(60)
 """

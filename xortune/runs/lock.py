@@ -592,12 +592,12 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
         else:
             yield lock
     finally:
-        del _held[mine]
-        # If the store has not heard of the end, the next driver here knows by the copy's claim.
-        lock.release(leave=in_store is not None and not in_store.release())
-        if made:  # if nothing came of it
-            with suppress(OSError):
-                directory.rmdir()
+        if _held.pop(mine, None) is not None:  # else this is a forked child
+            # If the store has not heard of the end, the next driver here knows by the copy's claim.
+            lock.release(leave=in_store is not None and not in_store.release())
+            if made:  # if nothing came of it
+                with suppress(OSError):
+                    directory.rmdir()
 
 
 def holder(directory: Path) -> tuple[Owner, Life] | None:
