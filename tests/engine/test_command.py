@@ -21,7 +21,7 @@ from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, decode, encode
 from xortune.spaces.command import JSON, NUMBER, Command, parse_template
 from xortune.trainers import command as command_process
-from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, ran
+from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
 from xortune.trainers.group import end, members
 
 SH = """sh -c '%s' sh {seed} {x}"""
@@ -141,13 +141,13 @@ def test_the_end_of_the_output_is_kept_in_its_order(tmp_path):
     assert dict(outcome.details.output) == {1: "a\nb\nc\n"}  # seed 0 has not failed
     assert outcome.details.traceback.splitlines()[0].startswith(f"{tmp_path}$ sh -c ")
     assert outcome.details.traceback.splitlines()[1:] == ["a", "b", "c", "exit code 1: b"]
-    long = ran(["sh", "-c", "yes 123456789 | head -c 300000; exit 1"], tmp_path, None)
+    long = run_command(["sh", "-c", "yes 123456789 | head -c 300000; exit 1"], tmp_path, None)
     assert len(long.output) == KEPT
     assert len(long.stdout) == LINE
     assert not long.whole
     line = ["sh", "-c", "yes 1 | head -n 200000 | tr -d '\\n'"]
     status, reason = ended(tmp_path, 'yes 1 | head -n 200000 | tr -d "\\n"', metric=NUMBER)
-    assert len(ran(line, tmp_path, None).stdout) == LINE
+    assert len(run_command(line, tmp_path, None).stdout) == LINE
     assert (status, reason) == (Status.CRASHED, "the last line is longer than 65,536 bytes")
 
 
@@ -241,10 +241,10 @@ def test_nothing_is_left_when_the_worker_itself_is_killed(tmp_path, named):
     """While the command runs, and before its keeper has been told of it."""
     program = (
         "from pathlib import Path\n"
-        "from xortune.trainers.command import ran\n"
-        f"ran(['sh', '-c', 'true'], Path({str(tmp_path)!r}), None)\n"
+        "from xortune.trainers.command import run_command\n"
+        f"run_command(['sh', '-c', 'true'], Path({str(tmp_path)!r}), None)\n"
         f"{'' if named else NEVER_NAMED}"
-        f"ran(['sh', '-c', {LEAVES!r}], Path({str(tmp_path)!r}), None)\n"
+        f"run_command(['sh', '-c', {LEAVES!r}], Path({str(tmp_path)!r}), None)\n"
     )
     worker = subprocess.Popen([sys.executable, "-c", program])
     one, two = started(tmp_path, "one"), started(tmp_path, "two")
@@ -266,7 +266,7 @@ def test_an_interrupt_ends_the_command(tmp_path, monkeypatch):
 
     monkeypatch.setattr(command_process._Reader, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ran(["sh", "-c", LEAVES], tmp_path, None)
+        run_command(["sh", "-c", LEAVES], tmp_path, None)
     assert is_gone(started(tmp_path, "one"))
     assert is_gone(started(tmp_path, "two"))
 

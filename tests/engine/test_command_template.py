@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.spaces.command import check_names, check_values, parse_template, spelled
-from xortune.trainers.command import ran
+from xortune.trainers.command import run_command
 
 NASTY = "a b\t'\"\\ $(touch x) `id` ${HOME} *?~;|&><!{lr}{{\n-\\n%s é\u2028"
 
@@ -36,7 +36,9 @@ def words(text, seed=7, **config):
 @example(NASTY, "-x")
 def test_values_reach_a_program_unchanged(one, other):
     template = parse_template(r"printf '%s\0' --a={one} -- {other} {one},{other} {seed}")
-    came = ran(template.argv({"one": one, "other": other}, 3), Path(tempfile.gettempdir()), None)
+    came = run_command(
+        template.argv({"one": one, "other": other}, 3), Path(tempfile.gettempdir()), None
+    )
     a, b = spelled(one), spelled(other)
     wanted = [f"--a={a}", "--", b, f"{a},{b}", "3"]
     assert came.code == 0

@@ -66,7 +66,7 @@ class TrainingError(XortuneError):
 
 
 class Halted(XortuneError):
-    """What a search runs on has gone; what had finished is kept, and the search can be resumed.
+    """Ray has ended under a search; what had finished is kept, and the search can be resumed.
 
     It is in the run at `place`, if that is known.
     """

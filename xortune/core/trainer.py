@@ -11,8 +11,8 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 
 NOT_FINISHED = "not finished: the configuration had been proven worse than another"
-"""The reason in a journal for seeds that were ended on the way, or not begun. They are in no count,
-neither as successes nor as failures."""
+"""The reason in a journal for seeds that were cancelled. They count neither as successes nor as
+failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Block:
 
 
 class Unfinished(TrainingError):
-    """A block that was ended on the way, since nobody wants to know any more.
+    """A block that was cancelled: its outcome cannot matter any more.
 
     Attributes:
         outcome: of its first seeds, which were finished by then; None if there are none.
@@ -72,8 +72,8 @@ class Trainer(Protocol):
     def cost(self, block: Block) -> float:
         """Seconds that one core takes, roughly; the same on every machine and at every time.
 
-        The search measures how true it is and sizes its packs by that; what is certain before
-        anything is measured (how far a learning sampler runs ahead of results) it takes from here.
+        The search corrects it by what it measures, and sizes its batches by that. How many
+        proposals a learning sampler makes ahead of results follows from this number alone.
         """
         ...
 

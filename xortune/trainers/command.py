@@ -74,8 +74,8 @@ class Kept:
     def folder(self) -> Path:
         """Where the command runs: the space file's folder if its files are there as they were.
 
-        If not (on another machine, or since somebody has edited one), a copy of the files. It is
-        looked at each time: a training must not change while a search runs.
+        Otherwise (on another machine, or after an edit) a copy of the files. It is checked each
+        time: a training must not change while a search runs.
         """
         root = Path(self.root)
         if root.is_dir() and are_there(root, _contents(self.files)):
@@ -188,11 +188,11 @@ CHUNK, FULL = 65_536, 16
 """Bytes that are read at once; a pipe holds one such piece, and this many at most."""
 
 LOOK = 0.02
-"""Seconds between two looks whether it has ended, where the system cannot tell."""
+"""Seconds between two checks whether the process has ended, where no pidfd tells."""
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """What came of a command.
 
     Attributes:
@@ -231,7 +231,9 @@ class _Tail:
         return bytes(self._kept)
 
 
-def ran(argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1) -> Ran:
+def run_command(
+    argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1
+) -> CommandResult:
     """Run a command to its end, or to its time limit; then whatever it started is killed.
 
     It has no input, this process's environment with two variables more, and a session of its own: a
@@ -254,7 +256,7 @@ def ran(argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL in a word
         reason = getattr(error, "strerror", None) or str(error)
-        return Ran(None, f"cannot be started: {argv[0]!r}: {reason}")
+        return CommandResult(None, f"cannot be started: {argv[0]!r}: {reason}")
     with process:
         reader = _Reader(process)
         ended = False
@@ -271,7 +273,7 @@ def ran(argv: Sequence[str], folder: Path, limit: float | None, threads: int = 1
             reader.close()
     # On leaving `with` it has been waited for.
     problem = None if ended else f"took longer than {limit:g} s"
-    return Ran(
+    return CommandResult(
         process.returncode if ended else None,
         problem,
         reader.out.kept,
@@ -318,14 +320,14 @@ class _Reader:
                 return True
 
     def drain(self) -> None:
-        """Take what is in the pipes, and no more: somebody may write without an end."""
+        """Take what is in the pipes now, and no more: a writer may never stop."""
         for pipe in list(self._open):
             for _ in range(FULL):
                 if pipe not in self._open or not self._take(pipe):
                     break
 
     def close(self) -> None:
-        """Let go of everything but the pipes, which are the process's."""
+        """Close all but the pipes, which belong to the process object."""
         self._selector.close()
         if self._handle is not None:
             os.close(self._handle)
@@ -382,7 +384,7 @@ _WORDS = re.compile(
 
 
 def verdict_of(
-    ran: Ran, success: Success | None, metric: str | None, *, by_exit: bool
+    result: CommandResult, success: Success | None, metric: str | None, *, by_exit: bool
 ) -> SeedVerdict:
     """Judge what a command came to.
 
@@ -390,23 +392,21 @@ def verdict_of(
     broke. One that has to say no says it by a number, or true or false, and ends with 0.
 
     Args:
-        ran: what came of it.
+        result: of the run.
         success: the rule for its numbers; None if its exit code decides, or it says so itself.
         metric: as of `spaces.command.Command`; None if it tells no numbers.
         by_exit: whether its exit code decides.
     """
-    if ran.problem is not None or ran.code != 0:
-        problem = ran.problem or (
-            f"killed by {signal_of(ran.code or 0)}"
-            if (ran.code or 0) <= 0
-            else f"exit code {ran.code}"
-        )
-        last = _last(ran.stderr) or _last(ran.stdout)  # which is mostly why
-        return crashed(one_line(f"{problem}: {last}" if last else problem))
+    if result.problem is not None or result.code != 0:
+        code = result.code or 0
+        ended = f"exit code {code}" if code > 0 else f"killed by {signal_of(code)}"
+        why = result.problem or ended
+        last = _last(result.stderr) or _last(result.stdout)  # mostly the cause
+        return crashed(one_line(f"{why}: {last}" if last else why))
     if metric is None:
         return SeedVerdict(SOLVED)
     try:
-        told = _told(ran, metric)
+        told = _told(result, metric)
         return judged(_with_exit(told) if by_exit else told, success)
     except InputError as error:
         return crashed(one_line(str(error)))
@@ -418,16 +418,16 @@ def _last(printed: bytes) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _told(ran: Ran, metric: str) -> object:
+def _told(result: CommandResult, metric: str) -> object:
     """What the last line of stdout says.
 
     Raises:
         InputError: there is none, or it says nothing of that kind.
     """
-    line = _last(ran.stdout)
+    line = _last(result.stdout)
     if not line:
         raise InputError("printed nothing on stdout", allowed=f"what `metric: {metric}` says")
-    if not ran.whole and b"\n" not in ran.stdout.rstrip():
+    if not result.whole and b"\n" not in result.stdout.rstrip():
         raise InputError(f"the last line is longer than {LINE:,} bytes")
     shown = line if len(line) <= 120 else line[:117] + "..."
     if metric == NUMBER:
@@ -474,10 +474,10 @@ def _with_exit(told: object) -> object:
 
 
 SECONDS = 0.1
-"""Taken for a seed as long as nothing is measured; see `trainers.function.SECONDS`."""
+"""Assumed for a seed until seeds are measured; see `trainers.function.SECONDS`."""
 
 MOST_OUTPUTS = 16
-"""Seeds of a block whose output is kept: what others printed is mostly the same."""
+"""How many failed seeds of a block keep their output: most print the same."""
 
 
 @dataclass(frozen=True)
@@ -551,11 +551,11 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | T
         if time_is_over():
             break
         argv = command.template.argv(config, seed)
-        came = ran(argv, folder, command.timeout, trainer.threads)
-        verdict = verdict_of(came, trainer.success, command.metric, by_exit=command.by_exit)
+        result = run_command(argv, folder, command.timeout, trainer.threads)
+        verdict = verdict_of(result, trainer.success, command.metric, by_exit=command.by_exit)
         shown = None
         if verdict.failed:
-            output[seed] = came.output.decode("utf-8", "replace")
+            output[seed] = result.output.decode("utf-8", "replace")
             shown = _shown(argv, folder, output[seed], verdict.failed[0])
         results.add(verdict, shown)
     if not results.n:

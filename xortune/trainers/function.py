@@ -99,15 +99,15 @@ MANY, REPORT, RUN = "seeds", "report", "run"
 of a class's method."""
 
 KEPT = 8
-"""So many objects of a user's class are kept in a process, those that were used last."""
+"""How many objects of a user's class a process keeps: those used last."""
 
 
 class TookTooLong(BaseException):
-    """A seed was at it for longer than it may; no `except Exception` of its own ends that."""
+    """The seed exceeded its time limit; an `except Exception` in the function does not catch it."""
 
 
 class GivenUp(BaseException):
-    """What is trained is of no interest any more."""
+    """The block is cancelled; see `driver.cancellation`."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Reports:
     Args:
         limit: seconds for a seed; None for any time.
         many: how many seeds are trained at once; None if it is called for one alone.
-        block: what is trained, to ask whether it is given up.
+        block: what is trained; each report asks whether it is cancelled.
     """
 
     __slots__ = ("_began", "_block", "_ended", "_limit", "_many", "count", "last", "numbers")
@@ -210,7 +210,7 @@ class Reports:
         self._ended: BaseException | None = None
 
     def __call__(self, told: Any) -> None:
-        """Note what a training has come to so far: what it could return if this were its end.
+        """Note an intermediate result: what the training would return if it ended now.
 
         Args:
             told: true or false, a number, a dict of numbers; of many seeds arrays of these.
@@ -218,7 +218,7 @@ class Reports:
         Raises:
             InputError: it is nothing of that.
             TookTooLong: the seed has taken longer than it may.
-            GivenUp: nobody wants to know any more.
+            GivenUp: the block is cancelled.
         """
         if self._many is None:
             self.numbers = numbers_told(told, "reported")
@@ -237,7 +237,7 @@ class Reports:
         return time.monotonic() - self._began > self._limit * (self._many or 1)
 
     def check(self) -> None:
-        """Raise what has ended the seed, though its function may have caught it."""
+        """Raise again what ended the seed, in case its function caught it."""
         if self._ended is not None:
             raise self._ended
 
@@ -281,7 +281,7 @@ class Calls:
         self.reports = _NONE
 
     def __call__(self, seeds: Any) -> Any:
-        """What comes of a seed, or of many; `reports` has what came before.
+        """What the function returns for a seed, or for many; `reports` has what it reported.
 
         Raises:
             Exception: what the function raises.
@@ -307,7 +307,7 @@ class Calls:
         return self._ended(returned)
 
     def _drained(self, steps: GeneratorType[Any, Any, Any], reports: Reports) -> Any:
-        """What a generator comes to, each step of which is a report."""
+        """The result of a generator, each step of which is a report."""
         self.reports = reports
         with closing(steps):
             while True:
@@ -337,8 +337,8 @@ class Calls:
 
 
 SECONDS = 0.01
-"""Taken for a seed as long as nothing is measured: between a formula and an hour on a GPU. It sets
-how far a search that learns runs ahead of its results, and so has to be the same everywhere."""
+"""Assumed for a seed until seeds are measured. It sets how many proposals a learning sampler makes
+ahead of results, and so has to be the same everywhere."""
 
 REPORTS = "reports"
 """The number of intermediate results of a seed, among its numbers."""

@@ -27,7 +27,7 @@ _until: float | None = None
 
 @contextmanager
 def ending_at(until: float | None) -> Iterator[None]:
-    """Time is over in this process at that moment, by `time.time`; None: never."""
+    """Within this context, time is over in this process at `until`, by `time.time`; None: never."""
     global _until  # noqa: PLW0603  # a trainer, which knows nothing of searches, stands between
     before, _until = _until, until
     try:
@@ -106,7 +106,7 @@ def structure_of(config: Config) -> Hashable | None:
 # How much memory a training takes, and the refusal of one that this machine has not enough for.
 
 SMALL = 2**28
-"""Bytes that are not asked about: to look at the machine takes longer than such a training."""
+"""Trainings of fewer bytes are not checked: that takes longer than they do."""
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
@@ -130,7 +130,7 @@ def lanes_of(config: Config, task: Task) -> int:
 
 
 def bytes_of(config: Config, task: Task) -> int:
-    """Memory for each network of a stack, at the most that a step holds at once, roughly.
+    """Bytes that one network of a stack takes at the most during a step, roughly.
 
     Counted in tensors: of the weights (themselves, gradient and its sum, two states, temporaries),
     of the hidden activations (this epoch's and the last one's, before and after, their gradients)
@@ -246,13 +246,13 @@ _used: int | None = None
 
 
 def threads_for(cpus: float) -> int:
-    """As many as a training has CPUs, at least one; OMP_NUM_THREADS has the last word."""
+    """Threads for a training with so many CPUs, at least one; OMP_NUM_THREADS overrides it."""
     asked = os.environ.get(THREADS, "")
     return int(asked) if asked.isdecimal() and int(asked) > 0 else max(1, int(cpus))
 
 
 def use_threads(count: int) -> None:
-    """Give this process so many, once: what the user's own code sets afterwards stays."""
+    """Set the threads of this process, once: what the user's code sets later stays."""
     global _used  # noqa: PLW0603
     if _used == count:
         return

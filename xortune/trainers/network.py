@@ -39,9 +39,9 @@ class NetworkTrainer:
         engine: `fused` (compiled, on the CPU), `reference` (stacked torch on the CPU), `cuda`
             (stacked torch on the first visible GPU), or `auto`: fused where it covers the config,
             else reference.
-        gpus: GPUs for each trial, fractions share one. If any, `auto` becomes `cuda` where torch
-            sees one, and else says that it does not: here and now, so that what a driver describes
-            is what all its workers do.
+        gpus: GPUs for each trial; fractions share one. If any, `auto` becomes `cuda` where torch
+            sees a GPU, else it warns. That is decided here, once, so that all workers of a driver
+            do what the driver describes.
         threads: cores that may share one training; the search's workers have one each.
     """
 
@@ -128,14 +128,14 @@ class NetworkTrainer:
                     threads=self.threads,
                     gpu_share=self._gpu_share,
                 )
-            except Exception as error:  # whatever it is, it is this one's alone, and is recorded
+            except Exception as error:  # recorded as the error of this training alone
                 results.append(TrainingError(f"{type(error).__name__}: {error}"))
             else:
                 results.append(outcome)
         return results
 
     def _stacked(self, trainings: Sequence[Training]) -> dict[int, Outcome]:
-        """The outcomes of those that were trained as one stack with others."""
+        """The outcomes, by index, of the trainings that were stacked with others."""
         engine = self.engine
         able = [
             index
@@ -156,7 +156,7 @@ class NetworkTrainer:
             stack = [trainings[i] for i in members]
             try:
                 outcomes = stacked.train(stack, self.task, device=device, gpu_share=self._gpu_share)
-            except Exception as error:  # of whichever it is: by itself it will fail again
+            except Exception as error:  # the config at fault fails again when it is trained alone
                 logger.warning(
                     "%d configs as one stack: %s: %s; each is trained by itself",
                     len(stack),
@@ -177,10 +177,10 @@ class NetworkTrainer:
         Raises:
             InputError: an unknown engine, or CUDA where there is none.
         """
-        # With GPUs for its trials it is the workers that must see one.
+        # With GPUs for the trials, the workers must see one, not this process.
         device = "cuda" if self.engine == "cuda" and self.gpus else device_of(self.engine)
         engine = "fused" if self.engine in ("auto", "fused") else "reference"
-        # Of a search that takes what fits, what is trained where the fused engine does not reach.
+        # `auto` trains with this engine what the fused one does not cover.
         fallback = {"engine_fallback": "reference"} if self.engine == "auto" else {}
         return {
             "trainer": "network",
@@ -196,7 +196,7 @@ class NetworkTrainer:
 
 
 def engine_described(described: Mapping[str, str]) -> str:
-    """The engine with which `NetworkTrainer.describe` says so; `auto` where nothing is said."""
+    """The engine of a `NetworkTrainer` that is described so; `auto` if it is not said."""
     if described.get("engine") == "reference":
         return "cuda" if described.get("device") == "cuda" else "reference"
     is_fused = described.get("engine") == "fused" and "engine_fallback" not in described
@@ -204,7 +204,7 @@ def engine_described(described: Mapping[str, str]) -> str:
 
 
 def is_compiled() -> bool:
-    """Whether the fused engine can start at once here, and need not be compiled first."""
+    """Whether the fused engine is compiled already on this machine."""
     from xortune.trainers.kernels.cache import is_kept
 
     return is_kept()
@@ -249,7 +249,7 @@ def _tell_that_there_is_no_gpu() -> None:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use; OMP_NUM_THREADS has the last word, as for torch."""
+    """How many cores this process may use; OMP_NUM_THREADS overrides it, as it does for torch."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
