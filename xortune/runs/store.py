@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
@@ -356,7 +355,7 @@ class Store:
         if not self._hurry.is_set():
             return InputError(problem, place=self._url, fix=fix)
         self._gave_up = True
-        fix = "--resume on this machine sends what it lacks, which the working copy keeps"
+        fix = "--resume on this machine sends what the working copy has beyond the store"
         return DisturbedError(problem, place=self._url, fix=fix)
 
 
@@ -425,17 +424,8 @@ _FILES = re.compile(r"manifest\.json|certificate\.json|space(-[1-9][0-9]*)?\.yam
 """What is read of a run beside its journal; all else follows from it and is only written."""
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A segment of a journal.
-
-    Attributes:
-        number: from 1.
-        epoch: of the driver that wrote it.
-        writer: the first 8 digits of that driver's name.
-        size: in bytes.
-        written: when; seconds since 1970 by the store's clock.
-    """
+class Segment(NamedTuple):
+    """A segment of a journal: its name, and how a listing shows it."""
 
     number: int
     epoch: int
@@ -445,7 +435,7 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """Of the object."""
+        """The object's."""
         return f"{FOLDER}/{self.number:06}-{self.epoch:04}-{self.writer}.jsonl"
 
 
@@ -458,7 +448,7 @@ def segments_in(store: Store) -> list[Segment]:
     found: dict[int, list[Segment]] = {}
     for name, listed in store.names(FOLDER).items():
         if (parts := _NAME.fullmatch(name)) is not None:
-            one = Segment(int(parts[1]), int(parts[2]), parts[3], listed.size, listed.written)
+            one = Segment(int(parts[1]), int(parts[2]), parts[3], *listed)
             found.setdefault(one.number, []).append(one)
     journal: list[Segment] = []
     epoch = 0
@@ -466,9 +456,8 @@ def segments_in(store: Store) -> list[Segment]:
         here = [one for one in found.get(number, ()) if one.epoch >= epoch]
         if not here:
             if any(n > number and one.epoch >= epoch for n, some in found.items() for one in some):
-                raise _no_segment(
-                    store, FOLDER, f"segment {number} is missing, and there are later ones"
-                )
+                missing = f"segment {number} is missing, and there are later ones"
+                raise _no_segment(store, FOLDER, missing)
             break
         journal.append(max(here, key=lambda one: (one.epoch, one.writer)))
         epoch = journal[-1].epoch
@@ -517,17 +506,18 @@ def brought(store: Store, folder: Path, *, driver: bool) -> int:
 
 
 def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *, keep: bool) -> int:
-    place, names = folder / JOURNAL, [one.name for one in segments]
+    place, names, known = folder / JOURNAL, [one.name for one in segments], _known(folder)
     size = place.stat().st_size if place.exists() else 0
     if not segments and not size:
         place.unlink(missing_ok=True)
         return 0
-    known = _known(folder)
     begun = sum(one.size for one in segments[: len(known)])
     same = names[: len(known)] == known and size >= begun
     offset, done = (begun, len(known)) if same else (0, 0)
     # Without a segment the copy may be of a run that was removed from the store.
-    keep = keep and same and bool(segments) and _same_manifest(store, folder)
+    manifest = folder / "manifest.json"
+    keep = keep and same and bool(segments) and manifest.exists()
+    keep = keep and manifest.read_bytes() == store.get("manifest.json")
     dropped = 0
     with place.open("r+b" if place.exists() else "w+b") as journal:
         for segment in segments[done:]:
@@ -555,17 +545,9 @@ def _brought_journal(store: Store, folder: Path, segments: Sequence[Segment], *,
     return dropped if segments else 0
 
 
-def _same_manifest(store: Store, folder: Path) -> bool:
-    place = folder / "manifest.json"
-    return place.exists() and place.read_bytes() == store.get("manifest.json")
-
-
 def _known(folder: Path) -> list[str]:
     """The segments that a copy's journal has."""
-    try:
-        lines = (folder / INDEX).read_bytes()
-    except FileNotFoundError:
-        return []
+    lines = (folder / INDEX).read_bytes() if (folder / INDEX).exists() else b""
     return lines[: lines.rfind(b"\n") + 1].decode("ascii", "replace").split()
 
 
