@@ -215,8 +215,8 @@ def test_a_damaged_purpose_is_refused(run, name, value):
     ("change", "word"),
     [
         (lambda v: v.update(by="worst"), "by"),
-        (lambda v: v["finalists"][0].update(neighbourhood_lower_bound=None), "neighbourhood"),
-        (lambda v: v["finalists"][0].update(neighbourhood_lower_bound="1"), "float"),
+        (lambda v: v["finalists"][0].update(neighbourhood_lower_bound=None), "lower bound of every"),
+        (lambda v: v["finalists"][0].update(neighbourhood_lower_bound="1"), "a valid number"),
     ],
 )
 def test_a_damaged_certificate_is_refused(run, change, word):

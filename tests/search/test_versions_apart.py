@@ -15,9 +15,9 @@ from xortune.core.counts import wilson
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import Grants
 from xortune.racing.race import Race, RaceRule
-from xortune.runs.results import Count
+from xortune.runs.evaluation import Evaluations
+from xortune.runs.results import ConfigResults, Count, by_version
 from xortune.runs.results import ProvenanceGroups as Apart
-from xortune.runs.results import by_provenance as kept_apart
 from xortune.spaces.model import rungs_up_to
 
 A, B, C = "a" * 8, "b" * 8, "c" * 8
@@ -77,11 +77,9 @@ def session(points, ladder, made, known=(), **more):
 
 def counts(lines):
     """Successes and seeds of each config, as its table has them."""
-    blocks, _ = kept_apart(lines, "")
-    return {
-        key: (sum(e.outcome.successes for e in found), sum(e.block.count for e in found))
-        for key, found in blocks.items()
-    }
+    counted, _ = by_version(Evaluations.of(lines))
+    found = ConfigResults(counted)
+    return dict(zip(found.keys, zip(found.counts.k, found.counts.n, strict=True), strict=True))
 
 
 @cache

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AliasPath, Field, PlainValidator, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.files import FREE_SPACE, is_full, json_of
@@ -41,7 +43,20 @@ from xortune.stats.exact import clopper_pearson
 # as the first, a promise of their own. They may order the finalists: a mean over the neighbours
 # would hide one cliff among many plateaus, the lowest shows it.
 
+# certificate.json is read into the same classes: pydantic checks their types.
+
 Bound: TypeAlias = Literal["clopper-pearson", "anytime"]
+
+Successes: TypeAlias = Annotated[int, Field(ge=0, le=2**32)]
+Positive: TypeAlias = Annotated[int, Field(ge=1, le=2**32)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+First: TypeAlias = Annotated[Successes, Field(validation_alias=AliasPath("seeds", "first"))]
+
+
+def _point(values: object) -> Point:
+    if not isinstance(values, dict):
+        raise InputError(f"is a {type(values).__name__}", field="config", allowed="an object")
+    return Point(values)
 
 
 @dataclass(frozen=True)
@@ -60,9 +75,9 @@ class Neighbour:
     parameter: str
     value: Value
     key: str
-    first: int
-    k: int
-    n: int
+    first: First
+    k: Successes
+    n: Positive
 
     @property
     def rate(self) -> float:
@@ -91,17 +106,21 @@ class CertifiedResult:
     """
 
     key: str
-    point: Point
-    rank: int
-    search_k: int
-    search_n: int
-    first: int
-    k: int
-    n: int
-    lower_bound: float | None
-    confidence: float
-    neighbours: tuple[Neighbour, ...] = field(default=(), repr=False)
-    neighbourhood_bound: float | None = None
+    point: Annotated[Point, PlainValidator(_point), Field(validation_alias="config")]
+    rank: Annotated[Positive, Field(validation_alias="search_rank")]
+    search_k: Successes
+    search_n: Positive
+    first: First
+    k: Successes
+    n: Positive
+    lower_bound: Share | None
+    confidence: Share
+    neighbours: Annotated[tuple[Neighbour, ...], Field(validation_alias="neighbourhood")] = field(
+        default=(), repr=False
+    )
+    neighbourhood_bound: Annotated[
+        Share | None, Field(validation_alias="neighbourhood_lower_bound")
+    ] = None
 
     @property
     def rate(self) -> float:
@@ -137,14 +156,13 @@ class Attempt:
             finalists, each of those too.
         finalists: the highest of the bounds that order them first, then in the search's order.
         by: whose bounds order them, each finalist's own or the one of its neighbourhood.
-        made: digests of what trained its blocks, which the run's manifest has in whole; mostly
-            one. Empty where the journal is from before that was noted.
+        made: digests of what trained its blocks, which the run's manifest has in whole.
     """
 
-    number: int
-    seeds: int
+    number: Annotated[Positive, Field(validation_alias="attempt")]
+    seeds: Positive
     bound: Bound
-    confidence: float
+    confidence: Share
     complete: bool
     finalists: tuple[CertifiedResult, ...] = field(repr=False)
     by: Criterion = "own"
@@ -160,8 +178,8 @@ class Certificate:
         attempts: in their order, at least one.
     """
 
-    confidence: float
-    attempts: tuple[Attempt, ...]
+    confidence: Share
+    attempts: Annotated[tuple[Attempt, ...], Field(min_length=1)]
 
     def __repr__(self) -> str:
         if not self.finalists:
@@ -366,8 +384,6 @@ REPEATED = ("name", "task")
 
 FIX = "remove the file: `xortune report RUN` writes it again from the journal"
 
-T = TypeVar("T")
-
 
 def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The certificate as JSON values.
@@ -458,19 +474,44 @@ def read_certificate(path: Path) -> Certificate:
             place=place,
             fix="make one: `xortune certify RUN --top 5 --seeds 1000`",
         )
-    values = json_of(path, FIX)
+    text = json.dumps(json_of(path, FIX))  # numbers are finite
     try:
-        if not isinstance(values, dict):
-            raise InputError(f"is a {type(values).__name__}", allowed="an object")
-        attempts = tuple(_read_attempt(part) for part in _list(values, "attempts"))
-        if not attempts:
-            raise InputError("is empty", field="attempts", allowed="at least one attempt")
-        return Certificate(_share(values, "confidence"), attempts)
+        certificate = _CERTIFICATE.validate_json(text, strict=True)
+        _refuse_contradictions(certificate)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        problem, allowed = first["msg"], None
     except InputError as error:
-        where = f"{place}: {error.field}" if error.field else place
-        raise InputError(
-            f"is no certificate ({error.problem})", place=where, allowed=error.allowed, fix=FIX
-        ) from None
+        where, problem, allowed = error.field or "", error.problem, error.allowed
+    else:
+        return certificate
+    raise InputError(
+        f"is no certificate ({problem})",
+        place=f"{place}: {where}" if where else place,
+        allowed=allowed,
+        fix=FIX,
+    )
+
+
+_CERTIFICATE = TypeAdapter(Certificate)
+
+
+def _refuse_contradictions(certificate: Certificate) -> None:
+    """Return if the entries of a certificate agree with each other."""
+    for attempt in certificate.attempts:
+        for found in attempt.finalists:
+            if found.point.key != found.key:
+                raise InputError(f"{found.key!r} is not the config's key", field="key")
+            counts = [(one.k, one.n) for one in found.neighbours]
+            for k, n in [(found.k, found.n), (found.search_k, found.search_n), *counts]:
+                if k > n:
+                    raise InputError(f"{k} is out of range", field="k", allowed=f"0 to {n}")
+        bounds = [found.lower_bound for found in attempt.finalists]
+        if attempt.by == "neighbourhood":
+            bounds += [found.neighbourhood_bound for found in attempt.finalists]
+        if attempt.complete and (not bounds or None in bounds):
+            raise InputError("without a lower bound of every finalist", field="complete")
 
 
 def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
@@ -521,115 +562,3 @@ def _earlier(certificate: Certificate, key: str, before: int) -> list[dict[str, 
         for found in attempt.finalists
         if found.key == key
     ]
-
-
-def _read_attempt(values: object) -> Attempt:
-    fields = _object(values, "attempts")
-    bound: str = _take(fields, "bound", str)
-    if bound not in ("clopper-pearson", "anytime"):
-        raise InputError(f"{bound!r}", field="bound", allowed="clopper-pearson or anytime")
-    finalists = tuple(_finalist(part) for part in _list(fields, "finalists"))
-    complete = _take(fields, "complete", bool)
-    if complete and (not finalists or any(f.lower_bound is None for f in finalists)):
-        raise InputError("without a lower bound of every finalist", field="complete")
-    by: str = _take({"by": "own"} | fields, "by", str)  # files from before there was a choice
-    if by not in ("own", "neighbourhood"):
-        raise InputError(f"{by!r}", field="by", allowed="own or neighbourhood")
-    if complete and by != "own" and any(f.neighbourhood_bound is None for f in finalists):
-        raise InputError("without the bound of every neighbourhood", field="complete")
-    return Attempt(
-        number=_count(fields, "attempt"),
-        seeds=_count(fields, "seeds"),
-        bound="anytime" if bound == "anytime" else "clopper-pearson",
-        confidence=_share(fields, "confidence"),
-        complete=complete,
-        finalists=finalists,
-        by="neighbourhood" if by == "neighbourhood" else "own",
-        made=tuple(_digest(digest) for digest in _list({"made": []} | fields, "made")),
-    )
-
-
-def _digest(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise InputError(f"is a {type(value).__name__}", field="made", allowed="digests")
-
-
-def _finalist(values: object) -> CertifiedResult:
-    fields = _object(values, "finalists")
-    config = Point(_object(fields.get("config"), "config"))
-    if config.key != fields.get("key"):
-        raise InputError(f"{fields.get('key')!r} is not the config's key", field="key")
-    n, search_n = _count(fields, "n"), _count(fields, "search_n")
-    return CertifiedResult(
-        key=config.key,
-        point=config,
-        rank=_count(fields, "search_rank"),
-        search_k=_count(fields, "search_k", 0, search_n),
-        search_n=search_n,
-        first=_count(_object(fields.get("seeds"), "seeds"), "first", 0),
-        k=_count(fields, "k", 0, n),
-        n=n,
-        lower_bound=_bound(fields, "lower_bound"),
-        confidence=_share(fields, "confidence"),
-        neighbours=tuple(_neighbour(part) for part in _list(fields, "neighbourhood")),
-        neighbourhood_bound=_bound(
-            {"neighbourhood_lower_bound": None} | fields, "neighbourhood_lower_bound"
-        ),
-    )
-
-
-def _neighbour(values: object) -> Neighbour:
-    fields = _object(values, "neighbourhood")
-    value, n = fields.get("value"), _count(fields, "n")
-    if not (value is None or isinstance(value, bool | int | float | str)):
-        raise InputError(f"is a {type(value).__name__}", field="value")
-    return Neighbour(
-        parameter=_take(fields, "parameter", str),
-        value=value,
-        key=_take(fields, "key", str),
-        first=_count(_object(fields.get("seeds"), "seeds"), "first", 0),
-        k=_count(fields, "k", 0, n),
-        n=n,
-    )
-
-
-def _count(fields: Mapping[str, Any], name: str, low: int = 1, high: int = 2**32) -> int:
-    value = _take(fields, name, int)
-    if not low <= value <= high:
-        allowed = f"{low} or more" if high == 2**32 else f"{low} to {high}"
-        raise InputError("out of range", field=name, allowed=allowed)
-    return value
-
-
-def _share(fields: Mapping[str, Any], name: str) -> float:
-    value = _take(fields, name, float)
-    if not 0 <= value <= 1:
-        raise InputError(f"{value}", field=name, allowed="0 to 1")
-    return value
-
-
-def _bound(fields: Mapping[str, Any], name: str) -> float | None:
-    return None if name in fields and fields[name] is None else _share(fields, name)
-
-
-def _object(values: object, name: str) -> dict[str, Any]:
-    if isinstance(values, dict):
-        return values
-    raise InputError(f"is a {type(values).__name__}", field=name, allowed="an object")
-
-
-def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
-    values = fields.get(name)
-    if isinstance(values, list):
-        return values
-    raise InputError(f"is a {type(values).__name__}", field=name, allowed="a list")
-
-
-def _take(fields: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    value = fields.get(name)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) <= 1 else value  # 1.0 is written as 1 by other programs
-    if type(value) is not kind:
-        raise InputError(f"is a {type(value).__name__}", field=name, allowed=kind.__name__)
-    return value

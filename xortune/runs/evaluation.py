@@ -651,8 +651,9 @@ class JournalLines:
         config = self._configs.setdefault(point.key, len(self.keys))
         if config == len(self.keys):
             self.keys.append(point.key)
-            names = tuple(point)
-            values = tuple(sys.intern(v) if type(v) is str else v for v in point.values())
+            given = point.as_dict()
+            names = tuple(given)
+            values = tuple([sys.intern(v) if type(v) is str else v for v in given.values()])
             self._values.append((self._schemas.setdefault(names, names), values))
         proposal, first, count, epochs, at, made, worker, final = said
         known, none = self.names, -1
