@@ -215,7 +215,10 @@ def test_a_damaged_purpose_is_refused(run, name, value):
     ("change", "word"),
     [
         (lambda v: v.update(by="worst"), "by"),
-        (lambda v: v["finalists"][0].update(neighbourhood_lower_bound=None), "lower bound of every"),
+        (
+            lambda v: v["finalists"][0].update(neighbourhood_lower_bound=None),
+            "lower bound of every",
+        ),
         (lambda v: v["finalists"][0].update(neighbourhood_lower_bound="1"), "a valid number"),
     ],
 )

@@ -153,8 +153,9 @@ def success_kind(run: Run) -> str:
 
 def _share_seeds(run: Run) -> bool:
     """A search's configs all have the first ones; what was imported may have any."""
-    same = len({result.outcome.seeds.tobytes() for result in run.results}) < 2
-    return same or not is_imported(run.manifest)
+    if not is_imported(run.manifest):
+        return True
+    return len({result.outcome.seeds.tobytes() for result in run.results}) < 2
 
 
 # -------------------------------------------------------------------------------------------------
@@ -367,7 +368,7 @@ def failure_log(run: Run) -> str | None:
 
 
 def _details(run: Run) -> Iterator[tuple[Point, Details, str]]:
-    for result in run.results:
+    for result in run.results if run.results.detailed else ():
         yield result.point, result.outcome.details, ""
     for check in run.checks:
         if check.outcome is not None:

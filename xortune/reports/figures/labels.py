@@ -21,7 +21,7 @@ from xortune.reports.tables import (
     report_of,
     values_of,
 )
-from xortune.runs.results import ConfigResult, ConfigResults
+from xortune.runs.results import ConfigResult, ConfigResults, counts_of
 from xortune.runs.run import Run
 from xortune.spaces.model import Range
 
@@ -129,7 +129,11 @@ def counted(k: int, n: int, low: float, high: float) -> str:
 
 def shown_n(results: Sequence[ConfigResult]) -> str:
     """How many seeds these configs have: `512`, or `8 to 512`."""
-    sizes = [result.outcome.n for result in results]
+    return shown_range(counts_of(results).n.tolist())
+
+
+def shown_range(sizes: Sequence[int]) -> str:
+    """`512`, or `8 to 512`."""
     low, high = f"{min(sizes):,}", f"{max(sizes):,}"
     return low if low == high else f"{low} to {high}"
 

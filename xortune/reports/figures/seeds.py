@@ -25,10 +25,16 @@ from xortune.racing.objectives import (
     ties_of,
 )
 from xortune.racing.race import Race, RaceRule, race_share
-from xortune.reports.figures.labels import described, finished, listed, same_in_all, shown_n
+from xortune.reports.figures.labels import (
+    described,
+    finished,
+    listed,
+    same_in_all,
+    shown_range,
+)
 from xortune.reports.plot import Axis, Bars, Panel, Plot, Role
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, ConfigResults, full_seeds
+from xortune.runs.results import ConfigResult, ConfigResults, counts_of, full_seeds
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace, rungs_up_to
 from xortune.stats.anytime import anytime_evidence_below
@@ -295,12 +301,13 @@ def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
     """Configs, and the share of all seeds that they got, by the seeds that they reached."""
     results = run.results
     bounds, labels = _bounds(run)
-    group = [bisect_left(bounds, result.outcome.n) for result in results]
-    total = sum(result.outcome.n for result in results)
+    sizes = results.counts.n.tolist()
+    group = [bisect_left(bounds, n) for n in sizes]
+    total = sum(sizes)
     configs = Counter(zip(group, stops, strict=True))
     seeds: Counter[tuple[int, Stop]] = Counter()
-    for place, stop, result in zip(group, stops, results, strict=True):
-        seeds[place, stop] += result.outcome.n
+    for place, stop, n in zip(group, stops, sizes, strict=True):
+        seeds[place, stop] += n
     reached = Axis("seeds reached", "category", categories=labels)
     return (
         Panel(
@@ -344,7 +351,7 @@ def _stacked(
 
 def _bounds(run: Run) -> tuple[list[int], tuple[str, ...]]:
     """The most seeds of each group, and its label: one for each count, or by rungs."""
-    sizes = sorted({result.outcome.n for result in run.results})
+    sizes = sorted(set(run.results.counts.n.tolist()))
     if len(sizes) <= MOST_GROUPS:
         return sizes, tuple(f"{n:,}" for n in sizes)
     rungs = list(rungs_up_to(max(full_seeds(run.results, run.manifest), 2)))
@@ -354,24 +361,25 @@ def _bounds(run: Run) -> tuple[list[int], tuple[str, ...]]:
 
 
 def _title(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
-    whole = [r for r, stop in zip(results, stops, strict=True) if stop == Stop.FULL]
+    sizes = counts_of(results).n.tolist()
+    whole = [n for n, stop in zip(sizes, stops, strict=True) if stop == Stop.FULL]
     if len(whole) == len(results):
         which = f"All {len(whole):,} configurations" if len(whole) > 1 else "The only configuration"
         return f"{which} got all seeds"
     if not whole:
         return f"None of {count(len(results), 'configuration')} got all seeds"
     return (
-        f"{percent(sum(r.outcome.n for r in whole) / total)} of all seeds went to the "
+        f"{percent(sum(whole) / total)} of all seeds went to the "
         f"{len(whole):,} of "
-        f"{count(len(results), 'configuration')} that reached {shown_n(whole)}"
+        f"{count(len(results), 'configuration')} that reached {shown_range(whole)}"
     )
 
 
 def _alt(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
     configs = Counter(stops)
     seeds: Counter[Stop] = Counter()
-    for result, stop in zip(results, stops, strict=True):
-        seeds[stop] += result.outcome.n
+    for n, stop in zip(counts_of(results).n.tolist(), stops, strict=True):
+        seeds[stop] += n
     parts = [
         f"{stop.value}: {count(configs[stop], 'configuration')} with {count(seeds[stop], 'seed')} "
         f"({percent(seeds[stop] / total)})"
