@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
+import pandas as pd
 import pytest
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
+from pages import many
 
 from xortune.core.errors import InputError
+from xortune.reports import run as report
+from xortune.reports.document import ConfigRow
 from xortune.reports.figures.all import figures_of
 from xortune.reports.files import write_report
 from xortune.reports.run import SECTION_OF
@@ -63,3 +69,23 @@ def test_nothing_is_removed_where_a_link_leads(tmp_path):
 def test_every_figure_has_a_place_in_the_report(run, tmp_path):
     more = write_run(tmp_path / "more", [done(0, {"x": 1}, solved(0, 1, 2))])
     assert {plot.name for one in (run, more) for plot in figures_of(one)} <= SECTION_OF.keys()
+
+
+@pytest.mark.long
+def test_fifty_thousand_configs_take_seconds_and_little_room(tmp_path):
+    run = many(tmp_path, 50_000)
+    began = time.process_time()
+    write_report(run)
+    assert time.process_time() - began < 60  # some 15 on two busy cores
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir() if path.is_file()}
+    assert max(sizes["report.md"], sizes["table.tex"]) < 50_000
+    assert sizes["report.html"] < 6_000_000
+    assert len(pd.read_csv(tmp_path / "table.csv")) == len(run.results) == 50_000
+
+
+def test_a_table_for_a_paper_makes_only_the_rows_that_it_shows(tmp_path, monkeypatch):
+    run = many(tmp_path, 2_000)
+    made = []
+    monkeypatch.setattr(report, "ConfigRow", lambda **row: made.append(row) or ConfigRow(**row))
+    write_report(run, formats=["tex"])
+    assert len(made) == 10
