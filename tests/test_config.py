@@ -158,16 +158,6 @@ def test_momentum_may_be_one_and_more(make_config, optimizer, momentum):
     assert make_config(optimizer=optimizer, momentum=momentum).momentum == momentum
 
 
-def test_a_network_without_activation(make_config):
-    assert make_config(activation=None).activation is None
-    assert make_config(activation=None).key != make_config().key
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_is_accepted(make_config, activation):
-    assert make_config(activation=activation).point["activation"] == activation
-
-
 # --- keys ----------------------------------------------------------------------------------------
 
 
@@ -309,8 +299,3 @@ def test_from_point_names_a_missing_field(make_config, name):
     del values[name]
     with pytest.raises(InputError, match=f"^{name}: is missing; fix: give {name} a value"):
         Config.from_point(values)
-
-
-def test_from_point_passes_on_what_the_config_refuses(make_config):
-    with pytest.raises(InputError, match=r"lr: -1\.0 is out of range"):
-        Config.from_point({**make_config().point, "lr": -1})

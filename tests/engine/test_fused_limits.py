@@ -10,7 +10,7 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.trainers import fused, limits, reference
+from xortune.trainers import limits, reference
 from xortune.trainers.network import NetworkTrainer, evaluate_config
 
 XOR = Task.xor()
@@ -78,17 +78,3 @@ def test_up_to_a_limit_the_fused_engine_trains(task, changes):
     outcome = evaluate_config(config, task, range(4), (), "fused")
     expected = reference.train(config, task, np.arange(4))
     np.testing.assert_array_equal(outcome.status, expected.status)
-
-
-def test_auto_is_fused_where_it_can_be(monkeypatch):
-    config = Config(**FIELDS | {"epochs": 30})
-    calls = []
-    train = fused.train
-    monkeypatch.setattr(
-        fused, "train", lambda *args, **more: calls.append(1) or train(*args, **more)
-    )
-    auto, mine = (evaluate_config(config, XOR, range(9), (), e) for e in ("auto", "fused"))
-    assert auto.final_loss.tobytes() == mine.final_loss.tobytes()
-    assert calls == [1, 1]
-    evaluate_config(config, XOR, range(9), (), "reference")
-    assert calls == [1, 1]

@@ -136,10 +136,14 @@ def bytes_of(config: Config, task: Task) -> int:
     of the hidden activations (this epoch's and the last one's, before and after, their gradients)
     and of the outputs.
     """
-    rows: int = task.inputs.shape[0]
-    if task.held_out_inputs is not None:
-        rows += task.judged_inputs.shape[0]
+    rows = _rows(task)
     return 4 * (8 * weights_of(config, task) + 7 * rows * config.hidden_dim + 16 * rows + 16)
+
+
+def _rows(task: Task) -> int:
+    """Rows of an epoch: those trained on, and those held out."""
+    held_out = task.held_out_inputs
+    return int(task.inputs.shape[0]) + (0 if held_out is None else int(held_out.shape[0]))
 
 
 def weights_of(config: Config, task: Task) -> int:
@@ -153,9 +157,7 @@ def seconds_of(hidden_dim: int, epochs: int, seeds: int, task: Task) -> float:
     What the fused engine was measured to take with an elementwise activation, whatever the engine:
     too little by far for the reference engine, and always in the same proportion.
     """
-    rows: int = task.inputs.shape[0]
-    if task.held_out_inputs is not None:
-        rows += task.judged_inputs.shape[0]
+    rows = _rows(task)
     each = 0.7 + 0.12 * hidden_dim * (task.dim + 2)  # ns for an epoch of a row
     return 1e-4 + seeds * epochs * rows * each * 1e-9
 
