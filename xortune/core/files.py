@@ -82,7 +82,7 @@ def text_of(place: Path, *, follow: bool = False) -> str:
 
     Args:
         place: the file.
-        follow: see `open_regular`.
+        follow: see `open_regular`; of a file of the user's own, not of a run.
 
     Raises:
         InputError: it cannot be read, is larger, or is no UTF-8 text.
@@ -98,7 +98,9 @@ def text_of(place: Path, *, follow: bool = False) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"is no UTF-8 text ({error})", place=str(place), fix="save it as UTF-8"
+            f"is no UTF-8 text ({error})",
+            place=str(place),
+            fix="save it as UTF-8" if follow else None,
         ) from None
 
 
