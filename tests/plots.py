@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from xortune.reports.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points, Rule, Span
+from xortune.reports.plot import RATES, Axis, Cells, Lines, Mark, Panel, Plot, Rule, Series
 
 HOSTILE = (
     "<script>alert('x')</script> & \"co\"",
@@ -14,7 +14,7 @@ HOSTILE = (
     "L" * 120 + "R" * 80,
     "_hidden %{y} <b>",
 )
-RATE = Axis("seeds solved", "rate", (0.0, 1.0))
+RATE = Axis("seeds solved", "rate", RATES)
 
 
 def of(*panels: Panel, name: str = "plot", columns: int = 1) -> Plot:
@@ -23,23 +23,34 @@ def of(*panels: Panel, name: str = "plot", columns: int = 1) -> Plot:
     )
 
 
+def marks(x, y, low=(), high=(), **more):
+    """Marks at these places; with ends of y."""
+    ends = zip(low, high, strict=True) if low else [None] * len(x)
+    return tuple(Mark(*place, y_ends=e, **more) for *place, e in zip(x, y, ends, strict=True))
+
+
+RATES_OF = ((1.0, 0.9, 1.0), (0.9, 0.8, 0.95), (0.8, 0.7, 0.9), (0.5, 0.4, 0.6), (0.25, 0.2, 0.3))
 RANKING = of(
     Panel(
         RATE,
         Axis("", "category", categories=HOSTILE),
         (
-            Span("y", -0.5, 1.5, HOSTILE[0]),
-            Points(
+            Rule("y", -0.5, HOSTILE[0], to=1.5),
+            Series(
                 HOSTILE[1],
-                (1.0, 0.9, 0.8, 0.5, 0.25, 0.0),
-                (0.0, 1.0, 2.0, 3.0, 4.0, 5.0),
-                x_low=(0.9, 0.8, 0.7, 0.4, 0.2, 0.0),
-                x_high=(1.0, 0.95, 0.9, 0.6, 0.3, 0.125),
+                tuple(
+                    Mark(
+                        rate,
+                        float(row),
+                        x_ends=(low, high),
+                        text=f"{HOSTILE[row]} again",
+                        key=f"k{row}",
+                    )
+                    for row, (rate, low, high) in enumerate((*RATES_OF, (0.0, 0.0, 0.125)))
+                ),
                 marker="ring",
-                texts=tuple(f"{text} again" for text in HOSTILE),
-                keys=("k0", "k1", "k2", "k3", "k4", "k5"),
             ),
-            Points(HOSTILE[5], (0.875,), (0.25,), role="best", marker="diamond"),
+            Series(HOSTILE[5], (Mark(0.875, 0.25),), role="best", marker="diamond"),
             Rule("x", 0.95, HOSTILE[2]),
         ),
     ),
@@ -50,17 +61,16 @@ CURVES = of(
         Axis("lr", "log"),
         RATE,
         (
-            Line("first", (0.001, 0.1, 10.0), (0.0, 0.5, 1.0), (0.0, 0.4, 0.9), (0.1, 0.6, 1.0)),
-            Line(
-                "second",
-                (0.001, 0.1, 1.0, 10.0),
-                (0.9, 0.5, math.nan, 0.2),
-                (0.8, 0.4, math.nan, 0.1),
-                (1.0, 0.6, math.nan, 0.3),
-                role="b",
-                step=True,
+            Series(
+                "first", marks((0.001, 0.1, 10), (0, 0.5, 1), (0, 0.4, 0.9), (0.1, 0.6, 1)), "line"
             ),
-            Line("", (0.001, 10.0), (0.25, 0.75), role="muted", dashed=True),
+            Series(
+                "second",
+                marks((0.001, 0.1, 10), (0.9, 0.5, 0.2), (0.8, 0.4, 0.1), (1.0, 0.6, 0.3)),
+                "steps",
+                role="b",
+            ),
+            Series("", marks((0.001, 10), (0.25, 0.75)), "line", role="muted", dashed=True),
             Rule("x", 0.03, "0.03"),
             Rule("y", 0.9),
         ),
@@ -70,9 +80,9 @@ CURVES = of(
         Axis("units", whole=True),
         RATE,
         (
-            Line("first", (2.0, 3.0, 4.0), (0.1, 0.4, 0.7)),
-            Points("", (2.0, 4.0), (0.1, 0.7), y_low=(0.0, 0.5), y_high=(0.2, 0.75)),
-            Span("x", 2.5, 3.5),
+            Series("first", marks((2, 3, 4), (0.1, 0.4, 0.7)), "line"),
+            Series("", marks((2, 4), (0.1, 0.7), (0.0, 0.5), (0.2, 0.75))),
+            Rule("x", 2.5, to=3.5),
         ),
         title="By units",
     ),
@@ -84,22 +94,36 @@ BARS = of(
         Axis("seeds", whole=True),
         Axis("", "category", categories=("one", "two")),
         (
-            Bars("wrong", (0.0, 1.0), (3.0, 5.0), role="failed", across=True, keys=("p", "q")),
-            Bars("diverged", (0.0, 1.0), (2.0, 1.0), base=(3.0, 5.0), role="muted", across=True),
+            Series(
+                "wrong",
+                (Mark(3, 0, x_ends=(0, 3), key="p"), Mark(5, 1, x_ends=(0, 5), key="q")),
+                "bars",
+                role="b",
+            ),
+            Series(
+                "diverged",
+                (Mark(2, 0, x_ends=(3, 5)), Mark(1, 1, x_ends=(5, 6))),
+                "bars",
+                role="muted",
+            ),
         ),
     ),
-    Panel(Axis("seeds each"), Axis("configs"), (Bars("", (8.0, 32.0, 128.0), (50.0, 20.0, 7.0)),)),
+    Panel(
+        Axis("seeds each", "category", categories=("8", "32", "128")),
+        Axis("configs"),
+        (Series("", marks((0, 1, 2), (50, 20, 7), (0, 0, 0), (50, 20, 7)), "bars"),),
+    ),
     name="bars",
     columns=2,
 )
 CELLS = of(
     Panel(
-        Axis("lr", "log"),
+        Axis("lr", "category", categories=("0.01", "0.1")),
         Axis("", "category", categories=("a", "b")),
         (
             Cells(
-                (0.001, 0.01, 0.1),
-                (-0.5, 0.5, 1.5),
+                (0.0, 1.0),
+                (0.0, 1.0),
                 ((0.25, math.nan), (1.0, 0.0)),
                 "mean <rate>",
                 texts=(("25", ""), ("<b>", "$0$")),
@@ -115,14 +139,14 @@ SURFACE = of(
         Axis("input 2"),
         (
             Cells(
-                (0.0, 1.0, 2.0, 3.0, 4.0),
-                (0.0, 1.0, 2.0),
+                (0.5, 1.5, 2.5, 3.5),
+                (0.5, 1.5),
                 ((0.01, 0.02, 0.49, 0.51), (1.0, math.nan, 1.0, 0.99)),
                 "output",
                 "class",
             ),
-            Points("target 1", (0.5,), (1.5,), role="muted"),
-            Points("target 0", (1.5,), (0.5,), role="muted", marker="ring"),
+            Series("target 1", (Mark(0.5, 1.5),), role="best"),
+            Series("target 0", (Mark(1.5, 0.5),), role="best", marker="ring"),
         ),
         title="solved",
     ),
@@ -134,12 +158,18 @@ PARALLEL = of(
         Axis("", limits=(0.0, 1.0)),
         (
             Lines(
-                (0.0, 1.0, 2.0),
-                ((0.0, 0.5, 1.0), (1.0, math.nan, 0.975), (0.25, 0.25, 0.125)),
+                ((0.0, 0.5, 1.0), (1.0, 0.125, 0.975), (0.25, 0.25, 0.125)),
                 (1.0, 0.975, 0.125),
                 "seeds solved",
                 texts=("<one>", "two", "three"),
                 keys=("k1", "k2", "k3"),
+            ),
+            Series(
+                "",
+                (Mark(0, 0, text="<b>$low$"), Mark(1, 1, text="a name much longer than that")),
+                role="muted",
+                marker="ring",
+                written=True,
             ),
         ),
     ),

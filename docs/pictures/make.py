@@ -14,7 +14,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
@@ -22,8 +21,8 @@ from scipy.stats import binom
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.counts import holm, wilson
-from xortune.reports.drawing.matplotlib import STYLE, compact
-from xortune.reports.drawing.style import COLOURS
+from xortune.reports.drawing.matplotlib import STYLE
+from xortune.reports.plot import COLOURS
 from xortune.stats.anytime import anytime_evidence_above, anytime_evidence_below, anytime_interval
 from xortune.stats.exact import clopper_pearson, mcnemar_two_sided
 from xortune.stats.planning import seeds_for_lower_bound
@@ -268,10 +267,9 @@ def drawn(name: str) -> str:
     """The picture as SVG, the same for the same matplotlib."""
     out = io.StringIO()
     with mpl.rc_context(DRAWN):
-        figure = PICTURES[name]()
-        FigureCanvasSVG(figure)
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return compact(out.getvalue())
+        PICTURES[name]().savefig(out, format="svg", metadata={"Date": None})
+    # Matplotlib ends lines with blanks, which some tools would strip from a committed file.
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def main() -> None:

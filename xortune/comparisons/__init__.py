@@ -23,7 +23,6 @@ EXPORTS = {
         "ComparedNumbers",
         "Improvement",
         "RESAMPLES",
-        "Summed",
         "epochs_needed",
         "values_of",
     ),

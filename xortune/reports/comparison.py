@@ -32,8 +32,16 @@ from xortune.reports.document import (
     table_of,
     texts,
 )
-from xortune.reports.figures.compared import differences, numbers_profile, profile, wins
-from xortune.reports.figures.published import agreement, cell_differences, shown_value, varied
+from xortune.reports.figures.comparisons import (
+    agreement,
+    cell_differences,
+    differences,
+    numbers_profile,
+    profile,
+    shown_value,
+    varied,
+    wins,
+)
 from xortune.reports.plot import Plot
 from xortune.reports.tables import rate_of
 from xortune.reports.words import (

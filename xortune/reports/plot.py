@@ -1,19 +1,66 @@
-"""Figures as values: the data, its units, what one sees and what it says; `drawn` draws them.
+"""Figures as values: a `Plot` has panels, a panel has two axes and layers, drawn in their order.
 
-A figure is a `Plot` of one or more `Panel`s; a panel has two axes and layers, drawn in their order.
-Nothing here knows a library that draws, and no value here is a colour: a layer has a `Role`, and
-whoever draws knows its colour on light and on dark ground.
+`reports.drawing` draws a plot with Plotly and with matplotlib. A layer has a role, and a role has
+one colour on light and on dark ground.
 """
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from xortune.core.formats import plain
 
 Floats = tuple[float, ...]
+Ends = tuple[float, float]
 
-Role = Literal["a", "b", "c", "d", "e", "f", "best", "muted", "solved", "failed"]
-"""What a layer is among the others: `a` to `f` are told apart whatever one's colour vision."""
+Role = Literal["a", "b", "c", "d", "e", "f", "best", "muted"]
+
+# Okabe and Ito's colours (Color Universal Design, 2008), each moved until it has a contrast of 3
+# to 1 with a light and with a dark ground (WCAG 2.2, 1.4.11), and apart from the others by as much
+# as this leaves, also for those who do not see red, green or blue.
+COLOURS: Mapping[Role, str] = {
+    "a": "#0072b2",
+    "b": "#ee4a10",
+    "c": "#049145",
+    "d": "#bd6497",
+    "e": "#ad932e",
+    "f": "#489ac7",
+    "best": "#9724eb",
+    "muted": "#767676",
+}
+
+Scale = Literal["rate", "difference", "class", "lines"]
+
+_CIVIDIS = (
+    *("#00224e", "#123570", "#3b496c", "#575d6d", "#707173"),
+    *("#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"),
+)
+_LINES = (
+    *("#ee4a10", "#d55a2f", "#bc6a4d", "#a37a6c", "#8a8a8a"),
+    *("#678494", "#457e9e", "#2278a8", "#0072b2"),
+)
+
+SCALES: Mapping[Scale, tuple[tuple[float, str], ...]] = {
+    # Nuñez, Anderton and Renslow (2018), PLOS ONE 13(7): the same with any colour vision.
+    "rate": tuple((place / 9, colour) for place, colour in enumerate(_CIVIDIS)),
+    "difference": (
+        (0.0, "#a63603"),
+        (0.25, "#f0a36f"),
+        (0.5, "#f4f4f4"),
+        (0.75, "#7db8dd"),
+        (1.0, "#08518c"),
+    ),
+    "class": ((0.0, "#c9520a"), (0.5, "#fbe0cf"), (0.5, "#d3e7f5"), (1.0, "#0067a3")),
+    # Thin lines need a contrast with both grounds at every place.
+    "lines": tuple((place / 8, colour) for place, colour in enumerate(_LINES)),
+}
+"""Colours at places from 0 to 1."""
+
+RATES = (-0.02, 1.02)
+"""The limits of an axis of rates, so that a mark at 0 % or 100 % is whole."""
 
 
 @dataclass(frozen=True)
@@ -32,111 +79,76 @@ class Axis:
 
     label: str
     kind: Literal["number", "log", "rate", "category"] = "number"
-    limits: tuple[float, float] | None = None
+    limits: Ends | None = None
     categories: tuple[str, ...] = ()
     whole: bool = False
 
+    @property
+    def ends(self) -> Ends | None:
+        """`limits`, or those of the categories."""
+        return (-0.5, len(self.categories) - 0.5) if self.categories else self.limits
+
+
+class Mark(NamedTuple):
+    """One place of a series; a series is a table of them.
+
+    Attributes:
+        x, y: the place.
+        x_ends, y_ends: the interval there; of a bar from where to where it reaches.
+        text: more about it, shown where one points at it.
+        key: of the config that it is, to which it leads.
+    """
+
+    x: float
+    y: float
+    x_ends: Ends | None = None
+    y_ends: Ends | None = None
+    text: str = ""
+    key: str = ""
+
 
 @dataclass(frozen=True)
-class Points:
-    """Single values with their intervals.
+class Series:
+    """Marks of one look.
 
     Attributes:
         label: in the legend; empty: not in it.
-        x, y: places, of the same length.
-        x_low, x_high, y_low, y_high: ends of intervals, one for each point; empty: none.
-        role: which layer it is.
-        marker: filled, or only its rim.
-        texts: more about each point, shown where one can point at it; empty: nothing.
-        keys: of the config that each point is, to which it leads; empty: none.
+        marks: in their order.
+        kind: `points` have bars for their intervals; a `line` goes from mark to mark, `steps` stay
+            until the next x, and both have a band; `bars` lie if their marks have `x_ends`.
+        role: which series it is among the others.
+        marker: of points; how they are filled.
+        dashed: of a line; whether it is a help to the eye, or a second one of the same role.
         written: whether the texts, which are short then, stand beside the points.
     """
 
     label: str
-    x: Floats
-    y: Floats
-    x_low: Floats = ()
-    x_high: Floats = ()
-    y_low: Floats = ()
-    y_high: Floats = ()
+    marks: tuple[Mark, ...]
+    kind: Literal["points", "line", "steps", "bars"] = "points"
     role: Role = "a"
     marker: Literal["dot", "ring", "diamond"] = "dot"
-    texts: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
+    dashed: bool = False
     written: bool = False
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line with its band.
-
-    Attributes:
-        label: in the legend; empty: not in it.
-        x, y: of the same length.
-        low, high: bounds of the band, of the same length; empty: no band.
-        role: which layer it is.
-        step: whether y stays as it is until the next x.
-        dashed: whether it is only a help to the eye, or a second one of the same role.
-        texts: more about each point of it; empty: nothing.
-    """
-
-    label: str
-    x: Floats
-    y: Floats
-    low: Floats = ()
-    high: Floats = ()
-    role: Role = "a"
-    step: bool = False
-    dashed: bool = False
-    texts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Lines:
-    """Many thin lines over the same x, each coloured by a value: parallel coordinates.
-
-    On a panel whose y axis has the categories, they lie on their side: x are places down it.
+    """Parallel coordinates: many thin lines over x = 0, 1, ..., each coloured by a value.
 
     Attributes:
-        x: places, shape (X,).
-        ys: one line each, shape (lines, X); NaN: the line is not there.
-        values: what colours each line, a share in [0, 1], shape (lines,).
+        ys: one row for each line.
+        values: what colours each line, a share in [0, 1].
         value_label: what `values` are, with the unit.
-        texts: about each line; empty: nothing.
-        keys: of the config that each line is; empty: none.
+        texts: about each line.
+        keys: of the config that each line is.
     """
 
-    x: Floats
     ys: tuple[Floats, ...]
     values: Floats
     value_label: str
-    texts: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Bars, which stand or lie one after the other where they have a base.
-
-    Attributes:
-        label: in the legend; empty: not in it.
-        at: the middle of each bar across its length.
-        length: how long each is.
-        base: where each begins; empty: at 0.
-        role: which layer it is.
-        across: whether they lie (x is the length) instead of standing.
-        texts: about each bar; empty: nothing.
-        keys: of the config that each bar is; empty: none.
-    """
-
-    label: str
-    at: Floats
-    length: Floats
-    base: Floats = ()
-    role: Role = "a"
-    across: bool = False
-    texts: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
+    texts: tuple[str, ...]
+    keys: tuple[str, ...]
+    scale: Scale = "lines"
 
 
 @dataclass(frozen=True)
@@ -144,7 +156,7 @@ class Cells:
     """A matrix of values: a heat map or a surface.
 
     Attributes:
-        x, y: edges, one more than there are columns and rows.
+        x, y: the middles of columns and rows, evenly spaced.
         values: shape (rows, columns), from the lowest y; NaN: an empty cell.
         value_label: what they are, with the unit.
         scale: `rate` runs from 0 to 1; `difference` from -1 to 1, with 0 in the middle;
@@ -157,37 +169,29 @@ class Cells:
     y: Floats
     values: tuple[Floats, ...]
     value_label: str
-    scale: Literal["rate", "difference", "class"] = "rate"
+    scale: Scale = "rate"
     texts: tuple[tuple[str, ...], ...] = ()
     notes: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A thin line across the panel at one value of an axis, with its label."""
+    """A thin line across the panel at one value of an axis, or a shaded range.
+
+    Attributes:
+        axis: of which.
+        at: where.
+        label: of a line beside it, of a range in the legend; empty: none.
+        to: the end of the range; None: it is a line.
+    """
 
     axis: Literal["x", "y"]
     at: float
     label: str = ""
+    to: float | None = None
 
 
-@dataclass(frozen=True)
-class Span:
-    """A shaded range of an axis across the panel, behind all else.
-
-    Attributes:
-        axis: of which.
-        low, high: from where to where.
-        label: in the legend; empty: not in it.
-    """
-
-    axis: Literal["x", "y"]
-    low: float
-    high: float
-    label: str = ""
-
-
-Layer = Points | Line | Lines | Bars | Cells | Rule | Span
+Layer = Series | Lines | Cells | Rule
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,10 @@ class Panel:
     layers: tuple[Layer, ...]
     title: str = ""
 
+    def has(self, kind: type[Layer]) -> bool:
+        """Whether a layer is of this kind."""
+        return any(isinstance(layer, kind) for layer in self.layers)
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -217,7 +225,7 @@ class Plot:
         note: n, the kind of interval or band with its confidence, and how it could mislead; one to
             three sentences under the picture.
         panels: row by row.
-        columns: panels beside each other, where there is room.
+        columns: panels beside each other.
     """
 
     name: str
@@ -226,3 +234,37 @@ class Plot:
     note: str
     panels: tuple[Panel, ...]
     columns: int = 1
+
+    @property
+    def rows(self) -> list[tuple[Panel, ...]]:
+        """The panels beside each other."""
+        starts = range(0, len(self.panels), self.columns)
+        return [self.panels[start : start + self.columns] for start in starts]
+
+    @property
+    def coloured(self) -> Cells | Lines | None:
+        """A layer that is coloured by a value; all others of the figure have its scale."""
+        layers = (layer for panel in self.panels for layer in panel.layers)
+        return next((layer for layer in layers if isinstance(layer, Cells | Lines)), None)
+
+
+def span_of(layer: Cells | Lines) -> Ends:
+    """From which value to which its scale reaches."""
+    return (-1.0, 1.0) if layer.scale == "difference" else (0.0, 1.0)
+
+
+def shortened(label: str, most: int) -> str:
+    """The label on one line of at most so many signs: its middle goes first.
+
+    Configs begin alike and differ at the end, names the other way round.
+    """
+    label = plain(label)
+    if len(label) <= most:
+        return label
+    kept = most - 1
+    return f"{label[: kept - kept // 2]}…{label[len(label) - kept // 2 :]}"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most so many signs."""
+    return textwrap.wrap(plain(text), width)

@@ -15,18 +15,26 @@ from xortune.comparisons.runs import RunComparison
 from xortune.core.errors import InputError, nearest
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
-from xortune.reports.figures.compared import differences, numbers_profile, profile, wins
-from xortune.reports.figures.contour import contour
+from xortune.reports.figures.comparisons import (
+    agreement,
+    cell_differences,
+    differences,
+    numbers_profile,
+    profile,
+    wins,
+)
 from xortune.reports.figures.epochs import success_by_epoch
 from xortune.reports.figures.failures import failures
 from xortune.reports.figures.front import pareto_front
 from xortune.reports.figures.history import optimization_history
-from xortune.reports.figures.importances import param_importances
-from xortune.reports.figures.parallel import parallel_coordinate
-from xortune.reports.figures.published import agreement, cell_differences
+from xortune.reports.figures.parameters import (
+    contour,
+    parallel_coordinate,
+    param_importances,
+    slices,
+)
 from xortune.reports.figures.ranking import ranking
 from xortune.reports.figures.seeds import seeds_spent
-from xortune.reports.figures.slices import slices
 from xortune.reports.figures.surface import decision_surface
 from xortune.runs.run import Run, load_run
 

@@ -1,31 +1,25 @@
-"""The comparisons that the tests of their figures share.
-
-To renew the goldens after a wanted change: run this file, and read the diff.
-"""
+"""The comparisons that the tests of their figures share."""
 
 from __future__ import annotations
 
-import json
-import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[2]))  # as a script
 
 import numpy as np
 from compared import contestant, seeds_of
 from hand_made import CONFIG, done, solved, write_run
-from success_runs import as_golden
 
 import xortune as xt
 from xortune.comparisons.runs import compare_runs
 from xortune.core.outcome import Details
 from xortune.core.success import parse_success
-from xortune.reports.figures.compared import differences, numbers_profile, profile, wins
-from xortune.reports.figures.published import agreement, cell_differences
-
-GOLDEN = Path(__file__).with_name("golden_compared.json")
+from xortune.reports.figures.comparisons import (
+    agreement,
+    cell_differences,
+    differences,
+    numbers_profile,
+    profile,
+    wins,
+)
 
 
 def networks():
@@ -90,9 +84,3 @@ def figures(folder):
         agreement(table),
         cell_differences(table),
     ]
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(as_golden(figures(Path(folder))), indent=1, ensure_ascii=False)
-    GOLDEN.write_text(text + "\n", encoding="utf-8")

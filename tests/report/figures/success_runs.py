@@ -1,31 +1,20 @@
-"""The small runs that the tests of figures share, what every figure keeps to, and the goldens.
-
-To renew the goldens after a wanted change: run this file, and read the diff.
-"""
+"""The small runs that the tests of figures share, and what every figure keeps to."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import sys
-import tempfile
-from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[2]))  # as a script
+from dataclasses import replace
 
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
 from xortune.reports.figures.all import figures_of
-from xortune.reports.plot import Bars, Cells, Line, Lines, Points, Rule, Span
+from xortune.reports.plot import Cells, Lines, Rule, Series
 from xortune.runs.certificate import certificate_of, write_certificate
 from xortune.runs.evaluation import Purpose
 from xortune.runs.run import load_run
-
-GOLDEN = Path(__file__).with_name("golden.json")
 
 SPACE = """
 name: fixed
@@ -110,16 +99,29 @@ def in_front(path, rows, objectives=(RATE, HIDDEN), ladder=(16,)):
 ROWS = [(5, 16, 16, 300), (5, 15, 16, 200), (3, 12, 16, 100), (4, 11, 16, 900), (2, 4, 4, 10)]
 
 
-def layers(plot, kind, label=None):
-    """All layers of a kind in a figure, or those with a label."""
-    found = [layer for panel in plot.panels for layer in panel.layers if isinstance(layer, kind)]
-    return found if label is None else [layer for layer in found if layer.label == label]
+def series(plot, kind=None, label=None, role=None):
+    """All series of a figure of this kind, label or role."""
+    wanted = {"kind": kind, "label": label, "role": role}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    layers = [layer for panel in plot.panels for layer in panel.layers if isinstance(layer, Series)]
+    return [one for one in layers if all(getattr(one, k) == v for k, v in wanted.items())]
+
+
+def rules(plot):
+    """Its lines and ranges."""
+    return [la for panel in plot.panels for la in panel.layers if isinstance(la, Rule)]
+
+
+def column(one, name):
+    """An attribute of all marks of a series."""
+    return [getattr(mark, name) for mark in one.marks]
 
 
 def keeps_to_the_rules(plot):
     """What whoever draws a figure may rely on."""
     assert re.fullmatch(r"[a-z_-]+", plot.name)
     assert plot.panels
+    assert 1 <= plot.columns <= len(plot.panels)
     for text in (plot.title, plot.alt, plot.note):
         assert text.strip() == text != ""
         assert text.isprintable()
@@ -135,22 +137,31 @@ def keeps_to_the_rules(plot):
 
 
 def _is_whole(layer, panel):
-    if isinstance(layer, Rule | Span):
-        return
-    assert not isinstance(layer, Lines | Cells)
-    numbers = {f.name: getattr(layer, f.name) for f in fields(layer)}
-    texts = {name: numbers.pop(name) for name in ("texts", "keys") if name in numbers}
-    numbers = {name: row for name, row in numbers.items() if isinstance(row, tuple)}
-    size = len(layer.at if isinstance(layer, Bars) else layer.x)
-    assert size
-    for row in (*numbers.values(), *texts.values()):
-        assert len(row) in (0, size)
-    assert all(math.isfinite(value) for row in numbers.values() for value in row)
-    assert all(text.isprintable() for text in texts.get("texts", ()))
-    for axis, ends in ((panel.x, "x"), (panel.y, "y")):
-        if axis.kind == "rate" and isinstance(layer, Points | Line):
-            names = (ends, f"{ends}_low", f"{ends}_high")
-            assert all(0 <= v <= 1 for name in names for v in numbers.get(name, ()))
+    if isinstance(layer, Series):
+        for mark in layer.marks:
+            ends = [*(mark.x_ends or (mark.x,)), *(mark.y_ends or (mark.y,))]
+            assert all(math.isfinite(value) for value in (mark.x, mark.y, *ends))
+            assert mark.text.isprintable()
+            for axis, place, reach in (
+                (panel.x, mark.x, mark.x_ends),
+                (panel.y, mark.y, mark.y_ends),
+            ):
+                if axis.kind == "rate":
+                    assert all(-1e-9 <= value <= 1 + 1e-9 for value in (place, *(reach or ())))
+                if axis.kind == "log":
+                    assert place > 0
+                if reach and layer.kind != "bars":
+                    assert reach[0] <= place <= reach[1]
+    elif isinstance(layer, Cells):
+        assert len(layer.y) == len(layer.values)
+        assert {len(row) for row in layer.values} == {len(layer.x)}
+        assert all(math.isnan(v) or -1 <= v <= 1 for row in layer.values for v in row)
+        assert all(text.isprintable() for row in layer.notes for text in row)
+    elif isinstance(layer, Lines):
+        assert {len(line) for line in layer.ys} == {len(panel.x.categories)}
+        assert all(math.isfinite(y) for line in layer.ys for y in line)
+        assert len(layer.ys) == len(layer.values) == len(layer.texts) == len(layer.keys)
+        assert all(text.isprintable() for text in layer.texts)
 
 
 def ours(run):
@@ -165,24 +176,3 @@ def figures(folder):
     """Those of the fixed run, and of the same with two objectives the front."""
     front = in_front(folder / "front", ROWS)
     return [*ours(fixed(folder / "fixed")), ours(front)[-1]]
-
-
-def as_golden(plots):
-    """What they say beyond the defaults, for JSON; floats as far as libraries agree."""
-
-    def told(value):
-        if is_dataclass(value):
-            pairs = ((f, getattr(value, f.name)) for f in fields(value))
-            kept = {f.name: told(part) for f, part in pairs if part != f.default}
-            return {"is": type(value).__name__, **kept}
-        if isinstance(value, list | tuple):
-            return [told(part) for part in value]
-        return round(value, 9) if isinstance(value, float) else value
-
-    return {plot.name: told(plot) for plot in plots}
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(as_golden(figures(Path(folder))), indent=1, ensure_ascii=False)
-    GOLDEN.write_text(text + "\n", encoding="utf-8")

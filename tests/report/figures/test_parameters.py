@@ -1,8 +1,7 @@
-"""The other figures of parameters: two at once, all at once, and how much each matters."""
+"""Figures of parameters: the mean and its band, levels, two at once, all at once, importance."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 
@@ -11,26 +10,22 @@ import pytest
 from hand_made import done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parameter_runs import (
-    ALL,
-    GOLDEN,
-    HOSTILE,
-    IMPORTANCE,
-    RESAMPLED,
-    figures,
-    fixed,
-    keeps_to_the_rules,
-    made,
-)
-from success_runs import as_golden
-from test_slices import POINTS
+from parameter_runs import HOSTILE, IMPORTANCE, RESAMPLED, fixed, made
+from success_runs import column, keeps_to_the_rules, series
 
 from xortune.core.errors import InputError
-from xortune.reports.figures.all import figures_of
-from xortune.reports.figures.contour import contour
-from xortune.reports.figures.importances import param_importances
-from xortune.reports.figures.parallel import NOWHERE, parallel_coordinate
-from xortune.reports.plot import Cells, Lines, Points
+from xortune.reports.figures.parameters import (
+    BANDWIDTH,
+    GRID,
+    NOWHERE,
+    contour,
+    parallel_coordinate,
+    param_importances,
+    slices,
+    smooth,
+)
+from xortune.reports.plot import Cells, Lines
+from xortune.reports.tables import differing, report_of
 
 
 @pytest.fixture(scope="module")
@@ -38,43 +33,153 @@ def run(tmp_path_factory):
     return fixed(tmp_path_factory.mktemp("fixed"))
 
 
-def close(found, kept):
-    """Equal, floats as far as libraries agree."""
-    if isinstance(kept, dict):
-        return found.keys() == kept.keys() and all(close(found[key], kept[key]) for key in kept)
-    if isinstance(kept, list):
-        return len(found) == len(kept) and all(map(close, found, kept))
-    return found == (pytest.approx(kept, abs=2e-6, rel=1e-6) if type(kept) is float else kept)
-
-
-def test_golden(tmp_path):
-    # To renew it after a wanted change: run parameter_runs.py, and read the diff.
-    found, kept = as_golden(figures(tmp_path)), json.loads(GOLDEN.read_text(encoding="utf-8"))
-    assert list(found) == list(kept)
-    for name, plot in found.items():
-        assert close(plot, kept[name]), name
-
-
-def test_they_keep_to_the_rules_and_are_among_all_of_a_run(run):
-    names = [plot.name for plot in figures_of(run)]
-    for figure in ALL:
-        plot = figure(run)
-        keeps_to_the_rules(plot)
-        assert names.count(plot.name) == 1
-        assert "n = 30 configurations" in plot.note
-
-
-def test_equal_rates_have_no_figures_of_parameters(tmp_path):
-    lines = [done(i, {"x": f"p{i}", "y": i}, solved(0, 2, 4)) for i in range(12)]
-    names = {plot.name for plot in figures_of(write_run(tmp_path / "r", lines))}
-    assert names.isdisjoint({"slices", "contour", "importance", "parallel-coordinate"})
-    assert "ranking" in names
-
-
 def only(plot, kind):
     (panel,) = plot.panels
     (layer,) = (layer for layer in panel.layers if isinstance(layer, kind))
     return panel, layer
+
+
+# The success rate over one parameter.
+
+
+def test_the_mean_is_weighted_by_nearness_and_the_band_is_its_error():
+    """Cochran (1977), Sampling Techniques, 6.4: variance sum w^2 (r - mean)^2 / (sum w)^2."""
+    draw = np.random.default_rng(1)
+    places, rates = draw.integers(0, 1001, 300) / 1000, draw.uniform(size=300)
+    mean, low, high = smooth(places, rates)
+    for at, x in enumerate(np.linspace(0, 1, GRID)):
+        weights = np.exp(-((places - x) ** 2) / (2 * BANDWIDTH**2))
+        assert mean[at] == pytest.approx(np.average(rates, weights=weights), abs=2e-6)
+        error = np.sqrt((weights**2 * (rates - mean[at]) ** 2).sum()) / weights.sum()
+        assert (low[at], high[at]) == pytest.approx(
+            (mean[at] - 1.96 * error, mean[at] + 1.96 * error), abs=2e-6
+        )
+
+
+def test_the_band_holds_the_mean_of_other_configs_as_often_as_it_says():
+    held = []
+    for seed in range(200):
+        draw = np.random.default_rng(seed)
+        places = draw.integers(0, 1001, 200) / 1000
+        _, low, high = smooth(places, draw.binomial(8, 0.6, 200) / 8)
+        held.append((low[30] <= 0.6) & (high[30] >= 0.6))
+    assert np.mean(held) == pytest.approx(0.95, abs=0.04)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 8)), min_size=1, max_size=60))
+@settings(max_examples=30)
+def test_a_band_holds_its_mean_and_both_are_rates(rows):
+    rates = np.array([k / 8 for _, k in rows])
+    mean, low, high = smooth(np.array([place / 1000 for place, _ in rows]), rates)
+    known = np.isfinite(mean)
+    assert (np.isfinite(low) == known).all()
+    assert (np.isfinite(high) == known).all()
+    low, mean, high = low[known], mean[known], high[known]
+    assert ((low >= 0) & (low <= mean) & (mean <= high) & (high <= 1)).all()
+    assert not mean.size or rates.min() - 1e-6 <= mean.min() <= mean.max() <= rates.max() + 1e-6
+
+
+def test_nothing_is_said_where_fewer_than_five_configs_are_near():
+    near_the_ends = [*np.linspace(0, 0.1, 20), 0.5, *np.linspace(0.9, 1, 20)]
+    mean, *_ = smooth(np.array(near_the_ends), np.full(41, 0.5))
+    assert np.isfinite(mean[[0, 60]]).all()
+    assert np.isnan(mean[25:36]).all()
+    assert np.isnan(smooth(np.array([0, 0.5, 1.0, 0.25]), np.array([0, 1.0, 0, 1]))[0]).all()
+    left, right = series(slices(made([({"x": at}, 1, 2) for at in near_the_ends])), "line")
+    assert max(column(left, "x")) < 0.4
+    assert min(column(right, "x")) > 0.6
+    assert [bool(line.label) for line in (left, right)] == [True, False], "one entry in the legend"
+
+
+def test_what_is_drawn_how(run):
+    plot = slices(run)
+    assert [panel.title for panel in plot.panels] == [
+        *("hidden_dim (50.0 %)", "lr (30.0 %)", "activation (15.0 %)", "optimizer (5.0 %)"),
+        "momentum",
+    ]
+    hidden, lr, activation, optimizer, momentum = (panel.x for panel in plot.panels)
+    kinds = [axis.kind for axis in (hidden, lr, activation, optimizer, momentum)]
+    assert kinds == ["number", "log", "category", "category", "number"]
+    assert hidden.whole
+    assert momentum.label == "momentum, 15 of 30 have one"
+
+
+def test_levels_are_those_of_the_table(run):
+    effects = {effect.name: effect for effect in report_of(run).effects}
+    for panel, name in zip(slices(run).panels[2:4], ("activation", "optimizer"), strict=True):
+        means, levels = panel.layers[1].marks, effects[name].levels
+        found = [(mark.y, mark.y_ends) for mark in means]
+        assert found == [(level.rate, level.interval) for level in levels]
+        assert panel.x.categories == tuple(f"{lv.label} ({lv.configs})" for lv in levels)
+
+
+def test_few_numbers_are_levels_in_their_order_and_the_rest_follows():
+    values = [0.1, 0.3, 0.03]
+    rows = [({"lr": values[i % 3]}, i % 3 + 1, 4) for i in range(30)] + [({}, 4, 4)]
+    (panel,) = slices(made(rows)).panels
+    assert panel.x.categories == ("0.03 (10)", "0.1 (10)", "0.3 (10)", "(not active) (1)")
+    means = panel.layers[-1]
+    assert column(means, "y") == [0.75, 0.25, 0.5, 1.0]
+    assert means.marks[-1].y_ends is None, "one config has no interval"
+
+
+@pytest.mark.parametrize(
+    ("space", "numbers", "kind"),
+    [
+        ("{low: 1, high: 1000, log: true}", [900, 1000], "log"),
+        ("{low: 1, high: 1000}", [1, 1000], "number"),
+        ("{choice: [1, 1000]}", [1, 1000], "log"),
+        ("{choice: [1, 90]}", [1, 90], "number"),
+        ("{choice: [0, 1000]}", [0, 1000], "number"),
+    ],
+)
+def test_an_axis_is_logarithmic_where_the_search_was_or_numbers_span_much(
+    tmp_path, space, numbers, kind
+):
+    text = f"name: a\nparameters: {{x: {space}}}\nsearch: {{sampler: random, trials: 2}}\n"
+    numbers = np.linspace(*numbers, 14)
+    lines = [done(i, {"x": float(x)}, solved(0, i % 3, 4)) for i, x in enumerate(numbers)]
+    assert slices(write_run(tmp_path / "r", lines, space_text=text)).panels[0].x.kind == kind
+
+
+def test_of_many_configs_an_even_sample_is_drawn():
+    rows = [({"x": i}, min(i, 1200), 1200) for i in range(1203)]
+    plot = slices(made(rows))
+    x = column(plot.panels[0].layers[0], "x")
+    assert len(x) == 500
+    assert (x[0], x[-1]) == (1200.0, 0.0), "the first and the last of the order"
+    ordered = [r.point["x"] for r in made(rows).results]
+    assert set(np.diff([ordered.index(at) for at in x]).tolist()) == {2, 3}
+    assert "dots: 500 of them, evenly spaced" in plot.note
+
+
+def test_the_most_important_eight_are_shown():
+    names = [f"p{i}" for i in range(11)]
+    rows = [({name: (i >> j % 4) % 2 for j, name in enumerate(names)}, i % 5, 4) for i in range(16)]
+    plot = slices(made([(p, min(k, 4), n) for p, k, n in rows], importance={"p9": 0.6, "p3": 0.4}))
+    titles = [panel.title for panel in plot.panels]
+    assert titles[:2] == ["p9 (60.0 %)", "p3 (40.0 %)"]
+    assert len(titles) == 8
+    assert "3 less important parameters not shown" in plot.alt
+
+
+@pytest.mark.parametrize("rows", [[], [({"x": 1}, 1, 2)]])
+def test_nothing_differs_nothing_is_shown(rows):
+    assert slices(made(rows)) is contour(made(rows)) is parallel_coordinate(made(rows)) is None
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_all_or_nothing(k):
+    plot = slices(made([({"x": i, "a": i % 2}, k, 4) for i in range(20)]))
+    keeps_to_the_rules(plot)
+    assert {mark.y for one in series(plot) for mark in one.marks} == {k / 4}
+
+
+def test_values_that_are_left_out_are_not_called_rarer_and_the_label_fits_its_panel():
+    """Each of 15 values has as many configs as any other."""
+    (panel,) = slices(made([({"activation": f"A{i:02}"}, i % 3, 3) for i in range(15)])).panels
+    assert panel.x.label == "activation (configurations), 3 other values not shown"
+    assert len(panel.x.categories) == 12
 
 
 # Two parameters at once.
@@ -88,10 +193,10 @@ def test_each_cell_has_the_mean_of_its_configs(run):
         expected.setdefault(pair, []).append(result.outcome.rate)
     assert sorted(panel.x.categories) == ["ELU", "ReLU", "Tanh"]
     for row, optimizer in enumerate(panel.y.categories):
-        for column, activation in enumerate(panel.x.categories):
+        for place, activation in enumerate(panel.x.categories):
             rates = expected[optimizer, activation]
-            assert cells.texts[row][column] == str(len(rates))
-            assert cells.values[row][column] == pytest.approx(np.mean(rates))
+            assert cells.texts[row][place] == str(len(rates))
+            assert cells.values[row][place] == pytest.approx(np.mean(rates))
 
 
 def test_numbers_are_cut_where_as_many_configs_lie_and_grow_upwards(run):
@@ -120,9 +225,8 @@ def test_a_pair_without_a_config_is_empty():
 
 
 def test_levels_that_are_numbers_and_none_have_a_place_too():
-    rows = [({"a": i % 7 / 10, "b": i % 2}, i % 3, 2) for i in range(49)]
-    rows = [*[(p, min(k, 2), n) for p, k, n in rows], ({"b": 1}, 1, 2)]
-    panel, cells = only(contour(made(rows), ("b", "a")), Cells)
+    rows = [({"a": i % 7 / 10, "b": i % 2}, min(i % 3, 2), 2) for i in range(49)]
+    panel, cells = only(contour(made([*rows, ({"b": 1}, 1, 2)]), ("b", "a")), Cells)
     assert panel.y.categories == ("(not active)", *(str(i / 10) for i in (6, 5, 4, 3, 2, 1)), "0")
     assert cells.texts[0] == ("", "1")
 
@@ -142,11 +246,6 @@ def test_a_pair_that_is_none_is_refused(run, given_, said):
         contour(run, given_)
 
 
-def test_without_two_parameters_there_is_no_map():
-    assert contour(made([({"x": i}, 1, 2) for i in range(3)])) is None
-    assert contour(made([])) is None
-
-
 # All at once.
 
 
@@ -159,24 +258,22 @@ def test_each_config_is_a_line_over_all_axes(run):
     results = {result.key: result for result in run.results}
     assert len(lines.ys) == 30
     assert lines.keys[-1] == run.results[0].key, "the best lies on top"
+    [names] = series(plot)
+    assert names.written
+    marks = {(mark.x, mark.y): mark.text for mark in names.marks}
+    assert (marks[0.0, 0.0], marks[0.0, 1.0], marks[5.0, 1.0]) == ("2", "20", "100 %")
+    heights = {name: y for (x, y), name in marks.items() if x == 3.0}
     for key, ys, value in zip(lines.keys, lines.ys, lines.values, strict=True):
         point, outcome = results[key].point, results[key].outcome
         assert ys[0] == pytest.approx((point["hidden_dim"] - 2) / 18, abs=1e-6)
         assert ys[1] == pytest.approx(math.log10(point["lr"] / 0.01), abs=1e-6)
+        assert ys[3] == heights[point["optimizer"]]
         assert ys[-1] == value == outcome.rate
         assert (ys[4] == NOWHERE) == ("momentum" not in point)
-    _, names = only(plot, Points)
-    marks = dict(zip(zip(names.x, names.y, strict=True), names.texts, strict=True))
-    assert (marks[0.0, 0.0], marks[0.0, 1.0], marks[5.0, 1.0]) == ("2", "20", "100 %")
-    assert names.written
-    heights = {name: y for (x, y), name in marks.items() if x == 3.0}
-    for key, ys in zip(lines.keys, lines.ys, strict=True):
-        assert ys[3] == heights[results[key].point["optimizer"]]
 
 
 def test_of_many_configs_the_best_and_some_of_the_others_are_shown():
-    run = made([({"x": i}, i, 999) for i in range(1000)])
-    plot = parallel_coordinate(run, top=50)
+    plot = parallel_coordinate(made([({"x": i}, i, 999) for i in range(1000)]), top=50)
     _, lines = only(plot, Lines)
     rates = [round(999 * value) for value in lines.values]
     assert rates[-50:] == list(range(950, 1000))
@@ -189,45 +286,47 @@ def test_of_many_configs_the_best_and_some_of_the_others_are_shown():
 
 # How much each matters.
 
+NUMBERS = [({"a": i, "b": i % 3}, i, 20) for i in range(20)]
+
 
 def test_shares_with_their_intervals_the_largest_first(run):
-    panel, points = only(param_importances(run), Points)
-    assert panel.y.categories == tuple(IMPORTANCE)
-    assert points.x == tuple(IMPORTANCE.values())
-    assert sum(points.x) == pytest.approx(1)
-    ends = [list(pair) for pair in zip(points.x_low, points.x_high, strict=True)]
-    assert ends == list(RESAMPLED["intervals"].values())
-    assert panel.x.limits == (0.0, 0.7)
-
-
-ROWS = [({"a": i, "b": i % 3}, i, 20) for i in range(20)]
-
-
-def test_a_manifest_of_an_older_version_has_shares_only():
-    plot = param_importances(made(ROWS, importance={"a": 0.9, "b": 0.1}))
-    keeps_to_the_rules(plot)
-    _, points = only(plot, Points)
-    assert (points.x, points.x_low, points.x_high) == ((0.9, 0.1), (), ())
-    assert "no intervals" in plot.note
-    assert "interval" not in plot.alt
+    plot = param_importances(run)
+    [points] = series(plot)
+    assert plot.panels[0].y.categories == tuple(IMPORTANCE)
+    assert column(points, "x") == list(IMPORTANCE.values())
+    assert list(map(list, column(points, "x_ends"))) == list(RESAMPLED["intervals"].values())
+    assert plot.panels[0].x.limits == (0.0, 0.7)
 
 
 @pytest.mark.parametrize(
     "damaged",
-    [3, {"intervals": 3}, {"intervals": {"a": "x"}}, {"intervals": {"a": [0.2, 0.4]}},
+    [None, 3, {"intervals": 3}, {"intervals": {"a": "x"}}, {"intervals": {"a": [0.2, 0.4]}},
      {"intervals": {"a": [0.8, None]}}, {"intervals": {"a": [0.8, 1.5], "b": [0.0, 0.2]}}],
 )  # fmt: skip
 def test_an_interval_that_is_none_is_not_shown(damaged):
+    """People edit manifests."""
     noted = {"importance": {"a": 0.9, "b": 0.1}, "importance_resampled": damaged}
-    plot = param_importances(made(ROWS, **noted))
+    plot = param_importances(made(NUMBERS, **noted))
     keeps_to_the_rules(plot)
-    _, points = only(plot, Points)
-    assert points.x_low[:1] in ((), (0.9,))
+    [points] = series(plot)
+    assert column(points, "x") == [0.9, 0.1]
+    assert points.marks[0].x_ends is None
 
 
 @pytest.mark.parametrize("noted", [{}, {"importance": {}}, {"importance": 3}])
 def test_without_importance_there_is_no_figure(noted):
-    assert param_importances(made(ROWS, **noted)) is None
+    assert param_importances(made(NUMBERS, **noted)) is None
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([10**400, -(10**400), 1e308, -1e308, 5e-324, 1e-3, HOSTILE, "", "1", "(1)"]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=3),
+)
+POINTS = st.dictionaries(st.sampled_from(["a", "lr", HOSTILE]), VALUES, max_size=3)
 
 
 @given(st.lists(st.tuples(POINTS, st.integers(0, 3)), max_size=25), st.booleans())
@@ -236,21 +335,23 @@ def test_any_values_make_figures_or_none(rows, known):
     rows = [(point, k, 3) for point, k in rows]
     noted = {"importance": {HOSTILE: 0.25, "lr": 0.75}} if known else {}
     run = made(rows, **noted)
-    for figure in (contour, parallel_coordinate, param_importances):
+    for figure in (slices, contour, parallel_coordinate, param_importances):
         plot = figure(run)
         assert figure(made(rows, **noted)) == plot
         if plot is not None:
             keeps_to_the_rules(plot)
-            if plot.name == "contour":
-                _, cells = only(plot, Cells)
-                _sums_agree(run, plot, cells)
-
-
-def _sums_agree(run, plot, cells):
-    configs = [[int(text.replace(",", "") or 0) for text in row] for row in cells.texts]
-    shown = int(re.match(r"n = ([\d,]+)", plot.note)[1].replace(",", ""))
-    assert sum(map(sum, configs)) == shown
-    if shown == len(run.results):
-        means = np.nan_to_num(np.array(cells.values))
-        solved = sum(result.outcome.rate for result in run.results)
-        assert (means * configs).sum() == pytest.approx(solved)
+    if (plot := slices(run)) is None:
+        assert not differing(run.results, run.parameters)
+    for panel in plot.panels if plot else ():
+        if panel.x.kind == "category" and "not shown" not in panel.x.label:
+            counts = [int(label.rpartition("(")[2][:-1]) for label in panel.x.categories]
+            assert sum(counts) == len(run.results) == len(panel.layers[0].marks)
+    if plot := contour(run):
+        _, cells = only(plot, Cells)
+        configs = [[int(text.replace(",", "") or 0) for text in row] for row in cells.texts]
+        shown = int(re.match(r"n = ([\d,]+)", plot.note)[1].replace(",", ""))
+        assert sum(map(sum, configs)) == shown
+        if shown == len(run.results):
+            means = np.nan_to_num(np.array(cells.values))
+            solved_ = sum(result.outcome.rate for result in run.results)
+            assert (means * configs).sum() == pytest.approx(solved_)

@@ -20,15 +20,16 @@ CUT = """() => [...document.querySelectorAll("h1, h2, h3, p, li, td, th, button,
     return (hides || cell) && !one.classList.contains("heard")
       && one.scrollWidth > one.clientWidth + 1;
   }).map((one) => one.textContent.slice(0, 80))"""
-# Whether the figures have become as wide as the page.
+# Whether the figures have become as wide as their place.
 FOLLOWED = """() => [...document.querySelectorAll(".plot")].every(
-  (one) => Math.abs(one.querySelector(".main-svg").clientWidth - one.clientWidth) < 2)"""
+  (one) => Math.abs(one.querySelector(".main-svg").clientWidth
+    - one.querySelector(".drawn").clientWidth) < 2)"""
 # Labels of figures that are cut off or lie over each other, but for those that lean.
-COLLIDE = r"""() => [...document.querySelectorAll(".plot")].flatMap((place) => {
+COLLIDE = r"""() => [...document.querySelectorAll(".drawn")].flatMap((place) => {
   const own = place.getBoundingClientRect();
   const labels = [...place.querySelectorAll(".main-svg text")].map((one) => ({
     text: one.textContent, box: one.getBoundingClientRect(),
-    leans: /rotate\(-35/.test(one.getAttribute("transform")),
+    leans: /rotate\((?!0)/.test(one.getAttribute("transform")),
   })).filter(({ box, text }) => box.width && text.trim());
   const cut = labels.filter(({ box }) => box.left < own.left - 2 || box.right > own.right + 2
     || box.top < own.top - 2 || box.bottom > own.bottom + 2);
@@ -37,11 +38,11 @@ COLLIDE = r"""() => [...document.querySelectorAll(".plot")].flatMap((place) => {
     && Math.min(a.box.bottom, b.box.bottom) - Math.max(a.box.top, b.box.top) > 3)
     .map((b) => `${a.text} over ${b.text}`));
   return [...cut.map((one) => `${one.text} is cut`), ...over]
-    .map((one) => `${place.parentElement.id}: ${one}`);
+    .map((one) => `${place.closest("figure").id}: ${one}`);
 })"""
 # What lies outside the page, and is in no region that scrolls.
 OUTSIDE = """() => [...document.querySelectorAll("main *, header *, nav *")]
-  .filter((one) => !one.closest(".scroll, pre, .heard, svg") && one.getClientRects().length
+  .filter((one) => !one.closest(".scroll, .drawn, pre, .heard, svg") && one.getClientRects().length
     && one.getBoundingClientRect().right > innerWidth + 1)
   .map((one) => one.outerHTML.slice(0, 120))"""
 
@@ -84,4 +85,5 @@ def labels_stand_free(shown):
 
     with suppress(Late):  # margins follow the labels when these are drawn
         shown.wait_for_function(f"() => ({COLLIDE})().length === 0", timeout=3_000)
-    assert shown.evaluate(COLLIDE) == []
+    found = shown.evaluate(COLLIDE)
+    assert not found, found

@@ -44,14 +44,11 @@ def test_a_report_fits_is_whole_and_accessible(show, report, theme):
     shown.locator("details.data summary").first.click()
     assert complaints_of_axe(shown) == []
     drawn(shown)
-    turned = shown.locator("#figure-parallel-coordinate .ytick").filter(has_text="success rate")
     for width in (1440, 1150, 850, 700, 360, 1024) if theme == "light" else WIDTHS:
         shown.set_viewport_size({"width": width, "height": 900})
         shown.wait_for_function(FOLLOWED)
         fits(shown, width)
         labels_stand_free(shown)
-        if width in (1440, 360):
-            assert turned.count() == (width == 360), "its axes lie below each other"
 
 
 @pytest.mark.parametrize("width", [1024, 390])

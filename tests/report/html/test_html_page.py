@@ -34,7 +34,7 @@ from xortune.reports.html.page import (
     literal,
     page,
 )
-from xortune.reports.plot import Axis, Bars, Cells, Line, Lines, Panel, Plot, Points, Rule, Span
+from xortune.reports.plot import Axis, Cells, Lines, Mark, Panel, Plot, Rule, Series
 from xortune.reports.run import config_table, run_document
 from xortune.reports.tables import report_of
 
@@ -122,15 +122,15 @@ def test_plotly_is_there_only_for_figures(document, tmp_path):
     assert "No configuration has finished yet" in Parsed(small).text
     assert len(small) < 40_000
     assert "unsafe-inline" not in small
-    assert "plotly.js (basic - minified)" in page(document)
+    assert "plotly.js (cartesian - minified)" in page(document)
 
 
 def test_what_others_made_is_as_they_published_it():
     folder = files("xortune.reports.html").joinpath("vendor")
-    digest = hashlib.sha256(folder.joinpath("plotly-basic.min.js").read_bytes()).hexdigest()
+    digest = hashlib.sha256(folder.joinpath("plotly-cartesian.min.js").read_bytes()).hexdigest()
     readme = folder.joinpath("README.md").read_text()
     assert f"`{digest}`" in readme
-    head = folder.joinpath("plotly-basic.min.js").read_text()[:200]
+    head = folder.joinpath("plotly-cartesian.min.js").read_text()[:200]
     assert re.search(r"v([\d.]+)", head)[1] in readme
     assert "MIT License" in folder.joinpath("LICENSE.plotly.js").read_text()
 
@@ -308,9 +308,13 @@ def rows(x, y, *layers):
     return [column.name for column in table.columns], [list(line) for line in table.rows]
 
 
+POINTS = Series(
+    "A", (Mark(0.5, 0, x_ends=(0.25, 0.75), key="k1"), Mark(1.0, 1, x_ends=(0.9, 1.0)))
+)
+
+
 def test_points_have_their_intervals_and_lead_to_their_configs():
-    points = Points("A", (0.5, 1.0), (0.0, 1.0), (0.25, 0.9), (0.75, 1.0), keys=("k1", ""))
-    heads, found = rows(RATE, NAMES, points)
+    heads, found = rows(RATE, NAMES, POINTS)
     assert heads == ["what", "rate", "config", "from, to", "more"]
     assert found == [
         ["A", "50.0 %", "first", "25.0 % – 75.0 %", "k1"],
@@ -320,47 +324,39 @@ def test_points_have_their_intervals_and_lead_to_their_configs():
 
 
 def test_only_numbers_stand_at_the_right():
-    points = Points("A", (0.5,), (0.0,), (0.25,), (0.75,))
-    for y, wanted in ((NAMES, [False, True, False, False]), (NUMBER, [False, True, True, True])):
-        [(_, table)] = data_tables(Plot("p", "T", "a", "n", (Panel(RATE, y, (points,)),)))
+    for y, wanted in (
+        (NAMES, [False, True, False, False, False]),
+        (NUMBER, [False, True, True, True, False]),
+    ):
+        [(_, table)] = data_tables(Plot("p", "T", "a", "n", (Panel(RATE, y, (POINTS,)),)))
         assert [column.numeric for column in table.columns] == wanted
 
 
-def test_lines_have_their_bands():
-    line = Line("A", (1.0, 2.0), (0.1, float("nan")), (0.0, 0.1), (0.2, 0.3))
+def test_lines_have_their_bands_and_bars_their_reach():
+    line = Series("A", (Mark(1.0, 0.1, y_ends=(0.0, 0.2)), Mark(2.0, 0.2, text="more")), "line")
     _, found = rows(NUMBER, RATE, line)
-    assert found == [["A", "1", "10.0 %", "0.0 % – 20.0 %"], ["A", "2", "–", "10.0 % – 30.0 %"]]
-
-
-@pytest.mark.parametrize("across", [False, True])
-def test_bars_stand_or_lie(across):
-    bars = Bars("A", (0.0, 1.0), (0.5, 0.25), (0.0, 0.5), across=across)
-    x, y = (RATE, NAMES) if across else (NAMES, RATE)
-    _, found = rows(x, y, bars)
-    first, second = ["first", "50.0 %"], ["second", "25.0 %"]
-    if across:
-        first, second = first[::-1], second[::-1]
-    assert found == [["A", *first, ""], ["A", *second, "50.0 % – 75.0 %"]]
+    assert found == [["A", "1", "10.0 %", "0.0 % – 20.0 %", ""], ["A", "2", "20.0 %", "", "more"]]
+    bars = Series("A", (Mark(0.25, 1.0, x_ends=(0.5, 0.75)),), "bars")
+    assert rows(RATE, NAMES, bars)[1] == [["A", "25.0 %", "second", "50.0 % – 75.0 %"]]
 
 
 def test_cells_say_where_they_are_and_empty_ones_nothing():
-    cells = Cells((0.0, 1.0, 2.0), (0.0, 0.5), ((0.25, float("nan")),), "rate", notes=(("n", ""),))
-    _, found = rows(NUMBER, RATE, cells)
-    assert found == [["rate", "0 – 1", "0.0 % – 50.0 %", "n"]]
-    signed = Cells((0.0, 1.0), (0.0, 1.0), ((-0.125,),), "points", scale="difference")
-    assert rows(NUMBER, NUMBER, signed)[1] == [["points", "0 – 1", "0 – 1", "-12.5"]]
+    cells = Cells((0.0, 1.0), (0.5,), ((0.25, float("nan")),), "rate", notes=(("n", ""),))
+    assert rows(NAMES, RATE, cells)[1] == [["rate", "first", "50.0 %", "n"]]
+    bare = Cells((3.0,), (0.5,), ((0.125,),), "rate")
+    assert rows(NUMBER, RATE, bare)[1] == [["rate", "3", "50.0 %", "12.5 %"]]
 
 
-def test_thin_lines_rules_and_spans():
-    lines = Lines((0.0, 1.0), ((0.5, float("nan")),), (0.25,), "rate")
-    assert rows(NAMES, RATE, lines)[1] == [["rate 25.0 %", "first 50.0 %"]]
-    heads, found = rows(NUMBER, RATE, Rule("x", 3.0, "here"), Span("y", 0.0, 0.5, "close"))
+def test_thin_lines_rules_and_ranges():
+    lines = Lines(((0.5, 0.25),), (0.25,), "rate", ("a config",), ("k1",))
+    assert rows(NAMES, RATE, lines)[1] == [["rate 25.0 %", "a config"]]
+    heads, found = rows(NUMBER, RATE, Rule("x", 3.0, "here"), Rule("y", 0.0, "close", to=0.5))
     assert heads == ["what", "epochs", "from, to"]
     assert found == [["here", "3", ""], ["close", "", "0.0 % – 50.0 %"]]
 
 
 def test_of_very_many_marks_the_first_are_told():
-    points = Points("A", tuple(map(float, range(500))), (0.5,) * 500)
+    points = Series("A", tuple(Mark(float(x), 0.5) for x in range(500)))
     [(about, table)] = data_tables(Plot("p", "T", "a", "n", (Panel(NUMBER, RATE, (points,)),)))
     assert len(table.rows) == SHOWN
     assert about == f"Data: T; the first {SHOWN} of 500 rows"

@@ -11,20 +11,14 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError, nearest
 from xortune.core.formats import count, interval
 from xortune.core.outcome import Outcome
-from xortune.reports.figures.labels import described, finished, short_key
-from xortune.reports.plot import Axis, Line, Panel, Plot, Role
+from xortune.reports.figures.labels import MOST, described, finished, sampled, short_key
+from xortune.reports.plot import RATES, Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
 
 CHOSEN: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
-
-MOST_STEPS = 1000
-"""Of more epochs at which a seed is solved only so many are steps of a line, evenly chosen."""
-
-MOST_KEYS = 1000
-"""Keys among which the nearest is looked for: among a million that takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class _Curve:
         n: seeds, unsolved ones included.
         epochs: the budget.
         role: of the line.
-        dashed: whether it is the second of its role.
+        fresh: whether it is the best on fresh seeds.
     """
 
     label: str
@@ -49,7 +43,12 @@ class _Curve:
     n: int
     epochs: int
     role: Role
-    dashed: bool = False
+    fresh: bool = False
+
+    def first(self, share: float) -> int | None:
+        """The first epoch by which such a share of seeds is solved; None if that never is."""
+        needed = int(np.ceil(share * self.n - 1e-9))
+        return int(self.solved_at[needed - 1]) if 0 < needed <= self.solved_at.size else None
 
 
 def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
@@ -77,7 +76,7 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
     return Plot(
         name="success-by-epoch",
         title=_title(curves[0]),
-        alt=" ".join(_finding(curve) for curve in curves),
+        alt=" ".join(map(_finding, curves)),
         note=(
             f"n = {sizes} seeds; a seed counts from the epoch on from which it stays solved to the "
             "end of its training. Bands: 95 %, Dvoretzky-Kiefer-Wolfowitz with Massart's constant; "
@@ -88,8 +87,8 @@ def success_by_epoch(run: Run, keys: Sequence[str] | None = None) -> Plot:
         panels=(
             Panel(
                 Axis("epoch", "log" if log else "number", (1, max(budget, 2)), whole=True),
-                Axis("share of seeds solved for good", "rate", (-0.02, 1.02)),
-                tuple(_line(curve) for curve in reversed(curves)),  # the best on top
+                Axis("share of seeds solved for good", "rate", RATES),
+                tuple(map(_line, reversed(curves))),  # the best on top
             ),
         ),
     )
@@ -106,7 +105,7 @@ def _chosen(results: Sequence[ConfigResult], keys: Sequence[str]) -> list[Config
     for key in keys:
         fitting = [result for result in results if key and result.key.startswith(key)]
         if len(fitting) != 1:
-            known = [result.key for result in (fitting or results)[:MOST_KEYS]]
+            known = [result.key for result in (fitting or results)[:MOST]]
             close = nearest(key, known)
             raise InputError(
                 f"{len(fitting):,} keys begin with {key!r}"
@@ -144,16 +143,15 @@ def _curves(
                 role=role,
             )
         )
-    fresh = _fresh(run, best.key, curves[0])
-    return curves if fresh is None else [curves[0], fresh, *curves[1:]]
+    curves[1:1] = _fresh(run, best.key, curves[0].text)
+    return curves
 
 
-def _fresh(run: Run, key: str, best: _Curve) -> _Curve | None:
+def _fresh(run: Run, key: str, text: str) -> list[_Curve]:
     """The best on the fresh seeds of the last complete attempt to certify it."""
-    certificate = run.certificate
-    if certificate is None or certificate.latest is None:
-        return None
-    attempt = certificate.latest.number
+    if run.certificate is None or run.certificate.latest is None:
+        return []
+    attempt = run.certificate.latest.number
     checks = [
         check
         for check in run.checks
@@ -163,18 +161,20 @@ def _fresh(run: Run, key: str, best: _Curve) -> _Curve | None:
     ]
     outcomes = [check.outcome for check in checks if isinstance(check.outcome, Outcome)]
     if not outcomes:
-        return None
+        return []
     n = sum(check.block.count for check in checks)  # seeds without an outcome are not solved
-    return _Curve(
-        label=f"best on fresh seeds, n = {n:,}",
-        name=f"the best on {count(n, 'fresh seed')}",
-        text=best.text,
-        solved_at=_solved_at(outcomes),
-        n=n,
-        epochs=max(outcome.epochs for outcome in outcomes),
-        role="best",
-        dashed=True,
-    )
+    return [
+        _Curve(
+            label=f"best on fresh seeds, n = {n:,}",
+            name=f"the best on {count(n, 'fresh seed')}",
+            text=text,
+            solved_at=_solved_at(outcomes),
+            n=n,
+            epochs=max(outcome.epochs for outcome in outcomes),
+            role="best",
+            fresh=True,
+        )
+    ]
 
 
 def _solved_at(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
@@ -182,35 +182,30 @@ def _solved_at(outcomes: Sequence[Outcome]) -> NDArray[np.int64]:
     return np.sort(np.concatenate(parts).astype(np.int64))
 
 
-def _line(curve: _Curve) -> Line:
+def _line(curve: _Curve) -> Series:
     # From the first epoch to the last, with a step wherever a seed is solved.
     steps = np.unique(np.concatenate([[1], curve.solved_at, [max(curve.epochs, 1)]]))
-    if len(steps) > MOST_STEPS:
-        steps = steps[np.linspace(0, len(steps) - 1, MOST_STEPS).round().astype(np.int64)]
+    steps = steps[sampled(len(steps))]
     solved = np.searchsorted(curve.solved_at, steps, side="right")
     shares = solved / curve.n
-    low, high = dkw_band(shares, curve.n)
-    return Line(
-        curve.label,
-        x=tuple(steps.tolist()),
-        y=tuple(shares.tolist()),
-        low=tuple(low.tolist()),
-        high=tuple(high.tolist()),
-        role=curve.role,
-        step=True,
-        dashed=curve.dashed,
-        texts=tuple(
-            f"{curve.text}: {k:,} of {curve.n:,} seeds solved by epoch {epoch:,}"
-            for k, epoch in zip(solved.tolist(), steps.tolist(), strict=True)
-        ),
+    rows = zip(steps, solved, shares, zip(*dkw_band(shares, curve.n), strict=True), strict=True)
+    marks = (
+        Mark(
+            float(epoch),
+            float(share),
+            y_ends=(float(band[0]), float(band[1])),
+            text=f"{curve.text}: {k:,} of {curve.n:,} seeds solved by epoch {epoch:,}",
+        )
+        for epoch, k, share, band in rows
     )
+    return Series(curve.label, tuple(marks), "steps", curve.role, dashed=curve.fresh)
 
 
 def _title(best: _Curve) -> str:
     k = best.solved_at.size
     if not k:
         return f"No seed is solved within {count(best.epochs, 'epoch')}"
-    half, last = _first(best, 0.5), f"by epoch {int(best.solved_at[-1]):,}"
+    half, last = best.first(0.5), f"by epoch {int(best.solved_at[-1]):,}"
     which = "all" if k == best.n else f"{k:,} of {best.n:,}"
     if half is None:
         return f"The best solves {which} of its seeds, the last {last}"
@@ -219,15 +214,9 @@ def _title(best: _Curve) -> str:
     return f"The best has solved half of its seeds by epoch {half:,}, {which} {last}"
 
 
-def _first(curve: _Curve, share: float) -> int | None:
-    """The first epoch by which such a share of seeds is solved; None if that never is."""
-    needed = int(np.ceil(share * curve.n - 1e-9))
-    return int(curve.solved_at[needed - 1]) if 0 < needed <= curve.solved_at.size else None
-
-
 def _finding(curve: _Curve) -> str:
-    k, half = curve.solved_at.size, _first(curve, 0.5)
-    which = "" if curve.dashed else f" ({curve.text})"  # the best has been named
+    k, half = curve.solved_at.size, curve.first(0.5)
+    which = "" if curve.fresh else f" ({curve.text})"  # the best has been named
     text = f"{curve.name[0].upper()}{curve.name[1:]}{which}: "
     if half is not None:
         text += f"half of its seeds solved for good by epoch {half:,}, "

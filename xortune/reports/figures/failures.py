@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from xortune.core.formats import count, percent
 from xortune.core.outcome import Outcome, Status
-from xortune.reports.figures.labels import LONGEST, clipped, described, finished, listed
-from xortune.reports.plot import Axis, Bars, Panel, Plot, Role
-from xortune.reports.tables import Failures, failures_of, varying
-from xortune.runs.results import ConfigResult
+from xortune.reports.figures.labels import (
+    LONGEST,
+    described,
+    finished,
+    listed,
+)
+from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series, shortened
+from xortune.reports.tables import Failures, report_of, varying
 from xortune.runs.run import Run
 
 PATTERNS: tuple[Role, ...] = ("a", "c", "d")
 """So many of the most frequent wrong patterns are told apart."""
 
-OTHERS: dict[Status, Role] = {
-    Status.ALL_ZERO: "e",
-    Status.ALL_ONE: "f",
-    Status.DIVERGED: "b",
-    Status.CRASHED: "best",  # what is left to be told apart
+OTHERS: dict[Status, tuple[str, Role]] = {
+    Status.ALL_ZERO: ("all 0", "e"),
+    Status.ALL_ONE: ("all 1", "f"),
+    Status.DIVERGED: ("diverged", "b"),
+    Status.CRASHED: ("crashed", "best"),  # what is left to be told apart
 }
-
-LONGEST_PATTERN = 16
-
-NO_SUCCESS = "no success"
-"""What a seed came to that was trained to its end, where nobody knows of patterns."""
 
 Kind = str | Status
 """A wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns."""
+
+Kinds = Mapping[Kind, tuple[str, Role]]
+"""The name and the role of each, in the order in which they lie in a bar."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Row:
         text: in full.
         key: of its config; empty for all.
         n: seeds.
-        found: how many ended as what.
+        found: how many unsolved ones ended as what.
     """
 
     label: str
@@ -54,8 +56,9 @@ class _Row:
     found: Counter[Kind]
 
     @property
-    def failed(self) -> int:
-        return self.found.total()
+    def beside(self) -> str:
+        """The label and the count."""
+        return f"{self.label} · {self.found.total():,} of {self.n:,}"
 
 
 def failures(run: Run, top: int = 20) -> Plot:
@@ -68,128 +71,103 @@ def failures(run: Run, top: int = 20) -> Plot:
     Raises:
         InputError: no config is finished.
     """
-    results = finished(run)
-    whole = failures_of(results, len(PATTERNS))
-    patterns = [pattern for pattern, _ in whole.patterns]
+    results, whole = finished(run), report_of(run).failures
+    kinds = _kinds(whole)
     counts = results.counts
-    unsolved = np.flatnonzero(counts.k < counts.n)
-    seeds, of_all = int(counts.n.sum()), count(len(results), "configuration")
-    together = _Row("all", f"all {of_all}", "", seeds, _of_all(whole))
+    seeds, unsolved = int(counts.n.sum()), np.flatnonzero(counts.k < counts.n).tolist()
+    of_all = f"all {count(len(results), 'configuration')}"
+    together = _Row("all", of_all, "", seeds, _of_all(whole, kinds))
     panels = [
         Panel(
             Axis("share of the unsolved seeds", "rate", (0, 1)),
-            Axis("unsolved", "category", categories=(_beside(together),)),
-            _layers([together], patterns, of_failed=True),
-            f"all {of_all}",
+            Axis("unsolved", "category", categories=(together.beside,)),
+            _bars([together], kinds, of=together.found.total()),
+            of_all,
         )
     ]
-    if unsolved.size:
-        shown = [results[place] for place in unsolved[: max(top, 1)].tolist()]
-        panels.append(_each(run, shown, patterns))
+    if shown := [results[place] for place in unsolved[:top]]:
+        names = varying(run)
+        counted = max(
+            len(f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}") for r in shown
+        )
+        axis, labels = listed(run, shown, LONGEST - 3 - counted)
+        rows = [
+            _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, kinds))
+            for label, r in zip(labels, shown, strict=True)
+        ]
+        panels.append(
+            Panel(
+                Axis("share of its seeds", "rate"),
+                Axis(f"{axis} · unsolved", "category", categories=tuple(r.beside for r in rows)),
+                _bars(rows, kinds),
+                f"the first {count(len(shown), 'configuration')} with an unsolved seed",
+            )
+        )
+    digits = (
+        " A pattern has one digit for each judged row of the task, 1 where the output is above "
+        "one half."
+    )
     return Plot(
         name="failures",
         title=_title(whole, seeds),
-        alt=_alt(together, patterns),
-        note=_note(len(results), len(unsolved), patterns),
+        alt=_alt(together, kinds),
+        note=(
+            f"Beside each bar: its unsolved seeds of n. {len(unsolved):,} of "
+            f"{count(len(results), 'configuration')} have one; these are counts, and shares of few "
+            f"seeds are rough.{digits if whole.patterns else ''}"
+        ),
         panels=tuple(panels),
     )
 
 
-def _each(run: Run, shown: Sequence[ConfigResult], patterns: Sequence[str]) -> Panel:
-    """A bar for each config, as long as the share of its seeds that are unsolved."""
-    names = varying(run)
-    longest = max(len(f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}") for r in shown)
-    axis, labels = listed(run, shown, LONGEST - 3 - longest)
-    rows = [
-        _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, patterns))
-        for label, r in zip(labels, shown, strict=True)
-    ]
-    return Panel(
-        Axis("share of its seeds", "rate"),
-        Axis(f"{axis} · unsolved", "category", categories=tuple(map(_beside, rows))),
-        _layers(rows, patterns, of_failed=False),
-        f"the first {count(len(shown), 'configuration')} with an unsolved seed",
+def _kinds(whole: Failures) -> Kinds:
+    patterns = [pattern for pattern, _ in whole.patterns[: len(PATTERNS)]]
+    named = [f"wrong pattern {shortened(pattern, 16)}" for pattern in patterns]
+    kinds: dict[Kind, tuple[str, Role]] = {
+        pattern: (name, role)
+        for pattern, name, role in zip(patterns, named, PATTERNS, strict=False)
+    }
+    # Where nobody knows of patterns, a seed that was trained to its end had no success.
+    other = "another wrong pattern" if patterns else "no success"
+    return kinds | {Status.WRONG_PATTERN: (other, "muted")} | OTHERS
+
+
+def _of_all(whole: Failures, kinds: Kinds) -> Counter[Kind]:
+    found: Counter[Kind] = Counter({kind: whole.counts[kind] for kind in OTHERS})
+    found.update({pattern: often for pattern, often in whole.patterns if pattern in kinds})
+    rest = sum(n for status, n in whole.counts.items() if status != Status.SOLVED) - found.total()
+    return found + Counter({Status.WRONG_PATTERN: rest})
+
+
+def _of_one(outcome: Outcome, kinds: Kinds) -> Counter[Kind]:
+    pairs = zip(map(Status, outcome.status.tolist()), outcome.patterns, strict=True)
+    return Counter(
+        pattern if status == Status.WRONG_PATTERN and pattern in kinds else status
+        for status, pattern in pairs
+        if status != Status.SOLVED
     )
 
 
-def _beside(row: _Row) -> str:
-    return f"{row.label} · {row.failed:,} of {row.n:,}"
-
-
-def _layers(rows: Sequence[_Row], patterns: Sequence[str], *, of_failed: bool) -> tuple[Bars, ...]:
-    """The parts of all bars, as shares of the unsolved seeds or of all seeds of each."""
-    before: list[Kind] = []
-    bars = []
-    for kind, role in _kinds(patterns):
-        if any(row.found[kind] for row in rows):
-            name = _name(kind, patterns)
-            bars.append(_bars(kind, name, role, rows, tuple(before), of_failed=of_failed))
-        before.append(kind)
-    return tuple(bars) or (Bars("", at=(0.0,), length=(0.0,), across=True),)
-
-
-def _kinds(patterns: Sequence[str]) -> list[tuple[Kind, Role]]:
-    """In the order in which they lie in a bar."""
-    other: list[tuple[Kind, Role]] = [(Status.WRONG_PATTERN, "muted")]
-    return [*zip(patterns, PATTERNS, strict=False), *other, *OTHERS.items()]
-
-
-def _of_all(whole: Failures) -> Counter[Kind]:
-    known = dict(whole.patterns)
-    found: Counter[Kind] = Counter({status: whole.counts[status] for status in OTHERS})
-    found.update(known)
-    found[Status.WRONG_PATTERN] = whole.counts[Status.WRONG_PATTERN] - sum(known.values())
-    return found
-
-
-def _of_one(outcome: Outcome, patterns: Sequence[str]) -> Counter[Kind]:
-    found: Counter[Kind] = Counter()
-    for status, pattern in zip(outcome.status.tolist(), outcome.patterns, strict=True):
-        if status != Status.SOLVED:
-            named = status == Status.WRONG_PATTERN and pattern in patterns
-            found[pattern if named else Status(status)] += 1
-    return found
-
-
-def _bars(
-    kind: Kind,
-    name: str,
-    role: Role,
-    rows: Sequence[_Row],
-    before: Sequence[Kind],
-    *,
-    of_failed: bool,
-) -> Bars:
-    """One kind in all bars, each after those before it."""
-    places = [place for place, row in enumerate(rows) if row.found[kind]]
-    own = [rows[place] for place in places]
-    wholes = [row.failed if of_failed else row.n for row in own]
-    starts = [sum(row.found[other] for other in before) for row in own]
-    return Bars(
-        name if of_failed else "",  # it is named once
-        at=tuple(map(float, places)),
-        length=tuple(row.found[kind] / whole for row, whole in zip(own, wholes, strict=True)),
-        base=tuple(start / whole for start, whole in zip(starts, wholes, strict=True)),
-        role=role,
-        across=True,
-        texts=tuple(
-            f"{row.text}: {row.found[kind]:,} of {count(row.failed, 'unsolved seed')}: {name}"
-            for row in own
-        ),
-        keys=tuple(row.key for row in own),
-    )
-
-
-def _name(kind: Kind, patterns: Sequence[str]) -> str:
-    if isinstance(kind, str):
-        return f"wrong pattern {clipped(kind, LONGEST_PATTERN)}"
-    return {
-        Status.WRONG_PATTERN: "another wrong pattern" if patterns else NO_SUCCESS,
-        Status.ALL_ZERO: "all 0",
-        Status.ALL_ONE: "all 1",
-        Status.DIVERGED: "diverged",
-        Status.CRASHED: "crashed",
-    }[kind]
+def _bars(rows: Sequence[_Row], kinds: Kinds, of: int = 0) -> tuple[Series, ...]:
+    """The parts of all bars, as shares of the seeds of each, or of so many."""
+    ends = [0] * len(rows)
+    series = []
+    for kind, (name, role) in kinds.items():
+        marks = []
+        for place, row in enumerate(rows):
+            if amount := row.found[kind]:
+                start, ends[place] = ends[place], ends[place] + amount
+                size = of or row.n
+                told = f"{amount:,} of {count(row.found.total(), 'unsolved seed')}: {name}"
+                reach = (start / size, ends[place] / size)
+                text = f"{row.text}: {told}"
+                marks.append(
+                    Mark(amount / size, float(place), x_ends=reach, text=text, key=row.key)
+                )
+        if marks:
+            # It is named once, where all seeds are.
+            series.append(Series(name if of else "", tuple(marks), "bars", role))
+    return tuple(series)
 
 
 def _title(whole: Failures, seeds: int) -> str:
@@ -197,7 +175,7 @@ def _title(whole: Failures, seeds: int) -> str:
     total = sum(failed.values())
     if not total:
         return f"All {count(seeds, 'seed')} were solved"
-    most = max(failed, key=lambda status: failed[status])
+    most = max(failed, key=failed.__getitem__)
     ended = {
         Status.WRONG_PATTERN: "learned a wrong pattern"
         if whole.patterns
@@ -212,21 +190,9 @@ def _title(whole: Failures, seeds: int) -> str:
     return f"{what} solved; {share} of them {ended}"
 
 
-def _alt(row: _Row, patterns: Sequence[str]) -> str:
-    if not row.failed:
+def _alt(row: _Row, kinds: Kinds) -> str:
+    if not row.found.total():
         return f"No seed failed: all {count(row.n, 'seed')} were solved."
-    parts = [f"{_name(kind, patterns)} {n:,}" for kind, n in row.found.most_common() if n]
+    parts = [f"{kinds[kind][0]} {n:,}" for kind, n in row.found.most_common() if n]
     seeds = count(row.n, "seed")
-    return f"Of {seeds} of all configurations, unsolved: {row.failed:,}; {', '.join(parts)}."
-
-
-def _note(configs: int, unsolved: int, patterns: Sequence[str]) -> str:
-    digits = (
-        " A pattern has one digit for each judged row of the task, 1 where the output is above "
-        "one half."
-    )
-    return (
-        f"Beside each bar: its unsolved seeds of n. {unsolved:,} of "
-        f"{count(configs, 'configuration')} have one; these are counts, and shares of few seeds "
-        f"are rough.{digits if patterns else ''}"
-    )
+    return f"Of {seeds} of all configurations, unsolved: {row.found.total():,}; {', '.join(parts)}."

@@ -8,8 +8,8 @@ from itertools import combinations, pairwise
 
 from xortune.core.formats import count, measured, number, plain
 from xortune.racing.objectives import estimates, seen_of
-from xortune.reports.figures.labels import RULE, counted, described, thinned
-from xortune.reports.plot import Axis, Layer, Line, Panel, Plot, Points
+from xortune.reports.figures.labels import counted, described, sampled
+from xortune.reports.plot import Axis, Layer, Mark, Panel, Plot, Series
 from xortune.reports.tables import varying
 from xortune.runs.results import ConfigResult, full_seeds
 from xortune.runs.run import Run
@@ -17,9 +17,6 @@ from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 
 MOST_PANELS = 6
 """Pairs of objectives that are shown; of more only those with the first objective."""
-
-MOST = 1000
-"""Configs that are not on the front; of more only some are drawn."""
 
 Row = tuple[ConfigResult, dict[str, float], bool]
 """A config, what it is worth by objective, and whether it is on the front."""
@@ -37,26 +34,21 @@ def pareto_front(run: Run) -> Plot | None:
     Raises:
         InputError: the manifest's objectives are damaged.
     """
-    on_front, objectives = run.front, run.objectives
-    full = full_seeds(run.results, run.manifest)
-    if on_front is None:
+    objectives, full = run.objectives, full_seeds(run.results, run.manifest)
+    if run.front is None:
         return None
     rows: list[Row] = [
         (result, _worth(result, objectives), bool(on))
-        for result, on in zip(run.results, on_front, strict=True)
+        for result, on in zip(run.results, run.front, strict=True)
         if result.outcome.n >= full
     ]
-    if not rows:
-        return None
     pairs = list(combinations(objectives, 2))
     if len(pairs) > MOST_PANELS:
         pairs = [pair for pair in pairs if objectives[0] in pair]
     others = [row for row in rows if not row[2]]
-    # The rate is the most that some other objective is bought with: its extremes are kept.
-    drawn = [others[at] for at in thinned([r.outcome.rate for r, *_ in others], most=MOST)]
-    names = varying(run)
+    drawn = [others[at] for at in sampled(len(others))] if others else []
     shown = [*drawn, *(row for row in rows if row[2])]
-    single = len(pairs) == 1
+    names, single = varying(run), len(pairs) == 1
     panels = [_panel(shown, pair, names, single=single) for pair in pairs]
     panels = [panel for panel in panels if panel.layers]
     if not panels:  # without a success there are no epochs to solve
@@ -81,64 +73,47 @@ def _panel(
 ) -> Panel:
     x, y = pair if pair[1].name == SUCCESS_RATE else pair[::-1]
     finite = [row for row in rows if all(math.isfinite(row[1][o.name]) for o in pair)]
+    front = [row for row in finite if row[2]]
+    others = [row for row in finite if not row[2]]
     layers: list[Layer] = []
-    for on_front, label in ((False, "others with as many seeds"), (True, "on the front")):
-        found = [row for row in finite if row[2] == on_front]
-        if found and on_front and single:
-            layers.append(_staircase(found, x, y))
-        if found:
-            layers.append(_points(found, x, y, names, label, on_front=on_front))
+    if others:
+        marks = tuple(_mark(row, x, y, names) for row in others)
+        layers.append(Series("others with as many seeds", marks, role="muted", marker="ring"))
+    if front and single:
+        layers.append(_staircase(front, x, y))
+    if front:
+        marks = tuple(_mark(row, x, y, names) for row in front)
+        layers.append(Series("on the front", marks, role="best"))
     title = "" if single else f"{_words(y)} and {_words(x)}"
     return Panel(_axis(x, finite), _axis(y, finite), tuple(layers), title)
 
 
-def _points(
-    rows: Sequence[Row],
-    x: Objective,
-    y: Objective,
-    names: Sequence[str],
-    label: str,
-    *,
-    on_front: bool,
-) -> Points:
+def _mark(row: Row, x: Objective, y: Objective, names: Sequence[str]) -> Mark:
+    result, worth, on_front = row
+    outcome = result.outcome
     # The intervals of hundreds of others would hide everything.
-    intervals = [r.outcome.interval() for r, *_ in rows] if on_front else []
-    ends = {True: tuple(low for low, _ in intervals), False: tuple(high for _, high in intervals)}
-    none: dict[bool, tuple[float, ...]] = {True: (), False: ()}
-    along, up = (ends if o.name == SUCCESS_RATE else none for o in (x, y))
-    return Points(
-        label,
-        x=tuple(worth[x.name] for _, worth, _ in rows),
-        y=tuple(worth[y.name] for _, worth, _ in rows),
-        x_low=along[True],
-        x_high=along[False],
-        y_low=up[True],
-        y_high=up[False],
-        role="best" if on_front else "muted",
-        marker="dot" if on_front else "ring",
-        texts=tuple(_text(result, names) for result, *_ in rows),
-        keys=tuple(result.key for result, *_ in rows),
+    ends = outcome.interval() if on_front else None
+    ert = outcome.epochs_to_solve
+    epochs = "" if ert is None else f"; {round(ert):,} epochs to solve"
+    return Mark(
+        worth[x.name],
+        worth[y.name],
+        x_ends=ends if x.name == SUCCESS_RATE else None,
+        y_ends=ends if y.name == SUCCESS_RATE else None,
+        text=f"{described(result, names)}: {counted(outcome)}{epochs}",
+        key=result.key,
     )
 
 
-def _text(result: ConfigResult, names: Sequence[str]) -> str:
-    outcome = result.outcome
-    rate = counted(outcome.successes, outcome.n, *outcome.interval())
-    epochs = outcome.epochs_to_solve
-    ert = "" if epochs is None else f"; {round(epochs):,} epochs to solve"
-    return f"{described(result, names)}: {rate}{ert}"
-
-
-def _staircase(rows: Sequence[Row], x: Objective, y: Objective) -> Line:
+def _staircase(rows: Sequence[Row], x: Objective, y: Objective) -> Series:
     """What can be had: the best y of those with an x that is as good, or better."""
     places = sorted((worth[x.name], worth[y.name]) for _, worth, _ in rows)
     corners = [places[0]]
     for before, place in pairwise(places):
         corner = (before[0], place[1]) if x.maximize else (place[0], before[1])
         corners += [corner, place]
-    return Line(
-        "", x=tuple(a for a, _ in corners), y=tuple(b for _, b in corners), role="best", dashed=True
-    )
+    marks = tuple(Mark(a, b) for a, b in corners)
+    return Series("", marks, "line", "best", dashed=True)
 
 
 def _axis(objective: Objective, rows: Sequence[Row]) -> Axis:
@@ -197,17 +172,15 @@ def _note(
     asked = {objective.name for pair in pairs for objective in pair}
     fewer, others = len(run.results) - len(rows), sum(not on for *_, on in rows)
     none = sum(any(math.isinf(w) for w in worth.values()) for _, worth, _ in rows)
-    parts = [f"n = {count(full, 'seed')} or more each"]
-    if SUCCESS_RATE in asked:
-        parts[-1] += "; bars are 95 % Wilson intervals of the rate, each for itself"
-    parts[-1] += (
-        ". The front is by what was measured: two that lie close together may have changed places "
-        "by chance."
-    )
+    bars = "; bars are 95 % Wilson intervals of the rate, each for itself"
+    parts = [
+        f"n = {count(full, 'seed')} or more each{bars if SUCCESS_RATE in asked else ''}. The front "
+        "is by what was measured: two that lie close together may have changed places by chance."
+    ]
     left = [f"{fewer:,} with fewer seeds, which are not compared"] if fewer else []
     left += [f"{none:,} without a success, which have no epochs to solve"] if none else []
     if drawn < others:
-        left.append(f"of {others:,} others {drawn:,} are drawn: {RULE.format(parts=MOST // 4)}")
+        left.append(f"of {others:,} others {drawn:,} are drawn, evenly spaced in the order")
     if left:
         parts.append(f"Not shown: {'; '.join(left)}.")
     return " ".join(parts)

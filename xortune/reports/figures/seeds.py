@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
@@ -25,14 +24,8 @@ from xortune.racing.objectives import (
     ties_of,
 )
 from xortune.racing.race import Race, RaceRule, race_share
-from xortune.reports.figures.labels import (
-    described,
-    finished,
-    listed,
-    same_in_all,
-    shown_range,
-)
-from xortune.reports.plot import Axis, Bars, Panel, Plot, Role
+from xortune.reports.figures.labels import between, described, finished, listed, same_in_all
+from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
 from xortune.runs.results import ConfigResult, ConfigResults, counts_of, full_seeds
 from xortune.runs.run import Run
@@ -226,10 +219,9 @@ def _open(grants: Grants | FrontGrants) -> set[Hashable] | None:
     return going
 
 
-MOST_ROWS = 60
-"""Of more configs not each has a bar: they are put together by the seeds that they reached."""
-
-MOST_GROUPS = 20
+MOST_ROWS, MOST_GROUPS = 60, 20
+"""Of more configs not each has a bar: they are put together by the seeds that they reached, in at
+most so many groups."""
 
 ROLES: dict[Stop, Role] = {
     Stop.FULL: "a",
@@ -245,7 +237,7 @@ ROLES: dict[Stop, Role] = {
 
 
 def seeds_spent(run: Run) -> Plot:
-    """How many seeds each config got, and why no more; see `reports.figures.seeds`.
+    """How many seeds each config got, and why no more; see `stops_of`.
 
     Up to 60 configs have a bar each, best first. More are counted by the rung that they reached,
     with the share of all seeds that went to them.
@@ -256,64 +248,51 @@ def seeds_spent(run: Run) -> Plot:
     Raises:
         InputError: no config is finished.
     """
-    results = finished(run)
-    stops = stops_of(run)
-    total = int(results.counts.n.sum())
-    panels = _each(run, results, stops) if len(results) <= MOST_ROWS else _groups(run, stops)
+    results, stops = finished(run), stops_of(run)
+    few = len(results) <= MOST_ROWS
+    panels = _each(run, stops) if few else _groups(run, stops)
     return Plot(
         name="seeds-spent",
-        title=_title(results, stops, total),
-        alt=_alt(results, stops, total),
-        note=_note(results, stops, total)
-        + (same_in_all(results, run.parameters) if len(results) <= MOST_ROWS else ""),
+        title=_title(run, stops),
+        alt=_alt(run, stops),
+        note=_note(run, stops) + (same_in_all(results, run.parameters) if few else ""),
         panels=panels,
         columns=len(panels),
     )
 
 
-def _each(run: Run, results: Sequence[ConfigResult], stops: Sequence[Stop]) -> tuple[Panel, ...]:
+def _each(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
     names = varying(run)
-    axis, labels = listed(run, results)
-    bars = []
-    for stop in (stop for stop in ROLES if stop in stops):
-        rows = [row for row, found in enumerate(stops) if found == stop]
-        own = [results[row] for row in rows]
-        bars.append(
-            Bars(
-                stop.value,
-                at=tuple(map(float, rows)),
-                length=tuple(float(r.outcome.n) for r in own),
-                role=ROLES[stop],
-                across=True,
-                texts=tuple(
-                    f"{described(r, names)}: {count(r.outcome.n, 'seed')}, {r.outcome.successes:,} "
-                    f"solved; {stop.value}"
-                    for r in own
-                ),
-                keys=tuple(r.key for r in own),
-            )
-        )
-    seeds = Axis("seeds", whole=True)
-    return (Panel(seeds, Axis(axis, "category", categories=labels), tuple(bars)),)
+    axis, labels = listed(run, run.results)
+    marks: dict[Stop, list[Mark]] = {stop: [] for stop in ROLES if stop in stops}
+    for row, (r, stop) in enumerate(zip(run.results, stops, strict=True)):
+        seeds = f"{count(r.outcome.n, 'seed')}, {r.outcome.successes:,} solved; {stop.value}"
+        text = f"{described(r, names)}: {seeds}"
+        n = float(r.outcome.n)
+        marks[stop].append(Mark(n, float(row), x_ends=(0.0, n), text=text, key=r.key))
+    bars = [Series(stop.value, tuple(own), "bars", ROLES[stop]) for stop, own in marks.items()]
+    y = Axis(axis, "category", categories=labels)
+    return (Panel(Axis("seeds", whole=True), y, tuple(bars)),)
 
 
 def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
     """Configs, and the share of all seeds that they got, by the seeds that they reached."""
-    results = run.results
-    bounds, labels = _bounds(run)
-    sizes = results.counts.n.tolist()
-    group = [bisect_left(bounds, n) for n in sizes]
-    total = sum(sizes)
-    configs = Counter(zip(group, stops, strict=True))
+    n = run.results.counts.n
+    sizes, limit = sorted(set(n.tolist())), ""
+    if len(sizes) > MOST_GROUPS:
+        sizes, limit = list(rungs_up_to(max(sizes[-1], 2))), "≤ "
+    group = np.searchsorted(sizes, n)
+    total = int(n.sum())
+    configs = Counter(zip(group.tolist(), stops, strict=True))
     seeds: Counter[tuple[int, Stop]] = Counter()
-    for place, stop, n in zip(group, stops, sizes, strict=True):
-        seeds[place, stop] += n
-    reached = Axis("seeds reached", "category", categories=labels)
+    for place, stop, size in zip(group.tolist(), stops, n.tolist(), strict=True):
+        seeds[place, stop] += size
+    reached = Axis("seeds reached", "category", categories=tuple(f"{limit}{s:,}" for s in sizes))
     return (
         Panel(
             reached,
             Axis("configurations", whole=True),
-            _stacked(configs, lambda n: count(n, "configuration")),
+            _stacked(configs, lambda amount: count(amount, "configuration")),
             "how many configurations got so far",
         ),
         Panel(
@@ -326,60 +305,45 @@ def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
 
 
 def _stacked(
-    amounts: Mapping[tuple[int, Stop], int], said: Callable[[int], str], total: int | None = None
-) -> tuple[Bars, ...]:
+    amounts: Mapping[tuple[int, Stop], int], said: Callable[[int], str], total: int = 0
+) -> tuple[Series, ...]:
     """One bar on the other in each group, as amounts, or as shares of a total."""
     tops: Counter[int] = Counter()
-    bars = []
+    series = []
     for stop, role in ROLES.items():
-        places = sorted(place for place, found in amounts if found == stop)
-        if places:
-            own = [amounts[place, stop] for place in places]
-            bars.append(
-                Bars(
-                    "" if total else stop.value,  # named in the other panel
-                    at=tuple(map(float, places)),
-                    length=tuple(n / (total or 1) for n in own),
-                    base=tuple(tops[place] / (total or 1) for place in places),
-                    role=role,
-                    texts=tuple(f"{stop.value}: {said(n)}" for n in own),
-                )
-            )
-            tops.update(dict(zip(places, own, strict=True)))
-    return tuple(bars)
+        marks = []
+        for place in sorted(place for place, found in amounts if found == stop):
+            amount, start = amounts[place, stop], tops[place]
+            tops[place] += amount
+            ends = (start / (total or 1), tops[place] / (total or 1))
+            text = f"{stop.value}: {said(amount)}"
+            marks.append(Mark(float(place), amount / (total or 1), y_ends=ends, text=text))
+        if marks:
+            # It is named in the other panel.
+            series.append(Series("" if total else stop.value, tuple(marks), "bars", role))
+    return tuple(series)
 
 
-def _bounds(run: Run) -> tuple[list[int], tuple[str, ...]]:
-    """The most seeds of each group, and its label: one for each count, or by rungs."""
-    sizes = sorted(set(run.results.counts.n.tolist()))
-    if len(sizes) <= MOST_GROUPS:
-        return sizes, tuple(f"{n:,}" for n in sizes)
-    rungs = list(rungs_up_to(max(full_seeds(run.results, run.manifest), 2)))
-    while rungs[-1] < sizes[-1]:
-        rungs.append(min(2 * rungs[-1], sizes[-1]))
-    return rungs, tuple(f"≤ {n:,}" for n in rungs)
-
-
-def _title(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
-    sizes = counts_of(results).n.tolist()
-    whole = [n for n, stop in zip(sizes, stops, strict=True) if stop == Stop.FULL]
-    if len(whole) == len(results):
-        which = f"All {len(whole):,} configurations" if len(whole) > 1 else "The only configuration"
+def _title(run: Run, stops: Sequence[Stop]) -> str:
+    n = run.results.counts.n
+    whole = n[[stop == Stop.FULL for stop in stops]]
+    configs = count(len(n), "configuration")
+    if len(whole) == len(n):
+        which = f"All {configs}" if len(n) > 1 else "The only configuration"
         return f"{which} got all seeds"
-    if not whole:
-        return f"None of {count(len(results), 'configuration')} got all seeds"
-    return (
-        f"{percent(sum(whole) / total)} of all seeds went to the "
-        f"{len(whole):,} of "
-        f"{count(len(results), 'configuration')} that reached {shown_range(whole)}"
-    )
+    if not len(whole):
+        return f"None of {configs} got all seeds"
+    share = percent(float(whole.sum() / n.sum()))
+    went = f"{share} of all seeds went to the {len(whole):,} of {configs}"
+    return f"{went} that reached {between(whole.tolist())}"
 
 
-def _alt(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
-    configs = Counter(stops)
+def _alt(run: Run, stops: Sequence[Stop]) -> str:
+    n = run.results.counts.n
+    configs, total = Counter(stops), int(n.sum())
     seeds: Counter[Stop] = Counter()
-    for n, stop in zip(counts_of(results).n.tolist(), stops, strict=True):
-        seeds[stop] += n
+    for stop, size in zip(stops, n.tolist(), strict=True):
+        seeds[stop] += size
     parts = [
         f"{stop.value}: {count(configs[stop], 'configuration')} with {count(seeds[stop], 'seed')} "
         f"({percent(seeds[stop] / total)})"
@@ -389,12 +353,11 @@ def _alt(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> 
     return f"{count(total, 'seed')} in all. {'; '.join(parts)}."
 
 
-def _note(results: Sequence[ConfigResult], stops: Sequence[Stop], total: int) -> str:
+def _note(run: Run, stops: Sequence[Stop]) -> str:
     """What was counted, and what each reason that occurs rests on."""
-    parts = [
-        f"n = {count(total, 'seed')} of {count(len(results), 'configuration')}: counts, nothing is "
-        "estimated."
-    ]
+    seeds = count(int(run.results.counts.n.sum()), "seed")
+    configs = count(len(run.results), "configuration")
+    parts = [f"n = {seeds} of {configs}: counts, nothing is estimated."]
     if set(stops) - {Stop.FULL, Stop.ENDED, Stop.EARLY}:
         parts.append(
             "Why a configuration got no more is what the race's rule says of the counts in the end."

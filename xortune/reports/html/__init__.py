@@ -1,1 +1,1 @@
-"""A document as one HTML file: `page.page` draws it, with Jinja and Plotly's basic bundle."""
+"""A document as one HTML file: `page.page` draws it, with Jinja and Plotly's cartesian bundle."""

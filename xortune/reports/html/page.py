@@ -33,19 +33,7 @@ from xortune.reports.document import (
     texts,
 )
 from xortune.reports.drawing.plotly import plotly_json
-from xortune.reports.plot import (
-    Axis,
-    Bars,
-    Cells,
-    Layer,
-    Line,
-    Lines,
-    Panel,
-    Plot,
-    Points,
-    Rule,
-    Span,
-)
+from xortune.reports.plot import Axis, Cells, Layer, Lines, Panel, Plot, Rule, Series
 from xortune.reports.tables import FRESH_SEED, FRESH_SEEDS
 
 # -------------------------------------------------------------------------------------------------
@@ -68,7 +56,7 @@ def page(document: Document) -> str:
     if document.configs is not None:
         scripts += [_asset("assets/recipes.js"), _asset("assets/configs.js")]
     if document.plots:
-        scripts += [_asset("vendor/plotly-basic.min.js"), _asset("assets/figures.js")]
+        scripts += [_asset("vendor/plotly-cartesian.min.js"), _asset("assets/figures.js")]
     first, style = _asset("assets/theme.js"), _asset("assets/page.css")
     return (
         _templates()
@@ -164,9 +152,7 @@ class _Html:
                 title=plain(plot.title),
                 alt=plain(plot.alt),
                 note=plain(plot.note),
-                height=drawn["wide"]["height"],
-                narrow=(drawn["turned"] or {"layout": drawn["narrow"]})["layout"]["height"],
-                room=drawn["room"],
+                height=drawn["layout"]["height"],
                 data=as_json(drawn),
                 tables=tables,
             )
@@ -386,60 +372,26 @@ def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
 def _rows(layer: Layer, panel: Panel) -> Iterator[Row]:
     x, y = panel.x, panel.y
     match layer:
-        case Points() | Line():
-            sides = (
-                [(y, layer.low, layer.high)]
-                if isinstance(layer, Line)
-                else [(x, layer.x_low, layer.x_high), (y, layer.y_low, layer.y_high)]
-            )
-            keys = () if isinstance(layer, Line) else layer.keys
-            for i, (across, up) in enumerate(zip(layer.x, layer.y, strict=True)):
-                ends = [
-                    _between(axis, low[i], high[i]) for axis, low, high in sides if low and high
-                ]
-                more = _more(layer.texts, keys, i)
-                yield layer.label, _at(x, across), _at(y, up), "; ".join(ends), more
+        case Series():
+            for mark in layer.marks:
+                pairs = ((x, mark.x_ends), (y, mark.y_ends))
+                ends = [_between(axis, *ends) for axis, ends in pairs if ends]
+                more = _more(mark.text, mark.key)
+                yield layer.label, _at(x, mark.x), _at(y, mark.y), "; ".join(ends), more
         case Lines():
-            for i, values in enumerate(layer.ys):
-                path = ", ".join(
-                    f"{_at(x, place)} {_at(y, up)}"
-                    for place, up in zip(layer.x, values, strict=True)
-                    if not math.isnan(up)
-                )
-                what = f"{layer.value_label} {percent(layer.values[i])}"
-                yield what, "", "", "", _more(layer.texts, layer.keys, i) or path
-        case Bars():
-            bases = layer.base or (0.0,) * len(layer.at)
-            along, beside = (x, y) if layer.across else (y, x)
-            for i, (at, length) in enumerate(zip(layer.at, layer.length, strict=True)):
-                ends_of = _between(along, bases[i], bases[i] + length) if bases[i] else ""
-                pair = _at(along, length), _at(beside, at)
-                more = _more(layer.texts, layer.keys, i)
-                yield layer.label, *(pair if layer.across else pair[::-1]), ends_of, more
+            for value, text, key in zip(layer.values, layer.texts, layer.keys, strict=True):
+                yield f"{layer.value_label} {percent(value)}", "", "", "", _more(text, key)
         case Cells():
-            for r, values in enumerate(layer.values):
-                for c, value in enumerate(values):
-                    if not math.isnan(value):
-                        yield _cell(layer, r, c, value, panel)
-        case Rule(axis, at, label):
-            on = x if axis == "x" else y
-            yield (label, *((_at(on, at), "") if axis == "x" else ("", _at(on, at))), "", "")
-        case Span(axis, low, high, label):
-            yield label, "", "", _between(x if axis == "x" else y, low, high), ""
-
-
-def _cell(layer: Cells, row: int, column: int, value: float, panel: Panel) -> Row:
-    noted = layer.notes[row][column] if layer.notes else ""
-    text = layer.texts[row][column] if layer.texts else ""
-    shown = percent(value) if layer.scale != "difference" else f"{100 * value:+.1f}"
-    across, up = (
-        _at(axis, (low + high) / 2) if axis.kind == "category" else _between(axis, low, high)
-        for axis, (low, high) in (
-            (panel.x, layer.x[column : column + 2]),
-            (panel.y, layer.y[row : row + 2]),
-        )
-    )
-    return layer.value_label, across, up, "", noted or text or shown
+            for i, values in enumerate(layer.values):
+                for j, value in enumerate(values):
+                    if math.isfinite(value):
+                        more = layer.notes[i][j] if layer.notes else percent(value)
+                        yield layer.value_label, _at(x, layer.x[j]), _at(y, layer.y[i]), "", more
+        case Rule(axis, at, label, to):
+            if to is not None:
+                yield label, "", "", _between(x if axis == "x" else y, at, to), ""
+            else:
+                yield label, *((_at(x, at), "") if axis == "x" else ("", _at(y, at))), "", ""
 
 
 def _between(axis: Axis, low: float, high: float) -> str:
@@ -457,10 +409,10 @@ def _at(axis: Axis, place: float) -> str:
     return number(place)
 
 
-def _more(texts: Sequence[str], keys: Sequence[str], at: int) -> str:
-    text = " ".join(texts[at].split()) if texts else ""
-    if not keys or not keys[at]:
+def _more(text: str, key: str) -> str:
+    text = " ".join(text.split())
+    if not key:
         return text
-    link = Link(text or keys[at])
-    link.key = keys[at]
+    link = Link(text or key)
+    link.key = key
     return link

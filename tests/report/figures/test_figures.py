@@ -1,0 +1,248 @@
+"""All figures: their values and words, what each says, their order, runs that are strange."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden import GOLDEN, as_golden, figures
+from hand_made import CONFIG, done, failed, solved, write_run
+from markdown_it import MarkdownIt
+from success_runs import (
+    EPOCHS,
+    HIDDEN,
+    OURS,
+    RATE,
+    fixed,
+    in_front,
+    keeps_to_the_rules,
+    ours,
+)
+
+import xortune
+from xortune.core.config import Config
+from xortune.core.errors import InputError
+from xortune.core.task import Task
+from xortune.reports.figures.all import FIGURES, figures_of
+from xortune.reports.figures.surface import decision_surface
+from xortune.reports.plot import Cells, Lines, Series
+from xortune.trainers import fused
+
+ROOT = Path(xortune.__file__).parents[1]
+HOSTILE = "<b onclick='x()'>\n\t\"&|`$\\{}%\U0001f389\u202e\ud800" + "x" * 200
+
+UNITS = {
+    *("epoch", "epochs", "seeds", "configurations", "probability", "success rate", "output"),
+    *("first input", "second input"),
+}
+"""What an axis of numbers may be called by itself; others say a unit, or are a parameter's name."""
+
+WITHOUT = ("nothing is estimated", "has no interval", "n = 1 seed", "counts, and shares of few")
+"""How a note says that there is no interval."""
+
+
+@pytest.fixture(scope="module")
+def plots(tmp_path_factory):
+    return figures(tmp_path_factory.mktemp("golden"))
+
+
+@pytest.fixture(scope="module")
+def every(plots, tmp_path_factory):
+    """Each with a decision surface, of a run whose best config fails under some seeds."""
+    config = Config(
+        activation="ReLU", loss="MSELoss", optimizer="Adam", lr=0.05, hidden_dim=3, epochs=200
+    )
+    line = done(0, config.point, fused.train(config, Task.xor(), np.arange(24)))
+    run = write_run(tmp_path_factory.mktemp("surface"), [line], trainer="network", task="xor")
+    return {plot.name: plot for plot in (*plots, decision_surface(run))}
+
+
+def close(found, kept):
+    """Equal, floats as far as libraries agree."""
+    if isinstance(kept, dict):
+        return found.keys() == kept.keys() and all(close(found[key], kept[key]) for key in kept)
+    if isinstance(kept, list):
+        return len(found) == len(kept) and all(map(close, found, kept))
+    if type(kept) is float:
+        return found == pytest.approx(kept, abs=2e-6, rel=1e-6, nan_ok=True)
+    return found == kept
+
+
+def test_golden(plots):
+    # To renew it after a wanted change: run golden.py, and read the diff.
+    found = json.loads(json.dumps(as_golden(plots)))
+    kept = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert list(found) == list(kept)
+    for name, plot in found.items():
+        assert close(plot, kept[name]), name
+
+
+def test_none_is_forgotten_here(every):
+    folder = ROOT / "xortune" / "reports" / "figures"
+    nodes = (node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text())))
+    names = [
+        part.value.value
+        for node in nodes
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Plot"
+        for part in node.keywords
+        if part.arg == "name"
+    ]
+    assert sorted(every) == sorted(names)
+
+
+def test_their_order(plots):
+    assert [plot.name for plot in plots][: len(OURS)] == list(OURS)
+
+
+def test_each_says_what_one_sees_what_is_found_and_how_sure_that_is(every):
+    for name, plot in every.items():
+        keeps_to_the_rules(plot)
+        assert len(plot.title.split()) >= 3, name
+        assert plot.title[-1] not in ".:", name
+        assert len(plot.title) < 120, name
+        assert plot.alt != plot.title, name
+        assert plot.alt.endswith("."), name
+        assert re.search(r"\d", plot.alt) or "as far as the data tell" in plot.alt, name
+        assert not re.search(r"\b(nan|inf|None)\b", plot.alt), name
+        assert re.search(r"\bn = [\d,]+|unsolved seeds of n\b", plot.note), name
+        layers = [layer for panel in plot.panels for layer in panel.layers]
+        ends = [
+            bool(mark.x_ends or mark.y_ends)
+            for layer in layers
+            if isinstance(layer, Series) and layer.kind != "bars"
+            for mark in layer.marks
+        ]
+        if any(ends):
+            assert re.search(r"\d+ %", plot.note), f"{name}: no confidence"
+            assert re.search(r"(?i)\b(bars?|bands?|line)\b", plot.note), name
+        else:
+            assert any(words in plot.note for words in WITHOUT) or "%" in plot.note, name
+
+
+def test_what_is_estimated_has_an_interval(every):
+    """But for clouds of points, each of which is one config, and what is told of them all."""
+    for name, plot in every.items():
+        for panel in plot.panels:
+            for layer in panel.layers:
+                if isinstance(layer, Series) and layer.role not in {"muted", "best"}:
+                    found = any(mark.x_ends or mark.y_ends for mark in layer.marks)
+                    assert found or name in {"history", "agreement"}, f"{name}: {layer.label}"
+
+
+def test_axes_have_units(every):
+    for name, plot in every.items():
+        for panel in plot.panels:
+            for axis in (panel.x, panel.y):
+                if axis.kind == "number" and not panel.has(Lines) and not panel.has(Cells):
+                    unit = re.search(r"seeds|epochs|points|config|better|spent", axis.label)
+                    parameter = name in {"slices", "numbers"}  # it has what its owner gave it
+                    assert unit or parameter or axis.label in UNITS, f"{name}: {axis.label}"
+
+
+def test_the_committed_pictures_say_it_too():
+    found = 0
+    for path in sorted((ROOT / "reports").rglob("*.md")):
+        tokens = MarkdownIt().parse(path.read_text(encoding="utf-8"))
+        inline = [token for token in tokens if token.type == "inline"]
+        for token, after in itertools.pairwise(inline):
+            for image in (child for child in token.children or () if child.type == "image"):
+                where, note, found = f"{path.name}: {image.attrs['src']}", after.content, found + 1
+                assert (path.parent / str(image.attrs["src"])).exists(), where
+                alt = image.content
+                assert re.search(r"\d", alt) or "as far as the data tell" in alt, where
+                assert re.search(r"\bn = |\bn\b|\d seeds", note), where
+                assert "%" in note or any(words in note for words in WITHOUT), where
+    assert found > 30
+
+
+def test_the_same_run_gives_the_same_figures(tmp_path):
+    assert ours(fixed(tmp_path / "one")) == ours(fixed(tmp_path / "two"))
+
+
+def test_a_run_without_a_finished_config_has_none(tmp_path):
+    assert figures_of(write_run(tmp_path / "empty", [])) == ()
+    lines = [failed(0, CONFIG, 0, 8, final=False)]
+    run = write_run(tmp_path / "tried", lines)
+    assert figures_of(run) == ()
+    for figure, _ in FIGURES[:5]:
+        with pytest.raises(InputError, match="no configuration is finished"):
+            figure(run)
+
+
+def one(k, n=8):
+    return [done(0, CONFIG, solved(0, k, n))]
+
+
+def many(k, n=8):
+    return [done(i, CONFIG | {"lr": 0.01 * (1 + i)}, solved(0, k, n)) for i in range(4)]
+
+
+def hostile():
+    lines = [
+        done(i, {HOSTILE: HOSTILE + str(i), "n\nm": i, "huge": 10**300}, solved(0, i, 8))
+        for i in range(5)
+    ]
+    return [*lines, done(5, {HOSTILE: 1e-300, "\ud800": None, "b": True}, solved(0, 2, 8))]
+
+
+ALWAYS, SUCCESS, FAILURE = ["ranking"], "success-by-epoch", "failures"
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (one(3), [*ALWAYS, SUCCESS, FAILURE]),
+        (one(8), [*ALWAYS, SUCCESS]),
+        (one(0), [*ALWAYS, FAILURE]),
+        ([failed(0, CONFIG, 0, 8)], [*ALWAYS, FAILURE]),
+        (many(8), [*ALWAYS, SUCCESS, "history"]),
+        (many(0), [*ALWAYS, FAILURE]),
+        (hostile(), [*ALWAYS, SUCCESS, FAILURE, "history"]),
+        (
+            [*many(8), done(9, CONFIG | {"lr": 1.0}, solved(0, 1, 2, epochs=7, epoch=7))],
+            [*ALWAYS, SUCCESS, "seeds-spent", FAILURE, "history"],
+        ),
+    ],
+)
+def test_runs_that_are_strange(tmp_path, lines, names):
+    run = write_run(tmp_path / "run", lines, trainer="own", ladder=[2, 8])
+    assert [plot.name for plot in ours(run)] == names
+    for plot in figures_of(run):
+        keeps_to_the_rules(plot)
+
+
+def test_equal_rates_have_no_figures_of_parameters(tmp_path):
+    lines = [done(i, {"x": f"p{i}", "y": i}, solved(0, 2, 4)) for i in range(12)]
+    names = {plot.name for plot in figures_of(write_run(tmp_path / "r", lines))}
+    assert names.isdisjoint({"slices", "contour", "importance", "parallel-coordinate"})
+
+
+def test_a_loss_that_is_nan_changes_nothing(tmp_path):
+    lines = many(5)
+    before = ours(write_run(tmp_path / "before", lines))
+    for line in lines:
+        line.outcome.final_loss.flags.writeable = True
+        line.outcome.final_loss[:] = math.nan
+    assert ours(write_run(tmp_path / "after", lines)) == before
+
+
+def test_a_front_of_which_nothing_is_known_is_left_out(tmp_path):
+    rows = [(3, 0, 16, 1), (4, 0, 16, 1)]
+    nothing = ours(in_front(tmp_path / "nothing", rows, (RATE, EPOCHS)))
+    assert [plot.name for plot in nothing] == [*ALWAYS, FAILURE]
+    known = ours(in_front(tmp_path / "known", rows, (RATE, HIDDEN)))
+    assert [plot.name for plot in known] == [*ALWAYS, FAILURE, "front"]
+
+
+def test_a_run_in_which_nothing_is_sure_says_so(tmp_path):
+    """Two seeds each: no figure claims more than that."""
+    lines = [done(i, CONFIG | {"lr": 0.01 * (i + 1)}, solved(0, i % 3, 2)) for i in range(3)]
+    ranking = ours(write_run(tmp_path / "r", lines, trainer="network", task="parity-2"))[0]
+    assert "95 % interval 34–100 %" in ranking.alt
+    assert "n = 2 seeds each" in ranking.note

@@ -1,0 +1,572 @@
+"""Figures of success: ranking, epochs, history, seeds, failures and front show the run's values."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hand_made import (
+    CONFIG,
+    ONE,
+    RIGHT,
+    WRONG,
+    ZERO,
+    done,
+    failed,
+    outcome,
+    solved,
+    write_run,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from success_runs import (
+    EPOCHS,
+    FRESH,
+    HIDDEN,
+    RATE,
+    ROWS,
+    column,
+    fixed,
+    in_front,
+    keeps_to_the_rules,
+    rules,
+    series,
+)
+
+from xortune.core.counts import wilson
+from xortune.core.errors import InputError
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.reports.figures import labels
+from xortune.reports.figures.epochs import success_by_epoch
+from xortune.reports.figures.failures import failures
+from xortune.reports.figures.front import pareto_front
+from xortune.reports.figures.history import optimization_history
+from xortune.reports.figures.labels import sampled
+from xortune.reports.figures.ranking import ranking
+from xortune.reports.figures.seeds import MOST_ROWS, ROLES, Stop, seeds_spent, stops_of
+from xortune.reports.tables import best_subset
+from xortune.runs.run import Run, load_run
+from xortune.stats.numbers import dkw_half_width
+
+ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+
+
+def run_of(path, *outcomes, **manifest):
+    found = [done(i, CONFIG | {"lr": 0.01 * (1 + i)}, one) for i, one in enumerate(outcomes)]
+    return Run(path, {"trainer": "network", **manifest}, tuple(found))
+
+
+# The ranking.
+
+
+def counts(most):
+    return st.integers(1, most).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@ANY
+@given(st.lists(counts(20), min_size=1, max_size=8), st.integers(1, 9))
+def test_the_ranking_has_the_values_of_the_table(tmp_path, kn, top):
+    run = run_of(tmp_path, *(solved(0, k, n) for k, n in kn))
+    plot = ranking(run, top)
+    keeps_to_the_rules(plot)
+    [points] = series(plot)
+    table = run.table.head(top)
+    assert column(points, "key") == list(table["key"])
+    assert column(points, "x") == list(table["rate"])
+    ends = list(zip(table["low"], table["high"], strict=True))
+    assert column(points, "x_ends") == [pytest.approx(pair) for pair in ends]
+    low, high = plot.panels[0].x.limits
+    assert low <= min(table["low"])
+    assert max(table["high"]) <= high
+    assert len(plot.panels[0].y.categories) == len(table)
+
+
+@ANY
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from([8, 30])), min_size=2, max_size=9))
+def test_those_are_shaded_that_nothing_tells_from_the_best(tmp_path, kn):
+    run = run_of(tmp_path, *(solved(0, min(k, n), n) for k, n in kn), ladder=[8, 30])
+    members = {member.key for member in best_subset(run.results, 30).members}
+    spans = rules(ranking(run))
+    rows = range(len(run.results))
+    shaded = {row for span in spans for row in rows if span.at < row < span.to}
+    best = run.results[0].outcome.successes
+    tied = {row for row, r in enumerate(run.results) if r.key in members}
+    assert shaded == (tied if len(tied) > 1 and best else set())
+    assert sum(bool(span.label) for span in spans) == bool(shaded)
+
+
+def test_one_with_fewer_seeds_between_two_that_are_tied_is_not_shaded(tmp_path):
+    # By their lower ends: 40 of 40, then 20 of 20, then 33 of 40.
+    others = [solved(0, 20, 20), outcome(0, [RIGHT] * 36 + [WRONG] * 4)]
+    run = run_of(tmp_path, solved(0, 40, 40), *others, ladder=[20, 40])
+    assert [r.outcome.n for r in run.results] == [40, 20, 40]
+    assert [(span.at, span.to) for span in rules(ranking(run))] == [(-0.5, 0.5), (1.5, 2.5)]
+
+
+def test_search_and_certificate_are_side_by_side(tmp_path):
+    run = fixed(tmp_path / "run")
+    searched, certified = series(ranking(run))
+    bounds = [(found.lower_bound, found.rate) for found in run.certificate.finalists]
+    assert column(certified, "key") == [found.key for found in run.certificate.finalists]
+    assert column(certified, "x") == [49 / 50, 45 / 50]
+    assert column(certified, "x_ends") == bounds
+    for row in (0, 1):  # in one row, and apart
+        above, below = searched.marks[row].y, certified.marks[row].y
+        assert round(above) == round(below) == row
+        assert above < below
+    assert column(searched, "y")[2:] == [2.0, 3.0, 4.0, 5.0]
+    assert [len(one.marks) for one in series(ranking(run, top=1))] == [1, 1]
+
+
+def test_without_a_success_nothing_is_tied(tmp_path):
+    plot = ranking(run_of(tmp_path, *[solved(0, 0, 8)] * 3))
+    assert rules(plot) == []
+    assert plot.title == "All 3 configurations: no seed was solved"
+    assert "winner" not in plot.note
+
+
+def test_labels_have_the_important_parameters_that_find_room(tmp_path):
+    wide = {f"a{i}": f"value-{i}" for i in range(5)}
+    lines = [
+        done(i, wide | {"a3": f"value-{i}", "lr": 0.1 + i, "n": i}, solved(0, 8 - i, 8))
+        for i in range(3)
+    ]
+    importance = {"n": 0.1, "a3": 0.7, "lr": 0.2}
+    run = write_run(tmp_path / "run", lines, importance=importance)
+    axis = ranking(run).panels[0].y
+    assert axis.label == "solved · a3, lr, n · key"
+    key = Point(lines[1].block.point).key[:6]
+    assert axis.categories[1] == f"7/8 · value-1, 1.1, 1 · {key}"
+    longer = [done(i, {"x" * 60: "y" * 60 + str(i), "n": i}, solved(0, 8, 8)) for i in range(3)]
+    axis = ranking(write_run(tmp_path / "longer", longer)).panels[0].y
+    assert axis.label == f"solved · {'x' * 8}…{'x' * 7}, n · key"
+    assert max(map(len, axis.categories)) <= 40
+
+
+# Success by epoch.
+
+
+def solved_at(epochs, budget):
+    """An outcome of one seed for each of these epochs, 0 where it is not solved."""
+    rows = [RIGHT if epoch else WRONG for epoch in epochs]
+    made = outcome(0, rows, epochs=budget)
+    return replace(made, solved_epoch=np.array(epochs, np.int32))
+
+
+@ANY
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=40), st.integers(60, 900))
+def test_the_line_is_the_share_solved_by_each_epoch(tmp_path, epochs, budget):
+    plot = success_by_epoch(run_of(tmp_path, solved_at(epochs, budget)))
+    keeps_to_the_rules(plot)
+    [line] = series(plot, kind="steps")
+    n, x = len(epochs), column(line, "x")
+    assert (x[0], x[-1]) == (1, budget)
+    assert set(x) == {1, budget, *(e for e in epochs if e)}  # a step wherever there is one
+    shares = [sum(0 < e <= at for e in epochs) / n for at in x]
+    assert column(line, "y") == pytest.approx(shares)
+    half = dkw_half_width(n)
+    for y, ends in zip(shares, column(line, "y_ends"), strict=True):
+        assert ends == pytest.approx((max(0, y - half), min(1, y + half)))
+    for rising in (x, column(line, "y")):
+        assert all(a <= b for a, b in itertools.pairwise(rising))
+
+
+def test_the_best_the_median_and_the_chosen(tmp_path):
+    run = run_of(tmp_path, *(solved(0, 8 - i, 8, epoch=10 * (1 + i)) for i in range(5)))
+    keys = [result.key for result in run.results]
+    plot = success_by_epoch(run, [keys[4], keys[3][:8], keys[0]])
+    # From the bottom to the top; the best is there once, though it was chosen.
+    assert [line.role for line in series(plot)] == ["b", "a", "muted", "best"]
+    assert [line.marks[-1].y for line in series(plot)] == [5 / 8, 4 / 8, 6 / 8, 1.0]
+    for result in (run.results[2], run.results[0]):
+        assert f"({result.key})" in plot.alt
+
+
+def test_the_best_on_its_fresh_seeds(tmp_path):
+    [line] = [one for one in series(success_by_epoch(fixed(tmp_path / "run"))) if one.dashed]
+    assert line.role == "best"
+    assert [(mark.x, mark.y) for mark in line.marks] == [(1, 0.0), (70, 0.98), (1000, 0.98)]
+    assert "49 of 50" in line.marks[-1].text
+
+
+def test_where_nothing_is_solved(tmp_path):
+    plot = success_by_epoch(run_of(tmp_path, solved(0, 0, 8)))
+    [line] = series(plot)
+    assert column(line, "y") == [0.0, 0.0]
+    assert column(line, "y_ends") == [pytest.approx((0, dkw_half_width(8)))] * 2
+    assert plot.title == "No seed is solved within 1,000 epochs"
+
+
+@pytest.mark.parametrize(("epoch", "kind"), [(20, "log"), (900, "number")])
+def test_the_axis_is_logarithmic_where_seeds_are_solved_early(tmp_path, epoch, kind):
+    plot = success_by_epoch(run_of(tmp_path, solved(0, 8, 8, epoch=epoch)))
+    assert plot.panels[0].x.kind == kind
+
+
+def test_of_very_many_steps_only_some_are_drawn_and_they_are_true(tmp_path):
+    plot = success_by_epoch(run_of(tmp_path, solved_at(range(1, 3001), 3000)))
+    [line] = series(plot)
+    assert len(line.marks) == labels.MOST
+    assert (line.marks[0].x, line.marks[-1].x) == (1, 3000)
+    assert column(line, "y") == pytest.approx([x / 3000 for x in column(line, "x")])
+
+
+def test_a_key_that_is_unknown_ambiguous_or_one_too_many_is_refused(tmp_path):
+    run = run_of(tmp_path, *(solved(0, 8, 8) for _ in range(40)))
+    key = run.results[1].key
+    wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
+    with pytest.raises(InputError, match=f"no configuration has the key.*did you mean '{key}'"):
+        success_by_epoch(run, [wrong])
+    first = [result.key[0] for result in run.results]
+    twice = next(sign for sign in first if first.count(sign) > 1)
+    with pytest.raises(InputError, match=f"keys begin with '{twice}'"):
+        success_by_epoch(run, [twice])
+    with pytest.raises(InputError, match="no configuration has the key ''"):
+        success_by_epoch(run, [""])
+    with pytest.raises(InputError, match="at most 6"):
+        success_by_epoch(run, [result.key for result in run.results[:7]])
+
+
+# The history.
+
+# Each block: of which config, and how many of its four seeds are solved.
+BLOCKS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=25)
+
+
+def point(config, **more):
+    return CONFIG | {"lr": 0.01 * (1 + config)} | more
+
+
+def journal(blocks):
+    had, lines = {}, []
+    for config, k in blocks:
+        first = had.get(config, 0)
+        had[config] = first + 4
+        lines.append(done(config, point(config), solved(first, k, 4)))
+    return lines
+
+
+@ANY
+@given(BLOCKS)
+def test_the_best_so_far_and_each_config_where_it_began(tmp_path, blocks):
+    """Held against one that looks at all configs after each block."""
+    run = Run(tmp_path, {"trainer": "network"}, tuple(journal(blocks)))
+    plot = optimization_history(run)
+    keeps_to_the_rules(plot)
+    [line] = series(plot, kind="steps")
+    counted, best = {}, []
+    for config, k in blocks:
+        before = counted.get(config, (0, 0))
+        counted[config] = before[0] + k, before[1] + 4
+        best.append(max(float(wilson(*found)[0]) for found in counted.values()))
+    seeds = [4 * (1 + at) for at in range(len(blocks))]
+    # As a step function the line is the best after every block.
+    x, y = column(line, "x"), column(line, "y")
+    drawn = [y[np.searchsorted(x, at, side="right") - 1] for at in seeds]
+    assert drawn == pytest.approx(best)
+    assert x[-1] == seeds[-1] == sum(result.outcome.n for result in run.results)
+    dots = {m.key: (m.x, m.y) for points in series(plot, "points") for m in points.marks}
+    began = {}
+    for at, evaluation in enumerate(run.evaluations):
+        began.setdefault(evaluation.block.point.key, 4.0 * (1 + at))
+    assert dots == {r.key: (began[r.key], r.outcome.rate) for r in run.results}
+
+
+def test_where_configs_have_other_epochs_the_cost_is_seed_epochs(tmp_path):
+    lines = [
+        done(0, point(0), solved(0, 4, 4)),
+        done(1, point(1, epochs=10), solved(0, 2, 4, epochs=10, epoch=5)),
+        failed(2, point(2, epochs=100), 0, 4),
+        failed(3, point(3), 0, 4, final=False),  # it has no result
+    ]
+    plot = optimization_history(write_run(tmp_path / "run", lines))
+    assert plot.panels[0].x.label == "seed-epochs spent"
+    assert series(plot, kind="steps")[0].marks[-1].x == 4 * 1000 + 4 * 10 + 4 * 100
+
+
+def certified(run):
+    plot = optimization_history(run)
+    return rules(plot), series(plot, label=f"certified, on {FRESH} fresh seeds")
+
+
+def test_the_certificate_of_one_search_is_at_its_end(tmp_path):
+    found, [points] = certified(fixed(tmp_path / "run"))
+    assert [(rule.at, rule.label) for rule in found] == [(52.0, "certificate")]
+    [mark] = points.marks
+    assert (mark.x, mark.y) == (52.0, 0.98)
+    assert mark.y_ends == pytest.approx((0.879037, 0.98))
+
+
+def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
+    run = fixed(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}])
+    found, _ = certified(load_run(run.path))
+    # The second finalist has had its 16 seeds after 48 of 52.
+    assert [(rule.at, rule.label) for rule in found] == [(48.0, "certificate, not before")]
+    fewer = Run(run.path, run.manifest, run.evaluations[:10])
+    assert certified(fewer) == ([], []), "a certificate of other counts has no place"
+    beside = run.noted(sessions=[{"made": "a"}, {"made": "a", "what": "certify"}])
+    assert [rule.at for rule in certified(load_run(beside.path))[0]] == [52.0]
+
+
+def test_of_very_many_configs_some_are_drawn_and_those_that_led(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampled, "__defaults__", (4,))
+    blocks = [(i, k) for i, k in enumerate([1, 1, 1, 2, 1, 1, 1, 1, 3, 0, 1, 1, 1, 4, 1, 1, 1, 1])]
+    plot = optimization_history(Run(tmp_path, {"trainer": "network"}, tuple(journal(blocks))))
+    drawn = [x for points in series(plot, "points") for x in column(points, "x")]
+    assert {4.0, 16.0, 36.0, 56.0} <= set(drawn)  # led
+    assert len(drawn) < len(blocks)
+    assert f"Of 18 configurations {len(drawn)} are drawn: those that led" in plot.note
+
+
+# Where the seeds went.
+
+SIZES = st.lists(st.sampled_from([2, 4, 8, 40]), min_size=1, max_size=MOST_ROWS + 20)
+
+
+def totals(panel):
+    """The height of each bar of a panel, and that its parts lie on each other without a gap."""
+    tops = Counter()
+    for bars in panel.layers:
+        for mark in bars.marks:
+            assert mark.y_ends == pytest.approx((tops[mark.x], tops[mark.x] + mark.y))
+            assert mark.y > 0
+            tops[mark.x] += mark.y
+    return tops
+
+
+@ANY
+@given(SIZES)
+def test_all_seeds_are_there_once(tmp_path, sizes):
+    outcomes = [solved(0, i % (n + 1), n) for i, n in enumerate(sizes)]
+    run = run_of(tmp_path, *outcomes, ladder=[2, 4, 8, 40])
+    plot, stops = seeds_spent(run), stops_of(run)
+    keeps_to_the_rules(plot)
+    for stop, found in Counter(stops).items():
+        seeds = sum(r.outcome.n for r, s in zip(run.results, stops, strict=True) if s == stop)
+        assert f"{stop.value}: {found:,} configuration" in plot.alt
+        assert f" with {seeds:,} seed" in plot.alt
+    if len(sizes) <= MOST_ROWS:
+        rows = {mark.y: (mark.x, mark.key) for bars in series(plot) for mark in bars.marks}
+        table = run.table[["n", "key"]]
+        assert rows == {float(row.Index): (row.n, row.key) for row in table.itertuples()}
+        return
+    configs, seeds = plot.panels
+    reached = sorted(set(sizes))
+    assert configs.x.categories == tuple(map(str, reached))
+    assert totals(configs) == {float(reached.index(n)): c for n, c in Counter(sizes).items()}
+    shares = {n: n * c / sum(sizes) for n, c in Counter(sizes).items()}
+    assert totals(seeds) == pytest.approx({float(reached.index(n)): s for n, s in shares.items()})
+
+
+def test_every_reason_has_a_colour_of_its_own_beside_those_it_may_meet(tmp_path):
+    assert set(ROLES) == set(Stop)
+    rate = [role for stop, role in ROLES.items() if stop != Stop.DOMINATED]
+    front = [role for stop, role in ROLES.items() if stop not in (Stop.QUICKER, Stop.AHEAD)]
+    assert len(rate) == len(set(rate))
+    assert len(front) == len(set(front))
+    rows = {bars.label: column(bars, "y") for bars in series(seeds_spent(fixed(tmp_path / "run")))}
+    assert rows == {
+        Stop.FULL.value: [0.0, 1.0],
+        Stop.ENDED.value: [2.0, 3.0],
+        Stop.UNSOLVED.value: [4.0, 5.0],
+    }
+
+
+def test_very_many_counts_are_put_together_by_rungs(tmp_path):
+    run = run_of(tmp_path, *(solved(0, 1, i + 1) for i in range(70)))
+    configs, _ = seeds_spent(run).panels
+    assert configs.x.categories == ("≤ 2", "≤ 4", "≤ 8", "≤ 16", "≤ 32", "≤ 64", "≤ 70")
+    assert [n for _, n in sorted(totals(configs).items())] == [2, 2, 4, 8, 16, 32, 6]
+
+
+# Failures.
+
+OTHER = [(1, 0, 0, 0), (0, 0, 1, 0), (1, 1, 0, 0), (0, 1, 0, 1)]
+PATTERNS = st.sampled_from([RIGHT, RIGHT, WRONG, ZERO, ONE, *OTHER])
+SEEDS = st.lists(st.tuples(PATTERNS, st.booleans()), min_size=1, max_size=12)
+STATUSES = {
+    "all 0": Status.ALL_ZERO,
+    "all 1": Status.ALL_ONE,
+    "diverged": Status.DIVERGED,
+    "crashed": Status.CRASHED,
+}
+
+
+def failing(path, configs):
+    lines = []
+    for i, seeds in enumerate(configs):
+        if seeds is None:
+            lines.append(failed(i, point(i), 0, 3))
+            continue
+        gone = [at for at, (_, diverged) in enumerate(seeds) if diverged]
+        lines.append(done(i, point(i), outcome(0, [row for row, _ in seeds], diverged=gone)))
+    return Run(path, {"trainer": "network"}, tuple(lines))
+
+
+def parts(panel, wholes, names):
+    """For each bar the counts that it is made of, by label; its parts leave no gap.
+
+    Where the second panel repeats a layer, it has no label, and the name of its role in the first.
+    """
+    rows = [{} for _ in wholes]
+    for bars in panel.layers:
+        for mark in bars.marks:
+            row, whole = rows[int(mark.y)], wholes[int(mark.y)]
+            assert mark.x_ends[0] * whole == pytest.approx(sum(row.values()))
+            row[bars.label or names[bars.role]] = round(mark.x * whole)
+            assert mark.x * whole == pytest.approx(round(mark.x * whole))
+    return rows
+
+
+@ANY
+@given(st.lists(SEEDS | st.none(), min_size=1, max_size=6), st.integers(1, 6))
+def test_the_counts_of_failures_are_those_of_the_seeds(tmp_path, configs, top):
+    run = failing(tmp_path, configs)
+    seeds = run.seeds[~run.seeds["solved"]]
+    if seeds.empty:
+        return
+    plot = failures(run, top)
+    keeps_to_the_rules(plot)
+    shown = [r.key for r in run.results if r.outcome.successes < r.outcome.n][:top]
+    whole, each = plot.panels
+    names = {bars.role: bars.label for bars in whole.layers}
+    table = run.table.set_index("key")
+    rows = [
+        *parts(whole, [len(seeds)], names),
+        *parts(each, [table["n"][key] for key in shown], names),
+    ]
+    wrong = seeds[seeds["status"] == "wrong_pattern"]["pattern"].astype(str)
+    named = sorted(wrong.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))[:3]
+    beside = [*whole.y.categories, *each.y.categories]
+    for key, found, label in zip(["", *shown], rows, beside, strict=True):
+        mine = seeds[seeds["key"] == key] if key else seeds
+        n = table["n"][key] if key else table["n"].sum()
+        assert label.endswith(f" · {len(mine)} of {n}")
+        assert sum(found.values()) == len(mine)
+        statuses = mine["status"].value_counts()
+        for kind, status in STATUSES.items():
+            assert found.get(kind, 0) == statuses.get(status.label, 0)
+        patterns = mine[mine["status"] == "wrong_pattern"]["pattern"].astype(str).value_counts()
+        for pattern, _ in named:
+            assert found.get(f"wrong pattern {pattern}", 0) == patterns.get(pattern, 0)
+        rest = patterns.drop([p for p, _ in named if p in patterns.index]).sum()
+        assert found.get("another wrong pattern", 0) == rest
+
+
+def test_kinds_of_failures_have_other_colours(tmp_path):
+    rows = [WRONG, WRONG, *OTHER, ZERO, ONE, RIGHT, WRONG]
+    run = failing(tmp_path, [[(row, at == 9) for at, row in enumerate(rows)], None])
+    found = failures(run).panels[0].layers
+    assert len(found) == len({bars.role for bars in found}) == 8
+
+
+def test_where_nothing_has_a_pattern_none_is_called_wrong(tmp_path):
+    """Of a trainer of one's own: it was trained to its end, and that was no success."""
+    bare = replace(solved(0, 3, 8), predictions=np.zeros((8, 0), dtype=bool), epochs=0)
+    plot = failures(Run(tmp_path, {}, (done(0, {"x": 1}, bare),)))
+    assert {bars.label for bars in series(plot)} == {"no success", ""}
+    assert plot.title == "62.5 % of all seeds were not solved; all of them ended without success"
+    assert plot.alt.endswith("unsolved: 5; no success 5.")
+    assert "pattern" not in plot.note + plot.alt + plot.title
+
+
+# The front.
+
+WIDE = {**HIDDEN, "direction": "maximize"}
+CONFIGS = st.lists(
+    st.tuples(st.integers(2, 9), st.integers(0, 16), st.just(16), st.integers(1, 900)),
+    min_size=1,
+    max_size=9,
+)
+
+
+@ANY
+@given(CONFIGS, st.sampled_from([(RATE, HIDDEN), (HIDDEN, RATE), (WIDE, RATE), (RATE, WIDE)]))
+def test_who_is_on_the_front_and_what_can_be_had(tmp_path, rows, objectives):
+    lines = [
+        done(i, CONFIG | {"hidden_dim": h, "lr": 0.01 * (1 + i)}, solved(0, k, n, epoch=epoch))
+        for i, (h, k, n, epoch) in enumerate(rows)
+    ]
+    noted = {"trainer": "network", "objectives": list(objectives), "ladder": [16]}
+    run = Run(tmp_path, noted, tuple(lines))
+    plot = pareto_front(run)
+    keeps_to_the_rules(plot)
+    [panel] = plot.panels
+    assert panel.y.kind == "rate"
+    others, [on_it] = series(plot, role="muted"), series(plot, "points", role="best")
+    keys = {r.key for r, on in zip(run.results, run.front, strict=True) if on}
+    assert set(column(on_it, "key")) == keys
+    assert {key for points in others for key in column(points, "key")} == {
+        r.key for r in run.results if r.key not in keys
+    }
+    table = run.table.set_index("key")
+    for mark in on_it.marks:
+        assert mark.y_ends == pytest.approx((table["low"][mark.key], table["high"][mark.key]))
+    # The line runs through all of the front, and nobody is beyond it.
+    [line] = series(plot, "line")
+    corners = [(mark.x, mark.y) for mark in line.marks]
+    measured = [(mark.x, mark.y) for mark in on_it.marks]
+    assert set(measured) <= set(corners)
+    more = WIDE in objectives
+    for mark in (mark for points in series(plot, "points") for mark in points.marks):
+        reach = [b for a, b in corners if (a >= mark.x if more else a <= mark.x)]
+        assert mark.y <= max(reach)
+    for (a, b), (c, d) in pairwise(corners):
+        assert a == c or b == d  # stairs
+    for c, d in corners:  # none is better than what was measured
+        assert any((x >= c if more else x <= c) and y >= d for x, y in measured)
+
+
+def test_intervals_only_for_the_front_and_only_of_rates(tmp_path):
+    plot = pareto_front(in_front(tmp_path / "run", ROWS, (RATE, HIDDEN, EPOCHS)))
+    keeps_to_the_rules(plot)
+    assert [panel.title for panel in plot.panels] == [
+        "success rate and hidden_dim",
+        "success rate and epochs to solve",
+        "hidden_dim and epochs to solve",
+    ]
+    assert series(plot, "line") == []  # what is a front of three is no stair of two
+    assert all(mark.x_ends is None for one in series(plot) for mark in one.marks)
+    with_ends = [bool(one.marks[0].y_ends) for one in series(plot, role="best")]
+    assert with_ends == [True, True, False]
+    assert not any(mark.y_ends for one in series(plot, role="muted") for mark in one.marks)
+
+
+def test_those_that_are_not_shown_are_counted(tmp_path):
+    plot = pareto_front(in_front(tmp_path / "run", ROWS))
+    assert sum(len(points.marks) for points in series(plot, "points")) == 4
+    assert "Not shown: 1 with fewer seeds" in plot.note
+    rows = [(3, 0, 16, 1), (4, 8, 16, 50), (5, 16, 16, 5000)]
+    plot = pareto_front(in_front(tmp_path / "none", rows, (RATE, EPOCHS)))
+    assert sum(len(points.marks) for points in series(plot, "points")) == 2
+    assert "1 without a success" in plot.note
+
+
+@pytest.mark.parametrize("objectives", [(RATE,), None])
+def test_with_one_objective_there_is_no_front(tmp_path, objectives):
+    run = in_front(tmp_path / "run", ROWS)
+    manifest = {name: value for name, value in run.manifest.items() if name != "objectives"}
+    manifest |= {"objectives": list(objectives)} if objectives else {}
+    assert pareto_front(replace(run, manifest=manifest)) is None
+
+
+def test_without_the_full_seeds_there_is_no_front(tmp_path):
+    assert pareto_front(in_front(tmp_path / "run", ROWS, ladder=(32,))) is None
+    noted = {"objectives": [RATE, HIDDEN], "trainer": "network"}
+    assert pareto_front(write_run(tmp_path / "empty", [], **noted)) is None
+
+
+def test_of_many_others_some_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampled, "__defaults__", (8,))
+    rows = [(2, 16, 16, 10), *((3 + i % 5, i % 14, 16, 10) for i in range(30))]
+    plot = pareto_front(in_front(tmp_path / "run", rows))
+    [others] = series(plot, role="muted")
+    assert len(others.marks) == 8
+    assert max(column(others, "y")) == 13 / 16
+    assert min(column(others, "y")) == 0
+    assert "of 30 others 8 are drawn" in plot.note

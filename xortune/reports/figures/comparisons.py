@@ -1,0 +1,563 @@
+"""Figures of comparisons: of runs with each other, and of a run with a published table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xortune.comparisons.numbers import (
+    RESAMPLES,
+    Better,
+    ComparedNumbers,
+    Improvement,
+    epochs_needed,
+    values_of,
+)
+from xortune.comparisons.reference import Comparison
+from xortune.comparisons.runs import Pair, RunComparison
+from xortune.core.errors import InputError
+from xortune.core.formats import count, estimated, measured, number, plain, span, value
+from xortune.reports.figures.labels import (
+    HUGE,
+    KEY,
+    LONGEST,
+    WIDE,
+    between,
+    sampled,
+    short_key,
+)
+from xortune.reports.plot import (
+    RATES,
+    Axis,
+    Cells,
+    Mark,
+    Panel,
+    Plot,
+    Role,
+    Rule,
+    Series,
+    shortened,
+)
+from xortune.reports.words import answer, headline, p_text, points, points_interval, sentence
+from xortune.stats.numbers import dkw_band
+
+Floats = NDArray[np.float64]
+
+# -------------------------------------------------------------------------------------------------
+# How far apart the success rates of runs are, and who beats whom.
+
+HALF = (LONGEST - 3) // 2
+"""Characters of one of two names in a label."""
+
+
+def differences(comparison: RunComparison) -> Plot:
+    """The difference of success rates of every two, with its interval; 0 is no difference."""
+    rows: dict[bool, list[Mark]] = {True: [], False: []}
+    for row, pair in enumerate(comparison.pairs):
+        difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
+        text = sentence(comparison, pair)
+        rows[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
+    told = f"{len(rows[True]):,} of {count(len(comparison.pairs), 'pair')} told apart"
+    one = len(comparison.pairs) == 1
+    names = (_pair_label(comparison, pair, "−") for pair in comparison.pairs)
+    return Plot(
+        name="differences",
+        title=f"How far the success rates are apart: {told}",
+        alt=sentence(comparison, comparison.pairs[0]) if one else f"{headline(comparison)} {told}.",
+        note=_tested(comparison)
+        + " Bars are 95 % intervals (Newcombe's), each for itself; the test decides, not the bar.",
+        panels=(
+            Panel(
+                Axis("difference of success rates, percentage points"),
+                Axis("pair", "category", categories=tuple(names)),
+                (Rule("x", 0.0, "no difference"), *_told_apart(rows, "told apart")),
+            ),
+        ),
+    )
+
+
+def wins(comparison: RunComparison) -> Plot:
+    """Who solves more seeds than whom, after Holm's correction."""
+    labels = tuple(one.label for one in comparison.contestants)
+    places = range(len(labels))
+    table = [[_against(comparison, row, column) for column in places] for row in places]
+    cells = Cells(
+        x=tuple(map(float, places)),
+        y=tuple(map(float, places)),
+        values=tuple(tuple(value for value, _, _ in row) for row in table),
+        value_label="difference of success rates",
+        scale="difference",
+        texts=tuple(tuple(text for _, text, _ in row) for row in table),
+        notes=tuple(tuple(note for *_, note in row) for row in table),
+    )
+    return Plot(
+        name="wins",
+        title="Who solves more seeds than whom",
+        alt=headline(comparison) if len(labels) > 2 else answer(comparison)[0],
+        note=_tested(comparison)
+        + " A cell is the rate of its row minus that of its column, in percentage points; where"
+        " it is followed by a question mark the data cannot tell the two apart.",
+        panels=(
+            Panel(
+                Axis("against", "category", categories=labels),
+                Axis("rate of", "category", categories=labels),
+                (cells,),
+            ),
+        ),
+    )
+
+
+def _told_apart(rows: dict[bool, list[Mark]], label: str) -> list[Series]:
+    """Those that the test tells apart, and the others behind them."""
+    apart = Series(label, tuple(rows[True]))
+    alike = Series("not told apart", tuple(rows[False]), role="muted", marker="ring")
+    return [series for series in (alike, apart) if series.marks]
+
+
+def _against(comparison: RunComparison, row: int, column: int) -> tuple[float, str, str]:
+    """Value, text and note of a cell."""
+    if row == column:
+        return math.nan, "", ""
+    pair = comparison.pair(row, column)
+    low, high, difference = pair.low, pair.high, pair.difference
+    if row > column:
+        low, high, difference = -high, -low, -difference
+    text = points(difference, low, high)
+    shown = f"+{text}" if difference > 0 else text
+    note = f"{shown} points {points_interval(low, high)}, {p_text(pair.p_holm)}"
+    return difference, shown if pair.differs else f"{shown} ?", note
+
+
+def _tested(comparison: RunComparison) -> str:
+    seeds = sorted({f"{pair.n_a:,}" for pair in comparison.pairs})
+    kinds = {pair.shared for pair in comparison.pairs}
+    tests = [
+        text
+        for shared, text in (
+            (True, "exact McNemar tests on shared seeds"),
+            (False, "Boschloo's exact tests on seeds that are not shared"),
+        )
+        if shared in kinds
+    ]
+    pairs = count(len(comparison.pairs), "pair")
+    return (
+        f"n = {' or '.join(seeds)} seeds each; {' and '.join(tests)}, two-sided, Holm over {pairs} "
+        f"at {number(100 * comparison.alpha)} %."
+    )
+
+
+def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
+    labels = (comparison.contestants[place].label for place in (pair.a, pair.b))
+    return f" {sign} ".join(shortened(label, HALF) for label in labels)
+
+
+# -------------------------------------------------------------------------------------------------
+# How soon seeds are solved, and how good their numbers are.
+#
+# As in rliable (Agarwal et al., 2021, NeurIPS 34): a performance profile, the probability of
+# improvement and the interquartile mean. The bands hold for all places at once, which theirs do
+# not.
+
+ROLES: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
+"""Of the contestants whose profiles can be told apart in one picture."""
+
+Middle = tuple[float, float | None, float | None] | None
+"""A contestant's interquartile mean and its interval, as far as they are known."""
+
+
+def profile(comparison: RunComparison) -> Plot:
+    """How soon seeds are solved: the share solved by each epoch, and who solves them sooner.
+
+    Raises:
+        InputError: nobody counted epochs.
+    """
+    outcomes = [one.outcome for one in comparison.contestants]
+    counting = [place for place, outcome in enumerate(outcomes) if outcome.epochs]
+    if not counting:
+        raise InputError("the trainers of what is compared count no epochs")
+    shown = counting[: len(ROLES)]
+    longest = float(max(outcomes[place].epochs for place in shown))
+    lines = tuple(
+        _profile_line(
+            epochs_needed(outcomes[place]),
+            outcomes[place].n,
+            (1.0, longest),
+            label=comparison.contestants[place].label,
+            role=role,
+            better="smaller",
+        )
+        for place, role in zip(shown, ROLES, strict=False)
+    )
+    middles: list[Middle] = [
+        None if one.epochs is None else (one.epochs, one.low, one.high)
+        for one in comparison.middles
+    ]
+    known = sum(middle is not None for middle in middles)
+    panels = [
+        Panel(
+            Axis("epochs", "log", limits=(1.0, longest)),
+            Axis("share of seeds solved by then", "rate", RATES),
+            lines,
+            title="performance profile",
+        ),
+        _improvements(
+            comparison,
+            comparison.sooner,
+            "<",
+            "how probable it is that a seed of the first is solved sooner than one of the second",
+        ),
+    ]
+    if known:
+        title = "interquartile mean of the epochs to solve"
+        panels.append(_middles(comparison, middles, Axis("epochs", "log"), "epochs", title))
+    return Plot(
+        name="profile",
+        title="How soon seeds are solved",
+        alt=" ".join(
+            f"{first} solves a seed sooner than {second} in {told} of pairs of seeds, ties as "
+            "halves."
+            for first, second, told in _won(comparison, comparison.sooner)
+        ),
+        note=f"n = {_sizes(outcomes[place].n for place in counting)} seeds each. {_INTERVALS} An "
+        "unsolved seed is later than any solved one. Fewer epochs never outweigh a "
+        f"seed.{_without(known, len(counting), 'unsolved')}{_left_out(shown, counting)}",
+        panels=tuple(panels),
+    )
+
+
+def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
+    """The numbers that trainers told of their seeds: profiles, whose are better, their middles.
+
+    Args:
+        comparison: of contestants that have numbers.
+        name: of the number; None: the first of those that are judged, or of all.
+
+    Raises:
+        InputError: nobody has numbers, or none of this name is told by two of them.
+    """
+    numbers = _chosen(comparison, name)
+    called = shortened(numbers.name, LONGEST)
+    having = [place for place, one in enumerate(numbers.of) if one is not None]
+    shown = having[: len(ROLES)]
+    every = [
+        values_of(comparison.contestants[place].outcome, numbers.name, numbers.better)
+        for place in shown
+    ]
+    drawn = np.concatenate(every)
+    drawn = drawn[np.abs(drawn) < HUGE]  # an axis shows no others
+    ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
+    axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
+    lines = tuple(
+        _profile_line(
+            values,
+            values.size,
+            ends,
+            label=comparison.contestants[place].label,
+            role=role,
+            better=numbers.better,
+        )
+        for place, role, values in zip(shown, ROLES, every, strict=False)
+        if values.size
+    )
+    than, sign = ("at most", "<") if numbers.better == "smaller" else ("more than", ">")
+    better = numbers.better or "larger"
+    share = Axis(f"share of seeds with {than} that", "rate", RATES)
+    panels = [Panel(axis, share, lines, title="performance profile")]
+    if any(numbers.wins):
+        title = f"how probable it is that a seed's {called} is {better} in the first"
+        panels.append(_improvements(comparison, numbers.wins, sign, title))
+    middles: list[Middle] = [
+        (one.middle, one.low, one.high)
+        if one is not None
+        and one.middle is not None
+        and all(end is None or abs(end) < HUGE for end in (one.middle, one.low, one.high))
+        else None
+        for one in numbers.of
+    ]
+    known = sum(middle is not None for middle in middles)
+    if known:
+        title = f"interquartile mean of {called}"
+        panels.append(_middles(comparison, middles, axis, called, title))
+    missing = "Nothing says what is better; seeds without the number are left out."
+    if numbers.better:
+        missing = (
+            "A seed without the number, which crashed or diverged, is worse than any with one."
+        )
+    better_is = f": {numbers.better} is better" if numbers.better else ""
+    return Plot(
+        name="numbers",
+        title=f"How the seeds compare in {called}{better_is}",
+        alt=_numbers_alt(comparison, numbers, called, better),
+        note=f"{_numbers_n(numbers)} {_INTERVALS} {missing}"
+        f"{_without(known, len(having), 'without a number')}{_left_out(shown, having)}",
+        panels=tuple(panels),
+    )
+
+
+def _profile_line(
+    values: Floats, n: int, ends: tuple[float, float], *, label: str, role: Role, better: Better
+) -> Series:
+    """How many of n seeds have at most so much if `smaller` is better, else more."""
+    known = np.sort(values[np.isfinite(values)])
+    at = np.unique(np.clip(np.concatenate([ends, known]), *ends))
+    at = at[sampled(at.size)]
+    below = np.searchsorted(known, at, side="right")
+    shares = (below if better == "smaller" else known.size - below) / n
+    table = np.stack([at, shares, *dkw_band(shares, n)], axis=1).tolist()
+    marks = tuple(Mark(x, y, y_ends=(low, high)) for x, y, low, high in table)
+    return Series(label, marks, "steps", role)
+
+
+def _improvements(
+    comparison: RunComparison, won: Sequence[Improvement | None], sign: str, title: str
+) -> Panel:
+    rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
+    names = tuple(_pair_label(comparison, pair, sign) for pair, _ in rows)
+    marks = tuple(
+        Mark(
+            win.probability,
+            float(row),
+            x_ends=(win.low, win.high),
+            text=f"{measured(win.probability, win.low, win.high)} of pairs of seeds",
+        )
+        for row, (_, win) in enumerate(rows)
+    )
+    return Panel(
+        Axis("probability", "rate", RATES),
+        Axis("pair", "category", categories=names),
+        (Rule("x", 0.5, "neither"), Series("", marks)),
+        title=title,
+    )
+
+
+def _middles(
+    comparison: RunComparison, middles: Sequence[Middle], axis: Axis, unit: str, title: str
+) -> Panel:
+    marks = []
+    for place, known in enumerate(middles):
+        if known is not None:
+            mean, low, high = known
+            # Without an end the bar has none either: it ends at the point.
+            ends = (mean if low is None else low, mean if high is None else high)
+            text = f"{estimated(mean, low, high)} {unit}, 95 % interval {span(low, high)}"
+            marks.append(Mark(mean, float(place), x_ends=ends, text=text))
+    names = tuple(one.label for one in comparison.contestants)
+    contestants = Axis("contestant", "category", categories=names)
+    return Panel(axis, contestants, (Series("", tuple(marks)),), title=title)
+
+
+def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
+    known = {numbers.name: numbers for numbers in comparison.numbers}
+    if not known:
+        raise InputError("no two of what is compared have a number of their seeds in common")
+    if name is None:
+        return next(iter(known.values()))
+    if name not in known:
+        raise InputError(
+            f"no number {name!r}", field="number", allowed=", ".join(map(plain, known))
+        )
+    return known[name]
+
+
+def _won(
+    comparison: RunComparison, won: Sequence[Improvement | None]
+) -> Iterable[tuple[str, str, str]]:
+    """The first pairs: both names, and how probable it is."""
+    rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
+    for pair, win in rows[: len(ROLES)]:
+        a, b = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
+        yield a, b, measured(win.probability, win.low, win.high)
+
+
+def _numbers_alt(
+    comparison: RunComparison, numbers: ComparedNumbers, called: str, better: str
+) -> str:
+    parts = [
+        f"{called} is {better} for a seed of {first} than for one of {second} in {told} of pairs, "
+        "ties as halves."
+        for first, second, told in _won(comparison, numbers.wins)
+    ]
+    middles = [
+        f"{plain(one.label)} {estimated(found.middle, found.low, found.high)}"
+        for one, found in zip(comparison.contestants, numbers.of, strict=True)
+        if found is not None and found.middle is not None
+    ]
+    if middles:
+        parts.append(f"Interquartile means: {', '.join(middles[: len(ROLES)])}.")
+    return " ".join(parts) or f"No pair has seeds with {called} in common."
+
+
+def _sizes(sizes: Iterable[int]) -> str:
+    return " and ".join(f"{n:,}" for n in sorted(set(sizes)))
+
+
+def _numbers_n(numbers: ComparedNumbers) -> str:
+    found = [one for one in numbers.of if one is not None]
+    known = f"{_sizes(one.known for one in found)} of them with a number"
+    if all(one.known == one.n for one in found):
+        known = "all with a number"
+    return f"n = {_sizes(one.n for one in found)} seeds each, {known}."
+
+
+_INTERVALS = (
+    "Bands hold for all places of a line at once with 95 % (DKW), each for itself; the other "
+    f"bars are 95 % intervals of {RESAMPLES:,} bootstrap resamples of the seeds."
+)
+
+
+def _without(middles: int, all_: int, what: str) -> str:
+    """Why some have no interquartile mean."""
+    return f" Where more than a quarter is {what} there is no mean." if middles < all_ else ""
+
+
+def _left_out(shown: Sequence[int], having: Sequence[int]) -> str:
+    left = len(having) - len(shown)
+    return f" The first {len(shown)} of {len(having)} are drawn." if left else ""
+
+
+# -------------------------------------------------------------------------------------------------
+# A run beside a published table: where they agree, and how far apart they are.
+
+MOST_BARS, MOST_ROWS = 100, 20
+"""Cells with bars: of more they hide everything. Rows of the figure of differences."""
+
+
+def agreement(comparison: Comparison) -> Plot:
+    """The run's success rate over the table's, one point for each cell.
+
+    Args:
+        comparison: of a run with a table.
+    """
+    cells, told = comparison.cells, comparison.summary
+    apart, alike = cells[cells["differs"]], cells[~cells["differs"]]
+    kept = alike.iloc[sampled(len(alike))] if len(alike) else alike
+    with_bars = len(cells) <= MOST_BARS
+    names = varied(comparison)
+    rows: dict[bool, list[Mark]] = {True: [], False: []}
+    for row in pd.concat([apart, kept]).to_dict("records"):
+        bars = with_bars or row["differs"]
+        rows[bool(row["differs"])].append(
+            Mark(
+                row["reference_rate"],
+                row["rate"],
+                x_ends=(row["reference_low"], row["reference_high"]) if bars else None,
+                y_ends=(row["low"], row["high"]) if bars else None,
+                text=_cell_text(row, names),
+            )
+        )
+    equal = Series(
+        "equal rates", (Mark(0.0, 0.0), Mark(1.0, 1.0)), "line", role="muted", dashed=True
+    )
+    name = shortened(comparison.reference.path.name, LONGEST)
+    differ = f"{count(told.cells, 'cell')} {'differs' if told.differ == 1 else 'differ'}"
+    inside = int(((cells["difference_low"] <= 0) & (cells["difference_high"] >= 0)).sum())
+    left_out = ""
+    if len(kept) < len(alike):
+        left_out = f" Of {len(alike):,} others {len(kept):,} are drawn, evenly spaced by p."
+    return Plot(
+        name="agreement",
+        title=f"{told.differ:,} of {differ} from the table beyond chance",
+        alt=(
+            f"{told.differ:,} of {differ} beyond chance; the 95 % interval of the difference holds "
+            f"0 in {inside:,} of them. {told.below_alpha:,} have p below {number(told.alpha)}, "
+            f"where chance alone gives {told.expected_low:,} to {told.expected_high:,}."
+        ),
+        note=(
+            f"n = {_cell_seeds(cells)}; Fisher's exact test of each cell, with Holm's correction "
+            f"over {count(told.cells, 'cell')} at {number(100 * told.alpha)} %. Bars are 95 % "
+            "Wilson intervals of both rates, each for itself"
+            f"{'' if with_bars else ', of cells that differ'}.{left_out} What lies close to the "
+            "line is not shown to be equal."
+        ),
+        panels=(
+            Panel(
+                Axis(f"success rate in {name}", "rate", RATES),
+                Axis("success rate in the run", "rate", RATES),
+                (equal, *_told_apart(rows, "differs beyond chance")),
+            ),
+        ),
+    )
+
+
+def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
+    """The difference of success rates of the cells of the smallest p, with their intervals.
+
+    Args:
+        comparison: of a run with a table.
+        top: how many cells.
+    """
+    shown, total = comparison.cells.head(top), len(comparison.cells)
+    names = varied(comparison)
+    records = shown.to_dict("records")
+    rows: dict[bool, list[Mark]] = {True: [], False: []}
+    labels = []
+    for place, row in enumerate(records):
+        ends = (100 * row["difference_low"], 100 * row["difference_high"])
+        text = _cell_text(row, names)
+        mark = Mark(100 * row["difference"], float(place), x_ends=ends, text=text)
+        rows[bool(row["differs"])].append(mark)
+        values = ", ".join(shown_value(row[name]) for name in names)
+        labels.append(f"{shortened(values, LONGEST - KEY - 3)} · {short_key(row['key'])}")
+    title = f"How far apart run and table are, in {count(total, 'cell')}"
+    if len(shown) < total:
+        title = (
+            f"How far apart run and table are: the {len(shown):,} of {total:,} cells with the "
+            "smallest p"
+        )
+    return Plot(
+        name="cell-differences",
+        title=title,
+        alt=f"The smallest p has {_cell_text(records[0], names)}.",
+        note=f"n = {_cell_seeds(shown)}; Fisher's exact test of each cell, with Holm's correction "
+        f"over {count(total, 'cell')} at {number(100 * comparison.summary.alpha)} %. "
+        "Bars are Newcombe's 95 % intervals, each for itself; the test decides, not the bar. "
+        "Those shown were chosen by their p, so their differences look larger than they are.",
+        panels=(
+            Panel(
+                Axis("success rate of the run minus the table's, percentage points"),
+                Axis(
+                    shortened(f"{', '.join(names)} · key", 2 * LONGEST),
+                    "category",
+                    categories=tuple(labels),
+                ),
+                (Rule("x", 0.0, "no difference"), *_told_apart(rows, "differs beyond chance")),
+            ),
+        ),
+    )
+
+
+def varied(comparison: Comparison) -> list[str]:
+    """The table's parameters that differ between cells; all of them if none does."""
+    names = [name for name in comparison.parameters if name in comparison.reference.columns]
+    return [n for n in names if comparison.cells[n].nunique(dropna=False) > 1] or names
+
+
+def shown_value(given: Any) -> str:
+    """A value of a frame or of a mapping; what a config does not have is empty in a frame."""
+    if given is None or given is pd.NA or (isinstance(given, float) and math.isnan(given)):
+        return "none"
+    return value(given.item() if hasattr(given, "item") else given)
+
+
+def _cell_text(row: dict[Any, Any], names: Sequence[str]) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    values = ", ".join(f"{plain(name)} {shown_value(row[name])}" for name in names)
+    rate = measured(row["rate"], row["low"], row["high"])
+    theirs = measured(row["reference_rate"], row["reference_low"], row["reference_high"])
+    return (
+        f"{shortened(values, 300)}: {row['k']:,} of {row['n']:,} ({rate}) in the run, "
+        f"{row['reference_k']:,} of {row['reference_n']:,} ({theirs}) in the table, difference "
+        f"{points(row['difference'], low, high)} points {points_interval(low, high)}, "
+        f"p {number(row['p'])}"
+    )
+
+
+def _cell_seeds(cells: pd.DataFrame) -> str:
+    """How many seeds are behind each cell, in the run and in the table."""
+    mine, theirs = between(cells["n"]), between(cells["reference_n"])
+    return f"{mine} seeds in the run and {theirs} seeds in the table"

@@ -1,0 +1,685 @@
+"""Figures of parameters, over the configs visited: importance, slices, contour, parallel axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.errors import InputError, nearest
+from xortune.core.formats import count, interval, measured, number, percent
+from xortune.reports.figures.labels import (
+    HUGE,
+    WIDE,
+    described,
+    sampled,
+)
+from xortune.reports.plot import (
+    RATES,
+    Axis,
+    Cells,
+    Layer,
+    Lines,
+    Mark,
+    Panel,
+    Plot,
+    Rule,
+    Series,
+    shortened,
+)
+from xortune.reports.tables import (
+    MAX_LEVELS,
+    MIN_CONFIGS,
+    Level,
+    ParameterColumn,
+    cached_per_run,
+    column_of,
+    level_of,
+    quantile_bins,
+    report_of,
+    values_of,
+    varying,
+)
+from xortune.runs.run import Run
+from xortune.spaces.model import Range
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+MOST_LEVELS = 12
+"""Levels that are shown of one parameter; beyond them the most frequent."""
+
+LONGEST_NAME, LONGEST_LEVEL = 32, 20
+
+# -------------------------------------------------------------------------------------------------
+# The parameters that differ between a run's configs.
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """One parameter over C configs, in the order of `Run.results`.
+
+    Attributes:
+        name: as in the space file.
+        label: as it is shown.
+        column: its distinct values, and which of them each config has.
+        numbers: float64, shape (C,): NaN where a config has no number that an axis can show.
+        is_number: whether it is shown on an axis of numbers, and not as levels.
+        is_log: whether that axis is logarithmic.
+        importance: its share, if the run knows it.
+    """
+
+    name: str
+    label: str
+    column: ParameterColumn
+    numbers: Floats
+    is_number: bool
+    is_log: bool
+    importance: float | None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest number."""
+        return float(np.nanmin(self.numbers)), float(np.nanmax(self.numbers))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all its numbers are whole."""
+        finite = self.numbers[np.isfinite(self.numbers)]
+        return bool((finite == np.floor(finite)).all())
+
+    def scaled(self) -> Floats:
+        """Shape (C,): the numbers as they lie on their axis, from 0 to 1; NaN for none."""
+        places = np.log(self.numbers) if self.is_log else self.numbers
+        low, high = np.nanmin(places), np.nanmax(places)
+        found: Floats = (places - low) / ((high - low) or 1.0)
+        return found
+
+    def levels(self, rates: Floats) -> tuple[tuple[str, ...], Places]:
+        """Labels of the levels, and which of them each config has, shape (C,), -1 for none shown.
+
+        Numbers ascend and come first, what is no number follows from the highest mean rate to the
+        lowest. Of more than `MOST_LEVELS` the most frequent stay.
+        """
+        codes, reals = self.column.codes, self.column.reals
+        counts = np.bincount(codes)
+        means = np.bincount(codes, weights=rates) / counts
+        often = np.argsort(-counts, kind="stable")[:MOST_LEVELS]
+        order = often[np.lexsort((often, -means[often], reals[often]))]  # NaN comes last
+        where = np.full(len(counts), -1)
+        where[order] = np.arange(len(order))
+        labels = self.column.labels(order.tolist())
+        return tuple(shortened(label, LONGEST_LEVEL) for label in labels), where[codes]
+
+
+@cached_per_run  # several figures look at the same ones
+def parameters_of(run: Run) -> tuple[Parameter, ...]:
+    """The parameters that vary, the most important first; see `tables.parameter_effects`."""
+    try:
+        asked = {parameter.name: parameter for parameter in run.asked.parameters}
+    except InputError:  # the copy of the space file is gone, or a file that it names
+        asked = {}
+    found = []
+    for effect in report_of(run).effects:
+        column = column_of(values_of(run.results, effect.name))
+        numbers = np.where(np.abs(column.numbers) < HUGE, column.numbers, np.nan)
+        finite = numbers[np.isfinite(numbers)]
+        space = asked.get(effect.name)
+        is_log = bool(finite.size) and finite.min() > 1 / HUGE
+        if is_log:
+            wide = finite.max() >= WIDE * finite.min()
+            is_log = space.log if isinstance(space, Range) else bool(wide)
+        found.append(
+            Parameter(
+                name=effect.name,
+                label=shortened(effect.name, LONGEST_NAME),
+                column=column,
+                numbers=numbers,
+                is_number=_is_dense(np.unique(finite).size, finite.size),
+                is_log=is_log,
+                importance=effect.importance,
+            )
+        )
+    return tuple(found)
+
+
+def _is_dense(distinct: int, configs: int) -> bool:
+    """Whether numbers are too many for levels: of a grid each has enough configs by itself."""
+    if configs < 2 * distinct:
+        return distinct > 1
+    return distinct > (MOST_LEVELS if configs >= distinct * MIN_CONFIGS else MAX_LEVELS)
+
+
+# -------------------------------------------------------------------------------------------------
+# How much each parameter matters, as the search noted it.
+
+MOST_SHARES = 15
+
+Shares = Sequence[tuple[str, float, tuple[float, float] | None]]
+"""Of each parameter its name, its share, and the interval of that if it is known."""
+
+
+def param_importances(run: Run) -> Plot | None:
+    """Each parameter's share of the importance, with its 95 % bootstrap interval over configs.
+
+    The measure is Optuna's PED-ANOVA: how much the distribution of a parameter among the better
+    tenth of the configs differs from that among all of them (Watanabe, Bansal, Hutter (2023), IJCAI
+    2023, eq. 16). It is computed at the end of a search; see `driver.importance`.
+
+    Returns:
+        None if the run's manifest has no importance.
+    """
+    about = run.manifest.get("importance_resampled")
+    shares = [
+        (one.label, one.importance, _interval(about, one.name, one.importance))
+        for one in parameters_of(run)[:MOST_SHARES]
+        if one.importance is not None
+    ]
+    if not shares:
+        return None
+    marks = tuple(
+        Mark(share, float(row), x_ends=ends, text=_share_text(name, share, ends))
+        for row, (name, share, ends) in enumerate(shares)
+    )
+    most = max(ends[1] if ends else share for _, share, ends in shares)
+    return Plot(
+        name="importance",
+        title="Which parameters separate the better tenth of the configurations from the rest",
+        alt=_shares_alt(shares),
+        note=_shares_note(about if about and any(ends for _, _, ends in shares) else {}),
+        panels=(
+            Panel(
+                Axis("share of the importance", "rate", (0.0, min(1.0, math.ceil(10 * most) / 10))),
+                Axis("parameter", "category", categories=tuple(name for name, _, _ in shares)),
+                (Series("share, with its 95 % interval", marks),),
+            ),
+        ),
+    )
+
+
+def _interval(about: Any, name: str, share: float) -> tuple[float, float] | None:
+    """An interval of the manifest, if it is one: people edit manifests."""
+    try:
+        low, high = map(float, about["intervals"][name])
+    except (TypeError, ValueError, KeyError):
+        return None
+    return (low, high) if 0 <= low <= share <= high <= 1 else None
+
+
+def _share_text(name: str, share: float, ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return f"{name} {percent(share)}"
+    return f"{name} {measured(share, *ends)}, 95 % interval {interval(*ends)}"
+
+
+def _shares_alt(shares: Shares) -> str:
+    first, *others = shares
+    text = f"The largest share has {_share_text(*first)}"
+    if not others:
+        return f"{text}; it is the only one."
+    text += f"; then {'; '.join(_share_text(*one) for one in others[:2])}."
+    if low := first[2] and first[2][0]:
+        below = sum(ends is not None and ends[1] < low for _, _, ends in others)
+        text += f" Its interval lies above those of {below:,} of the {count(len(others), 'other')}."
+    return text
+
+
+def _shares_note(about: Mapping[str, Any]) -> str:
+    n, bars = "", "this run has no intervals"
+    if about:
+        configs = count(about.get("configs", 0), "configuration")
+        n = f"n = {configs}, the better tenth {about.get('better', 0):,}. "
+        bars = (
+            "bars: 95 % bootstrap intervals, the share ± 1.96 standard deviations over "
+            f"{about.get('resamples', 0):,} resamples of the configurations"
+        )
+    return (
+        f"{n}PED-ANOVA (Watanabe et al. 2023) as in Optuna, as shares of one; {bars}. It compares "
+        "where the better tenth lies with where all configurations visited lie: a parameter that "
+        "the search hardly varied, or that matters only together with another, seems to matter "
+        "little, and one that is not active in every configuration is left out."
+    )
+
+
+# -------------------------------------------------------------------------------------------------
+# The success rate over each parameter: levels with intervals, numbers with a mean and a band.
+
+MOST_PANELS, MOST_DOTS = 8, 500
+
+GRID, BANDWIDTH, STEPS = 61, 0.07, 1000
+"""Places of the mean along an axis; the kernel's standard deviation, of the length of the axis;
+places along it that are told apart."""
+
+Drawn = tuple[Axis, Floats, list[Layer], str]
+"""An axis, where on it each config is (NaN: nowhere), what is drawn, and what it says."""
+
+
+def slices(run: Run) -> Plot | None:
+    """The success rate of configs against each parameter that varies, the most important first.
+
+    Each config counts once, however many seeds it had. The figure says what was seen where the
+    search went: it went to good regions more often, and moved several parameters at once.
+
+    Returns:
+        None if no parameter differs between configs.
+    """
+    parameters = parameters_of(run)
+    shown = parameters[:MOST_PANELS]
+    if not shown:
+        return None
+    rates = run.results.counts.rate
+    dots = sampled(len(rates), MOST_DOTS)
+    panels, findings = [], []
+    for parameter in shown:
+        drawn = _along(parameter, rates) if parameter.is_number else _by_level(parameter, rates)
+        axis, places, layers, finding = drawn
+        findings.append(finding)
+        marks = (
+            Mark(
+                float(places[at]),
+                float(rates[at]),
+                text=f"{result.outcome.successes}/{result.outcome.n}",
+                key=result.key,
+            )
+            for at, result in ((at, run.results[at]) for at in dots[np.isfinite(places[dots])])
+        )
+        raw = Series("a configuration", tuple(marks), role="muted")
+        share = parameter.importance
+        title = parameter.label if share is None else f"{parameter.label} ({percent(share)})"
+        panels.append(Panel(axis, Axis("success rate", "rate", RATES), (raw, *layers), title))
+    more = len(parameters) - MOST_PANELS
+    others = [f"{count(more, 'less important parameter')} not shown."] if more > 0 else []
+    return Plot(
+        name="slices",
+        title=f"Success by parameter, among the {count(len(rates), 'configuration')} visited",
+        alt=" ".join([*findings[:3], *others]),
+        note=_slices_note(shown, len(rates), len(dots)),
+        panels=tuple(panels),
+        columns=min(2, len(shown)),
+    )
+
+
+def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
+    """The mean success rate along an axis with its pointwise 95 % band, shape (GRID,) each.
+
+    It is NaN where fewer than 5 configs are near, or only so along less than the kernel's width.
+
+    Args:
+        places: shape (C,), each from 0 to 1; thousandths are told apart.
+        rates: shape (C,).
+
+    Source: Nadaraya (1964), Theory of Probability and its Applications 9(1), with a Gaussian
+    kernel of fixed width. The number of configs near is (sum w)^2 / sum w^2, Kish (1965), Survey
+    Sampling, section 8.2. The band is the mean ± 1.96 sqrt(sum w^2 (rate - mean)^2) / sum w, which
+    does not take rates to vary alike everywhere: White (1980), Econometrica 48(4).
+    """
+    x, steps = np.linspace(0, 1, GRID), np.rint(places * STEPS).astype(np.intp)
+    kernel = np.exp(-0.5 * ((np.arange(STEPS + 1)[:, None] / STEPS - x) / BANDWIDTH) ** 2)
+    # Summed at each thousandth first: of many configs the kernel at each would take long.
+    counts, sums, squares = (
+        np.bincount(steps, weights=rates**power, minlength=STEPS + 1) for power in (0, 1, 2)
+    )
+    total = counts @ kernel
+    mean = sums @ kernel / total
+    residuals = squares @ kernel**2 - 2 * mean * (sums @ kernel**2) + mean**2 * (counts @ kernel**2)
+    half = 1.96 * np.sqrt(np.maximum(residuals, 0)) / total
+    far = total**2 < MIN_CONFIGS * (counts @ kernel**2)
+    known = np.zeros(GRID, np.bool_)
+    for part in _stretches(far):
+        known[part] = part.stop - part.start >= 2 * BANDWIDTH * GRID
+    ends = (np.clip(end, 0, 1) for end in (mean, mean - half, mean + half))
+    # The last digits of a matrix product are not the same on every machine.
+    found = [np.where(known, end.round(6), np.nan) for end in ends]
+    return found[0], found[1], found[2]
+
+
+def _stretches(gaps: NDArray[np.bool_]) -> list[slice]:
+    """Where it is false without a gap."""
+    found: list[slice] = np.ma.clump_unmasked(np.ma.array(gaps, mask=gaps))  # type: ignore[no-untyped-call]
+    return found
+
+
+def _along(parameter: Parameter, rates: Floats) -> Drawn:
+    rows = np.flatnonzero(np.isfinite(parameter.numbers))
+    mean, low, high = smooth(parameter.scaled()[rows], rates[rows])
+    space = np.geomspace if parameter.is_log else np.linspace
+    x = space(*parameter.ends, GRID)
+    layers: list[Layer] = []
+    for part in _stretches(np.isnan(mean)):
+        table = np.stack([x, mean, low, high], axis=1)[part].tolist()
+        marks = tuple(Mark(at, m, y_ends=(a, b)) for at, m, a, b in table)
+        label = "" if layers else "mean, with its pointwise 95 % band"
+        layers.append(Series(label, marks, "line"))
+    some = "" if rows.size == len(rates) else f", {rows.size:,} of {len(rates):,} have one"
+    axis = Axis(
+        f"{parameter.label}{some}",
+        "log" if parameter.is_log else "number",
+        whole=parameter.is_whole,
+    )
+    finding = f"{parameter.label}: too few configurations for a smooth."
+    if layers:
+
+        def near(at: int) -> str:
+            place = number(round(x[at]) if parameter.is_whole else x[at])
+            ends = float(low[at]), float(high[at])
+            return f"{place} ({measured(float(mean[at]), *ends)}, 95 % interval {interval(*ends)})"
+
+        finding = (
+            f"{parameter.label}: the mean is highest near {near(int(np.nanargmax(mean)))} and "
+            f"lowest near {near(int(np.nanargmin(mean)))}."
+        )
+    return axis, parameter.numbers, layers, finding
+
+
+def _by_level(parameter: Parameter, rates: Floats) -> Drawn:
+    labels, which = parameter.levels(rates)
+    levels = [level_of(label, rates[which == at]) for at, label in enumerate(labels)]
+    # Side by side, so that they can be told apart: golden steps fill a width evenly.
+    aside = 0.5 * ((np.arange(len(rates)) * 0.618034) % 1 - 0.5)
+    places = np.where(which < 0, np.nan, which + aside)
+    marks = (
+        Mark(float(at), level.rate, y_ends=level.interval, text=_level_text(level))
+        for at, level in enumerate(levels)
+    )
+    means = Series("mean, with its 95 % interval", tuple(marks), marker="diamond")
+    left_out = len(parameter.column.values) - len(levels)
+    # Of values that are equally frequent some may be left out: they are others, not rarer ones.
+    some = f"(configurations), {count(left_out, 'other value')} not shown"
+    axis = Axis(
+        f"{parameter.label} {some if left_out else '(in brackets: configurations)'}",
+        "category",
+        categories=tuple(f"{level.label} ({level.configs:,})" for level in levels),
+    )
+    top, bottom = max(levels, key=lambda lv: lv.rate), min(levels, key=lambda lv: lv.rate)
+    finding = f"{parameter.label}: highest {_level_text(top)}; lowest {_level_text(bottom)}."
+    return axis, places, [means], finding
+
+
+def _level_text(level: Level) -> str:
+    configs = count(level.configs, "configuration")
+    if level.interval is None:
+        return f"{level.label}, mean {percent(level.rate)} of {configs}"
+    mean = measured(level.rate, *level.interval)
+    return f"{level.label}, mean {mean} of {configs}, 95 % interval {interval(*level.interval)}"
+
+
+def _slices_note(shown: Sequence[Parameter], configs: int, dots: int) -> str:
+    which = "all of them" if dots == configs else f"{dots:,} of them, evenly spaced in the order"
+    told = any(parameter.importance is not None for parameter in shown)
+    parts = [
+        f"n = {count(configs, 'configuration')}, each counted once however many seeds it had; "
+        f"dots: {which}{'; in brackets above: importance' if told else ''}."
+    ]
+    if any(not parameter.is_number for parameter in shown):
+        parts.append("Bars: 95 % bootstrap intervals over configurations, none below 5.")
+    if any(parameter.is_number for parameter in shown):
+        parts.append(
+            f"Lines: kernel means (Gaussian, {100 * BANDWIDTH:.0f} % of the axis) with pointwise "
+            "95 % bands over configurations, where at least 5 are near."
+        )
+    parts.append(
+        "A search visits good regions more often and changes several parameters at once: this is "
+        "what was seen among the configurations visited, and a difference need not be one "
+        "parameter's doing."
+    )
+    return " ".join(parts)
+
+
+# -------------------------------------------------------------------------------------------------
+# Success over two parameters at once: a heat map of mean rates.
+
+FEWEST_BINS, MOST_BINS, IN_A_CELL = 3, 8, 10
+"""Numbers are cut into as many bins as leave so many configs to a cell, within the two."""
+
+
+def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
+    """The mean success rate of the configs at each pair of values of two parameters.
+
+    Each config counts once, however many seeds it had; in each cell stands how many there are.
+
+    Args:
+        run: whose configs.
+        parameters: two names, along and upwards. By default the two that matter most: of the
+            largest importance, or whose levels lie furthest apart where the run knows none.
+
+    Returns:
+        None if fewer than two parameters differ between configs, and none are named.
+
+    Raises:
+        InputError: not two names, one name twice, or one that no config differs in.
+    """
+    most = parameters_of(run)[:2]
+    pair = most if parameters is None else _chosen(run, parameters)
+    if len(pair) < 2:
+        return None
+    rates = run.results.counts.rate
+    (columns, across), (rows, up) = (_binned(parameter, rates) for parameter in pair)
+    if np.isfinite(pair[1].numbers).any():  # the highest number at the top
+        rows, up = rows[::-1], np.where(up < 0, -1, len(rows) - 1 - up)
+    both = (across >= 0) & (up >= 0)
+    shape = len(rows), len(columns)
+    configs, sums = (np.zeros(shape, np.intp), np.zeros(shape))
+    np.add.at(configs, (up[both], across[both]), 1)
+    np.add.at(sums, (up[both], across[both]), rates[both])
+    means = np.divide(sums, configs, out=np.full(shape, np.nan), where=configs > 0)
+    names = tuple(parameter.label for parameter in pair)
+
+    def told(row: int, column: int) -> str:
+        mean, n = float(means[row, column]), int(configs[row, column])
+        return f"mean {percent(mean)} of {count(n, 'configuration')}" if n else "no configuration"
+
+    def where(place: int) -> str:
+        row, column = divmod(place, shape[1])
+        cell = f"{names[0]} {columns[column]} and {names[1]} {rows[row]}"
+        return f"{cell} ({told(row, column)})"
+
+    cells = Cells(
+        x=tuple(map(float, range(shape[1]))),
+        y=tuple(map(float, range(shape[0]))),
+        # The one NaN, so that equal figures are equal.
+        values=tuple(
+            tuple(math.nan if math.isnan(m) else m for m in row) for row in means.tolist()
+        ),
+        value_label="mean success rate",
+        texts=tuple(tuple(f"{n:,}" if n else "" for n in row) for row in configs.tolist()),
+        notes=tuple(
+            tuple(
+                f"{names[1]} {row}, {names[0]} {column}: {told(i, j)}"
+                for j, column in enumerate(columns)
+            )
+            for i, row in enumerate(rows)
+        ),
+    )
+    least = MIN_CONFIGS if (configs >= MIN_CONFIGS).any() else 1
+    enough = np.where(configs >= least, means, np.nan)
+    alt = (
+        f"Of the cells with at least {MIN_CONFIGS} configurations, the mean rate is"
+        if least > 1
+        else f"No cell has {MIN_CONFIGS} configurations; the mean rate is"
+    )
+    if np.nanmax(enough) == np.nanmin(enough):
+        alt += f" {percent(float(np.nanmax(enough)))} in each."
+    else:
+        high, low = where(int(np.nanargmax(enough))), where(int(np.nanargmin(enough)))
+        alt += f" highest at {high}, lowest at {low}."
+    if without := int((configs == 0).sum()):
+        alt += f" {count(without, 'cell')} of {configs.size:,} without one."
+    shown = "the two that were asked for"
+    if pair == most:
+        shown = "the two whose levels lie furthest apart, by what importance there is first"
+        if all(parameter.importance is not None for parameter in pair):
+            shown = "the two of the largest importance"
+    if any(parameter.is_number for parameter in pair):
+        shown += "; numbers in bins with about as many configurations each"
+    total = int(both.sum())
+    of = "" if total == len(rates) else f" of {len(rates):,}"
+    return Plot(
+        name="contour",
+        title=f"Success by {names[0]} and {names[1]}, among the configurations visited",
+        alt=alt,
+        note=(
+            f"n = {total:,}{of} configurations, each counted once; in each cell stands how many it "
+            f"has, and cells are empty where none was visited. Shown: {shown}. A cell has no "
+            "interval here: few configurations in it say little, and they differ in all other "
+            "parameters too."
+        ),
+        panels=(
+            Panel(
+                Axis(names[0], "category", categories=columns),
+                Axis(names[1], "category", categories=rows),
+                (cells,),
+            ),
+        ),
+    )
+
+
+def _chosen(run: Run, names: Sequence[str]) -> tuple[Parameter, ...]:
+    if isinstance(names, str) or len(set(names)) != 2 or len(names) != 2:
+        allowed = "the names of two parameters"
+        raise InputError(f"{names!r}", field="parameters", allowed=allowed)
+    known = {parameter.name: parameter for parameter in parameters_of(run)}
+    for name in names:
+        if name not in known:
+            same = name in run.parameters
+            raise InputError(
+                "is the same in all configurations" if same else f"no parameter {name!r}",
+                field=str(name) if same else "parameters",
+                allowed=", ".join(known) or "none: no parameter differs between configurations",
+                fix=nearest(str(name), known) if known and not same else None,
+            )
+    return tuple(known[name] for name in names)
+
+
+def _binned(parameter: Parameter, rates: Floats) -> tuple[tuple[str, ...], Places]:
+    """Labels of levels or bins, and which of them each config has, shape (C,); -1 for none."""
+    if not parameter.is_number:
+        return parameter.levels(rates)
+    numeric = np.isfinite(parameter.numbers)
+    wanted = int((len(rates) / IN_A_CELL) ** 0.5)
+    bins = quantile_bins(parameter.numbers[numeric], min(MOST_BINS, max(FEWEST_BINS, wanted)))
+    which = np.full(len(rates), len(bins.labels))  # not active, or no number
+    which[numeric] = bins.which
+    return bins.labels if numeric.all() else (*bins.labels, "(no number)"), which
+
+
+# -------------------------------------------------------------------------------------------------
+# Parallel coordinates: a line for each config, over one axis for each parameter.
+
+MOST_AXES = 10
+
+NOWHERE = -0.12
+"""Where a line passes an axis of which its config has no value."""
+
+
+def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
+    """The parameters of many configs at once, each a line coloured by its success rate.
+
+    Args:
+        run: whose configs.
+        top: so many of the best are shown, and at most as many of the others, evenly spaced in the
+            order; 1 or more.
+
+    Returns:
+        None if no parameter differs between configs.
+    """
+    parameters, rates = parameters_of(run), run.results.counts.rate
+    axes = parameters[:MOST_AXES]
+    if not axes:
+        return None
+    total, best = len(rates), min(top, len(rates))
+    others = top + sampled(total - top, top) if total > top else np.arange(0)
+    shown = np.concatenate([np.arange(best), others])[::-1]  # what is drawn last lies on top
+    sides = [_side(parameter, rates) for parameter in axes]
+    sides.append(("success rate", [(0.0, "0 %"), (1.0, "100 %")], rates))
+    heights = np.stack([heights for *_, heights in sides], axis=1)[shown]
+    absent = bool(np.isnan(heights).any())
+    names = varying(run)
+    results = [run.results[place] for place in shown]
+    lines = Lines(
+        ys=tuple(map(tuple, np.nan_to_num(heights, nan=NOWHERE).round(6).tolist())),
+        values=tuple(rates[shown].tolist()),
+        value_label="success rate",
+        texts=tuple(
+            f"{described(r, names)}: {r.outcome.successes:,} of {r.outcome.n:,} seeds solved"
+            for r in results
+        ),
+        keys=tuple(result.key for result in results),
+    )
+    # What the places on each axis mean.
+    marks = (
+        Mark(float(at), height, text=text)
+        for at, (_, ends, _) in enumerate(sides)
+        for height, text in ends
+    )
+    written = Series("", tuple(marks), role="muted", marker="ring", written=True)
+    rules = [Rule("x", float(place)) for place in range(len(sides))]
+    rules += [Rule("y", NOWHERE, "no value here")] if absent else []
+    which = f"n = {count(total, 'configuration')}, all that were visited"
+    title = f"All {count(total, 'configuration')}, over their parameters"
+    if len(shown) < total:
+        title = f"{len(shown):,} of {total:,} configurations, over their parameters"
+        which = (
+            f"n = {total:,} configurations visited; shown are the best {best:,} and "
+            f"{len(others):,} of the others, evenly spaced in the order"
+        )
+    more = len(parameters) - MOST_AXES
+    left_out = f" {count(more, 'less important parameter')} not shown." if more > 0 else ""
+    return Plot(
+        name="parallel-coordinate",
+        title=title,
+        alt=_parallel_alt(axes, rates),
+        note=(
+            f"{which}; a line's colour is its success rate, which has no interval here. Axes of "
+            "numbers run from the lowest value visited to the highest; others have a ring for each "
+            f"value, by its mean rate.{left_out} Where lines are dense, the search has often been: "
+            "that is no evidence that it is better there."
+        ),
+        panels=(
+            Panel(
+                Axis("parameter", "category", categories=tuple(name for name, *_ in sides)),
+                Axis("lowest to highest value", limits=(NOWHERE - 0.05 if absent else -0.05, 1.05)),
+                (*rules, lines, written),
+            ),
+        ),
+    )
+
+
+def _side(parameter: Parameter, rates: Floats) -> tuple[str, list[tuple[float, str]], Floats]:
+    """The name of an axis, what places from 0 to 1 mean, and where on it each config is."""
+    if parameter.is_number:
+        name = f"{parameter.label} (log)" if parameter.is_log else parameter.label
+        ends = list(zip((0.0, 1.0), map(number, parameter.ends), strict=True))
+        return name, ends, parameter.scaled()
+    labels, which = parameter.levels(rates)
+    heights = np.linspace(0, 1, len(labels)) if len(labels) > 1 else np.array([0.5])
+    if not np.isfinite(parameter.numbers).any():  # the one of the highest mean rate at the top
+        heights = heights[::-1]
+    placed = np.where(which < 0, np.nan, heights[which])
+    return parameter.label, list(zip(heights.tolist(), labels, strict=True)), placed
+
+
+def _parallel_alt(axes: Sequence[Parameter], rates: Floats) -> str:
+    """Where the best tenth lies on each axis of numbers, and which values it has of the others."""
+    best = min(len(rates), max(3, len(rates) // 10))
+    parts = []
+    for parameter in axes[:4]:
+        if parameter.is_number:
+            numbers = parameter.numbers[:best]
+            numbers = numbers[np.isfinite(numbers)]
+            if numbers.size:
+                low, high = number(float(numbers.min())), number(float(numbers.max()))
+                parts.append(f"{parameter.label} {low} to {high}")
+        else:
+            labels, which = parameter.levels(rates)
+            often = np.bincount(which[:best] + 1, minlength=len(labels) + 1)[1:]
+            most = int(np.argmax(often))
+            parts.append(f"{parameter.label} {labels[most]} in {often[most]:,} of {best:,}")
+    worst = percent(float(rates[:best].min()))
+    return (
+        f"The best {count(best, 'configuration')} of {len(rates):,} (rates from {worst}) have "
+        f"{'; '.join(parts)}."
+    )
