@@ -308,9 +308,7 @@ def rows(x, y, *layers):
     return [column.name for column in table.columns], [list(line) for line in table.rows]
 
 
-POINTS = Series(
-    "A", (Mark(0.5, 0, x_ends=(0.25, 0.75), key="k1"), Mark(1.0, 1, x_ends=(0.9, 1.0)))
-)
+POINTS = Series("A", (Mark(0.5, 0, x_ends=(0.25, 0.75), key="k1"), Mark(1.0, 1, x_ends=(0.9, 1.0))))
 
 
 def test_points_have_their_intervals_and_lead_to_their_configs():
