@@ -13,7 +13,6 @@ from xortune.reports.figures.parameters import (
     param_importances,
     slices,
 )
-from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 
 SPACE = """
@@ -69,15 +68,10 @@ def fixed(path):
 
 
 def made(rows, **manifest):
-    """A run of a user's own trainer, in memory, of (point, k, n): one config for each."""
-    rows = sorted(rows, key=lambda row: -row[1] / row[2])
-    run = Run(Path("nowhere"), manifest, ())
-    run.__dict__["results"] = tuple(
-        ConfigResult(Point(point), f"{i:016x}", solved(0, k, n), 1)
-        for i, (point, k, n) in enumerate(rows)
-    )
-    run.__dict__["parameters"] = tuple(dict.fromkeys(name for point, *_ in rows for name in point))
-    return run
+    """A run of a user's own trainer, in memory, of (point, k, n): each point once."""
+    rows = {Point(point).key: (point, k, n) for point, k, n in rows}.values()
+    lines = (done(i, point, solved(0, k, n)) for i, (point, k, n) in enumerate(rows))
+    return Run(Path("nowhere"), manifest, tuple(lines))
 
 
 def figures(folder):

@@ -20,7 +20,6 @@ from xortune.core.task import Task
 from xortune.reports.figures.labels import short_key
 from xortune.reports.figures.surface import decision_surface
 from xortune.reports.plot import Cells
-from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.trainers import fused
 
@@ -42,11 +41,8 @@ def trained(config, task=XOR, seeds=24):
 def run_of(*outcomes, task="xor", **manifest):
     """A run of these (config, outcome), best first."""
     manifest = {"trainer": "network", "task": task} | manifest
-    run = Run(Path("nowhere"), manifest, ())
-    run.__dict__["results"] = tuple(
-        ConfigResult(config.point, config.key, outcome, 1) for config, outcome in outcomes
-    )
-    return run
+    lines = (done(i, config.point, outcome) for i, (config, outcome) in enumerate(outcomes))
+    return Run(Path("nowhere"), manifest, tuple(lines))
 
 
 @pytest.fixture(scope="module")

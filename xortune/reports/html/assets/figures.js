@@ -23,7 +23,10 @@
   const near = new IntersectionObserver((seen) => {
     for (const { target, isIntersecting } of seen) if (isIntersecting) draw(target);
   }, { rootMargin: "600px" });
-  for (const place of places) near.observe(place);
+  for (const place of places) {
+    place.style.minHeight = `${place.dataset.height}px`;
+    near.observe(place);
+  }
   addEventListener("themechange", () => change({ "font.color": ink() }));
   addEventListener("beforeprint", () => {
     places.forEach(draw);
