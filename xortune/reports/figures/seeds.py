@@ -27,7 +27,7 @@ from xortune.racing.race import Race, RaceRule, race_share
 from xortune.reports.figures.labels import between, described, finished, listed, same_in_all
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, ConfigResults, counts_of, full_seeds
+from xortune.runs.results import ConfigResult, ConfigResults, full_seeds
 from xortune.runs.run import Run
 from xortune.spaces.model import SearchSpace, rungs_up_to
 from xortune.stats.anytime import anytime_evidence_below
