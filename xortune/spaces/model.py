@@ -510,7 +510,6 @@ class Objective:
 # A file, and the space that it becomes.
 
 
-@pydantic.with_config(extra="forbid")  # pydantic hands this on to the classes of the fields
 @dataclass(frozen=True, kw_only=True)
 class SpaceFile:
     """A search space of xortune: what to train, what to vary, how to search."""
@@ -626,6 +625,12 @@ class SearchSpace:
         """The error for what is at a location of the file."""
         return InputError(problem, place=self.at(*location), allowed=allowed, fix=fix)
 
+
+for _form in (
+    *(Fixed, Choice, Range, CsvSettings, FunctionSettings, CommandSettings, SearchSettings),
+    *(RaceSettings, SeedSettings, StopSettings, ObjectiveSettings, SpaceFile),
+):  # before 2.14 pydantic does not hand these on to the schemas of a field's class
+    pydantic.with_config(extra="forbid", json_schema_extra={"description": _form.__doc__})(_form)
 
 _FILE = pydantic.TypeAdapter(SpaceFile)
 
