@@ -281,7 +281,7 @@ def plan(
     else:
         _show_comparison(planned, speed)
     point = speed.config.point
-    cli.show(
+    _print(
         f"Time: {duration(speed.seconds_for_each)} for each seed of {config_text(point, point)}; "
         f"task {speed.task}, {speed.engine} engine, {count(speed.cores, 'core')}, measured over "
         f"{count(speed.seeds, 'seed')}, without the start of the program."
@@ -300,7 +300,7 @@ def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, An
 
 
 def _show_rate(planned: RatePlan, speed: Speed) -> None:
-    cli.show(
+    _print(
         f"To show a success rate of at least {planned.rate:g} with confidence "
         f"{planned.confidence:g}:"
     )
@@ -317,7 +317,7 @@ def _show_rate(planned: RatePlan, speed: Speed) -> None:
             for claim in planned.claims
         ),
     )
-    cli.show(
+    _print(
         "failures: so many seeds may fail. seeds: planned before the first is looked at.",
         "likely from: a true rate from which on the plan succeeds 9 times in 10.",
         "gate: looks after every seed and stops when it knows; it cannot know sooner.",
@@ -326,7 +326,7 @@ def _show_rate(planned: RatePlan, speed: Speed) -> None:
 
 def _show_comparison(planned: ComparisonPlan, speed: Speed) -> None:
     first, second = planned.rates
-    cli.show(
+    _print(
         f"To tell {first:g} from {second:g} with a chance of {planned.power:g} "
         f"(two-sided test, level {round(planned.alpha, 10):g}):"
     )
@@ -430,15 +430,18 @@ def _outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 def _show_outcome(outcome: Outcome) -> None:
     low, high = outcome.interval()
-    cli.console().print(
-        Text(
-            f"{outcome.successes}/{outcome.n} seeds solved ({measured(outcome.rate, low, high)}), "
-            f"95 % interval {interval_text(low, high)}"
-        )
+    _print(
+        f"{outcome.successes}/{outcome.n} seeds solved ({measured(outcome.rate, low, high)}), "
+        f"95 % interval {interval_text(low, high)}"
     )
     if outcome.epochs_to_solve is not None:
-        cli.console().print(Text(f"epochs to solve: {number(round(outcome.epochs_to_solve, 1))}"))
+        _print(f"epochs to solve: {number(round(outcome.epochs_to_solve, 1))}")
     failed = {s.label.replace("_", " "): c for s, c in outcome.counts.items() if c and s}
     if failed:
-        text = ", ".join(f"{count} {label}" for label, count in failed.items())
-        cli.console().print(Text(f"not solved: {text}"))
+        _print(f"not solved: {', '.join(f'{count} {label}' for label, count in failed.items())}")
+
+
+def _print(*lines: str) -> None:
+    """Print sentences, wrapped at the width of the terminal."""
+    for line in lines:
+        cli.console().print(Text(line))
