@@ -118,13 +118,14 @@ class Work:
         now = time.monotonic()
         if fresh and self._began is None:
             self._began = now
+        text = line(None)
         if self._began is None or now - self._began < BURST_SECONDS:
             # What came before was a start: of Ray, of its workers, of a compiler.
-            self._display.reset(self._task, total=total, completed=done)
+            self._display.reset(self._task, total=total, completed=done, description=text)
         else:
             self._news += 1
             self._display.update(self._task, total=total, completed=done)
-        text = line(self._left(now))
+            text = line(self._left(now))
         if not self._display.disable:
             for task in self._display.tasks:
                 self._display.update(task.id, visible=task.id == self._task)
