@@ -1,7 +1,8 @@
-"""None"""
+"""The run directory: made, found and loaded, and what follows from its journal."""
 
 from __future__ import annotations
 
+import json
 import random
 
 import numpy as np
@@ -35,7 +36,8 @@ def test_create_then_load(tmp_path):
     assert (path / "space.yaml").read_text(encoding="utf-8") == "name: é\n"
     assert not holds_run(path)
     run = load_run(str(path))
-    assert (run.manifest, len(run.evaluations), len(run.results)) == ({"seed": 1}, 0, 0)
+    assert run.manifest == {"format": 1, "seed": 1}
+    assert (len(run.evaluations), len(run.results)) == (0, 0)
     assert sorted(p.name for p in path.iterdir()) == ["manifest.json", "space.yaml"]
 
 
@@ -77,7 +79,13 @@ def test_fresh_directory_below_a_file(tmp_path):
 def test_update_manifest_keeps_the_rest(tmp_path):
     create(tmp_path, space_text="", manifest={"a": 1, "b": 2})
     update_manifest(tmp_path, b=3, c={"d": None})
-    assert load_run(tmp_path).manifest == {"a": 1, "b": 3, "c": {"d": None}}
+    assert load_run(tmp_path).manifest == {"format": 1, "a": 1, "b": 3, "c": {"d": None}}
+    for found in (2, "1", None):
+        (tmp_path / "manifest.json").write_text(json.dumps({"format": found}))
+        with pytest.raises(
+            InputError, match=r"manifest.json: format: has the format .*a newer one"
+        ):
+            load_run(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"a": 1', "\xff"])
@@ -297,7 +305,7 @@ def test_a_journal_with_a_torn_line_alone_holds_no_run(tmp_path):
     (tmp_path / "evaluations.jsonl").write_text('{"proposal":0,')
     assert not holds_run(tmp_path)
     create(tmp_path, space_text="", manifest={**BEGUN, "again": True})
-    assert load_run(tmp_path).manifest == {**BEGUN, "again": True}
+    assert load_run(tmp_path).manifest == {"format": 1, **BEGUN, "again": True}
 
 
 def test_what_was_asked_finds_the_files_of_the_original_space(tmp_path):

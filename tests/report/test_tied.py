@@ -18,7 +18,8 @@ def names(tied):
 
 
 def test_nothing_and_one(tmp_path):
-    assert (tied_set([], 0).compared, tied_set([], 0).members) == (0, ())
+    nothing = tied_set(results(tmp_path), 0)
+    assert (nothing.compared, names(nothing)) == (0, [])
     one = tied_set(results(tmp_path, solved(0, 1, 2)), 2)
     assert (one.full, one.compared, one.stopped, names(one)) == (2, 1, 0, [0])
 

@@ -167,7 +167,7 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
     results = run.results[:most]
     counts, objective = counts_of(results), report.looked_for
     (low, high), epochs = wilson(counts.k, counts.n), counts.epochs_to_solve
-    subset = {member.key for member in report.tied.members} if objective is None else set()
+    subset = set(report.tied.members.keys) if objective is None else set()
     text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
 
     def note(result: ConfigResult) -> str:

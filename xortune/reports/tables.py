@@ -345,7 +345,7 @@ class BestSubset:
     full: int
     compared: int
     stopped: int
-    members: tuple[ConfigResult, ...]
+    members: ConfigResults
 
 
 def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> BestSubset:
@@ -377,8 +377,7 @@ def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> Be
         kept = compared[~lost]
     else:
         kept = compared
-    members = tuple(results[place] for place in kept.tolist())
-    return BestSubset(full, len(compared), stopped, members)
+    return BestSubset(full, len(compared), stopped, results.chosen(kept))
 
 
 def _discordant(results: ConfigResults, compared: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -791,8 +791,12 @@ class JournalLines:
                 np.concatenate([part[i] for part in parts]) for i in range(4)
             )
             width = max(part[4].shape[1] for part in parts)
+            every = [part[4] for part in parts]
             predictions = np.concatenate(
-                [np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) for *_, rows, _ in parts]
+                [
+                    rows if rows.shape[1] == width else np.zeros((len(rows), width), np.bool_)
+                    for rows in every  # without an outcome: none
+                ]
             )
             n = parts[0][0].size
             for part in parts[1:]:

@@ -19,12 +19,15 @@ from xortune.runs.store import as_path
 
 MANIFEST = "manifest.json"
 
+FORMAT = 1
+"""Of a run's manifest and journal: a change that older programs misread makes it one more."""
+
 
 def manifest_of(path: Path) -> dict[str, Any]:
     """What a run's manifest says; nothing if it is not there.
 
     Raises:
-        InputError: it cannot be read, or is no JSON object.
+        InputError: it cannot be read, is no JSON object, or is of a newer format.
     """
     place = path / MANIFEST
     if not place.exists():
@@ -32,6 +35,13 @@ def manifest_of(path: Path) -> dict[str, Any]:
     manifest = json_of(place)
     if not isinstance(manifest, dict):
         raise InputError(f"is a {type(manifest).__name__}", place=str(place), allowed="an object")
+    if (found := manifest.get("format", FORMAT)) != FORMAT:
+        raise InputError(
+            f"has the format {found!r}, which this version of xortune does not read",
+            place=f"{place}: format",
+            allowed=str(FORMAT),
+            fix="use the version that wrote it, or a newer one",
+        )
     return manifest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -352,7 +353,8 @@ class ConfigResults(Sequence[ConfigResult]):
     def _costs(self, objective: Objective) -> NDArray[np.float64]:
         """What was looked for, of each config; less is better."""
         values = np.array(
-            [summed(objective, self._numbers(i, objective)) for i in range(len(self))], float
+            [summed(objective, self._numbers(i, objective)) for i in range(len(self._configs))],
+            float,
         )
         return -values if objective.maximize else values
 
@@ -368,7 +370,7 @@ class ConfigResults(Sequence[ConfigResult]):
     @property
     def leader(self) -> ConfigResult | None:
         """The first one; the others are not put in order."""
-        left = np.arange(len(self))
+        left = np.arange(len(self._configs))
         for column in self._criteria():
             if left.size > 1:
                 left = left[column[left] == np.sort(column[left])[0]]
@@ -412,8 +414,16 @@ class ConfigResults(Sequence[ConfigResult]):
         point = self._lines.point(config)
         return ConfigResult(point, point.key, outcome, int(self._trials[at]))
 
+    def chosen(self, places: NDArray[np.int64]) -> ConfigResults:
+        """Those at some places."""
+        found = copy.copy(self)
+        for name in ("counts", "trials"):
+            found.__dict__.pop(name, None)
+        found.__dict__ |= {"_order": self._order[places], "_made": {}}
+        return found
+
     def __len__(self) -> int:
-        return len(self._configs)
+        return len(self.__dict__.get("_order", self._configs))
 
     @overload
     def __getitem__(self, place: int) -> ConfigResult: ...

@@ -21,7 +21,14 @@ from xortune.runs.evaluation import MAX_ROWS, Evaluations
 from xortune.runs.files import replace_file
 from xortune.runs.journal import read, torn
 from xortune.runs.lock import holder
-from xortune.runs.manifest import MANIFEST, as_json, manifest_of, unwritable, update_manifest
+from xortune.runs.manifest import (
+    FORMAT,
+    MANIFEST,
+    as_json,
+    manifest_of,
+    unwritable,
+    update_manifest,
+)
 from xortune.runs.results import (
     ConfigResults,
     config_table,
@@ -275,7 +282,7 @@ def create(path: Pathlike, *, space_text: str, manifest: Mapping[str, Any]) -> P
     try:
         path.mkdir(parents=True, exist_ok=True)
         # First: whoever is killed between the two leaves what is known to be a run's.
-        replace_file(path / MANIFEST, as_json(manifest))
+        replace_file(path / MANIFEST, as_json({"format": FORMAT, **manifest}))
         replace_file(path / SPACE, space_text.encode())
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise unwritable(path, error) from None

@@ -39,7 +39,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
     shown, names = results[:top], varying(run)
     fresh = {found.key: found for found in certificate.finalists} if certificate else {}
     tied = best_subset(results, full_seeds(results, run.manifest))
-    members = {member.key for member in tied.members} if results[0].outcome.successes else set()
+    members = set(tied.members.keys) if results[0].outcome.successes else set()
     rows = list(enumerate(shown))
     searched = [
         Mark(
