@@ -124,7 +124,7 @@ def search(
         }
         if dry_run:
             found = dry_run_of(asked, **settings)
-            _show_dry_run(found, what=what, quiet=quiet, as_json=as_json)
+            _show_dry_run(found, what=describe(found.space), quiet=quiet, as_json=as_json)
             return
         raced = len(what.ladder) > 1
         with shown_search(quiet=silent, raced=raced) as (on_progress, on_certify):
