@@ -23,7 +23,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver.blocks import BlockQueue
+from xortune.driver.decisions import SearchDecisions
 from xortune.driver.propose import proposer_for
 from xortune.runs import journal as journal_module
 from xortune.runs.evaluation import Evaluation
@@ -180,17 +180,16 @@ def resume(count: int, samplers: Sequence[str]) -> tuple[str, dict[str, float]]:
             run = load_run(folder)
             loaded = time.process_time() - cpu
             space = space_of(sampler, count + 100)
-            with Journal.open(folder / JOURNAL) as opened:
-                queue = BlockQueue(
+            with Journal.open(folder / JOURNAL):
+                queue = SearchDecisions(
                     space,
                     Plain(),
                     proposer_for(space),
-                    opened,
-                    window=None,
+                    max_in_flight=None,
                     known=run.evaluations,
                 )
                 queue.recall()
-                job = queue.next_job()
+                job = queue.next()
             whole = time.perf_counter() - start
             assert job is not None
             assert job.proposal == count, job.proposal

@@ -37,8 +37,10 @@ from xortune.core.counts import wilson
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.batches import window_of
-from xortune.driver.blocks import BlockQueue
+from xortune.driver.batches import Batches, most_in_flight
+from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done
+from xortune.driver.loop import Record
 from xortune.driver.propose import OptunaProposer
 from xortune.racing.objectives import Seen, speed
 from xortune.runs.evaluation import Evaluation
@@ -114,7 +116,7 @@ CANDIDATES: dict[str, tuple[str, Callable[[Seen], float]]] = {
 class Nowhere:
     """A journal that keeps nothing."""
 
-    settled = 0
+    settled = appended = 0
 
     def append(self, evaluation: Evaluation) -> int:  # noqa: ARG002  # nothing is kept of it
         """Nothing."""
@@ -127,23 +129,21 @@ def search(space: SearchSpace, tracer: Tracer, told: Callable[[Seen], float]) ->
     assert trials is not None
     ladder = space.seeds.ladder
     longest = max(trainer.cost(Block(point, 0, ladder[0])) for point in probes(space))
-    window = window_of(longest, slots=1, proposals=trials)
-    queue = BlockQueue(
-        space,
-        trainer,
-        OptunaProposer(space, lambda _, seen: (told(seen),)),
-        Nowhere(),  # type: ignore[arg-type]
-        window=window,
-    )
+    most = most_in_flight(longest, slots=1, proposals=trials)
+    proposer = OptunaProposer(space, lambda _, seen: (told(seen),))
+    decisions = SearchDecisions(space, trainer, proposer, max_in_flight=most)
+    record = Record(Nowhere(), decisions)  # type: ignore[arg-type]
+    batches = Batches(decisions, trainer, record, most=1)
     standing = Standing()
-    while (job := queue.next_job()) is not None:
+    while jobs := batches.next():
+        (job,) = jobs
         (outcome,) = trainer.train([job.block])
         assert isinstance(outcome, Outcome)
         tracer.spend(job.block.count)
         standing.add(job.block.point, outcome)
         tracer.answer(*standing.best)
-        queue.receive(job, outcome, seconds=0.0, worker="")
-    assert queue.finished
+        batches.receive(Done(jobs, [outcome]))
+    assert batches.finished
 
 
 def measured(job: tuple[str, str, int, int, str], truth: Truth) -> dict[str, Any]:

@@ -33,10 +33,10 @@ from xortune.core.point import Point
 from xortune.core.progress import Progress
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.driver.batches import Batches as Packs
-from xortune.driver.batches import batch_of, window_of
-from xortune.driver.blocks import BlockQueue
-from xortune.driver.jobs import Job
+from xortune.driver.batches import Batches, most_in_flight
+from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done, Job
+from xortune.driver.loop import Record
 from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.racing.grants import raced
 from xortune.runs.evaluation import EncodedOutcome as Packed
@@ -176,7 +176,7 @@ def simulate(folder: Path, asked: Asked) -> Figures:
     trials = budget(space)
     window = None
     if sampler in LEARNING or raced(space):
-        window = window_of(seconds * ladder[0], slots=workers, proposals=trials)
+        window = most_in_flight(seconds * ladder[0], slots=workers, proposals=trials)
     manifest = {"name": "scale", "sampler": sampler, "ladder": list(ladder), "window": window}
     create(folder, space_text=space.text, manifest=manifest)
     for rung in ladder:
@@ -194,11 +194,9 @@ def simulate(folder: Path, asked: Asked) -> Figures:
         held(folder) as lock,
         SignedJournal.signing(folder / JOURNAL, "00000000", lock=lock) as journal,
     ):
-        queue = BlockQueue(
-            space, trainer, proposer_for(space), journal, window=window, on_progress=on_progress
-        )
-        most = None if window is None else batch_of(window, slots=workers)
-        packs = Packs(queue, trainer, workers, most)
+        decisions = SearchDecisions(space, trainer, proposer_for(space), max_in_flight=window)
+        record = Record(journal, decisions, on_progress)
+        packs = Batches(decisions, trainer, record, slots=workers, max_in_flight=window)
         running: list[tuple[float, int, int, float, tuple[Job, ...]]] = []
         free, now = list(range(workers)), 0.0
         while True:
@@ -213,11 +211,12 @@ def simulate(folder: Path, asked: Asked) -> Figures:
                 break
             now, _, worker, took, jobs = heapq.heappop(running)
             results = [result_of(job) for job in jobs]
-            packs.receive(jobs, results, seconds=took, worker=f"host-{worker // 64}:{worker % 64}")
+            packs.receive(Done(jobs, results, took, f"host-{worker // 64}:{worker % 64}"))
             free.append(worker)
             if news and news[-1].done * SAMPLES >= trials * (len(memory) + 1):
                 memory.append(resident() - before)
         assert packs.finished
+        record.flush()
     spent = time.perf_counter() - begun, time.process_time() - cpu
     assert news[-1].done == trials, news[-1]
     while len(memory) < SAMPLES:

@@ -13,7 +13,7 @@ import xortune as xt
 from xortune.certificates.fresh import Call
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.driver.certifying import certify_run
+from xortune.driver.certify import certify_run
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL
 
@@ -69,7 +69,7 @@ class Counting:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Of five configs, of which one solves nothing. Certified in this process, however long."""
-    monkeypatch.setattr("xortune.driver.certifying.RAY_SECONDS", math.inf)
+    monkeypatch.setattr("xortune.driver.certify.RAY_SECONDS", math.inf)
     lines = [
         replace(done(i, point, solved(0, k, 8, epochs=30)), seconds=0.0)
         for i, (point, k) in enumerate(zip(POINTS, SEARCHED, strict=True))
@@ -106,10 +106,12 @@ def disjoint(path):
 def searched(tmp_path, monkeypatch):
     """`xt.search` without Ray: the journal gets three configs of which one solves nothing."""
     from xortune.driver import session as session_module
+    from xortune.runs.resume import first_manifest
     from xortune.runs.run import create, holds_run
 
-    def session(space, trainer, directory, manifest, **more):
+    def session(space, trainer, directory, *, resume, **_):
         if not holds_run(directory):
+            manifest = first_manifest(space, trainer, resume.command)
             create(directory, space_text=space.text, manifest=manifest)
             with Journal.open(directory / JOURNAL) as journal:
                 for i, k in enumerate((8, 7, 0)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections import deque
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hand_made import TINY_SPACE
 
 from xortune.core.errors import TrainingError
 from xortune.driver import session as session_module
+from xortune.driver.jobs import Done
 
 SPACE = TINY_SPACE.replace("trials: 3", "trials: 12")
 
@@ -45,25 +47,49 @@ lock._is_local = lambda _: False
 """For drivers on machines that agree in all they know of themselves, on a share without flock."""
 
 
-def without_ray(put, pause=0.0, bytes_left=0):
-    """Train in this process, one block after the other; on a disk that is full some time."""
+class OneByOne:
+    """Trains in this process, one block after the other, in place of Ray."""
 
-    def run_trials(queue, trainer, **_):
-        if bytes_left:
+    slots, brief, pause, bytes_left = 1, False, 0.0, 0
+
+    def __init__(self, trainer, *_, **__):
+        self.trainer, self.jobs, self.done = trainer, (), deque()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def takes(self, batches):
+        batches._most = 1
+        return not self.jobs
+
+    def submit(self, jobs, seconds_left):  # noqa: ARG002
+        self.jobs = jobs
+
+    def wait(self, batches):  # noqa: ARG002
+        if self.bytes_left:
             import resource
 
-            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, resource.RLIM_INFINITY))
-        while (job := queue.next_job()) is not None:
-            [result] = trainer.train([job.block])
-            assert not isinstance(result, TrainingError)
-            queue.receive(job, result, seconds=0.1, worker="here:1")
-            time.sleep(pause)
-        return queue.finished
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.bytes_left, resource.RLIM_INFINITY))
+        results = self.trainer.train([job.block for job in self.jobs])
+        assert not any(isinstance(result, TrainingError) for result in results)
+        self.done.append(Done(self.jobs, results, 0.1, "here:1"))
+        self.jobs = ()
+        time.sleep(self.pause)
 
+    def stop(self):
+        pass
+
+
+def without_ray(put, pause=0.0, bytes_left=0):
+    """Train in this process, one block after the other; on a disk that is full some time."""
     put(session_module, "connected", lambda *_: nullcontext())
     put(session_module, "slots", lambda *_: 1)
     put(session_module, "slots_to_come", lambda *_: 0)  # nothing is trained meanwhile
-    put(session_module, "run_trials", run_trials)
+    how = {"pause": pause, "bytes_left": bytes_left}
+    put(session_module, "RayExecutor", type("OneByOneSo", (OneByOne,), how))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from xortune.core.point import Point
 from xortune.driver import search as api
 from xortune.driver import session as session_module
 from xortune.runs.journal import Journal
+from xortune.runs.resume import continue_run, first_manifest
 from xortune.runs.run import JOURNAL, create, load_run
 from xortune.runs.sessions import identity_of, made_id
 from xortune.trainers.network import NetworkTrainer
@@ -28,12 +29,22 @@ A, B = "a" * 8, "b" * 8
 def search(tmp_path, monkeypatch):
     """`search(text, **more)`; instead of Ray one more evaluation is written, signed."""
 
-    def session(space, trainer, directory, manifest, **more):
+    def session(space, trainer, directory, *, resume, listener, **_):
         lines = ()
         if (directory / JOURNAL).exists():
-            more["resumed"](run := load_run(directory))
+            run = load_run(directory)
+            continue_run(
+                space,
+                trainer,
+                run,
+                say=listener.message,
+                extend=resume.extend,
+                accept_versions=resume.accept_versions,
+                command=resume.command,
+            )
             lines = run.evaluations
         else:
+            manifest = first_manifest(space, trainer, resume.command)
             create(directory, space_text=space.text, manifest=manifest)
         made = made_id(identity_of(trainer.describe()))
         point = trainer.check(Point({**POINT, "lr": 0.01 + len(lines) / 1000}))

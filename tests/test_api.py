@@ -17,6 +17,7 @@ from xortune.core.errors import InputError
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster
 from xortune.runs.journal import Journal
+from xortune.runs.resume import first_manifest
 from xortune.runs.run import JOURNAL, create
 from xortune.spaces.space import load_space, parse_space
 
@@ -39,7 +40,8 @@ def sessions(monkeypatch):
     """Instead of a search with Ray: one evaluation is written, and the arguments are kept."""
     calls = []
 
-    def session(space, trainer, directory, manifest, **more):
+    def session(space, trainer, directory, *, resume, **more):
+        manifest = first_manifest(space, trainer, resume.command)
         calls.append({"space": space, "trainer": trainer, "manifest": manifest, **more})
         create(directory, space_text=space.text, manifest=manifest)
         point = trainer.check(xt.Config(**{**CONFIG, "epochs": 30}).point)
@@ -122,7 +124,7 @@ def test_resume_without_output_continues_the_first(space_file, sessions, monkeyp
     first = xt.search(space_file)
     continued = []
 
-    def session(space, trainer, directory, manifest, **more):
+    def session(space, trainer, directory, **more):
         continued.append(directory)
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.certificates.fresh import Call, tasks_of
-from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
-from xortune.driver import certifying
-from xortune.driver.batches import LEAST_SECONDS, MOST_SECONDS
-from xortune.driver.batches import Batches as Packs
-from xortune.driver.certifying import CheckQueue, InTurn, certify_run, train_here
+from xortune.driver import certify as module
+from xortune.driver.batches import LEAST_SECONDS, MOST_SECONDS, Batches
+from xortune.driver.certify import FreshSeeds, SeedsToTrain, certify_run, told_seeds, train_here
 from xortune.driver.cluster import Cluster
-from xortune.driver.jobs import trained
+from xortune.driver.jobs import Done, WorkerFailure, trained
+from xortune.driver.loop import LocalExecutor, Record
+from xortune.driver.loop import run as run_loop
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
 
@@ -33,148 +33,130 @@ __all__ = ["run"]  # the fixture
 
 
 @pytest.fixture
-def queue_of(run):
-    """What makes a queue for some finalists, into the run's journal."""
+def seeds_of(run):
+    """What decides on fresh seeds of some finalists."""
+
+    def fresh(trainer, *, top=3, seeds=100, **more):
+        tasks = tasks_of(run, trainer, Call(top=top, seeds=seeds))
+        wanted = [SeedsToTrain(task.point, task.seeds, 0, task.purpose) for task in tasks]
+        return FreshSeeds(wanted, trainer, **more)
+
+    return fresh
+
+
+@pytest.fixture
+def batches_of(run):
+    """What makes batches of fresh seeds, into the run's journal."""
     with Journal.open(run.path / JOURNAL) as journal:
 
-        def queue(trainer, *, top=3, seeds=100, **more):
-            tasks = tasks_of(run, trainer, Call(top=top, seeds=seeds))
-            return CheckQueue(tasks, trainer, journal, **more)
+        def batches(fresh, trainer, tell=None, **more):
+            return Batches(fresh, trainer, Record(journal, fresh, told_seeds(tell)), **more)
 
-        yield queue
-
-
-def handed_out(queue):
-    return list(iter(queue.next_job, None))
+        yield batches
 
 
-def answer(queue, jobs, *, seconds=0.0):
-    for job in jobs:
-        result = solved(job.block.first, job.block.count, job.block.count, epochs=30)
-        queue.receive(job, result, seconds=seconds, worker="host:1")
+def handed_out(fresh):
+    return list(iter(fresh.next, None))
 
 
-def test_a_single_finalist_goes_out_over_all_slots(queue_of):
+def answer(batches, *taken, seconds=0.0):
+    for jobs in taken:
+        blocks = [job.block for job in jobs]
+        results = [solved(b.first, b.count, b.count, epochs=30) for b in blocks]
+        batches.receive(Done(jobs, results, seconds, "host:1"))
+
+
+def test_a_single_finalist_goes_out_over_all_slots(seeds_of):
     for slots, least in ((2, 4), (8, 16), (50, 100)):
-        queue = queue_of(Counting(seconds=1.0), top=1, slots=slots)
-        jobs = handed_out(queue)
+        fresh = seeds_of(Counting(seconds=1.0), top=1, slots=slots)
+        jobs = handed_out(fresh)
         assert len(jobs) >= least
         seeds = [seed for job in jobs for seed in job.block.seeds]
         assert seeds == list(range(seeds[0], seeds[0] + 100))
         assert seeds[0] in CERTIFY
 
 
-def test_what_is_done_in_a_moment_is_not_split(queue_of):
-    jobs = handed_out(queue_of(Counting(seconds=1e-5), slots=64))
+def test_what_is_done_in_a_moment_is_not_split(seeds_of):
+    jobs = handed_out(seeds_of(Counting(seconds=1e-5), slots=64))
     assert [job.block.count for job in jobs] == [100] * 3
 
 
-def test_every_config_has_begun_before_one_goes_on(queue_of):
-    jobs = handed_out(queue_of(Counting(), slots=2))
+def test_every_config_has_begun_before_one_goes_on(seeds_of):
+    jobs = handed_out(seeds_of(Counting(), slots=2))
     keys = [job.block.point.key for job in jobs]
     assert keys[:6] == [KEYS[1], KEYS[2], KEYS[0]] * 2
 
 
-def test_blocks_get_smaller_where_they_take_longer_than_was_said(queue_of):
-    queue = queue_of(Counting(), top=1, seeds=1000)
-    first = queue.next_job()
-    assert first.block.count == 50
-    answer(queue, [first], seconds=3.0)  # 1 s was estimated
-    assert queue.next_job().block.count == round(50 / (0.7 + 0.3 * 3))
-    assert queue_of(Counting(), top=1, pace=2.5).next_job().block.count == 20
-    assert queue_of(Counting(), top=1, pace=0.1).next_job().block.count == 50
+def test_blocks_get_smaller_where_they_take_longer_than_was_said(seeds_of, batches_of):
+    fresh = seeds_of(Counting(), top=1, seeds=1000)
+    batches = batches_of(fresh, Counting(), most=1)
+    first = batches.next()
+    assert first[0].block.count == 50
+    answer(batches, first, seconds=3.0)  # 1 s was estimated
+    assert fresh.next().block.count == round(50 / (0.7 + 0.3 * 3))
+    assert seeds_of(Counting(), top=1, pace=2.5).next().block.count == 20
+    assert seeds_of(Counting(), top=1, pace=0.1).next().block.count == 50
 
 
-def test_a_block_without_outcome_goes_out_again_and_first(queue_of):
-    queue = queue_of(Counting(), top=1)
-    first = queue.next_job()
-    queue.receive(first, TrainingError("lost"), seconds=0.0, worker="")
-    for attempt in (2, 3):
-        again = queue.next_job()
-        assert (again.block, again.attempt) == (first.block, attempt)
-        queue.receive(again, TrainingError("lost"), seconds=0.0, worker="")
-    assert not queue.finished
-    last = queue.next_job()
-    assert last.block.first == first.block.seeds.stop
-    assert queue.next_job() is None
-    assert not queue.finished, "one is under way"
-    answer(queue, [last])
-    assert queue.finished
-    assert [(line.final, line.error) for line in queue.lines] == [
+def test_a_block_without_outcome_goes_out_again_and_first(seeds_of, batches_of):
+    fresh = seeds_of(Counting(), top=1)
+    batches = batches_of(fresh, Counting(), most=1)
+    first = batches.next()
+    for attempt in (1, 2, 3):
+        assert (first[0].block.count, first[0].attempt) == (50, attempt)
+        batches.receive(Done(first, WorkerFailure("batch", "lost")))
+        last, first = first, batches.next()
+    assert first[0].block.first == last[0].block.seeds.stop
+    assert batches.next() == ()
+    assert not batches.finished, "one is under way"
+    answer(batches, first)
+    assert batches.finished
+    assert [(line.final, line.error) for line in fresh.lines] == [
         *((False, "lost"), (False, "lost"), (True, "lost"), (True, None))
     ]
 
 
-def test_nothing_is_told_before_it_is_on_the_disk(queue_of, monkeypatch):
+def test_nothing_is_told_before_it_is_on_the_disk(seeds_of, batches_of, monkeypatch):
     told = []
-    queue = queue_of(Counting(), top=1, on_progress=lambda *counts: told.append(counts))
-    jobs = handed_out(queue)
+    fresh = seeds_of(Counting(), top=1)
+    batches = batches_of(fresh, Counting(), lambda *counts: told.append(counts), most=1)
+    one, two = batches.next(), batches.next()
+    batches._record.announce()
     monkeypatch.setattr(Journal, "settled", 0)
-    monkeypatch.setattr(Journal, "sync", lambda _: 0)
-    answer(queue, jobs[:1])
+    answer(batches, one)
     assert told == [(0, 100)]
     monkeypatch.undo()
-    answer(queue, jobs[1:])
+    answer(batches, two)
+    batches._record.flush()
     assert told == [(0, 100), (50, 100), (100, 100)]
 
 
-def test_packs_are_filled_with_small_blocks(queue_of):
+def test_batches_are_filled_with_small_blocks(seeds_of, batches_of):
     trainer = Counting(seconds=1 / 500)
-    queue = queue_of(trainer, seeds=8000, slots=2)
-    packs, sizes = Packs(queue, trainer, 2, None), []
-    while jobs := packs.next():
+    batches, sizes = batches_of(seeds_of(trainer, seeds=8000, slots=2), trainer, slots=2), []
+    while jobs := batches.next():
         sizes.append(sum(trainer.cost(job.block) for job in jobs))
-        results = [solved(j.block.first, j.block.count, j.block.count, epochs=30) for j in jobs]
-        packs.receive(jobs, results, seconds=sizes[-1], worker="host:1")
-    assert packs.finished
+        answer(batches, jobs, seconds=sizes[-1])
+    assert batches.finished
     assert sum(sizes) == pytest.approx(48)
     assert MOST_SECONDS <= max(sizes) < MOST_SECONDS + 1
     assert LEAST_SECONDS / 4 < min(sizes) <= 1
 
 
-def test_one_source_after_another(queue_of):
-    second, made = queue_of(Counting(), top=1, seeds=50), []
-    first = queue_of(Counting(), top=1)
+def test_an_interrupt_keeps_what_has_finished(seeds_of, batches_of):
+    class Interrupted(LocalExecutor):
+        def wait(self, batches):
+            super().wait(batches)
+            raise KeyboardInterrupt
 
-    def then():
-        made.append(first.finished)
-        return second
-
-    both = InTurn(first, then)
-    jobs = handed_out(both)
-    assert (len(jobs), made, both.finished) == (2, [], False)
-    answer(both, jobs)
-    assert not both.finished
-    [job] = handed_out(both)
-    assert made == [True]
-    assert (second.finished, both.finished) == (False, False)
-    answer(both, [job])
-    assert both.finished
+    fresh = seeds_of(Counting(), top=1)
+    batches = batches_of(fresh, Counting(), most=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(batches, Interrupted(Counting()), batches._record)
+    assert [line.final for line in fresh.lines] == [True]
 
 
-def test_nothing_need_follow(queue_of):
-    both = InTurn(queue_of(Counting(), top=1), lambda: None)
-    answer(both, handed_out(both))
-    assert not both.finished
-    assert both.next_job() is None
-    assert both.finished
-
-
-def test_what_is_stopped_finishes_what_is_under_way_and_nothing_follows(queue_of):
-    def then():
-        raise AssertionError("stopped")
-
-    both = InTurn(queue_of(Counting(), top=1), then)
-    job = both.next_job()
-    both.stop()
-    assert both.next_job() is None
-    assert not both.finished
-    answer(both, [job])
-    assert both.next_job() is None
-    assert both.finished
-
-
-def test_what_a_trainer_raises_is_a_block_without_outcome(queue_of):
+def test_what_a_trainer_raises_is_a_block_without_outcome(seeds_of, run):
     class Raising(Counting):
         def train(self, blocks):
             if len(self.blocks) % 2:
@@ -182,9 +164,10 @@ def test_what_a_trainer_raises_is_a_block_without_outcome(queue_of):
                 raise ZeroDivisionError("nothing to\ndivide by")
             return super().train(blocks)
 
-    queue = queue_of(Raising(), top=1)
-    train_here(queue, Raising())
-    assert [line.error for line in queue.lines] == [
+    fresh = seeds_of(Raising(), top=1)
+    with Journal.open(run.path / JOURNAL) as journal:
+        train_here(fresh, Raising(), Record(journal, fresh))
+    assert [line.error for line in fresh.lines] == [
         *(None, "ZeroDivisionError: nothing to divide by", None)
     ]
 
@@ -197,8 +180,8 @@ def test_results_for_other_seeds_are_no_outcome():
     from xortune.core.trainer import Block
 
     found = trained(Wrong(), [Block(POINTS[0], 0, 4)])
-    assert isinstance(found, TrainingError)
-    assert "not those it was asked for" in str(found)
+    assert isinstance(found, WorkerFailure)
+    assert "not those it was asked for" in found.reason
 
 
 # Any of the seeds may be missing.
@@ -244,7 +227,7 @@ def test_whichever_blocks_had_finished_the_same_call_gives_the_same_certificate(
 
 def _certified_in_small_blocks(path, call):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xortune.driver.certifying.BLOCK_SECONDS", 16e-7)
+        patch.setattr(module, "BLOCK_SECONDS", 16e-7)
         return certify_run(path, Chancy(seconds=1e-7), call)
 
 
@@ -265,19 +248,25 @@ def places(monkeypatch):
     """Where the blocks of each call would have been trained: `here`, or on which cluster."""
     seen = []
 
-    def train(queue, trainer, here, cluster, path, **_):
-        seen.append(cluster or "here")
-        train_here(queue, here)
+    def here(*arguments):
+        seen.append("here")
+        train_here(*arguments)
 
-    monkeypatch.setattr(certifying, "_train", train)
-    monkeypatch.setattr(certifying, "usable_cores", lambda: 2)
-    monkeypatch.setattr(certifying, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(certifying, "slots", lambda *_: 2)
+    @contextmanager
+    def on_ray(trainer, cluster, *_, **__):
+        seen.append(cluster)
+        yield LocalExecutor(trainer)
+
+    monkeypatch.setattr(module, "train_here", here)
+    monkeypatch.setattr(module, "RayExecutor", on_ray)
+    monkeypatch.setattr(module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(module, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(module, "slots", lambda *_: 2)
     return seen
 
 
 def test_what_takes_less_than_ray_to_start_is_trained_here(run, places, monkeypatch):
-    monkeypatch.setattr(certifying, "RAY_SECONDS", 5.0)
+    monkeypatch.setattr(module, "RAY_SECONDS", 5.0)
     for trainer, cluster, place in (
         (Counting(seconds=9.9 / 300), Cluster(), "here"),  # on two cores
         (Counting(seconds=10.1 / 300), Cluster(), Cluster()),
@@ -334,10 +323,10 @@ def test_the_command_refuses_shares_that_there_are_not(run, words, message):
     assert message in result.stderr
 
 
-def test_the_shares_of_slots_add_up(queue_of):
+def test_the_shares_of_slots_add_up(seeds_of):
     # However they are split, all seeds go out once.
     for slots, seconds in itertools.product((1, 2, 7), (1e-4, 0.02, 5.0)):
-        jobs = handed_out(queue_of(Counting(seconds=seconds), slots=slots))
+        jobs = handed_out(seeds_of(Counting(seconds=seconds), slots=slots))
         by_key = {}
         for job in jobs:
             by_key.setdefault(job.block.point.key, []).extend(job.block.seeds)

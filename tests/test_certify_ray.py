@@ -15,7 +15,7 @@ from hand_made import done, solved, write_run
 import xortune as xt
 from xortune.certificates.fresh import Call
 from xortune.driver import session as session_module
-from xortune.driver.certifying import certify_run
+from xortune.driver.certify import certify_run
 from xortune.driver.cluster import Cluster
 from xortune.driver.jobs import ATTEMPTS
 from xortune.runs.run import JOURNAL, load_run
@@ -121,7 +121,7 @@ def test_ctrl_c_and_the_same_call_again(two):
 
 def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
     starts = []
-    real = session_module.run_trials
+    real = session_module.RayExecutor
 
     def counted(*arguments, **more):
         starts.append(1)
@@ -130,8 +130,8 @@ def test_a_search_certifies_on_its_own_workers(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("nothing is left to be trained apart")
 
-    monkeypatch.setattr(session_module, "run_trials", counted)
-    monkeypatch.setattr("xortune.driver.certifying.certify_run", refuse)
+    monkeypatch.setattr(session_module, "RayExecutor", counted)
+    monkeypatch.setattr("xortune.driver.certify.certify_run", refuse)
     path = tmp_path / "space.yaml"
     path.write_text(SPACE.replace("[8]}", "[8], certify: 60}"))
     told = []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from xortune.certificates.fresh import Call
 from xortune.core.errors import InputError
 from xortune.core.seeds import CERTIFY, NEIGHBOURS, SEARCH
-from xortune.driver.certifying import certify_run
+from xortune.driver.certify import certify_run
 from xortune.runs.certificate import certificate_of
 from xortune.runs.run import JOURNAL, load_run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from xortune.core.errors import InputError
-from xortune.driver.cluster import connected
+from xortune.driver.cluster import Cluster, connected
 
 LISTENING = "0A"
 
@@ -20,9 +20,9 @@ STARTED = """
 import json
 import ray
 from test_cluster_loopback import sockets
-from xortune.driver.cluster import connected
+from xortune.driver.cluster import Cluster, connected
 
-with connected(None):
+with connected(Cluster()):
     ray.get(ray.remote(lambda: 1).remote())  # a worker has sockets of its own
     print(json.dumps(sockets()))
 """
@@ -97,7 +97,7 @@ def test_addresses_are_read_as_the_kernel_writes_them():
 
 
 def test_a_job_server_is_no_cluster_to_connect_to():
-    with pytest.raises(InputError, match="xortune submit"), connected("http://head:8265"):
+    with pytest.raises(InputError, match="xortune submit"), connected(Cluster("http://head:8265")):
         pass
 
 
@@ -108,5 +108,5 @@ def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
     monkeypatch.setattr("ray.init", late)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said = r"^Ray did not start .* \(The current node timed out during startup\.\)"
-    with pytest.raises(InputError, match=rf"{said}; fix: .* resume=True"), connected(None):
+    with pytest.raises(InputError, match=rf"{said}; fix: .* resume=True"), connected(Cluster()):
         pass

@@ -20,7 +20,7 @@ import ray
 from cluster_trainers import Logging, begun
 from ray.cluster_utils import Cluster
 
-from xortune.driver.session import search_session
+from xortune.driver.session import Listener, search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
 
@@ -77,7 +77,9 @@ class Visits:
 
 def searched(folder, visits):
     trainer = Logging(str(folder / "log"), naps=0.5)
-    complete = search_session(parse_space(SPACE), trainer, folder / "run", {}, on_progress=visits)
+    complete = search_session(
+        parse_space(SPACE), trainer, folder / "run", listener=Listener(visits)
+    )
     assert complete
     assert len(visits.joined) == visits.times
     assert max(visits.took) < SOON

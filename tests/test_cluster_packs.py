@@ -10,12 +10,11 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.core.errors import TrainingError
 from xortune.core.point import Point
-from xortune.driver.batches import LEAST_SECONDS, LIMIT_SHARE, LOSSES
-from xortune.driver.batches import Batches as Packs
-from xortune.driver.blocks import BlockQueue
-from xortune.driver.jobs import ATTEMPTS
+from xortune.driver.batches import LEAST_SECONDS, LIMIT_SHARE, LOSSES, Batches
+from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import ATTEMPTS, Done, WorkerFailure
+from xortune.driver.loop import Record
 from xortune.runs.journal import Journal, read
 from xortune.spaces.space import parse_space
 
@@ -25,7 +24,7 @@ parameters: {{x: {{low: 0, high: {last}}}}}
 search: {{sampler: grid}}
 seeds: {{ladder: [4]}}
 """
-GONE = TrainingError("the node has left")
+GONE = "the node has left"
 
 
 @dataclass
@@ -53,8 +52,16 @@ class InOrder:
 def packs_of(journal, count, *, slots=2, limit=None, trainer=None):
     trainer = trainer or Costly()
     space = parse_space(SPACE.format(last=count - 1))
-    queue = BlockQueue(space, trainer, InOrder(count), journal, window=None)
-    return Packs(queue, trainer, slots, None, limit)
+    decisions = SearchDecisions(space, trainer, InOrder(count), max_in_flight=None)
+    return Batches(decisions, trainer, Record(journal, decisions), slots=slots, limit=limit)
+
+
+def received(packs, jobs, results, *, seconds):
+    packs.receive(Done(tuple(jobs), results, seconds, "a:1"))
+
+
+def failed(packs, jobs, reason, *, kind, seconds=0.0):
+    packs.receive(Done(tuple(jobs), WorkerFailure(kind, reason), seconds))
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ def numbers(jobs):
 
 
 @given(
-    fates=st.lists(st.sampled_from(["done", "lost", "returned", "crashed", "late"]), max_size=60),
+    fates=st.lists(st.sampled_from(["done", "node", "stopped", "batch", "late"]), max_size=60),
     workers=st.integers(1, 4),
 )
 def test_whatever_becomes_of_packs_each_block_is_journaled_once(fates, workers, tmp_path_factory):
@@ -89,15 +96,9 @@ def test_whatever_becomes_of_packs_each_block_is_journaled_once(fates, workers, 
             jobs = under_way.pop(0)
             match next(fate, "done"):
                 case "done":
-                    packs.receive(jobs, outcomes(jobs), seconds=1.0, worker="a:1")
-                case "lost":
-                    packs.lost(jobs, GONE)
-                case "returned":
-                    packs.returned(jobs)
-                case "crashed":
-                    packs.crashed(jobs, TrainingError("it died"))
-                case "late":
-                    packs.late(jobs, TrainingError("took longer than 1 s"), seconds=1.0)
+                    received(packs, jobs, outcomes(jobs), seconds=1.0)
+                case kind:
+                    failed(packs, jobs, "it died", kind=kind, seconds=1.0)
         assert packs.finished
     evaluations = read(path)[0]
     assert sorted(e.proposal for e in evaluations if e.final) == list(range(12))
@@ -110,8 +111,8 @@ def test_a_lost_machine_is_not_held_against_its_blocks_until_it_repeats(journal,
     for _ in range(LOSSES):
         jobs = packs.next()
         assert numbers(jobs) == [0, 1, 2], "the same pack again, whole"
-        packs.lost(jobs, GONE)
-    packs.lost(packs.next(), GONE)
+        failed(packs, jobs, GONE, kind="node")
+    failed(packs, packs.next(), GONE, kind="node")
     assert numbers(packs.next()) == [0], "halved, as if it had died by itself"
     assert numbers(packs.next()) == [1, 2]
     assert read(tmp_path / "evaluations.jsonl")[0] == [], "nothing of it is an attempt"
@@ -121,7 +122,7 @@ def test_a_block_that_brings_every_machine_down_is_given_up(journal, tmp_path):
     packs = packs_of(journal, 1)
     tries = 0
     while jobs := packs.next():
-        packs.lost(jobs, GONE)
+        failed(packs, jobs, GONE, kind="node")
         tries += 1
     assert tries == LOSSES + ATTEMPTS
     assert packs.finished
@@ -136,16 +137,15 @@ def test_what_never_began_comes_again_first_and_as_often_as_it_takes(journal):
     for _ in range(50):
         first, second = packs.next(), packs.next()
         assert numbers(first)[0] == 0
-        packs.returned(second)
-        packs.returned(first)
-    packs.returned(())  # of a trial that had nothing
+        failed(packs, second, "", kind="setup")
+        failed(packs, first, "", kind="stopped")
 
 
 def test_a_pack_that_is_late_is_halved_and_those_to_come_are_smaller(journal):
     packs = packs_of(journal, 200)
     jobs = packs.next()
     assert len(jobs) == 40
-    packs.late(jobs, TrainingError("took longer than 10 s"), seconds=10.0)
+    failed(packs, jobs, "took longer than 10 s", kind="late", seconds=10.0)
     assert [numbers(packs.next()), numbers(packs.next())] == [
         numbers(jobs[:20]),
         numbers(jobs[20:]),
@@ -160,16 +160,14 @@ def test_packs_are_a_fraction_of_what_they_may_take(journal):
     jobs = packs.next()
     assert len(jobs) == pytest.approx(limit / LIMIT_SHARE / 0.01, abs=1)
     assert limit / LIMIT_SHARE < LEAST_SECONDS
-    packs.receive(jobs, outcomes(jobs), seconds=2 * 0.01 * len(jobs), worker="a:1")
+    received(packs, jobs, outcomes(jobs), seconds=2 * 0.01 * len(jobs))
     assert len(packs.next()) == pytest.approx(limit / LIMIT_SHARE / 0.02, abs=1)
 
 
 def test_with_more_slots_packs_are_smaller(journal):
     packs = packs_of(journal, 2000)
     jobs = packs.next()
-    packs.receive(jobs, outcomes(jobs), seconds=0.01 * len(jobs), worker="a:1")
+    received(packs, jobs, outcomes(jobs), seconds=0.01 * len(jobs))
     few = len(packs.next())
-    packs.resize(8, None)
+    packs.resize(8)
     assert len(packs.next()) < few / 3
-    packs.resize(8, 5)
-    assert len(packs.next()) == 5

@@ -108,18 +108,18 @@ def test_a_run_is_read_once_before_it_goes_on(undisturbed, tmp_path, monkeypatch
     lines = (part / JOURNAL).read_bytes().splitlines(keepends=True)
     (part / JOURNAL).write_bytes(b"".join(lines[:9]))
     without_ray(monkeypatch.setattr)
-    read, reads, train = run_module.read, [], session_module.run_trials
+    read, reads, train = run_module.read, [], session_module.RayExecutor
 
     def counting(path):
         reads.append(path)
         return read(path)
 
-    def run_trials(*arguments, **more):
+    def executor(*arguments, **more):
         assert len(reads) == 1
         return train(*arguments, **more)
 
     monkeypatch.setattr(run_module, "read", counting)
-    monkeypatch.setattr(session_module, "run_trials", run_trials)
+    monkeypatch.setattr(session_module, "RayExecutor", executor)
     again = xt.search(space, output=part, engine="fused", resume=True)
     assert len(again.evaluations) == len(lines)
 

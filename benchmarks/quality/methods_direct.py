@@ -1,7 +1,7 @@
 """Methods that run in Ray Tune, without it: the same searchers and decisions, one after the other.
 
 What xortune's search decides follows from its seed and its window, not from who trains or how
-fast (`xortune.driver.blocks`), and Ray's Repeater is asked and told by whoever runs its trials. So
+fast (`xortune.driver.decisions`), and Ray's Repeater is asked and told by whoever runs its trials. So
 the budget that they take to an answer needs no cluster, and a repetition a tenth of the time. Wall
 times of these mean nothing: `summary` leaves them out.
 """
@@ -19,9 +19,10 @@ import optuna
 from quality.methods_ray import PROPOSALS, REPEAT, Counted, OneSeed
 from quality.spaces import SpaceTrainer
 from quality.trace import Standing, Tracer
-from xortune.driver.batches import batch_of, least_window, window_of
-from xortune.driver.blocks import BlockQueue
-from xortune.driver.jobs import Job
+from xortune.driver.batches import Batches, blocks_in_batch, least_in_flight, most_in_flight
+from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done, Job
+from xortune.driver.loop import Record
 from xortune.driver.propose import proposer_for
 from xortune.driver.session import longest_first_block
 from xortune.runs.evaluation import Evaluation
@@ -69,33 +70,33 @@ def _search(tracer: Tracer, sampler: str) -> None:
         space,
         search=replace(space.search, trials=trials, seed=tracer.repetition, sampler=sampler),
     )
-    window = window_of(longest_first_block(space, trainer), slots=SLOTS, proposals=trials)
+    most = most_in_flight(longest_first_block(space, trainer), slots=SLOTS, proposals=trials)
     journal, standing = _Memory(), Standing()
-    queue = BlockQueue(
+    decisions = SearchDecisions(
         space,
         trainer,
         proposer_for(space),
-        journal,
-        window=window,
-        least=least_window(SLOTS),
+        max_in_flight=most,
+        min_in_flight=least_in_flight(SLOTS),
     )
+    batches = Batches(decisions, trainer, Record(journal, decisions), most=1)
     packs: deque[list[Job]] = deque()
-    size = batch_of(window, slots=SLOTS)
-    while not tracer.over and not queue.finished:
-        while len(packs) < SLOTS and (pack := _taken(queue.next_job, size)):
+    size = blocks_in_batch(most, slots=SLOTS)
+    while not tracer.over and not batches.finished:
+        while len(packs) < SLOTS and (pack := _taken(batches.next, size)):
             packs.append(pack)
         for job in packs.popleft():
             outcome = trainer.train([job.block])[0]
-            queue.receive(job, outcome, seconds=0.001, worker="direct")
+            batches.receive(Done((job,), [outcome], 0.001, "direct"))
             tracer.spend(job.block.count)
             standing.add(job.block.point, outcome)
             tracer.answer(*standing.best)
 
 
-def _taken(next_job: Callable[[], Job | None], most: int) -> list[Job]:
+def _taken(next_batch: Callable[[], tuple[Job, ...]], most: int) -> list[Job]:
     jobs: list[Job] = []
-    while len(jobs) < most and (job := next_job()) is not None:
-        jobs.append(job)
+    while len(jobs) < most and (batch := next_batch()):
+        jobs += batch
     return jobs
 
 
@@ -104,6 +105,10 @@ class _Memory:
 
     def __init__(self) -> None:
         self.settled = 0
+
+    @property
+    def appended(self) -> int:
+        return self.settled
 
     def append(self, _: Evaluation) -> int:
         self.settled += 1

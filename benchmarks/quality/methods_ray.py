@@ -16,7 +16,10 @@ import xortune as xt
 from quality.journal import Journal
 from quality.spaces import SPACES, SpaceTrainer, shifted
 from quality.trace import Tracer
-from xortune.driver.cluster import connected  # sets what Ray reads when it is imported
+from xortune.driver.cluster import (  # sets what Ray reads when it is imported
+    THIS_MACHINE,
+    connected,
+)
 
 from ray import tune  # isort: skip
 from ray.tune.search.optuna import OptunaSearch  # isort: skip
@@ -117,7 +120,7 @@ def repeater(tracer: Tracer) -> None:
     seeds = tracer.budget // tracer.bench.epochs
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder, connected(None):
+    with tempfile.TemporaryDirectory() as folder, connected(THIS_MACHINE):
         tuner = tune.Tuner(
             OneSeed,
             tune_config=tune.TuneConfig(

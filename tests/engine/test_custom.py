@@ -21,7 +21,7 @@ from xortune.core.outcome import NO_DETAILS, Details, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.driver.watch import Failure
+from xortune.driver.loop import Failure
 from xortune.runs.evaluation import Evaluation, decode, encode
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.source import FunctionSource as Source

@@ -43,8 +43,8 @@ def space_file(tmp_path):
 
 
 def test_a_quarter_each_is_four_at_once():
-    assert slots(0.25, 0.25) == 4
-    assert slots(0.5, 1) == 1
+    assert slots(Cluster(None, 0.25, 0.25)) == 4
+    assert slots(Cluster(None, 0.5, 1)) == 1
 
 
 def test_where_torch_sees_none_the_cpu_trains_and_the_user_is_told(
@@ -79,7 +79,7 @@ def test_halving_on_a_worker_is_told_and_changes_nothing(space_file, tmp_path, c
     space = load_space(space_file)
     trainer = Small(space.task, engine="reference", gpus=0.25)
     folder = tmp_path / "small"
-    assert search_session(space, trainer, folder, {}, cluster=Cluster(None, 0.25, 0.25))
+    assert search_session(space, trainer, folder, cluster=Cluster(None, 0.25, 0.25))
     told = [record.getMessage() for record in caplog.records]
     assert any(re.fullmatch(r"\S+:\d+: was given GPU 0", word) for word in told)
     halved = [word for word in told if "out of memory on cpu with" in word]

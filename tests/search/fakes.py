@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import time
 import zlib
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hand_made import solved
@@ -14,7 +15,10 @@ from hand_made import solved
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.driver.blocks import BlockQueue
+from xortune.driver.batches import Batches
+from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done, WorkerFailure
+from xortune.driver.loop import Record
 from xortune.runs.journal import Journal, read
 from xortune.runs.sessions import SignedJournal
 from xortune.spaces.space import parse_space
@@ -41,6 +45,71 @@ class Plain:
 
     def check(self, point):
         return point
+
+    def cost(self, block):  # noqa: ARG002
+        return 1e-9
+
+
+def batches_of(decider, trainer, journal, *, tell=None, **more):
+    """What a search's loop takes batches from, and gives results to."""
+    return Batches(decider, trainer, Record(journal, decider, tell), **more)
+
+
+def received(batches, jobs, results, *, seconds, worker="here:1"):
+    batches.receive(Done(tuple(jobs), results, seconds, worker))
+
+
+def failed(batches, jobs, reason="it died", *, kind="batch", seconds=0.0):
+    batches.receive(Done(tuple(jobs), WorkerFailure(kind, reason), seconds))
+
+
+class Queue:
+    """A search that a test drives by hand, one block after the other."""
+
+    def __init__(
+        self, space, trainer, proposer, journal, *, window, least=None, on_progress=None, **more
+    ):
+        self.decisions = SearchDecisions(
+            space, trainer, proposer, max_in_flight=window, min_in_flight=least, **more
+        )
+        began = time.monotonic()
+        self.record = Record(
+            journal,
+            self.decisions,
+            on_progress and (lambda p: on_progress(replace(p, seconds=time.monotonic() - began))),
+        )
+        self.flushed = False
+        budget = space.search.time_budget
+        self.batches = Batches(
+            self.decisions,
+            trainer,
+            self.record,
+            most=1,
+            deadline=None if budget is None else time.monotonic() + budget,
+        )
+
+    def __getattr__(self, name):
+        return getattr(self.decisions, name)
+
+    @property
+    def finished(self):
+        finished = self.batches.finished
+        if finished and not self.flushed:  # the journal may be closed when it is asked again
+            self.record.flush()
+            self.flushed = True
+        return finished
+
+    @property
+    def left_undone(self):
+        return self.batches.over and self.decisions.undone
+
+    def next_job(self):
+        jobs = self.batches.next()
+        self.record.announce()
+        return jobs[0] if jobs else None
+
+    def receive(self, job, result, *, seconds, worker):
+        received(self.batches, [job], [result], seconds=seconds, worker=worker)
 
 
 @dataclass
@@ -81,7 +150,7 @@ def dead(block):
 
 @dataclass
 class Session:
-    queue: BlockQueue
+    queue: Queue
     evaluations: list
     progress: list
 
@@ -108,7 +177,7 @@ def run(
     """Run a search to its end. `pick` says which of n blocks under way is finished next."""
     progress, under_way = [], []
     with SignedJournal.signing(path, made) if made else Journal.open(path) as journal:
-        queue = BlockQueue(
+        queue = Queue(
             space,
             Plain(),
             proposer,
@@ -184,4 +253,4 @@ def spent(evaluations):
 def queue_in(folder, space, proposer, **more):
     """A queue that is driven by hand."""
     with Journal.open(folder / "evaluations.jsonl") as journal:
-        yield BlockQueue(space, Plain(), proposer, journal, **more)
+        yield Queue(space, Plain(), proposer, journal, **more)

@@ -21,5 +21,5 @@ seeds: {ladder: [5]}
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     trainer = Dying(str(folder / "log"), deadly=0, broken=1)
-    complete = search_session(parse_space(SPACE), trainer, folder / "run", {})
+    complete = search_session(parse_space(SPACE), trainer, folder / "run")
     print("complete", complete, "Ray is left running", ray.is_initialized())

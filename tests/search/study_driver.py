@@ -6,9 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from fakes import Plain, by_rate
+from fakes import Plain, Queue, by_rate
 
-from xortune.driver.blocks import BlockQueue
 from xortune.driver.shared import joined, proposer_in, shared_study
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, create
@@ -26,9 +25,7 @@ def drive(space, directory, storage, *, pause=0.0, most=None):
     else:
         create(directory, space_text=space.text, manifest={"study": shared.entry})
     with Journal.open(directory / JOURNAL) as journal:
-        queue = BlockQueue(
-            space, Plain(), proposer_in(shared, space), journal, window=3, known=known
-        )
+        queue = Queue(space, Plain(), proposer_in(shared, space), journal, window=3, known=known)
         while most != 0 and (job := queue.next_job()) is not None:
             time.sleep(pause)
             queue.receive(job, by_rate(job.block), seconds=0.1, worker="here:1")

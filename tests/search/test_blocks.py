@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fakes import Plain, Scripted, Session, dead, points, run, space_of, trained
+from fakes import Plain, Queue, Scripted, Session, dead, points, run, space_of, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.blocks import BLIND, BlockQueue
+from xortune.driver.decisions import BLIND
 from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.runs.journal import Journal, read
 from xortune.spaces.grid import grid
@@ -91,7 +91,7 @@ def test_with_no_window_nothing_is_waited_for_and_nothing_is_told(journal):
 
 def test_no_more_blocks_are_under_way_than_the_window_allows(journal):
     with Journal.open(journal) as open_journal:
-        queue = BlockQueue(space_of(trials=9), Plain(), Scripted(points(9)), open_journal, window=4)
+        queue = Queue(space_of(trials=9), Plain(), Scripted(points(9)), open_journal, window=4)
         jobs = [queue.next_job() for _ in range(6)]
         assert [job and job.proposal for job in jobs] == [0, 1, 2, 3, None, None]
         assert not queue.finished
@@ -182,13 +182,13 @@ def test_a_proposer_that_runs_dry_ends_the_search(journal):
 
 def test_the_time_budget_stops_new_proposals_and_lets_others_finish(journal, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
     space = parse_space(
         "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
         "search: {sampler: random, trials: 9, time_budget: 5}\nseeds: {ladder: [4]}\n"
     )
     with Journal.open(journal) as open_journal:
-        queue = BlockQueue(space, Plain(), Scripted(points(9)), open_journal, window=None)
+        queue = Queue(space, Plain(), Scripted(points(9)), open_journal, window=None)
         jobs = [queue.next_job(), queue.next_job()]
         clock[0] = 4.9
         jobs.append(queue.next_job())
@@ -204,7 +204,7 @@ def test_the_time_budget_stops_new_proposals_and_lets_others_finish(journal, mon
 
 def test_stop_makes_no_further_proposals(journal):
     with Journal.open(journal) as open_journal:
-        queue = BlockQueue(space_of(), Plain(), Scripted(points(12)), open_journal, window=None)
+        queue = Queue(space_of(), Plain(), Scripted(points(12)), open_journal, window=None)
         job = queue.next_job()
         queue.stop()
         assert queue.next_job() is None
@@ -217,26 +217,24 @@ def test_stop_makes_no_further_proposals(journal):
 
 
 def test_a_refused_proposal_is_the_users_to_see(journal):
-    class Strict:
+    class Strict(Plain):
         def check(self, point):
             raise InputError(f"no such thing as {dict(point)}", field="x")
 
     with Journal.open(journal) as open_journal:
-        queue = BlockQueue(space_of(), Strict(), Scripted(points(12)), open_journal, window=None)
+        queue = Queue(space_of(), Strict(), Scripted(points(12)), open_journal, window=None)
         with pytest.raises(InputError, match="no such thing"):
             queue.next_job()
 
 
 def test_equal_trainings_share_their_seeds(journal):
-    class Rounds:
+    class Rounds(Plain):
         def check(self, point):
             return Point({"y": round(point["y"], 1)})
 
     proposed = [Point({"y": 0.11}), Point({"y": 0.12}), Point({"y": 0.2})]
     with Journal.open(journal) as open_journal:
-        queue = BlockQueue(
-            space_of(trials=3), Rounds(), Scripted(proposed), open_journal, window=None
-        )
+        queue = Queue(space_of(trials=3), Rounds(), Scripted(proposed), open_journal, window=None)
         jobs = [queue.next_job() for _ in range(3)]
     assert [job.block.first for job in jobs] == [0, 10, 0]
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fakes import Plain, Scripted, at, by_rate, queue_in, space_of
+from fakes import Plain, Queue, Scripted, at, by_rate, queue_in, space_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +15,8 @@ from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, Block, Unfinished
-from xortune.driver.blocks import BlockQueue
 from xortune.driver.jobs import trained
-from xortune.driver.watch import Watched
+from xortune.driver.loop import FirstFailure
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import Grants, NumberGrants
 from xortune.racing.race import RaceRule
@@ -82,11 +81,11 @@ def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
     assert status.last_error is None
     # A session that takes the run up again knows it, and has nothing to train.
     with Journal.open(tmp_path / "again.jsonl") as journal:
-        again = BlockQueue(
+        again = Queue(
             space, Plain(), Scripted([GOOD, BAD]), journal, window=4, known=lines, ends=True
         )
         assert again.recall()
-        assert again._standings[BAD.key].shown.counted.n == 8 + finished
+        assert again._configs[BAD.key].shown.counted.n == 8 + finished
 
 
 def test_the_race_does_not_look_at_what_a_given_up_climb_comes_to(tmp_path):
@@ -105,7 +104,7 @@ def test_a_proposal_of_a_given_up_config_is_trained_to_its_end(tmp_path):
     space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
     with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
         job = queue.next_job()
-        queue._over.add(job.block.point.key)
+        queue._given_up.add(job.block.point.key)
         assert queue.wants(job)
 
 
@@ -144,7 +143,7 @@ def searched(folder, space, rates, cuts, picks):
     with queue_in(folder, space, proposer := Scripted(at(*rates)), window=6, ends=True) as queue:
         while True:
             while len(under_way) < 3 and (job := queue.next_job()) is not None:
-                made.append((job.proposal, job.block.first, job.block.count, job.climbs))
+                made.append((job.proposal, job.block.first, job.block.count, job.promoted))
                 under_way.append(job)
             if not under_way:
                 break
@@ -240,11 +239,11 @@ def test_what_is_not_finished_is_no_failure(tmp_path):
     shown = []
     space, proposer = space_of(trials=2, ladder=(8, 80)), Scripted([GOOD, BAD])
     with queue_in(tmp_path, space, proposer, window=4, ends=True) as queue:
-        watched = Watched(queue, shown.append, fail_fast=True)
+        first = queue.record.first_failure = FirstFailure(shown.append, fatal=True)
         good, bad = climbing(queue)
-        receive(watched, good, by_rate(good.block))
-        assert watched.next_job() is None
-        receive(watched, bad, part_of(bad, 3))
-        assert watched.finished
+        receive(queue, good, by_rate(good.block))
+        assert queue.next_job() is None
+        receive(queue, bad, part_of(bad, 3))
+        assert queue.finished
     assert shown == []
-    assert watched.failure is None
+    assert first.ends is None

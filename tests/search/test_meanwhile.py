@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import Scripted, points, space_of, trained
+from drivers import OneByOne
+from fakes import Scripted, batches_of, points, space_of, trained
 
 import xortune as xt
 import xortune.driver.session as session_module
 from xortune.core.errors import InputError
-from xortune.driver import local_executor as meanwhile
-from xortune.driver.batches import Batches as Packs
-from xortune.driver.blocks import BlockQueue
-from xortune.driver.local_executor import local_executor as training_meanwhile
+from xortune.driver import loop
+from xortune.driver.cluster import THIS_MACHINE
+from xortune.driver.decisions import SearchDecisions
+from xortune.driver.jobs import Done
 from xortune.runs.journal import Journal, read
 from xortune.runs.run import JOURNAL
 from xortune.spaces.space import parse_space
@@ -73,8 +74,17 @@ def journal(path):
 def packs_of(journal, trainer, proposed):
     proposer = Scripted(proposed)
     space = space_of(trials=len(proposed))
-    queue = BlockQueue(space, trainer, proposer, journal, window=None)
-    return Packs(queue, trainer, 2, None)
+    decisions = SearchDecisions(space, trainer, proposer, max_in_flight=None)
+    return batches_of(decisions, trainer, journal, slots=2)
+
+
+@contextmanager
+def meanwhile(packs, trainer):
+    def train(executor):
+        loop.run(packs, executor, packs._record)
+
+    with loop.training_meanwhile(train, trainer, 2) as wants_workers:
+        yield lambda: wants_workers() and not packs.finished
 
 
 def training():
@@ -91,8 +101,8 @@ def wait_until(true, seconds=5.0):
 def test_what_is_soon_done_needs_no_workers(journal, path):
     trainer = Quick()
     packs = packs_of(journal, trainer, points(30))
-    with training_meanwhile(packs, trainer) as here:
-        assert here.wants_workers() is False
+    with meanwhile(packs, trainer) as wants_workers:
+        assert wants_workers() is False
     assert packs.finished
     assert len(read(path)[0]) == 30
     assert packs.next() == ()
@@ -102,8 +112,8 @@ def test_what_takes_long_is_left_to_the_workers(journal, path):
     proposed = points(6)
     trainer = Quick(costs={proposed[3].key: 1e9})
     packs = packs_of(journal, trainer, proposed)
-    with training_meanwhile(packs, trainer) as here:
-        assert here.wants_workers() is True
+    with meanwhile(packs, trainer) as wants_workers:
+        assert wants_workers() is True
         wait_until(lambda: not training())
     first = packs.next()
     assert proposed[3] in [job.block.point for job in first]
@@ -119,8 +129,8 @@ def test_what_takes_long_is_left_to_the_workers(journal, path):
 def test_the_pack_of_the_moment_is_brought_home(journal, path):
     trainer = Quick(seconds=0.5, pause=0.2)  # each block is a pack
     packs = packs_of(journal, trainer, points(100))
-    with training_meanwhile(packs, trainer) as here:
-        assert here.wants_workers() is True
+    with meanwhile(packs, trainer) as wants_workers:
+        assert wants_workers() is True
     assert not training()
     assert len(read(path)[0]) in {1, 3}  # the first block alone, then the pack that had begun
 
@@ -134,8 +144,8 @@ def test_an_error_of_the_thread_is_raised_after_the_body(journal):
     packs = packs_of(journal, trainer, points(3))
 
     def search():
-        with training_meanwhile(packs, trainer) as here:
-            assert here.wants_workers() is False
+        with meanwhile(packs, trainer) as wants_workers:
+            assert wants_workers() is False
             seen.append("the body went on")
 
     with pytest.raises(InputError, match="no"):
@@ -152,26 +162,26 @@ def test_the_engine_is_loaded_before_it_is_measured(journal):
 
     trainer = Loads(seconds=0.001)
     packs = packs_of(journal, trainer, points(50))
-    with training_meanwhile(packs, trainer) as here:
-        assert here.wants_workers() is False
+    with meanwhile(packs, trainer) as wants_workers:
+        assert wants_workers() is False
     assert packs.finished
 
 
 def test_what_is_soon_done_is_waited_for(journal, monkeypatch):
-    monkeypatch.setattr(meanwhile, "PATIENCE", 0.3)
+    monkeypatch.setattr(loop, "PATIENCE", 0.3)
     trainer = Quick(seconds=0.05, pause=0.1)  # one pack after the other, for a second
     packs = packs_of(journal, trainer, points(40))
-    with training_meanwhile(packs, trainer) as here:
-        assert here.wants_workers() is False
+    with meanwhile(packs, trainer) as wants_workers:
+        assert wants_workers() is False
     assert packs.finished
 
 
 def test_an_engine_that_takes_long_to_load_has_ray_start_beside_it(journal, monkeypatch):
-    monkeypatch.setattr(meanwhile, "PATIENCE", 0.05)
+    monkeypatch.setattr(loop, "PATIENCE", 0.05)
     trainer = Quick(seconds=0.001, pause=0.3)
     packs = packs_of(journal, trainer, points(5))
-    with training_meanwhile(packs, trainer) as here:
-        assert here.wants_workers() is True
+    with meanwhile(packs, trainer) as wants_workers:
+        assert wants_workers() is True
     assert packs.finished  # what is soon done is brought to its end nevertheless
 
 
@@ -180,7 +190,7 @@ def test_an_interrupted_body_leaves_no_thread(journal):
     packs = packs_of(journal, trainer, points(100_000))
 
     def search():
-        with training_meanwhile(packs, trainer):
+        with meanwhile(packs, trainer):
             trainer.began.wait(5)
             raise KeyboardInterrupt
 
@@ -197,14 +207,17 @@ def searched(monkeypatch, folder, starts, **more):
         starts(folder)
         yield
 
-    def run_trials(queue, trainer, *, begun, **_):
-        while jobs := begun.next():
-            outcomes = trainer.train([job.block for job in jobs])
-            begun.receive(jobs, outcomes, seconds=0.001, worker="worker:1")
-        return queue.finished
+    class Worker(OneByOne):
+        def takes(self, _):
+            return not self.jobs
+
+        def wait(self, _):
+            outcomes = self.trainer.train([job.block for job in self.jobs])
+            self.done.append(Done(self.jobs, outcomes, 0.001, "worker:1"))
+            self.jobs = ()
 
     monkeypatch.setattr(session_module, "connected", connected)
-    monkeypatch.setattr(session_module, "run_trials", run_trials)
+    monkeypatch.setattr(session_module, "RayExecutor", Worker)
     return xt.search(parse_space(SPACE), output=folder, **more)
 
 
@@ -230,10 +243,10 @@ def facts(run):
 
 def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
-    monkeypatch.setattr(meanwhile, "RAY_SECONDS", -1)
-    monkeypatch.setattr(meanwhile, "WORKER_SECONDS", -1)
+    monkeypatch.setattr(loop, "RAY_SECONDS", -1)
+    monkeypatch.setattr(loop, "WORKER_SECONDS", -1)
     both = searched(monkeypatch, tmp_path / "both", slow(12))
-    room = session_module.slots_to_come(None, 1.0)
+    room = session_module.slots_to_come(THIS_MACHINE)
     assert room == len(os.sched_getaffinity(0))
     monkeypatch.setattr(session_module, "slots_to_come", lambda *_: 0)
     monkeypatch.setattr(session_module, "slots", lambda *_: room)
@@ -258,11 +271,11 @@ def deaf(lines):
 
 def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
-    monkeypatch.setattr(meanwhile, "RAY_SECONDS", -1)
+    monkeypatch.setattr(loop, "RAY_SECONDS", -1)
     done = searched(monkeypatch, tmp_path / "done", deaf(len(here.evaluations)))
     assert facts(done) == facts(here)
     assert done.manifest["complete"]
-    monkeypatch.setattr(meanwhile, "WORKER_SECONDS", -1)
+    monkeypatch.setattr(loop, "WORKER_SECONDS", -1)
     with pytest.raises(InputError, match="Ray did not start"):
         searched(monkeypatch, tmp_path / "missed", deaf(12))
     assert 12 <= len(read(tmp_path / "missed" / JOURNAL)[0]) < len(here.evaluations)

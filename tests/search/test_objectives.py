@@ -9,13 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from drivers import without_ray
-from fakes import Plain, run
+from fakes import Plain, Queue, run
 from hand_made import outcome, solved
 
 import xortune as xt
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.point import Point
-from xortune.driver.blocks import BlockQueue
 from xortune.driver.propose import OptunaProposer, proposer_for
 from xortune.racing.objectives import told
 from xortune.runs.journal import Journal
@@ -138,7 +137,7 @@ def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):
         return outcome(job.block.first, [(0, 1, 1, 0)] * 8, epoch=100)
 
     with Journal.open(tmp_path / "j.jsonl") as journal:
-        queue = BlockQueue(space, Plain(), Listening(), journal, window=1)
+        queue = Queue(space, Plain(), Listening(), journal, window=1)
         while (job := queue.next_job()) is not None:
             queue.receive(job, crash(job), seconds=0.0, worker="")
         assert queue.finished

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import Scripted, points, space_of, trained
+from fakes import Scripted, batches_of, failed, points, received, space_of, trained
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xortune.core.errors import TrainingError
-from xortune.driver.batches import LEAST_SECONDS, MOST_SECONDS, batch_of, window_of
-from xortune.driver.batches import Batches as Packs
-from xortune.driver.blocks import BlockQueue
+from xortune.driver.batches import (
+    LEAST_SECONDS,
+    MOST_SECONDS,
+    blocks_in_batch,
+    most_in_flight,
+)
+from xortune.driver.decisions import SearchDecisions
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
 
@@ -40,8 +43,8 @@ def journal(tmp_path):
 
 def packs_of(journal, trainer, count, *, slots=2, most=None):
     proposer = Scripted(points(count))
-    queue = BlockQueue(space_of(trials=count), trainer, proposer, journal, window=None)
-    return Packs(queue, trainer, slots, most)
+    decisions = SearchDecisions(space_of(trials=count), trainer, proposer, max_in_flight=None)
+    return batches_of(decisions, trainer, journal, slots=slots, most=most)
 
 
 def trained_seconds(packs, trainer, workers=2):
@@ -56,7 +59,7 @@ def trained_seconds(packs, trainer, workers=2):
         took = trainer.factor * sum(trainer.cost(job.block) for job in jobs)
         seconds.append(took)
         results = [pack(job.block, trained(job.block)) for job in jobs]
-        packs.receive(jobs, results, seconds=took, worker="here:1")
+        received(packs, jobs, results, seconds=took)
 
 
 def test_packs_are_small_then_large_then_small(journal):
@@ -78,7 +81,7 @@ def test_one_slow_pack_is_not_taken_for_the_rule(journal):
         jobs = packs.next()
         took = factor * trainer.seconds * len(jobs)
         results = [pack(job.block, trained(job.block)) for job in jobs]
-        packs.receive(jobs, results, seconds=took, worker="here:1")
+        received(packs, jobs, results, seconds=took)
     expected = MOST_SECONDS / (trainer.seconds * (0.7 * 3 + 0.3 * 30))
     assert len(packs.next()) == pytest.approx(expected, abs=1)
 
@@ -109,7 +112,7 @@ def test_seconds_are_shared_out_by_cost(journal, tmp_path):
     trainer = Timed(costs={proposed[0].key: 0.03, proposed[1].key: 0.01})
     packs = packs_of(journal, trainer, 2)
     jobs = packs.next()
-    packs.receive(jobs, [trained(job.block) for job in jobs], seconds=8.0, worker="here:1")
+    received(packs, jobs, [trained(job.block) for job in jobs], seconds=8.0)
     journal.close()
     evaluations = read(tmp_path / "evaluations.jsonl")[0]
     assert [e.seconds for e in evaluations] == pytest.approx([6.0, 2.0])
@@ -123,9 +126,9 @@ def test_a_pack_that_dies_is_halved_until_the_deadly_block_is_alone(deadly, tmp_
         packs = packs_of(journal, trainer, 20)
         while jobs := packs.next():
             if deadly & {job.proposal for job in jobs}:
-                packs.crashed(jobs, TrainingError("the worker died"))
+                failed(packs, jobs)
             else:
-                packs.receive(jobs, [trained(j.block) for j in jobs], seconds=1.0, worker="a:1")
+                received(packs, jobs, [trained(j.block) for j in jobs], seconds=1.0)
         assert packs.finished
     evaluations = read(path)[0]
     assert sorted(e.proposal for e in evaluations if e.final) == list(range(20))
@@ -135,15 +138,15 @@ def test_a_pack_that_dies_is_halved_until_the_deadly_block_is_alone(deadly, tmp_
 
 
 def test_a_batch_of_a_learning_sampler_leaves_it_something_to_learn():
-    assert window_of(60.0, slots=2, proposals=1000) == 6
-    assert window_of(0.002, slots=2, proposals=200) == 25
-    assert window_of(0.002, slots=2, proposals=20) == 6
-    assert window_of(0.1, slots=2, proposals=10_000) == 22
-    assert batch_of(6, slots=2) == 1
-    assert batch_of(22, slots=2) == 5
+    assert most_in_flight(60.0, slots=2, proposals=1000) == 6
+    assert most_in_flight(0.002, slots=2, proposals=200) == 25
+    assert most_in_flight(0.002, slots=2, proposals=20) == 6
+    assert most_in_flight(0.1, slots=2, proposals=10_000) == 22
+    assert blocks_in_batch(6, slots=2) == 1
+    assert blocks_in_batch(22, slots=2) == 5
     for slots in (1, 2, 7):
-        window = window_of(0.01, slots=slots, proposals=10_000)
-        assert 2 * slots * batch_of(window, slots=slots) < window, "one pack runs, one waits"
+        window = most_in_flight(0.01, slots=slots, proposals=10_000)
+        assert 2 * slots * blocks_in_batch(window, slots=slots) < window, "one pack runs, one waits"
 
 
 def test_a_learning_sampler_gets_packs_of_its_batch(journal):

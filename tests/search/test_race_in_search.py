@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
-from xortune.driver.blocks import gaps
+from xortune.driver.decisions import gaps
 from xortune.driver.propose import proposer_for
 from xortune.racing.grants import VERIFY, Grants
 from xortune.racing.race import RaceRule
@@ -88,7 +88,7 @@ def fails_at(job):
 def test_newcomers_begin_with_two_and_go_on_to_eight_until_one_fails(
     ladder, firsts, seeds, monkeypatch
 ):
-    monkeypatch.setattr("xortune.driver.blocks.VERIFY", 0.0)
+    monkeypatch.setattr("xortune.driver.decisions.VERIFY", 0.0)
     points = [Point({"y": 0.0, "v": first / 1000}) for first in [*firsts, 999]]
     space = space_of(trials=len(points), ladder=ladder)
     session = anywhere(space=space, proposer=Scripted(points), window=1, workers=1, train=fails_at)
@@ -339,7 +339,7 @@ def test_nobody_waits_for_a_straggler(tmp_path):
         assert handed == 11
         queue.receive(slow, by_rate(slow.block), seconds=9.0, worker="")
         climbing = queue.next_job()
-        assert (climbing.proposal, climbing.climbs, climbing.block.first) == (0, True, 8)
+        assert (climbing.proposal, climbing.promoted, climbing.block.first) == (0, True, 8)
 
 
 def test_a_search_ends_when_a_rate_is_proven():

@@ -7,12 +7,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fakes import Scripted, at, by_rate, space_of
+from fakes import Scripted, at, batches_of, by_rate, received, space_of
 from test_packs import Timed
 
-from xortune.driver.batches import LEAST_SECONDS, batch_of, window_of
-from xortune.driver.batches import Batches as Packs
-from xortune.driver.blocks import BlockQueue
+from xortune.driver.batches import LEAST_SECONDS, most_in_flight
+from xortune.driver.decisions import SearchDecisions
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
 
@@ -24,12 +23,16 @@ class Seeds(Timed):
         return float(block.count)
 
 
+def packs_of(space, trainer, rates, journal, *, most, **more):
+    decisions = SearchDecisions(space, trainer, Scripted(at(*rates)), max_in_flight=most)
+    return batches_of(decisions, trainer, journal, **more)
+
+
 def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
     # One finalist.
     space = space_of(trials=1, ladder=(4, 12, 100))
     with Journal.open(tmp_path / "evaluations.jsonl") as journal:
-        queue = BlockQueue(space, Seeds(), Scripted(at(1.0)), journal, window=12)
-        packs = Packs(queue, Seeds(), slots=4, most=None)
+        packs = packs_of(space, Seeds(), [1.0], journal, slots=4, most=12)
         sizes = []
         while jobs := packs.next():
             under_way = [jobs]
@@ -38,7 +41,7 @@ def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
             sizes.append([job.block.count for jobs in under_way for job in jobs])
             for jobs in reversed(under_way):
                 results = [pack(job.block, by_rate(job.block)) for job in jobs]
-                packs.receive(jobs, results, seconds=float(results[0].n), worker="w")
+                received(packs, jobs, results, seconds=float(results[0].n))
         assert packs.finished
     # The second climb in parts of about twice the mean block.
     assert sizes[:2] == [[4], [2, 2, 2, 2]]
@@ -53,10 +56,11 @@ def test_a_long_climb_is_shared_out_over_the_slots(tmp_path):
 def test_slots_are_busy_though_blocks_differ_a_hundredfold(slots, least):
     rates = [(1.0, 0.2, 0.5, 0.9)[i % 4] for i in range(300)]
     space = space_of(trials=300, ladder=(2, 4, 8, 16, 32, 64, 128, 256))
-    window = window_of(2.0, slots=slots, proposals=300)
+    window = most_in_flight(2.0, slots=slots, proposals=300)
     with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder) / "j") as journal:
-        queue = BlockQueue(space, Seeds(), Scripted(at(*rates)), journal, window=window)
-        packs = Packs(queue, Seeds(), slots, batch_of(window, slots=slots))
+        packs = packs_of(
+            space, Seeds(), rates, journal, slots=slots, most=window, max_in_flight=window
+        )
         now, work, handed, under_way = 0.0, 0.0, 0, []
         while True:
             while len(under_way) < slots and (jobs := packs.next()):
@@ -68,7 +72,7 @@ def test_slots_are_busy_though_blocks_differ_a_hundredfold(slots, least):
                 break
             now, _, jobs, seconds = heapq.heappop(under_way)
             results = [pack(job.block, by_rate(job.block)) for job in jobs]
-            packs.receive(jobs, results, seconds=seconds, worker="w")
+            received(packs, jobs, results, seconds=seconds)
         assert packs.finished
     assert work > least * slots * now
     assert handed < 8 * 300, "Tune keeps every trial: there should not be too many"
@@ -80,12 +84,11 @@ def seeds_of_blocks(folder, *, ladder, rate, seconds, window):
     trainer = Timed(seconds=seconds, factor=1.0)
     counts = []
     with Journal.open(folder / "j") as journal:
-        queue = BlockQueue(space, trainer, Scripted(at(*[rate] * 4)), journal, window=window)
-        packs = Packs(queue, trainer, slots=4, most=None)
+        packs = packs_of(space, trainer, [rate] * 4, journal, slots=4, most=window)
         while jobs := packs.next():
             counts += [job.block.count for job in jobs]
             results = [pack(job.block, by_rate(job.block)) for job in jobs]
-            packs.receive(jobs, results, seconds=seconds * len(jobs), worker="w")
+            received(packs, jobs, results, seconds=seconds * len(jobs))
     return counts
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fakes import Plain, Scripted, at, by_rate, dead, queue_in, space_of
+from fakes import Plain, Queue, Scripted, at, by_rate, dead, queue_in, space_of
 from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.trainer import OutOfTime
-from xortune.driver.blocks import BlockQueue
 from xortune.runs.journal import read
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
@@ -49,7 +48,7 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
         assert progress.done <= len(begun)
 
     chosen = [point for point in at(*rates) for _ in range(2)][: len(rates)]
-    queue = BlockQueue(space, Plain(), Scripted(chosen), journal, window=window, on_progress=hear)
+    queue = Queue(space, Plain(), Scripted(chosen), journal, window=window, on_progress=hear)
     under_way = []
     while True:
         while len(under_way) < 3 and (job := queue.next_job()) is not None:
@@ -68,7 +67,7 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
 
 def test_nothing_is_told_while_nothing_is_on_the_disk():
     journal, told = Lagging(), []
-    queue = BlockQueue(
+    queue = Queue(
         space_of(trials=3, ladder=(4,)),
         Plain(),
         Scripted(at(1.0, 0.5, 0.0)),
@@ -91,7 +90,7 @@ def test_a_config_that_was_made_twice_is_told_twice():
     """The later proposal has its results first; whether it goes on is known only then."""
     proposer = Scripted([*at(0.0), *at(0.0)])
     told = []
-    queue = BlockQueue(
+    queue = Queue(
         space_of(trials=2, ladder=DOUBLING),
         Plain(),
         proposer,
@@ -146,7 +145,7 @@ def test_what_was_begun_is_tried_once_more_after_a_stop(tmp_path):
 
 def test_no_climb_begins_after_the_time_budget(tmp_path, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
     space = parse_space(
         "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
         "search: {sampler: random, trials: 9, time_budget: 5}\nseeds: {race: {max: 64}}\n"
@@ -172,7 +171,7 @@ def test_after_the_time_budget_nothing_is_tried_again_and_what_is_left_is_known(
     tmp_path, monkeypatch
 ):
     clock = [0.0]
-    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
     space = budgeted(4, [4])
     with queue_in(tmp_path, space, Scripted(at(*[1.0] * 4)), window=4) as queue:
         one, two, three, four = (queue.next_job() for _ in range(4))
@@ -199,7 +198,7 @@ def test_a_budget_that_is_over_leaves_nothing_where_all_is_done(
     tmp_path, monkeypatch, ladder, solved_first, left
 ):
     clock = [0.0]
-    monkeypatch.setattr("xortune.driver.blocks.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
     space = budgeted(1, ladder)
     with queue_in(tmp_path, space, Scripted(at(1.0)), window=4) as queue:
         job = queue.next_job()

@@ -17,8 +17,7 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Status
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
-from xortune.driver.cluster import connected
-from xortune.runs.resume import first_manifest
+from xortune.driver.cluster import THIS_MACHINE, connected
 from xortune.runs.run import JOURNAL, load_run
 from xortune.spaces.space import parse_space
 
@@ -133,7 +132,7 @@ def test_resuming_a_finished_run_does_nothing(finished, space_file, monkeypatch)
     def refuse(*_, **__):
         raise AssertionError("Ray is not needed")
 
-    monkeypatch.setattr(session_module, "run_trials", refuse)
+    monkeypatch.setattr(session_module, "RayExecutor", refuse)
     monkeypatch.setattr(session_module, "connected", refuse)
     again = xt.search(space_file, output=run.path, resume=True)
     fewer = xt.search(space_file, output=run.path, resume=True, trials=3)
@@ -247,7 +246,10 @@ def test_a_worker_that_dies_takes_only_its_block(tmp_path):
     trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3)
     progress = []
     complete = session_module.search_session(
-        parse_space(DEADLY), trainer, tmp_path / "run", {}, on_progress=progress.append
+        parse_space(DEADLY),
+        trainer,
+        tmp_path / "run",
+        listener=session_module.Listener(progress.append),
     )
     assert complete
     run = load_run(tmp_path / "run")
@@ -273,7 +275,10 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path
     trainer = Dying(str(tmp_path / "log"), deadly=1, broken=3, seconds=0.001)
     progress = []
     assert session_module.search_session(
-        parse_space(DEADLY), trainer, tmp_path / "run", {}, on_progress=progress.append
+        parse_space(DEADLY),
+        trainer,
+        tmp_path / "run",
+        listener=session_module.Listener(progress.append),
     )
     log = (tmp_path / "log").read_text().split()
     assert log[:2] == ["0", "1"], "the first pack holds them all, and dies at the second"
@@ -307,7 +312,7 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number
     monkeypatch.setattr(ray_tune.tune.Tuner, "fit", fit)
     trainer = Dying(str(tmp_path / "log"), deadly=-1, broken=-1)
     space = parse_space(DEADLY)
-    asked = space, trainer, tmp_path / "run", first_manifest(space, trainer, None)
+    asked = space, trainer, tmp_path / "run"
     with pytest.raises(InputError, match=r"full.*free space there, then continue with resume=True"):
         session_module.search_session(*asked)
     assert begun == [1], "nothing is tried again on a full disk"
@@ -318,7 +323,7 @@ def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number
 
 
 def test_ray_that_was_there_stays(space_file):
-    with connected(None):
+    with connected(THIS_MACHINE):
         pass
     assert ray.is_initialized()
 

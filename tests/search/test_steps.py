@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import weakref
 
-from fakes import Plain, run, space_of
+from fakes import Plain, Queue, run, space_of
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna import create_study
 from optuna.samplers import RandomSampler
 
 from xortune.core.counts import wilson
-from xortune.driver.blocks import BLIND, BlockQueue, Tally, short, window_at
+from xortune.driver.decisions import BLIND, Tally, in_flight_at, short
 from xortune.driver.propose import Draw, proposer_for, suggested
 from xortune.runs.journal import Journal
 from xortune.runs.results import Count
@@ -22,7 +22,7 @@ from xortune.spaces.space import parse_space
 
 @given(st.data())
 def test_the_tally_knows_the_best_of_all_configs(data):
-    tally, shown = Tally(), [Apart() for _ in range(4)]
+    tally, shown = Tally(9), [Apart() for _ in range(4)]
     for _ in range(data.draw(st.integers(1, 30))):
         n = data.draw(st.integers(1, 9))
         more = Apart()
@@ -38,13 +38,13 @@ def test_the_tally_knows_the_best_of_all_configs(data):
 @given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(BLIND, 400))
 def test_a_window_narrows_once_and_nothing_that_was_known_is_forgotten(least, more, steps):
     most = least + more
-    widths = [window_at(step, most, least) for step in range(steps)]
+    widths = [in_flight_at(step, most, least) for step in range(steps)]
     assert set(widths[:BLIND]) == {most}
     assert all(least <= width <= most for width in widths)
     known = [step - width for step, width in enumerate(widths)]
     assert known == sorted(known)
-    assert window_at(BLIND, most, least) == least
-    assert window_at(BLIND + 3 * most, most, least) == most
+    assert in_flight_at(BLIND, most, least) == least
+    assert in_flight_at(BLIND + 3 * most, most, least) == most
 
 
 def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp_path):
@@ -57,8 +57,8 @@ def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp
     assert sum(len(found) for found in seeds.values()) == 36
     assert all(sorted(found) == list(range(len(found))) for found in seeds.values())
     queue = session.queue
-    assert not queue._standings
-    assert {key: rest[0] for key, rest in queue._rests.items()} == {
+    assert not queue._configs
+    assert {key: rest[0] for key, rest in queue._snapshots.items()} == {
         short(key): len(found) for key, found in seeds.items()
     }
 
@@ -69,7 +69,7 @@ def test_what_was_known_is_let_go_when_it_is_taken_in(tmp_path):
     points = [weakref.ref(line.block.point) for line in known]
     more = space_of(trials=10)
     with Journal.open(tmp_path / "more") as journal:
-        queue = BlockQueue(more, Plain(), proposer_for(more), journal, window=None, known=known)
+        queue = Queue(more, Plain(), proposer_for(more), journal, window=None, known=known)
         del known
         gc.collect()
         assert all(point() is not None for point in points)

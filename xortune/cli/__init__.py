@@ -16,7 +16,7 @@ from xortune import __version__
 from xortune.cli import comparing, exchange, proving, searching  # noqa: F401  # their commands
 from xortune.cli.shared import BAD_INPUT, INTERRUPTED, app, option, unforeseen
 from xortune.cli.streams import guard_streams, lost_output
-from xortune.driver.interrupts import FORCED, heed_signals, told_to_end
+from xortune.driver.process import FORCED, heed_signals, told_to_end
 
 __all__ = ["app", "main"]
 

@@ -4,7 +4,7 @@ EXPORTS = {
     "certify": ("certify",),
     "compare": ("compare",),
     "gate": ("gate", "plan"),
-    "interrupts": ("FORCED", "heed_signals", "told_to_end"),
+    "process": ("FORCED", "heed_signals", "told_to_end"),
     "optuna": ("from_optuna", "import_results", "to_optuna"),
     "own_process": ("let_go_after",),
     "search": ("DryRun", "dry_run", "search"),

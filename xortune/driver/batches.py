@@ -1,44 +1,56 @@
-"""Packs: how many blocks a Ray trial trains, so that the scheduling costs little of the time."""
+"""Batches: how many blocks one Ray trial trains, and what follows when one comes to nothing."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import OutOfTime, Trainer, runs_users_code
-from xortune.driver.jobs import ATTEMPTS, BlockSource, CrashBisector, Job, split
-from xortune.runs.evaluation import EncodedOutcome
+from xortune.core.trainer import (
+    NOT_FINISHED,
+    Block,
+    OutOfTime,
+    Trainer,
+    Unfinished,
+    runs_users_code,
+)
+from xortune.driver.decisions import Decider
+from xortune.driver.jobs import ATTEMPTS, Done, Job, WorkerFailure
+from xortune.runs.evaluation import EncodedOutcome, Evaluation
 
 LEAST_SECONDS = 0.4
-"""Of work in a pack, if there is so much: some twenty times what Ray takes for a trial."""
+"""Of work in a batch, if there is so much: some twenty times what Ray takes for a trial."""
 
 MOST_SECONDS = 4.0
-"""Of work in a pack: how long the user waits for news, and what a killed worker loses."""
+"""Of work in a batch: how long the user waits for news, and what a killed worker loses."""
 
 LIMIT_SHARE = 4
-"""A pack is to take at most this fraction of its time limit: a fast one is never stopped."""
+"""A batch takes at most this fraction of its time limit: a fast one is never stopped."""
 
 LOSSES = 3
 """So often a block may lose the machine under it without that being held against it."""
 
 ALIKE = 2
-"""The parts of a long climb take about so many times what blocks take on average."""
+"""Target length of the parts of a long promotion, as a multiple of the mean block time."""
 
 SHARE = 3
-"""A pack takes at most this fraction of what each slot has left, so that all end together."""
+"""A batch takes at most this fraction of what each slot has left, so that all end together."""
+
+# -------------------------------------------------------------------------------------------------
+# How many decisions are in flight, and how many make a batch.
 
 
-def window_of(seconds: float, *, slots: int, proposals: int) -> int:
-    """How many steps of a search that learns or races may be under way or not yet taken in.
+def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
+    """How many decisions of a search that learns or races may be without known results.
 
     At least what runs, as much again that waits for a free worker, and as much that has finished
-    before an earlier step did. Where a training takes less than a pack should, more, for a pack to
-    be a batch of steps; but never more than an eighth of the proposals: it would learn nothing. It
-    follows from the space and the number of slots alone: a search can be repeated.
+    before an earlier decision did. Where a training takes less than a batch should, more, so that a
+    batch holds several decisions; but never more than an eighth of the proposals: it would learn
+    nothing. It follows from the space and the number of slots alone: a search can be repeated.
 
     Args:
         seconds: what a first block takes, as the trainer estimates it.
@@ -46,127 +58,320 @@ def window_of(seconds: float, *, slots: int, proposals: int) -> int:
         proposals: of the whole search.
     """
     batch = int(LEAST_SECONDS / seconds) + 1
-    return max(least_window(slots), min(slots * (2 * batch + 1), proposals // 8))
+    return max(least_in_flight(slots), min(slots * (2 * batch + 1), proposals // 8))
 
 
-def least_window(slots: int) -> int:
-    """For each slot a step that runs, one that waits, and one that finished before its turn."""
+def least_in_flight(slots: int) -> int:
+    """For each slot a decision that runs, one that waits, one that finished before its turn."""
     return 3 * slots
 
 
-def batch_of(window: int, *, slots: int) -> int:
-    """How many steps make a pack: one runs while another waits."""
-    return max(1, (window // slots - 1) // 2)
+def blocks_in_batch(in_flight: int, *, slots: int) -> int:
+    """How many decisions make a batch: one batch runs while another waits."""
+    return max(1, (in_flight // slots - 1) // 2)
+
+
+# -------------------------------------------------------------------------------------------------
+# Which seed of a block it is that kills its worker, or hangs.
+
+PARTS = 16
+"""A block is split into so many parts at most. Up to so many seeds each is one by itself: then none
+but the seeds at fault costs a worker. Of more, each part is a trial of Tune's, which keeps them."""
+
+HOPELESS = 8
+"""Where so many parts of a configuration have died and none has come through, none will."""
+
+
+class CrashBisector:
+    """Finds the seeds of a user's own code that kill their worker.
+
+    A block is tried again as it is, for the worker may have died of something else; the last time
+    in parts, and what dies of these in smaller ones, until the seeds at fault are alone. Each of
+    them costs a worker, so a config that kills one under every seed is not tried to the last.
+    """
+
+    def __init__(self) -> None:
+        self._crashes: Counter[str] = Counter()  # by the key of the config
+        self._last: dict[str, TrainingError] = {}
+        self._succeeded: set[str] = set()
+
+    def parts(self, job: Job) -> list[Job]:
+        """What is handed out for a job: itself, or its parts if it is its last try."""
+        if job.attempt < ATTEMPTS or job.block.count == 1 or self.hopeless(job):
+            return [job]
+        return job.split(min(PARTS, job.block.count))
+
+    def hopeless(self, job: Job) -> TrainingError | None:
+        """Why a job is not worth its last try; None if it is."""
+        key = job.block.point.key
+        if job.attempt < ATTEMPTS or key in self._succeeded or self._crashes[key] < HOPELESS:
+            return None
+        return self._last[key]
+
+    def crashed(self, job: Job, reason: TrainingError) -> list[Job]:
+        """What is tried instead of a job that came to nothing; nothing if that was its end."""
+        if job.attempt < ATTEMPTS:
+            return []
+        self._crashes[job.block.point.key] += 1
+        self._last[job.block.point.key] = reason
+        parts = self.parts(job)
+        return parts if len(parts) > 1 else []
+
+    def succeeded(self, job: Job) -> None:
+        """A job has results."""
+        if self._crashes:
+            self._succeeded.add(job.block.point.key)
+
+
+# -------------------------------------------------------------------------------------------------
+# Batches.
 
 
 class Batches:
-    """Takes jobs from the queue by packs and brings back what became of them.
+    """Groups what is decided into batches, and sorts what comes back.
 
-    The first packs are small: they measure what a trainer's estimate of a block's cost is worth.
+    The first batches are small: they measure what a trainer's estimate of a block's cost is worth.
     Then they are large, and small again towards the end, when no slot should wait for another. A
-    pack that kills its worker is halved and tried again, until the block that did it is alone; and
-    where the code of users trains, until the seed that did it is.
+    batch that kills its worker is halved and tried again, until the block that did it is alone; and
+    where the code of users trains, until the seed that did it is. A block without an outcome is
+    tried `ATTEMPTS` times.
+
+    Args:
+        decider: says which block is next.
+        trainer: says what a block may cost.
+        record: called with each line for the journal, and the job that it is of.
+        slots: trials that run at once.
+        max_in_flight: of a decider that learns, whose batches are small; None for any size.
+        most: blocks in a batch; None for any number.
+        limit: seconds that a batch may take, if it is stopped then.
+        deadline: when the time is over, by `time.monotonic`; None: never. Nothing begins then.
     """
 
     def __init__(
         self,
-        queue: BlockSource,
+        decider: Decider,
         trainer: Trainer,
-        slots: int,
-        most: int | None,
+        record: Callable[[Job, Evaluation], None],
+        *,
+        slots: int = 1,
+        max_in_flight: int | None = None,
+        most: int | None = None,
         limit: float | None = None,
+        deadline: float | None = None,
     ) -> None:
-        """Fill packs for so many slots, of at most `most` blocks (for a sampler that learns).
-
-        `limit` is how many seconds a pack may take, if it is stopped then.
-        """
-        self._queue, self._trainer, self._slots, self._most = queue, trainer, slots, most
-        self._cap = math.inf if limit is None else limit / LIMIT_SHARE
-        self._longest = min(MOST_SECONDS, self._cap)
+        self._decider, self._trainer, self._record = decider, trainer, record
+        self._in_flight, self._most, self._deadline = max_in_flight, most, deadline
+        self._longest_allowed = math.inf if limit is None else limit / LIMIT_SHARE
+        self.under_way = 0
+        """Batches that an executor has."""
+        self.resize(slots)
         # Of other trainers a seed is as good as another: what kills is a block's size or config.
-        self._narrow = CrashBisector() if runs_users_code(trainer) else None
+        self._bisector = CrashBisector() if runs_users_code(trainer) else None
         self._losses: Counter[tuple[int, int]] = Counter()
-        self._again: deque[tuple[Job, ...]] = deque()
-        self._under_way = 0  # packs
-        self._taken = 0
-        self._estimated = 0.0  # of all jobs taken
-        self._true: float | None = None  # measured over estimated seconds
+        self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
+        self._retries: deque[Job] = deque()
+        self._blocks, self._estimated = 0, 0.0  # of all that was put into batches
+        self._pace: float | None = None  # measured over estimated seconds
 
-    @property
-    def finished(self) -> bool:
-        """Nothing is left to do."""
-        return self._queue.finished
-
-    def resize(self, slots: int, most: int | None) -> None:
-        """Fill packs for another number of slots from now on."""
-        self._slots, self._most = slots, most
-
-    def stop(self) -> None:
-        """Make no further proposals; packs under way may finish."""
-        self._queue.stop()
-
-    def next(self) -> tuple[Job, ...]:
-        """The next pack; empty if there is none now."""
-        self._give_back()
-        while self._again and self._narrow is not None:
-            job = self._again[0][0]
-            if (reason := self._narrow.hopeless(job)) is None:
-                break
-            self._again.popleft()
-            self._queue.receive(job, reason, seconds=0.0, worker="")
-        jobs = self._again.popleft() if self._again else self._filled(self._wanted())
-        self._under_way += bool(jobs)
-        return jobs
-
-    def next_brief(self) -> tuple[Job, ...]:
-        """The next pack, if it takes about `LEAST_SECONDS`; empty if there is no such now.
-
-        The first is one block: before anything is measured, the estimate may be far off.
-        """
-        self._give_back()
-        wanted = 0.0 if self._true is None else LEAST_SECONDS
-        jobs = self._again.popleft() if self._again else self._filled(wanted)
-        cost = sum(self._trainer.cost(job.block) for job in jobs)
-        if cost * (self._true or 1.0) > 2 * LEAST_SECONDS:
-            self._again.appendleft(jobs)
-            return ()
-        self._under_way += bool(jobs)
-        return jobs
+    def resize(self, slots: int) -> None:
+        """Make batches for so many slots from now on."""
+        self._slots = slots
+        if self._in_flight is not None:
+            self._most = blocks_in_batch(self._in_flight, slots=slots)
 
     @property
     def over(self) -> bool:
         """Whether the time is over: nothing begins any more."""
-        return self._queue.over
+        if self._deadline is None or time.monotonic() < self._deadline:
+            return False
+        self.stop(now=True)
+        return True
 
     @property
-    def left_time(self) -> float | None:
-        """Seconds until the time is over, at least 0; None for any time."""
-        return self._queue.left_time
+    def seconds_left(self) -> float | None:
+        """Until the time is over, at least 0; None for any time."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    def _give_back(self) -> None:
-        """Where the time is over, what waits is not begun."""
-        while self._again and self.over:
-            for job in self._again.popleft():
-                self._queue.receive(job, OutOfTime(), seconds=0.0, worker="")
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is under way and nothing is left to begin."""
+        if not self.under_way and not self.over and not self._waiting and (jobs := self._fill(0)):
+            self._waiting.append(jobs)
+        return not self.under_way and not self._waiting
 
-    def _filled(self, wanted: float) -> tuple[Job, ...]:
+    def stop(self, *, now: bool = False) -> None:
+        """Decide nothing new; with `now` begin nothing of what was decided either."""
+        self._decider.stop(now=now)
+        if now:
+            self._waiting.clear()
+            self._retries.clear()
+
+    def next(self, *, brief: bool = False) -> tuple[Job, ...]:
+        """The next batch; empty if there is none now.
+
+        With `brief` only one of about `LEAST_SECONDS`; the first is one block then: before anything
+        is measured, the estimate may be far off.
+        """
+        if self.over:
+            return ()
+        while self._waiting and self._bisector is not None:
+            job = self._waiting[0][0]
+            if (reason := self._bisector.hopeless(job)) is None:
+                break
+            self._waiting.popleft()
+            self._settle(job, reason)
+        if self._waiting:
+            jobs = self._waiting.popleft()
+        elif brief:
+            jobs = self._fill(LEAST_SECONDS if self.measured else 0.0)
+        else:
+            jobs = self._fill(self._wanted())
+        if brief and self._cost(jobs) * (self._pace or 1.0) > 2 * LEAST_SECONDS:
+            self._waiting.appendleft(jobs)
+            return ()
+        self.under_way += bool(jobs)
+        return jobs
+
+    def receive(self, done: Done) -> None:
+        """Take what came of a batch."""
+        self.under_way -= 1
+        jobs, results = done.jobs, done.results
+        if isinstance(results, WorkerFailure):
+            self._failed(jobs, results, done)
+            return
+        estimated = self._cost(jobs)
+        measured = done.seconds / estimated
+        self._pace = measured if self._pace is None else 0.7 * self._pace + 0.3 * measured
+        for job, result in zip(jobs, results, strict=True):
+            if self._bisector is not None and not isinstance(result, TrainingError):
+                self._bisector.succeeded(job)
+            seconds = done.seconds * self._trainer.cost(job.block) / estimated
+            self._settle(job, result, seconds, done.worker)
+
+    @property
+    def measured(self) -> bool:
+        """Whether something has been trained."""
+        return self._pace is not None
+
+    @property
+    def work_left(self) -> float:
+        """Seconds of work for one core that are left, roughly; inf before anything is trained."""
+        if self._pace is None:
+            return math.inf
+        return self._undecided() + self._pace * sum(map(self._cost, self._waiting))
+
+    def wants(self, jobs: Sequence[Job]) -> list[bool]:
+        """Of each job whether its results are still of interest."""
+        return [self._decider.wants(job) for job in jobs]
+
+    # What comes back.
+
+    def _failed(self, jobs: tuple[Job, ...], failure: WorkerFailure, done: Done) -> None:
+        if failure.kind in ("setup", "stopped"):  # it was never begun
+            self._waiting.appendleft(jobs)
+            return
+        if failure.kind == "node":
+            # It is tried again as it is, unless a block has lost so many machines that it may be
+            # what brings them down: then it counts as if it had died by itself.
+            keys = [(job.proposal, job.block.first) for job in jobs]
+            self._losses.update(keys)
+            if all(self._losses[key] <= LOSSES for key in keys):
+                self._waiting.appendleft(jobs)
+                return
+        if failure.kind == "late":
+            if len(jobs) > 1:  # one block may hang; that all of them are slow is the likelier guess
+                self._pace = max(self._pace or 0.0, done.seconds / self._cost(jobs))
+            elif self._bisector is not None:  # the same again would take as long
+                jobs = (replace(jobs[0], attempt=ATTEMPTS),)
+        if len(jobs) > 1:
+            middle = len(jobs) // 2
+            self._waiting += [jobs[:middle], jobs[middle:]]
+            return
+        reason = TrainingError(failure.reason)
+        parts = self._bisector.crashed(jobs[0], reason) if self._bisector is not None else []
+        self._waiting.extendleft((part,) for part in reversed(parts))
+        if not parts:
+            self._settle(jobs[0], reason, worker=done.worker)
+
+    def _settle(
+        self,
+        job: Job,
+        result: Outcome | EncodedOutcome | TrainingError,
+        seconds: float = 0.0,
+        worker: str = "",
+    ) -> None:
+        """Record a result; a block without an outcome is tried again, or given up."""
+        failed = isinstance(result, TrainingError)
+        if isinstance(result, OutOfTime) or (failed and not self._decider.wants(job)):
+            if isinstance(result, Unfinished) and result.outcome is not None:
+                block, found = job.block, result.outcome
+                first = Block(block.point, block.first, found.n)
+                self._settle(replace(job, block=first), found, seconds, worker)
+                rest = Block(block.point, block.first + found.n, block.count - found.n)
+                job = replace(job, block=rest)
+            if isinstance(result, OutOfTime):  # of a worker with a fast clock, if time is not over
+                self._waiting.appendleft((job,))
+            else:
+                self._record(
+                    job,
+                    Evaluation(job.proposal, job.block, None, NOT_FINISHED, False, 0.0, worker),
+                )
+            return
+        final = not failed or job.attempt >= ATTEMPTS
+        line = Evaluation(
+            proposal=job.proposal,
+            block=job.block,
+            outcome=None if isinstance(result, TrainingError) else result,
+            error=str(result) if failed else None,
+            final=final,
+            seconds=seconds,
+            worker=worker,
+            purpose=job.purpose,
+        )
+        self._record(job, line)
+        if not final:
+            self._retries.append(replace(job, attempt=job.attempt + 1))
+
+    # What goes out.
+
+    def _cost(self, jobs: Sequence[Job]) -> float:
+        return sum(self._trainer.cost(job.block) for job in jobs)
+
+    def _wanted(self) -> float:
+        """Seconds of work that the next batch should hold."""
+        longest = min(MOST_SECONDS, self._longest_allowed)
+        if self._pace is None:
+            return min(longest, LEAST_SECONDS)
+        return min(longest, max(LEAST_SECONDS, self._undecided() / (SHARE * self._slots)))
+
+    def _undecided(self) -> float:
+        """Seconds of work that is still to be decided upon, roughly."""
+        return self._decider.left * self._estimated / self._blocks * (self._pace or 1.0)
+
+    def _fill(self, seconds: float) -> tuple[Job, ...]:
         """Jobs that take so many seconds, or a little longer."""
         jobs: list[Job] = []
         cost = 0.0
         while self._most is None or len(jobs) < self._most:
-            if jobs and cost * (self._true or 1.0) >= wanted:
+            if jobs and cost * (self._pace or 1.0) >= seconds:
                 break
-            job = self._queue.next_job()
+            job = self._retries.popleft() if self._retries else self._decided()
             if job is None:
                 break
             job = self._first_part(job)
             estimate = self._trainer.cost(job.block)
             cost += estimate
-            self._taken, self._estimated = self._taken + 1, self._estimated + estimate
+            self._blocks, self._estimated = self._blocks + 1, self._estimated + estimate
             jobs.append(job)
             if job.attempt > 1:  # it failed before: its company should not wait for it
                 break
         return tuple(jobs)
+
+    def _decided(self) -> Job | None:
+        """The next job that is of interest; what is of none any more is recorded as such."""
+        while (job := self._decider.next()) is not None and not self._decider.wants(job):
+            self._settle(job, Unfinished())
+        return job
 
     def _first_part(self, job: Job) -> Job:
         """All of a block; or a part of it, for others to go out beside it.
@@ -174,119 +379,27 @@ class Batches:
         A few finalists have many seeds to go while others wait for their results, or all proposals
         are made. Seeds are independent: what takes one slot a minute, all can do side by side.
         """
-        block, ready = job.block, self._queue.ready
-        seconds = self._trainer.cost(block) * (self._true or 0.0)
-        if self._narrow is not None and (job.attempt >= ATTEMPTS or seconds > self._cap):
-            whole = int(min(block.count, max(1.0, seconds / self._cap)))
-            return self._begun([p for j in split(job, whole) for p in self._narrow.parts(j)])
-        if not job.climbs or seconds < 2 * LEAST_SECONDS:
+        count, cap = job.block.count, self._longest_allowed
+        ready = len(self._retries) + self._decider.ready
+        seconds = self._trainer.cost(job.block) * (self._pace or 0.0)
+        if self._bisector is not None and (job.attempt >= ATTEMPTS or seconds > cap):
+            whole = int(min(count, max(1.0, seconds / cap)))
+            first, *others = [p for j in job.split(whole) for p in self._bisector.parts(j)]
+            self._waiting.extendleft((other,) for other in reversed(others))
+            return first
+        if not job.promoted or seconds < 2 * LEAST_SECONDS:
             return job
         # As long as a slot's share of what is left, as in `_wanted`, but not much longer than other
-        # blocks, for few steps are made before its results are in; shorter where slots are idle.
-        share = (self._left() + (ready + 1) * seconds) / (SHARE * self._slots)
-        share = min(share, ALIKE * self._estimated / max(self._taken, 1) * (self._true or 0.0))
-        parts = int(seconds / min(self._cap, max(MOST_SECONDS, share)))
-        idle = (self._slots - self._under_way) // (ready + 1)
-        if idle > parts and not self._queue.open:
+        # blocks, for few decisions are made before its results are in; shorter where slots idle.
+        mean = self._estimated / max(self._blocks, 1) * (self._pace or 0.0)
+        share = (self._undecided() + (ready + 1) * seconds) / (SHARE * self._slots)
+        parts = int(seconds / min(cap, max(MOST_SECONDS, min(share, ALIKE * mean))))
+        idle = (self._slots - self.under_way) // (ready + 1)
+        if idle > parts and not self._decider.open:
             parts = min(idle, int(seconds / LEAST_SECONDS))
-        parts = min(parts, block.count)
+        parts = min(parts, count)
         if parts < 2:
             return job
-        first, *others = split(job, parts)
-        self._again += [(other,) for other in others]
+        first, *others = job.split(parts)
+        self._waiting += [(other,) for other in others]
         return first
-
-    def _begun(self, parts: Sequence[Job]) -> Job:
-        """The first part of a block; the others come next."""
-        self._again.extendleft((part,) for part in reversed(parts[1:]))
-        return parts[0]
-
-    def _wanted(self) -> float:
-        """Seconds of work that the next pack should hold."""
-        if self._true is None:
-            return min(self._longest, LEAST_SECONDS)
-        return min(self._longest, max(LEAST_SECONDS, self._left() / (SHARE * self._slots)))
-
-    @property
-    def measured(self) -> bool:
-        """Whether something has been trained."""
-        return self._true is not None
-
-    @property
-    def left_seconds(self) -> float:
-        """Seconds of work for one core that are left, roughly; inf before anything is trained."""
-        if self._true is None:
-            return math.inf
-        waiting = sum(self._trainer.cost(job.block) for jobs in self._again for job in jobs)
-        return self._left() + waiting * self._true
-
-    def _left(self) -> float:
-        """Seconds of work that proposals still to be made will take, roughly."""
-        return self._queue.left * self._estimated / self._taken * (self._true or 1.0)
-
-    def receive(
-        self,
-        jobs: Sequence[Job],
-        results: Sequence[Outcome | EncodedOutcome | TrainingError],
-        *,
-        seconds: float,
-        worker: str,
-    ) -> None:
-        """Take the results of a pack, which took so many seconds."""
-        self._under_way -= 1
-        costs = [self._trainer.cost(job.block) for job in jobs]
-        estimated = sum(costs)
-        measured = seconds / estimated
-        self._true = measured if self._true is None else 0.7 * self._true + 0.3 * measured
-        for job, result, cost in zip(jobs, results, costs, strict=True):
-            if self._narrow is not None and not isinstance(result, TrainingError):
-                self._narrow.came(job)
-            share = seconds * cost / estimated
-            self._queue.receive(job, result, seconds=share, worker=worker)
-
-    def crashed(self, jobs: Sequence[Job], reason: TrainingError, *, worker: str = "") -> None:
-        """Take it that a pack came to nothing, by what it trained."""
-        if not jobs:
-            return
-        self._under_way -= 1
-        if len(jobs) == 1:
-            if self._narrow is not None and (parts := self._narrow.died(jobs[0], reason)):
-                self._again.extendleft((part,) for part in reversed(parts))
-            else:
-                self._queue.receive(jobs[0], reason, seconds=0.0, worker=worker)
-            return
-        middle = len(jobs) // 2
-        self._again += [tuple(jobs[:middle]), tuple(jobs[middle:])]
-
-    def late(
-        self, jobs: Sequence[Job], reason: TrainingError, *, seconds: float, worker: str = ""
-    ) -> None:
-        """Take it that a pack was stopped after so many seconds: it is halved like one that died.
-
-        That it takes at least so long is known now, and packs are made smaller.
-        """
-        estimated = sum(self._trainer.cost(job.block) for job in jobs)
-        if len(jobs) > 1:  # one block may hang; that all of them are slow is the likelier guess
-            self._true = max(self._true or 0.0, seconds / estimated)
-        elif jobs and self._narrow is not None:  # the same again would take as long
-            jobs = [replace(jobs[0], attempt=ATTEMPTS)]
-        self.crashed(jobs, reason, worker=worker)
-
-    def lost(self, jobs: Sequence[Job], reason: TrainingError) -> None:
-        """Take it that a pack lost its machine: it is tried again as it is.
-
-        Nothing is held against its blocks, unless one has lost so many machines that it may be what
-        brings them down: then it counts as if it had died by itself.
-        """
-        keys = [(job.proposal, job.block.first) for job in jobs]
-        self._losses.update(keys)
-        if any(self._losses[key] > LOSSES for key in keys):
-            self.crashed(jobs, reason)
-        else:
-            self.returned(jobs)
-
-    def returned(self, jobs: Sequence[Job]) -> None:
-        """Take it that a pack was never begun: it waits again, before what is still to be made."""
-        if jobs:
-            self._under_way -= 1
-            self._again.appendleft(tuple(jobs))

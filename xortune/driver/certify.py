@@ -1,38 +1,189 @@
-"""The verb `certify`, and what a search does when its space file asks for a certificate."""
+"""The verb `certify`, and the certificate that a search makes by itself: fresh seeds for finalists.
+
+Its blocks are planned beforehand and go through the same loop as those of a search. Right after a
+search they follow its own on the workers that are there already. Otherwise Ray would have to be
+started, and with it workers that import and compile what they train with: where all of it takes
+less time than that and no cluster is named, it is trained in this process.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xortune.certificates.fresh import Call, noted_certificate
+from xortune.certificates.fresh import Call, noted_certificate, tasks_of
 from xortune.core.errors import InputError
-from xortune.driver.own_process import let_go_after
-from xortune.driver.process import as_before
+from xortune.core.point import Point
+from xortune.core.trainer import NOT_FINISHED, Block, Trainer, runs_users_code
+from xortune.driver.batches import LEAST_SECONDS, SHARE, Batches
+from xortune.driver.cluster import Cluster, connected, slots
+from xortune.driver.jobs import Job
+from xortune.driver.loop import RAY_SECONDS, LocalExecutor, Record, run
+from xortune.driver.own_process import let_go, let_go_after
+from xortune.driver.process import alone, as_before
+from xortune.driver.ray_executor import RayExecutor
 from xortune.driver.trainer import own_of_run
 from xortune.integrations.export import task_of
 from xortune.reports.files import write_report
 from xortune.reports.tables import certify_command
-from xortune.runs.certificate import certificate_of
-from xortune.runs.manifest import MANIFEST
-from xortune.runs.resume import session_entry
-from xortune.runs.run import Run, load_run
-from xortune.runs.sessions import CERTIFIED, last_identity
+from xortune.runs.certificate import Certificate, certificate_of
+from xortune.runs.evaluation import Evaluation, Purpose
+from xortune.runs.manifest import MANIFEST, is_imported, manifest_of
+from xortune.runs.resume import changed_trainer, session_entry
+from xortune.runs.run import JOURNAL, Run, load_run
+from xortune.runs.sessions import (
+    CERTIFIED,
+    Continuation,
+    begin_session,
+    held_journal,
+    identity_of,
+    last_identity,
+    made_id,
+)
 from xortune.runs.store import driven
-from xortune.spaces.model import parse_duration
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 
-if TYPE_CHECKING:
-    from xortune.core.trainer import Trainer
-    from xortune.driver.certifying import CheckQueue
-    from xortune.driver.cluster import Cluster
-    from xortune.runs.certificate import Certificate
-    from xortune.runs.journal import Journal
+# -------------------------------------------------------------------------------------------------
+# Fresh seeds: all are known from the start; what is left to decide is how finely they are split.
 
+BLOCK_SECONDS, LEAST_SEEDS = 1.0, 16
+"""A block takes about so long on one core, and has at least so many seeds."""
+
+
+@dataclass(frozen=True)
+class SeedsToTrain:
+    """The seeds that a config is still to be trained under.
+
+    Attributes:
+        point: the config.
+        seeds: ascending parts, none of them empty.
+        proposal, purpose: for the journal.
+    """
+
+    point: Point
+    seeds: tuple[range, ...]
+    proposal: int = 0
+    purpose: Purpose | None = None
+
+    @property
+    def count(self) -> int:
+        """How many seeds."""
+        return sum(map(len, self.seeds))
+
+
+class FreshSeeds:
+    """Decides which fresh seeds are trained next: one block of each config in turn.
+
+    So a config is not known to be good or bad before each has begun, and whoever interrupts an
+    attempt cannot choose what was in it. Seeds are independent: whoever has all slots gets the
+    blocks of a single finalist side by side, and results come in any order.
+
+    Args:
+        wanted: what is to be trained.
+        trainer: what will train it, and says what a block may cost.
+        slots: trials that run at once; blocks are smaller where some would be idle.
+        pace: how many times as long as the trainer says a block is known to take. What is seen of
+            finished blocks corrects it.
+    """
+
+    ready = 0
+
+    def __init__(
+        self,
+        wanted: Sequence[SeedsToTrain],
+        trainer: Trainer,
+        *,
+        slots: int = 1,
+        pace: float = 1.0,
+    ) -> None:
+        self._trainer, self._slots, self._pace = trainer, slots, pace
+        self._waiting = deque(one for one in wanted if one.seeds)
+        self._total, self._done = sum(one.count for one in self._waiting), 0
+        self.news: deque[object] = deque([(0, self._total)])
+        """Seeds done, and all seeds."""
+        self.lines: list[Evaluation] = []
+        """What has been recorded."""
+
+    @property
+    def left(self) -> int:
+        """How many blocks are still to be made, about."""
+        return sum(math.ceil(one.count / self._size(one)) for one in self._waiting)
+
+    @property
+    def open(self) -> bool:
+        """Whether another block can be made now."""
+        return bool(self._waiting)
+
+    def stop(self, *, now: bool = False) -> None:  # noqa: ARG002  # nothing waits to be handed out
+        """Begin no further block; those under way may finish."""
+        self._waiting.clear()
+
+    def next(self) -> Job | None:
+        """The next block to train; None if there is none now."""
+        if not self._waiting:
+            return None
+        one = self._waiting[0]
+        size = self._size(one)
+        self._waiting.popleft()
+        part, *others = one.seeds
+        block = Block(one.point, part.start, min(size, len(part)))
+        if rest := range(block.seeds.stop, part.stop):
+            others.insert(0, rest)
+        if others:
+            self._waiting.append(replace(one, seeds=tuple(others)))
+        return Job(one.proposal, block, purpose=one.purpose)
+
+    def wants(self, job: Job) -> bool:  # noqa: ARG002
+        """Every block is of interest."""
+        return True
+
+    def tell(self, job: Job, result: Evaluation) -> None:
+        """Take in what came of a block."""
+        self.lines.append(result)
+        estimated = self._trainer.cost(job.block)
+        if result.outcome is not None and estimated > 0:
+            self._pace = 0.7 * self._pace + 0.3 * result.seconds / estimated
+        if result.final:
+            self._done += job.block.count
+            self.news.append((self._done, self._total))
+
+    def _size(self, one: SeedsToTrain) -> int:
+        """How many seeds the next block of a config has at most."""
+        whole = Block(one.point, one.seeds[0].start, one.count)
+        each = max(1.0, self._pace) * self._trainer.cost(whole) / whole.count
+        if each <= 0:
+            return whole.count
+        seconds, least = BLOCK_SECONDS, LEAST_SEEDS
+        if self._slots > 1:
+            # About as many of these blocks for each slot, that all may end together.
+            share = math.ceil(sum(other.count for other in self._waiting) / (SHARE * self._slots))
+            seconds = min(seconds, max(LEAST_SECONDS, share * each))
+            least = min(least, share)
+        return max(round(seconds / each), least, 1)
+
+
+def train_here(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
+    """Train fresh seeds in this process, without Ray; a user's function in a process of its own."""
+    with let_go_after():
+        run(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
+
+
+def told_seeds(
+    tell: Callable[[int, int], None] | None,
+) -> Callable[[tuple[int, int]], None] | None:
+    """Passes on the news of fresh seeds: the seeds done and all seeds."""
+    return None if tell is None else lambda news: tell(*news)
+
+
+# -------------------------------------------------------------------------------------------------
+# The verb.
 
 FINALISTS = 5
 """How many a search certifies by itself."""
@@ -106,8 +257,6 @@ def certify(
             that is no longer the run's.
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
-    from xortune.driver.certifying import certify_run
-
     if extend:
         begun = {"top": top, "confidence": confidence, "extendable": extendable, "by": by}
         for name, given in begun.items():
@@ -118,7 +267,7 @@ def certify(
                     allowed="at the beginning of an attempt: what it was begun with stays",
                     fix="leave it out",
                 )
-    cluster = cluster_of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
+    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     loaded = run if isinstance(run, Run) else load_run(run)
     call = Call(
         top=FINALISTS if top is None else top,
@@ -142,35 +291,157 @@ def certify(
             cluster=cluster,
             here=here,
             on_progress=on_progress,
-            on_word=on_word,
+            on_message=on_word,
             accept_versions=accept_versions,
             session={"what": CERTIFIED, **session_entry(command)},
         )
-
-    write_report(_told_of(load_run(loaded.path)), formats=["html", "md", "tex"])
+    write_report(_without_note(load_run(loaded.path)), formats=["html", "md", "tex"])
     return certificate
 
 
-def following(
+def certify_run(
     path: Path,
     trainer: Trainer,
-    journal: Journal,
-    slots: int,
+    call: Call,
     *,
-    most: float | None = None,
-    accept_versions: bool = False,
+    cluster: Cluster | None = None,
+    here: Trainer | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> CheckQueue | None:
-    """The certificate that a search's space asks for, as blocks that follow those of the search.
+    on_message: Callable[[str], None] | None = None,
+    accept_versions: bool = False,
+    session: Mapping[str, Any] | None = None,
+) -> Certificate:
+    """Train a run's finalists on fresh seeds, and write certificate.json.
 
     Args:
-        path: of the run, whose search is done.
+        path: the run's directory; nothing else may be writing to it.
+        trainer: what trained the run; it is sent to the workers.
+        call: what is asked for.
+        cluster: trains what is worth it, or all if it has an address or a timeout; without it all
+            is trained in this process.
+        here: what trains in this process, if it is not as on a worker: on all cores, for instance.
+        on_progress: called with the seeds done and all seeds, at first and after each block.
+        on_message: called with a sentence for the user.
+        accept_versions: whether an attempt that was begun with another engine or other versions may
+            be left as it is, and a new one begun.
+        session: what the manifest says of this session, if it is not that of a search.
+
+    Raises:
+        InputError: nothing to certify, an attempt that cannot be extended or was begun with another
+            engine or version, no fresh seeds left, a cluster that cannot be reached or is too
+            small, or a directory that cannot be written.
+        KeyboardInterrupt: the user interrupted; an equal call continues.
+    """
+    identity = identity_of(trainer.describe())
+    made = made_id(identity)
+    with ExitStack() as stack:
+        stack.enter_context(alone())
+        # Nobody else takes seeds meanwhile.
+        journal = stack.enter_context(held_journal(path / JOURNAL, made, say=on_message))
+        loaded = load_run(path)
+        wanted = _wanted(loaded, trainer, call, accept=accept_versions)
+        pace = _pace(loaded, wanted, trainer)
+        if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
+            seconds = pace * sum(
+                trainer.cost(Block(one.point, one.seeds[0].start, one.count))
+                for one in wanted
+                if one.seeds
+            )
+            if seconds / usable_cores() < RAY_SECONDS and not _deadly(loaded, trainer):
+                cluster = None
+        room = 1
+        if cluster is not None:
+            stack.enter_context(connected(cluster))
+            room = slots(cluster)
+        others = changed_trainer(loaded.manifest, identity, str(path / MANIFEST))
+        if others and on_message is not None:
+            on_message(_apart(loaded, others))
+        if session is not None:
+            attempts = {}
+            if wanted and (purpose := wanted[0].purpose) is not None:
+                attempts["attempt"] = purpose.attempt
+            begin_session(path, Continuation({**session, **attempts}), identity)
+            loaded = replace(loaded, manifest=manifest_of(path))
+        fresh = FreshSeeds(wanted, trainer, slots=room, pace=pace)
+        record = Record(journal, fresh, told_seeds(on_progress))
+        try:
+            if cluster is None:
+                train_here(fresh, here or trainer, record)
+            else:
+                let_go()  # the process in which the function was looked at
+                folder = path.resolve() / "ray"
+                batches = Batches(fresh, trainer, record, slots=room, limit=cluster.trial_timeout)
+                with RayExecutor(trainer, cluster, folder, on_message=on_message) as executor:
+                    run(batches, executor, record)
+        finally:
+            more = [replace(line, made=made) for line in fresh.lines]
+            certificate = noted_certificate(loaded, more)
+    assert certificate is not None
+    return certificate
+
+
+def _wanted(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[SeedsToTrain]:
+    return [
+        SeedsToTrain(task.point, task.seeds, task.proposal, task.purpose)
+        for task in tasks_of(run, trainer, call, accept=accept)
+    ]
+
+
+def _deadly(run: Run, trainer: Trainer) -> bool:
+    """Whether a user's code may have killed its process: blocks of the run came to nothing."""
+    lines = (*run.evaluations, *run.checks)
+    return runs_users_code(trainer) and any(
+        line.outcome is None and line.error != NOT_FINISHED for line in lines
+    )
+
+
+def _apart(run: Run, others: Sequence[tuple[str, str, str]]) -> str:
+    """Why the search's counts are not those of these seeds: name, before, now of what changed."""
+    if is_imported(run.manifest):
+        return (
+            "whether this trainer made what was imported is not known: its counts stand beside "
+            "those that were imported"
+        )
+    shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in others)
+    return f"the search was made with other versions ({shown}): its counts are not these"
+
+
+def _pace(run: Run, wanted: Sequence[SeedsToTrain], trainer: Trainer) -> float:
+    """How many times as long as the trainer says the finalists took in the search; 1 at least.
+
+    By the fastest of their blocks: the first of a worker also took what it imported and compiled.
+    """
+    finalists = {one.purpose.finalist for one in wanted if one.purpose is not None}
+    ratios = [
+        line.seconds / cost
+        for line in run.evaluations
+        if line.outcome is not None
+        and line.block.point.key in finalists
+        and (cost := trainer.cost(line.block)) > 0
+    ]
+    return max(1.0, min(ratios, default=1.0))
+
+
+# -------------------------------------------------------------------------------------------------
+# The certificate that a search's space asks for.
+
+
+def seconds_for_certificate(budget: float | None, spent: float) -> float | None:
+    """How many seconds a certificate may take that is begun now; None for any time."""
+    return None if budget is None or spent < budget else budget * AFTERWARDS
+
+
+def certificate_after(
+    path: Path, trainer: Trainer, slots: int, *, most: float | None, accept: bool
+) -> FreshSeeds | None:
+    """The fresh seeds that follow a search that is done, into the same journal.
+
+    Args:
+        path: of the run.
         trainer: of the search.
-        journal: of the run.
         slots: trials that run at once.
         most: as in `certified`, which is to be called in any case when all is trained.
-        accept_versions: as in `certified`.
-        on_progress: called with the seeds done and all seeds.
+        accept: as in `certified`.
 
     Returns:
         None where `certified` would do nothing, or leave it out.
@@ -178,21 +449,12 @@ def following(
     Raises:
         InputError: no fresh seeds are left, or an attempt was begun with other versions.
     """
-    from xortune.driver.certifying import queue_after
-
     run = load_run(path)
     call = _lacking(run)
     if call is None or (most is not None and _seconds(run, call) > most):
         return None
-    return queue_after(
-        run,
-        trainer,
-        call,
-        journal,
-        slots=slots,
-        accept_versions=accept_versions,
-        on_progress=on_progress,
-    )
+    wanted = _wanted(run, trainer, call, accept=accept)
+    return FreshSeeds(wanted, trainer, slots=slots, pace=_pace(run, wanted, trainer))
 
 
 def certified(
@@ -201,7 +463,7 @@ def certified(
     *,
     most: float | None = None,
     cluster: Cluster | None = None,
-    accept_versions: bool = False,
+    accept: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Run, bool]:
     """Certify the finalists of a search that is done, if its space asks for that.
@@ -216,7 +478,7 @@ def certified(
         most: how many seconds it may take, by what the search measured. If it takes more it is not
             begun, and the entry `not_certified` of the manifest has the command that does it.
         cluster: where it may be trained; without it in this process.
-        accept_versions: whether an attempt that other versions began may be left; see `certify`.
+        accept: whether an attempt that other versions began may be left; see `certify`.
         on_progress: called with the seeds done and all seeds.
 
     Returns:
@@ -225,13 +487,17 @@ def certified(
     Raises:
         InputError: the directory cannot be written, or there is no such cluster.
     """
-    from xortune.driver.certifying import certify_run
-
     call = _lacking(run)
     if call is None:
-        return (_told_of(run) if noted_certificate(run) else run), True
+        return (_without_note(run) if noted_certificate(run) else run), True
     if most is not None and (seconds := _seconds(run, call)) > most:
-        return run.noted(not_certified=_left_out(run, call.seeds, seconds)), True
+        words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(call.seeds)])
+        left_out = {
+            "why": "the time budget had run out",
+            "command": certify_command(run, call.seeds, str(run.path)) or words,
+            "seconds": seconds,
+        }
+        return run.noted(not_certified=left_out), True
     worker, here = with_cores(trainer)
     try:
         certify_run(
@@ -240,12 +506,12 @@ def certified(
             call,
             cluster=cluster,
             here=here,
-            accept_versions=accept_versions,
+            accept_versions=accept,
             on_progress=on_progress,
         )
     except KeyboardInterrupt:
         return load_run(run.path), False
-    return _told_of(load_run(run.path)), True
+    return _without_note(load_run(run.path)), True
 
 
 def _lacking(run: Run) -> Call | None:
@@ -266,42 +532,6 @@ def _solving(run: Run) -> list[str]:
     return [result.key for result in run.results[:FINALISTS] if result.outcome.successes]
 
 
-def cluster_of(
-    address: str | None,
-    cpus_per_trial: float,
-    gpus_per_trial: float,
-    trial_timeout: float | str | None = None,
-) -> Cluster:
-    """Where to train.
-
-    Raises:
-        InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration.
-    """
-    from xortune.driver.cluster import Cluster
-
-    for name, amount, least in (
-        ("cpus_per_trial", cpus_per_trial, "above 0"),
-        ("gpus_per_trial", gpus_per_trial, "0 or more"),
-    ):
-        if not amount >= 0 or (least == "above 0" and amount == 0):
-            raise InputError(f"{amount} is out of range", field=name, allowed=least)
-    try:
-        limit = None if trial_timeout is None else parse_duration(trial_timeout)
-    except InputError as error:
-        raise InputError(
-            error.problem, field="trial_timeout", allowed=error.allowed, fix=error.fix
-        ) from None
-    return Cluster(address, cpus_per_trial, gpus_per_trial, limit)
-
-
-def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
-    """The trainer for a worker, which has one core, and the one for this process, with all."""
-    if not isinstance(trainer, NetworkTrainer):
-        return trainer, trainer
-    worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
-    return worker, replace(worker, threads=usable_cores())
-
-
 def _seconds(run: Run, call: Call) -> float:
     """About how long certifying takes on all cores of this machine, as the search's blocks did."""
     each = 0.0
@@ -311,19 +541,21 @@ def _seconds(run: Run, call: Call) -> float:
     return each * call.seeds / usable_cores()
 
 
-def _left_out(run: Run, seeds: int, seconds: float) -> dict[str, str | float]:
-    """For the manifest: why there is no certificate, what makes it, and how long that takes."""
-    words = shlex.join(["xortune", "certify", str(run.path), "--seeds", str(seeds)])
-    return {
-        "why": "the time budget had run out",
-        "command": certify_command(run, seeds, str(run.path)) or words,
-        "seconds": seconds,
-    }
-
-
-def _told_of(run: Run) -> Run:
-    """The run, without a word about the certificate that it lacked before."""
+def _without_note(run: Run) -> Run:
+    """The run, without the note about the certificate that it lacked before."""
     return run.noted(not_certified=None) if run.manifest.get("not_certified") else run
+
+
+# -------------------------------------------------------------------------------------------------
+# What trains a run again.
+
+
+def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
+    """The trainer for a worker, which has one core, and the one for this process, with all."""
+    if not isinstance(trainer, NetworkTrainer):
+        return trainer, trainer
+    worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
+    return worker, replace(worker, threads=usable_cores())
 
 
 def trainer_of(

@@ -1,10 +1,7 @@
-"""Ray for the time of a search: connected or started, and what each trial may use."""
+"""Ray for the time of a search: connected or started, watched, and what each trial may use."""
 
 from __future__ import annotations
 
-import xortune.driver.ray_settings  # noqa: F401  # before Ray itself
-
-# isort: split
 import logging
 import os
 import socket
@@ -16,32 +13,72 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import ray
-from ray._private import auto_init_hook
-
 from xortune.core.errors import Halted, InputError
-from xortune.driver.interrupts import same_end
-from xortune.driver.process import ray_settings, refuse_fork, uses_ray
+from xortune.driver.process import ray_settings, refuse_fork, same_end, uses_ray
+from xortune.spaces.model import parse_duration
+
+with ray_settings():
+    import ray
+    from ray._private import auto_init_hook
 
 # -------------------------------------------------------------------------------------------------
-# Where packs are trained, and what each may use there.
+# Where batches are trained, and what each may use there.
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Ray that runs packs.
+    """A Ray that trains batches, and what a trial may use of it.
 
     Attributes:
         address: of a Ray cluster; None starts Ray on this machine for as long as it is needed.
         cpus_per_trial: logical CPUs for each trial, fractions allowed.
         gpus_per_trial: logical GPUs for each trial, fractions allowed.
-        trial_timeout: seconds that a pack may take before its worker is killed; None for any time.
+        trial_timeout: seconds that a batch may take before its worker is killed; None for any time.
     """
 
     address: str | None = None
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
     trial_timeout: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        address: str | None,
+        cpus_per_trial: float,
+        gpus_per_trial: float,
+        trial_timeout: float | str | None = None,
+    ) -> Cluster:
+        """The same, of what a user gives.
+
+        Raises:
+            InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration.
+        """
+        if not cpus_per_trial > 0:
+            raise InputError(
+                f"{cpus_per_trial} is out of range", field="cpus_per_trial", allowed="above 0"
+            )
+        if not gpus_per_trial >= 0:
+            raise InputError(
+                f"{gpus_per_trial} is out of range", field="gpus_per_trial", allowed="0 or more"
+            )
+        try:
+            limit = None if trial_timeout is None else parse_duration(trial_timeout)
+        except InputError as error:
+            raise InputError(
+                error.problem, field="trial_timeout", allowed=error.allowed, fix=error.fix
+            ) from None
+        return cls(address, cpus_per_trial, gpus_per_trial, limit)
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """What a trial takes, by Ray's names."""
+        return {"CPU": self.cpus_per_trial, "GPU": self.gpus_per_trial}
+
+    @property
+    def place(self) -> str:
+        """The address, or `local`."""
+        return self.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
 THIS_MACHINE = Cluster()
@@ -208,14 +245,11 @@ def _refuses(address: str) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------
-# Ray for the time of a search: connected or started, and how much of it there is right now.
-
-LOOK_SECONDS = 1.0
-"""How often the size of the cluster is looked at while a search runs."""
+# Connected or started.
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(cluster: Cluster) -> Iterator[None]:
     """Ray for the time of a search: shut down afterwards if and only if it was started here.
 
     Raises:
@@ -224,20 +258,19 @@ def connected(address: str | None) -> Iterator[None]:
     """
     refuse_fork()
     uses_ray()
-    with ray_settings(), lifeline() if ray.is_initialized() else _started(address):
+    with ray_settings(), lifeline() if ray.is_initialized() else _started(cluster.place):
         yield
 
 
 @contextmanager
-def _started(address: str | None) -> Iterator[None]:
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    _refuse_deaf(where)
+def _started(place: str) -> Iterator[None]:
+    _refuse_unreachable(place)
     try:
         with same_end():
-            if where == "local":
+            if place == "local":
                 _start()
             else:
-                _reach(where)
+                _reach(place)
     except KeyboardInterrupt:
         ray.shutdown()  # what has been started of it
         raise
@@ -253,9 +286,13 @@ def _started(address: str | None) -> Iterator[None]:
 
 
 def _start() -> None:
+    # Ray's processes listen on the loopback device alone when that is the address of their node. On
+    # Linux `ray.init` replaces 127.0.0.1 by the machine's outer address, for others to join; what
+    # it does on macOS and Windows, where nobody joins, is what is wanted here.
+    constants = ray._private.ray_constants
+    before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
-        with _on_loopback() as loopback:
-            _init("local", include_dashboard=False, num_cpus=_cores(), **loopback)
+        _init("local", include_dashboard=False, num_cpus=_cores(), _node_ip_address="127.0.0.1")
     except Exception as error:  # a node that does not come up in time is a plain Exception
         ray.shutdown()  # what has been started of it
         raise InputError(
@@ -263,6 +300,8 @@ def _start() -> None:
             fix="try again when less else runs here, with --resume if the search has begun: what "
             "it trained is kept. What Ray's processes said is in /tmp/ray/session_latest/logs",
         ) from None
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _reach(address: str) -> None:
@@ -291,24 +330,7 @@ def _init(where: str, **more: Any) -> None:
     )
 
 
-@contextmanager
-def _on_loopback() -> Iterator[dict[str, str]]:
-    """What makes every process of a Ray that is started here listen on 127.0.0.1 only.
-
-    Ray's processes listen on the loopback device alone when that is the address of their node. On
-    Linux `ray.init` replaces 127.0.0.1 by the machine's outer address, for others to join; what it
-    does on macOS and Windows, where nobody joins, is what is wanted here.
-    """
-    constants = ray._private.ray_constants
-    before = constants.ENABLE_RAY_CLUSTER
-    constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield {"_node_ip_address": "127.0.0.1"}
-    finally:
-        constants.ENABLE_RAY_CLUSTER = before
-
-
-def _refuse_deaf(address: str) -> None:
+def _refuse_unreachable(address: str) -> None:
     if address.startswith(("http://", "https://")):
         raise InputError(
             f"{address!r} is the address of a job server",
@@ -334,25 +356,31 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def slots_to_come(address: str | None, cpus_per_trial: float) -> int:
+# -------------------------------------------------------------------------------------------------
+# How many trials run at once.
+
+ROOM_SECONDS = 1.0
+"""How often the size of the cluster is looked at while a search runs."""
+
+
+def slots_to_come(cluster: Cluster) -> int:
     """How many trials Ray will run at once if it is still to be started here, without GPUs; or 0.
 
     It is 0 where Ray runs already or elsewhere: how much there is then, only Ray can tell.
     """
-    if ray.is_initialized() or (address or os.environ.get("RAY_ADDRESS") or "local") != "local":
+    if ray.is_initialized() or cluster.place != "local":
         return 0
-    return int(_cores() / cpus_per_trial)
+    return int(_cores() / cluster.cpus_per_trial)
 
 
-def slots(cpus_per_trial: float, gpus_per_trial: float) -> int:
-    """How many trials the cluster runs at once.
+def slots(cluster: Cluster) -> int:
+    """How many trials the connected Ray runs at once.
 
     Raises:
         InputError: not even one.
     """
-    wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial}
     nodes = _nodes()
-    for kind, amount in wanted.items():
+    for kind, amount in cluster.wanted.items():
         largest = max((node.get(kind, 0.0) for node in nodes), default=0.0)
         if amount > largest:
             where = "the cluster has" if len(nodes) < 2 else "the cluster's largest node has"
@@ -361,11 +389,11 @@ def slots(cpus_per_trial: float, gpus_per_trial: float) -> int:
                 field=f"{kind.lower()}s_per_trial",
                 allowed="at most what one node of the cluster has",
             )
-    found = _fitting(nodes, wanted)
+    found = _fitting(nodes, cluster)
     if not found:
         raise InputError(
-            f"{cpus_per_trial:g} CPUs and {gpus_per_trial:g} GPUs for each trial, but no node of "
-            "the cluster has both",
+            f"{cluster.cpus_per_trial:g} CPUs and {cluster.gpus_per_trial:g} GPUs for each trial, "
+            "but no node of the cluster has both",
             field="cpus_per_trial",
             allowed="at most what one node of the cluster has",
         )
@@ -377,21 +405,19 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _fitting(nodes: list[dict[str, float]], wanted: dict[str, float]) -> int:
+def _fitting(nodes: list[dict[str, float]], cluster: Cluster) -> int:
     # By node: two halves of two nodes do not make a place.
-    return sum(
-        min(int(node.get(kind, 0.0) / amount) for kind, amount in wanted.items() if amount > 0)
-        for node in nodes
-    )
+    wanted = [(kind, amount) for kind, amount in cluster.wanted.items() if amount > 0]
+    return sum(min(int(node.get(kind, 0.0) / amount) for kind, amount in wanted) for node in nodes)
 
 
 class Room:
     """How many trials the cluster runs at once, as its nodes come and go."""
 
-    def __init__(self, cpus_per_trial: float, gpus_per_trial: float) -> None:
-        self._wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial}
-        self._next = time.monotonic() + LOOK_SECONDS
-        self.count = slots(cpus_per_trial, gpus_per_trial)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._next = time.monotonic() + ROOM_SECONDS
+        self.count = slots(cluster)
 
     def changed(self) -> bool:
         """Look at the cluster, if it is time; whether there is more or less room than before.
@@ -401,17 +427,14 @@ class Room:
         now = time.monotonic()
         if now < self._next:
             return False
-        self._next = now + LOOK_SECONDS
+        self._next = now + ROOM_SECONDS
         before = self.count
-        self.count = max(1, _fitting(_nodes(), self._wanted))
+        self.count = max(1, _fitting(_nodes(), self._cluster))
         return self.count != before
 
 
-# -------------------------------------------------------------------------------------------------
-# What a search waits for, said when it has waited for a while.
-
-SECONDS = 10.0
-"""So long nothing is trained before a word is said."""
+WAIT_SECONDS = 10.0
+"""So long nothing is trained before the user is told why."""
 
 
 class Waits:
@@ -419,12 +442,11 @@ class Waits:
 
     Args:
         cluster: what each trial takes.
-        say: called with the sentence.
+        on_message: called with the sentence.
     """
 
-    def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
-        self._wanted = {"CPU": cluster.cpus_per_trial, "GPU": cluster.gpus_per_trial}
-        self._say = say
+    def __init__(self, cluster: Cluster, on_message: Callable[[str], None]) -> None:
+        self._cluster, self._on_message = cluster, on_message
         self._since: float | None = None
         self._told = False
 
@@ -435,18 +457,18 @@ class Waits:
             self._since, self._told = None, False
         elif self._since is None:
             self._since = now
-        elif not self._told and now - self._since >= SECONDS:
+        elif not self._told and now - self._since >= WAIT_SECONDS:
             self._told = True
-            self._say(self._sentence())
+            self._on_message(self._sentence())
 
     def _sentence(self) -> str:
         has, free = ray.cluster_resources(), ray.available_resources()
-        wanted = {kind: amount for kind, amount in self._wanted.items() if amount}
+        wanted = {kind: amount for kind, amount in self._cluster.wanted.items() if amount}
         each = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items())
         of = ", ".join(
             f"{free.get(kind, 0):g} of its {has.get(kind, 0):g} {kind}s are free" for kind in wanted
         )
         return (
-            f"for {SECONDS:.0f} s nothing is trained: a trial waits for {each} of Ray ({of}); the "
-            "rest is held by what else runs there, or by workers that are starting"
+            f"for {WAIT_SECONDS:.0f} s nothing is trained: a trial waits for {each} of Ray ({of}); "
+            "the rest is held by what else runs there, or by workers that are starting"
         )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
 
 from xortune import __version__
 from xortune.comparisons.contestants import (
@@ -25,13 +28,25 @@ from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome
+from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
-from xortune.driver.certify import trainer_of, with_cores
+from xortune.driver.certify import (
+    FreshSeeds,
+    SeedsToTrain,
+    told_seeds,
+    train_here,
+    trainer_of,
+    with_cores,
+)
+from xortune.driver.loop import Record
 from xortune.driver.own_process import let_go_after
 from xortune.reports.files import comparison_directory
+from xortune.runs.journal import read
+from xortune.runs.lock import held
+from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
-from xortune.runs.sessions import identity_of
+from xortune.runs.sessions import SignedJournal, identity_of, made_id
 from xortune.runs.store import url_of
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
@@ -40,7 +55,6 @@ if TYPE_CHECKING:
     from xortune.comparisons.reference import Comparison
     from xortune.core.point import Value
     from xortune.core.trainer import Trainer
-    from xortune.driver.comparing import WantedSeeds
 
 
 Function: TypeAlias = Callable[..., Any]
@@ -222,7 +236,7 @@ def compare(
             seeds or SEEDS,
             Path(directory),
             on_progress=on_progress,
-            on_word=on_word,
+            on_message=on_word,
         )
     fresh = iter(found)
     return compare_runs(
@@ -301,8 +315,6 @@ def _wanted(
     trainer: Trainer | Callable[..., Any] | None,
     engine: str | None,
 ) -> WantedSeeds:
-    from xortune.driver.comparing import WantedSeeds
-
     if trainer is not None and not callable(trainer):
         found = trainer
     elif candidate.run is None:
@@ -330,15 +342,124 @@ def _trained(
     wanted: Sequence[WantedSeeds],
     seeds: int,
     directory: Path,
-    **told: Callable[..., None] | None,
+    *,
+    on_progress: Callable[[int, int], None] | None,
+    on_message: Callable[[str], None] | None,
 ) -> list[Contestant]:
-    from xortune.driver.comparing import train_shared
-
     shared = range(COMPARE.start, COMPARE.start + seeds)
-    outcomes = train_shared(directory, wanted, shared, **told)
+    outcomes = train_shared(
+        directory, wanted, shared, on_progress=on_progress, on_message=on_message
+    )
     found = []
     for candidate, outcome, one in zip(candidates, outcomes, wanted, strict=True):
         identity = identity_of(one.trainer.describe())
         made = trained_by({**identity, "versions": {"xortune": __version__}})
         found.append(trained_contestant(candidate, outcome, made, identity))
     return found
+
+
+# -------------------------------------------------------------------------------------------------
+# Fresh seeds for a comparison: the same for all configs, trained in this process.
+#
+# They go into a journal of their own, one for each engine with its versions, so that a comparison
+# that was interrupted, or asks for more seeds, goes on where the last one stopped.
+
+
+@dataclass(frozen=True)
+class WantedSeeds:
+    """A config that lacks seeds, and what trains it."""
+
+    point: Point
+    trainer: Trainer
+
+    @property
+    def made(self) -> str:
+        """Digest of what trains it; see `sessions.made_id`."""
+        return made_id(identity_of(self.trainer.describe()))
+
+
+def train_shared(
+    directory: Path,
+    wanted: Sequence[WantedSeeds],
+    seeds: range,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> list[Outcome]:
+    """Train each config under all the seeds, without those that the directory has already.
+
+    Args:
+        directory: where the journals are, or will be.
+        wanted: what lacks seeds; one that is wanted twice is trained once.
+        seeds: the same for all.
+        on_progress: called with the seeds done and all seeds, at first and after each block; not
+            if there is nothing to do.
+        on_message: called with a sentence for the user.
+
+    Returns:
+        One outcome for each, of just these seeds in their order. Seeds of a block that finally
+        produced nothing are in it as crashed.
+
+    Raises:
+        InputError: the directory cannot be written, or somebody else writes to it.
+        KeyboardInterrupt: the user interrupted; an equal call goes on.
+    """
+    with held(directory, say=on_message) as lock:
+        known = {one.made: _outcomes(directory, one.made) for one in wanted}
+        lacking: dict[str, dict[str, SeedsToTrain]] = {}
+        for one in wanted:
+            parts = _missing(seeds, known[one.made].get(one.point.key))
+            if parts:
+                to_train = SeedsToTrain(one.point, parts)
+                lacking.setdefault(one.made, {})[one.point.key] = to_train
+        total = len({(one.made, one.point.key) for one in wanted}) * len(seeds)
+        trainers = {one.made: one.trainer for one in wanted}
+        done = total - sum(one.count for own in lacking.values() for one in own.values())
+        for made, own in lacking.items():
+            place = directory / _journal(made)
+            fresh = FreshSeeds(list(own.values()), trainers[made])
+            before = done
+
+            def tell(now: int, _: int, before: int = before) -> None:
+                if on_progress is not None:
+                    on_progress(before + now, total)
+
+            with SignedJournal.signing(place, made, lock=lock, say=on_message) as journal:
+                train_here(fresh, trainers[made], Record(journal, fresh, told_seeds(tell)))
+            done += sum(one.count for one in own.values())
+        found = {made: _outcomes(directory, made) for made in known}
+    return [_only(found[one.made][one.point.key], seeds) for one in wanted]
+
+
+def _journal(made: str) -> str:
+    return f"trained-{made}.jsonl"
+
+
+def _outcomes(directory: Path, made: str) -> dict[str, Outcome]:
+    """What the directory has of each config, by its key."""
+    place = directory / _journal(made)
+    if not place.exists():
+        return {}
+    return {result.key: result.outcome for result in ConfigResults(read(place)[0])}
+
+
+def _missing(seeds: range, have: Outcome | None) -> tuple[range, ...]:
+    """What is left of the seeds, as ascending parts without gaps."""
+    wanted = np.array(seeds)
+    left = wanted if have is None else np.setdiff1d(wanted, have.seeds)
+    parts = np.split(left, np.flatnonzero(np.diff(left) > 1) + 1)
+    return tuple(range(int(part[0]), int(part[-1]) + 1) for part in parts if part.size)
+
+
+def _only(outcome: Outcome, seeds: range) -> Outcome:
+    """The part of an outcome that is of these seeds, ascending."""
+    kept = np.flatnonzero((outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop))
+    kept = kept[np.argsort(outcome.seeds[kept])]
+    return Outcome(
+        seeds=outcome.seeds[kept],
+        epochs=outcome.epochs,
+        status=outcome.status[kept],
+        solved_epoch=outcome.solved_epoch[kept],
+        final_loss=outcome.final_loss[kept],
+        predictions=outcome.predictions[kept],
+    )

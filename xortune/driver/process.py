@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
+import signal as signals
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from signal import SIG_IGN, SIGINT, SIGTERM, getsignal, raise_signal, signal
 from typing import Any
 
 from xortune.core.errors import InputError
 
 # -------------------------------------------------------------------------------------------------
-# What a search needs of the process that it runs in: to be alone there, and Ray that works.
+# A search is alone in its process, and Ray works there.
 
 _only = threading.RLock()
 _ray = False
@@ -42,7 +43,13 @@ def alone(*, ray: bool = False) -> Iterator[None]:
             fix="wait until it has ended, or begin this one in a process of its own",
         )
     try:
-        _send_spawned_main()
+        # Functions of the main module reach workers, in a process that was spawned too: there that
+        # module has a name by which no worker can import it.
+        spawned = sys.modules.get("__mp_main__")
+        if spawned is not None:
+            from ray import cloudpickle
+
+            cloudpickle.register_pickle_by_value(spawned)
         yield
     finally:
         _only.release()
@@ -65,19 +72,6 @@ def refuse_fork() -> None:
             "this process was forked from one that had used Ray, and Ray does not work in a fork",
             fix='begin it by `multiprocessing.get_context("spawn")`, or as a command of its own',
         )
-
-
-def _send_spawned_main() -> None:
-    """Functions of the main module reach workers, in a process that was spawned too.
-
-    There that module has a name by which no worker can import it. As of any main module, they
-    have to be sent as they are.
-    """
-    spawned = sys.modules.get("__mp_main__")
-    if spawned is not None:
-        from ray import cloudpickle
-
-        cloudpickle.register_pickle_by_value(spawned)
 
 
 def _forked() -> None:
@@ -121,7 +115,10 @@ def environment_kept() -> Iterator[None]:
 
 @contextmanager
 def ray_settings() -> Iterator[None]:
-    """Ray and Tune as a search wants them, but for what the user has set."""
+    """Ray and Tune as a search wants them, but for what the user has set.
+
+    They read some of it when they are imported: whoever imports Ray does so in here first.
+    """
     with environment_kept():
         for name, value in SETTINGS.items():
             os.environ.setdefault(name, value)
@@ -152,16 +149,101 @@ def as_before() -> Iterator[None]:
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
             for number, handler in handlers.items():
-                if signal.getsignal(number) is not handler:
-                    signal.signal(number, handler)
+                if getsignal(number) is not handler:
+                    signal(number, handler)
 
 
-def _handlers() -> dict[signal.Signals, Any]:
-    """What Ray and Tune put their own in the place of, as far as this thread may put it back."""
-    if threading.current_thread() is not threading.main_thread():
+def _handlers() -> dict[signals.Signals, Any]:
+    """The handlers that Ray and Tune replace, as far as this thread may put them back."""
+    if not _in_main_thread():
         return {}
     names = ("SIGINT", "SIGTERM", "SIGUSR1")  # Windows has not all of them
-    numbers = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
-    found = {number: signal.getsignal(number) for number in numbers}
+    known = signals.Signals.__members__
+    found = {known[name]: getsignal(known[name]) for name in names if name in known}
     # One that is None was not made by Python, and cannot be put back by it.
     return {number: handler for number, handler in found.items() if handler is not None}
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+# -------------------------------------------------------------------------------------------------
+# What Ctrl-C, SIGTERM and SIGHUP do. A command has one way out: the first of them ends it in order
+# (what had finished is kept, tables are written, Ray is shut down, exit code 3); a second one, that
+# would tear that apart, is only answered; a third ends the process at once.
+
+FORCED = 130
+"""The exit code of a command that is ended at once, as that of a shell after Ctrl-C."""
+
+_heard = 0
+
+
+def heed_signals() -> None:
+    """From now on this process ends as a command does."""
+    global _heard  # noqa: PLW0603  # a signal has no other way to what came before it
+    _heard = 0
+    signal(SIGINT, _heed)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has not both
+        number = getattr(signals, name, None)
+        if number is not None and getsignal(number) is not SIG_IGN:  # as `nohup` has it
+            signal(number, lambda *_: raise_signal(SIGINT))
+
+
+def told_to_end() -> None:
+    """Take it that the first signal has been heard, or that the command is at its end anyway."""
+    global _heard  # noqa: PLW0603
+    _heard = max(_heard, 1)
+
+
+def _heed(*_: object) -> None:
+    global _heard  # noqa: PLW0603
+    _heard += 1
+    if _heard == 1:
+        raise KeyboardInterrupt
+    text = "interrupted: it is ending, and writes what had finished; once more ends it at once\n"
+    if _heard > 2:
+        text = "interrupted: ended at once; what is in the journal is kept\n"
+    with suppress(OSError):  # not by `print`, which may be what was interrupted
+        os.write(2, text.encode())
+    if _heard > 2:
+        os._exit(FORCED)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of this: results that have arrived go to the journal whole."""
+    before = getsignal(SIGINT)
+    if not _in_main_thread() or not callable(before):
+        yield
+        return
+    heard: list[int] = []
+    signal(SIGINT, lambda number, _: heard.append(number))
+    try:
+        yield
+    finally:
+        signal(SIGINT, before)
+    for number in heard:
+        raise_signal(number)
+
+
+@contextmanager
+def same_end() -> Iterator[None]:
+    """SIGTERM does afterwards what it did before, if that was anything but to end the process.
+
+    Ray, when it is started, puts its own handler there, which exits without a word. One that gets
+    a SIGTERM by then makes what ours would have made of it.
+
+    Raises:
+        KeyboardInterrupt: SIGTERM came while Ray was starting.
+    """
+    before = getsignal(SIGTERM)
+    if not _in_main_thread() or not callable(before):
+        yield
+        return
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal(SIGTERM, before)

@@ -1,117 +1,169 @@
-"""The search's way through Ray Tune: one trial trains one pack of blocks.
+"""The executor on Ray Tune: one trial trains one batch of blocks.
 
-Tune schedules; it keeps no results. What a trial returns goes to the `BlockQueue` (and so to the
-journal) in a callback, and is taken out of Tune's own record there, so that the driver's memory
-does not grow with what was trained.
+Tune schedules trials on cores, GPUs and clusters; it keeps no results. Its loop runs in a thread of
+its own, takes batches that were submitted, and hands back what came of them. That is taken out of
+Tune's own record then, so that the driver's memory does not grow with what was trained.
 """
 
 from __future__ import annotations
 
-import xortune.driver.ray_settings  # noqa: F401  # before Ray itself
-
-# isort: split
 import logging
 import os
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from signal import SIGINT, getsignal, signal
 from typing import Any
 from unittest.mock import patch
 
-import ray
-from ray import tune
-from ray.actor import ActorClass
-from ray.remote_function import RemoteFunction
-from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search import Searcher
-
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, OutOfTime, Trainer, runs_users_code
-from xortune.driver.batches import Batches, batch_of
-from xortune.driver.cancellation import CancellationBoard, CancellationReader
+from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, Room, Waits, check_ray
-from xortune.driver.interrupts import same_handler, told_to_end
 from xortune.driver.jobs import (
-    BlockSource,
+    Done,
     Job,
-    Watchdog,
     WorkerFailure,
     classify_failure,
+    duration_text,
     refuse_other_versions,
-    time_exceeded,
     trained,
     versions,
 )
 from xortune.driver.process import ray_settings
-from xortune.runs.evaluation import EncodedOutcome
 from xortune.trainers.function import asked_of_reports
 from xortune.trainers.limits import use_threads
 
+with ray_settings():
+    import ray
+    from ray import tune
+    from ray.actor import ActorClass
+    from ray.remote_function import RemoteFunction
+    from ray.tune.schedulers import FIFOScheduler
+    from ray.tune.search import Searcher
+
+FAILED_STARTS = 3
+"""So many workers in a row that could not even begin end the search: the next would neither."""
+
+STUMBLES = 3
+"""So often Tune itself may fail, with nothing trained in between, before the search gives up."""
+
+LOOK_SECONDS = 1.0
+"""How often the driver looks around while it waits for results. A worker asks at most so often
+whether what it trains is still of interest, too."""
+
+ANSWER_SECONDS = 5.0
+"""How long a worker waits for an answer to that."""
+
 # -------------------------------------------------------------------------------------------------
-# What engines have to say on a worker, brought to whoever started the search.
-#
-# They log it, as any library does; on a worker of Ray the log is a file that nobody reads.
+# What runs on a worker: the training of batches, one after the other.
+
+
+class Blocks(tuple[Block, ...]):
+    """The blocks of a batch. Tune copies every trial's config several times; these need no copy."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, _: object) -> Blocks:
+        return self
+
+
+class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
+    """Trains the batch of blocks in its config, once."""
+
+    def setup(
+        self,
+        config: dict[str, Any],  # noqa: ARG002
+        trainer: Trainer,
+        drivers: dict[str, str],
+        cancelled: Any = None,
+    ) -> None:
+        """Keep the trainer; the actor is used for many batches."""
+        refuse_other_versions(drivers)
+        if runs_users_code(trainer) and (threads := getattr(trainer, "threads", None)):
+            use_threads(threads)
+        self._trainer = trainer
+        self._cancelled = None if cancelled is None else Cancelled(cancelled)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Nothing of the last batch is left."""
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One result or error for each block of the batch, or one failure for all."""
+        started = time.perf_counter()
+        # Out of the config, which Tune sends back with the result.
+        blocks: Blocks = self.config.pop("batch")
+        own = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
+        with captured_messages() as messages, asked_of_reports(self._cancelled), own:
+            results = trained(self._trainer, blocks, until=self.config.get("until"))
+        return {
+            "done": True,
+            "results": results,
+            "messages": messages,
+            "batch_seconds": time.perf_counter() - started,
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+        }
+
+
+# Warnings of engines, which log them as any library does; a worker's log is a file nobody reads.
 
 logger = logging.getLogger("xortune.trainers")
 
 
-class _Listener(logging.Handler):
-    def __init__(self, words: list[str]) -> None:
+class _Capture(logging.Handler):
+    def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.WARNING)
-        self._words = words
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if message not in self._words:
-            self._words.append(message)
+        if message not in self._messages:
+            self._messages.append(message)
 
 
 @contextmanager
 def captured_messages() -> Iterator[list[str]]:
     """The warnings that engines log meanwhile, each once."""
-    words: list[str] = []
-    listener = _Listener(words)
-    logger.addHandler(listener)
+    messages: list[str] = []
+    capture = _Capture(messages)
+    logger.addHandler(capture)
     try:
-        yield words
+        yield messages
     finally:
-        logger.removeHandler(listener)
+        logger.removeHandler(capture)
 
 
-def forward_messages(words: Sequence[str], worker: str) -> None:
-    """Log here what was heard on a worker."""
-    for word in words:
-        logger.warning("%s: %s", worker, word)
+def forward_messages(messages: Sequence[str], worker: str) -> None:
+    """Log here what was logged on a worker."""
+    for message in messages:
+        logger.warning("%s: %s", worker, message)
 
 
-# -------------------------------------------------------------------------------------------------
-# A user's function that uses Ray itself is told so, where it would wait for ever.
+# A user's function that uses Ray itself is told so: what it begins would wait forever.
 
-TOLD = (
+USES_RAY = (
     "the function uses Ray itself, whose CPUs the trials of a search hold: what it begins there "
     "would wait for them for ever; train without Ray, or ask for num_cpus=0, and no check before"
 )
 
 
 def refuse(_: object = None) -> None:
-    """What Ray calls before it starts.
+    """What Ray calls before it starts in the process of a user's function.
 
     Raises:
         RuntimeError: always.
     """
-    raise RuntimeError(TOLD)
+    raise RuntimeError(USES_RAY)
 
 
 @contextmanager
 def refusing_tasks() -> Iterator[None]:
-    """Tasks and actors that ask for CPUs are refused: the trial holds all that its group has."""
+    """Refuse tasks and actors that ask for CPUs: the trial holds all that its group has."""
     with (
         patch.object(RemoteFunction, "_remote", _checked(RemoteFunction._remote)),
         patch.object(ActorClass, "_remote", _checked(ActorClass._remote)),
@@ -130,152 +182,325 @@ def _checked(remote: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # -------------------------------------------------------------------------------------------------
-# What runs on a worker: the training of packs, one after the other.
+# Cancellation: the driver knows which config is proven worse; the trainings are elsewhere, and are
+# busy. So an actor of its own holds which blocks are cancelled. A training that reports asks it now
+# and then. What does not hear of it in time is trained to its end.
 
 
-class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
-    """Trains the pack of blocks in its config, once."""
+class _CancelledBlocks:
+    """The actor: blocks by the key of their config and their first seed."""
 
-    def setup(
+    def __init__(self) -> None:
+        self._blocks: set[tuple[str, int]] = set()
+
+    def add(self, blocks: Iterable[tuple[str, int]]) -> None:
+        self._blocks.update(blocks)
+
+    def read(self) -> frozenset[tuple[str, int]]:
+        return frozenset(self._blocks)
+
+
+class Cancelled:
+    """A worker's side: called with a block, says whether it is cancelled, as far as is known."""
+
+    def __init__(self, actor: Any, now: Callable[[], float] = time.monotonic) -> None:
+        self._actor, self._now, self._looked = actor, now, -LOOK_SECONDS
+        self._blocks: frozenset[tuple[str, int]] = frozenset()
+
+    def __call__(self, block: Block) -> bool:
+        """Whether a block is cancelled."""
+        if self._now() - self._looked >= LOOK_SECONDS:
+            # Where the driver is going, or slow, it is trained.
+            with suppress(ray.exceptions.RayError):
+                self._blocks = ray.get(self._actor.read.remote(), timeout=ANSWER_SECONDS)
+            self._looked = self._now()
+        return (block.point.key, block.first) in self._blocks
+
+
+# -------------------------------------------------------------------------------------------------
+# Which batches have taken too long.
+#
+# A trainer may hang where no Python runs: in a loop of a C library that holds the interpreter, or
+# waiting for a disk that is gone. Neither a scheduler of Tune nor a thread or signal handler in the
+# worker runs then, and a timer that ends the process from inside could not tell the driver why. So
+# the driver keeps the time and has Ray kill the worker, which does not ask the worker.
+
+
+class Watchdog:
+    """Keeps the time of batches, by a clock that stands still while the driver is busy itself.
+
+    A driver that has just spent minutes on something else has not yet seen the results that came
+    meanwhile: nothing is late because nobody looked.
+
+    Args:
+        limit: seconds that a batch may take; None for any time.
+        now: the time.
+    """
+
+    def __init__(self, limit: float | None, now: Callable[[], float] = time.monotonic) -> None:
+        self._limit, self._now = limit, now
+        self._last, self._clock = now(), 0.0
+        self._started: dict[str, float] = {}
+
+    def start(self, name: str) -> None:
+        """A batch is being trained from now on."""
+        self._started[name] = self._clock
+
+    def end(self, name: str) -> None:
+        """A batch is no longer of interest."""
+        self._started.pop(name, None)
+
+    def expired(self) -> list[tuple[str, float]]:
+        """Batches that have just been found too slow, and their seconds; each is told once."""
+        now = self._now()
+        self._clock += min(now - self._last, LOOK_SECONDS)
+        self._last = now
+        if self._limit is None:
+            return []
+        found = [
+            (name, self._clock - start)
+            for name, start in self._started.items()
+            if self._clock - start >= self._limit
+        ]
+        for name, _ in found:
+            self.end(name)
+        return found
+
+
+# -------------------------------------------------------------------------------------------------
+# The executor, and the three parts of Tune that it takes part in.
+
+
+class _Stopped(Exception):
+    """Leaves Tune's loop, which would wait for every trial."""
+
+
+class RayExecutor:
+    """Trains batches on the Ray that is connected; see `driver.loop.Executor`.
+
+    Args:
+        trainer: sent to the workers once.
+        cluster: what each trial may use.
+        folder: where Ray Tune keeps its own files.
+        cancels: whether trainings that report are told when nobody wants their results any more.
+        on_message: called with a sentence where nothing can begin for a while.
+    """
+
+    brief = False
+
+    def __init__(
         self,
-        config: dict[str, Any],  # noqa: ARG002
         trainer: Trainer,
-        drivers: dict[str, str],
-        board: Any = None,
+        cluster: Cluster,
+        folder: Path,
+        *,
+        cancels: bool = False,
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
-        """Keep the trainer; the actor is used for many packs."""
-        refuse_other_versions(drivers)
-        if runs_users_code(trainer) and (threads := getattr(trainer, "threads", None)):
-            use_threads(threads)
-        self._trainer = trainer
-        self._given_up = None if board is None else CancellationReader(board).given_up
+        self._trainer, self._cluster, self._folder = trainer, cluster, folder
+        self.room = Room(cluster)
+        self.done: deque[Done] = deque()
+        self.changed = threading.Condition()  # guards all that both threads use
+        self.submitted: deque[tuple[tuple[Job, ...], float | None]] = deque()
+        self.trials: dict[str, tuple[tuple[Job, ...], float | None]] = {}  # that Tune has
+        self.running: dict[str, Any] = {}
+        self.stopping = False
+        self.clocks_agree = True  # the workers' with ours
+        self._failed_starts = self._stumbles = 0
+        self._error: BaseException | None = None
+        self._cancelled: Any = None
+        self._told: set[tuple[str, int]] = set()
+        if cancels:
+            self._cancelled = ray.remote(num_cpus=0)(_CancelledBlocks).remote()
+        self._waits = None if on_message is None else Waits(cluster, on_message)
+        self._thread = threading.Thread(target=self._run, name="Ray Tune", daemon=True)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Nothing of the last pack is left."""
-        return True
+    def __enter__(self) -> RayExecutor:
+        self._thread.start()
+        return self
 
-    def step(self) -> dict[str, Any]:
-        """One result or error for each block of the pack, or one error for all."""
-        started = time.perf_counter()
-        # Out of the config, which Tune sends back with the result.
-        blocks: Sequence[Block] = self.config.pop("pack")
-        own = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
-        with captured_messages() as words, asked_of_reports(self._given_up), own:
-            results = trained(self._trainer, blocks, until=self.config.get("until"))
-        return {
-            "done": True,
-            "results": results,
-            "words": words,
-            "pack_seconds": time.perf_counter() - started,
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-        }
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        if self._cancelled is not None and ray.is_initialized():
+            ray.kill(self._cancelled)
+
+    @property
+    def slots(self) -> int:
+        """Trials that the cluster runs at once."""
+        return self.room.count
+
+    def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
+        """Whether fewer wait than twice what runs.
+
+        Tune lets a worker go that becomes free when none waits for it.
+        """
+        return len(self.submitted) + len(self.trials) < 3 * self.slots
+
+    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
+        """Take a batch; nothing of it begins when so many seconds are over."""
+        with self.changed:
+            until = None if seconds_left is None else time.time() + seconds_left
+            self.submitted.append((jobs, until))
+            self.changed.notify_all()
+
+    def wait(self, batches: Batches) -> None:
+        """Return when something has come back, or after a moment.
+
+        Raises:
+            InputError: no worker can begin, the disk is full, or Tune has failed again and again.
+            Halted: Ray has ended.
+        """
+        with self.changed:
+            self.changed.wait_for(lambda: self.done or self._error is not None, LOOK_SECONDS)
+            if self._error is not None:
+                raise self._error
+            waiting = bool(self.trials) and not self.running
+            under_way = [job for jobs, _ in self.trials.values() for job in jobs]
+        if self._waits is not None:
+            self._waits.look(waiting=waiting)
+        if self._cancelled is not None:
+            names = {
+                (job.block.point.key, job.block.first)
+                for job, wanted in zip(under_way, batches.wants(under_way), strict=True)
+                if not wanted
+            }
+            if names - self._told:
+                self._cancelled.add.remote(names - self._told)
+                self._told |= names
+
+    def stop(self) -> None:
+        """Kill what trains; what has finished is in `done`."""
+        with self.changed:
+            self.stopping = True
+            self.changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # What follows runs in the thread.
+
+    def _run(self) -> None:
+        try:
+            while not self.stopping:
+                try:
+                    self._tune()
+                except Exception as error:  # Tune is no part of the truth: what it had waits again
+                    if not self.stopping:
+                        self._stumbled(error)
+        except BaseException as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Have the driver raise an error."""
+        with self.changed:
+            self._error = self._error or error
+            self.changed.notify_all()
+
+    def _stumbled(self, error: Exception) -> None:
+        """Tune has failed, and with it whatever was under way.
+
+        Raises:
+            InputError: again and again, or the disk is full.
+            Halted: Ray has ended.
+        """
+        check_ray()
+        if is_full(error):
+            raise InputError(
+                "cannot be written (the disk is full)",
+                place=str(self._folder),
+                fix=f"{FREE_SPACE}; what is in the journal is kept",
+            ) from error
+        self._stumbles += 1
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        for trial_id in list(self.trials):
+            self.arrive(trial_id, WorkerFailure("node", reason))
+        if self._stumbles >= STUMBLES:
+            raise InputError(
+                f"Ray Tune failed {self._stumbles} times with nothing trained in between "
+                f"({reason})",
+                fix="see whether the cluster is well (`ray status`), then --resume",
+            ) from error
+
+    def _tune(self) -> None:
+        resources = {"cpu": self._cluster.cpus_per_trial, "gpu": self._cluster.gpus_per_trial}
+        given = tune.with_parameters(
+            BatchTrainable, trainer=self._trainer, drivers=versions(), cancelled=self._cancelled
+        )
+        # All workers start at once. As many trials wait as twice what runs.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * self.slots)
+        tune.Tuner(
+            tune.with_resources(given, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=_Submitted(self),
+                scheduler=_FillWorkers(self),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=self._folder.name,
+                storage_path=str(self._folder.parent),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[_Collector(self, Watchdog(self._cluster.trial_timeout))],
+            ),
+        ).fit()
+
+    def arrive(self, trial_id: str, results: Any, seconds: float = 0.0, worker: str = "") -> None:
+        """Hand back what came of a trial."""
+        with self.changed:
+            self.running.pop(trial_id, None)
+            jobs, until = self.trials.pop(trial_id, ((), None))
+            if not jobs:
+                return
+            if not isinstance(results, WorkerFailure):
+                late = any(isinstance(result, OutOfTime) for result in results)
+                if late and until is not None and time.time() < until:
+                    self.clocks_agree = False  # a worker's is fast
+            if worker:  # which has delivered
+                self._failed_starts = self._stumbles = 0
+            elif isinstance(results, WorkerFailure) and results.kind == "setup":
+                self._failed_starts += 1
+            self.done.append(Done(jobs, results, seconds, worker))
+            self.changed.notify_all()
+        if self._failed_starts >= FAILED_STARTS:
+            assert isinstance(results, WorkerFailure)
+            fix = "install the same packages on each node, or send the search by `xortune submit`"
+            self.fail(InputError(f"no worker can begin: {results.reason}", fix=fix))
 
 
-FAILED_STARTS = 3
-"""So many workers in a row that could not even begin end the search: the next would neither."""
+class _Submitted(Searcher):  # type: ignore[misc]
+    """Makes a trial of each batch that was submitted."""
 
-STUMBLES = 3
-"""So often Tune itself may fail, with nothing trained in between, before the search gives up."""
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """What came of a pack: its results, one error for all of it, or the death of its worker."""
-
-    jobs: tuple[Job, ...]
-    results: list[EncodedOutcome | TrainingError] | TrainingError | WorkerFailure
-    seconds: float = 0.0
-    worker: str = ""
-
-
-class QueueSearcher(Searcher):  # type: ignore[misc]
-    """Makes a trial of each pack."""
-
-    def __init__(self, packs: Batches) -> None:
+    def __init__(self, executor: RayExecutor) -> None:
         super().__init__()
-        self._packs = packs
-        self._failed_starts = 0
-        self.arrived: deque[Arrival] = deque()
-        self.packs: dict[str, tuple[Job, ...]] = {}
-        self.refusal: InputError | None = None
-        self.hopeless = False  # what is under way is of no use either
-        self._clocks = True  # the workers' agree with ours
-        self.delivered = 0
+        self._executor = executor
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its parts to be restored from them; we resume from the journal."""
+        """Nothing: Tune pickles its parts to restore from; a search resumes from the journal."""
         return {}
 
     def set_search_properties(self, *_: object, **__: object) -> bool:
-        """No metric and no mode: what counts is in the queue."""
+        """No metric and no mode: what counts is in the journal."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next pack, None for "not now", or the word that all is done."""
-        if self.arrived and self.packs:
-            return None  # the worker that has become free first gets the pack that waits for it
-        self.take_in()
-        if self.refusal is not None:
-            return str(Searcher.FINISHED)
-        try:
-            jobs = self._packs.next()
-        except InputError as error:  # the trainer refuses what was proposed: for the user to see
-            self.refusal = error
-            return str(Searcher.FINISHED)
-        if not jobs:
-            return str(Searcher.FINISHED) if self._packs.finished else None
-        self.packs[trial_id] = jobs
-        until = None if self._packs.left_time is None else time.time() + self._packs.left_time
-        return {"pack": tuple(job.block for job in jobs), "until": until if self._clocks else None}
+        """The next batch; None for "not now".
 
-    def take_in(self) -> None:
-        """Bring what has arrived to the queue, and so to the journal."""
-        while self.arrived:
-            arrival = self.arrived.popleft()
-            jobs, results, worker = arrival.jobs, arrival.results, arrival.worker
-            try:
-                if isinstance(results, WorkerFailure):
-                    self._bury(jobs, results)
-                elif isinstance(results, TrainingError):
-                    self._packs.crashed(jobs, results, worker=worker)
-                else:
-                    if not self._packs.over and any(isinstance(r, OutOfTime) for r in results):
-                        self._clocks = False  # a worker's is fast
-                    self._packs.receive(jobs, results, seconds=arrival.seconds, worker=worker)
-            except InputError as error:  # the journal cannot be written: Tune would bury the reason
-                self._refuse(error)
-            if not isinstance(results, WorkerFailure):
-                self.delivered += 1
-                self._failed_starts = 0
-
-    def lose(self, reason: str) -> None:
-        """Tune has failed, and with it whatever was under way."""
-        for jobs in self.packs.values():
-            self.arrived.append(Arrival(jobs, WorkerFailure("node", reason)))
-        self.packs.clear()
-        self.take_in()
-
-    def _bury(self, jobs: tuple[Job, ...], death: WorkerFailure) -> None:
-        reason = TrainingError(death.reason)
-        if death.kind == "pack":
-            self._packs.crashed(jobs, reason)
-        elif death.kind == "late":
-            self._packs.late(jobs, reason, seconds=death.seconds)
-        elif death.kind == "node":
-            self._packs.lost(jobs, reason)
-        else:
-            self._packs.returned(jobs)
-        if death.kind == "setup":
-            self._failed_starts += 1
-            if self._failed_starts >= FAILED_STARTS:
-                fix = (
-                    "install the same packages on each node, or send the search by `xortune submit`"
-                )
-                self._refuse(InputError(f"no worker can begin: {death.reason}", fix=fix))
-
-    def _refuse(self, error: InputError) -> None:
-        self.refusal, self.hopeless = error, True
-        self._packs.stop()
+        Where Tune has no trial, it would sleep a second after a None.
+        """
+        executor = self._executor
+        with executor.changed:
+            executor.changed.wait_for(
+                lambda: executor.submitted or executor.stopping or executor.trials
+            )
+            if executor.stopping:
+                return str(Searcher.FINISHED)
+            if not executor.submitted:
+                return None
+            jobs, until = executor.trials[trial_id] = executor.submitted.popleft()
+        blocks = Blocks(job.block for job in jobs)
+        return {"batch": blocks, "until": until if executor.clocks_agree else None}
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
         """Results come by the callback, which also knows the reason of an error."""
@@ -287,7 +512,7 @@ class QueueSearcher(Searcher):  # type: ignore[misc]
         """Nothing: the journal is the state."""
 
 
-class FillWorkers(FIFOScheduler):  # type: ignore[misc]
+class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
     """Gives a free worker to the oldest waiting trial, but lets further workers come up first.
 
     Tune, when it gives a free worker to a waiting trial, cancels the worker that was starting for
@@ -298,243 +523,95 @@ class FillWorkers(FIFOScheduler):  # type: ignore[misc]
     It also follows the cluster: where there is room for more, more trials wait.
     """
 
-    def __init__(
-        self, searcher: QueueSearcher, packs: Batches, room: Room, window: int | None
-    ) -> None:
+    def __init__(self, executor: RayExecutor) -> None:
         super().__init__()
-        self._searcher, self._packs, self._room, self._window = searcher, packs, room, window
-        self._recent: deque[str] = deque(maxlen=4 * room.count)
+        self._executor = executor
+        self._recent: deque[str] = deque(maxlen=4 * executor.slots)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as in `QueueSearcher`."""
+        """Nothing, as in `_Submitted`."""
         return {}
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Remember who delivers."""
-        self._recent.append(result["worker"])
-        return str(super().on_trial_result(tune_controller, trial, result))
-
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
-        """Remember who delivers: a pack's only result completes its trial."""
+        """Remember who delivers."""
         self._recent.append(result["worker"])
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The trial for the next free worker; None if none waits."""
-        if self._room.changed():
-            count = self._room.count
-            self._packs.resize(count, most_of(self._window, count))
-            self._recent = deque(maxlen=4 * count)
+        executor = self._executor
+        if executor.room.changed():
+            self._recent = deque(maxlen=4 * executor.slots)
             # Past the wrapper that keeps schedulers from meddling: there is no other way.
-            tune_controller._tune_controller.update_max_pending_trials(2 * count)
+            controller = tune_controller._tune_controller
+            controller.update_max_pending_trials(2 * executor.slots)
         live = {trial.trial_id: trial for trial in tune_controller.get_live_trials()}
-        filling = len(set(self._recent)) < self._room.count
-        ids = reversed(self._searcher.packs) if filling else iter(self._searcher.packs)
-        waiting = (live[trial_id] for trial_id in ids if trial_id in live)
+        filling = len(set(self._recent)) < executor.slots
+        ids = list(executor.trials)
+        waiting = (live[i] for i in (reversed(ids) if filling else ids) if i in live)
         found = next((trial for trial in waiting if trial.status == trial.PENDING), None)
-        if found is not None and self._packs.over:
-            found.config["until"] = 0.0  # by any clock: it comes back untrained
+        if found is not None:
+            _, until = executor.trials[found.trial_id]
+            if until is not None and time.time() >= until:
+                found.config["until"] = 0.0  # by any clock: it comes back untrained
         return found
 
 
-class Collector(tune.Callback):  # type: ignore[misc]
-    """Brings results and crashes of packs back to the searcher, and stops what must be stopped.
+class _Collector(tune.Callback):  # type: ignore[misc]
+    """Hands back results and crashes of trials, and stops what must be stopped."""
 
-    To journal a pack of thousands of blocks takes as long as to make the next one. Both wait until
-    the worker that delivered has been given the trial that waits for it: one step of Tune's loop.
-    """
-
-    def __init__(
-        self,
-        searcher: QueueSearcher,
-        limit: float | None,
-        board: CancellationBoard | None = None,
-        waits: Waits | None = None,
-    ) -> None:
-        self._searcher, self._limit, self._board, self._waits = searcher, limit, board, waits
-        self._overtime = Watchdog(limit)
-        self._trials: dict[str, Any] = {}  # that run
-        self._stopped: dict[str, WorkerFailure] = {}
-        self._new = self._interrupted = False
+    def __init__(self, executor: RayExecutor, watchdog: Watchdog) -> None:
+        self._executor, self._watchdog = executor, watchdog
+        self._expired: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as in `QueueSearcher`."""
+        """Nothing, as in `_Submitted`."""
         return {}
 
-    def setup(self, **_: object) -> None:
-        """Hear of Ctrl-C beside Tune, which would politely wait for workers that hang."""
-        if threading.current_thread() is threading.main_thread():
-            tunes = getsignal(SIGINT)
-
-            def interrupted(number: int, frame: Any) -> None:
-                self._interrupted = True
-                told_to_end()
-                if callable(tunes):
-                    tunes(number, frame)  # which puts back the handler from before
-
-            signal(SIGINT, interrupted)
-
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
-        """A worker has been given a pack."""
-        self._trials[trial.trial_id] = trial
-        self._overtime.start(trial.trial_id)
+        """A worker has been given a batch."""
+        self._executor.running[trial.trial_id] = trial
+        self._watchdog.start(trial.trial_id)
 
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
-        """A pack is trained."""
-        results: list[EncodedOutcome | TrainingError] | TrainingError = result.pop("results")
-        forward_messages(result.pop("words"), result["worker"])
-        self._arrive(trial, results, result["pack_seconds"], result["worker"])
+        """A batch is trained."""
+        self._end(trial)
+        forward_messages(result.pop("messages"), result["worker"])
+        results, seconds = result.pop("results"), result["batch_seconds"]
+        self._executor.arrive(trial.trial_id, results, seconds, result["worker"])
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
-        """The worker died: no block of the pack has an outcome."""
-        death = self._stopped.get(trial.trial_id) or classify_failure(_account(trial))
-        self._arrive(trial, death, 0.0, "")
+        """The worker died: no block of the batch has an outcome."""
+        seconds = self._expired.pop(trial.trial_id, None)
+        self._end(trial)
+        if seconds is None:
+            # Not `trial.get_error()`: that reads what is copied to the storage, which comes later.
+            path = Path(trial.error_file) if trial.error_file else None
+            account = path.read_text(encoding="utf-8") if path and path.exists() else None
+            self._executor.arrive(trial.trial_id, classify_failure(account))
+        else:
+            limit = duration_text(self._executor._cluster.trial_timeout or 0.0)
+            failure = WorkerFailure("late", f"took longer than {limit}")
+            self._executor.arrive(trial.trial_id, failure, seconds)
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        """Take in what arrived before this step; stop what takes too long."""
-        if not self._new:
-            self._searcher.take_in()
-        self._new = False
-        if self._board is not None:
-            self._board.look(self._searcher.packs.values())
-        for trial_id, seconds in self._overtime.late():
-            self._stopped[trial_id] = time_exceeded(self._limit or 0.0, seconds)
+        """Stop what takes too long, or all."""
+        for trial_id, seconds in self._watchdog.expired():
+            self._expired[trial_id] = seconds
             self._kill(trial_id)
-        if self._interrupted or self._searcher.hopeless:
-            for trial_id in list(self._trials):
-                self._kill(trial_id)
         check_ray()
-        if self._waits is not None:
-            self._waits.look(waiting=bool(self._searcher.packs) and not self._trials)
-        if self._searcher.refusal is not None and self._searcher.hopeless:
-            raise self._searcher.refusal  # out of Tune's loop, which would wait for every trial
+        if self._executor.stopping:
+            for trial_id in list(self._executor.running):
+                self._kill(trial_id)
+            raise _Stopped
 
-    def _kill(self, trial_id: str) -> None:
-        actor = self._trials[trial_id].temporary_state.ray_actor
-        if actor is not None:
-            ray.kill(actor)
-
-    def _arrive(
-        self,
-        trial: Any,
-        results: list[EncodedOutcome | TrainingError] | TrainingError | WorkerFailure,
-        seconds: float,
-        worker: str,
-    ) -> None:
+    def _end(self, trial: Any) -> None:
         # Tune keeps every trial to the end, and writes it down; what was in it need not be kept.
         trial.config.clear()
         trial.evaluated_params.clear()
-        self._overtime.end(trial.trial_id)
-        self._trials.pop(trial.trial_id, None)
-        self._stopped.pop(trial.trial_id, None)
-        jobs = self._searcher.packs.pop(trial.trial_id, ())
-        if jobs:
-            self._searcher.arrived.append(Arrival(jobs, results, seconds, worker))
-            self._new = True
+        self._watchdog.end(trial.trial_id)
 
-
-def _account(trial: Any) -> str | None:
-    """Ray's words on why a trial failed."""
-    # Not `trial.get_error()`: that reads what has been copied to the storage, which comes later.
-    path = trial.error_file
-    return Path(path).read_text(encoding="utf-8") if path and Path(path).exists() else None
-
-
-def most_of(window: int | None, room: int) -> int | None:
-    """Blocks in a pack, for a sampler that learns from each; None for any number."""
-    return None if window is None else batch_of(window, slots=room)
-
-
-@ray_settings()
-def run_trials(
-    queue: BlockSource,
-    trainer: Trainer,
-    *,
-    cluster: Cluster,
-    folder: Path,
-    window: int | None = None,
-    begun: Batches | None = None,
-    board: CancellationBoard | None = None,
-    say: Callable[[str], None] | None = None,
-) -> bool:
-    """Run packs until the queue has finished; False if the user interrupted it.
-
-    Args:
-        queue: where blocks come from and results go.
-        trainer: sent to the workers once.
-        cluster: what each trial may use; Ray is connected to it.
-        folder: where Ray Tune keeps its own files.
-        window: of a sampler that learns, whose packs it makes small; None for any size.
-        begun: packs of this queue, of which some have been trained already.
-        board: where trainings that report are told that they are given up; None: none ever is.
-        say: called with a sentence where nothing can begin for a while.
-
-    Raises:
-        InputError: the trainer refused a proposal, the journal could not be written, the disk is
-            full, no worker can begin, or Tune has failed again and again.
-        Halted: Ray has ended.
-    """
-    room = Room(cluster.cpus_per_trial, cluster.gpus_per_trial)
-    most = most_of(window, room.count)
-    packs = begun or Batches(queue, trainer, room.count, most, cluster.trial_timeout)
-    packs.resize(room.count, most)
-    resources = {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial}
-    waits = None if say is None else Waits(cluster, say)
-    told = {"trainer": trainer, "drivers": versions(), "board": board.actor if board else None}
-    given = tune.with_parameters(BatchTrainable, **told)
-    trainable = tune.with_resources(given, resources)
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # failures are journaled, and shown by us
-    stumbles = 0
-    while True:
-        searcher = QueueSearcher(packs)
-        # All workers start at once. As many trials wait as run: Tune lets a worker go that becomes
-        # free when none waits for it.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * room.count)
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=FillWorkers(searcher, packs, room, window),
-                num_samples=-1,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: trial.trial_id,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=folder.name,
-                storage_path=str(folder.parent),
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Collector(searcher, cluster.trial_timeout, board, waits)],
-            ),
-        )
-        try:
-            with same_handler():
-                tuner.fit()
-            searcher.take_in()
-        except KeyboardInterrupt:
-            searcher.take_in()
-            return False
-        except Exception as error:
-            # Tune is no part of the truth: what it had under way waits again.
-            searcher.take_in()
-            if searcher.refusal is None:
-                check_ray()
-            if searcher.refusal is None and is_full(error):
-                raise InputError(
-                    "cannot be written (the disk is full)",
-                    place=str(folder),
-                    fix=f"{FREE_SPACE}; what is in the journal is kept",
-                ) from error
-            stumbles = 1 if searcher.delivered else stumbles + 1
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            searcher.lose(reason)
-            if stumbles >= STUMBLES and searcher.refusal is None:
-                raise InputError(
-                    f"Ray Tune failed {stumbles} times with nothing trained in between ({reason})",
-                    fix="see whether the cluster is well (`ray status`), then --resume",
-                ) from error
-            if searcher.refusal is None:
-                continue
-        if searcher.refusal is not None:
-            raise searcher.refusal
-        return queue.finished
+    def _kill(self, trial_id: str) -> None:
+        trial = self._executor.running.get(trial_id)
+        actor = trial and trial.temporary_state.ray_actor
+        if actor is not None:
+            ray.kill(actor)

@@ -1,4 +1,4 @@
-"""The verbs that users call; each checks what it is given and leaves the work to its module."""
+"""The verb `search`, and its dry run: both check all that they are given before anything starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from xortune.certificates.fresh import noted_certificate
 from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
@@ -18,7 +18,6 @@ from xortune.core.files import without_passwords
 from xortune.core.formats import plain
 from xortune.core.progress import Progress
 from xortune.core.trainer import Trainer
-from xortune.driver.certify import AFTERWARDS, certified, cluster_of, following
 from xortune.driver.own_process import let_go_after, refuse_unsendable
 from xortune.driver.process import alone, as_before
 from xortune.driver.trainer import refuse_large, threads_of, trainer_for, tried_once, with_train
@@ -27,7 +26,7 @@ from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
 from xortune.runs.manifest import manifest_of
-from xortune.runs.resume import continuation, continue_run, end_of_session, first_manifest, now
+from xortune.runs.resume import continuation, end_of_session, now
 from xortune.runs.run import (
     RUNS,
     Run,
@@ -43,12 +42,10 @@ from xortune.spaces.space import check_space, load_space, with_search
 from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
-    from xortune.driver.certifying import CheckQueue
     from xortune.driver.cluster import Cluster
+    from xortune.driver.loop import Failure
     from xortune.driver.shared import SharedStudy
-    from xortune.driver.watch import Failure
     from xortune.integrations.tracker import Tracker
-    from xortune.runs.journal import Journal
 
 
 @alone(ray=True)
@@ -107,7 +104,7 @@ def search(
         gpus_per_trial: logical GPUs for each Ray trial; fractions share one. If any, `auto` is
             `cuda` where torch sees a GPU here; see docs/gpu.md.
         engine: what trains, on all workers: auto, fused, reference or cuda.
-        trial_timeout: seconds, or "10m", that a pack of trainings may take: a worker that is at
+        trial_timeout: seconds, or "10m", that a batch of trainings may take: a worker that is at
             one longer is killed, and a training that takes longer alone counts as crashed.
         study_storage: journal://PATH, sqlite:///PATH or postgresql://...: an Optuna study there, in
             which several searches take part, each with its own run; see docs/cluster.md.
@@ -142,74 +139,51 @@ def search(
         DisturbedError: an InputError too: somebody replaced or removed the run's files meanwhile;
             what had finished is kept, and the message says where.
     """
+    from xortune.driver import session
+    from xortune.driver.certify import certified, seconds_for_certificate
     from xortune.driver.importance import importance
-    from xortune.driver.session import search_session
 
     resume = resume or extend
-    asked, trainer, cluster, shared, trackers = _prepared(
+    asked = _Asked.of(
         space,
         train,
         output,
-        engine=engine,
         resume=resume,
-        dry_run=dry_run,
-        say=on_word,
+        engine=engine,
         search={"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget},
-        cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
+        trial=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
         study=(study_storage, study_name),
         logs={"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb},
+        try_once=dry_run,
+        on_message=on_word,
     )
-    if command is not None:  # for a manifest that others may read
-        command = without_passwords(command)
-    directory = _directory(asked, output, resume=resume)
+    # The command is for a manifest that others may read.
+    words = None if command is None else without_passwords(command)
+    listener = session.Listener(
+        on_progress,
+        on_certify,
+        on_word,
+        on_failure or (None if asked.space.task else _show_failure),
+    )
+    directory = asked.directory(output, resume=resume)
     failed: TrainingError | Halted | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
-    with _interrupted_at(directory), logging(directory, trackers), held(directory, say=on_word):
-
-        def resumed(before: Run) -> None:
-            continue_run(
-                asked,
-                trainer,
-                before,
-                extend=extend,
-                accept_versions=accept_versions,
-                command=command,
-                say=on_word,
-            )
-
-        began, budget = time.monotonic(), asked.search.time_budget
-
-        def most() -> float | None:
-            """How many seconds a certificate may take that is begun now; None for any time."""
-            over = budget is not None and time.monotonic() - began >= budget
-            return budget * AFTERWARDS if budget is not None and over else None
-
-        def then(journal: Journal, slots: int) -> CheckQueue | None:
-            return following(
-                directory,
-                trainer,
-                journal,
-                slots,
-                most=most(),
-                accept_versions=accept_versions,
-                on_progress=on_certify,
-            )
-
+    with (
+        _interrupted_at(directory),
+        logging(directory, asked.trackers),
+        held(directory, say=on_word),
+    ):
+        began, budget = time.monotonic(), asked.space.search.time_budget
         try:
-            complete = search_session(
-                asked,
-                trainer,
+            complete = session.search_session(
+                asked.space,
+                asked.trainer,
                 directory,
-                first_manifest(asked, trainer, command),
-                cluster=cluster,
-                on_progress=on_progress,
-                on_word=on_word,
-                then=then,
-                shared=shared,
-                resumed=resumed,
-                on_failure=on_failure or (None if asked.task else _show_failure),
+                cluster=asked.cluster,
+                shared=asked.shared,
+                resume=session.Resume(extend, accept_versions, words),
+                listener=listener,
                 fail_fast=fail_fast,
-                meanwhile=_may_train_here(asked, trainer, cluster),
             )
         except (TrainingError, Halted) as error:
             complete, failed = False, error
@@ -223,120 +197,21 @@ def search(
         if complete:
             run, complete = certified(
                 run,
-                trainer,
-                most=most(),
-                cluster=cluster,
-                accept_versions=accept_versions,
+                asked.trainer,
+                most=seconds_for_certificate(budget, time.monotonic() - began),
+                cluster=asked.cluster,
+                accept=accept_versions,
                 on_progress=on_certify,
             )
         else:
             noted_certificate(run)  # of what it has, if it was interrupted while it certified
-        matters = importance(run, asked).entries()
+        matters = importance(run, asked.space).entries()
         how = _how(now(), failed, run.manifest, budget, complete=complete)
         run = run.noted(**matters, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
             raise failed or KeyboardInterrupt
         return run
-
-
-@contextmanager
-def _interrupted_at(directory: Path) -> Iterator[None]:
-    """Whoever is told that the search was interrupted is told where the run is."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(str(directory)) from None
-    except Halted as error:
-        error.place = str(directory)
-        raise
-
-
-def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> bool:
-    """Whether trainings may run in this process: the fused engine's, which cannot hang nor die."""
-    fused = space.task is not None and trainer.describe()["engine"] == "fused"
-    return fused and not cluster.gpus_per_trial and cluster.trial_timeout is None
-
-
-def _how(
-    now: str,
-    failed: TrainingError | Halted | None,
-    manifest: Mapping[str, Any],
-    budget: float | None,
-    *,
-    complete: bool,
-) -> dict[str, str | None]:
-    """For the manifest: how a session ended, of which it knows only whether it is complete."""
-    if complete and manifest.get("complete") is False and budget is not None:
-        return {"finished": now, "stopped": f"the time budget of {budget:g} s was over at {now}"}
-    if complete:
-        return {"finished": now, "stopped": None}
-    why = "by the user" if failed is None else f"by a seed that failed ({failed})"
-    if isinstance(failed, Halted):
-        why = f"({failed})"
-    return {"stopped": f"interrupted {why} at {now}"}
-
-
-def _show_failure(failure: Failure) -> None:
-    """On stderr, at once, if that can be written."""
-    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
-        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
-
-
-class _Prepared(NamedTuple):
-    """What a search is made of, once all that it was given is found to be usable."""
-
-    asked: SearchSpace
-    trainer: Trainer
-    cluster: Cluster
-    shared: SharedStudy | None
-    trackers: tuple[Tracker, ...]
-
-
-def _prepared(
-    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
-    train: Callable[..., Any] | None,
-    output: str | os.PathLike[str] | None,
-    *,
-    engine: str,
-    resume: bool,
-    dry_run: bool,
-    say: Callable[[str], None] | None,
-    search: Mapping[str, Any],
-    cluster: tuple[str | None, float, float, float | str | None],
-    study: tuple[str | None, str | None],
-    logs: Mapping[str, Any],
-) -> _Prepared:
-    """Read and check what a search is given; of a user's own trainer one call is part of that.
-
-    Nothing is written, and nothing started that goes on.
-    """
-    from xortune.driver.shared import shared_study
-
-    asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
-    asked = with_search(asked, **search)
-    where = cluster_of(*cluster)
-    shared = shared_study(asked, *study)
-    trackers = trackers_for(output, **logs)
-    wanted = _wanted(asked, output)
-    # The manifest of a run in a store is not here yet: other threads are refused when it is.
-    goes_on = resume and not isinstance(wanted, StoredPath)
-    threads = threads_of(manifest_of(wanted)) if goes_on else None
-    threads = threads or threads_for(where.cpus_per_trial)
-    with let_go_after():  # the process in which the function is called
-        trainer = trainer_for(asked, train, engine, where.gpus_per_trial, threads)
-        check_space(asked, trainer)
-        if where.address is None:  # the machines of a cluster are not known yet
-            refuse_large(asked, trainer)
-        if not resume:  # a run from before this was refused can be finished
-            refuse_unprovable(asked)
-        refuse_unsendable(trainer)
-        if dry_run:
-            if output is not None:  # one that is refused is refused before the function is called
-                _directory(asked, output, resume=resume)
-            if not (resume and _holds(wanted)):
-                _say(tried_once(asked, trainer, most=where.trial_timeout), say)
-    return _Prepared(asked, trainer, where, shared, trackers)
 
 
 @dataclass(frozen=True)
@@ -376,44 +251,123 @@ def dry_run(
 ) -> DryRun:
     """Check all that `search` is given, as it does, and say what it would do. Nothing is started.
 
-    What it is given has the names that `search` gives it: `dry_run` is whether a function of a
-    user's own is called once, which is all that may take time.
+    Arguments are named as in `search`: `dry_run` is whether a function of a user's own is called
+    once, which is all that may take time.
 
     Raises:
         InputError: what `search` refuses before it starts, of a run to go on with too.
     """
     resume = resume or extend
-    asked, trainer, *_ = _prepared(
+    asked = _Asked.of(
         space,
         None,
         output,
-        engine=engine,
         resume=resume,
-        dry_run=dry_run,
-        say=on_word,
+        engine=engine,
         search={},
-        cluster=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
+        trial=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
         study=(study_storage, study_name),
         logs=logs,
+        try_once=dry_run,
+        on_message=on_word,
     )
-    wanted = _wanted(asked, output)
+    wanted = _wanted(asked.space, output)
     if not (resume and _holds(wanted)):
         if output is None and not resume:
-            wanted = next_directory(RUNS, asked.name)
+            wanted = next_directory(RUNS, asked.space.name)
         else:
-            _directory(asked, output, resume=resume)
-        return DryRun(asked, wanted, 0, ())
+            asked.directory(output, resume=resume)
+        return DryRun(asked.space, wanted, 0, ())
     refuse_held(wanted)
     before = load_run(output if output is not None else wanted)
     _, _, notes = continuation(
-        asked, trainer, before, extend=extend, accept_versions=accept_versions
+        asked.space, asked.trainer, before, extend=extend, accept_versions=accept_versions
     )
-    return DryRun(asked, wanted, len(before.evaluations), tuple(notes))
+    return DryRun(asked.space, wanted, len(before.evaluations), tuple(notes))
 
 
-def _say(word: str | None, on_word: Callable[[str], None] | None) -> None:
-    if word is not None and on_word is not None:
-        on_word(word)
+@dataclass(frozen=True)
+class _Asked:
+    """What a search is made of, once all that it was given is found to be usable."""
+
+    space: SearchSpace
+    trainer: Trainer
+    cluster: Cluster
+    shared: SharedStudy | None
+    trackers: tuple[Tracker, ...]
+
+    @classmethod
+    def of(
+        cls,
+        space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
+        train: Callable[..., Any] | None,
+        output: str | os.PathLike[str] | None,
+        *,
+        resume: bool,
+        engine: str,
+        search: Mapping[str, Any],
+        trial: tuple[str | None, float, float, float | str | None],
+        study: tuple[str | None, str | None],
+        logs: Mapping[str, Any],
+        try_once: bool,
+        on_message: Callable[[str], None] | None,
+    ) -> _Asked:
+        """Read and check what a search is given; one call of a user's own trainer is part of that.
+
+        Nothing is written, and nothing started that goes on.
+        """
+        from xortune.driver.cluster import Cluster
+        from xortune.driver.shared import shared_study
+
+        asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
+        asked = with_search(asked, **search)
+        cluster = Cluster.of(*trial)
+        shared = shared_study(asked, *study)
+        trackers = trackers_for(output, **logs)
+        wanted = _wanted(asked, output)
+        # The manifest of a run in a store is not here yet: other threads are refused when it is.
+        goes_on = resume and not isinstance(wanted, StoredPath)
+        threads = threads_of(manifest_of(wanted)) if goes_on else None
+        threads = threads or threads_for(cluster.cpus_per_trial)
+        with let_go_after():  # the process in which the function is called
+            trainer = trainer_for(asked, train, engine, cluster.gpus_per_trial, threads)
+            check_space(asked, trainer)
+            if cluster.address is None:  # the machines of a cluster are not known yet
+                refuse_large(asked, trainer)
+            if not resume:  # a run from before this was refused can be finished
+                refuse_unprovable(asked)
+            refuse_unsendable(trainer)
+            found = cls(asked, trainer, cluster, shared, trackers)
+            if try_once:
+                if output is not None:  # what is refused is refused before the function is called
+                    found.directory(output, resume=resume)
+                if not (resume and _holds(wanted)):
+                    said = tried_once(asked, trainer, most=cluster.trial_timeout)
+                    if said is not None and on_message is not None:
+                        on_message(said)
+        return found
+
+    def directory(self, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
+        """Where the run goes, or goes on.
+
+        Raises:
+            InputError: it holds a run that is not to be continued, or files of others.
+        """
+        wanted = _wanted(self.space, output)
+        holds = _holds(wanted)
+        if holds and resume:
+            return wanted
+        if output is None and not resume:
+            return fresh_directory(RUNS, self.space.name)
+        if holds:
+            refuse_held(wanted)  # says who is at it
+            raise InputError(
+                "already holds a run",
+                place=str(wanted),
+                fix="continue it with --resume, or give another --output",
+            )
+        refuse_files_of_others(wanted)
+        return wanted
 
 
 def _wanted(space: SearchSpace, output: str | os.PathLike[str] | None) -> Path:
@@ -424,19 +378,38 @@ def _holds(path: Path) -> bool:
     return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
 
 
-def _directory(space: SearchSpace, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
-    wanted = _wanted(space, output)
-    holds = _holds(wanted)
-    if holds and resume:
-        return wanted
-    if output is None and not resume:
-        return fresh_directory(RUNS, space.name)
-    if holds:
-        refuse_held(wanted)  # says who is at it
-        raise InputError(
-            "already holds a run",
-            place=str(wanted),
-            fix="continue it with --resume, or give another --output",
-        )
-    refuse_files_of_others(wanted)
-    return wanted
+@contextmanager
+def _interrupted_at(directory: Path) -> Iterator[None]:
+    """Whoever is told that the search was interrupted is told where the run is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(str(directory)) from None
+    except Halted as error:
+        error.place = str(directory)
+        raise
+
+
+def _how(
+    now: str,
+    failed: TrainingError | Halted | None,
+    manifest: Mapping[str, Any],
+    budget: float | None,
+    *,
+    complete: bool,
+) -> dict[str, str | None]:
+    """For the manifest: how a session ended, of which it knows only whether it is complete."""
+    if complete and manifest.get("complete") is False and budget is not None:
+        return {"finished": now, "stopped": f"the time budget of {budget:g} s was over at {now}"}
+    if complete:
+        return {"finished": now, "stopped": None}
+    why = "by the user" if failed is None else f"by a seed that failed ({failed})"
+    if isinstance(failed, Halted):
+        why = f"({failed})"
+    return {"stopped": f"interrupted {why} at {now}"}
+
+
+def _show_failure(failure: Failure) -> None:
+    """On stderr, at once, if that can be written."""
+    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
+        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)

@@ -3,245 +3,385 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.progress import Progress
 from xortune.core.trainer import Block, Trainer
-from xortune.driver.batches import Batches, least_window, window_of
-from xortune.driver.blocks import BlockQueue
-from xortune.driver.cancellation import cancellation_board
-from xortune.driver.certifying import InTurn
+from xortune.driver.batches import Batches, least_in_flight, most_in_flight
+from xortune.driver.certify import certificate_after, seconds_for_certificate, told_seeds
 from xortune.driver.cluster import THIS_MACHINE, Cluster, connected, slots, slots_to_come
-from xortune.driver.jobs import BlockSource
-from xortune.driver.local_executor import local_executor
+from xortune.driver.decisions import SearchDecisions
+from xortune.driver.loop import (
+    Executor,
+    Failure,
+    FirstFailure,
+    Record,
+    run,
+    training_meanwhile,
+)
 from xortune.driver.propose import LEARNING, budget
-from xortune.driver.ray_executor import most_of, run_trials
+from xortune.driver.ray_executor import RayExecutor
 from xortune.driver.shared import SharedStudy, joined, proposer_in
-from xortune.driver.watch import Failure, Watched
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
 from xortune.runs.manifest import manifest_of, update_manifest
 from xortune.runs.results import noted_objectives
-from xortune.runs.run import JOURNAL, Run, create, holds_run, load_run
-from xortune.runs.sessions import earlier_spaces, held_journal, identity_of, made_id
+from xortune.runs.resume import continue_run, first_manifest
+from xortune.runs.run import JOURNAL, create, holds_run, load_run
+from xortune.runs.sessions import (
+    earlier_spaces,
+    held_journal,
+    identity_of,
+    made_id,
+)
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.trainers.function import CustomTrainer
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of a search while it runs.
+
+    Attributes:
+        progress: called after each finished trial, once it is on the disk.
+        certify: called with the fresh seeds done and all of them.
+        message: called with a sentence that the user should read.
+        failure: called with the first seed that fails, or block that produces nothing.
+    """
+
+    progress: Callable[[Progress], None] | None = None
+    certify: Callable[[int, int], None] | None = None
+    message: Callable[[str], None] | None = None
+    failure: Callable[[Failure], None] | None = None
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a session may continue a run.
+
+    Attributes:
+        extend: with a space that has grown.
+        accept_versions: with another engine or other versions than made the run.
+        command: the command line, for the manifest.
+    """
+
+    extend: bool = False
+    accept_versions: bool = False
+    command: Sequence[str] | None = None
 
 
 def search_session(
     space: SearchSpace,
     trainer: Trainer,
     directory: Path,
-    manifest: Mapping[str, Any],
     *,
     cluster: Cluster = THIS_MACHINE,
-    on_progress: Callable[[Progress], None] | None = None,
-    on_word: Callable[[str], None] | None = None,
-    then: Callable[[Journal, int], BlockSource | None] | None = None,
     shared: SharedStudy | None = None,
-    resumed: Callable[[Run], None] | None = None,
-    on_failure: Callable[[Failure], None] | None = None,
+    resume: Resume = Resume(),  # frozen
+    listener: Listener = Listener(),
     fail_fast: bool = False,
-    meanwhile: bool = False,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
-    Where the time budget is over before that, the manifest says `complete: false`.
+    A certificate that the space asks for follows on the same workers. Where the time budget is over
+    before all is done, the manifest says `complete: false`.
 
     Args:
         space: already checked by the trainer.
         trainer: what trains.
-        directory: of the run; one that holds a run is continued.
-        manifest: what a new run's manifest says, but for what is known only here.
-        cluster: where it is trained.
-        on_progress: called after each finished proposal.
-        on_word: called with a sentence for the user.
-        then: makes what follows on the same workers once all proposals are done, of the journal and
-            the number of trials that run at once. Where nothing was left to search it is not asked.
+        directory: of the run; one that holds a run is continued. Its lock is held.
+        cluster: where it is trained, and what each trial may use.
         shared: a study that other searches ask and tell too; None for one of its own.
-        resumed: called with the run that the directory holds, before anything else. It may note
-            things in the manifest, and should keep nothing of the run: that of a million lines
-            takes more than a gigabyte, and is let go when the queue has been filled from it.
-        on_failure: called with the first seed that fails, or block that produces nothing.
-        fail_fast: whether that ends the session.
-        meanwhile: whether this process may train while Ray starts on this machine, or instead if
-            that is sooner: for a trainer that neither hangs nor dies.
+        resume: how a run that the directory holds is continued.
+        listener: who is told of it.
+        fail_fast: whether the first failure ends the session.
 
     Raises:
         TrainingError: a seed failed, and `fail_fast` is asked for.
         InputError: an unreachable cluster or one too small, a directory that cannot be written, a
-            proposal that the trainer refuses; what `resumed` raises.
+            proposal that the trainer refuses, a run that may not be continued so.
     """
     began = time.monotonic()  # what Ray takes to start is of the time budget too
-    made = made_id(identity_of(trainer.describe()))
-    known, before = _earlier(directory, resumed)
-    window, least = before.window, before.least
-    ends = isinstance(trainer, CustomTrainer) and trainer.reports and raced(space)
-    shared = joined(shared, space, directory, on_word)
-
-    def queue_into(
-        journal: Journal,
-        known: Sequence[Evaluation],
-        progress: Callable[[Progress], None] | None,
-    ) -> BlockQueue:
-        return BlockQueue(
-            space,
-            trainer,
-            proposer_in(shared, space, before.spaces, trainer.check),
-            journal,
-            window=window,
-            least=least,
-            known=known,
-            made=made,
-            on_progress=progress,
-            ends=ends,
-            began=began,
-        )
-
-    begun = len({e.proposal for e in known if e.final})
-    proof = known and space.stop.proven_rate is not None  # may have ended it sooner
-    alone = shared is None  # else it may have to be told
-    # A race that began before races had windows gets one below.
-    if (begun >= budget(space) or proof) and not (window is None and raced(space)):
-        with held_journal(directory / JOURNAL, made, say=on_word) as journal:
-            queue = queue_into(journal, known, None)
-            if queue.recall():
-                update_manifest(directory, complete=True, **_proven(queue))
-                return True
+    shared = joined(shared, space, directory, listener.message)
+    session = _Session(space, trainer, directory, cluster, shared, resume, listener)
+    known = session.earlier_lines()
+    if session.may_be_done(known) and session.recalls(known):
+        return True
     if not known:  # before Ray is started: a directory that cannot be written is told at once
-        noted = _first_manifest(manifest, space, shared)
-        create(directory, space_text=space.text, manifest=noted)
-    cpus, gpus = cluster.cpus_per_trial, cluster.gpus_per_trial
-    expected = slots_to_come(cluster.address, cpus) if meanwhile and alone else 0
-    with ExitStack() as ray:
+        session.create()
+    with ExitStack() as stack:
+        here = shared is None and _may_train_here(space, trainer, cluster)  # a study must be told
+        expected = slots_to_come(cluster) if here else 0
         if not expected:
-            ray.enter_context(connected(cluster.address))
-        room = expected or slots(cpus, gpus)
-        if window is None and (space.search.sampler in LEARNING or raced(space)):
-            window, least = _windows(space, trainer, room)
-            update_manifest(directory, window=window, window_least=least)
-        with held_journal(directory / JOURNAL, made, say=on_word) as journal:
-            queue = queue_into(journal, known, on_progress)
-            known = ()  # the queue lets each go when it has taken it in
-            following = queue if then is None else InTurn(queue, partial(then, journal, room))
-            watched = Watched(following, on_failure, fail_fast=fail_fast)
-            packs = Batches(watched, trainer, room, most_of(window, room), cluster.trial_timeout)
+            stack.enter_context(connected(cluster))
+        room = expected or slots(cluster)
+        session.set_limits(room)
+        with session.journal() as journal:
+            course = session.course(journal, known, room, began, fail_fast=fail_fast)
+            known = ()  # each is freed when it has been used: there may be a million
+            uninterrupted = True
             try:
                 if expected:
-                    _begin_here(packs, trainer, ray, cluster.address)
-                uninterrupted = watched.finished or run_trials(
-                    watched,
-                    trainer,
-                    cluster=cluster,
-                    folder=directory.resolve() / "ray",
-                    window=window,
-                    begun=packs,
-                    board=ray.enter_context(cancellation_board(queue.wants if ends else None)),
-                    say=on_word,
-                )
-            except KeyboardInterrupt:  # before there were trials, which tell by what they return
+                    _begin_here(course, trainer, room, stack, cluster)
+                if not course.finished:
+                    with session.ray_executor() as executor:
+                        course.train(executor)
+            except KeyboardInterrupt:
                 uninterrupted = False
-            if not uninterrupted:
                 journal.hurry()
-            complete = uninterrupted or queue.finished  # or what followed was interrupted
-    _end(directory, queue, complete=complete, failure=watched.failure if fail_fast else None)
+    failure = course.failures.ends
+    session.end(course.decisions, complete=course.complete)
+    if failure is not None:
+        raise TrainingError(failure.reason)
     return uninterrupted
 
 
-def _begin_here(packs: Batches, trainer: Trainer, ray: ExitStack, address: str | None) -> None:
-    """Train in this process while Ray starts, or instead; one that cannot be had may not be missed.
+class _Course:
+    """What a session trains, by whichever executor: the search, then its certificate.
+
+    Attributes:
+        decisions: of the search.
+        failures: of both.
+        searched: whether the search is done.
+        finished: whether all is done.
+    """
+
+    def __init__(
+        self,
+        decisions: SearchDecisions,
+        batches: Batches,
+        record: Record,
+        then: Callable[[FirstFailure], tuple[Batches, Record] | None],
+    ) -> None:
+        self.decisions, self.failures = decisions, record.first_failure
+        self._batches, self._record = batches, record
+        self._then = then
+        self._following: tuple[Batches, Record] | None = None
+        self.searched = self.finished = False
+
+    def train(self, executor: Executor) -> None:
+        """Train until all is done, or nothing that this executor takes."""
+        run(self._batches, executor, self._record)
+        self.searched = self._batches.finished
+        if self.searched and self._following is None and not self.failures.ends:
+            self._following = self._then(self.failures)
+        if not self.searched or self._following is None:
+            self.finished = self.searched
+            return
+        batches, record = self._following
+        run(batches, executor, record)
+        self.finished = batches.finished
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search has trained all that it was asked for."""
+        timed_out = self._batches.over and self.decisions.undone
+        return self.searched and not self.failures.ends and not timed_out
+
+
+@dataclass
+class _Session:
+    """What a session searches and knows of those before it.
+
+    Attributes:
+        made: digest of the version that trains now.
+        spaces: what earlier sessions searched.
+        most, least: how many decisions may be in flight, and how many early in a race.
+    """
+
+    space: SearchSpace
+    trainer: Trainer
+    directory: Path
+    cluster: Cluster
+    shared: SharedStudy | None
+    resume: Resume
+    listener: Listener
+
+    def __post_init__(self) -> None:
+        self.made = made_id(identity_of(self.trainer.describe()))
+        self.spaces: tuple[SearchSpace, ...] = ()
+        self.most: int | None = None
+        self.least: int | None = None
+        # Trainings that report can be cancelled.
+        reports = isinstance(self.trainer, CustomTrainer) and self.trainer.reports
+        self.cancels = reports and raced(self.space)
+
+    def earlier_lines(self) -> Sequence[Evaluation]:
+        """Continue the run that the directory holds, if any; its evaluations.
+
+        Raises:
+            InputError: it may not be continued so.
+        """
+        if not holds_run(self.directory):
+            return ()
+        before = load_run(self.directory)
+        terms = self.resume
+        continue_run(
+            self.space,
+            self.trainer,
+            before,
+            say=self.listener.message,
+            extend=terms.extend,
+            accept_versions=terms.accept_versions,
+            command=terms.command,
+        )
+        manifest = manifest_of(self.directory)
+        self.spaces = earlier_spaces(self.directory, manifest)
+        self.most, self.least = manifest.get("window"), manifest.get("window_least")
+        return before.evaluations
+
+    def may_be_done(self, known: Sequence[Evaluation]) -> bool:
+        """Whether what is known may be all that was asked for."""
+        all_begun = len({e.proposal for e in known if e.final}) >= budget(self.space)
+        proof = known and self.space.stop.proven_rate is not None  # may have ended it sooner
+        # A race that began before races had limits gets one first.
+        return bool(all_begun or proof) and not (self.most is None and raced(self.space))
+
+    def recalls(self, known: Sequence[Evaluation]) -> bool:
+        """Whether what is known is all that was asked for; then the manifest says so."""
+        with self.journal():
+            decisions = self.decisions(known)
+            done = decisions.recall()
+            if done:
+                self.end(decisions, complete=True)
+        return done
+
+    def create(self) -> None:
+        """Make the run's directory."""
+        noted = first_manifest(self.space, self.trainer, self.resume.command)
+        objectives = self.space.objectives
+        if not only_rate(objectives) or ties_of(objectives) is not None:
+            noted["objectives"] = noted_objectives(objectives)
+        if self.shared is not None:
+            noted["study"] = self.shared.entry
+        create(self.directory, space_text=self.space.text, manifest=noted)
+
+    def set_limits(self, room: int) -> None:
+        """Of a new search that learns or races: how many decisions may be in flight."""
+        races = raced(self.space)
+        if self.most is not None or not (races or self.space.search.sampler in LEARNING):
+            return
+        seconds = longest_first_block(self.space, self.trainer)
+        self.most = most_in_flight(seconds, slots=room, proposals=budget(self.space))
+        self.least = least_in_flight(room) if races else None
+        update_manifest(self.directory, window=self.most, window_least=self.least)
+
+    def journal(self) -> AbstractContextManager[Journal]:
+        """The run's journal, held."""
+        return held_journal(self.directory / JOURNAL, self.made, say=self.listener.message)
+
+    def decisions(self, known: Sequence[Evaluation]) -> SearchDecisions:
+        """The search's decisions, with what is known."""
+        return SearchDecisions(
+            self.space,
+            self.trainer,
+            proposer_in(self.shared, self.space, self.spaces, self.trainer.check),
+            max_in_flight=self.most,
+            min_in_flight=self.least,
+            known=known,
+            made=self.made,
+            ends=self.cancels,
+        )
+
+    def course(
+        self,
+        journal: Journal,
+        known: Sequence[Evaluation],
+        room: int,
+        began: float,
+        *,
+        fail_fast: bool,
+    ) -> _Course:
+        """What is trained: the search, then the certificate that its space asks for."""
+        limit, seconds = self.cluster.trial_timeout, self.space.search.time_budget
+        decisions = self.decisions(known)
+        failures = FirstFailure(self.listener.failure, fatal=fail_fast)
+        record = Record(journal, decisions, _clocked(self.listener.progress), failures)
+        batches = Batches(
+            decisions,
+            self.trainer,
+            record,
+            slots=room,
+            max_in_flight=self.most,
+            limit=limit,
+            deadline=None if seconds is None else began + seconds,
+        )
+
+        def certificate(failures: FirstFailure) -> tuple[Batches, Record] | None:
+            fresh = certificate_after(
+                self.directory,
+                self.trainer,
+                room,
+                most=seconds_for_certificate(seconds, time.monotonic() - began),
+                accept=self.resume.accept_versions,
+            )
+            if fresh is None:
+                return None
+            record = Record(journal, fresh, told_seeds(self.listener.certify), failures)
+            return Batches(fresh, self.trainer, record, slots=room, limit=limit), record
+
+        return _Course(decisions, batches, record, certificate)
+
+    def ray_executor(self) -> RayExecutor:
+        """What trains on the Ray that is connected."""
+        return RayExecutor(
+            self.trainer,
+            self.cluster,
+            self.directory.resolve() / "ray",
+            cancels=self.cancels,
+            on_message=self.listener.message,
+        )
+
+    def end(self, decisions: SearchDecisions, *, complete: bool) -> None:
+        """Note how it ended, and which config ended it before all its proposals were made."""
+        proof = {}
+        if (proven := decisions.proven) is not None:
+            proof["proven"] = {"key": proven[0], "rate": proven[1]}
+        update_manifest(self.directory, complete=complete, **proof)
+
+
+def _begin_here(
+    course: _Course, trainer: Trainer, room: int, stack: ExitStack, cluster: Cluster
+) -> None:
+    """Train in this process while Ray starts, or instead: then no Ray may be needed.
 
     Raises:
         InputError: Ray did not start, and there is more to train.
     """
     missed: InputError | None = None
-    with local_executor(packs, trainer) as here:
-        if here.wants_workers():
+    with training_meanwhile(course.train, trainer, room) as wants_workers:
+        if wants_workers() and not course.finished:
             try:
-                ray.enter_context(connected(address))
+                stack.enter_context(connected(cluster))
             except InputError as error:
                 missed = error
-    if missed is not None and not packs.finished:
+    if missed is not None and not course.finished:
         raise missed
 
 
-def _first_manifest(
-    given: Mapping[str, Any], space: SearchSpace, shared: SharedStudy | None
-) -> dict[str, Any]:
-    """What is given, and what is known only here."""
-    noted = dict(given)
-    if not only_rate(space.objectives) or ties_of(space.objectives) is not None:
-        noted["objectives"] = noted_objectives(space.objectives)
-    if shared is not None:
-        noted["study"] = shared.entry
-    return noted
+def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> bool:
+    """Whether trainings may run in this process: the fused engine's, which cannot hang nor die."""
+    fused = space.task is not None and trainer.describe()["engine"] == "fused"
+    return fused and not cluster.gpus_per_trial and cluster.trial_timeout is None
 
 
-@dataclass(frozen=True)
-class _Earlier:
-    """What earlier sessions left in the directory beside their evaluations.
-
-    Attributes:
-        spaces: what they searched.
-        window, least: see `driver.blocks.window_at`.
-    """
-
-    spaces: tuple[SearchSpace, ...] = ()
-    window: int | None = None
-    least: int | None = None
-
-
-def _earlier(
-    directory: Path, resumed: Callable[[Run], None] | None
-) -> tuple[Sequence[Evaluation], _Earlier]:
-    """The evaluations apart: the caller lets them go, for there may be a million."""
-    if not holds_run(directory):
-        return (), _Earlier()
-    before = load_run(directory)
-    if resumed is not None:
-        resumed(before)
-    current = manifest_of(directory)
-    return before.evaluations, _Earlier(
-        earlier_spaces(directory, current),
-        current.get("window"),
-        current.get("window_least"),
-    )
-
-
-def _windows(space: SearchSpace, trainer: Trainer, room: int) -> tuple[int, int | None]:
-    """For a new search: how many steps may be unseen, and how few; see `window_at`."""
-    seconds = longest_first_block(space, trainer)
-    window = window_of(seconds, slots=room, proposals=budget(space))
-    return window, least_window(room) if raced(space) else None
-
-
-def _end(directory: Path, queue: BlockQueue, *, complete: bool, failure: Failure | None) -> None:
-    """Note how it ended; of a failure that ended it also say so."""
-    complete = complete and failure is None and not queue.left_undone
-    update_manifest(directory, complete=complete, **_proven(queue))
-    if failure is not None:
-        raise TrainingError(failure.reason)
+def _clocked(tell: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
+    """Tells progress with the seconds since now."""
+    began = time.monotonic()
+    if tell is None:
+        return None
+    return lambda progress: tell(replace(progress, seconds=time.monotonic() - began))
 
 
 def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
     """Seconds that the first seeds of a config take, as the trainer estimates it, at most."""
     first = space.seeds.ladder[0]
     return max(trainer.cost(Block(point, 0, first)) for point in islice(probes(space), 100))
-
-
-def _proven(queue: BlockQueue) -> dict[str, Any]:
-    """For the manifest: what ended the search before all its proposals were made."""
-    if queue.proven is None:
-        return {}
-    key, rate = queue.proven
-    return {"proven": {"key": key, "rate": rate}}

@@ -1,0 +1,337 @@
+"""The loop of a search: decide, batch, execute, record. One object for each, joined by `run`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from xortune.core.errors import InputError
+from xortune.core.trainer import NOT_FINISHED, Trainer
+from xortune.driver.batches import LEAST_SECONDS, Batches
+from xortune.driver.decisions import Decider
+from xortune.driver.jobs import Done, Job, trained
+from xortune.driver.process import uninterrupted
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.journal import Journal
+
+
+class Executor(Protocol):
+    """Trains batches: in this process, or as trials of Ray Tune."""
+
+    done: deque[Done]
+    """What has come back, the oldest first."""
+
+    @property
+    def slots(self) -> int:
+        """How many batches it trains at once."""
+
+    @property
+    def brief(self) -> bool:
+        """Whether it takes brief batches only."""
+
+    def takes(self, batches: Batches) -> bool:
+        """Whether it takes another of these batches now."""
+
+    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
+        """Take a batch; nothing of it begins when so many seconds are over."""
+
+    def wait(self, batches: Batches) -> None:
+        """Return when something may have come back."""
+
+    def stop(self) -> None:
+        """End what is under way; what has finished is in `done`."""
+
+
+def run(batches: Batches, executor: Executor, record: Record) -> None:
+    """Train until nothing is left to do, or nothing that this executor takes.
+
+    Raises:
+        InputError: the trainer refused a proposal, or the journal cannot be written.
+        KeyboardInterrupt: the user interrupted. What had finished is in the journal.
+    """
+    refusal: InputError | None = None
+    try:
+        while True:
+            with uninterrupted():
+                while executor.done:
+                    batches.receive(executor.done.popleft())
+                batches.resize(executor.slots)
+                if record.first_failure.ends:
+                    batches.stop()
+                try:
+                    while refusal is None and executor.takes(batches):
+                        jobs = batches.next(brief=executor.brief)
+                        if not jobs:
+                            break
+                        executor.submit(jobs, batches.seconds_left)
+                except InputError as error:  # a proposal; what is under way may finish
+                    refusal = error
+                record.announce()
+            if not batches.under_way:
+                break
+            executor.wait(batches)
+    except BaseException:
+        executor.stop()
+        with uninterrupted():
+            while executor.done:
+                batches.receive(executor.done.popleft())
+        raise
+    record.flush()
+    if refusal is not None:
+        raise refusal
+
+
+# -------------------------------------------------------------------------------------------------
+# What is recorded: the journal first, then whoever decides by it, then the user.
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A seed that failed, or a block that produced nothing.
+
+    Attributes:
+        config: of the block.
+        seed: which failed; of a block that produced nothing the first.
+        reason: on one line.
+        traceback: where it was raised, in the words of what failed; None if nothing was.
+        raised: the seed that the traceback is of, if that is another, as where the first told no
+            number and a later one raised.
+    """
+
+    config: dict[str, object]
+    seed: int
+    reason: str
+    traceback: str | None = None
+    raised: int | None = None
+
+    @classmethod
+    def of(cls, line: Evaluation) -> Failure | None:
+        """The first failure in a line of the journal, if it is final."""
+        config: dict[str, object] = dict(line.block.point)
+        if not line.final or line.error == NOT_FINISHED:
+            return None
+        if line.outcome is None:
+            return cls(config, line.block.first, str(line.error))
+        details = line.outcome.details
+        if not details.failed:
+            return None
+        seed, reason = min(details.failed.items())
+        return cls(config, seed, reason, details.traceback, details.raised)
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+        where = f"the first failure: seed {self.seed} of {values}"
+        if self.raised is None or self.raised == self.seed:
+            return f"{where}\n{self.traceback or self.reason}"
+        return f"{where}\n{self.reason}\nand of seed {self.raised}\n{self.traceback}"
+
+
+class FirstFailure:
+    """The first failure of a search.
+
+    Args:
+        tell: called with it.
+        fatal: whether it ends the search.
+    """
+
+    def __init__(
+        self, tell: Callable[[Failure], None] | None = None, *, fatal: bool = False
+    ) -> None:
+        self._tell, self._fatal = tell, fatal
+        self.failure: Failure | None = None
+
+    @property
+    def ends(self) -> Failure | None:
+        """The failure that ends the search."""
+        return self.failure if self._fatal else None
+
+    def look(self, line: Evaluation) -> None:
+        """Look whether a line is it."""
+        if self.failure is None and (failure := Failure.of(line)) is not None:
+            self.failure = failure
+            if self._tell is not None:
+                self._tell(failure)
+
+
+class Record:
+    """Writes results to the journal, before anyone decides by them; then tells who waits for them.
+
+    Args:
+        journal: of the run.
+        decider: told of each line.
+        on_news: called with the decider's news, once what they tell of is on the disk.
+        first_failure: shown each line.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        decider: Decider,
+        on_news: Callable[[Any], None] | None = None,
+        first_failure: FirstFailure | None = None,
+    ) -> None:
+        self._journal, self._decider, self._on_news = journal, decider, on_news
+        self.first_failure = first_failure or FirstFailure()
+        self._news: deque[tuple[int, object]] = deque()  # by the line that must be on the disk
+
+    def __call__(self, job: Job, line: Evaluation) -> None:
+        """Record what came of a job."""
+        self._journal.append(line)
+        self._decider.tell(job, line)
+        self.announce()
+        self.first_failure.look(line)
+
+    def announce(self) -> None:
+        """Tell the news that no power cut can take back."""
+        number, news = self._journal.appended, self._decider.news
+        while news:
+            self._news.append((number, news.popleft()))
+        while self._news and self._news[0][0] <= self._journal.settled:
+            _, one = self._news.popleft()
+            if self._on_news is not None:
+                self._on_news(one)
+
+    def flush(self) -> None:
+        """Bring all lines to the disk, and tell all news."""
+        self._journal.sync()
+        self.announce()
+
+
+# -------------------------------------------------------------------------------------------------
+# The executor of this process.
+
+
+class LocalExecutor:
+    """Trains one batch after the other in this process.
+
+    Args:
+        trainer: what trains; a user's function is called in a process of its own.
+    """
+
+    slots, brief = 1, False
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._next: tuple[tuple[Job, ...], float | None] | None = None
+        self.done: deque[Done] = deque()
+
+    def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
+        """Whether it has nothing to train."""
+        return self._next is None
+
+    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
+        """See `Executor`."""
+        self._next = jobs, None if seconds_left is None else time.time() + seconds_left
+
+    def wait(self, batches: Batches) -> None:
+        """Train the batch."""
+        assert self._next is not None
+        (jobs, until), self._next = self._next, None
+        blocks = [job.block for job in jobs]
+        self._prepare(batches, jobs)
+        started = time.perf_counter()
+        results = trained(self._trainer, blocks, apart=True, until=until)
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        self.done.append(Done(jobs, results, time.perf_counter() - started, worker))
+
+    def stop(self) -> None:
+        """Nothing runs in between."""
+
+    def _prepare(self, batches: Batches, jobs: tuple[Job, ...]) -> None:
+        """Nothing is prepared."""
+
+
+# -------------------------------------------------------------------------------------------------
+# What a search trains in this process: all of it where that is sooner, else until Ray has started.
+#
+# Ray takes some five seconds until its first worker has trained something. Where trainings take
+# milliseconds, many a search is over by then. What is decided does not depend on who trains, so the
+# first decisions need not wait, and a small search needs no Ray.
+
+RAY_SECONDS = 5.0
+"""What Ray takes until its first workers have trained something, about: a start of two seconds, and
+as long again for the workers. What takes less is trained in this process."""
+
+WORKER_SECONDS = 2.5
+"""What workers take to come up when Ray has started. What takes less is brought to its end here."""
+
+PATIENCE = 2.0
+"""Seconds to wait for a first measurement. It comes late where the engine has to be compiled."""
+
+
+class _StartingExecutor(LocalExecutor):
+    """Trains brief batches until workers are there, and to the end if that is near."""
+
+    brief = True
+
+    def __init__(self, trainer: Trainer, slots: int) -> None:
+        super().__init__(trainer)
+        self.slots = slots  # for which the search sizes its batches
+        self.workers_there, self.measured, self.known = (threading.Event() for _ in range(3))
+
+    def takes(self, batches: Batches) -> bool:
+        """Whether it has nothing to train, and does not leave the rest to the workers."""
+        if batches.measured:
+            if batches.work_left > RAY_SECONDS:
+                self.known.set()
+            self.measured.set()
+        near_end = batches.work_left < WORKER_SECONDS
+        return super().takes(batches) and (near_end or not self.workers_there.is_set())
+
+    def _prepare(self, batches: Batches, jobs: tuple[Job, ...]) -> None:
+        blocks = [job.block for job in jobs]
+        if not batches.measured and self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
+            trained(self._trainer, blocks)  # loads the engine: that is not what it is to measure
+
+
+@contextmanager
+def training_meanwhile(
+    train: Callable[[Executor], None], trainer: Trainer, slots: int
+) -> Iterator[Callable[[], bool]]:
+    """Train in this process while the body starts Ray, and to the end if that is near.
+
+    It is done in a thread because Ray wants to be started by the main one, for its signal handlers.
+
+    Args:
+        train: trains by an executor as long as that takes batches.
+        trainer: one that can be trusted with this process: it neither hangs nor dies.
+        slots: trials that will run at once.
+
+    Yields:
+        Waits until it is known whether Ray is needed; whether it is.
+
+    Raises:
+        InputError: afterwards: the trainer refused a proposal, the journal could not be written.
+    """
+    executor = _StartingExecutor(trainer, slots)
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            train(executor)
+        except BaseException as error:  # raised again where it can be heard
+            errors.append(error)
+        executor.known.set()
+        executor.measured.set()
+
+    def wants_workers() -> bool:
+        if executor.measured.wait(PATIENCE):
+            executor.known.wait()
+        return not errors
+
+    thread = threading.Thread(target=body, name="trains while Ray starts")
+    thread.start()
+    try:
+        yield wants_workers
+    finally:
+        executor.workers_there.set()
+        thread.join()
+    if errors:
+        raise errors[0]
