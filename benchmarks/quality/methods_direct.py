@@ -1,7 +1,7 @@
 """Methods that run in Ray Tune, without it: the same searchers and decisions, one after the other.
 
-What xortune's search decides follows from its seed and its window, not from who trains or how
-fast (`xortune.driver.decisions`), and Ray's Repeater is asked and told by whoever runs its trials. So
+What xortune's search decides follows from its seed and its limits, not from who trains or how fast
+(`xortune.driver.decisions`), and Ray's Repeater is asked and told by whoever runs its trials. So
 the budget that they take to an answer needs no cluster, and a repetition a tenth of the time. Wall
 times of these mean nothing: `summary` leaves them out.
 """
