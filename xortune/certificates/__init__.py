@@ -1,7 +1,7 @@
 """How sure one can be: plans, fresh seeds for finalists, the gate, the pytest plugin."""
 
 EXPORTS = {
-    "fresh": ("Call", "CertificateTask", "noted_certificate", "tasks_of"),
+    "fresh": ("Call", "noted_certificate", "tasks_of"),
     "gate": (
         "Verdict",
         "check_gate",

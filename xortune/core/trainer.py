@@ -87,7 +87,7 @@ class Trainer(Protocol):
 
 
 def runs_users_code(trainer: Trainer) -> bool:
-    """Whether any seed may hang or kill its process: see `driver.jobs`.
+    """Whether any seed may hang or kill its process: see `driver.batches`.
 
     It may where the trainer has an attribute `users_code` that is true.
     """

@@ -9,25 +9,33 @@ from __future__ import annotations
 import os
 import pickle
 import select
+import struct
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import IO, Any
 
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError, TrainingError, named
 from xortune.core.outcome import NO_DETAILS, Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer
-from xortune.driver.own_process_child import CLOSED, HEADER
 from xortune.trainers.command import signal_of
-from xortune.trainers.function import CallForm, CustomTrainer
+from xortune.trainers.function import CallForm, CustomTrainer, form_asked
 from xortune.trainers.group import KEEPER, end
-from xortune.trainers.limits import THREADS, time_is_over
+from xortune.trainers.limits import THREADS, time_is_over, use_threads
+from xortune.trainers.returned import one_line
 from xortune.trainers.source import FunctionSource, Given
+
+CLOSED = 89
+"""The exit code of a process whose function has closed the pipe for its answers."""
+
+HEADER = struct.Struct("<Q")
+"""Before each answer: its length."""
 
 LOOK = 0.1
 """Seconds between two looks whether the process lives: its children may hold its pipe open."""
@@ -42,7 +50,7 @@ BEGIN = """
 import os, pickle, sys
 asked = os.fdopen(int(sys.argv[1]), "rb")
 sys.path[:] = pickle.load(asked)
-from xortune.driver.own_process_child import serve
+from xortune.driver.own_process import serve
 serve(asked, int(sys.argv[2]))
 """
 
@@ -334,3 +342,44 @@ def let_go_after() -> Iterator[None]:
         yield
     finally:
         let_go()
+
+
+# -------------------------------------------------------------------------------------------------
+# What runs in the other process.
+
+
+def serve(asked: IO[bytes], answers: int) -> None:
+    """Answer until nobody asks any more."""
+    depth = sys.getrecursionlimit()
+    trainer: CustomTrainer | None = None
+    while True:
+        try:
+            what, given = pickle.load(asked)  # noqa: S301  # from the process that began this one
+        except EOFError:
+            return
+        except (OSError, ValueError):
+            os._exit(CLOSED)
+        answer: tuple[Any, ...]
+        try:
+            found = pickle.loads(given)  # noqa: S301
+            if what == "form":
+                answer = (form_asked(found),)
+            elif what == "trainer":
+                trainer = found
+                use_threads(found.threads)
+                answer = (None,)
+            else:
+                assert trainer is not None
+                [result] = trainer.train([found])
+                answer = (result,)
+        except BaseException as error:  # whatever it is, ours must hear of it
+            told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
+            answer = told, traceback.format_exc()
+        sys.setrecursionlimit(depth)  # the function may have changed it
+        packed = pickle.dumps(answer)
+        view = memoryview(HEADER.pack(len(packed)) + packed)
+        try:
+            while view:
+                view = view[os.write(answers, view) :]
+        except OSError:
+            os._exit(CLOSED)

@@ -125,26 +125,26 @@ def search_session(
         room = expected or slots(cluster)
         session.set_limits(room)
         with session.journal() as journal:
-            course = session.course(journal, known, room, began, fail_fast=fail_fast)
+            agenda = session.agenda(journal, known, room, began, fail_fast=fail_fast)
             known = ()  # each is freed when it has been used: there may be a million
             uninterrupted = True
             try:
                 if expected:
-                    _begin_here(course, trainer, room, stack, cluster)
-                if not course.finished:
+                    _begin_here(agenda, trainer, room, stack, cluster)
+                if not agenda.finished:
                     with session.ray_executor() as executor:
-                        course.train(executor)
+                        agenda.train(executor)
             except KeyboardInterrupt:
                 uninterrupted = False
                 journal.hurry()
-    failure = course.failures.ends
-    session.end(course.decisions, complete=course.complete)
+    failure = agenda.failures.ends
+    session.end(agenda.decisions, complete=agenda.complete)
     if failure is not None:
         raise TrainingError(failure.reason)
     return uninterrupted
 
 
-class _Course:
+class _Agenda:
     """What a session trains, by whichever executor: the search, then its certificate.
 
     Attributes:
@@ -291,7 +291,7 @@ class _Session:
             ends=self.cancels,
         )
 
-    def course(
+    def agenda(
         self,
         journal: Journal,
         known: Sequence[Evaluation],
@@ -299,7 +299,7 @@ class _Session:
         began: float,
         *,
         fail_fast: bool,
-    ) -> _Course:
+    ) -> _Agenda:
         """What is trained: the search, then the certificate that its space asks for."""
         limit, seconds = self.cluster.trial_timeout, self.space.search.time_budget
         decisions = self.decisions(known)
@@ -328,7 +328,7 @@ class _Session:
             record = Record(journal, fresh, told_seeds(self.listener.certify), failures)
             return Batches(fresh, self.trainer, record, slots=room, limit=limit), record
 
-        return _Course(decisions, batches, record, certificate)
+        return _Agenda(decisions, batches, record, certificate)
 
     def ray_executor(self) -> RayExecutor:
         """What trains on the Ray that is connected."""
@@ -349,7 +349,7 @@ class _Session:
 
 
 def _begin_here(
-    course: _Course, trainer: Trainer, room: int, stack: ExitStack, cluster: Cluster
+    agenda: _Agenda, trainer: Trainer, room: int, stack: ExitStack, cluster: Cluster
 ) -> None:
     """Train in this process while Ray starts, or instead: then no Ray may be needed.
 
@@ -357,13 +357,13 @@ def _begin_here(
         InputError: Ray did not start, and there is more to train.
     """
     missed: InputError | None = None
-    with training_meanwhile(course.train, trainer, room) as wants_workers:
-        if wants_workers() and not course.finished:
+    with training_meanwhile(agenda.train, trainer, room) as wants_workers:
+        if wants_workers() and not agenda.finished:
             try:
                 stack.enter_context(connected(cluster))
             except InputError as error:
                 missed = error
-    if missed is not None and not course.finished:
+    if missed is not None and not agenda.finished:
         raise missed
 
 

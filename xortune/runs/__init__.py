@@ -24,8 +24,8 @@ EXPORTS = {
         "numbers_of",
     ),
     "files": ("Content", "remove_file", "replace_file", "told_where_unwritable", "write_texts"),
-    "journal": ("FSYNC_SECONDS", "Journal", "JournalReader", "read"),
-    "lock": ("RunLock", "held", "holder", "refuse_held"),
+    "journal": ("Journal", "JournalReader", "read"),
+    "lock": ("held", "holder", "refuse_held"),
     "manifest": (
         "IMPORTED",
         "MANIFEST",

@@ -492,7 +492,7 @@ class CommandTrainer:
         success: the rule for its numbers, or None.
         kept: its files, and where it runs.
         threads: that OMP_NUM_THREADS says it may use.
-        users_code: a seed may take longer than a pack may; see `driver.jobs`.
+        users_code: a seed may take longer than a batch may; see `driver.batches`.
     """
 
     command: Command

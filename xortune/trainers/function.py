@@ -45,7 +45,7 @@ from xortune.trainers.source import FunctionSource, Given
 # each of its steps would fill the disk.
 
 HEAD, TAIL = 20_000, 5_000
-"""Characters of a pack that are printed at once, and those that are printed when it is trained."""
+"""Characters of a batch that are printed at once, and those that are printed when it is trained."""
 
 
 class _Bounded:
@@ -363,7 +363,7 @@ class CustomTrainer:
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
         threads: that torch has where it is called; see `trainers.limits`.
-        users_code: a seed may hang, or kill its process; see `driver.jobs`.
+        users_code: a seed may hang, or kill its process; see `driver.batches`.
     """
 
     source: FunctionSource | Given
