@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.trainer import NOT_FINISHED, Block, Unfinished
+from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Unfinished
 from xortune.driver.jobs import trained
 from xortune.driver.loop import FirstFailure
 from xortune.racing.front import FrontGrants
@@ -24,7 +24,7 @@ from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
 from xortune.runs.run import Run
-from xortune.runs.status import JournalTally as Tally
+from xortune.runs.status import status as status_of
 from xortune.trainers.function import asked_of_reports, custom_trainer
 from xortune.trainers.source import given_source
 
@@ -74,9 +74,8 @@ def test_what_is_not_finished_is_in_no_count(tmp_path, finished):
     assert found[BAD].n == 8 + finished
     assert found[BAD].successes == by_rate(Block(BAD, 0, 8 + finished)).successes
     # Who looks at the journal while the search runs sees no retry either.
-    status = Tally()
-    with open(tmp_path / "evaluations.jsonl", "rb") as journal:
-        status.take(journal, "evaluations.jsonl")
+    (tmp_path / "manifest.json").write_text("{}")
+    status = status_of(tmp_path)
     assert status.retried == 0
     assert status.last_error is None
     # A session that takes the run up again knows it, and has nothing to train.
@@ -247,3 +246,18 @@ def test_what_is_not_finished_is_no_failure(tmp_path):
         assert queue.finished
     assert shown == []
     assert first.ends is None
+
+
+def test_the_verdict_is_recorded_once_and_decides_nothing(tmp_path):
+    space = space_of(trials=2, ladder=(8, 80))
+    found = []
+    for name in ("first", "second"):
+        (folder := tmp_path / name).mkdir()
+        with queue_in(folder, space, Scripted([GOOD, BAD]), window=4, known=found) as queue:
+            while (job := queue.next_job()) is not None:
+                receive(queue, job, by_rate(job.block))
+            verdicts = list(queue.verdicts())
+            queue.record.note(verdicts)
+        found += read(folder / "evaluations.jsonl")[0]
+    verdicts = [line for line in found if line.error == PROVEN_WORSE]
+    assert [(line.block.point, line.final) for line in verdicts] == [(BAD, False)]

@@ -14,6 +14,13 @@ NOT_FINISHED = "not finished: the configuration had been proven worse than anoth
 """The reason in a journal for seeds that were cancelled. They count neither as successes nor as
 failures."""
 
+PROVEN_WORSE = "stopped: the configuration is proven worse than another"
+"""The reason in a journal why a config gets no more seeds: the verdict of a race, and no failure.
+The block of that line is the first seed that the config does not get."""
+
+NO_FAILURES = (NOT_FINISHED, PROVEN_WORSE)
+"""The reasons in a journal that tell of no failure."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:

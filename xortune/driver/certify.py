@@ -21,7 +21,7 @@ from typing import Any
 from xortune.certificates.fresh import Call, noted_certificate, tasks_of
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.core.trainer import NOT_FINISHED, Block, Trainer, runs_users_code
+from xortune.core.trainer import NO_FAILURES, Block, Trainer, runs_users_code
 from xortune.driver.batches import LEAST_SECONDS, SHARE, Batches
 from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.jobs import Job
@@ -391,7 +391,7 @@ def _deadly(run: Run, trainer: Trainer) -> bool:
     """Whether a user's code may have killed its process: blocks of the run came to nothing."""
     lines = (*run.evaluations, *run.checks)
     return runs_users_code(trainer) and any(
-        line.outcome is None and line.error != NOT_FINISHED for line in lines
+        line.outcome is None and line.error not in NO_FAILURES for line in lines
     )
 
 

@@ -22,7 +22,7 @@ from xortune.core.counts import wilson
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.progress import Progress
-from xortune.core.trainer import NOT_FINISHED, Block, Trainer
+from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.jobs import Job
 from xortune.driver.propose import Proposer, budget
 from xortune.racing.grants import VERIFY, race_of, seeds_at_first
@@ -303,7 +303,10 @@ class SearchDecisions:
         self._tally = Tally(budget(space))
         self._known: dict[str, list[Evaluation]] = {}  # of earlier sessions, until it is used
         self._points: dict[int, Point] = {}
+        self._verdicts = set[str]()  # configs whose verdict is recorded
         for evaluation in known:
+            if evaluation.error == PROVEN_WORSE:
+                self._verdicts.add(evaluation.block.point.key)
             if evaluation.final or evaluation.error == NOT_FINISHED:
                 self._known.setdefault(evaluation.block.point.key, []).append(evaluation)
             if evaluation.final:
@@ -359,6 +362,18 @@ class SearchDecisions:
         if self._race is None or not self._proven:
             return None
         return str(self._race.leader), self._race.proven
+
+    def verdicts(self) -> Iterator[Evaluation]:
+        """For the journal: the configs that get no more seeds because they are proven worse."""
+        if self._race is None:
+            return
+        for key, state in self._configs.items():
+            count = state.seen.counted
+            short = count.successes > 0 and count.n < self._space.seeds.ladder[-1]
+            if short and key not in self._verdicts and self._race.gives_up(key):
+                self._verdicts.add(key)
+                block = Block(state.point, state.granted, 1)
+                yield Evaluation(state.proposal, block, None, PROVEN_WORSE, False, 0.0, "")
 
     def stop(self, *, now: bool = False) -> None:
         """Make no further decision; with `now` hand out nothing of those that were made."""

@@ -7,13 +7,13 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from xortune.core.errors import InputError
-from xortune.core.trainer import NOT_FINISHED, Trainer
+from xortune.core.trainer import Trainer
 from xortune.driver.batches import LEAST_SECONDS, Batches
 from xortune.driver.decisions import Decider
 from xortune.driver.jobs import Done, Job, trained
@@ -115,7 +115,7 @@ class Failure:
     def of(cls, line: Evaluation) -> Failure | None:
         """The first failure in a line of the journal, if it is final."""
         config: dict[str, object] = dict(line.block.point)
-        if not line.final or line.error == NOT_FINISHED:
+        if not line.final:
             return None
         if line.outcome is None:
             return cls(config, line.block.first, str(line.error))
@@ -187,6 +187,11 @@ class Record:
         self._decider.tell(job, line)
         self.announce()
         self.first_failure.look(line)
+
+    def note(self, verdicts: Iterable[Evaluation]) -> None:
+        """Write lines that nobody is told of."""
+        for line in verdicts:
+            self._journal.append(line)
 
     def announce(self) -> None:
         """Tell the news that no power cut can take back."""

@@ -171,6 +171,8 @@ class _Agenda:
         """Train until all is done, or nothing that this executor takes."""
         run(self._batches, executor, self._record)
         self.searched = self._batches.finished
+        if self.searched:
+            self._record.note(self.decisions.verdicts())
         if self.searched and self._following is None and not self.failures.ends:
             self._following = self._then(self.failures)
         if not self.searched or self._following is None:

@@ -29,7 +29,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
-from xortune.core.trainer import NOT_FINISHED
+from xortune.core.trainer import NO_FAILURES, NOT_FINISHED
 from xortune.racing.objectives import summed_only
 from xortune.reports.document import Table, environment, lines_of, numbers, table_of, texts
 from xortune.runs.certificate import Certificate, CertifiedResult
@@ -742,7 +742,7 @@ def _shown(entry: Any) -> str:
 def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
     reasons: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations.where(evaluations.column("outcome") == 0):
-        if evaluation.error != NOT_FINISHED:
+        if evaluation.error not in NO_FAILURES:
             reasons.setdefault(evaluation.error or "no reason given", []).append(evaluation)
     rows = [
         NoOutcome(reason, sum(not e.final for e in found), sum(e.final for e in found), found[0])

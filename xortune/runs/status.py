@@ -18,7 +18,7 @@ from xortune.core.errors import InputError
 from xortune.core.files import text_of
 from xortune.core.outcome import Status
 from xortune.core.point import Point
-from xortune.core.trainer import NOT_FINISHED
+from xortune.core.trainer import NO_FAILURES
 from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import JournalReader
@@ -247,7 +247,7 @@ def _last_error(search: Evaluations) -> str | None:
         why = lines.errors.get(line)
         if line in lines.purposes:
             continue
-        if why is not None and why != NOT_FINISHED:
+        if why is not None and why not in NO_FAILURES:
             return why
         if line in lines.details and counts[line, Status.CRASHED]:
             outcome = lines.outcome([line], 0)
@@ -438,7 +438,7 @@ def _status(
         crashed=int((ends[:, Status.CRASHED] > 0).sum()),
         crashed_seeds=int(ends[:, Status.CRASHED].sum()),
         diverged_seeds=int(ends[:, Status.DIVERGED].sum()),
-        retried=sum(errors[line] != NOT_FINISHED for line in retries),
+        retried=sum(errors[line] not in NO_FAILURES for line in retries),
         last_error=_last_error(search),
         certificate=_certificate(path, checks.where(checks.column("final") > 0)),
         started=started,

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
-from xortune.core.errors import InputError
 from xortune.core.formats import count, percent
-from xortune.core.point import Point
-from xortune.racing.front import FrontGrants
-from xortune.racing.grants import Grants
-from xortune.racing.objectives import (
-    Seen,
-    costs,
-    liking,
-    only_rate,
-    seen_of,
-    speed,
-    summed_only,
-    ties_of,
+from xortune.core.trainer import PROVEN_WORSE
+from xortune.racing.objectives import only_rate, summed_only
+from xortune.reports.figures.labels import (
+    between,
+    described,
+    finished,
+    listed,
+    same_in_all,
 )
-from xortune.racing.race import Race, RaceRule, race_share
-from xortune.reports.figures.labels import between, described, finished, listed, same_in_all
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, ConfigResults, full_seeds
+from xortune.runs.results import ConfigResult, full_seeds, rungs_of
 from xortune.runs.run import Run
-from xortune.spaces.model import SearchSpace, rungs_up_to
-from xortune.stats.anytime import anytime_evidence_below
+from xortune.spaces.model import rungs_up_to
 
 # -------------------------------------------------------------------------------------------------
 # Why each config of a run got no more seeds, as far as what is stored can tell.
-
-MOST_IN_FRONT = 1000
-"""Looks, each about a millisecond: a race for a front that had more is not held again."""
-
-MOST_OPEN = 1000
-"""Of a search that was cut off no more are told apart from those that the race held back."""
 
 
 class Stop(enum.Enum):
@@ -58,165 +42,35 @@ class Stop(enum.Enum):
 def stops_of(run: Run) -> tuple[Stop, ...]:
     """For each of `Run.results` why it got no more seeds.
 
-    The race is held once more on what the journal has: configs enter in the order in which they
-    were proposed, and are looked at in the order in which results came. Who was proven worse is
-    thereby what the race's promise says it is; who else it holds back in the end has enough others
-    ahead (see `racing.grants`); who may still go on did not because the search ended. Where the
-    rule is not known (no readable space, another ladder than the manifest's, seeds of several
-    versions) nothing is said but `EARLY`.
+    Who was proven worse is recorded in the journal, when the search ends. Of the others that solved
+    a seed, a race that went to its end holds those back that have enough others ahead (see
+    `racing.grants`). Where seeds of several versions are in the run, or a number was raced for,
+    nothing is said but `EARLY`.
     """
     results, full = run.results, full_seeds(run.results, run.manifest)
-    places = np.flatnonzero(results.counts.n < full).tolist()
-    short = [results[place] for place in places]
-    space = _space(run)
-    if not short or space is None or summed_only(space.objectives):
-        found = dict.fromkeys((result.key for result in short), Stop.EARLY)
-    elif len(space.seeds.ladder) == 1:
-        found = dict.fromkeys((result.key for result in short), Stop.ENDED)
-    elif only_rate(space.objectives):
-        found = _rate_stops(run, short, space)
-    else:
-        found = _front_stops(run, short, space)
-    return tuple(found.get(key, Stop.FULL) for key in results.keys)
+    worse = set(run.evaluations.ended(PROVEN_WORSE).keys)
+    manifest, ladder = run.manifest, rungs_of(run.manifest)
+    unknown = bool(run.set_aside) or not ladder or bool(summed_only(run.objectives))
+    ended = len(ladder) == 1 or not manifest.get("complete") or bool(manifest.get("proven"))
+    front = not only_rate(run.objectives)
 
+    def stop(result: ConfigResult) -> Stop:
+        k, n = result.outcome.successes, result.outcome.n
+        if n >= full:
+            return Stop.FULL
+        if unknown:
+            return Stop.EARLY
+        if len(ladder) > 1 and not k:
+            return Stop.UNSOLVED
+        if result.key in worse:
+            return Stop.WORSE
+        if ended:
+            return Stop.ENDED
+        if front:
+            return Stop.DOMINATED
+        return Stop.QUICKER if k == n else Stop.AHEAD
 
-def _space(run: Run) -> SearchSpace | None:
-    """The space, if it says by which rule all seeds of this run were given."""
-    if run.set_aside:
-        return None
-    try:
-        space = run.asked
-    except InputError:
-        return None
-    return space if run.manifest.get("ladder") == list(space.seeds.ladder) else None
-
-
-def _rule(space: SearchSpace) -> RaceRule:
-    seeds = space.seeds
-    return RaceRule(seeds.ladder, alpha=seeds.alpha, finalists=seeds.finalists)
-
-
-def _rate_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> dict[str, Stop]:
-    race, grants = Race(_rule(space)), Grants(_rule(space))
-    numbers = _enter(run, race, grants)
-    for key, k, n in _looks(run):
-        race.see(key, k, n)
-    counts, paces = run.results.counts, _likings(run.results, space)
-    each = zip(run.results.keys, counts.k.tolist(), counts.n.tolist(), paces, strict=True)
-    for key, k, n, pace in each:
-        # Their bars are lower than the race's at times; who is proven worse is asked of the race.
-        grants.see(key, k, n, speed=pace)
-    worse, going = _worse(race, short, numbers), _open(grants)
-    pairs = zip(short, worse, strict=True)
-    return {result.key: _of_rate(result, lost, going) for result, lost in pairs}
-
-
-def _likings(results: ConfigResults, space: SearchSpace) -> list[float]:
-    """`racing.objectives.liking` of each, from the epochs of all at once."""
-    goals = space.objectives
-    if ties_of(goals) is not None:
-        return [liking(goals, seen_of(r.point, r.outcome, goals)) for r in results]
-    counts, nowhere = results.counts, Point({})
-    each = zip(counts.k.tolist(), counts.n.tolist(), counts.spent.tolist(), strict=True)
-    return [speed(Seen(nowhere, k, n, spent)) for k, n, spent in each]
-
-
-def _worse(race: Race, short: Sequence[ConfigResult], numbers: Mapping[str, int]) -> list[bool]:
-    """Whether each is proven worse than another: `Race.is_stopped`, of all at once."""
-    k = np.array([result.outcome.successes for result in short])
-    n = np.array([result.outcome.n for result in short])
-    shares = race_share([numbers[result.key] for result in short])
-    below = (k < n) & (race.proven > k / n)
-    found = np.zeros(len(short), np.bool_)
-    if below.any():
-        evidence = anytime_evidence_below(k[below], n[below], race.proven)
-        found[below] = evidence > -np.log(race.rule.alpha * shares[below] / 2)
-    return [
-        race.is_stopped(result.key, result.outcome.successes, result.outcome.n)
-        if result.key == race.leader  # whose own bound is the highest
-        else bool(lost)
-        for result, lost in zip(short, found, strict=True)
-    ]
-
-
-def _of_rate(result: ConfigResult, lost: bool, going: set[Hashable] | None) -> Stop:
-    if not result.outcome.successes:
-        return Stop.UNSOLVED
-    if lost:
-        return Stop.WORSE
-    if going is None:
-        return Stop.EARLY
-    if result.key in going:
-        return Stop.ENDED
-    return Stop.QUICKER if result.outcome.successes == result.outcome.n else Stop.AHEAD
-
-
-def _front_stops(run: Run, short: Sequence[ConfigResult], space: SearchSpace) -> dict[str, Stop]:
-    looks, going = _looks(run), None
-    if len(looks) <= MOST_IN_FRONT:
-        grants = FrontGrants(_rule(space))
-        _enter(run, grants)
-        goals = space.objectives
-        paid = {r.key: costs(goals, seen_of(r.point, r.outcome, goals)) for r in run.results}
-        for key, k, n in looks:
-            grants.see(key, k, n, costs=paid[key])
-        going = _open(grants)
-    return {result.key: _of_front(result, going) for result in short}
-
-
-def _of_front(result: ConfigResult, going: set[Hashable] | None) -> Stop:
-    if not result.outcome.successes:
-        return Stop.UNSOLVED
-    if going is None:
-        return Stop.EARLY
-    return Stop.ENDED if result.key in going else Stop.DOMINATED
-
-
-def _enter(run: Run, *races: Race | Grants | FrontGrants) -> dict[str, int]:
-    """Give each config its number: by the proposal that brought it."""
-    first: dict[str, int] = {}
-    lines = run.evaluations
-    for key, proposal in zip(lines.key_of_each, lines.column("proposal").tolist(), strict=True):
-        first[key] = min(proposal, first.get(key, proposal))
-    numbers = {}
-    for key in sorted(first, key=first.__getitem__):
-        for race in races:
-            numbers[key] = race.enter(key)
-    return numbers
-
-
-def _looks(run: Run) -> list[tuple[str, int, int]]:
-    """Key, successes and seeds of a config after each block, as results came.
-
-    One is left out if the next one of its config has no failure either: it proves less than that.
-    """
-    solved: Counter[str] = Counter()
-    seeds: Counter[str] = Counter()
-    looks = []
-    final = run.evaluations.where(run.evaluations.column("final") > 0)
-    counts = final.solved.tolist(), final.column("count").tolist()
-    for key, k, n in zip(final.key_of_each, *counts, strict=True):
-        solved[key] += k
-        seeds[key] += n
-        looks.append((key, solved[key], seeds[key]))
-    outdone: set[str] = set()
-    kept = []
-    for key, k, n in reversed(looks):
-        if key not in outdone:
-            kept.append((key, k, n))
-        if k == n:
-            outdone.add(key)
-    return kept[::-1]
-
-
-def _open(grants: Grants | FrontGrants) -> set[Hashable] | None:
-    """Who may still climb; None if these are too many to ask for."""
-    going: set[Hashable] = set()
-    while (name := grants.next(going)) is not None:
-        going.add(name)
-        if len(going) > MOST_OPEN:
-            return None
-    return going
+    return tuple(map(stop, results))
 
 
 MOST_ROWS, MOST_GROUPS = 60, 20
@@ -359,9 +213,7 @@ def _note(run: Run, stops: Sequence[Stop]) -> str:
     configs = count(len(run.results), "configuration")
     parts = [f"n = {seeds} of {configs}: counts, nothing is estimated."]
     if set(stops) - {Stop.FULL, Stop.ENDED, Stop.EARLY}:
-        parts.append(
-            "Why a configuration got no more is what the race's rule says of the counts in the end."
-        )
+        parts.append("Why a configuration got no more is what the search recorded when it ended.")
     if Stop.WORSE in stops:
         parts.append(
             "All that is proven holds together with the race's confidence; of the others none is "
