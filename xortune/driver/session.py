@@ -44,6 +44,7 @@ from xortune.runs.sessions import (
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.trainers.function import CustomTrainer
+from xortune.trainers.network import NetworkTrainer
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def search_session(
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         session.create()
     with ExitStack() as stack:
-        here = shared is None and _may_train_here(space, trainer, cluster)  # a study must be told
+        here = shared is None and _may_train_here(trainer, cluster)  # a study must be told
         expected = slots_to_come(cluster) if here else 0
         if not expected:
             stack.enter_context(connected(cluster))
@@ -369,9 +370,9 @@ def _begin_here(
         raise missed
 
 
-def _may_train_here(space: SearchSpace, trainer: Trainer, cluster: Cluster) -> bool:
+def _may_train_here(trainer: Trainer, cluster: Cluster) -> bool:
     """Whether trainings may run in this process: the fused engine's, which cannot hang nor die."""
-    fused = space.task is not None and trainer.describe()["engine"] == "fused"
+    fused = isinstance(trainer, NetworkTrainer) and trainer.describe()["engine"] == "fused"
     return fused and not cluster.gpus_per_trial and cluster.trial_timeout is None
 
 
