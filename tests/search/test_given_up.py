@@ -253,7 +253,7 @@ def test_the_verdict_is_recorded_once_and_decides_nothing(tmp_path):
     found = []
     for name in ("first", "second"):
         (folder := tmp_path / name).mkdir()
-        with queue_in(folder, space, Scripted([GOOD, BAD]), window=4, known=found) as queue:
+        with queue_in(folder, space, Scripted([GOOD, BAD]), window=1, known=found) as queue:
             while (job := queue.next_job()) is not None:
                 receive(queue, job, by_rate(job.block))
             verdicts = list(queue.verdicts())

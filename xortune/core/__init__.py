@@ -59,6 +59,15 @@ EXPORTS = {
     "seeds": ("CERTIFY", "COMPARE", "GATE", "HAND", "MARK", "NEIGHBOURS", "SEARCH"),
     "success": ("Success", "VALUE", "is_cost", "parse_success", "rule_for"),
     "task": ("Task", "TaskSpec"),
-    "trainer": ("Block", "NOT_FINISHED", "OutOfTime", "Trainer", "Unfinished", "runs_users_code"),
+    "trainer": (
+        "Block",
+        "NOT_FINISHED",
+        "NO_FAILURES",
+        "OutOfTime",
+        "PROVEN_WORSE",
+        "Trainer",
+        "Unfinished",
+        "runs_users_code",
+    ),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -1,8 +1,7 @@
 """Who gets more seeds and who is stopped; the same as a Ray scheduler and an Optuna pruner."""
 
 EXPORTS = {
-    "front": ("FrontGrants",),
-    "grants": ("Grants", "VERIFY", "race_of", "raced", "refuse_unprovable", "seeds_at_first"),
+    "grants": ("VERIFY", "race_of", "raced", "refuse_unprovable", "seeds_at_first"),
     "objectives": (
         "Numbers",
         "Seen",
@@ -17,7 +16,6 @@ EXPORTS = {
         "numbers_named",
         "only_rate",
         "seen_of",
-        "speed",
         "summed",
         "summed_interval",
         "summed_only",
@@ -25,7 +23,6 @@ EXPORTS = {
         "told",
     ),
     "pruner": ("SeedRacePruner",),
-    "race": ("Race", "RaceRule", "race_share"),
     "scheduler": ("SeedRaceScheduler",),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -48,6 +48,7 @@ EXPORTS = {
         "full_seeds",
         "noted_objectives",
         "number_names",
+        "rungs_of",
         "seed_tables",
     ),
     "resume": (
