@@ -18,7 +18,7 @@ from xortune.reports.figures.labels import (
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, full_seeds, rungs_of
+from xortune.runs.results import ConfigResult, counts_of, full_seeds, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
 
@@ -54,15 +54,14 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
     ended = len(ladder) == 1 or not manifest.get("complete") or bool(manifest.get("proven"))
     front = not only_rate(run.objectives)
 
-    def stop(result: ConfigResult) -> Stop:
-        k, n = result.outcome.successes, result.outcome.n
+    def stop(key: str, k: int, n: int) -> Stop:
         if n >= full:
             return Stop.FULL
         if unknown:
             return Stop.EARLY
         if len(ladder) > 1 and not k:
             return Stop.UNSOLVED
-        if result.key in worse:
+        if key in worse:
             return Stop.WORSE
         if ended:
             return Stop.ENDED
@@ -70,7 +69,9 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
             return Stop.DOMINATED
         return Stop.QUICKER if k == n else Stop.AHEAD
 
-    return tuple(map(stop, results))
+    counts = counts_of(results)
+    columns = zip(results.keys, counts.k.tolist(), counts.n.tolist(), strict=True)
+    return tuple(stop(*column) for column in columns)
 
 
 MOST_ROWS, MOST_GROUPS = 60, 20
