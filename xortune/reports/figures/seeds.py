@@ -6,6 +6,8 @@ import enum
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from xortune.core.formats import count, percent
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, summed_only
@@ -18,7 +20,7 @@ from xortune.reports.figures.labels import (
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
-from xortune.runs.results import ConfigResult, counts_of, full_seeds, rungs_of
+from xortune.runs.results import counts_of, full_seeds, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
 
