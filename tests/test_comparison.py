@@ -262,6 +262,14 @@ def test_trainings_that_share_their_lucky_seeds_are_not_independent():
     assert wide[1] >= 3 * high
 
 
+def test_many_seeds_and_few_cells_take_little_memory():
+    random = np.random.default_rng(4)
+    solved = random.random((6, 100_000)) < 0.5
+    tails = fisher_tails(solved.sum(axis=1) + 50_000, 100_000, 100_000)
+    found = chance_range(solved, np.full(6, 100_000), tails, np.arange(6), fresh=False)
+    assert found in {(0, 1), (0, 2)}
+
+
 def test_counts_that_fall_with_the_epochs_are_of_fresh_seeds(tmp_path):
     epochs = (10, 50, 100, 1000)
     points = [GRID[0] | {"lr": lr, "epochs": e} for lr in range(1, 21) for e in epochs]

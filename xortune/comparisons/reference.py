@@ -510,10 +510,10 @@ DRAWS = 2000
 """Tables without a difference that are drawn for the range."""
 
 
-def solved_seeds(outcomes: Sequence[Outcome]) -> Floats:
+def solved_seeds(outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
     """Shape (cells, seeds): 1 where a seed is solved, 0 where not, NaN where it is not trained."""
     seeds = np.unique(np.concatenate([outcome.seeds for outcome in outcomes]))
-    solved = np.full((len(outcomes), seeds.size), np.nan)
+    solved = np.full((len(outcomes), seeds.size), np.nan, np.float32)
     for row, outcome in zip(solved, outcomes, strict=True):
         row[np.searchsorted(seeds, outcome.seeds)] = outcome.solved
     return solved
@@ -544,7 +544,7 @@ def looks_fresh(cells: pd.DataFrame, trainings: NDArray[np.int64], epochs: Float
 
 
 def chance_range(
-    solved: Floats,
+    solved: NDArray[np.floating[Any]],
     their_n: Floats,
     tails: Floats,
     trainings: NDArray[np.int64],
@@ -586,18 +586,19 @@ def chance_range(
     both = _standardized(solved, np.ones(solved.shape[1]))
     share = _shared_between_trainings(both, _curvature(low) + _curvature(high), parts, n.mean())
     shared = np.where(both.any(axis=1), share, 0.0)[:, None]
+    if both.shape[0] < both.shape[1]:  # fewer cells than seeds: the same correlations, and less
+        both = _root(both @ both.T)
     mine = np.sqrt(their_n[cells] / (n + their_n[cells]))[:, None]  # share of the difference
     ends = np.array([0.0, 1.0])
     weights = np.append(np.ones(solved.shape[1]), [0.5, 0.5])
     rng = np.random.default_rng(0)
-    common = rng.standard_normal((2, 1, solved.shape[1], DRAWS))
+    common = rng.standard_normal((2, 1, both.shape[1], DRAWS))
     found = np.zeros(DRAWS, np.int64)
     for part in _alike(parts):
         s, m = shared[part], mine[part]
         added = np.broadcast_to(ends, (*part.shape, 2))
         own = _standardized(np.concatenate([solved[part], added], axis=-1), weights)
-        values, vectors = np.linalg.eigh(own @ own.swapaxes(-1, -2))
-        root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+        root = _root(own @ own.swapaxes(-1, -2))
         noise = rng.standard_normal((2, *part.shape, DRAWS))
         drawn = s * (both[part] @ common) + np.sqrt(1 - s**2) * (root @ noise)
         if fresh:
@@ -614,7 +615,7 @@ def _alike(parts: Sequence[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:
         yield from np.array_split(same, -(-same.size // 500))
 
 
-def _standardized(solved: Floats, weights: Floats) -> Floats:
+def _standardized(solved: NDArray[Any], weights: Floats) -> Floats:
     """Rows of mean 0 and length 1, whose products are correlations; 0 where all is the same."""
     weights = np.where(np.isnan(solved), 0.0, weights)
     solved = np.nan_to_num(solved)
@@ -622,6 +623,12 @@ def _standardized(solved: Floats, weights: Floats) -> Floats:
     apart = (solved - mean) * np.sqrt(weights)
     length = np.sqrt((apart**2).sum(axis=-1, keepdims=True))
     return np.asarray(apart / np.where(length > 1e-9, length, np.inf))
+
+
+def _root(correlations: Floats) -> Floats:
+    """What, multiplied by normal numbers, gives some with these correlations."""
+    values, vectors = np.linalg.eigh(correlations)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
 
 
 def _curvature(z: Floats) -> Floats:
@@ -801,7 +808,8 @@ def compare_published(
     found = match_cells(points, names, published, where or {}, run.path)
     keys = list(points)
     results = _results(run, [keys[config] for config in found.configs.tolist()])
-    table = config_table(results, run.parameters).rename(columns=_renamed(run, names))
+    table = config_table(results, run.parameters)
+    table = table.set_axis([*names.values(), *table.columns[len(names) :]], axis=1)
     cells, tails = _tested(table, published, found.rows, alpha)
     cells = cells[[*names.values(), *CELL_COLUMNS]]
     outcomes = {result.key: result.outcome for result in results}
@@ -832,12 +840,6 @@ def _names(run: Run) -> dict[str, str]:
             taken.add(free)
             names[name] = free
     return names
-
-
-def _renamed(run: Run, names: Mapping[str, str]) -> dict[str, str]:
-    """From the columns that `config_table` gives to parameters, to ours."""
-    before = column_names(run.parameters)
-    return {before[name]: column for name, column in names.items() if before[name] != column}
 
 
 def _results(run: Run, keys: Sequence[str]) -> list[ConfigResult]:
@@ -887,7 +889,7 @@ def _trainings(cells: pd.DataFrame, names: Mapping[str, str]) -> NDArray[np.int6
 def _summary(
     cells: pd.DataFrame,
     tails: Floats,
-    seeds: Floats,
+    seeds: NDArray[np.float32],
     names: Mapping[str, str],
     alpha: float,
 ) -> Summary:
