@@ -16,9 +16,9 @@ from xortune.reports.figures.labels import (
     shown_n,
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Rule, Series
-from xortune.reports.tables import BestSubset, best_subset, lower, rate_of, varying
+from xortune.reports.tables import BestSubset, lower, rate_of, report_of, varying
 from xortune.runs.certificate import CertifiedResult
-from xortune.runs.results import ConfigResult, full_seeds
+from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 
 APART = 0.17
@@ -38,7 +38,7 @@ def ranking(run: Run, top: int = 20) -> Plot:
     results, certificate = finished(run), run.certificate
     shown, names = results[:top], varying(run)
     fresh = {found.key: found for found in certificate.finalists} if certificate else {}
-    tied = best_subset(results, full_seeds(results, run.manifest))
+    tied = report_of(run).tied
     members = set(tied.members.keys) if results[0].outcome.successes else set()
     rows = list(enumerate(shown))
     searched = [
