@@ -232,17 +232,18 @@ def status_json(status: RunStatus) -> dict[str, Any]:
     for values, names in ((found, ("started", "written", "now")), (driver, ("since", "heartbeat"))):
         values |= {name: _utc(values[name]) for name in names}
     if best is not None:
-        del found["best"]["point"]
         found["best"] = {
             "config": best.point.as_dict(),
-            **found["best"],
+            "key": best.key,
+            "k": best.k,
+            "n": best.n,
             "rate": best.k / best.n,
+            "low": best.low,
+            "high": best.high,
         }
-    rates = {
-        "rate_per_second": found.pop("rate"),
-        "overall_rate_per_second": found.pop("overall_rate"),
-    }
-    return {"run": str(found.pop("path")), **found, **rates}
+    found["path"] = str(status.path)
+    called = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}
+    return {called.get(name, name): value for name, value in found.items()}
 
 
 def _rows(status: RunStatus) -> list[tuple[str, str]]:
