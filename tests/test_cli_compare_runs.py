@@ -16,6 +16,7 @@ from xortune.cli.shared import app
 from xortune.comparisons.runs import PAIR_COLUMNS
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
+from xortune.runs.sessions import NOBODY
 
 
 @pytest.fixture(autouse=True)
@@ -126,9 +127,9 @@ def test_what_it_refuses(tmp_path, words, about):
 
 def trained_by(path, k, **identity):
     """A certified run of one config that this trained."""
-    session = {"number": 1, "made": "d1", "space": "space.yaml"}
+    session = {"number": 1, "made": NOBODY, "space": "space.yaml"}
     given = {"trainer": identity["trainer"], "task": None, "task_fingerprint": None}
-    return certified_run(path, [k], sessions=[session], made={"d1": identity}, **given)
+    return certified_run(path, [k], sessions=[session], made={NOBODY: identity}, **given)
 
 
 OWN = {"trainer": "./train.py:run", "source": "0123abcd" * 8, "success": "accuracy >= 0.9"}
