@@ -16,10 +16,12 @@ from xortune.core.errors import InputError
 from xortune.core.trainer import Trainer
 from xortune.driver.batches import LEAST_SECONDS, Batches
 from xortune.driver.decisions import Decider
-from xortune.driver.jobs import Done, Job, trained
+from xortune.driver.jobs import Done, Job, WorkerFailure, trained
+from xortune.driver.own_process import kill_process_of, let_go, process_for
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
+from xortune.trainers.function import CustomTrainer
 
 
 class Executor(Protocol):
@@ -270,6 +272,9 @@ WORKER_SECONDS = 2.5
 PATIENCE = 2.0
 """Seconds to wait for a first measurement. It comes late where the engine has to be compiled."""
 
+PATIENCE_OWN = 10.0
+"""The same for a user's function, whose process imports its modules first."""
+
 
 class _StartingExecutor(LocalExecutor):
     """Trains brief batches until workers are there, and to the end if that is near."""
@@ -279,6 +284,7 @@ class _StartingExecutor(LocalExecutor):
     def __init__(self, trainer: Trainer, slots: int) -> None:
         super().__init__(trainer)
         self.slots = slots  # for which the search sizes its batches
+        self._aborted = False
         self.workers_there, self.measured, self.known = (threading.Event() for _ in range(3))
 
     def takes(self, batches: Batches) -> bool:
@@ -288,12 +294,30 @@ class _StartingExecutor(LocalExecutor):
                 self.known.set()
             self.measured.set()
         near_end = batches.work_left < WORKER_SECONDS
-        return super().takes(batches) and (near_end or not self.workers_there.is_set())
+        wanted = near_end or not self.workers_there.is_set()
+        return super().takes(batches) and wanted and not self._aborted
+
+    def wait(self, batches: Batches) -> None:
+        """Train the batch; what comes of one whose process was ended by `abort` is no result."""
+        super().wait(batches)
+        if self._aborted and isinstance(self.done[-1].results, WorkerFailure):
+            self.done.pop()
+            raise KeyboardInterrupt
+
+    def abort(self, thread: int) -> None:
+        """Begin nothing more, and end the process of a user's function that this thread keeps."""
+        self._aborted = True
+        kill_process_of(thread)
 
     def _prepare(self, batches: Batches, jobs: tuple[Job, ...]) -> None:
+        """Load the engine, or the user's module: that is not what is to be measured."""
+        if batches.measured:
+            return
         blocks = [job.block for job in jobs]
-        if not batches.measured and self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
-            trained(self._trainer, blocks)  # loads the engine: that is not what it is to measure
+        if isinstance(self._trainer, CustomTrainer):
+            process_for(self._trainer.source, self._trainer.threads).prepare(self._trainer)
+        elif self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
+            trained(self._trainer, blocks)
 
 
 @contextmanager
@@ -306,7 +330,7 @@ def training_meanwhile(
 
     Args:
         train: trains by an executor as long as that takes batches.
-        trainer: one that can be trusted with this process: it neither hangs nor dies.
+        trainer: what trains; a user's function has a process of its own.
         slots: trials that will run at once.
 
     Yields:
@@ -323,11 +347,14 @@ def training_meanwhile(
             train(executor)
         except BaseException as error:  # raised again where it can be heard
             errors.append(error)
+        finally:
+            let_go()
         executor.known.set()
         executor.measured.set()
 
     def wants_workers() -> bool:
-        if executor.measured.wait(PATIENCE):
+        own = isinstance(trainer, CustomTrainer)
+        if executor.measured.wait(PATIENCE_OWN if own else PATIENCE):
             executor.known.wait()
         return not errors
 
@@ -335,8 +362,11 @@ def training_meanwhile(
     thread.start()
     try:
         yield wants_workers
-    finally:
         executor.workers_there.set()
         thread.join()
+    except BaseException:
+        executor.abort(thread.ident or 0)
+        thread.join()
+        raise
     if errors:
         raise errors[0]

@@ -99,6 +99,11 @@ class OwnProcess:
         self.alive = True
         self._send(pickle.dumps(sys.path))
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def form(self) -> CallForm:
         """What the function takes; its module is imported for that.
 
@@ -108,6 +113,17 @@ class OwnProcess:
         """
         form: CallForm = self._answer("form", self.source)
         return form
+
+    def prepare(self, trainer: CustomTrainer) -> None:
+        """Import the function's module, and what else takes time before the first call.
+
+        Raises:
+            InputError: the function cannot be sent.
+            ProcessEnded: the import ended the process.
+        """
+        if trainer is not self._sent:
+            self._answer("trainer", trainer)
+            self._sent = trainer
 
     def train(
         self, trainer: CustomTrainer, block: Block, *, limit: float | None = None
@@ -123,9 +139,7 @@ class OwnProcess:
             ProcessEnded: a seed ended the process.
             TookTooLong: it was killed at the limit.
         """
-        if trainer is not self._sent:
-            self._answer("trainer", trainer)
-            self._sent = trainer
+        self.prepare(trainer)
         found: Outcome | TrainingError = self._answer("train", block, limit)
         return found
 
@@ -309,6 +323,10 @@ def _together(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingErr
 
 
 _mine = threading.local()
+"""The process that the present thread keeps."""
+
+_of_thread: dict[int, OwnProcess] = {}
+"""The same, by the threads' numbers: for who ends the process of another thread."""
 
 
 def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
@@ -322,7 +340,7 @@ def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
     if kept is None or not kept.alive or not same or _mine.owner != os.getpid():
         if kept is not None and _mine.owner == os.getpid():
             kept.close()
-        kept = _mine.kept = OwnProcess(source, threads)
+        kept = _mine.kept = _of_thread[threading.get_ident()] = OwnProcess(source, threads)
         _mine.owner = os.getpid()
     return kept
 
@@ -332,7 +350,14 @@ def let_go() -> None:
     kept: OwnProcess | None = getattr(_mine, "kept", None)
     if kept is not None and _mine.owner == os.getpid():
         _mine.kept = None
+        _of_thread.pop(threading.get_ident(), None)
         kept.close()
+
+
+def kill_process_of(thread: int) -> None:
+    """End the process that another thread keeps; a block that is trained in it has no outcome."""
+    if (kept := _of_thread.get(thread)) is not None and kept.alive:
+        end(kept.pid, session=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +184,7 @@ def search(
                 resume=session.Resume(extend, accept_versions, words),
                 listener=listener,
                 fail_fast=fail_fast,
+                seconds=asked.seconds,
             )
         except (TrainingError, Halted) as error:
             complete, failed = False, error
@@ -295,6 +296,8 @@ class _Asked:
     cluster: Cluster
     shared: SharedStudy | None
     trackers: tuple[Tracker, ...]
+    seconds: float | None = None
+    """That a seed took in the check."""
 
     @classmethod
     def of(
@@ -342,9 +345,11 @@ class _Asked:
                 if output is not None:  # what is refused is refused before the function is called
                     found.directory(output, resume=resume)
                 if not (resume and _holds(wanted)):
-                    said = tried_once(asked, trainer, most=cluster.trial_timeout)
-                    if said is not None and on_message is not None:
-                        on_message(said)
+                    check = tried_once(asked, trainer, most=cluster.trial_timeout)
+                    if check is not None and on_message is not None:
+                        on_message(check.sentence)
+                    if check is not None:
+                        found = replace(found, seconds=check.seconds)
         return found
 
     def directory(self, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:

@@ -89,6 +89,7 @@ def search_session(
     resume: Resume = Resume(),  # frozen
     listener: Listener = Listener(),
     fail_fast: bool = False,
+    seconds: float | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -104,6 +105,7 @@ def search_session(
         resume: how a run that the directory holds is continued.
         listener: who is told of it.
         fail_fast: whether the first failure ends the session.
+        seconds: that a seed of a user's function takes, as far as is known.
 
     Raises:
         TrainingError: a seed failed, and `fail_fast` is asked for.
@@ -119,7 +121,9 @@ def search_session(
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         session.create()
     with ExitStack() as stack:
-        here = shared is None and _may_train_here(trainer, cluster)  # a study must be told
+        here = shared is None and _may_train_here(  # a study must be told
+            trainer, cluster, _seconds_of_a_seed(known) if seconds is None else seconds
+        )
         expected = slots_to_come(cluster) if here else 0
         if not expected:
             stack.enter_context(connected(cluster))
@@ -370,10 +374,33 @@ def _begin_here(
         raise missed
 
 
-def _may_train_here(trainer: Trainer, cluster: Cluster) -> bool:
-    """Whether trainings may run in this process: the fused engine's, which cannot hang nor die."""
-    fused = isinstance(trainer, NetworkTrainer) and trainer.describe()["engine"] == "fused"
-    return fused and not cluster.gpus_per_trial and cluster.trial_timeout is None
+SHORT = 0.1
+"""Seconds that a seed of a user's function takes at most, to be trained while Ray starts."""
+
+
+def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -> bool:
+    """Whether trainings may begin on this machine before Ray has started.
+
+    Those of the fused engine may, in this process: they cannot hang nor die. A user's function may,
+    in a process of its own, if its seeds are known to be short.
+
+    Args:
+        trainer: what trains.
+        cluster: where it is trained.
+        seconds: that a seed of a user's function takes; None if that is not known.
+    """
+    if cluster.gpus_per_trial or cluster.trial_timeout is not None:
+        return False
+    if isinstance(trainer, NetworkTrainer):
+        return trainer.describe()["engine"] == "fused"
+    return isinstance(trainer, CustomTrainer) and seconds is not None and seconds <= SHORT
+
+
+def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:
+    """Seconds that a seed has taken in the last lines of a journal; None if there are none."""
+    last = known[-100:]
+    seeds = sum(line.block.count for line in last)
+    return sum(line.seconds for line in last) / seeds if seeds else None
 
 
 def _clocked(tell: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:

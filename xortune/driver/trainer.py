@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,7 +235,20 @@ def called_with(trainer: Trainer) -> str | None:
     return trainer.form.words
 
 
-def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = None) -> str | None:
+@dataclass(frozen=True)
+class Check:
+    """What came of a call before anything starts.
+
+    Attributes:
+        sentence: for the user.
+        seconds: that the call took.
+    """
+
+    sentence: str
+    seconds: float
+
+
+def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = None) -> Check | None:
     """Call a user's own function, or command, once before anything starts; what came of it.
 
     If it raises, it is called for two more configs and seeds: a seed may fail. None of it counts.
@@ -245,7 +259,7 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
         most: seconds after which a call of a function is ended; None for any time.
 
     Returns:
-        A sentence; None for the built-in network, of which all is known.
+        What came of it; None for the built-in network, of which all is known.
 
     Raises:
         InputError: it returned what cannot be judged, or raised each time; the message ends with
@@ -257,6 +271,9 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
     called = trainer.describe()["trainer"]
     points = list(islice(chain(space.start, probes(space)), TRIES))
     reason = raised = ""
+    if isinstance(trainer, CustomTrainer):
+        with suppress(ProcessEnded):  # the call says so
+            process_for(trainer.source, trainer.threads).prepare(trainer)
     for seed in range(TRIES):
         block = Block(points[seed % len(points)], seed, 1)
         began = time.perf_counter()
@@ -269,7 +286,7 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
             check_numbers(space, result.details.values)
             if isinstance(trainer, CustomTrainer) and trainer.form.many:
                 _check_alike(space, trainer, block, result, points, most=most)
-            return _told(block.point, seed, result, seconds)
+            return Check(_told(block.point, seed, result, seconds), seconds)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
             raise InputError(f"check, seed {seed}: {reason}", place=called)

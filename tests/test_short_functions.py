@@ -1,0 +1,58 @@
+"""A user's function of milliseconds is trained in a process of its own, and no Ray is started."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
+
+import xortune as xt
+
+SPACE = {
+    "name": "short",
+    "parameters": {"x": {"low": 0.0, "high": 1.0}},
+    "search": {"sampler": "random", "trials": 6},
+    "seeds": {"race": {"max": 32}},
+}
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
+
+
+def short(config, seed):
+    return random.Random(f"{config['x']} {seed}").random() < config["x"]
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_it_needs_no_ray_and_its_counts_are_those_of_a_loop(tmp_path):
+    run = xt.search(SPACE, train=short, output=tmp_path / "run")
+    assert run.table.trials.sum() == 6
+    for row in run.table.itertuples():
+        assert row.k == sum(short({"x": row.x}, seed) for seed in range(row.n))
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_seed_that_ends_its_process_is_a_failed_seed(tmp_path):
+    def dies(config, seed):
+        if seed == 3:
+            os._exit(1)
+        return True
+
+    space = SPACE | {"seeds": {"ladder": [5]}, "search": {"sampler": "random", "trials": 2}}
+    run = xt.search(space, train=dies, output=tmp_path / "run")
+    assert run.table.k.tolist() == [4, 4]
+    assert run.table.crashed.tolist() == [1, 1]
+
+
+def test_a_longer_one_is_trained_by_ray(tmp_path, one_ray):
+    def longer(config, seed):
+        time.sleep(0.2)
+        return True
+
+    space = SPACE | {"seeds": {"ladder": [2]}, "search": {"sampler": "random", "trials": 2}}
+    run = xt.search(space, train=longer, output=tmp_path / "run")
+    assert (run.path / "ray").is_dir()
