@@ -153,7 +153,7 @@ def test_what_is_given_replaces_what_the_file_says(space_file, sessions):
     assert (settings.trials, settings.seed, settings.sampler) == (7, 5, "tpe")
     assert settings.time_budget == 120
     assert call["cluster"] == Cluster("auto", cpus_per_trial=0.5, gpus_per_trial=0.25)
-    assert call["on_progress"] is heard
+    assert call["listener"].progress is heard
     assert (call["trainer"].engine, call["trainer"].gpus) == ("auto", 0.25)
     assert run.asked == call["space"], "space.yaml says what was run"
 

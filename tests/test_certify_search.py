@@ -49,7 +49,7 @@ def test_the_command_shows_progress_rates_and_gap(search):
     assert result.exit_code == 0, result.output
     assert "certifying: 40/40 fresh seeds" in result.stderr
     lines = result.stdout.splitlines()
-    [head] = [line for line in lines if line.startswith("search ")]
+    [head] = [line for line in lines if line.split()[:1] == ["search"]]
     assert " ".join(head.split()) == "search fresh seeds gap rate at least configuration"
     for found in load_run(search.path).certificate.finalists:
         gap = round(100 * found.gap)  # so few seeds support no decimals

@@ -64,7 +64,7 @@ def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
     result = xortune("certify", run.path, "--top", 2, "--seeds", 100)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].split("  ")[0] == "search"
+    assert lines[0].split()[0] == "search"
     assert lines[1].split()[:7] == ["7/8", "88", "%", "100/100", "100.0", "%", "-12"]
     assert lines[2].split()[:7] == ["8/8", "100", "%", "90/100", "90", "%", "+10"]
     assert "95.71 %" in lines[1]

@@ -49,7 +49,8 @@ for name in sys.argv[1:]:
         {key: float(number) for key, number in function(point.as_dict(), seed).items()}
         for seed in (7, 2**31, 7)
     ]
-    print(json.dumps([name, called_with(trainer), tried_once(space, trainer), results]))
+    sentence = tried_once(space, trainer).sentence
+    print(json.dumps([name, called_with(trainer), sentence, results]))
 """
 
 

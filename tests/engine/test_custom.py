@@ -342,7 +342,7 @@ def test_a_journal_keeps_numbers_and_reasons(values, failed):
         ("values", {"names": ["a", "a"], "data": ""}, "is damaged"),
         ("values", {"names": ["a"], "data": "????"}, "is damaged"),
         ("values", {"names": ["a"], "data": "eJwDAAAAAAE="}, "does not hold 3 seeds"),
-        ("values", [1], "is damaged"),
+        ("values", [1], "values: is a list"),
         ("failed", {}, "is damaged"),
         ("failed", {"why": []}, "is damaged"),
         ("failed", {"why": [3]}, "no seed of the line"),

@@ -34,7 +34,7 @@ def is_golden(name: str, text: str) -> None:
 
 @pytest.fixture(params=REPORTED)
 def made(request, tmp_path, monkeypatch):
-    monkeypatch.setattr("xortune.driver.certifying.RAY_SECONDS", math.inf)
+    monkeypatch.setattr("xortune.driver.certify.RAY_SECONDS", math.inf)
     return request.param, REPORTED[request.param](tmp_path / "made")
 
 

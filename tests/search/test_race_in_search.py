@@ -357,7 +357,7 @@ def test_a_search_ends_when_a_rate_is_proven():
     assert sum(seeds.values()) < 300
     # And what is recalled has ended too.
     again = anywhere(space=space, proposer=Scripted(points), window=3, known=session.evaluations)
-    assert again.evaluations == []
+    assert not again.evaluations
     assert again.queue.proven == session.queue.proven
 
 

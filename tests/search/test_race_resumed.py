@@ -177,10 +177,10 @@ def test_an_earlier_race_that_was_done_needs_nothing_but_what_the_new_one_adds()
     known.append(earlier_line(2, points[2], 8, 24))
     space = space_of(trials=3, ladder=(8, 32, 128))
     rest = anywhere(space=space, proposer=Scripted(points), known=known, window=1)
-    assert rest.evaluations == []
+    assert not rest.evaluations
     doubling = space_of(trials=3, ladder=rungs_up_to(128))
     rest = anywhere(space=doubling, proposer=Scripted(points), known=known, window=1)
-    assert rest.evaluations == []
+    assert not rest.evaluations
 
 
 def test_blocks_from_before_there_were_rungs_are_several_rungs(tmp_path):
@@ -196,7 +196,7 @@ def test_crashed_seeds_are_remembered():
     crashed = Evaluation(0, Block(point, 0, 2), None, "died", True, 0.1, "w")
     space = space_of(trials=1, ladder=rungs_up_to(64))
     rest = anywhere(space=space, proposer=Scripted([point]), known=[crashed], window=1)
-    assert rest.evaluations == []
+    assert not rest.evaluations
     again = replace(crashed, final=False)
     rest = anywhere(space=space, proposer=Scripted([point]), known=[again], window=1)
     assert spent(rest.evaluations)[point.key] == 64
