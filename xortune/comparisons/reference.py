@@ -17,7 +17,7 @@ from scipy.special import ndtr, ndtri
 
 from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError, nearest
-from xortune.core.files import csv_rows
+from xortune.core.files import MAX_BYTES, csv_rows
 from xortune.core.notebook import as_html
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
@@ -191,7 +191,7 @@ def normal(value: Any) -> Any:
 
 
 def _read(path: str | os.PathLike[str]) -> _Text:
-    (_, header), *rows = csv_rows(path, DELIMITERS)
+    (_, header), *rows = csv_rows(path, DELIMITERS, most=MAX_BYTES)
     lines, cells = zip(*rows, strict=True)
     frame = pd.DataFrame(list(cells), index=lines, columns=header, dtype=object)
     return _Text(os.fspath(path), frame)

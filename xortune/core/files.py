@@ -105,23 +105,26 @@ def text_of(place: Path, *, follow: bool = False) -> str:
 
 
 def csv_rows(
-    path: str | os.PathLike[str], delimiters: Sequence[str] = ","
+    path: str | os.PathLike[str], delimiters: Sequence[str] = ",", *, most: int | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows of a CSV file, its header first, each with the line on which it begins.
 
     Args:
         path: of the file, UTF-8; a link to one is followed.
         delimiters: that one of them is taken which cuts the header most often, the first of equals.
+        most: bytes that the file may have, where all its rows are kept as text; None for any.
 
     Raises:
-        InputError: a file that cannot be read or decoded, no rows below a header, a column name
-            that is empty or given twice, a row of another length.
+        InputError: a file that cannot be read or decoded or is larger, no rows below a header, a
+            column name that is empty or given twice, a row of another length.
     """
     place, width, count = os.fspath(path), 0, 0
     try:
         with TextIOWrapper(
             open_regular(path, follow=True), encoding="utf-8-sig", newline=""
         ) as text:
+            if most is not None and os.fstat(text.fileno()).st_size > most:
+                raise InputError("is too large", place=place, allowed=f"{most:,} bytes")
 
             def cut(sign: str, *, strict: bool) -> Iterator[tuple[int, list[str]]]:
                 text.seek(0)
