@@ -10,6 +10,7 @@ import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.task import Task
+from xortune.driver.loop import LocalExecutor
 from xortune.runs.run import JOURNAL, load_run
 from xortune.runs.sessions import identity_of, made_id
 from xortune.trainers.network import NetworkTrainer
@@ -39,16 +40,21 @@ def certified(tmp_path):
 
 
 def interrupted(certify, **more):
-    """Stopped after its first block."""
-    count = []
+    """Stopped before its second block."""
+    train, blocks = LocalExecutor.wait, []
 
-    def stop(done, _):
-        count.append(done)
-        if done:
+    def stop(executor, batches):
+        if blocks:
             raise KeyboardInterrupt
+        blocks.append(train(executor, batches))
 
-    with pytest.raises(KeyboardInterrupt):
-        certify(on_progress=stop, **more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalExecutor, "wait", stop)
+        with pytest.raises(KeyboardInterrupt):
+            certify(**more)
+    run = load_run(certify.path)
+    assert len(run.checks) == 1
+    assert [a.complete for a in run.certificate.attempts] == [False]
 
 
 def test_a_certificate_is_a_session_of_its_own(certified):

@@ -66,11 +66,13 @@ def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp
 def test_what_was_known_is_let_go_when_it_is_taken_in(tmp_path):
     space = space_of(trials=9)
     known = run(tmp_path / "journal", space, proposer_for(space), window=None).evaluations
-    points = [weakref.ref(line.block.point) for line in known]
     more = space_of(trials=10)
     with Journal.open(tmp_path / "more") as journal:
         queue = Queue(more, Plain(), proposer_for(more), journal, window=None, known=known)
-        del known
+        taken = [line for lines in queue._known.values() for line in lines]
+        points = [weakref.ref(line.block.point) for line in taken]
+        assert len(points) == len(known)
+        del known, taken
         gc.collect()
         assert all(point() is not None for point in points)
         job = queue.next_job()
