@@ -178,6 +178,7 @@ def test_the_slurm_script_does_as_it_says(tmp_path):
         assert process.wait(30) == 3
     finally:
         os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert lines(tmp_path / "requeued.log") == ["requeue 77"]
     started = [line for line in lines(tmp_path / "ray.log") if line.startswith("start")]
     assert len(started) == 2
