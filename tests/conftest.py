@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,17 @@ def _sketches() -> Iterator[None]:
 def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at a run's figures as files: they are drawn."""
     monkeypatch.setattr(DRAWS, svg)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """What tests start hears SIGINT, also where they run in the background of a script.
+
+    A shell without job control has it ignored there, and what is started inherits that: a bash
+    script cannot even trap it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SHARING: set[Path] = set()
