@@ -30,6 +30,27 @@ def _sketches() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _signals_heard() -> Iterator[None]:
+    """Ctrl-C and SIGHUP are heard, here and in what a test starts, however the tests were started.
+
+    By `nohup` they are started with SIGHUP ignored, and behind a script's `&` with SIGINT ignored.
+    Children inherit that, and a search heeds it. A handler of Python's is the default for children.
+    """
+    ignored = {
+        number
+        for number in (signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_IGN
+    }
+    if signal.SIGINT in ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.SIGHUP in ignored:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # here it stays without effect
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @pytest.fixture
 def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at a run's figures as files: they are drawn."""
