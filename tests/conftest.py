@@ -30,27 +30,6 @@ def _sketches() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _signals_heard() -> Iterator[None]:
-    """Ctrl-C and SIGHUP are heard, here and in what a test starts, however the tests were started.
-
-    By `nohup` they are started with SIGHUP ignored, and behind a script's `&` with SIGINT ignored.
-    Children inherit that, and a search heeds it. A handler of Python's is the default for children.
-    """
-    ignored = {
-        number
-        for number in (signal.SIGINT, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_IGN
-    }
-    if signal.SIGINT in ignored:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.SIGHUP in ignored:
-        signal.signal(signal.SIGHUP, lambda *_: None)  # here it stays without effect
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
-
-
 @pytest.fixture
 def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at a run's figures as files: they are drawn."""
@@ -59,13 +38,16 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """What tests start hears SIGINT, also where they run in the background of a script.
+    """What tests start hears SIGINT and SIGHUP, however the tests themselves were started.
 
-    A shell without job control has it ignored there, and what is started inherits that: a bash
-    script cannot even trap it.
+    A shell without job control ignores SIGINT in what it starts in the background, and `nohup`
+    SIGHUP; what is started inherits that, and a bash script cannot even trap it. Children of a
+    process that has a handler of its own begin with the default.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # here it stays without effect
 
 
 SHARING: set[Path] = set()
