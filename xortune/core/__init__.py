@@ -18,6 +18,7 @@ EXPORTS = {
     "files": (
         "FREE_SPACE",
         "LINK",
+        "MAX_BYTES",
         "csv_rows",
         "is_full",
         "json_of",
