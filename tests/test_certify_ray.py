@@ -104,6 +104,20 @@ def test_a_worker_that_dies_costs_its_block(two):
         )
 
 
+@pytest.fixture
+def after_tune():
+    """Runs of Ray Tune in this thread have left their handlers, each of which swallows a Ctrl-C."""
+    from ray.tune.tune import _setup_signal_catching
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    for _ in range(8):
+        _setup_signal_catching()
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("after_tune")
 def test_ctrl_c_and_the_same_call_again(two):
     call = Call(top=3, seeds=100)
     whole = certify_run(two[0], Chancy(), call)

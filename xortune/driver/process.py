@@ -50,9 +50,27 @@ def alone(*, ray: bool = False) -> Iterator[None]:
             from ray import cloudpickle
 
             cloudpickle.register_pickle_by_value(spawned)
-        yield
+        with _ctrl_c():
+            yield
     finally:
         _only.release()
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts this, although a run of Ray Tune came before.
+
+    Tune leaves the handler of a run that has ended, which swallows the next Ctrl-C.
+    """
+    before = getsignal(SIGINT)
+    if not _in_main_thread() or not str(getattr(before, "__module__", "")).startswith("ray."):
+        yield
+        return
+    signal(SIGINT, signals.default_int_handler)
+    try:
+        yield
+    finally:
+        signal(SIGINT, before)
 
 
 def uses_ray() -> None:
