@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ class Logged:
         return (self.n, self.certified) == (config.steps[-1].n, config.certified)
 
 
-class Tracker:
+class Tracker(ABC):
     """Where runs are logged. What it holds already is not logged again.
 
     All methods raise whatever goes wrong there; those who call them go on.
@@ -118,12 +119,12 @@ class Tracker:
                 fix=f"pip install {self.package}",
             )
 
-    def begin(self, about: About) -> None:
+    def begin(self, about: About) -> None:  # noqa: B027  # some need none
         """Called before some configurations are logged; more than once for a run."""
 
+    @abstractmethod
     def log(self, config: ConfigLog, about: About) -> None:
         """Log a configuration, with what was logged of it before."""
-        raise NotImplementedError
 
-    def end(self, about: About) -> None:
+    def end(self, about: About) -> None:  # noqa: B027  # some need none
         """All configurations of the run are logged, as far as it has got."""
