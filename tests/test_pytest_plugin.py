@@ -307,20 +307,29 @@ def test_after():
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ("", "n: no number of seeds; allowed: a whole number of seeds, at most, 1 or more"),
+        ("", "n: no number of seeds; fix: write @pytest.mark.seeds(500, min_rate=0.95)"),
         ("500", "min_rate: nothing says what success rate is to be proven"),
         ("500, 0.95", "2 values where the number of seeds is"),
         ("'500', min_rate=0.95", "n: '500'"),
         ("500.0, min_rate=0.95", "n: 500.0"),
         ("True, min_rate=0.95", "n: True"),
-        ("500, min_rate=1", "min_rate: 1; allowed: above 0 and below 1; fix: no number of seeds"),
-        ("500, min_rate=95", "min_rate: 95; allowed: above 0 and below 1"),
+        (
+            "500, min_rate=1",
+            "min_rate: 1 is out of range; allowed: above 0 and below 1; fix: no number of seeds",
+        ),
+        ("500, min_rate=95", "min_rate: 95 is out of range; allowed: above 0 and below 1"),
         ("500, min_rate='0.9'", "min_rate: '0.9'"),
-        ("50, min_rate=0.95", "n: 50 seeds cannot prove 0.95, even if all of them pass"),
+        ("50, min_rate=0.95", "n: 50 seeds cannot prove 0.95, even if none of them fails"),
         ("500, min_rate=0.95, rate=1", "unknown argument 'rate'; allowed: n, min_rate, confid"),
-        ("500, min_rate=0.9, first=-1", "first: -1; allowed: a seed from 0 to 2**32 - 1"),
-        ("500, min_rate=0.9, first=2**32 - 9", "n: 500 seeds from 4294967287; allowed: none bey"),
-        ("500, min_rate=0.9, confidence=0", "confidence: 0; allowed: above 0 and below 1"),
+        ("500, min_rate=0.9, first=-1", "first: -1; allowed: 0 to 2**32 - 1"),
+        (
+            "500, min_rate=0.9, first=2**32 - 9",
+            "n: 500 seeds from 4294967287; allowed: at least 1, and none bey",
+        ),
+        (
+            "500, min_rate=0.9, confidence=0",
+            "confidence: 0 is out of range; allowed: above 0 and below 1",
+        ),
     ],
 )
 def test_wrong_arguments_are_told_in_a_sentence(ran, mark, message):

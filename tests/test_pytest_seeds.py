@@ -47,21 +47,18 @@ def test_the_answer_is_the_gate_s(every, rate, most):
         return not every or seed % every != every - 1
 
     course = Course(wanted(most, min_rate=rate, first=0))
-    while not course.over:
-        if passes(course.next):
-            course.succeeded()
-        else:
-            course.failed(ValueError("no"), "")
+    while course.answer is None:
+        course.count(None if passes(course.next) else ValueError("no"))
     verdict = gate_config(
         Point({"a": 1}), outcomes(passes), min_rate=rate, max_seeds=most, first_seed=0
     )
     assert course.answer in (verdict.answer, "undecided")
-    assert course.passed == verdict.passed
+    assert (course.answer == "proven") == verdict.passed
     if course.answer != "undecided":
         assert (course.k, course.n) == (verdict.k, verdict.n)
     elif course.n < most:  # nothing that could have come would have proven it
         for _ in range(most - course.n):
-            course.succeeded()
+            course.count()
             assert course.answer != "proven"
 
 

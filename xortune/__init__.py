@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xortune.certificates.gate import Verdict as Verdict
     from xortune.certificates.plan import ComparisonPlan as ComparisonPlan
     from xortune.certificates.plan import RatePlan as RatePlan
+    from xortune.certificates.plan import plan as plan
     from xortune.comparisons.reference import Comparison as Comparison
     from xortune.comparisons.runs import RunComparison as RunComparison
     from xortune.core.config import Config as Config
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from xortune.driver.certify import certify as certify
     from xortune.driver.compare import compare as compare
     from xortune.driver.gate import gate as gate
-    from xortune.driver.gate import plan as plan
     from xortune.driver.optuna import from_optuna as from_optuna
     from xortune.driver.optuna import import_results as import_results
     from xortune.driver.optuna import to_optuna as to_optuna
@@ -94,7 +94,7 @@ _HOMES = {
     "load_run": "runs.run",
     "load_space": "spaces.space",
     "log": "integrations.following",
-    "plan": "driver.gate",
+    "plan": "certificates.plan",
     "plot_agreement": "reports.plots",
     "plot_contour": "reports.plots",
     "plot_decision_surface": "reports.plots",

@@ -2,22 +2,7 @@
 
 EXPORTS = {
     "fresh": ("Call", "noted_certificate", "tasks_of"),
-    "gate": (
-        "Verdict",
-        "check_gate",
-        "gate_certificate",
-        "gate_config",
-        "gate_imported",
-        "load_config",
-    ),
-    "plan": (
-        "ComparisonPlan",
-        "RatePlan",
-        "STANDARD",
-        "Speed",
-        "measured_speed",
-        "plan_comparison",
-        "plan_rate",
-    ),
+    "gate": ("Verdict", "gate_certificate", "gate_config", "gate_imported", "load_config"),
+    "plan": ("ComparisonPlan", "RatePlan", "STANDARD", "Speed", "measured_speed", "plan"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

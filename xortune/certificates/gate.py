@@ -6,9 +6,10 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
@@ -18,9 +19,6 @@ from xortune.core.outcome import MAX_SEED, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.core.trainer import Block, Trainer
-from xortune.runs.certificate import Certificate
-from xortune.runs.results import ConfigResult
-from xortune.runs.run import Run
 from xortune.spaces.text import read_text, read_yaml
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -30,14 +28,16 @@ from xortune.stats.anytime import (
     anytime_upper,
 )
 
-# -------------------------------------------------------------------------------------------------
-# The file of one config: YAML or JSON with the fields of `Config`, checked at the edge.
+if TYPE_CHECKING:
+    from xortune.runs.certificate import Certificate
+    from xortune.runs.results import ConfigResult
+    from xortune.runs.run import Run
 
 EXAMPLE = "activation, loss, optimizer, lr, hidden_dim and epochs, one `name: value` on each line"
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
-    """The config that a file holds: the fields of `Config` by their names, and nothing else.
+    """The config that a YAML or JSON file holds: the fields of `Config` by name, and nothing else.
 
     Raises:
         InputError: a file that cannot be read, or anything in it that is not allowed, with file and
@@ -64,16 +64,87 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 # -------------------------------------------------------------------------------------------------
-# A gate: does this config still solve so many of all seeds? As few seeds as the answer needs.
-#
-# Seeds are trained one after the other, and after each the evidence is weighed (an e-value, see
-# `stats.anytime`): the gate stops as soon as it knows. Whatever the true rate is, the answer is
-# wrong with probability alpha at most, although one looks after every seed: a rate of `min_rate`
-# or less is called proven with probability alpha at most, one of `min_rate` or more refuted
-# likewise. The answer depends on the seeds and their order only, not on how many are trained at a
-# time.
+# The test that gates and the pytest plugin use.
 
 Answer: TypeAlias = Literal["proven", "refuted", "undecided"]
+
+
+def share(name: str, value: float) -> float:
+    """A rate or a confidence, which lies within (0, 1).
+
+    Raises:
+        InputError: it does not.
+    """
+    if 0 < value < 1:
+        return value
+    raise InputError(
+        f"{value} is out of range",
+        field=name,
+        allowed="above 0 and below 1",
+        fix="no number of seeds proves a rate of 1; 0.99 takes 377" if value == 1 else None,
+    )
+
+
+@dataclass(frozen=True)
+class SequentialTest:
+    """Whether a success rate is above `min_rate`, looked at after each seed (see `stats.anytime`).
+
+    Whatever the rate is, the answer is wrong with probability 1 - `confidence` at most: a rate of
+    `min_rate` or less is called proven with that probability at most, one of `min_rate` or more
+    refuted likewise. The answer depends on the seeds and their order only, not on how many are
+    trained at a time.
+
+    Attributes:
+        min_rate: the success rate to prove.
+        max_seeds: after so many the answer is `undecided`.
+        confidence: 1 minus the probability, at most, of a wrong answer.
+        first_seed: the others follow it.
+
+    Raises:
+        InputError: an argument out of range, or too few seeds for any answer but `undecided`.
+    """
+
+    min_rate: float
+    max_seeds: int
+    confidence: float
+    first_seed: int
+
+    def __post_init__(self) -> None:
+        most, first = self.max_seeds, self.first_seed
+        share("min_rate", self.min_rate)
+        share("confidence", self.confidence)
+        if not 0 <= first <= MAX_SEED:
+            raise InputError(f"{first}", field="first_seed", allowed="0 to 2**32 - 1")
+        if most < 1 or first + most - 1 > MAX_SEED:
+            raise InputError(
+                f"{most} seeds from {first}",
+                field="max_seeds",
+                allowed="at least 1, and none beyond 2**32 - 1",
+            )
+        least = gate_seeds(self.min_rate, alpha=1 - self.confidence)
+        if most < least:
+            raise InputError(
+                f"{most} seeds cannot prove {self.min_rate:g}, even if none of them fails",
+                field="max_seeds",
+                allowed=f"{least} or more",
+                fix=f"give {least} or more, or ask for a lower rate",
+            )
+
+    def proves(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
+        """Whether k successes of n seeds prove the rate; for arrays, of each."""
+        return np.asarray(anytime_evidence_above(k, n, self.min_rate) >= self._enough)
+
+    def refutes(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
+        """Whether k successes of n seeds refute it; for arrays, of each."""
+        return np.asarray(anytime_evidence_below(k, n, self.min_rate) >= self._enough)
+
+    @property
+    def _enough(self) -> float:
+        return -math.log(1 - self.confidence)
+
+
+# -------------------------------------------------------------------------------------------------
+# What a gate finds, by training a config or from what a run has.
 
 FIRST_BLOCK, LARGEST_BLOCK = 16, 1024
 """Seeds trained at a time: few at first, since a hopeless config is refuted by two."""
@@ -152,6 +223,14 @@ class Verdict:
         return f"{solved}, success rate {bound}, {sure}, {seeds})"
 
 
+def _down(bound: float) -> str:
+    return f"{rounded_down(bound, 4):.4f}"
+
+
+def _up(bound: float) -> str:
+    return f"{rounded_up(bound, 4):.4f}"
+
+
 def gate_config(
     point: Point,
     trainer: Trainer,
@@ -168,7 +247,7 @@ def gate_config(
     Args:
         point: the config, in its trainer's normal form.
         trainer: what trains it.
-        min_rate: the success rate to prove, in (0, 1).
+        min_rate: the success rate to prove.
         max_seeds: after so many the answer is `undecided`.
         confidence: 1 minus the probability, at most, of a wrong answer.
         first_seed: the others follow it.
@@ -180,40 +259,94 @@ def gate_config(
         InputError: an argument out of range, or too few seeds for any answer but `undecided`.
         TrainingError: the training produced no outcome.
     """
-    _check(min_rate, max_seeds, confidence, first_seed)
+    test, alpha = SequentialTest(min_rate, max_seeds, confidence, first_seed), 1 - confidence
     outcome: Outcome | None = None
     while True:
-        done = 0 if outcome is None else outcome.n
-        failed = 0 if outcome is None else outcome.n - outcome.successes
-        needed = gate_seeds(min_rate, alpha=1 - confidence, failures=failed) - done
+        done, solved = (0, 0) if outcome is None else (outcome.n, outcome.successes)
+        needed = gate_seeds(min_rate, alpha=alpha, failures=done - solved) - done
         size = block or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
         size = min(size, max_seeds - done)
         [result] = trainer.train([Block(point, first_seed + done, size)])
         if isinstance(result, TrainingError):
             raise result
         outcome = result if outcome is None else outcome.merge(result)
-        answer, n = _decided(outcome, min_rate, confidence)
+        k, n = np.cumsum(outcome.solved), np.arange(1, outcome.n + 1)
+        proven = test.proves(k, n)
+        # What was trained beyond the seed that decides counts no more than any other.
+        decided = np.flatnonzero(proven | test.refutes(k, n))
+        last = int(decided[0]) if decided.size else outcome.n - 1
         if on_seeds is not None:
-            on_seeds(int(np.count_nonzero(outcome.solved[:n])), n)
-        if answer != "undecided" or outcome.n >= max_seeds:
-            k = int(np.count_nonzero(outcome.solved[:n]))
-            found = np.bincount(outcome.status[:n], minlength=len(Status)).tolist()
-            low, high = anytime_interval(k, n, confidence=confidence)
-            return Verdict(
-                answer=answer,
-                min_rate=min_rate,
-                confidence=confidence,
-                key=point.key,
-                point=point,
-                k=k,
-                n=n,  # what was trained beyond the seed that decided counts no more than any other
-                low=float(low),
-                high=float(high),
-                first_seed=first_seed,
-                most=max_seeds,
-                counts=dict(zip(Status, found, strict=True)),
-                bound=answer_bound(answer, k, n, alpha=1 - confidence),
-            )
+            on_seeds(int(k[last]), last + 1)
+        if not decided.size and outcome.n < max_seeds:
+            continue
+        answer: Answer = "proven" if proven[last] else "refuted" if decided.size else "undecided"
+        given = {"min_rate": min_rate, "confidence": confidence, "first_seed": first_seed}
+        return _verdict(answer, point, outcome.status[: last + 1], alpha, most=max_seeds, **given)
+
+
+def gate_imported(
+    run: Run, result: ConfigResult, *, min_rate: float, confidence: float = 0.95
+) -> Verdict:
+    """What the imported seeds of a config say of its success rate.
+
+    Nobody knows whether their number was planned, or which config was picked by its count. So the
+    bounds are those that hold at any number of seeds, and for all configs of the run at once: each
+    has an equal share of 1 - `confidence`.
+
+    Args:
+        run: whose configs share 1 - `confidence`.
+        result: of the config.
+        min_rate: the success rate to prove.
+        confidence: with which the answers about all configs of the run hold together.
+
+    Raises:
+        InputError: a rate or a confidence that is not within (0, 1).
+    """
+    share("min_rate", min_rate)
+    alpha = (1 - share("confidence", confidence)) / len(run.results)
+    outcome = result.outcome
+    k, n = outcome.successes, outcome.n
+    answer: Answer = "undecided"
+    if anytime_lower(k, n, alpha=alpha) >= min_rate:
+        answer = "proven"
+    elif anytime_upper(k, n, alpha=alpha) < min_rate:
+        answer = "refuted"
+    return _verdict(
+        answer,
+        result.point,
+        outcome.status,
+        alpha,
+        min_rate=min_rate,
+        confidence=confidence,
+        first_seed=int(outcome.seeds[0]),
+        most=n,
+        seeds=f"imported seeds of config {result.key}",
+    )
+
+
+def _verdict(
+    answer: Answer, point: Point, status: NDArray[np.uint8], alpha: float, **more: Any
+) -> Verdict:
+    """The verdict on seeds that ended so; `alpha` is what may go wrong with the bounds of one."""
+    counts = dict(zip(Status, np.bincount(status, minlength=len(Status)).tolist(), strict=True))
+    k, n = counts[Status.SOLVED], len(status)
+    low, high = map(float, anytime_interval(k, n, confidence=1 - alpha))
+    bound = None
+    if answer != "undecided":
+        side = anytime_lower if answer == "proven" else anytime_upper
+        bound = float(side(k, n, alpha=alpha))
+    return Verdict(
+        answer=answer,
+        key=point.key,
+        point=point,
+        k=k,
+        n=n,
+        low=low,
+        high=high,
+        counts=counts,
+        bound=bound,
+        **more,
+    )
 
 
 def gate_certificate(
@@ -230,7 +363,7 @@ def gate_certificate(
     Raises:
         InputError: an argument out of range, or no such finalist.
     """
-    _rate(min_rate)
+    share("min_rate", min_rate)
     found = certificate.best if key is None else certificate.finalist(key)
     assert found.lower_bound is not None  # of a complete attempt
     # A plan of n seeds for a rate gives a bound that is this rate but for rounding.
@@ -249,127 +382,4 @@ def gate_certificate(
         most=None,
         counts=None,
         bound=found.lower_bound if proven else None,
-    )
-
-
-def answer_bound(answer: Answer, k: int, n: int, *, alpha: float) -> float | None:
-    """The bound that an answer rests on, of k of n seeds; None if it is undecided.
-
-    Args:
-        answer: what is said of the rate.
-        k: seeds solved.
-        n: seeds.
-        alpha: the probability, at most, that this one bound is wrong at any n.
-    """
-    if answer == "undecided":
-        return None
-    bound = anytime_lower if answer == "proven" else anytime_upper
-    return float(bound(k, n, alpha=alpha))
-
-
-def _decided(outcome: Outcome, min_rate: float, confidence: float) -> tuple[Answer, int]:
-    """The answer, and after how many seeds it was known."""
-    n = np.arange(1, outcome.n + 1)
-    k = np.cumsum(outcome.solved)
-    wanted = -math.log(1 - confidence)
-    proven = anytime_evidence_above(k, n, min_rate) >= wanted
-    decided = np.flatnonzero(proven | (anytime_evidence_below(k, n, min_rate) >= wanted))
-    if not decided.size:
-        return "undecided", outcome.n
-    first = int(decided[0])
-    return ("proven" if proven[first] else "refuted"), first + 1
-
-
-def _rate(min_rate: float) -> None:
-    if not 0 < min_rate < 1:
-        raise InputError(
-            f"{min_rate} is out of range",
-            field="min_rate",
-            allowed="above 0 and below 1",
-            fix="no number of seeds proves a rate of 1; 0.99 takes 377" if min_rate == 1 else None,
-        )
-
-
-def check_gate(min_rate: float, confidence: float) -> None:
-    """Refuse what no gate can prove.
-
-    Raises:
-        InputError: a rate or a confidence that is not within (0, 1).
-    """
-    _rate(min_rate)
-    if not 0 < confidence < 1:
-        raise InputError(
-            f"{confidence} is out of range", field="confidence", allowed="above 0 and below 1"
-        )
-
-
-def _check(min_rate: float, max_seeds: int, confidence: float, first_seed: int) -> None:
-    check_gate(min_rate, confidence)
-    if not 0 <= first_seed <= MAX_SEED:
-        raise InputError(f"{first_seed}", field="first_seed", allowed="0 to 2**32 - 1")
-    if max_seeds < 1 or first_seed + max_seeds - 1 > MAX_SEED:
-        raise InputError(
-            f"{max_seeds} seeds from {first_seed}",
-            field="max_seeds",
-            allowed="at least 1, and none beyond 2**32 - 1",
-        )
-    least = gate_seeds(min_rate, alpha=1 - confidence)
-    if max_seeds < least:
-        raise InputError(
-            f"{max_seeds} seeds cannot prove {min_rate:g}, even if all are solved",
-            field="max_seeds",
-            allowed=f"{least} or more",
-            fix=f"give {least} or more, or ask for a lower rate",
-        )
-
-
-def _down(bound: float) -> str:
-    return f"{rounded_down(bound, 4):.4f}"
-
-
-def _up(bound: float) -> str:
-    return f"{rounded_up(bound, 4):.4f}"
-
-
-# -------------------------------------------------------------------------------------------------
-# A gate of results that were imported: what their seeds prove, however many there came to be.
-#
-# Nobody knows whether their number was planned, or which configuration was picked by its count. So
-# the bounds are those that hold at any number of seeds, and for all configurations of the run at
-# once: each has an equal share of what may go wrong.
-
-
-def gate_imported(
-    run: Run, result: ConfigResult, *, min_rate: float, confidence: float = 0.95
-) -> Verdict:
-    """What the imported seeds of a config say of its success rate.
-
-    Args:
-        run: whose configs share 1 - `confidence`.
-        result: of the config.
-        min_rate: the success rate to prove, in (0, 1).
-        confidence: with which the answers about all configs of the run hold together, in (0, 1).
-    """
-    outcome, alpha = result.outcome, (1 - confidence) / len(run.results)
-    k, n = outcome.successes, outcome.n
-    low = float(anytime_lower(k, n, alpha=alpha))
-    high = float(anytime_upper(k, n, alpha=alpha))
-    answer: Answer = "proven" if low >= min_rate else "refuted" if high < min_rate else "undecided"
-    least, most = anytime_interval(k, n, confidence=1 - alpha)
-    found = np.bincount(outcome.status, minlength=len(Status)).tolist()
-    return Verdict(
-        answer=answer,
-        min_rate=min_rate,
-        confidence=confidence,
-        key=result.key,
-        point=result.point,
-        k=k,
-        n=n,
-        low=float(least),
-        high=float(most),
-        first_seed=int(outcome.seeds[0]),
-        most=n,
-        counts=dict(zip(Status, found, strict=True)),
-        seeds=f"imported seeds of config {result.key}",
-        bound=answer_bound(answer, k, n, alpha=alpha),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from xortune.core.config import Config
+from xortune.core.errors import InputError, refuse_given
 from xortune.core.seeds import HAND
-from xortune.core.task import Task
+from xortune.core.task import Task, TaskSpec
 from xortune.stats.anytime import anytime_evidence_above
 from xortune.stats.planning import (
     fewest_seeds,
@@ -120,43 +122,69 @@ class ComparisonPlan:
     speed: Speed | None = None
 
 
-def plan_rate(rate: float, *, confidence: float = 0.95, failures: int | None = None) -> RatePlan:
-    """How many seeds show a success rate, for several numbers of failures or for one.
-
-    Raises:
-        InputError: an argument out of range, or more seeds needed than there are.
-    """
-    claims = []
-    for allowed in FAILURES if failures is None else (failures,):
-        n = seeds_for_lower_bound(rate, confidence=confidence, failures=allowed)
-        gate = gate_seeds(rate, alpha=1 - confidence, failures=allowed)
-        claims.append(Claim(allowed, n, rate_that_passes(n, allowed), gate))
-    return RatePlan(rate, confidence, tuple(claims))
-
-
-def plan_comparison(
-    rates: tuple[float, float],
+def plan(
+    rate: float | None = None,
     *,
-    alpha: float = 0.05,
+    between: Sequence[float] | None = None,
+    confidence: float = 0.95,
+    failures: int | None = None,
     power: float = 0.8,
-) -> ComparisonPlan:
-    """How many seeds tell two success rates apart.
+    config: Config | None = None,
+    task: TaskSpec = "xor",
+    measure: bool = True,
+) -> RatePlan | ComparisonPlan:
+    """How many seeds it takes to show a success rate, or to tell two apart; and how long here.
+
+    Args:
+        rate: the success rate to show.
+        between: instead of it, two rates to tell apart.
+        confidence: of the lower bound; with `between` 1 minus the level of the test.
+        failures: how many seeds may fail; several numbers if not given.
+        power: the chance that a difference as between the two rates is found.
+        config: what the time is measured with; a standard config if not given.
+        task: what that config learns.
+        measure: False trains nothing and says nothing of time.
 
     Raises:
-        InputError: rates that are equal, out of range or too close, or another argument out of
-            range.
+        InputError: neither a rate nor two, both, rates that are equal or too close, more seeds
+            needed than there are, or an argument out of range.
     """
-    first, second = rates
-    return ComparisonPlan(
-        rates=rates,
-        alpha=alpha,
-        power=power,
-        independent=independent_seeds(first, second, alpha=alpha, power=power),
-        shared=shared_seeds(first, second, alpha=alpha, power=power),
-        nested=shared_seeds(
-            first, second, alpha=alpha, power=power, discordance=abs(first - second)
-        ),
-    )
+    if (rate is None) == (between is None):
+        raise InputError(
+            "neither a rate nor two to tell apart" if rate is None else "a rate and two others",
+            field="rate",
+            allowed="one of rate and between",
+            fix="give --rate 0.99, or --between 0.9 0.95",
+        )
+    if config is not None and not isinstance(config, Config):
+        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
+    learned = task if isinstance(task, Task) else Task.named(task)
+    planned: RatePlan | ComparisonPlan
+    if between is None:
+        assert rate is not None
+        claims = []
+        for allowed in FAILURES if failures is None else (failures,):
+            n = seeds_for_lower_bound(rate, confidence=confidence, failures=allowed)
+            gate = gate_seeds(rate, alpha=1 - confidence, failures=allowed)
+            claims.append(Claim(allowed, n, rate_that_passes(n, allowed), gate))
+        planned = RatePlan(rate, confidence, tuple(claims))
+    else:
+        if len(between) != 2:
+            raise InputError(f"{len(between)} rates", field="between", allowed="two rates")
+        refuse_given("a number of failures only with a rate to show", failures=failures)
+        a, b = between
+        level = {"alpha": 1 - confidence, "power": power}
+        planned = ComparisonPlan(
+            rates=(a, b),
+            alpha=level["alpha"],
+            power=power,
+            independent=independent_seeds(a, b, **level),
+            shared=shared_seeds(a, b, **level),
+            nested=shared_seeds(a, b, **level, discordance=abs(a - b)),
+        )
+    # What is refused is refused before anything is trained: the time comes last.
+    speed = measured_speed(config or STANDARD, learned) if measure else None
+    return replace(planned, speed=speed)
 
 
 def gate_seeds(rate: float, *, alpha: float = 0.05, failures: int = 0) -> int:

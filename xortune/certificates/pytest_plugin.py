@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from xortune.certificates.seeds_mark import Course, SeedsMark
+    from xortune.certificates.gate import SequentialTest
+    from xortune.certificates.seeds_mark import Course
 
 MARKER, SEED, ONLY = "seeds", "seed", "only_seed"
 
@@ -27,8 +28,7 @@ PROPERTY = "xortune_seeds"
 """Of a report, in which a worker of pytest-xdist sends its result to where it is shown."""
 
 _SEED, _TAKEN = pytest.StashKey[int](), pytest.StashKey[int]()
-
-_WANTED: pytest.StashKey[SeedsMark] = pytest.StashKey()
+_WANTED: pytest.StashKey[SequentialTest] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,14 +78,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     except InputError as error:
         _refuse(f"@pytest.mark.{MARKER}: {error}")
     only = item.config.getoption(ONLY)
-    item.stash[_WANTED], item.stash[_SEED] = asked, asked.first if only is None else only
+    item.stash[_WANTED], item.stash[_SEED] = asked, asked.first_seed if only is None else only
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Call a marked test for one seed after the other; all others are pytest's."""
-    asked = pyfuncitem.stash.get(_WANTED, None)
-    if asked is None:
+    test = pyfuncitem.stash.get(_WANTED, None)
+    if test is None:
         return None
     if pyfuncitem.stash.get(_TAKEN, None) != pyfuncitem.stash[_SEED]:
         _refuse(
@@ -95,14 +95,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if pyfuncitem.config.getoption(ONLY) is not None:
         return None
 
-    course = asked.course()
-    while True:
-        _call(pyfuncitem, course)
-        if course.over:
-            break
+    from xortune.certificates.seeds_mark import Course
+
+    course = Course(test)
+    _call(pyfuncitem, course)
+    while course.answer is None:
         _renew(pyfuncitem, course.next)
+        _call(pyfuncitem, course)
     pyfuncitem.user_properties.append((PROPERTY, course.line))
-    if not course.passed:
+    if course.answer != "proven":
         pytest.fail(course.message, pytrace=False)
     return True
 
@@ -144,29 +145,20 @@ def _call(item: pytest.Function, course: Course) -> None:
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except (pytest.skip.Exception, pytest.xfail.Exception) as ended:
-        _refuse_later(course, ended)
+        if course.n:  # the first seed may end the test so, later none may
+            how = "skipped" if isinstance(ended, pytest.skip.Exception) else "expected to fail"
+            _refuse(
+                f"seed {course.next} was {how} ({ended}), after {course.n} that were not: a seed "
+                "is never left out. Skip the whole test, or let the seed fail"
+            )
         raise
     except BaseException as error:  # pytest.fail and sys.exit are no Exception
-        course.failed(error, _shown(item, error) if not course.failures else "")
+        info = pytest.ExceptionInfo.from_exception(error)
+        course.count(error, "" if course.failures else str(item.repr_failure(info)))
         return
     if returned is not None:
         _refuse(f"the test returned {type(returned).__name__}, which says nothing: use assert")
-    course.succeeded()
-
-
-def _shown(item: pytest.Function, error: BaseException) -> str:
-    """The traceback as pytest shows it."""
-    return str(item.repr_failure(pytest.ExceptionInfo.from_exception(error)))
-
-
-def _refuse_later(course: Course, ended: BaseException) -> None:
-    """The first seed may end the test by pytest.skip. Later none may: a seed is never left out."""
-    if course.n:
-        how = "skipped" if isinstance(ended, pytest.skip.Exception) else "expected to fail"
-        _refuse(
-            f"seed {course.next} was {how} ({ended}), after {course.n} that were not: a seed is "
-            "never left out. Skip the whole test, or let the seed fail"
-        )
+    course.count()
 
 
 def _renew(item: pytest.Function, seed: int) -> None:

@@ -13,6 +13,7 @@ EXPORTS = {
         "from_command_line",
         "named",
         "nearest",
+        "refuse_given",
         "worded",
     ),
     "files": (

@@ -86,6 +86,17 @@ def _rebuild(kind: type[InputError], problem: str, parts: dict[str, str | None])
     return kind(problem, **parts)
 
 
+def refuse_given(allowed: str, **options: object) -> None:
+    """Refuse options that mean nothing here.
+
+    Raises:
+        InputError: one of them is given, and so is neither None nor False.
+    """
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise InputError(f"{value!r}", field=name, allowed=allowed, fix="leave it out")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A fix that names the known word closest to `name`, or all of them if none is close."""
     names = sorted(known)

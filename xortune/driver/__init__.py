@@ -3,7 +3,7 @@
 EXPORTS = {
     "certify": ("certify",),
     "compare": ("compare",),
-    "gate": ("gate", "plan"),
+    "gate": ("gate",),
     "optuna": ("from_optuna", "import_results", "to_optuna"),
     "own_process": ("let_go_after",),
     "process": ("FORCED", "heed_signals", "told_to_end"),

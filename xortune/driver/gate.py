@@ -1,23 +1,20 @@
-"""The verbs about how sure one can be: plan, gate. They check what they are given."""
+"""The verb `gate`: whether a config, or the best of a run, solves enough of all seeds."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from xortune.certificates.gate import (
-    check_gate,
+    Verdict,
     gate_certificate,
     gate_config,
     gate_imported,
     load_config,
 )
-from xortune.certificates.plan import STANDARD, measured_speed, plan_comparison, plan_rate
 from xortune.core.config import Config
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, refuse_given
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
 from xortune.integrations.export import exported
@@ -26,68 +23,6 @@ from xortune.runs.manifest import is_imported
 from xortune.runs.run import Run, load_run
 from xortune.runs.store import url_of
 from xortune.trainers.network import NetworkTrainer, usable_cores
-
-if TYPE_CHECKING:
-    from xortune.certificates.gate import Verdict
-    from xortune.certificates.plan import ComparisonPlan, RatePlan
-    from xortune.runs.certificate import Certificate
-
-
-def plan(
-    rate: float | None = None,
-    *,
-    between: Sequence[float] | None = None,
-    confidence: float = 0.95,
-    failures: int | None = None,
-    power: float = 0.8,
-    config: Config | None = None,
-    task: TaskSpec = "xor",
-    measure: bool = True,
-) -> RatePlan | ComparisonPlan:
-    """How many seeds it takes to show a success rate, or to tell two apart; and how long here.
-
-    Args:
-        rate: the success rate to show.
-        between: instead of it, two rates to tell apart.
-        confidence: of the lower bound; with `between` 1 minus the level of the test.
-        failures: how many seeds may fail; several numbers if not given.
-        power: the chance that a difference as between the two rates is found.
-        config: what the time is measured with; a standard config if not given.
-        task: what that config learns.
-        measure: False trains nothing and says nothing of time.
-
-    Raises:
-        InputError: neither a rate nor two, both, or an argument out of range.
-    """
-    if (rate is None) == (between is None):
-        raise InputError(
-            "neither a rate nor two to tell apart" if rate is None else "a rate and two others",
-            field="rate",
-            allowed="one of rate and between",
-            fix="give --rate 0.99, or --between 0.9 0.95",
-        )
-    if config is not None and not isinstance(config, Config):
-        raise InputError(f"a {type(config).__name__}", field="config", allowed="a xortune.Config")
-    learned = task if isinstance(task, Task) else Task.named(task)
-    # What is refused is refused before anything is trained: the time comes last.
-    planned: RatePlan | ComparisonPlan
-    if between is None:
-        assert rate is not None
-        planned = plan_rate(rate, confidence=confidence, failures=failures)
-    else:
-        if len(between) != 2:
-            raise InputError(f"{len(between)} rates", field="between", allowed="two rates")
-        if failures is not None:
-            raise InputError(
-                f"{failures} with two rates",
-                field="failures",
-                allowed="a number of failures only with a rate to show",
-            )
-        pair = (between[0], between[1])
-        planned = plan_comparison(pair, alpha=1 - confidence, power=power)
-    if not measure:
-        return planned
-    return replace(planned, speed=measured_speed(config or STANDARD, learned))
 
 
 def gate(
@@ -129,19 +64,25 @@ def gate(
     if isinstance(given, str | os.PathLike):
         run = url_of(given) is not None or Path(given).is_dir()
         given = load_run(given) if run else load_config(given)
+    sure = 0.95 if confidence is None else confidence
     if isinstance(given, Run):
-        _refuse(
+        refuse_given(
             "only with a config that is trained",
             max_seeds=max_seeds,
             task=task,
             first_seed=first_seed,
             engine=engine,
         )
-        if given.certificate is None and is_imported(given.manifest):
-            sure = 0.95 if confidence is None else confidence
-            check_gate(min_rate, sure)
+        certificate = given.certificate
+        if certificate is None and is_imported(given.manifest):
             return gate_imported(given, exported(given, key), min_rate=min_rate, confidence=sure)
-        certificate = _certificate(given)
+        if certificate is None:
+            command = certify_command(given, 1000, str(given.path))
+            raise InputError(
+                "the run has no certificate",
+                place=str(given.path),
+                fix=None if command is None else f"make one: `{command}`",
+            )
         if confidence is not None and certificate.confidence < confidence - 1e-12:
             raise InputError(
                 f"the certificate holds with confidence {certificate.confidence:g}",
@@ -156,7 +97,7 @@ def gate(
             field="config_or_run",
             allowed="a xortune.Config, a run, or the path of either",
         )
-    _refuse("only with a run, whose finalists have keys", key=key)
+    refuse_given("only with a run, whose finalists have keys", key=key)
 
     learned = task if isinstance(task, Task) else Task.named(task or "xor")
     trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
@@ -166,25 +107,7 @@ def gate(
         trainer,
         min_rate=min_rate,
         max_seeds=500 if max_seeds is None else max_seeds,
-        confidence=0.95 if confidence is None else confidence,
+        confidence=sure,
         first_seed=GATE.start if first_seed is None else first_seed,
         on_seeds=on_seeds,
     )
-
-
-def _certificate(run: Run) -> Certificate:
-    certificate = run.certificate
-    if certificate is None:
-        command = certify_command(run, 1000, str(run.path))
-        raise InputError(
-            "the run has no certificate",
-            place=str(run.path),
-            fix=None if command is None else f"make one: `{command}`",
-        )
-    return certificate
-
-
-def _refuse(allowed: str, **options: object) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise InputError(f"{value!r}", field=name, allowed=allowed, fix="leave it out")
