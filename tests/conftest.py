@@ -19,7 +19,7 @@ settings.register_profile("xortune", deadline=None, derandomize=True, print_blob
 settings.load_profile("xortune")
 
 
-DRAWS = "xortune.reports.drawing.matplotlib.svg"
+DRAWS = "xortune.reports.files.svg"  # where reports look it up
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -39,6 +39,8 @@ def test_a_figure_that_no_longer_applies_goes_and_what_others_put_there_stays(ru
     assert {path.name for path in folder.iterdir()} == drawn(run) | {
         *("mine.svg", "front.png", "notes.txt")
     }
+    sketch = (folder / "ranking.svg").read_text()
+    assert sketch == "<svg>ranking</svg>\n", "tests draw no pictures unless they ask for them"
 
 
 def test_figures_are_written_as_pictures_if_asked_for(run):
