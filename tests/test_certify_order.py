@@ -161,7 +161,7 @@ def test_nothing_to_move_gives_no_order(tmp_path):
     [
         (("--by", "neighbourhood"), "--by: 'neighbourhood', and no neighbours are measured"),
         (("--by", "neighborhood", "--neighbourhood", "0.2"), "did you mean 'neighbourhood'?"),
-        (("--extend", "--by", "own"), "--by: own for an attempt that is extended"),
+        (("--extend", "--by", "own"), "--by: 'own'; allowed: at the beginning of an attempt"),
     ],
 )
 def test_the_command_refuses(run, words, message):

@@ -21,7 +21,7 @@ from xortune.core.point import Point
 from xortune.core.seeds import CERTIFY
 from xortune.driver import certify as module
 from xortune.driver.batches import LEAST_SECONDS, MOST_SECONDS, Batches
-from xortune.driver.certify import FreshSeeds, SeedsToTrain, certify_run, told_seeds, train_here
+from xortune.driver.certify import FreshSeeds, certify_run, told_seeds, train_here
 from xortune.driver.cluster import Cluster
 from xortune.driver.jobs import Done, WorkerFailure, trained
 from xortune.driver.loop import LocalExecutor, Record
@@ -38,8 +38,7 @@ def seeds_of(run):
 
     def fresh(trainer, *, top=3, seeds=100, **more):
         tasks = tasks_of(run, trainer, Call(top=top, seeds=seeds))
-        wanted = [SeedsToTrain(task.point, task.seeds, 0, task.purpose) for task in tasks]
-        return FreshSeeds(wanted, trainer, **more)
+        return FreshSeeds(tasks, trainer, **more)
 
     return fresh
 

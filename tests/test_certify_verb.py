@@ -97,9 +97,9 @@ def test_the_command_and_the_gate_go_together(run, monkeypatch):
         (("--extend",), "--extend: the run has no attempt"),
         (("--extend", "--neighbourhood", "0.2"), "--neighbourhood: an attempt"),
         (("--neighbourhood", "-1"), "--neighbourhood: -1"),
-        (("--extend", "--top", "5"), "--top: 5 for an attempt that is extended"),
-        (("--extend", "--confidence", "0.9"), "--confidence: 0.9 for"),
-        (("--extend", "--extendable"), "--extendable: True for"),
+        (("--extend", "--top", "5"), "--top: 5; allowed: at the beginning of an attempt"),
+        (("--extend", "--confidence", "0.9"), "--confidence: 0.9; allowed: at the beginning"),
+        (("--extend", "--extendable"), "--extendable: True; allowed: at the beginning"),
     ],
 )
 def test_the_command_refuses(run, words, message):

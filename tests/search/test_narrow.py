@@ -11,11 +11,12 @@ from hand_made import solved
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xortune.certificates.fresh import SeedsToTrain
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.batches import HOPELESS, PARTS, CrashBisector
-from xortune.driver.certify import FreshSeeds, SeedsToTrain
+from xortune.driver.certify import FreshSeeds
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import ATTEMPTS, Job
 from xortune.runs.journal import Journal, read

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TypeGuard
 
+from xortune.certificates.gate import share
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
@@ -60,7 +61,9 @@ def neighbours(
         if isinstance(parameter, Range):
             moves = _moves(parameter, value, fraction)
         elif isinstance(parameter, Choice) and all(map(_is_number, parameter.values)):
-            moves = _next_to(parameter.values, value)
+            numbers = sorted(one for one in parameter.values if _is_number(one))
+            smaller = [one for one in numbers if one < value]
+            moves = smaller[-1:] + [one for one in numbers if one > value][:1]
         else:
             continue
         for moved in moves:
@@ -76,14 +79,6 @@ def neighbours(
 
 def _is_number(value: Value) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _next_to(values: Sequence[Value], value: float) -> list[float]:
-    """The next smaller and the next larger of some numbers, as far as there are any."""
-    numbers = [one for one in values if _is_number(one)]
-    smaller = max((one for one in numbers if one < value), default=None)
-    larger = min((one for one in numbers if one > value), default=None)
-    return [one for one in (smaller, larger) if one is not None]
 
 
 def _active(space: SearchSpace, values: Mapping[str, Value]) -> list[str]:
@@ -119,10 +114,71 @@ def _moves(parameter: Range, value: float, fraction: float) -> list[float]:
 
 
 # -------------------------------------------------------------------------------------------------
+# What is asked for.
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked of a certificate. An attempt that was interrupted goes on with an equal one.
+
+    Attributes:
+        top: how many finalists; the first of the search's own order that solved any seed.
+        seeds: how many each of them gets; with `extend`, how many more.
+        confidence: with which all bounds of all attempts shall hold together.
+        extendable: begin an attempt whose seeds may be added to later, with the anytime bound.
+        extend: add seeds to the last attempt, which must be extendable; its finalists stay.
+        neighbourhood: also train each finalist with its settings moved by so much.
+        by: `own` or `neighbourhood`: whose lower bounds order the finalists.
+
+    Raises:
+        InputError: one of them is out of range, or does not go with another.
+    """
+
+    top: int
+    seeds: int
+    confidence: float = 0.95
+    extendable: bool = False
+    extend: bool = False
+    neighbourhood: float | None = None
+    by: Criterion = "own"
+
+    def __post_init__(self) -> None:
+        for name, value, high in (("top", self.top, 1000), ("seeds", self.seeds, len(CERTIFY))):
+            if not 1 <= value <= high:
+                raise InputError(f"{value} is out of range", field=name, allowed=f"1 to {high:,}")
+        share("confidence", self.confidence)
+        if self.extend and self.neighbourhood is not None:
+            raise InputError(
+                "an attempt that is extended has its neighbours already, or none",
+                field="neighbourhood",
+                allowed="at the beginning of an attempt",
+                fix="leave it out, or begin another attempt without --extend",
+            )
+        if self.by not in (names := ("own", "neighbourhood")):
+            raise InputError(
+                f"{self.by!r}",
+                field="by",
+                allowed=" or ".join(names),
+                fix=nearest(self.by, names),
+            )
+        if self.by == "neighbourhood" and self.neighbourhood is None:
+            raise InputError(
+                "'neighbourhood', and no neighbours are measured",
+                field="by",
+                allowed="together with a neighbourhood",
+                fix="give --neighbourhood 0.2 too",
+            )
+
+
+# -------------------------------------------------------------------------------------------------
 # What an attempt to certify finalists still has to train, and under which seeds.
 #
 # Everything is read from the run's journal: which attempt was begun last, whether it is the one
-# that is asked for, and which seeds nothing has seen.
+# that is asked for, and which seeds nothing has seen. `driver.certify` trains it like the blocks of
+# a search. Every block goes into the journal with its purpose, so that the certificate can be made
+# from the journal alone and an attempt, once begun, is never forgotten: one that was interrupted
+# goes on where it stopped, with the same finalists and seeds, and one that disappoints stays on
+# record and has spent its share of alpha. `runs.certificate` says what is promised.
 #
 # Where an attempt's seeds begin is drawn from the run and from what is asked: its space, its
 # search's seed, its trainer, the finalists, how many seeds, which attempt. Another run or another
@@ -137,21 +193,21 @@ _TRAINER = ("trainer", "source", "success", "metric", "task_fingerprint")
 
 
 @dataclass(frozen=True)
-class CertificateTask:
-    """All seeds of one config that an attempt still has to train.
+class SeedsToTrain:
+    """The seeds that a config is still to be trained under.
 
     Attributes:
         point: the config.
-        proposal: which of the search's proposals it is written under.
-        purpose: for the journal.
         seeds: ascending parts; none where it has them all. Blocks are trained side by side, so that
             one that was interrupted may lack any of its seeds.
+        proposal: which of the search's proposals it is written under.
+        purpose: for the journal.
     """
 
     point: Point
-    proposal: int
-    purpose: Purpose
     seeds: tuple[range, ...]
+    proposal: int = 0
+    purpose: Purpose | None = None
 
     @property
     def count(self) -> int:
@@ -159,86 +215,85 @@ class CertificateTask:
         return sum(map(len, self.seeds))
 
 
-def asked_of(
-    run: Run, top: int, seeds: int, confidence: float, *, extendable: bool, by: Criterion
-) -> list[Purpose]:
-    """What an attempt, still without its number, has to do: the finalists in the search's order.
+def tasks_of(run: Run, trainer: Trainer, call: Call, *, accept: bool = False) -> list[SeedsToTrain]:
+    """All that is still to be trained for a call.
+
+    Args:
+        run: with a journal that nobody else writes to.
+        trainer: what will train it.
+        call: what is asked for.
+        accept: whether an attempt that was begun with another engine or other versions may be left
+            as it is, and a new one begun.
 
     Raises:
-        InputError: no config solved a seed.
+        InputError: nothing to certify, an attempt that cannot be extended or was begun with another
+            engine or version, neighbours that there are not, or no fresh seeds left.
     """
-    finalists = [result for result in run.results[:top] if result.outcome.successes]
+    tasks = (
+        _extension(run, trainer, call.seeds)
+        if call.extend
+        else _attempt(run, trainer, call, accept=accept)
+    )
+    _refuse_seen(tasks, run)
+    return tasks
+
+
+def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[SeedsToTrain]:
+    """The rest of the last attempt if that is what is asked for and it lacks seeds; else a new one.
+
+    One that was begun by another engine or other versions is never continued: its seeds and those
+    of these here are not one count. With `accept` a new one begins.
+
+    Neighbours spend nothing of the attempt's share: to measure them later needs no new attempt.
+    """
+    finalists = [result for result in run.results[: call.top] if result.outcome.successes]
     if not finalists:
         raise InputError(
             "no configuration solved a seed" if run.results else "no configuration is finished yet",
             place=str(run.path),
             fix="search further, or another space: there is nothing to certify",
         )
-    return [
+    number = max((_of(check).attempt for check in run.checks), default=0)
+    begun = [check for check in run.checks if _of(check).attempt == number]
+    asked = [
         Purpose(
             kind="certify",
-            attempt=1,
+            attempt=number,
             finalist=result.key,
             rank=rank,
             finalists=len(finalists),
-            seeds=seeds,
-            confidence=confidence,
-            extendable=extendable,
+            seeds=call.seeds,
+            confidence=call.confidence,
+            extendable=call.extendable,
             search_k=result.outcome.successes,
             search_n=result.outcome.n,
-            by=by,
+            by=call.by,
         )
         for rank, result in enumerate(finalists, 1)
     ]
-
-
-def attempt_tasks(
-    run: Run,
-    trainer: Trainer,
-    asked: Sequence[Purpose],
-    neighbourhood: float | None,
-    own: AbstractSet[str],
-    *,
-    accept: bool = False,
-) -> list[CertificateTask]:
-    """The rest of the last attempt if that is what is asked for and it lacks seeds; else a new one.
-
-    One that was begun by another engine or other versions, which `own` does not name, is never
-    continued: its seeds and those of these here are not one count. With `accept` a new one begins.
-
-    Neighbours spend nothing of the attempt's share: to measure them later needs no new attempt.
-
-    Raises:
-        InputError: no fresh seeds are left, neighbours are to order what cannot be moved, or what
-            has an order already; an attempt that others have begun.
-    """
-    number = max((_of(check).attempt for check in run.checks), default=0)
-    begun = [check for check in run.checks if _of(check).attempt == number]
-    if begun:
-        asked = [replace(purpose, attempt=number) for purpose in asked]
-        if _same(begun, asked):
-            others = _made_by_others(begun, own)
-            rest = _tasks(run, trainer, asked, begun, neighbourhood)
-            if any(task.seeds for task in rest):
-                if not others:
-                    return rest
-                if not accept:
-                    raise InputError(
-                        f"attempt {number} was begun by another engine or other versions, and its "
-                        "seeds and those of these here are not one count",
-                        field="accept_versions",
-                        place=str(run.path),
-                        fix="finish it with what began it, or begin another with --accept-versions",
-                    )
-            elif not others and asked[0].by != _of(begun[-1]).by:
+    if begun and _same(begun, asked):
+        others = _made_by_others(begun, trainer)
+        rest = _tasks(run, trainer, asked, begun, call.neighbourhood)
+        if any(task.seeds for task in rest):
+            if not others:
+                return rest
+            if not accept:
                 raise InputError(
-                    f"attempt {number} has all of this already, in another order",
-                    field="by",
-                    fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
-                    "another finalist with --key",
+                    f"attempt {number} was begun by another engine or other versions, and its "
+                    "seeds and those of these here are not one count",
+                    field="accept_versions",
+                    place=str(run.path),
+                    fix="finish it with what began it, or begin another with --accept-versions",
                 )
-    asked = [replace(purpose, attempt=number + 1) for purpose in asked]
-    return _tasks(run, trainer, asked, [], neighbourhood)
+        elif not others and call.by != _of(begun[-1]).by:
+            raise InputError(
+                f"attempt {number} has all of this already, in another order",
+                field="by",
+                fix="`neighbourhood_lower_bound` is in certificate.json; gate and export take "
+                "another finalist with --key",
+            )
+    new = [replace(purpose, attempt=number + 1) for purpose in asked]
+    return _tasks(run, trainer, new, [], call.neighbourhood)
 
 
 def _same(begun: Sequence[Evaluation], asked: Sequence[Purpose]) -> bool:
@@ -262,69 +317,63 @@ def _tasks(
     asked: Sequence[Purpose],
     begun: Sequence[Evaluation],
     neighbourhood: float | None,
-) -> list[CertificateTask]:
+) -> list[SeedsToTrain]:
     """What an attempt still lacks.
 
     All finalists get the same seeds, so that they can be compared; each neighbourhood has its own.
     """
     seeds = asked[0].seeds
     first = _first(CERTIFY, run, trainer, asked, begun)
-    _refuse_beyond(CERTIFY, run, first, seeds)
+    _refuse_beyond(run, first, seeds)
     near = around_from = _first(NEIGHBOURS, run, trainer, asked, begun)
     points = {result.key: result.point for result in run.results}
-    tasks, around = [], []
-    # Those that an earlier call has finished count, even if this one moves by another fraction.
+    tasks: list[tuple[Point, tuple[range, ...], int, Purpose]] = []
+    around = tasks.copy()
+    had: dict[tuple[str, str, str], list[Evaluation]] = defaultdict(list)
+    for check in begun:
+        had[_of(check).kind, _of(check).finalist, check.block.point.key].append(check)
+    # Neighbours that an earlier call has finished count, even if this moves by another fraction.
     measured = {
-        (_of(check).finalist, check.block.point.key)
-        for check in begun
-        if _of(check).kind == "neighbourhood"
-        and _count(begun, _of(check).finalist, check.block.point.key) == seeds
+        (finalist, key)
+        for (kind, finalist, key), lines in had.items()
+        if kind == "neighbourhood"
+        and sum(line.block.count for line in lines if line.final) == seeds
     }
     for purpose in asked:
-        key, proposal = purpose.finalist, _proposal(run, purpose.finalist)
-        point = points[key]
-        own = [c for c in begun if _of(c).kind == "certify" and _of(c).finalist == key]
-        rest = _missing(range(first, first + seeds), key, own)
-        tasks.append(CertificateTask(point, proposal, replace(purpose, first=first), rest))
+        key = purpose.finalist
+        # Certifying it is no proposal of its own.
+        proposal = next(e.proposal for e in run.evaluations if e.block.point.key == key)
+        rest = missing(range(first, first + seeds), had["certify", key, key])
+        tasks.append((points[key], rest, proposal, replace(purpose, first=first)))
         if neighbourhood is None:
             continue
-        others = [c for c in begun if _of(c).kind == "neighbourhood" and _of(c).finalist == key]
         span = range(near, near + seeds)
         near = span.stop
         if near > NEIGHBOURS.stop:
             raise InputError("no seeds are left for neighbours", field="neighbourhood")
-        for name, moved in neighbours(point, run.asked, trainer, neighbourhood):
+        for name, moved in neighbours(points[key], run.asked, trainer, neighbourhood):
             reason = replace(purpose, kind="neighbourhood", moved=name, first=around_from)
-            around.append(
-                CertificateTask(moved, proposal, reason, _missing(span, moved.key, others))
-            )
+            rest = missing(span, had["neighbourhood", key, moved.key])
+            around.append((moved, rest, proposal, reason))
             measured.add((key, moved.key))
+    number = len(measured)
     if neighbourhood is None:
         number = _of(begun[-1]).neighbours if begun else 0
-    else:
-        number = len(measured)
-        if asked[0].by == "neighbourhood" and not around:
-            raise InputError(
-                "no finalist has a setting that can be moved",
-                field="by",
-                allowed="own",
-                fix="leave it out",
-            )
+    elif asked[0].by == "neighbourhood" and not around:
+        raise InputError(
+            "no finalist has a setting that can be moved",
+            field="by",
+            allowed="own",
+            fix="leave it out",
+        )
     return [
-        replace(task, purpose=replace(task.purpose, neighbours=number)) for task in tasks + around
+        SeedsToTrain(point, rest, proposal, replace(purpose, neighbours=number))
+        for point, rest, proposal, purpose in tasks + around
     ]
 
 
-def _made_by_others(lines: Sequence[Evaluation], own: AbstractSet[str]) -> bool:
-    return any(line.made is not None and line.made not in own for line in lines)
-
-
-def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[CertificateTask]:
-    """More seeds for the finalists of the last attempt, which `own` has made.
-
-    Raises:
-        InputError: there is none, or none that can be extended.
-    """
+def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
+    """More seeds for the finalists of the last attempt."""
     certificate = certificate_of(run.checks)
     if certificate is None:
         raise InputError(
@@ -333,25 +382,24 @@ def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[Certifi
             fix="begin one with --extendable",
         )
     attempt = certificate.attempts[-1]
+    another = "begin another attempt: without --extend, or with --extendable"
     if attempt.bound != "anytime":
         raise InputError(
             f"attempt {attempt.number} was planned for {attempt.seeds:,} seeds, and has a bound "
             "for exactly so many",
             field="extend",
             allowed="an attempt that was begun as extendable",
-            fix="begin another attempt: without --extend, or with --extendable",
+            fix=another,
         )
-    lines = [
-        check
-        for check in run.checks
-        if _of(check).attempt == attempt.number and _of(check).kind == "certify"
-    ]
-    if _made_by_others(lines, own):
+    begun = [check for check in run.checks if _of(check).attempt == attempt.number]
+    last = _of(begun[-1])
+    lines = [check for check in begun if _of(check).kind == "certify"]
+    if _made_by_others(lines, trainer):
         raise InputError(
             f"attempt {attempt.number} was made by another engine or other versions, and its seeds "
             "and those of these here are not one count",
             field="extend",
-            fix="begin another attempt: without --extend, or with --extendable",
+            fix=another,
         )
     if not attempt.complete and len({_of(check).seeds for check in lines}) == 1:
         raise InputError(
@@ -360,14 +408,13 @@ def extension_tasks(run: Run, seeds: int, own: AbstractSet[str]) -> list[Certifi
             fix="finish it first: the same command without --extend",
         )
     planned = attempt.seeds if not attempt.complete else attempt.seeds + seeds
-    _refuse_beyond(CERTIFY, run, attempt.finalists[0].first, planned)
-    last = _of([check for check in run.checks if _of(check).attempt == attempt.number][-1])
+    _refuse_beyond(run, attempt.finalists[0].first, planned)
     tasks = []
     for found in attempt.finalists:
         had = [check for check in lines if _of(check).finalist == found.key]
-        rest = _missing(range(found.first, found.first + planned), found.key, had)
+        rest = missing(range(found.first, found.first + planned), had)
         purpose = replace(_of(had[0]), seeds=planned, by=last.by, neighbours=last.neighbours)
-        tasks.append(CertificateTask(found.point, had[0].proposal, purpose, rest))
+        tasks.append(SeedsToTrain(found.point, rest, had[0].proposal, purpose))
     return tasks
 
 
@@ -409,26 +456,22 @@ def _first(
     return max((had.stop for had in used if had.start < seeds.stop), default=seeds.start)
 
 
-def _refuse_beyond(seeds: range, run: Run, first: int, count: int) -> None:
-    if first + count > seeds.stop:
+def _refuse_beyond(run: Run, first: int, count: int) -> None:
+    if first + count > CERTIFY.stop:
         raise InputError(
-            f"{count:,} fresh seeds are asked for, and {max(0, seeds.stop - first):,} are left",
+            f"{count:,} fresh seeds are asked for, and {max(0, CERTIFY.stop - first):,} are left",
             field="seeds",
             place=str(run.path),
             fix="certify with fewer seeds",
         )
 
 
-def refuse_seen(tasks: Sequence[CertificateTask], run: Run) -> None:
-    """Whatever the ranges say: no seed may be in the journal but of this attempt's own configs.
-
-    Raises:
-        InputError: one is.
-    """
+def _refuse_seen(tasks: Sequence[SeedsToTrain], run: Run) -> None:
+    """Whatever the ranges say: no seed may be in the journal but of this attempt's own configs."""
     least = min((part.start for task in tasks for part in task.seeds), default=0)
     used = [line for line in _lines(run) if line.block.seeds.stop > least]
     for task, line in product(tasks, used):
-        if line.purpose is not None and line.purpose.attempt == task.purpose.attempt:
+        if line.purpose and task.purpose and line.purpose.attempt == task.purpose.attempt:
             continue
         seen = line.block.seeds
         for part in task.seeds:
@@ -442,6 +485,12 @@ def refuse_seen(tasks: Sequence[CertificateTask], run: Run) -> None:
                 )
 
 
+def _made_by_others(lines: Sequence[Evaluation], trainer: Trainer) -> bool:
+    """Whether another engine or other versions have made one of these."""
+    own = made_id(identity_of(trainer.describe()))
+    return any(line.made not in (None, own) for line in lines)
+
+
 def _lines(run: Run) -> Iterator[Evaluation]:
     yield from run.evaluations
     yield from run.checks
@@ -452,140 +501,13 @@ def _of(check: Evaluation) -> Purpose:
     return check.purpose
 
 
-def _count(lines: Iterable[Evaluation], finalist: str, key: str) -> int:
-    """Seeds of a config that these lines have."""
-    return sum(
-        line.block.count
-        for line in lines
-        if line.final and (_of(line).finalist, line.block.point.key) == (finalist, key)
-    )
-
-
-def _missing(seeds: range, key: str, lines: Iterable[Evaluation]) -> tuple[range, ...]:
-    """The parts of some seeds that no final line has for a config."""
-    had = [line.block.seeds for line in lines if line.final and line.block.point.key == key]
+def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
+    """The parts of some seeds that none of a config's final lines has, ascending."""
     parts, start = [], seeds.start
-    for block in sorted(had, key=lambda block: block.start):
-        parts.append(range(start, min(block.start, seeds.stop)))
-        start = max(start, block.stop)
+    for had in sorted((line.block.seeds for line in lines if line.final), key=lambda s: s.start):
+        parts.append(range(start, min(had.start, seeds.stop)))
+        start = max(start, had.stop)
     return tuple(part for part in (*parts, range(start, seeds.stop)) if part)
-
-
-def _proposal(run: Run, key: str) -> int:
-    """The first proposal of a config: certifying it is none of its own."""
-    return next(e.proposal for e in run.evaluations if e.block.point.key == key)
-
-
-# -------------------------------------------------------------------------------------------------
-# Certify: the finalists of a search on seeds that nothing has seen yet.
-#
-# What is asked for becomes tasks, which `driver.certifying` has trained like the blocks of a
-# search, and the journal's lines of them become a certificate. Every block goes into the run's
-# journal with its purpose, so that the certificate can be made from the journal alone and an
-# attempt, once begun, is never forgotten: one that was interrupted goes on where it stopped, with
-# the same finalists and seeds, and one that disappoints stays on record and has spent its share of
-# alpha. `runs.certificate` says what is promised.
-
-
-@dataclass(frozen=True)
-class Call:
-    """What is asked of a certificate. An attempt that was interrupted goes on with an equal one.
-
-    Attributes:
-        top: how many finalists; the first of the search's own order that solved any seed.
-        seeds: how many each of them gets; with `extend`, how many more.
-        confidence: with which all bounds of all attempts shall hold together.
-        extendable: begin an attempt whose seeds may be added to later, with the anytime bound.
-        extend: add seeds to the last attempt, which must be extendable; its finalists stay.
-        neighbourhood: also train each finalist with its settings moved by so much.
-        by: `own` or `neighbourhood`: whose lower bounds order the finalists.
-
-    Raises:
-        InputError: one of them is out of range, or does not go with another.
-    """
-
-    top: int
-    seeds: int
-    confidence: float = 0.95
-    extendable: bool = False
-    extend: bool = False
-    neighbourhood: float | None = None
-    by: str = "own"
-
-    def __post_init__(self) -> None:
-        for name, value, high in (("top", self.top, 1000), ("seeds", self.seeds, len(CERTIFY))):
-            if not 1 <= value <= high:
-                raise InputError(f"{value} is out of range", field=name, allowed=f"1 to {high:,}")
-        if not 0 < self.confidence < 1:
-            raise InputError(
-                f"{self.confidence} is out of range",
-                field="confidence",
-                allowed="above 0 and below 1",
-            )
-        if self.extend and self.neighbourhood is not None:
-            raise InputError(
-                "an attempt that is extended has its neighbours already, or none",
-                field="neighbourhood",
-                allowed="at the beginning of an attempt",
-                fix="leave it out, or begin another attempt without --extend",
-            )
-        assert self.criterion
-
-    @property
-    def criterion(self) -> Criterion:
-        """`by`, which is one of two words."""
-        if self.by == "own":
-            return "own"
-        if self.by != "neighbourhood":
-            names = ("own", "neighbourhood")
-            raise InputError(
-                f"{self.by!r}",
-                field="by",
-                allowed=" or ".join(names),
-                fix=nearest(self.by, names),
-            )
-        if self.neighbourhood is None:
-            raise InputError(
-                "'neighbourhood', and no neighbours are measured",
-                field="by",
-                allowed="together with a neighbourhood",
-                fix="give --neighbourhood 0.2 too",
-            )
-        return "neighbourhood"
-
-
-def tasks_of(
-    run: Run, trainer: Trainer, call: Call, *, accept: bool = False
-) -> list[CertificateTask]:
-    """All that is still to be trained for a call.
-
-    Args:
-        run: with a journal that nobody else writes to.
-        trainer: what will train it.
-        call: what is asked for.
-        accept: whether an attempt that was begun with another engine or other versions may be left
-            as it is, and a new one begun.
-
-    Raises:
-        InputError: nothing to certify, an attempt that cannot be extended or was begun with another
-            engine or version, neighbours that there are not, or no fresh seeds left.
-    """
-    identity = identity_of(trainer.describe())
-    own = frozenset({made_id(identity)})
-    if call.extend:
-        tasks = extension_tasks(run, call.seeds, own)
-    else:
-        asked = asked_of(
-            run,
-            call.top,
-            call.seeds,
-            call.confidence,
-            extendable=call.extendable,
-            by=call.criterion,
-        )
-        tasks = attempt_tasks(run, trainer, asked, call.neighbourhood, own, accept=accept)
-    refuse_seen(tasks, run)
-    return tasks
 
 
 def noted_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate | None:

@@ -14,27 +14,26 @@ import shlex
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from xortune.certificates.fresh import Call, noted_certificate, tasks_of
-from xortune.core.errors import InputError
-from xortune.core.point import Point
+from xortune.certificates.fresh import Call, SeedsToTrain, noted_certificate, tasks_of
+from xortune.core.errors import refuse_given
 from xortune.core.trainer import NO_FAILURES, Block, Trainer, runs_users_code
 from xortune.driver.batches import LEAST_SECONDS, SHARE, Batches
 from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.jobs import Job
-from xortune.driver.loop import RAY_SECONDS, LocalExecutor, Record, run
+from xortune.driver.loop import RAY_SECONDS, LocalExecutor, Record
+from xortune.driver.loop import run as run_loop
 from xortune.driver.own_process import let_go, let_go_after
 from xortune.driver.process import alone, as_before
 from xortune.driver.ray_executor import RayExecutor
-from xortune.driver.trainer import own_of_run
-from xortune.integrations.export import task_of
+from xortune.driver.trainer import trainer_of, with_cores
 from xortune.reports.files import write_report
 from xortune.reports.tables import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
-from xortune.runs.evaluation import Evaluation, Purpose
+from xortune.runs.evaluation import Criterion, Evaluation
 from xortune.runs.manifest import MANIFEST, is_imported, manifest_of
 from xortune.runs.resume import changed_trainer, session_entry
 from xortune.runs.run import JOURNAL, Run, load_run
@@ -44,38 +43,16 @@ from xortune.runs.sessions import (
     begin_session,
     held_journal,
     identity_of,
-    last_identity,
     made_id,
 )
 from xortune.runs.store import driven
-from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
+from xortune.trainers.network import usable_cores
 
 # -------------------------------------------------------------------------------------------------
 # Fresh seeds: all are known from the start; what is left to decide is how finely they are split.
 
 BLOCK_SECONDS, LEAST_SEEDS = 1.0, 16
 """A block takes about so long on one core, and has at least so many seeds."""
-
-
-@dataclass(frozen=True)
-class SeedsToTrain:
-    """The seeds that a config is still to be trained under.
-
-    Attributes:
-        point: the config.
-        seeds: ascending parts, none of them empty.
-        proposal, purpose: for the journal.
-    """
-
-    point: Point
-    seeds: tuple[range, ...]
-    proposal: int = 0
-    purpose: Purpose | None = None
-
-    @property
-    def count(self) -> int:
-        """How many seeds."""
-        return sum(map(len, self.seeds))
 
 
 class FreshSeeds:
@@ -103,7 +80,8 @@ class FreshSeeds:
         slots: int = 1,
         pace: float = 1.0,
     ) -> None:
-        self._trainer, self._slots, self._pace = trainer, slots, pace
+        self.slots = slots
+        self._trainer, self._pace = trainer, pace
         self._waiting = deque(one for one in wanted if one.seeds)
         self._total, self._done = sum(one.count for one in self._waiting), 0
         self.news: deque[object] = deque([(0, self._total)])
@@ -115,6 +93,11 @@ class FreshSeeds:
     def left(self) -> int:
         """How many blocks are still to be made, about."""
         return sum(math.ceil(one.count / self._size(one)) for one in self._waiting)
+
+    @property
+    def work_left(self) -> float:
+        """Seconds of work for one core, about."""
+        return self._pace * sum(self._cost(one) for one in self._waiting)
 
     @property
     def open(self) -> bool:
@@ -154,16 +137,18 @@ class FreshSeeds:
             self._done += job.block.count
             self.news.append((self._done, self._total))
 
+    def _cost(self, one: SeedsToTrain) -> float:
+        return self._trainer.cost(Block(one.point, one.seeds[0].start, one.count))
+
     def _size(self, one: SeedsToTrain) -> int:
         """How many seeds the next block of a config has at most."""
-        whole = Block(one.point, one.seeds[0].start, one.count)
-        each = max(1.0, self._pace) * self._trainer.cost(whole) / whole.count
+        each = max(1.0, self._pace) * self._cost(one) / one.count
         if each <= 0:
-            return whole.count
+            return one.count
         seconds, least = BLOCK_SECONDS, LEAST_SEEDS
-        if self._slots > 1:
+        if self.slots > 1:
             # About as many of these blocks for each slot, that all may end together.
-            share = math.ceil(sum(other.count for other in self._waiting) / (SHARE * self._slots))
+            share = math.ceil(sum(other.count for other in self._waiting) / (SHARE * self.slots))
             seconds = min(seconds, max(LEAST_SECONDS, share * each))
             least = min(least, share)
         return max(round(seconds / each), least, 1)
@@ -172,7 +157,7 @@ class FreshSeeds:
 def train_here(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
     """Train fresh seeds in this process, without Ray; a user's function in a process of its own."""
     with let_go_after():
-        run(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
+        run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
 
 
 def told_seeds(
@@ -258,15 +243,8 @@ def certify(
         KeyboardInterrupt: the user interrupted; the same call continues.
     """
     if extend:
-        begun = {"top": top, "confidence": confidence, "extendable": extendable, "by": by}
-        for name, given in begun.items():
-            if given not in (None, False):
-                raise InputError(
-                    f"{given} for an attempt that is extended",
-                    field=name,
-                    allowed="at the beginning of an attempt: what it was begun with stays",
-                    fix="leave it out",
-                )
+        allowed = "at the beginning of an attempt: what it was begun with stays"
+        refuse_given(allowed, top=top, confidence=confidence, extendable=extendable, by=by)
     cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     loaded = run if isinstance(run, Run) else load_run(run)
     call = Call(
@@ -276,20 +254,18 @@ def certify(
         extendable=extendable,
         extend=extend,
         neighbourhood=neighbourhood,
-        by="own" if by is None else by,
+        by=cast("Criterion", "own" if by is None else by),
     )
-    # Workers elsewhere may have the GPUs that this machine lacks.
-    elsewhere = gpus_per_trial if address is not None else 0.0
     with let_go_after():
         if trainer is None:
-            trainer = trainer_of(loaded, engine, elsewhere, train=train, accept=accept_versions)
-        worker, here = with_cores(trainer, gpus=gpus_per_trial)
+            # Workers elsewhere may have the GPUs that this machine lacks.
+            gpus = gpus_per_trial if address is not None else 0.0
+            trainer = trainer_of(loaded, engine, gpus, train=train, accept=accept_versions)
         certificate = certify_run(
             driven(loaded.path),
-            worker,
+            trainer,
             call,
             cluster=cluster,
-            here=here,
             on_progress=on_progress,
             on_message=on_word,
             accept_versions=accept_versions,
@@ -305,86 +281,82 @@ def certify_run(
     call: Call,
     *,
     cluster: Cluster | None = None,
-    here: Trainer | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_message: Callable[[str], None] | None = None,
     accept_versions: bool = False,
     session: Mapping[str, Any] | None = None,
 ) -> Certificate:
-    """Train a run's finalists on fresh seeds, and write certificate.json.
+    """Train a run's finalists on fresh seeds, and write certificate.json; see `certify`.
 
     Args:
         path: the run's directory; nothing else may be writing to it.
-        trainer: what trained the run; it is sent to the workers.
+        trainer: what trained the run.
         call: what is asked for.
         cluster: trains what is worth it, or all if it has an address or a timeout; without it all
-            is trained in this process.
-        here: what trains in this process, if it is not as on a worker: on all cores, for instance.
+            is trained in this process, on all cores.
         on_progress: called with the seeds done and all seeds, at first and after each block.
         on_message: called with a sentence for the user.
         accept_versions: whether an attempt that was begun with another engine or other versions may
             be left as it is, and a new one begun.
         session: what the manifest says of this session, if it is not that of a search.
-
-    Raises:
-        InputError: nothing to certify, an attempt that cannot be extended or was begun with another
-            engine or version, no fresh seeds left, a cluster that cannot be reached or is too
-            small, or a directory that cannot be written.
-        KeyboardInterrupt: the user interrupted; an equal call continues.
     """
-    identity = identity_of(trainer.describe())
+    worker, here = with_cores(trainer, gpus=cluster.gpus_per_trial if cluster else 0.0)
+    identity = identity_of(worker.describe())
     made = made_id(identity)
     with ExitStack() as stack:
         stack.enter_context(alone())
         # Nobody else takes seeds meanwhile.
         journal = stack.enter_context(held_journal(path / JOURNAL, made, say=on_message))
-        loaded = load_run(path)
-        wanted = _wanted(loaded, trainer, call, accept=accept_versions)
-        pace = _pace(loaded, wanted, trainer)
+        run = load_run(path)
+        fresh, attempt = _fresh_seeds(run, worker, call, accept=accept_versions)
         if cluster is not None and cluster.address is None and cluster.trial_timeout is None:
-            seconds = pace * sum(
-                trainer.cost(Block(one.point, one.seeds[0].start, one.count))
-                for one in wanted
-                if one.seeds
-            )
-            if seconds / usable_cores() < RAY_SECONDS and not _deadly(loaded, trainer):
+            is_short = fresh.work_left / usable_cores() < RAY_SECONDS
+            if is_short and not _deadly(run, worker):
                 cluster = None
-        room = 1
         if cluster is not None:
             stack.enter_context(connected(cluster))
-            room = slots(cluster)
-        others = changed_trainer(loaded.manifest, identity, str(path / MANIFEST))
-        if others and on_message is not None:
-            on_message(_apart(loaded, others))
+            fresh.slots = slots(cluster)
+        changed = changed_trainer(run.manifest, identity, str(path / MANIFEST))
+        if changed and on_message is not None:
+            on_message(_not_the_search(run, changed))
         if session is not None:
-            attempts = {}
-            if wanted and (purpose := wanted[0].purpose) is not None:
-                attempts["attempt"] = purpose.attempt
-            begin_session(path, Continuation({**session, **attempts}), identity)
-            loaded = replace(loaded, manifest=manifest_of(path))
-        fresh = FreshSeeds(wanted, trainer, slots=room, pace=pace)
+            begin_session(path, Continuation({**session, **attempt}), identity)
+            run = replace(run, manifest=manifest_of(path))
         record = Record(journal, fresh, told_seeds(on_progress))
         try:
             if cluster is None:
-                train_here(fresh, here or trainer, record)
+                train_here(fresh, here, record)
             else:
                 let_go()  # the process in which the function was looked at
-                folder = path.resolve() / "ray"
-                batches = Batches(fresh, trainer, record, slots=room, limit=cluster.trial_timeout)
-                with RayExecutor(trainer, cluster, folder, on_message=on_message) as executor:
-                    run(batches, executor, record)
+                folder, limit = path.resolve() / "ray", cluster.trial_timeout
+                batches = Batches(fresh, worker, record, slots=fresh.slots, limit=limit)
+                with RayExecutor(worker, cluster, folder, on_message=on_message) as executor:
+                    run_loop(batches, executor, record)
         finally:
-            more = [replace(line, made=made) for line in fresh.lines]
-            certificate = noted_certificate(loaded, more)
+            certificate = noted_certificate(run, [replace(one, made=made) for one in fresh.lines])
     assert certificate is not None
     return certificate
 
 
-def _wanted(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[SeedsToTrain]:
-    return [
-        SeedsToTrain(task.point, task.seeds, task.proposal, task.purpose)
-        for task in tasks_of(run, trainer, call, accept=accept)
+def _fresh_seeds(
+    run: Run, trainer: Trainer, call: Call, *, slots: int = 1, accept: bool
+) -> tuple[FreshSeeds, dict[str, int]]:
+    """What is still to be trained for a call, and for the manifest the number of its attempt."""
+    tasks = tasks_of(run, trainer, call, accept=accept)
+    purposes = [one.purpose for one in tasks if one.purpose is not None]
+    finalists = {purpose.finalist for purpose in purposes}
+    # How many times as long as the trainer says the finalists took in the search; by the fastest of
+    # their blocks: the first of a worker also took what it imported and compiled.
+    ratios = [
+        line.seconds / cost
+        for line in run.evaluations
+        if line.outcome is not None
+        and line.block.point.key in finalists
+        and (cost := trainer.cost(line.block)) > 0
     ]
+    pace = max(1.0, min(ratios, default=1.0))
+    attempt = {"attempt": purposes[0].attempt} if purposes else {}
+    return FreshSeeds(tasks, trainer, slots=slots, pace=pace), attempt
 
 
 def _deadly(run: Run, trainer: Trainer) -> bool:
@@ -395,31 +367,15 @@ def _deadly(run: Run, trainer: Trainer) -> bool:
     )
 
 
-def _apart(run: Run, others: Sequence[tuple[str, str, str]]) -> str:
+def _not_the_search(run: Run, changed: Sequence[tuple[str, str, str]]) -> str:
     """Why the search's counts are not those of these seeds: name, before, now of what changed."""
     if is_imported(run.manifest):
         return (
             "whether this trainer made what was imported is not known: its counts stand beside "
             "those that were imported"
         )
-    shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in others)
+    shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
     return f"the search was made with other versions ({shown}): its counts are not these"
-
-
-def _pace(run: Run, wanted: Sequence[SeedsToTrain], trainer: Trainer) -> float:
-    """How many times as long as the trainer says the finalists took in the search; 1 at least.
-
-    By the fastest of their blocks: the first of a worker also took what it imported and compiled.
-    """
-    finalists = {one.purpose.finalist for one in wanted if one.purpose is not None}
-    ratios = [
-        line.seconds / cost
-        for line in run.evaluations
-        if line.outcome is not None
-        and line.block.point.key in finalists
-        and (cost := trainer.cost(line.block)) > 0
-    ]
-    return max(1.0, min(ratios, default=1.0))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -453,8 +409,7 @@ def certificate_after(
     call = _lacking(run)
     if call is None or (most is not None and _seconds(run, call) > most):
         return None
-    wanted = _wanted(run, trainer, call, accept=accept)
-    return FreshSeeds(wanted, trainer, slots=slots, pace=_pace(run, wanted, trainer))
+    return _fresh_seeds(run, trainer, call, slots=slots, accept=accept)[0]
 
 
 def certified(
@@ -498,14 +453,12 @@ def certified(
             "seconds": seconds,
         }
         return run.noted(not_certified=left_out), True
-    worker, here = with_cores(trainer)
     try:
         certify_run(
             run.path,
-            worker,
+            trainer,
             call,
             cluster=cluster,
-            here=here,
             accept_versions=accept,
             on_progress=on_progress,
         )
@@ -544,55 +497,3 @@ def _seconds(run: Run, call: Call) -> float:
 def _without_note(run: Run) -> Run:
     """The run, without the note about the certificate that it lacked before."""
     return run.noted(not_certified=None) if run.manifest.get("not_certified") else run
-
-
-# -------------------------------------------------------------------------------------------------
-# What trains a run again.
-
-
-def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
-    """The trainer for a worker, which has one core, and the one for this process, with all."""
-    if not isinstance(trainer, NetworkTrainer):
-        return trainer, trainer
-    worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
-    return worker, replace(worker, threads=usable_cores())
-
-
-def trainer_of(
-    run: Run,
-    engine: str | None,
-    gpus: float,
-    *,
-    train: Callable[..., Any] | None = None,
-    accept: bool = False,
-) -> Trainer:
-    """What trained the search, or the same with another engine.
-
-    Args:
-        run: the search.
-        engine: of the built-in network; that of the search if not given.
-        gpus: of each trial.
-        train: the user's own function, where the run's space does not name it.
-        accept: whether such a function may be another than that of the search.
-
-    Raises:
-        InputError: its task is no longer the run's, such an engine is not there, or the user's own
-            function cannot be loaded or has changed.
-    """
-    if not run.is_network:
-        return own_of_run(run, train, accept=accept)
-    if engine is None:
-        engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))
-    trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
-    try:
-        trainer.describe()  # refuses an engine that is not there
-    except InputError as error:
-        if engine != "cuda":
-            raise
-        raise InputError(
-            error.problem,
-            field="engine",
-            fix="certify on a machine with a GPU, name a cluster with --address and "
-            "--gpus-per-trial, or train by another engine than the search: --engine auto",
-        ) from None
-    return trainer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 
 from xortune import __version__
+from xortune.certificates.fresh import SeedsToTrain, missing
 from xortune.comparisons.contestants import (
     RULE,
     Compared,
@@ -26,21 +27,15 @@ from xortune.comparisons.contestants import (
 from xortune.comparisons.reference import compare_published
 from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
 from xortune.core.config import Config
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, refuse_given
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
-from xortune.driver.certify import (
-    FreshSeeds,
-    SeedsToTrain,
-    told_seeds,
-    train_here,
-    trainer_of,
-    with_cores,
-)
+from xortune.driver.certify import FreshSeeds, train_here
 from xortune.driver.loop import Record
 from xortune.driver.own_process import let_go_after
+from xortune.driver.trainer import trainer_of, with_cores
 from xortune.reports.files import comparison_directory
 from xortune.runs.journal import read
 from xortune.runs.lock import held
@@ -158,12 +153,12 @@ def compare(
     """
     several = [runs] if isinstance(runs, Run | str | os.PathLike | Config | Outcome) else list(runs)
     if reference is not None:
-        _refuse(
+        refuse_given(
             "without a reference",
             labels=labels,
             seeds=seeds,
             train=None if train is True else train,
-            different_tasks=different_tasks or None,
+            different_tasks=different_tasks,
             trainer=trainer,
             engine=engine,
             output=output,
@@ -176,7 +171,7 @@ def compare(
             reference_seeds=reference_seeds,
             alpha=alpha,
         )
-    _refuse("with a reference", columns=columns, where=where, reference_seeds=reference_seeds)
+    refuse_given("with a reference", columns=columns, where=where, reference_seeds=reference_seeds)
     if len(several) < 2:
         raise InputError(
             "one run, and nothing to compare it with" if several else "no runs",
@@ -185,69 +180,61 @@ def compare(
             fix="name another run, or give --reference TABLE",
         )
 
-    if not 0 < alpha < 1:  # before anything is trained
-        raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
+    _check(alpha, seeds, train=train is not False)
     trainers = _trainers(train, trainer, len(several))
-    _refuse_seeds(seeds, train=train is not False)
     entries = entries_of(several, labels, task)
     candidates = [entry for entry in entries if not isinstance(entry, Contestant)]
     if not different_tasks:
         refuse_different_tasks(candidates)
-    if seeds is None and all(one.certified is not None for one in candidates):
-        if not different_tasks:
-            refuse_different_trainers([(one.label, _identity(one)) for one in entries])
-        found = [certified_contestant(one) for one in candidates]
-    else:
-        if train is False:
-            raise _lacking(candidates)
-        wanted = [
-            _wanted(one, task, own, engine)
-            for one, own in zip(entries, trainers, strict=True)
-            if not isinstance(one, Contestant)
+    bare = [one for one in candidates if one.certified is None]
+    if train is False and bare:
+        raise _lacking(bare[0])
+    to_train: dict[int, WantedSeeds] = {}
+    if seeds is not None or bare:  # then all are trained, under the same
+        to_train = {
+            place: _wanted(entry, task, own, engine)
+            for place, (entry, own) in enumerate(zip(entries, trainers, strict=True))
+            if not isinstance(entry, Contestant)
+        }
+    if not different_tasks:
+        identities = [
+            to_train[place].trainer.describe() if place in to_train else _identity(entry)
+            for place, entry in enumerate(entries)
         ]
-        if not different_tasks:
-            trained = iter(wanted)
-            refuse_different_trainers(
-                [
-                    (
-                        one.label,
-                        _identity(one)
-                        if isinstance(one, Contestant)
-                        else next(trained).trainer.describe(),
-                    )
-                    for one in entries
-                ]
-            )
+        labelled = [entry.label for entry in entries]
+        refuse_different_trainers(list(zip(labelled, identities, strict=True)))
+    found: dict[int, Contestant] = {}
+    if to_train:
         directory = output or comparison_directory([entry.label for entry in entries])
-        if url_of(directory) is not None:
-            raise InputError(
-                "is a URL, and what is trained is kept on this machine",
-                place=str(directory),
-                fix="give a directory with --output",
-            )
-        _tell_of_compiling(wanted, on_word)
-        for one in wanted:
-            if isinstance(one.trainer, NetworkTrainer):
-                one.trainer.refuse_beyond_memory(one.point, seeds or SEEDS)
-        _refuse_outside(seeds)
         found = _trained(
-            candidates,
-            wanted,
+            entries,
+            to_train,
             seeds or SEEDS,
-            Path(directory),
+            directory,
             on_progress=on_progress,
             on_message=on_word,
         )
-    fresh = iter(found)
-    return compare_runs(
-        [entry if isinstance(entry, Contestant) else next(fresh) for entry in entries], alpha=alpha
-    )
+    contestants = [
+        entry if isinstance(entry, Contestant) else found.get(place) or certified_contestant(entry)
+        for place, entry in enumerate(entries)
+    ]
+    return compare_runs(contestants, alpha=alpha)
 
 
-def _refuse(allowed: str, **options: object) -> None:
-    for name, given in options.items():
-        if given is not None:
-            raise InputError(f"{given!r}", field=name, allowed=allowed, fix="leave it out")
+def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
+    """Refuse what is out of range before anything is trained."""
+    if not 0 < alpha < 1:
+        raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
+    if seeds is not None and not 1 <= seeds <= len(COMPARE):
+        raise InputError(
+            f"{seeds} is out of range", field="seeds", allowed=f"1 to {len(COMPARE):,}"
+        )
+    if seeds is not None and not train:
+        raise InputError(
+            f"{seeds:,} seeds are asked for, and training is refused",
+            field="seeds",
+            fix="leave one of the two out",
+        )
 
 
 def _trainers(
@@ -270,33 +257,13 @@ def _trainers(
     return given
 
 
-def _refuse_seeds(seeds: int | None, *, train: bool) -> None:
-    if seeds is None:
-        return
-    if seeds < 1:
-        _refuse_outside(seeds)
-    if not train:
-        raise InputError(
-            f"{seeds:,} seeds are asked for, and training is refused",
-            field="seeds",
-            fix="leave one of the two out",
-        )
-
-
-def _refuse_outside(seeds: int | None) -> None:
-    if seeds is not None and not 1 <= seeds <= len(COMPARE):
-        raise InputError(
-            f"{seeds} is out of range", field="seeds", allowed=f"1 to {len(COMPARE):,}"
-        )
-
-
-def _lacking(candidates: Sequence[Candidate]) -> InputError:
+def _lacking(candidate: Candidate) -> InputError:
     """Why something would have to be trained."""
-    one = next(found for found in candidates if found.certified is None)
-    certify = f"`xortune certify {one.run.path}`, or " if one.run is not None else ""
+    run = candidate.run
+    certify = f"`xortune certify {run.path}`, or " if run is not None else ""
     return InputError(
-        f"{one.label} has no seeds but those that it was chosen by",
-        place=str(one.run.path) if one.run is not None else None,
+        f"{candidate.label} has no seeds but those that it was chosen by",
+        place=str(run.path) if run is not None else None,
         allowed="certified configs, if nothing may be trained",
         fix=f"{certify}let fresh seeds be trained",
     )
@@ -328,33 +295,41 @@ def _wanted(
     return WantedSeeds(candidate.point, found)
 
 
-def _tell_of_compiling(
-    wanted: Sequence[WantedSeeds], on_word: Callable[[str], None] | None
-) -> None:
-    """Say so where the engine will be compiled first: the wait would look like a hang."""
-    engines = {w.trainer.engine for w in wanted if isinstance(w.trainer, NetworkTrainer)}
-    if on_word is not None and engines & {"auto", "fused"} and not is_compiled():
-        on_word("the fused engine is compiled at its first use: some 15 seconds, once")
-
-
 def _trained(
-    candidates: Sequence[Candidate],
-    wanted: Sequence[WantedSeeds],
+    entries: Sequence[Candidate | Contestant],
+    to_train: Mapping[int, WantedSeeds],
     seeds: int,
-    directory: Path,
+    directory: str | os.PathLike[str],
     *,
     on_progress: Callable[[int, int], None] | None,
     on_message: Callable[[str], None] | None,
-) -> list[Contestant]:
+) -> dict[int, Contestant]:
+    """The entries that are to be trained, by their places, with the seeds that they lacked."""
+    if url_of(directory) is not None:
+        raise InputError(
+            "is a URL, and what is trained is kept on this machine",
+            place=str(directory),
+            fix="give a directory with --output",
+        )
+    for one in to_train.values():
+        if isinstance(one.trainer, NetworkTrainer):
+            one.trainer.refuse_beyond_memory(one.point, seeds)
+    trainers = [one.trainer for one in to_train.values()]
+    engines = {one.engine for one in trainers if isinstance(one, NetworkTrainer)}
+    if on_message is not None and engines & {"auto", "fused"} and not is_compiled():
+        # The wait would look like a hang.
+        on_message("the fused engine is compiled at its first use: some 15 seconds, once")
     shared = range(COMPARE.start, COMPARE.start + seeds)
+    wanted = list(to_train.values())
     outcomes = train_shared(
-        directory, wanted, shared, on_progress=on_progress, on_message=on_message
+        Path(directory), wanted, shared, on_progress=on_progress, on_message=on_message
     )
-    found = []
-    for candidate, outcome, one in zip(candidates, outcomes, wanted, strict=True):
-        identity = identity_of(one.trainer.describe())
+    found = {}
+    for (place, one), outcome in zip(to_train.items(), outcomes, strict=True):
+        entry, identity = entries[place], identity_of(one.trainer.describe())
+        assert not isinstance(entry, Contestant)
         made = trained_by({**identity, "versions": {"xortune": __version__}})
-        found.append(trained_contestant(candidate, outcome, made, identity))
+        found[place] = trained_contestant(entry, outcome, made, identity)
     return found
 
 
@@ -404,51 +379,38 @@ def train_shared(
         InputError: the directory cannot be written, or somebody else writes to it.
         KeyboardInterrupt: the user interrupted; an equal call goes on.
     """
+    trainers = {one.made: one.trainer for one in wanted}
+    points = {(one.made, one.point.key): one.point for one in wanted}
+    total = len(points) * len(seeds)
+
+    def place(made: str) -> Path:
+        return directory / f"trained-{made}.jsonl"
+
     with held(directory, say=on_message) as lock:
-        known = {one.made: _outcomes(directory, one.made) for one in wanted}
-        lacking: dict[str, dict[str, SeedsToTrain]] = {}
-        for one in wanted:
-            parts = _missing(seeds, known[one.made].get(one.point.key))
-            if parts:
-                to_train = SeedsToTrain(one.point, parts)
-                lacking.setdefault(one.made, {})[one.point.key] = to_train
-        total = len({(one.made, one.point.key) for one in wanted}) * len(seeds)
-        trainers = {one.made: one.trainer for one in wanted}
-        done = total - sum(one.count for own in lacking.values() for one in own.values())
-        for made, own in lacking.items():
-            place = directory / _journal(made)
-            fresh = FreshSeeds(list(own.values()), trainers[made])
-            before = done
+        lacking: dict[str, list[SeedsToTrain]] = {made: [] for made in trainers}
+        for (made, key), point in points.items():
+            lines = read(place(made))[0].of_keys([key]) if place(made).exists() else ()
+            if parts := missing(seeds, lines):
+                lacking[made].append(SeedsToTrain(point, parts))
+        done = total - sum(one.count for ones in lacking.values() for one in ones)
+        for made, ones in lacking.items():
+            if not ones:
+                continue
+            fresh = FreshSeeds(ones, trainers[made])
 
-            def tell(now: int, _: int, before: int = before) -> None:
+            def tell(news: tuple[int, int], before: int = done) -> None:
                 if on_progress is not None:
-                    on_progress(before + now, total)
+                    on_progress(before + news[0], total)
 
-            with SignedJournal.signing(place, made, lock=lock, say=on_message) as journal:
-                train_here(fresh, trainers[made], Record(journal, fresh, told_seeds(tell)))
-            done += sum(one.count for one in own.values())
-        found = {made: _outcomes(directory, made) for made in known}
-    return [_only(found[one.made][one.point.key], seeds) for one in wanted]
-
-
-def _journal(made: str) -> str:
-    return f"trained-{made}.jsonl"
-
-
-def _outcomes(directory: Path, made: str) -> dict[str, Outcome]:
-    """What the directory has of each config, by its key."""
-    place = directory / _journal(made)
-    if not place.exists():
-        return {}
-    return {result.key: result.outcome for result in ConfigResults(read(place)[0])}
-
-
-def _missing(seeds: range, have: Outcome | None) -> tuple[range, ...]:
-    """What is left of the seeds, as ascending parts without gaps."""
-    wanted = np.array(seeds)
-    left = wanted if have is None else np.setdiff1d(wanted, have.seeds)
-    parts = np.split(left, np.flatnonzero(np.diff(left) > 1) + 1)
-    return tuple(range(int(part[0]), int(part[-1]) + 1) for part in parts if part.size)
+            with SignedJournal.signing(place(made), made, lock=lock, say=on_message) as journal:
+                train_here(fresh, trainers[made], Record(journal, fresh, tell))
+            done += sum(one.count for one in ones)
+        found = {
+            (made, result.key): result.outcome
+            for made in trainers
+            for result in ConfigResults(read(place(made))[0])
+        }
+    return [_only(found[one.made, one.point.key], seeds) for one in wanted]
 
 
 def _only(outcome: Outcome, seeds: range) -> Outcome:

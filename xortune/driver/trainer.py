@@ -15,15 +15,17 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.own_process import ProcessEnded, process_for, train_apart
+from xortune.integrations.export import task_of
 from xortune.runs.manifest import MANIFEST, is_imported
 from xortune.runs.resume import changed_trainer
+from xortune.runs.sessions import last_identity
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.objectives import check_numbers
 from xortune.spaces.space import check_built_in, with_own
 from xortune.trainers.command import CommandTrainer, command_trainer
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
-from xortune.trainers.network import NetworkTrainer
+from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
 from xortune.trainers.source import given_source, named_source
 
 if TYPE_CHECKING:
@@ -198,6 +200,54 @@ def own_of_run(
             fix="bring the function back as it was, or accept the change with --accept-versions",
         )
     return _loaded(space, trainer, train)
+
+
+def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
+    """The trainer for a worker, which has one core, and the one for this process, with all."""
+    if not isinstance(trainer, NetworkTrainer):
+        return trainer, trainer
+    worker = replace(trainer, threads=1, gpus=trainer.gpus or gpus)
+    return worker, replace(worker, threads=usable_cores())
+
+
+def trainer_of(
+    run: Run,
+    engine: str | None,
+    gpus: float,
+    *,
+    train: Callable[..., Any] | None = None,
+    accept: bool = False,
+) -> Trainer:
+    """What trained the search, or the same with another engine.
+
+    Args:
+        run: the search.
+        engine: of the built-in network; that of the search if not given.
+        gpus: of each trial.
+        train: the user's own function, where the run's space does not name it.
+        accept: whether such a function may be another than that of the search.
+
+    Raises:
+        InputError: its task is no longer the run's, such an engine is not there, or the user's own
+            function cannot be loaded or has changed.
+    """
+    if not run.is_network:
+        return own_of_run(run, train, accept=accept)
+    if engine is None:
+        engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))
+    trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
+    try:
+        trainer.describe()  # refuses an engine that is not there
+    except InputError as error:
+        if engine != "cuda":
+            raise
+        raise InputError(
+            error.problem,
+            field="engine",
+            fix="certify on a machine with a GPU, name a cluster with --address and "
+            "--gpus-per-trial, or train by another engine than the search: --engine auto",
+        ) from None
+    return trainer
 
 
 def _nothing_trains(run: Run) -> InputError:
