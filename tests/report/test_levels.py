@@ -9,7 +9,7 @@ from hand_made import done, solved
 from xortune.reports import tables as levels
 from xortune.reports.document import markdown_text
 from xortune.reports.run import run_document
-from xortune.reports.tables import MOST_LEVELS, parameter_effects, varying
+from xortune.reports.tables import MISSING, MOST_LEVELS, column_of, parameter_effects
 from xortune.runs.run import Run
 
 
@@ -18,8 +18,13 @@ def results(tmp_path, rows):
     return Run(tmp_path, {}, tuple(found)).results
 
 
-def effect(tmp_path, rows, **more):
-    return parameter_effects(results(tmp_path, rows), ["p"], **more)[0]
+def effects(found, names, importance=None):
+    columns = {name: column_of(found.values(name, MISSING)) for name in names}
+    return parameter_effects(columns, found.counts.rate, importance or {})
+
+
+def effect(tmp_path, rows):
+    return effects(results(tmp_path, rows), ["p"])[0]
 
 
 def test_configs_are_equally_weighted(tmp_path):
@@ -71,7 +76,7 @@ def test_values_that_look_alike_stay_apart(tmp_path):
 
 def test_the_most_important_comes_first(tmp_path):
     rows = [({"p": i, "q": i, "r": 7}, 1, 2) for i in range(2)]
-    found = parameter_effects(results(tmp_path, rows), ["p", "q", "r"], {"q": 0.8})
+    found = effects(results(tmp_path, rows), ["p", "q", "r"], {"q": 0.8})
     assert [(e.name, e.importance) for e in found] == [("q", 0.8), ("p", None)]
 
 
@@ -79,16 +84,16 @@ def test_without_an_importance_the_one_whose_levels_differ_most_comes_first(tmp_
     # Only q separates the configs; p's levels have one config each, r's levels the same mean.
     rates = [2, 4, 8, 6]
     rows = [({"p": i, "q": i // 2, "r": (0, 1, 0, 1)[i]}, k, 10) for i, k in enumerate(rates)]
-    found = parameter_effects(results(tmp_path, rows), ["p", "r", "q"])
+    found = effects(results(tmp_path, rows), ["p", "r", "q"])
     assert [effect.name for effect in found] == ["q", "p", "r"]
     assert [effect.spread for effect in found] == pytest.approx([0.2, 0, 0])
-    known = parameter_effects(results(tmp_path, rows), ["p", "r", "q"], {"r": 0.1})
+    known = effects(results(tmp_path, rows), ["p", "r", "q"], {"r": 0.1})
     assert [effect.name for effect in known] == ["r", "q", "p"]
 
 
 def test_true_is_not_one_and_missing_is_not_null(tmp_path):
     points = [{"a": 1, "b": 1, "c": None, "d": 1}, {"a": True, "b": 1.0, "d": 1}]
-    found = parameter_effects(
+    found = effects(
         results(tmp_path, [(point, 1, 2) for point in points]), ["a", "b", "c", "d"]
     )
     assert [effect.name for effect in found] == ["a", "c"]
@@ -128,7 +133,7 @@ def test_bins_stay_however_rare_numbers_are_beside_texts(tmp_path):
 def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
     found = results(tmp_path, [({"p": f"text {i}"}, i % 5, 4) for i in range(5_000)])
     began = time.process_time()
-    [one] = parameter_effects(found, ["p"])
+    [one] = effects(found, ["p"])
     assert time.process_time() - began < 2  # 0.05 on an idle core; a bootstrap each takes 20
     assert one.left_out == 5_000 - MOST_LEVELS
 
@@ -139,10 +144,3 @@ def test_a_report_says_how_many_levels_it_leaves_out(tmp_path):
     section = text.partition("### p\n")[2].partition("\n## ")[0]
     assert section.count("| text ") == MOST_LEVELS
     assert "... and 3 other values" in section
-
-
-def test_what_varies_is_asked_once_for_all_figures(tmp_path, monkeypatch):
-    run = Run(tmp_path, {}, tuple(done(i, {"p": i, "q": 1}, solved(0, i, 4)) for i in range(3)))
-    assert varying(run) == ("p",)
-    monkeypatch.delattr(levels, "differing")
-    assert varying(run) == ("p",)

@@ -170,6 +170,8 @@ def duration(seconds: float) -> str:
 
 def plain(text: str) -> str:
     """The text on one line, without control characters, as legal UTF-8."""
+    if text.isprintable():
+        return text
     shown = (sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
     return "".join(shown)
 

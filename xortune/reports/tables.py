@@ -35,7 +35,7 @@ from xortune.reports.document import Table, environment, lines_of, numbers, tabl
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation, Evaluations
 from xortune.runs.manifest import is_imported, stopped_because
-from xortune.runs.results import ConfigResult, ConfigResults, counts_of, full_seeds
+from xortune.runs.results import ConfigResult, ConfigResults, full_seeds
 from xortune.runs.run import Run
 from xortune.stats.differences import unpaired_difference
 
@@ -64,24 +64,26 @@ def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
 # -------------------------------------------------------------------------------------------------
 # One parameter over many configs: its distinct values, its numbers, quantile bins of them.
 
+MISSING = object()
+"""What a config has for a parameter that is not active."""
+
 
 @dataclass(frozen=True, eq=False)
 class ParameterColumn:
     """A parameter over C configs.
 
     Attributes:
-        values: the distinct ones: whether a config has the parameter, and its value as `comparable`
-            sees it.
+        values: the distinct ones; `MISSING` where a config does not have it.
         codes: intp, shape (C,): places in `values`.
     """
 
-    values: tuple[tuple[bool, tuple[str, Any]], ...]
+    values: tuple[Any, ...]
     codes: NDArray[np.intp]
 
     @cached_property
     def reals(self) -> NDArray[np.float64]:
         """Shape (V,): each distinct value, NaN where it is no number."""
-        return np.array([_real(given) for _, (_, given) in self.values])
+        return np.array([_real(given) for given in self.values])
 
     @property
     def numbers(self) -> NDArray[np.float64]:
@@ -90,46 +92,33 @@ class ParameterColumn:
 
     def labels(self, places: Sequence[int]) -> list[str]:
         """What these distinct values are called beside each other."""
-        shown = [
-            value(self.values[place][1][1]) if self.values[place][0] else "(not active)"
-            for place in places
+        given = [self.values[place] for place in places]
+        shown = ["(not active)" if one is MISSING else value(one) for one in given]
+        # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the number.
+        alike = Counter(shown)
+        return [
+            plain(repr(one)) if alike[label] > 1 and one is not MISSING else label
+            for one, label in zip(given, shown, strict=True)
         ]
-        labels = []
-        for label, place in zip(shown, places, strict=True):
-            present, (_, given) = self.values[place]
-            # 0.1231 and 0.1232 look the same in three digits, and so do the text "1" and the
-            # number.
-            exact = present and shown.count(label) > 1
-            labels.append(plain(repr(given)) if exact else label)
-        return labels
-
-
-@dataclass(frozen=True, eq=False)
-class Bins:
-    """Numbers in bins with about as many in each; ties may leave fewer bins than asked for.
-
-    Attributes:
-        labels: `[low, high]` of the first, `(low, high]` of the others, ascending; no bin is empty.
-        which: intp, shape (N,): the bin of each number.
-    """
-
-    labels: tuple[str, ...]
-    which: NDArray[np.intp]
 
 
 def column_of(given: Sequence[Any]) -> ParameterColumn:
-    """A parameter over C configs, of which these are the values; see `values_of`."""
-    # Few distinct values among many configs: each is looked at once.
-    places: dict[tuple[type, Any], int] = {}
-    codes = np.array([places.setdefault((type(v), v), len(places)) for v in given], dtype=np.intp)
-    merged: dict[tuple[bool, tuple[str, Any]], int] = {}
-    known = [(v is not MISSING, None if v is MISSING else v) for _, v in places]
-    found = [merged.setdefault((has, comparable(v)), len(merged)) for has, v in known]
-    return ParameterColumn(tuple(merged), np.array(found, dtype=np.intp)[codes])
+    """A parameter over C configs, of which these are the values."""
+    # True == 1 in Python, and they are different values of a parameter.
+    places: dict[tuple[bool, Any], int] = {}
+    codes = [places.setdefault((type(one) is bool, one), len(places)) for one in given]
+    return ParameterColumn(tuple(one for _, one in places), np.array(codes, dtype=np.intp))
 
 
-def quantile_bins(numbers: NDArray[np.float64], count: int) -> Bins:
-    """At most so many bins of N numbers, at least one of them."""
+def quantile_bins(
+    numbers: NDArray[np.float64], count: int
+) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """N numbers in at most so many bins with about as many in each; none is empty.
+
+    Returns:
+        Labels, ascending: `[low, high]` of the first, `(low, high]` of the others; and the bin of
+        each number, shape (N,).
+    """
     cuts = np.quantile(numbers, np.linspace(0, 1, count + 1))
     if (numbers == np.floor(numbers)).all():
         cuts = np.floor(cuts)  # up to 7.67 is up to 7
@@ -141,22 +130,33 @@ def quantile_bins(numbers: NDArray[np.float64], count: int) -> Bins:
         f"{'(' if index else '['}{number(low)}, {number(high)}]"
         for index, low, high in zip(kept.tolist(), lows, highs, strict=True)
     )
-    return Bins(labels, which)
-
-
-def comparable(given: Any) -> tuple[str, Any]:
-    """The value, so that equal ones are one value of a parameter and no others."""
-    # True == 1 in Python, and they are different values of a parameter.
-    return ("number" if type(given) in (int, float) else type(given).__name__, given)
+    return labels, which
 
 
 def _real(given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float):
+    if type(given) not in (int, float):
         return float("nan")
     try:
         return float(given)
     except OverflowError:
         return float("inf") if given > 0 else float("-inf")
+
+
+@cached_per_run
+def columns_of(run: Run) -> dict[str, ParameterColumn]:
+    """Each parameter over the configs of a run, in the order of `Run.results`."""
+    return {name: column_of(run.results.values(name, MISSING)) for name in run.parameters}
+
+
+def varying(run: Run) -> tuple[str, ...]:
+    """The parameters of which not all configs of a run have the same value."""
+    return tuple(name for name, column in columns_of(run).items() if len(column.values) > 1)
+
+
+def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
+    """The parameters of which these few configs do not all have the same value."""
+    columns = {name: column_of([r.point.get(name, MISSING) for r in results]) for name in names}
+    return tuple(name for name, column in columns.items() if len(column.values) > 1)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -167,8 +167,6 @@ MAX_LEVELS = 6  # a number with more distinct values is shown in quartile bins
 MOST_LEVELS = 25  # beyond them a table is not read, and each level's bootstrap takes its time
 RESAMPLES = 1000
 MANY_CONFIGS = 5000  # from here on drawing them one by one takes seconds
-
-MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -191,12 +189,12 @@ class Level:
 
 @dataclass(frozen=True)
 class ParameterEffect:
-    """One parameter that differs between configs, with Optuna's importance if there is one.
+    """One parameter that differs between configs.
 
     Attributes:
         name: as in the space file.
         levels: the most frequent ones, at most `MOST_LEVELS` and the bins.
-        importance: its share, if the run knows it.
+        importance: Optuna's, as a share of one, if the run knows it.
         spread: how far apart the rates of all levels lie: their standard deviation. Each has the
             weight of its configs less one: a config that is alone at its level says nothing of it.
         left_out: so many levels more there are.
@@ -209,33 +207,10 @@ class ParameterEffect:
     left_out: int = 0
 
 
-def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
-    """The parameters of which these configs do not all have the same value, or not all have one."""
-    return tuple(name for name in names if results and not _alike(values_of(results, name)))
-
-
-def values_of(results: Sequence[ConfigResult], name: str) -> list[Any]:
-    """Of each config what it has for a parameter; `MISSING` where it has none."""
-    if isinstance(results, ConfigResults):
-        return results.values(name, MISSING)
-    return [result.point.get(name, MISSING) for result in results]
-
-
-@cached_per_run  # nine figures ask, and of many configs each answer takes its time
-def varying(run: Run) -> tuple[str, ...]:
-    """The parameters of which not all configs of a run have the same value."""
-    return differing(run.results, run.parameters)
-
-
-def _alike(values: Sequence[Any]) -> bool:
-    first = values[0]
-    return all(one is first or comparable(one) == comparable(first) for one in values)
-
-
 def parameter_effects(
-    results: Sequence[ConfigResult],
-    names: Sequence[str],
-    importance: Mapping[str, float] | None = None,
+    columns: Mapping[str, ParameterColumn],
+    rates: NDArray[np.float64],
+    importance: Mapping[str, float],
 ) -> tuple[ParameterEffect, ...]:
     """The effects of all parameters that vary: the most important first, if that is known.
 
@@ -243,12 +218,15 @@ def parameter_effects(
 
     Seeds of one config are no independent sample of a level, so configs are the unit: equally
     weighted, and the bootstrap draws configs.
+
+    Args:
+        columns: of C configs.
+        rates: of these, shape (C,).
+        importance: of parameters, as far as it is known.
     """
-    rates = counts_of(results).rate
-    columns = ((name, column_of(values_of(results, name))) for name in names)
     effects = [
-        _effect(name, column, rates, (importance or {}).get(name))
-        for name, column in columns
+        _effect(name, column, rates, importance.get(name))
+        for name, column in columns.items()
         if len(column.values) > 1
     ]
     return tuple(sorted(effects, key=lambda e: (-(e.importance or 0.0), -e.spread)))
@@ -268,8 +246,11 @@ def _effect(
     levels = [level_of(label, rates[which == at]) for label, at in zip(labels, kept, strict=True)]
     if not bins:
         levels.sort(key=lambda level: (-level.rate, level.label))
-    left_out = len(ids) - len(kept)
-    return ParameterEffect(name, tuple(levels), importance, _spread(means, configs), left_out)
+    spread, weights = 0.0, configs - 1
+    if weights.any():
+        mean = np.average(means, weights=weights)
+        spread = float(np.sqrt(np.average((means - mean) ** 2, weights=weights)))
+    return ParameterEffect(name, tuple(levels), importance, spread, len(ids) - len(kept))
 
 
 def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.intp]]:
@@ -282,18 +263,10 @@ def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.intp]
     if np.unique(reals[~np.isnan(reals)]).size <= MAX_LEVELS:
         return (), column.codes
     numeric = ~np.isnan(numbers)
-    bins = quantile_bins(numbers[numeric], 4)
-    which = column.codes + len(bins.labels)
-    which[numeric] = bins.which
-    return bins.labels, which
-
-
-def _spread(means: NDArray[np.float64], configs: NDArray[np.intp]) -> float:
-    weights = configs - 1
-    if not weights.any():
-        return 0.0
-    mean = np.average(means, weights=weights)
-    return float(np.sqrt(np.average((means - mean) ** 2, weights=weights)))
+    labels, bins = quantile_bins(numbers[numeric], 4)
+    which = column.codes + len(labels)
+    which[numeric] = bins
+    return labels, which
 
 
 def level_of(label: str, rates: NDArray[np.float64]) -> Level:
@@ -328,7 +301,7 @@ def level_of(label: str, rates: NDArray[np.float64]) -> Level:
 
 
 # -------------------------------------------------------------------------------------------------
-# Which configs cannot be told from the best one.
+# Which configs are indistinguishable from the best one.
 
 
 @dataclass(frozen=True)
@@ -369,14 +342,13 @@ def best_subset(results: ConfigResults, full: int, *, alpha: float = 0.05) -> Be
         best: Hsu (1981), Annals of Statistics 9, 1026-1034.
     """
     compared = np.flatnonzero(results.counts.n >= full)
-    stopped = len(results) - len(compared)
+    kept = compared
     if len(compared) > 1:
-        pairs = _discordant(results, compared)
-        lost = mcnemar_greater(pairs[0], pairs[1]) <= alpha / (len(compared) - 1)
+        only_best, only_other = _discordant(results, compared)
+        lost = mcnemar_greater(only_best, only_other) <= alpha / (len(compared) - 1)
         lost[0] = False  # the best itself
         kept = compared[~lost]
-    else:
-        kept = compared
+    stopped = len(results) - len(compared)
     return BestSubset(full, len(compared), stopped, results.chosen(kept))
 
 
@@ -415,11 +387,11 @@ def rate_of(k: int, n: int) -> str:
 
 def lower(found: CertifiedResult) -> str:
     """The lower bound, rounded down."""
-    return "–" if found.lower_bound is None else _down(found.lower_bound)
+    return _down(found.lower_bound)
 
 
-def _down(bound: float) -> str:
-    return f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
+def _down(bound: float | None) -> str:
+    return "–" if bound is None else f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
 
 
 def certified_table(certificate: Certificate, varied: Sequence[str]) -> Table:
@@ -447,20 +419,13 @@ def certified_lines(certificate: Certificate) -> list[str]:
 
 
 def left_out(manifest: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Why a search left out the certificate that was asked for, and the command that makes it.
-
-    None where nothing was left out, or the manifest's entry is damaged.
-    """
+    """Why a search left out the certificate that was asked for, and the command that makes it."""
     noted = manifest.get("not_certified")
-    if not isinstance(noted, Mapping):
+    if noted is None:
         return None
-    why, command, seconds = (noted.get(name) for name in ("why", "command", "seconds"))
-    if not (isinstance(why, str) and isinstance(command, str)):
-        return None
-    takes = "This does it:"
-    if isinstance(seconds, int | float):
-        takes = f"This takes about {duration(min(max(seconds, 0.0), 1e12))}:"
-    return f"Not certified: {plain(why)}. {takes}", plain(command)
+    seconds = noted.get("seconds")
+    takes = "does it" if seconds is None else f"takes about {duration(seconds)}"
+    return f"Not certified: {plain(noted['why'])}. This {takes}:", plain(noted["command"])
 
 
 def _gap(found: CertifiedResult) -> str:
@@ -500,11 +465,7 @@ def plain_script(config: Config, task: Task, seed: int) -> str | None:
 def counting_script(config: Config, task: Task, seeds: Sequence[range], expected: int) -> str:
     """PyTorch that trains a config under some seeds and counts those that are solved.
 
-    Args:
-        config: what is trained.
-        task: what is learned; its rows are written out.
-        seeds: which, as parts that follow each other.
-        expected: how many of them the run has counted.
+    It says beside its count how many of them the run has counted, the `expected`.
     """
     return _script("counting.py.jinja", config, task, seeds=seeds, expected=expected)
 
@@ -586,8 +547,8 @@ class Failures:
 
     counts: dict[Status, int]
     patterns: tuple[tuple[str, int], ...]
-    reasons: tuple[tuple[str, int, str, int], ...] = ()
-    printed: bool = False
+    reasons: tuple[tuple[str, int, str, int], ...]
+    printed: bool
 
 
 @dataclass(frozen=True)
@@ -612,7 +573,8 @@ class Report:
 
     def __init__(self, run: Run) -> None:
         results, manifest = run.results, run.manifest
-        effects = parameter_effects(results, run.parameters, noted_importance(manifest))
+        importance = manifest.get("importance") or {}
+        effects = parameter_effects(columns_of(run), results.counts.rate, importance)
         differ = {effect.name for effect in effects}
         self.title = plain(str(manifest.get("name") or run.path.resolve().name))
         self.parameters = run.parameters
@@ -636,10 +598,7 @@ class Report:
         self.asked = _asked(run)
         self.space = run.space_text if (run.path / "space.yaml").exists() else None
         self.reproduce = _reproduce(manifest)
-        # Of the best config: as plain PyTorch, as a user's command, and on fresh seeds.
-        self.script = _script_of(run)
-        self.run_as = _run_as(run)
-        self.again = _again(run)
+        self.script, self.run_as, self.again = _written_down(run)
 
 
 @cached_per_run  # files and the terminal draw the same one
@@ -664,46 +623,31 @@ def failures_of(results: ConfigResults, top: int = 5) -> Failures:
         found.update(dict(zip(names, often.tolist(), strict=True)))
     order = sorted((-often, name) for name, often in found.items() if often and name)
     patterns = tuple((name, -often) for often, name in order[:top])
-    printed = results.detailed and any(result.outcome.details.output for result in results)
-    return Failures(counts, patterns, _reasons(results), printed)
-
-
-def _reasons(results: ConfigResults) -> tuple[tuple[str, int, str, int], ...]:
-    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     examples: dict[str, tuple[str, int]] = {}
+    printed = False
     for result in results if results.detailed else ():
-        for seed, reason in result.outcome.details.failed.items():
-            counts[reason] += 1
+        details = result.outcome.details
+        printed = printed or bool(details.output)
+        reasons.update(details.failed.values())
+        for seed, reason in details.failed.items():
             examples.setdefault(reason, (result.key, seed))
-    return tuple((reason, often, *examples[reason]) for reason, often in counts.most_common())
-
-
-def noted_importance(manifest: Mapping[str, Any]) -> dict[str, float] | None:
-    """The share of each parameter, as far as the manifest has shares."""
-    noted = manifest.get("importance")
-    if not isinstance(noted, Mapping):
-        return None
-    return {
-        name: float(share)
-        for name, share in noted.items()
-        if isinstance(share, int | float) and 0 <= share <= 1
-    }
+    told = tuple((reason, often, *examples[reason]) for reason, often in reasons.most_common())
+    return Failures(counts, patterns, told, printed)
 
 
 def _too_few(manifest: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """How many configs there are, how many are the better tenth, and how many it would take."""
-    about = manifest.get("importance_resampled")
-    if not isinstance(about, Mapping):
-        return None
-    noted = [about.get(name) for name in ("configs", "better", "needed")]
-    configs, better, needed = (one if isinstance(one, int) else 0 for one in noted)
-    few = better < needed or configs < 2 * needed
-    return (configs, better, needed) if few else None
+    about = manifest.get("importance_resampled") or {}
+    configs, better, needed = (about.get(name, 0) for name in ("configs", "better", "needed"))
+    return (configs, better, needed) if better < needed or configs < 2 * needed else None
 
 
 def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     rows = [
-        (label, _objectives(entry) if name == "objectives" else _shown(entry))
+        (label, ", ".join(f"{plain(o['name'])} ({o['direction']})" for o in entry))
+        if name == "objectives"
+        else (label, _shown(entry))
         for name, label in ASKED.items()
         if (entry := run.manifest.get(name)) is not None
     ]
@@ -722,13 +666,6 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
             text = f"{number(seeds)} seeds of {number(configs)} configurations{why}"
             rows.append((label, text))
     return tuple(rows)
-
-
-def _objectives(entry: Any) -> str:
-    try:
-        return ", ".join(f"{plain(str(o['name']))} ({plain(str(o['direction']))})" for o in entry)
-    except (TypeError, KeyError):  # damaged; who needs them refuses it
-        return _shown(entry)
 
 
 def _shown(entry: Any) -> str:
@@ -752,18 +689,15 @@ def _no_outcome(evaluations: Evaluations) -> tuple[NoOutcome, ...]:
 
 
 def _reproduce(manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    rows = []
     command = manifest.get("command")
-    if isinstance(command, str):
-        rows.append(("command", plain(command)))
-    elif isinstance(command, Sequence) and command:
-        rows.append(("command", plain(shlex.join(str(part) for part in command))))
-    for name, label in (("seed", "seed of the search"), ("git_commit", "git commit")):
-        if manifest.get(name) is not None:
-            rows.append((label, _shown(manifest[name])))
-    if manifest.get("versions"):
-        rows.append(("versions", _shown(manifest["versions"])))
-    return tuple(rows)
+    entries = {
+        "command": command if command is None or isinstance(command, str) else shlex.join(command),
+        "seed of the search": manifest.get("seed"),
+        "git commit": manifest.get("git_commit"),
+        "versions": manifest.get("versions"),
+    }
+    known = ((label, _shown(one)) for label, one in entries.items() if one is not None)
+    return tuple(row for row in known if row[1])
 
 
 def task_argument(run: Run) -> str | None:
@@ -787,34 +721,23 @@ def named_task(manifest: Mapping[str, Any]) -> Task | None:
     return task if manifest.get("task_fingerprint", task.fingerprint) == task.fingerprint else None
 
 
-def _again(run: Run) -> str | None:
+def _written_down(run: Run) -> tuple[str | None, str | None, str | None]:
+    """The best config as plain PyTorch, as a user's command, and the command for fresh seeds."""
     if not run.results:
-        return None
-    name = task_argument(run)
-    if name is None:
-        return certify_command(run, FRESH_SEEDS)
-    config = Config.from_point(run.results[0].point)
-    return evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
-
-
-def _script_of(run: Run) -> str | None:
-    task = named_task(run.manifest)
-    if not run.is_network or not run.results or task is None:
-        return None
-    result = run.results[0]
-    solved = result.outcome.seeds[result.outcome.solved]
-    seed = int(solved[0]) if solved.size else int(result.outcome.seeds[0])
-    return plain_script(Config.from_point(result.point), task, seed)
-
-
-def _run_as(run: Run) -> str | None:
+        return None, None, None
+    best = run.results[0]
+    seeds, solved = best.outcome.seeds, best.outcome.seeds[best.outcome.solved]
+    if (name := task_argument(run)) is not None:
+        task, config = named_task(run.manifest), Config.from_point(best.point)
+        seed = int((solved if solved.size else seeds)[0])
+        script = None if task is None else plain_script(config, task, seed)
+        return script, None, evaluate_command(config, name, first=FRESH_SEED, seeds=FRESH_SEEDS)
+    text = None
     try:
-        command = run.asked.command if run.results else None
+        command = run.asked.command
     except InputError:  # the space is missing
-        return None
-    if command is None:
-        return None
-    result = run.results[0]
-    seed = int(result.outcome.seeds[0])
-    text = shlex.join(command.template.argv(result.point.as_dict(), seed))
-    return "\n".join(map(plain, text.split("\n")))  # a value may have lines
+        command = None
+    if command is not None:
+        argv = command.template.argv(best.point.as_dict(), int(seeds[0]))
+        text = "\n".join(map(plain, shlex.join(argv).split("\n")))  # a value may have lines
+    return None, text, certify_command(run, FRESH_SEEDS)

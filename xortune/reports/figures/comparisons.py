@@ -29,7 +29,6 @@ from xortune.reports.figures.labels import (
     WIDE,
     between,
     sampled,
-    short_key,
 )
 from xortune.reports.plot import (
     RATES,
@@ -502,7 +501,7 @@ def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
         mark = Mark(100 * row["difference"], float(place), x_ends=ends, text=text)
         rows[bool(row["differs"])].append(mark)
         values = ", ".join(shown_value(row[name]) for name in names)
-        labels.append(f"{shortened(values, LONGEST - KEY - 3)} · {short_key(row['key'])}")
+        labels.append(f"{shortened(values, LONGEST - KEY - 3)} · {row['key'][:KEY]}")
     title = f"How far apart run and table are, in {count(total, 'cell')}"
     if len(shown) < total:
         title = (

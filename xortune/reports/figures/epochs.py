@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError, nearest
 from xortune.core.formats import count, interval
 from xortune.core.outcome import Outcome
-from xortune.reports.figures.labels import MOST, described, finished, sampled, short_key
+from xortune.reports.figures.labels import KEY, MOST, described, finished, sampled
 from xortune.reports.plot import RATES, Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
 from xortune.runs.results import ConfigResult
@@ -131,7 +131,7 @@ def _curves(
     names = varying(run)
     curves = []
     for what, result, role in picked.values():
-        outcome, key = result.outcome, short_key(result.key)
+        outcome, key = result.outcome, result.key[:KEY]
         curves.append(
             _Curve(
                 label=f"{f'{what}: ' if what else ''}{key}, n = {outcome.n:,}",

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, interval, measured, value
 from xortune.core.outcome import Outcome
-from xortune.reports.plot import shortened
-from xortune.reports.tables import differing, noted_importance
+from xortune.reports.plot import Ends, shortened
+from xortune.reports.tables import differing
 from xortune.runs.results import ConfigResult, ConfigResults, counts_of
 from xortune.runs.run import Run
 
@@ -51,27 +51,17 @@ def sampled(total: int, most: int = MOST) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.intp))
 
 
-def short_key(key: str) -> str:
-    """The beginning of a key."""
-    return key[:KEY]
-
-
 def listed(
     run: Run, results: Sequence[ConfigResult], most: int = LONGEST
 ) -> tuple[str, tuple[str, ...]]:
-    """What stands beside an axis of configs: its label, and a label for each of them.
+    """What stands beside an axis of configs: its label, and one of so many signs for each of them.
 
     A config's label has the values of parameters in which these configs differ, a dash where it has
     none, and the key's beginning; the axis says which parameters they are. Of those that find no
     room the least important ones are left out, as far as the run's manifest knows, or the last.
-
-    Args:
-        run: whose configs they are.
-        results: these.
-        most: characters of a label.
     """
     differ = differing(results, run.parameters)
-    importance = noted_importance(run.manifest) or {}
+    importance = run.manifest.get("importance") or {}
     points = [result.point for result in results]
     values = {
         name: [shortened(value(p[name]), LONGEST_PART) if name in p else "–" for p in points]
@@ -85,7 +75,7 @@ def listed(
         if max(map(len, found)) <= most - KEY - 3:
             kept, texts = wanted, found
     axis = ", ".join(shortened(name, LONGEST_PART) for name in kept)
-    keys = [short_key(result.key) for result in results]
+    keys = (result.key[:KEY] for result in results)
     labels = (" · ".join(filter(None, pair)) for pair in zip(texts, keys, strict=True))
     return " · ".join(filter(None, (axis, "key"))), tuple(labels)
 
@@ -105,10 +95,14 @@ def described(result: ConfigResult, names: Sequence[str]) -> str:
     return f"{text} ({result.key})" if text else result.key
 
 
+def with_interval(rate: float, ends: Ends) -> str:
+    """A rate as it is told: `98.4 %, 95 % interval 91.7–99.8 %`."""
+    return f"{measured(rate, *ends)}, 95 % interval {interval(*ends)}"
+
+
 def counted(outcome: Outcome) -> str:
-    """A rate as it is told: `63 of 64 seeds solved: 98.4 %, 95 % interval 91.7–99.8 %`."""
-    ends = outcome.interval()
-    rate = f"{measured(outcome.rate, *ends)}, 95 % interval {interval(*ends)}"
+    """`63 of 64 seeds solved: 98.4 %, 95 % interval 91.7–99.8 %`."""
+    rate = with_interval(outcome.rate, outcome.interval())
     return f"{outcome.successes:,} of {outcome.n:,} seeds solved: {rate}"
 
 

@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.formats import count, interval, measured, number, percent
-from xortune.reports.figures.labels import (
-    HUGE,
-    WIDE,
-    described,
-    sampled,
-)
+from xortune.reports.figures.labels import HUGE, WIDE, described, sampled, with_interval
 from xortune.reports.plot import (
     RATES,
     Axis,
     Cells,
+    Ends,
     Layer,
     Lines,
     Mark,
@@ -37,11 +33,10 @@ from xortune.reports.tables import (
     Level,
     ParameterColumn,
     cached_per_run,
-    column_of,
+    columns_of,
     level_of,
     quantile_bins,
     report_of,
-    values_of,
     varying,
 )
 from xortune.runs.run import Run
@@ -86,12 +81,6 @@ class Parameter:
         """The lowest and the highest number."""
         return float(np.nanmin(self.numbers)), float(np.nanmax(self.numbers))
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all its numbers are whole."""
-        finite = self.numbers[np.isfinite(self.numbers)]
-        return bool((finite == np.floor(finite)).all())
-
     def scaled(self) -> Floats:
         """Shape (C,): the numbers as they lie on their axis, from 0 to 1; NaN for none."""
         places = np.log(self.numbers) if self.is_log else self.numbers
@@ -118,14 +107,14 @@ class Parameter:
 
 @cached_per_run  # several figures look at the same ones
 def parameters_of(run: Run) -> tuple[Parameter, ...]:
-    """The parameters that vary, the most important first; see `tables.parameter_effects`."""
+    """The parameters that vary, in the order of `tables.parameter_effects`."""
     try:
         asked = {parameter.name: parameter for parameter in run.asked.parameters}
     except InputError:  # the copy of the space file is gone, or a file that it names
         asked = {}
     found = []
     for effect in report_of(run).effects:
-        column = column_of(values_of(run.results, effect.name))
+        column = columns_of(run)[effect.name]
         numbers = np.where(np.abs(column.numbers) < HUGE, column.numbers, np.nan)
         finite = numbers[np.isfinite(numbers)]
         space = asked.get(effect.name)
@@ -159,7 +148,7 @@ def _is_dense(distinct: int, configs: int) -> bool:
 
 MOST_SHARES = 15
 
-Shares = Sequence[tuple[str, float, tuple[float, float] | None]]
+Shares = Sequence[tuple[str, float, Ends | None]]
 """Of each parameter its name, its share, and the interval of that if it is known."""
 
 
@@ -173,9 +162,10 @@ def param_importances(run: Run) -> Plot | None:
     Returns:
         None if the run's manifest has no importance.
     """
-    about = run.manifest.get("importance_resampled")
+    about = run.manifest.get("importance_resampled") or {}
+    intervals = about.get("intervals", {})
     shares = [
-        (one.label, one.importance, _interval(about, one.name, one.importance))
+        (one.label, one.importance, tuple(intervals[one.name]) if one.name in intervals else None)
         for one in parameters_of(run)[:MOST_SHARES]
         if one.importance is not None
     ]
@@ -190,7 +180,7 @@ def param_importances(run: Run) -> Plot | None:
         name="importance",
         title="Which parameters separate the better tenth of the configurations from the rest",
         alt=_shares_alt(shares),
-        note=_shares_note(about if about and any(ends for _, _, ends in shares) else {}),
+        note=_shares_note(about if intervals else {}),
         panels=(
             Panel(
                 Axis("share of the importance", "rate", (0.0, min(1.0, math.ceil(10 * most) / 10))),
@@ -201,19 +191,8 @@ def param_importances(run: Run) -> Plot | None:
     )
 
 
-def _interval(about: Any, name: str, share: float) -> tuple[float, float] | None:
-    """An interval of the manifest, if it is one: people edit manifests."""
-    try:
-        low, high = map(float, about["intervals"][name])
-    except (TypeError, ValueError, KeyError):
-        return None
-    return (low, high) if 0 <= low <= share <= high <= 1 else None
-
-
-def _share_text(name: str, share: float, ends: tuple[float, float] | None) -> str:
-    if ends is None:
-        return f"{name} {percent(share)}"
-    return f"{name} {measured(share, *ends)}, 95 % interval {interval(*ends)}"
+def _share_text(name: str, share: float, ends: Ends | None) -> str:
+    return f"{name} {percent(share) if ends is None else with_interval(share, ends)}"
 
 
 def _shares_alt(shares: Shares) -> str:
@@ -231,11 +210,11 @@ def _shares_alt(shares: Shares) -> str:
 def _shares_note(about: Mapping[str, Any]) -> str:
     n, bars = "", "this run has no intervals"
     if about:
-        configs = count(about.get("configs", 0), "configuration")
-        n = f"n = {configs}, the better tenth {about.get('better', 0):,}. "
+        configs = count(about["configs"], "configuration")
+        n = f"n = {configs}, the better tenth {about['better']:,}. "
         bars = (
             "bars: 95 % bootstrap intervals, the share ± 1.96 standard deviations over "
-            f"{about.get('resamples', 0):,} resamples of the configurations"
+            f"{about['resamples']:,} resamples of the configurations"
         )
     return (
         f"{n}PED-ANOVA (Watanabe et al. 2023) as in Optuna, as shares of one; {bars}. It compares "
@@ -261,17 +240,12 @@ Drawn = tuple[Axis, Floats, list[Layer], str]
 def slices(run: Run) -> Plot | None:
     """The success rate of configs against each parameter that varies, the most important first.
 
-    Each config counts once, however many seeds it had. The figure says what was seen where the
-    search went: it went to good regions more often, and moved several parameters at once.
-
-    Returns:
-        None if no parameter differs between configs.
+    Each config counts once, however many seeds it had. None if no parameter varies.
     """
-    parameters = parameters_of(run)
+    parameters, rates = parameters_of(run), run.results.counts.rate
     shown = parameters[:MOST_PANELS]
     if not shown:
         return None
-    rates = run.results.counts.rate
     dots = sampled(len(rates), MOST_DOTS)
     panels, findings = [], []
     for parameter in shown:
@@ -329,18 +303,12 @@ def smooth(places: Floats, rates: Floats) -> tuple[Floats, Floats, Floats]:
     half = 1.96 * np.sqrt(np.maximum(residuals, 0)) / total
     far = total**2 < MIN_CONFIGS * (counts @ kernel**2)
     known = np.zeros(GRID, np.bool_)
-    for part in _stretches(far):
+    for part in np.ma.clump_unmasked(np.ma.array(far, mask=far)):  # type: ignore[no-untyped-call]
         known[part] = part.stop - part.start >= 2 * BANDWIDTH * GRID
     ends = (np.clip(end, 0, 1) for end in (mean, mean - half, mean + half))
     # The last digits of a matrix product are not the same on every machine.
     found = [np.where(known, end.round(6), np.nan) for end in ends]
     return found[0], found[1], found[2]
-
-
-def _stretches(gaps: NDArray[np.bool_]) -> list[slice]:
-    """Where it is false without a gap."""
-    found: list[slice] = np.ma.clump_unmasked(np.ma.array(gaps, mask=gaps))  # type: ignore[no-untyped-call]
-    return found
 
 
 def _along(parameter: Parameter, rates: Floats) -> Drawn:
@@ -349,24 +317,21 @@ def _along(parameter: Parameter, rates: Floats) -> Drawn:
     space = np.geomspace if parameter.is_log else np.linspace
     x = space(*parameter.ends, GRID)
     layers: list[Layer] = []
-    for part in _stretches(np.isnan(mean)):
+    for part in np.ma.clump_unmasked(np.ma.masked_invalid(mean)):  # type: ignore[no-untyped-call]
         table = np.stack([x, mean, low, high], axis=1)[part].tolist()
         marks = tuple(Mark(at, m, y_ends=(a, b)) for at, m, a, b in table)
         label = "" if layers else "mean, with its pointwise 95 % band"
         layers.append(Series(label, marks, "line"))
     some = "" if rows.size == len(rates) else f", {rows.size:,} of {len(rates):,} have one"
-    axis = Axis(
-        f"{parameter.label}{some}",
-        "log" if parameter.is_log else "number",
-        whole=parameter.is_whole,
-    )
+    finite = parameter.numbers[rows]
+    whole = bool((finite == np.floor(finite)).all())
+    axis = Axis(f"{parameter.label}{some}", "log" if parameter.is_log else "number", whole=whole)
     finding = f"{parameter.label}: too few configurations for a smooth."
     if layers:
 
         def near(at: int) -> str:
-            place = number(round(x[at]) if parameter.is_whole else x[at])
-            ends = float(low[at]), float(high[at])
-            return f"{place} ({measured(float(mean[at]), *ends)}, 95 % interval {interval(*ends)})"
+            rate = with_interval(float(mean[at]), (float(low[at]), float(high[at])))
+            return f"{number(round(x[at]) if whole else x[at])} ({rate})"
 
         finding = (
             f"{parameter.label}: the mean is highest near {near(int(np.nanargmax(mean)))} and "
@@ -447,10 +412,10 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
             largest importance, or whose levels lie furthest apart where the run knows none.
 
     Returns:
-        None if fewer than two parameters differ between configs, and none are named.
+        None if fewer than two parameters vary, and none are named.
 
     Raises:
-        InputError: not two names, one name twice, or one that no config differs in.
+        InputError: not two names, one name twice, or one that does not vary.
     """
     most = parameters_of(run)[:2]
     pair = most if parameters is None else _chosen(run, parameters)
@@ -462,9 +427,9 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
         rows, up = rows[::-1], np.where(up < 0, -1, len(rows) - 1 - up)
     both = (across >= 0) & (up >= 0)
     shape = len(rows), len(columns)
-    configs, sums = (np.zeros(shape, np.intp), np.zeros(shape))
-    np.add.at(configs, (up[both], across[both]), 1)
-    np.add.at(sums, (up[both], across[both]), rates[both])
+    cell = (up * shape[1] + across)[both]
+    configs = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    sums = np.bincount(cell, weights=rates[both], minlength=configs.size).reshape(shape)
     means = np.divide(sums, configs, out=np.full(shape, np.nan), where=configs > 0)
     names = tuple(parameter.label for parameter in pair)
 
@@ -474,8 +439,7 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
 
     def where(place: int) -> str:
         row, column = divmod(place, shape[1])
-        cell = f"{names[0]} {columns[column]} and {names[1]} {rows[row]}"
-        return f"{cell} ({told(row, column)})"
+        return f"{names[0]} {columns[column]} and {names[1]} {rows[row]} ({told(row, column)})"
 
     cells = Cells(
         x=tuple(map(float, range(shape[1]))),
@@ -560,10 +524,11 @@ def _binned(parameter: Parameter, rates: Floats) -> tuple[tuple[str, ...], Place
         return parameter.levels(rates)
     numeric = np.isfinite(parameter.numbers)
     wanted = int((len(rates) / IN_A_CELL) ** 0.5)
-    bins = quantile_bins(parameter.numbers[numeric], min(MOST_BINS, max(FEWEST_BINS, wanted)))
-    which = np.full(len(rates), len(bins.labels))  # not active, or no number
-    which[numeric] = bins.which
-    return bins.labels if numeric.all() else (*bins.labels, "(no number)"), which
+    most = min(MOST_BINS, max(FEWEST_BINS, wanted))
+    labels, bins = quantile_bins(parameter.numbers[numeric], most)
+    which = np.full(len(rates), len(labels))  # not active, or no number
+    which[numeric] = bins
+    return labels if numeric.all() else (*labels, "(no number)"), which
 
 
 # -------------------------------------------------------------------------------------------------
@@ -581,10 +546,10 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     Args:
         run: whose configs.
         top: so many of the best are shown, and at most as many of the others, evenly spaced in the
-            order; 1 or more.
+            order.
 
     Returns:
-        None if no parameter differs between configs.
+        None if no parameter varies.
     """
     parameters, rates = parameters_of(run), run.results.counts.rate
     axes = parameters[:MOST_AXES]
@@ -597,8 +562,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     sides.append(("success rate", [(0.0, "0 %"), (1.0, "100 %")], rates))
     heights = np.stack([heights for *_, heights in sides], axis=1)[shown]
     absent = bool(np.isnan(heights).any())
-    names = varying(run)
-    results = [run.results[place] for place in shown]
+    results, names = [run.results[place] for place in shown], varying(run)
     lines = Lines(
         ys=tuple(map(tuple, np.nan_to_num(heights, nan=NOWHERE).round(6).tolist())),
         values=tuple(rates[shown].tolist()),

@@ -15,7 +15,7 @@ from xortune.core.formats import count
 from xortune.core.outcome import Status
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.reports.figures.labels import described, short_key
+from xortune.reports.figures.labels import KEY, described
 from xortune.reports.plot import Axis, Cells, Layer, Mark, Panel, Plot, Series
 from xortune.reports.tables import named_task, varying
 from xortune.runs.results import ConfigResult
@@ -179,7 +179,7 @@ def _panel(task: Task, one: _Trained, *, several: bool) -> Panel:
         if marks:
             series = Series(f"a row whose target is {target}", marks, role="best")
             layers.append(series if target else replace(series, marker="ring"))
-    whose = f"{short_key(one.result.key)}, " if several else ""
+    whose = f"{one.result.key[:KEY]}, " if several else ""
     title = f"{whose}seed {one.seed}: {'solved' if one.solved else 'not solved'}"
     return Panel(Axis("first input"), Axis("second input"), tuple(layers), title)
 
@@ -189,7 +189,7 @@ def _finding(task: Task, one: _Trained) -> str:
     right = sum(a == b for a, b in zip(targets, one.pattern, strict=True))
     said = f": it says {one.pattern} for {targets}" if len(targets) <= 16 and not one.solved else ""
     return (
-        f"Configuration {short_key(one.result.key)} under seed {one.seed} is "
+        f"Configuration {one.result.key[:KEY]} under seed {one.seed} is "
         f"{'solved' if one.solved else 'not solved'}, with {right:,} of "
         f"{count(len(targets), 'row')} on the right side of 0.5{said}; "
         f"{100 * (one.values > 0.5).mean():.0f} % of the area shown is above it."
