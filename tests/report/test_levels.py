@@ -93,9 +93,7 @@ def test_without_an_importance_the_one_whose_levels_differ_most_comes_first(tmp_
 
 def test_true_is_not_one_and_missing_is_not_null(tmp_path):
     points = [{"a": 1, "b": 1, "c": None, "d": 1}, {"a": True, "b": 1.0, "d": 1}]
-    found = effects(
-        results(tmp_path, [(point, 1, 2) for point in points]), ["a", "b", "c", "d"]
-    )
+    found = effects(results(tmp_path, [(point, 1, 2) for point in points]), ["a", "b", "c", "d"])
     assert [effect.name for effect in found] == ["a", "c"]
 
 

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -71,10 +70,8 @@ class ConfigRow:
     """One config in the table of all.
 
     Attributes:
-        key: its key, and its anchor.
         values: its parameters as text, one for each of the table's; empty: not active.
         sort: the values themselves, by which rows are sorted and the config is written down.
-        k, n: its seeds.
         low, high: the 95 % Wilson interval of k / n.
         amount: the measure; None if it has none.
         measure: the measure as text.
@@ -116,8 +113,7 @@ class ConfigTable:
 
     Attributes:
         parameters: the names of those that differ.
-        rows: the first configs.
-        total: how many configs the run has.
+        rows: the first of the `total` configs of the run.
         fixed: the parameters that are the same in all, with their values.
         task: what `xortune evaluate --task` calls the task; None: a user's own trainer.
         measure: what is shown beside the rate: epochs to solve, or the number that the search
@@ -134,13 +130,9 @@ class ConfigTable:
     def columns(self, rows: Sequence[ConfigRow]) -> list[Column]:
         """A column for each parameter; it is numeric if these rows have only numbers there."""
         return [
-            Column(name, all(_is_number(row.sort[at]) for row in rows))
+            Column(name, all(type(row.sort[at]) in (int, float, type(None)) for row in rows))
             for at, name in enumerate(self.parameters)
         ]
-
-
-def _is_number(given: Any) -> bool:
-    return given is None or (isinstance(given, int | float) and not isinstance(given, bool))
 
 
 FIRST = 10
@@ -150,33 +142,22 @@ FIRST = 10
 def first_rows(given: ConfigTable) -> Table:
     """The first configs with their ranks. The counts stand left: a wide table is cut off right."""
     rows = given.rows[:FIRST]
-    noted = any(row.note for row in rows)
+    noted, measured = any(row.note for row in rows), given.measure is not None
     columns = [
-        *numbers("", "solved", "rate", "95 % interval"),
-        *([] if given.measure is None else numbers(given.measure)),
+        *numbers("", "solved", "rate", "95 % interval", *[given.measure or ""] * measured),
         *given.columns(rows),
-        *(texts("") if noted else []),
+        *texts(*[""] * noted),
         *numbers("trials"),
         *texts("key"),
     ]
     cells = [
         (
-            str(place),
-            *(row.solved, row.rate, row.interval),
-            *([] if given.measure is None else [row.measure]),
-            *row.values,
-            *([row.note] if noted else []),
-            str(row.trials),
-            Mono(row.key),
+            *(str(place), row.solved, row.rate, row.interval, *[row.measure] * measured),
+            *(*row.values, *[row.note] * noted, str(row.trials), Mono(row.key)),
         )
         for place, row in enumerate(rows, 1)
     ]
     return table_of(columns, cells)
-
-
-def epochs_text(epochs: float | None) -> str:
-    """Epochs to solve in whole ones; a dash where no seed was solved."""
-    return "–" if epochs is None or not isfinite(epochs) else number(round(epochs))
 
 
 # -------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ from xortune.reports.document import (
     Document,
     Mono,
     Table,
-    epochs_text,
     latex_table,
     lines_of,
     numbers,
@@ -42,9 +40,11 @@ from xortune.reports.document import (
 from xortune.reports.figures.all import figures_of
 from xortune.reports.plot import Plot
 from xortune.reports.tables import (
+    MISSING,
     Report,
     certified_lines,
     certified_table,
+    columns_of,
     left_out,
     lower,
     rate_of,
@@ -52,7 +52,7 @@ from xortune.reports.tables import (
     task_argument,
 )
 from xortune.runs.manifest import imported_from, is_imported
-from xortune.runs.results import ConfigResult, counts_of, full_seeds, number_names
+from xortune.runs.results import ConfigResult, full_seeds, number_names
 from xortune.runs.run import Run
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
 from xortune.stats.numbers import LEAST, STATISTICS, finite, interval_of_all, summary
@@ -78,8 +78,8 @@ SHOWN_ROWS = 20
 SHOWN_NUMBERS = 10
 """Numbers of a user's trainer that have a table."""
 
-MOST_ROWS = 30_000
-"""Configs that a page has room for at most."""
+MOST_ROWS = 10_000
+"""Configs in a page at most; table.csv has all."""
 
 
 def run_document(run: Run) -> Document:
@@ -164,47 +164,53 @@ def _share_seeds(run: Run) -> bool:
 
 def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable:
     """The best configs of a run that has some, at most so many."""
-    results = run.results[:most]
-    counts, objective = counts_of(results), report.looked_for
-    (low, high), epochs = wilson(counts.k, counts.n), counts.epochs_to_solve
+    results, objective = run.results, report.looked_for
+    some = slice(min(most, len(results)))
+    k, n, epochs = (
+        column[some]
+        for column in (results.counts.k, results.counts.n, results.counts.epochs_to_solve)
+    )
+    low, high = (ends.tolist() for ends in wilson(k, n))
+    if objective is None:
+        amounts = [float(one) if np.isfinite(one) else None for one in epochs]
+        measures = ["–" if one is None else number(round(one)) for one in amounts]
+    else:
+        given = [numbers_in(result.outcome, objective.number or "") for result in results[some]]
+        sums = [summed(objective, one) for one in given]
+        amounts = [one if np.isfinite(one) else None for one in sums]
+        measures = [worth(objective, result) for result in results[:FIRST]]
+        measures += map(_shown_end, sums[FIRST:])
     subset = set(report.tied.members.keys) if objective is None else set()
-    text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
 
-    def note(result: ConfigResult) -> str:
+    def note(key: str, n: int) -> str:
         if not report.solved:
             return ""
-        if len(subset) > 1 and result.key in subset:
+        if len(subset) > 1 and key in subset:
             return "best subset"
-        if result.outcome.n >= report.tied.full:
+        if n >= report.tied.full:
             return ""
         return "stopped early" if report.complete else "fewer seeds"
 
-    def row(place: int, result: ConfigResult) -> ConfigRow:
-        given = [(name in result.point, result.point.get(name)) for name in report.varied]
-        amount, shown = float(epochs[place]), epochs_text(epochs[place])
-        if objective is not None:
-            amount = summed(objective, numbers_in(result.outcome, objective.number or ""))
-            shown = worth(objective, result) if place < FIRST else _shown_end(amount)
-        return ConfigRow(
-            key=result.key,
-            values=tuple(text(one) if has else "" for has, one in given),
-            sort=tuple(one for _, one in given),
-            k=result.outcome.successes,
-            n=result.outcome.n,
-            low=float(low[place]),
-            high=float(high[place]),
-            amount=amount if isfinite(amount) else None,
-            measure=shown,
-            trials=result.trials,
-            note=note(result),
-        )
-
+    columns = [columns_of(run)[name] for name in report.varied]
+    values = [[one.values[code] for code in one.codes[some].tolist()] for one in columns]
+    text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
+    shown = [["" if one is MISSING else text(one) for one in column] for column in values]
+    sort = [[None if one is MISSING else one for one in column] for column in values]
+    keys, nothing = results.keys[some], [()] * len(low)
+    rows = zip(
+        keys,
+        zip(*shown, strict=True) if columns else nothing,
+        zip(*sort, strict=True) if columns else nothing,
+        *(k.tolist(), n.tolist(), low, high, amounts, measures, results.trials[some].tolist()),
+        map(note, keys, n.tolist()),
+        strict=True,
+    )
     measure = EPOCHS if counts_epochs(run) else None
     best = results[0].point
     return ConfigTable(
         parameters=report.varied,
-        rows=tuple(row(place, result) for place, result in enumerate(results)),
-        total=len(run.results),
+        rows=tuple(ConfigRow(*row) for row in rows),
+        total=len(results),
         fixed=tuple((name, best[name]) for name in report.fixed if name in best),
         task=task_argument(run),
         measure=measure if objective is None else plain(objective.name),

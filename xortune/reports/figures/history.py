@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from xortune.core.counts import wilson
 from xortune.core.formats import count, number
@@ -28,43 +27,24 @@ from xortune.runs.run import Run
 from xortune.runs.sessions import CERTIFIED
 
 
-class _Look(NamedTuple):
-    """A config after a block that counts; they are in the order in which their results came.
-
-    Attributes:
-        key: of the config.
-        k, n: its counts by then.
-        cost: what the search had spent by then.
-    """
-
-    key: str
-    k: int
-    n: int
-    cost: float
-
-
 def optimization_history(run: Run) -> Plot:
     """The best so far, by the lower end of its interval, against what had been spent.
 
     Cost is seeds, or seeds times the epochs that each was trained for where configs differ in
     these. Blocks that finally produced nothing are in it, as seeds not solved.
 
-    Args:
-        run: with one finished config at least.
-
     Raises:
         InputError: no config is finished, or the run's certificate is damaged.
     """
     results, certificate = finished(run), run.certificate
-    epochs = dict(zip(results.keys, results.counts.epochs.tolist(), strict=True))
-    varies = len(set(epochs.values())) > 1
+    varies = bool(np.ptp(results.counts.epochs))
     unit = "seed-epochs" if varies else "seeds"
-    looks = _looks(run, epochs if varies else dict.fromkeys(epochs, 1))
+    looks = _looks(run, weighted=varies)
     line, leaders = _best_so_far(looks)
     dots, note = _dots(run, looks, leaders)
     layers: list[Layer] = [*dots, line]
     came = "" if certificate is None else _certificate(run, certificate, looks, layers)
-    total, end = looks[-1].cost, line.marks[-1].y
+    total, end = line.marks[-1].x, line.marks[-1].y
     last = max((i for i, mark in enumerate(line.marks) if abs(mark.y - end) > 0.01), default=-1)
     spent = f"{_amount(line.marks[last + 1].x)} of {_amount(total)} {unit}"
     return Plot(
@@ -90,53 +70,60 @@ def optimization_history(run: Run) -> Plot:
     )
 
 
-def _looks(run: Run, epochs: Mapping[str, int]) -> list[_Look]:
+def _looks(run: Run, *, weighted: bool) -> pd.DataFrame:
+    """A row for each block that counts, in the order in which their results came.
+
+    Its columns: `key` of its config, `k` and `n` of that by then, and the `cost` of all by then.
+    """
     blocks, _ = by_version(run.evaluations)
-    counts = blocks.solved.tolist(), blocks.column("count").tolist()
-    solved: Counter[str] = Counter()
-    seeds: Counter[str] = Counter()
-    looks, cost = [], 0
-    for key, k, n in zip(blocks.key_of_each, *counts, strict=True):
-        solved[key] += k
-        seeds[key] += n
-        cost += n * epochs[key]
-        looks.append(_Look(key, solved[key], seeds[key], float(cost)))
-    return looks
+    looks = pd.DataFrame(
+        {"key": blocks.key_of_each, "k": blocks.solved, "n": blocks.column("count")}
+    )
+    cost = looks["n"].to_numpy(np.float64)
+    if weighted:
+        epochs = pd.Series(run.results.counts.epochs, run.results.keys)
+        cost = cost * epochs.loc[looks["key"]].to_numpy()
+    looks[["k", "n"]] = looks.groupby("key")[["k", "n"]].cumsum()
+    return looks.assign(cost=cost.cumsum())
 
 
-def _best_so_far(looks: Sequence[_Look]) -> tuple[Series, set[str]]:
+def _best_so_far(looks: pd.DataFrame) -> tuple[Series, set[str]]:
     """The highest lower end after each block, and the keys of all that ever had it."""
-    lows = wilson(np.array([o.k for o in looks]), np.array([o.n for o in looks]))[0].tolist()
+    lows = wilson(looks["k"].to_numpy(), looks["n"].to_numpy())[0].tolist()
+    keys = looks["key"].tolist()
     latest: dict[str, float] = {}
     heap: list[tuple[float, int]] = []  # minus the lower end, and the look at which it was so
     steps: list[tuple[int, int]] = []  # from which look on which other one is the best
-    for place, (look, low) in enumerate(zip(looks, lows, strict=True)):
-        latest[look.key] = low
+    for place, (key, low) in enumerate(zip(keys, lows, strict=True)):
+        latest[key] = low
         heapq.heappush(heap, (-low, place))
-        while latest[looks[heap[0][1]].key] != -heap[0][0]:  # it has had more seeds since
+        while latest[keys[heap[0][1]]] != -heap[0][0]:  # it has had more seeds since
             heapq.heappop(heap)
         if not steps or heap[0][1] != steps[-1][1]:
             steps.append((place, heap[0][1]))
-    leaders = {looks[best].key for _, best in steps}
+    leaders = {keys[best] for _, best in steps}
     steps = [steps[at] for at in sampled(len(steps))]
-    steps.append((len(looks) - 1, steps[-1][1]))  # it lasts to the end
+    steps.append((len(keys) - 1, steps[-1][1]))  # it lasts to the end
+    places, best = zip(*steps, strict=True)
     marks = (
-        Mark(
-            looks[place].cost,
-            lows[best],
-            text=f"{looks[best].key}: {looks[best].k:,} of {looks[best].n:,} seeds solved by then",
+        Mark(cost, lows[at], text=f"{look.key}: {look.k:,} of {look.n:,} seeds solved by then")
+        for cost, at, look in zip(
+            looks["cost"].iloc[[*places]].tolist(),
+            best,
+            looks.iloc[[*best]].itertuples(),
+            strict=True,
         )
-        for place, best in steps
     )
     label = "best so far, lower end of its interval"
     return Series(label, tuple(marks), "steps", "best"), leaders
 
 
-def _dots(run: Run, looks: Sequence[_Look], leaders: set[str]) -> tuple[list[Series], str]:
+def _dots(run: Run, looks: pd.DataFrame, leaders: set[str]) -> tuple[list[Series], str]:
     """Each config where its first seeds came in, those with all seeds and the others apart."""
-    began = {look.key: look.cost for look in reversed(looks)}
+    first = looks.drop_duplicates("key")
+    began = dict(zip(first["key"], first["cost"].tolist(), strict=True))
     places = {key: place for place, key in enumerate(run.results.keys)}
-    order = sorted(began, key=began.__getitem__)
+    order = [*began]
     # Many configs may have led for a moment, and more than these are not told apart.
     kept = {order[at] for at in sampled(len(order))} | set(sorted(leaders)[:MOST])
     note = ""
@@ -167,7 +154,7 @@ def _dots(run: Run, looks: Sequence[_Look], leaders: set[str]) -> tuple[list[Ser
 
 
 def _certificate(
-    run: Run, certificate: Certificate, looks: Sequence[_Look], layers: list[Layer]
+    run: Run, certificate: Certificate, looks: pd.DataFrame, layers: list[Layer]
 ) -> str:
     """Add the first finalist on fresh seeds; where in the search, and what it comes to.
 
@@ -176,13 +163,14 @@ def _certificate(
     """
     if not certificate.finalists:
         return ""
-    at, when = looks[-1].cost, "certificate"
+    at, when = float(looks["cost"].iloc[-1]), "certificate"
     if sum(session.get("what") != CERTIFIED for session in run.manifest.get("sessions", ())) > 1:
-        counts = {found.key: (found.search_k, found.search_n) for found in certificate.finalists}
-        places = [look.cost for look in looks if counts.get(look.key) == (look.k, look.n)]
-        if len(places) < len(counts):
+        counts = {(found.key, found.search_k, found.search_n) for found in certificate.finalists}
+        rows = zip(looks["key"], looks["k"], looks["n"], strict=True)
+        had = looks["cost"][[row in counts for row in rows]]
+        if len(had) < len(counts):
             return ""  # it was made of other counts than these
-        at, when = max(places), "certificate, not before"
+        at, when = float(had.max()), "certificate, not before"
     best = certificate.best
     bound = best.rate if best.lower_bound is None else best.lower_bound
     text = f"{best.key}: {best.k:,} of {best.n:,} fresh seeds, at least {lower(best)}"

@@ -83,7 +83,7 @@ class _Html:
         self._macros: Any = _templates().get_template("blocks.html.jinja").module
         self._labels: dict[str, int] = {}
         self._above = ""
-        self._configs = None if document.configs is None else EmbeddedConfigs(document.configs)
+        self._keys = {row.key for row in document.configs.rows} if document.configs else set()
         self._plots = {plot.name: plot for plot in document.plots}
         # No HTML of a document's own: what stands for figures and configs are fences, whose
         # languages only templates write.
@@ -139,7 +139,9 @@ class _Html:
         if token.info == "figure":
             return self._figure(self._plots[token.content.strip()])
         if token.info == "configs":
-            return str(self._macros.configs(self._configs, self._label(token.meta["above"])))
+            assert self._document.configs is not None
+            shown = embedded(self._document.configs)
+            return str(self._macros.configs(shown, self._label(token.meta["above"])))
         text, language = token.content.removesuffix("\n"), token.info
         return str(self._macros.code(text, language, self._label(language or "code")))
 
@@ -160,7 +162,7 @@ class _Html:
 
     def _code(self, tokens: Sequence[Token], at: int) -> str:
         text = tokens[at].content
-        if self._configs is not None and text in self._configs.keys:
+        if text in self._keys:
             return str(Markup('<a class="key" href="#{0}"><code>{0}</code></a>').format(text))
         return str(Markup("<code>{}</code>").format(text))
 
@@ -244,91 +246,50 @@ def _visible(sign: str) -> str:
 PAGE = 25
 """Rows at first: those that are there without a script."""
 
-BUDGET = 2_500_000
-"""Characters that the rows of a page may take; 10,000 rows of a network take about half of it."""
 
-
-class EmbeddedConfigs:
-    """What a page holds of a table of configs.
-
-    Attributes:
-        parameters: their names, as text.
-        numeric: whether each has numbers only.
-        rows: the first ones, with their bars.
-        held: how many are in `data`, from the best.
-        keys: of those.
-        total: how many there are.
-        data: rows and all that is needed to write each down, as JSON.
-        measure: what is shown beside the rate; empty: nothing.
-    """
-
-    def __init__(self, table: ConfigTable) -> None:
-        counts, notes = _Listed(), _Listed()
-        values = [_Listed() for _ in table.parameters]
-        listed: list[list[Any]] = []
-        taken = 0
-        for row in table.rows:
-            # A name is stored once for each of its values, a number with each row.
-            taken += 75 + len(row.note)
-            count = (row.k, row.n, row.rate, row.interval, bar(row), row.low)
-            found = [row.key, counts.place(count), row.amount, plain(row.measure), row.trials]
-            found.append(notes.place(row.note))
-            for known, text, value in zip(values, row.values, row.sort, strict=True):
-                before = len(known.all)
-                at = known.place((text, literal(value))) if text else -1
-                found.append(at)
-                if len(known.all) > before or isinstance(value, float):
-                    taken += len(text) + 24 + (len(value) if isinstance(value, str) else 0)
-            if taken > BUDGET:
-                break
-            listed.append(found)
-        held = table.rows[: len(listed)]
-        self.parameters = [plain(name) for name in table.parameters]
-        self.numeric = [column.numeric for column in table.columns(held)]
-        self.rows = [(row, bar(row)) for row in held[:PAGE]]
-        self.held, self.total = len(held), table.total
-        self.keys = {row.key for row in held}
-        self.measure = plain(table.measure or "")
-        measure = "epochs_to_solve" if table.measure == EPOCHS else "objective"
-        self.data = as_json(
-            {
-                "parameters": self.parameters,
-                "counts": [*counts.all],
-                "notes": [*notes.all],
-                "values": [[*known.all] for known in values],
-                "rows": listed,
-                "page": PAGE,
-                "measure": measure if table.measure else None,
-                "names": [literal(name) for name in table.parameters],
-                "fixed": [[literal(name), literal(value)] for name, value in table.fixed],
-                **_network(table),
-            }
+def embedded(table: ConfigTable) -> dict[str, Any]:
+    """What the template and the script of the page need of a table of configs."""
+    known: list[dict[tuple[str, str], int]] = [{} for _ in table.parameters]
+    rows = []
+    for row in table.rows:
+        # A value is stored once, and each row has its place.
+        places = (
+            one.setdefault((text, literal(given)), len(one)) if text else -1
+            for one, text, given in zip(known, row.values, row.sort, strict=True)
         )
+        counts = (row.k, row.n, row.rate, row.interval, bar(row), row.low)
+        measure = row.amount, plain(row.measure)
+        rows.append((row.key, *counts, *measure, row.trials, row.note, *places))
+    parameters = [plain(name) for name in table.parameters]
+    data = {
+        "parameters": parameters,
+        "values": [[*one] for one in known],
+        "rows": rows,
+        "page": PAGE,
+        "measure": table.measure
+        and ("epochs_to_solve" if table.measure == EPOCHS else "objective"),
+        "names": [literal(name) for name in table.parameters],
+        "fixed": [[literal(name), literal(value)] for name, value in table.fixed],
+    }
+    if table.task is not None:  # the built-in network: how a config is evaluated again
+        words = [] if table.task == "xor" else ["--task", table.task]
+        words += ["--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)]
+        data["order"] = [field.name for field in fields(Config)]
+        data["seeds"] = shlex.join(words)
+    return {
+        "parameters": parameters,
+        "numeric": [column.numeric for column in table.columns(table.rows)],
+        "rows": [(row, bar(row)) for row in table.rows[:PAGE]],
+        "held": len(rows),
+        "total": table.total,
+        "measure": plain(table.measure or ""),
+        "data": as_json(data),
+    }
 
 
 def bar(row: ConfigRow) -> tuple[float, float, float]:
     """Where the interval begins, how long it is and where the rate lies, in percent."""
     return tuple(round(100 * x, 1) for x in (row.low, row.high - row.low, row.k / row.n))  # type: ignore[return-value]
-
-
-def _network(table: ConfigTable) -> dict[str, Any]:
-    """How a config of the built-in network is evaluated again; nothing for a user's own."""
-    if table.task is None:
-        return {}
-    words = [] if table.task == "xor" else ["--task", table.task]
-    words += ["--seeds", str(FRESH_SEEDS), "--first-seed", str(FRESH_SEED)]
-    return {"order": [field.name for field in fields(Config)], "seeds": shlex.join(words)}
-
-
-class _Listed:
-    """Values, each listed once, and the place of each in the list."""
-
-    def __init__(self) -> None:
-        self.all: dict[Any, int] = {}
-
-    def place(self, value: Any) -> int:
-        """Where the value is; it is appended if it is new."""
-        return self.all.setdefault(value, len(self.all))
 
 
 # -------------------------------------------------------------------------------------------------

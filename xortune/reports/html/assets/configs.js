@@ -9,14 +9,10 @@ page.configs = (holder) => {
     if (!literals.has(text)) literals.set(text, JSON.parse(text));
     return literals.get(text);
   };
-  const rows = data.rows.map(([key, count, epochs, epochsText, trials, note, ...values], place) => {
-    const [k, n, rate, interval, bar, low] = data.counts[count];
-    return {
-      place: place + 1, key, k, n, rate, interval, bar, low, epochs, epochsText, trials,
-      note: data.notes[note], open: false,
-      values: values.map((at, i) => (at < 0 ? null : data.values[i][at])),
-    };
-  });
+  const rows = data.rows.map(([key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, ...values], place) => ({
+    place: place + 1, key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, open: false,
+    values: values.map((at, i) => (at < 0 ? null : data.values[i][at])),
+  }));
 
   const measured = data.measure ? [{ name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs }] : [];
   // What is in each column: its name as in table.csv, its text, and the value it is sorted by.
