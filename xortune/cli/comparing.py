@@ -87,9 +87,9 @@ def compare(
     The first config of each run's search is compared, by seeds that had no part in choosing it:
     those of its certificate or, where one of the runs has none, fresh ones that are trained first.
     """
-    with (
-        cli.told("interrupted: what had finished is kept; the same command continues"),
-        cli.naming_options("alpha", "engine", "format", "reference_seeds", "seeds", "trainer"),
+    with cli.told(
+        "interrupted: what had finished is kept; the same command continues",
+        ["alpha", "engine", "format", "reference_seeds", "seeds", "trainer"],
     ):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats

@@ -36,7 +36,7 @@ def export(
     ] = None,
 ) -> None:
     """Print the best configuration as a plain PyTorch program, or as YAML or JSON for others."""
-    with cli.told("interrupted: nothing is written"), cli.naming_options("key", "format", "seeds"):
+    with cli.told("interrupted: nothing is written", ["key", "format", "seeds"]):
         from xortune.integrations.export import exported
         from xortune.runs.files import replace_file
 
@@ -91,21 +91,17 @@ def import_(
     as_json: cli.AsJson = False,
 ) -> None:
     """Make a run of results that something else produced, and report it as one's own."""
-    with cli.told("interrupted: remove what is there of the run, and import it again"):
-        with cli.naming_options("config", "seed", "success", "ignore", "trainer", "name"):
-            run = xt.import_results(
-                results,
-                config=cli.split(config),
-                output=output,
-                seed=seed,
-                success=success,
-                ignore=cli.split(ignore),
-                missing_fails=missing_fails,
-                name=name,
-                trainer=trainer,
-                command=["xortune", *sys.argv[1:]],
-                on_word=None if quiet else cli.note,
-            )
+    asked = cli.arguments(locals(), "results", "config", "ignore")
+    interrupted = "interrupted: remove what is there of the run, and import it again"
+    with cli.told(interrupted, ["config", "ignore", *asked]):
+        run = xt.import_results(
+            results,
+            **asked,
+            config=cli.split(config),
+            ignore=cli.split(ignore),
+            command=["xortune", *sys.argv[1:]],
+            on_word=None if quiet else cli.note,
+        )
         if not (quiet or as_json):
             _show_imported(run)
         show_run(run, quiet=quiet, as_json=as_json)
@@ -141,10 +137,7 @@ def log(
     as_json: cli.AsJson = False,
 ) -> None:
     """Log a finished or running run to TensorBoard, MLflow or W&B; nothing is logged twice."""
-    with (
-        cli.told("interrupted: the same command logs what is missing"),
-        cli.naming_options(*cli.TRACKERS),
-    ):
+    with cli.told("interrupted: the same command logs what is missing", cli.TRACKERS):
         from xortune.integrations.following import logged, trackers_for
 
         trackers = trackers_for(run, **cli.trackers_asked(tensorboard, mlflow, wandb))

@@ -75,12 +75,9 @@ def certify(
     as_json: cli.AsJson = False,
 ) -> None:
     """Train the best configurations on fresh seeds: what is left of the search's counts."""
-    silent = quiet or as_json
-    options = (
-        *("top", "seeds", "confidence", "extendable", "extend", "neighbourhood", "by"),
-        *("engine", "trainer", "address", "cpus_per_trial", "gpus_per_trial", "trial_timeout"),
-    )
-    with cli.told("interrupted: what had finished is kept; the same command continues"):
+    asked = cli.arguments(locals(), "run", "trainer")
+    silent, interrupted = quiet or as_json, "what had finished is kept; the same command continues"
+    with cli.told(f"interrupted: {interrupted}", ["trainer", *asked]):
         from xortune.driver.trainer import functions_named
         from xortune.reports.progress import shown_certifying
         from xortune.reports.terminal import render_certificate
@@ -88,23 +85,11 @@ def certify(
 
         if not silent:
             cli.tell_of_compiling(engine or "auto")
-        with shown_certifying(quiet=silent) as on_progress, cli.naming_options(*options):
+        with shown_certifying(quiet=silent) as on_progress:
             xt.certify(
                 run,
-                top=top,
-                seeds=seeds,
-                confidence=confidence,
-                extendable=extendable,
-                extend=extend,
-                neighbourhood=neighbourhood,
-                by=by,
-                accept_versions=accept_versions,
-                engine=engine,
+                **asked,
                 train=None if trainer is None else functions_named([trainer])[0],
-                address=address,
-                cpus_per_trial=cpus_per_trial,
-                gpus_per_trial=gpus_per_trial,
-                trial_timeout=trial_timeout,
                 on_progress=on_progress,
                 on_word=None if quiet else cli.note,
                 command=["xortune", *sys.argv[1:]],
@@ -152,24 +137,15 @@ def gate(
     as_json: cli.AsJson = False,
 ) -> None:
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input."""
-    options = ("min_rate", "max_seeds", "confidence", "task", "first_seed", "engine", "key")
-    with cli.told("interrupted: no answer; nothing is kept"), cli.naming_options(*options):
+    asked = cli.arguments(locals(), "run", "config")
+    silent = quiet or as_json
+    with cli.told("interrupted: no answer; nothing is kept", asked):
         _check_gated(run, config)
-        silent = quiet or as_json
         if config is not None and not silent:
             cli.tell_of_compiling(engine or "auto")
         try:
-            verdict = xt.gate(
-                run or config or "",
-                min_rate=min_rate,
-                max_seeds=max_seeds,
-                confidence=confidence,
-                task=task,
-                first_seed=first_seed,
-                engine=engine,
-                key=key,
-                on_seeds=None if silent else _progress(),
-            )
+            on_seeds = None if silent else _progress()
+            verdict = xt.gate(run or config or "", **asked, on_seeds=on_seeds)
         except TrainingError as error:
             cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
@@ -253,21 +229,14 @@ def plan(
     as_json: cli.AsJson = False,
 ) -> None:
     """Say how many seeds a claim about success rates needs, and how long they take here."""
-    options = ("rate", "between", "confidence", "failures", "power", "task")
-    with cli.told(), cli.naming_options(*options):
+    asked = cli.arguments(locals(), "config", "task")
+    with cli.told(options=["task", *asked]):
         from xortune.certificates.gate import load_config
         from xortune.certificates.plan import STANDARD, measured_speed
 
         timed = STANDARD if config is None else load_config(config)
         # What is wrong is said before anything is compiled or trained.
-        planned = xt.plan(
-            rate,
-            between=between,
-            confidence=confidence,
-            failures=failures,
-            power=power,
-            measure=False,
-        )
+        planned = xt.plan(**asked, measure=False)
         learned = xt.Task.named(task)
         if not as_json:
             cli.tell_of_compiling("auto")
@@ -385,17 +354,11 @@ def evaluate(
     as_json: cli.AsJson = False,
 ) -> None:
     """Train one configuration under many seeds and count the solved ones."""
+    asked = cli.arguments(locals(), "seeds", "task", "no_zero_grad", "first_seed", "engine")
+    if activation.lower() == "none":
+        asked["activation"] = None
     with cli.told():
-        config = xt.Config(
-            activation=None if activation.lower() == "none" else activation,
-            loss=loss,
-            optimizer=optimizer,
-            lr=lr,
-            momentum=momentum,
-            hidden_dim=hidden_dim,
-            epochs=epochs,
-            zero_grad=not no_zero_grad,
-        )
+        config = xt.Config(**asked, zero_grad=not no_zero_grad)
         if seeds < 1:
             raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")
         chosen = range(first_seed, first_seed + seeds)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.live import Live
@@ -91,8 +91,15 @@ def search(
     as_json: cli.AsJson = False,
 ) -> None:
     """Search a space for the configuration that solves its task for the most seeds."""
+    settings = cli.arguments(
+        locals(),
+        *("space", "trials", "sampler", "seed", "time_budget", "dry_run", "no_check", "fail_fast"),
+    )
+    settings |= cli.trackers_asked(tensorboard, mlflow, wandb)
+    settings["dry_run"] = not no_check  # so `xt.search` names the call before the start
+    settings["on_word"] = None if quiet else cli.note
     silent = quiet or as_json
-    with cli.told(_interrupted), cli.naming_options("study_storage", "study_name", *cli.TRACKERS):
+    with cli.told(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):
         from xortune.driver.search import dry_run as dry_run_of
         from xortune.reports.progress import shown_search
         from xortune.spaces.describe import describe
@@ -106,22 +113,6 @@ def search(
             cli.say(_announced(what))
             if what.trainer is None:
                 cli.tell_of_compiling(engine)
-        settings: dict[str, Any] = {
-            "output": output,
-            "resume": resume,
-            "extend": extend,
-            "accept_versions": accept_versions,
-            "address": address,
-            "cpus_per_trial": cpus_per_trial,
-            "gpus_per_trial": gpus_per_trial,
-            "engine": engine,
-            "trial_timeout": trial_timeout,
-            "study_storage": study_storage,
-            "study_name": study_name,
-            **cli.trackers_asked(tensorboard, mlflow, wandb),
-            "dry_run": not no_check,  # so `xt.search` names the call before the start
-            "on_word": None if quiet else cli.note,
-        }
         if dry_run:
             found = dry_run_of(asked, **settings)
             _show_dry_run(found, what=describe(found.space), quiet=quiet, as_json=as_json)
@@ -268,10 +259,11 @@ def submit(
     as_json: cli.AsJson = False,
 ) -> None:
     """Send a search to a Ray cluster, with this xortune and the space file's folder."""
-    with (
-        cli.told("interrupted: the job goes on; stop it with `ray job stop`"),
-        cli.naming_options(*cli.TRACKERS),
-    ):
+    given = cli.arguments(
+        locals(),
+        *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
+    )
+    with cli.told("interrupted: the job goes on; stop it with `ray job stop`", cli.TRACKERS):
         from xortune.driver import submit as jobs
         from xortune.driver.shared import shared_study
         from xortune.spaces.model import parse_duration
@@ -284,18 +276,10 @@ def submit(
         shared_study(asked, study_storage, study_name)
         if trial_timeout is not None:
             parse_duration(trial_timeout)
-        given = {
-            "--trials": trials,
-            "--sampler": sampler,
-            "--seed": seed,
-            "--time-budget": time_budget,
-            "--trial-timeout": trial_timeout,
-            "--cpus-per-trial": cpus_per_trial,
-            "--gpus-per-trial": gpus_per_trial,
-            "--study-storage": study_storage,
-            "--study-name": study_name,
-        }
-        options = [str(w) for o, v in given.items() if v is not None for w in (o, v)]
+        options = []
+        for name, value in given.items():
+            if value is not None:
+                options += [f"--{name.replace('_', '-')}", str(value)]
         options += jobs.tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
         options += ["--resume"] if resume else []
         what = jobs.submission(space, output, options, install=install)
@@ -340,7 +324,7 @@ def status(
     as_json: cli.AsJson = False,
 ) -> None:
     """Say where a run stands: progress, rate, time left, best so far, failures."""
-    with cli.told(), cli.naming_options("interval"):
+    with cli.told(options=["interval"]):
         from xortune.reports.progress import render_status, status_json
         from xortune.runs.status import watched
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypedDict
@@ -132,6 +132,16 @@ def trackers_asked(tensorboard: str | None, mlflow: str | None, wandb: str | Non
     }
 
 
+def arguments(given: dict[str, Any], *others: str) -> dict[str, Any]:
+    """The options of a command that are arguments of its verb: all but those for printing.
+
+    Args:
+        given: `locals()` of the command at its beginning.
+        others: names that the verb does not have, or that the command passes itself.
+    """
+    return {k: v for k, v in given.items() if k not in ("quiet", "as_json", *others)}
+
+
 def split(text: str) -> list[str]:
     """`a, b` as a list."""
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -149,16 +159,20 @@ def examples(*commands: str) -> str:
 @contextmanager
 def told(
     interrupted: str | Callable[[KeyboardInterrupt | Halted], str] = "interrupted: nothing is kept",
+    options: Iterable[str] = (),
 ) -> Iterator[None]:
     """Errors as one line on stderr and the right exit code; never a traceback for bad input.
 
     Args:
         interrupted: what is told of Ctrl-C, or of Ray's end, or what makes it.
+        options: arguments of the verb; an error about one is told as one about the option.
     """
     with from_command_line():
         try:
             yield
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
+            if isinstance(error, InputError) and error.place == error.field in options:
+                error = error.at(f"--{error.place.replace('_', '-')}")
             fail(*_message(error, interrupted))
 
 
@@ -180,17 +194,6 @@ def _message(
     if isinstance(error, Halted):
         text = text.replace("interrupted: ", f"interrupted: {error}; ", 1)
     return text, INTERRUPTED
-
-
-@contextmanager
-def naming_options(*names: str) -> Iterator[None]:
-    """Errors about an argument of the verb are told as errors about the option of that name."""
-    try:
-        yield
-    except InputError as error:
-        if error.field in names and error.place == error.field:
-            raise error.at(f"--{error.field.replace('_', '-')}") from None
-        raise
 
 
 def fail(text: str, code: int) -> NoReturn:

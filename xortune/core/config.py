@@ -22,56 +22,23 @@ SOFTMAX_LIKE = ("LogSoftmax", "Softmax", "Softmin")
 """Activations that normalise over the hidden axis instead of acting on each unit alone."""
 
 ACTIVATIONS = (
-    "CELU",
-    "ELU",
-    "GELU",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "LeakyReLU",
-    "LogSigmoid",
-    "Mish",
-    "ReLU",
-    "ReLU6",
-    "SELU",
-    "SiLU",
-    "Sigmoid",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
+    *("CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh"),
+    *("LeakyReLU", "LogSigmoid", "Mish", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid"),
+    *("Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink"),
     *SOFTMAX_LIKE,
 )
 """torch.nn activations that are stateless, deterministic and need no arguments."""
 
 LOSSES = (
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "HingeEmbeddingLoss",
-    "KLDivLoss",
-    "L1Loss",
-    "MSELoss",
-    "MultiLabelSoftMarginLoss",
-    "PoissonNLLLoss",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
+    *("BCELoss", "BCEWithLogitsLoss", "HingeEmbeddingLoss", "KLDivLoss", "L1Loss"),
+    *("MSELoss", "MultiLabelSoftMarginLoss", "PoissonNLLLoss", "SmoothL1Loss"),
+    *("SoftMarginLoss",),
 )
 """torch.nn losses, each applied to the sigmoid output and the 0/1 target as it stands."""
 
 OPTIMIZERS = (
-    "ASGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "NAdam",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "SGD",
+    *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam"),
+    *("RMSprop", "Rprop", "SGD"),
 )
 """torch.optim optimizers whose step is elementwise, so that seeds can be stacked in one tensor."""
 
@@ -110,21 +77,19 @@ class Config:
     zero_grad: bool = True
 
     def __post_init__(self) -> None:
-        if self.activation is not None:
-            _check_name("activation", self.activation, ACTIVATIONS, "or null for no activation")
-        _check_name("loss", self.loss, LOSSES)
-        _check_name("optimizer", self.optimizer, OPTIMIZERS)
+        for field, known in (
+            ("activation", ACTIVATIONS),
+            ("loss", LOSSES),
+            ("optimizer", OPTIMIZERS),
+        ):
+            _check_name(field, getattr(self, field), known)
         # Frozen: normal forms (5.0 -> 5, numpy scalars, -0.0) are set once, here.
         object.__setattr__(self, "lr", _real("lr", self.lr, above=True))
         object.__setattr__(self, "momentum", _real("momentum", self.momentum) + 0.0)
         object.__setattr__(self, "hidden_dim", _count("hidden_dim", self.hidden_dim))
         object.__setattr__(self, "epochs", _count("epochs", self.epochs, most=MOST_EPOCHS))
         if not isinstance(self.zero_grad, bool):
-            raise InputError(
-                f"{self.zero_grad!r} is a {type(self.zero_grad).__name__}",
-                field="zero_grad",
-                allowed="true or false",
-            )
+            raise _other_type("zero_grad", self.zero_grad, "true or false")
         if self.momentum and self.optimizer not in MOMENTUM_OPTIMIZERS:
             raise InputError(
                 f"{self.momentum} with optimizer {self.optimizer}, which has no momentum",
@@ -174,12 +139,18 @@ class Config:
 _FIELDS = tuple(field.name for field in fields(Config))
 
 
-def _check_name(field: str, name: object, known: tuple[str, ...], more: str = "") -> None:
-    if isinstance(name, str) and name in known:
+def _check_name(field: str, name: object, known: tuple[str, ...]) -> None:
+    more = ", or null for no activation" if field == "activation" else ""
+    if name in known or (more and name is None):
         return
-    allowed = ", ".join(known) + (f", {more}" if more else "")
     fix = nearest(name, known) if isinstance(name, str) else "give the name as a string"
+    allowed = ", ".join(known) + more
     raise InputError(f"unknown {field} {name!r}", field=field, allowed=allowed, fix=fix)
+
+
+def _other_type(field: str, value: object, allowed: str, fix: str | None = None) -> InputError:
+    problem = f"{value!r} is a {type(value).__name__}"
+    return InputError(problem, field=field, allowed=allowed, fix=fix)
 
 
 def _real(field: str, value: object, *, above: bool = False) -> float:
@@ -187,12 +158,7 @@ def _real(field: str, value: object, *, above: bool = False) -> float:
         return value  # the usual case: asking an abstract class takes far longer
     allowed = "a finite number above 0" if above else "a finite number, 0 or more"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise InputError(
-            f"{value!r} is a {type(value).__name__}",
-            field=field,
-            allowed=allowed,
-            fix="write it as a number, without quotes",
-        )
+        raise _other_type(field, value, allowed, "write it as a number, without quotes")
     try:
         number = float(value)
     except OverflowError:  # a whole number beyond the floats
@@ -210,7 +176,7 @@ def _count(field: str, value: object, most: int | None = None) -> int:
         isinstance(value, numbers.Real) and float(value).is_integer()
     )
     if isinstance(value, bool) or not whole:
-        raise InputError(f"{value!r} is a {type(value).__name__}", field=field, allowed=allowed)
+        raise _other_type(field, value, allowed)
     number: int = int(value)  # type: ignore[call-overload]
     if number < 1 or number > (most or number):
         raise InputError(f"{number} is out of range", field=field, allowed=allowed)
