@@ -34,7 +34,7 @@ from xortune.reports.terminal import render_best
 from xortune.runs.evaluation import Evaluation, numbers_of
 from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.results import noted_objectives, objectives_in
-from xortune.spaces.describe import describe
+from xortune.spaces.describe import describe, described
 from xortune.spaces.model import Objective
 from xortune.spaces.objectives import check_numbers
 from xortune.spaces.space import check_built_in, parse_space, with_search
@@ -294,14 +294,17 @@ def test_only_a_trainer_of_ones_own_tells_numbers():
 
 
 def test_space_says_what_is_looked_for():
-    lines = dict(describe(space("acc_q10")))
+    lines = dict(described(describe(space("acc_q10"))))
     assert (
         lines["objectives"] == "acc_q10 (maximize, a failed seed counts as worse than any number)"
     )
     assert lines["climbs"].startswith("the best of each rung")
     assert "finalists" not in lines
-    assert "counts as 0)" in dict(describe(space("{name: acc_q10, failed: 0}")))["objectives"]
-    assert "objectives" not in dict(describe(space("success_rate")))
+    assert (
+        "counts as 0)"
+        in dict(described(describe(space("{name: acc_q10, failed: 0}"))))["objectives"]
+    )
+    assert "objectives" not in dict(described(describe(space("success_rate"))))
 
 
 def test_statistics_by_name():

@@ -13,7 +13,7 @@ from xortune.core.errors import InputError
 from xortune.core.success import parse_success
 from xortune.driver.shared import shared_study
 from xortune.runs.resume import DifferentRunError, changes_brought
-from xortune.spaces.describe import describe
+from xortune.spaces.describe import describe, described
 from xortune.spaces.space import parse_space, with_search
 
 COMMAND = "python train.py --lr={lr} --kind {kind} --seed={seed}"
@@ -129,14 +129,14 @@ def test_the_schema_takes_what_is_read_and_refuses_what_is_not():
 
 def test_it_is_described_by_an_example():
     trainer = GOOD | {"success": "a > 1", "timeout": 90}
-    lines = dict(describe(space(trainer), "train.py"))
+    lines = dict(described(describe(space(trainer), "train.py")))
     assert lines["trainer"] == COMMAND
     assert lines["run as"] == "python train.py --lr=-1.0 --kind a --seed=0"
     assert lines["files"] == "train.py"
     assert lines["success"] == "a > 1"
     assert lines["metric"] == "last line json"
     assert lines["time limit"] == "90 s for each seed"
-    assert dict(describe(space()))["success"] == "exit code 0"
+    assert dict(described(describe(space())))["success"] == "exit code 0"
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from test_space import GRID, TEXT
 
 from xortune.racing.grants import VERIFY, seeds_at_first
-from xortune.spaces.describe import describe
+from xortune.spaces.describe import at_most, describe, described
 from xortune.spaces.space import parse_space
 
 
 def test_a_description_says_all_and_is_json():
     found = describe(parse_space(TEXT))
-    assert (found.rows, found.inputs, found.trials, found.grid_points) == (4, 2, 20, None)
-    assert found.seed_epochs == 20 * 16 * 10
-    lines = dict(found)
+    assert (found["rows"], found["inputs"], found["trials"], found["grid_points"]) == (
+        4,
+        2,
+        20,
+        None,
+    )
+    assert found["seed_epochs"] == 20 * 16 * 10
+    lines = dict(described(found))
     assert lines["optimizer"] == "choice: SGD, Adam"
     assert lines["momentum"] == "float: 0.0 to 0.9, linear, when optimizer is SGD"
     assert lines["lr"] == "float: 0.0001 to 1.0, log"
@@ -29,20 +33,20 @@ def test_a_description_says_all_and_is_json():
     assert lines["cost"] == (
         "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)"
     )
-    assert found.at_most == "3,200 epochs of one seed"
+    assert at_most(found) == "3,200 epochs of one seed"
     assert lines.keys() & {"stop", "objectives"} == set()
-    assert json.loads(json.dumps(asdict(found)))["parameters"][0]["name"] == "optimizer"
+    assert json.loads(json.dumps(found))["parameters"][0]["name"] == "optimizer"
 
 
 def test_one_rung_is_no_race_and_a_proof_is_described():
     text = TEXT.replace("ladder: [4, 16]", "ladder: [16]") + "\nstop: {proven_rate: 0.99}\n"
-    lines = dict(describe(parse_space(text)))
+    lines = dict(described(describe(parse_space(text))))
     assert lines["seeds"] == "16 for each configuration"
     assert lines["stop"] == "as soon as a success rate of 0.99 is proven"
     assert lines["alpha"] == "0.05: how probable any wrong proof is, at most"
     assert lines["cost"].startswith("at most 3,200 epochs")
     assert "finalists" not in lines
-    alone = dict(describe(parse_space(TEXT.replace("[4, 16]", "[16]"))))
+    alone = dict(described(describe(parse_space(TEXT.replace("[4, 16]", "[16]")))))
     assert alone["cost"].startswith("3,200 epochs")
     assert alone.keys() & {"alpha", "rungs", "finalists", "stop"} == set()
 
@@ -51,13 +55,13 @@ def test_a_race_is_described_as_it_goes():
     """The rungs that `seeds_at_first` grants are those that are shown as granted at once."""
     text = TEXT.replace("ladder: [4, 16]", "race: {alpha: 0.1, max: 100}, finalists: null")
     found = describe(parse_space(text))
-    lines = dict(found)
+    lines = dict(described(found))
     assert lines["seeds"] == (
         "2 for each configuration, 4, 8 as long as none has failed; half of all seeds go to "
         "climbs, up to 100"
     )
-    at_first, seeds = [], found.ladder[0]
-    while (rung := seeds_at_first(found.ladder, seeds, seeds)) is not None:
+    at_first, seeds = [], found["ladder"][0]
+    while (rung := seeds_at_first(found["ladder"], seeds, seeds)) is not None:
         at_first.append(rung)
         seeds = rung
     assert at_first == [4, 8]
@@ -65,9 +69,9 @@ def test_a_race_is_described_as_it_goes():
     assert lines["rungs"] == "2, 4, 8, 16, 32, 64, 100"
     assert lines["finalists"].startswith("no limit")
     assert lines["alpha"].startswith("0.1:")
-    assert (found.alpha, found.finalists) == (0.1, None)
-    assert (found.least_seed_epochs, found.seed_epochs) == (20 * 2 * 10, 20 * 100 * 10)
-    early = dict(describe(parse_space(text + "\nstop: {proven_rate: 0.9}\n")))
+    assert (found["alpha"], found["finalists"]) == (0.1, None)
+    assert (found["least_seed_epochs"], found["seed_epochs"]) == (20 * 2 * 10, 20 * 100 * 10)
+    early = dict(described(describe(parse_space(text + "\nstop: {proven_rate: 0.9}\n"))))
     assert early["cost"].startswith("at most 20,000 epochs")
     assert early["cost"].endswith("less if it ends early")
     assert early["alpha"].endswith("any wrong stop is, at most")
@@ -77,27 +81,27 @@ def test_what_a_trainer_of_ones_own_costs_is_told_in_trainings():
     text = "name: own\ntrainer: ./t.py:run\nparameters: {x: {low: 0.0, high: 1.0}}\n"
     text += "search: {trials: 20}\nseeds: {ladder: [4, 16]}\n"
     found = describe(parse_space(text))
-    assert dict(found)["cost"] == "from 80 to 320 trainings (trials x 4 to 16 seeds)"
-    assert found.at_most == "320 trainings"
-    sure = dict(describe(parse_space(text.replace("16]", "16], certify: 100"))))
+    assert dict(described(found))["cost"] == "from 80 to 320 trainings (trials x 4 to 16 seeds)"
+    assert at_most(found) == "320 trainings"
+    sure = dict(described(describe(parse_space(text.replace("16]", "16], certify: 100")))))
     assert sure["cost"].endswith("seeds), and the certificate")
-    brief = dict(describe(parse_space(text.replace("20}", "20, time_budget: 9}"))))
+    brief = dict(described(describe(parse_space(text.replace("20}", "20, time_budget: 9}")))))
     assert brief["cost"].startswith("at most 320 trainings (")
 
 
 def test_several_objectives_are_described_with_their_directions():
     objectives = "[success_rate, epochs_to_solve, {name: width, direction: maximize}]"
     found = describe(parse_space(f"{TEXT}\nobjectives: {objectives}\n"))
-    assert dict(found)["objectives"] == (
+    assert dict(described(found))["objectives"] == (
         "success_rate (maximize), epochs_to_solve (minimize), width (maximize)"
     )
     width = {"name": "width", "direction": "maximize", "failed": ""}
-    assert asdict(found)["objectives"][2] == width
+    assert found["objectives"][2] == width
 
 
 def test_a_grid_is_described_by_its_points():
     found = describe(parse_space(GRID))
-    assert (found.trials, found.grid_points, found.seed_epochs) == (39, 39, None)
+    assert (found["trials"], found["grid_points"], found["seed_epochs"]) == (39, 39, None)
     epochs = GRID.replace("search", "  epochs: {choice: [5, 50]}\nsearch")
     found = describe(parse_space(epochs))
-    assert (found.least_seed_epochs, found.seed_epochs) == (78 * 8 * 5, 78 * 128 * 50)
+    assert (found["least_seed_epochs"], found["seed_epochs"]) == (78 * 8 * 5, 78 * 128 * 50)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from xortune.driver.search import DryRun
     from xortune.runs.run import Run
     from xortune.runs.status import RunStatus
-    from xortune.spaces.describe import Description
 
 
 @cli.app.command(
@@ -102,7 +100,7 @@ def search(
     with cli.told(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):
         from xortune.driver.search import dry_run as dry_run_of
         from xortune.reports.progress import shown_search
-        from xortune.spaces.describe import describe
+        from xortune.spaces.describe import at_most, describe
         from xortune.spaces.space import load_space, with_search
 
         asked = with_search(
@@ -110,14 +108,14 @@ def search(
         )
         what = describe(asked)
         if not silent:
-            cli.say(_announced(what))
-            if what.trainer is None:
+            cli.say(f"{_announced(what)}; at most {at_most(what)}")
+            if what["trainer"] is None:
                 cli.tell_of_compiling(engine)
         if dry_run:
             found = dry_run_of(asked, **settings)
             _show_dry_run(found, what=describe(found.space), quiet=quiet, as_json=as_json)
             return
-        raced = len(what.ladder) > 1
+        raced = len(what["ladder"]) > 1
         with shown_search(quiet=silent, raced=raced) as (on_progress, on_certify):
             run = xt.search(
                 asked,
@@ -132,14 +130,12 @@ def search(
         raise typer.Exit(cli.NO_OUTCOME)
 
 
-def _announced(what: Description) -> str:
-    first, last = what.ladder[0], what.ladder[-1]
+def _announced(what: Mapping[str, Any]) -> str:
+    first, last = what["ladder"][0], what["ladder"][-1]
     seeds = f"{last:,}" if first == last else f"{first:,} to {last:,}"
-    learned = f"task {what.task}" if what.trainer is None else f"trainer {what.trainer}"
-    return (
-        f"{what.name}: {what.trials:,} configurations ({what.sampler}) x {seeds} seeds, {learned}; "
-        f"at most {what.at_most}"
-    )
+    learned = f"trainer {what['trainer']}" if what["trainer"] else f"task {what['task']}"
+    trials = f"{what['trials']:,} configurations ({what['sampler']})"
+    return f"{what['name']}: {trials} x {seeds} seeds, {learned}"
 
 
 def _interrupted(error: KeyboardInterrupt | Halted) -> str:
@@ -164,7 +160,7 @@ def resuming(words: Sequence[str], place: str) -> str:
     return shlex.join(["xortune", *without_passwords(words), *more])
 
 
-def _show_dry_run(found: DryRun, *, what: Description, quiet: bool, as_json: bool) -> None:
+def _show_dry_run(found: DryRun, *, what: Mapping[str, Any], quiet: bool, as_json: bool) -> None:
     """Print what a search would do."""
     place = str(found.directory)
     if as_json:
@@ -174,7 +170,7 @@ def _show_dry_run(found: DryRun, *, what: Description, quiet: bool, as_json: boo
                 "run": place,
                 "continues": found.continues,
                 "notes": list(found.notes),
-                "space": asdict(what),
+                "space": what,
             }
         )
     elif not quiet:
@@ -364,7 +360,7 @@ def space(space: cli.SpaceFile, as_json: cli.AsJson = False) -> None:
         from xortune.driver.own_process import let_go_after
         from xortune.driver.trainer import called_with, trainer_for, with_train
         from xortune.racing.grants import refuse_unprovable
-        from xortune.spaces.describe import describe
+        from xortune.spaces.describe import describe, described
         from xortune.spaces.space import check_space, load_space
 
         loaded = with_train(load_space(space), None)
@@ -374,12 +370,12 @@ def space(space: cli.SpaceFile, as_json: cli.AsJson = False) -> None:
             refuse_unprovable(loaded)
             description = describe(loaded, called_with(trainer))
     if as_json:
-        cli.print_json(asdict(description))
+        cli.print_json(description)
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in description:
+    for label, text in described(description):
         table.add_row(Text(label), Text(text))
     cli.console().print(table)
 

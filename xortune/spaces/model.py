@@ -333,6 +333,11 @@ def equal_values(parameter: Parameter, value: Value) -> Sequence[Value]:
     return (steps[near],) if near < len(steps) and steps[near] == value else ()
 
 
+def condition_text(parameter: Parameter) -> str:
+    """Its condition for a message: `optimizer is SGD or RMSprop and nesterov is true`."""
+    return " and ".join(f"{name} is {' or '.join(map(word, v))}" for name, v in parameter.when)
+
+
 def is_active(parameter: Parameter, values: Mapping[str, Value]) -> bool:
     """Whether a parameter's condition holds.
 

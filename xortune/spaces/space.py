@@ -38,6 +38,7 @@ from xortune.spaces.model import (
     SearchSettings,
     SearchSpace,
     SpaceFile,
+    condition_text,
     equal_values,
     extremes,
     finite_values,
@@ -225,18 +226,15 @@ def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Para
         InputError: a condition that no point can meet, that hangs on a range or on itself.
     """
     by_name = {parameter.name: parameter for parameter in parameters}
+    parents = {p.name: [name for name, _ in p.when if name in by_name] for p in parameters}
     done: dict[str, Parameter] = {}
     while len(done) < len(by_name):
-        stuck = {  # each that waits for another, and the first for which it waits
-            p.name: next((o for o, _ in p.when if o in by_name and o not in done), None)
-            for p in parameters
-            if p.name not in done
-        }
-        ready = next((name for name, other in stuck.items() if other is None), None)
+        waiting = [name for name in by_name if name not in done]
+        ready = next((name for name in waiting if done.keys() >= set(parents[name])), None)
         if ready is None:
-            path = [next(iter(stuck))]
+            path = waiting[:1]
             while path[-1] not in path[:-1]:
-                path.append(str(stuck[path[-1]]))
+                path.append(next(name for name in parents[path[-1]] if name not in done))
             circle = path[path.index(path[-1]) :]
             raise space.refusal(
                 ("parameters", circle[0], "when"),
@@ -286,13 +284,9 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
         place = ("start", index, name)
         if not is_active(parameter, values):
             if name in given:
-                needed = " and ".join(
-                    f"{other} is {' or '.join(map(word, allowed))}"
-                    for other, allowed in parameter.when
-                )
                 problem = f"{shown(given[name])} where {name} is not active"
-                fix = "remove it from this entry"
-                raise space.refusal(place, problem, f"{name} only where {needed}", fix)
+                allowed = f"{name} only where {condition_text(parameter)}"
+                raise space.refusal(place, problem, allowed, "remove it from this entry")
         elif name in given:
             found = equal_values(parameter, given[name])
             if not found:
