@@ -2,7 +2,7 @@
 
 EXPORTS = {
     "command": ("Command", "EXIT_CODE", "NUMBER", "Template"),
-    "describe": ("Description", "describe"),
+    "describe": ("at_most", "describe", "described"),
     "grid": ("grid", "grid_size", "probes"),
     "model": (
         "Choice",
