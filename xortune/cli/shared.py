@@ -159,7 +159,7 @@ def examples(*commands: str) -> str:
 @contextmanager
 def told(
     interrupted: str | Callable[[KeyboardInterrupt | Halted], str] = "interrupted: nothing is kept",
-    options: Iterable[str] = (),
+    options: Iterable[str | None] = (),
 ) -> Iterator[None]:
     """Errors as one line on stderr and the right exit code; never a traceback for bad input.
 
@@ -171,8 +171,8 @@ def told(
         try:
             yield
         except (InputError, OSError, TrainingError, KeyboardInterrupt, Halted) as error:
-            if isinstance(error, InputError) and error.place == error.field in options:
-                error = error.at(f"--{error.place.replace('_', '-')}")
+            if isinstance(error, InputError) and error.place in options:
+                error = error.at(f"--{error.place}".replace("_", "-"))
             fail(*_message(error, interrupted))
 
 
