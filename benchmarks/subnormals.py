@@ -30,7 +30,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100)
     given = parser.parse_args()
     task, seeds = Task.named("xor"), np.arange(given.seeds)
-    decide = fused.flushes
     seconds, counts, seed_epochs = Counter[bool](), Counter[str](), 0
     for activation, loss, optimizer in itertools.product(ACTIVATIONS, LOSSES, OPTIMIZERS):
         config = Config(
@@ -43,16 +42,14 @@ def main() -> None:
         )
         outcomes = {}
         for flush in (True, False):
-            fused.flushes = lambda _, flush=flush: flush
             began = time.process_time()
-            outcomes[flush] = fused.train(config, task, seeds, stop_early=False)
+            outcomes[flush] = fused.train(config, task, seeds, stop_early=False, flush=flush)
             seconds[flush] += time.process_time() - began
         seed_epochs += given.seeds * given.epochs
         differ = int((outcomes[True].solved != outcomes[False].solved).sum())
         if differ:
             counts[optimizer] += 1
             print(f"{activation}, {loss}, {optimizer}: {differ} of {given.seeds} seeds differ")
-    fused.flushes = decide
     print(processor())
     print(f"cells that differ, by optimizer: {dict(counts) or 'none'}")
     for flush, spent in seconds.items():

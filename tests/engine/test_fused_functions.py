@@ -256,12 +256,12 @@ def test_a_loss_and_its_derivative(name, target):
 
         @njit(error_model="numpy")
         def slope(p):
-            return slope_of(p, p * (1.0 - p), p * 0.0 + 1.0)
+            return slope_of(p, p * (1.0 - p), p * 0.0 + 1.0, 1.0)
     else:
 
         @njit(error_model="numpy")
         def slope(p):
-            return slope_of(p, p * (1.0 - p), p * 0.0)
+            return slope_of(p, p * (1.0 - p), p * 0.0, 1.0)
 
     outputs = torch.tensor(p[None, :], requires_grad=True)
     each = loss_of(name)(outputs, torch.full_like(outputs, target))

@@ -227,7 +227,7 @@ def test_the_numbers_after_it_was_left_are_not_read(monkeypatch):
     numbers = np.full((config.epochs, 3), np.nan, np.float32)
     numbers[:300] = schedule_of(config).numbers[0]  # Adagrad's are the same at every step
     schedule = replace(schedule_of(config), numbers=numbers)
-    monkeypatch.setattr(fused, "schedule_of", lambda _: schedule)
+    monkeypatch.setattr(fused, "schedule_of", lambda _, **__: schedule)
     assert bits(fused.train(config, XOR, seeds)) == bits(expected)
     poisoned = fused.train(config, XOR, seeds, stop_early=False)
     assert poisoned.counts[Status.DIVERGED] == 16

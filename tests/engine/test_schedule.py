@@ -75,7 +75,8 @@ def kernels_weights(numbers_of: Schedule) -> np.ndarray:
 
     seen = np.empty(STEPS * WEIGHTS, np.float32)
     start = torch.linspace(-2, 2, WEIGHTS).numpy()
-    run(gradients().ravel(), numbers_of.numbers, numbers_of.state_start, start, seen)
+    scaled = (gradients() * np.float32(numbers_of.scale)).ravel()
+    run(scaled, numbers_of.numbers, numbers_of.state_start, start, seen)
     return seen.reshape(STEPS, WEIGHTS)
 
 

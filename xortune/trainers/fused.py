@@ -53,16 +53,29 @@ class Schedule:
             step after them; see `kernels.optimizers`.
         state_start: the second state before the first step.
         quiet: what has to be zero for the weights to stay as they are; 0 if they never do.
+        scale: what the kernel multiplies gradients by.
+        tiny: the size up to which a scaled gradient counts as zero.
     """
 
     rule: int
     numbers: NDArray[np.float32]
     state_start: float
     quiet: int
+    scale: float = 1.0
+    tiny: float = 0.0
 
 
-def schedule_of(config: Config) -> Schedule:  # noqa: PLR0912  # one case for each optimizer
+SCALE, UNDERFLOW = 2.0**64, 2.0**-150
+"""What Rprop's gradients are multiplied by; the size up to which a product rounds to zero."""
+
+
+def schedule_of(config: Config, *, flush: bool = True) -> Schedule:  # noqa: PLR0912  # by optimizer
     """The schedule of a config's optimizer for all its epochs.
+
+    Where subnormal numbers are flushed to zero, Rprop alone would train differently: it steps by
+    the sign of the smallest gradient. Its gradients are therefore multiplied by 2**64, which
+    changes no digit, and count as zero where they are zero in torch: below half of the smallest
+    subnormal number. So does the product of two of them.
 
     Source: the ``_single_tensor_*`` functions of torch.optim, which are the definition.
     """
@@ -71,7 +84,7 @@ def schedule_of(config: Config) -> Schedule:  # noqa: PLR0912  # one case for ea
     step = np.arange(1, steps + 1, dtype=np.float64)
     one, nothing = np.ones_like(step), np.zeros_like(step)
     first, second = 1 - BETA1**step, 1 - BETA2**step  # bias corrections
-    start, quiet = 0.0, GRADIENT
+    start, quiet, scale, tiny = 0.0, GRADIENT, 1.0, 0.0
     numbers: tuple[NDArray[np.float64], ...]
     match config.optimizer:
         case "SGD" if momentum == 0:
@@ -101,11 +114,13 @@ def schedule_of(config: Config) -> Schedule:  # noqa: PLR0912  # one case for ea
         case "RMSprop":
             rule, numbers, quiet = 10, (lr * one, momentum * one, nothing), SECOND_STATE
         case "Rprop":
-            rule, numbers, start = 11, (nothing, nothing, nothing), lr
+            rule, start = 11, lr
+            scale, tiny = (SCALE, SCALE * UNDERFLOW) if flush else (1.0, 0.0)
+            numbers = (tiny * one, scale * tiny * one, nothing)
         case other:
             raise AssertionError(other)  # Config knows no other
     table = np.stack(numbers, axis=1).astype(np.float32)
-    return Schedule(rule, np.ascontiguousarray(table), start, quiet)
+    return Schedule(rule, np.ascontiguousarray(table), start, quiet, scale, tiny)
 
 
 def _nadam(
@@ -153,16 +168,6 @@ WORTH_THREADS = 2**20
 """Epochs of single seeds, about 10 ms of work, from which on several cores share it."""
 
 
-def flushes(config: Config) -> bool:
-    """Whether subnormal numbers are flushed to zero while the config trains.
-
-    The averages of Adam and its like decay into subnormals once a gradient has vanished, and each
-    operation on one takes some 150 cycles on an Intel processor. Rprop alone needs them: it steps
-    by the sign of the smallest gradient.
-    """
-    return config.optimizer != "Rprop"
-
-
 def train(
     config: Config,
     task: Task,
@@ -171,6 +176,7 @@ def train(
     *,
     threads: int = 1,
     stop_early: bool = True,
+    flush: bool = True,
 ) -> Outcome:
     """Train every seed for `config.epochs` epochs.
 
@@ -182,10 +188,15 @@ def train(
         threads: how many cores may share the seeds.
         stop_early: leave a block of seeds when nothing that is recorded can change any more; the
             outcome is the same either way.
+        flush: compute with 0 in place of subnormal numbers. The averages of Adam and its like
+            decay into them once a gradient has vanished, and each operation on one takes some 150
+            cycles on an Intel processor.
     """
     stops = sorted({*checkpoints, config.epochs})
     start = start_of(task.dim, config.hidden_dim, _padded(seeds))
-    record = _run(config, task, start, len(seeds), stops, threads=threads, stop_early=stop_early)
+    record = _run(
+        config, task, start, len(seeds), stops, threads=threads, stop_early=stop_early, flush=flush
+    )
     return record.outcome(stops, task, seeds)
 
 
@@ -241,6 +252,7 @@ def _run(
     *,
     threads: int = 1,
     stop_early: bool,
+    flush: bool = True,
     weights: NDArray[np.float32] | None = None,
 ) -> _Record:
     """Train the networks that begin with `start`, of which the first `count` are recorded.
@@ -253,11 +265,12 @@ def _run(
         epochs: the ones to record, ascending.
         threads: see `train`.
         stop_early: see `train`.
+        flush: see `train`.
         weights: float32, shape (P, S), to fill with those after the last epoch.
     """
     stops = np.array(epochs, dtype=np.int64)
     rows = _rows_of(task)
-    schedule = schedule_of(config)
+    schedule = schedule_of(config, flush=flush)
     record = _Record.empty(len(stops), task.judged_targets.shape[0], count)
     kernel = compiled(training.train)
 
@@ -283,7 +296,9 @@ def _run(
             schedule.quiet,
             stops,
             stop_early,
-            flushes(config),
+            flush,
+            np.float32(schedule.scale),
+            np.float32(schedule.tiny),
             record.outputs,
             record.final,
             record.last,

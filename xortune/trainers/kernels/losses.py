@@ -1,7 +1,8 @@
 """Derivatives of the losses by the sum before the sigmoid, for one row of one seed.
 
 Each takes the output p = sigmoid(z), q = p (1 - p) and the target y (0 or 1), and gives dL/dz =
-dL/dp q. Like torch, the losses meant for logits or log-probabilities are applied to p as it is.
+dL/dp q. `scale` is what q has been multiplied by (`fused.Schedule`), and so dL/dz.
+Like torch, the losses meant for logits or log-probabilities are applied to p as it is.
 `value` is the loss itself, wanted at checkpoints only and therefore scalar.
 """
 
@@ -16,51 +17,51 @@ from xortune.trainers.kernels.simd import select
 
 
 @njit(**INLINE)
-def bce(p, q, y):
+def bce(p, q, y, scale):
     # torch divides by q, but by 1e-12 where q is smaller, and multiplies by q again.
     d = p - y
-    return select(q < 1e-12, d * 1e12 * q, d)
+    return select(q < 1e-12 * scale, d * 1e12 * q, d * scale)
 
 
 @njit(**INLINE)
-def bce_with_logits(p, q, y):
+def bce_with_logits(p, q, y, scale):
     return (sigmoid(p) - y) * q
 
 
 @njit(**INLINE)
-def hinge_embedding(p, q, y):
+def hinge_embedding(p, q, y, scale):
     # A target of 0 is neither class to torch, and gets both terms: their slopes cancel.
     return q * y
 
 
 @njit(**INLINE)
-def kl_div(p, q, y):
+def kl_div(p, q, y, scale):
     return q * (-y)
 
 
 @njit(**INLINE)
-def l1(p, q, y):
+def l1(p, q, y, scale):
     d = p - y
     return select(d > 0.0, q, select(d < 0.0, -q, d * q))
 
 
 @njit(**INLINE)
-def mse(p, q, y):
+def mse(p, q, y, scale):
     return (p - y) * 2.0 * q
 
 
 @njit(**INLINE)
-def poisson_nll(p, q, y):
+def poisson_nll(p, q, y, scale):
     return (exp(p) - y) * q
 
 
 @njit(**INLINE)
-def smooth_l1(p, q, y):
+def smooth_l1(p, q, y, scale):
     return (p - y) * q
 
 
 @njit(**INLINE)
-def soft_margin(p, q, y):
+def soft_margin(p, q, y, scale):
     return (sigmoid(p * y) - 1.0) * (q * y)
 
 

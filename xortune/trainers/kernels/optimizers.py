@@ -103,8 +103,10 @@ def rmsprop_momentum(w, g, s, t, a, b, c):
 
 @njit(**INLINE)
 def rprop(w, g, s, t, a, b, c):
-    # s: previous gradient, t: step size less its start, a: lr, the start
+    # s: previous gradient, t: step size; a, b: the size up to which a gradient, a product are zero
+    g = select(absolute(g) <= a, 0.0, g)
     product = g * s
+    product = select(absolute(product) <= b, 0.0, product)
     grown = select(product > 0.0, t * 1.2, select(product < 0.0, t * 0.5, t))
     t = at_most(at_least(grown, 1e-6), 50.0)
     g = select(product < 0.0, 0.0, g)

@@ -124,7 +124,7 @@ def loss_of(slope: Any) -> Any:
     """The loss pass: dL/dz of every sample, its sum, and which seeds are not solved now."""
 
     @njit(**PASS)
-    def loss_pass(block, rows, needed, epoch):
+    def loss_pass(block, rows, needed, epoch, scale):
         work, width = block.work, block.width
         d_b2 = block.gradient + block.size - width
         for g in range(0, width, LANES):
@@ -132,7 +132,8 @@ def loss_of(slope: Any) -> Any:
             for n in range(block.quads):
                 place = 4 * (n * width + g)
                 p = sigmoid(load_quad(work, block.sums + place))
-                delta = slope(p, p * (1.0 - p), spread(rows, n * 16)) * spread(rows, n * 16 + 4)
+                q = p * (1.0 - p) * scale
+                delta = slope(p, q, spread(rows, n * 16), scale) * spread(rows, n * 16 + 4)
                 store(work, block.deltas + place, delta)
                 total = total + delta
                 # Above 0 where p is on the right side of 0.5; NaN is on neither.

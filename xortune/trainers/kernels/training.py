@@ -23,10 +23,12 @@ from xortune.trainers.kernels.passes import (
 from xortune.trainers.kernels.simd import (
     FLUSH_SUBNORMALS,
     LANES,
+    absolute,
     any_lane,
     control_word,
     lane_of,
     load,
+    select,
     set_control_word,
     splat,
     store,
@@ -193,7 +195,7 @@ def _one_of(passes: Sequence[Any], arguments: str) -> Any:
 
 
 forward = _one_of([forward_of(one) for one in _ACTIVATIONS.values()], "block, inputs")
-loss_pass = _one_of([loss_of(one) for one in _LOSSES.values()], "block, rows, needed, epoch")
+loss_pass = _one_of([loss_of(one) for one in _LOSSES.values()], "block, rows, needed, epoch, scale")
 step = _one_of(_STEPS, "block, used, a, b, c")
 
 
@@ -217,10 +219,11 @@ def _accumulate(block):
 
 
 @njit(**PASS)
-def _all_zero(work, start, size):
+def _all_zero(work, start, size, tiny):
     zero = True
     for i in range(start, start + size, LANES):
-        zero = zero and not any_lane(load(work, i) != 0.0)
+        v = load(work, i)
+        zero = zero and not any_lane(select(absolute(v) <= tiny, 0.0, v) != 0.0)
         if not zero:
             break
     return zero
@@ -282,6 +285,8 @@ def train(
     stops,
     stop_early,
     flush,
+    scale,
+    tiny,
     outputs,
     final,
     last,
@@ -313,6 +318,8 @@ def train(
         stop_early: leave when nothing that is recorded can change any more.
         flush: compute with 0 in place of subnormal numbers (below 1.2e-38 in size); the calling
             thread's own arithmetic is as before afterwards.
+        scale: what gradients are multiplied by; 1 but for Rprop (`fused.schedule_of`).
+        tiny: the size up to which a scaled gradient counts as zero.
         outputs: float32, shape (C, M, S), to fill: outputs of the judged rows.
         final: float32, shape (C, S), to fill: losses.
         last: int32, shape (C, S), to fill: the last epoch at which the seed was not solved.
@@ -341,7 +348,7 @@ def train(
             forward(activation, block, inputs)
         else:
             forward_softmax(block, inputs, activation - SOFTMAX)
-        loss_pass(loss, block, rows, needed, np.float32(epoch))
+        loss_pass(loss, block, rows, needed, np.float32(epoch), scale)
         look = stop_early and epoch % CHECK_EVERY == 0
         if look:
             # An output that is NaN makes every gradient NaN, and so every later output.
@@ -350,9 +357,9 @@ def train(
             backward(block, inputs)
             if not zero_grad:
                 _accumulate(block)
-            still = look and quiet > 0 and _all_zero(work, block.gradient, size)
-            if still and _all_zero(work, used, size):  # a sum may be 0 by chance
-                over = quiet == GRADIENT or _all_zero(work, state + (quiet - 2) * size, size)
+            still = look and quiet > 0 and _all_zero(work, block.gradient, size, tiny)
+            if still and _all_zero(work, used, size, tiny):  # a sum may be 0 by chance
+                over = quiet == GRADIENT or _all_zero(work, state + (quiet - 2) * size, size, tiny)
         while epoch == stops[stop] or over:
             _record(
                 block,
