@@ -41,10 +41,9 @@ from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.racing.grants import raced
 from xortune.runs.evaluation import EncodedOutcome as Packed
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.journal import read
+from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
 from xortune.runs.run import JOURNAL, create, load_run
-from xortune.runs.sessions import SignedJournal
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import parse_space
 
@@ -192,7 +191,7 @@ def simulate(folder: Path, asked: Asked) -> Figures:
     begun, cpu = time.perf_counter(), time.process_time()
     with (
         held(folder) as lock,
-        SignedJournal.signing(folder / JOURNAL, "00000000", lock=lock) as journal,
+        Journal.open(folder / JOURNAL, made="00000000", lock=lock) as journal,
     ):
         decisions = SearchDecisions(space, trainer, proposer_for(space), max_in_flight=window)
         record = Record(journal, decisions, on_progress)

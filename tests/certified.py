@@ -106,8 +106,8 @@ def disjoint(path):
 def searched(tmp_path, monkeypatch):
     """`xt.search` without Ray: the journal gets three configs of which one solves nothing."""
     from xortune.driver import session as session_module
-    from xortune.runs.resume import first_manifest
     from xortune.runs.run import create, holds_run
+    from xortune.runs.sessions import first_manifest
 
     def session(space, trainer, directory, *, resume, **_):
         if not holds_run(directory):

@@ -17,8 +17,8 @@ from xortune.core.errors import InputError
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster
 from xortune.runs.journal import Journal
-from xortune.runs.resume import first_manifest
 from xortune.runs.run import JOURNAL, create
+from xortune.runs.sessions import first_manifest
 from xortune.spaces.space import load_space, parse_space
 
 

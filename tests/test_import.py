@@ -10,7 +10,7 @@ import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 
 import xortune as xt
-from xortune.runs.sessions import SignedJournal
+from xortune.runs.journal import Journal
 from xortune.stats.anytime import anytime_lower
 
 CONFIG = "lr,width"
@@ -216,14 +216,14 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path):
 
 def test_an_import_that_is_interrupted_does_not_look_whole(tmp_path, monkeypatch):
     (tmp_path / "r.csv").write_text("lr,seed,success\n1,0,1\n2,0,1\n")
-    append = SignedJournal.append
+    append = Journal.append
 
     def once(journal, evaluation):
         if evaluation.proposal:
             raise KeyboardInterrupt
         return append(journal, evaluation)
 
-    monkeypatch.setattr(SignedJournal, "append", once)
+    monkeypatch.setattr(Journal, "append", once)
     assert xortune("import", "r.csv", "--config", "lr", "--output", "run").exit_code == 3
     assert xt.status("run").state == "stopped"
     assert xt.load_run("run").manifest["complete"] is False

@@ -31,8 +31,7 @@ from xortune.racing.objectives import (
     told_of,
 )
 from xortune.reports.terminal import render_best
-from xortune.runs.evaluation import Evaluation, numbers_of
-from xortune.runs.evaluation import encode_outcome as pack
+from xortune.runs.evaluation import Evaluation
 from xortune.runs.results import noted_objectives, objectives_in
 from xortune.spaces.describe import describe, described
 from xortune.spaces.model import Objective
@@ -203,11 +202,6 @@ def test_numbers_of_failed_seeds_are_none_whatever_they_told():
     np.testing.assert_allclose(numbers_in(outcome, "loss"), [np.nan, 1, 2, np.nan, np.nan, 5])
     np.testing.assert_allclose(numbers_in(outcome, "acc"), [np.nan, 0.1, 0.2, np.nan, 0.4, 0.5])
     assert np.isnan(numbers_in(outcome, "nothing")).all()
-    for given_ in (outcome, pack(Block(Point({"x": 1}), 0, 6), outcome)):
-        acc, loss = numbers_of(given_, ("acc", "loss"), 6)
-        np.testing.assert_array_equal(acc, numbers_in(outcome, "acc"))
-        np.testing.assert_array_equal(loss, numbers_in(outcome, "loss"))
-    np.testing.assert_array_equal(numbers_of(None, ("acc",), 2), [[np.nan, np.nan]])
 
 
 def test_told_estimated_and_costs():

@@ -10,7 +10,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.runs.resume import DifferentRunError, changes_brought, differences, words
+from xortune.runs.sessions import DifferentRunError, changes_brought, differences, words
 from xortune.spaces.grid import grid
 from xortune.spaces.space import parse_space, start_point
 from xortune.spaces.text import read_yaml

@@ -79,7 +79,7 @@ def test_a_proof_takes_no_seeds_of_another_version(search, request):
 
 
 def test_packages_that_do_not_train_may_change_and_are_told(search, monkeypatch):
-    from xortune.runs import resume as api_resume
+    from xortune.runs import sessions as api_resume
 
     search()
     real = api_resume.version

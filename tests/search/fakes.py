@@ -20,7 +20,6 @@ from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import Done, WorkerFailure
 from xortune.driver.loop import Record
 from xortune.runs.journal import Journal, read
-from xortune.runs.sessions import SignedJournal
 from xortune.spaces.space import parse_space
 
 SPACE = """
@@ -176,7 +175,7 @@ def run(
 ):
     """Run a search to its end. `pick` says which of n blocks under way is finished next."""
     progress, under_way = [], []
-    with SignedJournal.signing(path, made) if made else Journal.open(path) as journal:
+    with Journal.open(path, made=made) if made else Journal.open(path) as journal:
         queue = Queue(
             space,
             Plain(),

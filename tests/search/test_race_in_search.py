@@ -30,7 +30,6 @@ from xortune.driver.propose import proposer_for
 from xortune.racing.grants import VERIFY, Grants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.evaluation import epochs_spent
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
@@ -388,4 +387,4 @@ def test_packed_outcomes_say_what_they_took():
     outcome = by_rate(Block(Point({"y": 0.7}), 3, 20))
     assert isinstance(outcome, Outcome)
     packed = pack(Block(Point({"y": 0.7}), 3, 20), outcome)
-    assert epochs_spent(packed) == epochs_spent(outcome) == outcome.epochs_spent
+    assert packed.epochs_spent == outcome.epochs_spent

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from xortune.core.point import Point
 from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.racing.grants import raced
-from xortune.runs.resume import differences
+from xortune.runs.sessions import differences
 from xortune.spaces.grid import grid
 from xortune.spaces.model import contains
 from xortune.spaces.space import parse_space

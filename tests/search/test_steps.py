@@ -12,20 +12,18 @@ from optuna import create_study
 from optuna.samplers import RandomSampler
 
 from xortune.core.counts import wilson
-from xortune.driver.decisions import BLIND, Tally, in_flight_at, short
+from xortune.driver.decisions import BLIND, Count, ProvenanceGroups, Tally, in_flight_at, short
 from xortune.driver.propose import Draw, proposer_for, suggested
 from xortune.runs.journal import Journal
-from xortune.runs.results import Count
-from xortune.runs.results import ProvenanceGroups as Apart
 from xortune.spaces.space import parse_space
 
 
 @given(st.data())
 def test_the_tally_knows_the_best_of_all_configs(data):
-    tally, shown = Tally(9), [Apart() for _ in range(4)]
+    tally, shown = Tally(9), [ProvenanceGroups() for _ in range(4)]
     for _ in range(data.draw(st.integers(1, 30))):
         n = data.draw(st.integers(1, 9))
-        more = Apart()
+        more = ProvenanceGroups()
         made = data.draw(st.sampled_from(["a", "b"]))
         more.add(made, 0, Count(data.draw(st.integers(0, n)), n))
         tally.grow(data.draw(st.sampled_from(shown)), more)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
+from xortune.driver.decisions import Count, ProvenanceGroups
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import Grants
 from xortune.racing.race import Race, RaceRule
 from xortune.runs.evaluation import Evaluations
-from xortune.runs.results import ConfigResults, Count, by_version
-from xortune.runs.results import ProvenanceGroups as Apart
+from xortune.runs.results import ConfigResults, by_version
 from xortune.spaces.model import rungs_up_to
 
 A, B, C = "a" * 8, "b" * 8, "c" * 8
@@ -178,15 +178,15 @@ def test_which_version_counts_depends_on_no_order(given, order):
         parts.append((made, first, Count(min(k, n), n)))
         first += n
     order.shuffle(shuffled := list(parts))
-    apart, halves = Apart(), (Apart(), Apart())
+    apart, halves = ProvenanceGroups(), (ProvenanceGroups(), ProvenanceGroups())
     for index, part in enumerate(shuffled):
         apart.add(*part)
         halves[index % 2].add(*part)
-    joined = Apart()
+    joined = ProvenanceGroups()
     changes = [joined.join(half) for half in halves]
     assert changes[0] is False
     if not parts:
-        assert list(apart.parts()) == []
+        assert apart.parts == {}
         return
     seeds = {made: sum(c.n for m, _, c in parts if m == made) for made, _, _ in parts}
     most = max(seeds, key=seeds.__getitem__)  # the first of equal ones: that of the lowest seed
@@ -195,8 +195,8 @@ def test_which_version_counts_depends_on_no_order(given, order):
         assert found.counted.n == seeds[most]
         assert found.counted.successes == sum(c.successes for m, _, c in parts if m == most)
         assert found.aside == sum(seeds.values()) - seeds[most]
-        assert {m: c.n for m, _, c in found.parts()} == seeds
-    assert changes[1] == (bool(halves[0].counted.n) and halves[0].made != most)
+        assert {m: c.n for m, (_, c) in found.parts.items()} == seeds
+    assert changes[1] == (bool(halves[0].parts) and halves[0].made != most)
 
 
 # What a race forgets

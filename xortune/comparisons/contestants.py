@@ -20,9 +20,8 @@ from xortune.core.task import Task, TaskSpec
 from xortune.runs.certificate import Attempt, certificate_of
 from xortune.runs.manifest import MANIFEST, imported_from
 from xortune.runs.results import ConfigResults
-from xortune.runs.resume import changed_trainer
 from xortune.runs.run import Run, load_run
-from xortune.runs.sessions import last_identity, last_search, made_with
+from xortune.runs.sessions import changed_trainer, last_identity, last_search, made_with
 from xortune.runs.store import url_of
 
 # -------------------------------------------------------------------------------------------------

@@ -34,16 +34,16 @@ from xortune.reports.files import write_report
 from xortune.reports.tables import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
 from xortune.runs.evaluation import Criterion, Evaluation
+from xortune.runs.journal import held_journal
 from xortune.runs.manifest import MANIFEST, is_imported, manifest_of
-from xortune.runs.resume import changed_trainer, session_entry
 from xortune.runs.run import JOURNAL, Run, load_run
 from xortune.runs.sessions import (
     CERTIFIED,
-    Continuation,
     begin_session,
-    held_journal,
+    changed_trainer,
     identity_of,
     made_id,
+    session_entry,
 )
 from xortune.runs.store import driven
 from xortune.trainers.network import usable_cores
@@ -320,7 +320,7 @@ def certify_run(
         if changed and on_message is not None:
             on_message(_not_the_search(run, changed))
         if session is not None:
-            begin_session(path, Continuation({**session, **attempt}), identity)
+            begin_session(path, {**session, **attempt}, identity)
             run = replace(run, manifest=manifest_of(path))
         record = Record(journal, fresh, told_seeds(on_progress))
         try:

@@ -37,11 +37,11 @@ from xortune.driver.loop import Record
 from xortune.driver.own_process import let_go_after
 from xortune.driver.trainer import trainer_of, with_cores
 from xortune.reports.files import comparison_directory
-from xortune.runs.journal import read
+from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
-from xortune.runs.sessions import SignedJournal, identity_of, made_id
+from xortune.runs.sessions import identity_of, made_id
 from xortune.runs.store import url_of
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
@@ -402,7 +402,7 @@ def train_shared(
                 if on_progress is not None:
                     on_progress(before + news[0], total)
 
-            with SignedJournal.signing(place(made), made, lock=lock, say=on_message) as journal:
+            with Journal.open(place(made), made=made, lock=lock, say=on_message) as journal:
                 train_here(fresh, trainers[made], Record(journal, fresh, tell))
             done += sum(one.count for one in ones)
         found = {

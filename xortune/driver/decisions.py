@@ -12,6 +12,7 @@ learn from, and what the widest limit leaves unseen is most of it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,8 @@ from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.jobs import Job
 from xortune.driver.propose import Proposer, budget
 from xortune.racing.grants import VERIFY, race_of, seeds_at_first
-from xortune.racing.objectives import Seen, costs, liking, numbers_named
-from xortune.runs.evaluation import EncodedOutcome, Evaluation, epochs_spent, numbers_of
-from xortune.runs.results import Count, ProvenanceGroups
+from xortune.racing.objectives import Seen, costs, counted, liking, numbers_named
+from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.spaces.model import SearchSpace
 
 BLIND, WIDENS = 12, 3
@@ -111,6 +111,82 @@ def short(key: str) -> int:
 
 
 @dataclass(slots=True)
+class Count:
+    """Results of a config, or of a part of its seeds.
+
+    Attributes:
+        successes: seeds solved.
+        n: seeds; crashed ones are failures.
+        timed: epochs spent by all seeds with an outcome.
+        crashed: seeds without one.
+        budget: epochs that a seed may take; 0 as long as there is no outcome.
+        numbers: of each seed those that are looked for, NaN where it failed: one tuple for each.
+    """
+
+    successes: int = 0
+    n: int = 0
+    timed: int = 0
+    crashed: int = 0
+    budget: int = 0
+    numbers: tuple[tuple[float, ...], ...] = ()
+
+    def add(self, more: Count) -> None:
+        """Take in more seeds."""
+        self.successes += more.successes
+        self.n += more.n
+        self.timed += more.timed
+        self.crashed += more.crashed
+        self.budget = max(self.budget, more.budget)
+        if more.numbers:
+            pairs = zip(self.numbers, more.numbers, strict=True)
+            self.numbers = tuple(a + b for a, b in pairs) if self.numbers else more.numbers
+
+    @property
+    def spent(self) -> int:
+        """Epochs of all seeds, those not solved at the full budget."""
+        return self.timed + self.crashed * self.budget
+
+
+@dataclass(slots=True)
+class ProvenanceGroups:
+    """Counts of a config, those of each version by themselves.
+
+    One version counts: see `runs.results.by_version`.
+
+    Attributes:
+        made: digest of the version that counts; None without any seed.
+        parts: of each version the lowest seed and the count.
+    """
+
+    made: str | None = None
+    parts: dict[str, tuple[int, Count]] = field(default_factory=dict)
+
+    def add(self, made: str, first: int, more: Count) -> None:
+        """Take in seeds, of which `first` is the lowest, that one version made."""
+        lowest, count = self.parts.get(made, (first, Count()))
+        count.add(more)
+        self.parts[made] = min(lowest, first), count
+        self.made = max(self.parts, key=lambda one: (self.parts[one][1].n, -self.parts[one][0]))
+
+    def join(self, more: ProvenanceGroups) -> bool:
+        """Take in all of another; whether another version counts from here on."""
+        before = self.made
+        for made, (first, count) in more.parts.items():
+            self.add(made, first, count)
+        return before not in (None, self.made)
+
+    @property
+    def counted(self) -> Count:
+        """Of the version that counts."""
+        return Count() if self.made is None else self.parts[self.made][1]
+
+    @property
+    def aside(self) -> int:
+        """Seeds that do not count."""
+        return sum(count.n for _, count in self.parts.values()) - self.counted.n
+
+
+@dataclass(slots=True)
 class ConfigState:
     """A config in the search.
 
@@ -142,7 +218,7 @@ class ConfigState:
     @property
     def snapshot(self) -> Snapshot:
         """What is kept of it."""
-        parts = ((made, first, c.successes, c.n) for made, first, c in self.shown.parts())
+        parts = ((made, at, c.successes, c.n) for made, (at, c) in self.shown.parts.items())
         return _same((self.granted, tuple(parts)))
 
     def worth(self, names: Sequence[str]) -> Seen:
@@ -528,10 +604,14 @@ class SearchDecisions:
             found = Count(n=seeds, crashed=seeds, budget=epochs if isinstance(epochs, int) else 0)
             decision.failed = True
         else:  # the epochs of seeds are summed where somebody asks for them
-            spent = 0 if self._limit is None else epochs_spent(outcome)
+            spent = 0 if self._limit is None else outcome.epochs_spent
             found = Count(outcome.successes, seeds, spent, budget=int(outcome.epochs))
-        if self._names:
-            found.numbers = numbers_of(outcome, self._names, seeds)
+        if outcome is None:
+            found.numbers = ((math.nan,) * seeds,) * len(self._names)
+        elif self._names:
+            status, values = outcome.status, outcome.details.values
+            numbers = [counted(values.get(name), status) for name in self._names]
+            found.numbers = tuple(tuple(one.tolist()) for one in numbers)
         decision.gained.add(made, block.first, found)
 
     def _complete(self, number: int) -> None:

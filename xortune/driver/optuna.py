@@ -39,10 +39,10 @@ from xortune.integrations.importing import (
 )
 from xortune.racing.objectives import names_told, seen_of, ties_of, told
 from xortune.reports.files import write_report
+from xortune.runs.journal import Journal
 from xortune.runs.lock import held
 from xortune.runs.manifest import IMPORTED, Origin
 from xortune.runs.results import ConfigResult, noted_objectives
-from xortune.runs.resume import now, session_entry
 from xortune.runs.run import (
     JOURNAL,
     RUNS,
@@ -53,7 +53,7 @@ from xortune.runs.run import (
     load_run,
     refuse_files_of_others,
 )
-from xortune.runs.sessions import SignedJournal, made_id
+from xortune.runs.sessions import made_id, now, session_entry
 from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import Choice, Range
 from xortune.spaces.space import parse_space
@@ -449,7 +449,7 @@ def _made(
     manifest |= {**entry, "sessions": [{**session, "changes": []}]}
     with held(directory, say=say) as lock:
         create(directory, space_text=text, manifest=manifest)
-        with SignedJournal.signing(directory / JOURNAL, made, lock=lock, say=say) as journal:
+        with Journal.open(directory / JOURNAL, made=made, lock=lock, say=say) as journal:
             for evaluation in results.evaluations:
                 journal.append(evaluation)
         run = load_run(directory)

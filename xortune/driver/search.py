@@ -26,7 +26,6 @@ from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
 from xortune.runs.manifest import manifest_of
-from xortune.runs.resume import continuation, end_of_session, now
 from xortune.runs.run import (
     RUNS,
     Run,
@@ -36,6 +35,7 @@ from xortune.runs.run import (
     next_directory,
     refuse_files_of_others,
 )
+from xortune.runs.sessions import continuation, end_of_session, now
 from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_search
@@ -281,9 +281,9 @@ def dry_run(
         return DryRun(asked.space, wanted, 0, ())
     refuse_held(wanted)
     before = load_run(output if output is not None else wanted)
-    _, _, notes = continuation(
+    notes = continuation(
         asked.space, asked.trainer, before, extend=extend, accept_versions=accept_versions
-    )
+    ).notes
     return DryRun(asked.space, wanted, len(before.evaluations), tuple(notes))
 
 

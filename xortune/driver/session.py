@@ -30,14 +30,14 @@ from xortune.driver.shared import SharedStudy, joined, proposer_in
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
-from xortune.runs.journal import Journal
+from xortune.runs.journal import Journal, held_journal
 from xortune.runs.manifest import manifest_of, update_manifest
 from xortune.runs.results import noted_objectives
-from xortune.runs.resume import continue_run, first_manifest
 from xortune.runs.run import JOURNAL, create, holds_run, load_run
 from xortune.runs.sessions import (
+    continue_run,
     earlier_spaces,
-    held_journal,
+    first_manifest,
     identity_of,
     made_id,
 )

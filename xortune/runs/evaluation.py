@@ -243,27 +243,6 @@ def encode_outcome(block: Block, outcome: Outcome) -> EncodedOutcome:
     )
 
 
-def epochs_spent(outcome: Outcome | EncodedOutcome) -> int:
-    """Epochs until each seed was solved for good, unsolved ones at the full budget, summed."""
-    return outcome.epochs_spent
-
-
-def numbers_of(
-    outcome: Outcome | EncodedOutcome | None, names: Sequence[str], count: int
-) -> tuple[tuple[float, ...], ...]:
-    """For each name the numbers of the seeds; NaN where a seed failed, or has none.
-
-    Args:
-        outcome: None if there is none.
-        names: of the numbers.
-        count: how many seeds there are.
-    """
-    if outcome is None:
-        return ((float("nan"),) * count,) * len(names)
-    status, values = outcome.status, outcome.details.values
-    return tuple(tuple(counted(values.get(name), status).tolist()) for name in names)
-
-
 def encode(evaluation: Evaluation) -> str:
     """One JSON line, without the newline.
 

@@ -9,7 +9,9 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -18,8 +20,8 @@ import numpy as np
 
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable
-from xortune.runs.evaluation import Evaluation, Evaluations, JournalLines, encode
-from xortune.runs.lock import RunLock
+from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
+from xortune.runs.lock import RunLock, held
 from xortune.runs.store import SegmentWriter, as_path, writer_for
 
 # -------------------------------------------------------------------------------------------------
@@ -304,8 +306,10 @@ class Journal:
         dropped: how many bytes of a torn last line were cut off when it was opened.
     """
 
-    def __init__(self, fd: int, place: str, *, lock: RunLock | None, dropped: int) -> None:
-        self.dropped = dropped
+    def __init__(
+        self, fd: int, place: str, *, made: str | None, lock: RunLock | None, dropped: int
+    ) -> None:
+        self.dropped, self._made = dropped, made
         self._fd, self._place, self._lock = fd, place, lock
         self._appended = self._settled = 0
         self._synced = -math.inf
@@ -322,6 +326,7 @@ class Journal:
         cls,
         path: str | os.PathLike[str],
         *,
+        made: str | None = None,
         lock: RunLock | None = None,
         say: Callable[[str], None] | None = None,
     ) -> Self:
@@ -329,6 +334,8 @@ class Journal:
 
         Args:
             path: of the file.
+            made: the digest of what makes the lines, see `sessions.made_id`; with it each line
+                gets the digest and the time.
             lock: of its run: while it is lost, nothing is appended.
             say: called with a sentence where a torn line is dropped.
 
@@ -362,7 +369,7 @@ class Journal:
                 f"the last line of {place} was torn ({dropped:,} bytes) and is dropped: what it"
                 " held is trained again"
             )
-        journal = cls(fd, place, lock=lock, dropped=dropped)
+        journal = cls(fd, place, made=made, lock=lock, dropped=dropped)
         try:
             journal._segments = writer_for(as_path(path))
         except BaseException:
@@ -393,6 +400,9 @@ class Journal:
         self._refuse_after_failure()
         if self._lock is not None:
             self._lock.check()
+        if self._made is not None:
+            now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
+            evaluation = replace(evaluation, made=self._made, at=now)
         line = encode(evaluation).encode("ascii") + b"\n"
         with self._line:
             self._write(line)
@@ -525,6 +535,22 @@ class Journal:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self.hurry()
         self.close()
+
+
+@contextmanager
+def held_journal(
+    path: Path, made: str, *, say: Callable[[str], None] | None = None
+) -> Iterator[Journal]:
+    """A run's journal, open for appending, while nobody else writes to the run; see `Journal.open`.
+
+    Raises:
+        InputError: somebody else writes to the run, or it cannot be written.
+    """
+    with (
+        held(path.parent, say=say) as lock,
+        Journal.open(path, made=made, lock=lock, say=say) as journal,
+    ):
+        yield journal
 
 
 def torn(path: str | os.PathLike[str]) -> int:

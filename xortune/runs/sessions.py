@@ -1,33 +1,50 @@
-"""The sessions of a run: when, where and with which versions each went on; who made which block."""
+"""The sessions of a run: who made which block, and what a session that continues it may change."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import platform
 import re
-import time
+import socket
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xortune.core.errors import InputError
 from xortune.core.files import text_of
-from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.files import replace_file
-from xortune.runs.journal import Journal
-from xortune.runs.lock import RunLock, held
 from xortune.runs.manifest import MANIFEST, manifest_of, unwritable, update_manifest
-from xortune.spaces.model import SearchSpace
+from xortune.runs.results import aside_rows
+from xortune.spaces.command import EXIT_CODE
+from xortune.spaces.model import (
+    Choice,
+    Fixed,
+    Objective,
+    Parameter,
+    Range,
+    SearchSpace,
+    contains,
+    equal_values,
+    extremes,
+)
 from xortune.spaces.space import parse_space
 from xortune.spaces.text import read_yaml
 
+if TYPE_CHECKING:
+    from xortune.core.trainer import Trainer
+    from xortune.runs.run import Run
+
 # -------------------------------------------------------------------------------------------------
-# The sessions of a run: when, where and with which versions each went on; who made which block.
+# What made which block.
 #
 # What a block's outcome depends on beside its config and seeds (the engine, its version and that
 # of torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has
@@ -44,73 +61,6 @@ PACKAGES = ("torch", "numba")
 
 CERTIFIED = "certify"
 """What a session did, if it did not search."""
-
-
-@dataclass(frozen=True)
-class Continuation:
-    """What a session brings to the run that it continues.
-
-    Attributes:
-        entry: what the manifest says of it, but for its number and what made it.
-        space: the space that replaces the run's; None if it stays.
-    """
-
-    entry: Mapping[str, Any]
-    space: SearchSpace | None = None
-
-
-class SignedJournal(Journal):
-    """A journal whose lines say what made them, and when.
-
-    Attributes:
-        made: the digest, see `made_id`.
-    """
-
-    made: str | None = None
-
-    @classmethod
-    def signing(
-        cls,
-        path: str | os.PathLike[str],
-        made: str,
-        *,
-        lock: RunLock | None = None,
-        say: Callable[[str], None] | None = None,
-    ) -> Self:
-        """Open for appending, as `Journal.open` does.
-
-        Raises:
-            InputError: as there.
-        """
-        journal = cls.open(path, lock=lock, say=say)
-        journal.made = made
-        return journal
-
-    def append(self, evaluation: Evaluation) -> int:
-        """Write one line, with the digest and the time in it; as `Journal.append`."""
-        now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
-        return super().append(replace(evaluation, made=self.made, at=now))
-
-
-@contextmanager
-def held_journal(
-    path: Path, made: str, *, say: Callable[[str], None] | None = None
-) -> Iterator[SignedJournal]:
-    """A run's journal, open for appending, while nobody else writes to the run.
-
-    Args:
-        path: the journal.
-        made: what its lines are signed with.
-        say: called with a sentence for the user.
-
-    Raises:
-        InputError: somebody else writes to the run, or it cannot be written.
-    """
-    with (
-        held(path.parent, say=say) as lock,
-        SignedJournal.signing(path, made, lock=lock, say=say) as journal,
-    ):
-        yield journal
 
 
 def identity_of(described: Mapping[str, str]) -> dict[str, str]:
@@ -223,80 +173,6 @@ def _agreed(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {n: v for n, v in first.items() if all(n in e and e[n] == v for e in entries)}
 
 
-def begin_session(path: Path, continued: Continuation, identity: Mapping[str, str]) -> None:
-    """Write a session that continues a run into its manifest, and its space if that is another.
-
-    The space that it replaces is kept beside it as space-1.yaml, space-2.yaml, ... At whatever
-    instant this is killed, the same call does it again.
-
-    Raises:
-        InputError: the manifest is damaged, or the directory cannot be written.
-    """
-    manifest, place = manifest_of(path), str(path / MANIFEST)
-    made = made_id(identity)
-    sessions, known = sessions_in(manifest, place), _identities(manifest, place)
-    entry = {"number": len(sessions) + 1, **continued.entry, "made": made, "space": SPACE}
-    changes: dict[str, Any] = {}
-    if continued.space is not None:
-        kept = _keep(path)
-        sessions = [{**s, "space": kept} if s.get("space") == SPACE else s for s in sessions]
-        trials, file = continued.space.search.trials, Path(continued.space.place).resolve()
-        changes = {"trials": trials, "space_file": str(file), "complete": False}
-    known = {**known, made: dict(identity)}
-    update_manifest(path, **changes, made=known, sessions=[*sessions, entry])
-    if continued.space is not None:
-        _write(path, SPACE, continued.space.text)
-
-
-def ended(manifest: Mapping[str, Any], place: str, **how: Any) -> dict[str, Any]:
-    """For the manifest: the last session with these entries.
-
-    Raises:
-        InputError: the manifest's entry is damaged.
-    """
-    *others, last = sessions_in(manifest, place)
-    return {"sessions": [*others, {**last, **how}]}
-
-
-def _keep(path: Path) -> str:
-    """Copy space.yaml to the first space-N.yaml that is free, or the last if that is the same."""
-    text = text_of(path / SPACE)
-    number = 1
-    while (path / f"space-{number}.yaml").exists():
-        number += 1
-    last = path / f"space-{number - 1}.yaml"
-    if number > 1 and text_of(last) == text:
-        return last.name
-    _write(path, f"space-{number}.yaml", text)
-    return f"space-{number}.yaml"
-
-
-def _write(path: Path, name: str, text: str) -> None:
-    try:
-        replace_file(path / name, text.encode())
-    except OSError as error:
-        raise unwritable(path, error) from None
-
-
-def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace, ...]:
-    """The spaces that a run was made with before it was extended, in their order; no tasks.
-
-    Raises:
-        InputError: the manifest is damaged, a space cannot be read, or is no search space.
-    """
-    found: dict[str, SearchSpace] = {}
-    for session in sessions_in(manifest, str(path / MANIFEST)):
-        name = session.get("space")
-        if not isinstance(name, str) or name in found or not _KEPT.fullmatch(name):
-            continue
-        place = path / name
-        values = read_yaml(text_of(place), str(place)).values
-        # JSON is YAML too. Without the task, whose file may be elsewhere by now.
-        text = json.dumps({key: part for key, part in values.items() if key != "task"})
-        found[name] = parse_space(text, str(place), path)
-    return tuple(found.values())
-
-
 OTHER_RUN = "remove the line, if it is of another run"
 
 
@@ -346,3 +222,624 @@ def refuse_others(
                 allowed=", ".join(sorted(digests[-1])),
                 fix=OTHER_RUN,
             )
+
+
+# -------------------------------------------------------------------------------------------------
+# A session in the manifest, and the spaces that a run had before it.
+
+
+def begin_session(
+    path: Path,
+    entry: Mapping[str, Any],
+    identity: Mapping[str, str],
+    space: SearchSpace | None = None,
+) -> None:
+    """Write a session that continues a run into its manifest, and its space if that is another.
+
+    The space that it replaces is kept beside it as space-1.yaml, space-2.yaml, ... At whatever
+    instant this is killed, the same call does it again.
+
+    Args:
+        path: of the run.
+        entry: what the manifest says of the session, but for its number and what made it.
+        identity: of what trains.
+        space: the one that replaces the run's.
+
+    Raises:
+        InputError: the manifest is damaged, or the directory cannot be written.
+    """
+    manifest, place = manifest_of(path), str(path / MANIFEST)
+    made = made_id(identity)
+    sessions, known = sessions_in(manifest, place), _identities(manifest, place)
+    entry = {"number": len(sessions) + 1, **entry, "made": made, "space": SPACE}
+    changes: dict[str, Any] = {}
+    if space is not None:
+        kept = _keep(path)
+        sessions = [{**s, "space": kept} if s.get("space") == SPACE else s for s in sessions]
+        file = Path(space.place).resolve()
+        changes = {"trials": space.search.trials, "space_file": str(file), "complete": False}
+    known = {**known, made: dict(identity)}
+    update_manifest(path, **changes, made=known, sessions=[*sessions, entry])
+    if space is not None:
+        _write(path / SPACE, space.text)
+
+
+def _keep(path: Path) -> str:
+    """Copy space.yaml to the first space-N.yaml that is free, or the last if that is the same."""
+    text, number = text_of(path / SPACE), 1
+    while (path / f"space-{number}.yaml").exists():
+        number += 1
+    last = path / f"space-{number - 1}.yaml"
+    if number > 1 and text_of(last) == text:
+        return last.name
+    _write(path / f"space-{number}.yaml", text)
+    return f"space-{number}.yaml"
+
+
+def _write(place: Path, text: str) -> None:
+    try:
+        replace_file(place, text.encode())
+    except OSError as error:
+        raise unwritable(place.parent, error) from None
+
+
+def earlier_spaces(path: Path, manifest: Mapping[str, Any]) -> tuple[SearchSpace, ...]:
+    """The spaces that a run was made with before it was extended, in their order; no tasks.
+
+    Raises:
+        InputError: the manifest is damaged, a space cannot be read, or is no search space.
+    """
+    found: dict[str, SearchSpace] = {}
+    for session in sessions_in(manifest, str(path / MANIFEST)):
+        name = session.get("space")
+        if not isinstance(name, str) or name in found or not _KEPT.fullmatch(name):
+            continue
+        place = path / name
+        values = read_yaml(text_of(place), str(place)).values
+        # JSON is YAML too. Without the task, whose file may be elsewhere by now.
+        text = json.dumps({key: part for key, part in values.items() if key != "task"})
+        found[name] = parse_space(text, str(place), path)
+    return tuple(found.values())
+
+
+# -------------------------------------------------------------------------------------------------
+# What a session that continues a run may change of the space that the run was made with.
+#
+# A run's counts belong to one task, one ladder, one sampler and its seed. Everything that a search
+# has proposed so far must still be what the space means: so an extension may only add.
+
+NOTHING = "(none)"
+"""What stands in a difference for something that one of the spaces does not have."""
+
+_PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off)$)[A-Za-z_][\w.+/-]*", re.ASCII | re.I)
+
+
+class DifferentRunError(InputError):
+    """A run that cannot be continued like that: what differs, one on each line, then the fix."""
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.problem}" if self.place else self.problem
+        return f"{text}\nfix: {self.fix}" if self.fix else text
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two spaces have not in common, in the words of a space file.
+
+    Attributes:
+        name: dotted, such as ``parameters.lr.high``.
+        before: as the run was made.
+        after: as it is asked for now.
+        refusal: why a run cannot be extended by it; None if it can.
+        free: whether a run may be continued with it without being extended.
+    """
+
+    name: str
+    before: str
+    after: str
+    refusal: str | None = None
+    free: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before} -> {self.after}"
+
+
+def words(value: object) -> str:
+    """A value as a space file says it, on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{words(k)}: {words(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(words, value)) + "]"
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
+
+
+def changes_brought(
+    old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None, place: str, extend: bool
+) -> tuple[Difference, ...]:
+    """What a session brings to a run that it continues.
+
+    Args:
+        old: the run's space.
+        new: the session's.
+        task: name and fingerprint of what the run learned, if that is known: the file of a task may
+            have changed since.
+        place: of the run, for the message.
+        extend: whether the run may be extended.
+
+    Raises:
+        DifferentRunError: something that it may not bring; the message shows all of that.
+    """
+    found = tuple(differences(old, new, task=task))
+    if extend:
+        refused = [f"  {one} ({one.refusal})" for one in found if one.refusal is not None]
+        if refused:
+            raise DifferentRunError(
+                "\n".join(["the run cannot be extended by this:", *refused]),
+                place=place,
+                fix="take these back, or give another --output",
+            )
+        return found
+    refused = [f"  {one}" for one in found if not one.free]
+    if refused:
+        fix = "resume with the run's own space.yaml and options, or give another --output"
+        if all(one.refusal is None for one in found):
+            fix = "add --extend, which records the change; or " + fix
+        raise DifferentRunError(
+            "\n".join(["the run was made with another space:", *refused]), place=place, fix=fix
+        )
+    return found
+
+
+def differences(
+    old: SearchSpace, new: SearchSpace, *, task: tuple[str, str] | None = None
+) -> Iterator[Difference]:
+    """All that decides what a search proposes, trains and counts, where two spaces differ.
+
+    Not their names, comments and time budgets.
+    """
+    if task is None and old.task is not None:
+        task = old.task.name, old.task.fingerprint
+    # Where the user's own function trains, what it is will be compared, and not what it learns.
+    if task is not None and new.task is not None and task[1] != new.task.fingerprint:
+        before, after = task[0], new.task.name
+        if before == after:  # a file whose rows have changed
+            before, after = f"{before} ({task[1][:8]})", f"{after} ({new.task.fingerprint[:8]})"
+        yield Difference("task", before, after, "the counts so far are of another task")
+    yield from _parameters(old, new)
+    yield from _count("search.trials", old.search.trials, new.search.trials, free=True)
+    started = "what was proposed so far would not be what this search proposes"
+    counted = "the counts so far were made otherwise"
+    pairs: list[tuple[str, object, object, str]] = [
+        ("trainer", _trainer(old), _trainer(new), counted),
+        ("success", _rule(old), _rule(new), counted),
+        ("search.sampler", old.search.sampler, new.search.sampler, started),
+        ("search.seed", old.search.seed, new.search.seed, started),
+        ("seeds.ladder", old.seeds.ladder, new.seeds.ladder, counted),
+        ("seeds.race.alpha", old.seeds.alpha, new.seeds.alpha, counted),
+        ("seeds.finalists", old.seeds.finalists, new.seeds.finalists, counted),
+        ("stop.proven_rate", old.stop.proven_rate, new.stop.proven_rate, counted),
+        ("objectives", _goals(old.objectives), _goals(new.objectives), started),
+    ]
+    for name, one, other, refusal in pairs:
+        if one != other:
+            yield Difference(name, words(one), words(other), refusal)
+    yield from _count("seeds.certify", old.seeds.certify, new.seeds.certify)
+    for index, (one, other) in enumerate(zip_longest(old.start, new.start)):
+        if one != other:
+            yield Difference(
+                f"start[{index}]",
+                _shown(one and one.as_dict()),
+                _shown(other and other.as_dict()),
+                None if one is None else "new entries come after those of the run",
+            )
+
+
+def _shown(value: object) -> str:
+    return NOTHING if value is None else words(value)
+
+
+def _count(
+    name: str, before: int | None, after: int | None, *, free: bool = False
+) -> Iterator[Difference]:
+    """Of how many there shall be, which may only grow; None is none."""
+    if after != before:
+        refusal = "fewer than the run asks for" if (after or 0) < (before or 0) else None
+        yield Difference(name, _shown(before), _shown(after), refusal, free)
+
+
+def _trainer(space: SearchSpace) -> object:
+    """What trains: a name, or all that is said of a command but the rule for its numbers."""
+    command = space.command
+    if command is None and space.timeout is not None:
+        return {"function": space.trainer, "timeout": space.timeout}
+    if command is None:
+        return space.trainer
+    said: dict[str, object] = {"command": space.trainer}
+    if command.by_exit:
+        said["success"] = EXIT_CODE
+    for name in ("metric", "timeout"):
+        if (value := getattr(command, name)) is not None:
+            said[name] = value
+    return said
+
+
+def _rule(space: SearchSpace) -> str | None:
+    return None if space.success is None else str(space.success)
+
+
+def _goals(objectives: Sequence[Objective]) -> list[object]:
+    return [
+        {"name": o.name, "direction": "maximize" if o.maximize else "minimize"}
+        | ({} if o.failed is None else {"failed": o.failed})
+        for o in objectives
+    ]
+
+
+def _parameters(old: SearchSpace, new: SearchSpace) -> Iterator[Difference]:
+    before = {parameter.name: parameter for parameter in old.parameters}
+    after = {parameter.name: parameter for parameter in new.parameters}
+    for name in {**before, **after}:
+        mine = name == "epochs" and ("epochs",) in {**old.lines, **new.lines}
+        path = name if mine else f"parameters.{name}"
+        one, other = before.get(name), after.get(name)
+        if one is None and other is not None:
+            refusal = "no configuration so far has a value for it"
+            yield Difference(path, NOTHING, words(_form(other)), refusal)
+        elif other is None and one is not None:
+            yield Difference(path, words(_form(one)), NOTHING, "configurations so far have it")
+        elif one is not None and other is not None:
+            yield from _parameter(path, one, other, before)
+    orders = [[n for n in some if n in before and n in after] for some in (before, after)]
+    if orders[0] != orders[1]:  # in which values are drawn, and in which a grid is walked through
+        yield Difference("parameters (their order)", words(orders[0]), words(orders[1]))
+
+
+def _form(parameter: Parameter) -> object:
+    """A parameter as a space file writes it."""
+    form: dict[str, object] = {}
+    match parameter:
+        case Fixed():
+            if not parameter.when:
+                return parameter.value
+            form = {"value": parameter.value}
+        case Choice():
+            form = {"choice": list(parameter.values)}
+        case Range():
+            form = {"low": parameter.low, "high": parameter.high}
+            if parameter.log:
+                form["log"] = True
+            if parameter.step is not None:
+                form["step"] = parameter.step
+    if parameter.when:
+        form["when"] = {name: list(values) for name, values in parameter.when}
+    return form
+
+
+def _parameter(
+    path: str, old: Parameter, new: Parameter, parents: Mapping[str, Parameter]
+) -> Iterator[Difference]:
+    before, after = _form(old), _form(new)
+    if words(before) == words(after) or (old == new and _same_kinds(before, after)):
+        return
+    if not (isinstance(before, dict) and isinstance(after, dict) and type(old) is type(new)):
+        refusal = _lost(old, new) or _moved(old, new, parents)
+        yield Difference(path, words(before), words(after), refusal)
+        return
+    for key in {**before, **after}:
+        one, other = before.get(key), after.get(key)
+        if words(one) == words(other):
+            continue
+        yield Difference(
+            f"{path}.{key}",
+            words(one) if key in before else NOTHING,
+            words(other) if key in after else NOTHING,
+            _moved(old, new, parents) if key == "when" else _lost(old, new, key),
+        )
+
+
+def _same_kinds(before: object, after: object) -> bool:
+    """Of equal forms: whether they are so for a space too, where true is not 1."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return all(_same_kinds(before[key], after[key]) for key in before)
+    if isinstance(before, list) and isinstance(after, list):
+        return all(map(_same_kinds, before, after))
+    return isinstance(before, bool) == isinstance(after, bool)
+
+
+def _lost(old: Parameter, new: Parameter, key: str | None = None) -> str | None:
+    """Why configurations of the old parameter would not be in the new one; None if all are.
+
+    Args:
+        old: as the run has it.
+        new: as it is to be.
+        key: what of its form is asked about; None for all of it.
+    """
+    if not isinstance(old, Range):
+        if isinstance(new, Range) and not isinstance(old, Fixed):
+            return "a choice stays a choice"
+        missing = [value for value in extremes(old) if not equal_values(new, value)]
+        return f"without {words(missing)}, which is in the run" if missing else None
+    if not isinstance(new, Range):
+        return "a range stays a range"
+    if old.integer != new.integer:
+        return "whole numbers stay whole, and others stay others"
+    if key in ("log", None) and old.log != new.log:
+        return "another scale: what was proposed so far would not be what this search proposes"
+    if key in ("step", None) and _step(old) != _step(new):
+        return "another step"
+    if key in ("low", None):
+        if new.low > old.low:
+            return "narrower: the run has configurations below"
+        if old.step is not None and not equal_values(new, old.low):
+            return f"steps from {new.low} do not meet {old.low}"
+    if key in ("high", None) and new.high < old.high:
+        return "narrower: the run has configurations above"
+    return None
+
+
+def _step(parameter: Range) -> float | None:
+    return 1 if parameter.integer and parameter.step is None else parameter.step
+
+
+def _moved(old: Parameter, new: Parameter, parents: Mapping[str, Parameter]) -> str | None:
+    """Why a configuration of the run would have, or lack, a parameter that it lacks, or has."""
+    refusal = "configurations so far have it, or lack it, by the condition that was"
+    before, after = dict(old.when), dict(new.when)
+    for name in {**before, **after}:
+        parent = parents.get(name)
+        if parent is None or isinstance(parent, Range):
+            return refusal
+        if (name in before) != (name in after) and parent.when:
+            return refusal  # where the other one is not active itself, this one was, or was not
+        every = extremes(parent)
+        held = [value for value in every if contains(before.get(name, every), value)]
+        holds = [value for value in every if contains(after.get(name, every), value)]
+        if held != holds:
+            return refusal
+    return None
+
+
+# -------------------------------------------------------------------------------------------------
+# Whether what trains here is what made a run, and what to say where it is not.
+
+
+def changed_trainer(
+    manifest: Mapping[str, Any], identity: Mapping[str, str], place: str
+) -> list[tuple[str, str, str]]:
+    """What trains otherwise than the last search did: name, before, now.
+
+    Raises:
+        InputError: the manifest's entries are damaged.
+    """
+    before = last_identity(manifest, place)
+    names = sorted({**before, **identity}) if before else []
+    return [
+        (name, before.get(name, "(none)"), identity.get(name, "(none)"))
+        for name in names
+        if before.get(name) != identity.get(name)
+    ]
+
+
+def checked_versions(
+    run: Run, identity: Mapping[str, str], versions: Mapping[str, str], *, accept: bool
+) -> list[str]:
+    """What the user should know of versions that differ from those of the run's last search.
+
+    Args:
+        run: what is continued.
+        identity: of what trains now.
+        versions: of the packages here.
+        accept: whether what trains may be another; then its blocks are counted apart.
+
+    Raises:
+        DifferentRunError: what trains is another, or the run is to end with a proof.
+    """
+    place, manifest = str(run.path / MANIFEST), run.manifest
+    changed, notes = changed_trainer(manifest, identity, place), []
+    if changed:
+        shown = [f"{name}: {before} -> {after}" for name, before, after in changed]
+        if not accept:
+            pins = [f"{n}=={before}" for n, before, _ in changed if n in PACKAGES]
+            again = f"install {' '.join(pins)} again" if pins else "use what it was made with"
+            raise DifferentRunError(
+                "\n".join(
+                    ["what trains here is not what made the run:", *(f"  {s}" for s in shown)]
+                ),
+                place=str(run.path),
+                fix=f"{again}, give another --output, or go on with --accept-versions: seeds of "
+                "one configuration are then counted of one of them only",
+            )
+        if run.asked.stop.proven_rate is not None:
+            raise DifferentRunError(
+                "\n".join(
+                    ["a rate is proven by seeds of one kind only:", *(f"  {s}" for s in shown)]
+                ),
+                place=str(run.path),
+                fix="use what the run was made with, or give another --output: with "
+                "stop.proven_rate versions cannot be kept apart",
+            )
+        notes.append(
+            f"made with other versions from here on ({', '.join(shown)}): of one configuration "
+            "only the seeds of one of them are counted, and so do the race and the sampler"
+        )
+    then = last_search(manifest, place).get("versions", {})
+    packages = [
+        f"{name} {then[name]} -> {now}"  # which train nothing
+        for name, now in versions.items()
+        if name not in PACKAGES and name in then and then[name] != now
+    ]
+    if packages:
+        notes.append(
+            f"{', '.join(packages)}: what is counted stays true, but proposals are no longer "
+            "promised to be those of a search that was not interrupted"
+        )
+    return notes
+
+
+# -------------------------------------------------------------------------------------------------
+# What a run's manifest says of how it was made, and what a session that continues it may be.
+
+INEXACT = ("gp", "nsgaii", "cmaes")
+"""Samplers that do not promise to go on as if a search had never been interrupted."""
+
+NOTED_PACKAGES = ("xortune", "torch", "ray", "optuna", "numpy")
+
+MORE_PACKAGES = ("numba", "scipy", "pandas", "pyarrow")
+
+
+def first_manifest(
+    space: SearchSpace, trainer: Trainer, command: Sequence[str] | None
+) -> dict[str, Any]:
+    """The manifest of a new run, with its first session."""
+    described = trainer.describe()
+    identity, entry = identity_of(described), session_entry(command)
+    made = made_id(identity)
+    file = str(Path(space.place).resolve())
+    own = {} if space.task is not None else {"threads": getattr(trainer, "threads", 1)}
+    return {
+        "name": space.name,
+        **described,
+        **own,
+        "sampler": space.search.sampler,
+        "trials": space.search.trials,
+        "seed": space.search.seed,
+        "time_budget": space.search.time_budget,
+        "ladder": list(space.seeds.ladder),
+        "first_seed": 0,
+        "space_file": file,
+        **entry,
+        "versions": {name: entry["versions"][name] for name in ("python", *NOTED_PACKAGES)},
+        "made": {made: identity},
+        "sessions": [{"number": 1, **entry, "made": made, "space": "space.yaml", "changes": []}],
+    }
+
+
+def session_entry(command: Sequence[str] | None) -> dict[str, Any]:
+    """What the manifest says of a session that begins now, here."""
+    packages = {name: version(name) for name in (*NOTED_PACKAGES, *MORE_PACKAGES)}
+    return {
+        "command": list(command) if command is not None else None,
+        "versions": {"python": platform.python_version(), **packages},
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "git_commit": _git_commit(),
+        "started": now(),
+    }
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a session brings to the run that it continues.
+
+    Attributes:
+        entry: what the manifest says of it, but for its number and what made it.
+        identity: of what trains.
+        notes: sentences that the user should read.
+        space: the space that replaces the run's; None if it stays.
+    """
+
+    entry: Mapping[str, Any]
+    identity: Mapping[str, str]
+    notes: Sequence[str]
+    space: SearchSpace | None = None
+
+
+def continuation(
+    space: SearchSpace,
+    trainer: Trainer,
+    run: Run,
+    *,
+    extend: bool = False,
+    accept_versions: bool = False,
+    command: Sequence[str] | None = None,
+) -> Continuation:
+    """What a session would bring to a run; nothing is written.
+
+    Args:
+        space: what the session searches.
+        trainer: what it trains with.
+        run: as it is.
+        extend: whether the space may have grown.
+        accept_versions: whether the trainer may be another; see `checked_versions`.
+        command: the command line, for the manifest.
+
+    Raises:
+        InputError: the session may not be.
+    """
+    place, manifest, then = str(run.path), run.manifest, run.asked
+    learned = manifest.get("task_fingerprint")
+    name = manifest.get("task", then.task.name if then.task is not None else "")
+    task = (str(name), str(learned)) if learned else None
+    changes = changes_brought(then, space, task=task, place=place, extend=extend)
+    identity, entry = identity_of(trainer.describe()), session_entry(command)
+    notes = checked_versions(run, identity, entry["versions"], accept=accept_versions)
+    if space.search.sampler in INEXACT:
+        notes.append(
+            f"sampler {space.search.sampler} is not exact here: what it proposes now may differ "
+            "from what it would have proposed without the interruption"
+        )
+    entry |= {"changes": [str(change) for change in changes], "notes": notes}
+    # Fewer trials than the run asks for are this session's affair alone.
+    grown = any(change.refusal is None for change in changes)
+    return Continuation(entry, identity, notes, space if grown else None)
+
+
+def continue_run(
+    space: SearchSpace,
+    trainer: Trainer,
+    run: Run,
+    *,
+    say: Callable[[str], None] | None = None,
+    **how: Any,
+) -> None:
+    """Begin a session that continues a run: note it in the manifest, and its space if it grows.
+
+    The caller holds the run's lock. Arguments are those of `continuation`; `say` is called with
+    each sentence that the user should read.
+
+    Raises:
+        InputError: the session may not be; nothing was written.
+    """
+    session = continuation(space, trainer, run, **how)
+    begin_session(run.path, session.entry, session.identity, session.space)
+    if run.manifest.get("stopped"):
+        update_manifest(run.path, stopped=None)
+    for note in session.notes:
+        if say is not None:
+            say(note)
+
+
+def end_of_session(run: Run, **how: Any) -> dict[str, Any]:
+    """Entries for the manifest of a run whose session ends: how, and what is counted nowhere.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    *others, last = sessions_in(run.manifest, str(run.path / MANIFEST))
+    entries: dict[str, Any] = {"sessions": [*others, {**last, **how}]}
+    rows = list(aside_rows(run.set_aside))
+    if rows or "not_counted" in run.manifest:
+        entries["not_counted"] = rows
+    return entries
+
+
+def now() -> str:
+    """The time, for a manifest."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, if it is in a git checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -17,6 +17,8 @@ EXPORTS = {
         "SearchSpace",
         "Steps",
         "contains",
+        "equal_values",
+        "extremes",
         "is_active",
         "is_number",
         "parse_duration",
