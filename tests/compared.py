@@ -10,7 +10,7 @@ from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 from xortune.comparisons.runs import Contestant, compare_runs
 from xortune.core.point import Point
 from xortune.runs.evaluation import Purpose
-from xortune.runs.sessions import NOBODY
+from xortune.runs.manifest import NOBODY
 
 FIRST = 2000
 """Of certified seeds; those of searches are lower."""

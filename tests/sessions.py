@@ -14,8 +14,9 @@ from xortune.core.point import Point
 from xortune.driver import search as api
 from xortune.driver import session as session_module
 from xortune.runs.journal import Journal
+from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.run import JOURNAL, create, load_run
-from xortune.runs.sessions import continue_run, first_manifest, identity_of, made_id
+from xortune.runs.sessions import continue_run, first_manifest
 from xortune.trainers.network import NetworkTrainer
 
 SPACE = TINY_SPACE

@@ -19,8 +19,8 @@ from xortune.runs.certificate import (
     read_certificate,
     write_certificate,
 )
+from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.run import load_run
-from xortune.runs.sessions import identity_of, made_id
 from xortune.trainers.network import NetworkTrainer, engine_described
 
 __all__ = ["run"]  # the fixture

@@ -16,7 +16,7 @@ from xortune.cli.shared import app
 from xortune.comparisons.runs import PAIR_COLUMNS
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
-from xortune.runs.sessions import NOBODY
+from xortune.runs.manifest import NOBODY
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import xortune as xt
+from xortune.runs.manifest import made_id
 from xortune.runs.run import Run
-from xortune.runs.sessions import made_id
 from xortune.trainers.network import NetworkTrainer
 
 ROOT = Path(__file__).parents[1]

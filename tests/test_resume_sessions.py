@@ -12,8 +12,8 @@ from xortune.core.errors import InputError
 from xortune.core.task import Task
 from xortune.runs import manifest as run_manifest
 from xortune.runs import sessions as run_sessions
+from xortune.runs.manifest import made_id
 from xortune.runs.run import JOURNAL, load_run
-from xortune.runs.sessions import made_id
 from xortune.spaces.space import parse_space
 
 __all__ = ["search"]  # the fixture

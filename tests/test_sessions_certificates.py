@@ -11,8 +11,8 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.driver.loop import LocalExecutor
+from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.run import JOURNAL, load_run
-from xortune.runs.sessions import identity_of, made_id
 from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["other_torch", "search"]  # the fixtures

@@ -13,9 +13,9 @@ from xortune.core.point import Point
 from xortune.core.task import Task
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal
+from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import by_version
 from xortune.runs.run import JOURNAL, create
-from xortune.runs.sessions import identity_of, made_id
 from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["other_torch", "search"]  # the fixtures

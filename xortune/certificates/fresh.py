@@ -18,8 +18,8 @@ from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer
 from xortune.runs.certificate import Certificate, certificate_of, write_certificate
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
+from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.run import JOURNAL, Run
-from xortune.runs.sessions import identity_of, made_id
 from xortune.spaces.model import Choice, Range, SearchSpace, is_active
 
 # -------------------------------------------------------------------------------------------------

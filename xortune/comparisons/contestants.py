@@ -18,10 +18,10 @@ from xortune.core.point import Point
 from xortune.core.success import Success, parse_success
 from xortune.core.task import Task, TaskSpec
 from xortune.runs.certificate import Attempt, certificate_of
-from xortune.runs.manifest import MANIFEST, imported_from
+from xortune.runs.manifest import MANIFEST, imported_from, last_identity, last_search, made_with
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run, load_run
-from xortune.runs.sessions import changed_trainer, last_identity, last_search, made_with
+from xortune.runs.sessions import changed_trainer
 from xortune.runs.store import url_of
 
 # -------------------------------------------------------------------------------------------------

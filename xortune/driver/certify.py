@@ -35,16 +35,16 @@ from xortune.reports.tables import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
 from xortune.runs.evaluation import Criterion, Evaluation
 from xortune.runs.journal import held_journal
-from xortune.runs.manifest import MANIFEST, is_imported, manifest_of
-from xortune.runs.run import JOURNAL, Run, load_run
-from xortune.runs.sessions import (
+from xortune.runs.manifest import (
     CERTIFIED,
-    begin_session,
-    changed_trainer,
+    MANIFEST,
     identity_of,
+    is_imported,
     made_id,
-    session_entry,
+    manifest_of,
 )
+from xortune.runs.run import JOURNAL, Run, load_run
+from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import driven
 from xortune.trainers.network import usable_cores
 

@@ -39,9 +39,9 @@ from xortune.driver.trainer import trainer_of, with_cores
 from xortune.reports.files import comparison_directory
 from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
+from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
-from xortune.runs.sessions import identity_of, made_id
 from xortune.runs.store import url_of
 from xortune.trainers.network import NetworkTrainer, is_compiled
 

@@ -41,7 +41,7 @@ from xortune.racing.objectives import names_told, seen_of, ties_of, told
 from xortune.reports.files import write_report
 from xortune.runs.journal import Journal
 from xortune.runs.lock import held
-from xortune.runs.manifest import IMPORTED, Origin
+from xortune.runs.manifest import IMPORTED, Origin, made_id
 from xortune.runs.results import ConfigResult, noted_objectives
 from xortune.runs.run import (
     JOURNAL,
@@ -53,7 +53,7 @@ from xortune.runs.run import (
     load_run,
     refuse_files_of_others,
 )
-from xortune.runs.sessions import made_id, now, session_entry
+from xortune.runs.sessions import now, session_entry
 from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import Choice, Range
 from xortune.spaces.space import parse_space

@@ -31,16 +31,10 @@ from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal, held_journal
-from xortune.runs.manifest import manifest_of, update_manifest
+from xortune.runs.manifest import identity_of, made_id, manifest_of, update_manifest
 from xortune.runs.results import noted_objectives
 from xortune.runs.run import JOURNAL, create, holds_run, load_run
-from xortune.runs.sessions import (
-    continue_run,
-    earlier_spaces,
-    first_manifest,
-    identity_of,
-    made_id,
-)
+from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.trainers.function import CustomTrainer

@@ -16,8 +16,8 @@ from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.own_process import ProcessEnded, process_for, train_apart
 from xortune.integrations.export import task_of
-from xortune.runs.manifest import MANIFEST, is_imported
-from xortune.runs.sessions import changed_trainer, last_identity
+from xortune.runs.manifest import MANIFEST, is_imported, last_identity
+from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.objectives import check_numbers

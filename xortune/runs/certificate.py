@@ -17,8 +17,7 @@ from xortune.core.formats import rounded_down
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.files import replace_file
-from xortune.runs.manifest import MANIFEST
-from xortune.runs.sessions import made_with
+from xortune.runs.manifest import MANIFEST, made_with
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.exact import clopper_pearson
 

@@ -1,16 +1,20 @@
-"""manifest.json: what a run says of itself, and where imported results come from."""
+"""manifest.json: what a run says of itself, its sessions, and where imported results are from."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full, json_of
+from xortune.runs.evaluation import Evaluations
 from xortune.runs.files import replace_file
 from xortune.runs.store import as_path
 
@@ -135,3 +139,184 @@ def imported_from(manifest: Mapping[str, Any]) -> Origin | None:
         return None
     source, sha256, success, at = map(str, texts)
     return Origin(source, sha256, rows, success, at)
+
+
+# -------------------------------------------------------------------------------------------------
+# What made which block.
+#
+# What a block's outcome depends on beside its config and seeds (the engine, its version and that
+# of torch and Numba, the device, the task, a user's own trainer) is its identity. The manifest has
+# each identity in whole, under a short digest (`made`); each line of the journal has the digest.
+# Blocks of one config with two identities are no sample of one rate: see `runs.results`.
+
+PACKAGES = ("torch", "numba")
+"""Entries of an identity that are versions of packages."""
+
+CERTIFIED = "certify"
+"""What a session did, if it did not search."""
+
+
+def identity_of(described: Mapping[str, str]) -> dict[str, str]:
+    """What outcomes depend on, of what a trainer says of itself.
+
+    Not the task's mere name, and no version's build (`+cpu`), which may differ within a cluster.
+    """
+    identity = {name: str(described[name]) for name in sorted(described) if name != "task"}
+    return {n: v.partition("+")[0] if n in PACKAGES else v for n, v in identity.items()}
+
+
+def made_id(identity: Mapping[str, str]) -> str:
+    """A short digest of an identity: 8 hexadecimal digits of its SHA-256."""
+    text = json.dumps(dict(identity), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+NOBODY = made_id({})
+"""The digest of a run whose manifest says nothing of its sessions."""
+
+
+def sessions_in(manifest: Mapping[str, Any], place: str) -> list[dict[str, Any]]:
+    """What the manifest says of each session, the first one first.
+
+    Raises:
+        InputError: the entry is damaged.
+    """
+    sessions = manifest.get("sessions", [{"number": 1, "made": NOBODY}])
+    if not isinstance(sessions, list) or not sessions:
+        raise _damaged("sessions", "a list of sessions", place)
+    for session in sessions:
+        if not isinstance(session, dict) or not isinstance(session.get("made"), str):
+            raise _damaged("sessions", "objects that say what `made` them", place)
+        if not isinstance(session.get("versions", {}), dict):
+            raise _damaged("sessions", "versions by the name of their package", place)
+    return sessions
+
+
+def identities_in(manifest: Mapping[str, Any], place: str) -> dict[str, dict[str, str]]:
+    """What made the run, by its digest.
+
+    Raises:
+        InputError: the entry is damaged.
+    """
+    made = manifest.get("made", {NOBODY: {}})
+    if not isinstance(made, dict) or not all(isinstance(one, dict) for one in made.values()):
+        raise _damaged("made", "what made the run, by its digest", place)
+    return made
+
+
+def _damaged(name: str, allowed: str, place: str) -> InputError:
+    return InputError("is damaged", field=name, place=f"{place}: {name}", allowed=allowed)
+
+
+def last_search(manifest: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The last session that searched; others may have certified since.
+
+    Raises:
+        InputError: the manifest's entry is damaged.
+    """
+    sessions = sessions_in(manifest, place)
+    searches = [session for session in sessions if session.get("what") != CERTIFIED]
+    return searches[-1] if searches else sessions[-1]
+
+
+def last_identity(manifest: Mapping[str, Any], place: str) -> dict[str, str]:
+    """What made the last search session's blocks, as far as the manifest knows.
+
+    Raises:
+        InputError: the manifest's entries are damaged.
+    """
+    made = last_search(manifest, place)["made"]
+    known = identities_in(manifest, place)
+    if made not in known:
+        raise _damaged("made", f"an entry {made}, which a session names", place)
+    return known[made]
+
+
+def made_with(
+    manifest: Mapping[str, Any], digests: Sequence[str], attempt: int, place: str
+) -> dict[str, Any]:
+    """What made the blocks of an attempt to certify: identity, versions, git commit.
+
+    The identity is known of each block. Versions and commit are those of the sessions that can have
+    made them; where these differ, the entry is left out.
+
+    Args:
+        manifest: of the run.
+        digests: of what made the blocks.
+        attempt: its number.
+        place: for messages.
+
+    Raises:
+        InputError: the manifest's entries are damaged.
+    """
+    wanted = set(digests) or {NOBODY}
+    known = identities_in(manifest, place)
+    made = _agreed([known[digest] for digest in sorted(wanted) if digest in known])
+    sessions = [s for s in sessions_in(manifest, place) if s["made"] in wanted]
+    own = [s for s in sessions if s.get("what") == CERTIFIED and s.get("attempt") == attempt]
+    # A search certifies too, and does not note the attempt.
+    sessions = own or [s for s in sessions if s.get("what") != CERTIFIED]
+    versions = _agreed([v for s in sessions if isinstance(v := s.get("versions"), dict)])
+    commit = _agreed([{"git_commit": s.get("git_commit")} for s in sessions])
+    return {
+        **made,
+        **({"versions": versions} if versions else {}),
+        **({} if commit.get("git_commit") is None else commit),
+    }
+
+
+def _agreed(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all of them say alike."""
+    first = entries[0] if entries else {}
+    return {n: v for n, v in first.items() if all(n in e and e[n] == v for e in entries)}
+
+
+OTHER_RUN = "remove the line, if it is of another run"
+
+
+def refuse_others(
+    evaluations: Evaluations, manifest: Mapping[str, Any], journal: Path, *more: Mapping[str, Any]
+) -> None:
+    """Return if all lines of a journal can be of the run with that manifest.
+
+    Args:
+        evaluations: all lines.
+        manifest: of the run.
+        journal: the file.
+        more: the manifest as it was at other times, while a session may have begun.
+
+    Raises:
+        InputError: a proposal has two configs, or no session of the run has made a line.
+    """
+    search, _ = evaluations.apart()
+    proposal, config = search.column("proposal"), search.column("config")
+    order = np.argsort(proposal, kind="stable")
+    before, after = order[:-1], order[1:]
+    other = after[(proposal[before] == proposal[after]) & (config[before] != config[after])]
+    if other.size:
+        at = int(other.min())
+        before_it = int(np.argmax(proposal == proposal[at]))
+        key, earlier = (search.lines.keys[config[place]] for place in (at, before_it))
+        raise InputError(
+            f"proposal {proposal[at]} is config {key} here and config {earlier} in an earlier line",
+            place=f"{journal}:{search.places[at] + 1}: proposal",
+            fix=OTHER_RUN,
+        )
+    digests: list[Mapping[str, Any]] = []
+    for one in (manifest, *more):
+        try:
+            digests.append(known := identities_in(one, ""))
+            damaged = not {session["made"] for session in sessions_in(one, "")} <= known.keys()
+        except InputError:
+            damaged = True
+        if damaged or "made" not in one:  # who needs it tells that the manifest is damaged
+            return
+    names, made = list(evaluations.lines.names), evaluations.column("made")
+    for name in set(made.tolist()) - {-1}:
+        if not any(names[name] in known for known in digests):
+            raise InputError(
+                f"made by {names[name]}, which no session of this run is",
+                place=f"{journal}:{int(np.argmax(made == name)) + 1}: made",
+                allowed=", ".join(sorted(digests[-1])),
+                fix=OTHER_RUN,
+            )

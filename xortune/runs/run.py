@@ -26,6 +26,7 @@ from xortune.runs.manifest import (
     MANIFEST,
     as_json,
     manifest_of,
+    refuse_others,
     unwritable,
     update_manifest,
 )
@@ -39,7 +40,6 @@ from xortune.runs.results import (
     seed_frame,
     seed_tables,
 )
-from xortune.runs.sessions import refuse_others
 from xortune.runs.store import StoredPath, as_path, readable, stored_file, stored_names
 from xortune.spaces.space import parse_space
 

@@ -23,10 +23,9 @@ from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import JournalReader
 from xortune.runs.lock import LEASE_SECONDS, holder
-from xortune.runs.manifest import MANIFEST, manifest_of, stopped_because
+from xortune.runs.manifest import MANIFEST, manifest_of, refuse_others, stopped_because
 from xortune.runs.results import ConfigResults, objectives_in, rungs_of
 from xortune.runs.run import JOURNAL, Run, no_run
-from xortune.runs.sessions import refuse_others
 from xortune.runs.store import readable
 from xortune.spaces.grid import grid, grid_size
 from xortune.spaces.space import parse_space

@@ -22,9 +22,9 @@ from xortune.reports.figures.labels import (
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, rate_of, varying
 from xortune.runs.certificate import Certificate
+from xortune.runs.manifest import CERTIFIED
 from xortune.runs.results import ConfigResult, by_version, full_seeds
 from xortune.runs.run import Run
-from xortune.runs.sessions import CERTIFIED
 
 
 def optimization_history(run: Run) -> Plot:
