@@ -55,7 +55,9 @@ def joined(one: Details, n: int, other: Details, m: int) -> Details:
     output: Mapping[int, str] = {}
     if one.output or other.output:
         output = ChainMap(other.output, one.output)  # type: ignore[arg-type]  # nobody writes to it
-    return Details(values, {**one.failed, **other.failed}, output=output)
+    told = one if one.traceback else other
+    failed = {**one.failed, **other.failed}
+    return Details(values, failed, told.traceback, output, told.raised)
 
 
 MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only

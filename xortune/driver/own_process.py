@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import select
-import struct
+import socket
 import subprocess
 import sys
 import threading
@@ -17,12 +16,11 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import reduce
-from typing import IO, Any
+from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, named
-from xortune.core.outcome import NO_DETAILS, Outcome
+from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, form_asked
@@ -32,13 +30,13 @@ from xortune.trainers.returned import one_line
 from xortune.trainers.source import FunctionSource, Given
 
 CLOSED = 89
-"""The exit code of a process whose function has closed the pipe for its answers."""
+"""The exit code of a process whose function has closed the socket for its answers."""
 
-HEADER = struct.Struct("<Q")
-"""Before each answer: its length."""
+HEADER = 8
+"""Bytes before each answer, which say its length."""
 
 LOOK = 0.1
-"""Seconds between two looks whether the process lives: its children may hold its pipe open."""
+"""Seconds between two looks whether the process lives: its children may hold its socket open."""
 
 GRACE = 1.0
 """Seconds that it has to end by itself, with what the function registered for that."""
@@ -47,11 +45,12 @@ NO_RAY = {"RAY_RUNTIME_ENV_HOOK": "xortune.driver.ray_executor.refuse"}
 """Ray calls this before it starts. One that a function starts would listen on every address."""
 
 BEGIN = """
-import os, pickle, sys
-asked = os.fdopen(int(sys.argv[1]), "rb")
+import pickle, socket, sys
+ours = socket.socket(fileno=int(sys.argv[1]))
+asked = ours.makefile("rb")
 sys.path[:] = pickle.load(asked)
 from xortune.driver.own_process import serve
-serve(asked, int(sys.argv[2]))
+serve(asked, ours)
 """
 
 
@@ -82,27 +81,18 @@ class OwnProcess:
     """
 
     def __init__(self, source: FunctionSource | Given, threads: int) -> None:
-        self.source, self.threads = source, threads
+        self.source, self.threads, self.owner = source, threads, os.getpid()
         self._sent: CustomTrainer | None = None
-        asked, self._asks = os.pipe()
-        self._answers, answers = os.pipe()
-        try:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
             self._process = KEEPER.popen(
-                [sys.executable, "-c", BEGIN, str(asked), str(answers)],
+                [sys.executable, "-c", BEGIN, str(theirs.fileno())],
                 {**os.environ, THREADS: str(threads), **NO_RAY},
                 stdout=_stderr(),  # stdout is for our results
-                pass_fds=(asked, answers),
+                pass_fds=(theirs.fileno(),),
             )
-        finally:
-            os.close(asked)
-            os.close(answers)
-        self.alive = True
+        self.pid, self.alive = self._process.pid, True
         self._send(pickle.dumps(sys.path))
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return self._process.pid
 
     def form(self) -> CallForm:
         """What the function takes; its module is imported for that.
@@ -128,16 +118,11 @@ class OwnProcess:
     def train(
         self, trainer: CustomTrainer, block: Block, *, limit: float | None = None
     ) -> Outcome | TrainingError:
-        """What comes of a block.
-
-        Args:
-            trainer: of the function of this process.
-            block: what is trained.
-            limit: seconds after which the process is killed; None for any time.
+        """What comes of a block; the process is killed after `limit` seconds, if there is a limit.
 
         Raises:
             ProcessEnded: a seed ended the process.
-            TookTooLong: it was killed at the limit.
+            CallTookTooLong: it was killed at the limit.
         """
         self.prepare(trainer)
         found: Outcome | TrainingError = self._answer("train", block, limit)
@@ -148,15 +133,12 @@ class OwnProcess:
         if not self.alive:
             return
         self.alive = False
-        os.close(self._asks)
-        over = time.monotonic() + grace
-        while not self._ended() and time.monotonic() < over:
-            time.sleep(0.01)
+        self._socket.close()
+        self._ends_within(grace)
         # Its number stays its own until it is waited for, so nobody else is killed.
-        end(self._process.pid, session=True)
-        KEEPER.ends(self._process.pid)
+        end(self.pid, session=True)
+        KEEPER.ends(self.pid)
         self._process.wait()
-        os.close(self._answers)
 
     def _answer(self, what: str, given: Any, limit: float | None = None) -> Any:
         try:
@@ -170,45 +152,46 @@ class OwnProcess:
         return answer
 
     def _send(self, request: bytes) -> None:
-        view = memoryview(request)
-        with suppress(BrokenPipeError):  # who reads the answer sees why
-            while view:
-                view = view[os.write(self._asks, view) :]
+        self._socket.settimeout(None)
+        with suppress(OSError):  # who reads the answer sees why
+            self._socket.sendall(request)
 
     def _received(self, limit: float | None) -> bytes:
         over = None if limit is None else time.monotonic() + limit
         got = bytearray()
-        while True:
-            patience = LOOK if over is None else min(LOOK, max(over - time.monotonic(), 0))
-            if _readable(self._answers, patience):
-                chunk = os.read(self._answers, 1 << 20)
-                if not chunk:
+        while len(got) < HEADER or len(got) < HEADER + int.from_bytes(got[:HEADER]):
+            left = LOOK if over is None else over - time.monotonic()
+            self._socket.settimeout(min(LOOK, max(left, 0.001)))
+            try:
+                if not (chunk := self._socket.recv(1 << 20)):
                     raise ProcessEnded(self._why())
+            except TimeoutError:
+                if self._ends_within(0):
+                    raise ProcessEnded(self._why()) from None
+                if left <= 0:
+                    raise CallTookTooLong(f"took longer than {limit:g} s") from None
+            except ConnectionError:
+                raise ProcessEnded(self._why()) from None
+            else:
                 got += chunk
-                if len(got) >= HEADER.size and len(got) >= HEADER.size + HEADER.unpack_from(got)[0]:
-                    return bytes(got[HEADER.size :])
-            elif self._ended():
-                raise ProcessEnded(self._why())
-            elif over is not None and time.monotonic() >= over:
-                raise CallTookTooLong(f"took longer than {limit:g} s")
+        return bytes(got[HEADER:])
 
     def _why(self) -> str:
-        over = time.monotonic() + GRACE
-        while not self._ended() and time.monotonic() < over:
-            time.sleep(0.01)
-        if not self._ended():
-            return "closed files of its process that it had not opened"
-        code = self._process.wait()
+        code = self._process.wait() if self._ends_within(GRACE) else CLOSED
         if code == CLOSED:
             return "closed files of its process that it had not opened"
         return f"ended its process ({f'exit code {code}' if code >= 0 else signal_of(code)})"
 
-    def _ended(self) -> bool:
-        """Whether it has, without waiting for it: its number stays its own."""
-        if self._process.returncode is not None:
-            return True
-        found = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return found is not None
+    def _ends_within(self, seconds: float) -> bool:
+        """Whether it ends so soon, without waiting for it: its number stays its own."""
+        over = time.monotonic() + seconds
+        while self._process.returncode is None:
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+            if time.monotonic() >= over:
+                return False
+            time.sleep(0.01)
+        return True
 
 
 def _stderr() -> int:
@@ -217,12 +200,6 @@ def _stderr() -> int:
     except OSError:
         return subprocess.DEVNULL
     return 2
-
-
-def _readable(file: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(file, select.POLLIN | select.POLLHUP)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _pickled(given: Any) -> bytes:
@@ -253,6 +230,95 @@ def refuse_unsendable(trainer: Trainer) -> None:
     """
     if isinstance(trainer, CustomTrainer):
         _pickled(trainer)
+
+
+def serve(asked: Any, ours: socket.socket) -> None:
+    """What runs in the other process: it answers until nobody asks any more."""
+    depth = sys.getrecursionlimit()
+    trainer: CustomTrainer | None = None
+    while True:
+        try:
+            what, given = pickle.load(asked)  # noqa: S301  # from the process that began this one
+        except EOFError:
+            return
+        except (OSError, ValueError):
+            os._exit(CLOSED)
+        answer: tuple[Any, ...]
+        try:
+            found = pickle.loads(given)  # noqa: S301
+            if what == "form":
+                answer = (form_asked(found),)
+            elif what == "trainer":
+                trainer = found
+                use_threads(found.threads)
+                with suppress(Exception):  # the first call says so
+                    found.source.function()
+                answer = (None,)
+            else:
+                assert trainer is not None
+                [result] = trainer.train([found])
+                answer = (result,)
+        except BaseException as error:  # whatever it is, ours must hear of it
+            told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
+            answer = told, traceback.format_exc()
+        sys.setrecursionlimit(depth)  # the function may have changed it
+        packed = pickle.dumps(answer)
+        try:
+            ours.sendall(len(packed).to_bytes(HEADER) + packed)
+        except OSError:
+            os._exit(CLOSED)
+
+
+# -------------------------------------------------------------------------------------------------
+# The process that each thread keeps.
+
+_kept: dict[int, OwnProcess] = {}
+"""By the number of the thread: for who ends the process of another thread."""
+
+
+def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
+    """The process of a function; it is kept until another one is asked for, or `let_go`.
+
+    Raises:
+        InputError: the function cannot be sent.
+    """
+    kept = _kept.get(threading.get_ident())
+    own = kept is not None and kept.owner == os.getpid()  # not of one that this was forked from
+    if (
+        kept is None
+        or not own
+        or not kept.alive
+        or (kept.source, kept.threads) != (source, threads)
+    ):
+        let_go()
+        kept = _kept[threading.get_ident()] = OwnProcess(source, threads)
+    return kept
+
+
+def let_go() -> None:
+    """End the process that this thread keeps, if there is one."""
+    kept = _kept.pop(threading.get_ident(), None)
+    if kept is not None and kept.owner == os.getpid():
+        kept.close()
+
+
+def kill_process_of(thread: int) -> None:
+    """End the process that another thread keeps; a block that is trained in it has no outcome."""
+    if (kept := _kept.get(thread)) is not None and kept.alive:
+        end(kept.pid, session=True)
+
+
+@contextmanager
+def let_go_after() -> Iterator[None]:
+    """The process that is kept meanwhile ends with this."""
+    try:
+        yield
+    finally:
+        let_go()
+
+
+# -------------------------------------------------------------------------------------------------
+# Blocks that are trained in it.
 
 
 def train_apart(
@@ -288,9 +354,7 @@ def train_apart(
 
 def kills_late(trainer: Trainer) -> bool:
     """Whether its seeds have a time that only the end of their process enforces."""
-    if not isinstance(trainer, CustomTrainer) or trainer.limit is None:
-        return False
-    return not trainer.reports
+    return isinstance(trainer, CustomTrainer) and trainer.limit is not None and not trainer.reports
 
 
 def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
@@ -310,101 +374,8 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
 
 
 def _together(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
-    """The outcomes of seeds, one after the other, as one; with the first traceback."""
-    outcomes = []
+    """The outcomes of seeds, one after the other, as one; or the first error."""
     for one in found:
         if isinstance(one, TrainingError):
             return one
-        outcomes.append(one)
-    told = next((one.details for one in outcomes if one.details.traceback), NO_DETAILS)
-    whole = reduce(Outcome.merge, outcomes)
-    shown = replace(whole.details, traceback=told.traceback, raised=told.raised)
-    return replace(whole, details=shown)
-
-
-_mine = threading.local()
-"""The process that the present thread keeps."""
-
-_of_thread: dict[int, OwnProcess] = {}
-"""The same, by the threads' numbers: for who ends the process of another thread."""
-
-
-def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
-    """The process of a function; it is kept until another one is asked for, or `let_go`.
-
-    Raises:
-        InputError: the function cannot be sent.
-    """
-    kept: OwnProcess | None = getattr(_mine, "kept", None)
-    same = kept is not None and (kept.source, kept.threads) == (source, threads)
-    if kept is None or not kept.alive or not same or _mine.owner != os.getpid():
-        if kept is not None and _mine.owner == os.getpid():
-            kept.close()
-        kept = _mine.kept = _of_thread[threading.get_ident()] = OwnProcess(source, threads)
-        _mine.owner = os.getpid()
-    return kept
-
-
-def let_go() -> None:
-    """End the process that is kept, if there is one."""
-    kept: OwnProcess | None = getattr(_mine, "kept", None)
-    if kept is not None and _mine.owner == os.getpid():
-        _mine.kept = None
-        _of_thread.pop(threading.get_ident(), None)
-        kept.close()
-
-
-def kill_process_of(thread: int) -> None:
-    """End the process that another thread keeps; a block that is trained in it has no outcome."""
-    if (kept := _of_thread.get(thread)) is not None and kept.alive:
-        end(kept.pid, session=True)
-
-
-@contextmanager
-def let_go_after() -> Iterator[None]:
-    """The process that is kept meanwhile ends with this."""
-    try:
-        yield
-    finally:
-        let_go()
-
-
-# -------------------------------------------------------------------------------------------------
-# What runs in the other process.
-
-
-def serve(asked: IO[bytes], answers: int) -> None:
-    """Answer until nobody asks any more."""
-    depth = sys.getrecursionlimit()
-    trainer: CustomTrainer | None = None
-    while True:
-        try:
-            what, given = pickle.load(asked)  # noqa: S301  # from the process that began this one
-        except EOFError:
-            return
-        except (OSError, ValueError):
-            os._exit(CLOSED)
-        answer: tuple[Any, ...]
-        try:
-            found = pickle.loads(given)  # noqa: S301
-            if what == "form":
-                answer = (form_asked(found),)
-            elif what == "trainer":
-                trainer = found
-                use_threads(found.threads)
-                answer = (None,)
-            else:
-                assert trainer is not None
-                [result] = trainer.train([found])
-                answer = (result,)
-        except BaseException as error:  # whatever it is, ours must hear of it
-            told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
-            answer = told, traceback.format_exc()
-        sys.setrecursionlimit(depth)  # the function may have changed it
-        packed = pickle.dumps(answer)
-        view = memoryview(HEADER.pack(len(packed)) + packed)
-        try:
-            while view:
-                view = view[os.write(answers, view) :]
-        except OSError:
-            os._exit(CLOSED)
+    return reduce(Outcome.merge, (one for one in found if isinstance(one, Outcome)))
