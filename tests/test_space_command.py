@@ -11,7 +11,7 @@ from space_files import SCHEMA
 
 from xortune.core.errors import InputError
 from xortune.core.success import parse_success
-from xortune.driver.shared import shared_study
+from xortune.driver.propose import shared_study
 from xortune.runs.sessions import DifferentRunError, changes_brought
 from xortune.spaces.describe import describe, described
 from xortune.spaces.space import parse_space, with_search

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fakes import Plain, Queue, by_rate
 
-from xortune.driver.shared import joined, proposer_in, shared_study
+from xortune.driver.propose import joined, proposer_for, shared_study
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, create
 from xortune.spaces.space import parse_space
@@ -25,7 +25,8 @@ def drive(space, directory, storage, *, pause=0.0, most=None):
     else:
         create(directory, space_text=space.text, manifest={"study": shared.entry})
     with Journal.open(directory / JOURNAL) as journal:
-        queue = Queue(space, Plain(), proposer_in(shared, space), journal, window=3, known=known)
+        proposer = proposer_for(space, shared=shared)
+        queue = Queue(space, Plain(), proposer, journal, window=3, known=known)
         while most != 0 and (job := queue.next_job()) is not None:
             time.sleep(pause)
             queue.receive(job, by_rate(job.block), seconds=0.1, worker="here:1")

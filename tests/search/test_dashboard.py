@@ -16,7 +16,7 @@ import pytest
 from study_driver import drive
 from test_shared_study import counted, space_of
 
-from xortune.driver.shared import PROPOSAL, RUN, SOLVED, study_name
+from xortune.driver.propose import PROPOSAL, RUN, SOLVED, study_name
 from xortune.racing.objectives import Seen, names_told, told
 
 pytest.importorskip("optuna_dashboard", reason="optuna-dashboard, of the extra test, is not there")

@@ -15,7 +15,7 @@ from hand_made import outcome, solved
 import xortune as xt
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.point import Point
-from xortune.driver.propose import OptunaProposer, proposer_for
+from xortune.driver.propose import proposer_for
 from xortune.racing.objectives import told
 from xortune.runs.journal import Journal
 from xortune.runs.run import load_run
@@ -112,7 +112,7 @@ def test_directions_reach_the_study():
     space = parse_space(
         SPACE.replace("SAMPLER", "tpe").replace(", h]", ", {name: h, direction: maximize}]")
     )
-    directions = [d.name for d in OptunaProposer(space)._study.directions]
+    directions = [d.name for d in proposer_for(space)._study.directions]
     assert directions == ["MAXIMIZE", "MINIMIZE", "MAXIMIZE"]
 
 

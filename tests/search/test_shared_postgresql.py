@@ -11,7 +11,7 @@ from study_driver import drive
 from test_shared_study import proposer, space_of, trials
 
 from xortune.core.errors import InputError
-from xortune.driver.shared import PROPOSAL, RUN
+from xortune.driver.propose import PROPOSAL, RUN
 
 
 @pytest.mark.long

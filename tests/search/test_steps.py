@@ -8,12 +8,10 @@ import weakref
 from fakes import Plain, Queue, run, space_of
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna import create_study
-from optuna.samplers import RandomSampler
 
 from xortune.core.counts import wilson
 from xortune.driver.decisions import BLIND, Count, ProvenanceGroups, Tally, in_flight_at, short
-from xortune.driver.propose import Draw, proposer_for, suggested
+from xortune.driver.propose import proposer_for
 from xortune.runs.journal import Journal
 from xortune.spaces.space import parse_space
 
@@ -77,30 +75,6 @@ def test_what_was_known_is_let_go_when_it_is_taken_in(tmp_path):
         assert job.proposal == 9
         gc.collect()
         assert not any(point() for point in points if point() is not job.block.point)
-
-
-WIDE = """
-name: wide
-parameters:
-  one: {choice: [x]}
-  kind: {choice: [a, b, c]}
-  pace: {low: 0.001, high: 10, log: true, when: {kind: [a, b]}}
-  part: {low: 0.1, high: 0.9, step: 0.2}
-  flat: {low: 0.3, high: 0.3}
-  size: {low: 2, high: 38, step: 3}
-  large: {low: 1, high: 4000, log: true}
-search: {sampler: random, trials: 60}
-seeds: {ladder: [4]}
-"""
-
-
-@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4))
-def test_drawn_points_are_those_of_optunas_random_sampler(seeds):
-    space = parse_space(WIDE, "wide")
-    draw = Draw(space)
-    for seed in seeds:
-        trial = create_study(sampler=RandomSampler(seed)).ask()
-        assert draw.point(seed).as_dict() == suggested(space, trial).as_dict()
 
 
 def test_a_result_is_fresh_if_this_session_trained_it(tmp_path):

@@ -261,7 +261,7 @@ def submit(
     )
     with cli.told("interrupted: the job goes on; stop it with `ray job stop`", cli.TRACKERS):
         from xortune.driver import submit as jobs
-        from xortune.driver.shared import shared_study
+        from xortune.driver.propose import shared_study
         from xortune.spaces.model import parse_duration
         from xortune.spaces.space import load_space, with_search
 

@@ -7,8 +7,8 @@ EXPORTS = {
     "optuna": ("from_optuna", "import_results", "to_optuna"),
     "own_process": ("let_go_after",),
     "process": ("FORCED", "heed_signals", "told_to_end"),
+    "propose": ("shared_study",),
     "search": ("DryRun", "dry_run", "search"),
-    "shared": ("shared_study",),
     "submit": ("*",),
     "trainer": ("called_with", "functions_named", "trainer_for", "with_train"),
 }

@@ -12,18 +12,14 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from xortune.driver.propose import distribution
 from xortune.racing.objectives import expected
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
-from xortune.spaces.model import Choice, Fixed, Range, SearchSpace
+from xortune.spaces.model import Fixed, SearchSpace
 
 MIN_BETTER = 5
 """Configs in the better tenth, which the measure compares with all, and half of all at least: fewer
@@ -179,13 +175,3 @@ class _Drawn(optuna.Study):
             intermediate_values={},
             trial_id=number,
         )
-
-
-def distribution(parameter: Choice | Range) -> BaseDistribution:
-    """Optuna's name for a parameter that is searched."""
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(parameter.values)
-    if parameter.integer:
-        step = int(parameter.step or 1)
-        return IntDistribution(int(parameter.low), int(parameter.high), parameter.log, step)
-    return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)

@@ -25,7 +25,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xortune.core.errors import InputError
 from xortune.core.point import Value
-from xortune.driver.importance import distribution, importance
+from xortune.driver.importance import importance
+from xortune.driver.propose import distribution
 from xortune.integrations.importing import (
     REASON,
     ImportRequest,

@@ -44,7 +44,7 @@ from xortune.trainers.limits import threads_for
 if TYPE_CHECKING:
     from xortune.driver.cluster import Cluster
     from xortune.driver.loop import Failure
-    from xortune.driver.shared import SharedStudy
+    from xortune.driver.propose import SharedStudy
     from xortune.integrations.tracker import Tracker
 
 
@@ -320,7 +320,7 @@ class _Asked:
         Nothing is written, and nothing started that goes on.
         """
         from xortune.driver.cluster import Cluster
-        from xortune.driver.shared import shared_study
+        from xortune.driver.propose import shared_study
 
         asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
         asked = with_search(asked, **search)

@@ -24,9 +24,8 @@ from xortune.driver.loop import (
     run,
     training_meanwhile,
 )
-from xortune.driver.propose import LEARNING, budget
+from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
 from xortune.driver.ray_executor import RayExecutor
-from xortune.driver.shared import SharedStudy, joined, proposer_in
 from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
@@ -284,7 +283,7 @@ class _Session:
         return SearchDecisions(
             self.space,
             self.trainer,
-            proposer_in(self.shared, self.space, self.spaces, self.trainer.check),
+            proposer_for(self.space, self.spaces, self.trainer.check, self.shared),
             max_in_flight=self.most,
             min_in_flight=self.least,
             known=known,
