@@ -121,12 +121,16 @@ def test_on_a_terminal_one_line_that_goes_away(monkeypatch):
     def terminal(**_):
         return Console(file=drawn, force_terminal=True, width=80, color_system=None)
 
+    clock = [0.0]
     monkeypatch.setattr(terminal_progress, "Console", terminal)
+    monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
     with shown_search(quiet=False) as (show, _):
-        show(moment())
-        show(moment(done=51))
+        for done, moment_of_it in ((50, 1.0), (51, 1.05), (52, 1.2)):
+            clock[0] = moment_of_it
+            show(moment(done=done))
     text = drawn.getvalue()
-    assert "51/200" in text
+    assert "52/200" in text
+    assert "51/200" not in text, "so soon after what was shown nothing is drawn"
     assert "\x1b[2K" in text, "the line is wiped at the end"
 
 

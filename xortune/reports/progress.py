@@ -28,6 +28,9 @@ PLAIN_SECONDS = 30.0
 LEFT_SECONDS, LEFT_NEWS = 3.0, 4
 """The time left is shown from so long after the first news on, and from so many news on."""
 
+SHOWN_SECONDS = 0.1
+"""News sooner after the last that was shown are not shown: a sweep has a thousand a second."""
+
 BURST_SECONDS = 0.5
 """News so soon after the first belong to it: the first batch of each worker."""
 
@@ -105,6 +108,7 @@ class Work:
         self._began: float | None = None
         self._news = 0
         self._printed, self._quarter = time.monotonic(), 0
+        self._shown = -SHOWN_SECONDS
 
     def show(self, done: int, total: int, fresh: int, line: Callable[[float | None], str]) -> None:
         """Show how far the work is.
@@ -116,6 +120,10 @@ class Work:
             line: makes the text, given the seconds that are left if that can be said.
         """
         now = time.monotonic()
+        quarter = 4 * done // total
+        if now - self._shown < SHOWN_SECONDS and quarter <= self._quarter:
+            return
+        self._shown = now
         if fresh and self._began is None:
             self._began = now
         text = line(None)
@@ -130,9 +138,10 @@ class Work:
             for task in self._display.tasks:
                 self._display.update(task.id, visible=task.id == self._task)
             self._display.update(self._task, description=text)
-        elif 4 * done // total > self._quarter or now - self._printed >= PLAIN_SECONDS:
-            self._printed, self._quarter = now, max(self._quarter, 4 * done // total)
+        elif quarter > self._quarter or now - self._printed >= PLAIN_SECONDS:
+            self._printed = now
             self._display.console.print(Text(text), soft_wrap=True)
+        self._quarter = max(self._quarter, quarter)
 
     def _left(self, now: float) -> float | None:
         """By a single batch, of one worker of many, it would be off by a factor."""
