@@ -14,8 +14,7 @@ from scipy.stats import boschloo_exact, mannwhitneyu, multinomial, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from xortune.comparisons.numbers import epochs_needed
-from xortune.comparisons.runs import PAIR_COLUMNS, compare_runs
+from xortune.comparisons.runs import PAIR_COLUMNS, compare_runs, epochs_needed
 from xortune.core.errors import InputError
 from xortune.stats.differences import paired_difference, unpaired_difference
 from xortune.stats.planning import rough_independent_seeds, shared_seeds

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.core.counts import wilson
-from xortune.core.formats import interval, measured
-from xortune.core.notebook import FIRST, as_html
+from xortune.core.formats import FIRST, as_html, interval, measured
 
 TAGS = {"p", "div", "style", "table", "thead", "tbody", "tr", "th", "td"}
 HOSTILE = '<script>alert(1)</script> & "quotes" $x^2$ \ud800'
@@ -162,9 +161,7 @@ def test_any_text_is_text(sentence, cell):
 
 @pytest.mark.parametrize("program", ["import xortune.core.outcome", "import xortune.runs.run"])
 def test_nothing_heavy_is_imported_until_it_is_shown(program):
-    program += (
-        "\nimport sys; print('pandas' in sys.modules, 'xortune.core.notebook' in sys.modules)"
-    )
+    program += "\nimport sys; print('pandas' in sys.modules, 'xortune.core.formats' in sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -18,15 +18,18 @@ EXPORTS = {
         "trained_by",
         "trained_contestant",
     ),
-    "numbers": (
+    "reference": ("Comparison", "compare_published"),
+    "runs": (
         "Better",
         "ComparedNumbers",
+        "Contestant",
         "Improvement",
+        "Pair",
         "RESAMPLES",
+        "RunComparison",
+        "compare_runs",
         "epochs_needed",
         "values_of",
     ),
-    "reference": ("Comparison", "compare_published"),
-    "runs": ("Contestant", "Pair", "RunComparison", "compare_runs"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -81,19 +81,11 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     """
     assert run.best is not None  # refuses a run in which nothing has finished
     result = run.results[0 if key is None else _place(run, key)]
-    facts = {
-        **_facts(run),
-        SEARCHED: f"{result.outcome.successes}/{result.outcome.n}",
-    }
+    facts = {**_facts(run), SEARCHED: f"{result.outcome.successes}/{result.outcome.n}"}
     fingerprint = run.manifest.get("task_fingerprint")
-    name = str(run.manifest.get("task", ""))
-    candidate = Candidate(
-        label=label,
-        point=result.point,
-        task=(name, str(fingerprint)) if fingerprint is not None else None,
-        facts=facts,
-        run=run,
-    )
+    learned = (str(run.manifest.get("task", "")), str(fingerprint))
+    task = None if fingerprint is None else learned
+    candidate = Candidate(label, result.point, task, facts=facts, run=run)
     certificate = certificate_of(run.checks)
     attempt = certificate.latest if certificate else None
     if attempt is None or all(found.key != result.key for found in attempt.finalists):
@@ -111,9 +103,8 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
 def certified_contestant(candidate: Candidate) -> Contestant:
     """The candidate with its certified seeds, which it must have."""
     assert candidate.certified is not None
-    return _contestant(
-        candidate, candidate.certified, "certificate", candidate.made, candidate.notes
-    )
+    facts = _fresh(candidate.certified, candidate.made)
+    return _contestant(candidate, candidate.certified, "certificate", facts, candidate.notes)
 
 
 def trained_contestant(
@@ -141,7 +132,7 @@ def trained_contestant(
                 f"its search was trained by something else than these seeds ({told}): what is"
                 " compared is its config, trained as it would be now",
             )
-    return _contestant(candidate, outcome, "trained", made, notes)
+    return _contestant(candidate, outcome, "trained", _fresh(outcome, made), notes)
 
 
 def known_facts(
@@ -254,23 +245,26 @@ def _place(run: Run, key: str) -> int:
 
 
 def _contestant(
-    candidate: Candidate, outcome: Outcome, origin: Origin, made: str, notes: tuple[str, ...]
+    candidate: Candidate,
+    outcome: Outcome,
+    origin: Origin,
+    facts: Mapping[str, str],
+    notes: tuple[str, ...],
 ) -> Contestant:
-    first, last = int(outcome.seeds[0]), int(outcome.seeds[-1])
-    facts = dict(candidate.facts)
-    if made:
-        facts["fresh seeds trained by"] = made
-    facts["fresh seeds"] = f"{outcome.n:,}, {first} to {last}"
+    known, point = {**candidate.facts, **facts}, candidate.point
     return Contestant(
-        label=candidate.label,
-        key=candidate.point.key,
-        point=candidate.point,
-        outcome=outcome,
-        origin=origin,
-        facts=facts,
-        notes=notes,
-        rule=rule_of(facts),
+        candidate.label, point.key, point, outcome, origin, known, notes, rule_of(known)
     )
+
+
+def _fresh(outcome: Outcome, made: str) -> dict[str, str]:
+    """The facts of seeds that a certificate or a comparison trained."""
+    trained = {"fresh seeds trained by": made} if made else {}
+    return {**trained, "fresh seeds": _extent(outcome)}
+
+
+def _extent(outcome: Outcome) -> str:
+    return f"{outcome.n:,}, {outcome.seeds[0]} to {outcome.seeds[-1]}"
 
 
 def _certified(run: Run, attempt: Attempt, key: str) -> Outcome:
@@ -365,24 +359,12 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
             f"its seeds are those that were imported with {len(run.results)} configurations: if "
             "it was picked by their counts, they flatter it",
         )
-    outcome = result.outcome
-    first, last = int(outcome.seeds[0]), int(outcome.seeds[-1])
     facts = {
-        **candidate.facts,
         RULE: origin.success,
         IMPORTED: origin.source,
-        "imported seeds": f"{outcome.n:,}, {first} to {last}",
+        "imported seeds": _extent(result.outcome),
     }
-    return Contestant(
-        label=candidate.label,
-        key=result.key,
-        point=result.point,
-        outcome=outcome,
-        origin="given",
-        facts=facts,
-        notes=notes,
-        rule=rule_of(facts),
-    )
+    return _contestant(candidate, result.outcome, "given", facts, notes)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from scipy.special import ndtr, ndtri
 from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError, nearest
 from xortune.core.files import MAX_BYTES, csv_rows
-from xortune.core.notebook import as_html
+from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
 from xortune.runs.results import ConfigResult, column_names, config_table

@@ -12,20 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xortune.comparisons.numbers import (
-    ComparedNumbers,
-    Improvement,
-    Middle,
-    Summed,
-    Told,
-    compared_numbers,
-    epochs_needed,
-    improvement,
-    middle,
-)
 from xortune.core.counts import holm, wilson
 from xortune.core.errors import InputError
-from xortune.core.notebook import as_html
+from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import Success
@@ -41,6 +30,8 @@ from xortune.stats.planning import rough_independent_seeds, shared_seeds
 
 Origin: TypeAlias = Literal["certificate", "trained", "given"]
 """Where a contestant's seeds are from: its run's certificate, trained for this, or as handed in."""
+
+Floats: TypeAlias = NDArray[np.float64]
 
 POWER = 0.8
 """The chance to be told apart with `more_seeds` further ones."""
@@ -120,6 +111,277 @@ class Pair:
         return self.a if self.difference > 0 else self.b
 
 
+# -------------------------------------------------------------------------------------------------
+# How soon seeds are solved: by which of two configs sooner, and by one of them in the middle.
+#
+# A seed that is never solved takes longer than any that is; nothing is averaged over seeds that
+# are not there. Both summaries, and the resampling, are those of Agarwal et al. (2021), "Deep
+# Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 34 (rliable).
+
+RESAMPLES, PART = 1000, 50
+"""Of each bootstrap, and how many at once: with another seed of the resampling, the ends of an
+interval move by a few hundredths of its length."""
+
+TAILS = (0.025, 0.975)  # of intervals of 95 %
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """How probable it is that A solves a seed sooner than B another one; a tie counts half.
+
+    Attributes:
+        probability: in [0, 1]; one half says nothing of either.
+        low, high: its 95 % interval, bootstrapped over seeds.
+    """
+
+    probability: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Middle:
+    """The mean epochs to solve of the middle half of the seeds.
+
+    Attributes:
+        epochs: None if some of these are not solved, a quarter of all at least, or where nobody
+            counts epochs.
+        low: lower end of the 95 % interval, bootstrapped over seeds; None as `epochs`.
+        high: upper end; None where some of a resample's middle half are not solved.
+    """
+
+    epochs: float | None
+    low: float | None
+    high: float | None
+
+
+def epochs_needed(outcome: Outcome) -> Floats:
+    """float64, shape (S,): the epoch from which each seed stays solved; inf if it is not."""
+    return np.where(outcome.solved, outcome.solved_epoch, np.inf)
+
+
+def improvement(first: Floats, second: Floats, *, shared: bool, seed: int) -> Improvement:
+    """How probable it is that A solves a seed in fewer epochs than B does another seed.
+
+    Args:
+        first: the `epochs_needed` of A, shape (S,); or other costs, of which less is better.
+        second: those of B, shape (T,).
+        shared: whether both are of the same seeds, in the same order: then a resample draws both
+            together.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    levels, ranks = np.unique(np.concatenate([first, second]), return_inverse=True)
+    mine, theirs = ranks[: first.size], ranks[first.size :]
+
+    def sooner(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
+        """Mann and Whitney's statistic, as a share of all pairs."""
+        counts = np.bincount(other, minlength=levels.size)
+        not_later = np.cumsum(counts)
+        return float((other.size - not_later + counts / 2)[one].mean() / other.size)
+
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(first.size, size=first.size)
+        also = drawn if shared else rng.integers(second.size, size=second.size)
+        found.append(sooner(mine[drawn], theirs[also]))
+    low, high = np.quantile(found, TAILS)
+    return Improvement(sooner(mine, theirs), float(low), float(high))
+
+
+def middle(outcome: Outcome, *, seed: int) -> Middle:
+    """The interquartile mean of an outcome's epochs to solve.
+
+    Args:
+        outcome: the seeds.
+        seed: of the resampling.
+    """
+    if not outcome.epochs:  # nobody counts them
+        return Middle(None, None, None)
+    return Middle(*middle_half(epochs_needed(outcome), seed=seed))
+
+
+def middle_half(costs: Floats, *, seed: int) -> tuple[float | None, float | None, float | None]:
+    """The mean of the middle half of costs, and the ends of its bootstrapped 95 % interval.
+
+    Args:
+        costs: the less the better, shape (S,); inf for a seed that has none.
+        seed: of the resampling.
+
+    Returns:
+        (mean, low, high): None where some of the middle half are infinite: the high end first.
+    """
+    from scipy.stats import trim_mean  # half a second to import
+
+    rng = np.random.default_rng(seed)
+    found: list[float] = []
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers near the largest ones
+        whole = float(trim_mean(costs, 0.25))
+        if not np.isfinite(whole):
+            return None, None, None
+        for _ in range(RESAMPLES // PART):  # all at once would fill the memory
+            drawn = costs[rng.integers(costs.size, size=(PART, costs.size))]
+            found += trim_mean(drawn, 0.25, axis=1).tolist()
+    # Between a number and infinity there is nothing to interpolate.
+    low, high = np.quantile(found, TAILS, method="inverted_cdf")
+    low, high = (float(end) if np.isfinite(end) else None for end in (low, high))
+    return whole, low, high
+
+
+# -------------------------------------------------------------------------------------------------
+# Numbers that trainers told of their seeds, compared: whose are better, and their middles.
+#
+# The judged number of a rule for success has a direction: of `accuracy >= 0.9` more is better.
+# There a seed without the number, which crashed or diverged, is worse than any that has one, so
+# that a failed seed stays data. Of a number without a rule nobody knows what is better: whose is
+# larger is shown, of the seeds that have one.
+#
+# The bootstrap of Agarwal et al. is stratified by task; here is one task, and its seeds are drawn.
+
+Better: TypeAlias = Literal["larger", "smaller", ""]
+"""What is better; empty where no rule says."""
+
+_SIGNS: dict[str, Better] = {">": "larger", ">=": "larger", "<": "smaller", "<=": "smaller"}
+
+
+@dataclass(frozen=True)
+class Summed:
+    """The numbers of one contestant in few.
+
+    Attributes:
+        known: seeds with a finite number.
+        n: seeds that count: all where it is known what is better, else those of `known`.
+        middle: interquartile mean; None if some of the middle half have no number.
+        low, high: its 95 % interval, bootstrapped over seeds; None for an end where some of a
+            resample's middle half have none.
+    """
+
+    known: int
+    n: int
+    middle: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class ComparedNumbers:
+    """One number of several contestants.
+
+    Attributes:
+        name: of the number.
+        better: what is.
+        of: for each contestant its numbers in few; None of one that tells no such number.
+        wins: for each pair how probable it is that the number of a seed of A is better than that of
+            another of B (larger, if nothing says what is better; a tie counts half); None where one
+            of the two has none.
+    """
+
+    name: str
+    better: Better
+    of: tuple[Summed | None, ...]
+    wins: tuple[Improvement | None, ...]
+
+
+def compared_numbers(
+    contestants: Sequence[Contestant], pairs: Sequence[Pair], *, seed: int
+) -> tuple[ComparedNumbers, ...]:
+    """Each number that two contestants have or more, those that are judged first.
+
+    Args:
+        contestants: whose trainers told the numbers.
+        pairs: of them.
+        seed: of the resampling.
+    """
+    judged = [one.rule.name for one in contestants if one.rule is not None]
+    others = [name for one in contestants for name in one.outcome.details.values]
+    return tuple(
+        _numbers(name, contestants, pairs, seed)
+        for name in dict.fromkeys([*judged, *others])
+        if sum(_tells(one, name) for one in contestants) > 1
+        and any(_has(one, name) for one in contestants)
+    )
+
+
+def values_of(outcome: Outcome, name: str, better: Better) -> Floats:
+    """Float64, shape (S,) or of the seeds that have the number if nothing says what is better.
+
+    What is missing is infinite, on the side of what is worse.
+    """
+    values = _raw(outcome, name)
+    if not better:
+        return values[np.isfinite(values)]
+    return np.where(np.isfinite(values), values, -np.inf if better == "larger" else np.inf)
+
+
+def _has(one: Contestant, name: str) -> bool:
+    return bool(np.isfinite(_raw(one.outcome, name)).any())
+
+
+def _tells(one: Contestant, name: str) -> bool:
+    """Whether it has such a number, or would have had one if its seeds had not failed."""
+    return (one.rule is not None and one.rule.name == name) or _has(one, name)
+
+
+def _raw(outcome: Outcome, name: str) -> Floats:
+    return outcome.details.values.get(name, np.full(outcome.n, np.nan))
+
+
+def _numbers(
+    name: str, contestants: Sequence[Contestant], pairs: Sequence[Pair], seed: int
+) -> ComparedNumbers:
+    signs = {one.rule.sign for one in contestants if one.rule and one.rule.name == name}
+    agreed = {_SIGNS.get(sign, "") for sign in signs}
+    better = agreed.pop() if len(agreed) == 1 else ""
+    raw = [_raw(one.outcome, name) if _tells(one, name) else None for one in contestants]
+
+    def won(pair: Pair) -> Improvement | None:
+        first, second = raw[pair.a], raw[pair.b]
+        if first is None or second is None:
+            return None
+        mine, theirs, same = _compared(contestants[pair.a].outcome, contestants[pair.b].outcome)
+        return _win(first[mine], second[theirs], better, shared=same, seed=seed)
+
+    summed = [
+        None if values is None else _summed(one.outcome, name, better, seed)
+        for one, values in zip(contestants, raw, strict=True)
+    ]
+    return ComparedNumbers(name, better, tuple(summed), tuple(map(won, pairs)))
+
+
+def _costs(values: Floats, better: Better) -> Floats:
+    """Less is better; of numbers of which nothing is known, more."""
+    return values if better == "smaller" else -values
+
+
+def _summed(outcome: Outcome, name: str, better: Better, seed: int) -> Summed:
+    values = values_of(outcome, name, better)
+    known = int(np.isfinite(values).sum())
+    middle, low, high = middle_half(_costs(values, better), seed=seed)
+    if better != "smaller":
+        middle, low, high = (None if end is None else 0.0 - end for end in (middle, high, low))
+    return Summed(known, values.size, middle, low, high)
+
+
+def _win(
+    first: Floats, second: Floats, better: Better, *, shared: bool, seed: int
+) -> Improvement | None:
+    if better:
+        worst = -np.inf if better == "larger" else np.inf
+        first, second = (np.where(np.isfinite(v), v, worst) for v in (first, second))
+    elif shared:  # a seed of which one has no number is no pair
+        both = np.isfinite(first) & np.isfinite(second)
+        first, second = first[both], second[both]
+    else:
+        first, second = (v[np.isfinite(v)] for v in (first, second))
+    if not (first.size and second.size):
+        return None
+    return improvement(_costs(first, better), _costs(second, better), shared=shared, seed=seed)
+
+
+# -------------------------------------------------------------------------------------------------
+# All of them, compared two by two.
+
+
 @dataclass(frozen=True, eq=False)
 class RunComparison:
     """Several contestants, compared two by two.
@@ -161,13 +423,7 @@ class RunComparison:
     @cached_property
     def numbers(self) -> tuple[ComparedNumbers, ...]:
         """The numbers that trainers told of the seeds, those that are judged first."""
-        told = [Told(one.outcome, one.rule) for one in self.contestants]
-
-        def shared(a: int, b: int) -> tuple[NDArray[np.intp], NDArray[np.intp], bool]:
-            return _compared(told[a].outcome, told[b].outcome)
-
-        pairs = [(pair.a, pair.b) for pair in self.pairs]
-        return compared_numbers(told, pairs, shared, seed=self.seed)
+        return compared_numbers(self.contestants, self.pairs, seed=self.seed)
 
     def pair(self, a: int, b: int) -> Pair:
         """The pair of these two, whichever comes first."""
@@ -222,9 +478,30 @@ class RunComparison:
     def table(self) -> pd.DataFrame:
         """One row for each pair, with `PAIR_COLUMNS`; rates and differences as fractions.
 
-        Behind them, for each of `numbers`, what both have: `NUMBER_ENDINGS`.
+        Behind them, for each of `numbers`, what both have: `NUMBER_ENDINGS`. A number whose columns
+        would be called like others is `value_NAME`.
         """
-        return pair_table(self)
+        rows = [
+            _row(self, pair, sooner) for pair, sooner in zip(self.pairs, self.sooner, strict=True)
+        ]
+        whole = dict.fromkeys(("only_a", "only_b", "more_seeds"), "Int64")
+        # NaN where there is no such number, also if there is none in any row.
+        real = dict.fromkeys((*_SOONER, *_EPOCHS), "float64")
+        table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(whole | real)
+        more: dict[str, list[float | None]] = {}
+        for numbers in self.numbers:
+            name = numbers.name
+            while any(f"{name}_{ending}" in {*table, *more} for ending in NUMBER_ENDINGS):
+                name = f"value_{name}"
+            cells = [
+                [*_in_few(numbers.of[pair.a]), *_in_few(numbers.of[pair.b]), *_ends(win)]
+                for pair, win in zip(self.pairs, numbers.wins, strict=True)
+            ]
+            for ending, column in zip(NUMBER_ENDINGS, zip(*cells, strict=True), strict=True):
+                more[f"{name}_{ending}"] = list(column)
+        counts = {name: "Int64" for name in more if name.endswith(("_n_a", "_n_b"))}
+        told = pd.DataFrame(more, dtype=np.float64, index=table.index).astype(counts)
+        return pd.concat([table, told], axis=1)
 
 
 def compare_runs(
@@ -354,35 +631,6 @@ NUMBER_ENDINGS = (
 on; NAME_wins, how probable it is that it is better (larger, if no rule says) for A than for B."""
 
 
-def pair_table(comparison: RunComparison) -> pd.DataFrame:
-    """One row for each pair, with `PAIR_COLUMNS`, and `NUMBER_ENDINGS` of each number.
-
-    A number whose columns would be called like others is `value_NAME`.
-    """
-    rows = [
-        _row(comparison, pair, sooner)
-        for pair, sooner in zip(comparison.pairs, comparison.sooner, strict=True)
-    ]
-    whole = dict.fromkeys(("only_a", "only_b", "more_seeds"), "Int64")
-    # NaN where there is no such number, also if there is none in any row.
-    real = dict.fromkeys((*_SOONER, *_EPOCHS), "float64")
-    table = pd.DataFrame(rows, columns=list(PAIR_COLUMNS)).astype(whole | real)
-    more: dict[str, list[float | None]] = {}
-    for numbers in comparison.numbers:
-        name = numbers.name
-        while any(f"{name}_{ending}" in {*table, *more} for ending in NUMBER_ENDINGS):
-            name = f"value_{name}"
-        cells = [
-            [*_summed(numbers.of[pair.a]), *_summed(numbers.of[pair.b]), *_ends(win)]
-            for pair, win in zip(comparison.pairs, numbers.wins, strict=True)
-        ]
-        for ending, column in zip(NUMBER_ENDINGS, zip(*cells, strict=True), strict=True):
-            more[f"{name}_{ending}"] = list(column)
-    counts = {name: "Int64" for name in more if name.endswith(("_n_a", "_n_b"))}
-    told = pd.DataFrame(more, dtype=np.float64, index=table.index).astype(counts)
-    return pd.concat([table, told], axis=1)
-
-
 def _row(comparison: RunComparison, pair: Pair, sooner: Improvement | None) -> dict[str, object]:
     first, second = comparison.contestants[pair.a], comparison.contestants[pair.b]
     low, high = wilson([pair.k_a, pair.k_b], [pair.n_a, pair.n_b])
@@ -411,7 +659,7 @@ def _ends(win: Improvement | None) -> tuple[float | None, ...]:
     return (None,) * 3 if win is None else astuple(win)
 
 
-def _summed(found: Summed | None) -> tuple[float | None, ...]:
+def _in_few(found: Summed | None) -> tuple[float | None, ...]:
     if found is None:
         return (None,) * len(_SUMMED)
     return found.known, found.middle, found.low, found.high

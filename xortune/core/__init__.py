@@ -30,6 +30,7 @@ EXPORTS = {
         "without_passwords",
     ),
     "formats": (
+        "as_html",
         "config_text",
         "count",
         "decimals",
@@ -45,7 +46,6 @@ EXPORTS = {
         "span",
         "value",
     ),
-    "notebook": ("as_html",),
     "outcome": (
         "Details",
         "MAX_SEED",

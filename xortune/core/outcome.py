@@ -224,7 +224,7 @@ class Outcome:
         """What a notebook shows: the counts, and what the seeds ended as."""
         import pandas as pd
 
-        from xortune.core.notebook import as_html
+        from xortune.core.formats import as_html
 
         found = [(status.label, count) for status, count in self.counts.items() if count]
         return as_html(

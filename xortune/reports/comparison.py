@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from xortune.comparisons.contestants import IMPORTED, OWN, RULE, SEARCHED, known_facts
-from xortune.comparisons.numbers import ComparedNumbers, Improvement
 from xortune.comparisons.reference import Comparison
-from xortune.comparisons.runs import Contestant, RunComparison
+from xortune.comparisons.runs import ComparedNumbers, Contestant, Improvement, RunComparison
 from xortune.core.counts import wilson
 from xortune.core.formats import (
     config_text,

@@ -181,7 +181,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: how much there is, and the first rows of the table."""
-        from xortune.core.notebook import as_html
+        from xortune.core.formats import as_html
 
         try:
             seeds = int(self.results.counts.n.sum())

@@ -12,8 +12,7 @@ from hand_made import solved
 from scipy.stats import mannwhitneyu, trim_mean
 from success_runs import column, series
 
-from xortune.comparisons.numbers import values_of
-from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs
+from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs, values_of
 from xortune.core.errors import InputError
 from xortune.reports.drawing.matplotlib import svg
 from xortune.reports.figures.comparisons import (

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xortune.comparisons.numbers import (
+from xortune.comparisons.reference import Comparison
+from xortune.comparisons.runs import (
     RESAMPLES,
     Better,
     ComparedNumbers,
     Improvement,
+    Pair,
+    RunComparison,
     epochs_needed,
     values_of,
 )
-from xortune.comparisons.reference import Comparison
-from xortune.comparisons.runs import Pair, RunComparison
 from xortune.core.errors import InputError
 from xortune.core.formats import count, estimated, measured, number, plain, span, value
 from xortune.reports.figures.labels import (
