@@ -30,7 +30,6 @@ import numpy as np
 
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.progress import Progress
 from xortune.core.task import Task
 from xortune.core.trainer import Block
 from xortune.driver.batches import Batches, most_in_flight
@@ -44,6 +43,7 @@ from xortune.runs.evaluation import encode_outcome as pack
 from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
 from xortune.runs.run import JOURNAL, create, load_run
+from xortune.runs.status import Progress
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import parse_space
 

@@ -13,11 +13,11 @@ from rich.console import Console
 
 import xortune as xt
 from xortune.core.errors import TrainingError
-from xortune.core.progress import Progress
 from xortune.core.seeds import CERTIFY
 from xortune.reports import progress as terminal_progress
 from xortune.reports.progress import shown_certifying, shown_search
 from xortune.runs.run import load_run
+from xortune.runs.status import Progress
 from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["searched"]  # the fixture: a search without Ray, of three configs

@@ -6,9 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
-from xortune.core.progress import Progress
 from xortune.reports import progress as terminal_progress
 from xortune.reports.progress import progress_line, shown_certifying, shown_search
+from xortune.runs.status import Progress
 
 
 def moment(**changes):

@@ -57,7 +57,6 @@ EXPORTS = {
         "status_of",
     ),
     "point": ("Point", "Value"),
-    "progress": ("Progress",),
     "seeds": ("CERTIFY", "COMPARE", "GATE", "HAND", "MARK", "NEIGHBOURS", "SEARCH"),
     "success": ("Success", "VALUE", "is_cost", "parse_success", "rule_for"),
     "task": ("Task", "TaskSpec"),

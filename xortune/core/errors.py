@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 
 class XortuneError(Exception):
@@ -45,7 +46,7 @@ class InputError(XortuneError, ValueError):
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the way from a Ray worker to the driver."""
         parts = {name: getattr(self, name) for name in ("field", "place", "allowed", "fix")}
-        return _rebuild, (type(self), self.problem, parts)
+        return partial(type(self), **parts), (self.problem,)
 
     def at(self, place: str) -> InputError:
         """The same error, told where it was found."""
@@ -80,10 +81,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, place: str) -> None:
         self.place = place
         super().__init__(place)
-
-
-def _rebuild(kind: type[InputError], problem: str, parts: dict[str, str | None]) -> InputError:
-    return kind(problem, **parts)
 
 
 def refuse_given(allowed: str, **options: object) -> None:
@@ -153,7 +150,8 @@ def _argument(found: re.Match[str]) -> str:
         return found["list"] if items is None else f"{found['list']}={items.split(',')!r}"
     if found["dict"]:
         name = _DICTS[found["dict"]]
-        return name if found["name"] is None else f"{name}={{{found['name']!r}: {_read(found)}}}"
+        key, entry = found["name"], found["entry"]
+        return name if key is None else f"{name}={{{key!r}: {_literal(entry)}}}"
     option, value = found["option"], found["value"]
     if option == "no-check":
         return "dry_run=False"
@@ -164,22 +162,18 @@ def _argument(found: re.Match[str]) -> str:
     name = option.replace("-", "_")
     if value is None:
         return name
-    parts = [part if _is_number(part) else repr(part) for part in value.split()]
-    return f"{name}={parts[0] if len(parts) == 1 else '(' + ', '.join(parts) + ')'}"
+    first, *others = map(_literal, value.split())
+    return f"{name}=({', '.join([first, *others])})" if others else f"{name}={first}"
 
 
-def _read(found: re.Match[str]) -> str:
-    entry = found["entry"]
-    words = {"none": "None", "null": "None", "true": "True", "false": "False"}
-    return words.get(entry) or (entry if _is_number(entry) else repr(entry))
-
-
-def _is_number(text: str) -> bool:
+def _literal(text: str) -> str:
+    """How Python writes a value that stands on a command line."""
     try:
         float(text)
     except ValueError:
-        return False
-    return True
+        words = {"none": "None", "null": "None", "true": "True", "false": "False"}
+        return words.get(text, repr(text))
+    return text
 
 
 def named(error: BaseException) -> str:

@@ -22,13 +22,13 @@ from typing import Protocol, TypeAlias
 from xortune.core.counts import wilson
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.progress import Progress
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.jobs import Job
 from xortune.driver.propose import Proposer, budget
 from xortune.racing.grants import VERIFY, race_of, seeds_at_first
 from xortune.racing.objectives import Seen, costs, counted, liking, numbers_named
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
+from xortune.runs.status import Progress
 from xortune.spaces.model import SearchSpace
 
 BLIND, WIDENS = 12, 3

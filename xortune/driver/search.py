@@ -16,7 +16,6 @@ from xortune.certificates.fresh import noted_certificate
 from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
 from xortune.core.files import without_passwords
 from xortune.core.formats import plain
-from xortune.core.progress import Progress
 from xortune.core.trainer import Trainer
 from xortune.driver.own_process import let_go_after, refuse_unsendable
 from xortune.driver.process import alone, as_before
@@ -36,6 +35,7 @@ from xortune.runs.run import (
     refuse_files_of_others,
 )
 from xortune.runs.sessions import continuation, end_of_session, now
+from xortune.runs.status import Progress
 from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_search

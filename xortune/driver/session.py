@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 
 from xortune.core.errors import InputError, TrainingError
-from xortune.core.progress import Progress
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import Batches, least_in_flight, most_in_flight
 from xortune.driver.certify import certificate_after, seconds_for_certificate, told_seeds
@@ -34,6 +33,7 @@ from xortune.runs.manifest import identity_of, made_id, manifest_of, update_mani
 from xortune.runs.results import noted_objectives
 from xortune.runs.run import JOURNAL, create, holds_run, load_run
 from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest
+from xortune.runs.status import Progress
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.trainers.function import CustomTrainer

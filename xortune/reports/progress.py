@@ -16,8 +16,7 @@ from rich.text import Text
 
 from xortune.core.counts import wilson
 from xortune.core.formats import config_text, count, interval, percent, plain
-from xortune.core.progress import Progress
-from xortune.runs.status import RunStatus
+from xortune.runs.status import Progress, RunStatus
 
 # -------------------------------------------------------------------------------------------------
 # While it runs: a line and a bar on a terminal, a few plain lines elsewhere.

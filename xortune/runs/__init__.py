@@ -76,7 +76,7 @@ EXPORTS = {
         "now",
         "session_entry",
     ),
-    "status": ("RunStatus", "moment", "status", "watched"),
+    "status": ("Progress", "RunStatus", "moment", "status", "watched"),
     "store": ("StoredPath", "driven", "holds_lines", "readable", "url_of"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""
