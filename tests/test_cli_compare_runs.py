@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 
 import pandas as pd
 import pytest
+from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 from compared import certified_run
 from hand_made import TINY_SPACE, done, solved, write_run
-from typer.testing import CliRunner
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.comparisons.runs import PAIR_COLUMNS
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.runs.manifest import NOBODY
 
+compare = functools.partial(xortune, "compare")
+
 
 @pytest.fixture(autouse=True)
-def _somewhere(tmp_path, monkeypatch):
-    """Paths are short; 80 columns, no colours."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
+def _runs(tmp_path, _somewhere):  # noqa: F811
     certified_run(tmp_path / "good", [97, 99])
     certified_run(tmp_path / "bad", [80])
-
-
-def compare(*words):
-    result = CliRunner().invoke(app, ["compare", *words])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert "Traceback" not in result.output
-    return result
 
 
 def test_the_sentence_comes_first(tmp_path):
@@ -117,12 +108,7 @@ def test_what_it_refuses(tmp_path, words, about):
     certified_run(tmp_path / "other", [90], task="parity-3", task_fingerprint="f2")
     certified_run(tmp_path / "bare", [None])
     (tmp_path / "file").write_text("")
-    result = compare(*words)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    for word in about:
-        assert word in result.stderr
+    refused(compare(*words), *about)
 
 
 def trained_by(path, k, **identity):
@@ -147,11 +133,7 @@ OWN = {"trainer": "./train.py:run", "source": "0123abcd" * 8, "success": "accura
 def test_runs_of_different_trainers_are_refused(tmp_path, identity, about):
     trained_by(tmp_path / "a", 97, **OWN)
     trained_by(tmp_path / "b", 60, **identity)
-    result = compare("a", "b")
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert about in result.stderr
-    assert "--different-tasks" in result.stderr
+    refused(compare("a", "b"), about, "--different-tasks")
     with pytest.raises(xt.InputError, match=r"^runs: a .* and b|^runs: a and b"):
         xt.compare(["a", "b"])
     assert "a solves more seeds than b" in compare("a", "b", "--different-tasks").stdout
@@ -175,13 +157,6 @@ def test_different_functions_are_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(xt.InputError, match=r"a was trained by .*one and b by .*other"):
         xt.compare(["a", "b"], train=[one, other], seeds=4)
     assert not asked
-
-
-def test_help_names_the_exit_code_and_a_key():
-    told = " ".join(compare("--help").stdout.split())
-    assert "--fail-if-worse" in told
-    for word in ("Exit 1 if", "DIRECTORY#KEY", "runs/new runs/old --fail-if-worse"):
-        assert word in told
 
 
 def test_seeds_are_really_trained(tmp_path):

@@ -103,20 +103,10 @@ def test_quiet_prints_nothing():
     ("changes", "words"),
     [
         ({"momentum": "0.9"}, ["momentum: 0.9 with optimizer Adam", "SGD", "RMSprop", "fix: "]),
-        ({"activation": "Tahn"}, ["unknown activation 'Tahn'", "did you mean 'Tanh'?"]),
-        ({"loss": "MSEloss"}, ["did you mean 'MSELoss'?"]),
-        ({"optimizer": "adam"}, ["did you mean 'Adam'?"]),
         ({"lr": "nan"}, ["lr: nan is out of range", "above 0"]),
-        ({"lr": "inf"}, ["lr: inf"]),
-        ({"lr": "0"}, ["lr: 0", "above 0"]),
-        ({"momentum": "-1", "optimizer": "SGD"}, ["momentum: -1"]),
-        ({"hidden_dim": "0"}, ["hidden_dim: 0", "1 or more"]),
-        ({"epochs": "0"}, ["epochs: 0", "1 to 1073741824"]),
         ({"seeds": "0"}, ["--seeds: 0", "1 or more"]),
-        ({"seeds": "-5"}, ["--seeds: -5"]),
         ({"first_seed": "-1"}, ["--first-seed: ", "2**32 - 1"]),
         ({"first_seed": str(2**32 - 11)}, ["--first-seed: ", "4294967296"]),
-        ({"task": "parity-99"}, ["task", "parity"]),
         ({"task": "nowhere.csv"}, ["nowhere.csv"]),
         ({"engine": "warp"}, ["unknown engine 'warp'", "reference"]),
     ],
@@ -124,23 +114,6 @@ def test_quiet_prints_nothing():
 def test_evaluate_refuses(changes, words):
     refused(evaluate(**changes), *words)
     refused(evaluate("--json", **changes), *words)
-
-
-@pytest.mark.parametrize(
-    ("more", "changes", "named"),
-    [
-        ([], {"hidden_dim": "4.5"}, "'--hidden-dim'"),
-        ([], {"lr": "fast"}, "'--lr'"),
-        ([], {"seeds": "many"}, "'--seeds'"),
-        (["--nonsense"], {}, "--nonsense"),
-        (["extra"], {}, "extra"),
-    ],
-)
-def test_what_is_no_option_exits_with_2(more, changes, named):
-    result = evaluate(*more, **changes)
-    assert result.exit_code == 2
-    assert named in result.stderr
-    assert result.stdout == ""
 
 
 def test_a_missing_option_is_named():

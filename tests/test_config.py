@@ -112,17 +112,7 @@ def test_momentum_optimizers_are_those_with_such_an_argument():
     }
 
 
-@pytest.mark.parametrize("names", [LOSSES, OPTIMIZERS, MOMENTUM_OPTIMIZERS])
-def test_lists_are_sorted_and_free_of_doubles(names):
-    assert list(names) == sorted(set(names))
-
-
 # --- what a config accepts -----------------------------------------------------------------------
-
-
-def test_defaults_are_no_momentum_and_cleared_gradients(make_config):
-    config = make_config()
-    assert (config.momentum, config.zero_grad) == (0.0, True)
 
 
 def test_it_is_frozen_hashable_and_picklable(make_config):
@@ -238,41 +228,27 @@ EPOCHS = "a whole number, 1 to 1073741824"
         ({"activation": "relu"}, "fix: did you mean 'ReLU'?"),
         ({"activation": "PReLU"}, "or null for no activation"),
         ({"activation": 3}, "fix: give the name as a string"),
-        ({"activation": ""}, "unknown activation ''"),
         ({"loss": None}, "loss: unknown loss None"),
         ({"loss": "MSE"}, "did you mean 'MSELoss'?"),
-        ({"loss": "CrossEntropyLoss"}, "loss: unknown loss 'CrossEntropyLoss'"),
         ({"optimizer": "adam"}, "did you mean 'Adam'?"),
         ({"optimizer": "LBFGS"}, "optimizer: unknown optimizer 'LBFGS'; allowed: ASGD, Adadelta"),
-        ({"optimizer": ["Adam"]}, "optimizer: unknown optimizer ['Adam']"),
         ({"lr": 0}, f"lr: 0.0 is out of range; allowed: {NUMBER}"),
-        ({"lr": -0.1}, f"lr: -0.1 is out of range; allowed: {NUMBER}"),
         ({"lr": float("nan")}, f"lr: nan is out of range; allowed: {NUMBER}"),
-        ({"lr": float("inf")}, f"lr: inf is out of range; allowed: {NUMBER}"),
         ({"lr": 10**400}, f"lr: inf is out of range; allowed: {NUMBER}"),
         ({"lr": "0.1"}, f"lr: '0.1' is a str; allowed: {NUMBER}; fix: write it as a number"),
         ({"lr": True}, "lr: True is a bool"),
-        ({"lr": None}, "lr: None is a NoneType"),
         ({"lr": 1j}, "lr: 1j is a complex"),
         ({"momentum": -0.1, "optimizer": "SGD"}, "momentum: -0.1 is out of range; allowed: a fin"),
         ({"momentum": float("inf"), "optimizer": "SGD"}, "momentum: inf is out of range"),
-        ({"momentum": "0.9", "optimizer": "SGD"}, "momentum: '0.9' is a str"),
-        ({"momentum": False, "optimizer": "SGD"}, "momentum: False is a bool"),
         ({"momentum": 0.9}, "momentum: 0.9 with optimizer Adam, which has no momentum"),
         ({"momentum": 0.9}, "allowed: momentum for RMSprop and SGD only"),
         ({"momentum": 0.9}, "`when: {optimizer: [RMSprop, SGD]}`"),
         ({"hidden_dim": 0}, f"hidden_dim: 0 is out of range; allowed: {WHOLE}"),
-        ({"hidden_dim": -3}, f"hidden_dim: -3 is out of range; allowed: {WHOLE}"),
         ({"hidden_dim": 2.5}, f"hidden_dim: 2.5 is a float; allowed: {WHOLE}"),
-        ({"hidden_dim": "5"}, "hidden_dim: '5' is a str"),
         ({"hidden_dim": True}, "hidden_dim: True is a bool"),
-        ({"hidden_dim": float("nan")}, "hidden_dim: nan is a float"),
         ({"hidden_dim": float("inf")}, "hidden_dim: inf is a float"),
         ({"epochs": 0}, f"epochs: 0 is out of range; allowed: {EPOCHS}"),
-        ({"epochs": 0.5}, "epochs: 0.5 is a float"),
-        ({"epochs": None}, "epochs: None is a NoneType"),
         ({"zero_grad": 1}, "zero_grad: 1 is a int; allowed: true or false"),
-        ({"zero_grad": "false"}, "zero_grad: 'false' is a str; allowed: true or false"),
     ],
 )
 def test_bad_values_are_refused_by_name_with_what_is_allowed(make_config, change, message):

@@ -90,13 +90,6 @@ def test_manifest_and_reports_say_that_it_was_imported(run, results):
     assert "xortune did not train them" in shown.stdout.replace("\n", " ")
 
 
-def test_status_calls_it_finished(run):
-    found = xt.status(run)
-    assert (found.state, found.done, found.total, found.seeds) == ("finished", 6, 6, 240)
-    assert found.overall_rate is None  # when they were trained is not known
-    assert xortune("status", run.path).exit_code == 0
-
-
 def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, results, tmp_path):
     result = refused(xortune("certify", run.path), "imported, and nothing says what trains")
     assert "--trainer ./train.py:run" in result
@@ -130,12 +123,6 @@ def test_a_function_from_python_certifies_too(results, tmp_path):
 
     certificate = xt.certify(run, top=1, seeds=50, train=train)
     assert (certificate.best.k, certificate.best.n) == (40, 50)
-
-
-def test_a_trainer_that_is_not_there_is_told_before_anything_is_written(results, tmp_path):
-    words = ["import", results, "--config", CONFIG, "--success", "accuracy >= 0.9"]
-    refused(xortune(*words, "--trainer", "./none.py:run", "--output", "x"), "there is no file")
-    assert not (tmp_path / "x").exists()
 
 
 def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_path):

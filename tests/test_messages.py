@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 from commands import refused, xortune
-from hand_made import CONFIG, done, failed, solved, write_run
+from hand_made import CONFIG, done, solved, write_run
 
 import xortune as xt
 from xortune.core.errors import from_command_line
@@ -116,35 +116,6 @@ def test_a_loss_is_not_suggested_to_be_large(tmp_path):
         xt.load_space(SPACE | {"objectives": ["loss_q90"], "trainer": "./t.py:f"})
 
 
-def test_a_sampler_that_is_not_there_is_not_taken_for_another():
-    with pytest.raises(xt.InputError, match=r"unknown sampler 'bayes'.*use one of: cmaes, gp"):
-        xt.load_space(SPACE | {"search": {"sampler": "bayes", "trials": 2}})
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"seeds": {"ladder": [4, 2]}}, "<space>: seeds.ladder: "),
-        ({"sucess": "a >= 1"}, "<space>: sucess: unknown key"),
-        ({"parameters": {"x": {"low": 2**60, "high": 2**61}}}, "<space>: parameters.x.low: "),
-        ({"search": {"trials": 0}}, "<space>: search.trials: 0 is not allowed"),
-    ],
-)
-def test_a_dict_has_no_lines(change, told):
-    with pytest.raises(xt.InputError) as caught:
-        xt.load_space(SPACE | change)
-    assert str(caught.value).startswith(told)
-
-
-@pytest.mark.parametrize(
-    ("certify", "fix"), [(10**12, "1073741824 or less"), (0, "1 or more"), ("x", "1 or more")]
-)
-def test_a_number_is_told_on_which_side_it_is_wrong(certify, fix):
-    seeds = {"ladder": [4], "certify": certify}
-    with pytest.raises(xt.InputError, match=rf"seeds\.certify: .*fix: write {fix}"):
-        xt.load_space(SPACE | {"seeds": seeds})
-
-
 @pytest.mark.parametrize("more", [["--help"], ["plan", "--rate", "0.9", "--json"]])
 def test_python_m_xortune_is_the_command_line(more):
     ran = subprocess.run(
@@ -161,11 +132,3 @@ def test_nobody_is_sent_to_certify_what_nothing_trains(tmp_path):
     with pytest.raises(xt.InputError) as caught:
         xt.certify(run)
     assert "train=f" in str(caught.value)
-
-
-def test_a_seed_that_failed_to_train_is_where_it_was(tmp_path):
-    """A line without outcome is in the failures of a status, as before."""
-    path = tmp_path / "run"
-    write_run(path, [failed(0, CONFIG, 0, 8, error="it broke")], trials=1)
-    found = xt.status(path)
-    assert (found.without_outcome, found.crashed, found.crashed_seeds) == (1, 1, 8)

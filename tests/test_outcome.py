@@ -60,11 +60,6 @@ def test_diverged_outranks_every_other_status(rows):
             assert status == Status.ALL_ZERO
 
 
-def test_the_epoch_is_kept_for_solved_seeds_only():
-    outcome = judge([XOR, XOR, [0, 0, 0, 0]], finite=[True, False, True], solved_epoch=[3, 4, 5])
-    assert outcome.solved_epoch.tolist() == [3, 0, 0]
-
-
 def test_held_out_rows_need_only_the_share():
     rows = np.zeros((4, 2))
     task = Task("t", rows, [[0], [1], [1], [0]], rows, [[0], [1], [1], [1]], accuracy=0.75)
@@ -117,12 +112,6 @@ def test_ert_by_hand():
     )
     assert outcome.epochs_spent == 10 + 30 + 100 + 100
     assert outcome.epochs_to_solve == 120.0
-
-
-def test_ert_without_a_success_is_none():
-    outcome = judge([[0] * 4, [1] * 4])
-    assert outcome.epochs_spent == 200
-    assert outcome.epochs_to_solve is None
 
 
 def test_ert_does_not_overflow_int32():
@@ -220,18 +209,6 @@ def test_an_outcome_is_read_only_and_picklable():
     assert twin.at(10).successes == 2
 
 
-def test_arrays_of_another_length_are_a_mistake_of_the_engine():
-    with pytest.raises(AssertionError, match="status"):
-        Outcome(
-            seeds=np.arange(2),
-            epochs=1,
-            status=np.zeros(3, np.uint8),
-            solved_epoch=np.zeros(2, np.int32),
-            final_loss=np.zeros(2, np.float32),
-            predictions=np.zeros((2, 4), bool),
-        )
-
-
 # --- seeds ---------------------------------------------------------------------------------------
 
 
@@ -256,20 +233,14 @@ def test_the_order_of_seeds_is_kept_and_the_callers_array_left_alone():
     ("seeds", "message"),
     [
         ([], "no seeds; allowed: at least one seed"),
-        (range(0), "no seeds"),
         ([-1], "seeds: -1 is out of range; allowed: whole numbers from 0 to 2**32 - 1, each once"),
-        ([2**32], "seeds: 4294967296 is out of range"),
-        ([0, 2**32], "fix: torch uses the low 32 bits only"),
+        ([0, 2**32], "seeds: 4294967296 is out of range; allowed: whole numbers from 0 to 2**32 - 1"),
         ([2**70], "seeds: object array"),
         ([1, 2, 1], "seeds: 1 is given twice"),
         ([1.0, 2.0], "seeds: float64 array of shape (2,)"),
-        ([1.5], "seeds: float64 array"),
-        (["1"], "seeds: <U1 array"),
         (100, "seeds: 100 is a int; allowed: whole numbers"),
-        (None, "seeds: None is a NoneType"),
         ([True, False], "seeds: bool array"),
         ([[1, 2]], "seeds: int64 array of shape (1, 2)"),
-        (np.array(3), "seeds: int64 array of shape ()"),
         (np.array([2**63], np.uint64), "seeds: 9223372036854775808 is out of range"),
     ],
 )

@@ -74,12 +74,6 @@ def test_the_simulator_counts_errors_of_every_kind(errors):
     assert found.seeds == pytest.approx(0.1)
 
 
-def test_the_table_is_printed(errors, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["race_errors.py", "--quick"])
-    errors.main()
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + len(errors.KINDS)
-    assert all(row.count("|") == 8 for row in rows)
 
 
 def test_shares_sum_to_one_and_fall_slowly():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from test_space import GRID, TEXT
+from test_space import TEXT
 
 from xortune.racing.grants import VERIFY, seeds_at_first
 from xortune.spaces.describe import at_most, describe, described
@@ -87,21 +87,3 @@ def test_what_a_trainer_of_ones_own_costs_is_told_in_trainings():
     assert sure["cost"].endswith("seeds), and the certificate")
     brief = dict(described(describe(parse_space(text.replace("20}", "20, time_budget: 9}")))))
     assert brief["cost"].startswith("at most 320 trainings (")
-
-
-def test_several_objectives_are_described_with_their_directions():
-    objectives = "[success_rate, epochs_to_solve, {name: width, direction: maximize}]"
-    found = describe(parse_space(f"{TEXT}\nobjectives: {objectives}\n"))
-    assert dict(described(found))["objectives"] == (
-        "success_rate (maximize), epochs_to_solve (minimize), width (maximize)"
-    )
-    width = {"name": "width", "direction": "maximize", "failed": ""}
-    assert found["objectives"][2] == width
-
-
-def test_a_grid_is_described_by_its_points():
-    found = describe(parse_space(GRID))
-    assert (found["trials"], found["grid_points"], found["seed_epochs"]) == (39, 39, None)
-    epochs = GRID.replace("search", "  epochs: {choice: [5, 50]}\nsearch")
-    found = describe(parse_space(epochs))
-    assert (found["least_seed_epochs"], found["seed_epochs"]) == (78 * 8 * 5, 78 * 128 * 50)

@@ -31,12 +31,6 @@ def test_it_is_searched_as_its_file_would_be(tmp_path, monkeypatch):
     assert load_space(SPACE | {"trainer": "./t.py:run"}).trainer == "./t.py:run"
 
 
-def test_what_is_wrong_in_it_is_told_without_a_line():
-    wrong = SPACE | {"parameters": {"lr": {"low": 1.0, "high": 0.1}}}
-    with pytest.raises(xt.InputError, match=r"<space>: parameters\.lr\.low: "):
-        xt.search(wrong)
-
-
 @pytest.mark.parametrize(
     "value", [np.float32(0.5), float("nan"), float("inf"), {1, 2}, object(), lambda: 1]
 )

@@ -23,10 +23,8 @@ from logged_runs import (
 )
 
 import xortune as xt
-from xortune.core.errors import InputError
 from xortune.integrations import following
 from xortune.integrations.following import RunFollower as Reader
-from xortune.integrations.following import logged as logged_in
 from xortune.integrations.following import logging
 from xortune.integrations.tensorboard import FILE
 from xortune.runs.evaluation import Purpose
@@ -202,19 +200,6 @@ def test_an_error_of_the_body_goes_on_and_what_is_there_is_logged(tmp_path):
     assert len(tracker.configs) == 2
 
 
-def test_nothing_is_logged_of_a_search_that_did_not_begin(tmp_path):
-    tracker = Memory()
-    with pytest.raises(InputError), logging(tmp_path / "run", [tracker], pytest.fail):
-        raise InputError("no such cluster")
-    assert (tracker.configs, tracker.states) == ({}, [])
-
-
-def test_the_verb_says_what_fails(tmp_path):
-    write_run(tmp_path / "run", BLOCKS, **STARTED)
-    with pytest.raises(InputError, match=r"here: Memory fails \(nobody\); fix: .* same command"):
-        logged_in(tmp_path / "run", [Memory(fails=1)])
-
-
 # The command line
 
 
@@ -276,12 +261,6 @@ def test_what_is_not_usable_is_refused(tmp_path, words, message):
     assert result.exit_code == 2
     assert message.format(file=file) in result.stderr
     assert "secret" not in result.stderr
-
-
-def test_what_is_no_run_is_refused(tmp_path):
-    result = invoke("log", tmp_path, "--tensorboard")
-    assert result.exit_code == 2
-    assert "holds no run" in result.stderr
 
 
 def wait_until(there):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
 from logged_runs import OTHER, STARTED, append, invoke
-from tracked import FOR_ALL, answer, free_port, history, runs_of, served, wandb_runs
+from tracked import FOR_ALL, history, runs_of, wandb_runs
 
 import xortune as xt
 from xortune.core.errors import InputError
@@ -102,13 +100,6 @@ def test_mlflow_is_told_the_certificate_and_the_end(tmp_path):
     assert history(client, one, "certified_k") == [(512, best.k)]
 
 
-def test_mlflow_in_an_experiment_of_another_name(tmp_path, run, monkeypatch):
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "ours")
-    uri = (tmp_path / "mlruns").as_uri()
-    xt.log(run, mlflow=uri)
-    assert len(runs_of(uri, "ours")[1]) == 3
-
-
 def test_names_that_mlflow_refuses_are_others_and_stay_apart():
     from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
@@ -177,47 +168,3 @@ def test_wandb_that_is_disabled_is_refused(run, monkeypatch):
 
 
 # Servers
-
-
-@pytest.mark.long
-def test_tensorboard_itself_shows_the_configs(tmp_path):
-    run = write_run(tmp_path / "run", BLOCKS, complete=True, **STARTED)
-    xt.log(run, tensorboard=True)
-    port = free_port()
-    words = ("-m", "tensorboard.main", "--logdir", str(run.path), "--port", str(port))
-    page = f"http://127.0.0.1:{port}/data/plugin/hparams/session_groups"
-    wanted = {
-        "experimentName": "",
-        "allowedStatuses": ["STATUS_SUCCESS", "STATUS_RUNNING", "STATUS_UNKNOWN"],
-        "colParams": [{"metric": {"tag": "rate", "group": ""}, "order": "ORDER_DESC"}],
-        "startIndex": 0,
-        "sliceSize": 100,
-    }
-    groups, until = [], time.monotonic() + 60
-    with served(sys.executable, *words, folder=tmp_path):
-        while len(groups) < 2 and time.monotonic() < until:  # it reads its files by and by
-            groups = json.loads(answer(page, wanted)).get("sessionGroups", [])
-            time.sleep(0.2)
-    assert [group["name"] for group in groups] == [result.key for result in run.results]
-    rates = [
-        next(m["value"] for m in group["metricValues"] if m["name"]["tag"] == "rate")
-        for group in groups
-    ]
-    assert rates == [result.outcome.rate for result in run.results]
-
-
-@pytest.mark.long
-def test_a_server_of_mlflow_that_is_away_and_then_there(tmp_path, run):
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    with pytest.raises(InputError, match="nobody answers"):
-        xt.log(run, mlflow=uri)
-    words = ("-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
-    store = ("--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    with served(sys.executable, *words, *store, folder=tmp_path):
-        assert answer(f"{uri}/health") == "OK"
-        for _ in range(2):
-            assert xt.log(run, mlflow=uri) == 2
-            client, _, runs = holds(uri, run)
-            key = run.results[-1].key
-            assert history(client, runs[key], "k") == [(2, 1), (4, 1)]

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import socket
 import struct
-import subprocess
 import time
-import urllib.request
 
 FOR_ALL = {
     "DO_NOT_TRACK": "true",
@@ -90,47 +84,3 @@ def wandb_runs(folder):
         assert config["key"] not in runs  # none twice
         runs[config["key"]] = (config, steps, summary, group, project, code)
     return runs
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def answer(url, data=None, patience=300.0):
-    """What a server says, once it is up."""
-    until = time.monotonic() + patience
-    body = None if data is None else json.dumps(data).encode()
-    while True:
-        try:
-            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=10) as found:
-                return found.read().decode()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.3)
-
-
-@contextlib.contextmanager
-def served(*words, folder):
-    """A program, as long as the body lasts."""
-    with (folder / "server.log").open("ab") as log:
-        running = subprocess.Popen(
-            words,
-            cwd=folder,
-            env=os.environ | FOR_ALL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        os.killpg(running.pid, signal.SIGTERM)
-        try:
-            running.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-            running.wait(20)
