@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from certified import Counting
-from compared import FIRST, certified_run, contestant, purpose
+from compared import FIRST, certified_run, purpose
 from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
 import xortune as xt
-from xortune.comparisons.contestants import candidate_of, certified_contestant, known_facts
-from xortune.comparisons.runs import compare_runs
+from xortune.comparisons.contestants import candidate_of, known_facts
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
@@ -72,24 +71,6 @@ def test_another_config_by_its_key(tmp_path):
     about = ["a: no configuration has the key 'zz'", "table.csv"]
     refused("a", "a#zz", about=about)
     refused("a", "a#", about=["no configuration has the key ''"])
-
-
-def test_keys_that_begin_alike(tmp_path):
-    points = [Point({**CONFIG, "lr": 0.001 * i}) for i in range(1, 60)]
-    run = write_run(tmp_path / "a", [done(i, p, solved(0, 3, 4)) for i, p in enumerate(points)])
-    first = next(sign for sign in "0123456789abcdef" if _begin(run, sign) > 1)
-    with pytest.raises(InputError, match=rf"{_begin(run, first)} keys begin with '{first}'"):
-        candidate_of(run, first, "a")
-
-
-def _begin(run, sign):
-    return sum(result.key.startswith(sign) for result in run.results)
-
-
-def test_a_directory_whose_name_has_a_hash(tmp_path):
-    certified_run(tmp_path / "a#b", [90])
-    certified_run(tmp_path / "c", [80])
-    assert xt.compare(["a#b", "c"]).contestants[0].label == "a#b"
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):
@@ -272,14 +253,6 @@ def test_what_is_no_contestant(tmp_path):
 def test_a_run_of_something_else_needs_its_trainer(tmp_path):
     certified_run(tmp_path / "a", [None], trainer="mine", space_text=TINY_SPACE)
     refused("a", "a", about=["a function given from Python (mine)", "train=f"])
-
-
-def test_a_contestant_is_not_changed_by_the_others(tmp_path):
-    run = certified_run(tmp_path / "a", [90])
-    mine = certified_contestant(candidate_of(run, None, "a"))
-    found = compare_runs([mine, contestant("b", solved(FIRST, 3, 5))])
-    assert found.contestants[0] is mine
-    assert (found.pairs[0].shared, found.pairs[0].unused) == (True, (95, 0))
 
 
 def test_what_is_trained_otherwise_than_in_the_search_is_told_of(tmp_path):

@@ -64,12 +64,6 @@ def test_among_those_that_always_solve_the_sooner_is_worth_more(n, pair):
     assert (epochs_told(sooner) < epochs_told(later)) == (a < b)
 
 
-def test_more_seeds_that_all_solve_are_worth_more():
-    few, many = Seen(POINT, 8, 8, 8 * 100), Seen(POINT, 128, 128, 128 * 100)
-    assert told((RATE,), few)[0] < told((RATE,), many)[0]
-    assert expected(few.successes, few.n) < expected(many.successes, many.n)
-
-
 def test_worth_by_hand():
     assert told((RATE,), Seen(POINT, 2, 4, 4 * (2**31 - 1)))[0] == pytest.approx(3.001 / 6)
     assert told((RATE,), Seen(POINT, 4, 4, 0))[0] == pytest.approx(5.999 / 6)
@@ -84,16 +78,6 @@ def test_no_success_is_told_as_more_epochs_than_any_success_of_as_many_seeds():
     for k in range(1, 9):
         latest = Seen(POINT, k, 8, 8 * 1000)
         assert epochs_told(latest) < epochs_told(never)
-
-
-def test_crashed_seeds_of_unknown_length_have_a_number():
-    assert epochs_told(Seen(POINT, 0, 3, 0)) == pytest.approx(math.log(4 / 3))
-
-
-def test_epochs_told_order_as_epochs_to_solve_where_there_are_many_seeds():
-    cheap, dear = Seen(POINT, 900, 1000, 50_000), Seen(POINT, 990, 1000, 70_000)
-    assert epochs_told(cheap) == pytest.approx(math.log(50_000 / 900), rel=1e-3)
-    assert epochs_told(cheap) < epochs_told(dear)
 
 
 def test_each_objective_has_its_number_in_its_place():
@@ -155,12 +139,3 @@ def test_the_front_is_that_of_its_definition(table):
     found = front(rows, objectives)
     assert found.dtype == np.bool_
     assert found.tolist() == on_it(rows, objectives)
-
-
-def test_the_front_of_many():
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, 40, size=(300, 3)).astype(float)
-    objectives = [RATE, EPOCHS, HIDDEN]
-    found = front(rows, objectives)
-    assert found.tolist() == on_it(rows.tolist(), objectives)
-    assert 3 < found.sum() < 100

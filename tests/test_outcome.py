@@ -234,7 +234,10 @@ def test_the_order_of_seeds_is_kept_and_the_callers_array_left_alone():
     [
         ([], "no seeds; allowed: at least one seed"),
         ([-1], "seeds: -1 is out of range; allowed: whole numbers from 0 to 2**32 - 1, each once"),
-        ([0, 2**32], "seeds: 4294967296 is out of range; allowed: whole numbers from 0 to 2**32 - 1"),
+        (
+            [0, 2**32],
+            "seeds: 4294967296 is out of range; allowed: whole numbers from 0 to 2**32 - 1",
+        ),
         ([2**70], "seeds: object array"),
         ([1, 2, 1], "seeds: 1 is given twice"),
         ([1.0, 2.0], "seeds: float64 array of shape (2,)"),

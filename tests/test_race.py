@@ -74,8 +74,6 @@ def test_the_simulator_counts_errors_of_every_kind(errors):
     assert found.seeds == pytest.approx(0.1)
 
 
-
-
 def test_shares_sum_to_one_and_fall_slowly():
     numbers = np.arange(1, 10**6 + 1)
     share = race_share(numbers)
@@ -150,31 +148,6 @@ def test_a_configuration_climbs_until_it_is_stopped_or_has_had_all():
     assert race.proven == race_lower(128, 128, 1)
 
 
-def test_nothing_is_stopped_for_itself():
-    race = Race(RULE)
-    race.look("a", 128, 128)
-    assert race.look("a", 128, 512) == "full"
-    assert race.look("b", 120, 128) == "full"
-
-
-def test_the_second_highest_bound_judges_the_leader():
-    for order in (("a", "b"), ("b", "a")):
-        race = Race(RULE)
-        counts = {"a": 100, "b": 400}
-        for name in order:
-            race.look(name, counts[name], counts[name])
-        assert race.leader == "b"
-        # The leader's luck turns; what was proven of the other still holds.
-        assert race.look("b", 400, 4000) == "stopped"
-
-
-def test_entering_before_results_gives_the_number():
-    race = Race(RULE)
-    assert [race.enter(name) for name in "abca"] == [1, 2, 3, 1]
-    race.look("c", 128, 128)
-    assert race.proven == race_lower(128, 128, 3)
-
-
 def test_seeing_is_looking_without_a_decision():
     looked, seen = Race(RULE), Race(RULE)
     for name, k, n in (("a", 8, 8), ("b", 32, 32), ("a", 30, 32), ("c", 128, 128), ("b", 33, 40)):
@@ -192,20 +165,6 @@ def test_a_configuration_has_had_all_from_the_last_rung_on():
     race = Race(RULE)
     verdicts = [race.look("a", n, n) for n in (1, 8, 9, 127, 128, 200)]
     assert verdicts == ["climbs"] * 4 + ["full"] * 2
-
-
-def test_finalists_are_no_business_of_a_look():
-    race = Race(RaceRule((8, 32, 128), finalists=1))
-    for name in range(3):
-        race.look(name, 128, 128)
-    assert race.look("x", 7, 8) == "climbs"
-
-
-def test_without_finalists_only_the_bounds_decide():
-    race = Race(RULE)
-    for name in range(50):
-        race.look(name, 128, 128)
-    assert race.look("x", 8, 8) == "climbs"
 
 
 @pytest.mark.parametrize(

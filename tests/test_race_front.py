@@ -38,51 +38,6 @@ def test_a_worse_rate_is_stopped_only_for_one_that_costs_no_more():
     assert climbers(race) == ["large", "smallest"], "who is out is out for good"
 
 
-def test_all_costs_count():
-    race = FrontGrants(ALL)
-    race.see("a", 128, 128, costs=(20.0, 5.0))
-    race.see("b", 8, 32, costs=(30.0, 4.0))
-    race.see("c", 8, 32, costs=(30.0, math.inf))
-    assert climbers(race) == ["b"]
-
-
-def test_one_waits_only_where_so_many_ahead_cost_no_more():
-    race = FrontGrants(RULE)
-    for name in "ab":
-        race.see(name, 128, 128, costs=(5.0,))
-    race.see("dearer", 8, 8, costs=(5.5,))
-    race.see("cheaper", 8, 8, costs=(4.5,))
-    assert climbers(race) == ["cheaper"]
-    race.see("c", 128, 128, costs=(4.5,))
-    assert climbers(race) == ["cheaper"]
-    race.see("d", 128, 128, costs=(4.4,))
-    assert climbers(race) == []
-    race.see("d", 100, 128, costs=(4.4,))
-    assert climbers(race) == ["cheaper"], "who falls behind leaves room"
-    never = FrontGrants(ALL)
-    for name in "abcd":
-        never.see(name, 128, 128, costs=(1.0,))
-    never.see("e", 8, 8, costs=(1.0,))
-    assert climbers(never) == ["e"]
-
-
-def test_who_is_not_shown_to_be_as_good_is_not_ahead():
-    race = FrontGrants(RULE)
-    for name in "abc":
-        race.see(name, 8, 8, costs=(5.0,))
-    assert climbers(race) == ["a", "b", "c"]
-
-
-def test_who_has_never_succeeded_or_has_had_all_does_not_climb():
-    race = FrontGrants(ALL)
-    race.see("a", 128, 128, costs=(1.0,))
-    race.see("b", 0, 8, costs=(0.5,))
-    assert race.next(()) is None
-    race.see("b", 1, 16, costs=(0.5,))
-    assert race.next(()) == "b"
-    assert race.next({"b"}) is None
-
-
 def test_entering_gives_numbers_before_anything_is_seen():
     race = FrontGrants(RULE)
     assert [race.enter(name) for name in "abca"] == [1, 2, 3, 1]

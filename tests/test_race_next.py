@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
 from xortune.racing.grants import AS_QUICK, Grants, seeds_at_first
-from xortune.racing.objectives import expected, worth
 from xortune.racing.race import RaceRule, race_lower, race_upper
 from xortune.spaces.model import FIRST
 
@@ -116,34 +115,6 @@ def test_it_is_the_plain_rule(events, finalists, alpha):
         assert grants.proven == pytest.approx(max(plain.proven.values()), abs=1e-12)
 
 
-@given(st.lists(st.tuples(SEEN, ASKED), min_size=1, max_size=40), st.sampled_from([None, 1, 2, 5]))
-def test_whoever_is_out_is_proven_worse_and_stays_out(events, finalists):
-    rule = RaceRule((TOP,), alpha=0.5, finalists=finalists)
-    grants, plain = Grants(rule), Plain(rule)
-    was: dict[int, str] = {}
-    for (name, n, failures, speed), (busy, last) in events:
-        grants.see(name, max(0, n - failures), n, speed=speed)
-        plain.see(name, max(0, n - failures), n, speed)
-        chosen = grants.next(busy, last=last)
-        assert chosen not in was
-        for number in grants._stopped:
-            out = list(plain.numbers)[number - 1]
-            if out not in was:
-                assert plain.worse(out)
-                was[out] = "out"
-        assert len(grants._stopped) == len(was)
-
-
-def test_a_stopped_one_with_more_luck_is_out_all_the_same():
-    grants = Grants(RaceRule((2, 512), finalists=None))
-    grants.see("best", 256, 256)
-    grants.see("bad", 1, 30)
-    assert grants.next({"best"}) is None
-    grants.see("bad", 400, 430)
-    assert grants.next({"best"}) is None
-    assert grants.next(()) == "best"
-
-
 @given(
     st.integers(1, 40),
     st.sampled_from([1, 2, 5]),
@@ -185,21 +156,6 @@ def test_ties_starve_nobody(count, finalists, data):
     assert seeds.count(8) >= count - 2 * finalists
 
 
-@pytest.mark.parametrize("finalists", [1, 2, 5])
-def test_of_many_that_are_equal_only_the_finalists_climb(finalists):
-    seeds = climb_all(30, finalists, lambda _: 0)
-    assert seeds == [512] * finalists + [8] * (30 - finalists)
-
-
-def test_who_waits_goes_on_when_those_ahead_fall_behind():
-    grants = Grants(RaceRule((8, 32, 128), finalists=1))
-    grants.see("a", 64, 64)
-    grants.see("b", 8, 8)
-    assert grants.next({"a"}) is None
-    grants.see("a", 75, 80)
-    assert grants.next({"a"}) == "b"
-
-
 def test_newcomers_wait_for_the_lucky_and_the_quick():
     grants = Grants(RaceRule((2, 4, 8, 16), finalists=None))
     for name, k, n, speed in (
@@ -221,15 +177,6 @@ def test_newcomers_wait_for_the_lucky_and_the_quick():
     assert climbing == ["quick", "slow", "most", "half"]
 
 
-def test_at_the_end_no_more_than_the_finalists_climb_side_by_side():
-    grants = Grants(RaceRule((2, 4), finalists=2))
-    for name in "abcd":
-        grants.see(name, 2, 2)
-    assert grants.next("ab", last=True) is None
-    assert grants.next("ab", last=False) == "c"
-    assert grants.next("a", last=True) == "b"
-
-
 def test_of_equals_the_oldest_climbs_and_numbers_are_given_on_entering():
     grants = Grants(RaceRule((2, 4)))
     assert [grants.enter(name) for name in "abca"] == [1, 2, 3, 1]
@@ -239,11 +186,6 @@ def test_of_equals_the_oldest_climbs_and_numbers_are_given_on_entering():
     assert grants.next("a") == "b"
     assert grants.leader == "a"
     assert grants.proven == race_lower(2, 2, 1)
-
-
-def test_worth_and_what_is_expected():
-    assert expected(3, 4) == 4 / 6
-    assert worth(3, 4, 0.5) == 4.5 / 6
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from xortune.core import seeds as owners
 from xortune.core.outcome import MAX_SEED
-from xortune.core.seeds import GATE, HAND, RANGES, SEARCH
+from xortune.core.seeds import GATE, HAND, SEARCH
 from xortune.reports.tables import FRESH_SEED
 from xortune.spaces.model import MAX_SEEDS
 
 
 def test_the_ranges_are_disjoint_and_use_up_all_seeds():
-    ranges = sorted(RANGES.values(), key=lambda seeds: seeds.start)
+    every = [value for value in vars(owners).values() if isinstance(value, range)]
+    ranges = sorted(every, key=lambda seeds: seeds.start)
     assert ranges[0].start == 0
     assert ranges[-1].stop == MAX_SEED + 1
     for lower, upper in pairwise(ranges):

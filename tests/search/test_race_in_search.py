@@ -30,7 +30,6 @@ from xortune.driver.propose import proposer_for
 from xortune.racing.grants import VERIFY, Grants
 from xortune.racing.race import RaceRule
 from xortune.runs.evaluation import encode_outcome as pack
-from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
 from xortune.spaces.space import parse_space
 
@@ -50,25 +49,6 @@ def test_who_is_worse_is_stopped_and_the_others_climb():
     assert done[-1] == 5
     assert {p.total for p in session.progress} == {5}
     assert session.progress[-1].best == (80, 80)
-
-
-def test_a_table_row_pools_the_blocks_and_rungs_are_no_trials(tmp_path):
-    session, _ = race_of([1.0, 0.0, 0.5], window=1, workers=1)
-    table = Run(tmp_path, {}, tuple(session.evaluations)).table.set_index("y")
-    assert table["n"].to_dict()[1.0] == 80
-    assert table["k"].to_dict()[1.0] == 80
-    assert table["n"].to_dict()[0.0] == 8
-    assert table["trials"].tolist() == [1, 1, 1]
-
-
-def test_seeds_are_spent_on_the_promising():
-    rates = [i / 40 for i in range(41)]
-    session, _ = race_of(rates[::-1], window=4)
-    seeds = spent(session.evaluations)
-    by = {p["y"]: seeds[p.key] for p in at(*rates[::-1])}
-    assert by[1.0] == 80
-    assert all(by[rate] == 8 for rate in rates[:5])
-    assert sum(seeds.values()) < 0.5 * 41 * 80
 
 
 def fails_at(job):
@@ -126,23 +106,6 @@ def goes(seed, rate):
     return int((seed + 1) * rate) > int(seed * rate)
 
 
-def test_with_nobody_to_climb_all_seeds_are_newcomers():
-    session, _ = race_of([0.0] * 20, window=1, workers=1, ladder=DOUBLING)
-    assert [(e.proposal, e.block.first, e.block.count) for e in session.evaluations] == [
-        (number, 0, 2) for number in range(20)
-    ]
-
-
-def test_equally_good_ones_beyond_the_finalists_get_no_further_seeds():
-    most = RaceRule(LADDER).finalists
-    for window, workers in ((1, 1), (6, 3)):
-        session, _ = race_of([1.0] * 30, window=window, workers=workers)
-        seeds = list(spent(session.evaluations).values())
-        # Those that were given more before the results of the others were known are in it too.
-        assert most <= seeds.count(80) < most + window
-        assert seeds.count(8) >= 30 - most - window
-
-
 @pytest.mark.parametrize(("window", "workers"), [(1, 1), (9, 4), (30, 8)])
 def test_in_the_end_as_many_as_the_finalists_are_full_and_climb_side_by_side(window, workers):
     rates = [(1.0, 0.1, 0.5, 0.7, 1.0, 0.9)[i % 6] for i in range(60)]
@@ -167,33 +130,6 @@ def test_in_the_end_as_many_as_the_finalists_are_full_and_climb_side_by_side(win
     at_last = [busy for left, busy in counts if not left]
     # Newcomers that are still under way do not count.
     assert max(at_last[window:], default=0) <= most
-
-
-def test_without_finalists_all_that_are_not_worse_climb():
-    space = space_of(trials=12, ladder=LADDER)
-    space = replace(space, seeds=replace(space.seeds, finalists=None))
-    session = anywhere(space=space, proposer=Scripted(at(*[1.0] * 12)), window=2)
-    assert set(spent(session.evaluations).values()) == {80}
-
-
-def test_an_equally_good_one_that_is_quicker_climbs_all_the_same():
-    epochs = [300] * 10 + [30, 301, 299]
-    space = space_of(trials=13, ladder=(8, 80))
-    session = anywhere(
-        space=space,
-        proposer=Scripted(at(*[1.0] * 13)),
-        window=1,
-        workers=1,
-        train=lambda job: solved(
-            job.block.first,
-            job.block.count,
-            job.block.count,
-            epoch=epochs[round(job.block.point["v"] * 1000)],
-        ),
-    )
-    seeds = spent(session.evaluations)
-    assert seeds[at(*[1.0] * 13)[10].key] == 80
-    assert list(seeds.values()).count(80) <= 6
 
 
 RATES = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]), min_size=1, max_size=14)
@@ -358,16 +294,6 @@ def test_a_search_ends_when_a_rate_is_proven():
     again = anywhere(space=space, proposer=Scripted(points), window=3, known=session.evaluations)
     assert not again.evaluations
     assert again.queue.proven == session.queue.proven
-
-
-def test_a_proof_ends_a_search_without_rungs_too():
-    space = parse_space(
-        "name: p\nparameters: {y: {low: 0.0, high: 1.0}}\nsearch: {sampler: random, trials: 50}\n"
-        "seeds: {ladder: [200]}\nstop: {proven_rate: 0.9}\n"
-    )
-    session = anywhere(space=space, proposer=Scripted(at(*[0.5, 1.0, *[0.2] * 48])), window=2)
-    assert session.queue.proven is not None
-    assert len(ranges(session.evaluations)) <= 4
 
 
 @given(st.sets(st.integers(0, 29)), st.integers(1, 6))

@@ -32,15 +32,3 @@ GATE = range(3 * QUARTER, 3 * QUARTER + QUARTER // 2)
 
 THREAD = range(GATE.stop, 4 * QUARTER)
 """For the sweep's best cells in examples/thread, which measures what a forum thread claimed."""
-
-RANGES = {
-    "search": SEARCH,
-    "hand": HAND,
-    "mark": MARK,
-    "compare": COMPARE,
-    "certify": CERTIFY,
-    "neighbours": NEIGHBOURS,
-    "gate": GATE,
-    "thread": THREAD,
-}
-"""All of them by name."""
