@@ -20,13 +20,11 @@ import xortune
 from xortune.cli.shared import app
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Status
-from xortune.driver import jobs as versions_module
+from xortune.driver import ray_executor as versions_module
 from xortune.driver import session as session_module
 from xortune.driver.cluster import Cluster, slots
 from xortune.driver.jobs import ATTEMPTS
-from xortune.driver.jobs import classify_failure as death_of
-from xortune.driver.jobs import duration_text as spoken
-from xortune.driver.ray_executor import Watchdog
+from xortune.driver.ray_executor import Watchdog, classify_failure
 from xortune.driver.session import search_session
 from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
@@ -172,15 +170,10 @@ def test_the_limit_comes_from_where_the_user_gives_it(tmp_path, monkeypatch):
     ],
 )
 def test_whose_fault_a_death_is(text, kind, reason):
-    death = death_of(text)
+    death = classify_failure(text)
     assert death.kind == kind
     assert reason in death.reason
     assert "common causes" not in death.reason
-
-
-def test_limits_are_told_as_one_writes_them():
-    given = {0.5: "0.5 s", 3: "3 s", 90: "90 s", 600: "10 m", 3600: "1 h", 5400: "90 m"}
-    assert {seconds: spoken(seconds) for seconds in given} == given
 
 
 def test_time_in_which_the_driver_does_not_look_is_nobodys():
@@ -265,4 +258,4 @@ def test_ctrl_c_while_all_workers_hang_ends_within_seconds(tmp_path):
 
 
 def test_a_reason_is_one_that_can_be_raised():
-    assert str(TrainingError(death_of(None).reason))
+    assert str(TrainingError(classify_failure(None).reason))

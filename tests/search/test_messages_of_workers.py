@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from xortune.driver.ray_executor import captured_messages, forward_messages
+from xortune.driver.ray_executor import captured_messages
 
 logger = logging.getLogger("xortune.trainers")
 
@@ -28,12 +28,3 @@ def test_whatever_happens_nobody_listens_on():
     with pytest.raises(ValueError, match="no"), captured_messages():
         raise ValueError("no")
     assert logger.handlers == before
-
-
-def test_it_is_told_where_it_comes_from(caplog):
-    forward_messages(["halved to 64", "lost: 100 % of it"], "node:7")
-    assert [record.getMessage() for record in caplog.records] == [
-        "node:7: halved to 64",
-        "node:7: lost: 100 % of it",
-    ]
-    assert {record.levelno for record in caplog.records} == {logging.WARNING}

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -54,20 +54,17 @@ class Cluster:
         Raises:
             InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration.
         """
-        if not cpus_per_trial > 0:
-            raise InputError(
-                f"{cpus_per_trial} is out of range", field="cpus_per_trial", allowed="above 0"
-            )
-        if not gpus_per_trial >= 0:
-            raise InputError(
-                f"{gpus_per_trial} is out of range", field="gpus_per_trial", allowed="0 or more"
-            )
+        for name, share, good, allowed in (
+            ("cpus_per_trial", cpus_per_trial, cpus_per_trial > 0, "above 0"),
+            ("gpus_per_trial", gpus_per_trial, gpus_per_trial >= 0, "0 or more"),
+        ):
+            if not good:
+                raise InputError(f"{share} is out of range", field=name, allowed=allowed)
         try:
             limit = None if trial_timeout is None else parse_duration(trial_timeout)
         except InputError as error:
-            raise InputError(
-                error.problem, field="trial_timeout", allowed=error.allowed, fix=error.fix
-            ) from None
+            error.field = error.place = "trial_timeout"
+            raise
         return cls(address, cpus_per_trial, gpus_per_trial, limit)
 
     @property
@@ -139,8 +136,8 @@ def lifeline() -> Iterator[None]:
     """
     global _lost  # noqa: PLW0603
     over, connects = threading.Event(), auto_init_hook.enable_auto_connect
-    started = _Started()
-    watch = threading.Thread(target=_watch, args=(over, started), name="watches Ray", daemon=True)
+    parts = _Parts()
+    watch = threading.Thread(target=_watch, args=(over, parts), name="watches Ray", daemon=True)
     watch.start()
     try:
         yield
@@ -148,18 +145,17 @@ def lifeline() -> Iterator[None]:
         over.set()
         watch.join()
         if _lost is not None:
-            started.end()
+            parts.end()
             auto_init_hook.enable_auto_connect = connects
         _lost = None
 
 
-def _watch(over: threading.Event, started: _Started) -> None:
+def _watch(over: threading.Event, parts: _Parts) -> None:
     global _lost  # noqa: PLW0603
-    dead = _look()
     while not over.wait(LIFELINE_SECONDS):
         with suppress(Exception):  # whatever it is, the search goes on
-            started.look()
-            if (found := dead()) is not None:
+            parts.look()
+            if (found := parts.dead()) is not None:
                 _lost = f"Ray's {found} has ended, and with it whatever was under way"
                 break
     if _lost is None or over.wait(PATIENCE):
@@ -169,28 +165,54 @@ def _watch(over: threading.Event, started: _Started) -> None:
         file=sys.stderr,
         flush=True,
     )
-    started.end()
+    parts.end()
     os._exit(3)
 
 
-class _Started:
-    """What the raylet of this process has started: its agents, its workers, and what they have.
+class _Parts:
+    """The raylet and the GCS of the Ray that is connected now, and what our raylet has started.
 
-    Once it is dead, nothing tells whose they were; and its GCS may be dead, which would end them.
+    Those are its agents, its workers, and what they have started. Once it is dead, nothing tells
+    whose they were; and its GCS may be dead, which would end them.
     """
 
     def __init__(self) -> None:
         import psutil  # type: ignore[import-untyped]  # which Ray brings along
 
-        node = ray._private.worker._global_node
-        of_ray = [] if node is None else node.all_processes.get("raylet", [])
-        self._raylets = [psutil.Process(info.process.pid) for info in of_ray]
-        self._found: set[Any] = set()
-        self._next = 0.0
         self._gone = psutil.NoSuchProcess
+        self._node = node = ray._private.worker._global_node
+        self._is_ours = node is not None and bool(node.all_processes)
+        raylets = node.all_processes.get("raylet", []) if self._is_ours else []
+        self._raylets = [psutil.Process(info.process.pid) for info in raylets]
+        self._started: set[Any] = set()
+        self._next = 0.0
+        self._refusing_since: dict[str, float] = {}
+
+    def dead(self) -> str | None:
+        """Which part is dead."""
+        node, now = self._node, time.monotonic()
+        if node is None:  # a client of a Ray elsewhere, which knows neither
+            return None
+        if self._is_ours:
+            return next((ROLES[role] for role, _ in node.dead_processes() if role in ROLES), None)
+        addresses = {"GCS": node.gcs_address}
+        if node.node_manager_port:
+            addresses["raylet"] = f"{node.node_ip_address}:{node.node_manager_port}"
+        for role, address in addresses.items():
+            host, _, port = address.rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+            except ConnectionRefusedError:
+                if now - self._refusing_since.setdefault(role, now) >= REFUSED_SECONDS:
+                    return role
+            except OSError:
+                self._refusing_since.pop(role, None)
+            else:
+                self._refusing_since.pop(role, None)
+        return None
 
     def look(self) -> None:
-        """See what there is, if it is time."""
+        """See what our raylet has started, if it is time."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + CHILDREN_SECONDS
@@ -198,50 +220,15 @@ class _Started:
             with suppress(self._gone):
                 found = raylet.children(recursive=True)
                 if raylet.is_running():  # else these may be another's
-                    self._found = set(found)
+                    self._started = set(found)
 
     def end(self) -> None:
-        """End all of it."""
+        """End all that is ours."""
         self._next = 0.0
         self.look()
-        for process in (*self._raylets, *self._found):
+        for process in (*self._raylets, *self._started):
             with suppress(self._gone, OSError):
                 process.kill()  # which looks that its number is still its own
-
-
-def _look() -> Callable[[], str | None]:
-    """What tells which part of the Ray that is connected now is dead."""
-    node = ray._private.worker._global_node
-    if node is None:  # a client of a Ray elsewhere, which knows neither
-        return lambda: None
-    if node.all_processes:
-        return lambda: next((ROLES[r] for r, _ in node.dead_processes() if r in ROLES), None)
-    addresses = {"GCS": node.gcs_address}
-    if node.node_manager_port:
-        addresses["raylet"] = f"{node.node_ip_address}:{node.node_manager_port}"
-    since: dict[str, float] = {}
-
-    def refusing() -> str | None:
-        now = time.monotonic()
-        for role, address in addresses.items():
-            if not _refuses(address):
-                since.pop(role, None)
-            elif now - since.setdefault(role, now) >= REFUSED_SECONDS:
-                return role
-        return None
-
-    return refusing
-
-
-def _refuses(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 # -------------------------------------------------------------------------------------------------
@@ -264,7 +251,6 @@ def connected(cluster: Cluster) -> Iterator[None]:
 
 @contextmanager
 def _started(place: str) -> Iterator[None]:
-    _refuse_unreachable(place)
     try:
         with same_end():
             if place == "local":
@@ -305,14 +291,24 @@ def _start() -> None:
 
 
 def _reach(address: str) -> None:
+    if address.startswith(("http://", "https://")):
+        raise InputError(
+            f"{address!r} is the address of a job server",
+            field="address",
+            allowed="auto, or HOST:PORT of the cluster's head, from a machine of the cluster",
+            fix="send the search there with `xortune submit`",
+        )
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if host and port.isdecimal():  # Ray would try for many minutes, and print each try
+            socket.create_connection((host, int(port)), timeout=5).close()
         _init(address)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{address!r} cannot be reached ({_first_line(error)})",
             field="address",
-            fix="start a cluster with `ray start --head`, or leave the address out; for a cluster "
-            "that asks for a token, set RAY_AUTH_MODE=token",
+            fix="check that the cluster runs (`ray status`), start one with `ray start --head`, or "
+            "leave the address out; for one that asks for a token, set RAY_AUTH_MODE=token",
         ) from None
 
 
@@ -330,37 +326,12 @@ def _init(where: str, **more: Any) -> None:
     )
 
 
-def _refuse_unreachable(address: str) -> None:
-    if address.startswith(("http://", "https://")):
-        raise InputError(
-            f"{address!r} is the address of a job server",
-            field="address",
-            allowed="auto, or HOST:PORT of the cluster's head, from a machine of the cluster",
-            fix="send the search there with `xortune submit`",
-        )
-    # Ray would try for many minutes, and print each try.
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise InputError(
-            f"{address!r} cannot be reached ({error})",
-            field="address",
-            fix="check that the cluster runs (`ray status`), or leave the address out",
-        ) from None
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 # -------------------------------------------------------------------------------------------------
 # How many trials run at once.
-
-ROOM_SECONDS = 1.0
-"""How often the size of the cluster is looked at while a search runs."""
 
 
 def slots_to_come(cluster: Cluster) -> int:
@@ -389,8 +360,7 @@ def slots(cluster: Cluster) -> int:
                 field=f"{kind.lower()}s_per_trial",
                 allowed="at most what one node of the cluster has",
             )
-    found = _fitting(nodes, cluster)
-    if not found:
+    if not (found := fitting(cluster)):
         raise InputError(
             f"{cluster.cpus_per_trial:g} CPUs and {cluster.gpus_per_trial:g} GPUs for each trial, "
             "but no node of the cluster has both",
@@ -405,70 +375,24 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _fitting(nodes: list[dict[str, float]], cluster: Cluster) -> int:
+def fitting(cluster: Cluster) -> int:
+    """How many trials the connected Ray runs at once; 0 where none fits."""
     # By node: two halves of two nodes do not make a place.
     wanted = [(kind, amount) for kind, amount in cluster.wanted.items() if amount > 0]
-    return sum(min(int(node.get(kind, 0.0) / amount) for kind, amount in wanted) for node in nodes)
+    return sum(
+        min(int(node.get(kind, 0.0) / amount) for kind, amount in wanted) for node in _nodes()
+    )
 
 
-class Room:
-    """How many trials the cluster runs at once, as its nodes come and go."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._next = time.monotonic() + ROOM_SECONDS
-        self.count = slots(cluster)
-
-    def changed(self) -> bool:
-        """Look at the cluster, if it is time; whether there is more or less room than before.
-
-        The count stays at least 1: where all nodes have left, what waits goes to the next to come.
-        """
-        now = time.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + ROOM_SECONDS
-        before = self.count
-        self.count = max(1, _fitting(_nodes(), self._cluster))
-        return self.count != before
-
-
-WAIT_SECONDS = 10.0
-"""So long nothing is trained before the user is told why."""
-
-
-class Waits:
-    """Says once, each time nothing can be trained for a while, what is waited for.
-
-    Args:
-        cluster: what each trial takes.
-        on_message: called with the sentence.
-    """
-
-    def __init__(self, cluster: Cluster, on_message: Callable[[str], None]) -> None:
-        self._cluster, self._on_message = cluster, on_message
-        self._since: float | None = None
-        self._told = False
-
-    def look(self, *, waiting: bool) -> None:
-        """Note whether there is something to train, and nobody trains."""
-        now = time.monotonic()
-        if not waiting:
-            self._since, self._told = None, False
-        elif self._since is None:
-            self._since = now
-        elif not self._told and now - self._since >= WAIT_SECONDS:
-            self._told = True
-            self._on_message(self._sentence())
-
-    def _sentence(self) -> str:
-        has, free = ray.cluster_resources(), ray.available_resources()
-        wanted = {kind: amount for kind, amount in self._cluster.wanted.items() if amount}
-        each = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items())
-        of = ", ".join(
-            f"{free.get(kind, 0):g} of its {has.get(kind, 0):g} {kind}s are free" for kind in wanted
-        )
-        return (
-            f"for {WAIT_SECONDS:.0f} s nothing is trained: a trial waits for {each} of Ray ({of}); "
-            "the rest is held by what else runs there, or by workers that are starting"
-        )
+def missing_room(cluster: Cluster) -> str:
+    """What a trial waits for that does not begin."""
+    has, free = ray.cluster_resources(), ray.available_resources()
+    wanted = {kind: amount for kind, amount in cluster.wanted.items() if amount}
+    each = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items())
+    of = ", ".join(
+        f"{free.get(kind, 0):g} of its {has.get(kind, 0):g} {kind}s are free" for kind in wanted
+    )
+    return (
+        f"a trial waits for {each} of Ray ({of}); the rest is held by what else runs there, or by "
+        "workers that are starting"
+    )

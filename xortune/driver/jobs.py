@@ -1,17 +1,13 @@
-"""A block on its way to a worker and back: the job, its training, why a batch failed."""
+"""A block on its way to a worker and back: the job, its training, what came of it."""
 
 from __future__ import annotations
 
-import re
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from typing import Literal
 
-from xortune import __version__
-from xortune.core.errors import InputError, TrainingError, named
+from xortune.core.errors import TrainingError, named
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, runs_users_code
 from xortune.driver.own_process import ProcessEnded, kills_late, train_apart
@@ -122,70 +118,3 @@ def _encoded(block: Block, result: Outcome | TrainingError) -> EncodedOutcome | 
         first = Block(block.point, block.first, result.outcome.n)
         return type(result)(encode_outcome(first, result.outcome))
     return result
-
-
-# -------------------------------------------------------------------------------------------------
-# Why a worker delivered nothing, by what Ray says of it: Ray tells the kinds apart in its words
-# alone, where its exception has gone through Tune.
-
-NODE = ("its node has died", "is unavailable: ", "The actor never ran")
-SETUP = "raised in its creation task"
-STOPPED = "killed by `ray.kill`"
-
-_DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: ([^.]*\.[^.]*)")
-
-
-def classify_failure(text: str | None) -> WorkerFailure:
-    """What Ray's account of a dead worker comes to."""
-    text = text or ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = lines[-1] if lines else "the worker died, no reason given"
-    if any(phrase in text for phrase in NODE):
-        return WorkerFailure("node", last)
-    if SETUP in text:
-        return WorkerFailure("setup", last)
-    if STOPPED in text:
-        return WorkerFailure("stopped", last)
-    if detail := _DETAIL.search(text):  # without the half page on what may cause it
-        last = f"the worker died: {detail[1]}, {' '.join(detail[2].split())}"
-    return WorkerFailure("batch", last)
-
-
-def duration_text(seconds: float) -> str:
-    """`90 s`, `10 m`, `2 h`: in the largest unit of which it is a whole number."""
-    for size, unit in ((3600, "h"), (60, "m")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g} {unit}"
-    return f"{seconds:g} s"
-
-
-# -------------------------------------------------------------------------------------------------
-# What must be the same on every machine for its results to be counted together.
-
-PACKAGES = ("torch", "numba", "numpy")
-"""On which a training's numbers depend."""
-
-
-def versions() -> dict[str, str]:
-    """Of xortune and of what computes here; without the build (`+cpu`), which may differ."""
-    found = {"xortune": __version__}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name).partition("+")[0]
-        except PackageNotFoundError:
-            found[name] = "none"
-    return found
-
-
-def refuse_other_versions(drivers: dict[str, str]) -> None:
-    """Refuse to train here what would be counted with what is trained elsewhere.
-
-    Raises:
-        InputError: a version differs from the driver's.
-    """
-    here = versions()
-    other = [
-        f"{name} {here[name]}, not {want}" for name, want in drivers.items() if here[name] != want
-    ]
-    if other:
-        raise InputError(f"{socket.gethostname()} has {'; '.join(other)} as the driver has")

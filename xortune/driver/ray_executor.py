@@ -8,32 +8,27 @@ Tune's own record then, so that the driver's memory does not grow with what was 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import re
 import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from xortune import __version__
 from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.trainer import Block, OutOfTime, Trainer, runs_users_code
 from xortune.driver.batches import Batches
-from xortune.driver.cluster import Cluster, Room, Waits, check_ray
-from xortune.driver.jobs import (
-    Done,
-    Job,
-    WorkerFailure,
-    classify_failure,
-    duration_text,
-    refuse_other_versions,
-    trained,
-    versions,
-)
+from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
+from xortune.driver.jobs import Done, Job, WorkerFailure, trained
 from xortune.driver.process import ray_settings
 from xortune.trainers.function import asked_of_reports
 from xortune.trainers.limits import use_threads
@@ -58,6 +53,9 @@ whether what it trains is still of interest, too."""
 
 ANSWER_SECONDS = 5.0
 """How long a worker waits for an answer to that."""
+
+WAIT_SECONDS = 10.0
+"""So long nothing is trained before the user is told why."""
 
 # -------------------------------------------------------------------------------------------------
 # What runs on a worker: the training of batches, one after the other.
@@ -110,38 +108,55 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         }
 
 
-# Warnings of engines, which log them as any library does; a worker's log is a file nobody reads.
+PACKAGES = ("torch", "numba", "numpy")
+"""On which a training's numbers depend."""
+
+
+def versions() -> dict[str, str]:
+    """Of xortune and of what computes here; without the build (`+cpu`), which may differ."""
+    found = {"xortune": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def refuse_other_versions(drivers: dict[str, str]) -> None:
+    """Refuse to train here what would be counted with what is trained elsewhere.
+
+    Raises:
+        InputError: a version differs from the driver's.
+    """
+    here = versions()
+    other = [
+        f"{name} {here[name]}, not {want}" for name, want in drivers.items() if here[name] != want
+    ]
+    if other:
+        raise InputError(f"{socket.gethostname()} has {'; '.join(other)} as the driver has")
+
 
 logger = logging.getLogger("xortune.trainers")
 
 
-class _Capture(logging.Handler):
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self._messages = messages
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if message not in self._messages:
-            self._messages.append(message)
-
-
 @contextmanager
 def captured_messages() -> Iterator[list[str]]:
-    """The warnings that engines log meanwhile, each once."""
+    """The warnings that engines log meanwhile, each once: nobody reads the log of a worker."""
     messages: list[str] = []
-    capture = _Capture(messages)
+
+    def note(record: logging.LogRecord) -> bool:
+        if (message := record.getMessage()) not in messages:
+            messages.append(message)
+        return False
+
+    capture = logging.Handler(logging.WARNING)
+    capture.addFilter(note)
     logger.addHandler(capture)
     try:
         yield messages
     finally:
         logger.removeHandler(capture)
-
-
-def forward_messages(messages: Sequence[str], worker: str) -> None:
-    """Log here what was logged on a worker."""
-    for message in messages:
-        logger.warning("%s: %s", worker, message)
 
 
 # A user's function that uses Ray itself is told so: what it begins would wait forever.
@@ -218,6 +233,33 @@ class Cancelled:
 
 
 # -------------------------------------------------------------------------------------------------
+# Why a worker delivered nothing, by what Ray says of it: Ray tells the kinds apart in its words
+# alone, where its exception has gone through Tune.
+
+NODE = ("its node has died", "is unavailable: ", "The actor never ran")
+SETUP = "raised in its creation task"
+STOPPED = "killed by `ray.kill`"
+
+_DETAIL = re.compile(r"Worker exit type: (\w+) Worker exit detail: ([^.]*\.[^.]*)")
+
+
+def classify_failure(text: str | None) -> WorkerFailure:
+    """What Ray's account of a dead worker comes to."""
+    text = text or ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = lines[-1] if lines else "the worker died, no reason given"
+    if any(phrase in text for phrase in NODE):
+        return WorkerFailure("node", last)
+    if SETUP in text:
+        return WorkerFailure("setup", last)
+    if STOPPED in text:
+        return WorkerFailure("stopped", last)
+    if detail := _DETAIL.search(text):  # without the half page on what may cause it
+        last = f"the worker died: {detail[1]}, {' '.join(detail[2].split())}"
+    return WorkerFailure("batch", last)
+
+
+# -------------------------------------------------------------------------------------------------
 # Which batches have taken too long.
 #
 # A trainer may hang where no Python runs: in a loop of a C library that holds the interpreter, or
@@ -255,13 +297,9 @@ class Watchdog:
         now = self._now()
         self._clock += min(now - self._last, LOOK_SECONDS)
         self._last = now
-        if self._limit is None:
-            return []
-        found = [
-            (name, self._clock - start)
-            for name, start in self._started.items()
-            if self._clock - start >= self._limit
-        ]
+        limit = math.inf if self._limit is None else self._limit
+        seconds = {name: self._clock - start for name, start in self._started.items()}
+        found = [(name, taken) for name, taken in seconds.items() if taken >= limit]
         for name, _ in found:
             self.end(name)
         return found
@@ -284,6 +322,9 @@ class RayExecutor:
         folder: where Ray Tune keeps its own files.
         cancels: whether trainings that report are told when nobody wants their results any more.
         on_message: called with a sentence where nothing can begin for a while.
+
+    Attributes:
+        slots: trials that the cluster runs at once.
     """
 
     brief = False
@@ -297,8 +338,9 @@ class RayExecutor:
         cancels: bool = False,
         on_message: Callable[[str], None] | None = None,
     ) -> None:
-        self._trainer, self._cluster, self._folder = trainer, cluster, folder
-        self.room = Room(cluster)
+        self._trainer, self._folder = trainer, folder
+        self.cluster = cluster
+        self.slots = slots(cluster)
         self.done: deque[Done] = deque()
         self.changed = threading.Condition()  # guards all that both threads use
         self.submitted: deque[tuple[tuple[Job, ...], float | None]] = deque()
@@ -312,7 +354,9 @@ class RayExecutor:
         self._told: set[tuple[str, int]] = set()
         if cancels:
             self._cancelled = ray.remote(num_cpus=0)(_CancelledBlocks).remote()
-        self._waits = None if on_message is None else Waits(cluster, on_message)
+        self._on_message = on_message
+        self._idle_since: float | None = None
+        self._next_look = time.monotonic() + LOOK_SECONDS
         self._thread = threading.Thread(target=self._run, name="Ray Tune", daemon=True)
 
     def __enter__(self) -> RayExecutor:
@@ -323,11 +367,6 @@ class RayExecutor:
         self.stop()
         if self._cancelled is not None and ray.is_initialized():
             ray.kill(self._cancelled)
-
-    @property
-    def slots(self) -> int:
-        """Trials that the cluster runs at once."""
-        return self.room.count
 
     def takes(self, batches: Batches) -> bool:  # noqa: ARG002  # one is as good as another
         """Whether fewer wait than twice what runs.
@@ -356,8 +395,7 @@ class RayExecutor:
                 raise self._error
             waiting = bool(self.trials) and not self.running
             under_way = [job for jobs, _ in self.trials.values() for job in jobs]
-        if self._waits is not None:
-            self._waits.look(waiting=waiting)
+        self._tell_what_is_waited_for(waiting=waiting)
         if self._cancelled is not None:
             names = {
                 (job.block.point.key, job.block.first)
@@ -375,6 +413,19 @@ class RayExecutor:
             self.changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+
+    def _tell_what_is_waited_for(self, *, waiting: bool) -> None:
+        """Say so, once each time, where there is something to train and nobody trains."""
+        now = time.monotonic()
+        if not waiting:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since >= WAIT_SECONDS and self._on_message is not None:
+            self._idle_since = math.inf
+            self._on_message(
+                f"for {WAIT_SECONDS:.0f} s nothing is trained: {missing_room(self.cluster)}"
+            )
 
     # What follows runs in the thread.
 
@@ -394,6 +445,17 @@ class RayExecutor:
         with self.changed:
             self._error = self._error or error
             self.changed.notify_all()
+
+    def resized(self) -> bool:
+        """Look at the cluster, if it is time; whether it has more or less room than before.
+
+        It has at least one slot: where all nodes have left, what waits goes to the next to come.
+        """
+        if (now := time.monotonic()) < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        before, self.slots = self.slots, max(1, fitting(self.cluster))
+        return self.slots != before
 
     def _stumbled(self, error: Exception) -> None:
         """Tune has failed, and with it whatever was under way.
@@ -421,7 +483,7 @@ class RayExecutor:
             ) from error
 
     def _tune(self) -> None:
-        resources = {"cpu": self._cluster.cpus_per_trial, "gpu": self._cluster.gpus_per_trial}
+        resources = {"cpu": self.cluster.cpus_per_trial, "gpu": self.cluster.gpus_per_trial}
         given = tune.with_parameters(
             BatchTrainable, trainer=self._trainer, drivers=versions(), cancelled=self._cancelled
         )
@@ -442,7 +504,7 @@ class RayExecutor:
                 storage_path=str(self._folder.parent),
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Collector(self, Watchdog(self._cluster.trial_timeout))],
+                callbacks=[_Collector(self, Watchdog(self.cluster.trial_timeout))],
             ),
         ).fit()
 
@@ -469,16 +531,19 @@ class RayExecutor:
             self.fail(InputError(f"no worker can begin: {results.reason}", fix=fix))
 
 
+def _nothing(_: Any) -> dict[str, Any]:
+    """What Tune's parts pickle to be restored from: a search resumes from the journal."""
+    return {}
+
+
 class _Submitted(Searcher):  # type: ignore[misc]
     """Makes a trial of each batch that was submitted."""
+
+    __getstate__ = _nothing
 
     def __init__(self, executor: RayExecutor) -> None:
         super().__init__()
         self._executor = executor
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its parts to restore from; a search resumes from the journal."""
-        return {}
 
     def set_search_properties(self, *_: object, **__: object) -> bool:
         """No metric and no mode: what counts is in the journal."""
@@ -503,13 +568,13 @@ class _Submitted(Searcher):  # type: ignore[misc]
         return {"batch": blocks, "until": until if executor.clocks_agree else None}
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
-        """Results come by the callback, which also knows the reason of an error."""
+        pass  # results come by the callback, which also knows the reason of an error
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the state."""
+        pass  # the journal is the state
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the state."""
+        pass
 
 
 class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
@@ -523,14 +588,12 @@ class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
     It also follows the cluster: where there is room for more, more trials wait.
     """
 
+    __getstate__ = _nothing
+
     def __init__(self, executor: RayExecutor) -> None:
         super().__init__()
         self._executor = executor
         self._recent: deque[str] = deque(maxlen=4 * executor.slots)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as in `_Submitted`."""
-        return {}
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
         """Remember who delivers."""
@@ -539,7 +602,7 @@ class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The trial for the next free worker; None if none waits."""
         executor = self._executor
-        if executor.room.changed():
+        if executor.resized():
             self._recent = deque(maxlen=4 * executor.slots)
             # Past the wrapper that keeps schedulers from meddling: there is no other way.
             controller = tune_controller._tune_controller
@@ -559,13 +622,11 @@ class _FillWorkers(FIFOScheduler):  # type: ignore[misc]
 class _Collector(tune.Callback):  # type: ignore[misc]
     """Hands back results and crashes of trials, and stops what must be stopped."""
 
+    __getstate__ = _nothing
+
     def __init__(self, executor: RayExecutor, watchdog: Watchdog) -> None:
         self._executor, self._watchdog = executor, watchdog
         self._expired: dict[str, float] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as in `_Submitted`."""
-        return {}
 
     def on_trial_start(self, *, trial: Any, **_: object) -> None:
         """A worker has been given a batch."""
@@ -575,7 +636,8 @@ class _Collector(tune.Callback):  # type: ignore[misc]
     def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: object) -> None:
         """A batch is trained."""
         self._end(trial)
-        forward_messages(result.pop("messages"), result["worker"])
+        for message in result.pop("messages"):  # here they are read
+            logger.warning("%s: %s", result["worker"], message)
         results, seconds = result.pop("results"), result["batch_seconds"]
         self._executor.arrive(trial.trial_id, results, seconds, result["worker"])
 
@@ -589,8 +651,9 @@ class _Collector(tune.Callback):  # type: ignore[misc]
             account = path.read_text(encoding="utf-8") if path and path.exists() else None
             self._executor.arrive(trial.trial_id, classify_failure(account))
         else:
-            limit = duration_text(self._executor._cluster.trial_timeout or 0.0)
-            failure = WorkerFailure("late", f"took longer than {limit}")
+            failure = WorkerFailure(
+                "late", f"took longer than {self._executor.cluster.trial_timeout:g} s"
+            )
             self._executor.arrive(trial.trial_id, failure, seconds)
 
     def on_step_end(self, *_: object, **__: object) -> None:
