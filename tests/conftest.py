@@ -110,6 +110,26 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches train on this machine, however busy it is; one that starts Ray fails."""
+    from xortune.driver import certify, loop, session
+
+    for module, name in (
+        (session, "SHORT"),
+        (certify, "RAY_SECONDS"),
+        (loop, "RAY_SECONDS"),
+        (loop, "WORKER_SECONDS"),
+        (loop, "PATIENCE"),
+        (loop, "PATIENCE_OWN"),
+    ):
+        monkeypatch.setattr(module, name, 600.0)
+    monkeypatch.setattr(
+        loop._StartingExecutor, "brief", False
+    )  # long batches are no workers' either
+    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """torch with one thread: that is quicker for what is small, and others run beside it."""
     import torch

@@ -18,11 +18,6 @@ SPACE = {
 }
 
 
-@pytest.fixture
-def no_ray(monkeypatch):
-    monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
-
-
 def short(config, seed):
     return random.Random(f"{config['x']} {seed}").random() < config["x"]
 

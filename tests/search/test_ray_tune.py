@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from dying_trainer import Dying
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
+from xortune.core.trainer import NOT_FINISHED
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
 from xortune.driver.cluster import THIS_MACHINE, connected
@@ -296,6 +298,52 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path
         assert all("\n" not in e.error and len(e.error) < 300 for e in tries[x])
     assert "ZeroDivisionError" in tries[3][0].error
     assert progress[-1].failed == 2
+
+
+def late(config, seed, report):
+    if seed >= 8 and config["x"] == "bad":
+        for step in range(20):
+            time.sleep(0.05)
+            report(step)
+    return config["x"] == "good" or seed % 4 == 0
+
+
+def test_a_config_that_is_proven_worse_meanwhile_ends_at_its_next_report(tmp_path):
+    """What had finished counts, what had not is in no count: neither a success nor a failure."""
+    space = {
+        "name": "late",
+        "parameters": {"x": {"choice": ["good", "bad"]}},
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [8, 160]},
+    }
+    began = time.monotonic()
+    run = xt.search(space, train=late, output=tmp_path / "run")
+    assert time.monotonic() - began < 60  # not 152 seeds of a second each
+    good, bad = sorted(run.results, key=lambda found: found.point["x"] == "bad")
+    assert good.outcome.successes == good.outcome.n == 160
+    assert 8 <= bad.outcome.n < 160
+    assert (bad.outcome.solved == (bad.outcome.seeds % 4 == 0)).all()
+    ended = [e for e in run.evaluations if e.error == NOT_FINISHED]
+    assert sum(e.block.count for e in ended) == 160 - bad.outcome.n
+    report = (run.path / "report.md").read_text(encoding="utf-8")
+    assert f"{160 - bad.outcome.n} seeds of 1 configurations, proven worse meanwhile" in report
+    assert "retried" not in report.split("Evaluations without")[-1]
+    lines = len((run.path / JOURNAL).read_text().splitlines())
+    again = xt.search(space, train=late, output=run.path, resume=True)
+    assert len(again.evaluations) == lines
+
+
+@pytest.mark.long
+def test_a_seed_that_takes_too_long_has_crashed(tmp_path):
+    def slow(config, seed):
+        time.sleep(30 * config["x"])
+        return True
+
+    space = {"name": "slow", "parameters": {"x": {"choice": [0, 1]}}, "seeds": {"ladder": [1]}}
+    space["search"] = {"sampler": "grid"}
+    run = xt.search(space, train=slow, output=tmp_path / "run", trial_timeout=1)
+    assert {r.point["x"]: r.outcome.counts[Status.CRASHED] for r in run.results} == {0: 0, 1: 1}
+    assert any("1 s" in e.error for e in run.evaluations if e.error and e.final)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
