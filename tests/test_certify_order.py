@@ -14,7 +14,8 @@ from hand_made import done, solved, write_run
 import xortune as xt
 from xortune.core.point import Point
 from xortune.runs.certificate import certificate_of, lower_bound, read_certificate, risk_of
-from xortune.runs.evaluation import decode, encode
+from xortune.runs.evaluation import encode
+from xortune.runs.lines import decode
 from xortune.runs.run import load_run
 
 __all__ = ["run"]  # the fixture

@@ -15,9 +15,10 @@ from xortune.core.trainer import Block
 from xortune.reports import files as csv_text
 from xortune.reports import tables
 from xortune.reports.files import write_report
-from xortune.runs import evaluation
+from xortune.runs import lines as run_lines
 from xortune.runs import results as frames
-from xortune.runs.evaluation import Evaluation, Evaluations
+from xortune.runs.evaluation import Evaluation
+from xortune.runs.lines import Evaluations
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 
@@ -39,7 +40,7 @@ SIZES = [3, 5, 5, 2, 7, 1, 4]
 
 @pytest.mark.parametrize("part", [1, 2, 100])
 def test_counts_are_the_same_in_parts(monkeypatch, part):
-    monkeypatch.setattr(evaluation, "PART", part)
+    monkeypatch.setattr(run_lines, "PART", part)
     found = results(SIZES)
     assert found.counts.status.tolist() == [[*r.outcome.counts.values()] for r in found]
     wanted = [r.outcome.epochs_to_solve or np.nan for r in found]

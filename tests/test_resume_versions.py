@@ -14,7 +14,7 @@ import xortune as xt
 from xortune.driver import session
 from xortune.driver.propose import OptunaProposer
 from xortune.racing.grants import Grants
-from xortune.runs.evaluation import decode
+from xortune.runs.lines import decode
 from xortune.runs.run import JOURNAL
 from xortune.trainers.network import NetworkTrainer
 

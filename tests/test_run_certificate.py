@@ -18,7 +18,8 @@ from xortune.runs.certificate import (
     read_certificate,
     risk_of,
 )
-from xortune.runs.evaluation import Purpose, decode, encode
+from xortune.runs.evaluation import Purpose, encode
+from xortune.runs.lines import decode
 from xortune.runs.run import load_run
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.exact import clopper_pearson

@@ -11,8 +11,8 @@ from sessions import POINT, SPACE, A, B, by, command, files, other_torch, search
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.task import Task
-from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import Journal
+from xortune.runs.lines import Evaluations
 from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import by_version
 from xortune.runs.run import JOURNAL, create

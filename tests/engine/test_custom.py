@@ -22,7 +22,8 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.driver.loop import Failure
-from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.runs.evaluation import Evaluation, encode
+from xortune.runs.lines import decode
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.source import FunctionSource as Source
 from xortune.trainers.source import Given, given_source, named_source

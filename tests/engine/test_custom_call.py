@@ -14,7 +14,8 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.runs.evaluation import Evaluation, decode, encode
+from xortune.runs.evaluation import Evaluation, encode
+from xortune.runs.lines import decode
 from xortune.trainers import function as custom_call
 from xortune.trainers.function import CallForm as Form
 from xortune.trainers.function import custom_trainer, form_of

@@ -16,7 +16,7 @@ from xortune.driver.decisions import Count, ProvenanceGroups
 from xortune.racing.front import FrontGrants
 from xortune.racing.grants import Grants
 from xortune.racing.race import Race, RaceRule
-from xortune.runs.evaluation import Evaluations
+from xortune.runs.lines import Evaluations
 from xortune.runs.results import ConfigResults, by_version
 from xortune.spaces.model import rungs_up_to
 

@@ -22,8 +22,9 @@ from xortune.integrations.tensorboard import TensorBoard
 from xortune.integrations.tracker import About, ConfigLog, State, TrackedStep, Tracker
 from xortune.integrations.wandb import Wandb
 from xortune.runs.certificate import CERTIFICATE, read_certificate
-from xortune.runs.evaluation import Evaluation, Evaluations
+from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import JournalReader
+from xortune.runs.lines import Evaluations
 from xortune.runs.lock import holder
 from xortune.runs.manifest import manifest_of
 from xortune.runs.results import ConfigResult, by_version, config_table

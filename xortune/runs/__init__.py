@@ -15,7 +15,6 @@ EXPORTS = {
         "Criterion",
         "EncodedOutcome",
         "Evaluation",
-        "Evaluations",
         "MAX_NAMES",
         "MAX_REASON",
         "Purpose",
@@ -23,6 +22,7 @@ EXPORTS = {
     ),
     "files": ("Content", "remove_file", "replace_file", "told_where_unwritable", "write_texts"),
     "journal": ("Journal", "JournalReader", "held_journal", "read"),
+    "lines": ("Evaluations",),
     "lock": ("held", "holder", "refuse_held"),
     "manifest": (
         "CERTIFIED",

@@ -20,7 +20,8 @@ import numpy as np
 
 from xortune.core.errors import DisturbedError, InputError
 from xortune.core.files import FREE_SPACE, is_full, open_regular, unreadable
-from xortune.runs.evaluation import MAX_TIME, Evaluation, Evaluations, JournalLines, encode
+from xortune.runs.evaluation import MAX_TIME, Evaluation, encode
+from xortune.runs.lines import Evaluations, JournalLines
 from xortune.runs.lock import RunLock, held
 from xortune.runs.store import SegmentWriter, as_path, writer_for
 
@@ -239,9 +240,7 @@ class JournalReader:
                 return
             number = f"{self._path}:{len(self.lines) + 1}"
             try:
-                self.lines.take(line.decode("ascii"))
-            except UnicodeDecodeError:
-                raise InputError("is no JSON", place=number) from None
+                self.lines.take(line)
             except InputError as error:
                 raise error.at(f"{number}: {error.field}" if error.field else number) from None
             self.size += len(line)

@@ -14,8 +14,8 @@ import numpy as np
 
 from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full, json_of
-from xortune.runs.evaluation import Evaluations
 from xortune.runs.files import replace_file
+from xortune.runs.lines import Evaluations
 from xortune.runs.store import as_path
 
 # -------------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ from xortune.racing.objectives import (
     summed_only,
     ties_of,
 )
-from xortune.runs.evaluation import MAX_EPOCHS, Evaluations, JournalLines
+from xortune.runs.evaluation import MAX_EPOCHS
+from xortune.runs.lines import Evaluations, JournalLines
 from xortune.spaces.model import MEASURED, SUCCESS_RATE, Objective, is_number
 from xortune.stats.numbers import STATISTICS, finite, named_statistic, summary
 
@@ -301,7 +302,7 @@ class ConfigResults(Sequence[ConfigResult]):
 
     def values(self, name: str, missing: Any = None) -> list[Any]:
         """Of each config what it has for a parameter; `missing` where it has none."""
-        return self._lines.values(name, self._configs[self._order].tolist(), missing)
+        return self._lines.values(name, self._configs[self._order], missing)
 
     @cached_property
     def detailed(self) -> bool:

@@ -17,9 +17,10 @@ from xortune.core.errors import InputError
 from xortune.core.files import open_regular, text_of
 from xortune.core.point import Point
 from xortune.runs.certificate import CERTIFICATE, read_certificate
-from xortune.runs.evaluation import MAX_ROWS, Evaluations
+from xortune.runs.evaluation import MAX_ROWS
 from xortune.runs.files import replace_file
 from xortune.runs.journal import read, torn
+from xortune.runs.lines import Evaluations
 from xortune.runs.lock import holder
 from xortune.runs.manifest import (
     FORMAT,
@@ -239,7 +240,7 @@ class Run:
             from dataclasses import fields
 
             return tuple(field.name for field in fields(Config))
-        configs = dict.fromkeys(self.evaluations.column("config").tolist())
+        configs = self.evaluations.column("config")
         return tuple(self.evaluations.lines.parameters(configs))
 
     @cached_property

@@ -20,8 +20,8 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.trainer import NO_FAILURES
 from xortune.runs.certificate import CERTIFICATE, read_certificate
-from xortune.runs.evaluation import Evaluations
 from xortune.runs.journal import JournalReader
+from xortune.runs.lines import Evaluations
 from xortune.runs.lock import LEASE_SECONDS, holder
 from xortune.runs.manifest import MANIFEST, manifest_of, refuse_others, stopped_because
 from xortune.runs.results import ConfigResults, objectives_in, rungs_of

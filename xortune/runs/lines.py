@@ -1,0 +1,391 @@
+"""Lines of a journal in columns; an object of one is made when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status, joined
+from xortune.core.point import Point, Value
+from xortune.core.trainer import Block
+from xortune.racing.objectives import counted
+from xortune.runs.evaluation import Evaluation, Purpose, encode, read_line
+
+
+class _Absent(Enum):
+    ABSENT = 0
+
+
+ABSENT = _Absent.ABSENT
+"""In place of a value: the config does not have the parameter."""
+
+COLUMNS = {
+    name: place
+    for place, name in enumerate(
+        (
+            *("config", "proposal", "first", "count", "seeds_at", "bits_at", "width", "epochs"),
+            *("at", "made", "worker", "final", "outcome"),
+        )
+    )
+}
+"""Whole numbers of each line, -1 for none: `config`, `made` and `worker` are places in `keys` and
+`names`; the line's seeds begin at `seeds_at` among all seeds, its predictions at `bits_at`."""
+
+
+class JournalLines:
+    """Lines of a journal in columns, to which more may be appended.
+
+    Attributes:
+        keys: of the configs, in the order in which they came.
+        seconds: training time of each line.
+        names: workers and digests, each once.
+        errors: by line, why it has no outcome.
+        purposes: by line, of those of certificates.
+        details: by line, of outcomes that have any.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.seconds = array("d")
+        self.names: list[str] = []
+        self.errors: dict[int, str] = {}
+        self.purposes: dict[int, Purpose] = {}
+        self.details: dict[int, Details] = {}
+        self._codes: dict[str, int] = {}
+        self._configs: dict[str, int] = {}
+        # Of each parameter what each config has, and of each config which parameters, in order.
+        self._values: dict[str, list[Value | _Absent]] = {}
+        self._schemas: list[tuple[str, ...]] = []
+        self._schema_of = array("q")
+        self._numbers = array("q")
+        # Of all seeds, one after the other; lines without an outcome have none here.
+        self._status, self._epochs = bytearray(), bytearray()
+        self._losses, self._bits = bytearray(), bytearray()
+        self._ends = np.empty((0, len(Status)), np.int32), np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def take(self, text: bytes) -> None:
+        """Append a line of a journal.
+
+        Raises:
+            InputError: anything that `encode` does not write; nothing is appended.
+        """
+        line = read_line(text)
+        said, number = line.said, len(self.seconds)
+        config = self._config(line.point)
+        epochs, raw, count = said.epochs, line.arrays, said.count
+        self._numbers.extend(
+            (
+                *(config, said.proposal, said.first, count),
+                *(len(self._status), len(self._bits), line.width),
+                -1 if epochs is None else epochs,
+                -1 if said.at is None else said.at,
+                -1 if said.made is None else self._code(said.made),
+                *(self._code(said.worker), said.final, raw is not None),
+            )
+        )
+        if raw is not None:
+            self._status += raw[:count]
+            self._epochs += raw[count : 5 * count]
+            self._losses += raw[5 * count : 9 * count]
+            self._bits += raw[9 * count :]
+        if (error := said.error) is not None:
+            self.errors[number] = sys.intern(error)
+        if said.purpose is not None:
+            self.purposes[number] = said.purpose
+        if line.details is not NO_DETAILS:
+            self.details[number] = line.details
+        self.seconds.append(said.seconds)
+
+    def _code(self, name: str) -> int:
+        """The place of a worker or digest among `names`."""
+        code = self._codes.setdefault(name, len(self.names))
+        if code == len(self.names):
+            self.names.append(name)
+        return code
+
+    def _config(self, point: Point) -> int:
+        """The place of a config among `keys`."""
+        config = self._configs.setdefault(point.key, len(self.keys))
+        if config < len(self.keys):
+            return config
+        self.keys.append(point.key)
+        given, names = point.as_dict(), tuple(point)
+        if names not in self._schemas:
+            self._schemas.append(names)
+        self._schema_of.append(self._schemas.index(names))
+        for name in names:
+            if name not in self._values:
+                self._values[name] = [ABSENT] * config
+        for name, values in self._values.items():
+            value = given.get(name, ABSENT)
+            values.append(sys.intern(value) if type(value) is str else value)
+        return config
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """int64, shape (L,): one of `COLUMNS`."""
+        return np.frombuffer(self._numbers, np.int64)[COLUMNS[name] :: len(COLUMNS)].copy()
+
+    def seeds(self, name: str) -> NDArray[Any]:
+        """Of all seeds `status` (uint8), `solved_epoch` (int32), `final_loss` (float32) or `bits`.
+
+        Nothing can be appended while this is held.
+        """
+        if name in ("status", "bits"):
+            return np.frombuffer(self._status if name == "status" else self._bits, np.uint8)
+        if name == "solved_epoch":
+            return np.frombuffer(self._epochs, "<i4")
+        return np.frombuffer(self._losses, "<f4")
+
+    def ends(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """How many seeds of each line ended in each `Status`, and epochs of its solved seeds.
+
+        int32, shape (L, statuses), and int64, shape (L,). All seeds of a line without an outcome
+        have crashed.
+        """
+        counts, spent = self._ends
+        if len(spent) < len(self.seconds):
+            new = slice(len(spent), len(self.seconds))
+            size, at = self.column("count")[new], self.column("seeds_at")[new]
+            known = np.flatnonzero(self.column("outcome")[new])
+            more = np.zeros((len(size), len(Status)), np.int32)
+            more[:, Status.CRASHED] = size
+            epochs = np.zeros(len(size), np.int64)
+            for part in np.split(known, range(PART, len(known), PART)):
+                if len(part):
+                    seeds = slice(at[part[0]], at[part[-1]] + size[part[-1]])
+                    starts = at[part] - at[part[0]]
+                    status = self.seeds("status")[seeds]
+                    for kind in Status:
+                        more[part, kind] = np.add.reduceat(status == kind, starts, dtype=np.int32)
+                    taken = np.where(status == 0, self.seeds("solved_epoch")[seeds], 0)
+                    epochs[part] = np.add.reduceat(taken, starts, dtype=np.int64)
+            counts, spent = np.concatenate([counts, more]), np.concatenate([spent, epochs])
+            self._ends = counts, spent
+        return counts, spent
+
+    def point(self, config: int) -> Point:
+        """The config at a place of `keys`."""
+        values = {
+            name: self._values[name][config] for name in self._schemas[self._schema_of[config]]
+        }
+        return Point.known(values, self.keys[config])  # type: ignore[arg-type]  # none is absent
+
+    def point_of(self, key: str) -> Point:
+        """The config with this key."""
+        return self.point(self._configs[key])
+
+    def parameters(self, configs: NDArray[np.int64]) -> list[str]:
+        """The names of all parameters of some configs, in the order in which points have them."""
+        names: list[str] = []
+        _, first = np.unique(found := np.array(self._schema_of)[configs], return_index=True)
+        for code in found[np.sort(first)].tolist():
+            place = 0
+            for name in self._schemas[code]:
+                if name not in names:  # after the one that it follows in its point
+                    names.insert(place, name)
+                place = names.index(name) + 1
+        return names
+
+    def values(self, name: str, configs: NDArray[np.int64], missing: Any = None) -> list[Any]:
+        """Of each config what it has for a parameter; `missing` where it has none."""
+        if name not in self._values:
+            return [missing] * len(configs)
+        found: list[Any] = np.array(self._values[name], object)[configs].tolist()
+        if len(self._schemas) == 1:
+            return found
+        return [missing if value is ABSENT else value for value in found]
+
+    def evaluation(self, line: int) -> Evaluation:
+        """A line as a value."""
+        row = self._numbers[line * len(COLUMNS) : (line + 1) * len(COLUMNS)]
+        block = Block(self.point(row[0]), row[2], row[3])
+        return Evaluation(
+            proposal=row[1],
+            block=block,
+            outcome=self.outcome([line], row[7]) if row[12] else None,
+            error=self.errors.get(line),
+            final=bool(row[11]),
+            seconds=self.seconds[line],
+            worker=self.names[row[10]],
+            purpose=self.purposes.get(line),
+            made=None if row[9] < 0 else self.names[row[9]],
+            at=None if row[8] < 0 else row[8],
+        )
+
+    def outcome(self, lines: Sequence[int], epochs: int, *, reasons: bool = False) -> Outcome:
+        """What some lines of a config came to, as one; those without an outcome have crashed.
+
+        Args:
+            lines: their places, seeds ascending.
+            epochs: the budget.
+            reasons: whether seeds of a line without an outcome say why.
+        """
+        parts = [self._part(line, reasons=reasons) for line in lines]
+        arrays, details = parts[0]
+        if len(parts) > 1:
+            width = max(part["predictions"].shape[1] for part, _ in parts)
+            for part, _ in parts:
+                if part["predictions"].shape[1] < width:  # without an outcome: none
+                    part["predictions"] = np.zeros((len(part["seeds"]), width), np.bool_)
+            n = len(arrays["seeds"])
+            for part, more in parts[1:]:
+                details = joined(details, n, more, len(part["seeds"]))
+                n += len(part["seeds"])
+            arrays = {name: np.concatenate([part[name] for part, _ in parts]) for name in arrays}
+        for one in arrays.values():
+            one.flags.writeable = False
+        outcome = Outcome.__new__(Outcome)  # what fits already is not checked again
+        outcome.__dict__.update(arrays, epochs=epochs, checkpoints=(), details=details)
+        return outcome
+
+    def _part(self, line: int, *, reasons: bool) -> tuple[dict[str, NDArray[Any]], Details]:
+        row = self._numbers[line * len(COLUMNS) : (line + 1) * len(COLUMNS)]
+        first, n, at, bits_at, width = row[2:7]
+        seeds = _seeds(first, n)
+        if not row[12]:
+            why = self.errors[line] if reasons else None
+            gone = Outcome.crashed(range(first, first + n), 0, why)
+            names = ("status", "solved_epoch", "final_loss", "predictions")
+            return {"seeds": seeds} | {name: getattr(gone, name) for name in names}, gone.details
+        row_bytes = (width + 7) // 8
+        bits = np.frombuffer(bytes(self._bits[bits_at : bits_at + n * row_bytes]), np.uint8)
+        return {
+            "seeds": seeds,
+            "status": np.frombuffer(bytes(self._status[at : at + n]), np.uint8),
+            "solved_epoch": np.frombuffer(bytes(self._epochs[4 * at : 4 * (at + n)]), "<i4"),
+            "final_loss": np.frombuffer(bytes(self._losses[4 * at : 4 * (at + n)]), "<f4"),
+            "predictions": np.unpackbits(bits.reshape(n, row_bytes), axis=1, count=width).view(
+                np.bool_
+            ),
+        }, self.details.get(line, NO_DETAILS)
+
+    def numbers(self, line: int, name: str) -> NDArray[np.float64]:
+        """float64, shape (S,): a number of each of a line's seeds; NaN where it failed."""
+        row = self._numbers[line * len(COLUMNS) : (line + 1) * len(COLUMNS)]
+        found = self.details.get(line, NO_DETAILS).values.get(name)
+        if found is None:
+            return np.full(row[3], np.nan)
+        return counted(found, np.frombuffer(bytes(self._status[row[4] : row[4] + row[3]]), "u1"))
+
+
+PART = 100_000
+"""Lines of which seeds are looked at at once."""
+
+
+@functools.lru_cache(maxsize=64)
+def _seeds(first: int, count: int) -> NDArray[np.int64]:
+    # One array for the thousands of blocks that have the same seeds.
+    seeds = np.arange(first, first + count, dtype=np.int64)
+    seeds.flags.writeable = False
+    return seeds
+
+
+class Evaluations(Sequence[Evaluation]):
+    """Some of a journal's lines. An object of one is made when it is asked for, and is not kept.
+
+    Attributes:
+        lines: all of them.
+        places: int64, shape (E,): those that belong to it.
+    """
+
+    def __init__(self, lines: JournalLines, places: NDArray[np.int64]) -> None:
+        self.lines, self.places = lines, places
+
+    @classmethod
+    def of(cls, evaluations: Iterable[Evaluation]) -> Evaluations:
+        """In columns what is given as objects."""
+        if isinstance(evaluations, Evaluations):
+            return evaluations
+        lines = JournalLines()
+        for evaluation in evaluations:
+            lines.take(encode(evaluation).encode("ascii"))
+        return cls.all_of(lines)
+
+    @classmethod
+    def all_of(cls, lines: JournalLines) -> Evaluations:
+        """All lines."""
+        return cls(lines, np.arange(len(lines)))
+
+    def apart(self) -> tuple[Evaluations, Evaluations]:
+        """Those of the search, and those of certificates."""
+        search = np.ones(len(self.lines), np.bool_)
+        search[list(self.lines.purposes)] = False
+        chosen = search[self.places]
+        return self.where(chosen), self.where(~chosen)
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """int64, shape (E,): one of `COLUMNS`."""
+        return self.lines.column(name)[self.places]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Evaluations:
+        """Those that are chosen."""
+        return Evaluations(self.lines, self.places[chosen])
+
+    def of_keys(self, keys: Iterable[str]) -> Evaluations:
+        """Those of some configs."""
+        wanted = set(keys)
+        known = np.array([key in wanted for key in self.lines.keys], np.bool_)
+        return self.where(known[self.column("config")]) if len(self) else self
+
+    @property
+    def seconds(self) -> list[float]:
+        """Training time of each."""
+        return [self.lines.seconds[line] for line in self.places.tolist()]
+
+    @property
+    def solved(self) -> NDArray[np.int32]:
+        """int32, shape (E,): seeds solved by each."""
+        counts, _ = self.lines.ends()
+        solved: NDArray[np.int32] = counts[self.places, Status.SOLVED]
+        return solved
+
+    @property
+    def key_of_each(self) -> list[str]:
+        """The key of each one's config."""
+        return [self.lines.keys[config] for config in self.column("config").tolist()]
+
+    def ended(self, error: str) -> Evaluations:
+        """Those that have no outcome for that reason."""
+        lines = [line for line, why in self.lines.errors.items() if why == error]
+        return self.where(np.isin(self.places, lines))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of their configs, each once, in the order in which they came."""
+        return tuple(self.lines.keys[c] for c in dict.fromkeys(self.column("config").tolist()))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, place: int) -> Evaluation: ...
+    @overload
+    def __getitem__(self, place: slice) -> Evaluations: ...
+    def __getitem__(self, place: int | slice) -> Evaluation | Evaluations:
+        if isinstance(place, slice):
+            return Evaluations(self.lines, self.places[place])
+        return self.lines.evaluation(int(self.places[place]))
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        return map(self.lines.evaluation, self.places.tolist())
+
+
+def decode(line: str) -> Evaluation:
+    """The evaluation that `encode` wrote; checkpoints of an outcome are not kept.
+
+    Raises:
+        InputError: anything that `encode` does not write.
+    """
+    lines = JournalLines()
+    lines.take(line.encode())
+    return lines.evaluation(0)
