@@ -247,7 +247,7 @@ class _Numbers:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LineFields:
     """The fields of a line."""
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -273,7 +273,7 @@ class Line:
     made: Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")] | None = None
 
 
-_LINE: TypeAdapter[Line] = TypeAdapter(Line)
+_LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,7 @@ class ReadLine:
         details: of the outcome.
     """
 
-    said: Line
+    said: LineFields
     point: Point
     width: int
     arrays: bytes | None
@@ -315,7 +315,7 @@ def read_line(text: bytes) -> ReadLine:
     return ReadLine(said, point, width, arrays, details)
 
 
-def _fields(text: bytes) -> Line:
+def _fields(text: bytes) -> LineFields:
     try:
         return _LINE.validate_json(text)
     except ValidationError as error:
@@ -341,7 +341,7 @@ def _refusal(error: ValidationError) -> InputError:
     return InputError(f"is no evaluation ({first['msg']})", field=field or None)
 
 
-def _outcome(said: Line) -> tuple[int, bytes | None]:
+def _outcome(said: LineFields) -> tuple[int, bytes | None]:
     """The width of the predictions and the arrays of a line; 0 and None without an outcome."""
     why, count, data = said.error, said.count, said.seeds_data
     told = said.k, said.n, said.epochs
@@ -435,7 +435,7 @@ def _details_fields(details: Details) -> dict[str, Any]:
     return fields
 
 
-def _details(said: Line) -> Details:
+def _details(said: LineFields) -> Details:
     """What `_details_fields` wrote.
 
     Raises:
