@@ -19,11 +19,11 @@ from xortune.racing.objectives import counted
 from xortune.runs.evaluation import Evaluation, Purpose, encode, read_line
 
 
-class _Absent(Enum):
-    ABSENT = 0
+class _NoValue(Enum):
+    NO_VALUE = 0
 
 
-ABSENT = _Absent.ABSENT
+NO_VALUE = _NoValue.NO_VALUE
 """In place of a value: the config does not have the parameter."""
 
 COLUMNS = {
@@ -61,7 +61,7 @@ class JournalLines:
         self._codes: dict[str, int] = {}
         self._configs: dict[str, int] = {}
         # Of each parameter what each config has, and of each config which parameters, in order.
-        self._values: dict[str, list[Value | _Absent]] = {}
+        self._values: dict[str, list[Value | _NoValue]] = {}
         self._schemas: list[tuple[str, ...]] = []
         self._schema_of = array("q")
         self._numbers = array("q")
@@ -125,9 +125,9 @@ class JournalLines:
         self._schema_of.append(self._schemas.index(names))
         for name in names:
             if name not in self._values:
-                self._values[name] = [ABSENT] * config
+                self._values[name] = [NO_VALUE] * config
         for name, values in self._values.items():
-            value = given.get(name, ABSENT)
+            value = given.get(name, NO_VALUE)
             values.append(sys.intern(value) if type(value) is str else value)
         return config
 
@@ -203,7 +203,7 @@ class JournalLines:
         found: list[Any] = np.array(self._values[name], object)[configs].tolist()
         if len(self._schemas) == 1:
             return found
-        return [missing if value is ABSENT else value for value in found]
+        return [missing if value is NO_VALUE else value for value in found]
 
     def evaluation(self, line: int) -> Evaluation:
         """A line as a value."""
