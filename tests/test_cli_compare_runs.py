@@ -67,10 +67,7 @@ def test_a_program_is_told_the_same():
     [
         (["bad", "good", "--fail-if-worse"], 1),
         (["good", "bad", "--fail-if-worse"], 0),
-        (["good", "good", "bad", "--fail-if-worse"], 0),
-        (["good", "bad", "good", "--fail-if-worse"], 0),
         (["bad", "bad", "good", "--fail-if-worse", "--quiet"], 1),
-        (["bad", "good", "--fail-if-worse", "--json"], 1),
         (["bad", "good", "--fail-if-worse", "--alpha", "1e-9"], 0),
     ],
 )
@@ -90,17 +87,10 @@ def test_many_pairs_are_a_table():
     ("words", "about"),
     [
         (["good"], ["one run, and nothing to compare it with", "--reference TABLE"]),
-        (["good", "nowhere"], ["nowhere: is no directory"]),
-        (["good", "bad#77"], ["bad: no configuration has the key '77'"]),
-        (["good", "bad", "--seeds", "0"], ["--seeds: 0 is out of range"]),
         (["good", "bad", "--seeds", "9", "--no-train"], ["--seeds: 9 seeds are asked for"]),
-        (["good", "bad", "--alpha", "1"], ["--alpha: 1.0 is out of range"]),
         (["good", "bad", "--format", "pdf"], ["--format: unknown format 'pdf'", "md, html"]),
         (["good", "bad", "--where", "lr=1"], ["--where: has no meaning here"]),
         (["good", "--reference", "t.csv", "--no-train"], ["--no-train: has no meaning here"]),
-        (["good", "--reference", "t.csv", "--fail-if-worse"], ["--fail-if-worse: has no"]),
-        (["good", "other"], ["good learned xor and other parity-3", "--different-tasks"]),
-        (["good", "bare", "--no-train"], ["bare has no seeds", "xortune certify bare"]),
         (["good", "bad", "--output", "file"], ["file", "cannot be written"]),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made import done, failed, solved, write_run
+from hand_made import done, solved, write_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, fisher_exact
@@ -165,24 +165,6 @@ def test_the_order_of_rows_and_columns_changes_nothing(run, tmp_path, order, col
 COUNT_LISTS = st.lists(st.integers(0, N), min_size=8, max_size=8)
 
 
-@settings(max_examples=10)
-@given(mine=COUNT_LISTS, theirs=COUNT_LISTS)
-def test_run_and_table_are_treated_alike(tmp_path_factory, mine, theirs):
-    path = tmp_path_factory.mktemp("mirror")
-    there = compare(
-        make_run(path / "a", counts=mine), write_table(path / "a.tsv", rows_of(counts=theirs))
-    )
-    back = compare(
-        make_run(path / "b", counts=theirs), write_table(path / "b.tsv", rows_of(counts=mine))
-    )
-    names = ["key", "p", "p_holm", "differs"]
-    pd.testing.assert_frame_equal(there.cells[names], back.cells[names])
-    assert there.cells["difference"].tolist() == (-back.cells["difference"]).tolist()
-    assert there.cells["low"].tolist() == back.cells["reference_low"].tolist()
-    for name in ("below_alpha", "expected", "differ", "smallest_p"):
-        assert getattr(there.summary, name) == pytest.approx(getattr(back.summary, name))
-
-
 TESTED = fisher_two_sided(np.arange(101)[:, None], 100, np.arange(101), 100) < 0.05
 """Whether two counts of 100 seeds have p < 0.05."""
 
@@ -257,14 +239,6 @@ def test_trainings_that_share_their_lucky_seeds_are_not_independent():
     assert wide[1] >= 3 * high
 
 
-def test_many_seeds_and_few_cells_take_little_memory():
-    random = np.random.default_rng(4)
-    solved = random.random((6, 100_000)) < 0.5
-    tails = fisher_tails(solved.sum(axis=1) + 50_000, 100_000, 100_000)
-    found = chance_range(solved, np.full(6, 100_000), tails, np.arange(6), fresh=False)
-    assert found in {(0, 1), (0, 2)}
-
-
 def test_counts_that_fall_with_the_epochs_are_of_fresh_seeds(tmp_path):
     epochs = (10, 50, 100, 1000)
     points = [GRID[0] | {"lr": lr, "epochs": e} for lr in range(1, 21) for e in epochs]
@@ -312,18 +286,6 @@ def test_a_config_without_a_parameter_has_it_empty_or_zero_in_the_table(run, tab
         assert found.fixed == {"zero_grad": "true"}
 
 
-def test_no_activation_is_none_in_the_table(tmp_path, table):
-    point = GRID[0] | {"activation": None}
-    run = make_run(tmp_path / "run", [point, GRID[0]], (1, 2))
-    rows = rows_of([point], (4,))
-    assert rows[0][0] == "None"
-    found = compare(run, table(rows))
-    assert found.cells["k"].tolist() == [1]
-    assert compare(run, table(rows), where={"activation": None}).only_run == ()
-    rows = rows_of([GRID[0]], (4,))
-    assert compare(run, table(rows), where={"activation": "Tanh"}).cells["k"].tolist() == [2]
-
-
 @pytest.mark.parametrize(
     ("where", "words"),
     [
@@ -342,18 +304,6 @@ def test_a_table_of_other_cells_is_refused_and_says_why(run, table):
     assert "optimizer" not in told
     first = table(rows_of()[:1])
     refusal(run, first, "no row is within lr=0.1", "allowed: lr: 1", where={"lr": 0.1})
-
-
-def test_further_blocks_and_crashes_count(tmp_path, table):
-    evaluations = [
-        done(0, GRID[0], solved(0, 3, 10, epochs=10)),
-        failed(0, GRID[0], 10, 5),
-        failed(1, GRID[1], 0, 5, final=False),
-    ]
-    run = write_run(tmp_path / "run", evaluations, trainer="network")
-    found = compare(run, table(rows_of()))
-    assert found.cells[["k", "n"]].values.tolist() == [[3, 15]]
-    assert len(found.only_reference) == 7
 
 
 def test_parameters_of_another_trainer_may_be_called_like_our_columns(tmp_path):

@@ -18,7 +18,6 @@ from xortune.core.config import (
     Config,
 )
 from xortune.core.errors import InputError
-from xortune.core.point import Point
 
 # --- what torch has ------------------------------------------------------------------------------
 
@@ -181,37 +180,10 @@ def test_the_point_has_every_other_field(make_config):
     }
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"activation": "ReLU"},
-        {"loss": "BCELoss"},
-        {"optimizer": "SGD"},
-        {"optimizer": "SGD", "momentum": 0.5},
-        {"lr": 0.031},
-        {"hidden_dim": 6},
-        {"epochs": 999},
-        {"zero_grad": False},
-    ],
-)
-def test_every_field_is_part_of_the_key(make_config, change):
-    assert make_config(**change).key != make_config().key
-    if "momentum" in change:
-        assert make_config(**change).key != make_config(optimizer="SGD").key
-
-
 def test_a_config_and_its_point_lead_to_each_other(make_config):
     for config in (make_config(), make_config(optimizer="SGD", momentum=0.3, activation=None)):
         assert Config.from_point(config.point) == config
         assert config.point.key == config.key
-
-
-def test_from_point_fills_in_what_has_a_default(make_config):
-    point = Point(
-        {"activation": "Tanh", "loss": "MSELoss", "optimizer": "Adam"}
-        | {"lr": 0.03, "hidden_dim": 5, "epochs": 1000}
-    )
-    assert Config.from_point(point) == make_config()
 
 
 # --- what it refuses -----------------------------------------------------------------------------

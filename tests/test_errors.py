@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from xortune.core.errors import InputError, TrainingError, XortuneError, nearest
+from xortune.core.errors import InputError, nearest
 
 
 def test_a_message_has_the_place_the_problem_the_allowed_and_the_fix():
@@ -36,19 +36,6 @@ def test_an_input_error_survives_a_process_boundary(again):
     assert type(twin) is InputError
     assert vars(twin) == vars(error)
     assert str(twin) == str(error)
-
-
-def test_a_training_error_survives_a_process_boundary():
-    twin = pickle.loads(pickle.dumps(TrainingError("out of memory")))
-    assert type(twin) is TrainingError
-    assert str(twin) == "out of memory"
-
-
-def test_all_are_caught_by_the_base_and_bad_input_by_value_error():
-    assert issubclass(InputError, XortuneError)
-    assert issubclass(InputError, ValueError)
-    assert issubclass(TrainingError, XortuneError)
-    assert not issubclass(TrainingError, InputError)
 
 
 @pytest.mark.parametrize(

@@ -124,15 +124,6 @@ def test_the_command_prints_it_or_writes_it(run, tmp_path):
     assert path.read_text() == xt.export(run)
 
 
-def test_a_key_chooses_another(run):
-    result = xortune("export", run.path, "--key", SECOND.key)
-    assert "lr=0.02" in result.stdout
-    result = xortune("export", run.path, "--key", SECOND.key[:-1])
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: --key: no configuration has the key")
-    assert f"did you mean '{SECOND.key}'?" in result.stderr
-
-
 def test_a_certified_run_gives_the_config_that_a_gate_would_pass(run):
     loaded = certified(run)
     assert loaded.best.lr == 0.05
@@ -239,12 +230,3 @@ def test_the_ending_of_the_output_says_the_format(run, tmp_path):
     assert "error: --format: 'yml'; allowed: py, yaml, json" in wrong.stderr
     both = xortune("export", run.path, "--format", "yaml", "--seeds", "3")
     assert "--seeds: 3 with yaml; allowed: with format py" in both.stderr
-
-
-def test_a_certificate_is_told_in_the_yaml(run):
-    loaded = certified(run)
-    text = xt.export(loaded, format="yaml")
-    assert (
-        f"# On fresh seeds from {loaded.certificate.best.first}: 50 of 50, so at least 91.6" in text
-    )
-    assert yaml.safe_load(text) == SECOND.as_dict()

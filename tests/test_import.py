@@ -113,18 +113,6 @@ def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, result
     assert "certified config" in verdict.stdout
 
 
-def test_a_function_from_python_certifies_too(results, tmp_path):
-    run = xt.import_results(
-        results, config=["lr", "width"], success="accuracy >= 0.9", output="run"
-    )
-
-    def train(config, seed):
-        return {"accuracy": config["lr"] - (seed % 5 == 0)}
-
-    certificate = xt.certify(run, top=1, seeds=50, train=train)
-    assert (certificate.best.k, certificate.best.n) == (40, 50)
-
-
 def test_a_gate_of_imported_seeds_holds_for_all_configs_at_once(results, tmp_path):
     run = xt.import_results(
         results, config=["lr", "width"], success="accuracy >= 0.9", output="six"
@@ -216,36 +204,11 @@ def test_an_import_that_is_interrupted_does_not_look_whole(tmp_path, monkeypatch
     assert xt.load_run("run").manifest["complete"] is False
 
 
-def test_seeds_with_gaps_are_blocks_and_crashes_keep_their_reasons(tmp_path):
-    (tmp_path / "r.csv").write_text(
-        "lr,seed,success,reason\n1,40,1,\n1,3,0,boom\n1,4,1,\n2,3,0,\n2,4000000000,1,\n"
-    )
-    run = xt.import_results("r.csv", config=["lr"], output="run")
-    best = run.results[0]
-    assert best.outcome.seeds.tolist() == [3, 4, 40]
-    assert [s.label for s, c in best.outcome.counts.items() for _ in range(c)] == [
-        *("solved", "solved", "crashed"),
-    ]
-    assert len(run.evaluations) == 4
-    assert {e.proposal for e in run.evaluations} == {0, 1}
-    assert run.table.trials.tolist() == [1, 1]
-    assert "boom" in (run.path / "report.md").read_text()
-    assert "Seeds are shared" not in (run.path / "report.md").read_text()
-
-
 def test_an_imported_run_is_not_searched_further(run):
     space = run.path / "space.yaml"
     result = xortune("search", space, "--output", run.path, "--resume")
     assert result.exit_code == 2
     assert xt.load_run(run.path).table.equals(run.table)
-
-
-def test_epochs_to_solve_reach_table_and_figure(tmp_path):
-    lines = "".join(f"100,{s},1,{s + 1}\n" for s in range(20)) + "100,20,0,\n"
-    (tmp_path / "r.csv").write_text("epochs,seed,success,epochs_to_solve\n" + lines)
-    run = xt.import_results("r.csv", config=["epochs"], output="run")
-    assert run.table.epochs_to_solve.tolist() == [(sum(range(1, 21)) + 100) / 20]
-    assert (run.path / "figures" / "success-by-epoch.svg").exists()
 
 
 def test_what_is_no_source(tmp_path):

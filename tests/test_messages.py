@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
 from commands import refused, xortune
 from hand_made import CONFIG, done, solved, write_run
@@ -122,13 +121,3 @@ def test_python_m_xortune_is_the_command_line(more):
         [sys.executable, "-m", "xortune", *more], capture_output=True, text=True, check=True
     )
     assert "Usage" in ran.stdout or '"rate": 0.9' in ran.stdout
-
-
-def test_nobody_is_sent_to_certify_what_nothing_trains(tmp_path):
-    rows = [{"lr": lr, "seed": seed, "success": seed % 2} for lr in (1, 2) for seed in range(8)]
-    run = xt.import_results(pd.DataFrame(rows), config=["lr"], output=tmp_path / "run")
-    for name in ("report.md", "report.html"):
-        assert "xortune certify" not in (run.path / name).read_text(encoding="utf-8")
-    with pytest.raises(xt.InputError) as caught:
-        xt.certify(run)
-    assert "train=f" in str(caught.value)

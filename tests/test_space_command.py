@@ -8,10 +8,9 @@ import pytest
 
 from xortune.core.errors import InputError
 from xortune.core.success import parse_success
-from xortune.driver.propose import shared_study
 from xortune.runs.sessions import DifferentRunError, changes_brought
 from xortune.spaces.describe import describe, described
-from xortune.spaces.space import parse_space, with_search
+from xortune.spaces.space import parse_space
 
 COMMAND = "python train.py --lr={lr} --kind {kind} --seed={seed}"
 GOOD = {"command": COMMAND}
@@ -116,19 +115,3 @@ def test_it_is_described_by_an_example():
 def test_a_run_is_not_continued_with_another_command(change):
     with pytest.raises(DifferentRunError, match="trainer: "):
         changes_brought(space(), space(GOOD | change), task=None, place="run", extend=True)
-
-
-def test_the_same_command_continues_it_and_shares_a_study():
-    again = parse_space(with_search(space(), trials=9).text, "s.yaml")
-    [change] = changes_brought(space(), again, task=None, place="run", extend=False)
-    assert change.name == "search.trials"
-    names = {
-        shared_study(one, "sqlite:////x", None).name
-        for one in (
-            space(),
-            space(GOOD | {"timeout": 3}),
-            space(GOOD | {"metric": "last line json"}),
-            space(GOOD | {"success": "a > 1"}),
-        )
-    }
-    assert len(names) == 3

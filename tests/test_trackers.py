@@ -86,31 +86,6 @@ def test_a_config_has_a_step_for_each_block_and_its_crashed_seeds_are_in_n(tmp_p
     assert [s.at for s in one.steps] == [1767323045, 1767323045]  # when the run began
 
 
-def test_numbers_of_an_own_trainer_are_among_the_metrics(tmp_path):
-    (tmp_path / "train.py").write_text(
-        "def run(config, seed):\n    return {'score': seed * config['x']}\n"
-    )
-    from xortune.core.point import Point
-    from xortune.core.trainer import Block
-    from xortune.driver.trainer import trainer_for, with_train
-    from xortune.spaces.space import load_space
-
-    (tmp_path / "space.yaml").write_text(
-        "name: own\ntrainer: ./train.py:run\nsuccess: score >= 4\nparameters: {x: 2}\n"
-        "search: {sampler: grid}\n"
-    )
-    space = with_train(load_space(tmp_path / "space.yaml"), None)
-    trainer = trainer_for(space, None, "auto", 0.0)
-    block = Block(trainer.check(Point({"x": 2})), 0, 5)
-    [result] = trainer.train([block])
-    write_run(tmp_path / "run", [done(0, dict(block.point), result)])
-    [config] = logged(tmp_path / "run")
-    metrics = config.steps[-1].metrics
-    assert (metrics["k"], metrics["score_n"], metrics["score_mean"]) == (3, 5, 4)
-    assert metrics["score_median"] == 4
-    assert "epochs_to_solve" not in metrics  # nobody counts them
-
-
 def test_a_reader_reads_on_and_a_line_that_is_being_written_waits(tmp_path):
     write_run(tmp_path / "run", BLOCKS[:2], **STARTED)
     reader = Reader(tmp_path / "run")
@@ -207,8 +182,6 @@ def test_an_error_of_the_body_goes_on_and_what_is_there_is_logged(tmp_path):
     ("option", "package", "extra"),
     [
         (("--tensorboard",), "tensorboard", "tensorboard"),
-        (("--mlflow", "http://127.0.0.1:1"), "mlflow", "mlflow"),
-        (("--wandb",), "wandb", "wandb"),
     ],
 )
 def test_what_is_not_installed_is_told_before_anything_starts(

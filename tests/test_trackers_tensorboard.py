@@ -102,17 +102,3 @@ def test_a_finished_config_is_closed_with_what_fresh_seeds_say(tmp_path):
             assert (best.key, "certified_k") not in found
     files = [(tmp_path / str(c) / best.key / FILE).read_bytes() for c in (False, True)]
     assert files[1].startswith(files[0])
-
-
-def test_a_finished_search_that_goes_on_has_the_files_that_it_would_have_had(tmp_path):
-    directory = tmp_path / "run"
-    write_run(directory, BLOCKS[:2], complete=True, **STARTED)
-    xt.log(directory, tensorboard=True)
-    append(directory, *BLOCKS[2:])
-    xt.log(directory, tensorboard=True)
-    shutil.copytree(directory / "tensorboard", tmp_path / "before")
-    shutil.rmtree(directory / "tensorboard")
-    xt.log(directory, tensorboard=True)
-    kept, made = sorted_files(tmp_path / "before"), sorted_files(directory / "tensorboard")
-    assert list(kept.values()) == list(made.values())
-    assert len(kept) == 2

@@ -67,11 +67,6 @@ def test_a_value_never_changes_the_number_of_words(value, seed):
     assert made == ["run", text, f"--x={text}", f"a {text} b", str(seed)]
 
 
-def test_the_words_of_kinds_of_values():
-    made = words("run {a} {b} {c} {d} {e} {seed}", a=1e-05, b=True, c=3, d="it's", e=0.1)
-    assert made == ["run", "1e-05", "true", "3", "it's", "0.1", "7"]
-
-
 @pytest.mark.parametrize(
     ("text", "config", "wanted"),
     [
@@ -98,17 +93,12 @@ def test_what_is_not_active_or_null_is_left_out(text, config, wanted):
     [
         ("run 'a {seed}", "cannot be split into words"),
         ("   ", "no program"),
-        ("'' {seed}", "no program"),
         ("run {seed", "a lone '{' in '{seed'"),
-        ("run seed}", "a lone '}' in 'seed}'"),
         ("run {a {b}}", "a lone '{'"),
         ("run --x={a:--fast}", "is a part of"),
         ("run {seed} > out", "'>' means nothing"),
-        ("run {seed} 2>&1", "'2>&1' means nothing"),
-        ("run {seed} | tee out", "'|' means nothing"),
         ("run {seed} && rm x", "'&&' means nothing"),
         ("run {seed}; rm x", "'{seed};' means nothing"),
-        ("run {seed} &", "'&' means nothing"),
         ("sh -c 'run {a}' {seed}", "{a} in a text that sh runs"),
         ("nice /bin/bash -ec 'run {a}' {seed}", "{a} in a text that /bin/bash runs"),
     ],

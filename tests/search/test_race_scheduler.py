@@ -217,31 +217,6 @@ def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
     assert scheduler.debug_string().startswith("Seed race: ")
 
 
-def test_the_number_of_a_trial_is_its_place_when_it_was_added():
-    scheduler = SeedRaceScheduler()
-    trials = [Trial(number) for number in range(300)]
-    for trial in trials:
-        scheduler.on_trial_add(None, trial)
-    scheduler.on_trial_result(None, trials[0], {"successes": 128, "n": 128})
-    lower = float(race_lower(128, 128, 1))
-    needed = {
-        number: next(n for n in range(1, 99) if race_upper(0, n, number) < lower)
-        for number in (2, 300)
-    }
-    assert needed[2] < needed[300], "the test tells nothing if it does not matter"
-    for n in range(1, needed[300] + 1):
-        decision = scheduler.on_trial_result(None, trials[-1], {"successes": 0, "n": n})
-        assert decision == ("STOP" if n == needed[300] else "CONTINUE")
-
-
-def test_a_trial_that_is_added_again_may_begin_anew():
-    scheduler, trial = SeedRaceScheduler(), Trial(0)
-    scheduler.on_trial_add(None, trial)
-    scheduler.on_trial_result(None, trial, {"successes": 50, "n": 50})
-    scheduler.on_trial_add(None, trial)
-    assert scheduler.on_trial_result(None, trial, {"successes": 9, "n": 10}) == "CONTINUE"
-
-
 def test_a_trial_that_is_run_again_has_a_share_of_its_own():
     """Its second results need not be the first ones: they are proven with the next number."""
     scheduler = SeedRaceScheduler()
@@ -282,12 +257,8 @@ def test_the_last_report_of_a_restored_trial_counts():
         ([{"n": 3}], "reported no 'successes'"),
         ([{"successes": 3}], "reported no 'n'"),
         ([{"successes": 0.93, "n": 100}], "0.93 is no count"),
-        ([{"successes": True, "n": 100}], "True is no count"),
-        ([{"successes": "3", "n": 100}], "'3' is no count"),
         ([{"successes": 4, "n": 3}], "4 successes of 3 seeds"),
         ([{"successes": 3, "n": 4}, {"successes": 2, "n": 3}], "2 of 3 seeds after 3 of 4"),
-        ([{"successes": 3, "n": 4}, {"successes": 6, "n": 5}], "6 successes of 5 seeds"),
-        ([{"successes": 3, "n": 8}, {"successes": 6, "n": 9}], "6 of 9 seeds after 3 of 8"),
     ],
 )
 def test_reports_that_are_no_cumulative_counts_are_named(reports, problem):

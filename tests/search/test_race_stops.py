@@ -65,27 +65,6 @@ def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
     assert all(0 <= p.fresh <= p.done <= p.total for p in told)
 
 
-def test_nothing_is_told_while_nothing_is_on_the_disk():
-    journal, told = Lagging(), []
-    queue = Queue(
-        space_of(trials=3, ladder=(4,)),
-        Plain(),
-        Scripted(at(1.0, 0.5, 0.0)),
-        journal,
-        window=3,
-        on_progress=told.append,
-    )
-    jobs = [queue.next_job() for _ in range(3)]
-    for job in jobs:
-        queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
-    assert told == []
-    journal.settled = 2
-    assert queue.next_job() is None
-    assert [p.done for p in told] == [1, 2]
-    assert queue.finished
-    assert [p.done for p in told] == [1, 2, 3]
-
-
 def test_a_config_that_was_made_twice_is_told_twice():
     """The later proposal has its results first; whether it goes on is known only then."""
     proposer = Scripted([*at(0.0), *at(0.0)])
@@ -221,20 +200,3 @@ def test_what_a_worker_with_a_fast_clock_did_not_begin_waits_again(tmp_path):
         assert queue.next_job() is None
         assert queue.finished
         assert not queue.left_undone
-
-
-def test_no_climb_begins_after_a_proof(tmp_path):
-    space = parse_space(
-        "name: p\nparameters: {y: {low: 0.0, high: 1.0}}\nsearch: {sampler: random, trials: 50}\n"
-        "seeds: {race: {max: 512}}\nstop: {proven_rate: 0.5}\n"
-    )
-    points = at(*[1.0] * 50)
-    with queue_in(tmp_path, space, Scripted(points), window=1) as queue:
-        seeds = 0
-        while (job := queue.next_job()) is not None:
-            queue.receive(job, by_rate(job.block), seconds=0.1, worker="w")
-            seeds += job.block.count
-        assert queue.finished
-        assert queue.proven is not None
-        assert queue.left == 0
-    assert seeds < 100

@@ -20,8 +20,7 @@ from xortune.runs.manifest import MANIFEST, is_imported, last_identity
 from xortune.runs.sessions import changed_trainer
 from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
-from xortune.spaces.objectives import check_numbers
-from xortune.spaces.space import check_built_in, with_own
+from xortune.spaces.space import check_built_in, check_numbers, with_own
 from xortune.trainers.command import CommandTrainer, command_trainer
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores

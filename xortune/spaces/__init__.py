@@ -24,9 +24,9 @@ EXPORTS = {
         "parse_duration",
         "rungs_up_to",
     ),
-    "objectives": ("check_numbers",),
     "space": (
         "check_built_in",
+        "check_numbers",
         "check_space",
         "load_space",
         "parse_space",
