@@ -64,61 +64,43 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Certificate": "runs.certificate",
-    "Comparison": "comparisons.reference",
-    "ComparisonPlan": "certificates.plan",
-    "Config": "core.config",
-    "InputError": "core.errors",
-    "Outcome": "core.outcome",
-    "Point": "core.point",
-    "RatePlan": "certificates.plan",
-    "Run": "runs.run",
-    "RunComparison": "comparisons.runs",
-    "RunStatus": "runs.status",
-    "SearchSpace": "spaces.model",
-    "SeedRacePruner": "racing.pruner",
-    "SeedRaceScheduler": "racing.scheduler",
-    "Status": "core.outcome",
-    "Task": "core.task",
-    "TrainingError": "core.errors",
-    "Verdict": "certificates.gate",
-    "XortuneError": "core.errors",
-    "certify": "driver.certify",
-    "compare": "driver.compare",
-    "evaluate": "trainers.network",
-    "export": "integrations.export",
-    "from_optuna": "driver.optuna",
-    "gate": "driver.gate",
-    "import_results": "driver.optuna",
-    "load_run": "runs.run",
-    "load_space": "spaces.space",
-    "log": "integrations.following",
-    "plan": "certificates.plan",
-    "plot_agreement": "reports.plots",
-    "plot_contour": "reports.plots",
-    "plot_decision_surface": "reports.plots",
-    "plot_differences": "reports.plots",
-    "plot_failures": "reports.plots",
-    "plot_numbers": "reports.plots",
-    "plot_optimization_history": "reports.plots",
-    "plot_parallel_coordinate": "reports.plots",
-    "plot_param_importances": "reports.plots",
-    "plot_pareto_front": "reports.plots",
-    "plot_profile": "reports.plots",
-    "plot_ranking": "reports.plots",
-    "plot_seeds_spent": "reports.plots",
-    "plot_slice": "reports.plots",
-    "plot_success_by_epoch": "reports.plots",
-    "plot_wins": "reports.plots",
-    "search": "driver.search",
-    "status": "runs.status",
-    "to_optuna": "driver.optuna",
-    "write_comparison": "reports.files",
-    "write_report": "reports.files",
+_NAMES = {
+    "certificates.gate": "Verdict",
+    "certificates.plan": "ComparisonPlan plan RatePlan",
+    "comparisons.reference": "Comparison",
+    "comparisons.runs": "RunComparison",
+    "core.config": "Config",
+    "core.errors": "InputError TrainingError XortuneError",
+    "core.outcome": "Outcome Status",
+    "core.point": "Point",
+    "core.task": "Task",
+    "driver.certify": "certify",
+    "driver.compare": "compare",
+    "driver.gate": "gate",
+    "driver.optuna": "from_optuna import_results to_optuna",
+    "driver.search": "search",
+    "integrations.export": "export",
+    "integrations.following": "log",
+    "racing.pruner": "SeedRacePruner",
+    "racing.scheduler": "SeedRaceScheduler",
+    "reports.files": "write_comparison write_report",
+    "reports.plots": (
+        "plot_agreement plot_contour plot_decision_surface plot_differences "
+        "plot_failures plot_numbers plot_optimization_history "
+        "plot_parallel_coordinate plot_param_importances plot_pareto_front "
+        "plot_profile plot_ranking plot_seeds_spent plot_slice plot_success_by_epoch "
+        "plot_wins"
+    ),
+    "runs.certificate": "Certificate",
+    "runs.run": "load_run Run",
+    "runs.status": "RunStatus status",
+    "spaces.model": "SearchSpace",
+    "spaces.space": "load_space",
+    "trainers.network": "evaluate",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604  # strings they are: the keys above
+__all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604  # strings they are: the names above
 
 
 def __getattr__(name: str) -> Any:
