@@ -202,30 +202,21 @@ def _mapping(
 ) -> dict[str, str]:
     """The column of each parameter and count that the table has, as asked or by its name."""
     found: dict[str, str] = {}
+    names = (*parameters, *COUNTS)
     for name, column in asked.items():
-        if name not in parameters and name not in COUNTS:
-            known = (*parameters, *COUNTS)
-            raise InputError(
-                f"unknown parameter {name!r}",
-                place=f"--column {name}={column}",
-                allowed=", ".join(known),
-                fix=nearest(name, known),
-            )
-        if column not in text.columns:
-            raise InputError(
-                f"{text.place} has no column {column!r}",
-                place=f"--column {name}={column}",
-                allowed=", ".join(text.columns),
-                fix=nearest(column, text.columns),
-            )
+        place = f"--column {name}={column}"
+        for given, known, problem in (
+            (name, names, f"unknown parameter {name!r}"),
+            (column, text.columns, f"{text.place} has no column {column!r}"),
+        ):
+            if given not in known:
+                fix = nearest(given, known)
+                raise InputError(problem, place=place, allowed=", ".join(known), fix=fix)
         if column in found.values():
-            raise InputError(
-                f"column {column!r} stands for something else already",
-                place=f"--column {name}={column}",
-                fix="map each column once",
-            )
+            problem = f"column {column!r} stands for something else already"
+            raise InputError(problem, place=place, fix="map each column once")
         found[name] = column
-    for name in (*parameters, *(count for count in COUNTS if count not in parameters)):
+    for name in dict.fromkeys(names):
         if name in found or (name == "n" and seeds is not None):
             continue
         if name in ("k", "percent", "rate") and any(c in found for c in ("k", "percent", "rate")):

@@ -326,36 +326,30 @@ def checked_seeds(seeds: Iterable[int] | NDArray[np.int64]) -> NDArray[np.int64]
     """
     if _is_plain(seeds):
         return seeds if not seeds.flags.writeable else seeds.copy()
-    allowed = "whole numbers from 0 to 2**32 - 1, each once"
+
+    def wrong(problem: str, fix: str | None = None) -> InputError:
+        allowed = "whole numbers from 0 to 2**32 - 1, each once"
+        return InputError(problem, field="seeds", allowed=allowed, fix=fix)
+
     if isinstance(seeds, range) and seeds and {seeds[0] >> 32, seeds[-1] >> 32} == {0}:
         # No list of them: that of a million takes 36 MB.
         return np.arange(seeds.start, seeds.stop, seeds.step, dtype=np.int64)
     if not isinstance(seeds, Iterable):
-        raise InputError(
-            f"{seeds!r} is a {type(seeds).__name__}",
-            field="seeds",
-            allowed=allowed,
-            fix="range(100) is the first hundred seeds",
-        )
+        problem = f"{seeds!r} is a {type(seeds).__name__}"
+        raise wrong(problem, "range(100) is the first hundred seeds")
     array = np.asarray(seeds if isinstance(seeds, np.ndarray) else list(seeds))
     if array.size == 0:
         raise InputError("no seeds", field="seeds", allowed="at least one seed")
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise InputError(
-            f"{array.dtype} array of shape {array.shape}", field="seeds", allowed=allowed
-        )
+        raise wrong(f"{array.dtype} array of shape {array.shape}")
     outside = (array < 0) | (array > MAX_SEED)
     if outside.any():
-        raise InputError(
-            f"{array[outside][0]} is out of range",
-            field="seeds",
-            allowed=allowed,
-            fix="torch uses the low 32 bits only: a larger seed would repeat another network",
-        )
+        fix = "torch uses the low 32 bits only: a larger seed would repeat another network"
+        raise wrong(f"{array[outside][0]} is out of range", fix)
     array = array.astype(np.int64)
     values, counts = np.unique(array, return_counts=True)
     if values.size != array.size:
-        raise InputError(f"{values[counts > 1][0]} is given twice", field="seeds", allowed=allowed)
+        raise wrong(f"{values[counts > 1][0]} is given twice")
     return array
 
 

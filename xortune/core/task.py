@@ -108,44 +108,29 @@ class Task:
         if self.held_out_inputs is not None or self.held_out_targets is not None:
             pairs.append(("held_out_inputs", "held_out_targets", 1))
         elif self.accuracy != 1.0:
-            raise InputError(
-                f"{self.accuracy} without held-out rows",
-                field="accuracy",
-                allowed="1.0 when every training row is judged",
-                fix="name the column that marks held-out rows, or leave accuracy out",
-            )
+            problem, allowed = "without held-out rows", "1.0 when every training row is judged"
+            fix = "name the column that marks held-out rows, or leave accuracy out"
+            raise _refused("accuracy", f"{self.accuracy} {problem}", allowed, fix)
         if not 0 < self.accuracy <= 1:
-            raise InputError(
-                f"{self.accuracy} is out of range", field="accuracy", allowed="above 0, at most 1"
-            )
+            raise _refused("accuracy", f"{self.accuracy} is out of range", "above 0, at most 1")
         for x_name, y_name, rows in pairs:
             x, y = _table(x_name, getattr(self, x_name)), _table(y_name, getattr(self, y_name))
             if x.shape[0] < rows:
-                raise InputError(
-                    f"{x.shape[0]} row{'s'[: x.shape[0] != 1]}",
-                    field=x_name,
-                    allowed=f"at least {rows}",
-                    fix="add rows; one row is solved by a constant",
-                )
+                problem, fix = f"{x.shape[0]} row", "add rows; one row is solved by a constant"
+                problem += "s"[: x.shape[0] != 1]
+                raise _refused(x_name, problem, f"at least {rows}", fix)
             if y.shape != (x.shape[0], 1) or x.shape[1] < 1:
-                raise InputError(
-                    f"shapes {x.shape} and {y.shape} do not fit",
-                    field=y_name,
-                    allowed="inputs (N, D) with D >= 1 and targets (N, 1)",
-                )
+                allowed = "inputs (N, D) with D >= 1 and targets (N, 1)"
+                raise _refused(y_name, f"shapes {x.shape} and {y.shape} do not fit", allowed)
             given = np.asarray(getattr(self, y_name))  # before float32 rounds 0.99999999 to 1
             wrong = ~np.isin(given, (0, 1))
             if wrong.any():
-                raise InputError(
-                    f"{given[wrong][0]} is no 0/1 target", field=y_name, allowed="0 and 1"
-                )
+                raise _refused(y_name, f"{given[wrong][0]} is no 0/1 target", "0 and 1")
             object.__setattr__(self, x_name, x)
             object.__setattr__(self, y_name, y)
         if self.held_out_inputs is not None and self.held_out_inputs.shape[1] != self.dim:
-            raise InputError(
-                f"{self.held_out_inputs.shape[1]} columns, the training rows have {self.dim}",
-                field="held_out_inputs",
-            )
+            problem = f"{self.held_out_inputs.shape[1]} columns, the training rows have {self.dim}"
+            raise _refused("held_out_inputs", problem)
 
     @property
     def dim(self) -> int:
@@ -190,9 +175,7 @@ class Task:
             InputError: bits outside [2, 12].
         """
         if not 2 <= bits <= MAX_PARITY:
-            raise InputError(
-                f"parity of {bits} bits", field="task", allowed=f"2 to {MAX_PARITY} bits"
-            )
+            raise _refused("task", f"parity of {bits} bits", f"2 to {MAX_PARITY} bits")
         inputs = np.array(list(itertools.product((0.0, 1.0), repeat=bits)), dtype=np.float32)
         targets = (inputs.sum(axis=1, keepdims=True) % 2).astype(np.float32)
         return cls(name or f"parity-{bits}", inputs, targets)
@@ -275,12 +258,10 @@ class Task:
         """
         found = np.unique(self.targets)
         if found.size == 1:
-            raise InputError(
-                f"{found[0]:g} in all {len(self.targets):,} rows, and a constant solves that",
-                field="targets",
-                allowed="both 0 and 1 among the rows that are trained on",
-                fix="name another column as target, or add rows of the other kind",
-            )
+            rows, allowed = len(self.targets), "both 0 and 1 among the rows that are trained on"
+            problem = f"{found[0]:g} in all {rows:,} rows, and a constant solves that"
+            fix = "name another column as target, or add rows of the other kind"
+            raise _refused("targets", problem, allowed, fix)
 
     @classmethod
     def named(cls, name: str) -> Task:
@@ -295,29 +276,29 @@ class Task:
             return cls.parity(int(match[1]))
         if name.endswith(".csv"):
             return cls.from_csv(name)
-        raise InputError(
-            f"unknown task {name!r}",
-            field="task",
-            allowed="xor, parity-N (N bits), or a path that ends in .csv",
-            fix=nearest(name, ("xor", "parity-3")),
-        )
+        allowed = "xor, parity-N (N bits), or a path that ends in .csv"
+        fix = nearest(name, ("xor", "parity-3"))
+        raise _refused("task", f"unknown task {name!r}", allowed, fix)
 
 
 TaskSpec: TypeAlias = str | Task
 """What users may give where a task is wanted: a name for `Task.named`, or a Task."""
 
 
+def _refused(
+    field: str, problem: str, allowed: str | None = None, fix: str | None = None
+) -> InputError:
+    return InputError(problem, field=field, allowed=allowed, fix=fix)
+
+
 def _table(field: str, value: object) -> Float32:
     array = np.asarray(value)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
-        raise InputError(
-            f"an array of shape {array.shape} and type {array.dtype}",
-            field=field,
-            allowed="a two-dimensional array of numbers",
-        )
+        problem = f"an array of shape {array.shape} and type {array.dtype}"
+        raise _refused(field, problem, "a two-dimensional array of numbers")
     with np.errstate(over="ignore"):  # beyond float32 is inf, which is refused below
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise InputError("a value that is missing or not finite", field=field)
+        raise _refused(field, "a value that is missing or not finite")
     array.flags.writeable = False
     return array
