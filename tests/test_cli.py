@@ -172,13 +172,6 @@ def test_report_writes_the_files_again(run):
     assert shown["best"] == shown["table"][0]
 
 
-def test_report_writes_only_what_is_asked(run):
-    assert xortune("report", run.path, "--format", "csv, md", "-q").output == ""
-    names = {path.name for path in run.path.iterdir()}
-    assert {"report.md", "table.csv"} <= names
-    assert not names & {"report.html", "table.parquet", "seeds.parquet", "table.tex"}
-
-
 def test_report_refuses(run, tmp_path):
     refused(
         xortune("report", run.path, "--format", "docx"), "'docx'", "html, md, csv, tex, parquet"
@@ -187,13 +180,6 @@ def test_report_refuses(run, tmp_path):
     refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
     refused(xortune("report", tmp_path / "nowhere"), "nowhere", "is no directory")
     assert not (run.path / "report.md").exists()
-
-
-def test_a_damaged_journal_is_told_with_its_line(run):
-    journal = run.path / "evaluations.jsonl"
-    lines = journal.read_text().splitlines()
-    journal.write_text("\n".join([lines[0], "{broken", *lines[1:]]) + "\n")
-    refused(xortune("report", run.path), "evaluations.jsonl:2")
 
 
 @pytest.mark.parametrize("many", [False, True])

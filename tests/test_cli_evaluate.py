@@ -87,14 +87,6 @@ def test_evaluate_takes_every_option(tmp_path):
     assert shown["k"] == outcome.successes
 
 
-def test_without_a_success_there_is_no_time_to_solve():
-    result = evaluate("--json", epochs="1", seeds="3", lr="1e-9")
-    assert json.loads(result.stdout)["epochs_to_solve"] is None
-    text = evaluate(epochs="1", seeds="3", lr="1e-9").stdout
-    assert "0/3 seeds solved" in text
-    assert "epochs to solve" not in text
-
-
 def test_quiet_prints_nothing():
     assert evaluate("--quiet", epochs="1", seeds="1").output == ""
 

@@ -97,7 +97,6 @@ AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
 @pytest.mark.parametrize(
     ("signals", "code"),
     [
-        ([signal.SIGINT, signal.SIGINT], 3),
         ([signal.SIGHUP, signal.SIGTERM], 3),
         ([signal.SIGINT] * 3, 130),
     ],

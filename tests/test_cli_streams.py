@@ -80,8 +80,6 @@ def test_progress_that_cannot_be_shown(run):
         (["report", "RUN", "--format", "csv"], 0, "note: stdout cannot be written (No space left"),
         (["report", "RUN", "--format", "csv", "--json"], 2, "error: stdout cannot be written"),
         (["status", "RUN"], 2, "error: stdout cannot be written (No space left on device)"),
-        (["export", "RUN"], 2, "error: stdout cannot be written (No space left on device)"),
-        (["--help"], 2, "error: stdout cannot be written (No space left on device)"),
     ],
 )
 def test_a_full_stdout_is_told_in_a_line(run, words, code, said):
@@ -106,7 +104,7 @@ def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(run):
     assert (run / "table.csv").read_text().startswith(header)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_a_terminal_of_few_signs(run, encoding):
     env = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     strange = run.rename(run.parent / "ré\udcff–sumé")

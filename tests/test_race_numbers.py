@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,10 +60,6 @@ def test_while_newcomers_come_only_whole_shares_climb():
     assert race.next(()) == 0
 
 
-def test_who_failed_never_climbs():
-    assert raced([math.inf] * 5) == dict.fromkeys(range(5), 4)
-
-
 def test_what_is_forgotten_enters_anew():
     race = NumberGrants(RaceRule(RUNGS))
     for name in range(8):
@@ -84,19 +79,3 @@ def test_success_rates_are_proven_as_in_any_race(looks):
         other.see(name, k, 64)
     assert race.proven == other.proven
     assert race.leader == other.leader
-
-
-def test_seeds_of_another_ladder_are_all_rungs_that_they_pass():
-    race = NumberGrants(RaceRule(RUNGS))
-    race.see("a", 50, 50, costs=(0.0,))
-    assert race.next((), last=True) == "a"
-    race.see("a", 80, 80, costs=(0.0,))
-    assert race.next((), last=True) is None
-
-
-@pytest.mark.parametrize("busy", [(), (0,), (0, 1)])
-def test_those_under_way_are_passed_over(busy):
-    race = NumberGrants(RaceRule(RUNGS))
-    for name in range(12):
-        race.see(name, 4, 4, costs=(float(name),))
-    assert race.next(set(busy)) == len(busy)

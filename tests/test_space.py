@@ -73,13 +73,6 @@ def test_a_space_is_compared_by_what_it_says_and_travels_to_workers():
     assert pickle.loads(pickle.dumps(space)) == space
 
 
-def test_ranges_are_whole_only_when_written_whole():
-    text = "name: a\nparameters: {x: {low: 0, high: %s}}\nsearch: {trials: 1}"
-    whole, real = (parse_space(text % high).parameters[0] for high in ("1", "1.0"))
-    assert (whole.integer, type(whole.low)) == (True, int)
-    assert (real.integer, type(real.low)) == (False, float)
-
-
 def test_overrides_replace_settings_and_the_text_says_so():
     space = parse_space(TEXT, "demo.yaml")
     changed = with_search(space, trials=7, sampler="random", seed=3, time_budget="10m")

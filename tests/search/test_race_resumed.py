@@ -141,56 +141,6 @@ def earlier_line(number, point, first, count):
     return Evaluation(number, block, by_rate(block), None, True, 0.1, "w")
 
 
-@given(
-    rates=st.lists(st.sampled_from([0.0, 0.3, 0.7, 1.0]), min_size=1, max_size=10),
-    data=st.data(),
-    kind=st.sampled_from([(8, 32, 128), rungs_up_to(128)]),
-    window=st.sampled_from([1, 7]),
-)
-@settings(max_examples=40, deadline=None)
-def test_journals_of_the_earlier_race_are_taken_in(rates, data, kind, window):
-    """Each proposal had blocks to 8, 32, 128; one made again began 128 seeds further on."""
-    points = [point for point in at(*rates) for _ in range(2)][: len(rates)]
-    known, turns = [], {}
-    for number, point in enumerate(points):
-        base = 128 * turns.get(point.key, 0)
-        turns[point.key] = turns.get(point.key, 0) + 1
-        blocks = [(0, 8), (8, 24), (32, 96)][: data.draw(st.integers(0, 3))]
-        known += [earlier_line(number, point, base + first, count) for first, count in blocks]
-    space = space_of(trials=len(points), ladder=kind)
-    rest = anywhere(space=space, proposer=Scripted(points), known=known, window=window, workers=3)
-    assert_once([*known, *rest.evaluations])
-    assert rest.queue.finished
-    for e in rest.evaluations:
-        assert not any(
-            e.block.point == k.block.point
-            and e.block.first < k.block.first + k.block.count
-            and k.block.first < e.block.first + e.block.count
-            for k in known
-        )
-
-
-def test_an_earlier_race_that_was_done_needs_nothing_but_what_the_new_one_adds():
-    points = at(1.0, 0.0, 0.5)
-    known = [earlier_line(0, points[0], *block) for block in ((0, 8), (8, 24), (32, 96))]
-    known += [earlier_line(1, points[1], 0, 8), earlier_line(2, points[2], 0, 8)]
-    known.append(earlier_line(2, points[2], 8, 24))
-    space = space_of(trials=3, ladder=(8, 32, 128))
-    rest = anywhere(space=space, proposer=Scripted(points), known=known, window=1)
-    assert not rest.evaluations
-    doubling = space_of(trials=3, ladder=rungs_up_to(128))
-    rest = anywhere(space=doubling, proposer=Scripted(points), known=known, window=1)
-    assert not rest.evaluations
-
-
-def test_blocks_from_before_there_were_rungs_are_several_rungs(tmp_path):
-    points = at(*[1.0] * 5)
-    known = [earlier_line(number, point, 0, 80) for number, point in enumerate(points)]
-    space = space_of(trials=5, ladder=(8, 24, 80))
-    with queue_in(tmp_path, space, Scripted(points), window=2, known=known) as queue:
-        assert queue.recall()
-
-
 def test_crashed_seeds_are_remembered():
     [point] = at(1.0)
     crashed = Evaluation(0, Block(point, 0, 2), None, "died", True, 0.1, "w")
