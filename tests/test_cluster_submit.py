@@ -219,15 +219,6 @@ def test_a_trainer_that_would_not_be_sent_is_told_here(tmp_path, server, trainer
     assert len(server.jobs) == (not refused)
 
 
-def test_a_folder_too_large_to_be_shipped_is_refused(space, monkeypatch):
-    monkeypatch.setattr(module, "MOST_BYTES", 2**20)
-    (space.parent / "runs" / "old" / "big").write_bytes(b"x" * 2**21)
-    submission(space, "/run")
-    (space.parent / "big").write_bytes(b"x" * 2**21)
-    with pytest.raises(InputError, match=r"more than 1 MB.*folder of their own"):
-        submission(space, "/run")
-
-
 def test_without_the_job_client_the_fix_is_told(space, monkeypatch):
     def missing(_):
         raise RuntimeError("The Ray jobs CLI & SDK require the ray[default] installation: ...")

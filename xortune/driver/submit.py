@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from importlib.metadata import requires
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,9 +19,6 @@ from xortune.spaces.model import SearchSpace
 
 EXCLUDES = (".git", "runs", "__pycache__", ".venv", "venv", "node_modules")
 """Folders beside a space file that no search needs; Ray leaves out what .gitignore names, too."""
-
-MOST_BYTES = 100 * 2**20
-"""As much as Ray takes by itself."""
 
 POLL_SECONDS = 2.0
 
@@ -64,8 +59,7 @@ def submission(
         install: have Ray install what xortune needs on each node. Otherwise it must be there.
 
     Raises:
-        InputError: an output that the job would take with it when it ends; a folder too large to
-            be shipped.
+        InputError: an output that the job would take with it when it ends.
     """
     if "://" not in output and not PurePosixPath(output).is_absolute():
         raise InputError(
@@ -74,7 +68,6 @@ def submission(
             allowed="an absolute path on the cluster's head, or an address such as s3://BUCKET/RUN",
         )
     folder = space.resolve().parent
-    _refuse_large(folder)
     words = ["python", "-m", "xortune", "search", space.name, "--address", "auto"]
     words += ["--output", output, *options]
     environment: dict[str, Any] = {
@@ -142,19 +135,6 @@ def tracked(
     words = [] if tensorboard is None else ["--tensorboard", *([tensorboard] * bool(tensorboard))]
     words += [] if mlflow is None else ["--mlflow", mlflow]
     return words + ([] if wandb is None else ["--wandb", *([wandb] * bool(wandb))])
-
-
-def _refuse_large(folder: Path) -> None:
-    size = 0
-    for top, folders, files in os.walk(folder):
-        folders[:] = [f for f in folders if not any(fnmatch(f, pattern) for pattern in EXCLUDES)]
-        size += sum((Path(top) / name).lstat().st_size for name in files)
-        if size > MOST_BYTES:
-            raise InputError(
-                f"the folder of the space file holds more than {MOST_BYTES // 2**20} MB",
-                place=str(folder),
-                fix="put the space file, and what it refers to, in a folder of their own",
-            )
 
 
 def _client(address: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.outcome import Outcome, Status
@@ -79,8 +80,7 @@ def trainer_for(
                 allowed="an engine only for the built-in network",
                 fix="leave it out",
             )
-        return own_trainer(space, train, threads)
-
+        return _loaded(space, _unread(space, train, threads), train)
     assert space.task is not None
     trainer = NetworkTrainer(space.task, engine, gpus)
     trainer.describe()  # refuses an engine that is not there
@@ -101,18 +101,6 @@ def refuse_large(space: SearchSpace, trainer: Trainer) -> None:
         except InputError as error:
             key = ("task",) if error.field == "task" else ("parameters", "hidden_dim")
             raise error.at(space.at(*key)) from None
-
-
-def own_trainer(
-    space: SearchSpace, train: Callable[..., Any] | None = None, threads: int = 1
-) -> CustomTrainer | CommandTrainer:
-    """The trainer that a space names, or that was given from Python.
-
-    Raises:
-        InputError: the function cannot be loaded, or not be called with a config and a seed; a file
-            of the command cannot be read.
-    """
-    return _loaded(space, _unread(space, train, threads), train)
 
 
 def _unread(
@@ -163,27 +151,20 @@ def _loaded(
         raise told from error.__cause__
 
 
-def own_of_run(
-    run: Run, train: Callable[..., Any] | None = None, *, accept: bool = False
+def _own_of_run(
+    run: Run, train: Callable[..., Any] | None, *, accept: bool
 ) -> CustomTrainer | CommandTrainer:
-    """The user's own trainer of a run, as its space names it or as it is given.
-
-    Args:
-        run: whose configs are to be trained again.
-        train: the function, if the space names none.
-        accept: whether it may be another than the one of the search.
-
-    Raises:
-        InputError: nothing names it, it cannot be loaded, or it is not what trained the run.
-    """
+    """The user's own trainer of a run, as its space names it or as it is given."""
     space = run.asked
     if train is None and space.trainer is None:
+        what = f"trained by a function given from Python ({run.manifest.get('trainer')})"
+        how = "give it again"
         if is_imported(run.manifest):
-            raise _nothing_trains(run)
+            what, how = "imported, and nothing says what trains its configurations", "name it"
         raise InputError(
-            f"the run was trained by a function given from Python ({run.manifest.get('trainer')})",
+            f"the run was {what}",
             place=str(run.path),
-            fix="give it again: train=f in Python, --trainer ./train.py:run at the command line",
+            fix=f"{how}: train=f in Python, --trainer ./train.py:run at the command line",
         )
     if train is not None and space.trainer is None:
         space = with_own(space)
@@ -230,7 +211,7 @@ def trainer_of(
             function cannot be loaded or has changed.
     """
     if not run.is_network:
-        return own_of_run(run, train, accept=accept)
+        return _own_of_run(run, train, accept=accept)
     if engine is None:
         engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))
     trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
@@ -246,14 +227,6 @@ def trainer_of(
             "--gpus-per-trial, or train by another engine than the search: --engine auto",
         ) from None
     return trainer
-
-
-def _nothing_trains(run: Run) -> InputError:
-    return InputError(
-        "the run was imported, and nothing says what trains its configurations",
-        place=str(run.path),
-        fix="name it: train=f in Python, --trainer ./train.py:run at the command line",
-    )
 
 
 def threads_of(manifest: Mapping[str, Any]) -> int | None:
@@ -376,51 +349,41 @@ def _check_alike(
         point = points[pair % len(points)] if pair else block.point
         seeds = [block.first + 2 * pair, block.first + 2 * pair + 1]
         both = _tried(trainer, Block(point, seeds[0], 2), most)
-        each = [
-            known.get((point, seed)) or _tried(trainer, Block(point, seed, 1), most)
-            for seed in seeds
-        ]
         told = []
-        for place, one in enumerate(each):
+        for place, seed in enumerate(seeds):
+            one = known.get((point, seed)) or _tried(trainer, Block(point, seed, 1), most)
             if isinstance(both, TrainingError) or isinstance(one, TrainingError):
                 return  # a seed that ends its process is not what is looked for
             at_once, by_itself = _counted(both, place, names), _counted(one, 0, names)
             told.append(by_itself)
-            for name, number in by_itself.items():
-                if not _close(at_once.get(name), number):
-                    shown = [f"{name} {at_once.get(name)}", f"{name} {number}"]
-                    raise _not_alike(trainer, point, seeds, seeds[place], shown)
-            ends = [Status(both.status[place]).label, Status(one.status[0]).label]
-            if ends[0] != ends[1]:
-                raise _not_alike(trainer, point, seeds, seeds[place], ends)
-        if (told[0] and told[0] != told[1]) or time.perf_counter() - began > PAIRS_SECONDS:
+            for name, found in by_itself.items():
+                if not _close(at_once.get(name), found):
+                    raise InputError(
+                        f"check with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} "
+                        f"at once, seed {seed} comes to {name}{at_once.get(name)}, and called for "
+                        f"alone to {name}{found}",
+                        place=trainer.describe()["trainer"],
+                        allowed="results of a seed that do not depend on the seeds beside it",
+                        fix="draw the numbers of each seed from a generator that it alone has "
+                        "made, as in [np.random.default_rng(s) for s in seeds]; or start "
+                        "nevertheless with --no-check",
+                    )
+        numbers = len(told[0]) > 1
+        if (numbers and told[0] != told[1]) or time.perf_counter() - began > PAIRS_SECONDS:
             return
 
 
-def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float]:
+def _counted(outcome: Outcome, place: int, names: Collection[str | None]) -> dict[str, float | str]:
+    """What is counted of a seed: its numbers by their names, then how it ended."""
     values = outcome.details.values
-    return {name: float(values[name][place]) for name in values if name in names}
+    numbers = {f"{name} ": float(values[name][place]) for name in values if name in names}
+    return {**numbers, "": Status(outcome.status[place]).label}
 
 
-def _not_alike(
-    trainer: Trainer, point: Point, seeds: Sequence[int], seed: int, shown: Sequence[str]
-) -> InputError:
-    return InputError(
-        f"check with {_shown(point)}: called for seeds {seeds[0]} and {seeds[1]} at once, seed "
-        f"{seed} comes to {shown[0]}, and called for alone to {shown[1]}",
-        place=trainer.describe()["trainer"],
-        allowed="results of a seed that do not depend on the seeds beside it",
-        fix="draw the numbers of each seed from a generator that it alone has made, as in "
-        "[np.random.default_rng(s) for s in seeds]; or start nevertheless with --no-check",
-    )
-
-
-def _close(one: float | None, other: float) -> bool:
-    if one is None:
-        return False
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    return math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-6)
+def _close(one: float | str | None, other: float | str) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return bool(np.isclose(one, other, rtol=1e-3, atol=1e-6, equal_nan=True))
+    return one == other
 
 
 def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
