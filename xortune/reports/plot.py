@@ -34,28 +34,22 @@ COLOURS: Mapping[Role, str] = {
 
 Scale = Literal["rate", "difference", "class", "lines"]
 
-_CIVIDIS = (
-    *("#00224e", "#123570", "#3b496c", "#575d6d", "#707173"),
-    *("#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"),
-)
-_LINES = (
-    *("#ee4a10", "#d55a2f", "#bc6a4d", "#a37a6c", "#8a8a8a"),
-    *("#678494", "#457e9e", "#2278a8", "#0072b2"),
-)
+
+def _even(colours: str) -> tuple[tuple[float, str], ...]:
+    """Colours at places from 0 to 1, evenly spaced."""
+    found = colours.split()
+    return tuple((place / (len(found) - 1), colour) for place, colour in enumerate(found))
+
 
 SCALES: Mapping[Scale, tuple[tuple[float, str], ...]] = {
     # Nuñez, Anderton and Renslow (2018), PLOS ONE 13(7): the same with any colour vision.
-    "rate": tuple((place / 9, colour) for place, colour in enumerate(_CIVIDIS)),
-    "difference": (
-        (0.0, "#a63603"),
-        (0.25, "#f0a36f"),
-        (0.5, "#f4f4f4"),
-        (0.75, "#7db8dd"),
-        (1.0, "#08518c"),
+    "rate": _even(
+        "#00224e #123570 #3b496c #575d6d #707173 #8a8678 #a59c74 #c3b369 #e1cc55 #fee838"
     ),
+    "difference": _even("#a63603 #f0a36f #f4f4f4 #7db8dd #08518c"),
     "class": ((0.0, "#c9520a"), (0.5, "#fbe0cf"), (0.5, "#d3e7f5"), (1.0, "#0067a3")),
     # Thin lines need a contrast with both grounds at every place.
-    "lines": tuple((place / 8, colour) for place, colour in enumerate(_LINES)),
+    "lines": _even("#ee4a10 #d55a2f #bc6a4d #a37a6c #8a8a8a #678494 #457e9e #2278a8 #0072b2"),
 }
 """Colours at places from 0 to 1."""
 
@@ -65,10 +59,9 @@ RATES = (-0.02, 1.02)
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis.
+    """One axis; its label has the unit.
 
     Attributes:
-        label: with the unit.
         kind: `rate` is a share in [0, 1], shown in percent; `log` a positive number; on a
             `category` axis the numbers 0, 1, ... are the places of `categories`.
         limits: from where to where it reaches; None: as far as the data.
@@ -93,7 +86,6 @@ class Mark(NamedTuple):
     """One place of a series; a series is a table of them.
 
     Attributes:
-        x, y: the place.
         x_ends, y_ends: the interval there; of a bar from where to where it reaches.
         text: more about it, shown where one points at it.
         key: of the config that it is, to which it leads.
@@ -113,7 +105,6 @@ class Series:
 
     Attributes:
         label: in the legend; empty: not in it.
-        marks: in their order.
         kind: `points` have bars for their intervals; a `line` goes from mark to mark, `steps` stay
             until the next x, and both have a band; `bars` lie if their marks have `x_ends`.
         role: which series it is among the others.
@@ -137,8 +128,7 @@ class Lines:
 
     Attributes:
         ys: one row for each line.
-        values: what colours each line, a share in [0, 1].
-        value_label: what `values` are, with the unit.
+        values: what colours each line, a share in [0, 1], which is called `value_label`.
         texts: about each line.
         keys: of the config that each line is.
     """
@@ -158,7 +148,6 @@ class Cells:
     Attributes:
         x, y: the middles of columns and rows, evenly spaced.
         values: shape (rows, columns), from the lowest y; NaN: an empty cell.
-        value_label: what they are, with the unit.
         scale: `rate` runs from 0 to 1; `difference` from -1 to 1, with 0 in the middle;
             `class` is rate with a sharp edge at one half (a decision surface).
         texts: shape (rows, columns): written into the cells; empty: nothing.
@@ -179,8 +168,6 @@ class Rule:
     """A thin line across the panel at one value of an axis, or a shaded range.
 
     Attributes:
-        axis: of which.
-        at: where.
         label: of a line beside it, of a range in the legend; empty: none.
         to: the end of the range; None: it is a line.
     """
@@ -196,12 +183,9 @@ Layer = Series | Lines | Cells | Rule
 
 @dataclass(frozen=True)
 class Panel:
-    """Two axes and what is drawn on them.
+    """Two axes and what is drawn on them, the first layer at the bottom.
 
-    Attributes:
-        x, y: the axes.
-        layers: the first is at the bottom.
-        title: what this one shows among the others; empty where it is the only one.
+    Its title says what it shows among the others; it is empty where it is the only one.
     """
 
     x: Axis
