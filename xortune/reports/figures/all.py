@@ -24,21 +24,13 @@ from xortune.runs.manifest import is_imported
 from xortune.runs.run import Run
 
 
-def _always(_: Run) -> bool:
-    return True
-
-
-def _any_solved(run: Run) -> bool:
-    return bool(run.results.counts.k.any())
-
-
-def _any_unsolved(run: Run) -> bool:
-    counts = run.results.counts
-    return bool((counts.k < counts.n).any())
+def _rates_differ(run: Run) -> bool:
+    return bool(np.ptp(run.results.counts.rate))
 
 
 def _epochs_counted(run: Run) -> bool:
-    return _any_solved(run) and bool(run.results.counts.epochs.any())
+    counts = run.results.counts
+    return bool(counts.k.any() and counts.epochs.any())
 
 
 def _seeds_differ(run: Run) -> bool:
@@ -47,25 +39,22 @@ def _seeds_differ(run: Run) -> bool:
 
 
 def _has_history(run: Run) -> bool:
-    return not is_imported(run.manifest) and _any_solved(run) and len(run.results) > 1
-
-
-def _rates_differ(run: Run) -> bool:
-    return bool(np.ptp(run.results.counts.rate))
+    some = len(run.results) > 1 and bool(run.results.counts.k.any())
+    return some and not is_imported(run.manifest)
 
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
-    (ranking, _always),
+    (ranking, lambda _: True),
     (success_by_epoch, _epochs_counted),
     (seeds_spent, _seeds_differ),
-    (failures, _any_unsolved),
+    (failures, lambda run: bool((run.results.counts.k < run.results.counts.n).any())),
     (optimization_history, _has_history),
-    (pareto_front, _always),
-    (param_importances, _always),
+    (pareto_front, lambda _: True),
+    (param_importances, lambda _: True),
     (slices, _rates_differ),
     (contour, _rates_differ),
     (parallel_coordinate, _rates_differ),
-    (decision_surface, _always),
+    (decision_surface, lambda _: True),
 )
 """Each figure, and whether a run has anything that it would show."""
 
@@ -74,8 +63,7 @@ def figures_of(run: Run) -> tuple[Plot, ...]:
     """Every figure that says something of this run; none if no config is finished.
 
     Raises:
-        InputError: the run's blocks contradict each other, or its manifest or certificate is
-            damaged.
+        InputError: the run's blocks contradict each other, or its certificate is damaged.
     """
     if not run.results:
         return ()

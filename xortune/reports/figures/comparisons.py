@@ -35,6 +35,7 @@ from xortune.reports.plot import (
     RATES,
     Axis,
     Cells,
+    Ends,
     Mark,
     Panel,
     Plot,
@@ -166,9 +167,6 @@ def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
 ROLES: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
 """Of the contestants whose profiles can be told apart in one picture."""
 
-Middle = tuple[float, float | None, float | None] | None
-"""A contestant's interquartile mean and its interval, as far as they are known."""
-
 
 def profile(comparison: RunComparison) -> Plot:
     """How soon seeds are solved: the share solved by each epoch, and who solves them sooner.
@@ -176,28 +174,14 @@ def profile(comparison: RunComparison) -> Plot:
     Raises:
         InputError: nobody counted epochs.
     """
-    outcomes = [one.outcome for one in comparison.contestants]
-    counting = [place for place, outcome in enumerate(outcomes) if outcome.epochs]
+    counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
     if not counting:
         raise InputError("the trainers of what is compared count no epochs")
-    shown = counting[: len(ROLES)]
-    longest = float(max(outcomes[place].epochs for place in shown))
-    lines = tuple(
-        _profile_line(
-            epochs_needed(outcomes[place]),
-            outcomes[place].n,
-            (1.0, longest),
-            label=comparison.contestants[place].label,
-            role=role,
-            better="smaller",
-        )
-        for place, role in zip(shown, ROLES, strict=False)
-    )
-    middles: list[Middle] = [
-        None if one.epochs is None else (one.epochs, one.low, one.high)
-        for one in comparison.middles
-    ]
-    known = sum(middle is not None for middle in middles)
+    longest = float(max(outcome.epochs for _, outcome in counting[: len(ROLES)]))
+    found = [(label, epochs_needed(outcome)) for label, outcome in counting]
+    lines = _profile_lines(found, (1.0, longest), "smaller")
+    middles = [(one.epochs, one.low, one.high) for one in comparison.middles]
+    known = sum(middle is not None for middle, *_ in middles)
     panels = [
         Panel(
             Axis("epochs", "log", limits=(1.0, longest)),
@@ -223,9 +207,9 @@ def profile(comparison: RunComparison) -> Plot:
             "halves."
             for first, second, told in _won(comparison, comparison.sooner)
         ),
-        note=f"n = {_sizes(outcomes[place].n for place in counting)} seeds each. {_INTERVALS} An "
+        note=f"n = {_sizes(outcome.n for _, outcome in counting)} seeds each. {_INTERVALS} An "
         "unsolved seed is later than any solved one. Fewer epochs never outweigh a "
-        f"seed.{_without(known, len(counting), 'unsolved')}{_left_out(shown, counting)}",
+        f"seed.{_lacking(known, len(counting), 'unsolved')}",
         panels=tuple(panels),
     )
 
@@ -233,37 +217,23 @@ def profile(comparison: RunComparison) -> Plot:
 def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
     """The numbers that trainers told of their seeds: profiles, whose are better, their middles.
 
-    Args:
-        comparison: of contestants that have numbers.
-        name: of the number; None: the first of those that are judged, or of all.
+    Without a name they are the first of those that are judged, or of all.
 
     Raises:
         InputError: nobody has numbers, or none of this name is told by two of them.
     """
     numbers = _chosen(comparison, name)
     called = shortened(numbers.name, LONGEST)
-    having = [place for place, one in enumerate(numbers.of) if one is not None]
-    shown = having[: len(ROLES)]
-    every = [
-        values_of(comparison.contestants[place].outcome, numbers.name, numbers.better)
-        for place in shown
+    found = [
+        (one.label, values_of(one.outcome, numbers.name, numbers.better))
+        for one, summed in zip(comparison.contestants, numbers.of, strict=True)
+        if summed is not None
     ]
-    drawn = np.concatenate(every)
+    drawn = np.concatenate([values for _, values in found[: len(ROLES)]])
     drawn = drawn[np.abs(drawn) < HUGE]  # an axis shows no others
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
-    lines = tuple(
-        _profile_line(
-            values,
-            values.size,
-            ends,
-            label=comparison.contestants[place].label,
-            role=role,
-            better=numbers.better,
-        )
-        for place, role, values in zip(shown, ROLES, every, strict=False)
-        if values.size
-    )
+    lines = _profile_lines(found, ends, numbers.better)
     than, sign = ("at most", "<") if numbers.better == "smaller" else ("more than", ">")
     better = numbers.better or "larger"
     share = Axis(f"share of seeds with {than} that", "rate", RATES)
@@ -271,15 +241,14 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
     if any(numbers.wins):
         title = f"how probable it is that a seed's {called} is {better} in the first"
         panels.append(_improvements(comparison, numbers.wins, sign, title))
-    middles: list[Middle] = [
-        (one.middle, one.low, one.high)
-        if one is not None
-        and one.middle is not None
-        and all(end is None or abs(end) < HUGE for end in (one.middle, one.low, one.high))
-        else None
-        for one in numbers.of
+    middles = [
+        (None, None, None) if one is None else (one.middle, one.low, one.high) for one in numbers.of
     ]
-    known = sum(middle is not None for middle in middles)
+    middles = [
+        one if all(end is None or abs(end) < HUGE for end in one) else (None, None, None)
+        for one in middles
+    ]
+    known = sum(middle is not None for middle, *_ in middles)
     if known:
         title = f"interquartile mean of {called}"
         panels.append(_middles(comparison, middles, axis, called, title))
@@ -294,23 +263,27 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
         title=f"How the seeds compare in {called}{better_is}",
         alt=_numbers_alt(comparison, numbers, called, better),
         note=f"{_numbers_n(numbers)} {_INTERVALS} {missing}"
-        f"{_without(known, len(having), 'without a number')}{_left_out(shown, having)}",
+        f"{_lacking(known, len(found), 'without a number')}",
         panels=tuple(panels),
     )
 
 
-def _profile_line(
-    values: Floats, n: int, ends: tuple[float, float], *, label: str, role: Role, better: Better
-) -> Series:
-    """How many of n seeds have at most so much if `smaller` is better, else more."""
-    known = np.sort(values[np.isfinite(values)])
-    at = np.unique(np.clip(np.concatenate([ends, known]), *ends))
-    at = at[sampled(at.size)]
-    below = np.searchsorted(known, at, side="right")
-    shares = (below if better == "smaller" else known.size - below) / n
-    table = np.stack([at, shares, *dkw_band(shares, n)], axis=1).tolist()
-    marks = tuple(Mark(x, y, y_ends=(low, high)) for x, y, low, high in table)
-    return Series(label, marks, "steps", role)
+def _profile_lines(
+    found: Sequence[tuple[str, Floats]], ends: Ends, better: Better
+) -> tuple[Series, ...]:
+    """Whose share of seeds has at most so much if `smaller` is better, else more."""
+    lines = []
+    for (label, values), role in zip(found, ROLES, strict=False):
+        if values.size:
+            known = np.sort(values[np.isfinite(values)])
+            at = np.unique(np.clip(np.concatenate([ends, known]), *ends))
+            at = at[sampled(at.size)]
+            below = np.searchsorted(known, at, side="right")
+            shares = (below if better == "smaller" else known.size - below) / values.size
+            table = np.stack([at, shares, *dkw_band(shares, values.size)], axis=1).tolist()
+            marks = tuple(Mark(x, y, y_ends=(low, high)) for x, y, low, high in table)
+            lines.append(Series(label, marks, "steps", role))
+    return tuple(lines)
 
 
 def _improvements(
@@ -336,12 +309,16 @@ def _improvements(
 
 
 def _middles(
-    comparison: RunComparison, middles: Sequence[Middle], axis: Axis, unit: str, title: str
+    comparison: RunComparison,
+    middles: Sequence[tuple[float | None, float | None, float | None]],
+    axis: Axis,
+    unit: str,
+    title: str,
 ) -> Panel:
+    """The interquartile mean of each contestant with its interval, as far as they are known."""
     marks = []
-    for place, known in enumerate(middles):
-        if known is not None:
-            mean, low, high = known
+    for place, (mean, low, high) in enumerate(middles):
+        if mean is not None:
             # Without an end the bar has none either: it ends at the point.
             ends = (mean if low is None else low, mean if high is None else high)
             text = f"{estimated(mean, low, high)} {unit}, 95 % interval {span(low, high)}"
@@ -410,14 +387,11 @@ _INTERVALS = (
 )
 
 
-def _without(middles: int, all_: int, what: str) -> str:
-    """Why some have no interquartile mean."""
-    return f" Where more than a quarter is {what} there is no mean." if middles < all_ else ""
-
-
-def _left_out(shown: Sequence[int], having: Sequence[int]) -> str:
-    left = len(having) - len(shown)
-    return f" The first {len(shown)} of {len(having)} are drawn." if left else ""
+def _lacking(middles: int, having: int, what: str) -> str:
+    """Why some have no interquartile mean, and how many have no line."""
+    mean = f" Where more than a quarter is {what} there is no mean." if middles < having else ""
+    most = len(ROLES)
+    return mean + (f" The first {most} of {having} are drawn." if having > most else "")
 
 
 # -------------------------------------------------------------------------------------------------
@@ -428,11 +402,7 @@ MOST_BARS, MOST_ROWS = 100, 20
 
 
 def agreement(comparison: Comparison) -> Plot:
-    """The run's success rate over the table's, one point for each cell.
-
-    Args:
-        comparison: of a run with a table.
-    """
+    """The run's success rate over the table's, one point for each cell."""
     cells, told = comparison.cells, comparison.summary
     apart, alike = cells[cells["differs"]], cells[~cells["differs"]]
     kept = alike.iloc[sampled(len(alike))] if len(alike) else alike
@@ -455,7 +425,7 @@ def agreement(comparison: Comparison) -> Plot:
     )
     name = shortened(comparison.reference.path.name, LONGEST)
     differ = f"{count(told.cells, 'cell')} {'differs' if told.differ == 1 else 'differ'}"
-    inside = int(((cells["difference_low"] <= 0) & (cells["difference_high"] >= 0)).sum())
+    inside = ((cells["difference_low"] <= 0) & (cells["difference_high"] >= 0)).sum()
     left_out = ""
     if len(kept) < len(alike):
         left_out = f" Of {len(alike):,} others {len(kept):,} are drawn, evenly spaced by p."
@@ -485,12 +455,7 @@ def agreement(comparison: Comparison) -> Plot:
 
 
 def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
-    """The difference of success rates of the cells of the smallest p, with their intervals.
-
-    Args:
-        comparison: of a run with a table.
-        top: how many cells.
-    """
+    """The difference of success rates of the cells of the smallest p, with their intervals."""
     shown, total = comparison.cells.head(top), len(comparison.cells)
     names = varied(comparison)
     records = shown.to_dict("records")

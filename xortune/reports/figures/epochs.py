@@ -32,7 +32,6 @@ class _Curve:
         solved_at: int64, shape (k,), ascending: the epochs from which on solved seeds stay solved.
         n: seeds, unsolved ones included.
         epochs: the budget.
-        role: of the line.
         fresh: whether it is the best on fresh seeds.
     """
 

@@ -42,11 +42,9 @@ class _Row:
     """One bar.
 
     Attributes:
-        label: beside it.
-        text: in full.
+        label, text: beside it, and in full.
         key: of its config; empty for all.
-        n: seeds.
-        found: how many unsolved ones ended as what.
+        found: how many of its n seeds ended as what.
     """
 
     label: str
@@ -63,10 +61,6 @@ class _Row:
 
 def failures(run: Run, top: int = 20) -> Plot:
     """What the unsolved seeds ended as: of all configs, and of the first ones that have any.
-
-    Args:
-        run: with one finished config at least.
-        top: how many configs.
 
     Raises:
         InputError: no config is finished.

@@ -25,14 +25,7 @@ Row = tuple[ConfigResult, dict[str, float], bool]
 def pareto_front(run: Run) -> Plot | None:
     """The configs with the full seeds by two objectives, one panel for each pair of objectives.
 
-    Args:
-        run: any.
-
-    Returns:
-        None where there is one objective, or no config with the full seeds to be shown.
-
-    Raises:
-        InputError: the manifest's objectives are damaged.
+    None where there is one objective, or no config with the full seeds to be shown.
     """
     objectives, full = run.objectives, full_seeds(run.results, run.manifest)
     if run.front is None:

@@ -26,11 +26,7 @@ APART = 0.17
 
 
 def ranking(run: Run, top: int = 20) -> Plot:
-    """The success rates of the first configs, those that cannot be told from the best shaded.
-
-    Args:
-        run: with one finished config at least.
-        top: how many configs.
+    """The success rates of the first configs, those indistinguishable from the best shaded.
 
     Raises:
         InputError: no config is finished, or the run's certificate is damaged.
@@ -100,7 +96,7 @@ def _shaded(shown: Sequence[ConfigResult], members: set[str]) -> list[Rule | Ser
     for tied, group in groupby(enumerate(shown), key=lambda row: row[1].key in members):
         rows = [row for row, _ in group]
         if tied and len(members) > 1:
-            label = "" if spans else "cannot be told from the best"
+            label = "" if spans else "indistinguishable from the best"
             spans.append(Rule("y", rows[0] - 0.5, label, to=rows[-1] + 0.5))
     return spans
 
@@ -122,8 +118,9 @@ def _title(results: Sequence[ConfigResult], shown: Sequence[ConfigResult], tied:
     if tied.compared < 2:
         return f"{what} by success rate"
     if not others:
-        return f"{what}: the best is told from all that had as many seeds"
-    return f"{what}: {count(others, 'other')} cannot be told from the best"
+        return f"{what}: the best beats all that had as many seeds"
+    verb = "is" if others == 1 else "are"
+    return f"{what}: {count(others, 'other')} {verb} indistinguishable from the best"
 
 
 def _alt(
@@ -140,10 +137,12 @@ def _alt(
         parts.append(f"{_fresh(found)}.")
     if tied.compared > 1:
         others = len(tied.members) - 1
-        told = f"{count(others, 'other')} cannot be told from it."
+        told = (
+            f"{count(others, 'other')} {'is' if others == 1 else 'are'} indistinguishable from it"
+        )
         parts.append(
             f"Of {count(tied.compared, 'configuration')} with all {count(tied.full, 'seed')}, "
-            f"{told if others else 'all others can be told from it.'}"
+            f"{told if others else 'it beats all others'}."
         )
     return " ".join(parts)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xortune.core.formats import count, percent
 from xortune.core.trainer import PROVEN_WORSE
@@ -20,9 +22,11 @@ from xortune.reports.figures.labels import (
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
-from xortune.runs.results import counts_of, full_seeds, rungs_of
+from xortune.runs.results import full_seeds, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
+
+K = TypeVar("K", bound=Hashable)
 
 # -------------------------------------------------------------------------------------------------
 # Why each config of a run got no more seeds, as far as what is stored can tell.
@@ -71,9 +75,8 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
             return Stop.DOMINATED
         return Stop.QUICKER if k == n else Stop.AHEAD
 
-    counts = counts_of(results)
-    columns = zip(results.keys, counts.k.tolist(), counts.n.tolist(), strict=True)
-    return tuple(stop(*column) for column in columns)
+    counts = results.counts
+    return tuple(map(stop, results.keys, counts.k.tolist(), counts.n.tolist()))
 
 
 MOST_ROWS, MOST_GROUPS = 60, 20
@@ -98,9 +101,6 @@ def seeds_spent(run: Run) -> Plot:
 
     Up to 60 configs have a bar each, best first. More are counted by the rung that they reached,
     with the share of all seeds that went to them.
-
-    Args:
-        run: with one finished config at least.
 
     Raises:
         InputError: no config is finished.
@@ -135,15 +135,12 @@ def _each(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
 def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
     """Configs, and the share of all seeds that they got, by the seeds that they reached."""
     n = run.results.counts.n
-    sizes, limit = sorted(set(n.tolist())), ""
+    sizes, limit = np.unique(n).tolist(), ""
     if len(sizes) > MOST_GROUPS:
         sizes, limit = list(rungs_up_to(max(sizes[-1], 2))), "≤ "
-    group = np.searchsorted(sizes, n)
     total = int(n.sum())
-    configs = Counter(zip(group.tolist(), stops, strict=True))
-    seeds: Counter[tuple[int, Stop]] = Counter()
-    for place, stop, size in zip(group.tolist(), stops, n.tolist(), strict=True):
-        seeds[place, stop] += size
+    groups = list(zip(np.searchsorted(sizes, n).tolist(), stops, strict=True))
+    configs, seeds = Counter(groups), _seeds_by(groups, n)
     reached = Axis("seeds reached", "category", categories=tuple(f"{limit}{s:,}" for s in sizes))
     return (
         Panel(
@@ -159,6 +156,14 @@ def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
             "what share of all seeds they got",
         ),
     )
+
+
+def _seeds_by(groups: Iterable[K], n: NDArray[np.int64]) -> Counter[K]:
+    """The seeds of each group of configs."""
+    found: Counter[K] = Counter()
+    for group, size in zip(groups, n.tolist(), strict=True):
+        found[group] += size
+    return found
 
 
 def _stacked(
@@ -197,10 +202,7 @@ def _title(run: Run, stops: Sequence[Stop]) -> str:
 
 def _alt(run: Run, stops: Sequence[Stop]) -> str:
     n = run.results.counts.n
-    configs, total = Counter(stops), int(n.sum())
-    seeds: Counter[Stop] = Counter()
-    for stop, size in zip(stops, n.tolist(), strict=True):
-        seeds[stop] += size
+    configs, seeds, total = Counter(stops), _seeds_by(stops, n), int(n.sum())
     parts = [
         f"{stop.value}: {count(configs[stop], 'configuration')} with {count(seeds[stop], 'seed')} "
         f"({percent(seeds[stop] / total)})"

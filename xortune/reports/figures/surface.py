@@ -37,9 +37,6 @@ class _Trained:
     """One seed of a config, trained again.
 
     Attributes:
-        result: of the config.
-        seed: which.
-        solved: whether it is solved.
         pattern: its predictions for the judged rows.
         values: float32, shape (CELLS, CELLS): outputs in the middle of each cell, the lowest second
             input first.
