@@ -31,7 +31,7 @@ from xortune.stats.numbers import dkw_half_width
 
 @pytest.fixture
 def three():
-    """c0 and c1 solve more seeds than c2; c0 cannot be told from c1."""
+    """c0 and c1 solve more seeds than c2; c0 is indistinguishable from c1."""
     return networks()
 
 
