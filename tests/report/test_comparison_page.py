@@ -17,7 +17,7 @@ from xortune.comparisons.runs import compare_runs
 from xortune.core.errors import InputError
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
-from xortune.reports.files import comparison_csv, write_comparison
+from xortune.reports.files import csv_text, write_comparison
 from xortune.reports.html.page import page
 from xortune.reports.words import (
     answer,
@@ -170,12 +170,12 @@ def test_the_csv_is_the_frame(tmp_path):
     compared(tmp_path / "a")
     runs = xt.compare([tmp_path / "a" / name for name in ("tpe", "gp")])
     table = published(tmp_path / "b")
-    for found, frame in ((runs, runs.table), (table, table.cells)):
-        again = pd.read_csv(io.StringIO(comparison_csv(found)), engine="pyarrow")
+    for frame in (runs.table, table.cells):
+        again = pd.read_csv(io.StringIO(csv_text(frame)), engine="pyarrow")
         pd.testing.assert_frame_equal(again, frame, check_dtype=False, check_exact=True)
     hostile = paired(40, 9, 1, 10, labels=("<script>", "=1+1|\n`x`"))
-    assert "\n=1" not in comparison_csv(hostile)
-    assert "'=1+1|" in comparison_csv(hostile)
+    assert "\n=1" not in csv_text(hostile.table)
+    assert "'=1+1|" in csv_text(hostile.table)
 
 
 def test_files_go_beside_the_run_or_elsewhere(tmp_path, monkeypatch):

@@ -107,10 +107,9 @@ def scripted_rows(path):
     text = (path / "report.html").read_text(encoding="utf-8")
     [data] = re.findall(r'<script type="application/json">(\{"parameters".*?)</script>', text)
     found = json.loads(data)
-    counts = [found["counts"][row[1]] for row in found["rows"]]
     return [
-        (row[0], f"{k}/{n}", rate, ends, row[3])
-        for row, (k, n, rate, ends, *_) in zip(found["rows"], counts, strict=True)
+        (key, f"{k}/{n}", rate, ends, epochs)
+        for key, k, n, rate, ends, _, _, _, epochs, *_ in found["rows"]
     ]
 
 

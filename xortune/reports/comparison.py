@@ -9,8 +9,7 @@ import pandas as pd
 
 from xortune.comparisons.contestants import IMPORTED, OWN, RULE, SEARCHED, known_facts
 from xortune.comparisons.reference import Comparison
-from xortune.comparisons.runs import ComparedNumbers, Contestant, Improvement, RunComparison
-from xortune.core.counts import wilson
+from xortune.comparisons.runs import Contestant, Improvement, RunComparison
 from xortune.core.formats import (
     config_text,
     count,
@@ -22,15 +21,7 @@ from xortune.core.formats import (
     span,
     value,
 )
-from xortune.reports.document import (
-    Document,
-    Mono,
-    Table,
-    lines_of,
-    numbers,
-    table_of,
-    texts,
-)
+from xortune.reports.document import Document, Mono, Table, lines_of, numbers, table_of, texts
 from xortune.reports.figures.comparisons import (
     agreement,
     cell_differences,
@@ -42,7 +33,6 @@ from xortune.reports.figures.comparisons import (
     wins,
 )
 from xortune.reports.plot import Plot
-from xortune.reports.tables import rate_of
 from xortune.reports.words import (
     answer,
     notes,
@@ -125,24 +115,20 @@ def tables_of(comparison: Comparison | RunComparison) -> dict[str, Table]:
 def contestants_table(comparison: RunComparison) -> Table:
     """Each contestant with its counts on fresh seeds, and those of its search, if it had one."""
     chosen = any(SEARCHED in one.facts for one in comparison.contestants)
-    columns = [
-        *texts("contestant"),
-        *numbers("solved", "rate", "95 % interval"),
-        *(numbers("search") if chosen else []),
-        *texts("fresh seeds"),
-    ]
-    rows = []
-    for one in comparison.contestants:
-        k, n = one.outcome.successes, one.outcome.n
-        rows.append(
-            (
-                *(one.label, f"{k:,}/{n:,}", rate_of(k, n)),
-                interval(*map(float, wilson(k, n))),
-                *([one.facts.get(SEARCHED, "")] if chosen else []),
-                ORIGINS[one.origin],
-            )
+    heads = numbers("solved", "rate", "95 % interval", *["search"] * chosen)
+    rows = [
+        (
+            *(one.label, f"{one.outcome.successes:,}/{one.outcome.n:,}"),
+            *(
+                measured(one.outcome.rate, *one.outcome.interval()),
+                interval(*one.outcome.interval()),
+            ),
+            *[one.facts.get(SEARCHED, "")] * chosen,
+            ORIGINS[one.origin],
         )
-    return table_of(columns, rows)
+        for one in comparison.contestants
+    ]
+    return table_of([*texts("contestant"), *heads, *texts("fresh seeds")], rows)
 
 
 def pairs_table(comparison: RunComparison) -> Table:
@@ -194,24 +180,25 @@ def _speed_tables(comparison: RunComparison) -> dict[str, Table]:
     if not any(one.outcome.epochs for one in comparison.contestants):
         return {}
     middles = [
-        (one.label, "more than a quarter unsolved", "")
-        if middle.epochs is None
-        else (
-            one.label,
-            estimated(middle.epochs, middle.low, middle.high),
-            span(middle.low, middle.high),
-        )
-        for one, middle in zip(comparison.contestants, comparison.middles, strict=True)
+        (one.label, *_middle(found.epochs, found.low, found.high, "unsolved"))
+        for one, found in zip(comparison.contestants, comparison.middles, strict=True)
         if one.outcome.epochs
     ]
+    sooner = _improvements_table(comparison, comparison.sooner)
+    heads = [*texts("contestant"), *numbers("epochs", "95 % interval")]
     return {
-        "How probable it is that A solves a seed sooner than B": _improvements_table(
-            comparison, comparison.sooner
-        ),
-        "Epochs to solve, interquartile mean": table_of(
-            [*texts("contestant"), *numbers("epochs", "95 % interval")], middles
-        ),
+        "How probable it is that A solves a seed sooner than B": sooner,
+        "Epochs to solve, interquartile mean": table_of(heads, middles),
     }
+
+
+def _middle(
+    mean: float | None, low: float | None, high: float | None, what: str
+) -> tuple[str, str]:
+    """An interquartile mean and its interval, or why there is none."""
+    if mean is None:
+        return f"more than a quarter {what}", ""
+    return estimated(mean, low, high), span(low, high)
 
 
 def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
@@ -223,8 +210,18 @@ def _numbers_tables(comparison: RunComparison) -> dict[str, Table]:
             f"How probable it is that {name} is {better or 'larger'} for a seed of A than of B"
         )
         tables[heading] = _improvements_table(comparison, found.wins)
+        rows = [
+            (one.label, "tells none", "", "")
+            if summed is None
+            else (
+                *(one.label, f"{summed.known:,} of {one.outcome.n:,}"),
+                *_middle(summed.middle, summed.low, summed.high, "without"),
+            )
+            for one, summed in zip(comparison.contestants, found.of, strict=True)
+        ]
+        heads = [*texts("contestant"), *numbers("seeds with it", "mean", "95 % interval")]
         direction = f" ({better} is better)" if better else ""
-        tables[f"{name}, interquartile mean{direction}"] = _middles(comparison, found)
+        tables[f"{name}, interquartile mean{direction}"] = table_of(heads, rows)
     return tables
 
 
@@ -243,21 +240,6 @@ def _improvements_table(comparison: RunComparison, found: Sequence[Improvement |
     return table_of([*texts("A", "B"), *numbers("probability", "95 % interval")], rows)
 
 
-def _middles(comparison: RunComparison, given: ComparedNumbers) -> Table:
-    rows = []
-    for one, found in zip(comparison.contestants, given.of, strict=True):
-        cells = ("tells none", "", "")
-        if found is not None:
-            seeds = f"{found.known:,} of {one.outcome.n:,}"
-            cells = (seeds, "more than a quarter without", "")
-            if found.middle is not None:
-                mean = estimated(found.middle, found.low, found.high)
-                cells = (seeds, mean, span(found.low, found.high))
-        rows.append((one.label, *cells))
-    columns = [*texts("contestant"), *numbers("seeds with it", "mean", "95 % interval")]
-    return table_of(columns, rows)
-
-
 def _kind(one: Contestant) -> str:
     """Who says what a solved seed is, for words.md.jinja."""
     if IMPORTED in one.facts:
@@ -274,10 +256,7 @@ SHOWN_DIFFERING, SHOWN_OTHERS, SHOWN_VALUES, SHOWN_LINES = 100, 20, 40, 10
 def _reference_document(comparison: Comparison) -> Document:
     found, cells = comparison.differing, comparison.cells
     others = cells[~cells["differs"]]
-    figures = {
-        "agreement": agreement(comparison),
-        "cells": cell_differences(comparison),
-    }
+    figures = {"agreement": agreement(comparison), "cells": cell_differences(comparison)}
     values = {
         "comparison": comparison,
         "figures": figures,

@@ -16,7 +16,7 @@ from xortune.core.errors import InputError, nearest
 from xortune.core.files import is_full
 from xortune.core.formats import plain
 from xortune.reports.comparison import comparison_document, tables_of
-from xortune.reports.document import Document, latex_table, markdown_text
+from xortune.reports.document import latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.html.page import page
 from xortune.reports.run import PRINTED, SECTION_OF, failure_log, run_document, table_tex
@@ -69,15 +69,13 @@ def csv_text(table: pd.DataFrame, *, header: bool = True) -> str:
 
 def _cell(text: str) -> str:
     text = plain(text)
-    return f"'{text}" if text[:1] in "=+-@" and text and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
+    if not text.startswith(("=", "+", "-", "@")):
+        return text
     try:
         float(text)
     except ValueError:
-        return False
-    return True
+        return f"'{text}"
+    return text
 
 
 # -------------------------------------------------------------------------------------------------
@@ -170,7 +168,7 @@ def _files(run: Run, formats: Sequence[str]) -> Iterator[tuple[str, Content]]:
     if "csv" in formats:
         yield "table.csv", partial(write_csv, run.table)
     if "parquet" in formats:
-        yield "table.parquet", partial(_parquet, _table(run))
+        yield "table.parquet", lambda file: run.table.to_parquet(file, index=False)
         # Part by part: a million configs have more seeds than memory.
         yield "seeds.parquet", partial(_parquet, seed_tables(run.results))
     if "tex" in formats:
@@ -197,12 +195,6 @@ def _drawn(plot: Plot, name: str) -> bytes:
     if name.endswith(".png"):
         return png(plot)
     return pdf(plot) if name.endswith(".pdf") else svg(plot).encode()
-
-
-def _table(run: Run) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    yield pa.Table.from_pandas(run.table, preserve_index=False)
 
 
 def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
@@ -262,24 +254,22 @@ def write_comparison(
     document = comparison_document(comparison)
     texts = {}
     if "md" in wanted:
-        _write_figures(document, directory / COMPARISON_FIGURES)
+        folder = directory / COMPARISON_FIGURES
+        _refuse_link(folder)  # a run that somebody sent must not lead out of itself
+        figures = {f"{plot.name}.svg": svg(plot) for plot in document.plots}
+        write_texts(folder, figures)
+        for name in {f"{name}.svg" for name in NAMES} - set(figures):
+            with told_where_unwritable(folder):
+                remove_file(folder / name)
         texts["comparison.md"] = markdown_text(document, figures=f"{COMPARISON_FIGURES}/")
     if "html" in wanted:
         texts["comparison.html"] = page(document)
     if "csv" in wanted:
-        texts["comparison.csv"] = comparison_csv(comparison)
+        table = comparison.cells if isinstance(comparison, Comparison) else comparison.table
+        texts["comparison.csv"] = csv_text(table)
     if "tex" in wanted:
         texts["comparison.tex"] = comparison_tex(comparison)
     return write_texts(directory, texts)
-
-
-def _write_figures(document: Document, folder: Path) -> None:
-    _refuse_link(folder)  # a run that somebody sent must not lead out of itself
-    figures = {f"{plot.name}.svg": svg(plot) for plot in document.plots}
-    write_texts(folder, figures)
-    for name in {f"{name}.svg" for name in NAMES} - set(figures):
-        with told_where_unwritable(folder):
-            remove_file(folder / name)
 
 
 def comparison_directory(labels: Sequence[str]) -> Path:
@@ -298,12 +288,6 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     if not formats:
         raise InputError("no format", field="format", allowed=", ".join(COMPARISON_FORMATS))
     return tuple(formats)
-
-
-def comparison_csv(comparison: Comparison | RunComparison) -> str:
-    """One row for each cell, smallest p first; of runs one for each pair."""
-    table = comparison.cells if isinstance(comparison, Comparison) else comparison.table
-    return csv_text(table)
 
 
 def comparison_tex(comparison: Comparison | RunComparison) -> str:

@@ -207,11 +207,40 @@ STATES = {
 
 def render_status(status: RunStatus) -> Table:
     """What is known of a run, one row for each thing; what is not known has none."""
+    state, best = STATES[status.state], status.best
+    if status.stopped is not None:
+        state = f"stopped before its end ({status.stopped}); --resume continues it"
+    rates = []
+    if status.rate is not None and _searches(status):
+        rates.append(f"{_speed(status.rate)} over the last minutes")
+    if status.overall_rate is not None:
+        rates.append(f"{_speed(status.overall_rate)} from the start")
+    so_far = ""
+    if best is not None:
+        config = config_text(best.point, best.point)
+        so_far = f"{best.k}/{best.n} ({interval(best.low, best.high)})  {config}  {best.key}"
+    written = "none yet"
+    if status.written is not None:
+        ago = clock(max(status.now - status.written, 0.0))
+        torn = "; a line is not whole" if status.torn else ""
+        written = f"{ago} ago ({_clock_time(status.written)}){torn}"
+    rows = (
+        (status.name, state + _driver(status)),
+        ("progress", _progress(status)),
+        ("seeds", f"{status.seeds:,} in {count(status.evaluations, 'evaluation')}"),
+        ("rate", f"proposals: {', '.join(rates)}" if rates else ""),
+        ("time left", clock(status.seconds_left) if status.seconds_left else ""),
+        ("best so far", so_far),
+        ("failures", _failures(status)),
+        ("certificate", _certificate(status)),
+        ("last line", written),
+    )
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in _rows(status):
-        table.add_row(Text(plain(label)), Text(plain(text)))
+    for label, text in rows:
+        if text:
+            table.add_row(Text(plain(label)), Text(plain(text)))
     return table
 
 
@@ -223,7 +252,7 @@ def status_line(status: RunStatus) -> str:
         f"{status.done:,}" + (f"/{status.total:,}" if status.total is not None else ""),
         _speed(speed, "/s", "/h") if speed and _searches(status) else "",
         f"{fresh.done:,}/{fresh.planned:,} fresh seeds" if fresh.state == "begun" else "",
-        _left(status),
+        f"{clock(status.seconds_left)} left" if status.seconds_left else "",
         f"best {best.k}/{best.n}" if best else "",
         f"{count(status.crashed_seeds, 'seed')} crashed" if status.crashed_seeds else "",
         status.state,
@@ -240,41 +269,12 @@ def status_json(status: RunStatus) -> dict[str, Any]:
     for values, names in ((found, ("started", "written", "now")), (driver, ("since", "heartbeat"))):
         values |= {name: _utc(values[name]) for name in names}
     if best is not None:
-        found["best"] = {
-            "config": best.point.as_dict(),
-            "key": best.key,
-            "k": best.k,
-            "n": best.n,
-            "rate": best.k / best.n,
-            "low": best.low,
-            "high": best.high,
-        }
+        counts = {"k": best.k, "n": best.n, "rate": best.k / best.n}
+        ends = {"low": best.low, "high": best.high}
+        found["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends
     found["path"] = str(status.path)
     called = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}
     return {called.get(name, name): value for name, value in found.items()}
-
-
-def _rows(status: RunStatus) -> list[tuple[str, str]]:
-    state = STATES[status.state]
-    if status.stopped is not None:
-        state = f"stopped before its end ({status.stopped}); --resume continues it"
-    rows = [(status.name, state + _driver(status)), ("progress", _progress(status))]
-    rows.append(("seeds", f"{status.seeds:,} in {count(status.evaluations, 'evaluation')}"))
-    if rate := _rate(status):
-        rows.append(("rate", rate))
-    if left := _left(status):
-        rows.append(("time left", left.removesuffix(" left")))
-    if (best := status.best) is not None:
-        rows.append(
-            (
-                "best so far",
-                f"{best.k}/{best.n} ({interval(best.low, best.high)})  "
-                f"{config_text(best.point, best.point)}  {best.key}",
-            )
-        )
-    rows += [("failures", _failures(status)), ("certificate", _certificate(status))]
-    rows.append(("last line", _written(status)))
-    return rows
 
 
 def _driver(status: RunStatus) -> str:
@@ -302,15 +302,6 @@ def _progress(status: RunStatus) -> str:
     return text
 
 
-def _rate(status: RunStatus) -> str:
-    parts = []
-    if status.rate is not None and _searches(status):
-        parts.append(f"{_speed(status.rate)} over the last minutes")
-    if status.overall_rate is not None:
-        parts.append(f"{_speed(status.overall_rate)} from the start")
-    return f"proposals: {', '.join(parts)}" if parts else ""
-
-
 def _searches(status: RunStatus) -> bool:
     """Whether proposals are still to come: afterwards a certificate may be made."""
     return status.state == "running" and status.done != status.total
@@ -318,11 +309,6 @@ def _searches(status: RunStatus) -> bool:
 
 def _speed(rate: float, second: str = " a second", hour: str = " an hour") -> str:
     return f"{rate:.3g}{second}" if rate >= 0.1 else f"{rate * 3600:.3g}{hour}"
-
-
-def _left(status: RunStatus) -> str:
-    left = status.seconds_left
-    return f"{clock(left)} left" if left else ""
 
 
 def _failures(status: RunStatus) -> str:
@@ -358,14 +344,6 @@ def _certificate(status: RunStatus) -> str:
             f"(confidence {found.confidence:g})  {found.key}"
         )
     return text
-
-
-def _written(status: RunStatus) -> str:
-    if status.written is None:
-        return "none yet"
-    ago = max(status.now - status.written, 0.0)
-    torn = "; a line is not whole" if status.torn else ""
-    return f"{clock(ago)} ago ({_clock_time(status.written)}){torn}"
 
 
 def _clock_time(moment: float) -> str:

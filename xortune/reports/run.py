@@ -10,16 +10,7 @@ from typing import Any
 import numpy as np
 
 from xortune.core.counts import wilson
-from xortune.core.formats import (
-    config_text,
-    count,
-    estimated,
-    interval,
-    number,
-    plain,
-    span,
-    value,
-)
+from xortune.core.formats import config_text, count, estimated, interval, number, plain, span, value
 from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.racing.objectives import numbers_in, summed, summed_interval, ties_of

@@ -16,15 +16,7 @@ from numpy.typing import NDArray
 from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.counts import mcnemar_greater, wilson
 from xortune.core.errors import InputError
-from xortune.core.formats import (
-    config_text,
-    decimals,
-    duration,
-    measured,
-    number,
-    plain,
-    value,
-)
+from xortune.core.formats import config_text, decimals, duration, measured, number, plain, value
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.seeds import HAND

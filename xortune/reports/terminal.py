@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,7 @@ from xortune.reports.comparison import (
 )
 from xortune.reports.document import FIRST, Column, Table, lines_of, numbers, table_of, texts
 from xortune.reports.run import config_table, front_table
-from xortune.reports.tables import (
-    Report,
-    certified_lines,
-    certified_table,
-    left_out,
-    report_of,
-)
+from xortune.reports.tables import Report, certified_lines, certified_table, left_out, report_of
 from xortune.reports.words import answer as runs_answer
 from xortune.reports.words import notes
 from xortune.runs.certificate import CERTIFICATE, read_certificate
@@ -66,40 +60,23 @@ def _drawn(given: Table, *, breaks: bool = False) -> rich_table.Table:
 # -------------------------------------------------------------------------------------------------
 # An interval of a rate as a bar of text.
 
-EIGHTHS = " ▏▎▍▌▋▊▉█"
-SHADE = "░"
-ASCII = ("#", "-")
+WIDTH = 10
+"""Signs of a bar."""
 
 
-def interval_bar(low: float, high: float, *, width: int = 10, blocks: bool = True) -> str:
+def interval_bar(low: float, high: float, *, blocks: bool = True) -> str:
     """A bar from 0 to 100 %: full up to the lower end of an interval, shaded up to the upper.
 
     The full part is never longer than the lower end, by less than an eighth of a sign shorter, and
-    the shade never shorter than the upper end.
-
-    Args:
-        low: the lower end, in [0, 1].
-        high: the upper end, in [0, 1].
-        width: signs.
-        blocks: whether it is of Unicode's block elements; otherwise of `#` and `-`.
+    the shade never shorter than the upper end. Without Unicode's `blocks` it is of `#` and `-`.
     """
     # What rounding adds to 0.3 * 10 is no sign of its own.
-    shaded = math.ceil(round(high * width, 9))
+    shaded = math.ceil(round(high * WIDTH, 9))
+    full, part = divmod(math.floor(round(low * WIDTH * 8, 9)), 8)
     if not blocks:
-        full = math.floor(round(low * width, 9))
-        return (ASCII[0] * full).ljust(shaded, ASCII[1]).ljust(width)
-    full, part = divmod(math.floor(round(low * width * 8, 9)), 8)
-    bar = EIGHTHS[8] * full + (EIGHTHS[part] if part else "")
-    return bar.ljust(shaded, SHADE).ljust(width)
-
-
-def shows_blocks(encoding: str) -> bool:
-    """Whether text in this encoding can have the signs of such a bar."""
-    try:
-        (EIGHTHS + SHADE).encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+        return ("#" * full).ljust(shaded, "-").ljust(WIDTH)
+    bar = "█" * full + " ▏▎▍▌▋▊▉"[part] * (part > 0)
+    return bar.ljust(shaded, "░").ljust(WIDTH)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -132,8 +109,7 @@ def render_best(run: Run, console: Console) -> None:
     if report.stopped is not None:
         done = count(report.proposals, "proposal")
         _print(
-            console,
-            f"Ended before its end, after {done}: {report.stopped}; --resume continues it.",
+            console, f"Ended before its end, after {done}: {report.stopped}; --resume continues it."
         )
     if run.certificate is not None:
         render_certificate(run, console)
@@ -153,7 +129,7 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     given = config_table(run, report, FIRST)
     measure = given.measure if run.is_network or report.looked_for else None
     bars = console.width >= BAR_FROM
-    blocks = shows_blocks(console.encoding)
+    blocks = console.encoding.startswith("utf")
     heads = [
         *numbers("", "solved"),
         *([BAR] if bars else []),
@@ -172,7 +148,9 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     ]
     columns = texts(*given.parameters)
     rows = [(*front, *row.values) for front, row in zip(fronts, given.rows, strict=True)]
-    if _width([*heads, *columns], rows) > console.width + 2:  # the last one needs no padding
+    cells = zip([plain(column.name) for column in (*heads, *columns)], *rows, strict=True)
+    width = sum(max(map(cell_len, column)) + 2 for column in cells)
+    if width > console.width + 2:  # the last one needs no padding
         columns = texts("configuration")
         named = (config_text(result.point, report.varied) for result in report.top)
         rows = [(*front, name) for front, name in zip(fronts, named, strict=True)]
@@ -190,12 +168,6 @@ def _print_configs(run: Run, report: Report, console: Console) -> None:
     remarks = lines_of("remarks.txt.jinja", report=report, bars=bars, epochs=measure)
     for line in remarks:
         _print(console, line)
-
-
-def _width(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> int:
-    """What columns take with two signs of padding each."""
-    heads = [plain(column.name) for column in columns]
-    return sum(max(map(cell_len, cells)) + 2 for cells in zip(heads, *rows, strict=True))
 
 
 def _part(given: Table, places: Sequence[int]) -> Table:
@@ -297,10 +269,12 @@ def comparison_json(
             "groups": _records(comparison.groups),
             "files": written,
         }
-    contestants = []
-    for one, middle in zip(comparison.contestants, comparison.middles, strict=True):
-        low, high = one.outcome.interval()
-        contestants.append(
+    contestants = zip(comparison.contestants, comparison.middles, strict=True)
+    return {
+        "answer": runs_answer(comparison),
+        "alpha": comparison.alpha,
+        "first_is_worse": comparison.first_is_worse,
+        "contestants": [
             {
                 "label": one.label,
                 "key": one.key,
@@ -308,20 +282,15 @@ def comparison_json(
                 "k": one.outcome.successes,
                 "n": one.outcome.n,
                 "rate": one.outcome.rate,
-                "low": low,
-                "high": high,
+                **dict(zip(("low", "high"), one.outcome.interval(), strict=True)),
                 "seeds_from": one.origin,
                 "first_seed": int(one.outcome.seeds[0]),
                 "middle_epochs": middle.epochs,
                 "facts": dict(one.facts),
                 "notes": list(one.notes),
             }
-        )
-    return {
-        "answer": runs_answer(comparison),
-        "alpha": comparison.alpha,
-        "first_is_worse": comparison.first_is_worse,
-        "contestants": contestants,
+            for one, middle in contestants
+        ],
         "pairs": _records(comparison.table),
         "files": written,
     }

@@ -42,21 +42,16 @@ def headline(comparison: RunComparison) -> str:
 
 
 def sentence(comparison: RunComparison, pair: Pair, *, basis: bool = True) -> str:
-    """What the data say of two contestants; the one that is ahead first.
+    """What the data say of two contestants, the one that is ahead first.
 
-    Args:
-        comparison: of all.
-        pair: the two.
-        basis: whether seeds and test are said too.
+    With its `basis`, the seeds and the test, if these are not said elsewhere.
     """
-    turned = pair.ahead == pair.b
-    places = (pair.b, pair.a) if turned else (pair.a, pair.b)
-    first, second = (plain(comparison.contestants[place].label) for place in places)
+    first, second = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
     rates = [rate_of(pair.k_a, pair.n_a), rate_of(pair.k_b, pair.n_b)]
     low, high, difference = pair.low, pair.high, pair.difference
-    if turned:
+    if pair.ahead == pair.b:
         low, high, difference = -high, -low, -difference
-        rates.reverse()
+        first, second, rates = second, first, rates[::-1]
     found = (
         f"{rates[0]} against {rates[1]}, difference {points(difference, low, high)} points "
         f"{points_interval(low, high)}, {p_text(pair.p_holm)}"

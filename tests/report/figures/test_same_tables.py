@@ -16,10 +16,11 @@ from markdown_it import MarkdownIt
 from success_runs import fixed
 
 import xortune as xt
+from xortune.comparisons.reference import Comparison
 from xortune.core.formats import estimated, interval, measured, number, span
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
-from xortune.reports.files import comparison_csv, comparison_tex
+from xortune.reports.files import comparison_tex, csv_text
 from xortune.reports.html.page import page
 from xortune.reports.run import run_document
 from xortune.reports.tables import rate_of
@@ -124,7 +125,8 @@ def test_the_tables_of_a_run(tmp_path):
 
 
 def csv_of(comparison):
-    return pd.read_csv(io.StringIO(comparison_csv(comparison)), engine="pyarrow")
+    table = comparison.cells if isinstance(comparison, Comparison) else comparison.table
+    return pd.read_csv(io.StringIO(csv_text(table)), engine="pyarrow")
 
 
 def table_of(comparison, *heads):

@@ -16,7 +16,6 @@ from xortune.reports.plot import (
     SCALES,
     Axis,
     Cells,
-    Layer,
     Lines,
     Panel,
     Plot,
@@ -121,26 +120,24 @@ def matplotlib_axes(plot: Plot) -> tuple[Axes, ...]:
 
 
 def _size(plot: Plot) -> tuple[float, float]:
-    heights = [height + (1.0 if row[0].title else 0.7) for row, height in _rows(plot)]
+    titled = 1.0 if plot.panels[0].title else 0.7
     scale = 0.6 if plot.coloured else 0.0
-    return WIDTH + COLUMN * (plot.columns - 1), sum(heights) + scale + 0.5
+    heights = _heights(plot)
+    return WIDTH + COLUMN * (plot.columns - 1), sum(heights) + titled * len(heights) + scale + 0.5
 
 
-def _rows(plot: Plot) -> list[tuple[tuple[Panel, ...], float]]:
-    """The panels beside each other, and how high they are."""
-    return [(row, max(map(_height, row))) for row in plot.rows]
-
-
-def _height(panel: Panel) -> float:
-    return max(0.9, ROW * len(panel.y.categories)) if panel.y.categories else PANEL
+def _heights(plot: Plot) -> list[float]:
+    """Inches, of each row of panels."""
+    labels = [[len(panel.y.categories) for panel in row] for row in plot.rows]
+    return [max(max(0.9, ROW * one) if one else PANEL for one in row) for row in labels]
 
 
 def _draw(canvas: Figure, plot: Plot) -> tuple[Axes, ...]:
     """All of it, with the title above and one legend below."""
     from matplotlib.ticker import PercentFormatter
 
-    rows = _rows(plot)
-    grid = canvas.add_gridspec(len(rows), plot.columns, height_ratios=[high for _, high in rows])
+    heights = _heights(plot)
+    grid = canvas.add_gridspec(len(heights), plot.columns, height_ratios=heights)
     found = []
     for index, panel in enumerate(plot.panels):
         axes = canvas.add_subplot(grid[divmod(index, plot.columns)])
@@ -169,8 +166,21 @@ def _draw(canvas: Figure, plot: Plot) -> tuple[Axes, ...]:
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     _set_axis(axes, panel.x, "x")
     _set_axis(axes, panel.y, "y")
-    for order, layer in enumerate(panel.layers):
-        _draw_layer(axes, layer, 2 + 0.01 * order)
+    for place, layer in enumerate(panel.layers):
+        order = 2 + 0.01 * place
+        match layer:
+            case Series(kind="points"):
+                _points(axes, layer, order)
+            case Series(kind="bars"):
+                _bars(axes, layer, order)
+            case Series():
+                _line(axes, layer, order)
+            case Lines():
+                _lines(axes, layer, order)
+            case Cells():
+                _cells(axes, layer, order)
+            case Rule():
+                _rule(axes, layer, order)
     axes.set_title("\n".join(shown(line) for line in wrapped(panel.title, 52)))
     if panel.has(Lines):
         axes.set_yticks([])
@@ -203,22 +213,6 @@ def _set_axis(axes: Axes, axis: Axis, along: str) -> None:
             scale.set_major_locator(MaxNLocator("auto", integer=True))
     if ends is not None:
         (axes.set_xlim if along == "x" else axes.set_ylim)(*ends)
-
-
-def _draw_layer(axes: Axes, layer: Layer, order: float) -> None:
-    match layer:
-        case Series(kind="points"):
-            _points(axes, layer, order)
-        case Series(kind="bars"):
-            _bars(axes, layer, order)
-        case Series():
-            _line(axes, layer, order)
-        case Lines():
-            _lines(axes, layer, order)
-        case Cells():
-            _cells(axes, layer, order)
-        case Rule():
-            _rule(axes, layer, order)
 
 
 def _points(axes: Axes, series: Series, order: float) -> None:
@@ -276,14 +270,13 @@ def _line(axes: Axes, series: Series, order: float) -> None:
 
 def _bars(axes: Axes, series: Series, order: float) -> None:
     look: dict[str, Any] = {"color": COLOURS[series.role], "zorder": order, **_label(series)}
-    if any(mark.x_ends for mark in series.marks):
-        low, high = zip(*(mark.x_ends or (0, 0) for mark in series.marks), strict=True)
-        lengths = [b - a for a, b in zip(low, high, strict=True)]
-        axes.barh([mark.y for mark in series.marks], lengths, left=low, **look)
+    lying = any(mark.x_ends for mark in series.marks)
+    ends = [(mark.x_ends if lying else mark.y_ends) or (0, 0) for mark in series.marks]
+    starts, lengths = [low for low, _ in ends], [high - low for low, high in ends]
+    if lying:
+        axes.barh([mark.y for mark in series.marks], lengths, left=starts, **look)
     else:
-        low, high = zip(*(mark.y_ends or (0, 0) for mark in series.marks), strict=True)
-        lengths = [b - a for a, b in zip(low, high, strict=True)]
-        axes.bar([mark.x for mark in series.marks], lengths, bottom=low, **look)
+        axes.bar([mark.x for mark in series.marks], lengths, bottom=starts, **look)
 
 
 def _lines(axes: Axes, many: Lines, order: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from xortune.reports.plot import (
@@ -11,7 +11,6 @@ from xortune.reports.plot import (
     SCALES,
     Axis,
     Cells,
-    Layer,
     Lines,
     Mark,
     Panel,
@@ -33,19 +32,16 @@ GREY = "#767676"
 GRID, SHADE = "rgba(128,128,128,0.22)", "rgba(128,128,128,0.18)"  # over either ground
 HOLLOW = "rgba(200,200,200,0.6)"
 SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
+
+# Characters: of a line where one points, of an axis's title, of a label, in the legend, of a line
+# of a panel's title by how many are beside each other.
 HOVER, AXIS, LABEL, LEGEND = 60, 48, 40, 44
-"""Characters: of a line where one points, of an axis's title, of a label, in the legend."""
-
 TITLES = {1: 48, 2: 36, 3: 24}
-"""Characters of a line of a panel's title, by how many are beside each other."""
 
-ACROSS, BETWEEN, GAP = 360, 90, 0.1
-"""Pixels that a panel needs across, and from one of its parallel axes to the next; the gap between
-two panels, as a share of the width."""
-
-PANEL, ROW, FOOT = 290, 24, 70
-"""Pixels: the height of a panel with numbers up its side, of one of its labels, of what is below
-it."""
+# Pixels: that a panel needs across, from one of its parallel axes to the next; the height of one
+# with numbers up its side, of one of its labels, of what is below it.
+ACROSS, BETWEEN, PANEL, ROW, FOOT = 360, 90, 290, 24, 70
+GAP = 0.1  # between two panels, as a share of the width
 
 
 def plotly_json(plot: Plot) -> Json:
@@ -78,8 +74,16 @@ def plotly_json(plot: Plot) -> Json:
         if panel.has(Lines):
             axes[f"yaxis{number}"] |= {"showticklabels": False, "showgrid": False}
         if panel.title:
-            annotations.append(_title(panel.title, TITLES[plot.columns], x, y))
-    _name_once([*data, *shapes])
+            lines = wrapped(panel.title, TITLES[plot.columns])
+            text = "<br>".join(f"<b>{escaped(line)}</b>" for line in lines)
+            place = {"xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1}
+            anchor = {"xanchor": "left", "yanchor": "bottom", "align": "left", "showarrow": False}
+            annotations.append({"text": text} | place | anchor)
+    seen: set[str] = set()
+    for entry in (*data, *shapes):  # one in the legend shows and hides what it names in all panels
+        if label := entry.get("name"):
+            entry |= {"legendgroup": label, "showlegend": label not in seen}
+            seen.add(label)
     layout: Json = {
         "height": height,
         "font": {"family": FONT, "size": 12},
@@ -101,7 +105,14 @@ def plotly_json(plot: Plot) -> Json:
         "annotations": annotations,
     }
     if plot.coloured:
-        layout["coloraxis"] = _coloraxis(plot.coloured)
+        low, high = span_of(plot.coloured)
+        title = {"text": escaped(shortened(plot.coloured.value_label, LEGEND)), "side": "right"}
+        layout["coloraxis"] = {
+            "colorscale": [list(stop) for stop in SCALES[plot.coloured.scale]],
+            "cmin": low,
+            "cmax": high,
+            "colorbar": {"title": title, "thickness": 10, "outlinewidth": 0, "tickformat": "~%"},
+        }
     beside = max(len(label) for panel in plot.panels for label in ("", *panel.y.categories))
     width = min(plot.columns * ACROSS, 700) + 7 * min(beside, LABEL)
     if isinstance(plot.coloured, Lines):
@@ -144,7 +155,7 @@ def escaped(text: str) -> str:
 # Layers as traces and shapes.
 
 
-def _traces(layer: Layer) -> list[Json]:
+def _traces(layer: Series | Lines | Cells) -> list[Json]:
     match layer:
         case Series(kind="points"):
             return [_points(layer)]
@@ -156,7 +167,6 @@ def _traces(layer: Layer) -> list[Json]:
             return _lines(layer)
         case Cells():
             return [_cells(layer)]
-    return []
 
 
 def _points(series: Series) -> Json:
@@ -172,10 +182,9 @@ def _points(series: Series) -> Json:
             "opacity": 0.6 if series.role == "muted" and not series.written else 1,
         },
     }
-    marks = series.marks
     for name, bars in (
-        ("error_x", [(mark.x, mark.x_ends) for mark in marks]),
-        ("error_y", [(mark.y, mark.y_ends) for mark in marks]),
+        ("error_x", [(mark.x, mark.x_ends) for mark in series.marks]),
+        ("error_y", [(mark.y, mark.y_ends) for mark in series.marks]),
     ):
         if any(ends for _, ends in bars):
             trace[name] = {
@@ -259,17 +268,6 @@ def _lines(many: Lines) -> list[Json]:
     return [*found, {"type": "scatter", "x": [None], "y": [None], "showlegend": False} | scale]
 
 
-def _coloraxis(layer: Cells | Lines) -> Json:
-    low, high = span_of(layer)
-    title = {"text": escaped(shortened(layer.value_label, LEGEND)), "side": "right"}
-    return {
-        "colorscale": [list(stop) for stop in SCALES[layer.scale]],
-        "cmin": low,
-        "cmax": high,
-        "colorbar": {"title": title, "thickness": 10, "outlinewidth": 0, "tickformat": "~%"},
-    }
-
-
 def _cells(cells: Cells) -> Json:
     trace: Json = {
         "type": "heatmap",
@@ -328,15 +326,6 @@ def _scatter(series: Series) -> Json:
     return trace
 
 
-def _name_once(entries: Iterable[Json]) -> None:
-    """One entry in the legend for each label, which shows and hides what it names in all panels."""
-    seen: set[str] = set()
-    for entry in entries:
-        if label := entry.get("name"):
-            entry |= {"legendgroup": label, "showlegend": label not in seen}
-            seen.add(label)
-
-
 def _entry(label: str) -> str:
     return escaped(shortened(label, LEGEND))
 
@@ -384,20 +373,6 @@ def _axis(axis: Axis, width: int, *, up: bool = False) -> Json:
     return drawn
 
 
-def _title(text: str, width: int, x: str, y: str) -> Json:
-    return {
-        "text": "<br>".join(f"<b>{escaped(line)}</b>" for line in wrapped(text, width)),
-        "xref": f"{x} domain",
-        "yref": f"{y} domain",
-        "x": 0,
-        "y": 1,
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "align": "left",
-        "showarrow": False,
-    }
-
-
 def _places(plot: Plot) -> tuple[int, float, list[tuple[list[float], list[float]]]]:
     """The height in pixels, what stands below the last row as a share of it, and each domain."""
     rows = plot.rows
@@ -423,6 +398,6 @@ def _height(panel: Panel) -> float:
 
 def _foot(panel: Panel) -> float:
     """Labels that find no room side by side lean: plotly.js turns them."""
-    labels: Sequence[str] = panel.x.categories
+    labels = panel.x.categories
     longest = min(LABEL, max(map(len, labels), default=0))
     return FOOT + (4 * longest if longest * len(labels) > 36 else 0)

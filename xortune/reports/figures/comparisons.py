@@ -23,14 +23,7 @@ from xortune.comparisons.runs import (
 )
 from xortune.core.errors import InputError
 from xortune.core.formats import count, estimated, measured, number, plain, span, value
-from xortune.reports.figures.labels import (
-    HUGE,
-    KEY,
-    LONGEST,
-    WIDE,
-    between,
-    sampled,
-)
+from xortune.reports.figures.labels import HUGE, KEY, LONGEST, WIDE, between, sampled
 from xortune.reports.plot import (
     RATES,
     Axis,

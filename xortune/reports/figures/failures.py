@@ -10,12 +10,7 @@ import numpy as np
 
 from xortune.core.formats import count, percent
 from xortune.core.outcome import Outcome, Status
-from xortune.reports.figures.labels import (
-    LONGEST,
-    described,
-    finished,
-    listed,
-)
+from xortune.reports.figures.labels import LONGEST, described, finished, listed
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.tables import Failures, report_of, varying
 from xortune.runs.run import Run

@@ -11,14 +11,7 @@ import pandas as pd
 
 from xortune.core.counts import wilson
 from xortune.core.formats import count, number
-from xortune.reports.figures.labels import (
-    MOST,
-    counted,
-    described,
-    finished,
-    sampled,
-    shown_n,
-)
+from xortune.reports.figures.labels import MOST, counted, described, finished, sampled, shown_n
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, rate_of, varying
 from xortune.runs.certificate import Certificate

@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 from xortune.core.formats import count, percent
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, summed_only
-from xortune.reports.figures.labels import (
-    between,
-    described,
-    finished,
-    listed,
-    same_in_all,
-)
+from xortune.reports.figures.labels import between, described, finished, listed, same_in_all
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
 from xortune.runs.results import full_seeds, rungs_of
