@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
     from xortune.trainers.network import evaluate as evaluate
+    from xortune.trainers.torch_training import TorchTraining as TorchTraining
 
 __version__ = "0.1.0"
 
@@ -97,6 +98,7 @@ _NAMES = {
     "spaces.model": "SearchSpace",
     "spaces.space": "load_space",
     "trainers.network": "evaluate",
+    "trainers.torch_training": "TorchTraining",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 

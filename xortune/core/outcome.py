@@ -30,6 +30,8 @@ class Details:
         traceback: of the first failure that raised, in the words of what failed; not kept in a run.
         output: the end of what some of the failed seeds printed, by their number.
         raised: the seed that the traceback is of; None: the first of `failed`.
+        note: how they were trained, in a sentence; empty where there is nothing to say. Not kept in
+            a run's journal.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class Details:
     traceback: str | None = None
     output: Mapping[int, str] = field(default_factory=dict)
     raised: int | None = None
+    note: str = ""
 
 
 NO_DETAILS = Details()

@@ -19,7 +19,14 @@ from xortune.core.formats import plain
 from xortune.core.trainer import Trainer
 from xortune.driver.own_process import let_go_after, refuse_unsendable
 from xortune.driver.process import alone, as_before
-from xortune.driver.trainer import refuse_large, threads_of, trainer_for, tried_once, with_train
+from xortune.driver.trainer import (
+    Check,
+    refuse_large,
+    threads_of,
+    trainer_for,
+    tried_once,
+    with_train,
+)
 from xortune.integrations.following import logging, trackers_for
 from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
@@ -184,7 +191,7 @@ def search(
                 resume=session.Resume(extend, accept_versions, words),
                 listener=listener,
                 fail_fast=fail_fast,
-                seconds=asked.seconds,
+                seconds=None if asked.check is None else asked.check.seconds,
             )
         except (TrainingError, Halted) as error:
             complete, failed = False, error
@@ -208,6 +215,8 @@ def search(
             noted_certificate(run)  # of what it has, if it was interrupted while it certified
         matters = importance(run, asked.space).entries()
         how = _how(now(), failed, run.manifest, budget, complete=complete)
+        if asked.check is not None and asked.check.note:
+            how["seeds_at_once"] = asked.check.note
         run = run.noted(**matters, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
@@ -296,8 +305,7 @@ class _Asked:
     cluster: Cluster
     shared: SharedStudy | None
     trackers: tuple[Tracker, ...]
-    seconds: float | None = None
-    """That a seed took in the check."""
+    check: Check | None = None
 
     @classmethod
     def of(
@@ -347,9 +355,8 @@ class _Asked:
                 if not (resume and _holds(wanted)):
                     check = tried_once(asked, trainer, most=cluster.trial_timeout)
                     if check is not None and on_message is not None:
-                        on_message(check.sentence)
-                    if check is not None:
-                        found = replace(found, seconds=check.seconds)
+                        on_message(". ".join(filter(None, (check.sentence, check.note))))
+                    found = replace(found, check=check)
         return found
 
     def directory(self, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:

@@ -263,10 +263,12 @@ class Check:
     Attributes:
         sentence: for the user.
         seconds: that the call took.
+        note: how seeds are trained, of a `TorchTraining`.
     """
 
     sentence: str
     seconds: float
+    note: str = ""
 
 
 def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = None) -> Check | None:
@@ -307,7 +309,8 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
             check_numbers(space, result.details.values)
             if isinstance(trainer, CustomTrainer) and trainer.form.many:
                 _check_alike(space, trainer, block, result, points, most=most)
-            return Check(_told(block.point, seed, result, seconds), seconds)
+            sentence = _told(block.point, seed, result, seconds)
+            return Check(sentence, seconds, result.details.note)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
             raise InputError(f"check, seed {seed}: {reason}", place=called)

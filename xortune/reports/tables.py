@@ -511,6 +511,7 @@ ASKED = {
     "task": "task",
     "trainer": "what is trained",
     "imported": "imported",
+    "seeds_at_once": "seeds at once",
     "engine": "engine",
     "sampler": "sampler",
     "trials": "proposals asked for",

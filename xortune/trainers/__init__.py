@@ -24,5 +24,6 @@ EXPORTS = {
     ),
     "returned": ("one_line",),
     "source": ("FunctionSource", "Given", "given_source", "named_source"),
+    "torch_training": ("TorchTraining",),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

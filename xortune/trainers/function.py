@@ -98,6 +98,9 @@ MANY, REPORT, RUN = "seeds", "report", "run"
 """Names that say how a function is called: of its second parameter, of a parameter of its own, and
 of a class's method."""
 
+STACKED = "results_of"
+"""The method of a `TorchTraining` that trains many seeds, by which it is known without torch."""
+
 KEPT = 8
 """How many objects of a user's class a process keeps: those used last."""
 
@@ -119,16 +122,20 @@ class CallForm:
         reports: a `report`, to be called with intermediate results.
         state: it is a class, of which an object is made for a config; its `run` trains.
         yields: it is a generator function, which yields intermediate results.
+        stacked: it is a `TorchTraining`, which trains many seeds as one.
     """
 
     many: bool = False
     reports: bool = False
     state: bool = False
     yields: bool = False
+    stacked: bool = False
 
     @property
     def words(self) -> str:
         """What it is called with."""
+        if self.stacked:
+            return "config: a TorchTraining, which trains many seeds as one where it can"
         seeds = MANY if self.many else "seed"
         taken = f"{seeds}, {REPORT}" if self.reports else seeds
         notes = ["all of a block at once"] * self.many + ["a generator"] * self.yields
@@ -152,6 +159,8 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
         InputError: it cannot be called with a config and a seed.
     """
     state = inspect.isclass(function)
+    if state and hasattr(function, STACKED):
+        return CallForm(reports=True, state=True, stacked=True)
     called = getattr(function, RUN, None) if state else function
     if not callable(called):
         raise InputError(
@@ -295,6 +304,8 @@ class Calls:
         self.reports = self._begun(seeds)
         try:
             given = {REPORT: self.reports} if self._form.reports else {}
+            if self._form.stacked:
+                return self._state().results_of(seeds, self.reports)
             if self._form.state:
                 returned = self._state().run(seeds, **given)
             else:
@@ -318,7 +329,7 @@ class Calls:
                 reports(told)
 
     def _begun(self, seeds: Any) -> Reports:
-        many = len(seeds) if self._form.many else None
+        many = len(seeds) if self._form.many or self._form.stacked else None
         return Reports(self._limit, many=many, block=self._block)
 
     def _ended(self, returned: Any) -> Any:
@@ -398,6 +409,7 @@ class CustomTrainer:
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
         one = _trained_at_once if self.form.many else _trained_singly
+        one = _trained_as_one if self.form.stacked else one
         results: list[Outcome | TrainingError] = []
         depth = sys.getrecursionlimit()
         try:
@@ -494,6 +506,24 @@ def _trained_at_once(call: Calls, block: Block, success: Success | None) -> Outc
                 _called(call, seeds[place : place + 1], success, results)
     except GivenUp:
         return Unfinished()
+    return results.outcome()
+
+
+def _trained_as_one(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
+    """Call once for all seeds; a seed that raises fails alone."""
+    results = SeedResults(block)
+    try:
+        each, results.note = call(list(block.seeds))
+    except GivenUp:
+        return Unfinished()
+    except _RAISED as error:
+        results.add(crashed(_reason(error), block.count), _shown(error), block.count)
+        return results.outcome()
+    for one in each:
+        if isinstance(one, BaseException):
+            results.add(crashed(_reason(one)), _shown(one))
+        else:
+            results.add(judged(one, success))
     return results.outcome()
 
 

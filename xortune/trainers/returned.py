@@ -59,6 +59,7 @@ class SeedResults:
         self._numbers: dict[str, NDArray[np.float64]] = {}
         self.failed: dict[int, str] = {}
         self._first: tuple[int, str] | None = None
+        self.note = ""
 
     def add(self, verdict: SeedVerdict, shown: str | None = None, n: int = 1) -> None:
         """Add the next n seeds.
@@ -90,10 +91,10 @@ class SeedResults:
             output: the end of what some of the failed seeds printed, by their number.
         """
         n, details = self.n, NO_DETAILS
-        if self._numbers or self.failed:
+        if self._numbers or self.failed or self.note:
             raised, shown = self._first or (None, None)
             told = {name: numbers[:n] for name, numbers in self._numbers.items()}
-            details = Details(told, self.failed, shown, output or {}, raised)
+            details = Details(told, self.failed, shown, output or {}, raised, self.note)
         return Outcome(
             seeds=np.arange(self._block.first, self._block.first + n, dtype=np.int64),
             epochs=0,

@@ -1,0 +1,332 @@
+"""A user's torch model: many seeds as one training come to what the loop comes to, seed by seed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import xortune as xt
+from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
+from xortune.trainers.function import CustomTrainer, custom_trainer
+from xortune.trainers.source import given_source
+from xortune.trainers.stack import ELEMENTWISE, LOOP, Stack, trained_as_one, trial_of
+
+SEEDS = [0, 1, 7, 2**32 - 1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _rows(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+
+
+X, X_TEST = _rows(40, 0), _rows(60, 1)
+Y, Y_TEST = (X.sum(1) > 0).long(), (X_TEST.sum(1) > 0).long()
+
+
+class Small(xt.TorchTraining):
+    epochs = 3
+
+    def model(self):
+        return nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+
+    def optimizer(self, parameters):
+        name = self.config.get("optimizer", "Adam")
+        return getattr(torch.optim, name)(parameters, lr=self.config.get("lr", 0.01))
+
+    def batches(self):
+        for rows in torch.randperm(len(X)).split(16):  # 16, 16 and 8
+            yield X[rows], Y[rows]
+
+    def loss(self, model, x, y):
+        return functional.cross_entropy(model(x), y)
+
+    def score(self, model):
+        out = model(X_TEST)
+        right = (out.argmax(1) == Y_TEST).float().mean()
+        return {"accuracy": right, "loss": functional.cross_entropy(out, Y_TEST)}
+
+
+class Convolution(Small):
+    def model(self):
+        return nn.Sequential(
+            nn.Unflatten(1, (1, 4, 4)),
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout2d(0.3),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16, 2),
+        )
+
+    def optimizer(self, parameters):
+        return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True)
+
+
+class Attention(Small):
+    def model(self):
+        layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, batch_first=True)
+        return nn.Sequential(
+            nn.Unflatten(1, (4, 4)), layer, nn.LayerNorm(4), nn.Flatten(), nn.Linear(16, 2)
+        )
+
+
+class Embedded(Small):
+    def model(self):
+        return nn.Sequential(
+            nn.Embedding(2, 4), nn.Flatten(), nn.GroupNorm(4, 64), nn.GELU(), nn.Linear(64, 2)
+        )
+
+    def batches(self):
+        for rows in torch.randperm(len(X)).split(16):
+            yield (X[rows] > 0).long(), Y[rows]
+
+    def score(self, model):
+        return functional.cross_entropy(model((X_TEST > 0).long()), Y_TEST)
+
+
+class Regression(Small):
+    """All rows at once, noise on the input, a schedule, clipping, a group without decay."""
+
+    clip_norm = 0.5
+
+    def model(self):
+        return nn.Linear(16, 1)
+
+    def optimizer(self, parameters):
+        weight, bias = parameters
+        groups = [{"params": [weight]}, {"params": [bias], "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=0.05, weight_decay=0.1)
+
+    def scheduler(self, optimizer):
+        return torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+
+    def batches(self):
+        yield (X,)
+
+    def loss(self, model, x):
+        return ((model(x + 0.1 * torch.randn_like(x)) - x.sum(1, keepdim=True)) ** 2).mean()
+
+    def score(self, model):
+        return ((model(X_TEST) - X_TEST.sum(1, keepdim=True)) ** 2).mean()
+
+
+class Halved(Small):
+    def loss(self, model, x, y):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return functional.cross_entropy(model(x), y)
+
+
+def _same(stacked, alone, rtol=1e-4):
+    assert len(stacked) == len(alone)
+    for found, expected in zip(stacked, alone, strict=True):
+        one, other = (v if isinstance(v, dict) else {"value": v} for v in (found, expected))
+        assert one.keys() == other.keys()
+        for name, number in other.items():
+            assert math.isclose(one[name], number, rel_tol=rtol, abs_tol=1e-7), name
+
+
+@pytest.mark.parametrize("kind", [Small, Convolution, Attention, Embedded, Regression])
+def test_a_stack_is_the_loop(kind):
+    training = kind({})
+    *_, scores = trained_as_one(training, SEEDS)
+    _same(scores, [training.run(seed) for seed in SEEDS])
+    assert len({str(score) for score in scores}) == len(SEEDS), "each seed is another training"
+    assert trial_of(training, SEEDS).reason == ""
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_every_elementwise_optimizer_steps_a_stack_as_it_steps_one_model(name):
+    training = Small({"optimizer": name})
+    *_, scores = trained_as_one(training, SEEDS)
+    _same(scores, [training.run(seed) for seed in SEEDS], rtol=1e-3)
+
+
+def test_autocast_in_the_loss():
+    training = Halved({})
+    *_, scores = trained_as_one(training, SEEDS)
+    _same(scores, [training.run(seed) for seed in SEEDS], rtol=0.05)
+
+
+def test_weights_permutations_and_masks_are_those_of_a_plain_script_to_the_bit():
+    stack, drawn = Stack(Small({}), SEEDS), []
+    start = {name: weight.detach().clone() for name, weight in stack.parameters.items()}
+    before = [generator.get_state() for generator in stack.generators]
+    next(stack.epoch())
+    [draws] = stack._draws.values()
+    for row, seed in enumerate(SEEDS):
+        torch.manual_seed(seed)
+        model = Small({}).model()
+        for name, weight in model.named_parameters():
+            assert torch.equal(start[name][row], weight), name
+        assert torch.equal(before[row], torch.get_rng_state())
+        torch.randperm(len(X))
+        generator = torch.Generator()
+        generator.set_state(torch.get_rng_state())
+        mask = nn.Dropout(0.2)(torch.ones(16, 8))
+        drawn.append(mask)
+        assert torch.equal(draws.wanted[0].make([generator])[0], mask)
+        assert torch.equal(stack.generators[row].get_state(), torch.get_rng_state())
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+class Lstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(4, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.out(self.lstm(x.view(-1, 4, 4))[0][:, -1])
+
+
+class WithLstm(Small):
+    def model(self):
+        return Lstm()
+
+
+class WithItem(Small):
+    def loss(self, model, x, y):
+        loss = super().loss(model, x, y)
+        self.last = loss.item()
+        return loss
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.out(x) if x.sum() > 0 else self.out(-x)
+
+
+class WithBranches(Small):
+    def model(self):
+        return Branches()
+
+
+class WithLbfgs(Small):
+    def optimizer(self, parameters):
+        return torch.optim.LBFGS(parameters, max_iter=2)
+
+
+class WithRun(Small):
+    def run(self, seed, report=None):  # noqa: ARG002  # as it is called
+        return {"accuracy": 1.0, "loss": float(seed % 7)}
+
+
+class Wrong(Small):
+    """A loss that mixes the seeds up would be a wrong number: here it depends on the call."""
+
+    calls = 0
+
+    def loss(self, model, x, y):
+        self.calls += 1
+        return super().loss(model, x, y) * self.calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (WithLstm, "nn.LSTM has no batching rule in torch"),
+        (WithItem, "calls .item()"),
+        (WithBranches, "Branches branches on the value of a tensor"),
+        (WithLbfgs, "LBFGS does not step each number by itself"),
+        (WithRun, "has a run of its own"),
+        (Wrong, "train differently"),
+    ],
+)
+def test_what_cannot_be_stacked_is_trained_by_the_loop_which_says_why(kind, reason):
+    training = kind({})
+    trial = trial_of(training, SEEDS)
+    assert reason in trial.reason
+    assert LOOP in trial.reason
+    assert trial.width(1000) == 1
+    assert "nn.LSTMCell in a loop would be stacked" in trial.reason or kind is not WithLstm
+
+
+def test_run_seeds_gives_arrays_of_the_seeds():
+    found = Small({}).run_seeds(range(5))
+    assert {name: array.shape for name, array in found.items()} == {"accuracy": (5,), "loss": (5,)}
+    alone = [Small({}).run(seed) for seed in range(5)]
+    np.testing.assert_allclose(found["loss"], [one["loss"] for one in alone], rtol=1e-4)
+    assert Embedded({}).run_seeds([3, 4]).shape == (2,)
+
+
+def test_seeds_report_on_their_way():
+    training = Small({})
+    training.report_every = 1
+    told: list[dict] = []
+    training.run_seeds(range(4), told.append)
+    first = [one["loss"] for one in told]
+    alone: list[dict] = []
+    training.run(2, alone.append)
+    assert len(alone) == 2, "after epochs 1 and 2 of 3"
+    values = [np.ravel(loss) for loss in first]
+    assert any(np.isclose(alone[0]["loss"], value, rtol=1e-4).any() for value in values)
+
+
+class Diverging(Small):
+    """Seeds below 2 get a weight of infinity."""
+
+    def model(self):
+        model = super().model()
+        if torch.initial_seed() < 2:
+            nn.init.constant_(model[0].weight, math.inf)
+        return model
+
+
+class Raising(Small):
+    def model(self):
+        if torch.initial_seed() == 1:
+            raise ValueError("no luck with seed 1")
+        return super().model()
+
+
+def _trained(kind, count=4) -> tuple[CustomTrainer, object]:
+    trainer = custom_trainer(given_source(kind), parse_success("loss <= 0.7"))
+    [outcome] = trainer.train([Block(Point({"lr": 0.01}), 0, count)])
+    return trainer, outcome
+
+
+def test_seeds_that_diverge_do_not_touch_the_others():
+    _, outcome = _trained(Diverging)
+    assert [Status(s) == Status.DIVERGED for s in outcome.status] == [True, True, False, False]
+    alone = [Diverging({"lr": 0.01}).run(seed)["loss"] for seed in (2, 3)]
+    np.testing.assert_allclose(outcome.details.values["loss"][2:], alone, rtol=1e-4)
+
+
+def test_a_seed_that_raises_crashes_alone():
+    _, outcome = _trained(Raising)
+    assert [Status(s) == Status.CRASHED for s in outcome.status] == [False, True, False, False]
+    assert outcome.details.failed == {1: "ValueError: no luck with seed 1"}
+    with pytest.raises(ValueError, match="seed 1"):
+        Raising({}).run_seeds(range(3))
+
+
+def test_a_trainer_of_it_counts_what_a_function_counts_and_says_how_it_trained():
+    def loop(config, seed):
+        return Small(config).run(seed)
+
+    trainer, outcome = _trained(Small, count=12)
+    function = custom_trainer(given_source(loop), parse_success("loss <= 0.7"))
+    [expected] = function.train([Block(Point({"lr": 0.01}), 0, 12)])
+    np.testing.assert_array_equal(outcome.status, expected.status)
+    assert 0 < outcome.successes < 12
+    assert outcome.details.note == "the seeds of a block are trained as one"
+    assert "TorchTraining" in trainer.form.words

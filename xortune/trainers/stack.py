@@ -1,0 +1,707 @@
+"""Many seeds of a user's torch model as one training, where that gives what a loop gives.
+
+The parameters and buffers of S models are stacked along a new first axis, `torch.func.vmap` maps
+the loss over them, and torch's own optimizer steps the stacked tensors: each number by itself. Each
+seed has a generator of its own, which goes on after its model's initialisation, so that its
+permutations and its dropout masks are those of a plain script.
+
+At its first use in a process a training is tried both ways for some steps. It is trained by the
+loop, one seed after the other, where losses, buffers or generators come out differently, where
+`vmap` refuses, and where the loop is faster.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn import functional
+
+WIDTHS = (4, 16, 64, 128, 256)
+"""Seeds in a stack: of these the fastest is taken, as measured."""
+
+TRIED, TIMED = 3, 3
+"""Steps that are compared, and timed."""
+
+ELEMENTWISE = (
+    *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"),
+    *("Rprop", "SGD"),
+)
+"""The optimizers of torch.optim that step each number by itself: seeds in a tensor do not meet."""
+
+LOOP = "trained one seed at a time"
+
+CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "RNNCell"}
+
+
+class CannotStack(Exception):
+    """Why a training is not stacked, in a sentence."""
+
+
+# -------------------------------------------------------------------------------------------------
+# Results.
+
+
+def scored(training: Any, model: nn.Module) -> Any:
+    """What `score` returns of a model, as Python's own numbers."""
+    model.eval()
+    with torch.no_grad():
+        score = training.score(model)
+    if isinstance(score, Mapping):
+        return {name: _plain(value) for name, value in score.items()}
+    return _plain(score)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+
+
+def arrays_of(results: Sequence[Any]) -> Any:
+    """The scores of S seeds as arrays of shape (S,); NaN where a seed has no such number."""
+    if not all(isinstance(one, Mapping) for one in results):
+        return np.array(results)
+    names = dict.fromkeys(name for one in results for name in one)
+    return {name: np.array([one.get(name, math.nan) for one in results]) for name in names}
+
+
+# -------------------------------------------------------------------------------------------------
+# Random numbers of each seed's own.
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A draw of a loss.
+
+    Attributes:
+        kind: the distribution: bernoulli, normal or uniform.
+        shape: of what one seed draws.
+        order: its axes as they lie in memory, the outermost first: torch draws in this order.
+        dtype: its type.
+        keep: the probability of a 1; what is drawn is divided by it.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    dtype: torch.dtype
+    keep: float = 1.0
+
+    def make(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """The draws of S seeds: shape (S, ...)."""
+        shape = (len(generators), *(self.shape[axis] for axis in self.order))
+        whole = torch.empty(shape, dtype=self.dtype)
+        for row, generator in zip(whole.unbind(0), generators, strict=True):
+            if self.kind == "bernoulli":
+                row.bernoulli_(self.keep, generator=generator)
+            elif self.kind == "normal":
+                row.normal_(generator=generator)
+            else:
+                row.uniform_(generator=generator)
+        if self.kind == "bernoulli":
+            whole.div_(self.keep)
+        return whole.permute(0, *(1 + self.order.index(axis) for axis in range(len(self.order))))
+
+
+class _Draws:
+    """What a stacked loss draws: noted at first, then drawn before each step for each seed.
+
+    Attributes:
+        wanted: the draws of a loss.
+        drawn: a tensor for each, within `vmap` that of one seed.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: list[_Wanted] = []
+        self.drawn: Sequence[Tensor] | None = None
+        self._next = 0
+
+    def begin(self, drawn: Sequence[Tensor] | None) -> None:
+        """Before each loss: what has been drawn for it; None to note what it wants."""
+        self.drawn, self._next = drawn, 0
+
+    def take(self, kind: str, shape: Sequence[int], like: Tensor | None, keep: float) -> Tensor:
+        """The next draw of a seed."""
+        shape, order = tuple(shape), tuple(range(len(shape)))
+        dtype = torch.get_default_dtype() if like is None else like.dtype
+        if like is not None and like.shape == shape:
+            strides = like.stride()
+            order = tuple(sorted(order, key=lambda axis: -strides[axis]))
+        if like is not None and like.device.type != "cpu":
+            raise CannotStack(f"draws random numbers on a {like.device.type} device: {LOOP}")
+        wanted = _Wanted(kind, shape, order, dtype, keep)
+        if self.drawn is None:
+            self.wanted.append(wanted)
+            return torch.ones(shape, dtype=dtype)
+        if self._next >= len(self.wanted) or self.wanted[self._next] != wanted:
+            raise CannotStack(f"draws other random numbers from step to step: {LOOP}")
+        self._next += 1
+        return self.drawn[self._next - 1]
+
+    def dropout(
+        self,
+        input: Tensor,  # noqa: A002  # torch's own name
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
+    ) -> Tensor:
+        """`torch.nn.functional.dropout`."""
+        return self._dropped(input, input.shape, p, training, inplace)
+
+    def dropout_of_channels(
+        self,
+        input: Tensor,  # noqa: A002  # torch's own name
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
+    ) -> Tensor:
+        """`dropout1d`, `dropout2d` and `dropout3d` of a batch: whole channels."""
+        shape = (*input.shape[:2], *(1 for _ in input.shape[2:]))
+        return self._dropped(input, shape, p, training, inplace)
+
+    def _dropped(
+        self, x: Tensor, shape: Sequence[int], p: float, training: bool, inplace: bool
+    ) -> Tensor:
+        if not training or p == 0:
+            return x
+        noise = torch.zeros(()) if p == 1 else self.take("bernoulli", shape, x, 1 - p)
+        return x.mul_(noise) if inplace else x * noise
+
+    def attention(  # noqa: PLR0917  # torch's own arguments
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """`scaled_dot_product_attention` in its plain form, as torch documents it."""
+        if enable_gqa:
+            raise CannotStack(
+                f"scaled_dot_product_attention with enable_gqa is not stacked: {LOOP}"
+            )
+        factor = 1 / math.sqrt(query.size(-1)) if scale is None else scale
+        weights = query @ key.transpose(-2, -1) * factor
+        if is_causal:
+            shape = (query.size(-2), key.size(-2))
+            hidden = torch.ones(shape, dtype=torch.bool, device=query.device).triu(1)
+            weights = weights.masked_fill(hidden, -math.inf)
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            weights = weights.masked_fill(~attn_mask, -math.inf)
+        elif attn_mask is not None:
+            weights = weights + attn_mask
+        return self.dropout(weights.softmax(-1), dropout_p) @ value
+
+    @contextmanager
+    def in_place_of_torchs(self) -> Iterator[None]:
+        """Within this context torch's functions take their random numbers from here."""
+
+        def sized(kind: str, torchs: Callable[..., Tensor]) -> Callable[..., Tensor]:
+            def draw(*size: Any, **options: Any) -> Tensor:
+                if options:
+                    return torchs(*size, **options)
+                shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+                return self.take(kind, shape, None, 1.0)
+
+            return draw
+
+        def alike(kind: str) -> Callable[..., Tensor]:
+            return lambda like: self.take(kind, like.shape, like, 1.0)
+
+        places: list[tuple[Any, str, Any]] = [
+            (functional, "dropout", self.dropout),
+            *((functional, f"dropout{d}d", self.dropout_of_channels) for d in (1, 2, 3)),
+            (functional, "scaled_dot_product_attention", self.attention),
+            (torch, "rand", sized("uniform", torch.rand)),
+            (torch, "randn", sized("normal", torch.randn)),
+            (torch, "rand_like", alike("uniform")),
+            (torch, "randn_like", alike("normal")),
+        ]
+        before = [getattr(module, name) for module, name, _ in places]
+        try:
+            for module, name, ours in places:
+                setattr(module, name, ours)
+            yield
+        finally:
+            for (module, name, _), torchs in zip(places, before, strict=True):
+                setattr(module, name, torchs)
+
+
+# -------------------------------------------------------------------------------------------------
+# The stack.
+
+
+class _Loss(nn.Module):
+    """A user's loss as a module of which the model is a part: its tensors can be swapped."""
+
+    def __init__(self, training: Any, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self._of = model, (training,)
+
+    def forward(self, *batch: Any) -> Tensor:
+        loss: Tensor = self._of[0].loss(self.model, *batch)
+        return loss
+
+
+class Stack:
+    """S seeds of one training, as one.
+
+    Attributes:
+        losses: of the last step, shape (S,).
+        parameters: by name, shape (S, ...); `buffers` too.
+
+    Args:
+        training: the user's.
+        seeds: S of them.
+
+    Raises:
+        CannotStack: its optimizer is none that steps each number by itself.
+    """
+
+    def __init__(self, training: Any, seeds: Sequence[int]) -> None:
+        self.training = training
+        self.generators = [torch.Generator() for _ in seeds]
+        models = []
+        for seed, generator in zip(seeds, self.generators, strict=True):
+            torch.manual_seed(seed)
+            models.append(training.model())
+            generator.set_state(torch.get_rng_state())
+        self.model: nn.Module = models[0]
+        self.model.train()
+        own = training.optimizer(self.model.parameters())
+        if type(own).__module__ != f"torch.optim.{type(own).__name__.lower()}" or (
+            type(own).__name__ not in ELEMENTWISE
+        ):
+            name = type(own).__name__
+            raise CannotStack(f"torch.optim.{name} does not step each number by itself: {LOOP}")
+        named = [dict(model.named_parameters()) for model in models]
+        held = [dict(model.named_buffers()) for model in models]
+        self.parameters = {
+            name: torch.stack([one[name].detach() for one in named]).requires_grad_(
+                parameter.requires_grad
+            )
+            for name, parameter in named[0].items()
+        }
+        self.buffers = {name: torch.stack([one[name] for one in held]) for name in held[0]}
+        stacked = {id(named[0][name]): tensor for name, tensor in self.parameters.items()}
+        self.optimizer = _stepping(own, stacked)
+        self.scheduler = training.scheduler(self.optimizer)
+        self._objective = _Loss(training, self.model)
+        self._draws: dict[tuple[Any, ...], _Draws] = {}
+        self._batches: list[Iterator[Any]] = []
+        self.losses = torch.empty(0)
+
+    def epoch(self) -> Iterator[Tensor]:
+        """Train on each seed's batches; gives the losses of each step."""
+        self.model.train()
+        self._batches = [iter(self.training.batches()) for _ in self.generators]
+        while (batches := self._next_batches()) is not None:
+            self._step(batches)
+            yield self.losses.detach()
+        if self.scheduler is not None:
+            self.scheduler.step()
+
+    def _step(self, batches: Sequence[tuple[Any, ...]]) -> None:
+        batch, axes = _stacked_batch(batches)
+        trained = {name: one for name, one in self.parameters.items() if one.requires_grad}
+        self.losses = self._forward(batch, axes)
+        self.optimizer.zero_grad()
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(
+            self.losses,
+            list(trained.values()),
+            torch.ones_like(self.losses),
+            allow_unused=True,
+        )
+        if self.training.clip_norm is not None:
+            gradients = _clipped(gradients, self.training.clip_norm)
+        for parameter, gradient in zip(trained.values(), gradients, strict=True):
+            # The fused steps read memory in the parameter's order.
+            parameter.grad = None if gradient is None else gradient.contiguous()
+        self.optimizer.step()
+
+    def _next_batches(self) -> list[tuple[Any, ...]] | None:
+        """The next batch of each seed, drawn with its own generator; None after the last."""
+        found = []
+        for batches, generator in zip(self._batches, self.generators, strict=True):
+            torch.set_rng_state(generator.get_state())
+            batch = next(batches, None)
+            generator.set_state(torch.get_rng_state())
+            if batch is not None:
+                found.append(tuple(batch))
+        if found and len(found) < len(self._batches):
+            raise CannotStack(f"seeds have different numbers of batches: {LOOP}")
+        return found or None
+
+    def _forward(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> Tensor:
+        shapes = tuple(getattr(one, "shape", one) for one in batch)
+        first = shapes not in self._draws
+        draws = self._draws.setdefault(shapes, _Draws())
+        trainable = {n: p for n, p in self.parameters.items() if p.requires_grad}
+        other = {n: p for n, p in self.parameters.items() if not p.requires_grad}
+
+        def loss(
+            parameters: dict[str, Tensor], kept: dict[str, Tensor], batch: Any, drawn: Any
+        ) -> Tensor:
+            draws.begin(drawn)
+            tensors = {f"model.{name}": one for name, one in {**parameters, **kept}.items()}
+            found: Tensor = functional_call(self._objective, tensors, batch)
+            return found
+
+        dims: Any = (0, 0, axes, None)
+        with draws.in_place_of_torchs():
+            if first:  # to see what is drawn; it must change nothing
+                kept = {name: one.clone() for name, one in self.buffers.items()}
+                with torch.no_grad():
+                    vmap(loss, dims, randomness="error")(trainable, {**other, **kept}, batch, None)
+            drawn = tuple(wanted.make(self.generators) for wanted in draws.wanted)
+            dims = (0, 0, axes, 0 if drawn else None)
+            losses: Tensor = vmap(loss, dims, randomness="error")(
+                trainable, {**other, **self.buffers}, batch, drawn
+            )
+        if losses.dim() != 1:
+            shape = tuple(losses.shape[1:])
+            raise CannotStack(f"the loss of a batch has shape {shape}, not (): {LOOP}")
+        return losses
+
+    def scores(self) -> list[Any]:
+        """The score of each seed's model, one after the other, as the loop computes it."""
+        parameters, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
+        found = []
+        for row, generator in enumerate(self.generators):
+            for own, stacked in ((parameters, self.parameters), (buffers, self.buffers)):
+                for name, tensor in own.items():
+                    tensor.data = stacked[name].detach()[row]
+            torch.set_rng_state(generator.get_state())
+            found.append(scored(self.training, self.model))
+            generator.set_state(torch.get_rng_state())
+        return found
+
+
+def _stepping(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
+    """A new optimizer of one model, made that of the stacked parameters."""
+    state = dict(optimizer.state)
+    optimizer.state.clear()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            tensor = stacked[id(parameter)]
+            if parameter in state:  # Adagrad has one before its first step
+                optimizer.state[tensor] = {
+                    name: value.expand_as(tensor).clone()
+                    if isinstance(value, Tensor) and value.shape == parameter.shape != ()
+                    else value
+                    for name, value in state[parameter].items()
+                }
+        group["params"] = [stacked[id(parameter)] for parameter in group["params"]]
+        if "fused" in group and group["fused"] is None and not group.get("foreach"):
+            # One pass over memory in place of ten; the same numbers but for rounding.
+            group["fused"] = all(p.is_floating_point() for p in group["params"]) or None
+    return optimizer
+
+
+def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | None, ...]:
+    """Each seed's gradient, of norm at most `most`: see `torch.nn.utils.clip_grad_norm_`."""
+    norms = [one.flatten(1).norm(dim=1) for one in gradients if one is not None]
+    factor = (most / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)
+    return tuple(
+        None if one is None else one * factor.view(-1, *(1 for _ in one.shape[1:]))
+        for one in gradients
+    )
+
+
+def _stacked_batch(
+    batches: Sequence[tuple[Any, ...]],
+) -> tuple[tuple[Any, ...], tuple[int | None, ...]]:
+    """The batches of S seeds as one, and the axis of the seeds; None where all have the same."""
+    batch: list[Any] = []
+    axes: list[int | None] = []
+    for parts in zip(*batches, strict=True):
+        if isinstance(parts[0], Tensor) and any(one is not parts[0] for one in parts):
+            if any(one.shape != parts[0].shape for one in parts):
+                raise CannotStack(f"seeds have batches of different shapes: {LOOP}")
+            batch.append(torch.stack(parts))
+            axes.append(0)
+        else:
+            if not isinstance(parts[0], Tensor) and any(one != parts[0] for one in parts):
+                raise CannotStack(f"seeds have batches that differ and are no tensors: {LOOP}")
+            batch.append(parts[0])
+            axes.append(None)
+    return tuple(batch), tuple(axes)
+
+
+# -------------------------------------------------------------------------------------------------
+# Tried both ways, once in a process for each kind of model.
+
+
+@dataclass
+class Trial:
+    """What came of trying a training both ways.
+
+    Attributes:
+        reason: why it is not stacked, in a sentence; empty if it is.
+        loop: seconds of a step of one seed alone.
+        stacked: seconds of a step of one seed in a stack of so many.
+    """
+
+    reason: str = ""
+    loop: float = math.inf
+    stacked: dict[int, float] = field(default_factory=dict)
+
+    def width(self, seeds: int) -> int:
+        """How many seeds are best stacked, of so many; 1: the loop is faster."""
+        known = {width: cost for width, cost in self.stacked.items() if width <= seeds}
+        best = min(known, key=lambda width: known[width], default=1)
+        return best if not self.reason and known.get(best, math.inf) < self.loop else 1
+
+    @property
+    def sentence(self) -> str:
+        """For users: whether seeds are trained as one, or why they are not."""
+        return self.reason or "the seeds of a block are trained as one"
+
+
+_trials: dict[tuple[Any, ...], Trial] = {}
+
+
+def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
+    """The trial of a training, made or extended now if need be: it takes some steps."""
+    torch.manual_seed(seeds[0])
+    model = training.model()
+    optimizer = type(training.optimizer(model.parameters()))
+    name = (type(training), repr(model), optimizer, training.clip_norm is None)
+    trial = _trials.setdefault(name, Trial())
+    if trial.loop == math.inf and not trial.reason:
+        trial.reason = _difference(training, seeds[:2], trial)
+    for width in WIDTHS if not trial.reason else ():
+        if width > len(seeds) or width in trial.stacked:
+            continue
+        try:
+            trial.stacked[width] = _seconds(Stack(training, seeds[:width])) / width
+        except (MemoryError, RuntimeError):  # too large: torch has no other error for it on a CPU
+            trial.stacked[width] = math.inf
+    return trial
+
+
+def _steps(stack: Stack) -> Iterator[Tensor]:
+    """The losses of step after step, over the ends of epochs."""
+    begun = True
+    while begun:
+        begun = False
+        for losses in stack.epoch():
+            begun = True
+            yield losses
+
+
+def _seconds(stack: Stack) -> float:
+    """Of the fastest of some steps after the first."""
+    ends = [time.perf_counter() for _, _ in zip(range(1 + TIMED), _steps(stack), strict=False)]
+    return _fastest(ends)
+
+
+def _fastest(ends: Sequence[float]) -> float:
+    return min((after - before for before, after in itertools.pairwise(ends)), default=math.inf)
+
+
+def _difference(training: Any, seeds: Sequence[int], trial: Trial) -> str:
+    """How a stack of some seeds trains otherwise than the loop; empty if it does not."""
+    if getattr(type(training).run, "__module__", "") != "xortune.trainers.torch_training":
+        return f"{type(training).__name__} has a run of its own: {LOOP}"
+    plain = [_plain_steps(training, seed) for seed in seeds]
+    trial.loop = min(one.seconds for one in plain)
+    entered: list[str] = []
+    with _quiet():
+        try:
+            stack = Stack(training, seeds)
+            _note_layers(stack.model, entered)
+            losses, buffers = [], {}
+            for number, found in zip(range(TRIED), _steps(stack), strict=False):
+                losses.append(found.double())
+                if number == 0:
+                    buffers = {name: one.clone() for name, one in stack.buffers.items()}
+        except CannotStack as refused:
+            return str(refused)
+        except Exception as error:
+            return _refusal(error, entered)
+    for row, one in enumerate(plain):
+        for number, (loop, stacked) in enumerate(zip(one.losses, losses, strict=False)):
+            if not math.isclose(loop, stacked[row], rel_tol=1e-3, abs_tol=1e-6) and not (
+                math.isnan(loop) and math.isnan(stacked[row])
+            ):
+                shown = f"loss {stacked[row]:.6g} against {loop:.6g} in step {number + 1}"
+                return f"seeds that are stacked train differently ({shown}): {LOOP}"
+        for name, buffer in one.buffers.items():
+            if not torch.allclose(
+                buffer.double(), buffers[name][row].double(), 1e-3, 1e-5, equal_nan=True
+            ):
+                return f"the buffer {name} differs in seeds that are stacked: {LOOP}"
+        if not torch.equal(one.generator, stack.generators[row].get_state()):
+            return f"seeds that are stacked draw other random numbers: {LOOP}"
+    return ""
+
+
+@dataclass
+class _PlainSteps:
+    """Some steps of the loop."""
+
+    losses: list[float]
+    buffers: dict[str, Tensor]
+    generator: Tensor
+    seconds: float
+
+
+class _Enough(Exception):
+    """Ends a trial."""
+
+
+def _plain_steps(training: Any, seed: int) -> _PlainSteps:
+    """The first steps of `run` itself, looked at through its optimizer."""
+    losses: list[float] = []
+    buffers: dict[str, Tensor] = {}
+    times: list[float] = []
+    models: list[nn.Module] = []
+    make_model, make_optimizer = training.model, training.optimizer
+
+    def model() -> nn.Module:
+        models.append(make_model())
+        return models[-1]
+
+    def optimizer(parameters: Any) -> Any:
+        made = make_optimizer(parameters)
+        step = made.step
+
+        def looked_at(_: Any, closure: Callable[[], Tensor]) -> Any:
+            first: list[float] = []
+
+            def once() -> Tensor:
+                loss = closure()
+                first.append(float(loss.detach()))
+                if not losses and len(first) == 1:
+                    buffers.update({n: b.clone() for n, b in models[-1].named_buffers()})
+                return loss
+
+            done = step(once)
+            losses.append(first[0])
+            times.append(time.perf_counter())
+            if len(losses) == TRIED + TIMED:
+                raise _Enough
+            if len(losses) == TRIED:
+                states.append(torch.get_rng_state())
+            return done
+
+        made.step = MethodType(looked_at, made)  # schedulers wrap it as a method
+        return made
+
+    states: list[Tensor] = []
+    training.model, training.optimizer = model, optimizer
+    try:
+        with suppress(_Enough):
+            training.run(seed)
+    finally:
+        del training.model, training.optimizer
+    state = states[0] if states else torch.get_rng_state()
+    return _PlainSteps(losses[:TRIED], buffers, state, _fastest(times))
+
+
+def _note_layers(model: nn.Module, entered: list[str]) -> None:
+    """Keep the names of the layers that have begun and not ended."""
+    for layer in model.modules():
+        layer.register_forward_pre_hook(lambda one, _: entered.append(type(one).__name__))
+        layer.register_forward_hook(lambda *_: entered.pop() and None)
+
+
+def _refusal(error: Exception, entered: Sequence[str]) -> str:
+    """Why vmap refuses, in a sentence that names the layer and what to do."""
+    text, layer = str(error), entered[-1] if entered else ""
+    where = f"nn.{layer}" if hasattr(nn, layer) and layer else layer or "the loss"
+    if ".item()" in text:
+        return f"{where} calls .item(): {LOOP}; a loss that stays a tensor would be stacked"
+    if "data-dependent control flow" in text:
+        return f"{where} branches on the value of a tensor: {LOOP}; torch.where would be stacked"
+    if "randomness" in text or "random" in text:
+        return f"{where} draws random numbers that cannot be drawn for each seed: {LOOP}"
+    if layer in CELLS or "atching rule" in text:
+        version = torch.__version__.partition("+")[0]
+        hint = f"; nn.{CELLS[layer]} in a loop would be stacked" if layer in CELLS else ""
+        return f"{where} has no batching rule in torch {version}: {LOOP}{hint}"
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return f"{where} cannot be stacked ({first[:200]}): {LOOP}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without vmap's warnings of operations that it loops over: what it costs is measured."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*batching rule.*", category=UserWarning)
+        yield
+
+
+# -------------------------------------------------------------------------------------------------
+# All seeds of a block.
+
+
+def train_stacked(
+    training: Any, seeds: Sequence[int], report: Callable[[Any], None] | None = None
+) -> tuple[list[Any], str]:
+    """Train many seeds of a training.
+
+    Args:
+        training: the user's `TorchTraining`.
+        seeds: S of them.
+        report: see `TorchTraining.run_seeds`.
+
+    Returns:
+        For each seed its score, or the exception that its training raised; and in a sentence
+        whether they are trained as one.
+    """
+    width, note = 1, ""
+    with suppress(Exception):  # what a seed raises, it raises in the loop below
+        trial = trial_of(training, seeds if len(seeds) > 1 else (seeds[0], seeds[0] + 1))
+        width, note = trial.width(len(seeds)), trial.sentence
+    results: list[Any] = []
+    chunks = -(-len(seeds) // width)
+    for chunk in range(chunks):
+        first, end = (len(seeds) * place // chunks for place in (chunk, chunk + 1))
+        results += _chunk(training, seeds[first:end], report)
+    return results, note
+
+
+def _chunk(training: Any, seeds: Sequence[int], report: Callable[[Any], None] | None) -> list[Any]:
+    if len(seeds) == 1:
+        try:
+            return [training.run(seeds[0], report)]
+        except Exception as error:
+            return [error]
+    told: list[Any] = []
+    stacked = trained_as_one(training, seeds)
+    while True:
+        try:
+            with _quiet():
+                told = next(stacked)
+        except StopIteration:
+            return told
+        except Exception:  # a seed raised, or memory is short: those that can, go on alone
+            return [one for seed in seeds for one in _chunk(training, [seed], report)]
+        if report is not None and len(told) == len(seeds):
+            report(arrays_of(told))
+
+
+def trained_as_one(training: Any, seeds: Sequence[int]) -> Iterator[list[Any]]:
+    """The scores of a stack: after every `report_every` epochs, and after the last."""
+    stack = Stack(training, seeds)
+    for epoch in range(1, training.epochs + 1):
+        for _ in stack.epoch():
+            pass
+        if training.reports_after(epoch):
+            yield stack.scores()
+    yield stack.scores()

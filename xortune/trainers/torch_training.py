@@ -1,0 +1,150 @@
+"""A user's own torch model: what a seed means, and all seeds of a block in one training.
+
+    class Digits(xt.TorchTraining):
+        epochs = 20
+
+        def model(self):
+            return nn.Sequential(nn.Linear(64, self.config["width"]), nn.ReLU(),
+                                 nn.Linear(self.config["width"], 10))
+
+        def optimizer(self, parameters):
+            return torch.optim.Adam(parameters, lr=self.config["lr"])
+
+        def batches(self):
+            for rows in torch.randperm(len(x)).split(32):
+                yield x[rows], y[rows]
+
+        def loss(self, model, x, y):
+            return F.cross_entropy(model(x), y)
+
+        def score(self, model):
+            return {"accuracy": (model(x_test).argmax(1) == y_test).float().mean()}
+
+`Digits(config).run(seed)` is the definition. `run_seeds` gives the same for many seeds, sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from xortune.trainers.stack import arrays_of, scored, train_stacked
+
+
+class TorchTraining:
+    """Trains a torch model; subclass it and say which model, optimizer, batches, loss and score.
+
+    Attributes:
+        config: the parameters of the configuration, a dict.
+        epochs: how often `batches` is gone through.
+        clip_norm: the largest norm of a seed's gradient; None does not clip.
+        report_every: `score` is called, and reported, after so many epochs; None: at the end only.
+    """
+
+    epochs: int = 1
+    clip_norm: float | None = None
+    report_every: int | None = None
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = dict(config)
+
+    def model(self) -> nn.Module:
+        """A new model. Called after `torch.manual_seed(seed)`."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method model(self)")
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of these parameters."""
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a method optimizer(self, parameters)"
+        )
+
+    def scheduler(self, optimizer: torch.optim.Optimizer) -> Any:  # noqa: ARG002  # for subclasses
+        """A learning-rate scheduler, stepped after each epoch; None for a constant rate."""
+        return None
+
+    def batches(self) -> Iterable[Sequence[Any]]:
+        """One epoch: tuples of tensors. What it draws comes from torch's generator."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method batches(self)")
+
+    def loss(self, model: Any, *batch: Any) -> Tensor:
+        """The loss of a batch, a tensor of one number."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method loss(self, model, *batch)")
+
+    def score(self, model: Any) -> Any:
+        """What the training came to: true or false, a number, or a dict of numbers.
+
+        Called with `model.eval()` and without gradients.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method score(self, model)")
+
+    def run(self, seed: int, report: Callable[[Any], None] | None = None) -> Any:
+        """Train one seed: this loop is what a seed means.
+
+        Args:
+            seed: for `torch.manual_seed`.
+            report: called with the score after every `report_every` epochs but the last.
+
+        Returns:
+            What `score` returns after the last epoch.
+        """
+        torch.manual_seed(seed)
+        model = self.model()
+        optimizer = self.optimizer(model.parameters())
+        scheduler = self.scheduler(optimizer)
+        for epoch in range(1, self.epochs + 1):
+            model.train()
+            for batch in self.batches():
+
+                def closure(batch: Sequence[Any] = batch) -> Tensor:
+                    optimizer.zero_grad()
+                    loss = self.loss(model, *batch)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    if self.clip_norm is not None:
+                        nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
+                    return loss
+
+                optimizer.step(closure)  # type: ignore[arg-type]  # any closure returns a tensor
+            if scheduler is not None:
+                scheduler.step()
+            if report is not None and self.reports_after(epoch):
+                report(scored(self, model))
+        return scored(self, model)
+
+    def run_seeds(
+        self, seeds: Sequence[int] | NDArray[np.int64], report: Callable[[Any], None] | None = None
+    ) -> Any:
+        """Train many seeds: the same as `run` for each of them, up to rounding, and sooner.
+
+        The seeds' models are stacked and trained as one, where that gives the same and is faster.
+
+        Args:
+            seeds: S of them.
+            report: called with the scores after every `report_every` epochs but the last.
+
+        Returns:
+            Arrays of shape (S,), as `score` returns numbers for one seed.
+
+        Raises:
+            Exception: what the training of a seed raised.
+        """
+        results, _ = self.results_of([int(seed) for seed in seeds], report)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return arrays_of(results)
+
+    def results_of(
+        self, seeds: Sequence[int], report: Callable[[Any], None] | None = None
+    ) -> tuple[list[Any], str]:
+        """For each seed its score, or the exception that it raised; and how they were trained."""
+        return train_stacked(self, seeds, report)
+
+    def reports_after(self, epoch: int) -> bool:
+        """Whether a score is reported after an epoch, which counts from 1."""
+        every = self.report_every
+        return every is not None and epoch % every == 0 and epoch < self.epochs
