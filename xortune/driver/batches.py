@@ -47,10 +47,9 @@ SHARE = 3
 def most_in_flight(seconds: float, *, slots: int, proposals: int) -> int:
     """How many decisions of a search that learns or races may be without known results.
 
-    At least what runs, as much again that waits for a free worker, and as much that has finished
-    before an earlier decision did. Where a training takes less than a batch should, more, so that a
-    batch holds several decisions; but never more than an eighth of the proposals: it would learn
-    nothing. It follows from the space and the number of slots alone: a search can be repeated.
+    Where a training takes less than a batch should, more than the least, so that a batch holds
+    several decisions; but never more than an eighth of the proposals: it would learn nothing. It
+    follows from the space and the number of slots alone: a search can be repeated.
 
     Args:
         seconds: what a first block takes, as the trainer estimates it.
@@ -88,16 +87,20 @@ class CrashBisector:
     A block is tried again as it is, for the worker may have died of something else; the last time
     in parts, and what dies of these in smaller ones, until the seeds at fault are alone. Each of
     them costs a worker, so a config that kills one under every seed is not tried to the last.
+
+    Of other trainers a seed is as good as another: what kills is a block's size or config.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, users_code: bool = True) -> None:
+        self.users_code = users_code
         self._crashes: Counter[str] = Counter()  # by the key of the config
         self._last: dict[str, TrainingError] = {}
         self._succeeded: set[str] = set()
 
     def parts(self, job: Job) -> list[Job]:
         """What is handed out for a job: itself, or its parts if it is its last try."""
-        if job.attempt < ATTEMPTS or job.block.count == 1 or self.hopeless(job):
+        last = self.users_code and job.attempt >= ATTEMPTS
+        if not last or job.block.count == 1 or self.hopeless(job):
             return [job]
         return job.split(min(PARTS, job.block.count))
 
@@ -110,7 +113,7 @@ class CrashBisector:
 
     def crashed(self, job: Job, reason: TrainingError) -> list[Job]:
         """What is tried instead of a job that came to nothing; nothing if that was its end."""
-        if job.attempt < ATTEMPTS:
+        if not self.users_code or job.attempt < ATTEMPTS:
             return []
         self._crashes[job.block.point.key] += 1
         self._last[job.block.point.key] = reason
@@ -165,8 +168,7 @@ class Batches:
         self.under_way = 0
         """Batches that an executor has."""
         self.resize(slots)
-        # Of other trainers a seed is as good as another: what kills is a block's size or config.
-        self._bisector = CrashBisector() if runs_users_code(trainer) else None
+        self._bisector = CrashBisector(users_code=runs_users_code(trainer))
         self._losses: Counter[tuple[int, int]] = Counter()
         self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
         self._retries: deque[Job] = deque()
@@ -214,12 +216,8 @@ class Batches:
         """
         if self.over:
             return ()
-        while self._waiting and self._bisector is not None:
-            job = self._waiting[0][0]
-            if (reason := self._bisector.hopeless(job)) is None:
-                break
-            self._waiting.popleft()
-            self._settle(job, reason)
+        while self._waiting and (reason := self._bisector.hopeless(self._waiting[0][0])):
+            self._settle(self._waiting.popleft()[0], reason)
         if self._waiting:
             jobs = self._waiting.popleft()
         elif brief:
@@ -243,7 +241,7 @@ class Batches:
         measured = done.seconds / estimated
         self._pace = measured if self._pace is None else 0.7 * self._pace + 0.3 * measured
         for job, result in zip(jobs, results, strict=True):
-            if self._bisector is not None and not isinstance(result, TrainingError):
+            if not isinstance(result, TrainingError):
                 self._bisector.succeeded(job)
             seconds = done.seconds * self._trainer.cost(job.block) / estimated
             self._settle(job, result, seconds, done.worker)
@@ -281,14 +279,14 @@ class Batches:
         if failure.kind == "late":
             if len(jobs) > 1:  # one block may hang; that all of them are slow is the likelier guess
                 self._pace = max(self._pace or 0.0, done.seconds / self._cost(jobs))
-            elif self._bisector is not None:  # the same again would take as long
+            elif self._bisector.users_code:  # the same again would take as long
                 jobs = (replace(jobs[0], attempt=ATTEMPTS),)
         if len(jobs) > 1:
             middle = len(jobs) // 2
             self._waiting += [jobs[:middle], jobs[middle:]]
             return
         reason = TrainingError(failure.reason)
-        parts = self._bisector.crashed(jobs[0], reason) if self._bisector is not None else []
+        parts = self._bisector.crashed(jobs[0], reason)
         self._waiting.extendleft((part,) for part in reversed(parts))
         if not parts:
             self._settle(jobs[0], reason, worker=done.worker)
@@ -301,32 +299,24 @@ class Batches:
         worker: str = "",
     ) -> None:
         """Record a result; a block without an outcome is tried again, or given up."""
-        failed = isinstance(result, TrainingError)
+        block, failed = job.block, isinstance(result, TrainingError)
         if isinstance(result, OutOfTime) or (failed and not self._decider.wants(job)):
-            if isinstance(result, Unfinished) and result.outcome is not None:
-                block, found = job.block, result.outcome
+            if isinstance(result, Unfinished) and (found := result.outcome) is not None:
                 first = Block(block.point, block.first, found.n)
                 self._settle(replace(job, block=first), found, seconds, worker)
-                rest = Block(block.point, block.first + found.n, block.count - found.n)
-                job = replace(job, block=rest)
+                block = Block(block.point, block.first + found.n, block.count - found.n)
+                job = replace(job, block=block)
             if isinstance(result, OutOfTime):  # of a worker with a fast clock, if time is not over
                 self._waiting.appendleft((job,))
             else:
-                self._record(
-                    job,
-                    Evaluation(job.proposal, job.block, None, NOT_FINISHED, False, 0.0, worker),
-                )
+                left = Evaluation(job.proposal, block, None, NOT_FINISHED, False, 0.0, worker)
+                self._record(job, left)
             return
         final = not failed or job.attempt >= ATTEMPTS
+        outcome = None if isinstance(result, TrainingError) else result
+        error = str(result) if failed else None
         line = Evaluation(
-            proposal=job.proposal,
-            block=job.block,
-            outcome=None if isinstance(result, TrainingError) else result,
-            error=str(result) if failed else None,
-            final=final,
-            seconds=seconds,
-            worker=worker,
-            purpose=job.purpose,
+            job.proposal, block, outcome, error, final, seconds, worker, purpose=job.purpose
         )
         self._record(job, line)
         if not final:
@@ -382,7 +372,7 @@ class Batches:
         count, cap = job.block.count, self._longest_allowed
         ready = len(self._retries) + self._decider.ready
         seconds = self._trainer.cost(job.block) * (self._pace or 0.0)
-        if self._bisector is not None and (job.attempt >= ATTEMPTS or seconds > cap):
+        if self._bisector.users_code and (job.attempt >= ATTEMPTS or seconds > cap):
             whole = int(min(count, max(1.0, seconds / cap)))
             first, *others = [p for j in job.split(whole) for p in self._bisector.parts(j)]
             self._waiting.extendleft((other,) for other in reversed(others))

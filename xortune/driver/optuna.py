@@ -8,8 +8,9 @@ import math
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -21,16 +22,16 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from xortune.core.errors import InputError
 from xortune.core.point import Value
 from xortune.driver.importance import importance
 from xortune.driver.propose import distribution
+from xortune.driver.search import new_directory
 from xortune.integrations.importing import (
     REASON,
     ImportRequest,
-    Results,
     ResultsTable,
     read_csv,
     results_in,
@@ -44,18 +45,8 @@ from xortune.runs.journal import Journal
 from xortune.runs.lock import held
 from xortune.runs.manifest import IMPORTED, Origin, made_id
 from xortune.runs.results import ConfigResult, noted_objectives
-from xortune.runs.run import (
-    JOURNAL,
-    RUNS,
-    Run,
-    create,
-    fresh_directory,
-    holds_run,
-    load_run,
-    refuse_files_of_others,
-)
+from xortune.runs.run import JOURNAL, Run, create, load_run
 from xortune.runs.sessions import now, session_entry
-from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import Choice, Range
 from xortune.spaces.space import parse_space
 from xortune.trainers.source import named_source
@@ -63,223 +54,10 @@ from xortune.trainers.source import named_source
 if TYPE_CHECKING:
     import pandas as pd
 
-
-# -------------------------------------------------------------------------------------------------
-# Optuna's studies and our runs: one as the other, with nothing lost on the way that is counted.
-
 Study: TypeAlias = optuna.Study
 
-ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
-
-REASONS = {TrialState.FAIL: "the trial failed", TrialState.PRUNED: "the trial was pruned"}
-
-
-@dataclass(frozen=True, eq=False)
-class StudyTable:
-    """The trials of a study as rows.
-
-    Attributes:
-        table: one row for each trial that has ended.
-        parameters: the names of all parameters but the seed.
-        notes: sentences that the user should read.
-    """
-
-    table: ResultsTable
-    parameters: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def table_of_study(study: optuna.Study, *, seed: str, success: str) -> StudyTable:
-    """The trials of a study, each one seed of a config.
-
-    Args:
-        study: with a seed for each trial, among its parameters or its user attributes.
-        seed: the name of that.
-        success: the user attribute, or the rule, that says what a success is.
-
-    Raises:
-        InputError: something else than a study, no trial that has ended, or one without a seed; two
-            different things of one name.
-    """
-    if not isinstance(study, optuna.Study):
-        raise InputError(
-            f"a {type(study).__name__}", field="study", allowed="an optuna.Study, as loaded"
-        )
-    trials = study.get_trials(deepcopy=False)
-    ended = [trial for trial in trials if trial.state in ENDED]
-    if not ended:
-        raise InputError("no trial has ended", place=f"study {study.study_name}")
-    values = _names_of_values(study)
-    records = [_record(trial, values, seed) for trial in ended]
-    notes = []
-    if waiting := len(trials) - len(ended):
-        notes.append(f"left out, for they wait or run: {waiting} of {len(trials)} trials")
-    for state, reason in REASONS.items():
-        if count := sum(trial.state == state for trial in ended):
-            notes.append(f"failed seeds, since {reason}: {count}")
-    if any(success in trial.user_attrs for trial in ended):
-        for record in records:  # what has not completed is no success, whatever it noted before
-            if REASON in record:
-                record[success] = False
-    names = {name: None for trial in ended for name in trial.params if name != seed}
-    whole = json.dumps([sorted((k, repr(v)) for k, v in one.items()) for one in records])
-    table = table_of_records(
-        records,
-        f"study {study.study_name}",
-        lambda row: f"study {study.study_name}, trial {ended[row].number}",
-        hashlib.sha256(whole.encode()).hexdigest(),
-    )
-    return StudyTable(table, tuple(names), tuple(notes))
-
-
-def study_of(run: Run, *, rate: bool) -> optuna.Study:
-    """A study in memory with one finished trial for each config of a run.
-
-    Args:
-        run: with a finished config.
-        rate: whether its value is k / n instead of what a search tells its sampler.
-
-    Raises:
-        InputError: no config is finished, or the run is damaged.
-    """
-    assert run.best is not None  # refuses a run in which nothing has finished
-    results = _as_proposed(run)
-    objectives = run.objectives
-    ways = [o.maximize for o in objectives] if not rate else [True]
-    directions = [StudyDirection.MAXIMIZE if more else StudyDirection.MINIMIZE for more in ways]
-    names = ["success rate"] if rate else names_told(objectives)
-    distributions = _distributions(run, results)
-    name = str(run.manifest.get("name") or run.path.resolve().name)
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(directions=directions, study_name=name)
-        with warnings.catch_warnings():  # that it is experimental is our choice, not news
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(names)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    study.set_user_attr("xortune_run", str(run.path))
-    study.add_trials([_trial(run, result, distributions, rate=rate) for result in results])
-    return study
-
-
-def _trial(
-    run: Run, result: ConfigResult, distributions: Mapping[str, BaseDistribution], *, rate: bool
-) -> FrozenTrial:
-    outcome = result.outcome
-    low, high = outcome.interval()
-    seen = seen_of(result.point, outcome, run.objectives)
-    params = {name: result.point[name] for name in distributions if name in result.point}
-    return optuna.trial.create_trial(
-        params=params,
-        distributions={name: distributions[name] for name in params},
-        values=[outcome.rate] if rate else list(told(run.objectives, seen)),
-        user_attrs={
-            "key": result.key,
-            "k": outcome.successes,
-            "n": outcome.n,
-            "rate": outcome.rate,
-            "low": low,
-            "high": high,
-            "epochs_to_solve": outcome.epochs_to_solve,
-            "trials": result.trials,
-            "config": result.point.as_dict(),
-        },
-    )
-
-
-def _as_proposed(run: Run) -> list[ConfigResult]:
-    """The results in the order in which their configs were first proposed."""
-    first: dict[str, int] = {}
-    for evaluation in run.evaluations:
-        key = evaluation.block.point.key
-        first[key] = min(first.get(key, evaluation.proposal), evaluation.proposal)
-    return sorted(run.results, key=lambda result: (first[result.key], result.key))
-
-
-def _distributions(run: Run, results: Sequence[ConfigResult]) -> dict[str, BaseDistribution]:
-    """Of each parameter: that of the space, if it holds all that was seen.
-
-    A trainer's normal form may have values that a space does not name, and a run may have lost its
-    space: then it is what was seen.
-    """
-    try:
-        asked = {parameter.name: parameter for parameter in run.asked.parameters}
-    except InputError:
-        asked = {}
-    found: dict[str, BaseDistribution] = {}
-    for name in run.parameters:
-        seen = [result.point[name] for result in results if name in result.point]
-        if not seen:
-            continue
-        parameter = asked.get(name)
-        wanted = distribution(parameter) if isinstance(parameter, Choice | Range) else None
-        if wanted is None or not all(_holds(wanted, value) for value in seen):
-            wanted = _of_values(seen)
-        found[name] = wanted
-    return found
-
-
-def _of_values(seen: Sequence[Value]) -> BaseDistribution:
-    kinds = {type(value) for value in seen}
-    numbers = [value for value in seen if isinstance(value, int | float)]
-    if kinds == {int}:
-        return IntDistribution(int(min(numbers)), int(max(numbers)))
-    if kinds <= {int, float}:
-        return FloatDistribution(float(min(numbers)), float(max(numbers)))
-    return CategoricalDistribution(list({(type(value), value): value for value in seen}.values()))
-
-
-def _holds(wanted: BaseDistribution, value: Value) -> bool:
-    try:
-        return bool(wanted._contains(wanted.to_internal_repr(value)))
-    except (ValueError, TypeError):  # not one of its choices, no number
-        return False
-
-
-def _names_of_values(study: optuna.Study) -> list[str]:
-    """What the value of a trial is called in a rule; several have names of their own."""
-    count = len(study.directions)
-    if count == 1:
-        return ["value"]
-    return list(study.metric_names or [f"value_{number}" for number in range(count)])
-
-
-def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, Any]:
-    place = f"trial {trial.number}"
-    if seed not in {**trial.params, **trial.user_attrs}:
-        raise InputError(
-            f"no {seed!r} among its parameters or its user attributes",
-            place=place,
-            allowed="the seed of every trial",
-            fix=f'trial.set_user_attr("{seed}", ...) in the objective, or give seed="NAME"',
-        )
-    record: dict[str, Any] = dict(trial.params)
-    for name, value in trial.user_attrs.items():
-        if name in record and record[name] != value:
-            raise InputError(
-                f"{name!r} is a parameter, {record[name]!r}, and a user attribute, {value!r}",
-                place=place,
-                allowed="one meaning of a name",
-            )
-        record[name] = _simple(value)
-    if trial.state == TrialState.COMPLETE:
-        record |= dict(zip(values, trial.values or (), strict=True))
-    else:
-        record[REASON] = str(trial.user_attrs.get(REASON) or REASONS[trial.state])
-    return record
-
-
-def _simple(value: object) -> object:
-    """A user attribute that is a number, true, false or text; others have nothing to count."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return value if isinstance(value, float) and not math.isinf(value) else str(value)
-
-
 # -------------------------------------------------------------------------------------------------
-# The verbs about results that xortune did not produce, and about Optuna's studies.
+# Results of others become a run.
 
 
 def import_results(
@@ -326,9 +104,17 @@ def import_results(
     """
     import pandas as pd
 
-    table = table_of_frame(source) if isinstance(source, pd.DataFrame) else _csv(source)
+    if isinstance(source, pd.DataFrame):
+        table, stem = table_of_frame(source), "imported"
+    elif isinstance(source, str | os.PathLike):
+        table, stem = read_csv(source), Path(source).stem
+    else:
+        raise InputError(
+            f"a {type(source).__name__}",
+            field="source",
+            allowed="the path of a CSV file, a DataFrame",
+        )
     asked = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
-    stem = "imported" if isinstance(source, pd.DataFrame) else Path(source).stem
     return _made(table, asked, output, name or stem, trainer, command=command, say=on_word)
 
 
@@ -367,13 +153,167 @@ def from_optuna(
     Raises:
         InputError: as `import_results`; a trial without a seed.
     """
-    found = table_of_study(study, seed=seed, success=success)
-    for note in found.notes:
-        if on_word is not None:
-            on_word(note)
-    given = _names(config) if config is not None else found.parameters
-    asked = ImportRequest(given, seed, success, _names(ignore), missing_fails)
-    return _made(found.table, asked, output, name or study.study_name, trainer, say=on_word)
+    if not isinstance(study, optuna.Study):
+        raise InputError(
+            f"a {type(study).__name__}", field="study", allowed="an optuna.Study, as loaded"
+        )
+    trials = study.get_trials(deepcopy=False)
+    ended = [trial for trial in trials if trial.state in ENDED]
+    if not ended:
+        raise InputError("no trial has ended", place=f"study {study.study_name}")
+    if on_word is not None:
+        if waiting := len(trials) - len(ended):
+            on_word(f"left out, for they wait or run: {waiting} of {len(trials)} trials")
+        for state, reason in REASONS.items():
+            if count := sum(trial.state == state for trial in ended):
+                on_word(f"failed seeds, since {reason}: {count}")
+    values = ["value"]  # what the value of a trial is called in a rule; several have names
+    if (several := len(study.directions)) > 1:
+        values = list(study.metric_names or [f"value_{number}" for number in range(several)])
+    records = [_record(trial, values, seed) for trial in ended]
+    if any(success in trial.user_attrs for trial in ended):
+        for record in records:  # what has not completed is no success, whatever it noted before
+            if REASON in record:
+                record[success] = False
+    whole = json.dumps([sorted((k, repr(v)) for k, v in one.items()) for one in records])
+    table = table_of_records(
+        records,
+        f"study {study.study_name}",
+        lambda row: f"study {study.study_name}, trial {ended[row].number}",
+        hashlib.sha256(whole.encode()).hexdigest(),
+    )
+    if config is None:
+        config = tuple({name: 0 for trial in ended for name in trial.params if name != seed})
+    asked = ImportRequest(_names(config), seed, success, _names(ignore), missing_fails)
+    return _made(table, asked, output, name or study.study_name, trainer, say=on_word)
+
+
+ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+
+REASONS = {TrialState.FAIL: "the trial failed", TrialState.PRUNED: "the trial was pruned"}
+
+
+def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, Any]:
+    """A trial as a row."""
+    place = f"trial {trial.number}"
+    if seed not in {**trial.params, **trial.user_attrs}:
+        raise InputError(
+            f"no {seed!r} among its parameters or its user attributes",
+            place=place,
+            allowed="the seed of every trial",
+            fix=f'trial.set_user_attr("{seed}", ...) in the objective, or give seed="NAME"',
+        )
+    record: dict[str, Any] = dict(trial.params)
+    for name, value in trial.user_attrs.items():
+        if name in record and record[name] != value:
+            raise InputError(
+                f"{name!r} is a parameter, {record[name]!r}, and a user attribute, {value!r}",
+                place=place,
+                allowed="one meaning of a name",
+            )
+        record[name] = _simple(value)
+    if trial.state == TrialState.COMPLETE:
+        record |= dict(zip(values, trial.values or (), strict=True))
+    else:
+        record[REASON] = str(trial.user_attrs.get(REASON) or REASONS[trial.state])
+    return record
+
+
+def _simple(value: object) -> object:
+    """A user attribute that is a number, true, false or text; others have nothing to count."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value if isinstance(value, float) and not math.isinf(value) else str(value)
+
+
+def _names(given: Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _made(
+    table: ResultsTable,
+    asked: ImportRequest,
+    output: str | os.PathLike[str] | None,
+    name: str,
+    trainer: str | None,
+    *,
+    command: Sequence[str] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Run:
+    """Write the run; all that can be refused is refused before."""
+    results = results_in(table, asked)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or IMPORTED
+    sizes: Counter[str] = Counter()
+    for line in results.evaluations:
+        sizes[line.block.point.key] += line.block.count
+    configs, seeds = len(sizes), min(sizes.values())
+    text = space_text(
+        name,
+        results,
+        source=table.source,
+        configs=configs,
+        seeds=seeds,
+        success=None if asked.success in table.columns else asked.success,
+        trainer=None if trainer is None else _located(trainer),
+    )
+    space = parse_space(text, table.source)  # what none may have is refused before all writing
+    identity = {"trainer": IMPORTED, "source": table.sha256[:16]}
+    entry, made = session_entry(command), made_id(identity)
+    # Nothing that would look as if it had trained.
+    versions = {name: entry["versions"][name] for name in ("python", "xortune")}
+    entry = {"command": entry["command"], "versions": versions}
+    session = {"number": 1, "what": "import", **entry, "made": made, "space": "space.yaml"}
+    origin = Origin(table.source, table.sha256, table.count, asked.success, now())
+    manifest = {
+        "name": name,
+        "trainer": IMPORTED,
+        IMPORTED: origin.as_dict(),
+        "columns": {
+            "config": {name: one.kind for name, one in results.parameters.items()},
+            "seed": asked.seed,
+            "numbers": list(results.numbers),
+            "left_out": list(results.left_out),
+        },
+        "trials": configs,
+        "ladder": [seeds],
+        "complete": False,  # until all of it is in the journal
+        "made": {made: identity},
+        **entry,
+        "sessions": [{**session, "changes": []}],
+    }
+    if ties_of(space.objectives) is not None:
+        manifest["objectives"] = noted_objectives(space.objectives)
+    directory = new_directory(output, name, fix="give another --output, or remove it")
+    for note in results.notes:
+        if say is not None:
+            say(note)
+    with held(directory, say=say) as lock:
+        create(directory, space_text=text, manifest=manifest)
+        with Journal.open(directory / JOURNAL, made=made, lock=lock, say=say) as journal:
+            for evaluation in results.evaluations:
+                journal.append(evaluation)
+        run = load_run(directory)
+        # How much each parameter matters that all configurations have.
+        everywhere = (p for p in space.parameters if all(p.name in r.point for r in run.results))
+        matters = importance(run, replace(space, parameters=tuple(everywhere)))
+        run = run.noted(complete=True, **matters.entries())
+        write_report(run)
+    return run
+
+
+def _located(trainer: str) -> str:
+    """A trainer as the run's space names it: a file by its whole path.
+
+    Raises:
+        InputError: it names no function, or there is no such file or module.
+    """
+    named_source(trainer, Path.cwd())
+    where, _, function = trainer.rpartition(":")
+    return f"{(Path.cwd() / where).resolve()}:{function}" if where.endswith(".py") else trainer
+
+
+# -------------------------------------------------------------------------------------------------
+# A run becomes a study.
 
 
 def to_optuna(
@@ -395,131 +335,93 @@ def to_optuna(
     """
     if values not in ("told", "rate"):
         raise InputError(f"{values!r}", field="values", allowed="told, rate")
-    return study_of(run if isinstance(run, Run) else load_run(run), rate=values == "rate")
-
-
-def _csv(source: str | os.PathLike[str]) -> ResultsTable:
-    if isinstance(source, str | os.PathLike):
-        return read_csv(source)
-    raise InputError(
-        f"a {type(source).__name__}", field="source", allowed="the path of a CSV file, a DataFrame"
-    )
-
-
-def _names(given: Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _made(
-    table: ResultsTable,
-    asked: ImportRequest,
-    output: str | os.PathLike[str] | None,
-    name: str,
-    trainer: str | None,
-    *,
-    command: Sequence[str] | None = None,
-    say: Callable[[str], None] | None = None,
-) -> Run:
-    """Write the run; all that can be refused is refused before."""
-    results = results_in(table, asked)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or IMPORTED
-    sizes: dict[str, int] = {}
-    for line in results.evaluations:
-        key = line.block.point.key
-        sizes[key] = sizes.get(key, 0) + line.block.count
-    text = space_text(
-        name,
-        results,
-        source=table.source,
-        configs=len(sizes),
-        seeds=min(sizes.values()),
-        success=None if asked.success in table.columns else asked.success,
-        trainer=None if trainer is None else _located(trainer),
-    )
-    space = parse_space(text, table.source)  # what none may have is refused before all writing
-    manifest = _manifest(name, table, asked, results, configs=len(sizes), seeds=min(sizes.values()))
-    if ties_of(space.objectives) is not None:
-        manifest["objectives"] = noted_objectives(space.objectives)
-    directory = _directory(output, name)
-    for note in results.notes:
-        if say is not None:
-            say(note)
-    entry = _session(command)
-    [made] = manifest["made"]
-    session = {"number": 1, "what": "import", **entry, "made": made, "space": "space.yaml"}
-    manifest |= {**entry, "sessions": [{**session, "changes": []}]}
-    with held(directory, say=say) as lock:
-        create(directory, space_text=text, manifest=manifest)
-        with Journal.open(directory / JOURNAL, made=made, lock=lock, say=say) as journal:
-            for evaluation in results.evaluations:
-                journal.append(evaluation)
-        run = load_run(directory)
-        run = run.noted(complete=True, **_importance(run))
-        write_report(run)
-    return run
-
-
-def _importance(run: Run) -> dict[str, Any]:
-    """For the manifest: how much each parameter matters that all configurations have."""
-    space = run.asked
-    everywhere = [p for p in space.parameters if all(p.name in r.point for r in run.results)]
-    return importance(run, replace(space, parameters=tuple(everywhere))).entries()
-
-
-def _manifest(
-    name: str,
-    table: ResultsTable,
-    asked: ImportRequest,
-    results: Results,
-    *,
-    configs: int,
-    seeds: int,
-) -> dict[str, Any]:
-
-    origin = Origin(table.source, table.sha256, table.count, asked.success, now())
-    identity = {"trainer": IMPORTED, "source": table.sha256[:16]}
-    return {
-        "name": name,
-        "trainer": IMPORTED,
-        IMPORTED: origin.as_dict(),
-        "columns": {
-            "config": {name: one.kind for name, one in results.parameters.items()},
-            "seed": asked.seed,
-            "numbers": list(results.numbers),
-            "left_out": list(results.left_out),
-        },
-        "trials": configs,
-        "ladder": [seeds],
-        "complete": False,  # until all of it is in the journal
-        "made": {made_id(identity): identity},
-    }
-
-
-def _session(command: Sequence[str] | None) -> dict[str, Any]:
-    """What the manifest says of this session: nothing that would look as if it had trained."""
-    entry = session_entry(command)
-    versions = {name: entry["versions"][name] for name in ("python", "xortune")}
-    return {"command": entry["command"], "versions": versions}
-
-
-def _located(trainer: str) -> str:
-    """A trainer as the run's space names it: a file by its whole path.
-
-    Raises:
-        InputError: it names no function, or there is no such file or module.
-    """
-    named_source(trainer, Path.cwd())
-    where, _, function = trainer.rpartition(":")
-    return f"{(Path.cwd() / where).resolve()}:{function}" if where.endswith(".py") else trainer
-
-
-def _directory(output: str | os.PathLike[str] | None, name: str) -> Path:
-    if output is None:
-        return fresh_directory(RUNS, name)
-    wanted = driven(output)
-    if holds_lines(wanted) if isinstance(wanted, StoredPath) else holds_run(wanted):
-        raise InputError(
-            "already holds a run", place=str(wanted), fix="give another --output, or remove it"
+    run = run if isinstance(run, Run) else load_run(run)
+    assert run.best is not None  # refuses a run in which nothing has finished
+    rate, objectives = values == "rate", run.objectives
+    first: dict[str, int] = {}
+    for evaluation in run.evaluations:
+        key = evaluation.block.point.key
+        first[key] = min(first.get(key, evaluation.proposal), evaluation.proposal)
+    results = sorted(run.results, key=lambda result: (first[result.key], result.key))
+    ways = [True] if rate else [o.maximize for o in objectives]
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(
+            directions=[StudyDirection.MAXIMIZE if w else StudyDirection.MINIMIZE for w in ways],
+            study_name=str(run.manifest.get("name") or run.path.resolve().name),
         )
-    refuse_files_of_others(wanted)
-    return wanted
+        with warnings.catch_warnings():  # that it is experimental is our choice, not news
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(["success rate"] if rate else names_told(objectives))
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    study.set_user_attr("xortune_run", str(run.path))
+    distributions = _distributions(run, results)
+    study.add_trials([_trial(run, result, distributions, rate=rate) for result in results])
+    return study
+
+
+def _trial(
+    run: Run, result: ConfigResult, distributions: Mapping[str, BaseDistribution], *, rate: bool
+) -> FrozenTrial:
+    outcome = result.outcome
+    low, high = outcome.interval()
+    seen = seen_of(result.point, outcome, run.objectives)
+    params = {name: result.point[name] for name in distributions if name in result.point}
+    return create_trial(
+        params=params,
+        distributions={name: distributions[name] for name in params},
+        values=[outcome.rate] if rate else list(told(run.objectives, seen)),
+        user_attrs={
+            "key": result.key,
+            "k": outcome.successes,
+            "n": outcome.n,
+            "rate": outcome.rate,
+            "low": low,
+            "high": high,
+            "epochs_to_solve": outcome.epochs_to_solve,
+            "trials": result.trials,
+            "config": result.point.as_dict(),
+        },
+    )
+
+
+def _distributions(run: Run, results: Sequence[ConfigResult]) -> dict[str, BaseDistribution]:
+    """Of each parameter: that of the space, if it holds all that was seen.
+
+    A trainer's normal form may have values that a space does not name, and a run may have lost its
+    space: then it is what was seen.
+    """
+    try:
+        asked = {parameter.name: parameter for parameter in run.asked.parameters}
+    except InputError:
+        asked = {}
+    found: dict[str, BaseDistribution] = {}
+    for name in run.parameters:
+        seen = [result.point[name] for result in results if name in result.point]
+        if not seen:
+            continue
+        parameter = asked.get(name)
+        wanted = distribution(parameter) if isinstance(parameter, Choice | Range) else None
+        if wanted is None or not all(_holds(wanted, value) for value in seen):
+            wanted = _of_values(seen)
+        found[name] = wanted
+    return found
+
+
+def _of_values(seen: Sequence[Value]) -> BaseDistribution:
+    kinds = {type(value) for value in seen}
+    numbers = [value for value in seen if isinstance(value, int | float)]
+    if kinds == {int}:
+        return IntDistribution(int(min(numbers)), int(max(numbers)))
+    if kinds <= {int, float}:
+        return FloatDistribution(float(min(numbers)), float(max(numbers)))
+    return CategoricalDistribution(list({(type(value), value): value for value in seen}.values()))
+
+
+def _holds(wanted: BaseDistribution, value: Value) -> bool:
+    try:
+        return bool(wanted._contains(wanted.to_internal_repr(value)))
+    except (ValueError, TypeError):  # not one of its choices, no number
+        return False

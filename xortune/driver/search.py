@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xortune.certificates.fresh import noted_certificate
 from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
@@ -55,12 +55,17 @@ if TYPE_CHECKING:
     from xortune.integrations.tracker import Tracker
 
 
+SpaceLike: TypeAlias = SearchSpace | str | os.PathLike[str] | Mapping[str, Any]
+
+Place: TypeAlias = str | os.PathLike[str] | None
+
+
 @alone(ray=True)
 @as_before()
 def search(
-    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
+    space: SpaceLike,
     *,
-    output: str | os.PathLike[str] | None = None,
+    output: Place = None,
     trials: int | None = None,
     seed: int | None = None,
     sampler: str | None = None,
@@ -151,28 +156,31 @@ def search(
     from xortune.driver.importance import importance
 
     resume = resume or extend
-    asked = _Asked.of(
-        space,
-        train,
+    space = with_train(_loaded(space), train)
+    asked = _checked(
+        with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget),
         output,
         resume=resume,
+        train=train,
         engine=engine,
-        search={"trials": trials, "sampler": sampler, "seed": seed, "time_budget": time_budget},
-        trial=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
-        study=(study_storage, study_name),
-        logs={"tensorboard": tensorboard, "mlflow": mlflow, "wandb": wandb},
-        try_once=dry_run,
-        on_message=on_word,
+        address=address,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        trial_timeout=trial_timeout,
+        study_storage=study_storage,
+        study_name=study_name,
+        tensorboard=tensorboard,
+        mlflow=mlflow,
+        wandb=wandb,
+        dry_run=dry_run,
+        on_word=on_word,
     )
+    space, trainer, budget = asked.space, asked.trainer, asked.space.search.time_budget
+    if on_failure is None and not space.task:
+        on_failure = _show_failure
     # The command is for a manifest that others may read.
-    words = None if command is None else without_passwords(command)
-    listener = session.Listener(
-        on_progress,
-        on_certify,
-        on_word,
-        on_failure or (None if asked.space.task else _show_failure),
-    )
-    directory = asked.directory(output, resume=resume)
+    terms = session.Resume(extend, accept_versions, command and without_passwords(command))
+    directory = _directory(space, output, resume=resume)
     failed: TrainingError | Halted | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
     with (
@@ -180,16 +188,16 @@ def search(
         logging(directory, asked.trackers),
         held(directory, say=on_word),
     ):
-        began, budget = time.monotonic(), asked.space.search.time_budget
+        began = time.monotonic()
         try:
             complete = session.search_session(
-                asked.space,
-                asked.trainer,
+                space,
+                trainer,
                 directory,
                 cluster=asked.cluster,
                 shared=asked.shared,
-                resume=session.Resume(extend, accept_versions, words),
-                listener=listener,
+                resume=terms,
+                listener=session.Listener(on_progress, on_certify, on_word, on_failure),
                 fail_fast=fail_fast,
                 seconds=None if asked.check is None else asked.check.seconds,
             )
@@ -205,7 +213,7 @@ def search(
         if complete:
             run, complete = certified(
                 run,
-                asked.trainer,
+                trainer,
                 most=seconds_for_certificate(budget, time.monotonic() - began),
                 cluster=asked.cluster,
                 accept=accept_versions,
@@ -213,10 +221,11 @@ def search(
             )
         else:
             noted_certificate(run)  # of what it has, if it was interrupted while it certified
-        matters = importance(run, asked.space).entries()
-        how = _how(now(), failed, run.manifest, budget, complete=complete)
+        timed_out = budget is not None and run.manifest.get("complete") is False
+        how = _ending(failed, budget if timed_out else None, complete=complete)
         if asked.check is not None and asked.check.note:
             how["seeds_at_once"] = asked.check.note
+        matters = importance(run, space).entries()
         run = run.noted(**matters, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
@@ -237,27 +246,18 @@ class DryRun:
 
     space: SearchSpace
     directory: Path
-    continues: int
-    notes: tuple[str, ...]
+    continues: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def dry_run(
-    space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
+    space: SpaceLike,
     *,
-    output: str | os.PathLike[str] | None = None,
+    output: Place = None,
     resume: bool = False,
     extend: bool = False,
     accept_versions: bool = False,
-    address: str | None = None,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float = 0.0,
-    engine: str = "auto",
-    trial_timeout: float | str | None = None,
-    study_storage: str | None = None,
-    study_name: str | None = None,
-    dry_run: bool = True,
-    on_word: Callable[[str], None] | None = None,
-    **logs: Any,
+    **options: Any,
 ) -> DryRun:
     """Check all that `search` is given, as it does, and say what it would do. Nothing is started.
 
@@ -268,126 +268,126 @@ def dry_run(
         InputError: what `search` refuses before it starts, of a run to go on with too.
     """
     resume = resume or extend
-    asked = _Asked.of(
-        space,
-        None,
-        output,
-        resume=resume,
-        engine=engine,
-        search={},
-        trial=(address, cpus_per_trial, gpus_per_trial, trial_timeout),
-        study=(study_storage, study_name),
-        logs=logs,
-        try_once=dry_run,
-        on_message=on_word,
-    )
+    asked = _checked(with_train(_loaded(space), None), output, resume=resume, **options)
     wanted = _wanted(asked.space, output)
-    if not (resume and _holds(wanted)):
-        if output is None and not resume:
-            wanted = next_directory(RUNS, asked.space.name)
-        else:
-            asked.directory(output, resume=resume)
-        return DryRun(asked.space, wanted, 0, ())
-    refuse_held(wanted)
-    before = load_run(output if output is not None else wanted)
-    notes = continuation(
-        asked.space, asked.trainer, before, extend=extend, accept_versions=accept_versions
-    ).notes
-    return DryRun(asked.space, wanted, len(before.evaluations), tuple(notes))
+    if resume and _holds(wanted):
+        refuse_held(wanted)
+        before = load_run(output if output is not None else wanted)
+        notes = continuation(
+            asked.space, asked.trainer, before, extend=extend, accept_versions=accept_versions
+        ).notes
+        return DryRun(asked.space, wanted, len(before.evaluations), tuple(notes))
+    if output is None and not resume:
+        return DryRun(asked.space, next_directory(RUNS, asked.space.name))
+    return DryRun(asked.space, _directory(asked.space, output, resume=resume))
+
+
+# -------------------------------------------------------------------------------------------------
+# What a search is made of, once all that it is given is found to be usable.
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a search is made of, once all that it was given is found to be usable."""
-
+class _Checked:
     space: SearchSpace
     trainer: Trainer
     cluster: Cluster
     shared: SharedStudy | None
     trackers: tuple[Tracker, ...]
-    check: Check | None = None
-
-    @classmethod
-    def of(
-        cls,
-        space: SearchSpace | str | os.PathLike[str] | Mapping[str, Any],
-        train: Callable[..., Any] | None,
-        output: str | os.PathLike[str] | None,
-        *,
-        resume: bool,
-        engine: str,
-        search: Mapping[str, Any],
-        trial: tuple[str | None, float, float, float | str | None],
-        study: tuple[str | None, str | None],
-        logs: Mapping[str, Any],
-        try_once: bool,
-        on_message: Callable[[str], None] | None,
-    ) -> _Asked:
-        """Read and check what a search is given; one call of a user's own trainer is part of that.
-
-        Nothing is written, and nothing started that goes on.
-        """
-        from xortune.driver.cluster import Cluster
-        from xortune.driver.propose import shared_study
-
-        asked = with_train(space if isinstance(space, SearchSpace) else load_space(space), train)
-        asked = with_search(asked, **search)
-        cluster = Cluster.of(*trial)
-        shared = shared_study(asked, *study)
-        trackers = trackers_for(output, **logs)
-        wanted = _wanted(asked, output)
-        # The manifest of a run in a store is not here yet: other threads are refused when it is.
-        goes_on = resume and not isinstance(wanted, StoredPath)
-        threads = threads_of(manifest_of(wanted)) if goes_on else None
-        threads = threads or threads_for(cluster.cpus_per_trial)
-        with let_go_after():  # the process in which the function is called
-            trainer = trainer_for(asked, train, engine, cluster.gpus_per_trial, threads)
-            check_space(asked, trainer)
-            if cluster.address is None:  # the machines of a cluster are not known yet
-                refuse_large(asked, trainer)
-            if not resume:  # a run from before this was refused can be finished
-                refuse_unprovable(asked)
-            refuse_unsendable(trainer)
-            found = cls(asked, trainer, cluster, shared, trackers)
-            if try_once:
-                if output is not None:  # what is refused is refused before the function is called
-                    found.directory(output, resume=resume)
-                if not (resume and _holds(wanted)):
-                    check = tried_once(asked, trainer, most=cluster.trial_timeout)
-                    if check is not None and on_message is not None:
-                        on_message(". ".join(filter(None, (check.sentence, check.note))))
-                    found = replace(found, check=check)
-        return found
-
-    def directory(self, output: str | os.PathLike[str] | None, *, resume: bool) -> Path:
-        """Where the run goes, or goes on.
-
-        Raises:
-            InputError: it holds a run that is not to be continued, or files of others.
-        """
-        wanted = _wanted(self.space, output)
-        holds = _holds(wanted)
-        if holds and resume:
-            return wanted
-        if output is None and not resume:
-            return fresh_directory(RUNS, self.space.name)
-        if holds:
-            refuse_held(wanted)  # says who is at it
-            raise InputError(
-                "already holds a run",
-                place=str(wanted),
-                fix="continue it with --resume, or give another --output",
-            )
-        refuse_files_of_others(wanted)
-        return wanted
+    check: Check | None
+    """What a call of the user's function came to; None if it was not called."""
 
 
-def _wanted(space: SearchSpace, output: str | os.PathLike[str] | None) -> Path:
+def _loaded(space: SpaceLike) -> SearchSpace:
+    return space if isinstance(space, SearchSpace) else load_space(space)
+
+
+def _checked(
+    space: SearchSpace,
+    output: Place,
+    *,
+    resume: bool,
+    train: Callable[..., Any] | None = None,
+    engine: str = "auto",
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    trial_timeout: float | str | None = None,
+    study_storage: str | None = None,
+    study_name: str | None = None,
+    dry_run: bool = True,
+    on_word: Callable[[str], None] | None = None,
+    **trackers: Any,
+) -> _Checked:
+    """Check what a search is given; one call of a user's own trainer is part of that.
+
+    Nothing is written, and nothing started that goes on.
+    """
+    from xortune.driver.cluster import Cluster
+    from xortune.driver.propose import shared_study
+
+    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
+    shared = shared_study(space, study_storage, study_name)
+    told = trackers_for(output, **trackers)
+    wanted = _wanted(space, output)
+    # The manifest of a run in a store is not here yet: other threads are refused when it is.
+    goes_on = resume and not isinstance(wanted, StoredPath)
+    threads = threads_of(manifest_of(wanted)) if goes_on else None
+    check = None
+    with let_go_after():  # the process in which the function is called
+        trainer = trainer_for(
+            space, train, engine, gpus_per_trial, threads or threads_for(cpus_per_trial)
+        )
+        check_space(space, trainer)
+        if address is None:  # the machines of a cluster are not known yet
+            refuse_large(space, trainer)
+        if not resume:  # a run from before this was refused can be finished
+            refuse_unprovable(space)
+        refuse_unsendable(trainer)
+        if dry_run and output is not None:  # what is refused is so before the function is called
+            _directory(space, output, resume=resume)
+        if dry_run and not (resume and _holds(wanted)):
+            check = tried_once(space, trainer, most=cluster.trial_timeout)
+            if check is not None and on_word is not None:
+                on_word(". ".join(filter(None, (check.sentence, check.note))))
+    return _Checked(space, trainer, cluster, shared, told, check)
+
+
+def _wanted(space: SearchSpace, output: Place) -> Path:
     return driven(output) if output is not None else Path(RUNS) / space.name
 
 
 def _holds(path: Path) -> bool:
     return holds_lines(path) if isinstance(path, StoredPath) else holds_run(path)
+
+
+def _directory(space: SearchSpace, output: Place, *, resume: bool) -> Path:
+    """Where the run goes, or goes on."""
+    if not resume:
+        fix = "continue it with --resume, or give another --output"
+        return new_directory(output, space.name, fix=fix)
+    if not _holds(wanted := _wanted(space, output)):
+        refuse_files_of_others(wanted)
+    return wanted
+
+
+def new_directory(output: Place, name: str, *, fix: str) -> Path:
+    """Where a new run goes: runs/NAME, or NAME-2, ..., if `output` is not given.
+
+    Raises:
+        InputError: there is a run, or files of others.
+    """
+    if output is None:
+        return fresh_directory(RUNS, name)
+    wanted = driven(output)
+    if _holds(wanted):
+        refuse_held(wanted)  # says who is at it
+        raise InputError("already holds a run", place=str(wanted), fix=fix)
+    refuse_files_of_others(wanted)
+    return wanted
+
+
+# -------------------------------------------------------------------------------------------------
+# How it ends.
 
 
 @contextmanager
@@ -402,23 +402,18 @@ def _interrupted_at(directory: Path) -> Iterator[None]:
         raise
 
 
-def _how(
-    now: str,
-    failed: TrainingError | Halted | None,
-    manifest: Mapping[str, Any],
-    budget: float | None,
-    *,
-    complete: bool,
+def _ending(
+    failed: TrainingError | Halted | None, over: float | None, *, complete: bool
 ) -> dict[str, str | None]:
-    """For the manifest: how a session ended, of which it knows only whether it is complete."""
-    if complete and manifest.get("complete") is False and budget is not None:
-        return {"finished": now, "stopped": f"the time budget of {budget:g} s was over at {now}"}
+    """For the manifest: how a session ended, and the time budget that was over, if it was."""
+    at = now()
     if complete:
-        return {"finished": now, "stopped": None}
+        stopped = None if over is None else f"the time budget of {over:g} s was over at {at}"
+        return {"finished": at, "stopped": stopped}
     why = "by the user" if failed is None else f"by a seed that failed ({failed})"
     if isinstance(failed, Halted):
         why = f"({failed})"
-    return {"stopped": f"interrupted {why} at {now}"}
+    return {"stopped": f"interrupted {why} at {at}"}
 
 
 def _show_failure(failure: Failure) -> None:

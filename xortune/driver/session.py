@@ -107,7 +107,7 @@ def search_session(
     """
     began = time.monotonic()  # what Ray takes to start is of the time budget too
     shared = joined(shared, space, directory, listener.message)
-    session = _Session(space, trainer, directory, cluster, shared, resume, listener)
+    session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
     if session.may_be_done(known) and session.recalls(known):
         return True
@@ -123,91 +123,48 @@ def search_session(
         room = expected or slots(cluster)
         session.set_limits(room)
         with session.journal() as journal:
-            agenda = session.agenda(journal, known, room, began, fail_fast=fail_fast)
+            failures = FirstFailure(listener.failure, fatal=fail_fast)
+            agenda = _Agenda(session, journal, failures, known=known, room=room)
             known = ()  # each is freed when it has been used: there may be a million
             uninterrupted = True
             try:
                 if expected:
-                    _begin_here(agenda, trainer, room, stack, cluster)
+                    _begin_here(agenda, stack)
                 if not agenda.finished:
-                    with session.ray_executor() as executor:
+                    with RayExecutor(
+                        trainer,
+                        cluster,
+                        directory.resolve() / "ray",
+                        cancels=session.cancels,
+                        on_message=listener.message,
+                    ) as executor:
                         agenda.train(executor)
             except KeyboardInterrupt:
                 uninterrupted = False
                 journal.hurry()
-    failure = agenda.failures.ends
     session.end(agenda.decisions, complete=agenda.complete)
-    if failure is not None:
-        raise TrainingError(failure.reason)
+    if failures.ends is not None:
+        raise TrainingError(failures.ends.reason)
     return uninterrupted
-
-
-class _Agenda:
-    """What a session trains, by whichever executor: the search, then its certificate.
-
-    Attributes:
-        decisions: of the search.
-        failures: of both.
-        searched: whether the search is done.
-        finished: whether all is done.
-    """
-
-    def __init__(
-        self,
-        decisions: SearchDecisions,
-        batches: Batches,
-        record: Record,
-        then: Callable[[FirstFailure], tuple[Batches, Record] | None],
-    ) -> None:
-        self.decisions, self.failures = decisions, record.first_failure
-        self._batches, self._record = batches, record
-        self._then = then
-        self._following: tuple[Batches, Record] | None = None
-        self.searched = self.finished = False
-
-    def train(self, executor: Executor) -> None:
-        """Train until all is done, or nothing that this executor takes."""
-        run(self._batches, executor, self._record)
-        self.searched = self._batches.finished
-        if self.searched:
-            self._record.note(self.decisions.verdicts())
-        if self.searched and self._following is None and not self.failures.ends:
-            self._following = self._then(self.failures)
-        if not self.searched or self._following is None:
-            self.finished = self.searched
-            return
-        batches, record = self._following
-        run(batches, executor, record)
-        self.finished = batches.finished
-
-    @property
-    def complete(self) -> bool:
-        """Whether the search has trained all that it was asked for."""
-        timed_out = self._batches.over and self.decisions.undone
-        return self.searched and not self.failures.ends and not timed_out
 
 
 @dataclass
 class _Session:
-    """What a session searches and knows of those before it.
-
-    Attributes:
-        made: digest of the version that trains now.
-        spaces: what earlier sessions searched.
-        most, least: how many decisions may be in flight, and how many early in a race.
-    """
+    """What a session searches and knows of those before it."""
 
     space: SearchSpace
     trainer: Trainer
     directory: Path
     cluster: Cluster
     shared: SharedStudy | None
-    resume: Resume
+    terms: Resume
     listener: Listener
+    began: float
 
     def __post_init__(self) -> None:
         self.made = made_id(identity_of(self.trainer.describe()))
-        self.spaces: tuple[SearchSpace, ...] = ()
+        self.spaces: tuple[SearchSpace, ...] = ()  # of earlier sessions
+        # How many decisions may be in flight, and how many early in a race.
         self.most: int | None = None
         self.least: int | None = None
         # Trainings that report can be cancelled.
@@ -215,23 +172,12 @@ class _Session:
         self.cancels = reports and raced(self.space)
 
     def earlier_lines(self) -> Sequence[Evaluation]:
-        """Continue the run that the directory holds, if any; its evaluations.
-
-        Raises:
-            InputError: it may not be continued so.
-        """
+        """Continue the run that the directory holds, if any; its evaluations."""
         if not holds_run(self.directory):
             return ()
         before = load_run(self.directory)
-        terms = self.resume
         continue_run(
-            self.space,
-            self.trainer,
-            before,
-            say=self.listener.message,
-            extend=terms.extend,
-            accept_versions=terms.accept_versions,
-            command=terms.command,
+            self.space, self.trainer, before, say=self.listener.message, **vars(self.terms)
         )
         manifest = manifest_of(self.directory)
         self.spaces = earlier_spaces(self.directory, manifest)
@@ -256,7 +202,7 @@ class _Session:
 
     def create(self) -> None:
         """Make the run's directory."""
-        noted = first_manifest(self.space, self.trainer, self.resume.command)
+        noted = first_manifest(self.space, self.trainer, self.terms.command)
         objectives = self.space.objectives
         if not only_rate(objectives) or ties_of(objectives) is not None:
             noted["objectives"] = noted_objectives(objectives)
@@ -291,55 +237,6 @@ class _Session:
             ends=self.cancels,
         )
 
-    def agenda(
-        self,
-        journal: Journal,
-        known: Sequence[Evaluation],
-        room: int,
-        began: float,
-        *,
-        fail_fast: bool,
-    ) -> _Agenda:
-        """What is trained: the search, then the certificate that its space asks for."""
-        limit, seconds = self.cluster.trial_timeout, self.space.search.time_budget
-        decisions = self.decisions(known)
-        failures = FirstFailure(self.listener.failure, fatal=fail_fast)
-        record = Record(journal, decisions, _clocked(self.listener.progress), failures)
-        batches = Batches(
-            decisions,
-            self.trainer,
-            record,
-            slots=room,
-            max_in_flight=self.most,
-            limit=limit,
-            deadline=None if seconds is None else began + seconds,
-        )
-
-        def certificate(failures: FirstFailure) -> tuple[Batches, Record] | None:
-            fresh = certificate_after(
-                self.directory,
-                self.trainer,
-                room,
-                most=seconds_for_certificate(seconds, time.monotonic() - began),
-                accept=self.resume.accept_versions,
-            )
-            if fresh is None:
-                return None
-            record = Record(journal, fresh, told_seeds(self.listener.certify), failures)
-            return Batches(fresh, self.trainer, record, slots=room, limit=limit), record
-
-        return _Agenda(decisions, batches, record, certificate)
-
-    def ray_executor(self) -> RayExecutor:
-        """What trains on the Ray that is connected."""
-        return RayExecutor(
-            self.trainer,
-            self.cluster,
-            self.directory.resolve() / "ray",
-            cancels=self.cancels,
-            on_message=self.listener.message,
-        )
-
     def end(self, decisions: SearchDecisions, *, complete: bool) -> None:
         """Note how it ended, and which config ended it before all its proposals were made."""
         proof = {}
@@ -348,24 +245,85 @@ class _Session:
         update_manifest(self.directory, complete=complete, **proof)
 
 
-def _begin_here(
-    agenda: _Agenda, trainer: Trainer, room: int, stack: ExitStack, cluster: Cluster
-) -> None:
-    """Train in this process while Ray starts, or instead: then no Ray may be needed.
+class _Agenda:
+    """What a session trains, by whichever executor: the search, then its certificate.
 
-    Raises:
-        InputError: Ray did not start, and there is more to train.
+    Attributes:
+        decisions: of the search.
+        finished: whether all is done.
     """
-    missed: InputError | None = None
-    with training_meanwhile(agenda.train, trainer, room) as wants_workers:
-        if wants_workers() and not agenda.finished:
-            try:
-                stack.enter_context(connected(cluster))
-            except InputError as error:
-                missed = error
-    if missed is not None and not agenda.finished:
-        raise missed
 
+    def __init__(
+        self,
+        session: _Session,
+        journal: Journal,
+        failures: FirstFailure,
+        *,
+        known: Sequence[Evaluation],
+        room: int,
+    ) -> None:
+        self.session, self.room = session, room
+        self._journal, self._failures = journal, failures
+        self.decisions = session.decisions(known)
+        started, tell = time.monotonic(), session.listener.progress
+
+        def clocked(news: Progress) -> None:
+            if tell is not None:
+                tell(replace(news, seconds=time.monotonic() - started))
+
+        self._record = Record(journal, self.decisions, clocked, failures)
+        budget = session.space.search.time_budget
+        self._batches = Batches(
+            self.decisions,
+            session.trainer,
+            self._record,
+            slots=room,
+            max_in_flight=session.most,
+            limit=session.cluster.trial_timeout,
+            deadline=None if budget is None else session.began + budget,
+        )
+        self._following: tuple[Batches, Record] | None = None
+        self._searched = self.finished = False
+
+    def train(self, executor: Executor) -> None:
+        """Train until all is done, or nothing that this executor takes."""
+        run(self._batches, executor, self._record)
+        self._searched = self._batches.finished
+        if self._searched:
+            self._record.note(self.decisions.verdicts())
+        if self._searched and self._following is None and not self._failures.ends:
+            self._following = self._certificate()
+        if not self._searched or self._following is None:
+            self.finished = self._searched
+            return
+        batches, record = self._following
+        run(batches, executor, record)
+        self.finished = batches.finished
+
+    def _certificate(self) -> tuple[Batches, Record] | None:
+        session, spent = self.session, time.monotonic() - self.session.began
+        fresh = certificate_after(
+            session.directory,
+            session.trainer,
+            self.room,
+            most=seconds_for_certificate(session.space.search.time_budget, spent),
+            accept=session.terms.accept_versions,
+        )
+        if fresh is None:
+            return None
+        tell, limit = told_seeds(session.listener.certify), session.cluster.trial_timeout
+        record = Record(self._journal, fresh, tell, self._failures)
+        return Batches(fresh, session.trainer, record, slots=self.room, limit=limit), record
+
+    @property
+    def complete(self) -> bool:
+        """Whether the search has trained all that it was asked for."""
+        timed_out = self._batches.over and self.decisions.undone
+        return self._searched and not self._failures.ends and not timed_out
+
+
+# -------------------------------------------------------------------------------------------------
+# What is trained in this process, before or instead of Ray.
 
 SHORT = 0.1
 """Seconds that a seed of a user's function takes at most, to be trained while Ray starts."""
@@ -376,11 +334,6 @@ def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -
 
     Those of the fused engine may, in this process: they cannot hang nor die. A user's function may,
     in a process of its own, if its seeds are known to be short.
-
-    Args:
-        trainer: what trains.
-        cluster: where it is trained.
-        seconds: that a seed of a user's function takes; None if that is not known.
     """
     if cluster.gpus_per_trial or cluster.trial_timeout is not None:
         return False
@@ -396,12 +349,22 @@ def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:
     return sum(line.seconds for line in last) / seeds if seeds else None
 
 
-def _clocked(tell: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
-    """Tells progress with the seconds since now."""
-    began = time.monotonic()
-    if tell is None:
-        return None
-    return lambda progress: tell(replace(progress, seconds=time.monotonic() - began))
+def _begin_here(agenda: _Agenda, stack: ExitStack) -> None:
+    """Train in this process while Ray starts, or instead: then no Ray may be needed.
+
+    Raises:
+        InputError: Ray did not start, and there is more to train.
+    """
+    missed: InputError | None = None
+    trainer = agenda.session.trainer
+    with training_meanwhile(agenda.train, trainer, agenda.room) as wants_workers:
+        if wants_workers() and not agenda.finished:
+            try:
+                stack.enter_context(connected(agenda.session.cluster))
+            except InputError as error:
+                missed = error
+    if missed is not None and not agenda.finished:
+        raise missed
 
 
 def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
