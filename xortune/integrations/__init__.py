@@ -6,7 +6,6 @@ EXPORTS = {
     "importing": (
         "ImportRequest",
         "REASON",
-        "Results",
         "ResultsTable",
         "read_csv",
         "results_in",
