@@ -95,14 +95,6 @@ def test_a_damaged_purpose_is_refused(name, value):
         decode(json.dumps(fields))
 
 
-@pytest.mark.parametrize("value", [None, [], {}, {"kind": "certify"}])
-def test_no_purpose_is_refused(value):
-    fields = json.loads(encode(FIRST[0]))
-    fields["purpose"] = value
-    with pytest.raises(xt.InputError, match=r"is no purpose|purpose: is a|is a (NoneType|list)"):
-        decode(json.dumps(fields))
-
-
 def test_nothing_else_counts_certified_seeds(tmp_path):
     searched = [done(0, A, solved(0, 8, 8)), done(1, B, solved(0, 8, 8))]
     without = write_run(tmp_path / "a", searched, trainer="network")

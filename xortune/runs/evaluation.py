@@ -74,7 +74,7 @@ class Purpose:
         first: where the attempt's seeds begin; of a neighbour, where those of all neighbours do.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     kind: Literal["certify", "neighbourhood"]
     attempt: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)]
@@ -240,7 +240,7 @@ _Seeds: TypeAlias = Annotated[list[int], Field(min_length=1)]
 
 @dataclass(frozen=True)
 class _Numbers:
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     names: Annotated[list[_Name], Field(min_length=1, max_length=MAX_NAMES)]
     data: str
