@@ -102,14 +102,6 @@ def test_lines_that_come_while_the_disk_works_wait_for_the_next_time(path, disk)
         assert opened.appended == 2
 
 
-def test_the_last_lines_settle_though_nothing_follows(path, disk):
-    with Journal.open(path) as opened:
-        for number in range(5):
-            opened.append(line(number))
-        until(lambda: opened.settled == 5)
-        assert disk.sizes[-1] == path.stat().st_size
-
-
 def test_many_lines_share_one_fsync(path, disk):
     began, number = time.monotonic(), 0
     with Journal.open(path) as opened:
@@ -186,26 +178,14 @@ def test_after_a_failure_of_the_disk_nothing_is_settled_any_more(path, disk):
     assert [e.proposal for e in read(path)[0]] == [0, 1, 2]
 
 
-def test_a_failure_at_the_end_is_told(path, disk):
-    opened = Journal.open(path)
-    opened.append(line(0))
-    until(lambda: opened.settled == 1)
-    opened.append(line(1))
-    disk.error = 28
-    with pytest.raises(InputError, match=r"No space left on device.*free space"):
-        opened.close()
-    assert opened.settled == 1
-
-
 # Killed.
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
-def test_kill_9_in_the_middle_of_appends(tmp_path, delay):
+def test_kill_9_in_the_middle_of_appends(tmp_path):
     command = [sys.executable, "-c", APPEND, tmp_path / "j", Path(__file__).parent]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     process.stdout.readline()
-    time.sleep(delay)
+    time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     said = process.communicate(timeout=10)[0].splitlines()
     whole = [tuple(map(int, text.split())) for text in said if text.count(" ") == 1][:-1]
@@ -253,14 +233,6 @@ def test_zeros_of_a_power_cut_are_a_torn_line(tmp_path):
         assert opened.dropped == 5000
         opened.append(line(1))
     assert [e.proposal for e in read(tmp_path / "j")[0]] == [0, 1]
-
-
-def test_torn_of_no_file(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
-        torn(tmp_path / "none")
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="cannot be read"):
-        torn(tmp_path / "pipe")
 
 
 # Full disks.

@@ -296,14 +296,6 @@ def test_a_damaged_file_is_refused(tmp_path, change, word):
     assert "xortune report RUN" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null"])
-def test_what_is_no_certificate_is_refused(tmp_path, text):
-    path = tmp_path / "certificate.json"
-    path.write_text(text)
-    with pytest.raises(xt.InputError, match=r"certificate\.json"):
-        read_certificate(path)
-
-
 def test_a_damaged_file_is_put_right_as_told(tmp_path):
     run = write_run(tmp_path / "run", [done(0, A, solved(0, 8, 8)), *FIRST], trainer="network")
     path = run.path / "certificate.json"

@@ -173,13 +173,6 @@ def test_a_child_that_was_forked_does_not_keep_a_killed_driver_alive(tmp_path):
         driver.communicate()
 
 
-def test_ctrl_c_releases(other):
-    process, folder = other
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=10)[0] == "interrupted\n"
-    assert not folder.exists()
-
-
 @pytest.mark.parametrize("where", ["disk", "share"])
 @pytest.mark.parametrize("left", [0, 1, 2])
 def test_of_many_at_once_one_has_it(tmp_path, left, where):
@@ -371,22 +364,6 @@ def test_what_is_no_lock_is_told_with_what_to_do(tmp_path, text):
     with pytest.raises(InputError, match=r"f\.json: is no lock.*remove it"), held(tmp_path):
         pass
     assert place.read_text() == text
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("owner", value) for value in ("../../x", "F" * 32)),
-        *(("pid", value) for value in (0, -1, "1", True)),
-        *(("beats", None), ("command", 3), ("since", []), ("heartbeat", "now")),
-    ],
-)
-def test_every_entry_is_checked(tmp_path, name, value):
-    (tmp_path / LOCK).mkdir()
-    claim = replace(this_process(), **{name: value}).as_bytes()
-    (tmp_path / LOCK / f"0001-{'f' * 32}.json").write_bytes(claim)
-    with pytest.raises(InputError, match="is no lock"):
-        holder(tmp_path)
 
 
 def test_a_claim_that_is_no_file(tmp_path):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from drivers import SPACE, drivers, trained, without_ray
+from drivers import SPACE, trained, without_ray
 from hand_made import CONFIG, done, solved
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,8 +36,6 @@ from xortune.runs.store import (
     segments_in,
     store_of,
 )
-
-__all__ = ["drivers"]  # the fixture
 
 
 @pytest.fixture
@@ -345,30 +341,6 @@ def test_of_a_driver_that_was_killed_here_nobody_waits_for_the_heart(url, store)
     assert not (driven(url).resolve() / "lock").exists()
 
 
-def test_a_copy_of_a_running_run_in_the_store_can_be_resumed(
-    url, space, tmp_path, drivers, monkeypatch
-):
-    """The claim that was copied stands still, although its owner lives on this machine."""
-    monkeypatch.setattr(run_lock, "LEASE_SECONDS", 1.0)
-    first = drivers("search", space, "--output", url, pause=0.3)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "store" / "run").glob("evaluations/*.jsonl")):
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    first.send_signal(signal.SIGSTOP)
-    shutil.copytree(tmp_path / "store" / "run", tmp_path / "store" / "copy")
-    first.send_signal(signal.SIGCONT)
-    without_ray(monkeypatch.setattr)
-    copy = f"file://{tmp_path}/store/copy"
-    said = []
-    run = xt.search(space, output=copy, resume=True, on_word=said.append)
-    assert f"taken over from pid {first.pid}" in said[1]
-    first.communicate(timeout=60)
-    assert first.returncode == 0
-    assert trained(xt.load_run(url)) == trained(run)
-
-
 def test_a_claim_that_is_none_is_told(store, url):
     store.put(f"lock/0001-{'a' * 32}.json", json.dumps({"owner": "me"}).encode())
     with pytest.raises(InputError, match="is no lock of a run") as caught, held(driven(url)):
@@ -397,20 +369,6 @@ def test_reading_touches_nothing_in_the_store(url, space, tmp_path, monkeypatch)
     assert len(run_store.readable(url).name) == 3
     assert len(xt.load_run(url).evaluations) == 12
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-def test_a_full_disk_below_the_copy_is_told_by_its_place(url, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    directory = driven(url)
-    with held(directory):
-        monkeypatch.setattr("xortune.runs.files.os.fsync", full)
-        with pytest.raises(InputError, match="XORTUNE_CACHE") as caught:
-            update_manifest(directory, name="a")
-    told = str(caught.value)
-    assert told.startswith(f"{directory.resolve() / 'manifest.json'}: the working copy cannot be")
-    assert "No space left on device" in told
 
 
 def test_what_is_written_beside_the_journal_is_in_the_store_too(url, space, monkeypatch, tmp_path):

@@ -288,39 +288,6 @@ def test_no_run_is_told(tmp_path, kind):
         assert "xortune search" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"count": 0}, r":5: count: is no evaluation .*greater than or equal to 1"),
-        ({"k": 9}, r":5: k, n, epochs: .* contradict seeds_data: 8"),
-        ({"final": 1}, r":5: final: .*a valid boolean"),
-        ({"made": "3"}, r":5: made: .*should match"),
-        ({"purpose": {}}, r":5: purpose.kind: .*Field required"),
-        ({"seeds_data": "AAAA", "k": 8}, r":5: seeds_data: does not hold 8 seeds"),
-        ({"more": 1}, r":5: more: "),
-        ([], r":5: is no evaluation"),
-    ],
-)
-def test_a_damaged_line_is_told_with_its_place(run, change, told):
-    journal = run.path / JOURNAL
-    *lines, last = journal.read_text().splitlines()
-    text = json.dumps(json.loads(last) | change if isinstance(change, dict) else change)
-    journal.write_text("".join(line + "\n" for line in [*lines, text]))
-    for read in (xt.status, xt.load_run):
-        with pytest.raises(xt.InputError, match=told):
-            read(run.path)
-    assert xortune(run.path).exit_code == 2
-
-
-def test_a_seed_in_two_lines_is_refused_as_the_report_refuses_it(run):
-    journal = run.path / JOURNAL
-    lines = journal.read_text().splitlines()
-    journal.write_text("".join(line + "\n" for line in [*lines, lines[1]]))
-    for read in (xt.status, xt.load_run):
-        with pytest.raises(xt.InputError, match=rf":{len(lines) + 1}: .* is also in line 2"):
-            read(run.path)
-
-
 @pytest.mark.parametrize("other", [{"made": "c" * 8}, {"proposal": 0}])
 def test_a_line_of_another_run_is_not_counted_in_silence(run, other):
     journal = run.path / JOURNAL

@@ -110,13 +110,3 @@ def test_when_all_proposals_are_done_it_says_what_a_search_still_does(tmp_path):
         assert "1 of 1 proposal, 100.0 %; at work on what follows: more seeds" in shown(found)
         assert "time left" not in shown(found)
     assert "at work" not in shown(Watcher(run.path).look(began + 100))
-
-
-def test_the_time_left_is_said_once(tmp_path):
-    began = 1_800_000_000
-    lines = [at(began + 10, done(0, point(0), solved(0, 2, 8)))]
-    run = write_run(tmp_path / "run", lines, trials=3, started=utc(began))
-    with held(run.path):
-        text = shown(Watcher(run.path).look(began + 10))
-    [line] = [line for line in text.splitlines() if line.startswith("time left")]
-    assert line.split() == ["time", "left", "20", "s"]

@@ -244,20 +244,6 @@ def test_lines_that_the_store_lacks_come_there_from_the_same_machine(stored_outp
 
 
 @pytest.mark.usefixtures("in_process")
-def test_the_last_lines_come_to_the_store_although_all_is_trained(stored_output, space, cache):
-    output = stored_output
-    undisturbed = xt.search(space, output=space.parent / "other")
-    xt.search(space, output=output, trials=5)
-    lines = (undisturbed.path / JOURNAL).read_bytes().splitlines(keepends=True)
-    with (driven(output) / JOURNAL).open("ab") as file:  # an outage, then kill -9
-        file.write(b"".join(lines[5:]))
-    ran = CliRunner().invoke(app, ["search", str(space), "--output", output, "--resume"])
-    assert ran.exit_code == 0, ran.output
-    cache()
-    assert trained(load_run(output)) == trained(undisturbed)
-
-
-@pytest.mark.usefixtures("in_process")
 def test_lines_of_one_who_was_overtaken_are_dropped(stored_output, space, cache, monkeypatch):
     output, mine = stored_output, cache()
     xt.search(space, output=output, trials=5)

@@ -62,7 +62,11 @@ class Point(Mapping[str, Value]):
         without a fraction and all other floats by their shortest decimal that reads back the same
         (IEEE 754 double, Python's `repr`).
         """
-        canonical = {name: _canonical(value) for name, value in self._values.items()}
+        # Whole floats become ints: 1.0 and 1 train the same network. int(-0.0) is 0.
+        canonical = {
+            name: int(value) if type(value) is float and value.is_integer() else value
+            for name, value in self._values.items()
+        }
         return hashlib.sha256(_JSON.encode(canonical).encode()).hexdigest()[:16]
 
     @classmethod
@@ -78,11 +82,6 @@ class Point(Mapping[str, Value]):
 
 
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-
-
-def _canonical(value: Value) -> Value:
-    # Whole floats become ints: 1.0 and 1 train the same network. int(-0.0) is 0.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _checked_name(name: object) -> str:

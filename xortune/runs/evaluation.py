@@ -276,28 +276,12 @@ class LineFields:
 _LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadLine:
-    """A line of a journal, checked.
+def read_line(text: bytes) -> tuple[LineFields, Point, int, bytes | None, Details]:
+    """What a line says, checked.
 
-    Attributes:
-        said: its fields.
-        point: the config.
-        width: of the predictions; 0 without an outcome.
-        arrays: the per-seed arrays, as `EncodedOutcome.data` has them after the width; None
-            without an outcome.
-        details: of the outcome.
-    """
-
-    said: LineFields
-    point: Point
-    width: int
-    arrays: bytes | None
-    details: Details
-
-
-def read_line(text: bytes) -> ReadLine:
-    """What a line says.
+    Returns:
+        Its fields, the config, the width of the predictions, the per-seed arrays as
+        `EncodedOutcome.data` has them after it (None without an outcome), and the details.
 
     Raises:
         InputError: anything that `encode` does not write.
@@ -312,7 +296,7 @@ def read_line(text: bytes) -> ReadLine:
     details = _details(said)
     if details is not NO_DETAILS and arrays is None:
         raise InputError("values of seeds without seeds_data", field="values")
-    return ReadLine(said, point, width, arrays, details)
+    return said, point, width, arrays, details
 
 
 def _fields(text: bytes) -> LineFields:

@@ -6,7 +6,6 @@ import functools
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from enum import Enum
 from typing import Any, overload
 
 import numpy as np
@@ -17,14 +16,6 @@ from xortune.core.point import Point, Value
 from xortune.core.trainer import Block
 from xortune.racing.objectives import counted
 from xortune.runs.evaluation import Evaluation, Purpose, encode, read_line
-
-
-class _NoValue(Enum):
-    NO_VALUE = 0
-
-
-NO_VALUE = _NoValue.NO_VALUE
-"""In place of a value: the config does not have the parameter."""
 
 COLUMNS = {
     name: place
@@ -45,7 +36,6 @@ class JournalLines:
     Attributes:
         keys: of the configs, in the order in which they came.
         seconds: training time of each line.
-        names: workers and digests, each once.
         errors: by line, why it has no outcome.
         purposes: by line, of those of certificates.
         details: by line, of outcomes that have any.
@@ -54,16 +44,16 @@ class JournalLines:
     def __init__(self) -> None:
         self.keys: list[str] = []
         self.seconds = array("d")
-        self.names: list[str] = []
         self.errors: dict[int, str] = {}
         self.purposes: dict[int, Purpose] = {}
         self.details: dict[int, Details] = {}
         self._codes: dict[str, int] = {}
+        self._listed: list[str] = []
         self._configs: dict[str, int] = {}
-        # Of each parameter what each config has, and of each config which parameters, in order.
-        self._values: dict[str, list[Value | _NoValue]] = {}
-        self._schemas: list[tuple[str, ...]] = []
-        self._schema_of = array("q")
+        # Of each config where its values begin among those of all, and of which parameters.
+        self._values: list[Value] = []
+        self._values_at, self._schema_of = array("q"), array("q")
+        self._schemas: dict[tuple[str, ...], int] = {}
         self._numbers = array("q")
         # Of all seeds, one after the other; lines without an outcome have none here.
         self._status, self._epochs = bytearray(), bytearray()
@@ -79,18 +69,16 @@ class JournalLines:
         Raises:
             InputError: anything that `encode` does not write; nothing is appended.
         """
-        line = read_line(text)
-        said, number = line.said, len(self.seconds)
-        config = self._config(line.point)
-        epochs, raw, count = said.epochs, line.arrays, said.count
+        said, point, width, raw, details = read_line(text)
+        number, count, codes = len(self.seconds), said.count, self._codes
         self._numbers.extend(
             (
-                *(config, said.proposal, said.first, count),
-                *(len(self._status), len(self._bits), line.width),
-                -1 if epochs is None else epochs,
+                *(self._config(point), said.proposal, said.first, count),
+                *(len(self._status), len(self._bits), width),
+                -1 if said.epochs is None else said.epochs,
                 -1 if said.at is None else said.at,
-                -1 if said.made is None else self._code(said.made),
-                *(self._code(said.worker), said.final, raw is not None),
+                -1 if said.made is None else codes.setdefault(said.made, len(codes)),
+                *(codes.setdefault(said.worker, len(codes)), said.final, raw is not None),
             )
         )
         if raw is not None:
@@ -98,38 +86,31 @@ class JournalLines:
             self._epochs += raw[count : 5 * count]
             self._losses += raw[5 * count : 9 * count]
             self._bits += raw[9 * count :]
-        if (error := said.error) is not None:
-            self.errors[number] = sys.intern(error)
+        if said.error is not None:
+            self.errors[number] = sys.intern(said.error)
         if said.purpose is not None:
             self.purposes[number] = said.purpose
-        if line.details is not NO_DETAILS:
-            self.details[number] = line.details
+        if details is not NO_DETAILS:
+            self.details[number] = details
         self.seconds.append(said.seconds)
-
-    def _code(self, name: str) -> int:
-        """The place of a worker or digest among `names`."""
-        code = self._codes.setdefault(name, len(self.names))
-        if code == len(self.names):
-            self.names.append(name)
-        return code
 
     def _config(self, point: Point) -> int:
         """The place of a config among `keys`."""
         config = self._configs.setdefault(point.key, len(self.keys))
-        if config < len(self.keys):
-            return config
-        self.keys.append(point.key)
-        given, names = point.as_dict(), tuple(point)
-        if names not in self._schemas:
-            self._schemas.append(names)
-        self._schema_of.append(self._schemas.index(names))
-        for name in names:
-            if name not in self._values:
-                self._values[name] = [NO_VALUE] * config
-        for name, values in self._values.items():
-            value = given.get(name, NO_VALUE)
-            values.append(sys.intern(value) if type(value) is str else value)
+        if config == len(self.keys):
+            self.keys.append(point.key)
+            given = point.as_dict()
+            self._schema_of.append(self._schemas.setdefault(tuple(given), len(self._schemas)))
+            self._values_at.append(len(self._values))
+            self._values.extend(given.values())
         return config
+
+    @property
+    def names(self) -> list[str]:
+        """Workers and digests, each once."""
+        if len(self._listed) < len(self._codes):
+            self._listed = list(self._codes)
+        return self._listed
 
     def column(self, name: str) -> NDArray[np.int64]:
         """int64, shape (L,): one of `COLUMNS`."""
@@ -175,10 +156,9 @@ class JournalLines:
 
     def point(self, config: int) -> Point:
         """The config at a place of `keys`."""
-        values = {
-            name: self._values[name][config] for name in self._schemas[self._schema_of[config]]
-        }
-        return Point.known(values, self.keys[config])  # type: ignore[arg-type]  # none is absent
+        names, at = list(self._schemas)[self._schema_of[config]], self._values_at[config]
+        values = dict(zip(names, self._values[at : at + len(names)], strict=True))
+        return Point.known(values, self.keys[config])
 
     def point_of(self, key: str) -> Point:
         """The config with this key."""
@@ -187,10 +167,10 @@ class JournalLines:
     def parameters(self, configs: NDArray[np.int64]) -> list[str]:
         """The names of all parameters of some configs, in the order in which points have them."""
         names: list[str] = []
-        _, first = np.unique(found := np.array(self._schema_of)[configs], return_index=True)
-        for code in found[np.sort(first)].tolist():
+        codes, first = np.unique(np.array(self._schema_of)[configs], return_index=True)
+        for code in codes[np.argsort(first)].tolist():
             place = 0
-            for name in self._schemas[code]:
+            for name in list(self._schemas)[code]:
                 if name not in names:  # after the one that it follows in its point
                     names.insert(place, name)
                 place = names.index(name) + 1
@@ -198,12 +178,10 @@ class JournalLines:
 
     def values(self, name: str, configs: NDArray[np.int64], missing: Any = None) -> list[Any]:
         """Of each config what it has for a parameter; `missing` where it has none."""
-        if name not in self._values:
-            return [missing] * len(configs)
-        found: list[Any] = np.array(self._values[name], object)[configs].tolist()
-        if len(self._schemas) == 1:
-            return found
-        return [missing if value is NO_VALUE else value for value in found]
+        place = np.array([s.index(name) if name in s else -1 for s in self._schemas])
+        within = place[np.array(self._schema_of)[configs]]
+        at = np.where(within < 0, -1, np.array(self._values_at)[configs] + within)
+        return [self._values[i] if i >= 0 else missing for i in at.tolist()]
 
     def evaluation(self, line: int) -> Evaluation:
         """A line as a value."""
