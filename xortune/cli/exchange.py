@@ -141,8 +141,6 @@ def log(
         from xortune.integrations.following import logged, trackers_for
 
         trackers = trackers_for(run, **cli.trackers_asked(tensorboard, mlflow, wandb))
-        if not trackers:
-            raise InputError("nowhere to log to", fix="give --tensorboard, --mlflow URI or --wandb")
         configs = logged(run, trackers)
         if as_json:
             logs = [{"tracker": tracker.name, "place": tracker.place} for tracker in trackers]

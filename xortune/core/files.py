@@ -77,18 +77,14 @@ def open_regular(path: str | os.PathLike[str], *, follow: bool = False) -> Binar
     return os.fdopen(fd, "rb")
 
 
-def text_of(place: Path, *, follow: bool = False) -> str:
-    """The text of a file of at most 64 MB; a mark of UTF-8 at its beginning is left out.
-
-    Args:
-        place: the file.
-        follow: see `open_regular`; of a file of the user's own, not of a run.
+def text_of(place: Path) -> str:
+    """The text of a run's file of at most 64 MB; a mark of UTF-8 at its beginning is left out.
 
     Raises:
         InputError: it cannot be read, is larger, or is no UTF-8 text.
     """
     try:
-        with open_regular(place, follow=follow) as file:
+        with open_regular(place) as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise unreadable(place, error) from None
@@ -97,11 +93,7 @@ def text_of(place: Path, *, follow: bool = False) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"is no UTF-8 text ({error})",
-            place=str(place),
-            fix="save it as UTF-8" if follow else None,
-        ) from None
+        raise InputError(f"is no UTF-8 text ({error})", place=str(place)) from None
 
 
 def csv_rows(

@@ -194,8 +194,11 @@ def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
     """Log all of a run, as far as it has got; how many configurations it has.
 
     Raises:
-        InputError: the run is none or damaged, or a tracker fails.
+        InputError: no tracker, the run is none or damaged, or a tracker fails.
     """
+    if not trackers:
+        fix = "give at least one of tensorboard, mlflow and wandb"
+        raise InputError("nowhere to log to", place="log", fix=fix)
     path = readable(run)
     if not path.is_dir() or not manifest_of(path):
         raise no_run(path)
@@ -253,13 +256,7 @@ def logging(
 
 
 class Follower:
-    """A thread that brings what is new in a run to trackers.
-
-    Args:
-        directory: of the run.
-        trackers: where to.
-        say: called with a sentence when a tracker fails, once for each.
-    """
+    """The thread of `logging`, which brings what is new in a run to trackers."""
 
     def __init__(
         self, directory: Path, trackers: Sequence[Tracker], say: Callable[[str], None]
@@ -374,14 +371,7 @@ def log(
             that fails; the same call then logs what is missing.
     """
     path = run.path if isinstance(run, Run) else run
-    trackers = trackers_for(path, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
-    if not trackers:
-        raise InputError(
-            "nowhere to log to",
-            field="log",
-            fix="give at least one of tensorboard, mlflow and wandb",
-        )
-    return logged(path, trackers)
+    return logged(path, trackers_for(path, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb))
 
 
 def trackers_for(
@@ -391,13 +381,7 @@ def trackers_for(
     mlflow: str | None = None,
     wandb: str | bool | None = None,
 ) -> tuple[Tracker, ...]:
-    """The trackers that are asked for, none of which has been spoken to.
-
-    Args:
-        output: of the run; None if that is yet to be found.
-        tensorboard: as of `log`.
-        mlflow: as of `log`.
-        wandb: as of `log`.
+    """The trackers that are asked for, as of `log`, none of which has been spoken to.
 
     Raises:
         InputError: a package is not installed, or an argument is not usable.
