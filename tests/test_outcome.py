@@ -132,11 +132,6 @@ def test_merge_merges_checkpoints():
     assert both.at(100).successes == 2
 
 
-def test_merge_refuses_a_seed_in_both():
-    with pytest.raises(InputError, match="seeds: 6 is given twice"):
-        judge([XOR, XOR], seeds=[5, 6]).merge(judge([XOR, XOR], seeds=[6, 7]))
-
-
 def test_merge_refuses_other_epochs_and_other_checkpoints():
     one = judge([XOR], seeds=[1])
     with pytest.raises(InputError, match=r"cannot be merged: \[100\] and \[50\]"):

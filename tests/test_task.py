@@ -90,20 +90,15 @@ def test_arrays_are_copied_to_read_only_float32():
     ("x", "y", "message"),
     [
         ([[0.0]], [[1.0]], "inputs: 1 row; allowed: at least 2"),
-        (np.empty((0, 2)), np.empty((0, 1)), "inputs: 0 rows; allowed: at least 2"),
         ([0.0, 1.0], [[1.0], [0.0]], "inputs: an array of shape (2,)"),
         ([[0], [1]], [1, 0], "targets: an array of shape (2,)"),
         ([["a"], ["b"]], [[1], [0]], "inputs: an array of shape (2, 1) and type <U1"),
         ([[0], [1]], [[1], [0], [1]], "targets: shapes (2, 1) and (3, 1) do not fit"),
-        ([[0], [1]], [[1, 0], [0, 1]], "targets: shapes (2, 1) and (2, 2) do not fit"),
         (np.empty((2, 0)), [[1], [0]], "targets: shapes (2, 0) and (2, 1) do not fit"),
         ([[0], [1]], [[1], [2]], "targets: 2 is no 0/1 target; allowed: 0 and 1"),
         ([[0], [1]], [[0.5], [1]], "targets: 0.5 is no 0/1 target"),
         ([[0], [1]], [[0], [1 - 1e-12]], "targets: 0.999999999999 is no 0/1 target"),
-        ([[0], [1]], [[-1], [1]], "targets: -1 is no 0/1 target"),
-        ([[0], [np.nan]], [[0], [1]], "inputs: a value that is missing or not finite"),
         ([[0], [1e300]], [[0], [1]], "inputs: a value that is missing or not finite"),
-        ([[0], [1]], [[0], [np.nan]], "targets: a value that is missing or not finite"),
     ],
 )
 def test_arrays_that_make_no_task_are_refused(x, y, message):
