@@ -55,13 +55,6 @@ def test_what_a_line_says(changes, said, unsaid):
     assert unsaid not in line
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(150, "2:30 min left"), (1.6, "2 s left"), (9000, "2:30 h left")]
-)
-def test_how_a_time_is_said(seconds, said):
-    assert f"  {said}  " in line_of(moment(), seconds_left=seconds)
-
-
 def test_a_line_of_large_numbers_is_cut_at_the_end_of_the_terminal(monkeypatch):
     drawn = io.StringIO()
 
@@ -103,16 +96,6 @@ def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys, monkeypatch):
     assert [line.split()[0] for line in err.splitlines()] == [
         *("50/200", "100/200", "150/200", "200/200")
     ]
-
-
-def test_off_a_terminal_slow_work_is_heard_of_too(capsys, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
-    with shown_search(quiet=False) as (show, _):
-        for done in (1, 2, 3, 4, 5):
-            clock[0] += 15.0
-            show(moment(done=done, fresh=done))
-    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["2/200", "4/200"]
 
 
 def test_on_a_terminal_one_line_that_goes_away(monkeypatch):

@@ -6,7 +6,7 @@ import io
 
 import pandas as pd
 import pytest
-from compared import contestant, paired, seeds_of, unpaired
+from compared import contestant, paired, unpaired
 from hand_made import done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,11 +22,8 @@ from xortune.reports.html.page import page
 from xortune.reports.words import (
     answer,
     headline,
-    notes,
-    p_text,
     points,
     points_interval,
-    wanted_seeds,
 )
 
 
@@ -83,28 +80,6 @@ def test_one_sentence_for_all(counts, told):
     assert not any("McNemar" in sentence for sentence in others)
 
 
-def test_the_p_that_is_told_is_holms():
-    found = three(92, 86, 80)
-    assert found.pairs[0].p == pytest.approx(0.03125)
-    assert ", p = 0.0625; about " in answer(found)[1]
-
-
-def test_several_kinds_of_seeds_are_told_pair_by_pair():
-    entries = [
-        contestant("a", solved(0, 90, 100)),
-        contestant("b", solved(0, 80, 100)),
-        contestant("c", seeds_of("+-" * 20, first=1000)),
-    ]
-    first, *others = answer(compare_runs(entries))
-    assert first == "a solves more seeds than each of the others."
-    assert ["shared seeds, exact McNemar test, Holm" in sentence for sentence in others] == [
-        *(True, False, False)
-    ]
-    assert ["none shared, Boschloo's exact test, Holm" in sentence for sentence in others] == [
-        *(False, True, True)
-    ]
-
-
 @given(st.floats(-1, 1), st.floats(0, 0.5))
 def test_an_interval_is_rounded_outwards(difference, half):
     low, high = max(-1, difference - half), min(1, difference + half)
@@ -113,19 +88,6 @@ def test_an_interval_is_rounded_outwards(difference, half):
     assert float(shown[1]) >= 100 * high - 1e-6
     assert "-0.0" not in {*shown, points(difference, low, high)}
     assert float(shown[0]) <= float(points(difference, low, high)) <= float(shown[1])
-
-
-def test_small_words():
-    assert p_text(0.00099) == "p < 0.001"
-    assert (p_text(0.001), p_text(0.04964), p_text(1.0)) == ("p = 0.001", "p = 0.0496", "p = 1")
-    assert [wanted_seeds(n) for n in (1, 21, 99, 100, 101, 2437, 19_999)] == [
-        *("1", "21", "99", "100", "110", "2,500", "20,000")
-    ]
-    entries = [
-        contestant("a", solved(0, 5, 9), notes=("its seeds are old",)),
-        contestant("b", solved(0, 5, 9), notes=("its seeds are few", "its seeds are old")),
-    ]
-    assert notes(compare_runs(entries)) == ["a, b: its seeds are old.", "b: its seeds are few."]
 
 
 def test_seeds_that_are_left_out_are_told_of():

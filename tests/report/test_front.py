@@ -63,29 +63,10 @@ def test_a_config_without_a_success_has_infinite_epochs(tmp_path):
     assert run.table.set_index("hidden_dim")["front"].to_dict() == {5: True, 3: False, 2: True}
 
 
-@pytest.mark.parametrize("objectives", [None, (RATE,)])
-def test_no_column_and_no_section_with_one_objective(tmp_path, objectives):
-    run = run_of(tmp_path, ROWS, objectives)
-    assert "front" not in run.table.columns
-    assert "Pareto" not in markdown(run)
-    assert "Pareto" not in terminal(run)
-
-
 def terminal(run, width=100):
     console = Console(file=io.StringIO(), width=width)
     render_best(run, console)
     return console.file.getvalue()
-
-
-def test_the_report_shows_the_front_as_a_table(tmp_path):
-    text = markdown(run_of(tmp_path, ROWS))
-    section = text.split("## The Pareto front")[1].split("\n## ")[0]
-    assert "success_rate (more), hidden_dim (less)" in section
-    assert "Of 4 configurations with the full 16 seeds, 3 are on the front" in section
-    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| lr")]
-    assert [row[2] for row in rows] == ["16/16", "16/16", "12/16"]
-    assert rows[-1][-1] == "3 |"
-    assert "hidden_dim 5" not in section, "an objective has its own column"
 
 
 @pytest.mark.parametrize(
@@ -122,28 +103,6 @@ def test_equal_ones_are_sorted_by_the_next_objective_and_told_apart(tmp_path):
         ["7.5", "5 |"],
         ["8", "4 |"],
     ]
-
-
-def test_what_was_looked_for_is_told_in_words(tmp_path):
-    text = markdown(run_of(tmp_path, ROWS))
-    assert "| objectives | success_rate (maximize), hidden_dim (minimize) |" in text
-
-
-def test_the_terminal_shows_it_before_the_command_on_fresh_seeds(tmp_path):
-    text = terminal(run_of(tmp_path, ROWS))
-    assert "The Pareto front. Looked for: success_rate (more), hidden_dim (less)." in text
-    assert "12/16" in text.split("The Pareto front")[1]
-    lines = text.splitlines()
-    asked = next(i for i, line in enumerate(lines) if "on fresh seeds:" in line)
-    assert "xortune evaluate" in lines[asked + 1]
-
-
-@pytest.mark.parametrize("width", [40, 60, 80])
-def test_it_fits_the_terminal(tmp_path, width):
-    text = terminal(run_of(tmp_path, ROWS, (RATE, EPOCHS, HIDDEN)), width)
-    shown = [line for line in text.splitlines() if "xortune evaluate" not in line]
-    assert max(len(line) for line in shown if str(tmp_path) not in line) <= width
-    assert "16/16" in text.split("Pareto")[1]
 
 
 def test_a_long_front_is_cut(tmp_path):

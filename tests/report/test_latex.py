@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from latex_read import read
@@ -16,7 +16,6 @@ from xortune.reports.document import (
     Table,
     latex_escaped,
     latex_table,
-    numbers,
     table_of,
     texts,
 )
@@ -61,37 +60,6 @@ def test_what_is_written_is_ascii_on_one_line_with_balanced_braces(text):
 )
 def test_signs(text, shown):
     assert latex_escaped(text) == shown
-
-
-def test_a_label_and_comments_are_only_that():
-    small = table_of([*texts("a_b"), *numbers("n")], [("x&y", "1")])
-    text = latex_table(small, caption="100 % of it", label="tab: x_y", comments=["a\nb"])
-    assert "\n% a\\textbackslash{}nb\n" in text
-    assert r"\label{tab:-x-y}" in text
-    assert r"\caption{100 \% of it}" in text
-    assert r"    x\&y & 1 \\" in text
-    assert r"\label" not in latex_table(small, caption="c")
-
-
-def test_the_best_ten_of_a_run_with_its_keys(tmp_path):
-    points = [
-        CONFIG | {"lr": 0.01 * (1 + i), "loss": ["MSELoss", "L1Loss"][i % 2]} for i in range(12)
-    ]
-    run = write_run(
-        tmp_path / "r",
-        [done(i, p, solved(0, 12 - i, 12)) for i, p in enumerate(points)],
-        name="a_b",
-    )
-    text = table_tex(run)
-    assert r"\begin{tabular}{rlrrrrr}" in text
-    assert r" & loss & lr & solved & rate, \% & interval, \% & epochs \\" in text
-    assert r"    1 & MSELoss & 0.01 & 12/12 & 100 & 75\textendash{}100 & 300 \\" in text
-    assert "The best 10 of 12 configurations of a\\_b" in text
-    assert "10/12" in text
-    assert " 2/12" not in text
-    assert [f"% {i}: {r.key}" for i, r in enumerate(run.results[:10], 1)] == re.findall(
-        r"^% \d+: \w+$", text, re.MULTILINE
-    )
 
 
 HOSTILE = (

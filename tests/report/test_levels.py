@@ -7,8 +7,6 @@ import pytest
 from hand_made import done, solved
 
 from xortune.reports import tables as levels
-from xortune.reports.document import markdown_text
-from xortune.reports.run import run_document
 from xortune.reports.tables import MISSING, MOST_LEVELS, column_of, parameter_effects
 from xortune.runs.run import Run
 
@@ -54,18 +52,6 @@ def test_numbers_come_in_quartile_bins(tmp_path):
         *[("(not active)", 1), ("null", 1)],
     ]
     assert [round(level.rate, 9) for level in found[:4]] == [0.1, 0.35, 0.55, 0.75]
-
-
-def test_bins_of_equal_numbers_collapse(tmp_path):
-    rows = [({"p": 1}, 1, 2)] * 20 + [({"p": i}, 1, 2) for i in range(2, 9)]
-    assert sum(level.configs for level in effect(tmp_path, rows).levels) == 27
-
-
-def test_few_numbers_are_levels(tmp_path):
-    found = effect(tmp_path, [({"p": i % 3}, i % 3, 2) for i in range(6)])
-    assert [(level.label, level.configs) for level in found.levels] == [
-        *[("2", 2), ("1", 2), ("0", 2)]
-    ]
 
 
 def test_values_that_look_alike_stay_apart(tmp_path):
@@ -134,11 +120,3 @@ def test_a_text_that_is_another_in_each_config_costs_little(tmp_path):
     [one] = effects(found, ["p"])
     assert time.process_time() - began < 2  # 0.05 on an idle core; a bootstrap each takes 20
     assert one.left_out == 5_000 - MOST_LEVELS
-
-
-def test_a_report_says_how_many_levels_it_leaves_out(tmp_path):
-    lines = [done(i, {"p": f"text {i}"}, solved(0, i % 5, 4)) for i in range(MOST_LEVELS + 3)]
-    text = markdown_text(run_document(Run(tmp_path, {}, tuple(lines))))
-    section = text.partition("### p\n")[2].partition("\n## ")[0]
-    assert section.count("| text ") == MOST_LEVELS
-    assert "... and 3 other values" in section

@@ -39,44 +39,6 @@ def test_only_failed_tries(tmp_path):
     assert "| it broke | 0 | 1 |" in text
 
 
-def test_one_config(tmp_path):
-    space = "name: r\nparameters: {x: 1}\nsearch: {sampler: grid}\n"
-    line = done(0, {"x": 1}, solved(0, 1, 1))
-    text = markdown(write_run(tmp_path / "r", [line], space_text=space))
-    assert "The only configuration, **x 1** (`" in text
-    assert "1 of 1 seed, 100 % (95 % interval 20–100 %)" in text
-    assert "xortune certify RUN --seeds 1000 --trainer FILE.py:FUNCTION" in text
-    # Where nothing says what trains, no command is shown.
-    assert "xortune certify" not in markdown(write_run(tmp_path / "s", [line]))
-
-
-def test_a_long_best_subset_and_many_reasons_are_cut(tmp_path):
-    found = [done(i, {"x": i}, solved(0, 2, 2)) for i in range(30)]
-    broken = [failed(99, {"x": 99}, i, 1, error=f"reason {i}") for i in range(25)]
-    text = markdown(write_run(tmp_path / "r", [*found, *broken], ladder=[2]))
-    assert "... and 11 more." in text  # 30, and the one that broke, less 20
-    assert "... and 5 other reasons." in text
-    assert text.count("| 2/2 |") == 10 + 20
-
-
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        {"ladder": "x"},
-        {"ladder": []},
-        {"importance": 3},
-        {"command": []},
-        {"task": {"csv": "t"}},
-        {"versions": None},
-        {"name": 7},
-        {"trials": None},
-    ],
-)
-def test_an_odd_manifest_is_shown_not_fatal(tmp_path, manifest):
-    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest)
-    assert "## Do it again" in markdown(run)
-
-
 @pytest.mark.parametrize(
     ("task", "task_fingerprint", "flag", "script"),
     [
@@ -154,29 +116,6 @@ def test_what_is_said_of_eight_of_eight_and_of_the_winner_is_so(tmp_path):
 
 # -------------------------------------------------------------------------------------------------
 # The table of all configs.
-
-
-def test_rows_are_the_results_in_their_order_with_their_numbers(tmp_path):
-    counts = [(3, 8), (8, 8), (0, 8), (8, 8)]
-    lines = [
-        done(i, CONFIG | {"lr": 0.0123456 * (1 + i)}, solved(0, *kn, epoch=100 * (1 + i)))
-        for i, kn in enumerate(counts)
-    ]
-    run = write_run(tmp_path / "r", lines, trainer="network", task="xor")
-    table = config_table(run, report_of(run))
-    assert (table.parameters, table.total, table.task) == (("lr",), 4, "xor")
-    assert [row.values for row in table.rows] == [("0.0247",), ("0.0494",), ("0.0123",), ("0.037",)]
-    for row, result in zip(table.rows, run.results, strict=True):
-        outcome = result.outcome
-        assert (row.key, row.sort) == (result.key, (result.point["lr"],))
-        assert (row.k, row.n, row.trials) == (outcome.successes, outcome.n, result.trials)
-        assert (row.low, row.high) == pytest.approx(tuple(map(float, wilson(row.k, row.n))))
-        assert row.amount == outcome.epochs_to_solve
-    assert [row.amount for row in table.rows][:2] == [200, 400]
-    assert (table.rows[-1].amount, table.rows[-1].measure) == (None, "–")
-    assert dict(table.fixed) == {name: CONFIG[name] for name in CONFIG if name != "lr"}
-    first = config_table(run, report_of(run), 2)
-    assert (first.rows, first.total) == (table.rows[:2], 4)
 
 
 def test_equal_values_of_other_kinds_are_told_apart(tmp_path):

@@ -7,21 +7,15 @@ import json
 import re
 from html.parser import HTMLParser
 
-import certified
 import pandas as pd
-import pytest
-from certified import KEYS, Counting, certify
 from hand_made import CONFIG, done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from xortune.core.formats import decimals, interval, measured
+from xortune.core.formats import interval, measured
 from xortune.reports.files import write_report
 from xortune.reports.terminal import render_best
-from xortune.runs.run import load_run
-
-certified_run = certified.run
 
 
 def table_below(text, heading):
@@ -152,31 +146,3 @@ def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
     assert markdown_rows(run.path) == expected
     assert latex_rows(run.path) == expected
     assert terminal_rows(run) == [(row[1], row[3], row[4]) for row in expected]
-
-
-def test_what_is_certified_is_the_same_in_markdown_and_latex(certified_run):
-    certify(certified_run, Counting({KEYS[1]: 5}))
-    run = load_run(certified_run.path)
-    write_report(run)
-    certificate = run.certificate
-    assert certificate is not None
-    text = (run.path / "report.md").read_text()
-    rows = table_below(text, "## The winners on seeds")[: len(certificate.finalists)]
-    latex = (run.path / "table.tex").read_text()
-    assert len(rows) == 3
-    for row, found in zip(rows, certificate.finalists, strict=True):
-        assert row["fresh seeds"].startswith(f"{found.k}/{found.n} ")
-        [bound] = re.findall(r"(\S+) %", row["rate at least"])
-        assert float(bound) / 100 <= found.lower_bound < float(bound) / 100 + 1e-4
-        assert f"& {found.k}/{found.n} & {bound} \\\\" in latex
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "digits"), [(0.5, 0.501, 2), (0.5, 0.53, 1), (0.2, 0.8, 0)]
-)
-def test_the_rule_is_in_one_place(low, high, digits):
-    assert decimals(low, high) == digits
-    for shown in (measured((low + high) / 2, low, high), interval(low, high)):
-        assert {len(number.partition(".")[2]) for number in re.findall(r"[\d.]+", shown)} == {
-            digits
-        }

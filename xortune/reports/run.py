@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 
 from xortune.core.counts import wilson
 from xortune.core.formats import config_text, count, estimated, interval, number, plain, span, value
-from xortune.core.outcome import Details
 from xortune.core.point import Point
 from xortune.racing.objectives import numbers_in, summed, summed_interval, ties_of
 from xortune.reports.document import (
@@ -74,17 +73,13 @@ MOST_ROWS = 10_000
 
 
 def run_document(run: Run) -> Document:
-    """All that the report of a run says, the same for the same run directory.
-
-    Raises:
-        InputError: the run's blocks contradict each other, or its certificate or objectives are
-            damaged.
-    """
+    """All that the report of a run says, the same for the same run directory."""
     report, plots, certificate = report_of(run), figures_of(run), run.certificate
     figures: dict[str, list[Plot]] = {}
     for plot in plots:
         figures.setdefault(SECTION_OF.get(plot.name, "more"), []).append(plot)
     best, objective = report.best, report.looked_for
+    imported, trainer = is_imported(run.manifest), run.manifest.get("trainer", "network")
     values: dict[str, Any] = {
         "run": run,
         "report": report,
@@ -93,8 +88,10 @@ def run_document(run: Run) -> Document:
         "left_out": left_out(run.manifest),
         "finalists": () if certificate is None else certificate.finalists,
         "front": front_table(run, report.varied),
-        "kind": success_kind(run),
-        "seeds_shared": _share_seeds(run),
+        # Who says what a solved seed is, for words.md.jinja.
+        "kind": "imported" if imported else "network" if trainer == "network" else "rule",
+        # A search's configs all have the first ones; what was imported may have any.
+        "seeds_shared": not imported or len({r.outcome.seeds.tobytes() for r in run.results}) < 2,
         "counts_epochs": counts_epochs(run),
         "ties": ties_of(run.objectives),
         "shown": SHOWN_ROWS,
@@ -133,20 +130,6 @@ def named(point: Point, names: Sequence[str]) -> str:
 def counts_epochs(run: Run) -> bool:
     """Whether it is known when a seed was solved: mostly not, where the code of users trained."""
     return run.is_network or bool(np.isfinite(run.results.counts.epochs_to_solve).any())
-
-
-def success_kind(run: Run) -> str:
-    """Who says what a solved seed is, for words.md.jinja."""
-    if is_imported(run.manifest):
-        return "imported"
-    return "network" if run.manifest.get("trainer", "network") == "network" else "rule"
-
-
-def _share_seeds(run: Run) -> bool:
-    """A search's configs all have the first ones; what was imported may have any."""
-    if not is_imported(run.manifest):
-        return True
-    return len({result.outcome.seeds.tobytes() for result in run.results}) < 2
 
 
 # -------------------------------------------------------------------------------------------------
@@ -259,13 +242,7 @@ SHOWN_FRONT = 30
 
 @dataclass(frozen=True)
 class FrontTable:
-    """What is shown of a front.
-
-    Attributes:
-        about: the objectives, and who was compared.
-        table: the config, its key and a column or two for each objective; best first.
-        more: how many further configs are on the front.
-    """
+    """What is shown of a front: the objectives, and who was compared; the best; how many more."""
 
     about: str
     table: Table
@@ -273,15 +250,7 @@ class FrontTable:
 
 
 def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
-    """The front of a run; None where there is one objective.
-
-    Args:
-        run: whose.
-        varied: the parameters that differ between its configs.
-
-    Raises:
-        InputError: the manifest's objectives are damaged.
-    """
+    """The front of a run by its parameters that vary; None where there is one objective."""
     front = run.front
     if front is None:
         return None
@@ -350,7 +319,13 @@ def failure_log(run: Run) -> str | None:
     """The text, configs in the run's order, then its certificate's; None if there is nothing."""
     found: list[str] = []
     more = 0
-    for point, details, where in _details(run):
+    searched = run.results if run.results.detailed else ()
+    checked = [(check.block.point, check.outcome) for check in run.checks]
+    told = [
+        *((result.point, result.outcome.details, "") for result in searched),
+        *((point, one.details, " (on fresh seeds)") for point, one in checked if one is not None),
+    ]
+    for point, details, where in told:
         for seed in details.output:
             if len(found) == MOST_PRINTED:
                 more += 1
@@ -364,24 +339,12 @@ def failure_log(run: Run) -> str | None:
     return "\n".join(found) or None
 
 
-def _details(run: Run) -> Iterator[tuple[Point, Details, str]]:
-    for result in run.results if run.results.detailed else ():
-        yield result.point, result.outcome.details, ""
-    for check in run.checks:
-        if check.outcome is not None:
-            yield check.block.point, check.outcome.details, " (on fresh seeds)"
-
-
 # -------------------------------------------------------------------------------------------------
 # table.tex: the best configs as a table for a paper.
 
 
 def table_tex(run: Run) -> str:
-    """The best configs: counts, rates, intervals, and what is certified of them.
-
-    Raises:
-        InputError: the run's blocks contradict each other, or its certificate is damaged.
-    """
+    """The best configs: counts, rates, intervals, and what is certified of them."""
     report, certificate = report_of(run), run.certificate
     if report.best is None:
         empty = Table(tuple(texts("configuration")), ())

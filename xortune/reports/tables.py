@@ -39,10 +39,7 @@ T = TypeVar("T")
 
 
 def cached_per_run(function: Callable[[Run], T]) -> Callable[[Run], T]:
-    """The function, which keeps what it came to for as long as somebody has the run.
-
-    A `Run` is frozen: what follows from it stays the same.
-    """
+    """Caches the function's result for a run's lifetime, which is frozen."""
     known: WeakKeyDictionary[Run, T] = WeakKeyDictionary()
 
     @wraps(function)
@@ -446,7 +443,7 @@ MAX_ROWS = 32  # more would bury the script in numbers
 
 
 def plain_script(config: Config, task: Task, seed: int) -> str | None:
-    """PyTorch that trains a config under one seed and prints its predictions, without xortune.
+    """PyTorch that trains a config under one seed and prints its predictions.
 
     None for a task that has held-out rows, or more than 32 rows.
     """
@@ -550,10 +547,8 @@ class NoOutcome:
     """Evaluations that produced no outcome, for one reason.
 
     Attributes:
-        reason: in the words of what failed.
         retried: tries that were repeated.
         given_up: blocks that finally have no outcome; their seeds count as crashed.
-        example: one of them.
     """
 
     reason: str
@@ -571,7 +566,6 @@ class Report:
         effects = parameter_effects(columns_of(run), results.counts.rate, importance)
         differ = {effect.name for effect in effects}
         self.title = plain(str(manifest.get("name") or run.path.resolve().name))
-        self.parameters = run.parameters
         self.varied = tuple(n for n in run.parameters if n in differ or len(results) < 2)
         self.fixed = [name for name in run.parameters if name not in self.varied]
         self.top = results[:10]
@@ -583,7 +577,11 @@ class Report:
         self.solved = self.failures.counts[Status.SOLVED]
         self.tied = best_subset(results, full_seeds(results, manifest))
         self.effects = effects
-        self.too_few_for_importance = _too_few(manifest)
+        # How many configs there are, how many are the better tenth, how many it would take.
+        about = manifest.get("importance_resampled") or {}
+        configs, better, needed = (about.get(name, 0) for name in ("configs", "better", "needed"))
+        few = better < needed or configs < 2 * needed
+        self.too_few_for_importance = (configs, better, needed) if few else None
         # The number of a user's trainer that is the only objective; None otherwise.
         self.looked_for = summed_only(run.objectives)
         self.complete = manifest.get("complete") is not False
@@ -630,13 +628,6 @@ def failures_of(results: ConfigResults, top: int = 5) -> Failures:
     return Failures(counts, patterns, told, printed)
 
 
-def _too_few(manifest: Mapping[str, Any]) -> tuple[int, int, int] | None:
-    """How many configs there are, how many are the better tenth, and how many it would take."""
-    about = manifest.get("importance_resampled") or {}
-    configs, better, needed = (about.get(name, 0) for name in ("configs", "better", "needed"))
-    return (configs, better, needed) if better < needed or configs < 2 * needed else None
-
-
 def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     rows = [
         (label, ", ".join(f"{plain(o['name'])} ({o['direction']})" for o in entry))
@@ -647,13 +638,10 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     ]
     if seconds := sum(run.evaluations.seconds):  # else taken out, as of a run that is published
         rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
+    unfinished = run.evaluations.ended(NOT_FINISHED)
     for label, uncounted, why in (
         ("made by other versions, not counted", run.set_aside, ""),
-        (
-            "not finished, in no count",
-            run.evaluations.ended(NOT_FINISHED),
-            ", proven worse meanwhile",
-        ),
+        ("not finished, in no count", unfinished, ", proven worse meanwhile"),
     ):
         if uncounted:
             seeds, configs = int(uncounted.column("count").sum()), len(uncounted.keys)

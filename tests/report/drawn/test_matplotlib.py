@@ -6,15 +6,13 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-import matplotlib as mpl
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from plots import BARS, CELLS, CURVES, PARALLEL, PLOTS, RANKING, SURFACE
+from plots import BARS, CELLS, CURVES, PLOTS, RANKING, SURFACE
 
 from xortune.reports.drawing.matplotlib import matplotlib_axes, pdf, png, shown, svg
 from xortune.reports.plot import COLOURS
@@ -61,21 +59,6 @@ def test_signs_that_no_file_may_hold_are_written_out():
     assert pdf(odd).startswith(b"%PDF-")
 
 
-def test_points_with_their_intervals():
-    [axes] = matplotlib_axes(RANKING)
-    span, points, intervals, best = [*axes.patches, *axes.collections]
-    assert span.get_extents().transformed(axes.transData.inverted()).y1 == pytest.approx(-0.5)
-    marks = RANKING.panels[0].layers[1].marks
-    assert points.get_offsets().tolist() == [[mark.x, mark.y] for mark in marks]
-    ends = [tuple(path.vertices[:, 0].tolist()) for path in intervals.get_paths()]
-    assert ends == [mark.x_ends for mark in marks]
-    assert to_hex(points.get_facecolor()[0]) == "#ffffff", "a ring"
-    assert to_hex(points.get_edgecolor()[0]) == COLOURS["a"]
-    assert to_hex(best.get_facecolor()[0]) == COLOURS["best"]
-    assert axes.get_ylim() == (5.5, -0.5), "the first is at the top"
-    assert axes.get_xlim() == pytest.approx((-0.02, 1.02))
-
-
 def test_lines_with_their_bands():
     first, second = matplotlib_axes(CURVES)
     assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
@@ -96,16 +79,6 @@ def test_lines_with_their_bands():
     ]
     assert first.get_title(loc="left") == "By $lr$"
     assert first.xaxis.get_major_formatter()(1e-5, 0) == "1e-05"
-
-
-def test_bars_begin_where_they_begin():
-    lying, upright = matplotlib_axes(BARS)
-    found = [
-        (bar.get_x(), bar.get_width(), bar.get_y() + bar.get_height() / 2) for bar in lying.patches
-    ]
-    wanted = [(0, 3, 0), (0, 5, 1), (3, 2, 0), (5, 1, 1)]
-    assert np.array(found) == pytest.approx(np.array(wanted))
-    assert [bar.get_height() for bar in upright.patches] == [50, 20, 7]
 
 
 def test_cells_and_their_texts():
@@ -144,26 +117,6 @@ def test_very_many_cells_are_one_picture():
     assert len(drawn) < 80_000
 
 
-def test_many_lines_and_names_beside_them():
-    [axes] = matplotlib_axes(PARALLEL)
-    lines, _ = axes.collections
-    assert lines.get_array().tolist() == list(PARALLEL.panels[0].layers[0].values)
-    assert lines.get_segments()[0].tolist() == [[0.0, 0.0], [1.0, 0.5], [2.0, 1.0]]
-    assert [text.get_text() for text in axes.texts] == ["<b>$low$", "a name …n that"]
-    assert axes.figure.axes[-1].get_xlabel() == "seeds solved"
-    assert axes.get_xlim() == (-0.5, 2.5)
-
-
-def test_the_legend_has_each_label_once():
-    [legend] = matplotlib_axes(CURVES)[0].figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["first", "second"]
-    [legend] = matplotlib_axes(RANKING)[0].figure.legends
-    texts = [text.get_text() for text in legend.get_texts()]
-    assert len(texts) == 3
-    assert any("_hidden" in text for text in texts), "matplotlib would leave it out"
-    assert matplotlib_axes(CELLS)[0].figure.legends == []
-
-
 def test_labels_are_shown_as_they_are():
     [axes] = matplotlib_axes(RANKING)
     labels = [label.get_text() for label in axes.get_yticklabels()]
@@ -180,13 +133,6 @@ def test_whatever_the_text_is_it_is_text(text):
     canvas = Figure(figsize=(1, 1), dpi=20)
     canvas.text(0, 0, shown(text), parse_math=False)
     canvas.draw_without_rendering()  # a missing glyph would be a warning
-
-
-def test_drawing_leaves_no_settings_behind():
-    before = dict(mpl.rcParams)
-    svg(RANKING)
-    matplotlib_axes(CURVES)
-    assert dict(mpl.rcParams) == before
 
 
 def test_in_a_notebook_a_figure_has_its_note():

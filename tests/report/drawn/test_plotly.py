@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import re
 import subprocess
 import sys
@@ -12,11 +11,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from plots import BARS, CELLS, CURVES, HOSTILE, PARALLEL, PLOTS, RANKING, SURFACE
 
-from xortune.reports.drawing.plotly import escaped, plotly_figure, plotly_json
+from xortune.reports.drawing.plotly import plotly_figure, plotly_json
 from xortune.reports.plot import COLOURS, SCALES
 
 EVERY = pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
@@ -198,20 +195,6 @@ def test_labels_are_short_and_whole_where_one_points():
             assert word in whole or word in whole.replace(" ", "")
         assert max(map(len, html.unescape(text).split("<br>"))) <= 60
     assert len(html.unescape(points["name"])) <= 44
-
-
-@given(st.text())
-def test_escaping_is_undone_by_unescaping(text):
-    found = escaped(text)
-    assert not set("<>$") & set(found)
-    assert html.unescape(found) == html.unescape(html.escape(text, quote=False))
-
-
-def test_numbers_are_short_and_none_is_not_finite():
-    marks = tuple(mark._replace(x=1 / 3, y=math.nan) for mark in CURVES.panels[1].layers[1].marks)
-    panel = replace(CURVES.panels[1], layers=(replace(CURVES.panels[1].layers[1], marks=marks),))
-    [trace] = plotly_json(replace(CURVES, panels=(panel,), columns=1))["data"]
-    assert (trace["x"], trace["y"]) == ([0.333333] * 2, [None] * 2)
 
 
 def test_json_needs_no_plotly():

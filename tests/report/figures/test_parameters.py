@@ -10,22 +10,21 @@ import pytest
 from hand_made import done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parameter_runs import HOSTILE, IMPORTANCE, RESAMPLED, fixed, made
+from parameter_runs import HOSTILE, fixed, made
 from success_runs import column, keeps_to_the_rules, series
 
 from xortune.core.errors import InputError
 from xortune.reports.figures.parameters import (
     BANDWIDTH,
     GRID,
-    NOWHERE,
     contour,
     parallel_coordinate,
     param_importances,
     slices,
     smooth,
 )
-from xortune.reports.plot import Cells, Lines
-from xortune.reports.tables import report_of, varying
+from xortune.reports.plot import Cells
+from xortune.reports.tables import varying
 
 
 @pytest.fixture(scope="module")
@@ -89,38 +88,6 @@ def test_nothing_is_said_where_fewer_than_five_configs_are_near():
     assert max(column(left, "x")) < 0.4
     assert min(column(right, "x")) > 0.6
     assert [bool(line.label) for line in (left, right)] == [True, False], "one entry in the legend"
-
-
-def test_what_is_drawn_how(run):
-    plot = slices(run)
-    assert [panel.title for panel in plot.panels] == [
-        *("hidden_dim (50.0 %)", "lr (30.0 %)", "activation (15.0 %)", "optimizer (5.0 %)"),
-        "momentum",
-    ]
-    hidden, lr, activation, optimizer, momentum = (panel.x for panel in plot.panels)
-    kinds = [axis.kind for axis in (hidden, lr, activation, optimizer, momentum)]
-    assert kinds == ["number", "log", "category", "category", "number"]
-    assert hidden.whole
-    assert momentum.label == "momentum, 15 of 30 have one"
-
-
-def test_levels_are_those_of_the_table(run):
-    effects = {effect.name: effect for effect in report_of(run).effects}
-    for panel, name in zip(slices(run).panels[2:4], ("activation", "optimizer"), strict=True):
-        means, levels = panel.layers[1].marks, effects[name].levels
-        found = [(mark.y, mark.y_ends) for mark in means]
-        assert found == [(level.rate, level.interval) for level in levels]
-        assert panel.x.categories == tuple(f"{lv.label} ({lv.configs})" for lv in levels)
-
-
-def test_few_numbers_are_levels_in_their_order_and_the_rest_follows():
-    values = [0.1, 0.3, 0.03]
-    rows = [({"lr": values[i % 3], "of": f"c{i}"}, i % 3 + 1, 4) for i in range(30)]
-    (panel,) = (p for p in slices(made([*rows, ({}, 4, 4)])).panels if p.title == "lr")
-    assert panel.x.categories == ("0.03 (10)", "0.1 (10)", "0.3 (10)", "(not active) (1)")
-    means = panel.layers[-1]
-    assert column(means, "y") == [0.75, 0.25, 0.5, 1.0]
-    assert means.marks[-1].y_ends is None, "one config has no interval"
 
 
 @pytest.mark.parametrize(
@@ -199,17 +166,6 @@ def test_each_cell_has_the_mean_of_its_configs(run):
             assert cells.values[row][place] == pytest.approx(np.mean(rates))
 
 
-def test_numbers_are_cut_where_as_many_configs_lie_and_grow_upwards(run):
-    panel, cells = only(contour(run), Cells)
-    assert (panel.x.label, panel.y.label) == ("hidden_dim", "lr")
-    assert panel.x.categories == ("[2, 7]", "(7, 14]", "(14, 20]")
-    highs = [float(label.rstrip("]").split(", ")[1]) for label in panel.y.categories]
-    assert highs == sorted(highs, reverse=True), "the first category is at the top"
-    assert [sum(int(text or 0) for text in row) for row in cells.texts] == [10, 10, 10]
-    by_column = np.array(cells.values)
-    assert (by_column[:, 2] > by_column[:, 0]).all(), "more hidden units solve more"
-
-
 def test_a_pair_without_a_config_is_empty():
     rows = [
         ({"a": "x", "b": "u"}, 1, 2),
@@ -249,53 +205,9 @@ def test_a_pair_that_is_none_is_refused(run, given_, said):
 # All at once.
 
 
-def test_each_config_is_a_line_over_all_axes(run):
-    plot = parallel_coordinate(run)
-    panel, lines = only(plot, Lines)
-    assert panel.x.categories == (
-        *("hidden_dim", "lr (log)", "activation", "optimizer", "momentum", "success rate"),
-    )
-    results = {result.key: result for result in run.results}
-    assert len(lines.ys) == 30
-    assert lines.keys[-1] == run.results[0].key, "the best lies on top"
-    [names] = series(plot)
-    assert names.written
-    marks = {(mark.x, mark.y): mark.text for mark in names.marks}
-    assert (marks[0.0, 0.0], marks[0.0, 1.0], marks[5.0, 1.0]) == ("2", "20", "100 %")
-    heights = {name: y for (x, y), name in marks.items() if x == 3.0}
-    for key, ys, value in zip(lines.keys, lines.ys, lines.values, strict=True):
-        point, outcome = results[key].point, results[key].outcome
-        assert ys[0] == pytest.approx((point["hidden_dim"] - 2) / 18, abs=1e-6)
-        assert ys[1] == pytest.approx(math.log10(point["lr"] / 0.01), abs=1e-6)
-        assert ys[3] == heights[point["optimizer"]]
-        assert ys[-1] == value == outcome.rate
-        assert (ys[4] == NOWHERE) == ("momentum" not in point)
-
-
-def test_of_many_configs_the_best_and_some_of_the_others_are_shown():
-    plot = parallel_coordinate(made([({"x": i}, i, 999) for i in range(1000)]), top=50)
-    _, lines = only(plot, Lines)
-    rates = [round(999 * value) for value in lines.values]
-    assert rates[-50:] == list(range(950, 1000))
-    others = rates[:-50]
-    assert (len(others), others[0], others[-1]) == (50, 0, 949)
-    assert set(np.diff(others).tolist()) == {19, 20}
-    assert "the best 50 and 50 of the others" in plot.note
-    assert plot.title == "100 of 1,000 configurations, over their parameters"
-
-
 # How much each matters.
 
 NUMBERS = [({"a": i, "b": i % 3}, i, 20) for i in range(20)]
-
-
-def test_shares_with_their_intervals_the_largest_first(run):
-    plot = param_importances(run)
-    [points] = series(plot)
-    assert plot.panels[0].y.categories == tuple(IMPORTANCE)
-    assert column(points, "x") == list(IMPORTANCE.values())
-    assert list(map(list, column(points, "x_ends"))) == list(RESAMPLED["intervals"].values())
-    assert plot.panels[0].x.limits == (0.0, 0.7)
 
 
 @pytest.mark.parametrize("noted", [{}, {"importance": {}}])

@@ -24,7 +24,6 @@ from hand_made import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from success_runs import (
-    EPOCHS,
     FRESH,
     HIDDEN,
     RATE,
@@ -48,7 +47,7 @@ from xortune.reports.figures.front import pareto_front
 from xortune.reports.figures.history import optimization_history
 from xortune.reports.figures.labels import sampled
 from xortune.reports.figures.ranking import ranking
-from xortune.reports.figures.seeds import MOST_ROWS, ROLES, Stop, seeds_spent, stops_of
+from xortune.reports.figures.seeds import MOST_ROWS, seeds_spent, stops_of
 from xortune.reports.tables import best_subset
 from xortune.runs.run import Run, load_run
 from xortune.stats.numbers import dkw_half_width
@@ -106,21 +105,6 @@ def test_one_with_fewer_seeds_between_two_that_are_tied_is_not_shaded(tmp_path):
     run = run_of(tmp_path, solved(0, 40, 40), *others, ladder=[20, 40])
     assert [r.outcome.n for r in run.results] == [40, 20, 40]
     assert [(span.at, span.to) for span in rules(ranking(run))] == [(-0.5, 0.5), (1.5, 2.5)]
-
-
-def test_search_and_certificate_are_side_by_side(tmp_path):
-    run = fixed(tmp_path / "run")
-    searched, certified = series(ranking(run))
-    bounds = [(found.lower_bound, found.rate) for found in run.certificate.finalists]
-    assert column(certified, "key") == [found.key for found in run.certificate.finalists]
-    assert column(certified, "x") == [49 / 50, 45 / 50]
-    assert column(certified, "x_ends") == bounds
-    for row in (0, 1):  # in one row, and apart
-        above, below = searched.marks[row].y, certified.marks[row].y
-        assert round(above) == round(below) == row
-        assert above < below
-    assert column(searched, "y")[2:] == [2.0, 3.0, 4.0, 5.0]
-    assert [len(one.marks) for one in series(ranking(run, top=1))] == [1, 1]
 
 
 def test_without_a_success_nothing_is_tied(tmp_path):
@@ -185,21 +169,6 @@ def test_the_best_the_median_and_the_chosen(tmp_path):
     assert [line.marks[-1].y for line in series(plot)] == [5 / 8, 4 / 8, 6 / 8, 1.0]
     for result in (run.results[2], run.results[0]):
         assert f"({result.key})" in plot.alt
-
-
-def test_the_best_on_its_fresh_seeds(tmp_path):
-    [line] = [one for one in series(success_by_epoch(fixed(tmp_path / "run"))) if one.dashed]
-    assert line.role == "best"
-    assert [(mark.x, mark.y) for mark in line.marks] == [(1, 0.0), (70, 0.98), (1000, 0.98)]
-    assert "49 of 50" in line.marks[-1].text
-
-
-def test_where_nothing_is_solved(tmp_path):
-    plot = success_by_epoch(run_of(tmp_path, solved(0, 0, 8)))
-    [line] = series(plot)
-    assert column(line, "y") == [0.0, 0.0]
-    assert column(line, "y_ends") == [pytest.approx((0, dkw_half_width(8)))] * 2
-    assert plot.title == "No seed is solved within 1,000 epochs"
 
 
 @pytest.mark.parametrize(("epoch", "kind"), [(20, "log"), (900, "number")])
@@ -294,14 +263,6 @@ def certified(run):
     return rules(plot), series(plot, label=f"certified, on {FRESH} fresh seeds")
 
 
-def test_the_certificate_of_one_search_is_at_its_end(tmp_path):
-    found, [points] = certified(fixed(tmp_path / "run"))
-    assert [(rule.at, rule.label) for rule in found] == [(52.0, "certificate")]
-    [mark] = points.marks
-    assert (mark.x, mark.y) == (52.0, 0.98)
-    assert mark.y_ends == pytest.approx((0.879037, 0.98))
-
-
 def test_of_several_searches_it_is_no_sooner_than_its_counts(tmp_path):
     run = fixed(tmp_path / "run").noted(sessions=[{"made": "a"}, {"made": "a"}])
     found, _ = certified(load_run(run.path))
@@ -361,27 +322,6 @@ def test_all_seeds_are_there_once(tmp_path, sizes):
     assert totals(configs) == {float(reached.index(n)): c for n, c in Counter(sizes).items()}
     shares = {n: n * c / sum(sizes) for n, c in Counter(sizes).items()}
     assert totals(seeds) == pytest.approx({float(reached.index(n)): s for n, s in shares.items()})
-
-
-def test_every_reason_has_a_colour_of_its_own_beside_those_it_may_meet(tmp_path):
-    assert set(ROLES) == set(Stop)
-    rate = [role for stop, role in ROLES.items() if stop != Stop.DOMINATED]
-    front = [role for stop, role in ROLES.items() if stop not in (Stop.QUICKER, Stop.AHEAD)]
-    assert len(rate) == len(set(rate))
-    assert len(front) == len(set(front))
-    rows = {bars.label: column(bars, "y") for bars in series(seeds_spent(fixed(tmp_path / "run")))}
-    assert rows == {
-        Stop.FULL.value: [0.0, 1.0],
-        Stop.ENDED.value: [2.0, 3.0],
-        Stop.UNSOLVED.value: [4.0, 5.0],
-    }
-
-
-def test_very_many_counts_are_put_together_by_rungs(tmp_path):
-    run = run_of(tmp_path, *(solved(0, 1, i + 1) for i in range(70)))
-    configs, _ = seeds_spent(run).panels
-    assert configs.x.categories == ("≤ 2", "≤ 4", "≤ 8", "≤ 16", "≤ 32", "≤ 64", "≤ 70")
-    assert [n for _, n in sorted(totals(configs).items())] == [2, 2, 4, 8, 16, 32, 6]
 
 
 # Failures.
@@ -458,23 +398,6 @@ def test_the_counts_of_failures_are_those_of_the_seeds(tmp_path, configs, top):
         assert found.get("another wrong pattern", 0) == rest
 
 
-def test_kinds_of_failures_have_other_colours(tmp_path):
-    rows = [WRONG, WRONG, *OTHER, ZERO, ONE, RIGHT, WRONG]
-    run = failing(tmp_path, [[(row, at == 9) for at, row in enumerate(rows)], None])
-    found = failures(run).panels[0].layers
-    assert len(found) == len({bars.role for bars in found}) == 8
-
-
-def test_where_nothing_has_a_pattern_none_is_called_wrong(tmp_path):
-    """Of a trainer of one's own: it was trained to its end, and that was no success."""
-    bare = replace(solved(0, 3, 8), predictions=np.zeros((8, 0), dtype=bool), epochs=0)
-    plot = failures(Run(tmp_path, {}, (done(0, {"x": 1}, bare),)))
-    assert {bars.label for bars in series(plot)} == {"no success", ""}
-    assert plot.title == "62.5 % of all seeds were not solved; all of them ended without success"
-    assert plot.alt.endswith("unsolved: 5; no success 5.")
-    assert "pattern" not in plot.note + plot.alt + plot.title
-
-
 # The front.
 
 WIDE = {**HIDDEN, "direction": "maximize"}
@@ -522,51 +445,9 @@ def test_who_is_on_the_front_and_what_can_be_had(tmp_path, rows, objectives):
         assert any((x >= c if more else x <= c) and y >= d for x, y in measured)
 
 
-def test_intervals_only_for_the_front_and_only_of_rates(tmp_path):
-    plot = pareto_front(in_front(tmp_path / "run", ROWS, (RATE, HIDDEN, EPOCHS)))
-    keeps_to_the_rules(plot)
-    assert [panel.title for panel in plot.panels] == [
-        "success rate and hidden_dim",
-        "success rate and epochs to solve",
-        "hidden_dim and epochs to solve",
-    ]
-    assert series(plot, "line") == []  # what is a front of three is no stair of two
-    assert all(mark.x_ends is None for one in series(plot) for mark in one.marks)
-    with_ends = [bool(one.marks[0].y_ends) for one in series(plot, role="best")]
-    assert with_ends == [True, True, False]
-    assert not any(mark.y_ends for one in series(plot, role="muted") for mark in one.marks)
-
-
-def test_those_that_are_not_shown_are_counted(tmp_path):
-    plot = pareto_front(in_front(tmp_path / "run", ROWS))
-    assert sum(len(points.marks) for points in series(plot, "points")) == 4
-    assert "Not shown: 1 with fewer seeds" in plot.note
-    rows = [(3, 0, 16, 1), (4, 8, 16, 50), (5, 16, 16, 5000)]
-    plot = pareto_front(in_front(tmp_path / "none", rows, (RATE, EPOCHS)))
-    assert sum(len(points.marks) for points in series(plot, "points")) == 2
-    assert "1 without a success" in plot.note
-
-
 @pytest.mark.parametrize("objectives", [(RATE,), None])
 def test_with_one_objective_there_is_no_front(tmp_path, objectives):
     run = in_front(tmp_path / "run", ROWS)
     manifest = {name: value for name, value in run.manifest.items() if name != "objectives"}
     manifest |= {"objectives": list(objectives)} if objectives else {}
     assert pareto_front(replace(run, manifest=manifest)) is None
-
-
-def test_without_the_full_seeds_there_is_no_front(tmp_path):
-    assert pareto_front(in_front(tmp_path / "run", ROWS, ladder=(32,))) is None
-    noted = {"objectives": [RATE, HIDDEN], "trainer": "network"}
-    assert pareto_front(write_run(tmp_path / "empty", [], **noted)) is None
-
-
-def test_of_many_others_some_are_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(sampled, "__defaults__", (8,))
-    rows = [(2, 16, 16, 10), *((3 + i % 5, i % 14, 16, 10) for i in range(30))]
-    plot = pareto_front(in_front(tmp_path / "run", rows))
-    [others] = series(plot, role="muted")
-    assert len(others.marks) == 8
-    assert max(column(others, "y")) == 13 / 16
-    assert min(column(others, "y")) == 0
-    assert "of 30 others 8 are drawn" in plot.note

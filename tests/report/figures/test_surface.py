@@ -133,10 +133,6 @@ def test_where_the_best_solves_all_another_stands_beside_it(wide, small):
     assert alone.title == "What a solved seed learned"
 
 
-def test_it_is_the_same_each_time(small):
-    assert decision_surface(run_of((SMALL, small))) == decision_surface(run_of((SMALL, small)))
-
-
 def test_a_seed_that_ends_otherwise_now_is_not_shown(small):
     """Another engine's or another version's: what is drawn is what was counted."""
     places = np.flatnonzero(~small.solved)
@@ -177,10 +173,6 @@ def test_what_cannot_be_trained_again_has_none(small, manifest):
 def test_a_config_beyond_the_engine_or_its_time_has_none(small, change, monkeypatch):
     monkeypatch.setattr(fused, "final_weights", lambda *_: pytest.fail("trained"))
     assert decision_surface(run_of((replace(SMALL, **change), small))) is None
-
-
-def test_a_run_without_a_config_has_none():
-    assert decision_surface(run_of()) is None
 
 
 def test_a_task_from_a_file_as_long_as_it_is_there(tmp_path):

@@ -28,7 +28,6 @@ from xortune.reports.html.page import (
     PAGE,
     SHOWN,
     as_json,
-    bar,
     data_tables,
     embedded,
     literal,
@@ -135,11 +134,6 @@ def test_what_others_made_is_as_they_published_it():
     assert "MIT License" in folder.joinpath("LICENSE.plotly.js").read_text()
 
 
-def test_a_key_leads_to_its_row_where_the_page_has_it(parsed):
-    keys = {row[0] for data in parsed.data for row in data.get("rows", ())}
-    assert keys <= {a["href"][1:] for a in parsed.all("a") if a.get("class") == "key"}
-
-
 def test_any_name_leaves_the_structure_as_it_is(tmp_path):
     """Of what a name may be, tests/report/test_hostile.py has the worst."""
 
@@ -216,16 +210,6 @@ def test_a_large_page_has_what_there_is_room_for_and_says_so(tmp_path, monkeypat
     assert "This page holds the first 40 of 60 configurations, in their order." in found.text
 
 
-def test_what_is_no_number_is_not_taken_for_one(tmp_path):
-    lines = [done(at, {"a": a}, solved(0, 1, 2)) for at, a in enumerate((1, True, "1", None, 2.5))]
-    run = write_run(tmp_path / "r", lines, trainer="./train.py:run")
-    data, _ = decoded(config_table(run, report_of(run)))
-    assert sorted(data["values"][0]) == [
-        *(["1", '"1"'], ["1", "1"], ["2.5", "2.5"], ["null", "null"], ["true", "true"])
-    ]
-    assert "order" not in data  # a user's own trainer has no command
-
-
 @given(st.one_of(st.text(), st.floats(allow_nan=False, allow_infinity=False), st.integers()))
 def test_a_literal_reads_back_in_json_python_and_yaml(value):
     text = literal(value)
@@ -250,11 +234,6 @@ def test_embedded_json_ends_no_script_and_reads_back(text):
     assert "<" not in embedded
     assert embedded.isprintable()
     embedded.encode()
-
-
-def test_a_bar_lies_where_its_interval_does(tmp_path):
-    [one, *_] = table_of(tmp_path, 3).rows
-    assert bar(replace(one, k=1, n=4, low=0.25, high=0.75)) == (25.0, 50.0, 25.0)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -303,15 +282,6 @@ def test_points_have_their_intervals_and_lead_to_their_configs():
         ["A", "100.0 %", "second", "90.0 % – 100.0 %", ""],
     ]
     assert found[0][-1].key == "k1"
-
-
-def test_only_numbers_stand_at_the_right():
-    for y, wanted in (
-        (NAMES, [False, True, False, False, False]),
-        (NUMBER, [False, True, True, True, False]),
-    ):
-        [(_, table)] = data_tables(Plot("p", "T", "a", "n", (Panel(RATE, y, (POINTS,)),)))
-        assert [column.numeric for column in table.columns] == wanted
 
 
 def test_lines_have_their_bands_and_bars_their_reach():
