@@ -314,39 +314,27 @@ def _paragraph(text: str) -> Markup:
 # -------------------------------------------------------------------------------------------------
 # LaTeX that needs nothing but `\usepackage{booktabs}`.
 
+NAMED = (
+    *("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar"),
+    *("textendash", "textemdash", "ldots", "ss", "ae", "AE", "oe", "OE", "o", "O", "l", "L"),
+    *("char34", "char96"),
+)
 COMMANDS = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
+    **{sign: rf"\{name}{{}}" for sign, name in zip('\\~^<>|–—…ßæÆœŒøØłŁ"`', NAMED, strict=True)},
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     # After \\ a bracket or a star would be an argument of it.
     **{sign: f"{{{sign}}}" for sign in "[]*"},
-    # What babel makes active in some languages, and what becomes a curly quote.
-    '"': r"\char34{}",
-    "`": r"\char96{}",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
-    "…": r"\ldots{}",
+    **dict.fromkeys("µμ", r"$\mu$"),
     "×": r"$\times$",
     "±": r"$\pm$",
     "−": "$-$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
-    "µ": r"$\mu$",
-    "μ": r"$\mu$",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "œ": r"\oe{}",
-    "Œ": r"\OE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
 }
+"""Of signs that LaTeX takes for something else, or that not every encoding of fonts has.
+
+Quotes are numbers: babel makes some active, and others become curly.
+"""
 
 ACCENTS = {
     "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u",

@@ -19,27 +19,17 @@ from xortune.comparisons.runs import RunComparison
 from xortune.core.errors import InputError, nearest
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
-from xortune.reports.figures.comparisons import (
-    agreement,
-    cell_differences,
-    differences,
-    numbers_profile,
-    profile,
-    wins,
+from xortune.reports.figures import (
+    comparisons,
+    epochs,
+    failures,
+    front,
+    history,
+    ranking,
+    seeds,
+    surface,
 )
-from xortune.reports.figures.epochs import success_by_epoch
-from xortune.reports.figures.failures import failures
-from xortune.reports.figures.front import pareto_front
-from xortune.reports.figures.history import optimization_history
-from xortune.reports.figures.parameters import (
-    contour,
-    parallel_coordinate,
-    param_importances,
-    slices,
-)
-from xortune.reports.figures.ranking import ranking
-from xortune.reports.figures.seeds import seeds_spent
-from xortune.reports.figures.surface import decision_surface
+from xortune.reports.figures import parameters as over_parameters
 from xortune.runs.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -119,7 +109,7 @@ def _verb(lacking: str = "") -> Callable[[Callable[P, Plot | None]], Callable[P,
 @_verb()
 def plot_ranking(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -> Any:
     """The best configs with k/n and intervals, the best subset shaded, certified rates beside."""
-    return ranking(_loaded(run), _checked(top))
+    return ranking.ranking(_loaded(run), _checked(top))
 
 
 @_verb()
@@ -127,31 +117,31 @@ def plot_success_by_epoch(
     run: Runlike, *, keys: Sequence[str] | None = None, backend: Backend = "plotly"
 ) -> Any:
     """The share of seeds solved by each epoch, with bands that hold for all epochs at once."""
-    return success_by_epoch(_loaded(run), keys)
+    return epochs.success_by_epoch(_loaded(run), keys)
 
 
 @_verb()
 def plot_seeds_spent(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """How many seeds each config got in the race, and why it got no more."""
-    return seeds_spent(_loaded(run))
+    return seeds.seeds_spent(_loaded(run))
 
 
 @_verb()
 def plot_failures(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -> Any:
     """What the unsolved seeds ended as: which pattern of outputs, diverged, crashed."""
-    return failures(_loaded(run), _checked(top))
+    return failures.failures(_loaded(run), _checked(top))
 
 
 @_verb()
 def plot_optimization_history(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The best so far, by the lower end of its interval, over what the search had spent."""
-    return optimization_history(_loaded(run))
+    return history.optimization_history(_loaded(run))
 
 
 @_verb("no config with the full seeds, or one objective only, which has no front")
 def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The configs that no other beats in all objectives, among all others."""
-    return pareto_front(_loaded(run))
+    return front.pareto_front(_loaded(run))
 
 
 @_verb(
@@ -160,13 +150,13 @@ def plot_pareto_front(run: Runlike, *, backend: Backend = "plotly") -> Any:
 )
 def plot_param_importances(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """Which parameters separate the better configs from the rest, with intervals over configs."""
-    return param_importances(_loaded(run))
+    return over_parameters.param_importances(_loaded(run))
 
 
 @_verb("no parameter differs between the configs that are finished")
 def plot_slice(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """The success rate over each parameter, with configs as the unit."""
-    return slices(_loaded(run))
+    return over_parameters.slices(_loaded(run))
 
 
 @_verb("fewer than two parameters differ between the configs that are finished")
@@ -174,13 +164,13 @@ def plot_contour(
     run: Runlike, *, parameters: Sequence[str] | None = None, backend: Backend = "plotly"
 ) -> Any:
     """The mean success rate over two parameters, with configs as the unit."""
-    return contour(_loaded(run), parameters)
+    return over_parameters.contour(_loaded(run), parameters)
 
 
 @_verb("no parameter differs between the configs that are finished")
 def plot_parallel_coordinate(run: Runlike, *, top: int = 200, backend: Backend = "plotly") -> Any:
     """The best configs, and as many others, as lines over their parameters, coloured by rate."""
-    return parallel_coordinate(_loaded(run), _checked(top))
+    return over_parameters.parallel_coordinate(_loaded(run), _checked(top))
 
 
 @_verb(
@@ -192,7 +182,7 @@ def plot_decision_surface(run: Runlike, *, backend: Backend = "plotly") -> Any:
 
     Both seeds are trained once more, in milliseconds.
     """
-    return decision_surface(_loaded(run))
+    return surface.decision_surface(_loaded(run))
 
 
 @_verb()
@@ -202,20 +192,20 @@ def plot_differences(comparison: RunComparison | Comparison, *, backend: Backend
     Of a run beside a published table the cells of the smallest p are shown.
     """
     if isinstance(comparison, Comparison):
-        return cell_differences(comparison)
-    return differences(_checked_kind(comparison, RunComparison))
+        return comparisons.cell_differences(comparison)
+    return comparisons.differences(_checked_kind(comparison, RunComparison))
 
 
 @_verb()
 def plot_wins(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
     """Who solves more seeds than whom, after Holm's correction."""
-    return wins(_checked_kind(comparison, RunComparison))
+    return comparisons.wins(_checked_kind(comparison, RunComparison))
 
 
 @_verb()
 def plot_profile(comparison: RunComparison, *, backend: Backend = "plotly") -> Any:
     """How soon seeds are solved: performance profiles, probability of improvement, middles."""
-    return profile(_checked_kind(comparison, RunComparison))
+    return comparisons.profile(_checked_kind(comparison, RunComparison))
 
 
 @_verb()
@@ -223,13 +213,13 @@ def plot_numbers(
     comparison: RunComparison, *, number: str | None = None, backend: Backend = "plotly"
 ) -> Any:
     """The numbers that trainers told of their seeds: profiles, whose are better, their middles."""
-    return numbers_profile(_checked_kind(comparison, RunComparison), number)
+    return comparisons.numbers_profile(_checked_kind(comparison, RunComparison), number)
 
 
 @_verb()
 def plot_agreement(comparison: Comparison, *, backend: Backend = "plotly") -> Any:
     """The success rates of a run over those of a published table, one point for each cell."""
-    return agreement(_checked_kind(comparison, Comparison))
+    return comparisons.agreement(_checked_kind(comparison, Comparison))
 
 
 def _loaded(run: Runlike) -> Run:

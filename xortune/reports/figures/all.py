@@ -6,19 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from xortune.reports.figures.epochs import success_by_epoch
-from xortune.reports.figures.failures import failures
-from xortune.reports.figures.front import pareto_front
-from xortune.reports.figures.history import optimization_history
-from xortune.reports.figures.parameters import (
-    contour,
-    parallel_coordinate,
-    param_importances,
-    slices,
+from xortune.reports.figures import (
+    epochs,
+    failures,
+    front,
+    history,
+    parameters,
+    ranking,
+    seeds,
+    surface,
 )
-from xortune.reports.figures.ranking import ranking
-from xortune.reports.figures.seeds import seeds_spent
-from xortune.reports.figures.surface import decision_surface
 from xortune.reports.plot import Plot
 from xortune.runs.manifest import is_imported
 from xortune.runs.run import Run
@@ -44,17 +41,17 @@ def _has_history(run: Run) -> bool:
 
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
-    (ranking, lambda _: True),
-    (success_by_epoch, _epochs_counted),
-    (seeds_spent, _seeds_differ),
-    (failures, lambda run: bool((run.results.counts.k < run.results.counts.n).any())),
-    (optimization_history, _has_history),
-    (pareto_front, lambda _: True),
-    (param_importances, lambda _: True),
-    (slices, _rates_differ),
-    (contour, _rates_differ),
-    (parallel_coordinate, _rates_differ),
-    (decision_surface, lambda _: True),
+    (ranking.ranking, lambda _: True),
+    (epochs.success_by_epoch, _epochs_counted),
+    (seeds.seeds_spent, _seeds_differ),
+    (failures.failures, lambda run: bool((run.results.counts.k < run.results.counts.n).any())),
+    (history.optimization_history, _has_history),
+    (front.pareto_front, lambda _: True),
+    (parameters.param_importances, lambda _: True),
+    (parameters.slices, _rates_differ),
+    (parameters.contour, _rates_differ),
+    (parameters.parallel_coordinate, _rates_differ),
+    (surface.decision_surface, lambda _: True),
 )
 """Each figure, and whether a run has anything that it would show."""
 

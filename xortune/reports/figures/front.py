@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 
+import numpy as np
+
 from xortune.core.formats import count, measured, number, plain
 from xortune.racing.objectives import estimates, seen_of
 from xortune.reports.figures.labels import counted, described, sampled
@@ -30,11 +32,12 @@ def pareto_front(run: Run) -> Plot | None:
     objectives, full = run.objectives, full_seeds(run.results, run.manifest)
     if run.front is None:
         return None
-    rows: list[Row] = [
-        (result, _worth(result, objectives), bool(on))
-        for result, on in zip(run.results, run.front, strict=True)
-        if result.outcome.n >= full
-    ]
+    rows: list[Row] = []
+    for place in np.flatnonzero(run.results.counts.n >= full).tolist():
+        result = run.results[place]
+        found = estimates(objectives, seen_of(result.point, result.outcome, objectives))
+        worth = {o.name: amount for o, amount in zip(objectives, found, strict=True)}
+        rows.append((result, worth, bool(run.front[place])))
     pairs = list(combinations(objectives, 2))
     if len(pairs) > MOST_PANELS:
         pairs = [pair for pair in pairs if objectives[0] in pair]
@@ -54,11 +57,6 @@ def pareto_front(run: Run) -> Plot | None:
         panels=tuple(panels),
         columns=min(len(panels), 3),
     )
-
-
-def _worth(result: ConfigResult, objectives: Sequence[Objective]) -> dict[str, float]:
-    found = estimates(objectives, seen_of(result.point, result.outcome, objectives))
-    return {o.name: worth for o, worth in zip(objectives, found, strict=True)}
 
 
 def _panel(

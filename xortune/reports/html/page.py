@@ -309,8 +309,8 @@ Row = tuple[str, str, str, str, str]
 
 
 def data_tables(plot: Plot) -> list[tuple[str, Table]]:
-    """A caption and a table for each panel that has marks."""
-    return [_data_table(panel, panel.title or plot.title) for panel in plot.panels if panel.layers]
+    """A caption and a table for each panel."""
+    return [_data_table(panel, panel.title or plot.title) for panel in plot.panels]
 
 
 def _data_table(panel: Panel, title: str) -> tuple[str, Table]:
