@@ -14,8 +14,8 @@ import xortune as xt
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
-from xortune.core.trainer import Block
-from xortune.trainers.function import CustomTrainer, custom_trainer
+from xortune.core.trainer import Block, Unfinished
+from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import ELEMENTWISE, LOOP, Stack, trained_as_one, trial_of
 
@@ -144,7 +144,7 @@ def _same(stacked, alone, rtol=1e-4):
 @pytest.mark.parametrize("kind", [Small, Convolution, Attention, Embedded, Regression])
 def test_a_stack_is_the_loop(kind):
     training = kind({})
-    *_, scores = trained_as_one(training, SEEDS)
+    *_, (_, scores) = trained_as_one([(training, SEEDS)])
     _same(scores, [training.run(seed) for seed in SEEDS])
     assert len({str(score) for score in scores}) == len(SEEDS), "each seed is another training"
     assert trial_of(training, SEEDS).reason == ""
@@ -153,18 +153,18 @@ def test_a_stack_is_the_loop(kind):
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_every_elementwise_optimizer_steps_a_stack_as_it_steps_one_model(name):
     training = Small({"optimizer": name})
-    *_, scores = trained_as_one(training, SEEDS)
+    *_, (_, scores) = trained_as_one([(training, SEEDS)])
     _same(scores, [training.run(seed) for seed in SEEDS], rtol=1e-3)
 
 
 def test_autocast_in_the_loss():
     training = Halved({})
-    *_, scores = trained_as_one(training, SEEDS)
+    *_, (_, scores) = trained_as_one([(training, SEEDS)])
     _same(scores, [training.run(seed) for seed in SEEDS], rtol=0.05)
 
 
 def test_weights_permutations_and_masks_are_those_of_a_plain_script_to_the_bit():
-    stack, drawn = Stack(Small({}), SEEDS), []
+    stack, drawn = Stack([(Small({}), SEEDS)]), []
     start = {name: weight.detach().clone() for name, weight in stack.parameters.items()}
     before = [generator.get_state() for generator in stack.generators]
     next(stack.epoch())
@@ -330,3 +330,68 @@ def test_a_trainer_of_it_counts_what_a_function_counts_and_says_how_it_trained()
     assert 0 < outcome.successes < 12
     assert outcome.details.note == "the seeds of a block are trained as one"
     assert "TorchTraining" in trainer.form.words
+
+
+def test_configurations_that_differ_in_their_optimizers_share_a_stack():
+    """Each is what it is alone; another width is another stack, and is found by what was read."""
+    read = [ReadConfig({"lr": lr, "optimizer": "Adam"}) for lr in (0.1, 1.0)]
+    groups = [(Small(config), [3, 4 + i]) for i, config in enumerate(read)]
+    assert trial_of(*groups[0]) is trial_of(*groups[1])
+    *_, (_, scores) = trained_as_one(groups)
+    alone = [training.run(seed) for training, seeds in groups for seed in seeds]
+    _same(scores, alone)
+    other = Small(ReadConfig({"lr": 0.1, "optimizer": "SGD"}))
+    assert trial_of(other, SEEDS) is not trial_of(*groups[0])
+
+    class Wide(Small):
+        def model(self):
+            return nn.Sequential(
+                nn.Linear(16, self.config["width"]), nn.Linear(self.config["width"], 2)
+            )
+
+        def loss(self, model, x, y):
+            return super().loss(model, x, y) * self.config["weight"]
+
+    def trial(**config):
+        return trial_of(Wide(ReadConfig({"lr": 0.1, "width": 4, "weight": 1.0, **config})), SEEDS)
+
+    assert trial() is trial(lr=0.2)
+    assert trial() is not trial(width=5)
+    assert trial() is not trial(weight=2.0), "what the loss reads is no number of the optimizer"
+
+    class Early(Wide):
+        def __init__(self, config):
+            super().__init__(config)
+            self.lr = config["lr"]
+
+    early = [
+        trial_of(Early(ReadConfig({"lr": lr, "width": 4, "weight": 1})), SEEDS) for lr in (1, 2)
+    ]
+    assert early[0] is not early[1], "what __init__ reads may be used anywhere"
+
+
+def test_blocks_of_several_configurations_count_what_each_counts_alone():
+    trainer = custom_trainer(given_source(Small), parse_success("loss <= 0.7"))
+    blocks = [Block(Point({"lr": lr}), 4 * i, 3) for i, lr in enumerate((0.001, 0.01, 0.1))]
+    together = trainer.train(blocks)
+    for block, outcome in zip(blocks, together, strict=True):
+        [alone] = trainer.train([block])
+        np.testing.assert_array_equal(outcome.seeds, alone.seeds)
+        np.testing.assert_array_equal(outcome.status, alone.status)
+        loss = outcome.details.values["loss"]
+        np.testing.assert_allclose(loss, alone.details.values["loss"], rtol=1e-3)
+
+
+class Reporting(Small):
+    report_every = 1
+
+
+def test_a_block_that_is_cancelled_on_its_way_ends_alone():
+    trainer = custom_trainer(given_source(Reporting), parse_success("loss <= 0.7"))
+    blocks = [Block(Point({"lr": lr}), 0, 3) for lr in (0.001, 0.01)]
+    with asked_of_reports(lambda block: block == blocks[0]):
+        ended, other = trainer.train(blocks)
+        [alone] = trainer.train([blocks[0]])
+    assert isinstance(ended, Unfinished)
+    assert isinstance(alone, Unfinished)
+    assert other.n == 3

@@ -97,10 +97,12 @@ def trained(
     try:
         with ending_at(until):
             results: list[Outcome | TrainingError] = []
-            for part in [[one] for one in blocks] if runs_users_code(trainer) else [blocks]:
+            apart = isinstance(trainer, CustomTrainer) and (apart or kills_late(trainer))
+            together = not runs_users_code(trainer) or _stacks(trainer)
+            for part in [blocks] if together else [[one] for one in blocks]:
                 if time_is_over():
                     results += [OutOfTime() for _ in part]
-                elif isinstance(trainer, CustomTrainer) and (apart or kills_late(trainer)):
+                elif isinstance(trainer, CustomTrainer) and apart:
                     results += [train_apart(trainer, block) for block in part]
                 else:
                     results += trainer.train(part)
@@ -109,6 +111,10 @@ def trained(
         return WorkerFailure("batch", str(error))
     except Exception as error:  # a trainer's own; the worker lives on for the next batch
         return WorkerFailure("batch", one_line(named(error)))
+
+
+def _stacks(trainer: Trainer) -> bool:
+    return isinstance(trainer, CustomTrainer) and trainer.form.stacked
 
 
 def _encoded(block: Block, result: Outcome | TrainingError) -> EncodedOutcome | TrainingError:

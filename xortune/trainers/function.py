@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ MANY, REPORT, RUN = "seeds", "report", "run"
 """Names that say how a function is called: of its second parameter, of a parameter of its own, and
 of a class's method."""
 
-STACKED = "results_of"
+STACKED = "run_all"
 """The method of a `TorchTraining` that trains many seeds, by which it is known without torch."""
 
 KEPT = 8
@@ -268,6 +268,56 @@ def asked_of_reports(given_up: Callable[[Block], bool] | None) -> Iterator[None]
         _asked = before
 
 
+class ReadConfig(dict[str, Any]):
+    """A configuration that notes which of its parameters are read: all but the optimizer's count.
+
+    Attributes:
+        names_read: those that were read while `noting`.
+        noting: whether to note it.
+    """
+
+    def __init__(self, config: Mapping[str, Any], names_read: Iterable[str] = ()) -> None:
+        super().__init__(config)
+        self.names_read = set(names_read)
+        self.noting = True
+
+    def _note(self, *names: str) -> None:
+        if self.noting:
+            self.names_read.update(names)
+
+    def __getitem__(self, name: str) -> Any:
+        self._note(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """See `dict.get`."""
+        self._note(name)
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self._note(str(name))
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self._note(*super().keys())
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        """See `dict.keys`."""
+        self._note(*super().keys())
+        return super().keys()
+
+    def values(self) -> Any:
+        """See `dict.values`."""
+        self._note(*super().keys())
+        return super().values()
+
+    def items(self) -> Any:
+        """See `dict.items`."""
+        self._note(*super().keys())
+        return super().items()
+
+
 _states: OrderedDict[tuple[Callable[..., Any], str], Any] = OrderedDict()
 
 
@@ -304,10 +354,8 @@ class Calls:
         self.reports = self._begun(seeds)
         try:
             given = {REPORT: self.reports} if self._form.reports else {}
-            if self._form.stacked:
-                return self._state().results_of(seeds, self.reports)
             if self._form.state:
-                returned = self._state().run(seeds, **given)
+                returned = self.state().run(seeds, **given)
             else:
                 returned = self._function(self._config.copy(), seeds, **given)
             if type(returned) is GeneratorType:
@@ -329,18 +377,19 @@ class Calls:
                 reports(told)
 
     def _begun(self, seeds: Any) -> Reports:
-        many = len(seeds) if self._form.many or self._form.stacked else None
+        many = len(seeds) if self._form.many else None
         return Reports(self._limit, many=many, block=self._block)
 
     def _ended(self, returned: Any) -> Any:
         self.reports.check()
         return self.reports.last if returned is None else returned
 
-    def _state(self) -> Any:
+    def state(self) -> Any:
         """The object for the config, made anew if it is not there."""
         name = self._function, self._block.point.key
         if name not in _states:
-            _states[name] = self._function(self._config.copy())
+            config = ReadConfig(self._config) if self._form.stacked else self._config.copy()
+            _states[name] = self._function(config)
             while len(_states) > KEPT:
                 _states.popitem(last=False)
         _states.move_to_end(name)
@@ -409,11 +458,13 @@ class CustomTrainer:
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
         one = _trained_at_once if self.form.many else _trained_singly
-        one = _trained_as_one if self.form.stacked else one
         results: list[Outcome | TrainingError] = []
         depth = sys.getrecursionlimit()
         try:
             with bounded_output():
+                if self.form.stacked:
+                    with _called_in(self.folder):
+                        return _trained_as_one(self, blocks)
                 for block in blocks:
                     # Again for each: a function may have gone elsewhere.
                     with _called_in(self.folder):
@@ -509,17 +560,64 @@ def _trained_at_once(call: Calls, block: Block, success: Success | None) -> Outc
     return results.outcome()
 
 
-def _trained_as_one(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
-    """Call once for all seeds; a seed that raises fails alone."""
-    results = SeedResults(block)
-    try:
-        each, results.note = call(list(block.seeds))
-    except GivenUp:
+class _AllEnded(BaseException):
+    """Each of the blocks that are trained as one has been cancelled, or took too long."""
+
+
+def _trained_as_one(
+    trainer: CustomTrainer, blocks: Sequence[Block]
+) -> list[Outcome | TrainingError]:
+    """Train the seeds of all blocks by a `TorchTraining`; a seed that raises fails alone."""
+    function, seeds = trainer.source.function(), sum(block.count for block in blocks)
+    ended: dict[int, BaseException] = {}
+    groups: dict[int, Any] = {}
+    for place, block in enumerate(blocks):
+        try:
+            groups[place] = Calls(function, trainer.form, block, trainer.limit).state()
+        except _RAISED as error:
+            ended[place] = error
+    reports = {place: Reports(trainer.limit, many=seeds, block=blocks[place]) for place in groups}
+    places = list(groups)
+
+    def report(group: int, told: Any) -> None:
+        place = places[group]
+        if place not in ended:
+            try:
+                reports[place](told)
+            except (GivenUp, TookTooLong) as error:
+                ended[place] = error
+        if len(ended) == len(blocks):
+            raise _AllEnded
+
+    found: list[list[Any]] = [[] for _ in places]
+    note = ""
+    with suppress(_AllEnded):
+        if places:
+            trained = [(groups[place], list(blocks[place].seeds)) for place in places]
+            found, note = function.run_all(trained, report)  # type: ignore[attr-defined]
+    each = dict(zip(places, found, strict=True))
+    return [
+        _outcome_of(block, each.get(place, []), ended.get(place), trainer.success, note)
+        for place, block in enumerate(blocks)
+    ]
+
+
+def _outcome_of(
+    block: Block,
+    found: Sequence[Any],
+    ended: BaseException | None,
+    success: Success | None,
+    note: str,
+) -> Outcome | TrainingError:
+    """What comes of a block: of what its seeds scored or raised, or of what ended all of them."""
+    if isinstance(ended, GivenUp):
         return Unfinished()
-    except _RAISED as error:
-        results.add(crashed(_reason(error), block.count), _shown(error), block.count)
+    results = SeedResults(block)
+    results.note = note
+    if ended is not None:
+        results.add(crashed(_reason(ended), block.count), _shown(ended), block.count)
         return results.outcome()
-    for one in each:
+    for one in found:
         if isinstance(one, BaseException):
             results.add(crashed(_reason(one)), _shown(one))
         else:

@@ -16,6 +16,7 @@ import itertools
 import math
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -47,6 +48,16 @@ CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "RNNCell"}
 
 class CannotStack(Exception):
     """Why a training is not stacked, in a sentence."""
+
+
+@contextmanager
+def unread(training: Any) -> Iterator[None]:
+    """Within this context it is not noted what is read of a training's configuration."""
+    before, training.config.noting = training.config.noting, False
+    try:
+        yield
+    finally:
+        training.config.noting = before
 
 
 # -------------------------------------------------------------------------------------------------
@@ -256,37 +267,37 @@ class _Loss(nn.Module):
         return loss
 
 
+Group = tuple[Any, Sequence[int]]
+"""A user's training of one configuration, and its seeds."""
+
+
 class Stack:
-    """S seeds of one training, as one.
+    """The seeds of some trainings as one; S seeds in all.
+
+    The configurations differ in what their optimizers take, and in nothing else.
 
     Attributes:
         losses: of the last step, shape (S,).
         parameters: by name, shape (S, ...); `buffers` too.
 
     Args:
-        training: the user's.
-        seeds: S of them.
+        groups: each configuration with its seeds.
 
     Raises:
-        CannotStack: its optimizer is none that steps each number by itself.
+        CannotStack: an optimizer is none that steps each number by itself.
     """
 
-    def __init__(self, training: Any, seeds: Sequence[int]) -> None:
-        self.training = training
-        self.generators = [torch.Generator() for _ in seeds]
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self._rows = [(training, seed) for training, seeds in groups for seed in seeds]
+        self.lead = groups[0][0]
+        self.generators = [torch.Generator() for _ in self._rows]
         models = []
-        for seed, generator in zip(seeds, self.generators, strict=True):
+        for (training, seed), generator in zip(self._rows, self.generators, strict=True):
             torch.manual_seed(seed)
             models.append(training.model())
             generator.set_state(torch.get_rng_state())
         self.model: nn.Module = models[0]
         self.model.train()
-        own = training.optimizer(self.model.parameters())
-        if type(own).__module__ != f"torch.optim.{type(own).__name__.lower()}" or (
-            type(own).__name__ not in ELEMENTWISE
-        ):
-            name = type(own).__name__
-            raise CannotStack(f"torch.optim.{name} does not step each number by itself: {LOOP}")
         named = [dict(model.named_parameters()) for model in models]
         held = [dict(model.named_buffers()) for model in models]
         self.parameters = {
@@ -296,10 +307,21 @@ class Stack:
             for name, parameter in named[0].items()
         }
         self.buffers = {name: torch.stack([one[name] for one in held]) for name in held[0]}
-        stacked = {id(named[0][name]): tensor for name, tensor in self.parameters.items()}
-        self.optimizer = _stepping(own, stacked)
-        self.scheduler = training.scheduler(self.optimizer)
-        self._objective = _Loss(training, self.model)
+        self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
+        self._kept = {n: p for n, p in self.parameters.items() if not p.requires_grad}
+        self._parts: list[tuple[slice, dict[str, Tensor], Any, Any]] = []
+        first = 0
+        for training, seeds in groups:
+            rows = slice(first, first + len(seeds))
+            # They share their memory with the whole.
+            own = {name: tensor.detach()[rows] for name, tensor in self.parameters.items()}
+            stacked = {id(named[first][name]): tensor for name, tensor in own.items()}
+            with unread(training):
+                optimizer = _stepping(training.optimizer(models[first].parameters()), stacked)
+                scheduler = training.scheduler(optimizer)
+            self._parts.append((rows, own, optimizer, scheduler))
+            first = rows.stop
+        self._objective = _Loss(self.lead, self.model)
         self._draws: dict[tuple[Any, ...], _Draws] = {}
         self._batches: list[Iterator[Any]] = []
         self.losses = torch.empty(0)
@@ -307,30 +329,31 @@ class Stack:
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; gives the losses of each step."""
         self.model.train()
-        self._batches = [iter(self.training.batches()) for _ in self.generators]
+        self._batches = [iter(training.batches()) for training, _ in self._rows]
         while (batches := self._next_batches()) is not None:
             self._step(batches)
             yield self.losses.detach()
-        if self.scheduler is not None:
-            self.scheduler.step()
+        for *_, scheduler in self._parts:
+            if scheduler is not None:
+                scheduler.step()
 
     def _step(self, batches: Sequence[tuple[Any, ...]]) -> None:
         batch, axes = _stacked_batch(batches)
-        trained = {name: one for name, one in self.parameters.items() if one.requires_grad}
         self.losses = self._forward(batch, axes)
-        self.optimizer.zero_grad()
         gradients: Sequence[Tensor | None] = torch.autograd.grad(
             self.losses,
-            list(trained.values()),
+            list(self._trained.values()),
             torch.ones_like(self.losses),
             allow_unused=True,
         )
-        if self.training.clip_norm is not None:
-            gradients = _clipped(gradients, self.training.clip_norm)
-        for parameter, gradient in zip(trained.values(), gradients, strict=True):
-            # The fused steps read memory in the parameter's order.
-            parameter.grad = None if gradient is None else gradient.contiguous()
-        self.optimizer.step()
+        if self.lead.clip_norm is not None:
+            gradients = _clipped(gradients, self.lead.clip_norm)
+        # The fused steps read memory in the parameter's order.
+        whole = [None if one is None else one.contiguous() for one in gradients]
+        for rows, own, optimizer, _ in self._parts:
+            for name, gradient in zip(self._trained, whole, strict=True):
+                own[name].grad = None if gradient is None else gradient[rows]
+            optimizer.step()
 
     def _next_batches(self) -> list[tuple[Any, ...]] | None:
         """The next batch of each seed, drawn with its own generator; None after the last."""
@@ -349,8 +372,6 @@ class Stack:
         shapes = tuple(getattr(one, "shape", one) for one in batch)
         first = shapes not in self._draws
         draws = self._draws.setdefault(shapes, _Draws())
-        trainable = {n: p for n, p in self.parameters.items() if p.requires_grad}
-        other = {n: p for n, p in self.parameters.items() if not p.requires_grad}
 
         def loss(
             parameters: dict[str, Tensor], kept: dict[str, Tensor], batch: Any, drawn: Any
@@ -365,11 +386,13 @@ class Stack:
             if first:  # to see what is drawn; it must change nothing
                 kept = {name: one.clone() for name, one in self.buffers.items()}
                 with torch.no_grad():
-                    vmap(loss, dims, randomness="error")(trainable, {**other, **kept}, batch, None)
+                    vmap(loss, dims, randomness="error")(
+                        self._trained, {**self._kept, **kept}, batch, None
+                    )
             drawn = tuple(wanted.make(self.generators) for wanted in draws.wanted)
             dims = (0, 0, axes, 0 if drawn else None)
             losses: Tensor = vmap(loss, dims, randomness="error")(
-                trainable, {**other, **self.buffers}, batch, drawn
+                self._trained, {**self._kept, **self.buffers}, batch, drawn
             )
         if losses.dim() != 1:
             shape = tuple(losses.shape[1:])
@@ -380,18 +403,23 @@ class Stack:
         """The score of each seed's model, one after the other, as the loop computes it."""
         parameters, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         found = []
-        for row, generator in enumerate(self.generators):
+        for row, ((training, _), generator) in enumerate(
+            zip(self._rows, self.generators, strict=True)
+        ):
             for own, stacked in ((parameters, self.parameters), (buffers, self.buffers)):
                 for name, tensor in own.items():
                     tensor.data = stacked[name].detach()[row]
             torch.set_rng_state(generator.get_state())
-            found.append(scored(self.training, self.model))
+            found.append(scored(training, self.model))
             generator.set_state(torch.get_rng_state())
         return found
 
 
 def _stepping(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
-    """A new optimizer of one model, made that of the stacked parameters."""
+    """A new optimizer of one model, made that of stacked parameters."""
+    name = type(optimizer).__name__
+    if type(optimizer) is not getattr(torch.optim, name, None) or name not in ELEMENTWISE:
+        raise CannotStack(f"torch.optim.{name} does not step each number by itself: {LOOP}")
     state = dict(optimizer.state)
     optimizer.state.clear()
     for group in optimizer.param_groups:
@@ -450,11 +478,16 @@ class Trial:
     """What came of trying a training both ways.
 
     Attributes:
+        kind: what it shares with all configurations that may be in one stack with it.
+        read: what the configuration says where it was read outside of the optimizer: others that
+            say the same are trained alike, but for their optimizers.
         reason: why it is not stacked, in a sentence; empty if it is.
         loop: seconds of a step of one seed alone.
         stacked: seconds of a step of one seed in a stack of so many.
     """
 
+    kind: tuple[Any, ...]
+    read: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     loop: float = math.inf
     stacked: dict[int, float] = field(default_factory=dict)
@@ -465,32 +498,68 @@ class Trial:
         best = min(known, key=lambda width: known[width], default=1)
         return best if not self.reason and known.get(best, math.inf) < self.loop else 1
 
+    def measure(self, groups: Sequence[Group]) -> None:
+        """Time stacks of all widths that these seeds fill and that are not known yet."""
+        seeds = sum(len(seeds) for _, seeds in groups)
+        for width in WIDTHS if not self.reason else ():
+            if width > seeds or width in self.stacked:
+                continue
+            try:
+                self.stacked[width] = _seconds(Stack(_first(groups, width))) / width
+            except (MemoryError, RuntimeError):  # too large: torch has no other error on a CPU
+                self.stacked[width] = math.inf
+
     @property
     def sentence(self) -> str:
         """For users: whether seeds are trained as one, or why they are not."""
         return self.reason or "the seeds of a block are trained as one"
 
 
-_trials: dict[tuple[Any, ...], Trial] = {}
+_trials: list[Trial] = []
 
 
 def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
-    """The trial of a training, made or extended now if need be: it takes some steps."""
-    torch.manual_seed(seeds[0])
-    model = training.model()
-    optimizer = type(training.optimizer(model.parameters()))
-    name = (type(training), repr(model), optimizer, training.clip_norm is None)
-    trial = _trials.setdefault(name, Trial())
-    if trial.loop == math.inf and not trial.reason:
-        trial.reason = _difference(training, seeds[:2], trial)
-    for width in WIDTHS if not trial.reason else ():
-        if width > len(seeds) or width in trial.stacked:
-            continue
-        try:
-            trial.stacked[width] = _seconds(Stack(training, seeds[:width])) / width
-        except (MemoryError, RuntimeError):  # too large: torch has no other error for it on a CPU
-            trial.stacked[width] = math.inf
+    """The trial of a training, made now if need be: it takes some steps.
+
+    Args:
+        training: the user's.
+        seeds: at least two.
+    """
+    config, kind = training.config, _kind(training)
+    with unread(training):
+        for trial in _trials:
+            read = {name: config.get(name, _NOTHING) for name in trial.read}
+            if trial.kind == kind and read == trial.read:
+                return trial
+    trial = Trial(kind)
+    trial.reason = _difference(training, seeds[:2], trial)
+    trial.read = {name: config.get(name, _NOTHING) for name in config.names_read}
+    _trials.append(trial)
     return trial
+
+
+_NOTHING = "no such parameter"
+
+
+def _kind(training: Any) -> tuple[Any, ...]:
+    """Also the optimizer's class: whether it can be stacked depends on it."""
+    torch.manual_seed(0)
+    model = training.model()
+    with unread(training):
+        optimizer = training.optimizer(model.parameters())
+    settings = training.epochs, training.clip_norm, training.report_every
+    return (type(training), type(optimizer), repr(model), *settings)
+
+
+def _first(groups: Sequence[Group], width: int) -> list[Group]:
+    """Groups with the first seeds, so many in all."""
+    found: list[Group] = []
+    for training, seeds in groups:
+        taken = seeds[:width]
+        width -= len(taken)
+        if taken:
+            found.append((training, taken))
+    return found
 
 
 def _steps(stack: Stack) -> Iterator[Tensor]:
@@ -522,7 +591,7 @@ def _difference(training: Any, seeds: Sequence[int], trial: Trial) -> str:
     entered: list[str] = []
     with _quiet():
         try:
-            stack = Stack(training, seeds)
+            stack = Stack([(training, seeds)])
             _note_layers(stack.model, entered)
             losses, buffers = [], {}
             for number, found in zip(range(TRIED), _steps(stack), strict=False):
@@ -570,14 +639,19 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
     buffers: dict[str, Tensor] = {}
     times: list[float] = []
     models: list[nn.Module] = []
-    make_model, make_optimizer = training.model, training.optimizer
+    make_model, make_optimizer, make_scheduler = (
+        training.model,
+        training.optimizer,
+        training.scheduler,
+    )
 
     def model() -> nn.Module:
         models.append(make_model())
         return models[-1]
 
     def optimizer(parameters: Any) -> Any:
-        made = make_optimizer(parameters)
+        with unread(training):
+            made = make_optimizer(parameters)
         step = made.step
 
         def looked_at(_: Any, closure: Callable[[], Tensor]) -> Any:
@@ -602,15 +676,20 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
         made.step = MethodType(looked_at, made)  # schedulers wrap it as a method
         return made
 
+    def scheduler(optimizer: Any) -> Any:
+        with unread(training):
+            return make_scheduler(optimizer)
+
     states: list[Tensor] = []
-    training.model, training.optimizer = model, optimizer
+    training.model, training.optimizer, training.scheduler = model, optimizer, scheduler
     try:
         with suppress(_Enough):
             training.run(seed)
+            return _PlainSteps(losses[:TRIED], buffers, torch.get_rng_state(), _fastest(times))
+        scored(training, models[-1])  # to see what it reads
     finally:
-        del training.model, training.optimizer
-    state = states[0] if states else torch.get_rng_state()
-    return _PlainSteps(losses[:TRIED], buffers, state, _fastest(times))
+        del training.model, training.optimizer, training.scheduler
+    return _PlainSteps(losses[:TRIED], buffers, states[0], _fastest(times))
 
 
 def _note_layers(model: nn.Module, entered: list[str]) -> None:
@@ -650,58 +729,107 @@ def _quiet() -> Iterator[None]:
 # All seeds of a block.
 
 
+Report = Callable[[int, Any], None]
+"""Called with the place of a group and the scores of its seeds, on their way."""
+
+
 def train_stacked(
-    training: Any, seeds: Sequence[int], report: Callable[[Any], None] | None = None
-) -> tuple[list[Any], str]:
-    """Train many seeds of a training.
+    groups: Sequence[Group], report: Report | None = None
+) -> tuple[list[list[Any]], str]:
+    """Train the seeds of some configurations of one class.
 
     Args:
-        training: the user's `TorchTraining`.
-        seeds: S of them.
-        report: see `TorchTraining.run_seeds`.
+        groups: each configuration's training with its seeds.
+        report: called after every `report_every` epochs but the last, for groups that are trained
+            whole; what it raises ends all.
 
     Returns:
-        For each seed its score, or the exception that its training raised; and in a sentence
-        whether they are trained as one.
+        For each group and seed its score, or the exception that its training raised; and in a
+        sentence whether they are trained as one.
     """
-    width, note = 1, ""
-    with suppress(Exception):  # what a seed raises, it raises in the loop below
-        trial = trial_of(training, seeds if len(seeds) > 1 else (seeds[0], seeds[0] + 1))
-        width, note = trial.width(len(seeds)), trial.sentence
-    results: list[Any] = []
-    chunks = -(-len(seeds) // width)
-    for chunk in range(chunks):
-        first, end = (len(seeds) * place // chunks for place in (chunk, chunk + 1))
-        results += _chunk(training, seeds[first:end], report)
-    return results, note
+    results: list[dict[int, Any]] = [{} for _ in groups]
+    note, alike = "", defaultdict[int, list[int]](list)
+    trials: dict[int, Trial | None] = {}
+    for place, (training, seeds) in enumerate(groups):
+        trial = None
+        with suppress(Exception):  # what a seed raises, it raises in the loop below
+            trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
+            note = trial.sentence
+        alike[id(trial) if trial is not None else -1 - place].append(place)
+        trials[place] = trial
+    for places in alike.values():
+        rows = [(place, seed) for place in places for seed in groups[place][1]]
+        trial, width = trials[places[0]], 1
+        if trial is not None:
+            with suppress(Exception), _quiet():
+                trial.measure([groups[place] for place in places])
+            width = trial.width(len(rows))
+        chunks = -(-len(rows) // width)
+        for chunk in range(chunks):
+            first, end = (len(rows) * number // chunks for number in (chunk, chunk + 1))
+            _train_chunk(groups, rows[first:end], results, report)
+    ordered = [
+        [found[seed] for seed in seeds] for found, (_, seeds) in zip(results, groups, strict=True)
+    ]
+    return ordered, note
 
 
-def _chunk(training: Any, seeds: Sequence[int], report: Callable[[Any], None] | None) -> list[Any]:
-    if len(seeds) == 1:
+def _train_chunk(
+    groups: Sequence[Group],
+    rows: Sequence[tuple[int, int]],
+    results: Sequence[dict[int, Any]],
+    report: Report | None,
+) -> None:
+    """Train some rows, each the place of its group and a seed, as one; one by one if that fails."""
+
+    def tell(place: int, told: Any) -> None:
+        if report is not None:
+            report(place, told)
+
+    if len(rows) == 1:
+        [(place, seed)] = rows
         try:
-            return [training.run(seeds[0], report)]
+            results[place][seed] = groups[place][0].run(seed, lambda told: tell(place, told))
         except Exception as error:
-            return [error]
-    told: list[Any] = []
-    stacked = trained_as_one(training, seeds)
+            results[place][seed] = error
+        return
+    places = list(dict.fromkeys(place for place, _ in rows))
+    parts = [(groups[place][0], [s for p, s in rows if p == place]) for place in places]
+    epochs = parts[0][0].epochs
+    scores: list[Any] = []
+    steps = trained_as_one(parts)
     while True:
         try:
             with _quiet():
-                told = next(stacked)
-        except StopIteration:
-            return told
+                epoch, scores = next(steps)
         except Exception:  # a seed raised, or memory is short: those that can, go on alone
-            return [one for seed in seeds for one in _chunk(training, [seed], report)]
-        if report is not None and len(told) == len(seeds):
-            report(arrays_of(told))
+            for row in rows:
+                _train_chunk(groups, [row], results, report)
+            return
+        if epoch == epochs:
+            break
+        _tell_each(places, parts, scores, tell)
+    for (place, seed), score in zip(rows, scores, strict=True):
+        results[place][seed] = score
 
 
-def trained_as_one(training: Any, seeds: Sequence[int]) -> Iterator[list[Any]]:
-    """The scores of a stack: after every `report_every` epochs, and after the last."""
-    stack = Stack(training, seeds)
-    for epoch in range(1, training.epochs + 1):
+def _tell_each(
+    places: Sequence[int],
+    parts: Sequence[Group],
+    scores: Sequence[Any],
+    tell: Callable[[int, Any], None],
+) -> None:
+    first = 0
+    for place, (_, seeds) in zip(places, parts, strict=True):
+        tell(place, arrays_of(scores[first : first + len(seeds)]))
+        first += len(seeds)
+
+
+def trained_as_one(groups: Sequence[Group]) -> Iterator[tuple[int, list[Any]]]:
+    """Epochs and the scores of S seeds then: every `report_every` epochs, and after the last."""
+    stack = Stack(groups)
+    for epoch in range(1, stack.lead.epochs + 1):
         for _ in stack.epoch():
             pass
-        if training.reports_after(epoch):
-            yield stack.scores()
-    yield stack.scores()
+        if stack.lead.reports_after(epoch) or epoch == stack.lead.epochs:
+            yield epoch, stack.scores()

@@ -33,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xortune.trainers.function import ReadConfig
 from xortune.trainers.stack import arrays_of, scored, train_stacked
 
 
@@ -51,7 +52,10 @@ class TorchTraining:
     report_every: int | None = None
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = dict(config)
+        # Of another dict nobody knows what has been read: then all of it counts.
+        self.config: dict[str, Any] = (
+            config if isinstance(config, ReadConfig) else ReadConfig(config, config)
+        )
 
     def model(self) -> nn.Module:
         """A new model. Called after `torch.manual_seed(seed)`."""
@@ -132,17 +136,20 @@ class TorchTraining:
         Raises:
             Exception: what the training of a seed raised.
         """
-        results, _ = self.results_of([int(seed) for seed in seeds], report)
+        tell = None if report is None else lambda _, told: report(told)
+        [results], _ = train_stacked([(self, [int(seed) for seed in seeds])], tell)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return arrays_of(results)
 
-    def results_of(
-        self, seeds: Sequence[int], report: Callable[[Any], None] | None = None
-    ) -> tuple[list[Any], str]:
-        """For each seed its score, or the exception that it raised; and how they were trained."""
-        return train_stacked(self, seeds, report)
+    @staticmethod
+    def run_all(
+        groups: Sequence[tuple[TorchTraining, Sequence[int]]],
+        report: Callable[[int, Any], None] | None = None,
+    ) -> tuple[list[list[Any]], str]:
+        """Train several configurations of one class: see `stack.train_stacked`."""
+        return train_stacked(groups, report)
 
     def reports_after(self, epoch: int) -> bool:
         """Whether a score is reported after an epoch, which counts from 1."""
