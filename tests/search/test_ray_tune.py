@@ -346,6 +346,19 @@ def test_a_seed_that_takes_too_long_has_crashed(tmp_path):
     assert any("1 s" in e.error for e in run.evaluations if e.error and e.final)
 
 
+@pytest.mark.long
+def test_no_seed_begins_on_a_worker_after_the_time_budget(tmp_path):
+    def slow(config, seed):
+        time.sleep(1)
+        return True
+
+    space = {"name": "slow", "parameters": {"x": {"choice": [0, 1]}}, "seeds": {"ladder": [60]}}
+    space["search"] = {"sampler": "grid", "time_budget": "20s"}
+    run = xt.search(space, train=slow, output=tmp_path / "run")
+    assert 0 < sum(result.outcome.n for result in run.results) < 60
+    assert run.manifest["stopped"].startswith("the time budget of 20 s was over at ")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_disk_that_is_full_under_tunes_own_files(tmp_path, monkeypatch, number):
     begun = []
