@@ -68,6 +68,7 @@ def test_one_finalist_is_trained_by_both_slots_at_once(two):
     assert len(workers(two[0])) == 2
 
 
+@pytest.mark.long
 def test_the_verb_gives_the_same_counts_on_a_cluster(two):
     xt.certify(two[0], top=3, seeds=200)
     xt.certify(two[1], top=3, seeds=200, address="auto")

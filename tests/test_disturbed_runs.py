@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from drivers import SPACE, drivers, trained, without_ray
+from drivers import SPACE, OneByOne, trained, without_ray
+from typer.testing import CliRunner
 
 import xortune as xt
+from xortune.cli.shared import app
 from xortune.runs.run import JOURNAL
 from xortune.runs.status import status
-
-__all__ = ["drivers"]  # the fixture
 
 
 @pytest.fixture
@@ -29,22 +28,27 @@ def lines_in(place):
 
 
 @pytest.fixture
-def disturbed(tmp_path, space, drivers):
+def disturbed(tmp_path, space, monkeypatch):
     """`disturbed(act)`: what a search says that is disturbed after three lines; exit code 3."""
 
     def search(act, run=tmp_path / "run"):
-        process = drivers("search", space, "--output", run, "--quiet", pause=0.2)
-        deadline = time.monotonic() + 120
-        while lines_in(run / JOURNAL) < 3:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        act(run)
-        out, told = process.communicate(timeout=120)
-        assert process.returncode == 3, (out, told)
-        assert len(told.splitlines()) == 1
-        assert told.startswith("interrupted: ")
-        return told
+        acts = [act]
+        wait = OneByOne.wait
+
+        def disturbed(self, batches):
+            if acts and lines_in(run / JOURNAL) >= 3:
+                acts.pop()(run)
+            wait(self, batches)
+
+        without_ray(monkeypatch.setattr, pause=0.1)
+        monkeypatch.setattr(OneByOne, "wait", disturbed)
+        ran = CliRunner().invoke(app, ["search", str(space), "--output", str(run), "--quiet"])
+        monkeypatch.setattr(OneByOne, "wait", wait)
+        assert not acts
+        assert ran.exit_code == 3, ran.output
+        assert len(ran.stderr.splitlines()) == 1
+        assert ran.stderr.startswith("interrupted: ")
+        return ran.stderr
 
     return search
 

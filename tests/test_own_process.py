@@ -9,8 +9,10 @@ import threading
 import time
 
 import pytest
+from typer.testing import CliRunner
 
 import xortune as xt
+from xortune.cli.shared import app
 
 SPACE = """
 name: deadly
@@ -21,15 +23,13 @@ seeds: {ladder: [2]}
 """
 
 
-def command(folder, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "xortune", *map(str, words)],
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+pytestmark = pytest.mark.usefixtures("no_ray")
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 def train_file(folder, *lines):
@@ -47,10 +47,10 @@ def train_file(folder, *lines):
         ("sys.exit(0)", "SystemExit: 0"),
     ],
 )
-def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words):
+def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words, command):
     train_file(tmp_path, line, "return True")
-    ended = command(tmp_path, "search", "space.yaml", "--output", "run")
-    assert ended.returncode == 2
+    ended = command("search", "space.yaml", "--output", "run")
+    assert ended.exit_code == 2
     assert ended.stdout == ""
     assert words in ended.stderr
     assert "with x='é☃'" in ended.stderr or "SystemExit" in words
@@ -58,20 +58,20 @@ def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_check_takes_no_longer_than_a_trial_may(tmp_path):
+def test_a_check_takes_no_longer_than_a_trial_may(tmp_path, command):
     train_file(tmp_path, "time.sleep(1000)")
     words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "1s"]
-    ended = command(tmp_path, *words)
-    assert ended.returncode == 2
+    ended = command(*words)
+    assert ended.exit_code == 2
     assert "with x='é☃' took longer than 1 s; allowed: " in ended.stderr
 
 
-def test_an_import_that_ends_its_process_is_told(tmp_path):
+def test_an_import_that_ends_its_process_is_told(tmp_path, command):
     train_file(tmp_path, "return True")
     (tmp_path / "train.py").write_text("import os\nos._exit(0)\n")
     for words in (["search", "space.yaml", "--output", "run"], ["space", "space.yaml"]):
-        ended = command(tmp_path, *words)
-        assert ended.returncode == 2
+        ended = command(*words)
+        assert ended.exit_code == 2
         assert "space.yaml:3: trainer: the import of ./train.py:run ended its process" in (
             ended.stderr
         )
@@ -130,17 +130,17 @@ def test_a_function_that_no_worker_can_have_is_refused_before_anything_begins(tm
     assert not (tmp_path / "run").exists()
 
 
-def imported(folder):
+def imported(folder, command):
     (folder / "rows.csv").write_text("x,seed,success\nb,0,1\nb,1,1\nc,0,0\n")
     words = ["--config", "x", "--trainer", "./train.py:run", "--output", "run", "--quiet"]
-    assert command(folder, "import", "rows.csv", *words).returncode == 0
+    assert command("import", "rows.csv", *words).exit_code == 0
 
 
-def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path):
+def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path, command):
     train_file(tmp_path, "if seed % 4 == 1 and seed > 2**30: os._exit(0)", "return True")
-    imported(tmp_path)
-    ended = command(tmp_path, "certify", "run", "--top", 1, "--seeds", 5, "--quiet")
-    assert ended.returncode == 4
+    imported(tmp_path, command)
+    ended = command("certify", "run", "--top", 1, "--seeds", 5, "--quiet")
+    assert ended.exit_code == 4
     run = xt.load_run(tmp_path / "run")
     [finalist] = run.certificate.finalists
     dead = sum(seed % 4 == 1 for seed in range(finalist.first, finalist.first + 5))
@@ -149,19 +149,19 @@ def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path):
     assert not (tmp_path / "run" / "lock").exists()
 
 
-def test_where_each_seed_ends_its_process_there_is_a_certificate_of_none(tmp_path):
+def test_where_each_seed_ends_its_process_there_is_a_certificate_of_none(tmp_path, command):
     train_file(tmp_path, "if seed > 2**30: os._exit(0)", "return True")
-    imported(tmp_path)
-    ended = command(tmp_path, "certify", "run", "--top", 1, "--seeds", 5, "--quiet")
-    assert ended.returncode == 4
+    imported(tmp_path, command)
+    ended = command("certify", "run", "--top", 1, "--seeds", 5, "--quiet")
+    assert ended.exit_code == 4
     [finalist] = xt.load_run(tmp_path / "run").certificate.finalists
     assert (finalist.k, finalist.n) == (0, 5)
     assert not (tmp_path / "run" / "lock").exists()
 
 
-def test_a_comparison_outlives_such_a_seed_too(tmp_path):
+def test_a_comparison_outlives_such_a_seed_too(tmp_path, command):
     train_file(tmp_path, "if seed % 4 == 1 and seed > 9: os._exit(0)", "return config['x'] == 'b'")
-    imported(tmp_path)
+    imported(tmp_path, command)
     [second] = [one.key for one in xt.load_run(tmp_path / "run").results if one.point["x"] == "c"]
     two = [tmp_path / "run", f"{tmp_path / 'run'}#{second}"]
     found = xt.compare(two, seeds=8, output=tmp_path / "compared")
