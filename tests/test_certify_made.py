@@ -49,11 +49,6 @@ def certified_of(path):
     return json.loads((path / "certificate.json").read_text())
 
 
-@pytest.mark.parametrize("engine", ["auto", "fused", "reference"])
-def test_an_engine_is_known_by_its_description(engine):
-    assert engine_described(NetworkTrainer(Task.xor(), engine).describe()) == engine
-
-
 def test_cuda_is_known_by_its_description_and_nothing_is_auto():
     described = NetworkTrainer(Task.xor(), "cuda", gpus=1).describe()
     assert engine_described(described) == "cuda"

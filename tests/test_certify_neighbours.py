@@ -1,13 +1,24 @@
+"""The neighbours of finalists: where they lie, their seeds, and when they are measured."""
+
 from __future__ import annotations
 
+import json
+
 import pytest
+from certified import BASE, Counting, certify, disjoint, run
+from certified import SPACE as SEARCHED_SPACE
+from hand_made import done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.certificates.fresh import neighbours
 from xortune.core.errors import InputError
 from xortune.core.point import Point
+from xortune.core.seeds import NEIGHBOURS
+from xortune.runs.run import load_run
 from xortune.spaces.space import parse_space
+
+__all__ = ["run"]  # the fixture
 
 SPACE = """
 name: near
@@ -69,31 +80,28 @@ def test_each_numeric_parameter_is_moved_as_stated():
     }
 
 
-def test_a_larger_fraction_moves_further():
-    found = moved(1.0)
-    assert found["lr"] == [pytest.approx(0.05), pytest.approx(0.2)]
-    assert found["share"] == [pytest.approx(0.5), pytest.approx(1.5)]
-    assert found["units"] == [6, 14]  # a quarter of 18 is 4.5, rounded to even
-    assert found["tenths"] == [0.0, 0.4]
-
-
-def test_whole_numbers_move_by_one_at_least_on_a_log_scale_too():
-    assert moved(many=10)["many"] == [12]
-    assert moved(0.001, many=100)["many"] == [99, 101]
-    assert type(moved(many=100)["many"][0]) is int
-
-
-def test_moves_end_at_the_ends_of_the_range():
-    assert moved(lr=0.9)["lr"][1] == 1.0
-    assert moved(share=1.95)["share"] == [pytest.approx(1.85), 2.0]
-    assert moved(lr=1.0)["lr"] == [pytest.approx(1 / 1.2)]
-    assert moved(units=2)["units"] == [3]
-    assert moved(tenths=1.0)["tenths"] == [0.9]
-
-
-def test_what_is_not_active_is_not_moved():
-    assert "extra" not in moved()
-    assert moved(kind="a", extra=0.5)["extra"] == [0.45, 0.55]
+@pytest.mark.parametrize(
+    ("fraction", "changes", "name", "moves"),
+    [
+        (1.0, {}, "lr", [0.05, 0.2]),
+        (1.0, {}, "share", [0.5, 1.5]),
+        (1.0, {}, "units", [6, 14]),  # a quarter of 18 is 4.5, rounded to even
+        (1.0, {}, "tenths", [0.0, 0.4]),
+        (0.2, {"many": 10}, "many", [12]),  # by 1 at least on a log scale too
+        (0.001, {"many": 100}, "many", [99, 101]),
+        (0.2, {"lr": 0.9}, "lr", [0.75, 1.0]),  # to the end of the range
+        (0.2, {"share": 1.95}, "share", [1.85, 2.0]),
+        (0.2, {"lr": 1.0}, "lr", [1 / 1.2]),
+        (0.2, {"units": 2}, "units", [3]),
+        (0.2, {"tenths": 1.0}, "tenths", [0.9]),
+        (0.2, {}, "extra", None),  # which is not active
+        (0.2, {"kind": "a", "extra": 0.5}, "extra", [0.45, 0.55]),
+    ],
+)
+def test_how_far_a_parameter_is_moved(fraction, changes, name, moves):
+    found = moved(fraction, **changes).get(name)
+    assert found == (moves and pytest.approx(moves))
+    assert not moves or {type(one) for one in found} == {type(one) for one in moves}
 
 
 def test_points_are_brought_into_normal_form_and_equal_ones_are_one():
@@ -174,3 +182,48 @@ def test_all_neighbours_lie_in_the_space(lr, units, tenths, fraction):
 def test_a_fraction_that_moves_nothing_is_refused(fraction):
     with pytest.raises(InputError, match="neighbourhood"):
         moved(fraction)
+
+
+# Neighbours as a part of an attempt: their seeds, and when they are measured.
+
+
+def test_neighbours_have_seeds_of_their_own(run):
+    cliff = Point({**BASE, "lr": 0.03, "hidden_dim": 2})
+    found = certify(run, Counting(fails={cliff.key: 10}), top=2, neighbourhood=0.2)
+    best, second = sorted(found.finalists, key=lambda f: f.rank)
+    assert {n.parameter for n in best.neighbours} == {"lr", "hidden_dim"}
+    assert [n.value for n in best.neighbours if n.parameter == "hidden_dim"] == [2, 4]
+    [first] = {n.first for n in best.neighbours}
+    assert first in NEIGHBOURS
+    assert {n.first for n in second.neighbours} == {first + 100}
+    assert {n.n for f in found.finalists for n in f.neighbours} == {100}
+    worst = best.worst_neighbour
+    assert (worst.key, worst.parameter, worst.value, worst.k) == (cliff.key, "hidden_dim", 2, 80)
+    assert (best.k, best.n) == (100, 100)
+    assert load_run(run.path).certificate == found
+    values = json.loads((run.path / "certificate.json").read_text())
+    shown = next(f for f in values["finalists"] if f["key"] == best.key)
+    assert shown["worst_neighbour_rate"] == 0.8
+    assert len(shown["neighbourhood"]) == 4
+    assert disjoint(run.path)
+
+
+def test_finalists_that_are_neighbours_of_each_other_do_not_clash(tmp_path):
+    units = [Point({**BASE, "hidden_dim": h}) for h in (3, 4, 5)]
+    lines = [done(i, p, solved(0, 8, 8, epochs=30)) for i, p in enumerate(units)]
+    run = write_run(tmp_path / "near", lines, space_text=SEARCHED_SPACE, trainer="network")
+    found = certify(run, neighbourhood=0.2)
+    assert all(len(f.neighbours) == 4 for f in found.finalists)
+    assert load_run(run.path).certificate == found  # the journal can be read
+
+
+def test_a_neighbourhood_is_measured_later_without_another_attempt(run):
+    first = certify(run)
+    trainer = Counting(stop_after=3)
+    with pytest.raises(KeyboardInterrupt):
+        certify(run, trainer, neighbourhood=0.2)
+    found = certify(run, neighbourhood=0.2)
+    assert len(found.attempts) == 1
+    assert {n.n for f in found.finalists for n in f.neighbours} == {100}
+    assert [f.lower_bound for f in found.finalists] == [f.lower_bound for f in first.finalists]
+    assert len(certify(run, neighbourhood=0.2).attempts) == 2

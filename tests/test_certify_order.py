@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from hand_made import done, solved, write_run
 import xortune as xt
 from xortune.core.point import Point
 from xortune.runs.certificate import certificate_of, lower_bound, read_certificate, risk_of
-from xortune.runs.evaluation import encode
-from xortune.runs.lines import decode
 from xortune.runs.run import load_run
 
 __all__ = ["run"]  # the fixture
@@ -194,22 +191,6 @@ def test_the_order_is_recorded_and_shown(run, monkeypatch):
     result = xortune("certify", run.path, "--top", 2, "--seeds", 60, "--neighbourhood", 0.2)
     assert "They order" not in result.stdout
     assert "all at least" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("by", "worst"), ("neighbours", -1), ("by", None), ("first", -1)]
-)
-def test_a_damaged_purpose_is_refused(run, name, value):
-    certify(run, top=1)
-    fields = json.loads(encode(load_run(run.path).checks[0]))
-    fields["purpose"][name] = value
-    with pytest.raises(xt.InputError, match=rf"purpose\.{name}"):
-        decode(json.dumps(fields))
-    line = replace(load_run(run.path).checks[0])
-    fields = json.loads(encode(line))
-    del fields["purpose"]["neighbours"]
-    with pytest.raises(xt.InputError, match="is no purpose"):
-        decode(json.dumps(fields))
 
 
 @pytest.mark.parametrize(

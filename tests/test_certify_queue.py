@@ -308,20 +308,6 @@ def test_nothing_is_begun_on_a_cluster_that_is_not_there(run):
     assert not (run.path / "certificate.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--cpus-per-trial", "0"), "--cpus-per-trial: 0.0 is out of range"),
-        (("--gpus-per-trial", "-1"), "--gpus-per-trial: -1.0 is out of range"),
-        (("--trial-timeout", "soon"), "--trial-timeout: 'soon' is no duration"),
-    ],
-)
-def test_the_command_refuses_shares_that_there_are_not(run, words, message):
-    result = xortune("certify", run.path, *words)
-    assert result.exit_code == 2
-    assert message in result.stderr
-
-
 def test_the_shares_of_slots_add_up(seeds_of):
     # However they are split, all seeds go out once.
     for slots, seconds in itertools.product((1, 2, 7), (1e-4, 0.02, 5.0)):

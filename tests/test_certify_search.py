@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-from types import SimpleNamespace
 
 import pytest
 from certified import KEYS, SPACE, searched
 from commands import xortune
-from rich.console import Console
 
 import xortune as xt
 from xortune.core.errors import TrainingError
 from xortune.core.seeds import CERTIFY
-from xortune.reports import progress as terminal_progress
-from xortune.reports.progress import shown_certifying, shown_search
 from xortune.runs.run import load_run
-from xortune.runs.status import Progress
 from xortune.trainers.network import NetworkTrainer
 
 __all__ = ["searched"]  # the fixture: a search without Ray, of three configs
@@ -142,62 +136,3 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
 
 
 # How it is drawn.
-
-
-def moment():
-    return Progress(done=50, total=200, fresh=50, seconds=25.0, best=(9, 10), failed=0)
-
-
-def test_on_a_terminal_both_are_drawn_in_one_line_that_goes_away(monkeypatch):
-    drawn, clock = io.StringIO(), [0.0]
-
-    def terminal(**_):
-        return Console(file=drawn, force_terminal=True, width=80, color_system=None)
-
-    monkeypatch.setattr(terminal_progress, "Console", terminal)
-    fake = SimpleNamespace(monotonic=lambda: clock[0])
-    with monkeypatch.context() as patch:
-        patch.setattr(terminal_progress, "time", fake)
-        with shown_search(quiet=False) as (on_progress, on_certify):
-            on_progress(moment())
-            clock[0] = 1000.0
-            on_certify(0, 5000)
-            for done in range(250, 1251, 250):
-                clock[0] += 2.5
-                on_certify(done, 5000)
-    text = drawn.getvalue()
-    assert "certifying: 1,250/5,000 fresh seeds  38 s left" in text
-    assert "\x1b[2K" in text
-    drawn.seek(0)
-    drawn.truncate()
-    with shown_certifying(quiet=False) as show:
-        show(0, 10)
-        show(10, 10)
-    assert "certifying: 10/10 fresh seeds  now the report" in drawn.getvalue()
-    assert "left" not in drawn.getvalue()
-
-
-def test_off_a_terminal_a_few_lines_and_quiet_none(capsys, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(terminal_progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    with shown_search(quiet=False) as (_, on_certify):
-        for done in range(0, 101, 10):
-            clock[0] += 1.0
-            on_certify(done, 100)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines() == [
-        "certifying: 30/100 fresh seeds",
-        "certifying: 50/100 fresh seeds  5 s left",
-        "certifying: 80/100 fresh seeds  2 s left",
-        "certifying: 100/100 fresh seeds  now the report",
-    ]
-    with shown_certifying(quiet=False) as show:
-        show(0, 100)
-        clock[0] += 31.0
-        show(1, 100)
-    assert capsys.readouterr().err == "certifying: 1/100 fresh seeds\n"
-    with shown_search(quiet=True) as shown:
-        assert shown == (None, None)
-    with shown_certifying(quiet=True) as show:
-        assert show is None

@@ -112,16 +112,6 @@ def test_resuming_with_time_certifies_and_says_no_more(search, took):
     assert "Not certified" not in search("--time-budget", "12s", "--resume").stdout
 
 
-def test_without_a_budget_time_never_is_over(searched, took):
-    took(1e9)
-    assert searched().certificate is not None
-
-
-def test_without_the_wish_nothing_is_left_out(searched, took):
-    took(12.0)
-    assert "not_certified" not in searched(certify="", time_budget="12s").manifest
-
-
 def test_it_is_told_beforehand():
     text = " ".join(xortune("search", "--help").stdout.replace("│", " ").split())
     assert "but for a certificate that takes at most a tenth of it" in text

@@ -80,14 +80,6 @@ def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
     assert (result.exit_code, result.output) == (0, "")
 
 
-def test_the_command_and_the_gate_go_together(run, monkeypatch):
-    monkeypatch.setattr("xortune.driver.certify.trainer_of", lambda *_, **__: Counting())
-    assert xortune("certify", run.path, "--seeds", 100, "--neighbourhood", 0.2).exit_code == 0
-    bound = load_run(run.path).certificate.best.lower_bound
-    assert xortune("gate", run.path, "--min-rate", round(bound - 1e-4, 4)).exit_code == 0
-    assert xortune("gate", run.path, "--min-rate", round(bound + 1e-4, 4)).exit_code == 1
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -48,38 +48,6 @@ def test_it_stops_at_the_seed_that_proves_it(ran, pytester):
     result.stdout.fnmatch_lines(["*= seeds =*", "*.py::test_x: seeds: 74 of 74, proven 0.95"])
 
 
-EQUAL = """
-import numpy as np
-
-def chance(search, config, seed):
-    # Of every training its own number in [0, 1), the same each time: splitmix64.
-    number = np.uint64(search) * np.uint64(2**40) + np.asarray(config, np.uint64)
-    for part in (number, np.asarray(seed, np.uint64)):
-        mixed = part if part is number else mixed + part
-        mixed = mixed + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed = mixed ^ (mixed >> np.uint64(31))
-    return mixed / 2.0**64
-
-@pytest.mark.parametrize("search", range(60))
-@pytest.mark.seeds(60, min_rate=0.8)
-def test_x(search, seed):
-    searched = chance(search, np.arange(200)[:, None], np.arange(64)) < 0.8
-    winner = searched.sum(axis=1).argmax()
-    with np.errstate(over="ignore"):
-        assert chance(search, [winner], seed)[0] < 0.8
-"""
-
-
-def test_winners_of_many_equal_configurations_are_proven_in_5_percent_of_searches_at_most(ran):
-    # 60 searches of 200 configurations, all of the asked rate; each winner by 64 seeds from 0 on.
-    result = ran(EQUAL, "-q", "-W", "ignore", "--tb=no")
-    proven = result.parseoutcomes().get("passed", 0)
-    assert sum(result.parseoutcomes().values()) == 60
-    assert proven <= 60 * (0.05 + 3 * (0.05 * 0.95 / 60) ** 0.5)
-
-
 def test_a_refuted_test_names_its_seeds_their_messages_and_a_traceback(ran):
     result = ran("""
 @pytest.mark.seeds(100, min_rate=0.9, first=0)

@@ -75,17 +75,18 @@ def test_a_purpose_survives_the_journal_and_a_search_line_has_none():
     [
         ("kind", "search"),
         ("attempt", 0),
-        ("attempt", True),
-        ("rank", "1"),
         ("finalists", 0),
         ("seeds", 1.5),
         ("confidence", 1.0),
         ("confidence", 95),
-        ("extendable", 1),
         ("search_k", -1),
         ("search_n", 0),
         ("finalist", 3),
         ("moved", 3),
+        ("by", "worst"),
+        ("by", None),
+        ("neighbours", -1),
+        ("first", -1),
     ],
 )
 def test_a_damaged_purpose_is_refused(name, value):
