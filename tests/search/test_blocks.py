@@ -11,7 +11,6 @@ from fakes import Plain, Queue, Scripted, Session, dead, points, run, space_of, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.driver.decisions import BLIND
@@ -89,19 +88,6 @@ def test_with_no_window_nothing_is_waited_for_and_nothing_is_told(journal):
     assert proposer.events == [("propose", number) for number in range(9)]
 
 
-def test_no_more_blocks_are_under_way_than_the_window_allows(journal):
-    with Journal.open(journal) as open_journal:
-        queue = Queue(space_of(trials=9), Plain(), Scripted(points(9)), open_journal, window=4)
-        jobs = [queue.next_job() for _ in range(6)]
-        assert [job and job.proposal for job in jobs] == [0, 1, 2, 3, None, None]
-        assert not queue.finished
-        queue.receive(jobs[1], trained(jobs[1].block), seconds=0.0, worker="")
-        assert queue.next_job() is None, "proposal 4 needs the result of proposal 0"
-        queue.receive(jobs[0], trained(jobs[0].block), seconds=0.0, worker="")
-        assert queue.next_job().proposal == 4
-        assert queue.next_job().proposal == 5
-
-
 def test_a_point_proposed_again_gets_its_next_seeds_and_its_pooled_rate_is_told(journal):
     proposer = Scripted(points(7, 3))
     session = run(journal, space_of(trials=7), proposer, window=1)
@@ -117,21 +103,6 @@ def test_a_point_proposed_again_gets_its_next_seeds_and_its_pooled_rate_is_told(
     pooled.append((k[0] + k[3] + k[6]) / 30)
     told = [event[1:] for event in proposer.events if event[0] == "learn"]
     assert told == [(number, pytest.approx(rate)) for number, rate in enumerate(pooled)]
-
-
-def test_a_block_without_outcome_is_retried_once(journal):
-    proposer = Scripted(points(3))
-    train = dies_at((1, 1))
-    session = run(journal, space_of(trials=3), proposer, train=train, window=1)
-    tries = [(e.proposal, e.final, e.error, e.outcome is None) for e in session.evaluations]
-    assert tries == [
-        (0, True, None, False),
-        (1, False, "the worker died", True),
-        (1, True, None, False),
-        (2, True, None, False),
-    ]
-    assert [progress.failed for progress in session.progress] == [0, 0, 0]
-    assert session.evaluations[1].block == session.evaluations[2].block
 
 
 def test_a_block_without_outcome_three_times_counts_as_failures(journal):
@@ -150,22 +121,6 @@ def test_a_block_without_outcome_three_times_counts_as_failures(journal):
     assert told[2] == trained(again).successes / 20
 
 
-def test_progress_shows_the_highest_lower_bound_not_the_highest_rate(journal):
-    train = dies_at((0, 1), (0, 2), (0, 3))
-    session = run(journal, space_of(trials=6), Scripted(points(6, 3)), train=train)
-    last = session.progress[-1]
-    pooled: dict[str, list[int]] = {}
-    for evaluation in session.evaluations:
-        if evaluation.final:
-            count = pooled.setdefault(evaluation.block.point.key, [0, 0])
-            count[0] += evaluation.outcome.successes if evaluation.outcome else 0
-            count[1] += evaluation.block.count
-    assert (last.done, last.total, last.fresh) == (6, 6, 6)
-    assert [10, 10] not in pooled.values(), "the test tells nothing: no luck was undone"
-    assert list(last.best) == max(pooled.values(), key=lambda count: wilson(*count)[0])
-    assert last.seconds_left == 0.0
-
-
 @given(trials=st.integers(1, 20), window=st.integers(1, 8) | st.none(), workers=st.integers(1, 8))
 @settings(max_examples=20)
 def test_the_budget_is_exact(trials, window, workers):
@@ -173,11 +128,6 @@ def test_the_budget_is_exact(trials, window, workers):
     session = anywhere(space=space, proposer=Scripted(points(30)), window=window, workers=workers)
     assert len(session.evaluations) == trials == budget(space)
     assert session.progress[-1].done == trials
-
-
-def test_a_proposer_that_runs_dry_ends_the_search(journal):
-    session = run(journal, space_of(trials=9), Scripted(points(4)))
-    assert sorted(session.proposed) == [0, 1, 2, 3]
 
 
 def test_the_time_budget_stops_new_proposals_and_lets_others_finish(journal, monkeypatch):

@@ -102,18 +102,6 @@ def test_a_report_says_that_configs_are_too_few(tmp_path, count, told):
     assert ("(importance " in report) == told
 
 
-def test_configs_are_weighed_equally_however_often_they_were_proposed(tmp_path):
-    once = run_of(tmp_path / "once", lambda p: p["step"])
-    again = [
-        done(60 + i, e.block.point, solved(20, e.outcome.successes, 20))
-        for i, e in enumerate(once.evaluations[:10])
-    ]
-    more = write_run(tmp_path / "more", [*once.evaluations, *again], space_text=SPACE)
-    space = parse_space(SPACE)
-    shares = importance(once, space).shares
-    assert importance(more, space).shares == pytest.approx(shares, rel=0.05)
-
-
 def test_shares_are_those_of_optuna(tmp_path):
     """Trials are handed to Optuna without its storage: it must not matter."""
     run, space = run_of(tmp_path, lambda p: p["step"] * p["lr"]), parse_space(SPACE)
@@ -145,26 +133,6 @@ def test_intervals_hold_the_shares_and_shrink_with_more_configs(tmp_path):
         widths.append(sum(high - low for low, high in found.intervals.values()))
     assert widths[1] < widths[0] / 1.5
     assert found == importance(run_of(tmp_path / "again", lambda p: p["step"], 480), space)
-
-
-def test_a_manifest_keeps_the_shares_where_they_were(tmp_path):
-    run, space = run_of(tmp_path, lambda p: p["step"]), parse_space(SPACE)
-    found = importance(run, space)
-    manifest = run.noted(**found.entries()).manifest
-    assert manifest["importance"] == found.shares
-    about = manifest["importance_resampled"]
-    assert about["configs"] == 60
-    assert about["intervals"] == {name: list(ends) for name, ends in found.intervals.items()}
-
-
-def test_distributions_say_what_the_space_says():
-    for parameter in parse_space(SPACE).parameters:
-        if not isinstance(parameter, Fixed):
-            found = distribution(parameter)
-            for end in ("low", "high", "step"):
-                if getattr(parameter, end, None) is not None:
-                    assert getattr(found, end) == getattr(parameter, end)
-            assert getattr(found, "log", False) == getattr(parameter, "log", False)
 
 
 @pytest.mark.parametrize("count", [11, 20])

@@ -127,16 +127,6 @@ def test_seeds_that_are_in_time_one_by_one_are_no_failures(tmp_path, ladder):
     assert 0 < deaths <= 10
 
 
-def test_a_block_in_parts_is_all_of_its_seeds_in_order():
-    job = Job(3, Block(Point({"x": 1}), 10, 37), attempt=ATTEMPTS, decision=5)
-    parts = CrashBisector().parts(job)
-    assert len(parts) == PARTS
-    assert [seed for part in parts for seed in part.block.seeds] == list(range(10, 47))
-    assert {(part.proposal, part.attempt, part.decision) for part in parts} == {(3, ATTEMPTS, 5)}
-    assert max(p.block.count for p in parts) - min(p.block.count for p in parts) <= 1
-    assert job.split(1) == [job]
-
-
 def test_what_has_come_through_is_not_given_up():
     bisector = CrashBisector()
     jobs = [Job(0, Block(Point({"x": 1}), seed, 1), attempt=ATTEMPTS) for seed in range(9)]

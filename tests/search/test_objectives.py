@@ -108,14 +108,6 @@ def test_every_sampler_that_may_have_several_takes_them(sampler, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_directions_reach_the_study():
-    space = parse_space(
-        SPACE.replace("SAMPLER", "tpe").replace(", h]", ", {name: h, direction: maximize}]")
-    )
-    directions = [d.name for d in proposer_for(space)._study.directions]
-    assert directions == ["MAXIMIZE", "MINIMIZE", "MAXIMIZE"]
-
-
 def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):
     """Three of four blocks crash: what is told is counts and epochs, whatever came first."""
     space = replace(space_of("random", trials=1), seeds=space_of("random").seeds)

@@ -15,7 +15,6 @@ from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.racing.grants import raced
 from xortune.runs.sessions import differences
 from xortune.spaces.grid import grid
-from xortune.spaces.model import contains
 from xortune.spaces.space import parse_space
 
 BEFORE = """
@@ -210,12 +209,3 @@ def test_a_grid_that_grows_fills_what_a_kill_left_open(lost, data):
     assert found[: len(whole)] == whole
     assert {p.key for p in found} == {p.key for p in grid(new)}
     assert proposer.propose(budget(new)) is None
-
-
-def test_true_was_not_in_a_grid_with_one():
-    text = "name: g\nparameters: {a: {choice: [VALUES]}}\nsearch: {sampler: grid}\n"
-    old, new = (parse_space(text.replace("VALUES", v)) for v in ("1, 2", "true, 1, 2"))
-    proposer = proposer_for(new, [old])
-    points = [proposer.propose(number) for number in range(4)]
-    assert [point and point["a"] for point in points] == [1, 2, True, None]
-    assert not contains([points[0]["a"]], True)

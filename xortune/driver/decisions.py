@@ -70,12 +70,8 @@ class Decider(Protocol):
 def in_flight_at(decision: int, most: int, least: int | None) -> int:
     """How many decisions may be in flight when this one is made, itself counted.
 
-    It never grows by more than one from a decision to the next: what one knows, all later ones do.
-
-    Args:
-        decision: its number, from 0.
-        most: the limit of the search.
-        least: what keeps all workers busy; None: the limit stays as it is.
+    Between `least`, which keeps all workers busy, and `most`. It never grows by more than one from
+    a decision to the next: what one knows, all later ones do.
     """
     if decision < BLIND or least is None:
         return most
@@ -602,16 +598,14 @@ class SearchDecisions:
         if outcome is None:
             epochs = block.point.get("epochs")
             found = Count(n=seeds, crashed=seeds, budget=epochs if isinstance(epochs, int) else 0)
+            found.numbers = ((math.nan,) * seeds,) * len(self._names)
             decision.failed = True
         else:  # the epochs of seeds are summed where somebody asks for them
             spent = 0 if self._limit is None else outcome.epochs_spent
             found = Count(outcome.successes, seeds, spent, budget=int(outcome.epochs))
-        if outcome is None:
-            found.numbers = ((math.nan,) * seeds,) * len(self._names)
-        elif self._names:
-            status, values = outcome.status, outcome.details.values
-            numbers = [counted(values.get(name), status) for name in self._names]
-            found.numbers = tuple(tuple(one.tolist()) for one in numbers)
+            for name in self._names:
+                numbers = counted(outcome.details.values.get(name), outcome.status)
+                found.numbers += (tuple(numbers.tolist()),)
         decision.gained.add(made, block.first, found)
 
     def _complete(self, number: int) -> None:
@@ -637,20 +631,16 @@ class SearchDecisions:
         self._learned += 1
         state = self._settle(decision)
         if decision.new:
-            more = self._more_at_once(state.seen.counted)
+            # Whether it goes on without being compared with any other.
+            count, rungs = state.seen.counted, self._space.seeds.ladder
+            more = self._race is not None and count.n < rungs[-1]
+            more = more and seeds_at_first(rungs, count.successes, count.n) is not None
             if more and not self._stopped:
                 self._going_on.append((decision.proposal, state.point.key))
             else:
                 self._held_back = self._held_back or more
                 self._proposer.learn(decision.proposal, state.worth(self._names))
         return True
-
-    def _more_at_once(self, count: Count) -> bool:
-        """Whether a new trial goes on without being compared with any other."""
-        rungs = self._space.seeds.ladder
-        if self._race is None or count.n >= rungs[-1]:
-            return False
-        return seeds_at_first(rungs, count.successes, count.n) is not None
 
     def _settle(self, decision: Decision) -> ConfigState:
         """Count a decision's results, for the race too."""

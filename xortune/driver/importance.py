@@ -78,7 +78,9 @@ def importance(run: Run, space: SearchSpace) -> Importance:
     names = [p.name for p in space.parameters if p.name in searched and not p.when]
     results = run.results[:: 1 + len(run.results) // MAX_CONFIGS]  # every so many in the order
     rates = np.array([_rate(result) for result in results])
-    better = _better_tenth(rates)
+    better = 0  # what Optuna's measure takes for the better ones
+    if rates.size:
+        better = int((rates >= np.sort(rates)[-math.ceil(0.1 * rates.size)]).sum())
     nothing = Importance({}, {}, len(results), better, 0)
     few = better < MIN_BETTER or len(results) < 2 * MIN_BETTER
     if few or np.unique(rates).size < 2 or not names:
@@ -103,14 +105,6 @@ def importance(run: Run, space: SearchSpace) -> Importance:
 
 def _rate(result: ConfigResult) -> float:
     return expected(result.outcome.successes, result.outcome.n)
-
-
-def _better_tenth(rates: NDArray[np.float64]) -> int:
-    """How many configs Optuna's measure takes for the better ones."""
-    if not rates.size:
-        return 0
-    last = np.sort(rates)[-math.ceil(0.1 * rates.size)]
-    return int((rates >= last).sum())
 
 
 class _Drawn(optuna.Study):

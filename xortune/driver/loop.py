@@ -113,20 +113,6 @@ class Failure:
     traceback: str | None = None
     raised: int | None = None
 
-    @classmethod
-    def of(cls, line: Evaluation) -> Failure | None:
-        """The first failure in a line of the journal, if it is final."""
-        config: dict[str, object] = dict(line.block.point)
-        if not line.final:
-            return None
-        if line.outcome is None:
-            return cls(config, line.block.first, str(line.error))
-        details = line.outcome.details
-        if not details.failed:
-            return None
-        seed, reason = min(details.failed.items())
-        return cls(config, seed, reason, details.traceback, details.raised)
-
     def __str__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
         where = f"the first failure: seed {self.seed} of {values}"
@@ -136,7 +122,7 @@ class Failure:
 
 
 class FirstFailure:
-    """The first failure of a search.
+    """Looks for the first failure of a search, and tells of it.
 
     Args:
         tell: called with it.
@@ -155,11 +141,17 @@ class FirstFailure:
         return self.failure if self._fatal else None
 
     def look(self, line: Evaluation) -> None:
-        """Look whether a line is it."""
-        if self.failure is None and (failure := Failure.of(line)) is not None:
-            self.failure = failure
-            if self._tell is not None:
-                self._tell(failure)
+        """Look whether a line of the journal is the first that has a failure, and is final."""
+        if self.failure is not None or not line.final:
+            return
+        config: dict[str, object] = dict(line.block.point)
+        if line.outcome is None:
+            self.failure = Failure(config, line.block.first, str(line.error))
+        elif failed := (details := line.outcome.details).failed:
+            seed, reason = min(failed.items())
+            self.failure = Failure(config, seed, reason, details.traceback, details.raised)
+        if self.failure is not None and self._tell is not None:
+            self._tell(self.failure)
 
 
 class Record:
@@ -216,11 +208,7 @@ class Record:
 
 
 class LocalExecutor:
-    """Trains one batch after the other in this process.
-
-    Args:
-        trainer: what trains; a user's function is called in a process of its own.
-    """
+    """Trains one batch after the other in this process; a user's function in one of its own."""
 
     slots, brief = 1, False
 
@@ -234,7 +222,7 @@ class LocalExecutor:
         return self._next is None
 
     def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
-        """See `Executor`."""
+        """Keep the batch for `wait`."""
         self._next = jobs, None if seconds_left is None else time.time() + seconds_left
 
     def wait(self, batches: Batches) -> None:
@@ -330,7 +318,7 @@ def training_meanwhile(
 
     Args:
         train: trains by an executor as long as that takes batches.
-        trainer: what trains; a user's function has a process of its own.
+        trainer: what trains.
         slots: trials that will run at once.
 
     Yields:
