@@ -15,7 +15,7 @@ from xortune.core.errors import InputError, nearest
 from xortune.core.files import FREE_SPACE, is_full, json_of
 from xortune.core.formats import rounded_down
 from xortune.core.point import Point, Value
-from xortune.runs.evaluation import Criterion, Evaluation, Purpose
+from xortune.runs.evaluation import Criterion, Evaluation, Positive, Purpose, Successes
 from xortune.runs.files import replace_file
 from xortune.runs.manifest import MANIFEST, made_with
 from xortune.stats.anytime import anytime_lower
@@ -46,8 +46,6 @@ from xortune.stats.exact import clopper_pearson
 
 Bound: TypeAlias = Literal["clopper-pearson", "anytime"]
 
-Successes: TypeAlias = Annotated[int, Field(ge=0, le=2**32)]
-Positive: TypeAlias = Annotated[int, Field(ge=1, le=2**32)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 First: TypeAlias = Annotated[Successes, Field(validation_alias=AliasPath("seeds", "first"))]
 
@@ -288,7 +286,13 @@ def _attempt(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
     results = []
     for key, found in finalists.items():
         result = _certified(found, around[key], seeds, alpha, bound)
-        results.append(_with_neighbourhood(result, alpha) if measured else result)
+        if measured and result.lower_bound is not None:
+            bounds = [
+                lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson")
+                for one in result.neighbours
+            ]
+            result = replace(result, neighbourhood_bound=min([result.lower_bound, *bounds]))
+        results.append(result)
     results.sort(key=lambda result: _place(result, last.by))
     return Attempt(
         number=number,
@@ -308,15 +312,6 @@ def _place(found: CertifiedResult, by: Criterion) -> tuple[float, float, int]:
     own = found.lower_bound or 0.0
     first = own if by == "own" else found.neighbourhood_bound or 0.0
     return (-first, -own, found.rank)
-
-
-def _with_neighbourhood(found: CertifiedResult, alpha: float) -> CertifiedResult:
-    if found.lower_bound is None:
-        return found
-    bounds = [
-        lower_bound(one.k, one.n, alpha=alpha, bound="clopper-pearson") for one in found.neighbours
-    ]
-    return replace(found, neighbourhood_bound=min([found.lower_bound, *bounds]))
 
 
 def _certified(
@@ -513,14 +508,17 @@ def _refuse_contradictions(certificate: Certificate) -> None:
             raise InputError("without a lower bound of every finalist", field="complete")
 
 
+def _fresh(found: CertifiedResult | Neighbour) -> dict[str, Any]:
+    """What fresh seeds say."""
+    return {"seeds": {"first": found.first, "count": found.n}, "k": found.k, "n": found.n}
+
+
 def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
     worst = found.worst_neighbour
     return {
         "key": found.key,
         "config": found.point.as_dict(),
-        "seeds": {"first": found.first, "count": found.n},
-        "k": found.k,
-        "n": found.n,
+        **_fresh(found),
         "rate": found.rate,
         "lower_bound": found.lower_bound,
         "confidence": found.confidence,
@@ -532,15 +530,9 @@ def _finalist_json(found: CertifiedResult) -> dict[str, Any]:
         "worst_neighbour_rate": None if worst is None else worst.rate,
         "neighbourhood_lower_bound": found.neighbourhood_bound,
         "neighbourhood": [
-            {
-                "parameter": one.parameter,
-                "value": one.value,
-                "key": one.key,
-                "seeds": {"first": one.first, "count": one.n},
-                "k": one.k,
-                "n": one.n,
-                "rate": one.rate,
-            }
+            {"parameter": one.parameter, "value": one.value, "key": one.key}
+            | _fresh(one)
+            | {"rate": one.rate}
             for one in found.neighbours
         ],
     }
@@ -550,9 +542,7 @@ def _earlier(certificate: Certificate, key: str, before: int) -> list[dict[str, 
     return [
         {
             "attempt": attempt.number,
-            "seeds": {"first": found.first, "count": found.n},
-            "k": found.k,
-            "n": found.n,
+            **_fresh(found),
             "lower_bound": found.lower_bound,
             "confidence": found.confidence,
         }
