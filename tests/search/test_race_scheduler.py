@@ -99,8 +99,10 @@ def seeds_of(results):
 @pytest.mark.usefixtures("one_ray")
 @pytest.mark.parametrize(
     ("trainable", "reuse", "rates"),
-    [(train, False, (0.3, 1.0)), (Train, True, RATES)],
-    ids=["function", "class, reused"],
+    [
+        pytest.param(train, False, (0.3, 1.0), id="function", marks=pytest.mark.long),
+        pytest.param(Train, True, RATES, id="class, reused"),
+    ],
 )
 def test_a_plain_program_with_the_defaults(trainable, reuse, rates, tmp_path):
     space = {"rate": tune.grid_search(list(rates))}
@@ -121,6 +123,7 @@ def test_a_trial_that_fails_leaves_what_it_reported(tmp_path):
     assert sorted(r.metrics["n"] for r in results) == [30, SEEDS]
 
 
+@pytest.mark.long  # its share is told apart below
 @pytest.mark.usefixtures("one_ray")
 def test_a_trial_that_is_run_again_begins_anew(tmp_path):
     mark = tmp_path / "failed"
