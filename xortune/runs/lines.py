@@ -102,7 +102,7 @@ class JournalLines:
             given = point.as_dict()
             self._schema_of.append(self._schemas.setdefault(tuple(given), len(self._schemas)))
             self._values_at.append(len(self._values))
-            self._values.extend(given.values())
+            self._values += [sys.intern(v) if type(v) is str else v for v in given.values()]
         return config
 
     @property
