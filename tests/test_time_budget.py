@@ -80,7 +80,8 @@ def test_nothing_begins_after_it_and_all_say_so(tmp_path):
 
     # What was cut off goes on as if nothing had been.
     (tmp_path / "slow").unlink()
-    assert xortune("search", "slow.yaml", "--output", "run", "--resume", "--quiet").exit_code == 0
+    again = xortune("search", "slow.yaml", "--output", "run", "--resume", "--quiet")
+    assert again.exit_code == 0, again.output
     assert xortune("search", "slow.yaml", "--output", "whole", "--quiet").exit_code == 0
     resumed, whole = xt.load_run("run"), xt.load_run("whole")
     assert resumed.table.equals(whole.table)

@@ -339,16 +339,16 @@ def test_a_journal_keeps_numbers_and_reasons(values, failed):
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("values", {"names": [], "data": ""}, "is damaged"),
-        ("values", {"names": ["a", "a"], "data": ""}, "is damaged"),
+        ("values", {"names": [], "data": ""}, r"values\.names"),
+        ("values", {"names": ["a", "a"], "data": ""}, "has a name twice"),
         ("values", {"names": ["a"], "data": "????"}, "is damaged"),
         ("values", {"names": ["a"], "data": "eJwDAAAAAAE="}, "does not hold 3 seeds"),
-        ("values", [1], "values: is a list"),
-        ("failed", {}, "is damaged"),
-        ("failed", {"why": []}, "is damaged"),
-        ("failed", {"why": [3]}, "no seed of the line"),
-        ("failed", {"why": [1], "also": [1]}, "there twice"),
-        ("failed", {"why": [True]}, "no seed of the line"),
+        ("values", [1], "values: is no evaluation"),
+        ("failed", {}, "failed: is no evaluation"),
+        ("failed", {"why": []}, r"failed\.why"),
+        ("failed", {"why": [3]}, "failed"),
+        ("failed", {"why": [1], "also": [1]}, "failed"),
+        ("failed", {"why": [True]}, r"failed\.why"),
     ],
 )
 def test_damaged_details_are_refused(field, value, words):

@@ -25,7 +25,7 @@ from xortune.core.trainer import Block, OutOfTime, Trainer
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, form_asked
 from xortune.trainers.group import KEEPER, end
-from xortune.trainers.limits import THREADS, time_is_over, use_threads
+from xortune.trainers.limits import THREADS, ending_at, time_ends, time_is_over, use_threads
 from xortune.trainers.returned import one_line
 from xortune.trainers.source import FunctionSource, Given
 
@@ -125,7 +125,7 @@ class OwnProcess:
             CallTookTooLong: it was killed at the limit.
         """
         self.prepare(trainer)
-        found: Outcome | TrainingError = self._answer("train", block, limit)
+        found: Outcome | TrainingError = self._answer("train", (block, time_ends()), limit)
         return found
 
     def close(self, *, grace: float = GRACE) -> None:
@@ -256,7 +256,9 @@ def serve(asked: Any, ours: socket.socket) -> None:
                 answer = (None,)
             else:
                 assert trainer is not None
-                [result] = trainer.train([found])
+                block, until = found
+                with ending_at(until):
+                    [result] = trainer.train([block])
                 answer = (result,)
         except BaseException as error:  # whatever it is, ours must hear of it
             told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict  # pydantic's, before Python 3.12
 
 from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full, json_of
@@ -25,6 +27,37 @@ MANIFEST = "manifest.json"
 
 FORMAT = 1
 """Of a run's manifest and journal: a change that older programs misread makes it one more."""
+
+
+class _NotCertified(TypedDict):
+    """Why a search left out the certificate that was asked for, and what makes it."""
+
+    why: str
+    command: str
+    seconds: NotRequired[FiniteFloat]
+
+
+class _Resampled(TypedDict, total=False):
+    """How sure the importances are; see `driver.importance`."""
+
+    intervals: dict[str, list[FiniteFloat]]
+    configs: int
+    better: int
+    needed: int
+    resamples: int
+
+
+class _Read(TypedDict, total=False):
+    """The entries that reports compute with: a manifest may come from anybody."""
+
+    not_certified: _NotCertified | None
+    importance: dict[str, FiniteFloat] | None
+    importance_resampled: _Resampled | None
+    command: str | list[str] | None
+    seeds_at_once: str | None
+
+
+_READ = TypeAdapter(_Read)
 
 
 def manifest_of(path: Path) -> dict[str, Any]:
@@ -46,6 +79,13 @@ def manifest_of(path: Path) -> dict[str, Any]:
             allowed=str(FORMAT),
             fix="use the version that wrote it, or a newer one",
         )
+    try:
+        _READ.validate_python(manifest, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InputError(
+            f"is damaged ({first['msg']})", place=f"{place}: {'.'.join(map(str, first['loc']))}"
+        ) from None
     return manifest
 
 

@@ -12,7 +12,7 @@ EXPORTS = {
     ),
     "fused": ("*",),
     "group": ("KEEPER", "end"),
-    "limits": ("THREADS", "ending_at", "threads_for", "time_is_over", "use_threads"),
+    "limits": ("THREADS", "ending_at", "threads_for", "time_ends", "time_is_over", "use_threads"),
     "network": (
         "NetworkTrainer",
         "engine_described",

@@ -36,6 +36,11 @@ def ending_at(until: float | None) -> Iterator[None]:
         _until = before
 
 
+def time_ends() -> float | None:
+    """When time is over, by `time.time`, for another process; None: never."""
+    return _until
+
+
 def time_is_over() -> bool:
     """Whether no further seed may begin."""
     return _until is not None and time.time() >= _until
