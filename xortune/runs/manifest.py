@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict  # pydantic's, before Python 3.12
+from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full, json_of
