@@ -166,7 +166,7 @@ def test_output_travels_in_the_journal_for_so_many_seeds_of_a_block(tmp_path):
     fields = json.loads(line)
     silent = trained(tmp_path, "exit 1", count=40)
     other = decode(encode(Evaluation(0, block, silent, None, True, 1.0, "w")))
-    for damaged in (3, None, "", "AAAA", fields["output"][:-8]):
+    for damaged in (3, "", "AAAA", fields["output"][:-8]):
         with pytest.raises(InputError, match="output"):
             decode(json.dumps(fields | {"output": damaged}))
     assert dict(other.outcome.details.output) == {}
