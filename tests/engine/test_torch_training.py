@@ -17,7 +17,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, Unfinished
 from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
 from xortune.trainers.source import given_source
-from xortune.trainers.stack import ELEMENTWISE, LOOP, Stack, trained_as_one, trial_of
+from xortune.trainers.stack import ELEMENTWISE, LOOP, Stack, Trial, trained_as_one, trial_of
 
 SEEDS = [0, 1, 7, 2**32 - 1]
 
@@ -256,7 +256,7 @@ def test_what_cannot_be_stacked_is_trained_by_the_loop_which_says_why(kind, reas
     trial = trial_of(training, SEEDS)
     assert reason in trial.reason
     assert LOOP in trial.reason
-    assert trial.width(1000) == 1
+    assert trial.stacks(1000) == 1000
     assert "nn.LSTMCell in a loop would be stacked" in trial.reason or kind is not WithLstm
 
 
@@ -395,3 +395,20 @@ def test_a_block_that_is_cancelled_on_its_way_ends_alone():
     assert isinstance(ended, Unfinished)
     assert isinstance(alone, Unfinished)
     assert other.n == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "seeds", "stacks"),
+    [
+        ({2: 5.0, 16: 1.0, 64: 0.5}, 64, 1),
+        ({2: 5.0, 16: 1.0, 64: 0.5}, 30, 1),  # 22.9 s a step in one stack, 15 each in two
+        ({2: 5.0, 16: 1.0, 64: 0.5}, 300, 5),
+        ({2: 5.0, 16: 1.0, 64: 2.0}, 64, 4),
+        ({2: 50.0}, 2, 2),  # the loop
+        ({2: 50.0, 16: 20.0}, 16, 16),
+        ({2: 5.0, 16: math.inf}, 16, 8),
+    ],
+)
+def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks):
+    trial = Trial((), loop=10.0, stacked=seconds)
+    assert trial.stacks(seeds) == stacks

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional
 
-WIDTHS = (4, 16, 64, 128, 256)
-"""Seeds in a stack: of these the fastest is taken, as measured."""
+WIDTHS = (2, 16, 64, 128, 256)
+"""Seeds in the stacks that are timed."""
 
 TRIED, TIMED = 3, 3
 """Steps that are compared, and timed."""
@@ -492,17 +492,30 @@ class Trial:
     loop: float = math.inf
     stacked: dict[int, float] = field(default_factory=dict)
 
-    def width(self, seeds: int) -> int:
-        """How many seeds are best stacked, of so many; 1: the loop is faster."""
-        known = {width: cost for width, cost in self.stacked.items() if width <= seeds}
-        best = min(known, key=lambda width: known[width], default=1)
-        return best if not self.reason and known.get(best, math.inf) < self.loop else 1
+    def stacks(self, seeds: int) -> int:
+        """Into how many stacks so many seeds are best put; as many as there are: the loop."""
+        if self.reason or not self.stacked:
+            return seeds
+        widest = max(self.stacked)
+        counts = {math.ceil(seeds / width) for width in (*self.stacked, min(seeds, widest))}
+        seconds = {count: count * self._step(math.ceil(seeds / count)) for count in counts}
+        best = min(seconds, key=lambda count: (seconds[count], count))
+        return best if seconds[best] < seeds * self.loop else seeds
+
+    def _step(self, width: int) -> float:
+        """Seconds of a step of a stack: between widths that were timed as on a straight line."""
+        widths = sorted(self.stacked)
+        whole = [width * self.stacked[width] for width in widths]
+        return float(np.interp(width, widths, whole))
 
     def measure(self, groups: Sequence[Group]) -> None:
-        """Time stacks of all widths that these seeds fill and that are not known yet."""
+        """Time stacks of the widths that these seeds fill and that are not known yet."""
         seeds = sum(len(seeds) for _, seeds in groups)
-        for width in WIDTHS if not self.reason else ():
-            if width > seeds or width in self.stacked:
+        widths = [width for width in WIDTHS if width <= seeds]
+        if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
+            widths.append(seeds)
+        for width in widths if not self.reason else ():
+            if width in self.stacked:
                 continue
             try:
                 self.stacked[width] = _seconds(Stack(_first(groups, width))) / width
@@ -759,12 +772,11 @@ def train_stacked(
         trials[place] = trial
     for places in alike.values():
         rows = [(place, seed) for place in places for seed in groups[place][1]]
-        trial, width = trials[places[0]], 1
-        if trial is not None:
+        trial, chunks = trials[places[0]], len(rows)
+        if trial is not None and len(rows) > 1:
             with suppress(Exception), _quiet():
                 trial.measure([groups[place] for place in places])
-            width = trial.width(len(rows))
-        chunks = -(-len(rows) // width)
+            chunks = trial.stacks(len(rows))
         for chunk in range(chunks):
             first, end = (len(rows) * number // chunks for number in (chunk, chunk + 1))
             _train_chunk(groups, rows[first:end], results, report)
