@@ -79,9 +79,9 @@ COMMAND = (*COMMAND, "--lr", 0.03, "--epochs", 10)
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--hidden-dim", 5, "--seeds", 10**9), ("200,000,000 seeds take about", "GB", "up to")),
+        (("--hidden-dim", 5, "--seeds", 10**9), ("1,000,000,000 seeds take about", "GB", "up to")),
         (("--hidden-dim", 10**9, "--seeds", 1), ("hidden_dim 1,000,000,000 on 4 rows", "240 GB")),
-        (("--hidden-dim", 5000, "--seeds", 10**9), ("200,000,000 seeds take about",)),
+        (("--hidden-dim", 5000, "--seeds", 10**9), ("1,000,000,000 seeds take about",)),
     ],
 )
 def test_what_does_not_fit_into_memory_is_refused_with_the_memory_it_takes(more, words):
