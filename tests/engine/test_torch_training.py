@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ import xortune as xt
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
-from xortune.core.trainer import Block, Unfinished
+from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
+from xortune.trainers.limits import ending_at
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import ELEMENTWISE, LOOP, Stack, Trial, trained_as_one, trial_of
 
@@ -412,3 +415,50 @@ def test_a_block_that_is_cancelled_on_its_way_ends_alone():
 def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks):
     trial = Trial((), loop=10.0, stacked=seconds)
     assert trial.stacks(seeds) == stacks
+
+
+class Leaving(Small):
+    def score(self, model):
+        if torch.initial_seed() == 2:
+            sys.exit("seed 2 leaves")
+        return super().score(model)
+
+
+def test_a_seed_that_exits_crashes_alone():
+    _, outcome = _trained(Leaving, count=5)
+    assert [Status(s) == Status.CRASHED for s in outcome.status] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(SystemExit):
+        Leaving({}).run_seeds(range(3))
+
+
+def test_no_stack_and_no_seed_begins_when_the_time_is_over():
+    trainer = custom_trainer(given_source(WithLstm), parse_success("loss <= 0.7"))
+    with ending_at(time.time() - 1):
+        [ended] = trainer.train([Block(Point({"lr": 0.01}), 0, 3)])
+    assert isinstance(ended, OutOfTime)
+    assert ended.outcome is None
+
+
+def test_a_training_without_a_method_is_refused_with_what_is_missing():
+    class Bare(xt.TorchTraining):
+        def model(self):
+            return nn.Linear(1, 1)
+
+    with pytest.raises(xt.InputError, match="without batches, loss, optimizer, score"):
+        custom_trainer(given_source(Bare), None)
+
+
+def test_a_training_that_is_not_made_with_a_config_is_refused():
+    class Two(Small):
+        def __init__(self, config, more):
+            super().__init__(config)
+            self.more = more
+
+    with pytest.raises(xt.InputError, match=r"super\(\).__init__\(config\)"):
+        custom_trainer(given_source(Two), None)

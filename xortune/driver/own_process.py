@@ -343,7 +343,7 @@ def train_apart(
     if not kills_late(trainer):
         process = process_for(trainer.source, trainer.threads)
         return process.train(trainer, block, limit=most)
-    if trainer.form.many:
+    if trainer.form.many or trainer.form.stacked:
         return _in_time(trainer, block)
     found: list[Outcome | TrainingError] = []
     for seed in block.seeds:
@@ -367,7 +367,7 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
         process = process_for(trainer.source, trainer.threads)
         return process.train(trainer, block, limit=trainer.limit * n)
     except CallTookTooLong:
-        each = f" for each of {n} seeds" if trainer.form.many else ""
+        each = f" for each of {n} seeds" if n > 1 else ""
         return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")
     except ProcessEnded as error:
         if n == 1:

@@ -160,7 +160,7 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
     """
     state = inspect.isclass(function)
     if state and hasattr(function, STACKED):
-        return CallForm(reports=True, state=True, stacked=True)
+        return _form_of_torch(function, label)
     called = getattr(function, RUN, None) if state else function
     if not callable(called):
         raise InputError(
@@ -190,6 +190,31 @@ def form_of(function: Callable[..., Any], label: str) -> CallForm:
     names = [p.name for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
     many = len(names) > len(given) and names[len(given)] == MANY
     return CallForm(many, reports, state, inspect.isgeneratorfunction(called))
+
+
+def _form_of_torch(training: Callable[..., Any], label: str) -> CallForm:
+    """What a `TorchTraining` takes.
+
+    Raises:
+        InputError: it lacks a method, or is not made with a config.
+    """
+    if missing := sorted(getattr(training, "__abstractmethods__", ())):
+        raise InputError(
+            f"{label} is a TorchTraining without {', '.join(missing)}",
+            field="trainer",
+            allowed="a class with the methods model, optimizer, batches, loss and score",
+            fix="add what is missing",
+        )
+    try:
+        inspect.signature(training).bind({})
+    except TypeError as error:
+        raise InputError(
+            f"{label} cannot be made with a config ({error})",
+            field="trainer",
+            fix="write it as __init__(self, config), and call super().__init__(config) there",
+        ) from None
+    reports = getattr(training, "report_every", None) is not None
+    return CallForm(reports=reports, state=True, stacked=True)
 
 
 class Reports:
@@ -523,7 +548,8 @@ def _called_in(folder: str | None) -> Iterator[None]:
             os.chdir(before)
 
 
-_RAISED = (Exception, SystemExit, KeyboardInterrupt, TookTooLong)
+_FAILURES = (Exception, SystemExit, KeyboardInterrupt)
+_RAISED = (*_FAILURES, TookTooLong)
 """What a function raises is its seed's failure; `GivenUp` ends the block."""
 
 
@@ -594,19 +620,20 @@ def _trained_as_one(
     with suppress(_AllEnded):
         if places:
             trained = [(groups[place], list(blocks[place].seeds)) for place in places]
-            found, note = function.run_all(trained, report)  # type: ignore[attr-defined]
+            run_all: Any = getattr(function, STACKED)
+            found, note = run_all(trained, report, failures=_FAILURES)
     each = dict(zip(places, found, strict=True))
     return [
-        _outcome_of(block, each.get(place, []), ended.get(place), trainer.success, note)
+        _outcome_of(trainer, block, each.get(place, []), ended.get(place), note)
         for place, block in enumerate(blocks)
     ]
 
 
 def _outcome_of(
+    trainer: CustomTrainer,
     block: Block,
     found: Sequence[Any],
     ended: BaseException | None,
-    success: Success | None,
     note: str,
 ) -> Outcome | TrainingError:
     """What comes of a block: of what its seeds scored or raised, or of what ended all of them."""
@@ -619,9 +646,14 @@ def _outcome_of(
         return results.outcome()
     for one in found:
         if isinstance(one, BaseException):
+            _states.pop(
+                (trainer.source.function(), block.point.key), None
+            )  # whatever state it is in
             results.add(crashed(_reason(one)), _shown(one))
         else:
-            results.add(judged(one, success))
+            results.add(judged(one, trainer.success))
+    if results.n < block.count:
+        return OutOfTime(results.outcome() if results.n else None)
     return results.outcome()
 
 

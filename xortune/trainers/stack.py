@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -28,6 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional
+
+from xortune.trainers.limits import time_is_over
 
 WIDTHS = (2, 16, 64, 128, 256)
 """Seeds in the stacks that are timed."""
@@ -165,28 +168,15 @@ class _Draws:
         p: float = 0.5,
         training: bool = True,
         inplace: bool = False,
+        *,
+        channels: bool = False,
     ) -> Tensor:
-        """`torch.nn.functional.dropout`."""
-        return self._dropped(input, input.shape, p, training, inplace)
-
-    def dropout_of_channels(
-        self,
-        input: Tensor,  # noqa: A002  # torch's own name
-        p: float = 0.5,
-        training: bool = True,
-        inplace: bool = False,
-    ) -> Tensor:
-        """`dropout1d`, `dropout2d` and `dropout3d` of a batch: whole channels."""
-        shape = (*input.shape[:2], *(1 for _ in input.shape[2:]))
-        return self._dropped(input, shape, p, training, inplace)
-
-    def _dropped(
-        self, x: Tensor, shape: Sequence[int], p: float, training: bool, inplace: bool
-    ) -> Tensor:
+        """`torch.nn.functional.dropout`; with `channels` `dropout1d` and so on, of a batch."""
         if not training or p == 0:
-            return x
-        noise = torch.zeros(()) if p == 1 else self.take("bernoulli", shape, x, 1 - p)
-        return x.mul_(noise) if inplace else x * noise
+            return input
+        shape = (*input.shape[:2], *(1 for _ in input.shape[2:])) if channels else input.shape
+        noise = torch.zeros(()) if p == 1 else self.take("bernoulli", shape, input, 1 - p)
+        return input.mul_(noise) if inplace else input * noise
 
     def attention(  # noqa: PLR0917  # torch's own arguments
         self,
@@ -234,7 +224,10 @@ class _Draws:
 
         places: list[tuple[Any, str, Any]] = [
             (functional, "dropout", self.dropout),
-            *((functional, f"dropout{d}d", self.dropout_of_channels) for d in (1, 2, 3)),
+            *(
+                (functional, f"dropout{d}d", partial(self.dropout, channels=True))
+                for d in (1, 2, 3)
+            ),
             (functional, "scaled_dot_product_attention", self.attention),
             (torch, "rand", sized("uniform", torch.rand)),
             (torch, "randn", sized("normal", torch.randn)),
@@ -747,7 +740,9 @@ Report = Callable[[int, Any], None]
 
 
 def train_stacked(
-    groups: Sequence[Group], report: Report | None = None
+    groups: Sequence[Group],
+    report: Report | None = None,
+    failures: tuple[type[BaseException], ...] = (Exception,),
 ) -> tuple[list[list[Any]], str]:
     """Train the seeds of some configurations of one class.
 
@@ -755,17 +750,18 @@ def train_stacked(
         groups: each configuration's training with its seeds.
         report: called after every `report_every` epochs but the last, for groups that are trained
             whole; what it raises ends all.
+        failures: what a training may raise that is its seed's failure; all else ends all.
 
     Returns:
-        For each group and seed its score, or the exception that its training raised; and in a
-        sentence whether they are trained as one.
+        For each group and seed its score, or the exception that its training raised; fewer seeds
+        where the search's time was over before. And in a sentence whether they are trained as one.
     """
     results: list[dict[int, Any]] = [{} for _ in groups]
     note, alike = "", defaultdict[int, list[int]](list)
     trials: dict[int, Trial | None] = {}
     for place, (training, seeds) in enumerate(groups):
         trial = None
-        with suppress(Exception):  # what a seed raises, it raises in the loop below
+        with suppress(*failures):  # what a seed raises, it raises in the loop below
             trial = trial_of(training, [*seeds, seeds[0] + 1][:2])
             note = trial.sentence
         alike[id(trial) if trial is not None else -1 - place].append(place)
@@ -774,16 +770,16 @@ def train_stacked(
         rows = [(place, seed) for place in places for seed in groups[place][1]]
         trial, chunks = trials[places[0]], len(rows)
         if trial is not None and len(rows) > 1:
-            with suppress(Exception), _quiet():
+            with suppress(*failures), _quiet():
                 trial.measure([groups[place] for place in places])
             chunks = trial.stacks(len(rows))
         for chunk in range(chunks):
+            if time_is_over():
+                break
             first, end = (len(rows) * number // chunks for number in (chunk, chunk + 1))
-            _train_chunk(groups, rows[first:end], results, report)
-    ordered = [
-        [found[seed] for seed in seeds] for found, (_, seeds) in zip(results, groups, strict=True)
-    ]
-    return ordered, note
+            _train_chunk(groups, rows[first:end], results, report, failures)
+    # Seeds were trained in their order, and so are the first ones of each group.
+    return [list(found.values()) for found in results], note
 
 
 def _train_chunk(
@@ -791,8 +787,9 @@ def _train_chunk(
     rows: Sequence[tuple[int, int]],
     results: Sequence[dict[int, Any]],
     report: Report | None,
+    failures: tuple[type[BaseException], ...],
 ) -> None:
-    """Train some rows, each the place of its group and a seed, as one; one by one if that fails."""
+    """Train some rows, each the place of its group and a seed, as one; in halves if that fails."""
 
     def tell(place: int, told: Any) -> None:
         if report is not None:
@@ -802,7 +799,7 @@ def _train_chunk(
         [(place, seed)] = rows
         try:
             results[place][seed] = groups[place][0].run(seed, lambda told: tell(place, told))
-        except Exception as error:
+        except failures as error:
             results[place][seed] = error
         return
     places = list(dict.fromkeys(place for place, _ in rows))
@@ -814,9 +811,10 @@ def _train_chunk(
         try:
             with _quiet():
                 epoch, scores = next(steps)
-        except Exception:  # a seed raised, or memory is short: those that can, go on alone
-            for row in rows:
-                _train_chunk(groups, [row], results, report)
+        except failures:  # a seed raised, or memory is short
+            middle = len(rows) // 2
+            for half in (rows[:middle], rows[middle:]):
+                _train_chunk(groups, half, results, report, failures)
             return
         if epoch == epochs:
             break

@@ -25,6 +25,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ from xortune.trainers.function import ReadConfig
 from xortune.trainers.stack import arrays_of, scored, train_stacked
 
 
-class TorchTraining:
+class TorchTraining(ABC):
     """Trains a torch model; subclass it and say which model, optimizer, batches, loss and score.
 
     Attributes:
@@ -57,34 +58,32 @@ class TorchTraining:
             config if isinstance(config, ReadConfig) else ReadConfig(config, config)
         )
 
+    @abstractmethod
     def model(self) -> nn.Module:
         """A new model. Called after `torch.manual_seed(seed)`."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method model(self)")
 
+    @abstractmethod
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimizer of these parameters."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a method optimizer(self, parameters)"
-        )
 
     def scheduler(self, optimizer: torch.optim.Optimizer) -> Any:  # noqa: ARG002  # for subclasses
         """A learning-rate scheduler, stepped after each epoch; None for a constant rate."""
         return None
 
+    @abstractmethod
     def batches(self) -> Iterable[Sequence[Any]]:
         """One epoch: tuples of tensors. What it draws comes from torch's generator."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method batches(self)")
 
+    @abstractmethod
     def loss(self, model: Any, *batch: Any) -> Tensor:
         """The loss of a batch, a tensor of one number."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method loss(self, model, *batch)")
 
+    @abstractmethod
     def score(self, model: Any) -> Any:
         """What the training came to: true or false, a number, or a dict of numbers.
 
         Called with `model.eval()` and without gradients.
         """
-        raise NotImplementedError(f"{type(self).__name__} needs a method score(self, model)")
 
     def run(self, seed: int, report: Callable[[Any], None] | None = None) -> Any:
         """Train one seed: this loop is what a seed means.
@@ -139,7 +138,7 @@ class TorchTraining:
         tell = None if report is None else lambda _, told: report(told)
         [results], _ = train_stacked([(self, [int(seed) for seed in seeds])], tell)
         for result in results:
-            if isinstance(result, BaseException):
+            if isinstance(result, Exception):
                 raise result
         return arrays_of(results)
 
@@ -147,9 +146,10 @@ class TorchTraining:
     def run_all(
         groups: Sequence[tuple[TorchTraining, Sequence[int]]],
         report: Callable[[int, Any], None] | None = None,
+        failures: tuple[type[BaseException], ...] = (Exception,),
     ) -> tuple[list[list[Any]], str]:
         """Train several configurations of one class: see `stack.train_stacked`."""
-        return train_stacked(groups, report)
+        return train_stacked(groups, report, failures)
 
     def reports_after(self, epoch: int) -> bool:
         """Whether a score is reported after an epoch, which counts from 1."""
