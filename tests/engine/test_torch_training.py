@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
 import sys
 import time
 
@@ -462,3 +465,51 @@ def test_a_training_that_is_not_made_with_a_config_is_refused():
 
     with pytest.raises(xt.InputError, match=r"super\(\).__init__\(config\)"):
         custom_trainer(given_source(Two), None)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda config: {**config},
+        dict,
+        list,
+        lambda config: config.copy(),
+        lambda config: config | {},
+        lambda config: {} | config,
+        lambda config: config.items(),
+        lambda config: f"{config}",
+        lambda config: config == {},
+        json.dumps,
+        copy.copy,
+        copy.deepcopy,
+        pickle.dumps,
+        lambda config: dict(**config),
+    ],
+)
+def test_whatever_reads_all_of_a_configuration_is_noticed(read):
+    config = ReadConfig({"lr": 0.1, "width": 4})
+    assert config.names_read == set()
+    read(config)
+    assert config.names_read == {"lr", "width"}
+
+
+class Late(Small):
+    """The last batch of an epoch, the seventh, reads what no step of the trial has read."""
+
+    def batches(self):
+        for rows in torch.randperm(len(X)).split(6):
+            yield X[rows], Y[rows]
+
+    def loss(self, model, x, y):
+        weight = self.config["late"] if len(x) < 6 else 1.0
+        return super().loss(model, x, y) * weight
+
+
+def test_what_is_read_after_the_trial_is_no_wrong_number():
+    groups = [(Late(ReadConfig({"lr": 0.01, "late": late})), [1, 2]) for late in (0.1, 50.0)]
+    assert trial_of(*groups[0]) is trial_of(*groups[1])
+    found, _ = Late.run_all(groups)
+    alone = [[training.run(seed) for seed in seeds] for training, seeds in groups]
+    for scores, expected in zip(found, alone, strict=True):
+        _same(scores, expected)
+    assert abs(alone[0][0]["loss"] - alone[1][0]["loss"]) > 0.01

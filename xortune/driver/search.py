@@ -348,7 +348,7 @@ def _checked(
         if dry_run and not (resume and _holds(wanted)):
             check = tried_once(space, trainer, most=cluster.trial_timeout)
             if check is not None and on_word is not None:
-                on_word(". ".join(filter(None, (check.sentence, check.note))))
+                on_word("; ".join(filter(None, (check.sentence, check.note))))
     return _Checked(space, trainer, cluster, shared, told, check)
 
 

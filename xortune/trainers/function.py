@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -323,24 +324,24 @@ class ReadConfig(dict[str, Any]):
         self._note(str(name))
         return super().__contains__(name)
 
-    def __iter__(self) -> Iterator[str]:
-        self._note(*super().keys())
-        return super().__iter__()
 
-    def keys(self) -> Any:
-        """See `dict.keys`."""
-        self._note(*super().keys())
-        return super().keys()
+def _reads_all(name: str) -> Callable[..., Any]:
+    """A method of dict that reads every parameter, and notes it."""
+    method = getattr(dict, name)
 
-    def values(self) -> Any:
-        """See `dict.values`."""
-        self._note(*super().keys())
-        return super().values()
+    @functools.wraps(method)
+    def noted(config: ReadConfig, *args: Any, **more: Any) -> Any:
+        config._note(*dict.keys(config))
+        return method(config, *args, **more)
 
-    def items(self) -> Any:
-        """See `dict.items`."""
-        self._note(*super().keys())
-        return super().items()
+    return noted
+
+
+for _name in (
+    *("__iter__", "__reversed__", "__len__", "__repr__", "__eq__", "__ne__", "__or__", "__ror__"),
+    *("keys", "values", "items", "copy", "pop", "popitem", "setdefault"),
+):
+    setattr(ReadConfig, _name, _reads_all(_name))
 
 
 _states: OrderedDict[tuple[Callable[..., Any], str], Any] = OrderedDict()
@@ -646,9 +647,8 @@ def _outcome_of(
         return results.outcome()
     for one in found:
         if isinstance(one, BaseException):
-            _states.pop(
-                (trainer.source.function(), block.point.key), None
-            )  # whatever state it is in
+            # Whatever state it is in.
+            _states.pop((trainer.source.function(), block.point.key), None)
             results.add(crashed(_reason(one)), _shown(one))
         else:
             results.add(judged(one, trainer.success))

@@ -326,9 +326,21 @@ class Stack:
         while (batches := self._next_batches()) is not None:
             self._step(batches)
             yield self.losses.detach()
+        self._refuse_unlike()
         for *_, scheduler in self._parts:
             if scheduler is not None:
                 scheduler.step()
+
+    def _refuse_unlike(self) -> None:
+        """Refuse configurations that differ in what the loss has read since the trial.
+
+        It is the first configuration's loss that all have.
+        """
+        for training in {id(training): training for training, _ in self._rows}.values():
+            with unread(self.lead), unread(training):
+                for name in self.lead.config.names_read:
+                    if training.config.get(name) != self.lead.config.get(name):
+                        raise CannotStack(f"{name} is read late, and differs: {LOOP}")
 
     def _step(self, batches: Sequence[tuple[Any, ...]]) -> None:
         batch, axes = _stacked_batch(batches)
@@ -798,7 +810,8 @@ def _train_chunk(
     if len(rows) == 1:
         [(place, seed)] = rows
         try:
-            results[place][seed] = groups[place][0].run(seed, lambda told: tell(place, told))
+            with unread(groups[place][0]):  # the loop reads what the optimizer takes, too
+                results[place][seed] = groups[place][0].run(seed, lambda told: tell(place, told))
         except failures as error:
             results[place][seed] = error
         return
