@@ -114,6 +114,8 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches train on this machine, however busy it is; one that starts Ray fails."""
     from xortune.driver import certify, loop, session
 
+    ray = sys.modules.get("ray")
+    assert ray is None or not ray.is_initialized(), "one_ray is for other files: it would train"
     for module, name in (
         (session, "SHORT"),
         (certify, "RAY_SECONDS"),

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import xortune as xt
+from xortune.runs.run import load_run
 
 SPACE = {
     "name": "short",
@@ -43,11 +44,16 @@ def test_a_seed_that_ends_its_process_is_a_failed_seed(tmp_path):
     assert run.table.crashed.tolist() == [1, 1]
 
 
-def test_a_longer_one_is_trained_by_ray(tmp_path, one_ray):
+def test_a_longer_one_waits_for_ray(tmp_path, monkeypatch):
     def longer(config, seed):
         time.sleep(0.2)
         return True
 
+    def none(*_, **__):
+        raise RuntimeError("there is none")
+
+    monkeypatch.setattr("ray.init", none)
     space = SPACE | {"seeds": {"ladder": [2]}, "search": {"sampler": "random", "trials": 2}}
-    run = xt.search(space, train=longer, output=tmp_path / "run")
-    assert (run.path / "ray").is_dir()
+    with pytest.raises(xt.InputError, match=r"Ray did not start .*\(there is none\)"):
+        xt.search(space, train=longer, output=tmp_path / "run")
+    assert not load_run(tmp_path / "run").evaluations, "nothing was trained meanwhile"
