@@ -191,13 +191,14 @@ def test_a_training_without_an_outcome_is_no_answer():
     ("options", "field", "word"),
     [
         ({"min_rate": 1}, "min_rate", "no number of seeds proves a rate of 1"),
+        ({"min_rate": 1 - 1e-12}, "min_rate", "takes more seeds than there are"),
         ({"min_rate": 0}, "min_rate", "above 0"),
         ({"min_rate": float("nan")}, "min_rate", "nan"),
         ({"max_seeds": 73}, "max_seeds", "74 or more"),
         ({"max_seeds": 0}, "max_seeds", "at least 1"),
         ({"first_seed": 2**32 - 100}, "max_seeds", "2**32 - 1"),
         ({"first_seed": -1}, "first_seed", "0 to"),
-        ({"confidence": 1}, "confidence", "below 1"),
+        ({"confidence": 1}, "confidence", "1 is out of range; allowed: above 0 and below 1"),
         ({"confidence": 95}, "confidence", "below 1"),
     ],
 )

@@ -285,6 +285,7 @@ def test_after():
             "500, min_rate=1",
             "min_rate: 1 is out of range; allowed: above 0 and below 1; fix: no number of seeds",
         ),
+        ("500, min_rate=1 - 1e-12", "min_rate: a lower bound of 0.999999999999 takes more seeds"),
         ("500, min_rate=95", "min_rate: 95 is out of range; allowed: above 0 and below 1"),
         ("500, min_rate='0.9'", "min_rate: '0.9'"),
         ("50, min_rate=0.95", "n: 50 seeds cannot prove 0.95, even if none of them fails"),

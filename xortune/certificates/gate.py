@@ -81,7 +81,9 @@ def share(name: str, value: float) -> float:
         f"{value} is out of range",
         field=name,
         allowed="above 0 and below 1",
-        fix="no number of seeds proves a rate of 1; 0.99 takes 377" if value == 1 else None,
+        fix="no number of seeds proves a rate of 1; 0.99 takes 377"
+        if value == 1 and name == "min_rate"
+        else None,
     )
 
 
@@ -121,7 +123,11 @@ class SequentialTest:
                 field="max_seeds",
                 allowed="at least 1, and none beyond 2**32 - 1",
             )
-        least = gate_seeds(self.min_rate, alpha=1 - self.confidence)
+        try:
+            least = gate_seeds(self.min_rate, alpha=1 - self.confidence)
+        except InputError as error:  # more than there are
+            error.field = error.place = "min_rate"
+            raise
         if most < least:
             raise InputError(
                 f"{most} seeds cannot prove {self.min_rate:g}, even if none of them fails",
