@@ -219,7 +219,7 @@ def test_an_option_without_a_value_takes_none_of_what_follows(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "nowhere to log to"),
+        ((), "nowhere to log to; fix: give --tensorboard, --mlflow or --wandb"),
         (("--tensorboard", "{file}"), "{file}: cannot be made"),
         (("--mlflow", "localhost:5000"), "'localhost:5000' is no tracking URI"),
         (("--mlflow", "http://me:secret@host"), "http://host: has a password in it"),

@@ -197,7 +197,7 @@ def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
         InputError: no tracker, the run is none or damaged, or a tracker fails.
     """
     if not trackers:
-        fix = "give at least one of tensorboard, mlflow and wandb"
+        fix = "give --tensorboard, --mlflow or --wandb"
         raise InputError("nowhere to log to", place="log", fix=fix)
     path = readable(run)
     if not path.is_dir() or not manifest_of(path):
