@@ -349,7 +349,7 @@ class WantedSeeds:
 
     @property
     def made(self) -> str:
-        """Digest of what trains it; see `sessions.made_id`."""
+        """Digest of what trains it; see `runs.manifest.made_id`."""
         return made_id(identity_of(self.trainer.describe()))
 
 
@@ -388,8 +388,9 @@ def train_shared(
 
     with held(directory, say=on_message) as lock:
         lacking: dict[str, list[SeedsToTrain]] = {made: [] for made in trainers}
+        had = {made: read(place(made))[0] for made in trainers if place(made).exists()}
         for (made, key), point in points.items():
-            lines = read(place(made))[0].of_keys([key]) if place(made).exists() else ()
+            lines = had[made].of_keys([key]) if made in had else ()
             if parts := missing(seeds, lines):
                 lacking[made].append(SeedsToTrain(point, parts))
         done = total - sum(one.count for ones in lacking.values() for one in ones)

@@ -346,7 +346,7 @@ class SearchDecisions:
         max_in_flight: how many decisions may be without known results; a race needs a limit.
         min_in_flight: the limit early in a race (see `in_flight_at`); None: the same.
         known: what a journal holds already.
-        made: digest of what trains now; see `runs.sessions`. What different versions made is
+        made: digest of what trains now; see `runs.manifest`. What different versions made is
             never counted together: the race and the sampler see of a config what its table has.
         ends: whether promotions under way end when their config is proven worse; see `wants`.
 
