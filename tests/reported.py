@@ -11,6 +11,8 @@ from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, so
 import xortune as xt
 from xortune.runs.run import load_run
 
+FEW = {"configs": 5, "better": 1, "needed": 10, "resamples": 0, "intervals": {}}
+
 
 def searched(folder):
     """Four configs: the best, one that it does not beat, one beaten, one stopped early."""
@@ -66,7 +68,7 @@ def certified(folder):
         task="xor",
         ladder=[8],
         objectives=objectives,
-        importance_resampled={"configs": 5, "better": 1, "needed": 10},
+        importance_resampled=FEW,
     )
     certify(run, Counting({KEYS[1]: 5}))
     certify(load_run(folder), Counting({KEYS[1]: 9}))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
-from reported import searched
+from reported import certified, searched
 from scipy.stats import binom
 
 from xortune.core.counts import wilson
+from xortune.core.errors import InputError
 from xortune.core.task import Task
 from xortune.reports.document import escaped, first_rows, markdown_text
 from xortune.reports.run import config_table, run_document
 from xortune.reports.tables import report_of
+from xortune.runs.run import load_run
 
 
 def markdown(run):
@@ -31,6 +34,40 @@ def test_every_figure_stands_in_its_section_with_its_note(tmp_path):
     assert "## More figures" not in text  # each is in SECTION_OF
     ranking = text.index("(figures/ranking.svg)")
     assert text.index("## The configurations") < ranking < text.index("| trials | key |")
+
+
+INTERVALS = {"lr": [0.5, 1.0]}
+RESAMPLED = {"configs": 30, "better": 5, "needed": 5, "resamples": 100, "intervals": INTERVALS}
+
+
+@pytest.mark.parametrize(
+    ("entry", "edited"),
+    [
+        ("importance", {"lr": "most"}),
+        ("importance", {"lr": 57.0}),
+        ("importance_resampled", {"intervals": INTERVALS}),
+        ("importance_resampled", RESAMPLED | {"intervals": {"lr": [0.5]}}),
+        ("importance_resampled", RESAMPLED | {"intervals": {"lr": [0.5, 1e308]}}),
+        ("importance_resampled", RESAMPLED | {"better": "five"}),
+        ("not_certified", "no time"),
+        ("not_certified", {"why": "no time"}),
+        ("command", ["xortune", 1]),
+        ("objectives", []),
+        ("sessions", None),
+        ("sessions", ["first"]),
+    ],
+)
+def test_a_manifest_that_somebody_edited_is_refused_in_a_sentence(tmp_path, entry, edited):
+    run = certified(tmp_path / "r")
+    place = run.path / "manifest.json"
+    manifest = json.loads(place.read_text()) | {"importance_resampled": RESAMPLED}
+    place.write_text(json.dumps(manifest))
+    assert markdown(load_run(run.path))
+    place.write_text(json.dumps(manifest | {entry: edited}))
+    with pytest.raises(
+        InputError, match=rf"manifest\.json: (.* is not what a search notes|{entry}.* is damaged)"
+    ):
+        markdown(load_run(run.path))
 
 
 def test_only_failed_tries(tmp_path):

@@ -37,6 +37,7 @@ EXPORTS = {
         "made_id",
         "made_with",
         "manifest_of",
+        "sessions_in",
         "stopped_because",
         "update_manifest",
     ),

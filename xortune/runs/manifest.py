@@ -8,10 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from xortune.core.errors import InputError
@@ -37,10 +37,13 @@ class _NotCertified(TypedDict):
     seconds: NotRequired[FiniteFloat]
 
 
-class _Resampled(TypedDict, total=False):
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Resampled(TypedDict):
     """How sure the importances are; see `driver.importance`."""
 
-    intervals: dict[str, list[FiniteFloat]]
+    intervals: dict[str, Annotated[list[_Share], Field(min_length=2, max_length=2)]]
     configs: int
     better: int
     needed: int
@@ -51,7 +54,7 @@ class _Read(TypedDict, total=False):
     """The entries that reports compute with: a manifest may come from anybody."""
 
     not_certified: _NotCertified | None
-    importance: dict[str, FiniteFloat] | None
+    importance: dict[str, _Share] | None
     importance_resampled: _Resampled | None
     command: str | list[str] | None
     seeds_at_once: str | None

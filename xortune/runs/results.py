@@ -725,6 +725,8 @@ def objectives_in(manifest: Mapping[str, Any], place: str) -> tuple[Objective, .
     if noted is None:
         return (Objective(SUCCESS_RATE, maximize=True),)
     try:
+        if not noted:
+            raise ValueError
         return tuple(_noted(one) for one in noted)
     except (TypeError, KeyError, ValueError, AttributeError):
         raise InputError(

@@ -33,6 +33,7 @@ RESAMPLED = {
     "configs": 30,
     "better": 5,
     "resamples": 100,
+    "needed": 5,
     "intervals": {
         "hidden_dim": [0.31, 0.69],
         "lr": [0.1, 0.5],

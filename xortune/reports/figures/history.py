@@ -15,7 +15,7 @@ from xortune.reports.figures.labels import MOST, counted, described, finished, s
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, rate_of, varying
 from xortune.runs.certificate import Certificate
-from xortune.runs.manifest import CERTIFIED
+from xortune.runs.manifest import CERTIFIED, MANIFEST, sessions_in
 from xortune.runs.results import ConfigResult, by_version, full_seeds
 from xortune.runs.run import Run
 
@@ -27,7 +27,7 @@ def optimization_history(run: Run) -> Plot:
     these. Blocks that finally produced nothing are in it, as seeds not solved.
 
     Raises:
-        InputError: no config is finished, or the run's certificate is damaged.
+        InputError: no config is finished, or the run's certificate or manifest is damaged.
     """
     results, certificate = finished(run), run.certificate
     varies = bool(np.ptp(results.counts.epochs))
@@ -157,7 +157,8 @@ def _certificate(
     if not certificate.finalists:
         return ""
     at, when = float(looks["cost"].iloc[-1]), "certificate"
-    if sum(session.get("what") != CERTIFIED for session in run.manifest.get("sessions", ())) > 1:
+    sessions = sessions_in(run.manifest, str(run.path / MANIFEST))
+    if sum(session.get("what") != CERTIFIED for session in sessions) > 1:
         counts = {(found.key, found.search_k, found.search_n) for found in certificate.finalists}
         rows = zip(looks["key"], looks["k"], looks["n"], strict=True)
         had = looks["cost"][[row in counts for row in rows]]
