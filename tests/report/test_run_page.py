@@ -70,6 +70,23 @@ def test_a_manifest_that_somebody_edited_is_refused_in_a_sentence(tmp_path, entr
         markdown(load_run(run.path))
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"ladder": "x"},
+        {"ladder": []},
+        {"command": []},
+        {"task": {"csv": "t"}},
+        {"versions": None},
+        {"name": 7},
+        {"trials": None},
+    ],
+)
+def test_an_odd_manifest_is_shown_not_fatal(tmp_path, manifest):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest)
+    assert "## Do it again" in markdown(run)
+
+
 def test_only_failed_tries(tmp_path):
     text = markdown(write_run(tmp_path / "r", [failed(0, {"x": 1}, 0, 3, final=False)]))
     assert "No configuration has finished yet" in text

@@ -164,7 +164,7 @@ def decoded(table):
     """The rows in a page's data, written out as its script does."""
     data = json.loads(embedded(table)["data"])
     found = []
-    for (*row,) in data["rows"]:
+    for row in data["rows"]:
         values = enumerate(row[11:])
         texts = [["", None] if at < 0 else data["values"][i][at] for i, at in values]
         found.append((*row[:11], texts))

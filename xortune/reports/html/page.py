@@ -238,7 +238,7 @@ def _visible(sign: str) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# The table of all configs in a page: its first rows as HTML, all of them as JSON.
+# The table of configs in a page: the first rows as HTML, all that the page has as JSON.
 #
 # Every text in it is made here, with the same functions as in Markdown; the page's script sorts,
 # filters and places, and writes no number of a result down by itself.
