@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from xortune.core.counts import holm, wilson
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import MAX_BYTES, csv_rows
 from xortune.core.formats import as_html
 from xortune.core.outcome import Outcome
@@ -205,13 +205,9 @@ def _mapping(
     names = (*parameters, *COUNTS)
     for name, column in asked.items():
         place = f"--column {name}={column}"
-        for given, known, problem in (
-            (name, names, f"unknown parameter {name!r}"),
-            (column, text.columns, f"{text.place} has no column {column!r}"),
-        ):
-            if given not in known:
-                fix = nearest(given, known)
-                raise InputError(problem, place=place, allowed=", ".join(known), fix=fix)
+        refuse_unknown(name, names, f"unknown parameter {name!r}", place=place)
+        problem = f"{text.place} has no column {column!r}"
+        refuse_unknown(column, text.columns, problem, place=place)
         if column in found.values():
             problem = f"column {column!r} stands for something else already"
             raise InputError(problem, place=place, fix="map each column once")
@@ -411,13 +407,7 @@ def _wanted(where: Mapping[str, Value], mine: pd.DataFrame, run: Path) -> dict[s
     wanted = {}
     for name, value in where.items():
         place = f"--where {name}={_shown(value)}"
-        if name not in mine:
-            raise InputError(
-                f"unknown parameter {name!r}",
-                place=place,
-                allowed=", ".join(map(str, mine)),
-                fix=nearest(name, list(map(str, mine))),
-            )
+        refuse_unknown(name, map(str, mine), f"unknown parameter {name!r}", place=place)
         wanted[name] = normal(value)
         found = set(mine[name])
         if wanted[name] not in found and not (wanted[name] is None and ABSENT in found):

@@ -14,6 +14,7 @@ EXPORTS = {
         "named",
         "nearest",
         "refuse_given",
+        "refuse_unknown",
         "worded",
     ),
     "files": (

@@ -94,6 +94,25 @@ def refuse_given(allowed: str, **options: object) -> None:
             raise InputError(f"{value!r}", field=name, allowed=allowed, fix="leave it out")
 
 
+def refuse_unknown(
+    name: object,
+    known: Iterable[str],
+    problem: str,
+    *,
+    field: str | None = None,
+    place: str | None = None,
+) -> None:
+    """Refuse a name that is not a known one, with all of these and the nearest.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    names = tuple(known)
+    if name not in names:
+        allowed, fix = ", ".join(names), nearest(str(name), names)
+        raise InputError(problem, field=field, place=place, allowed=allowed, fix=fix)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A fix that names the known word closest to `name`, or all of them if none is close."""
     names = sorted(known)

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.files import csv_rows
 
 # -------------------------------------------------------------------------------------------------
@@ -207,14 +207,8 @@ class Task:
         for field, name in (("target", target), ("held_out", held_out)):
             if name is None:
                 continue
-            if name not in columns:
-                raise InputError(
-                    f"no column {name!r}",
-                    field=field,
-                    place=f"{path}: {field}",
-                    allowed=", ".join(names),
-                    fix=nearest(name, names),
-                )
+            problem = f"no column {name!r}"
+            refuse_unknown(name, names, problem, field=field, place=f"{path}: {field}")
             wrong = np.flatnonzero(~np.isin(columns[name], (0.0, 1.0)))
             if wrong.size:
                 raise InputError(

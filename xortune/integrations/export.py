@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 
 from xortune.core.config import Config
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point, Value
@@ -104,13 +104,7 @@ def export(
         InputError: no such config or format, more seeds than the run knows, a program for a run of
             something else than the built-in network, or a task that is no longer the run's.
     """
-    if format not in FORMATS:
-        raise InputError(
-            f"{format!r}",
-            field="format",
-            allowed=", ".join(FORMATS),
-            fix=nearest(str(format), FORMATS),
-        )
+    refuse_unknown(format, FORMATS, f"{format!r}", field="format")
     loaded = run if isinstance(run, Run) else load_run(run)
     if format == "py":
         return _program(loaded, key, seeds)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.files import csv_rows
 from xortune.core.outcome import MAX_SEED, NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point, Value
@@ -130,13 +130,8 @@ class ResultsTable:
         Raises:
             InputError: there is none.
         """
-        if name not in self.columns:
-            raise InputError(
-                f"{self.source} has no column {name!r}",
-                field=option,
-                allowed=", ".join(self.columns),
-                fix=nearest(name, self.columns),
-            )
+        problem = f"{self.source} has no column {name!r}"
+        refuse_unknown(name, self.columns, problem, field=option)
         return self.columns[name]
 
 

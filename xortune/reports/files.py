@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import is_full
 from xortune.core.formats import plain
 from xortune.reports.comparison import comparison_document, tables_of
@@ -136,13 +136,7 @@ def write_report(run: Run, *, formats: Sequence[str] | None = None) -> None:
 
 def _refuse_unknown(formats: Iterable[str], known: Sequence[str]) -> None:
     for wanted in formats:
-        if wanted not in known:
-            raise InputError(
-                f"unknown format {wanted!r}",
-                field="format",
-                allowed=", ".join(known),
-                fix=nearest(wanted, known),
-            )
+        refuse_unknown(wanted, known, f"unknown format {wanted!r}", field="format")
 
 
 def _refuse_link(folder: Path) -> None:

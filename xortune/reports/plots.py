@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, refuse_unknown
 from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
 from xortune.reports.figures import (
@@ -74,14 +74,9 @@ def _verb(lacking: str = "") -> Callable[[Callable[P, Plot | None]], Callable[P,
         @functools.wraps(figure)
         def draw(*args: P.args, **kwargs: P.kwargs) -> Any:
             backend = kwargs.get("backend", "plotly")
-            if backend not in BACKENDS:
-                raise InputError(
-                    f"there is no backend {backend!r}",
-                    field="backend",
-                    allowed=", ".join(BACKENDS),
-                    fix=nearest(str(backend), BACKENDS),
-                )
-            if importlib.util.find_spec(backend) is None:
+            problem = f"there is no backend {backend!r}"
+            refuse_unknown(backend, BACKENDS, problem, field="backend")
+            if importlib.util.find_spec(str(backend)) is None:
                 raise InputError(
                     f"{backend} is not installed", field="backend", fix=f"pip install {backend}"
                 )
