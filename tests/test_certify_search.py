@@ -133,6 +133,3 @@ def test_an_interrupted_search_is_not_certified_and_an_interrupted_certificate_g
     run = searched(resume=True)
     assert run.certificate.latest.number == 1
     assert len(calls) == 3
-
-
-# How it is drawn.

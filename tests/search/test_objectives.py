@@ -15,7 +15,7 @@ from hand_made import outcome, solved
 import xortune as xt
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.point import Point
-from xortune.driver.propose import proposer_for
+from xortune.driver.propose import opened, proposer_for, shared_study
 from xortune.racing.objectives import told
 from xortune.runs.journal import Journal
 from xortune.runs.run import load_run
@@ -106,6 +106,14 @@ def test_every_sampler_that_may_have_several_takes_them(sampler, capsys):
     session = anywhere(space=space, proposer=proposer_for(space), window=3)
     assert session.queue.finished
     assert capsys.readouterr() == ("", "")
+
+
+def test_directions_reach_the_study(tmp_path):
+    space = parse_space(
+        SPACE.replace("SAMPLER", "tpe").replace(", h]", ", {name: h, direction: maximize}]")
+    )
+    study = opened(shared_study(space, f"journal://{tmp_path}/study", None), space)
+    assert [way.name for way in study.directions] == ["MAXIMIZE", "MINIMIZE", "MAXIMIZE"]
 
 
 def test_all_seeds_count_the_crashed_ones_at_the_full_budget(tmp_path):

@@ -209,3 +209,12 @@ def test_a_grid_that_grows_fills_what_a_kill_left_open(lost, data):
     assert found[: len(whole)] == whole
     assert {p.key for p in found} == {p.key for p in grid(new)}
     assert proposer.propose(budget(new)) is None
+
+
+def test_true_was_not_in_a_grid_with_one():
+    text = "name: g\nparameters: {a: {choice: [VALUES]}}\nsearch: {sampler: grid}\n"
+    old, new = (parse_space(text.replace("VALUES", v)) for v in ("1, 2", "true, 1, 2"))
+    proposer = proposer_for(new, [old])
+    points = [proposer.propose(number) for number in range(4)]
+    found = [point and (point["a"], type(point["a"])) for point in points]
+    assert found == [(1, int), (2, int), (True, bool), None]

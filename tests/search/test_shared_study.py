@@ -171,6 +171,14 @@ def test_one_learns_from_what_another_has_told(storage):
     assert good[0] > good[1]
 
 
+def test_two_runs_with_one_seed_propose_something_else(storage):
+    space = space_of(tpe="random")
+    one, two, again = (proposer(space, storage, run) for run in "aba")
+    found = [[p.propose(number) for number in range(1, 9)] for p in (one, two)]
+    assert found[0] != found[1]
+    assert [again.seed(number) for number in range(9)] == [one.seed(number) for number in range(9)]
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
 def test_what_was_told_is_not_told_again_and_what_was_asked_is_not_asked_again(storage, sampler):
     space = space_of(tpe=sampler)
