@@ -116,6 +116,21 @@ def test_nothing_is_pruned_before_it_reported_seeds():
     assert second.should_prune()
 
 
+def test_the_number_of_a_trial_is_its_place_in_the_race():
+    study = optuna.create_study(pruner=SeedRacePruner())
+    first, *_, last = (study.ask() for _ in range(300))
+    first.report(128, step=128)
+    lower = float(race_lower(128, 128, 1))
+    needed = {
+        number: next(n for n in range(1, 99) if race_upper(0, n, number) < lower)
+        for number in (2, 300)
+    }
+    assert needed[2] < needed[300], "the test tells nothing if it does not matter"
+    for n in range(1, needed[300] + 1):
+        last.report(0, step=n)
+        assert last.should_prune() == (n == needed[300])
+
+
 def test_a_pruner_serves_several_studies_and_survives_pickling():
     pruner = SeedRacePruner(alpha=0.2)
     good, bad = optuna.create_study(pruner=pruner), optuna.create_study(pruner=pruner)
