@@ -54,7 +54,7 @@ def purpose(point, rank, finalists, seeds, **more):
         extendable=False,
         search_k=8,
         search_n=8,
-        **more,
+        **{"moved": None, "by": "own", "neighbours": 0, "first": None} | more,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from commands import xortune
-from hand_made import CONFIG, done, solved, write_run
+from hand_made import ALONE, CONFIG, done, solved, write_run
 
 import xortune as xt
 from xortune.core.point import Point
@@ -42,8 +42,8 @@ def run(tmp_path):
 
 def certified(run):
     """A certificate by which the second is better."""
-    purpose = Purpose("certify", 1, FIRST.key, 1, 2, 50, 0.95, False, 8, 8)
-    other = Purpose("certify", 1, SECOND.key, 2, 2, 50, 0.95, False, 6, 8)
+    purpose = Purpose("certify", 1, FIRST.key, 1, 2, 50, 0.95, False, 8, 8, *ALONE)
+    other = Purpose("certify", 1, SECOND.key, 2, 2, 50, 0.95, False, 6, 8, *ALONE)
     with Journal.open(run.path / JOURNAL) as journal:
         for point, k, reason in ((FIRST, 45, purpose), (SECOND, 50, other)):
             line = done(0, point, solved(2**30 + 2**29, k, 50, epochs=300))

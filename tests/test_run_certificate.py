@@ -41,6 +41,10 @@ def purpose(point=A, **changes):
         "extendable": False,
         "search_k": 8,
         "search_n": 8,
+        "moved": None,
+        "by": "own",
+        "neighbours": 0,
+        "first": None,
     }
     return Purpose(**(given | changes))
 
@@ -75,10 +79,13 @@ def test_a_purpose_survives_the_journal_and_a_search_line_has_none():
     [
         ("kind", "search"),
         ("attempt", 0),
+        ("attempt", True),
+        ("rank", "1"),
         ("finalists", 0),
         ("seeds", 1.5),
         ("confidence", 1.0),
         ("confidence", 95),
+        ("extendable", 1),
         ("search_k", -1),
         ("search_n", 0),
         ("finalist", 3),
@@ -92,6 +99,9 @@ def test_a_purpose_survives_the_journal_and_a_search_line_has_none():
 def test_a_damaged_purpose_is_refused(name, value):
     fields = json.loads(encode(FIRST[0]))
     fields["purpose"][name] = value
+    with pytest.raises(xt.InputError, match=rf"purpose\.{name}"):
+        decode(json.dumps(fields))
+    del fields["purpose"][name]
     with pytest.raises(xt.InputError, match=rf"purpose\.{name}"):
         decode(json.dumps(fields))
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import pandas as pd
 import pytest
-from hand_made import CONFIG, done, failed, solved, write_run
+from hand_made import ALONE, CONFIG, done, failed, solved, write_run
 from typer.testing import CliRunner
 
 import xortune as xt
@@ -227,7 +227,7 @@ def test_crashed_seeds_of_a_range_and_of_a_list_are_the_same():
     "name", ["attempt", "rank", "finalists", "seeds", "search_k", "search_n", "neighbours"]
 )
 def test_a_purpose_beyond_all_bounds_is_refused(run, name):
-    good = asdict(Purpose("certify", 1, "k", 1, 2, 100, 0.95, False, 3, 4))
+    good = asdict(Purpose("certify", 1, "k", 1, 2, 100, 0.95, False, 3, 4, *ALONE))
     changed(run, 0, purpose=good)
     assert len(load_run(run.path).checks) == 1
     most = 10**9 if name == "attempt" else 10**400  # 2**attempt would be computed

@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
+from hand_made import ALONE, CONFIG, TINY_SPACE, done, solved, write_run
 from logged_runs import (
     BLOCKS,
     ROOT,
@@ -74,7 +74,7 @@ def test_of_a_real_run_all_configs_are_logged_with_the_numbers_of_its_table():
 
 def test_a_config_has_a_step_for_each_block_and_its_crashed_seeds_are_in_n(tmp_path):
     fresh = done(0, CONFIG, solved(2**30, 3, 3))
-    purpose = Purpose("certify", 1, fresh.block.point.key, 1, 1, 3, 0.95, False, 1, 4)
+    purpose = Purpose("certify", 1, fresh.block.point.key, 1, 1, 3, 0.95, False, 1, 4, *ALONE)
     write_run(tmp_path / "run", [*BLOCKS, replace(fresh, purpose=purpose)], **STARTED)
     one, other = logged(tmp_path / "run")
     assert one.parameters == CONFIG

@@ -267,7 +267,10 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
             extendable=call.extendable,
             search_k=result.outcome.successes,
             search_n=result.outcome.n,
+            moved=None,
             by=call.by,
+            neighbours=0,
+            first=None,
         )
         for rank, result in enumerate(finalists, 1)
     ]

@@ -15,7 +15,15 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import CoreSchema
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import MAX_SEED, NO_DETAILS, Details, Outcome, Status
@@ -86,10 +94,10 @@ class Purpose:
     extendable: bool
     search_k: Successes
     search_n: Positive
-    moved: str | None = None
-    by: Criterion = "own"
-    neighbours: Successes = 0
-    first: Annotated[int, Field(ge=0, lt=2**32)] | None = None
+    moved: str | None
+    by: Criterion
+    neighbours: Successes
+    first: Annotated[int, Field(ge=0, lt=2**32)] | None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -236,6 +244,19 @@ _JSON = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":
 _Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON)]
 _Reason: TypeAlias = Annotated[str, StringConstraints(max_length=MAX_REASON)]
 _Seeds: TypeAlias = Annotated[list[int], Field(min_length=1)]
+_Failed: TypeAlias = Annotated[dict[_Reason, _Seeds], Field(min_length=1)]
+_Time: TypeAlias = Annotated[int, Field(ge=0, le=MAX_TIME)]
+_Digest: TypeAlias = Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")]
+
+
+class _NotNull:
+    """Of a field that a line may lack: what it says there is never null."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        nullable: Any = handler(source)
+        schema: CoreSchema = nullable["schema"]
+        return schema
 
 
 @dataclass(frozen=True)
@@ -265,12 +286,12 @@ class LineFields:
     final: bool
     error: str | None
     seeds_data: str | None
-    values: _Numbers | None = None
-    failed: Annotated[dict[_Reason, _Seeds], Field(min_length=1)] | None = None
-    output: str | None = None
-    purpose: Purpose | None = None
-    at: Annotated[int, Field(ge=0, le=MAX_TIME)] | None = None
-    made: Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")] | None = None
+    values: Annotated[_Numbers | None, _NotNull] = None
+    failed: Annotated[_Failed | None, _NotNull] = None
+    output: Annotated[str | None, _NotNull] = None
+    purpose: Annotated[Purpose | None, _NotNull] = None
+    at: Annotated[_Time | None, _NotNull] = None
+    made: Annotated[_Digest | None, _NotNull] = None
 
 
 _LINE: TypeAdapter[LineFields] = TypeAdapter(LineFields)

@@ -333,7 +333,7 @@ class Journal:
 
         Args:
             path: of the file.
-            made: the digest of what makes the lines, see `sessions.made_id`; with it each line
+            made: the digest of what makes the lines, see `manifest.made_id`; with it each line
                 gets the digest and the time.
             lock: of its run: while it is lost, nothing is appended.
             say: called with a sentence where a torn line is dropped.

@@ -82,6 +82,10 @@ def fresh(point, rank, k, search_k, search_n):
         extendable=False,
         search_k=search_k,
         search_n=search_n,
+        moved=None,
+        by="own",
+        neighbours=0,
+        first=None,
     )
     return replace(done(9, point, solved(CERTIFY.start, k, FRESH, epoch=70)), purpose=purpose)
 
