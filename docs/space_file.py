@@ -34,7 +34,8 @@ the package:
 # yaml-language-server: $schema=space.schema.json
 ```
 
-A *value* below is a number, a text, true, false or null.
+A *value* below is a number, a text, true, false or null; *any value* is one of these, or a list or
+a mapping of them, such as `net_arch: {choice: [[64, 64], [256]]}`.
 """
 
 VALUE = {"number", "string", "boolean", "null"}
@@ -128,7 +129,9 @@ def _value(node: Node) -> str:
     if "type" not in node:
         return "anything"
     kinds = node["type"] if isinstance(node["type"], list) else [node["type"]]
-    words = "value" if set(kinds) == VALUE else " or ".join(SCALARS[kind] for kind in kinds)
+    words = " or ".join(SCALARS[kind] for kind in kinds)
+    if set(kinds) >= VALUE:
+        words = "any value" if "array" in kinds else "value"
     if "items" in node:
         words += f" ({_value(node['items'])})"
     if isinstance(node.get("additionalProperties"), Mapping):

@@ -10,7 +10,7 @@ from hand_made import CONFIG, done, solved
 
 from xortune.runs.run import Run
 
-VOID = {"meta", "link", "br", "img", "input", "hr", "path", "rect"}
+VOID = {"meta", "link", "br", "img", "input", "hr", "path", "rect", "wbr"}
 
 
 class Parsed(HTMLParser):

@@ -239,7 +239,7 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
         **dict.fromkeys(("output", "trials", "seed", "sampler", "time_budget", "address")),
         **dict.fromkeys(("trial_timeout", "study_storage", "study_name", "tensorboard", "mlflow")),
         **dict.fromkeys(("wandb", "on_progress", "on_certify", "on_word", "on_failure")),
-        **dict.fromkeys(("command", "train")),
+        **dict.fromkeys(("command", "train", "n_trials", "note", "tags")),
         **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast"), False),
         "cpus_per_trial": 1.0,
         "gpus_per_trial": 0.0,

@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 import xortune as xt
-from xortune.core.outcome import Details
+from xortune.core.outcome import Curves, Details
 
 VERBS = [name for name in xt.__all__ if name.startswith("plot_")]
 OF_COMPARISONS = ("plot_differences", "plot_numbers", "plot_profile", "plot_wins")
@@ -49,7 +49,14 @@ def run(tmp_path_factory):
             hidden_dim=hidden,
             epochs=200,
         )
-        evaluations.append(done(place, config.point, xt.evaluate(config, SEEDS)))
+        outcome = xt.evaluate(config, SEEDS)
+        loss = outcome.final_loss.astype(float)
+        way = np.concatenate([4 * loss, 2 * loss, loss]).astype(np.float32)
+        curves = Curves(
+            ("loss",), np.tile(outcome.seeds, 3), np.repeat([1, 2, 3], len(loss)), way[:, None]
+        )
+        outcome = replace(outcome, details=Details({"loss": loss}, curves=(curves,)))
+        evaluations.append(done(place, config.point, outcome))
     return write_run(
         tmp_path_factory.mktemp("plots") / "run",
         evaluations,
@@ -96,6 +103,7 @@ def test_the_verbs_are_those_of_optuna_and_ours():
         "plot_decision_surface",
         "plot_differences",
         "plot_failures",
+        "plot_intermediate_values",
         "plot_numbers",
         "plot_optimization_history",
         "plot_parallel_coordinate",
@@ -103,6 +111,7 @@ def test_the_verbs_are_those_of_optuna_and_ours():
         "plot_pareto_front",
         "plot_profile",
         "plot_ranking",
+        "plot_scores",
         "plot_seeds_spent",
         "plot_slice",
         "plot_success_by_epoch",
@@ -113,6 +122,7 @@ def test_the_verbs_are_those_of_optuna_and_ours():
     theirs = {name for name in VERBS if hasattr(optuna.visualization, name)}
     assert theirs == {
         "plot_contour",
+        "plot_intermediate_values",
         "plot_optimization_history",
         "plot_parallel_coordinate",
         "plot_param_importances",

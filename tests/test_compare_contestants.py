@@ -16,8 +16,11 @@ from xortune.comparisons.contestants import candidate_of, known_facts
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
+from xortune.core.success import parse_success
+from xortune.driver.compare import WantedSeeds, train_shared
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
+from xortune.trainers.function import Given, custom_trainer
 
 
 @pytest.fixture(autouse=True)
@@ -276,3 +279,25 @@ def test_what_is_trained_is_kept_on_this_machine(tmp_path):
     certified_run(tmp_path / "a", [None])
     about = ["s3://bucket/x: is a URL", "give a directory with output"]
     refused("a", "a", trainer=Counting(), output="s3://bucket/x", about=about)
+
+
+def told(config, seed):
+    if seed % 5 == 0:
+        raise ValueError("unlucky")
+    return {"score": seed % 7 / config["of"]}
+
+
+@pytest.mark.parametrize("seeds", [range(100, 130), range(104, 112)])
+def test_seeds_that_are_trained_have_their_numbers_and_reasons(tmp_path, seeds):
+    """All that were trained, and a part of them."""
+    trainer = custom_trainer(Given("f", told, "d"), parse_success("score >= 0.5"))
+    wanted = [WantedSeeds(Point({"of": 7}), trainer)]
+    train_shared(tmp_path, wanted, range(100, 130))
+    [found] = train_shared(tmp_path, wanted, seeds)
+    lucky = [seed for seed in seeds if seed % 5]
+    numbers = dict(zip(found.seeds.tolist(), found.details.values["score"].tolist(), strict=True))
+    assert {seed: numbers[seed] for seed in lucky} == {seed: seed % 7 / 7 for seed in lucky}
+    assert {seed for seed, one in numbers.items() if np.isnan(one)} == set(seeds) - set(lucky)
+    assert found.details.failed == dict.fromkeys(
+        sorted(set(seeds) - set(lucky)), "ValueError: unlucky"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import Outcome, Status
+from xortune.core.outcome import Curves, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, encode
@@ -105,3 +106,57 @@ def test_only_the_blocks_own_seeds_are_packed():
     assert pack(Block(CONFIG, 0, 4), outcome).n == 4
     with pytest.raises(InputError, match="are not those it was asked for"):
         pack(Block(CONFIG, 1, 4), outcome)
+
+
+@st.composite
+def told_on_the_way(draw):
+    """An outcome of three seeds from 7 on whose curves may have any numbers."""
+    seeds = draw(st.lists(st.sampled_from([7, 8, 9]), min_size=1, max_size=6))
+    names = draw(st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=3, unique=True))
+    numbers = st.floats(width=32, allow_nan=True)
+    rows = draw(
+        st.lists(
+            st.lists(numbers, min_size=len(names), max_size=len(names)),
+            min_size=len(seeds),
+            max_size=len(seeds),
+        )
+    )
+    reports = draw(st.lists(st.integers(1, 2**32 - 1), min_size=len(seeds), max_size=len(seeds)))
+    curves = Curves(tuple(names), np.array(seeds), np.array(reports), np.array(rows, np.float32))
+    return dataclasses.replace(Outcome.crashed(range(7, 10), 0), details=Details(curves=(curves,)))
+
+
+@given(told_on_the_way())
+def test_curves_are_read_as_they_were_written(outcome):
+    [told] = outcome.details.curves
+    line = encode(Evaluation(0, Block(CONFIG, 7, 3), outcome, None, True, 1.0, "h:1"))
+    [found] = [part.points() for part in decode(line).outcome.details.curves]
+    assert found.names == told.names
+    for name in ("seed", "report", "values"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(told, name))
+    both = decode(line).outcome.details.curves + outcome.details.curves
+    merged = outcome.merge(dataclasses.replace(outcome, seeds=np.arange(17, 20)))
+    assert len(merged.details.curves) == len(both)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"names": ["a", "a"]},
+        {"names": []},
+        {"names": ["a", "b", "c"]},
+        {"data": "AAAA"},
+        {"seed": 3},
+    ],
+    ids=str,
+)
+def test_curves_that_nobody_wrote_are_refused(change):
+    seed = change.pop("seed", 2)
+    curves = Curves(("a", "b"), np.array([7 + seed]), np.array([1]), np.ones((1, 2), np.float32))
+    details = Details(curves=(curves,))
+    outcome = dataclasses.replace(Outcome.crashed(range(7, 10), 0), details=details)
+    line = encode(Evaluation(0, Block(CONFIG, 7, 3), outcome, None, True, 1.0, "h:1"))
+    fields = json.loads(line)
+    fields["curves"] |= change
+    with pytest.raises(InputError, match=r"curves|damaged|is no evaluation"):
+        decode(json.dumps(fields))

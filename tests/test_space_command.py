@@ -66,6 +66,29 @@ def test_a_command_is_read():
             "'exit code 0', or a name",
         ),
         (
+            GOOD | {"metric": {"regex": "(", "name": "a"}, "success": "a > 1"},
+            "s.yaml:2: trainer.metric.regex",
+            "unterminated",
+        ),
+        (
+            GOOD | {"metric": {"regex": "(a)(b)"}, "success": "value > 1"},
+            "s.yaml:2: trainer.metric.regex",
+            "has 2 groups",
+        ),
+        (
+            GOOD | {"metric": {"regex": "a", "name": "a b"}, "success": "value > 1"},
+            "s.yaml:2: trainer.metric.name",
+            "is no name",
+        ),
+        (
+            GOOD | {"metric": {"regex": "a", "name": "a"}, "success": "b > 1"},
+            "s.yaml:2: trainer.metric",
+            "judges 'b', and the regex finds 'a'",
+        ),
+        (GOOD | {"metric": {"regex": "a"}}, "s.yaml:2: trainer.metric", "what a success is"),
+        (GOOD | {"metric": {"name": "a"}}, "s.yaml:2: trainer.metric.regex", "is missing"),
+        (GOOD | {"metric": ["a"]}, "s.yaml:2: trainer.metric", "is not allowed"),
+        (
             GOOD | {"metric": "last line"},
             "s.yaml:2: trainer.metric",
             "did you mean 'last line json'",
@@ -115,3 +138,21 @@ def test_it_is_described_by_an_example():
 def test_a_run_is_not_continued_with_another_command(change):
     with pytest.raises(DifferentRunError, match="trainer: "):
         changes_brought(space(), space(GOOD | change), task=None, place="run", extend=True)
+
+
+def test_a_regex_is_read():
+    metric = {"regex": r"acc: ([\d.]+)", "name": "accuracy"}
+    found = space(GOOD | {"metric": metric, "success": "accuracy >= 0.5"})
+    assert (found.command.metric.regex, found.command.metric.name) == tuple(metric.values())
+    assert not found.command.by_exit
+    unnamed = space(GOOD | {"metric": {"regex": "."}, "success": "value >= 0.5"})
+    assert unnamed.command.metric.name == "value"
+    assert space(GOOD | {"metric": metric, "success": "exit code 0"}).command.by_exit
+
+
+def test_lists_are_written_as_json():
+    parameters = "  lr: 1.0\n  kind: {choice: [[64, 64], [256], {pi: [2]}]}\n"
+    found = space(parameters=parameters)
+    [_, kind] = found.parameters
+    argv = [found.command.template.argv({"lr": 1.0, "kind": one}, 0)[4] for one in kind.values]
+    assert argv == ["[64, 64]", "[256]", '{"pi": [2]}']

@@ -48,7 +48,11 @@ def test_the_good_file_is_good():
         ("  lr: {choice: [1, 0.5, 1.0]}", "lr", ["s.yaml:7", "1.0 is given twice"]),
         ("  lr: {choice: 3}", "lr", ["s.yaml:7: parameters.lr.choice: 3 is not a list", "[a, b]"]),
         ("  lr: [0.1, 0.2]", "lr", ["s.yaml:7: parameters.lr", "{choice: [..]}"]),
-        ("  lr: {choice: [[1]]}", "lr", ["s.yaml:7: parameters.lr.choice.0", "one value"]),
+        (
+            "  lr: {choice: [[1]]}",
+            "lr",
+            ["s.yaml:7: parameters.lr", "[1] is a list", "a finite number"],
+        ),
         ("  lr: {low: a, high: 1}", "lr", ["s.yaml:7: parameters.lr.low: 'a'", "a number"]),
         ("  lr: {low: true, high: 1}", "lr", ["parameters.lr.low: true", "a number"]),
         ("  lr: {low: 1, high: 2, log: yes}", "lr", ["parameters.lr.log: 'yes'", "true or false"]),

@@ -9,15 +9,21 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
-from hand_made import CONFIG, done, failed, solved
+from hand_made import CONFIG, done, failed, solved, write_run
 from statuses import append, point, run, shown, update, xortune
 
 import xortune as xt
+from xortune.core.errors import InputError
+from xortune.core.outcome import Details
+from xortune.reports.document import markdown_text
 from xortune.reports.progress import status_json, status_line
+from xortune.reports.run import run_document
 from xortune.runs.lock import held
+from xortune.runs.manifest import checked_labels, label_run
 from xortune.runs.status import watched
 
 __all__ = ["run"]  # the fixture
@@ -115,3 +121,40 @@ def test_ctrl_c_ends_the_watching_well(run, more):
     assert "running" in first
     if more:
         assert all(json.loads(line)["done"] == 4 for line in [first, *rest.splitlines()])
+
+
+def test_labels_and_times_are_shown(tmp_path):
+    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))])
+    for note, tags in (("first", ["a", "b"]), ("a <b>note", []), (None, "c"), (None, ["a"])):
+        label_run(run.path, checked_labels(note, tags))
+    found = xt.status(run.path)
+    assert (found.note, found.tags) == ("a <b>note", ("a", "b", "c"))
+    assert found.seed_seconds == 0.25
+    text = shown(found)
+    assert "a <b>note" in text
+    assert "a, b, c" in text
+    assert "a seed 250 ms" in text
+    report = markdown_text(run_document(xt.load_run(run.path)))
+    assert "| note | a &lt;b&gt;note |" in report
+    assert "| tags | a, b, c |" in report
+    assert "| time of a seed | 250 ms, the mean of 2 |" in report
+
+
+@pytest.mark.parametrize(
+    ("note", "tags"), [("", None), (3, None), ("x" * 2000, None), (None, ["a,b"]), (None, [""])]
+)
+def test_labels_that_are_none_are_refused(note, tags):
+    with pytest.raises(InputError, match=r"note|tags"):
+        checked_labels(note, tags)
+
+
+def test_the_best_so_far_has_the_number_that_the_rule_judges(tmp_path):
+    one = solved(0, 2, 4)
+    told = Details({"loss": np.array([0.1, 0.2, 0.3, np.nan])})
+    run = write_run(tmp_path / "r", [done(0, {"a": 1}, replace(one, details=told))])
+    found = xt.status(run.path)
+    assert found.best.scores == {"loss_median": 0.2, "loss_q90": pytest.approx(0.28)}
+    assert "loss_median 0.2, loss_q90 0.28" in shown(found)
+    assert status_json(found)["best"]["loss_median"] == 0.2
+    table = run.table.iloc[0]
+    assert dict(found.best.scores) == {name: table[name] for name in found.best.scores}

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from xortune.reports.plots import plot_decision_surface as plot_decision_surface
     from xortune.reports.plots import plot_differences as plot_differences
     from xortune.reports.plots import plot_failures as plot_failures
+    from xortune.reports.plots import plot_intermediate_values as plot_intermediate_values
     from xortune.reports.plots import plot_numbers as plot_numbers
     from xortune.reports.plots import plot_optimization_history as plot_optimization_history
     from xortune.reports.plots import plot_parallel_coordinate as plot_parallel_coordinate
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from xortune.reports.plots import plot_pareto_front as plot_pareto_front
     from xortune.reports.plots import plot_profile as plot_profile
     from xortune.reports.plots import plot_ranking as plot_ranking
+    from xortune.reports.plots import plot_scores as plot_scores
     from xortune.reports.plots import plot_seeds_spent as plot_seeds_spent
     from xortune.reports.plots import plot_slice as plot_slice
     from xortune.reports.plots import plot_success_by_epoch as plot_success_by_epoch
@@ -87,10 +89,10 @@ _NAMES = {
     "reports.files": "write_comparison write_report",
     "reports.plots": (
         "plot_agreement plot_contour plot_decision_surface plot_differences "
-        "plot_failures plot_numbers plot_optimization_history "
+        "plot_failures plot_intermediate_values plot_numbers plot_optimization_history "
         "plot_parallel_coordinate plot_param_importances plot_pareto_front "
-        "plot_profile plot_ranking plot_seeds_spent plot_slice plot_success_by_epoch "
-        "plot_wins"
+        "plot_profile plot_ranking plot_scores plot_seeds_spent plot_slice "
+        "plot_success_by_epoch plot_wins"
     ),
     "runs.certificate": "Certificate",
     "runs.run": "load_run Run",

@@ -20,7 +20,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, encode
 from xortune.runs.lines import decode
-from xortune.spaces.command import JSON, NUMBER, Command, parse_template
+from xortune.spaces.command import JSON, NUMBER, Command, parse_template, regex_metric
 from xortune.trainers import command as command_process
 from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
 from xortune.trainers.group import end, members
@@ -336,3 +336,28 @@ def test_it_has_no_input_and_its_own_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("OF_THE_WORKER", "here")
     script = 'test -z "$(cat)" && test "$OF_THE_WORKER" = here'
     assert ended(tmp_path, script) == (Status.SOLVED, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "told"),
+    [
+        ("echo acc 0.2; echo acc 0.93; echo done", Status.SOLVED, 0.93),
+        ("echo acc 0.93 >&2", Status.SOLVED, 0.93),
+        ("echo acc 0.4; echo acc 0.93 >&2", Status.WRONG_PATTERN, 0.4),
+        ("echo It ends with acc 0.93.", Status.SOLVED, 0.93),
+        ('printf "acc 0.1\\racc 9.5e-1"', Status.SOLVED, 0.95),
+        ("echo acc nan", Status.DIVERGED, "acc is nan"),
+        ("echo acc ...", Status.CRASHED, "the regex found"),
+        ("echo nothing", Status.CRASHED, "the last line is 'nothing'"),
+        (":", Status.CRASHED, "which is nothing"),
+    ],
+)
+def test_a_number_that_a_regex_finds(tmp_path, script, status, told):
+    """The last place counts, and stdout before stderr."""
+    metric = regex_metric(r"acc (nan|[-\d.e]+)", "acc")
+    outcome = trained(tmp_path, script, by_exit=False, metric=metric, success="acc >= 0.9")
+    assert outcome.status[0] == status
+    if isinstance(told, float):
+        assert outcome.details.values["acc"][0] == told
+    else:
+        assert told in outcome.details.failed[0]

@@ -513,3 +513,24 @@ def test_what_is_read_after_the_trial_is_no_wrong_number():
     for scores, expected in zip(found, alone, strict=True):
         _same(scores, expected)
     assert abs(alone[0][0]["loss"] - alone[1][0]["loss"]) > 0.01
+
+
+class Stepwise(Small):
+    epochs, report_every = 6, 2
+
+
+@pytest.mark.parametrize("counts", [(3, 2), (1,)])
+def test_the_way_of_each_seed_is_that_of_the_loop(counts):
+    """Of two configurations in one stack, and of a seed that is trained alone."""
+    trainer = custom_trainer(given_source(Stepwise), parse_success("accuracy >= 0.1"))
+    blocks = [Block(Point({"lr": 0.01 * (i + 1)}), 5 * i, n) for i, n in enumerate(counts)]
+    for block, outcome in zip(blocks, trainer.train(blocks), strict=True):
+        [found] = outcome.details.curves
+        assert found.names == ("accuracy", "loss")
+        for seed in block.seeds:
+            told = []
+            Stepwise(block.point.as_dict()).run(seed, told.append)
+            mine = found.values[found.seed == seed]
+            assert mine.shape == (2, 2)  # after epochs 2 and 4; the last is the outcome
+            expected = [[float(one["accuracy"]), float(one["loss"])] for one in told]
+            np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from scipy.stats import binom
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
+from xortune.core.outcome import Details, Status
 from xortune.core.task import Task
 from xortune.reports.document import escaped, first_rows, markdown_text
-from xortune.reports.run import config_table, run_document
+from xortune.reports.html.page import page
+from xortune.reports.run import config_table, run_document, table_tex
 from xortune.reports.tables import report_of
 from xortune.runs.run import load_run
 
@@ -143,7 +146,10 @@ ONLY_WITH_TWO = {"The winner's count is optimistic.", "Seeds are shared.", "The 
 def test_only_what_is_shown_is_explained(tmp_path):
     assert explained(write_run(tmp_path / "empty", [])) == {"solved"}
     one = explained(run_of(tmp_path / "one", [(4, 8)]))
-    assert one >= {"solved", "95 % interval", "epochs to solve", "trials"}
+    assert one >= {"solved", "95 % interval", "epochs to solve"}
+    again = [done(i, CONFIG, solved(4 * i, 2, 4)) for i in range(2)]
+    assert "trials" in explained(write_run(tmp_path / "again", again))
+    assert "trials" not in one
     assert not ONLY_WITH_TWO & one
     assert not {"importance", "Several looks.", "rate at least", "The Pareto front"} & one
     two = explained(run_of(tmp_path / "two", [(8, 8), (4, 8)]))
@@ -184,3 +190,59 @@ def test_equal_values_of_other_kinds_are_told_apart(tmp_path):
     assert table.task is None
     columns = {column.name: column.numeric for column in first_rows(table).columns}
     assert (columns["x"], columns["y"]) == (False, True)
+
+
+def own(path, *seeds, **manifest):
+    """A run of a user's trainer whose seeds have this score and crashed where it is None."""
+    lines = []
+    for at, scores in enumerate(seeds):
+        status = [int(Status.CRASHED) if s is None else int(s < 0.5) for s in scores]
+        numbers = np.array([np.nan if s is None else s for s in scores])
+        outcome = replace(
+            solved(0, 0, len(scores), epochs=0),
+            status=np.array(status, np.uint8),
+            solved_epoch=np.zeros(len(scores), np.int32),
+            details=Details({"score": numbers}),
+            predictions=np.zeros((len(scores), 0), np.bool_),
+        )
+        lines.append(done(at, {"lr": at}, outcome))
+    return write_run(path, lines, trainer="./train.py:run", success="score >= 0.5", **manifest)
+
+
+def test_the_number_stands_beside_k_of_n_in_every_table(tmp_path):
+    run = own(tmp_path / "r", [0.5, 0.9, None, 0.7], [0.1, 0.9, 0.2, 0.3], [None] * 4)
+    table = config_table(run, report_of(run))
+    assert table.scores == ("score_median", "score_q10")
+    frame = run.table.set_index("key")
+    for row in table.rows:
+        expected = [frame.loc[row.key, name] for name in table.scores]
+        np.testing.assert_array_equal(row.scores, expected)
+    assert [row.score_texts for row in table.rows] == [
+        ("0.7", "0.54"),
+        ("0.25", "0.13"),
+        ("–", "–"),
+    ]
+    text = markdown(run)
+    assert "| 1 | 3/4 | 75 % | 30–96 % | 0.7 | 0.54 |" in text
+    assert "what an unlucky seed comes to" in text
+    assert " & 0.7 & 0.54 " in table_tex(run)
+    assert "score_<wbr>median" in page(run_document(run))
+
+
+def test_what_says_nothing_is_not_there(tmp_path):
+    """No section without a word, no row or column of dashes, no figure of one bar."""
+    run = own(tmp_path / "r", [0.9, 0.8, 0.1], [0.9, 0.1, 0.2], [None] * 3)
+    text = markdown(run)
+    assert "| `" + run.results[2].key + "` | 0 of 3 |" not in text
+    fewer = markdown(own(tmp_path / "s", [0.9, 0.8, 0.1]))
+    whole = markdown(own(tmp_path / "t", [0.9, 0.8, 0.7]))
+    for heading in ("Evaluations without an outcome", "Which parameters matter", "The best subset"):
+        assert f"## {heading}" not in fewer
+        assert f"## {heading}" not in whole
+    assert "## How seeds failed" in fewer
+    assert "failures.svg" not in fewer  # all that is known is that they were no success
+    assert "## How seeds failed" not in whole
+    assert "failures.svg" in text
+    for found in (text, fewer, whole):
+        assert not re.search(r"^## [^\n]*\n+(?=## |\Z)", found, re.MULTILINE)
+        assert not re.search(r"^\|[^|]*\|(?: – \|)+$", found, re.MULTILINE)

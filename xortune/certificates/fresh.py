@@ -67,7 +67,7 @@ def neighbours(
         else:
             continue
         for moved in moves:
-            values = point.as_dict() | {parameter.name: moved}
+            values = dict(point) | {parameter.name: moved}
             # A condition may hang on a list of numbers, never on a range.
             if _active(space, values) != _active(space, point):
                 continue

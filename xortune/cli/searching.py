@@ -82,6 +82,12 @@ def search(
     no_check: Annotated[
         bool, cli.option("Do not call a trainer of your own before the start.", "--no-check")
     ] = False,
+    note: Annotated[
+        str | None, cli.option("A sentence about the run, for its manifest, status and report.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, cli.option("A tag of the run; give it as often as you like.", "--tag")
+    ] = None,
     fail_fast: Annotated[
         bool, cli.option("End the search at the first seed that fails: exit 4.", "--fail-fast")
     ] = False,
@@ -92,6 +98,7 @@ def search(
     settings = cli.arguments(
         locals(),
         *("space", "trials", "sampler", "seed", "time_budget", "dry_run", "no_check", "fail_fast"),
+        *("note", "tag"),
     )
     settings |= cli.trackers_asked(tensorboard, mlflow, wandb)
     settings["dry_run"] = not no_check  # so `xt.search` names the call before the start
@@ -124,6 +131,8 @@ def search(
                 on_certify=on_certify,
                 command=["xortune", *sys.argv[1:]],
                 fail_fast=fail_fast,
+                note=note,
+                tags=tag,
             )
         show_run(run, quiet=quiet, as_json=as_json)
     if any(e.final and e.outcome is None for e in (*run.evaluations, *run.checks)):

@@ -48,6 +48,7 @@ EXPORTS = {
         "value",
     ),
     "outcome": (
+        "Curves",
         "Details",
         "MAX_SEED",
         "NO_DETAILS",
@@ -57,9 +58,9 @@ EXPORTS = {
         "joined",
         "status_of",
     ),
-    "point": ("Point", "Value"),
+    "point": ("Nested", "Point", "Value"),
     "seeds": ("CERTIFY", "COMPARE", "GATE", "HAND", "MARK", "NEIGHBOURS", "SEARCH"),
-    "success": ("Success", "VALUE", "is_cost", "parse_success", "rule_for"),
+    "success": ("Success", "VALUE", "is_cost", "is_name", "parse_success", "rule_for"),
     "task": ("Task", "TaskSpec"),
     "trainer": (
         "Block",

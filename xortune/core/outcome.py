@@ -7,7 +7,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeGuard
+from typing import Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,34 @@ from xortune.core.task import Task
 
 # -------------------------------------------------------------------------------------------------
 # What a training says of each seed beside its status: numbers by name, and why it failed.
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What seeds told on their way, thinned: P points of M numbers.
+
+    Attributes:
+        names: of the numbers.
+        seed: int64, shape (P,): whose point it is.
+        report: int64, shape (P,): which of the seed's reports it is, from 1.
+        values: float32, shape (P, M): NaN where a report did not have the number.
+    """
+
+    names: tuple[str, ...]
+    seed: NDArray[np.int64]
+    report: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def points(self) -> Curves:
+        """Itself: of a journal they are unpacked when they are asked for."""
+        return self
+
+
+class KeptCurves(Protocol):
+    """Curves, maybe packed."""
+
+    def points(self) -> Curves:
+        """The curves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +60,7 @@ class Details:
         raised: the seed that the traceback is of; None: the first of `failed`.
         note: how they were trained, in a sentence; empty where there is nothing to say. Not kept in
             a run's journal.
+        curves: what seeds told on their way, in parts: each seed is in one of them.
     """
 
     values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -40,6 +69,7 @@ class Details:
     output: Mapping[int, str] = field(default_factory=dict)
     raised: int | None = None
     note: str = ""
+    curves: tuple[KeptCurves, ...] = ()
 
 
 NO_DETAILS = Details()
@@ -60,7 +90,8 @@ def joined(one: Details, n: int, other: Details, m: int) -> Details:
         output = ChainMap(other.output, one.output)  # type: ignore[arg-type]  # nobody writes to it
     told = one if one.traceback else other
     failed = {**one.failed, **other.failed}
-    return Details(values, failed, told.traceback, output, told.raised)
+    curves = one.curves + other.curves
+    return Details(values, failed, told.traceback, output, told.raised, curves=curves)
 
 
 MAX_SEED = 2**32 - 1  # torch's CPU generator uses the low 32 bits only

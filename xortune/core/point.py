@@ -11,12 +11,75 @@ import math
 import numbers
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from xortune.core.errors import InputError
 
 Value: TypeAlias = bool | int | float | str | None
-"""What a parameter's value may be."""
+"""What a parameter's value may be; a list or a mapping is `Nested`."""
+
+MAX_NESTED = 10_000
+"""Letters of a list or a mapping."""
+
+
+class Nested(str):
+    """A list or a mapping as one value: its JSON, so that it can be compared and put into tables.
+
+    Whatever trains a config gets the list or the mapping itself; see `Point.as_dict`.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, given: object) -> Nested:
+        """The value for a list, a tuple or a mapping with text as keys.
+
+        Raises:
+            InputError: something in it that JSON does not have, or too much of it.
+        """
+        try:
+            text = json.dumps(given, sort_keys=True, allow_nan=False, ensure_ascii=False)
+            if json.loads(text) != _as_lists(given):
+                raise TypeError
+        except (TypeError, ValueError, RecursionError):
+            text = ""
+        if not 0 < len(text) <= MAX_NESTED:
+            raise InputError(
+                f"{given!r:.60} cannot be a value",
+                allowed="a list or a mapping with text as keys, of finite numbers, text, true, "
+                f"false and null, of at most {MAX_NESTED:,} letters",
+            )
+        return cls(text)
+
+    @property
+    def value(self) -> Any:
+        """The list or the mapping, new each time."""
+        return json.loads(self)
+
+    def __repr__(self) -> str:
+        return str.__str__(self)
+
+
+def _as_lists(given: object) -> object:
+    """As JSON gives it back, which has no tuples."""
+    if isinstance(given, list | tuple):
+        return [_as_lists(one) for one in given]
+    if isinstance(given, dict):
+        return {name: _as_lists(one) for name, one in given.items()}
+    return given
+
+
+def _canonical(value: Any) -> Any:
+    """Whole floats become ints: 1.0 and 1 train the same network. int(-0.0) is 0."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    if type(value) is Nested:
+        return _canonical(value.value)
+    if type(value) is list:
+        return [_canonical(one) for one in value]
+    if type(value) is dict:
+        return {name: _canonical(one) for name, one in value.items()}
+    return value
 
 
 class Point(Mapping[str, Value]):
@@ -62,11 +125,7 @@ class Point(Mapping[str, Value]):
         without a fraction and all other floats by their shortest decimal that reads back the same
         (IEEE 754 double, Python's `repr`).
         """
-        # Whole floats become ints: 1.0 and 1 train the same network. int(-0.0) is 0.
-        canonical = {
-            name: int(value) if type(value) is float and value.is_integer() else value
-            for name, value in self._values.items()
-        }
+        canonical = {name: _canonical(value) for name, value in self._values.items()}
         return hashlib.sha256(_JSON.encode(canonical).encode()).hexdigest()[:16]
 
     @classmethod
@@ -76,9 +135,18 @@ class Point(Mapping[str, Value]):
         point.__dict__.update(_values=values, key=key)
         return point
 
-    def as_dict(self) -> dict[str, Value]:
-        """A copy as a plain dictionary, in the order of display."""
-        return self._values.copy()
+    @cached_property
+    def _nests(self) -> bool:
+        return any(type(value) is Nested for value in self._values.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """A copy as a plain dictionary, in the order of display; lists are lists there."""
+        if not self._nests:
+            return self._values.copy()
+        return {
+            name: value.value if isinstance(value, Nested) else value
+            for name, value in self._values.items()
+        }
 
 
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -109,8 +177,13 @@ def _checked_value(name: str, value: object) -> Value:
         if math.isfinite(number):
             return number
         raise InputError(f"{value} is not finite", field=name, allowed="a finite number")
+    if isinstance(value, list | tuple | dict):
+        try:
+            return Nested.of(value)
+        except InputError as error:
+            raise InputError(error.problem, field=name, allowed=error.allowed) from None
     raise InputError(
         f"{value!r} is a {type(value).__name__}",
         field=name,
-        allowed="a number, a string, true, false or null",
+        allowed="a number, a string, true, false, null, or a list or mapping of these",
     )

@@ -71,6 +71,11 @@ class Success:
         return f"{self.name} {self.sign} {int(self.limit) if whole else repr(self.limit)}"
 
 
+def is_name(text: str) -> bool:
+    """Whether a rule could judge a number of this name."""
+    return re.fullmatch(r"[^\W\d][\w.\-/]*", text) is not None
+
+
 def is_cost(name: str) -> bool:
     """Whether less of a number is better, as far as its name says: `loss`, `val_error`."""
     words = re.split(r"[\W_]+", name.lower())

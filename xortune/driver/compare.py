@@ -28,7 +28,7 @@ from xortune.comparisons.reference import compare_published
 from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_given
-from xortune.core.outcome import Outcome
+from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
@@ -418,6 +418,11 @@ def _only(outcome: Outcome, seeds: range) -> Outcome:
     """The part of an outcome that is of these seeds, ascending."""
     kept = np.flatnonzero((outcome.seeds >= seeds.start) & (outcome.seeds < seeds.stop))
     kept = kept[np.argsort(outcome.seeds[kept])]
+    details = outcome.details
+    if details is not NO_DETAILS:
+        values = {name: numbers[kept] for name, numbers in details.values.items()}
+        failed = {seed: why for seed, why in details.failed.items() if seed in seeds}
+        details = Details(values, failed, output=details.output)
     return Outcome(
         seeds=outcome.seeds[kept],
         epochs=outcome.epochs,
@@ -425,4 +430,5 @@ def _only(outcome: Outcome, seeds: range) -> Outcome:
         solved_epoch=outcome.solved_epoch[kept],
         final_loss=outcome.final_loss[kept],
         predictions=outcome.predictions[kept],
+        details=details,
     )

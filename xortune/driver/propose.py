@@ -54,6 +54,7 @@ from xortune.spaces.model import (
     SearchSpace,
     Steps,
     contains,
+    equal_values,
     is_active,
 )
 
@@ -461,7 +462,7 @@ def _suggested(trial: optuna.Trial, parameter: Choice | Range) -> Value:
     name = parameter.name
     if isinstance(parameter, Choice):
         value: Value = trial.suggest_categorical(name, parameter.values)
-        return value
+        return equal_values(parameter, value)[0]  # a storage knows no `Nested`
     low, high, step, log = parameter.low, parameter.high, parameter.step, parameter.log
     if parameter.integer:
         return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)

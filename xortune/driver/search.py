@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from xortune.integrations.following import logging, trackers_for
 from xortune.racing.grants import refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
-from xortune.runs.manifest import manifest_of
+from xortune.runs.manifest import checked_labels, manifest_of
 from xortune.runs.run import (
     RUNS,
     Run,
@@ -91,6 +91,9 @@ def search(
     train: Callable[..., Any] | None = None,
     dry_run: bool = True,
     fail_fast: bool = False,
+    n_trials: int | None = None,
+    note: str | None = None,
+    tags: Iterable[str] | None = None,
 ) -> Run:
     """Search a space for the configuration that solves its task for the most seeds.
 
@@ -138,6 +141,9 @@ def search(
         dry_run: whether a function of your own is called once before a new run begins, in a
             process of its own.
         fail_fast: end the search at the first seed that fails; `resume` goes on.
+        n_trials: Optuna's name for `trials`.
+        note: a sentence about the run, for its manifest, `status` and the report.
+        tags: likewise words; with `resume` they are added to those that it has.
 
     Returns:
         The run, with its tables and report written.
@@ -155,6 +161,11 @@ def search(
     from xortune.driver.certify import certified, seconds_for_certificate
     from xortune.driver.importance import importance
 
+    if n_trials is not None:
+        if trials is not None:
+            raise InputError("given beside trials", field="n_trials", allowed="one of the two")
+        trials = n_trials
+    labels = checked_labels(note, tags)
     resume = resume or extend
     space = with_train(_loaded(space), train)
     asked = _checked(
@@ -198,6 +209,7 @@ def search(
                 shared=asked.shared,
                 resume=terms,
                 listener=session.Listener(on_progress, on_certify, on_word, on_failure),
+                labels=labels,
                 fail_fast=fail_fast,
                 seconds=None if asked.check is None else asked.check.seconds,
             )

@@ -29,7 +29,15 @@ from xortune.racing.grants import raced
 from xortune.racing.objectives import only_rate, ties_of
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal, held_journal
-from xortune.runs.manifest import identity_of, made_id, manifest_of, update_manifest
+from xortune.runs.manifest import (
+    NO_LABELS,
+    Labels,
+    identity_of,
+    label_run,
+    made_id,
+    manifest_of,
+    update_manifest,
+)
 from xortune.runs.results import noted_objectives
 from xortune.runs.run import JOURNAL, create, holds_run, load_run
 from xortune.runs.sessions import continue_run, earlier_spaces, first_manifest
@@ -81,6 +89,7 @@ def search_session(
     shared: SharedStudy | None = None,
     resume: Resume = Resume(),  # frozen
     listener: Listener = Listener(),
+    labels: Labels = NO_LABELS,
     fail_fast: bool = False,
     seconds: float | None = None,
 ) -> bool:
@@ -97,6 +106,7 @@ def search_session(
         shared: a study that other searches ask and tell too; None for one of its own.
         resume: how a run that the directory holds is continued.
         listener: who is told of it.
+        labels: what the user calls the run.
         fail_fast: whether the first failure ends the session.
         seconds: that a seed of a user's function takes, as far as is known.
 
@@ -110,9 +120,11 @@ def search_session(
     session = _Session(space, trainer, directory, cluster, shared, resume, listener, began)
     known = session.earlier_lines()
     if session.may_be_done(known) and session.recalls(known):
+        label_run(directory, labels)
         return True
     if not known:  # before Ray is started: a directory that cannot be written is told at once
         session.create()
+    label_run(directory, labels)
     with ExitStack() as stack:
         here = shared is None and _may_train_here(  # a study must be told
             trainer, cluster, _seconds_of_a_seed(known) if seconds is None else seconds

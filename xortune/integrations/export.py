@@ -12,7 +12,7 @@ from xortune.core.config import Config
 from xortune.core.errors import InputError, nearest, refuse_unknown
 from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
-from xortune.core.point import Point, Value
+from xortune.core.point import Nested, Point, Value
 from xortune.core.task import Task
 from xortune.reports.tables import certify_command, counting_script, lower
 from xortune.runs.manifest import is_imported
@@ -58,6 +58,8 @@ def json_config(point: Point) -> str:
 
 
 def _value(value: Value) -> str:
+    if isinstance(value, Nested):
+        return str(value)
     if isinstance(value, str):
         return _text(value)
     text = json.dumps(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ from xortune.reports.words import (
     tested_by,
     wanted_seeds,
 )
+from xortune.runs.results import Score, number_names, score_of
 
 # -------------------------------------------------------------------------------------------------
 # Runs beside each other.
@@ -115,7 +117,9 @@ def tables_of(comparison: Comparison | RunComparison) -> dict[str, Table]:
 def contestants_table(comparison: RunComparison) -> Table:
     """Each contestant with its counts on fresh seeds, and those of its search, if it had one."""
     chosen = any(SEARCHED in one.facts for one in comparison.contestants)
-    heads = numbers("solved", "rate", "95 % interval", *["search"] * chosen)
+    score = _score(comparison)
+    columns = () if score is None else score.columns
+    heads = numbers("solved", "rate", "95 % interval", *columns, *["search"] * chosen)
     rows = [
         (
             *(one.label, f"{one.outcome.successes:,}/{one.outcome.n:,}"),
@@ -123,12 +127,27 @@ def contestants_table(comparison: RunComparison) -> Table:
                 measured(one.outcome.rate, *one.outcome.interval()),
                 interval(*one.outcome.interval()),
             ),
+            *([] if score is None else map(_told, score.of(one.outcome))),
             *[one.facts.get(SEARCHED, "")] * chosen,
             ORIGINS[one.origin],
         )
         for one in comparison.contestants
     ]
     return table_of([*texts("contestant"), *heads, *texts("fresh seeds")], rows)
+
+
+def _score(comparison: RunComparison) -> Score | None:
+    """The number that the rules judge, or that the first contestant tells, where one has it."""
+    outcomes = [one.outcome for one in comparison.contestants]
+    names = number_names(outcomes)
+    rules = [one.rule for one in comparison.contestants if one.rule and one.rule.name in names]
+    if rules:
+        return Score(rules[0].name, rules[0].sign in (">", ">=", "=="))
+    return score_of((), names)
+
+
+def _told(given: float) -> str:
+    return "–" if math.isnan(given) else number(given)
 
 
 def pairs_table(comparison: RunComparison) -> Table:

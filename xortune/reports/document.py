@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,6 +78,7 @@ class ConfigRow:
         measure: the measure as text.
         trials: its proposals.
         note: `best subset`, `stopped early`, `fewer seeds`; empty: nothing to say.
+        scores: of the table's `scores`; NaN where no seed has the number.
     """
 
     key: str
@@ -90,6 +92,12 @@ class ConfigRow:
     measure: str
     trials: int
     note: str = ""
+    scores: tuple[float, ...] = ()
+
+    @property
+    def score_texts(self) -> tuple[str, ...]:
+        """The scores as text."""
+        return tuple("–" if math.isnan(one) else number(one) for one in self.scores)
 
     @property
     def solved(self) -> str:
@@ -118,6 +126,7 @@ class ConfigTable:
         task: what `xortune evaluate --task` calls the task; None: a user's own trainer.
         measure: what is shown beside the rate: epochs to solve, or the number that the search
             optimized; None: nothing, where the trainer counts no epochs.
+        scores: the columns of the trainer's own number beside k / n.
     """
 
     parameters: tuple[str, ...]
@@ -126,6 +135,12 @@ class ConfigTable:
     fixed: tuple[tuple[str, Any], ...] = ()
     task: str | None = None
     measure: str | None = EPOCHS
+    scores: tuple[str, ...] = ()
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a config was proposed more than once, which its `trials` say."""
+        return any(row.trials != 1 for row in self.rows)
 
     def columns(self, rows: Sequence[ConfigRow]) -> list[Column]:
         """A column for each parameter; it is numeric if these rows have only numbers there."""
@@ -145,15 +160,17 @@ def first_rows(given: ConfigTable) -> Table:
     noted, measured = any(row.note for row in rows), given.measure is not None
     columns = [
         *numbers("", "solved", "rate", "95 % interval", *[given.measure or ""] * measured),
+        *numbers(*given.scores),
         *given.columns(rows),
         *texts(*[""] * noted),
-        *numbers("trials"),
+        *numbers(*["trials"] * given.repeated),
         *texts("key"),
     ]
     cells = [
         (
             *(str(place), row.solved, row.rate, row.interval, *[row.measure] * measured),
-            *(*row.values, *[row.note] * noted, str(row.trials), Mono(row.key)),
+            *(*row.score_texts, *row.values, *[row.note] * noted),
+            *(*[str(row.trials)] * given.repeated, Mono(row.key)),
         )
         for place, row in enumerate(rows, 1)
     ]

@@ -26,6 +26,7 @@ from xortune.reports.figures import (
     front,
     history,
     ranking,
+    scores,
     seeds,
     surface,
 )
@@ -113,6 +114,18 @@ def plot_success_by_epoch(
 ) -> Any:
     """The share of seeds solved by each epoch, with bands that hold for all epochs at once."""
     return epochs.success_by_epoch(_loaded(run), keys)
+
+
+@_verb("no seed has a number of its own, or all have the same")
+def plot_scores(run: Runlike, *, backend: Backend = "plotly") -> Any:
+    """A trainer's own number over the seeds: the share at least as good, with the rule's limit."""
+    return scores.scores(_loaded(run))
+
+
+@_verb("no seed yielded or reported a number twice")
+def plot_intermediate_values(run: Runlike, *, backend: Backend = "plotly") -> Any:
+    """A trainer's own number on the way of the seeds: the median, and the middle 80 % of seeds."""
+    return scores.learning_curves(_loaded(run))
 
 
 @_verb()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,15 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from xortune.core.counts import wilson
-from xortune.core.formats import config_text, count, interval, percent, plain
+from xortune.core.formats import (
+    config_text,
+    count,
+    duration,
+    interval,
+    number,
+    percent,
+    plain,
+)
 from xortune.runs.status import Progress, RunStatus
 
 # -------------------------------------------------------------------------------------------------
@@ -204,6 +213,8 @@ STATES = {
     "stopped": "stopped before its end; --resume continues it",
 }
 
+COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow"}
+
 
 def render_status(status: RunStatus) -> Table:
     """What is known of a run, one row for each thing; what is not known has none."""
@@ -218,7 +229,11 @@ def render_status(status: RunStatus) -> Table:
     so_far = ""
     if best is not None:
         config = config_text(best.point, best.point)
-        so_far = f"{best.k}/{best.n} ({interval(best.low, best.high)})  {config}  {best.key}"
+        told = ", ".join(
+            f"{name} {number(one)}" for name, one in best.scores.items() if not math.isnan(one)
+        )
+        counted = f"{best.k}/{best.n} ({interval(best.low, best.high)})"
+        so_far = "  ".join(filter(None, [counted, told, config, best.key]))
     written = "none yet"
     if status.written is not None:
         ago = clock(max(status.now - status.written, 0.0))
@@ -227,8 +242,11 @@ def render_status(status: RunStatus) -> Table:
     rows = (
         (status.name, state + _driver(status)),
         ("progress", _progress(status)),
+        ("note", status.note or ""),
+        ("tags", ", ".join(status.tags)),
         ("seeds", f"{status.seeds:,} in {count(status.evaluations, 'evaluation')}"),
         ("rate", f"proposals: {', '.join(rates)}" if rates else ""),
+        ("time", _times(status)),
         ("time left", clock(status.seconds_left) if status.seconds_left else ""),
         ("best so far", so_far),
         ("failures", _failures(status)),
@@ -238,9 +256,11 @@ def render_status(status: RunStatus) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+    failed = status.crashed_seeds or status.diverged_seeds
+    styles = {status.name: COLOURS[status.state], "failures": "red" if failed else ""}
     for label, text in rows:
         if text:
-            table.add_row(Text(plain(label)), Text(plain(text)))
+            table.add_row(Text(plain(label)), Text(plain(text), styles.get(label, "")))
     return table
 
 
@@ -271,10 +291,18 @@ def status_json(status: RunStatus) -> dict[str, Any]:
     if best is not None:
         counts = {"k": best.k, "n": best.n, "rate": best.k / best.n}
         ends = {"low": best.low, "high": best.high}
-        found["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends
+        scores = {n: None if math.isnan(one) else one for n, one in best.scores.items()}
+        found["best"] = {"config": best.point.as_dict(), "key": best.key} | counts | ends | scores
     found["path"] = str(status.path)
     called = {"path": "run", "rate": "rate_per_second", "overall_rate": "overall_rate_per_second"}
     return {called.get(name, name): value for name, value in found.items()}
+
+
+def _times(status: RunStatus) -> str:
+    """How long the run and a seed have taken."""
+    whole = "" if status.seconds is None else f"{clock(status.seconds)} from the start"
+    each = "" if status.seed_seconds is None else f"a seed {duration(status.seed_seconds)}"
+    return ", ".join(filter(None, [whole, each]))
 
 
 def _driver(status: RunStatus) -> str:

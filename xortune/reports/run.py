@@ -55,6 +55,8 @@ SECTION_OF = {
     "contour": "parameters",
     "parallel-coordinate": "parameters",
     "success-by-epoch": "epochs",
+    "scores": "numbers",
+    "learning-curves": "curves",
     "failures": "failures",
     "decision-surface": "learned",
     "seeds-spent": "seeds",
@@ -96,8 +98,7 @@ def run_document(run: Run) -> Document:
         "ties": ties_of(run.objectives),
         "shown": SHOWN_ROWS,
         "shown_numbers": SHOWN_NUMBERS,
-        "numbers_told": number_names(result.outcome for result in report.top[:5]),
-        "number_cells": _number_cells,
+        "numbers_told": _number_tables(report.top[:5]),
         "short": lambda text, most: text if len(text) <= most else f"{text[: most - 3]}...",
         "least": LEAST,
         "lower": lower,
@@ -106,7 +107,7 @@ def run_document(run: Run) -> Document:
         "named": lambda point: named(point, report.varied),
     }
     if certificate is not None:
-        values["certified"] = certified_table(certificate, report.varied)
+        values["certified"] = certified_table(certificate, run)
         values["certified_lines"] = certified_lines(certificate)
     if best is not None:
         values["same"] = config_text(best.point, report.fixed)
@@ -119,6 +120,7 @@ def run_document(run: Run) -> Document:
             told = numbers_in(best.outcome, objective.number or "")
             values["failed_seeds"] = int(np.isnan(told).sum())
     configs = None if best is None else config_table(run, report)
+    values["repeated"] = configs is not None and configs.repeated
     return Document("run.md.jinja", values, plots, configs)
 
 
@@ -165,6 +167,10 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
             return ""
         return "stopped early" if report.complete else "fewer seeds"
 
+    score = report.score
+    scores: list[tuple[float, ...]] = [()] * len(low)
+    if score is not None:
+        scores = [score.of(result.outcome) for result in results[some]]
     columns = [columns_of(run)[name] for name in report.varied]
     values = [[one.values[code] for code in one.codes[some].tolist()] for one in columns]
     text = lru_cache(maxsize=None, typed=True)(value)  # typed: True is not 1
@@ -177,6 +183,7 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
         zip(*sort, strict=True) if columns else nothing,
         *(k.tolist(), n.tolist(), low, high, amounts, measures, results.trials[some].tolist()),
         map(note, keys, n.tolist()),
+        scores,
         strict=True,
     )
     measure = EPOCHS if counts_epochs(run) else None
@@ -188,11 +195,27 @@ def config_table(run: Run, report: Report, most: int = MOST_ROWS) -> ConfigTable
         fixed=tuple((name, best[name]) for name in report.fixed if name in best),
         task=task_argument(run),
         measure=measure if objective is None else plain(objective.name),
+        scores=() if score is None else tuple(map(plain, score.columns)),
     )
 
 
 # -------------------------------------------------------------------------------------------------
 # The numbers that a trainer of the user's own tells of its seeds.
+
+
+def _number_tables(results: Sequence[ConfigResult]) -> dict[str, Table]:
+    """A table for each number, of the configs that have it: no row of dashes."""
+    heads = numbers("n", "mean", "interquartile mean", "10 % quantile", "median", "90 % quantile")
+    found = {}
+    for name in number_names(result.outcome for result in results):
+        rows = [
+            (Mono(result.key), *_number_cells(name, result))
+            for result in results
+            if finite(result.outcome.details.values.get(name, np.empty(0))).size
+        ]
+        if rows:
+            found[name] = table_of([*texts("key"), *heads], rows)
+    return found
 
 
 def _number_cells(name: str, result: ConfigResult) -> list[str]:
@@ -242,11 +265,18 @@ SHOWN_FRONT = 30
 
 @dataclass(frozen=True)
 class FrontTable:
-    """What is shown of a front: the objectives, and who was compared; the best; how many more."""
+    """What is shown of a front: the objectives, and who was compared; the best; how many more.
+
+    Attributes:
+        results: the configs of the table's rows.
+        names: the parameters that are no objectives.
+    """
 
     about: str
     table: Table
     more: int
+    results: tuple[ConfigResult, ...]
+    names: tuple[str, ...]
 
 
 def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
@@ -275,7 +305,9 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: (EPOCHS,)}
     columns = [name for o in objectives for name in heads.get(o.name, (plain(o.name),))]
     table = table_of([*texts("configuration", "key"), *numbers(*columns)], rows)
-    return FrontTable(about, table, len(found) - len(rows))
+    return FrontTable(
+        about, table, len(found) - len(rows), tuple(found[:SHOWN_FRONT]), tuple(names)
+    )
 
 
 def _sorting(objective: Objective, result: ConfigResult) -> float:
@@ -356,7 +388,7 @@ def table_tex(run: Run) -> str:
         *numbers(""),
         *given.columns(given.rows),
         *numbers("solved", "rate, %", "interval, %"),
-        *([] if measure is None else numbers(measure)),
+        *numbers(*([] if measure is None else [measure]), *given.scores),
         *(numbers("fresh seeds", "at least, %") if fresh else []),
     ]
 
@@ -371,6 +403,7 @@ def table_tex(run: Run) -> str:
             one.solved,
             *(text.removesuffix(" %") for text in (one.rate, one.interval)),
             *([] if measure is None else [one.measure]),
+            *one.score_texts,
             *(text.removesuffix(" %") for text in (certified(one.key) if fresh else ())),
         ]
         for place, one in enumerate(given.rows, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from xortune.core.config import SOFTMAX_LIKE, Config
 from xortune.core.counts import mcnemar_greater, wilson
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, decimals, duration, measured, number, plain, value
-from xortune.core.outcome import Status
+from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
 from xortune.core.task import Task
@@ -28,9 +29,18 @@ from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.lines import Evaluations
 from xortune.runs.manifest import is_imported, stopped_because
-from xortune.runs.results import ConfigResult, ConfigResults, full_seeds
+from xortune.runs.results import (
+    ConfigResult,
+    ConfigResults,
+    Score,
+    full_seeds,
+    number_names,
+    score_of,
+)
 from xortune.runs.run import Run
+from xortune.runs.status import moment
 from xortune.stats.differences import unpaired_difference
+from xortune.stats.numbers import summary
 
 # -------------------------------------------------------------------------------------------------
 # What is computed once for each run, however many figures and tables ask for it.
@@ -143,7 +153,9 @@ def varying(run: Run) -> tuple[str, ...]:
     return tuple(name for name, column in columns_of(run).items() if len(column.values) > 1)
 
 
-def differing(results: Sequence[ConfigResult], names: Sequence[str]) -> tuple[str, ...]:
+def differing(
+    results: Sequence[ConfigResult | CertifiedResult], names: Sequence[str]
+) -> tuple[str, ...]:
     """The parameters of which these few configs do not all have the same value."""
     columns = {name: column_of([r.point.get(name, MISSING) for r in results]) for name in names}
     return tuple(name for name, column in columns.items() if len(column.values) > 1)
@@ -369,6 +381,10 @@ PART = 10_000
 # What fresh seeds say of finalists beside the counts of their search.
 
 
+WORST = "worst neighbour"
+"""The column of a certificate's table that only one with neighbours has."""
+
+
 def rate_of(k: int, n: int) -> str:
     """K / n in percent, in the decimals that its 95 % Wilson interval supports."""
     low, high = wilson(k, n)
@@ -384,11 +400,36 @@ def _down(bound: float | None) -> str:
     return "–" if bound is None else f"{int(bound * 1e4 + 1e-6) / 100:.2f} %"
 
 
-def certified_table(certificate: Certificate, varied: Sequence[str]) -> Table:
-    """The finalists of the last complete attempt, in its order."""
-    found = certificate.finalists
+def fresh_outcomes(run: Run, key: str) -> tuple[Outcome, ...]:
+    """What the fresh seeds of a config came to in the last complete attempt to certify it."""
+    checks = fresh_checks(run, key)
+    return tuple(check.outcome for check in checks if isinstance(check.outcome, Outcome))
+
+
+def fresh_checks(run: Run, key: str) -> list[Evaluation]:
+    """The lines of these seeds."""
+    if run.certificate is None or run.certificate.latest is None:
+        return []
+    attempt = run.certificate.latest.number
+    return [
+        check
+        for check in run.checks
+        if check.final and check.purpose is not None
+        if (check.purpose.kind, check.purpose.finalist) == ("certify", key)
+        if check.purpose.attempt == attempt
+    ]
+
+
+def certified_table(certificate: Certificate, run: Run) -> Table:
+    """The finalists of the last complete attempt, in its order, with their own number."""
+    found, report = certificate.finalists, report_of(run)
+    varied, score = report.varied, report.score
     measures = any(one.neighbours for one in found)
     columns = [*texts("configuration"), *numbers("search", "fresh seeds", "gap", "rate at least")]
+    own: list[list[str]] = [[] for _ in found]
+    if score is not None:
+        columns += numbers(f"{score.name} ({score.worst})")
+        own = [[_own(run, score, one.key)] for one in found]
     rows = [
         (
             config_text(one.point, varied),
@@ -396,11 +437,22 @@ def certified_table(certificate: Certificate, varied: Sequence[str]) -> Table:
             f"{one.k}/{one.n} {rate_of(one.k, one.n)}",
             _gap(one),
             lower(one),
+            *of_one,
             *([_worst(one)] if measures else []),
         )
-        for one in found
+        for one, of_one in zip(found, own, strict=True)
     ]
-    return table_of([*columns, *(numbers("worst neighbour") if measures else [])], rows)
+    return table_of([*columns, *(numbers(WORST) if measures else [])], rows)
+
+
+def _own(run: Run, score: Score, key: str) -> str:
+    """The median and the worse decile on fresh seeds."""
+    outcomes = fresh_outcomes(run, key)
+    told = [outcome.details.values.get(score.name, np.empty(0)) for outcome in outcomes]
+    found = summary(np.concatenate([np.empty(0), *told]))
+    if math.isnan(found["median"]):
+        return "–"
+    return f"{number(found['median'])} ({number(found[score.worst])})"
 
 
 def certified_lines(certificate: Certificate) -> list[str]:
@@ -505,6 +557,8 @@ def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
 FRESH_SEED, FRESH_SEEDS = HAND.start, 1000
 
 ASKED = {
+    "note": "note",
+    "tags": "tags",
     "task": "task",
     "trainer": "what is trained",
     "imported": "imported",
@@ -584,6 +638,10 @@ class Report:
         self.too_few_for_importance = (configs, better, needed) if few else None
         # The number of a user's trainer that is the only objective; None otherwise.
         self.looked_for = summed_only(run.objectives)
+        # The number of a user's trainer beside k / n, where none is the objective.
+        names = number_names(result.outcome for result in self.top)
+        found = None if self.looked_for else score_of(run.objectives, names)
+        self.score = found if found and found.name in names else None
         self.complete = manifest.get("complete") is not False
         self.stopped = stopped_because(manifest)
         self.no_outcome = _no_outcome(run.evaluations)
@@ -638,6 +696,11 @@ def _asked(run: Run) -> tuple[tuple[str, str], ...]:
     ]
     if seconds := sum(run.evaluations.seconds):  # else taken out, as of a run that is published
         rows.append(("training time, over all workers", f"{number(round(seconds, 1))} s"))
+        if seeds := int(run.results.counts.n.sum()):
+            rows.append(("time of a seed", f"{duration(seconds / seeds)}, the mean of {seeds:,}"))
+        began, ended = (moment(run.manifest.get(name)) for name in ("started", "finished"))
+        if began is not None and ended is not None and ended > began:
+            rows.append(("from start to end", duration(ended - began)))
     unfinished = run.evaluations.ended(NOT_FINISHED)
     for label, uncounted, why in (
         ("made by other versions, not counted", run.set_aside, ""),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from rich.text import Text
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison
 from xortune.core.errors import InputError
-from xortune.core.formats import config_text, count, plain
+from xortune.core.formats import config_text, count, plain, value
+from xortune.core.point import Point
 from xortune.reports.comparison import (
     MOST_SENTENCES,
     compared,
@@ -26,9 +28,19 @@ from xortune.reports.comparison import (
     pairs_table,
     published_answer,
 )
-from xortune.reports.document import FIRST, Column, Table, lines_of, numbers, table_of, texts
+from xortune.reports.document import FIRST, Column, Table, lines_of
+from xortune.reports.figures.labels import KEY
+from xortune.reports.plot import shortened
 from xortune.reports.run import config_table, front_table
-from xortune.reports.tables import Report, certified_lines, certified_table, left_out, report_of
+from xortune.reports.tables import (
+    WORST,
+    Report,
+    certified_lines,
+    certified_table,
+    differing,
+    left_out,
+    report_of,
+)
 from xortune.reports.words import answer as runs_answer
 from xortune.reports.words import notes
 from xortune.runs.certificate import CERTIFICATE, read_certificate
@@ -41,20 +53,130 @@ def _print(console: Console, text: str, *, whole: bool = False) -> None:
     console.print(Text(plain(text)), soft_wrap=whole)
 
 
-def _drawn(given: Table, *, breaks: bool = False) -> rich_table.Table:
-    """A table with its numbers at the right; where it `breaks`, only counts stay on one line."""
+def _drawn(given: Table) -> rich_table.Table:
+    """A table with its numbers at the right."""
     table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in given.columns:
-        # What is aligned right loses the blanks at its end, which a bar needs.
         table.add_column(
             Text(plain(column.name)),
-            justify="right" if column.numeric and column is not BAR else "left",
+            justify="right" if column.numeric else "left",
             overflow="fold",
-            no_wrap=column.numeric and not (breaks and column.name != "solved"),
+            no_wrap=column.numeric,
         )
     for row in given.rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     return table
+
+
+# -------------------------------------------------------------------------------------------------
+# Configs in a table that has one row for each, whatever the width: parameters make room.
+
+LONGEST_CELL = 16
+"""Signs of a parameter's name or value where not all find room in full."""
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A column of the terminal, with a cell for each row, and a style for all or for each."""
+
+    column: Column
+    cells: Sequence[str]
+    style: str | Sequence[str] = ""
+
+    @property
+    def width(self) -> int:
+        return 2 + max(cell_len(plain(text)) for text in (*self.head, *self.cells))
+
+    @property
+    def head(self) -> list[str]:
+        """The lines of its heading."""
+        return self.column.name.split("\n")
+
+    def shortened(self) -> _Shown:
+        """Of cells that are not long, below a name that may break after its underscores."""
+        cells = [shortened(cell, LONGEST_CELL) for cell in self.cells]
+        room, lines = max(map(len, cells), default=0), [""]
+        for part in re.findall(r"[^_]*_+|[^_]+", shortened(self.column.name, LONGEST_CELL)):
+            if lines[-1] and len(lines[-1] + part) > room:
+                lines.append("")
+            lines[-1] += part
+        return replace(self, column=replace(self.column, name="\n".join(lines)), cells=cells)
+
+
+def _key_digits(keys: Sequence[str]) -> int:
+    """How many digits tell these keys apart, as many as in figures at least."""
+    digits = KEY
+    while digits < max(map(len, keys), default=0) and len({key[:digits] for key in keys}) < len(
+        set(keys)
+    ):
+        digits += 1
+    return digits
+
+
+def _keys(keys: Sequence[str], digits: int) -> _Shown:
+    return _Shown(Column("key"), [key[:digits] for key in keys], "cyan")
+
+
+def _parameters(points: Sequence[Point], names: Sequence[str]) -> list[_Shown]:
+    """A column for each parameter; empty where a config does not have it."""
+    return [
+        _Shown(Column(name), [value(p[name]) if name in p else "" for p in points])
+        for name in names
+    ]
+
+
+def _print_rows(
+    console: Console,
+    front: Sequence[_Shown],
+    parameters: Sequence[_Shown],
+    key: _Shown,
+    *,
+    bar: _Shown | None = None,
+    order: Sequence[str] = (),
+) -> bool:
+    """Print a row for each config, and which parameters found no room.
+
+    Args:
+        console: says the width.
+        front: the columns that are always there; the bar comes after the first two.
+        parameters: in the order of their columns.
+        key: the last column.
+        bar: of intervals, for which parameters make no room.
+        order: names of parameters: the first gets room first; the others follow as they stand.
+
+    Returns:
+        Whether the bar was drawn.
+    """
+    room = console.width + 2 - sum(one.width for one in (*front, key))  # the last has no padding
+    kept = {one.column.name: one for one in parameters}
+    left: list[str] = []
+    if sum(one.width for one in parameters) > room:
+        given = {name: one.shortened() for name, one in kept.items()}
+        kept = {}
+        for name in dict.fromkeys([*(n for n in order if n in given), *given]):
+            if given[name].width <= room - sum(one.width for one in kept.values()):
+                kept[name] = given[name]
+        left = [name for name in given if name not in kept]
+        kept = {name: one for name, one in given.items() if name in kept}
+    columns = [*front, *kept.values(), key]
+    room -= sum(one.width for one in kept.values())
+    drawn = bar is not None and console.width >= BAR_FROM and bar.width <= room
+    if bar is not None and drawn:
+        columns.insert(2, bar)
+    table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    lines = max(len(one.head) for one in columns)  # names stand at the bottom
+    for one in columns:
+        # What is aligned right loses the blanks at its end, which a bar needs.
+        right = one.column.numeric and one is not bar
+        head = Text("\n".join([*[""] * (lines - len(one.head)), *map(plain, one.head)]))
+        table.add_column(head, justify="right" if right else "left", no_wrap=True)
+    for row in range(len(key.cells)):
+        styles = [one.style if isinstance(one.style, str) else one.style[row] for one in columns]
+        table.add_row(*(Text(plain(c.cells[row]), s) for c, s in zip(columns, styles, strict=True)))
+    console.print(table)
+    if left:
+        _print(console, f"No room here for {', '.join(left)}: table.csv has all.")
+    return drawn
 
 
 # -------------------------------------------------------------------------------------------------
@@ -127,47 +249,57 @@ def render_best(run: Run, console: Console) -> None:
 
 def _print_configs(run: Run, report: Report, console: Console) -> None:
     given = config_table(run, report, FIRST)
-    measure = given.measure if run.is_network or report.looked_for else None
-    bars = console.width >= BAR_FROM
-    blocks = console.encoding.startswith("utf")
-    heads = [
-        *numbers("", "solved"),
-        *([BAR] if bars else []),
-        *numbers("95 % interval"),
-        *([] if measure is None else numbers(measure.removesuffix(" to solve"))),
-    ]
-    fronts = [
-        (
-            str(place),
-            row.solved,
-            *([interval_bar(row.low, row.high, blocks=blocks)] if bars else []),
-            row.interval,
-            *([] if measure is None else [row.measure]),
-        )
-        for place, row in enumerate(given.rows, 1)
-    ]
-    columns = texts(*given.parameters)
-    rows = [(*front, *row.values) for front, row in zip(fronts, given.rows, strict=True)]
-    cells = zip([plain(column.name) for column in (*heads, *columns)], *rows, strict=True)
-    width = sum(max(map(cell_len, column)) + 2 for column in cells)
-    if width > console.width + 2:  # the last one needs no padding
-        columns = texts("configuration")
-        named = (config_text(result.point, report.varied) for result in report.top)
-        rows = [(*front, name) for front, name in zip(fronts, named, strict=True)]
-    console.print(_drawn(table_of([*heads, *columns], rows)))
     assert report.best is not None
+    points = [result.point for result in report.top]
+    varied = differing(report.top, report.varied)
     if same := config_text(report.best.point, report.fixed):
         _print(console, f"The same in all: {same}")
-    if (front := front_table(run, report.varied)) is not None:
-        _print(console, f"The Pareto front. {front.about}")
-        if front.table.rows:  # without the keys, the config last
-            places = [*range(2, len(front.table.columns)), 0]
-            console.print(_drawn(_part(front.table, places), breaks=True))
-        if front.more:
-            _print(console, f"... and {front.more:,} more: the column front of table.csv.")
+    if alike := config_text(points[0], [n for n in report.varied if n not in varied]):
+        same = f"The same in these {len(points)}" if len(points) > 1 else "The configuration"
+        _print(console, f"{same}: {alike}")
+    measure = given.measure if run.is_network or report.looked_for else None
+    styles = [NOTED.get(row.note, "") for row in given.rows]
+    front = [
+        _Shown(Column("", numeric=True), [str(place) for place, _ in enumerate(given.rows, 1)]),
+        _Shown(Column("solved", numeric=True), [row.solved for row in given.rows], styles),
+        _Shown(Column("95 % CI", numeric=True), [row.interval for row in given.rows]),
+    ]
+    if measure is not None:
+        name = measure.removesuffix(" to solve")
+        front.append(_Shown(Column(name, numeric=True), [row.measure for row in given.rows]))
+    if report.score is not None:
+        name = f"{shortened(report.score.name, LONGEST_CELL)} ({report.score.worst})"
+        cells = ["{} ({})".format(*row.score_texts) for row in given.rows]
+        front.append(_Shown(Column(name, numeric=True), cells))
+    blocks = console.encoding.startswith("utf")
+    digits = _key_digits(run.results.keys)
+    bars = _print_rows(
+        console,
+        front,
+        _parameters(points, varied),
+        _keys([row.key for row in given.rows], digits),
+        bar=_Shown(BAR, [interval_bar(r.low, r.high, blocks=blocks) for r in given.rows], styles),
+        order=[effect.name for effect in report.effects],
+    )
+    if (found := front_table(run, report.varied)) is not None:
+        _print(console, f"The Pareto front. {found.about}")
+        if found.results:
+            columns = [list(cells) for cells in zip(*found.table.rows, strict=True)]
+            _print_rows(
+                console,
+                list(map(_Shown, found.table.columns[2:], columns[2:])),
+                _parameters([r.point for r in found.results], found.names),
+                _keys([r.key for r in found.results], digits),
+            )
+        if found.more:
+            _print(console, f"... and {found.more:,} more: the column front of table.csv.")
     remarks = lines_of("remarks.txt.jinja", report=report, bars=bars, epochs=measure)
     for line in remarks:
         _print(console, line)
+
+
+NOTED = {"best subset": "green", "stopped early": "dim", "fewer seeds": "dim"}
+"""Colours of counts, by `ConfigRow.note`."""
 
 
 def _part(given: Table, places: Sequence[int]) -> Table:
@@ -185,9 +317,21 @@ def render_certificate(run: Run, console: Console) -> None:
         InputError: the run has no certificate, or a damaged one.
     """
     certificate = read_certificate(run.path / CERTIFICATE)
-    if certificate.finalists:
-        table = certified_table(certificate, report_of(run).varied)
-        console.print(_drawn(_part(table, [*range(1, len(table.columns)), 0])))
+    if finalists := certificate.finalists:
+        varied = report_of(run).varied
+        table = certified_table(certificate, run)
+        named = dict(zip(table.columns, zip(*table.rows, strict=True), strict=True))
+        points = [found.point for found in finalists]
+        shown = [(column, cells) for column, cells in named.items() if column.numeric]
+        worst = shown.pop()[1] if table.columns[-1].name == WORST else ()
+        _print_rows(
+            console,
+            [_Shown(column, cells) for column, cells in shown],
+            _parameters(points, differing(finalists, varied)),
+            _keys([one.key for one in finalists], digits := _key_digits(run.results.keys)),
+        )
+        for found, text in zip(finalists, worst, strict=False):
+            _print(console, f"{found.key[:digits]}, {WORST}: {text}")
     for line in certified_lines(certificate):
         _print(console, line)
     if certificate.finalists:
@@ -224,7 +368,7 @@ def render_comparison(
     if isinstance(comparison, RunComparison):
         first, *others = runs_answer(comparison)
         _print(console, first)
-        console.print(_drawn(contestants_table(comparison)))
+        console.print(_drawn(_narrower(contestants_table(comparison))))
         if len(others) > MOST_SENTENCES:  # their table instead, as much as there is room for
             table = pairs_table(comparison)
             shown = ("A", "B", "difference", "95 % interval", "p (Holm)", "ahead")
@@ -244,6 +388,24 @@ def render_comparison(
             _print(console, line)
     for path in files:
         _print(console, str(path), whole=True)
+
+
+def _narrower(given: Table) -> Table:
+    """The contestants at 80 columns: a number of theirs in one column, and no rate beside k/n."""
+    names = [column.name for column in given.columns]
+    at = next((place for place, name in enumerate(names) if name.endswith("_median")), None)
+    if at is None:
+        return given
+    name, worst = names[at].removesuffix("_median"), names[at + 1].rpartition("_")[2]
+    heads = {names.index("95 % interval"): "95 % CI", at: f"{name} ({worst})"}
+    kept = [place for place in range(len(names)) if names[place] != "rate" and place != at + 1]
+    return Table(
+        tuple(replace(given.columns[p], name=heads.get(p, names[p])) for p in kept),
+        tuple(
+            tuple(f"{row[at]} ({row[at + 1]})" if p == at else row[p] for p in kept)
+            for row in given.rows
+        ),
+    )
 
 
 def comparison_json(

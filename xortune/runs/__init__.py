@@ -27,11 +27,15 @@ EXPORTS = {
     "manifest": (
         "CERTIFIED",
         "IMPORTED",
+        "Labels",
         "MANIFEST",
+        "NO_LABELS",
         "Origin",
+        "checked_labels",
         "identity_of",
         "imported_from",
         "is_imported",
+        "label_run",
         "last_identity",
         "last_search",
         "made_id",
@@ -44,6 +48,7 @@ EXPORTS = {
     "results": (
         "ConfigResult",
         "ConfigResults",
+        "Score",
         "by_version",
         "column_names",
         "config_table",
@@ -52,6 +57,7 @@ EXPORTS = {
         "noted_objectives",
         "number_names",
         "rungs_of",
+        "score_of",
         "seed_tables",
     ),
     "run": (

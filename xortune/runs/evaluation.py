@@ -26,7 +26,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import MAX_SEED, NO_DETAILS, Details, Outcome, Status
+from xortune.core.outcome import MAX_SEED, NO_DETAILS, Curves, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 
@@ -46,6 +46,9 @@ MAX_NAMES, MAX_REASON = 64, 500
 
 MAX_NUMBERS, MAX_OUTPUT = 2**27, 2**20
 """Of one line: numbers of all seeds and names together; bytes that its failed seeds printed."""
+
+MAX_CURVES, MAX_POINTS = 64, 2**22
+"""Of one line: numbers of curves, and points of all its seeds together."""
 
 MAX_ATTEMPTS = 1000
 """Attempt a spends alpha / 2**a: long before the thousandth nothing is left."""
@@ -226,7 +229,7 @@ def encode(evaluation: Evaluation) -> str:
         "seeds_data": None if outcome is None else outcome.data,
     }
     if outcome is not None and outcome.details is not NO_DETAILS:
-        line |= _details_fields(outcome.details)
+        line |= _details_fields(outcome.details, block.first)
     if evaluation.purpose is not None:
         line["purpose"] = dataclasses.asdict(evaluation.purpose)
     line |= {n: v for n in ("at", "made") if (v := getattr(evaluation, n)) is not None}
@@ -267,6 +270,14 @@ class _Numbers:
     data: str
 
 
+@dataclass(frozen=True)
+class _PackedCurves:
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    names: Annotated[list[_Name], Field(min_length=1, max_length=MAX_CURVES)]
+    data: str
+
+
 @dataclass(frozen=True, slots=True)
 class LineFields:
     """The fields of a line."""
@@ -289,6 +300,7 @@ class LineFields:
     values: Annotated[_Numbers | None, _NotNull] = None
     failed: Annotated[_Failed | None, _NotNull] = None
     output: Annotated[str | None, _NotNull] = None
+    curves: Annotated[_PackedCurves | None, _NotNull] = None
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
@@ -419,11 +431,13 @@ def _unpacked(text: str, count: int) -> tuple[int, bytes]:
 # Details of an outcome in a line: numbers packed, reasons as they are read.
 
 
-def _details_fields(details: Details) -> dict[str, Any]:
-    """What a line says of them: `values`, `failed` and `output`, each only if there are any.
+def _details_fields(details: Details, first: int) -> dict[str, Any]:
+    """What a line says of them: `values`, `failed`, `output`, `curves`, each only if there are any.
 
     `values` is {"names": [...], "data": little-endian float64, shape (names, S), packed}; `failed`
-    has the seeds by their reason; `output` is the texts by their seeds, as JSON, packed.
+    has the seeds by their reason; `output` is the texts by their seeds, as JSON, packed; `curves`
+    has their names, and of its P points the seeds (uint32, 0 for the first of the line), the
+    reports (uint32) and the values (float32, shape (P, names)), little endian, packed.
     """
     fields: dict[str, Any] = {}
     if details.values:
@@ -437,6 +451,12 @@ def _details_fields(details: Details) -> dict[str, Any]:
     if details.output:
         texts = {str(seed): text for seed, text in sorted(details.output.items())}
         fields["output"] = _packed(_JSON.encode(texts).encode("ascii"))
+    if details.curves:
+        [curves] = details.curves  # of a block that was just trained
+        found = curves.points()
+        raw = (found.seed - first).astype("<u4").tobytes() + found.report.astype("<u4").tobytes()
+        data = _packed(raw + found.values.astype("<f4").tobytes())
+        fields["curves"] = {"names": list(found.names), "data": data}
     return fields
 
 
@@ -447,7 +467,7 @@ def _details(said: LineFields) -> Details:
         InputError: anything that it does not write.
     """
     values, by_reason, output = said.values, said.failed, said.output
-    if values is None and by_reason is None and output is None:
+    if values is None and by_reason is None and output is None and said.curves is None:
         return NO_DETAILS
     first, count = said.first, said.count
     numbers = {} if values is None else _values(values.names, values.data, count)
@@ -457,7 +477,9 @@ def _details(said: LineFields) -> Details:
     failed = dict(sorted(pairs))
     if len(failed) < len(pairs) or any(not first <= seed < first + count for seed in failed):
         raise InputError("has a seed that is not of the line, or one twice", field="failed")
-    return Details(numbers, failed, output={} if output is None else _output(output, failed))
+    curves = () if said.curves is None else (_curves(said.curves, first, count),)
+    printed = {} if output is None else _output(output, failed)
+    return Details(numbers, failed, output=printed, curves=curves)
 
 
 def _values(names: list[str], data: str, count: int) -> dict[str, NDArray[np.float64]]:
@@ -470,6 +492,35 @@ def _values(names: list[str], data: str, count: int) -> dict[str, NDArray[np.flo
         problem = f"does not hold {count} seeds, or is damaged ({error})"
         raise InputError(problem, field="values") from None
     return dict(zip(map(sys.intern, names), rows.astype(np.float64, copy=False), strict=True))
+
+
+@dataclass(frozen=True)
+class _StoredCurves:
+    """Curves of a line, packed: most are never looked at."""
+
+    names: tuple[str, ...]
+    packed: str
+    first: int
+
+    def points(self) -> Curves:
+        raw, width = _inflated(self.packed, MAX_POINTS * 4 * (2 + MAX_CURVES)), len(self.names)
+        size = len(raw) // (8 + 4 * width)
+        seed, report = np.frombuffer(raw, "<u4", 2 * size).reshape(2, size).astype(np.int64)
+        values = np.frombuffer(raw, "<f4", size * width, 8 * size).reshape(size, width)
+        return Curves(self.names, seed + self.first, report, values)
+
+
+def _curves(given: _PackedCurves, first: int, count: int) -> _StoredCurves:
+    names = tuple(map(sys.intern, given.names))
+    each = 8 + 4 * len(names)
+    try:
+        raw = _inflated(given.data, MAX_POINTS * each)
+    except ValueError as error:
+        raise InputError(f"is damaged ({error})", field="curves") from None
+    seeds = np.frombuffer(raw, "<u4", len(raw) // each) if len(raw) % each == 0 else np.empty(0)
+    if not seeds.size or seeds.max() >= count or len(set(names)) < len(names):
+        raise InputError("is damaged", field="curves", allowed="points of the line's seeds")
+    return _StoredCurves(names, given.data, first)
 
 
 class _Output(Mapping[int, str]):

@@ -99,7 +99,7 @@ class JournalLines:
         config = self._configs.setdefault(point.key, len(self.keys))
         if config == len(self.keys):
             self.keys.append(point.key)
-            given = point.as_dict()
+            given = dict(point)
             self._schema_of.append(self._schemas.setdefault(tuple(given), len(self._schemas)))
             self._values_at.append(len(self._values))
             self._values += [sys.intern(v) if type(v) is str else v for v in given.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
@@ -58,6 +58,8 @@ class _Read(TypedDict, total=False):
     importance_resampled: _Resampled | None
     command: str | list[str] | None
     seeds_at_once: str | None
+    note: str | None
+    tags: list[str] | None
 
 
 _READ = TypeAdapter(_Read)
@@ -110,6 +112,52 @@ def update_manifest(path: str | os.PathLike[str], **changes: Any) -> None:
         replace_file(directory / MANIFEST, as_json(manifest))
     except OSError as error:
         raise unwritable(directory, error) from None
+
+
+MOST_NOTE, MOST_TAG = 1000, 100
+"""Letters of a note, and of a tag."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a user calls a run: a sentence about it, and tags."""
+
+    note: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+NO_LABELS = Labels()
+
+
+def checked_labels(note: str | None, tags: Iterable[str] | None) -> Labels:
+    """The labels of a user.
+
+    Raises:
+        InputError: no text, an empty one or one that is too long; a tag with a comma.
+    """
+    if note is not None and not (isinstance(note, str) and 0 < len(note) <= MOST_NOTE):
+        allowed = f"text of 1 to {MOST_NOTE:,} letters"
+        raise InputError(f"{note!r:.60}", field="note", allowed=allowed)
+    given = (tags,) if isinstance(tags, str) else tuple(tags or ())
+    for tag in given:
+        if not isinstance(tag, str) or not 0 < len(tag) <= MOST_TAG or "," in tag:
+            allowed = f"text of 1 to {MOST_TAG} letters without a comma, each a tag"
+            raise InputError(f"{tag!r:.60}", field="tags", allowed=allowed)
+    return Labels(note, tuple(dict.fromkeys(given)))
+
+
+def label_run(path: str | os.PathLike[str], labels: Labels) -> None:
+    """Write labels into a run's manifest: a note replaces an earlier one, tags are added.
+
+    Raises:
+        InputError: the manifest is damaged or cannot be written.
+    """
+    changes: dict[str, Any] = {} if labels.note is None else {"note": labels.note}
+    if labels.tags:
+        known = manifest_of(as_path(path)).get("tags") or []
+        changes["tags"] = list(dict.fromkeys([*known, *labels.tags]))
+    if changes:
+        update_manifest(path, **changes)
 
 
 def as_json(manifest: Mapping[str, Any]) -> bytes:

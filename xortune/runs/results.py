@@ -16,6 +16,7 @@ from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
+from xortune.core.success import is_cost
 from xortune.racing.objectives import (
     Numbers,
     estimates,
@@ -746,6 +747,53 @@ def _noted(one: Mapping[str, Any]) -> Objective:
     if told != (one["number"], one["statistic"]) or not (failed is None or is_number(failed)):
         raise ValueError(name)
     return Objective(name, maximize, *told, failed=failed)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The number of a user's own trainer that tables show beside k / n.
+
+    Attributes:
+        name: of the number.
+        maximize: whether more is better.
+    """
+
+    name: str
+    maximize: bool
+
+    @property
+    def worst(self) -> str:
+        """The statistic for what unlucky seeds come to: the worse decile."""
+        return "q10" if self.maximize else "q90"
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """The median and the worse decile, as table.csv calls them."""
+        return f"{self.name}_median", f"{self.name}_{self.worst}"
+
+    def of(self, outcome: Outcome) -> tuple[float, float]:
+        """Both, over the seeds that have a finite number; NaN without any."""
+        found = summary(outcome.details.values.get(self.name, np.empty(0)))
+        return found["median"], found[self.worst]
+
+
+REPORTS = "reports"
+"""How often a seed reported: a number that no score is."""
+
+
+def score_of(objectives: Sequence[Objective], names: Iterable[str]) -> Score | None:
+    """The number that a rule judges or an objective sums up; else the first that is told.
+
+    Args:
+        objectives: of the run.
+        names: of the numbers that its trainer tells, in their order.
+    """
+    wanted = [ties_of(objectives), *objectives]
+    for one in wanted:
+        if one is not None and one.number is not None:
+            return Score(one.number, one.maximize)
+    name = next((name for name in names if name != REPORTS), None)
+    return None if name is None else Score(name, not is_cost(name))
 
 
 def full_seeds(results: Sequence[ConfigResult], manifest: Mapping[str, Any]) -> int:

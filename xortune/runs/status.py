@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,10 +24,11 @@ from xortune.runs.journal import JournalReader
 from xortune.runs.lines import Evaluations
 from xortune.runs.lock import LEASE_SECONDS, holder
 from xortune.runs.manifest import MANIFEST, manifest_of, refuse_others, stopped_because
-from xortune.runs.results import ConfigResults, objectives_in, rungs_of
+from xortune.runs.results import ConfigResults, number_names, objectives_in, rungs_of, score_of
 from xortune.runs.run import JOURNAL, Run, no_run
 from xortune.runs.store import readable
 from xortune.spaces.grid import grid, grid_size
+from xortune.spaces.model import Objective
 from xortune.spaces.space import parse_space
 from xortune.spaces.text import read_yaml
 
@@ -271,6 +272,8 @@ class Leader:
         n: seeds.
         low: lower end of Wilson's 95 % interval.
         high: upper end.
+        scores: the median and the worse decile of the trainer's own number, by the names of
+            table.csv; empty without one. See `results.Score`.
     """
 
     point: Point
@@ -279,6 +282,7 @@ class Leader:
     n: int
     low: float
     high: float
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -347,6 +351,11 @@ class RunStatus:
         written: when the journal was last written to; seconds since 1970; None without a journal.
         torn: whether its last line is not whole: it is being written, or was torn by a crash.
         now: when this was looked at; seconds since 1970.
+        note: what the user said of the run; None if nothing.
+        tags: of the user.
+        seconds: from the start to the end, or to now while it runs; pauses included. None if it is
+            not known.
+        seed_seconds: the mean time of a seed; None without one.
     """
 
     path: Path
@@ -374,6 +383,10 @@ class RunStatus:
     written: float | None
     torn: bool
     now: float
+    note: str | None = None
+    tags: tuple[str, ...] = ()
+    seconds: float | None = None
+    seed_seconds: float | None = None
 
     def __repr__(self) -> str:
         total = "" if self.total is None else f" of {self.total:,}"
@@ -424,9 +437,10 @@ def _status(
     finals = search.column("final") > 0
     final, errors = search.where(finals), search.lines.errors
     ends = search.lines.ends()[0][final.places]
+    objectives = objectives_in(manifest, str(path / MANIFEST))
     results = ConfigResults(
         search,
-        objectives=objectives_in(manifest, str(path / MANIFEST)),
+        objectives=objectives,
         rungs=rungs_of(manifest),
         place=str(path / JOURNAL),
     )
@@ -444,6 +458,7 @@ def _status(
     elif state == "finished" and end is not None and finished is not None:
         end = min(end, finished)  # what was certified a day later took no time of the search
     overall = recent = left = None
+    seeds, spent = int(final.column("count").sum()), sum(final.seconds)
     if started is not None and end is not None and end > started and done:
         overall = done / (end - started)
     if state == "running":
@@ -460,12 +475,12 @@ def _status(
         done=done,
         total=total,
         evaluations=len(final),
-        seeds=int(final.column("count").sum()),
+        seeds=seeds,
         configs=len(results),
         rate=recent,
         overall_rate=overall,
         seconds_left=left,
-        best=_leader(results),
+        best=_leader(results, objectives),
         without_outcome=int((final.column("outcome") == 0).sum()),
         crashed=int((ends[:, Status.CRASHED] > 0).sum()),
         crashed_seeds=int(ends[:, Status.CRASHED].sum()),
@@ -477,15 +492,22 @@ def _status(
         written=written,
         torn=reader.torn,
         now=now,
+        note=manifest.get("note"),
+        tags=tuple(manifest.get("tags") or ()),
+        seconds=None if started is None or end is None or end <= started else end - started,
+        seed_seconds=spent / seeds if seeds and spent else None,
     )
 
 
-def _leader(results: ConfigResults) -> Leader | None:
+def _leader(results: ConfigResults, objectives: Sequence[Objective]) -> Leader | None:
     found = results.leader
     if found is None:
         return None
     outcome = found.outcome
-    return Leader(found.point, found.key, outcome.successes, outcome.n, *outcome.interval())
+    score = score_of(objectives, number_names([outcome]))
+    told = {} if score is None else dict(zip(score.columns, score.of(outcome), strict=True))
+    ends = outcome.interval()
+    return Leader(found.point, found.key, outcome.successes, outcome.n, *ends, told)
 
 
 def _total(path: Path, manifest: Mapping[str, Any]) -> int | None:

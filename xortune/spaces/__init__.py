@@ -1,7 +1,7 @@
 """A space file becomes a `SearchSpace`."""
 
 EXPORTS = {
-    "command": ("Command", "EXIT_CODE", "NUMBER", "Template"),
+    "command": ("Command", "EXIT_CODE", "NUMBER", "RegexMetric", "Template"),
     "describe": ("at_most", "describe", "described"),
     "grid": ("grid", "grid_size", "probes"),
     "model": (

@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Value
+from xortune.core.success import is_name
 
 SEED = "seed"
 """The placeholder of the seed."""
@@ -24,6 +25,45 @@ EXIT_CODE = "exit code 0"
 JSON, NUMBER = "last line json", "last line number"
 METRICS = (JSON, NUMBER)
 """Where numbers are found in what a command prints."""
+
+
+@dataclass(frozen=True)
+class RegexMetric:
+    """A number that a regular expression finds in what a command prints.
+
+    Attributes:
+        regex: with one group, which is the number, or with none: all of it is.
+        name: of the number.
+    """
+
+    regex: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} by the regex {self.regex}"
+
+
+def regex_metric(regex: str, name: str) -> RegexMetric:
+    """The metric, checked.
+
+    Raises:
+        InputError: no regular expression of Python's, more groups than one, or no name.
+    """
+    fix = r"write for instance {regex: 'accuracy: ([\d.]+)', name: accuracy}"
+    try:
+        groups = re.compile(regex).groups
+    except (re.error, RecursionError, OverflowError) as error:
+        allowed = "a regular expression of Python's"
+        raise InputError(f"{regex!r} ({error})", field="regex", allowed=allowed, fix=fix) from None
+    if groups > 1:
+        problem = f"{regex!r} has {groups} groups"
+        allowed = "one group, which is the number; (?:...) groups without being one"
+        raise InputError(problem, field="regex", allowed=allowed, fix=fix)
+    if not is_name(name):
+        allowed = "letters, digits, _, -, / and dots, with a letter or _ first"
+        raise InputError(f"{name!r} is no name", field="name", allowed=allowed, fix=fix)
+    return RegexMetric(regex, name)
+
 
 _PART = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}:]*)(?::(?P<flag>[^{}]*))?\}|[{}]")
 
@@ -114,14 +154,14 @@ class Command:
     Attributes:
         template: the command.
         by_exit: whether its exit code decides what a success is.
-        metric: where its numbers are, one of `METRICS`; None if it tells none.
+        metric: where its numbers are, one of `METRICS` or a regex; None if it tells none.
         timeout: seconds that it may take for one seed; None for any time.
         files: what it needs, relative to the space file; None for the words of it that are files.
     """
 
     template: Template
     by_exit: bool = True
-    metric: str | None = None
+    metric: str | RegexMetric | None = None
     timeout: float | None = None
     files: tuple[str, ...] | None = None
 

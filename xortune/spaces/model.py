@@ -34,9 +34,9 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.point import Point, Value
+from xortune.core.point import Nested, Point, Value
 from xortune.core.seeds import SEARCH
-from xortune.core.success import Success
+from xortune.core.success import VALUE, Success
 from xortune.core.task import Task
 from xortune.spaces.command import Command
 from xortune.spaces.text import Location, YamlDocument, placed, shown, word
@@ -158,11 +158,21 @@ def _one_of(value: Any, otherwise: type, /, **keyed: type) -> Any:
 
 
 _SCALAR = {"type": ["number", "string", "boolean", "null"]}
-_LIST = {"type": "array", "items": _SCALAR, "minItems": 1}
 Scalar: TypeAlias = Annotated[
     StrictBool | StrictInt | StrictFloat | StrictStr | None, WithJsonSchema(_SCALAR)
 ]
-Scalars: TypeAlias = Annotated[tuple[Scalar, ...], Field(min_length=1), AfterValidator(_distinct)]
+_NESTED = {"type": [*_SCALAR["type"], "array", "object"]}
+_Nestable: TypeAlias = Annotated[
+    StrictBool
+    | StrictInt
+    | StrictFloat
+    | StrictStr
+    | Annotated[list[Any] | dict[str, Any], AfterValidator(Nested.of)]
+    | None,
+    WithJsonSchema(_NESTED),
+]
+Nestable: TypeAlias = Annotated[Value, _written_as(_Nestable)]
+Scalars: TypeAlias = Annotated[tuple[Nestable, ...], Field(min_length=1), AfterValidator(_distinct)]
 Number: TypeAlias = Annotated[StrictInt | StrictFloat, WithJsonSchema({"type": "number"})]
 Text: TypeAlias = Annotated[StrictStr, Field(min_length=1)]
 Count: TypeAlias = Annotated[StrictInt, Field(ge=1, le=MAX_SEEDS)]
@@ -185,7 +195,7 @@ When: TypeAlias = tuple[tuple[str, tuple[Value, ...]], ...]
 _OneOrMore: TypeAlias = Annotated[
     Scalars,
     pydantic.BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
-    WithJsonSchema({"anyOf": [_SCALAR, _LIST]}),
+    WithJsonSchema({"anyOf": [_SCALAR, {"type": "array", "items": _NESTED, "minItems": 1}]}),
 ]
 _Condition: TypeAlias = Annotated[
     When,
@@ -201,7 +211,7 @@ class Fixed:
     """One value, always the same."""
 
     name: _Name
-    value: Scalar
+    value: Nestable
     when: _Condition = field(default_factory=tuple)
 
     def __str__(self) -> str:
@@ -383,6 +393,16 @@ class FunctionSettings:
 
 
 @dataclass(frozen=True)
+class RegexSettings:
+    """A number in what a command prints, found by a regular expression."""
+
+    regex: Annotated[
+        Text, _about("Python's; its group is the number. The last place that it fits counts.")
+    ]
+    name: Annotated[Text, _about("What the number is called.")] = VALUE
+
+
+@dataclass(frozen=True)
 class CommandSettings:
     """A command that trains under one seed; see docs/command.md."""
 
@@ -397,7 +417,9 @@ class CommandSettings:
         Text | None, _about('"exit code 0", or a rule for its numbers: "accuracy >= 0.9".')
     ] = None
     metric: Annotated[
-        Text | None, _about('Its numbers: "last line json", or "last line number".')
+        str | RegexSettings | None,
+        _written_as(_one_of(Text | None, RegexSettings)),
+        _about('Its numbers: "last line json", "last line number", or a mapping with a regex.'),
     ] = None
     timeout: Annotated[
         Duration | None, _about('For one seed, after which it has failed: seconds, or "10m".')
@@ -568,7 +590,7 @@ class SpaceFile:
         ),
     ] = (SUCCESS_RATE,)
     start: Annotated[
-        tuple[dict[str, Scalar], ...], _about("Complete configurations to evaluate first.")
+        tuple[dict[str, Nestable], ...], _about("Complete configurations to evaluate first.")
     ] = ()
 
 
@@ -632,7 +654,8 @@ class SearchSpace:
 
 
 for _form in (
-    *(Fixed, Choice, Range, CsvSettings, FunctionSettings, CommandSettings, SearchSettings),
+    *(Fixed, Choice, Range, CsvSettings, FunctionSettings, RegexSettings, CommandSettings),
+    SearchSettings,
     *(RaceSettings, SeedSettings, StopSettings, ObjectiveSettings, SpaceFile),
 ):  # before 2.14 pydantic does not hand these on to the schemas of a field's class
     pydantic.with_config(extra="forbid", json_schema_extra={"description": _form.__doc__})(_form)
@@ -695,7 +718,10 @@ def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
             location = (*location, cause.field)
     elif detail["type"] == _UNKNOWN:
         known = list(node["properties"])
-        found = InputError("unknown key", allowed=", ".join(known), fix=nearest(str(key), known))
+        fix = nearest(str(key), known)
+        if key == "n_trials" and "trials" in known:
+            fix = "write trials: here it is called so"
+        found = InputError("unknown key", allowed=", ".join(known), fix=fix)
     elif detail["type"] == _MISSING:
         location = (*location, key)
         about = node.get("description", PARAMETER_FORMS)

@@ -12,7 +12,7 @@ from typing import Any
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Point, Value
-from xortune.core.success import VALUE, Success, is_cost, parse_success
+from xortune.core.success import VALUE, Success, is_cost, parse_success, rule_for
 from xortune.core.task import Task
 from xortune.core.trainer import Trainer
 from xortune.spaces.command import (
@@ -21,9 +21,11 @@ from xortune.spaces.command import (
     METRICS,
     NUMBER,
     Command,
+    RegexMetric,
     check_names,
     check_values,
     parse_template,
+    regex_metric,
 )
 from xortune.spaces.grid import probes
 from xortune.spaces.model import (
@@ -39,6 +41,7 @@ from xortune.spaces.model import (
     ObjectiveSettings,
     Parameter,
     Range,
+    RegexSettings,
     SearchSettings,
     SearchSpace,
     SpaceFile,
@@ -433,10 +436,35 @@ def _with_command(space: SearchSpace, given: CommandSettings) -> SearchSpace:
     return replace(space, trainer=template.text, command=command, success=rule)
 
 
-def _metric(space: SearchSpace, given: CommandSettings, rule: Success | None) -> str | None:
+def _regex(
+    space: SearchSpace, given: CommandSettings, asked: RegexSettings, rule: Success | None
+) -> RegexMetric:
+    """The number that a regex finds, for which there is a rule, or that an exit code goes with."""
+    place = ("trainer", "metric")
+    try:
+        metric = regex_metric(asked.regex, asked.name)
+    except InputError as error:
+        raise error.at(space.at(*place, *([error.field] if error.field else []))) from None
+    if given.success is None or (rule and rule.name != metric.name):
+        raise space.refusal(
+            place,
+            f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds {metric.name!r}"
+            if rule
+            else f"a number, {metric.name!r}, and nothing says what a success is",
+            f"a rule for {metric.name!r}, or {EXIT_CODE!r}",
+            f'write success: "{rule_for(metric.name)}" within `trainer`, with your own limit',
+        )
+    return metric
+
+
+def _metric(
+    space: SearchSpace, given: CommandSettings, rule: Success | None
+) -> str | RegexMetric | None:
     """Where a command's numbers are."""
     if given.metric is None:
         return None if rule is None else JSON
+    if isinstance(given.metric, RegexSettings):
+        return _regex(space, given, given.metric, rule)
     metric, place = _plain(given.metric), ("trainer", "metric")
     if metric not in METRICS:
         problem, fix = f"{shown(given.metric)} is no metric", nearest(given.metric, METRICS)

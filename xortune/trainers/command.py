@@ -22,7 +22,7 @@ from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime
-from xortune.spaces.command import EXIT_CODE, NUMBER, Command, Template
+from xortune.spaces.command import EXIT_CODE, NUMBER, Command, RegexMetric, Template
 from xortune.trainers.group import KEEPER, end
 from xortune.trainers.limits import THREADS, time_is_over
 from xortune.trainers.returned import (
@@ -384,7 +384,11 @@ _WORDS = re.compile(
 
 
 def verdict_of(
-    result: CommandResult, success: Success | None, metric: str | None, *, by_exit: bool
+    result: CommandResult,
+    success: Success | None,
+    metric: str | RegexMetric | None,
+    *,
+    by_exit: bool,
 ) -> SeedVerdict:
     """Judge what a command came to.
 
@@ -406,7 +410,7 @@ def verdict_of(
     if metric is None:
         return SeedVerdict(SOLVED)
     try:
-        told = _told(result, metric)
+        told = _found(result, metric) if isinstance(metric, RegexMetric) else _told(result, metric)
         return judged(_with_exit(told) if by_exit else told, success)
     except InputError as error:
         return crashed(one_line(str(error)))
@@ -441,6 +445,27 @@ def _told(result: CommandResult, metric: str) -> object:
             f"the last line is {shown!r}",
             allowed='JSON: a number, true, false, or an object of these such as {"accuracy": 0.9}',
         ) from None
+
+
+def _found(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
+    """The number in the last place where a regex fits; stdout is looked at first, then stderr.
+
+    Raises:
+        InputError: it fits nowhere, or what it finds is no number.
+    """
+    for printed in (result.stdout, result.stderr):
+        text = printed.decode("utf-8", "replace")
+        if places := list(re.finditer(metric.regex, text, re.MULTILINE)):
+            found = (places[-1][1 if places[-1].re.groups else 0] or "").strip()
+            number = found.rstrip(".,;")  # a sentence may end there
+            if _NUMBER.fullmatch(number) or _NONE.fullmatch(number):
+                return {metric.name: float(number.partition("(")[0])}
+            raise InputError(f"the regex found {found!r:.120}", allowed="a number")
+    last = _last(result.stdout) or _last(result.stderr)
+    raise InputError(
+        f"the regex {metric.regex!r} fits nowhere in what it printed"
+        + (f"; the last line is {last!r:.120}" if last else ", which is nothing"),
+    )
 
 
 def _python(word: str) -> str:
@@ -516,7 +541,7 @@ class CommandTrainer:
         if command.by_exit or self.success is not None:
             told["success"] = EXIT_CODE if command.by_exit else str(self.success)
         if command.metric is not None:
-            told["metric"] = command.metric
+            told["metric"] = str(command.metric)
         if command.timeout is not None:
             told["timeout"] = f"{command.timeout:g} s"
         if self.threads != 1:

@@ -12,9 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,14 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError, TrainingError, named
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
-from xortune.core.success import Success
+from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import returned as returned_module
 from xortune.trainers.limits import time_is_over
 from xortune.trainers.returned import (
     LONGEST,
     MAX_VALUES,
+    SUCCESS,
     SeedResults,
     crashed,
     judged,
@@ -104,6 +106,52 @@ STACKED = "run_all"
 
 KEPT = 8
 """How many objects of a user's class a process keeps: those used last."""
+
+
+MOST_POINTS = 32
+"""Reports of a seed that are kept are fewer: its curve, thinned."""
+
+
+Points: TypeAlias = list[tuple[int, Mapping[str, Any]]]
+"""The numbers of reports, by which report each is, from 1."""
+
+
+class Way:
+    """What was told on a way, thinned: every 2**j-th report, so that all seeds have the same."""
+
+    __slots__ = ("_every", "_kept", "_last", "count")
+
+    def __init__(self) -> None:
+        self.count, self._every = 0, 1
+        self._kept: Points = []
+        self._last: Callable[[], Mapping[str, Any]] | None = None
+
+    def add(self, told: Callable[[], Mapping[str, Any]]) -> None:
+        """The next report, which is looked at if it is kept; the last one always is."""
+        self.count += 1
+        self._last = told
+        if self.count % self._every == 0:
+            self._kept.append((self.count, told()))
+            if len(self._kept) == MOST_POINTS:
+                self._kept, self._every = self._kept[1::2], 2 * self._every
+
+    @property
+    def points(self) -> Points:
+        """Those that are kept, and the last one."""
+        if self._last is None or (self._kept and self._kept[-1][0] == self.count):
+            return self._kept
+        return [*self._kept, (self.count, self._last())]
+
+
+def arrays_told(told: Any, n: int) -> dict[str, Any]:
+    """The numbers in what was told of n seeds, copied, since they may be filled again."""
+    found: dict[str, Any] = {}
+    for name, entry in (told if isinstance(told, Mapping) else {VALUE: told}).items():
+        with suppress(TypeError, ValueError, RuntimeError):
+            array = np.array(entry, np.float64)
+            if array.shape == (n,) and isinstance(name, str) and name != SUCCESS:
+                found[name] = array
+    return found
 
 
 class TookTooLong(BaseException):
@@ -230,16 +278,26 @@ class Reports:
         limit: seconds for a seed; None for any time.
         many: how many seeds are trained at once; None if it is called for one alone.
         block: what is trained; each report asks whether it is cancelled.
+        keeps: whether to keep what is told of many seeds, as their curve.
     """
 
-    __slots__ = ("_began", "_block", "_ended", "_limit", "_many", "count", "last", "numbers")
+    __slots__ = (
+        *("_began", "_block", "_ended", "_keeps", "_limit", "_many", "_way"),
+        *("count", "last", "numbers"),
+    )
 
     def __init__(
-        self, limit: float | None = None, *, many: int | None = None, block: Block | None = None
+        self,
+        limit: float | None = None,
+        *,
+        many: int | None = None,
+        block: Block | None = None,
+        keeps: bool = True,
     ) -> None:
         self.count, self._block = 0, block
         self.last: Any = None
         self.numbers: Mapping[str, float] = {}
+        self._way, self._keeps = Way(), keeps
         self._limit, self._many = limit, many
         self._began = 0.0 if limit is None else time.monotonic()
         self._ended: BaseException | None = None
@@ -259,12 +317,22 @@ class Reports:
             self.numbers = numbers_told(told, "reported")
         self.last = dict(told) if isinstance(told, Mapping) else told  # it may be filled again
         self.count += 1
+        if self._many is None:
+            self._way.add(lambda: self.numbers)
+        elif self._keeps:
+            n = self._many
+            self._way.add(lambda: arrays_told(self.last, n))
         if self._late():
             each = f" for each of {self._many} seeds" if self._many else ""
             self._ended = TookTooLong(f"took longer than {self._limit:g} s{each}")
         elif _asked is not None and self._block is not None and _asked(self._block):
             self._ended = GivenUp()
         self.check()
+
+    @property
+    def curve(self) -> Points:
+        """Some reports by their number, evenly spaced, and the last one."""
+        return self._way.points
 
     def _late(self) -> bool:
         if self._limit is None:
@@ -361,7 +429,7 @@ class Calls:
         self, function: Callable[..., Any], form: CallForm, block: Block, limit: float | None
     ) -> None:
         self._function, self._form, self._block, self._limit = function, form, block, limit
-        self._config = block.point.as_dict()
+        self._config = block.point
         self._plain = not (form.reports or form.state)
         self.reports = _NONE
 
@@ -373,7 +441,7 @@ class Calls:
         """
         if self._plain:
             self.reports = _NONE
-            returned = self._function(self._config.copy(), seeds)
+            returned = self._function(self._config.as_dict(), seeds)
             if type(returned) is not GeneratorType:
                 return returned
             return self._drained(returned, self._begun(seeds))
@@ -383,7 +451,7 @@ class Calls:
             if self._form.state:
                 returned = self.state().run(seeds, **given)
             else:
-                returned = self._function(self._config.copy(), seeds, **given)
+                returned = self._function(self._config.as_dict(), seeds, **given)
             if type(returned) is GeneratorType:
                 return self._drained(returned, self.reports)
         except BaseException:
@@ -414,7 +482,8 @@ class Calls:
         """The object for the config, made anew if it is not there."""
         name = self._function, self._block.point.key
         if name not in _states:
-            config = ReadConfig(self._config) if self._form.stacked else self._config.copy()
+            config = self._config.as_dict()
+            config = ReadConfig(config) if self._form.stacked else config
             _states[name] = self._function(config)
             while len(_states) > KEPT:
                 _states.popitem(last=False)
@@ -568,6 +637,7 @@ def _trained_singly(call: Calls, block: Block, success: Success | None) -> Outco
         except _RAISED as error:
             verdict, shown = crashed(_reason(error)), _shown(error)
         if call.reports.count:
+            results.told(call.reports.curve)
             numbers = {REPORTS: call.reports.count, **call.reports.numbers, **verdict.numbers}
             verdict = verdict._replace(numbers=numbers)
         results.add(verdict, shown)
@@ -603,11 +673,21 @@ def _trained_as_one(
             groups[place] = Calls(function, trainer.form, block, trainer.limit).state()
         except _RAISED as error:
             ended[place] = error
-    reports = {place: Reports(trainer.limit, many=seeds, block=blocks[place]) for place in groups}
+    reports = {
+        place: Reports(trainer.limit, many=seeds, block=blocks[place], keeps=False)
+        for place in groups
+    }
     places = list(groups)
+    ways: dict[tuple[int, int], tuple[list[int], Way]] = {}
 
-    def report(group: int, told: Any) -> None:
-        place = places[group]
+    def report(group: int, of: Sequence[int], told: Any) -> None:
+        place, numbers = places[group], _each_told(told, len(of))
+        for seed, one in zip(of, numbers, strict=True):
+            # Seeds that are told together with others now are trained once more.
+            known = ways.get((place, seed))
+            if known is None or known[0] != list(of):
+                known = ways[place, seed] = list(of), Way()
+            known[1].add(partial(dict, one))
         if place not in ended:
             try:
                 reports[place](told)
@@ -625,9 +705,21 @@ def _trained_as_one(
             found, note = run_all(trained, report, failures=_FAILURES)
     each = dict(zip(places, found, strict=True))
     return [
-        _outcome_of(trainer, block, each.get(place, []), ended.get(place), note)
+        _outcome_of(
+            *(trainer, block, each.get(place, []), ended.get(place), note),
+            ways={seed: way.points for (at, seed), (_, way) in ways.items() if at == place},
+        )
         for place, block in enumerate(blocks)
     ]
+
+
+def _each_told(told: Any, n: int) -> list[dict[str, float]]:
+    """What each of n seeds told, of arrays; of one seed also without."""
+    if n == 1:
+        with suppress(InputError):
+            return [dict(numbers_told(told, "reported"))]
+    arrays = arrays_told(told, n)
+    return [{name: float(array[at]) for name, array in arrays.items()} for at in range(n)]
 
 
 def _outcome_of(
@@ -636,6 +728,8 @@ def _outcome_of(
     found: Sequence[Any],
     ended: BaseException | None,
     note: str,
+    *,
+    ways: Mapping[int, Points],
 ) -> Outcome | TrainingError:
     """What comes of a block: of what its seeds scored or raised, or of what ended all of them."""
     if isinstance(ended, GivenUp):
@@ -645,7 +739,8 @@ def _outcome_of(
     if ended is not None:
         results.add(crashed(_reason(ended), block.count), _shown(ended), block.count)
         return results.outcome()
-    for one in found:
+    for seed, one in zip(block.seeds, found, strict=False):
+        results.told(ways.get(seed, ()))
         if isinstance(one, BaseException):
             # Whatever state it is in.
             _states.pop((trainer.source.function(), block.point.key), None)
@@ -670,6 +765,7 @@ def _called(
         verdict, shown = crashed(_reason(error), n), _shown(error)
     else:
         reports = call.reports
+        results.told(reports.curve, n)
         if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
             returned = {**reports.last, **returned}
         verdict = judged_many(returned, n, success)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
+from xortune.core.outcome import NO_DETAILS, Curves, Details, Outcome, Status
 from xortune.core.success import VALUE, Success, rule_for
 from xortune.core.trainer import Block
 
@@ -19,6 +19,9 @@ SUCCESS = "success"
 """The entry of a dict that is the user's own verdict."""
 
 MAX_VALUES, MAX_NAME, MAX_REASON = 64, 100, 500
+
+MAX_CURVES = 8
+"""Numbers of which a seed's way is kept: the first that it tells."""
 
 TOO_MANY = f"returned or reported other numbers than the seeds before, over {MAX_VALUES} in all"
 
@@ -60,6 +63,23 @@ class SeedResults:
         self.failed: dict[int, str] = {}
         self._first: tuple[int, str] | None = None
         self.note = ""
+        self._points: list[tuple[int, int, Mapping[str, float]]] = []
+
+    def told(self, points: Iterable[tuple[int, Mapping[str, Any]]], n: int | None = None) -> None:
+        """Keep what the next seed told on its way, before it is added.
+
+        Args:
+            points: the number of each report, from 1, and what it told.
+            n: what was told is arrays of so many seeds, which come next; None: of one seed.
+        """
+        points = list(points)
+        if len(points) < 2:  # which is no curve
+            return
+        for place in range(1 if n is None else n):
+            self._points += (
+                (self.n + place, report, {k: v if n is None else v[place] for k, v in one.items()})
+                for report, one in points
+            )
 
     def add(self, verdict: SeedVerdict, shown: str | None = None, n: int = 1) -> None:
         """Add the next n seeds.
@@ -91,10 +111,12 @@ class SeedResults:
             output: the end of what some of the failed seeds printed, by their number.
         """
         n, details = self.n, NO_DETAILS
-        if self._numbers or self.failed or self.note:
+        curves = self._curves()
+        if self._numbers or self.failed or self.note or curves:
             raised, shown = self._first or (None, None)
             told = {name: numbers[:n] for name, numbers in self._numbers.items()}
-            details = Details(told, self.failed, shown, output or {}, raised, self.note)
+            kept = self.failed, shown, output or {}, raised, self.note
+            details = Details(told, *kept, curves=curves)
         return Outcome(
             seeds=np.arange(self._block.first, self._block.first + n, dtype=np.int64),
             epochs=0,
@@ -104,6 +126,16 @@ class SeedResults:
             predictions=np.zeros((n, 0), np.bool_),
             details=details,
         )
+
+    def _curves(self) -> tuple[Curves, ...]:
+        points = [point for point in self._points if point[0] < self.n]
+        names = tuple(dict.fromkeys(name for *_, told in points for name in told))[:MAX_CURVES]
+        if not names:
+            return ()
+        places, reports = np.array([point[:2] for point in points], np.int64).T
+        with np.errstate(over="ignore"):  # beyond float32
+            values = np.array([[t.get(n, np.nan) for n in names] for *_, t in points], np.float32)
+        return (Curves(names, places + self._block.first, reports, values),)
 
 
 def shortened(text: str, most: int) -> str:

@@ -747,7 +747,7 @@ def _quiet() -> Iterator[None]:
 # All seeds of a block.
 
 
-Report = Callable[[int, Any], None]
+Report = Callable[[int, Sequence[int], Any], None]
 """Called with the place of a group and the scores of its seeds, on their way."""
 
 
@@ -803,15 +803,17 @@ def _train_chunk(
 ) -> None:
     """Train some rows, each the place of its group and a seed, as one; in halves if that fails."""
 
-    def tell(place: int, told: Any) -> None:
+    def tell(place: int, seeds: Sequence[int], told: Any) -> None:
         if report is not None:
-            report(place, told)
+            report(place, seeds, told)
 
     if len(rows) == 1:
         [(place, seed)] = rows
         try:
             with unread(groups[place][0]):  # the loop reads what the optimizer takes, too
-                results[place][seed] = groups[place][0].run(seed, lambda told: tell(place, told))
+                results[place][seed] = groups[place][0].run(
+                    seed, lambda told: tell(place, [seed], told)
+                )
         except failures as error:
             results[place][seed] = error
         return
@@ -840,11 +842,11 @@ def _tell_each(
     places: Sequence[int],
     parts: Sequence[Group],
     scores: Sequence[Any],
-    tell: Callable[[int, Any], None],
+    tell: Report,
 ) -> None:
     first = 0
     for place, (_, seeds) in zip(places, parts, strict=True):
-        tell(place, arrays_of(scores[first : first + len(seeds)]))
+        tell(place, seeds, arrays_of(scores[first : first + len(seeds)]))
         first += len(seeds)
 
 

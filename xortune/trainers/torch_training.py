@@ -135,7 +135,7 @@ class TorchTraining(ABC):
         Raises:
             Exception: what the training of a seed raised.
         """
-        tell = None if report is None else lambda _, told: report(told)
+        tell = None if report is None else lambda _, _seeds, told: report(told)
         [results], _ = train_stacked([(self, [int(seed) for seed in seeds])], tell)
         for result in results:
             if isinstance(result, Exception):
@@ -145,7 +145,7 @@ class TorchTraining(ABC):
     @staticmethod
     def run_all(
         groups: Sequence[tuple[TorchTraining, Sequence[int]]],
-        report: Callable[[int, Any], None] | None = None,
+        report: Callable[[int, Sequence[int], Any], None] | None = None,
         failures: tuple[type[BaseException], ...] = (Exception,),
     ) -> tuple[list[list[Any]], str]:
         """Train several configurations of one class: see `stack.train_stacked`."""

@@ -186,7 +186,7 @@ def test_nothing_is_read_as_markup(plot):
 def test_labels_are_short_and_whole_where_one_points():
     drawn = plotly_json(RANKING)
     labels = [html.unescape(label) for label in drawn["layout"]["yaxis"]["ticktext"]]
-    assert max(map(len, labels)) <= 40
+    assert max(map(len, labels)) <= 56
     assert (labels[2], labels[4][:3], labels[4][-3:]) == ("two\\nlines", "LLL", "RRR")
     points = drawn["data"][0]
     for label, text in zip(HOSTILE, points["hovertext"], strict=True):

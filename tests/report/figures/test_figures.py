@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,10 @@ from success_runs import (
 import xortune
 from xortune.core.config import Config
 from xortune.core.errors import InputError
+from xortune.core.outcome import Curves, Details
 from xortune.core.task import Task
 from xortune.reports.figures.all import FIGURES, figures_of
+from xortune.reports.figures.scores import learning_curves, scores
 from xortune.reports.figures.surface import decision_surface
 from xortune.reports.plot import Series
 from xortune.trainers import fused
@@ -50,9 +53,17 @@ def every(plots, tmp_path_factory):
     config = Config(
         activation="ReLU", loss="MSELoss", optimizer="Adam", lr=0.05, hidden_dim=3, epochs=200
     )
-    line = done(0, config.point, fused.train(config, Task.xor(), np.arange(24)))
+    outcome = fused.train(config, Task.xor(), np.arange(24))
+    loss = outcome.final_loss.astype(float)
+    way = np.concatenate([2 * loss, loss]).astype(np.float32)[:, None]
+    curves = Curves(("loss",), np.tile(outcome.seeds, 2), np.repeat([1, 2], 24), way)
+    details = Details({"loss": loss}, curves=(curves,))
+    line = done(0, config.point, replace(outcome, details=details))
     run = write_run(tmp_path_factory.mktemp("surface"), [line], trainer="network", task="xor")
-    return {plot.name: plot for plot in (*plots, decision_surface(run))}
+    return {
+        plot.name: plot
+        for plot in (*plots, decision_surface(run), scores(run), learning_curves(run))
+    }
 
 
 def close(found, kept):

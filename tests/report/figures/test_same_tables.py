@@ -90,7 +90,7 @@ def compared(tmp_path_factory):
 def assert_same(document, latex=""):
     shown, drawn = of_markdown(markdown_text(document)), tables(page(document))
     for table in shown:
-        if "trials" not in table[0]:  # the table of all configs has a test of its own
+        if table[0][:2] != ["", "solved"]:  # the table of all configs has a test of its own
             assert table in drawn, table[0]
     printed = of_latex(latex)
     assert printed == [table for table in shown if table in printed], "as in the report"

@@ -41,7 +41,7 @@ WIDTH, COLUMN = 7.0, 2.4
 PANEL, ROW = 3.0, 0.24
 """Inches: the height of a panel with numbers up its side, and of one of its labels."""
 
-LABEL, TITLE, NOTE = 40, 84, 112
+LABEL, TITLE, NOTE = 56, 84, 112
 """Characters: of a label, of a line of the title and of the note."""
 
 PICTURE = 400

@@ -35,7 +35,7 @@ SYMBOLS = {"dot": "circle", "ring": "circle", "diamond": "diamond"}
 
 # Characters: of a line where one points, of an axis's title, of a label, in the legend, of a line
 # of a panel's title by how many are beside each other.
-HOVER, AXIS, LABEL, LEGEND = 60, 48, 40, 44
+HOVER, AXIS, LABEL, LEGEND = 60, 48, 56, 44
 TITLES = {1: 48, 2: 36, 3: 24}
 
 # Pixels: that a panel needs across, from one of its parallel axes to the next; the height of one

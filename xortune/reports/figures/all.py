@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from xortune.core.outcome import Status
 from xortune.reports.figures import (
     epochs,
     failures,
@@ -13,10 +14,12 @@ from xortune.reports.figures import (
     history,
     parameters,
     ranking,
+    scores,
     seeds,
     surface,
 )
 from xortune.reports.plot import Plot
+from xortune.reports.tables import report_of
 from xortune.runs.manifest import is_imported
 from xortune.runs.run import Run
 
@@ -40,11 +43,20 @@ def _has_history(run: Run) -> bool:
     return some and not is_imported(run.manifest)
 
 
+def _failures_known(run: Run) -> bool:
+    """Whether it is known how a seed failed: else there would be a bar of one colour."""
+    found = report_of(run).failures
+    ended = {status for status, n in found.counts.items() if n}
+    return bool(found.patterns or ended - {Status.SOLVED, Status.WRONG_PATTERN})
+
+
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
     (ranking.ranking, lambda _: True),
     (epochs.success_by_epoch, _epochs_counted),
+    (scores.scores, lambda _: True),
+    (scores.learning_curves, lambda _: True),
     (seeds.seeds_spent, _seeds_differ),
-    (failures.failures, lambda run: bool((run.results.counts.k < run.results.counts.n).any())),
+    (failures.failures, _failures_known),
     (history.optimization_history, _has_history),
     (front.pareto_front, lambda _: True),
     (parameters.param_importances, lambda _: True),

@@ -23,7 +23,7 @@ from xortune.comparisons.runs import (
 )
 from xortune.core.errors import InputError
 from xortune.core.formats import count, estimated, measured, number, plain, span, value
-from xortune.reports.figures.labels import HUGE, KEY, LONGEST, WIDE, between, sampled
+from xortune.reports.figures.labels import HUGE, KEY, LONGEST_NAME, WIDE, between, sampled
 from xortune.reports.plot import (
     RATES,
     Axis,
@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 # -------------------------------------------------------------------------------------------------
 # How far apart the success rates of runs are, and who beats whom.
 
-HALF = (LONGEST - 3) // 2
+HALF = (LONGEST_NAME - 3) // 2
 """Characters of one of two names in a label."""
 
 
@@ -216,7 +216,7 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
         InputError: nobody has numbers, or none of this name is told by two of them.
     """
     numbers = _chosen(comparison, name)
-    called = shortened(numbers.name, LONGEST)
+    called = shortened(numbers.name, LONGEST_NAME)
     found = [
         (one.label, values_of(one.outcome, numbers.name, numbers.better))
         for one, summed in zip(comparison.contestants, numbers.of, strict=True)
@@ -416,7 +416,7 @@ def agreement(comparison: Comparison) -> Plot:
     equal = Series(
         "equal rates", (Mark(0.0, 0.0), Mark(1.0, 1.0)), "line", role="muted", dashed=True
     )
-    name = shortened(comparison.reference.path.name, LONGEST)
+    name = shortened(comparison.reference.path.name, LONGEST_NAME)
     differ = f"{count(told.cells, 'cell')} {'differs' if told.differ == 1 else 'differ'}"
     inside = ((cells["difference_low"] <= 0) & (cells["difference_high"] >= 0)).sum()
     left_out = ""
@@ -460,7 +460,7 @@ def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
         mark = Mark(100 * row["difference"], float(place), x_ends=ends, text=text)
         rows[bool(row["differs"])].append(mark)
         values = ", ".join(shown_value(row[name]) for name in names)
-        labels.append(f"{shortened(values, LONGEST - KEY - 3)} · {row['key'][:KEY]}")
+        labels.append(f"{shortened(values, LONGEST_NAME - KEY - 3)} · {row['key'][:KEY]}")
     title = f"How far apart run and table are, in {count(total, 'cell')}"
     if len(shown) < total:
         title = (
@@ -479,7 +479,7 @@ def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
             Panel(
                 Axis("success rate of the run minus the table's, percentage points"),
                 Axis(
-                    shortened(f"{', '.join(names)} · key", 2 * LONGEST),
+                    shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME),
                     "category",
                     categories=tuple(labels),
                 ),

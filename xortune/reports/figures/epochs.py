@@ -13,7 +13,7 @@ from xortune.core.formats import count, interval
 from xortune.core.outcome import Outcome
 from xortune.reports.figures.labels import KEY, MOST, described, finished, sampled
 from xortune.reports.plot import RATES, Axis, Mark, Panel, Plot, Role, Series
-from xortune.reports.tables import varying
+from xortune.reports.tables import fresh_checks, varying
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
@@ -147,17 +147,8 @@ def _curves(
 
 
 def _fresh(run: Run, key: str, text: str) -> list[_Curve]:
-    """The best on the fresh seeds of the last complete attempt to certify it."""
-    if run.certificate is None or run.certificate.latest is None:
-        return []
-    attempt = run.certificate.latest.number
-    checks = [
-        check
-        for check in run.checks
-        if check.final and check.purpose is not None
-        if (check.purpose.kind, check.purpose.finalist) == ("certify", key)
-        if check.purpose.attempt == attempt
-    ]
+    """The best on those."""
+    checks = fresh_checks(run, key)
     outcomes = [check.outcome for check in checks if isinstance(check.outcome, Outcome)]
     if not outcomes:
         return []

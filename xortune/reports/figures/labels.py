@@ -15,8 +15,8 @@ from xortune.reports.tables import differing
 from xortune.runs.results import ConfigResult, ConfigResults, counts_of
 from xortune.runs.run import Run
 
-LONGEST, LONGEST_PART = 40, 16
-"""Characters of a label beside a figure, and of one value in it."""
+LONGEST, LONGEST_NAME, LONGEST_PART = 56, 40, 16
+"""Characters of a label beside a figure, of a name or two there, and of one value in a label."""
 
 KEY = 6
 """Digits of a key that tell configs apart to the eye; whoever can point sees all of it."""

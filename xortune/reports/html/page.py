@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from xortune.core.config import Config
 from xortune.core.formats import number, percent, plain
+from xortune.core.point import Nested
 from xortune.reports.document import (
     EPOCHS,
     Column,
@@ -226,6 +227,8 @@ def literal(value: float | str | None) -> str:
 
     What is no finite number is a string: JSON has no other place for it.
     """
+    if isinstance(value, Nested):
+        return str(value) if value.isprintable() else "".join(map(_visible, value))
     if isinstance(value, float) and not math.isfinite(value):
         value = str(value)
     text = json.dumps(value, ensure_ascii=False)
@@ -259,7 +262,8 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         )
         counts = (row.k, row.n, row.rate, row.interval, bar(row), row.low)
         measure = row.amount, plain(row.measure)
-        rows.append((row.key, *counts, *measure, row.trials, row.note, *places))
+        scores = zip(row.score_texts, map(_finite, row.scores), strict=True)
+        rows.append((row.key, *counts, *measure, row.trials, row.note, *scores, *places))
     parameters = [plain(name) for name in table.parameters]
     data = {
         "parameters": parameters,
@@ -268,6 +272,8 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         "page": PAGE,
         "measure": table.measure
         and ("epochs_to_solve" if table.measure == EPOCHS else "objective"),
+        "scores": [*table.scores],
+        "repeated": table.repeated,
         "names": [literal(name) for name in table.parameters],
         "fixed": [[literal(name), literal(value)] for name, value in table.fixed],
     }
@@ -283,8 +289,14 @@ def embedded(table: ConfigTable) -> dict[str, Any]:
         "held": len(rows),
         "total": table.total,
         "measure": plain(table.measure or ""),
+        "scores": table.scores,
+        "repeated": table.repeated,
         "data": as_json(data),
     }
+
+
+def _finite(given: float) -> float | None:
+    return given if math.isfinite(given) else None
 
 
 def bar(row: ConfigRow) -> tuple[float, float, float]:

@@ -10,11 +10,13 @@ page.configs = (holder) => {
     return literals.get(text);
   };
   const rows = data.rows.map(([key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, ...values], place) => ({
-    place: place + 1, key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, open: false,
+    place: place + 1, key, k, n, rate, interval, bar, low, epochs, epochsText, trials, note, open: false, scores: values.splice(0, data.scores.length),
     values: values.map((at, i) => (at < 0 ? null : data.values[i][at])),
   }));
 
   const measured = data.measure ? [{ name: data.measure, text: (row) => row.epochsText, value: (row) => row.epochs }] : [];
+  const scored = data.scores.map((name, i) => ({ name, text: (row) => row.scores[i][0], value: (row) => row.scores[i][1] }));
+  const repeated = data.repeated ? [{ name: "trials", text: (row) => row.trials, value: (row) => row.trials, down: true }] : [];
   // What is in each column: its name as in table.csv, its text, and the value it is sorted by.
   const columns = [
     { name: "place", text: (row) => row.place, value: (row) => row.place },
@@ -23,12 +25,13 @@ page.configs = (holder) => {
     { name: "low", text: (row) => row.interval, value: (row) => row.low, down: true },
     { name: "note", text: (row) => row.note, value: (row) => row.note || null },
     ...measured,
+    ...scored,
     ...data.parameters.map((name, i) => ({
       name,
       text: (row) => (row.values[i] ? row.values[i][0] : ""),
       value: (row) => (row.values[i] ? valueOf(row.values[i][1]) : null),
     })),
-    { name: "trials", text: (row) => row.trials, value: (row) => row.trials, down: true },
+    ...repeated,
     { name: "key", text: (row) => row.key, value: (row) => row.key },
   ];
   const state = { column: columns[0], down: false, page: 0, size: data.page, shown: rows, at: null };
@@ -137,7 +140,7 @@ page.configs = (holder) => {
   for (const button of steps) button.addEventListener("click", () => { state.page = button.to; render(); });
   holder.querySelector(".pages select").addEventListener("change", (event) => { state.size = Number(event.target.value); state.page = 0; render(); });
   search.addEventListener("input", filter);
-  columns.slice(5 + measured.length, -2).forEach((column, i) => {
+  columns.slice(5 + measured.length + scored.length, -1 - repeated.length).forEach((column, i) => {
     const texts = data.values[i].map(([text]) => text);
     if (texts.length < 2 || texts.length > 12 || data.values[i].every(([, text]) => Number.isFinite(valueOf(text)))) return;
     const label = document.createElement("label"), select = document.createElement("select");

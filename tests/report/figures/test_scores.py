@@ -1,0 +1,165 @@
+"""The figures of a trainer's own number: shares by hand, curves by an oracle in plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hand_made import done, solved, write_run
+
+from xortune.core.outcome import Curves, Details, Outcome, Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block
+from xortune.reports.figures.all import figures_of
+from xortune.reports.figures.scores import learning_curves, scores
+from xortune.reports.plot import Rule, Series
+from xortune.trainers.function import MOST_POINTS, Given, custom_trainer
+
+RULE = "score >= 0.5"
+
+
+def of(values, *, statuses=None, first=0, curves=()):
+    """An outcome of a user's trainer with these scores."""
+    values = np.array(values, np.float64)
+    status = np.where(values >= 0.5, 0, 1).astype(np.uint8) if statuses is None else statuses
+    n = len(values)
+    return Outcome(
+        np.arange(first, first + n),
+        0,
+        np.array(status, np.uint8),
+        np.zeros(n, np.int32),
+        np.full(n, np.nan, np.float32),
+        np.zeros((n, 0), np.bool_),
+        details=Details({"score": values}, curves=curves),
+    )
+
+
+def run_of(path, *outcomes, **manifest):
+    told = {"success": RULE, "trainer": "f.py:f", "ladder": [4]} | manifest
+    lines = [done(i, {"lr": float(i)}, one) for i, one in enumerate(outcomes)]
+    return write_run(path, lines, **told)
+
+
+def layers(plot, kind):
+    return [layer for layer in plot.panels[0].layers if isinstance(layer, kind)]
+
+
+def test_the_share_at_the_limit_is_k_of_n(tmp_path):
+    """0.5 itself is a success; a seed that crashed, or has no number, is as good as nothing."""
+    statuses = [0, 0, 1, Status.CRASHED, Status.DIVERGED]
+    run = run_of(tmp_path / "r", of([0.5, 0.9, 0.2, 0.8, np.nan], statuses=statuses))
+    plot = scores(run)
+    [line], [rule] = layers(plot, Series), layers(plot, Rule)
+    assert (rule.axis, rule.at, rule.label) == ("x", 0.5, RULE)
+    told = [0.2, 0.5, 0.9]
+    for left, right in zip(line.marks, line.marks[1:], strict=False):
+        x = (left.x + right.x) / 2  # a step stays until the next mark
+        assert left.y == pytest.approx(sum(one >= x for one in told) / 5)
+    assert line.marks[0].y == 3 / 5
+    assert "from 0.2 to 0.9" in plot.alt
+    assert "2 of 5 seeds have none" in plot.alt
+
+
+def test_of_a_loss_less_is_better(tmp_path):
+    run = run_of(
+        tmp_path / "r",
+        of([0.5, 0.9, 0.2, 0.3], statuses=[0, 1, 0, 0]),
+        success="score <= 0.5",
+        objectives=[
+            {
+                "name": "success_rate",
+                "direction": "maximize",
+                "ties": {
+                    "name": "score_median",
+                    "direction": "minimize",
+                    "number": "score",
+                    "statistic": "median",
+                },
+            }
+        ],
+    )
+    [line] = layers(scores(run), Series)
+    assert [mark.y for mark in line.marks] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert "at most" in scores(run).note
+    assert "worse decile 0.78" in scores(run).alt
+
+
+def test_there_is_nothing_where_nothing_was_told(tmp_path):
+    assert scores(write_run(tmp_path / "a", [done(0, {"x": 1}, solved(0, 1, 2))])) is None
+    same = run_of(tmp_path / "b", of([0.7, 0.7]))
+    assert scores(same) is None
+    assert learning_curves(same) is None
+    assert {"scores", "learning-curves"}.isdisjoint(plot.name for plot in figures_of(same))
+
+
+def ways(seed, report, *columns, names=("score",)):
+    values = np.array(columns, np.float32).T
+    return Curves(names, np.array(seed), np.array(report), values)
+
+
+def test_curves_are_the_median_and_the_middle_of_the_seeds_that_came_so_far(tmp_path):
+    """Seed 0 reports 2 and 4, seed 1 reports 2, 4 and 6: between reports stand straight lines."""
+    curves = ways([0, 0, 1, 1, 1], [2, 4, 2, 4, 6], [0.1, 0.3, 0.3, 0.5, 0.9])
+    run = run_of(tmp_path / "r", of([0.3, 0.9], curves=(curves,)))
+    plot = learning_curves(run)
+    worst, line = layers(plot, Series)
+    assert [(mark.x, pytest.approx(mark.y)) for mark in line.marks] == [
+        (2, 0.2),
+        (4, 0.4),
+        (6, 0.9),
+    ]
+    assert line.marks[0].y_ends == (pytest.approx(0.12), pytest.approx(0.28))
+    assert "2 seeds" in line.marks[0].text
+    assert "1 seed" in line.marks[2].text
+    assert [pytest.approx(mark.y) for mark in worst.marks] == [0.1, 0.3, 0.9]
+    assert [(rule.axis, rule.at) for rule in layers(plot, Rule)] == [("y", 0.5)]
+    assert plot.panels[0].x.label == "report"
+
+
+def test_steps_that_are_told_are_the_axis(tmp_path):
+    names = ("score", "step")
+    curves = ways(
+        [0, 0, 1, 1], [1, 2, 1, 2], [0.1, 0.2, 0.3, 0.6], [100, 200, 100, 200], names=names
+    )
+    run = run_of(tmp_path / "r", of([0.2, 0.6], curves=(curves,)))
+    plot = learning_curves(run)
+    assert plot.panels[0].x.label == "step"
+    assert [mark.x for mark in layers(plot, Series)[0].marks] == [100, 200]
+
+
+def reporting(config, seed):
+    for step in range(1, config["steps"] + 1):
+        if seed == 2 and step == 5:
+            raise ValueError("unlucky")
+        yield {"score": step * (seed + 1), "step": step}
+
+
+def all_at_once(config, seeds, report):
+    told = {}
+    for step in range(1, config["steps"] + 1):
+        told["score"] = step * (seeds + 1.0)
+        report(told)
+    return told
+
+
+@pytest.mark.parametrize("steps", [1, 2, 31, 32, 33, 64, 1000])
+@pytest.mark.parametrize("function", [reporting, all_at_once])
+def test_a_way_is_thinned_alike_for_all_seeds_and_has_its_end(function, steps):
+    """What is kept is what was told, evenly spaced, and the last."""
+    trainer = custom_trainer(Given("f", function, "d"), parse_success("score >= 2"))
+    [outcome] = trainer.train([Block(Point({"steps": steps}), 5 if steps < 5 else 0, 3)])
+    if steps == 1:
+        assert outcome.details.curves == ()
+        return
+    [found] = outcome.details.curves
+    assert found.values[:, 0].tolist() == (found.report * (found.seed + 1)).tolist()
+    kept = [found.report[found.seed == seed].tolist() for seed in outcome.seeds]
+    whole = kept[0]
+    assert whole[-1] == steps
+    assert len(whole) <= MOST_POINTS
+    assert len(whole) >= min(steps, MOST_POINTS // 2)
+    assert len(set(np.diff(whole[:-1]).tolist())) <= 1
+    if function is reporting and steps >= 5:
+        assert kept[2][-1] == 4  # a seed that failed, as far as it came
+        kept[2] = kept[0]
+    assert kept == [whole] * 3
