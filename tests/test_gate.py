@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
-from xortune.certificates.gate import Verdict, gate_config
+from xortune.certificates.gate import SequentialTest, Verdict, gate_config
 from xortune.core.errors import TrainingError
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
 from xortune.stats.anytime import (
     anytime_evidence_above,
     anytime_evidence_below,
+    anytime_interval,
     anytime_lower,
     anytime_upper,
 )
@@ -52,11 +53,11 @@ def test_a_config_that_always_works_is_proven_by_74_seeds_and_trains_no_more():
     assert (found.answer, found.k, found.n, found.passed) == ("proven", 74, 74, True)
     assert sum(map(len, trainer.asked)) == 74
     assert trainer.asked[0].start == GATE.start == found.first_seed
-    assert 0.95 <= found.bound < 0.951
+    assert 0.96 <= found.bound < 0.961
     assert found.low < found.bound
     assert found.high == 1
     assert found.line == (
-        "proven: 74/74 seeds solved, success rate above 0.95 (lower bound 0.9501, confidence 0.95, "
+        "proven: 74/74 seeds solved, success rate above 0.95 (lower bound 0.9603, confidence 0.95, "
         "seeds 3221225472 to 3221225545)"
     )
     with pytest.raises(FrozenInstanceError):
@@ -92,75 +93,119 @@ SEQUENCES = st.tuples(st.floats(0.6, 1), st.integers(0, 2**32 - 1)).map(
 def test_the_answer_depends_on_the_order_of_seeds_only(solved, block, min_rate):
     found = passed(solved, min_rate=min_rate)
     assert passed(solved, min_rate=min_rate, block=block) == found
-    # After each seed, in words: the first at which either evidence suffices.
-    k = 0
-    expected = ("undecided", 150)
+    # After each seed, in words: the first at which either side is sure.
+    test, k = SequentialTest(min_rate, 150, 0.95, 0), 0
     for n, one in enumerate(solved, 1):
         k += one
-        if anytime_evidence_above(k, n, min_rate) >= math.log(20):
-            expected = ("proven", n)
-        elif anytime_evidence_below(k, n, min_rate) >= math.log(20):
-            expected = ("refuted", n)
-        if expected[0] != "undecided":
+        if test.proves(k, n) or test.refutes(k, n):
             break
-    assert (found.answer, found.n) == expected
-    assert found.k == sum(solved[: found.n])
+    answer = "proven" if test.proves(k, n) else "refuted" if test.refutes(k, n) else "undecided"
+    assert (found.answer, found.k, found.n) == (answer, k, n)
     assert found.low == pytest.approx(float(anytime_lower(found.k, found.n, alpha=0.025)))
 
 
-@pytest.mark.parametrize(("rate", "wrong"), [(0.9, "proven"), (0.9 + 1e-9, "refuted")])
-def test_the_answer_is_wrong_as_rarely_as_promised(rate, wrong):
-    # On the edge itself, where both answers are hardest; 2,000 gates of at most 400 seeds.
-    rng = np.random.default_rng(1)
-    solved = rng.random((2000, 400)) < rate
-    k, n = np.cumsum(solved, axis=1), np.arange(1, 401)
-    evidence = {"proven": anytime_evidence_above, "refuted": anytime_evidence_below}
-    ever = (evidence[wrong](k, n, 0.9) >= math.log(20)).any(axis=1)
-    for row in range(0, 2000, 100):
-        answer = passed(solved[row].tolist(), min_rate=0.9).answer
-        assert not (answer == wrong and not ever[row])
-    assert ever.mean() <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 2000)
-    assert ever.mean() > 0.005  # it could fail
+def ends(test, rates):
+    """All (answer, k, n) with which a gate can end, and its exact probability at each rate.
 
-
-def ends(most, min_rate, rates):
-    """All ways in which a gate can end: a verdict, and its exact probability at each of the rates.
-
-    Of the many orders of seeds that lead to an end one is tried: the verdict knows k and n only.
+    By enumeration of (n, k), seed by seed, from what the test answers of each count alone.
     """
-    going = {(0, 0): (np.ones_like(rates), ())}
-    found = []
-    while going:
-        (k, n), (chance, order) = next(iter(going.items()))
-        del going[k, n]
-        wanted = math.log(20)
-        if n and (
-            n == most
-            or anytime_evidence_above(k, n, min_rate) >= wanted
-            or anytime_evidence_below(k, n, min_rate) >= wanted
-        ):
-            verdict = passed([*order, *[True] * (most - n)], min_rate=min_rate)
-            assert (verdict.k, verdict.n) == (k, n)
-            found.append((verdict, chance))
-            continue
-        for one, share in ((True, rates), (False, 1 - rates)):
-            before, path = going.get((k + one, n + 1), (0.0, (*order, one)))
-            going[k + one, n + 1] = (before + chance * share, path)
-    return found
+    rates = np.asarray(rates)
+    going = np.ones((1, len(rates)))  # by k
+    for n in range(1, test.max_seeds + 1):
+        more = np.zeros((n + 1, len(rates)))
+        more[1:] += going * rates
+        more[:-1] += going * (1 - rates)
+        k = np.arange(n + 1)
+        above, below = test.proves(k, n), test.refutes(k, n)
+        assert not (above & below).any()
+        for one in np.flatnonzero((above | below | (n == test.max_seeds)) & (more > 0).any(axis=1)):
+            answer = "proven" if above[one] else "refuted" if below[one] else "undecided"
+            yield answer, int(one), n, more[one].copy()
+        more[above | below] = 0
+        going = more
 
 
-def test_the_range_of_any_verdict_holds_with_its_confidence_both_ends_together():
-    rates = np.linspace(0.6, 0.999, 134)
-    missed = one_sided = total = 0.0
-    for verdict, chance in ends(100, 0.9, rates):
-        total = total + chance
-        missed = missed + chance * ((rates < verdict.low) | (rates > verdict.high))
-        low = anytime_lower(verdict.k, verdict.n, alpha=0.05)
-        high = anytime_upper(verdict.k, verdict.n, alpha=0.05)
-        one_sided = one_sided + chance * ((rates < low) | (rates > high))
+def chance(test, answer, rates):
+    return sum(found for named, _, _, found in ends(test, rates) if named == answer)
+
+
+def test_500_seeds_prove_0_95_of_a_training_of_0_975_in_83_of_100_gates():
+    test = SequentialTest(0.95, 500, 0.95, 0)
+    proven = chance(test, "proven", [0.9, 0.95, 0.975, 0.995])
+    assert 0.83 < proven[2] < 0.832  # bounds that hold for ever: 0.617
+    assert 0.0490 < proven[1] <= 0.05
+    assert proven[0] < 1e-3
+    assert proven[3] > 0.9999
+    assert test.needed(0) == 74  # as few as those bounds take
+
+
+@pytest.mark.parametrize(
+    ("rate", "most", "confidence"),
+    [
+        (0.5, 5, 0.95),
+        (0.5, 100, 0.95),
+        (0.8, 60, 0.99),
+        (0.9, 29, 0.95),
+        (0.95, 200, 0.95),
+        (0.95, 500, 0.95),
+        (0.99, 700, 0.9),
+        (0.3, 90, 0.95),
+    ],
+)
+def test_either_answer_is_wrong_as_rarely_as_promised(rate, most, confidence):
+    test, alpha = SequentialTest(rate, most, confidence, 0), 1 - confidence
+    worse, better = rate - 1e-6, rate + 1e-6
+    assert chance(test, "proven", [rate, worse, rate / 2]).max() <= alpha * (1 + 1e-6)
+    assert chance(test, "refuted", [rate, better, (1 + rate) / 2]).max() <= alpha * (1 + 1e-6)
+    assert chance(test, "proven", [rate])[0] > alpha / 2  # what it may spend is spent
+    for answer, k, n, _ in ends(test, [rate]):
+        if answer == "undecided":
+            assert anytime_lower(k, n, alpha=alpha / 2) < rate
+            assert anytime_upper(k, n, alpha=alpha / 2) > rate
+
+
+def test_as_many_seeds_as_a_plan_needs_are_enough():
+    assert passed([True] * 59).answer == "proven"  # 0.95 ** 59 < 0.05
+    test = SequentialTest(0.95, 93, 0.95, 0)
+    assert chance(test, "proven", [0.95])[0] <= 0.05
+
+
+@pytest.mark.parametrize("min_rate", [0.5, 0.9])
+def test_what_a_gate_shows_holds_with_its_confidence(min_rate):
+    rates = np.linspace(0.3, 0.999, 141)
+    test = SequentialTest(min_rate, 100, 0.95, 0)
+    missed = above = below = total = 0.0
+    for answer, k, n, found in ends(test, rates):
+        low, high = anytime_interval(k, n, confidence=0.95)
+        bound = test.bound(answer, k, n)
+        total = total + found
+        missed = missed + found * ((rates < low) | (rates > high))
+        if answer == "proven":
+            assert min_rate <= bound
+            assert low < bound
+            above = above + found * (rates < bound)
+        elif answer == "refuted":
+            assert bound <= min_rate
+            assert bound < high
+            below = below + found * (rates > bound)
     assert total == pytest.approx(np.ones_like(rates))
-    assert missed.max() <= 0.05
-    assert one_sided.max() > 0.05  # which two bounds of 95 % each do not
+    assert missed.max() <= 0.05  # both ends together
+    for wrong in above, below:  # each answer's own bound
+        assert 0.025 < wrong.max() <= 0.05 + 1e-9
+
+
+def test_a_gate_of_very_many_seeds_uses_bounds_that_hold_for_ever():
+    test = SequentialTest(0.95, 20_001, 0.95, 0)
+    n = np.arange(1, 2000)
+    for lost in (0, 3, 40):
+        k = np.maximum(n - lost, 0)
+        want = anytime_evidence_above(k, n, 0.95) >= math.log(20)
+        np.testing.assert_array_equal(test.proves(k, n), want)
+        want = anytime_evidence_below(k, n, 0.95) >= math.log(20)
+        np.testing.assert_array_equal(test.refutes(k, n), want)
+    assert test.bound("proven", 74, 74) == pytest.approx(anytime_lower(74, 74, alpha=0.05))
+    assert test.bound("refuted", 0, 2) == pytest.approx(anytime_upper(0, 2, alpha=0.05))
+    assert test.needed(0) == 74
 
 
 def test_other_confidence_and_seeds_are_used():
@@ -169,13 +214,13 @@ def test_other_confidence_and_seeds_are_used():
     assert found.first_seed == 5
     assert found.n > 74
     assert found.confidence == 0.99
-    assert 0 <= found.bound - 0.95 < 1e-3
+    assert 0.95 <= found.bound < 0.97
 
 
 def test_progress_is_told_after_each_block():
     told = []
     passed([True] * 100, on_seeds=lambda k, n: told.append((k, n)))
-    assert told == [(16, 16), (32, 32), (64, 64), (74, 74)]
+    assert told == [(16, 16), (32, 32), (64, 64), (66, 66)]
 
 
 def test_a_training_without_an_outcome_is_no_answer():
@@ -194,7 +239,7 @@ def test_a_training_without_an_outcome_is_no_answer():
         ({"min_rate": 1 - 1e-12}, "min_rate", "takes more seeds than there are"),
         ({"min_rate": 0}, "min_rate", "above 0"),
         ({"min_rate": float("nan")}, "min_rate", "nan"),
-        ({"max_seeds": 73}, "max_seeds", "74 or more"),
+        ({"max_seeds": 58}, "max_seeds", "59 or more"),
         ({"max_seeds": 0}, "max_seeds", "at least 1"),
         ({"first_seed": 2**32 - 100}, "max_seeds", "2**32 - 1"),
         ({"first_seed": -1}, "first_seed", "0 to"),
@@ -252,7 +297,7 @@ def test_the_exit_code_says_the_answer(config_file, make_config):
     [line] = result.stdout.splitlines()
     assert line == xt.gate(make_config(), min_rate=0.9).line
     assert line.startswith("proven: ")
-    result = xortune("gate", "--config", config_file, "--min-rate", 0.99, "--max-seeds", 377)
+    result = xortune("gate", "--config", config_file, "--min-rate", 0.99, "--max-seeds", 299)
     assert result.exit_code == 1
     assert result.stdout.startswith("undecided: ")
     config_file.write_text(json.dumps(make_config(epochs=2).point.as_dict()))

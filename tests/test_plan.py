@@ -122,7 +122,7 @@ def test_the_command_says_how_many_and_what_the_time_is_from():
     assert lines[0] == "To show a success rate of at least 0.99 with confidence 0.95:"
     first = lines[2].split()
     assert first[:2] == ["0", "299"]
-    assert first[-1] == "377"
+    assert first[-1] == "338"
     text = " ".join(result.stdout.split())
     assert "task xor, fused engine" in text
     assert "hidden_dim 5, epochs 1000" in text

@@ -27,6 +27,7 @@ from xortune.stats.anytime import (
     anytime_lower,
     anytime_upper,
 )
+from xortune.stats.horizon import LONGEST, Boundary, boundary
 
 if TYPE_CHECKING:
     from xortune.runs.certificate import Certificate
@@ -89,16 +90,19 @@ def share(name: str, value: float) -> float:
 
 @dataclass(frozen=True)
 class SequentialTest:
-    """Whether a success rate is above `min_rate`, looked at after each seed (see `stats.anytime`).
+    """Whether a success rate is above `min_rate`, looked at after each seed (see `stats.horizon`).
 
     Whatever the rate is, the answer is wrong with probability 1 - `confidence` at most: a rate of
     `min_rate` or less is called proven with that probability at most, one of `min_rate` or more
-    refuted likewise. The answer depends on the seeds and their order only, not on how many are
+    refuted likewise. Both spend it over `max_seeds` seeds, so that this number is part of the
+    question: asking again with more, because the answer was `undecided`, is another test with a
+    risk of its own. The answer depends on the seeds and their order only, not on how many are
     trained at a time.
 
     Attributes:
         min_rate: the success rate to prove.
-        max_seeds: after so many the answer is `undecided`.
+        max_seeds: after so many the answer is `undecided`. Beyond 20,000 the bounds are used that
+            hold for ever (`stats.anytime`).
         confidence: 1 minus the probability, at most, of a wrong answer.
         first_seed: the others follow it.
 
@@ -124,7 +128,7 @@ class SequentialTest:
                 allowed="at least 1, and none beyond 2**32 - 1",
             )
         try:
-            least = gate_seeds(self.min_rate, alpha=1 - self.confidence)
+            least = gate_seeds(self.min_rate, most, alpha=1 - self.confidence)
         except InputError as error:  # more than there are
             error.field = error.place = "min_rate"
             raise
@@ -138,11 +142,52 @@ class SequentialTest:
 
     def proves(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
         """Whether k successes of n seeds prove the rate; for arrays, of each."""
-        return np.asarray(anytime_evidence_above(k, n, self.min_rate) >= self._enough)
+        k, n = np.asarray(k), np.asarray(n)
+        if self._above is None:
+            return np.asarray(anytime_evidence_above(k, n, self.min_rate) >= self._enough)
+        return np.asarray(n - k <= self._above.allowed[n])
 
     def refutes(self, k: ArrayLike, n: ArrayLike) -> NDArray[np.bool_]:
         """Whether k successes of n seeds refute it; for arrays, of each."""
-        return np.asarray(anytime_evidence_below(k, n, self.min_rate) >= self._enough)
+        k, n = np.asarray(k), np.asarray(n)
+        if self._below is None:
+            return np.asarray(anytime_evidence_below(k, n, self.min_rate) >= self._enough)
+        return np.asarray(k <= self._below.allowed[n])
+
+    def bound(self, answer: Answer, k: int, n: int) -> float | None:
+        """The bound that k of n seeds have just decided by: below it lies the rate, or above."""
+        alpha = 1 - self.confidence
+        if answer == "proven":
+            if self._above is None:
+                return float(anytime_lower(k, n, alpha=alpha))
+            return self._above.bound(n, n - k)
+        if answer == "refuted":
+            if self._below is None:
+                return float(anytime_upper(k, n, alpha=alpha))
+            return 1 - self._below.bound(n, k)
+        return None
+
+    def needed(self, failures: int) -> int:
+        """The fewest seeds that prove the rate if so many fail; `max_seeds` if these do not."""
+        if self._above is None:
+            least = gate_seeds(self.min_rate, alpha=1 - self.confidence, failures=failures)
+        else:
+            least = self._above.first(failures) or self.max_seeds
+        return min(least, self.max_seeds)
+
+    @property
+    def _above(self) -> Boundary | None:
+        """Where the rate is proven; None if there are too many seeds to follow each."""
+        if self.max_seeds > LONGEST:
+            return None
+        return boundary(self.min_rate, self.max_seeds, 1 - self.confidence)
+
+    @property
+    def _below(self) -> Boundary | None:
+        """Where it is refuted: there the rate of failures is proven to be above 1 - `min_rate`."""
+        if self.max_seeds > LONGEST:
+            return None
+        return boundary(1 - self.min_rate, self.max_seeds, 1 - self.confidence)
 
     @property
     def _enough(self) -> float:
@@ -168,8 +213,8 @@ class Verdict:
         point: the config itself.
         k: seeds solved up to the decision.
         n: seeds up to the decision.
-        low: lower end of the range of the rate, which holds with `confidence`, both ends together;
-            of a certificate its lower bound.
+        low: lower end of the range of the rate, which holds with `confidence`, both ends together
+            and whatever made the gate stop; of a certificate its lower bound.
         high: upper end; None where a certificate was read, which has none.
         first_seed: the first of the n seeds, which follow each other.
         most: seeds after which the gate gives up; None where a certificate was read.
@@ -254,7 +299,8 @@ def gate_config(
         point: the config, in its trainer's normal form.
         trainer: what trains it.
         min_rate: the success rate to prove.
-        max_seeds: after so many the answer is `undecided`.
+        max_seeds: after so many the answer is `undecided`; part of the question (see
+            `SequentialTest`).
         confidence: 1 minus the probability, at most, of a wrong answer.
         first_seed: the others follow it.
         block: seeds trained at a time; if not given, more and more, and never beyond the seed that
@@ -269,7 +315,7 @@ def gate_config(
     outcome: Outcome | None = None
     while True:
         done, solved = (0, 0) if outcome is None else (outcome.n, outcome.successes)
-        needed = gate_seeds(min_rate, alpha=alpha, failures=done - solved) - done
+        needed = test.needed(done - solved) - done
         size = block or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
         size = min(size, max_seeds - done)
         [result] = trainer.train([Block(point, first_seed + done, size)])
@@ -286,8 +332,17 @@ def gate_config(
         if not decided.size and outcome.n < max_seeds:
             continue
         answer: Answer = "proven" if proven[last] else "refuted" if decided.size else "undecided"
-        given = {"min_rate": min_rate, "confidence": confidence, "first_seed": first_seed}
-        return _verdict(answer, point, outcome.status[: last + 1], alpha, most=max_seeds, **given)
+        return _verdict(
+            answer,
+            point,
+            outcome.status[: last + 1],
+            alpha,
+            bound=test.bound(answer, int(k[last]), last + 1),
+            most=max_seeds,
+            min_rate=min_rate,
+            confidence=confidence,
+            first_seed=first_seed,
+        )
 
 
 def gate_imported(
@@ -313,15 +368,18 @@ def gate_imported(
     outcome = result.outcome
     k, n = outcome.successes, outcome.n
     answer: Answer = "undecided"
-    if anytime_lower(k, n, alpha=alpha) >= min_rate:
-        answer = "proven"
-    elif anytime_upper(k, n, alpha=alpha) < min_rate:
-        answer = "refuted"
+    bound: float | None = None
+    low, high = (float(side(k, n, alpha=alpha)) for side in (anytime_lower, anytime_upper))
+    if low >= min_rate:
+        answer, bound = "proven", low
+    elif high < min_rate:
+        answer, bound = "refuted", high
     return _verdict(
         answer,
         result.point,
         outcome.status,
         alpha,
+        bound=bound,
         min_rate=min_rate,
         confidence=confidence,
         first_seed=int(outcome.seeds[0]),
@@ -337,10 +395,6 @@ def _verdict(
     counts = dict(zip(Status, np.bincount(status, minlength=len(Status)).tolist(), strict=True))
     k, n = counts[Status.SOLVED], len(status)
     low, high = map(float, anytime_interval(k, n, confidence=1 - alpha))
-    bound = None
-    if answer != "undecided":
-        side = anytime_lower if answer == "proven" else anytime_upper
-        bound = float(side(k, n, alpha=alpha))
     return Verdict(
         answer=answer,
         key=point.key,
@@ -350,7 +404,6 @@ def _verdict(
         low=low,
         high=high,
         counts=counts,
-        bound=bound,
         **more,
     )
 

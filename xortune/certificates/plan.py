@@ -13,6 +13,7 @@ from xortune.core.errors import InputError, refuse_given
 from xortune.core.seeds import HAND
 from xortune.core.task import Task, TaskSpec
 from xortune.stats.anytime import anytime_evidence_above
+from xortune.stats.horizon import LONGEST, boundary
 from xortune.stats.planning import (
     fewest_seeds,
     independent_seeds,
@@ -70,7 +71,7 @@ class Claim:
             (Clopper-Pearson).
         passes_from: the true rate from which on at most f of n fail with a chance of 90 %.
         gate_seeds: the fewest after which a gate, which looks after each seed, can have proven the
-            rate with f failures.
+            rate with f failures; of a gate whose `max_seeds` is twice `seeds`.
     """
 
     failures: int
@@ -165,7 +166,7 @@ def plan(
         claims = []
         for allowed in FAILURES if failures is None else (failures,):
             n = seeds_for_lower_bound(rate, confidence=confidence, failures=allowed)
-            gate = gate_seeds(rate, alpha=1 - confidence, failures=allowed)
+            gate = gate_seeds(rate, 2 * n, alpha=1 - confidence, failures=allowed)
             claims.append(Claim(allowed, n, rate_that_passes(n, allowed), gate))
         planned = RatePlan(rate, confidence, tuple(claims))
     else:
@@ -187,12 +188,25 @@ def plan(
     return replace(planned, speed=speed)
 
 
-def gate_seeds(rate: float, *, alpha: float = 0.05, failures: int = 0) -> int:
+def gate_seeds(
+    rate: float, max_seeds: int | None = None, *, alpha: float = 0.05, failures: int = 0
+) -> int:
     """The fewest seeds after which a gate can have proven `rate` with so many failures among them.
+
+    Args:
+        rate: to prove.
+        max_seeds: of the gate. With too few to prove it: how many that takes at least. None, or
+            more than 20,000: of the bounds that hold for ever.
+        alpha: the probability of a wrong answer, at most.
+        failures: among the seeds.
 
     Raises:
         InputError: more than there are seeds.
     """
+    if max_seeds is not None and max_seeds <= LONGEST:
+        planned = seeds_for_lower_bound(rate, confidence=1 - alpha, failures=failures)
+        if planned <= LONGEST:
+            return boundary(rate, max_seeds, alpha).first(failures) or max(planned, max_seeds + 1)
     wanted = -np.log(alpha)
 
     def enough(n: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xortune.certificates.gate import Answer, SequentialTest
 from xortune.core.errors import InputError, named
 from xortune.core.seeds import MARK
-from xortune.stats.anytime import anytime_interval, anytime_upper
+from xortune.stats.anytime import anytime_interval
 
 SHOWN = 5
 """Failing seeds that are listed with their messages."""
@@ -118,7 +118,7 @@ class Course:
         test = self._test
         told = f"{self.answer}: {self.k} of {self.n} seeds passed, "
         if self.answer == "refuted":
-            bound = float(anytime_upper(self.k, self.n, alpha=1 - test.confidence))
+            bound = test.bound("refuted", self.k, self.n)
             told += f"so the success rate is below {test.min_rate:g} (upper bound {bound:.4f}"
         else:
             low, high = map(float, anytime_interval(self.k, self.n, confidence=test.confidence))

@@ -121,7 +121,9 @@ def gate(
         Path | None, typer.Argument(metavar="RUN", help="A certified run: its certificate is read.")
     ] = None,
     config: Annotated[Path | None, cli.option("A config (YAML, JSON), which is trained.")] = None,
-    max_seeds: Annotated[int | None, cli.option("Of a config: give up after so many; 500.")] = None,
+    max_seeds: Annotated[
+        int | None, cli.option("Of a config: give up after so many, fixed beforehand; 500.")
+    ] = None,
     confidence: Annotated[
         float | None, cli.option("1 minus the chance of a wrong answer; 0.95.")
     ] = None,
@@ -289,7 +291,8 @@ def _show_rate(planned: RatePlan, speed: Speed) -> None:
     _print(
         "failures: so many seeds may fail. seeds: planned before the first is looked at.",
         "likely from: a true rate from which on the plan succeeds 9 times in 10.",
-        "gate: looks after every seed and stops when it knows; it cannot know sooner.",
+        "gate: looks after every seed and stops when it knows; with --max-seeds twice as many "
+        "as `seeds`, it cannot know sooner.",
     )
 
 

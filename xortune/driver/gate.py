@@ -46,7 +46,8 @@ def gate(
     Args:
         config_or_run: a config, the file of one (YAML or JSON), a run, or its directory.
         min_rate: the success rate to prove, in (0, 1).
-        max_seeds: of a config: after so many the answer is `undecided`; 500 if not given.
+        max_seeds: of a config: after so many the answer is `undecided`; 500 if not given. The risk
+            of a wrong answer is spent over just so many seeds: decide on it before you see any.
         confidence: 1 minus the probability, at most, of a wrong answer; 0.95 if not given. Of a
             certificate, what it must have at least.
         task: of a config: what it learns; xor if not given.

@@ -16,6 +16,7 @@ EXPORTS = {
         "fisher_two_sided",
         "mcnemar_two_sided",
     ),
+    "horizon": ("Boundary", "LONGEST", "boundary"),
     "numbers": (
         "ENDINGS",
         "LEAST",
