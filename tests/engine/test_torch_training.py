@@ -22,8 +22,9 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
 from xortune.trainers.limits import ending_at
+from xortune.trainers.seedwise import LOOP, SeedDraw
 from xortune.trainers.source import given_source
-from xortune.trainers.stack import ELEMENTWISE, LOOP, Stack, Trial, trained_as_one, trial_of
+from xortune.trainers.stack import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
 
 SEEDS = [0, 1, 7, 2**32 - 1]
 
@@ -171,8 +172,8 @@ def test_autocast_in_the_loss():
 
 def test_weights_permutations_and_masks_are_those_of_a_plain_script_to_the_bit():
     stack, drawn = Stack([(Small({}), SEEDS)]), []
+    before = stack.states.clone()
     start = {name: weight.detach().clone() for name, weight in stack.parameters.items()}
-    before = [generator.get_state() for generator in stack.generators]
     next(stack.epoch())
     [draws] = stack._draws.values()
     for row, seed in enumerate(SEEDS):
@@ -182,12 +183,12 @@ def test_weights_permutations_and_masks_are_those_of_a_plain_script_to_the_bit()
             assert torch.equal(start[name][row], weight), name
         assert torch.equal(before[row], torch.get_rng_state())
         torch.randperm(len(X))
-        generator = torch.Generator()
-        generator.set_state(torch.get_rng_state())
+        state = torch.get_rng_state()[None].clone()
         mask = nn.Dropout(0.2)(torch.ones(16, 8))
         drawn.append(mask)
-        assert torch.equal(draws.wanted[0].make([generator])[0], mask)
-        assert torch.equal(stack.generators[row].get_state(), torch.get_rng_state())
+        assert torch.equal(draws.wanted[0].make(state)[0], mask)
+        assert torch.equal(state[0], torch.get_rng_state())
+        assert torch.equal(stack.states[row], state[0])
     assert not torch.equal(drawn[0], drawn[1])
 
 
@@ -534,3 +535,148 @@ def test_the_way_of_each_seed_is_that_of_the_loop(counts):
             assert mine.shape == (2, 2)  # after epochs 2 and 4; the last is the outcome
             expected = [[float(one["accuracy"]), float(one["loss"])] for one in told]
             np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-5)
+
+
+class Draws(Small):
+    """Random numbers on the way: what is drawn then is drawn after the masks before it."""
+
+    def batches(self):
+        for _ in range(3):
+            rows = torch.randint(0, len(X), (16,))
+            yield X[rows] + 0.1 * torch.randn(16, 16), Y[rows]
+
+
+class Together(Small):
+    """All at the beginning of an epoch, by several functions."""
+
+    def batches(self):
+        rows = torch.randperm(len(X))[:32]
+        noise, shift, times = torch.randn_like(X), torch.rand(2), torch.randint(1, 3, (2,))
+        for part in rows.chunk(2):
+            yield X[part] + 0.1 * noise[part] + shift[0], Y[part], times
+
+    def loss(self, model, x, y, times):
+        return super().loss(model, x, y) * times.sum()
+
+
+class Loader(Small):
+    def batches(self):
+        data = torch.utils.data.TensorDataset(X, Y)
+        return torch.utils.data.DataLoader(data, batch_size=16, shuffle=True)
+
+
+class Generator(Small):
+    """A generator of its own, which each seed begins anew."""
+
+    def batches(self):
+        generator = torch.Generator().manual_seed(torch.initial_seed())
+        for rows in torch.randperm(len(X), generator=generator).split(16):
+            yield X[rows], Y[rows]
+
+
+class Growing(Small):
+    """Other batches from epoch to epoch."""
+
+    def model(self):
+        self.epoch = 0
+        return super().model()
+
+    def batches(self):
+        self.epoch += 1
+        for rows in torch.randperm(len(X)).split(4 * self.epoch):
+            yield X[rows], Y[rows]
+
+
+@pytest.mark.parametrize(
+    ("kind", "together"),
+    [(Draws, False), (Together, True), (Loader, False), (Generator, False), (Growing, True)],
+)
+def test_whatever_draws_the_batches_each_seed_gets_its_own(kind, together):
+    training = kind({})
+    trial = trial_of(training, SEEDS)
+    assert trial.reason == ""
+    stack = trial.stack([(training, SEEDS)])
+    for _ in range(training.epochs):
+        losses = list(stack.epoch())
+    assert stack.together == together
+    alone = [training.run(seed) for seed in SEEDS]
+    _same(stack.scores(), alone)
+    assert all(len(set(step.tolist())) == len(SEEDS) for step in losses)
+
+
+def test_batches_that_take_too_much_memory_at_once_are_made_one_after_the_other(monkeypatch):
+    monkeypatch.setattr("xortune.trainers.stack.AT_ONCE", 4 * X.nbytes)
+    stack = Stack([(Small({}), SEEDS)])
+    next(stack.epoch())
+    assert not stack.together
+    *_, (_, scores) = trained_as_one([(Small({}), SEEDS)])
+    _same(scores, [Small({}).run(seed) for seed in SEEDS])
+
+
+class Images(Small):
+    """Layers whose seeds become channels, and what comes to them in other shapes.
+
+    In float64: BatchNorm makes much of rounding.
+    """
+
+    def model(self):
+        return nn.Sequential(
+            nn.Unflatten(1, (1, 4, 4)),
+            nn.Conv2d(1, 4, 3, padding="same"),
+            nn.Dropout(0.2),  # its mask is drawn in the order that one seed's tensor has
+            nn.Conv2d(4, 4, 3, padding=1, groups=2, bias=False),
+            nn.BatchNorm2d(4, affine=False),
+            nn.AvgPool2d(2),
+            nn.Conv2d(4, 4, 1),
+            nn.BatchNorm2d(4, track_running_stats=False),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.BatchNorm1d(4),
+            nn.Linear(4, 2),
+        ).double()
+
+    def batches(self):
+        for x, y in super().batches():
+            yield x.double(), y
+
+    def score(self, model):
+        return {"loss": functional.cross_entropy(model(X_TEST.double()), Y_TEST)}
+
+    def loss(self, model, x, y):
+        edges = functional.conv2d(x.view(-1, 1, 4, 4), torch.ones(1, 1, 2, 2).double())
+        probabilities = functional.softmax(model(x), -1)
+        wrong = functional.cross_entropy(model(x), y, label_smoothing=0.1)
+        return wrong + 0.01 * edges.mean() + 0.1 * (probabilities**2).sum(1).mean()
+
+
+class Classes(Small):
+    def loss(self, model, x, y):
+        out = model(x)
+        weighted = functional.cross_entropy(
+            out, y, weight=torch.tensor([1.0, 2.0]), reduction="sum"
+        )
+        return weighted + functional.nll_loss(functional.log_softmax(out, 1), y, ignore_index=0)
+
+
+@pytest.mark.parametrize("kind", [Images, Classes])
+def test_functions_of_all_seeds_at_once_are_torchs(kind):
+    training = kind({})
+    assert trial_of(training, SEEDS).reason == ""
+    *_, (_, scores) = trained_as_one([(training, SEEDS)])
+    _same(scores, [training.run(seed) for seed in SEEDS], rtol=1e-4 if kind is Classes else 1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_masks_are_drawn_as_torch_draws_them(dtype, compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr("xortune.trainers.kernels.masks._is_torchs", lambda: False)
+    generators = [torch.Generator().manual_seed(seed) for seed in SEEDS]
+    states = torch.stack([generator.get_state() for generator in generators])
+    for count in (1, 311, 1, 624, 1000):
+        found = SeedDraw("bernoulli", (count,), (0,), dtype, (0.3,)).make(states)
+        for row, generator in zip(found, generators, strict=True):
+            assert torch.equal(
+                row, torch.empty(count, dtype=dtype).bernoulli_(0.3, generator=generator).div_(0.3)
+            )
+    assert torch.equal(states, torch.stack([generator.get_state() for generator in generators]))

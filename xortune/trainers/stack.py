@@ -12,15 +12,16 @@ loop, one seed after the other, where losses, buffers or generators come out dif
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
+import sys
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -28,9 +29,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn import functional
 
 from xortune.trainers.limits import time_is_over
+from xortune.trainers.seedwise import (
+    LOOP,
+    CannotStack,
+    Draws,
+    SeedDraw,
+    draws_by,
+    for_each,
+    replaced,
+    seeds_as_channels,
+)
 
 WIDTHS = (2, 16, 64, 128, 256)
 """Seeds in the stacks that are timed."""
@@ -44,13 +54,7 @@ ELEMENTWISE = (
 )
 """The optimizers of torch.optim that step each number by itself: seeds in a tensor do not meet."""
 
-LOOP = "trained one seed at a time"
-
 CELLS = {"LSTM": "LSTMCell", "GRU": "GRUCell", "RNN": "RNNCell"}
-
-
-class CannotStack(Exception):
-    """Why a training is not stacked, in a sentence."""
 
 
 @contextmanager
@@ -90,161 +94,6 @@ def arrays_of(results: Sequence[Any]) -> Any:
 
 
 # -------------------------------------------------------------------------------------------------
-# Random numbers of each seed's own.
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A draw of a loss.
-
-    Attributes:
-        kind: the distribution: bernoulli, normal or uniform.
-        shape: of what one seed draws.
-        order: its axes as they lie in memory, the outermost first: torch draws in this order.
-        dtype: its type.
-        keep: the probability of a 1; what is drawn is divided by it.
-    """
-
-    kind: str
-    shape: tuple[int, ...]
-    order: tuple[int, ...]
-    dtype: torch.dtype
-    keep: float = 1.0
-
-    def make(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """The draws of S seeds: shape (S, ...)."""
-        shape = (len(generators), *(self.shape[axis] for axis in self.order))
-        whole = torch.empty(shape, dtype=self.dtype)
-        for row, generator in zip(whole.unbind(0), generators, strict=True):
-            if self.kind == "bernoulli":
-                row.bernoulli_(self.keep, generator=generator)
-            elif self.kind == "normal":
-                row.normal_(generator=generator)
-            else:
-                row.uniform_(generator=generator)
-        if self.kind == "bernoulli":
-            whole.div_(self.keep)
-        return whole.permute(0, *(1 + self.order.index(axis) for axis in range(len(self.order))))
-
-
-class _Draws:
-    """What a stacked loss draws: noted at first, then drawn before each step for each seed.
-
-    Attributes:
-        wanted: the draws of a loss.
-        drawn: a tensor for each, within `vmap` that of one seed.
-    """
-
-    def __init__(self) -> None:
-        self.wanted: list[_Wanted] = []
-        self.drawn: Sequence[Tensor] | None = None
-        self._next = 0
-
-    def begin(self, drawn: Sequence[Tensor] | None) -> None:
-        """Before each loss: what has been drawn for it; None to note what it wants."""
-        self.drawn, self._next = drawn, 0
-
-    def take(self, kind: str, shape: Sequence[int], like: Tensor | None, keep: float) -> Tensor:
-        """The next draw of a seed."""
-        shape, order = tuple(shape), tuple(range(len(shape)))
-        dtype = torch.get_default_dtype() if like is None else like.dtype
-        if like is not None and like.shape == shape:
-            strides = like.stride()
-            order = tuple(sorted(order, key=lambda axis: -strides[axis]))
-        if like is not None and like.device.type != "cpu":
-            raise CannotStack(f"draws random numbers on a {like.device.type} device: {LOOP}")
-        wanted = _Wanted(kind, shape, order, dtype, keep)
-        if self.drawn is None:
-            self.wanted.append(wanted)
-            return torch.ones(shape, dtype=dtype)
-        if self._next >= len(self.wanted) or self.wanted[self._next] != wanted:
-            raise CannotStack(f"draws other random numbers from step to step: {LOOP}")
-        self._next += 1
-        return self.drawn[self._next - 1]
-
-    def dropout(
-        self,
-        input: Tensor,  # noqa: A002  # torch's own name
-        p: float = 0.5,
-        training: bool = True,
-        inplace: bool = False,
-        *,
-        channels: bool = False,
-    ) -> Tensor:
-        """`torch.nn.functional.dropout`; with `channels` `dropout1d` and so on, of a batch."""
-        if not training or p == 0:
-            return input
-        shape = (*input.shape[:2], *(1 for _ in input.shape[2:])) if channels else input.shape
-        noise = torch.zeros(()) if p == 1 else self.take("bernoulli", shape, input, 1 - p)
-        return input.mul_(noise) if inplace else input * noise
-
-    def attention(  # noqa: PLR0917  # torch's own arguments
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Tensor:
-        """`scaled_dot_product_attention` in its plain form, as torch documents it."""
-        if enable_gqa:
-            raise CannotStack(
-                f"scaled_dot_product_attention with enable_gqa is not stacked: {LOOP}"
-            )
-        factor = 1 / math.sqrt(query.size(-1)) if scale is None else scale
-        weights = query @ key.transpose(-2, -1) * factor
-        if is_causal:
-            shape = (query.size(-2), key.size(-2))
-            hidden = torch.ones(shape, dtype=torch.bool, device=query.device).triu(1)
-            weights = weights.masked_fill(hidden, -math.inf)
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            weights = weights.masked_fill(~attn_mask, -math.inf)
-        elif attn_mask is not None:
-            weights = weights + attn_mask
-        return self.dropout(weights.softmax(-1), dropout_p) @ value
-
-    @contextmanager
-    def in_place_of_torchs(self) -> Iterator[None]:
-        """Within this context torch's functions take their random numbers from here."""
-
-        def sized(kind: str, torchs: Callable[..., Tensor]) -> Callable[..., Tensor]:
-            def draw(*size: Any, **options: Any) -> Tensor:
-                if options:
-                    return torchs(*size, **options)
-                shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
-                return self.take(kind, shape, None, 1.0)
-
-            return draw
-
-        def alike(kind: str) -> Callable[..., Tensor]:
-            return lambda like: self.take(kind, like.shape, like, 1.0)
-
-        places: list[tuple[Any, str, Any]] = [
-            (functional, "dropout", self.dropout),
-            *(
-                (functional, f"dropout{d}d", partial(self.dropout, channels=True))
-                for d in (1, 2, 3)
-            ),
-            (functional, "scaled_dot_product_attention", self.attention),
-            (torch, "rand", sized("uniform", torch.rand)),
-            (torch, "randn", sized("normal", torch.randn)),
-            (torch, "rand_like", alike("uniform")),
-            (torch, "randn_like", alike("normal")),
-        ]
-        before = [getattr(module, name) for module, name, _ in places]
-        try:
-            for module, name, ours in places:
-                setattr(module, name, ours)
-            yield
-        finally:
-            for (module, name, _), torchs in zip(places, before, strict=True):
-                setattr(module, name, torchs)
-
-
-# -------------------------------------------------------------------------------------------------
 # The stack.
 
 
@@ -263,6 +112,12 @@ class _Loss(nn.Module):
 Group = tuple[Any, Sequence[int]]
 """A user's training of one configuration, and its seeds."""
 
+Batch = tuple[tuple[Any, ...], tuple[int | None, ...]]
+"""A batch of all seeds, and the axis of the seeds in each part; None where all have the same."""
+
+AT_ONCE = 2**28
+"""Bytes that the batches of an epoch may take to be made at once."""
+
 
 class Stack:
     """The seeds of some trainings as one; S seeds in all.
@@ -271,6 +126,7 @@ class Stack:
 
     Attributes:
         losses: of the last step, shape (S,).
+        together: whether `batches` is called once for all seeds, as long as that can be.
         parameters: by name, shape (S, ...); `buffers` too.
 
     Args:
@@ -280,15 +136,15 @@ class Stack:
         CannotStack: an optimizer is none that steps each number by itself.
     """
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[Group], *, together: bool = True) -> None:
         self._rows = [(training, seed) for training, seeds in groups for seed in seeds]
         self.lead = groups[0][0]
-        self.generators = [torch.Generator() for _ in self._rows]
-        models = []
-        for (training, seed), generator in zip(self._rows, self.generators, strict=True):
+        models, states = [], []
+        for training, seed in self._rows:
             torch.manual_seed(seed)
             models.append(training.model())
-            generator.set_state(torch.get_rng_state())
+            states.append(torch.get_rng_state())
+        self.states = torch.stack(states)
         self.model: nn.Module = models[0]
         self.model.train()
         named = [dict(model.named_parameters()) for model in models]
@@ -315,16 +171,15 @@ class Stack:
             self._parts.append((rows, own, optimizer, scheduler))
             first = rows.stop
         self._objective = _Loss(self.lead, self.model)
-        self._draws: dict[tuple[Any, ...], _Draws] = {}
-        self._batches: list[Iterator[Any]] = []
+        self._draws: dict[tuple[Any, ...], Draws] = {}
+        self.together = together
         self.losses = torch.empty(0)
 
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; gives the losses of each step."""
         self.model.train()
-        self._batches = [iter(training.batches()) for training, _ in self._rows]
-        while (batches := self._next_batches()) is not None:
-            self._step(batches)
+        for batch, axes in (self._epoch_at_once() if self.together else None) or self._batches():
+            self._step(batch, axes)
             yield self.losses.detach()
         self._refuse_unlike()
         for *_, scheduler in self._parts:
@@ -342,8 +197,7 @@ class Stack:
                     if training.config.get(name) != self.lead.config.get(name):
                         raise CannotStack(f"{name} is read late, and differs: {LOOP}")
 
-    def _step(self, batches: Sequence[tuple[Any, ...]]) -> None:
-        batch, axes = _stacked_batch(batches)
+    def _step(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> None:
         self.losses = self._forward(batch, axes)
         gradients: Sequence[Tensor | None] = torch.autograd.grad(
             self.losses,
@@ -360,63 +214,129 @@ class Stack:
                 own[name].grad = None if gradient is None else gradient[rows]
             optimizer.step()
 
-    def _next_batches(self) -> list[tuple[Any, ...]] | None:
-        """The next batch of each seed, drawn with its own generator; None after the last."""
+    def _epoch_at_once(self) -> list[Batch] | None:
+        """All batches of an epoch, by one call of `batches` for all seeds.
+
+        None where that cannot be: they are large, what is drawn is not drawn at the beginning or
+        not by functions that are known, or `vmap` refuses what is done with it.
+        """
+        before = self.states.clone()
+        rows = row = torch.arange(len(self._rows))
+        unseeded = torch.get_rng_state()
+        parts: list[tuple[Any, ...]] = []
+        size = 0
+
+        def take(draw: SeedDraw, like: Tensor | None) -> Tensor:
+            if parts or not (like is None or like.is_contiguous()):
+                raise CannotStack("draws later")
+            return for_each(lambda *_: (draw.make(self.states), 0), row)
+
+        def gathered(its: Tensor) -> list[Tensor]:
+            nonlocal row, size
+            row = its
+            for batch in self.lead.batches():
+                parts.append(tuple(batch))
+                size += sum(one.nbytes for one in parts[-1] if isinstance(one, Tensor))
+                if size * len(rows) > AT_ONCE:
+                    raise CannotStack("takes too much memory")
+            return [one for batch in parts for one in batch if isinstance(one, Tensor)]
+
+        try:
+            with replaced(draws_by(take)):
+                tensors = iter(vmap(gathered, randomness="error")(rows))
+            if not torch.equal(unseeded, torch.get_rng_state()):
+                raise CannotStack("draws otherwise")
+        except Exception:  # the user's own code comes to the same error in `_batches`
+            self.together = False
+            self.states = before
+            torch.set_rng_state(unseeded)
+            return None
         found = []
-        for batches, generator in zip(self._batches, self.generators, strict=True):
-            torch.set_rng_state(generator.get_state())
-            batch = next(batches, None)
-            generator.set_state(torch.get_rng_state())
-            if batch is not None:
-                found.append(tuple(batch))
-        if found and len(found) < len(self._batches):
-            raise CannotStack(f"seeds have different numbers of batches: {LOOP}")
-        return found or None
+        for batch in parts:
+            whole = [next(tensors) if isinstance(one, Tensor) else one for one in batch]
+            # What is the same for all seeds has been expanded.
+            shared = [not isinstance(one, Tensor) or one.stride(0) == 0 for one in whole]
+            values = (
+                one[0] if same and isinstance(one, Tensor) else one
+                for one, same in zip(whole, shared, strict=True)
+            )
+            found.append((tuple(values), tuple(None if same else 0 for same in shared)))
+        return found
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches of each seed, drawn with its own generator."""
+        iterators: list[Iterator[Any]] = []
+        while True:
+            found = []
+            for row, ((training, _), state) in enumerate(zip(self._rows, self.states, strict=True)):
+                torch.set_rng_state(state.clone())
+                if row == len(iterators):  # to begin may draw, too
+                    iterators.append(iter(training.batches()))
+                batch = next(iterators[row], None)
+                state.copy_(torch.get_rng_state())
+                if batch is not None:
+                    found.append(tuple(batch))
+            if found and len(found) < len(iterators):
+                raise CannotStack(f"seeds have different numbers of batches: {LOOP}")
+            if not found:
+                return
+            yield _stacked_batch(found)
 
     def _forward(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> Tensor:
         shapes = tuple(getattr(one, "shape", one) for one in batch)
-        first = shapes not in self._draws
-        draws = self._draws.setdefault(shapes, _Draws())
+        draws = self._draws.get(shapes)
+        if draws is None:
+            draws = self._draws[shapes] = self._noted(batch, axes)
+        row = torch.empty(0)
 
         def loss(
-            parameters: dict[str, Tensor], kept: dict[str, Tensor], batch: Any, drawn: Any
+            parameters: dict[str, Tensor], kept: dict[str, Tensor], batch: Any, drawn: Any, its: Any
         ) -> Tensor:
+            nonlocal row
+            row = its
             draws.begin(drawn)
             tensors = {f"model.{name}": one for name, one in {**parameters, **kept}.items()}
             found: Tensor = functional_call(self._objective, tensors, batch)
             return found
 
-        dims: Any = (0, 0, axes, None)
-        with draws.in_place_of_torchs():
-            if first:  # to see what is drawn; it must change nothing
-                kept = {name: one.clone() for name, one in self.buffers.items()}
-                with torch.no_grad():
-                    vmap(loss, dims, randomness="error")(
-                        self._trained, {**self._kept, **kept}, batch, None
-                    )
-            drawn = tuple(wanted.make(self.generators) for wanted in draws.wanted)
-            dims = (0, 0, axes, 0 if drawn else None)
+        drawn = tuple(wanted.make(self.states) for wanted in draws.wanted)
+        dims: Any = (0, 0, axes, 0 if drawn else None, 0)
+        with replaced([*draws.taking(), *seeds_as_channels(lambda: row)]):
             losses: Tensor = vmap(loss, dims, randomness="error")(
-                self._trained, {**self._kept, **self.buffers}, batch, drawn
+                self._trained,
+                {**self._kept, **self.buffers},
+                batch,
+                drawn,
+                torch.arange(len(self._rows)),
             )
         if losses.dim() != 1:
             shape = tuple(losses.shape[1:])
             raise CannotStack(f"the loss of a batch has shape {shape}, not (): {LOOP}")
         return losses
 
+    def _noted(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> Draws:
+        """What the loss of the first seed draws; it changes nothing."""
+        draws = Draws()
+        tensors = {
+            f"model.{name}": one[0].clone()
+            for name, one in {**self.parameters, **self.buffers}.items()
+        }
+        own = (one if axis is None else one[0] for one, axis in zip(batch, axes, strict=True))
+        with torch.no_grad(), replaced(draws.noting()):
+            functional_call(self._objective, tensors, tuple(own))
+        return draws
+
     def scores(self) -> list[Any]:
         """The score of each seed's model, one after the other, as the loop computes it."""
         parameters, buffers = dict(self.model.named_parameters()), dict(self.model.named_buffers())
         found = []
-        for row, ((training, _), generator) in enumerate(
-            zip(self._rows, self.generators, strict=True)
-        ):
+        for row, ((training, _), state) in enumerate(zip(self._rows, self.states, strict=True)):
             for own, stacked in ((parameters, self.parameters), (buffers, self.buffers)):
                 for name, tensor in own.items():
                     tensor.data = stacked[name].detach()[row]
-            torch.set_rng_state(generator.get_state())
+            torch.set_rng_state(state.clone())
             found.append(scored(training, self.model))
-            generator.set_state(torch.get_rng_state())
+            state.copy_(torch.get_rng_state())
         return found
 
 
@@ -454,9 +374,7 @@ def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | 
     )
 
 
-def _stacked_batch(
-    batches: Sequence[tuple[Any, ...]],
-) -> tuple[tuple[Any, ...], tuple[int | None, ...]]:
+def _stacked_batch(batches: Sequence[tuple[Any, ...]]) -> Batch:
     """The batches of S seeds as one, and the axis of the seeds; None where all have the same."""
     batch: list[Any] = []
     axes: list[int | None] = []
@@ -487,6 +405,7 @@ class Trial:
         read: what the configuration says where it was read outside of the optimizer: others that
             say the same are trained alike, but for their optimizers.
         reason: why it is not stacked, in a sentence; empty if it is.
+        together: whether `batches` may be called once for all seeds.
         loop: seconds of a step of one seed alone.
         stacked: seconds of a step of one seed in a stack of so many.
     """
@@ -494,6 +413,7 @@ class Trial:
     kind: tuple[Any, ...]
     read: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    together: bool = True
     loop: float = math.inf
     stacked: dict[int, float] = field(default_factory=dict)
 
@@ -523,9 +443,15 @@ class Trial:
             if width in self.stacked:
                 continue
             try:
-                self.stacked[width] = _seconds(Stack(_first(groups, width))) / width
+                stack = self.stack(_first(groups, width))
+                self.stacked[width] = _seconds(stack) / width
+                self.together = stack.together
             except (MemoryError, RuntimeError):  # too large: torch has no other error on a CPU
                 self.stacked[width] = math.inf
+
+    def stack(self, groups: Sequence[Group]) -> Stack:
+        """A stack of such trainings."""
+        return Stack(groups, together=self.together)
 
     @property
     def sentence(self) -> str:
@@ -550,7 +476,14 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
             if trial.kind == kind and read == trial.read:
                 return trial
     trial = Trial(kind)
-    trial.reason = _difference(training, seeds[:2], trial)
+    trial.reason = _refused_before(training)
+    if not trial.reason:
+        plain = [_plain_steps(training, seed) for seed in seeds[:2]]
+        trial.loop = min(one.seconds for one in plain)
+        for trial.together in (True, False):
+            trial.reason = _difference(trial.stack, training, seeds[:2], plain)
+            if not trial.reason:
+                break
     trial.read = {name: config.get(name, _NOTHING) for name in config.names_read}
     _trials.append(trial)
     return trial
@@ -600,16 +533,23 @@ def _fastest(ends: Sequence[float]) -> float:
     return min((after - before for before, after in itertools.pairwise(ends)), default=math.inf)
 
 
-def _difference(training: Any, seeds: Sequence[int], trial: Trial) -> str:
-    """How a stack of some seeds trains otherwise than the loop; empty if it does not."""
+def _refused_before(training: Any) -> str:
     if getattr(type(training).run, "__module__", "") != "xortune.trainers.torch_training":
         return f"{type(training).__name__} has a run of its own: {LOOP}"
-    plain = [_plain_steps(training, seed) for seed in seeds]
-    trial.loop = min(one.seconds for one in plain)
+    return ""
+
+
+def _difference(
+    make: Callable[[Sequence[Group]], Stack],
+    training: Any,
+    seeds: Sequence[int],
+    plain: Sequence[_PlainSteps],
+) -> str:
+    """How a stack of some seeds trains otherwise than the loop; empty if it does not."""
     entered: list[str] = []
     with _quiet():
         try:
-            stack = Stack([(training, seeds)])
+            stack = make([(training, seeds)])
             _note_layers(stack.model, entered)
             losses, buffers = [], {}
             for number, found in zip(range(TRIED), _steps(stack), strict=False):
@@ -632,7 +572,7 @@ def _difference(training: Any, seeds: Sequence[int], trial: Trial) -> str:
                 buffer.double(), buffers[name][row].double(), 1e-3, 1e-5, equal_nan=True
             ):
                 return f"the buffer {name} differs in seeds that are stacked: {LOOP}"
-        if not torch.equal(one.generator, stack.generators[row].get_state()):
+        if not torch.equal(one.generator, stack.states[row]):
             return f"seeds that are stacked draw other random numbers: {LOOP}"
     return ""
 
@@ -782,14 +722,15 @@ def train_stacked(
         rows = [(place, seed) for place in places for seed in groups[place][1]]
         trial, chunks = trials[places[0]], len(rows)
         if trial is not None and len(rows) > 1:
-            with suppress(*failures), _quiet():
+            with suppress(*failures), _quiet(), _memory_kept():
                 trial.measure([groups[place] for place in places])
             chunks = trial.stacks(len(rows))
         for chunk in range(chunks):
             if time_is_over():
                 break
             first, end = (len(rows) * number // chunks for number in (chunk, chunk + 1))
-            _train_chunk(groups, rows[first:end], results, report, failures)
+            together = trial is not None and trial.together
+            _train_chunk(groups, rows[first:end], results, report, failures, together=together)
     # Seeds were trained in their order, and so are the first ones of each group.
     return [list(found.values()) for found in results], note
 
@@ -800,6 +741,8 @@ def _train_chunk(
     results: Sequence[dict[int, Any]],
     report: Report | None,
     failures: tuple[type[BaseException], ...],
+    *,
+    together: bool,
 ) -> None:
     """Train some rows, each the place of its group and a seed, as one; in halves if that fails."""
 
@@ -821,15 +764,15 @@ def _train_chunk(
     parts = [(groups[place][0], [s for p, s in rows if p == place]) for place in places]
     epochs = parts[0][0].epochs
     scores: list[Any] = []
-    steps = trained_as_one(parts)
+    steps = trained_as_one(parts, together=together)
     while True:
         try:
-            with _quiet():
+            with _quiet(), _memory_kept():
                 epoch, scores = next(steps)
         except failures:  # a seed raised, or memory is short
             middle = len(rows) // 2
             for half in (rows[:middle], rows[middle:]):
-                _train_chunk(groups, half, results, report, failures)
+                _train_chunk(groups, half, results, report, failures, together=together)
             return
         if epoch == epochs:
             break
@@ -850,9 +793,32 @@ def _tell_each(
         first += len(seeds)
 
 
-def trained_as_one(groups: Sequence[Group]) -> Iterator[tuple[int, list[Any]]]:
+@contextmanager
+def _memory_kept() -> Iterator[None]:
+    """Within this context freed memory is not given back at once.
+
+    A step makes and frees tensors of some megabytes. glibc maps each anew, and the system clears
+    its pages: up to a third of the time. Other systems' allocators keep it by themselves.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        yield
+        return
+    trim, mapped, most = -1, -3, 2**25  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and its largest value
+    mallopt(mapped, most)
+    mallopt(trim, 2**31 - 1)
+    try:
+        yield
+    finally:
+        # What glibc comes to by itself in a process that has freed large blocks.
+        mallopt(trim, 2 * most)
+
+
+def trained_as_one(
+    groups: Sequence[Group], *, together: bool = True
+) -> Iterator[tuple[int, list[Any]]]:
     """Epochs and the scores of S seeds then: every `report_every` epochs, and after the last."""
-    stack = Stack(groups)
+    stack = Stack(groups, together=together)
     for epoch in range(1, stack.lead.epochs + 1):
         for _ in stack.epoch():
             pass

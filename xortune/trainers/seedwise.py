@@ -1,0 +1,416 @@
+"""torch's functions as they are for many seeds at once, within `torch.func.vmap`.
+
+Two kinds are replaced while a stack trains. Those that draw random numbers: each seed has a
+generator of its own. And those for which `vmap` takes a slow way: seeds become channels of a
+convolution, in the memory format that torch is fast at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xortune.trainers.kernels.masks import bernoulli
+
+LOOP = "trained one seed at a time"
+
+FEW = 32
+"""Up to so many numbers in the last axis torch's softmax is slower than its formula."""
+
+
+class CannotStack(Exception):
+    """Why a training is not stacked, in a sentence."""
+
+
+Replaced = Sequence[tuple[Any, str, Callable[..., Any]]]
+"""Modules, the names of their functions, and what is called in place of these."""
+
+
+@contextmanager
+def replaced(places: Replaced) -> Iterator[None]:
+    """Within this context other functions are called in place of torch's."""
+    before = [getattr(module, name) for module, name, _ in places]
+    try:
+        for module, name, ours in places:
+            setattr(module, name, ours)
+        yield
+    finally:
+        for (module, name, _), torchs in zip(places, before, strict=True):
+            setattr(module, name, torchs)
+
+
+# -------------------------------------------------------------------------------------------------
+# Random numbers of each seed's own.
+
+
+@dataclass(frozen=True)
+class SeedDraw:
+    """Random numbers that a seed draws in one call of torch.
+
+    Attributes:
+        kind: bernoulli, normal, uniform, randperm or randint.
+        shape: of what one seed draws.
+        order: its axes as they lie in memory, the outermost first: torch draws in this order.
+        dtype: its type.
+        options: the probability of a 1, which is then divided by it; what `randint` lies between.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    dtype: torch.dtype
+    options: tuple[float, ...] = ()
+
+    def make(self, states: Tensor) -> Tensor:
+        """The draws of S seeds.
+
+        Args:
+            states: uint8, shape (S, bytes): of their generators, which go on.
+
+        Returns:
+            Shape (S, ...).
+        """
+        shape = tuple(self.shape[axis] for axis in self.order)
+        if self.kind == "bernoulli":
+            [keep] = self.options
+            one = torch.ones((), dtype=self.dtype).div_(keep).item()
+            # What float32 is, is every smaller type; a float64 has more digits.
+            exact = self.dtype != torch.float64
+            found = bernoulli(states, keep, math.prod(shape), one if exact else 1.0)
+            whole = found.to(self.dtype).view(-1, *shape)
+            if not exact:
+                whole.div_(keep)
+        else:
+            whole, generator = torch.empty(len(states), *shape, dtype=self.dtype), torch.Generator()
+            for row, state in zip(whole.unbind(0), states, strict=True):
+                generator.set_state(state.clone())  # a view of it is read from its start
+                if self.kind == "normal":
+                    row.normal_(generator=generator)
+                elif self.kind == "uniform":
+                    row.uniform_(generator=generator)
+                elif self.kind == "randperm":
+                    torch.randperm(len(row), generator=generator, dtype=self.dtype, out=row)
+                else:
+                    row.random_(*self.options, generator=generator)
+                state.copy_(generator.get_state())
+        return whole.permute(0, *(1 + self.order.index(axis) for axis in range(len(self.order))))
+
+
+def draws_by(take: Callable[[SeedDraw, Tensor | None], Tensor]) -> Replaced:
+    """What stands in place of torch's functions that draw.
+
+    Args:
+        take: gives what is drawn; called also with the tensor whose shape it has, if there is one.
+    """
+
+    def drawn(kind: str, shape: Sequence[int], dtype: torch.dtype, *options: float) -> Tensor:
+        shape = tuple(shape)
+        return take(SeedDraw(kind, shape, tuple(range(len(shape))), dtype, options), None)
+
+    def alike(kind: str, like: Tensor, shape: Sequence[int], *options: float) -> Tensor:
+        if like.device.type != "cpu":
+            raise CannotStack(f"draws random numbers on a {like.device.type} device: {LOOP}")
+        shape, order = tuple(shape), tuple(range(len(shape)))
+        if shape == like.shape:
+            strides = like.stride()
+            order = tuple(sorted(order, key=lambda axis: -strides[axis]))
+        return take(SeedDraw(kind, shape, order, like.dtype, options), like)
+
+    def sized(kind: str, torchs: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def draw(*size: Any, **options: Any) -> Tensor:
+            if options:
+                return torchs(*size, **options)
+            shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+            return drawn(kind, shape, torch.get_default_dtype())
+
+        return draw
+
+    def randperm(n: int, **options: Any) -> Tensor:
+        return torchs_randperm(n, **options) if options else drawn("randperm", (n,), torch.int64)
+
+    def randint(*args: Any, **options: Any) -> Tensor:
+        if options or len(args) not in {2, 3}:
+            return torchs_randint(*args, **options)
+        *ends, size = args
+        low, high = ends if len(ends) == 2 else (0, ends[0])
+        return drawn("randint", size, torch.int64, low, high)
+
+    def dropout(
+        input: Tensor,  # noqa: A002  # torch's own name
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
+        *,
+        channels: bool = False,
+    ) -> Tensor:
+        if not training or p == 0:
+            return input
+        shape = (*input.shape[:2], *(1 for _ in input.shape[2:])) if channels else input.shape
+        noise = torch.zeros(()) if p == 1 else alike("bernoulli", input, shape, 1 - p)
+        return input.mul_(noise) if inplace else input * noise
+
+    def attention(  # noqa: PLR0917  # torch's own arguments
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        # In its plain form, as torch documents it.
+        if enable_gqa:
+            raise CannotStack(
+                f"scaled_dot_product_attention with enable_gqa is not stacked: {LOOP}"
+            )
+        factor = 1 / math.sqrt(query.size(-1)) if scale is None else scale
+        weights = (query * factor) @ key.transpose(-2, -1)
+        if is_causal:
+            shape = (query.size(-2), key.size(-2))
+            hidden = torch.ones(shape, dtype=torch.bool, device=query.device).triu(1)
+            weights = weights.masked_fill(hidden, -math.inf)
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            weights = weights.masked_fill(~attn_mask, -math.inf)
+        elif attn_mask is not None:
+            weights = weights + attn_mask
+        return dropout(functional.softmax(weights, -1), dropout_p) @ value
+
+    torchs_randperm, torchs_randint = torch.randperm, torch.randint
+    return [
+        (functional, "dropout", dropout),
+        *((functional, f"dropout{d}d", partial(dropout, channels=True)) for d in (1, 2, 3)),
+        (functional, "scaled_dot_product_attention", attention),
+        (torch, "rand", sized("uniform", torch.rand)),
+        (torch, "randn", sized("normal", torch.randn)),
+        (torch, "rand_like", lambda like: alike("uniform", like, like.shape)),
+        (torch, "randn_like", lambda like: alike("normal", like, like.shape)),
+        (torch, "randperm", randperm),
+        (torch, "randint", randint),
+    ]
+
+
+class Draws:
+    """What a loss draws: noted with one seed, then drawn for all before each step.
+
+    Attributes:
+        wanted: the draws of a loss.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: list[SeedDraw] = []
+        self._drawn: Sequence[Tensor] = ()
+        self._next = 0
+
+    def noting(self) -> Replaced:
+        """In place of torch's functions while one seed's loss is computed."""
+
+        def note(draw: SeedDraw, _: Tensor | None) -> Tensor:
+            self.wanted.append(draw)
+            shape = [draw.shape[axis] for axis in draw.order]
+            return torch.ones(shape, dtype=draw.dtype).permute(
+                *(draw.order.index(axis) for axis in range(len(shape)))
+            )
+
+        return draws_by(note)
+
+    def begin(self, drawn: Sequence[Tensor]) -> None:
+        """Before each loss of a stack: what has been drawn for it, within `vmap` for a seed."""
+        self._drawn, self._next = drawn, 0
+
+    def taking(self) -> Replaced:
+        """In place of torch's functions while the losses of a stack are computed."""
+
+        def take(draw: SeedDraw, _: Tensor | None) -> Tensor:
+            number, self._next = self._next, self._next + 1
+            if number < len(self.wanted):
+                # A stack's memory may have another order; the draw's is that of one seed alone.
+                wanted, found = self.wanted[number], draw
+                if _unordered(wanted) == _unordered(found):
+                    return self._drawn[number]
+            raise CannotStack(f"draws other random numbers from step to step: {LOOP}")
+
+        return draws_by(take)
+
+
+def _unordered(draw: SeedDraw) -> tuple[Any, ...]:
+    return draw.kind, draw.shape, draw.dtype, draw.options
+
+
+# -------------------------------------------------------------------------------------------------
+# Seeds as channels.
+
+
+class _AtOnce(torch.autograd.Function):
+    """Calls a function with the tensors of all seeds in place of a seed's."""
+
+    @staticmethod
+    def forward(*_: Any) -> Tensor:
+        raise CannotStack(f"a function that is computed for all seeds is in another one: {LOOP}")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing: torch's own functions are called, which have gradients."""
+
+    @staticmethod
+    def vmap(
+        info: Any, dims: tuple[int | None, ...], whole: Callable[..., Any], *tensors: Any
+    ) -> tuple[Tensor, int]:
+        found: tuple[Tensor, int] = whole(info.batch_size, dims[1:], *tensors)
+        return found
+
+
+def for_each(whole: Callable[..., tuple[Tensor, int]], *tensors: Any) -> Tensor:
+    """Call a function with the tensors of all seeds.
+
+    Args:
+        whole: called with the number of seeds, at which axis they are in each tensor (None: it is
+            the same for all), and the tensors; returns a tensor, and the axis of its seeds.
+        tensors: as a seed has them within `vmap`; one at least differs between seeds.
+    """
+    found: Tensor = _AtOnce.apply(whole, *tensors)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _channels(tensor: Tensor, dim: int | None, seeds: int) -> Tensor:
+    """Shape (N, S * C, ...) of a tensor whose seeds are at `dim`."""
+    first = tensor.unsqueeze(1).expand(-1, seeds, *tensor.shape[1:]) if dim is None else None
+    whole = tensor.movedim(dim, 1) if dim is not None else first
+    return whole.flatten(1, 2)  # type: ignore[union-attr]
+
+
+def _flat(tensor: Tensor | None, dim: int | None, seeds: int) -> Tensor | None:
+    """Shape (S * C, ...) of a tensor of shape (C, ...) of each seed."""
+    if tensor is None:
+        return None
+    whole = tensor.expand(seeds, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+    return whole.flatten(0, 1)
+
+
+def _seeds_of(whole: Tensor, seeds: int) -> tuple[Tensor, int]:
+    return whole.unflatten(1, (seeds, -1)), 1  # type: ignore[no-untyped-call]
+
+
+def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
+    """Tensors of the type that autocast asks for: `vmap` would add a bias of another type."""
+    device = next(one.device.type for one in tensors if one is not None)
+    if not torch.is_autocast_enabled(device):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(device)
+    return [None if one is None else one.to(dtype) for one in tensors]
+
+
+def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
+    """What stands in place of torch's functions for which `vmap` takes a slow way.
+
+    Args:
+        rows: gives, within `vmap`, a number of each seed: with it a function of tensors that are
+            the same for all seeds is seen by `vmap`, too.
+    """
+    torchs = {name: getattr(functional, name) for name in (*CHANNELWISE, *_OWN)}
+
+    def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
+        return torchs["linear"](*_autocast(input, weight, bias))  # type: ignore[no-any-return]
+
+    def conv2d(
+        input: Tensor,  # noqa: A002  # torch's own name
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *more: Any,
+        groups: int = 1,
+        **options: Any,
+    ) -> Tensor:
+        if len(more) > 3:
+            *more, groups = more  # type: ignore[assignment]
+        if input.dim() != 4:
+            return torchs["conv2d"](input, weight, bias, *more, groups=groups, **options)  # type: ignore[no-any-return]
+
+        def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
+            inputs, weights, biases, _ = tensors
+            shared = dims[0] is None and groups == 1  # one input for the channels of all seeds
+            inputs = inputs if shared else _channels(inputs, dims[0], seeds)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            weights = _flat(weights, dims[1], seeds)
+            biases = _flat(biases, dims[2], seeds)
+            parts = 1 if shared else seeds * groups
+            found = torchs["conv2d"](inputs, weights, biases, *more, groups=parts, **options)
+            return _seeds_of(found, seeds)
+
+        return for_each(whole, *_autocast(input, weight, bias), rows())
+
+    def batch_norm(  # noqa: PLR0917  # torch's own arguments
+        input: Tensor,  # noqa: A002
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
+            inputs = _channels(tensors[0], dims[0], seeds)
+            # Running statistics are changed in place: these are views.
+            flat = (
+                _flat(one, dim, seeds) for one, dim in zip(tensors[1:5], dims[1:5], strict=True)
+            )
+            found = torchs["batch_norm"](inputs, *flat, training, momentum, eps)
+            return _seeds_of(found, seeds)
+
+        return for_each(whole, input, running_mean, running_var, weight, bias, rows())
+
+    def channelwise(name: str) -> Callable[..., Tensor]:
+        def pool(input: Tensor, *args: Any, **options: Any) -> Tensor:  # noqa: A002
+            if input.dim() != 4 or options.get("return_indices"):
+                return torchs[name](input, *args, **options)  # type: ignore[no-any-return]
+
+            def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
+                inputs = _channels(tensors[0], dims[0], seeds)
+                return _seeds_of(torchs[name](inputs, *args, **options), seeds)
+
+            return for_each(whole, input, rows())
+
+        return pool
+
+    def softmax(input: Tensor, dim: int | None = None, *args: Any, **options: Any) -> Tensor:  # noqa: A002
+        if args or options or dim not in {-1, input.dim() - 1} or input.size(-1) > FEW:
+            return torchs["softmax"](input, dim, *args, **options)  # type: ignore[no-any-return]
+        powers = (input - input.detach().amax(-1, keepdim=True)).exp()
+        return powers / powers.sum(-1, keepdim=True)
+
+    def log_softmax(input: Tensor, dim: int | None = None, *args: Any, **options: Any) -> Tensor:  # noqa: A002
+        if args or options or dim not in {-1, input.dim() - 1} or input.size(-1) > FEW:
+            return torchs["log_softmax"](input, dim, *args, **options)  # type: ignore[no-any-return]
+        return input - input.logsumexp(-1, keepdim=True)
+
+    def cross_entropy(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:  # noqa: A002
+        classes = input.dim() == 2 and target.dim() == 1
+        if args or not classes or options.get("label_smoothing"):
+            return torchs["cross_entropy"](input, target, *args, **options)  # type: ignore[no-any-return]
+        more = {name: value for name, value in options.items() if name != "label_smoothing"}
+        return functional.nll_loss(log_softmax(input, 1), target, **more)
+
+    ours: Mapping[str, Callable[..., Tensor]] = {
+        "linear": linear,
+        "conv2d": conv2d,
+        "batch_norm": batch_norm,
+        "softmax": softmax,
+        "log_softmax": log_softmax,
+        "cross_entropy": cross_entropy,
+        **{name: channelwise(name) for name in CHANNELWISE},
+    }
+    return [(functional, name, function) for name, function in ours.items()]
+
+
+CHANNELWISE = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d")
+"""Functions that treat each channel by itself."""
+
+_OWN = ("linear", "conv2d", "batch_norm", "softmax", "log_softmax", "cross_entropy")
