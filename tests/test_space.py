@@ -293,9 +293,9 @@ def test_random_spaces(values):
 def test_a_race_has_rungs_that_double_and_its_own_alpha():
     text = "name: r\nparameters: {x: 1}\nsearch: {trials: 1}\nseeds: {race: %s}\n"
     asked = parse_space(text % "{}").seeds
-    assert (asked.ladder, asked.alpha) == ((2, 4, 8, 16, 32, 64, 128, 256, 512), 0.05)
+    assert (asked.ladder, asked.alpha) == ((1, 2, 4, 8, 16, 32, 64, 128, 256, 512), 0.05)
     asked = parse_space(text % "{alpha: 0.2, max: 100}").seeds
-    assert (asked.ladder, asked.alpha, asked.certify) == ((2, 4, 8, 16, 32, 64, 100), 0.2, None)
+    assert (asked.ladder, asked.alpha, asked.certify) == ((1, 2, 4, 8, 16, 32, 64, 100), 0.2, None)
     assert parse_space(text % "null").seeds.ladder == (8, 32, 128)
     assert asked.finalists == 5
     assert parse_space(text % "{}, finalists: 3").seeds.finalists == 3

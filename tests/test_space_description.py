@@ -26,7 +26,7 @@ def test_a_description_says_all_and_is_json():
     assert lines["lr"] == "float: 0.0001 to 1.0, log"
     assert lines["width"] == "int: 2 to 8 in steps of 3, linear"
     assert lines["epochs"] == "fixed: 10"
-    assert lines["seeds"] == "4 for each configuration; half of all seeds go to climbs, up to 16"
+    assert lines["seeds"] == "4 for each configuration; more where they are worth most, up to 16"
     assert lines["rungs"] == "4, 16"
     assert lines["finalists"].startswith("5: while so many others do as well")
     assert lines["alpha"] == "0.05: how probable any wrong stop is, at most"
@@ -56,6 +56,14 @@ def test_a_race_is_described_as_it_goes():
     text = TEXT.replace("ladder: [4, 16]", "race: {alpha: 0.1, max: 100}, finalists: null")
     found = describe(parse_space(text))
     lines = dict(described(found))
+    assert lines["seeds"] == "1 for each configuration; more where they are worth most, up to 100"
+    assert lines["rungs"] == "1, 2, 4, 8, 16, 32, 64, 100"
+    assert lines["finalists"].startswith("no limit")
+    assert lines["alpha"].startswith("0.1:")
+    assert (found["alpha"], found["finalists"]) == (0.1, None)
+    assert (found["least_seed_epochs"], found["seed_epochs"]) == (20 * 10, 20 * 100 * 10)
+    found = describe(parse_space(text + "\nstop: {proven_rate: 0.9}\n"))
+    lines = dict(described(found))
     assert lines["seeds"] == (
         "2 for each configuration, 4, 8 as long as none has failed; half of all seeds go to "
         "climbs, up to 100"
@@ -67,14 +75,9 @@ def test_a_race_is_described_as_it_goes():
     assert at_first == [4, 8]
     assert VERIFY == 0.5
     assert lines["rungs"] == "2, 4, 8, 16, 32, 64, 100"
-    assert lines["finalists"].startswith("no limit")
-    assert lines["alpha"].startswith("0.1:")
-    assert (found["alpha"], found["finalists"]) == (0.1, None)
-    assert (found["least_seed_epochs"], found["seed_epochs"]) == (20 * 2 * 10, 20 * 100 * 10)
-    early = dict(described(describe(parse_space(text + "\nstop: {proven_rate: 0.9}\n"))))
-    assert early["cost"].startswith("at most 20,000 epochs")
-    assert early["cost"].endswith("less if it ends early")
-    assert early["alpha"].endswith("any wrong stop is, at most")
+    assert lines["cost"].startswith("at most 20,000 epochs")
+    assert lines["cost"].endswith("less if it ends early")
+    assert lines["alpha"].endswith("any wrong stop is, at most")
 
 
 def test_what_a_trainer_of_ones_own_costs_is_told_in_trainings():

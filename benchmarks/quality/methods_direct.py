@@ -24,7 +24,7 @@ from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import Done, Job
 from xortune.driver.loop import Record
 from xortune.driver.propose import proposer_for
-from xortune.driver.session import longest_first_block
+from xortune.driver.session import TRIAL_SECONDS, longest_first_block
 from xortune.runs.evaluation import Evaluation
 
 SLOTS = 2
@@ -70,14 +70,15 @@ def _search(tracer: Tracer, sampler: str) -> None:
         space,
         search=replace(space.search, trials=trials, seed=tracer.repetition, sampler=sampler),
     )
-    most = most_in_flight(longest_first_block(space, trainer), slots=SLOTS, proposals=trials)
+    seconds = longest_first_block(space, trainer)
+    most = most_in_flight(seconds, slots=SLOTS, proposals=trials)
     journal, standing = _Memory(), Standing()
     decisions = SearchDecisions(
         space,
         trainer,
         proposer_for(space),
         max_in_flight=most,
-        min_in_flight=least_in_flight(SLOTS),
+        min_in_flight=1 if seconds <= TRIAL_SECONDS else least_in_flight(SLOTS),
     )
     batches = Batches(decisions, trainer, Record(journal, decisions), most=1)
     packs: deque[list[Job]] = deque()

@@ -33,7 +33,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 REPEAT = 10
 """Seeds of each config in Repeater: what its documentation shows."""
 
-PROPOSALS = 10
+PROPOSALS = 50
 """xortune is given so many proposals for each 100 seeds of the budget, and ends with the budget."""
 
 

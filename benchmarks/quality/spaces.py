@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quality import surface
+from quality import surface, tables
 from xortune.core.config import Config
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
@@ -39,18 +39,21 @@ class BenchSpace:
         name: on the command line and in the tables.
         what: in words.
         text: a space file of xortune; its epochs are fixed.
-        synthetic: whether nothing is trained, and the rates are those of `surface`.
+        synthetic: whether nothing is trained, and the rates are those of `surface`, or of a table.
+        table: whether they are those of a table of `tables`; then the text is read from there.
     """
 
     name: str
     what: str
     text: str
     synthetic: bool = False
+    table: bool = False
 
     @cached_property
     def space(self) -> SearchSpace:
         """The space file, read."""
-        return parse_space(self.text, self.name)
+        text = tables.space_text(self.name) + _REST if self.table else self.text
+        return parse_space(text, self.name)
 
     @cached_property
     def epochs(self) -> int:
@@ -71,6 +74,8 @@ class BenchSpace:
 
     def train(self, point: Mapping[str, Value], seeds: Sequence[int]) -> Outcome:
         """Train a point under these seeds, on one core."""
+        if self.table:
+            return _judged(self.task, tables.solved(self.name, point, seeds), seeds, self.epochs)
         if self.synthetic:
             return _judged(self.task, surface.solved(point, seeds), seeds, self.epochs)
         return evaluate_config(Config.from_point(_active(point)), self.task, seeds, threads=1)
@@ -288,5 +293,9 @@ SPACES = {
             "wide", "XOR in 100 epochs, 13 parameters, 6 of them without effect", _WIDE + _REST
         ),
         BenchSpace("synthetic", "a table of known rates", _SYNTHETIC + _REST, synthetic=True),
+        *(
+            BenchSpace(name, f"a table of {kind}'s", "", synthetic=True, table=True)
+            for name, kind in tables.NAMES.items()
+        ),
     )
 }

@@ -51,11 +51,17 @@ def true_rate(point: Mapping[str, object]) -> float:
 
 def solved(point: Mapping[str, object], seeds: Sequence[int]) -> NDArray[np.bool_]:
     """Whether each seed succeeds; shape (S,). The same answer whenever it is asked."""
+    return lucky(_cell(point), true_rate(point), seeds)
+
+
+def lucky(
+    cell: int, rate: float, seeds: Sequence[int], *, shared: float = SHARED
+) -> NDArray[np.bool_]:
+    """The same for a cell of any table; `shared` of the variance all cells have in common."""
     number = np.asarray(seeds, np.uint64)
-    shared = _normal(number)
-    own = _normal(_mixed(number) ^ np.uint64(0x9E3779B97F4A7C15 * (_cell(point) + 1) % 2**64))
-    luck = np.sqrt(SHARED) * shared + np.sqrt(1 - SHARED) * own
-    return np.asarray(luck < ndtri(true_rate(point)), np.bool_)
+    own = _normal(_mixed(number) ^ np.uint64(0x9E3779B97F4A7C15 * (cell + 1) % 2**64))
+    luck = np.sqrt(shared) * _normal(number) + np.sqrt(1 - shared) * own
+    return np.asarray(luck < ndtri(rate), np.bool_)
 
 
 def _cell(point: Mapping[str, object]) -> int:

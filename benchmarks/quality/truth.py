@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from quality import surface
+from quality import surface, tables
 from quality.spaces import BenchSpace
 from xortune.core.point import Point
 
@@ -16,6 +16,8 @@ SEEDS = range(3_300_000_000, 3_300_010_000)
 
 def true_rates(bench: BenchSpace, points: Sequence[Point], cache: Path) -> list[float]:
     """The true rate of each point; what was trained once is read from `cache` (JSON lines)."""
+    if bench.table:
+        return [tables.true_rate(bench.name, point) for point in points]
     if bench.synthetic:
         return [surface.true_rate(point) for point in points]
     known = _read(cache)

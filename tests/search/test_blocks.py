@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
 from xortune.core.point import Point
-from xortune.driver.decisions import BLIND
+from xortune.driver.decisions import WIDENS
 from xortune.driver.propose import LEARNING, budget, proposer_for
 from xortune.runs.journal import Journal, read
 from xortune.spaces.grid import grid
@@ -74,8 +74,7 @@ def test_the_order_of_results_changes_nothing(data, window, least, workers, cras
     told = 0
     for what, number, *_ in hasty.events:
         if what == "propose":
-            narrowed = least is not None and number >= BLIND
-            here = min(window, max(least, (number - BLIND) // 3)) if narrowed else window
+            here = window if least is None else min(window, max(least, number // WIDENS))
             assert told == max(0, number - here + 1)
         else:
             assert number == told

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.core.counts import wilson
-from xortune.driver.decisions import BLIND, Count, ProvenanceGroups, Tally, in_flight_at
+from xortune.driver.decisions import WIDENS, Count, ProvenanceGroups, Tally, in_flight_at
 from xortune.driver.propose import proposer_for
 from xortune.runs.journal import Journal
 from xortune.spaces.space import parse_space
@@ -31,16 +31,17 @@ def test_the_tally_knows_the_best_of_all_configs(data):
         assert tally.best in {(c.successes, c.n) for c in counts}
 
 
-@given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(BLIND, 400))
-def test_a_window_narrows_once_and_nothing_that_was_known_is_forgotten(least, more, steps):
+@given(least=st.integers(1, 40), more=st.integers(0, 60), steps=st.integers(1, 400))
+def test_a_window_widens_and_nothing_that_was_known_is_forgotten(least, more, steps):
     most = least + more
     widths = [in_flight_at(step, most, least) for step in range(steps)]
-    assert set(widths[:BLIND]) == {most}
+    assert widths == sorted(widths)
     assert all(least <= width <= most for width in widths)
     known = [step - width for step, width in enumerate(widths)]
     assert known == sorted(known)
-    assert in_flight_at(BLIND, most, least) == least
-    assert in_flight_at(BLIND + 3 * most, most, least) == most
+    assert in_flight_at(0, most, least) == least
+    assert in_flight_at(WIDENS * most, most, least) == most
+    assert in_flight_at(0, most, None) == most
 
 
 def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp_path):

@@ -6,8 +6,8 @@ that a sampler learns. So decision number s is made when exactly the results of 
 s - max_in_flight + 1 are known, however many more are there: what is proposed and who is promoted
 follows from the seed and `max_in_flight` alone, and nobody waits for a rung to fill.
 
-A race narrows the limit after its first decisions (`in_flight_at`): by then there is something to
-learn from, and what the widest limit leaves unseen is most of it.
+A race begins with the least limit that keeps its workers busy and widens it as it goes on
+(`in_flight_at`): early, what a wide limit leaves unseen is most of what there is to learn from.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.status import Progress
 from xortune.spaces.model import SearchSpace
 
-BLIND, WIDENS = 12, 3
-"""A race makes so many decisions with its whole limit, to have several to choose from. Then it
-begins with the least again, and gets one more after each so many. See benchmarks/README.md."""
+WIDENS = 16
+"""A race's limit is one more after each so many decisions. See benchmarks/README.md."""
 
 
 class Decider(Protocol):
@@ -73,9 +72,7 @@ def in_flight_at(decision: int, most: int, least: int | None) -> int:
     Between `least`, which keeps all workers busy, and `most`. It never grows by more than one from
     a decision to the next: what one knows, all later ones do.
     """
-    if decision < BLIND or least is None:
-        return most
-    return min(most, max(least, (decision - BLIND) // WIDENS))
+    return most if least is None else min(most, max(least, decision // WIDENS))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -368,6 +365,7 @@ class SearchDecisions:
     ) -> None:
         self._space, self._trainer, self._proposer = space, trainer, proposer
         self._race, self._names = race_of(space), numbers_named(space.objectives)
+        self._weighs = self._race is not None and self._race.weighs
         assert max_in_flight is not None or self._race is None  # without one nothing is learned
         self._limit, self._least = max_in_flight, min_in_flight
         self._made, self._ends = made, ends
@@ -393,6 +391,7 @@ class SearchDecisions:
         self._made_so_far = self._learned = self._proposed = 0
         self._ready: deque[Job] = deque()
         self._going_on: deque[tuple[int, str]] = deque()  # new trials that get more at once
+        self._untaught: list[tuple[int, ConfigState]] = []  # new trials that the sampler waits for
         self._busy, self._given_up = set[str](), set[str]()  # configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
 
@@ -520,7 +519,8 @@ class SearchDecisions:
             return True
         tally = self._tally
         share = VERIFY * (tally.new_seeds + tally.more_seeds)
-        return (tally.more_seeds < share and self._promote()) or self._propose() or self._promote()
+        climbs = self._weighs or tally.more_seeds < share
+        return (climbs and self._promote()) or self._propose() or self._promote()
 
     def _promote(self) -> bool:
         """Give more seeds to a config that the race names."""
@@ -537,6 +537,7 @@ class SearchDecisions:
         """Begin a new trial."""
         if self._all_proposed:
             return False
+        self._teach()
         number = self._proposed
         if (known := self._points.pop(number, None)) is not None:
             point = known
@@ -633,14 +634,28 @@ class SearchDecisions:
         if decision.new:
             # Whether it goes on without being compared with any other.
             count, rungs = state.seen.counted, self._space.seeds.ladder
-            more = self._race is not None and count.n < rungs[-1]
+            more = self._race is not None and not self._weighs and count.n < rungs[-1]
             more = more and seeds_at_first(rungs, count.successes, count.n) is not None
             if more and not self._stopped:
                 self._going_on.append((decision.proposal, state.point.key))
             else:
                 self._held_back = self._held_back or more
-                self._proposer.learn(decision.proposal, state.worth(self._names))
+                self._untaught.append((decision.proposal, state))
+        if not self._weighs or self._stopped or self._all_proposed:
+            self._teach()
         return True
+
+    def _teach(self) -> None:
+        """Tell the sampler of new trials; where seeds are weighed, of those that may climb, late.
+
+        They begin with one seed, which says little. By the time the sampler is asked for the next
+        proposal, the most promising ones have had more.
+        """
+        waiting = [one for one in self._untaught if self._weighs and one[1].in_flight]
+        for proposal, state in self._untaught:
+            if not (self._weighs and state.in_flight):
+                self._proposer.learn(proposal, state.worth(self._names))
+        self._untaught = waiting
 
     def _settle(self, decision: Decision) -> ConfigState:
         """Count a decision's results, for the race too."""

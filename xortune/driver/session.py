@@ -126,14 +126,13 @@ def search_session(
         session.create()
     label_run(directory, labels)
     with ExitStack() as stack:
-        here = shared is None and _may_train_here(  # a study must be told
-            trainer, cluster, _seconds_of_a_seed(known) if seconds is None else seconds
-        )
+        took = _seconds_of_a_seed(known) if seconds is None else seconds
+        here = shared is None and _may_train_here(trainer, cluster, took)  # a study must be told
         expected = slots_to_come(cluster) if here else 0
         if not expected:
             stack.enter_context(connected(cluster))
         room = expected or slots(cluster)
-        session.set_limits(room)
+        session.set_limits(room, alone=_in_milliseconds(space, trainer, took))
         with session.journal() as journal:
             failures = FirstFailure(listener.failure, fatal=fail_fast)
             agenda = _Agenda(session, journal, failures, known=known, room=room)
@@ -222,14 +221,19 @@ class _Session:
             noted["study"] = self.shared.entry
         create(self.directory, space_text=self.space.text, manifest=noted)
 
-    def set_limits(self, room: int) -> None:
-        """Of a new search that learns or races: how many decisions may be in flight."""
+    def set_limits(self, room: int, *, alone: bool) -> None:
+        """Of a new search that learns or races: how many decisions may be in flight.
+
+        Args:
+            room: trials that run at once.
+            alone: whether one process can train the first configurations as soon as many.
+        """
         races = raced(self.space)
         if self.most is not None or not (races or self.space.search.sampler in LEARNING):
             return
         seconds = longest_first_block(self.space, self.trainer)
         self.most = most_in_flight(seconds, slots=room, proposals=budget(self.space))
-        self.least = least_in_flight(room) if races else None
+        self.least = (1 if alone else least_in_flight(room)) if races else None
         update_manifest(self.directory, window=self.most, window_least=self.least)
 
     def journal(self) -> AbstractContextManager[Journal]:
@@ -337,6 +341,9 @@ class _Agenda:
 # -------------------------------------------------------------------------------------------------
 # What is trained in this process, before or instead of Ray.
 
+TRIAL_SECONDS = 0.02
+"""What a trial of Ray costs, about."""
+
 SHORT = 0.1
 """Seconds that a seed of a user's function takes at most, to be trained while Ray starts."""
 
@@ -352,6 +359,21 @@ def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -
     if isinstance(trainer, NetworkTrainer):
         return trainer.describe()["engine"] == "fused"
     return isinstance(trainer, CustomTrainer) and seconds is not None and seconds <= SHORT
+
+
+def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None) -> bool:
+    """Whether the first seeds of a configuration take less than a trial of Ray costs.
+
+    Then one process that knows all results before each decision keeps up with several workers.
+
+    Args:
+        space: what is searched.
+        trainer: what trains; of the built-in network the estimate counts.
+        seconds: that a seed of a user's function took.
+    """
+    if isinstance(trainer, NetworkTrainer):
+        return longest_first_block(space, trainer) <= TRIAL_SECONDS
+    return seconds is not None and seconds * space.seeds.ladder[0] <= TRIAL_SECONDS
 
 
 def _seconds_of_a_seed(known: Sequence[Evaluation]) -> float | None:

@@ -28,6 +28,8 @@ class FrontGrants:
     A decision compares a config with all others.
     """
 
+    weighs = False
+
     def __init__(self, rule: RaceRule) -> None:
         self.rule = rule
         self._names: list[Hashable] = []

@@ -6,8 +6,14 @@ import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable
 from functools import cache
+from itertools import islice
 from math import floor
 from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from scipy.stats import binom
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
@@ -15,19 +21,86 @@ from xortune.racing.front import FrontGrants
 from xortune.racing.objectives import expected, only_rate, summed_only, worth
 from xortune.racing.race import Race, RaceRule, race_lower
 from xortune.spaces.grid import grid_size
-from xortune.spaces.model import FIRST, SearchSpace
+from xortune.spaces.model import FIRST, SearchSpace, weighs_seeds
 
 # -------------------------------------------------------------------------------------------------
-# Who gets seeds next: the most promising configuration of those that may still be the best.
+# What a seed is worth: the knowledge gradient, with a prior that the search learns.
 #
 # A search has two uses for a seed: to try something new, or to learn more of what it has found.
-# Half of its seeds go to each (`VERIFY`), so that after any number of seeds it has a good answer
-# and knows how good: whoever trains every newcomer to the end pays for a hundred seeds before it
-# sees a second one, and whoever only looks for new ones never learns which of them is as good as it
-# seems.
+# Both are worth what they can change. If the search ended now, it would answer with the
+# configuration of the highest mean rate. m more seeds of another one may lift that one's mean above
+# it, and m more of the first may drop it below the second: the gain in the mean of the answer is
+# known before the seeds are, in the mean over how they may end. The next seeds go to whom the
+# largest gain *for each seed* is expected, over all m (`LOOKS`): one seed more hardly ever changes
+# an answer, so whoever looks at m = 1 alone learns of nothing. That is the knowledge gradient
+# KG(*) of Frazier and Powell (2010), Paradoxes in learning and the marginal value of information,
+# Decision Analysis 7, 378-403.
+#
+# What may be expected of a configuration with k of n seeds depends on the space: 8 of 8 is a
+# configuration of 99 % where most solve all or nothing, and one of 90 % where most rates are near
+# that. So the distribution of rates is learned from the counts of all configurations: weights on
+# `RATES` by expectation maximisation, as a nonparametric empirical Bayes (Robbins 1956; Laird 1978,
+# JASA 73, 805-811), held back by `EVENLY` pseudo-configurations that are spread evenly. A newcomer
+# is a draw from it.
+#
+# It assumes what a mean over configurations can: that those to come are like those that came, and
+# that each seed succeeds by its configuration's rate. A wrong prior costs seeds; it proves nothing,
+# and stops nobody. Who is proven worse is out, by `racing.race`.
+
+RATES = expit(np.linspace(logit(0.003), logit(0.9995), 32))
+"""What a rate may be, as a search weighs its seeds."""
+
+EVENLY = 4.0
+"""So many configurations the even distribution over `RATES` counts for."""
+
+LOOKS = tuple(2**i for i in range(9))
+"""How many seeds ahead a search looks, in powers of two."""
+
+
+NEGLIGIBLE = 1e-6
+"""A gain for each seed that is none: of 256 seeds 0.0003. Then a newcomer comes, which may be
+quicker."""
+
+
+@cache
+def _looked() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """P(j of m seeds succeed) at each rate, the rows of each m one after the other; where m begins.
+
+    Shapes (sum of m + 1, rates) and (looks,).
+    """
+    rows = [binom.pmf(np.arange(m + 1)[:, None], m, RATES) for m in LOOKS]
+    return np.vstack(rows), np.cumsum([0, *(m + 1 for m in LOOKS[:-1])])
+
+
+@cache
+def _likelihood(successes: int, n: int) -> NDArray[np.float64]:
+    log = successes * np.log(RATES) + (n - successes) * np.log1p(-RATES)
+    return np.asarray(np.exp(log - log.max()), np.float64)
+
+
+def gains(advantages: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What seeds are worth: the mean gain of the answer, for each seed, as far ahead as one looks.
+
+    Args:
+        advantages: of each configuration the belief in each rate, times by how much the answer
+            would be better, were that the rate; shape (C, rates).
+
+    Returns:
+        The gain of m more seeds divided by m, for each m of `LOOKS`; shape (looks, C).
+    """
+    chances, starts = _looked()
+    hoped = np.add.reduceat(np.maximum(chances @ advantages.T, 0.0), starts)
+    return np.asarray(hoped / np.array(LOOKS)[:, None], np.float64)
+
+
+# -------------------------------------------------------------------------------------------------
+# Where a rate is to be proven, and once no newcomers are left: the most promising one climbs.
+#
+# Half of the seeds go to climbs (`VERIFY`), so that after any number of seeds there is a good
+# answer and it is known how good.
 #
 # - A newcomer gets the first rung, and the next ones up to `FIRST` seeds for as long as none of
-#   them has failed: most are ruled out by two.
+#   them has failed: most are ruled out by two. (Where seeds are weighed it gets the first rung.)
 # - Half of all seeds go to climbs, each to the configuration that is *worth* most (`worth`) of
 #   those that are not proven worse than another (see `racing.race`) and have fewer than `finalists`
 #   others *ahead*: others that are shown to do as well as it is expected to (by the lower end of
@@ -39,8 +112,8 @@ from xortune.spaces.model import FIRST, SearchSpace
 # Nobody is stopped by that: who waits may go on when those ahead of it fall behind. Only who is
 # proven worse is out for good, and for that the promise of `racing.race` holds.
 #
-# How that compares with rules that let everybody climb who is not yet proven worse, and with flat
-# counts, is in benchmarks/README.md.
+# How all that compares with rules that let everybody climb who is not yet proven worse, and with
+# flat counts, is in benchmarks/README.md.
 
 VERIFY = 0.5
 """The share of seeds that goes to learning more of what was found."""
@@ -62,6 +135,9 @@ def seeds_at_first(rungs: tuple[int, ...], successes: int, n: int) -> int | None
 
 class ProvenRates:
     """What races of a search share in which `Race` says what is proven of success rates."""
+
+    weighs = False
+    """Whether it weighs a climb against a newcomer; else half of all seeds are for climbs."""
 
     def __init__(self, rule: RaceRule) -> None:
         self._race = Race(rule)
@@ -86,10 +162,17 @@ class Grants(ProvenRates):
 
     Configurations with the same count are kept together, so that a decision looks at some dozens of
     counts, not at a million configurations.
+
+    Args:
+        rule: of the race.
+        weighs: whether it weighs what a climb and a newcomer are worth.
     """
 
-    def __init__(self, rule: RaceRule) -> None:
+    def __init__(self, rule: RaceRule, *, weighs: bool = False) -> None:
         super().__init__(rule)
+        self.weighs = weighs
+        self._rungs = rule.rungs
+        self._prior = np.full(len(RATES), 1 / len(RATES))
         self._top, self._most = rule.rungs[-1], rule.finalists
         self._at: dict[int, tuple[int, int, float]] = {}  # number: successes, n, speed
         self._all: dict[tuple[int, int], list[Waiting]] = {}
@@ -136,11 +219,11 @@ class Grants(ProvenRates):
             _remove(self._open, before, number)
         self._at[number] = successes, n, speed
         insort(self._all.setdefault((successes, n), []), (-speed, number))
-        if n < self._top and successes and number not in self._stopped:
+        if n < self._top and (successes or self.weighs) and number not in self._stopped:
             insort(self._open.setdefault((successes, n), []), (-speed, number))
 
     def next(self, busy: Collection[Hashable], *, last: bool = False) -> Hashable:
-        """The configuration that shall climb; None if there is none.
+        """The configuration that shall climb; None if there is none, or a newcomer is worth more.
 
         Args:
             busy: those that have seeds under way.
@@ -148,7 +231,12 @@ class Grants(ProvenRates):
         """
         if last and self._most is not None and len(busy) >= self._most:
             return None
-        while (number := self._best(busy, last=last)) is not None:
+        weighs = self.weighs and not last
+        if weighs:
+            self._learn()
+        while (
+            number := self._weighed(busy) if weighs else self._best(busy, last=last)
+        ) is not None:
             name = self._race.name_of(number)
             if not self.gives_up(name):
                 return name
@@ -167,9 +255,48 @@ class Grants(ProvenRates):
         _remove(self._open, found, number)
         return True
 
+    def _learn(self) -> None:
+        """Bring the prior nearer to what all counts say: two steps of expectation maximisation."""
+        counts = np.array([len(members) for members in self._all.values()])
+        likelihood = np.array([_likelihood(*at) for at in self._all])
+        for _ in range(2 if len(counts) else 0):
+            beliefs = self._prior * likelihood
+            found = (counts / beliefs.sum(axis=1)) @ beliefs
+            self._prior = (EVENLY / len(RATES) + found) / (EVENLY + counts.sum())
+
+    def _weighed(self, busy: Collection[Hashable]) -> int | None:
+        """Whose next seeds are worth more than a newcomer's, and most of all."""
+        if not self._all:
+            return None
+        groups = list(self._all)
+        beliefs = self._prior * np.array([_likelihood(*at) for at in groups])
+        beliefs /= beliefs.sum(axis=1, keepdims=True)
+        means = beliefs @ RATES
+        first = int(means.argmax())
+        leader = self._all[groups[first]][0][1]
+        others = means if len(self._all[groups[first]]) > 1 else np.delete(means, first)
+        highest, second = means[first], others.max(initial=0.0)
+        numbers: list[int | None] = [None]
+        steps, advantages = [self._rungs[0]], [self._prior * (RATES - highest)]
+        for at, belief in zip(groups, beliefs, strict=True):
+            free = (m for _, m in self._open.get(at, ()) if self._race.name_of(m) not in busy)
+            for number in islice(free, 2 if at == groups[first] else 1):
+                leads = number == leader
+                numbers.append(number)
+                steps.append(next(rung for rung in self._rungs if rung > at[1]) - at[1])
+                advantages.append(belief * (second - RATES if leads else RATES - highest))
+        worths = gains(np.array(advantages))
+        # A climb has as many seeds as the rungs say: who looks less far ahead would not see them.
+        worths[np.array(LOOKS)[:, None] < np.minimum(steps, LOOKS[-1])] = 0.0
+        worth = worths.max(axis=0)
+        best = int(worth.argmax())
+        return numbers[best] if worth[best] > NEGLIGIBLE else None
+
     def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None
         for (successes, n), members in self._open.items():
+            if not successes:
+                continue
             free = (m for m in members if self._race.name_of(m[1]) not in busy)
             if (first := next(free, None)) is None:
                 continue
@@ -336,7 +463,9 @@ def race_of(space: SearchSpace) -> SeedRace | None:
     rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
     if summed_only(space.objectives):
         return NumberGrants(rule)
-    return Grants(rule) if only_rate(space.objectives) else FrontGrants(rule)
+    if not only_rate(space.objectives):
+        return FrontGrants(rule)
+    return Grants(rule, weighs=weighs_seeds(space.objectives, space.stop))
 
 
 def refuse_unprovable(space: SearchSpace) -> None:

@@ -23,6 +23,7 @@ EXPORTS = {
         "is_number",
         "parse_duration",
         "rungs_up_to",
+        "weighs_seeds",
     ),
     "space": (
         "check_built_in",

@@ -18,6 +18,7 @@ from xortune.spaces.model import (
     condition_text,
     extremes,
     finite_values,
+    weighs_seeds,
 )
 from xortune.spaces.text import word
 
@@ -57,6 +58,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "time_budget": space.search.time_budget,
         "objectives": tuple(map(_objective, space.objectives)),
         "ladder": ladder,
+        "weighs": race and weighs_seeds(space.objectives, space.stop),
         "alpha": space.seeds.alpha if race or space.stop.proven_rate is not None else None,
         "finalists": space.seeds.finalists if race else None,
         "certify": space.seeds.certify,
@@ -148,9 +150,12 @@ def _seeds(what: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not others:
         yield "seeds", begin
     else:
-        if at_once := [rung for rung in others if rung <= FIRST]:
-            begin += f", {_listed(at_once)} as long as none has failed"
-        yield "seeds", f"{begin}; half of all seeds go to climbs, up to {others[-1]:,}"
+        at_once = [rung for rung in others if rung <= FIRST]
+        if what["weighs"]:
+            yield "seeds", f"{begin}; more where they are worth most, up to {others[-1]:,}"
+        else:
+            begin += f", {_listed(at_once)} as long as none has failed" if at_once else ""
+            yield "seeds", f"{begin}; half of all seeds go to climbs, up to {others[-1]:,}"
         yield "rungs", _listed(what["ladder"])
         if len(what["objectives"]) == 1 and what["objectives"][0]["failed"]:
             climbs = "the best of each rung, one in so many as the next has times the seeds"

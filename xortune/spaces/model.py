@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union
@@ -451,7 +451,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class RaceSettings:
-    """A race with a rung at 2, 4, 8, ... seeds."""
+    """A race: a look at 1, 2, 4, ... seeds; from 2 on if more than a success rate is wanted."""
 
     alpha: Annotated[InnerShare, _about("How probable any wrong stop is, at most.")] = 0.05
     max: Annotated[Rung, _about("Seeds at the last rung.")] = 512
@@ -478,15 +478,20 @@ class SeedSettings:
         return (self.race or RaceSettings()).alpha
 
 
-def _with_rungs(seeds: SeedSettings) -> SeedSettings:
-    """A race has its own ladder."""
-    return seeds if seeds.race is None else replace(seeds, ladder=rungs_up_to(seeds.race.max))
+def rungs_up_to(most: int, first: int = 2) -> tuple[int, ...]:
+    """`first`, twice that, ... and at last `most`: a look each time the seeds double."""
+    doubled = (first * 2**i for i in itertools.count())
+    return (*itertools.takewhile(lambda seeds: seeds < most, doubled), most)
 
 
-def rungs_up_to(most: int) -> tuple[int, ...]:
-    """2, 4, 8, ... and at last `most`: a look at a configuration each time its seeds double."""
-    doubled = itertools.takewhile(lambda seeds: seeds < most, (2**i for i in itertools.count(1)))
-    return (*doubled, most)
+def weighs_seeds(objectives: Sequence[Objective], stop: StopSettings) -> bool:
+    """Whether a race gives each seed to whom it is worth most; see `racing.grants`.
+
+    It does for the best success rate. To prove a rate the leader needs seeds even where nobody else
+    comes near it.
+    """
+    names = [objective.name for objective in objectives]
+    return names == [SUCCESS_RATE] and stop.proven_rate is None
 
 
 @dataclass(frozen=True)
@@ -577,7 +582,7 @@ class SpaceFile:
         Field(min_length=1, max_length=MAX_PARAMETERS, description=f"Each {PARAMETER_FORMS}."),
     ]
     search: SearchSettings = SearchSettings()  # frozen
-    seeds: Annotated[SeedSettings, AfterValidator(_with_rungs)] = SeedSettings()
+    seeds: SeedSettings = SeedSettings()
     stop: StopSettings = StopSettings()
     objectives: Annotated[
         tuple[

