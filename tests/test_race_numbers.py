@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.racing.grants import NumberGrants
+from xortune.racing.objectives import cost_share, seed_costs
 from xortune.racing.race import Race, RaceRule
+from xortune.spaces.model import Objective
 
 RUNGS = (4, 16, 64)
 
@@ -79,3 +82,71 @@ def test_success_rates_are_proven_as_in_any_race(looks):
         other.see(name, k, 64)
     assert race.proven == other.proven
     assert race.leader == other.leader
+
+
+# Quantiles: whoever is proven worse by bounds that hold at every look is out.
+
+
+def quantile_race(share=0.5, alpha=0.05):
+    return NumberGrants(RaceRule(RUNGS, alpha=alpha), share=share)
+
+
+def look(race, name, seed_costs):
+    seed_costs = np.sort(np.asarray(seed_costs, float))
+    cost = seed_costs[len(seed_costs) // 2]
+    race.see(name, 0, len(seed_costs), costs=(cost,), seed_costs=seed_costs)
+
+
+def test_a_quantile_that_is_proven_worse_is_out_for_good_and_a_mean_never():
+    rng = np.random.default_rng(0)
+    race, of_means = quantile_race(), quantile_race(share=None)
+    for one in (race, of_means):
+        look(one, "good", rng.normal(0, 1, 64))
+        look(one, "bad", rng.normal(9, 1, 16))
+        look(one, "alike", rng.normal(0.1, 1, 64))
+        look(one, "failed", np.full(16, math.inf) if one is race else [1.0])
+        assert not one.gives_up("good")
+        assert not one.gives_up("alike")
+    assert race.gives_up("bad")
+    assert race.gives_up("failed")
+    assert not of_means.gives_up("bad")
+    look(race, "bad", [*rng.normal(9, 1, 16), *np.full(48, -9.0)])
+    assert race.gives_up("bad"), "the bounds of all looks hold together"
+    race.forget("good")
+    race.forget("alike")
+    assert not race.gives_up("bad"), "for nobody is there any more for whom it was stopped"
+
+
+def test_who_is_proven_worse_does_not_climb():
+    race = quantile_race()
+    look(race, "leader", np.zeros(64))
+    for name in range(4):
+        look(race, name, np.full(16, 5.0 + name))
+    assert race.gives_up(0)
+    assert race.next((), last=True) is None
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.parametrize("failed", [None, 3.0])
+def test_costs_of_seeds_are_turned_with_their_quantile(maximize, failed):
+    objective = Objective("a_q10", maximize=maximize, number="a", statistic="q10", failed=failed)
+    costs = seed_costs(objective, [1.0, math.nan, 2.0, 5.0])
+    worst = math.inf if failed is None else -failed if maximize else failed
+    assert costs.tolist() == sorted([*([-1, -2, -5] if maximize else [1, 2, 5]), worst])
+    assert cost_share(objective) == pytest.approx(0.9 if maximize else 0.1)
+    mean = Objective("a_mean", maximize=maximize, number="a", statistic="mean")
+    assert cost_share(mean) is None
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_no_best_quantile_is_stopped_more_often_than_alpha(share):
+    """Races of equals, looked at after every seed, with an alpha so large that it shows."""
+    alpha, wrong = 0.5, 0
+    for number in range(60):
+        rng = np.random.default_rng(number)
+        race, numbers = quantile_race(share, alpha), rng.exponential(size=(3, 80))
+        for n in range(1, 81):
+            for name in range(3):
+                race.see(name, 0, n, costs=(0.0,), seed_costs=np.sort(numbers[name, :n]))
+        wrong += any(race.gives_up(name) for name in range(3))
+    assert wrong <= 60 * alpha

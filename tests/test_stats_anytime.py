@@ -16,6 +16,7 @@ from xortune.stats.anytime import (
     anytime_evidence_below,
     anytime_interval,
     anytime_lower,
+    anytime_quantile,
     anytime_upper,
 )
 
@@ -163,6 +164,43 @@ def test_evidence_falls_with_the_rate_it_is_for(counts, rate, mixture):
     assert (np.diff(evidence[proven]) < 0).all()
     one = anytime_evidence_above(k, n, rate, mixture=mixture)
     assert anytime_evidence_below(n - k, n, 1 - rate, mixture=mixture) == pytest.approx(one)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("alpha", [0.05, 0.005])
+def test_bounds_of_a_quantile_are_passed_as_rarely_as_they_say(share, alpha):
+    """Exactly: how many of n numbers lie below the quantile is binomial, and it alone decides."""
+    most = 200
+    for side in (0, 1):
+        chances, passed = np.zeros(most + 1), 0.0
+        chances[0] = 1.0
+        for n in range(1, most + 1):
+            chances[1:] = chances[1:] * (1 - share) + chances[:-1] * share
+            chances[0] *= 1 - share
+            low, high = anytime_quantile(np.arange(1, n + 1), share, alpha=alpha)
+            below = np.arange(most + 1)  # so many numbers are smaller than the quantile
+            wrong = high <= below if side else low > below
+            passed += chances[wrong].sum()
+            chances[wrong] = 0.0
+        assert 0 < passed <= alpha
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.1, 40), (0.5, 40), (0.9, 200), (0.01, 500)])
+def test_a_quantile_is_bounded_as_the_rate_of_numbers_up_to_it_is(share, n):
+    numbers = np.arange(1.0, n + 1)
+    low, high = anytime_quantile(numbers[::-1], share, alpha=0.01)
+    j = next((j for j in range(1, n + 1) if anytime_lower(j, n, alpha=0.01) > share), math.inf)
+    l = [m for m in range(n) if anytime_upper(m, n, alpha=0.01) < share]  # noqa: E741
+    assert (low, high) == (max(l) + 1 if l else -math.inf, j)
+    mirrored = anytime_quantile(-numbers, 1 - share, alpha=0.01)
+    assert mirrored == (-high, -low)
+
+
+def test_ties_and_failed_seeds_are_numbers_too():
+    numbers = [-math.inf] * 50 + [1.0] * 50
+    assert anytime_quantile(numbers, 0.1, alpha=0.05) == (-math.inf, -math.inf)
+    assert anytime_quantile(numbers, 0.9, alpha=0.05) == (1.0, 1.0)
+    assert anytime_quantile([], 0.5, alpha=0.05) == (-math.inf, math.inf)
 
 
 def test_exact_values():

@@ -26,7 +26,15 @@ from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
 from xortune.driver.jobs import Job
 from xortune.driver.propose import Proposer, budget
 from xortune.racing.grants import VERIFY, race_of, seeds_at_first
-from xortune.racing.objectives import Seen, costs, counted, liking, numbers_named
+from xortune.racing.objectives import (
+    Seen,
+    costs,
+    counted,
+    liking,
+    numbers_named,
+    seed_costs,
+    summed_only,
+)
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
 from xortune.runs.status import Progress
 from xortune.spaces.model import SearchSpace
@@ -440,7 +448,8 @@ class SearchDecisions:
             return
         for key, state in self._configs.items():
             count = state.seen.counted
-            short = count.successes > 0 and count.n < self._space.seeds.ladder[-1]
+            climbs = count.successes > 0 or summed_only(self._space.objectives) is not None
+            short = climbs and count.n < self._space.seeds.ladder[-1]
             if short and key not in self._verdicts and self._race.gives_up(key):
                 self._verdicts.add(key)
                 block = Block(state.point, state.granted, 1)
@@ -674,7 +683,10 @@ class SearchDecisions:
             return state
         seen, objectives = state.worth(self._names), self._space.objectives
         liked, paid = liking(objectives, seen), costs(objectives, seen)
-        self._race.see(key, seen.successes, seen.n, speed=liked, costs=paid)
+        told = None
+        if (summed := summed_only(objectives)) is not None and summed.number is not None:
+            told = seed_costs(summed, seen.numbers[summed.number])
+        self._race.see(key, seen.successes, seen.n, speed=liked, costs=paid, seed_costs=told)
         if self._ends:
             promoted = {d.state.point.key for d in self._decisions.values() if not d.new}
             gives_up = self._race.gives_up

@@ -15,6 +15,7 @@ EXPORTS = {
         "numbers_in",
         "numbers_named",
         "only_rate",
+        "seed_costs",
         "seen_of",
         "summed",
         "summed_interval",

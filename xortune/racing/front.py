@@ -82,6 +82,7 @@ class FrontGrants:
         *,
         costs: tuple[float, ...],
         speed: float = 0.5,  # noqa: ARG002  # where it counts, it is among the costs
+        seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002
     ) -> None:
         """Take in all that is known of a config.
 
@@ -91,6 +92,7 @@ class FrontGrants:
             n: its seeds so far, at least 1.
             costs: what it costs in each other objective, less is better; inf is allowed.
             speed: not used.
+            seed_costs: not used.
         """
         number = self.enter(name)
         self._make_room(number, len(costs))

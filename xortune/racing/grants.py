@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Hashable
 from functools import cache
+from heapq import nsmallest
 from itertools import islice
 from math import floor
 from typing import TypeAlias
@@ -18,10 +19,11 @@ from scipy.stats import binom
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.racing.front import FrontGrants
-from xortune.racing.objectives import expected, only_rate, summed_only, worth
-from xortune.racing.race import Race, RaceRule, race_lower
+from xortune.racing.objectives import cost_share, expected, only_rate, summed_only, worth
+from xortune.racing.race import Race, RaceRule, race_lower, race_share
 from xortune.spaces.grid import grid_size
 from xortune.spaces.model import FIRST, SearchSpace, weighs_seeds
+from xortune.stats.anytime import anytime_quantile
 
 # -------------------------------------------------------------------------------------------------
 # What a seed is worth: the knowledge gradient, with a prior that the search learns.
@@ -201,6 +203,7 @@ class Grants(ProvenRates):
         *,
         speed: float = 0.5,
         costs: tuple[float, ...] = (),  # noqa: ARG002  # a front has some
+        seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002  # numbers have some
     ) -> None:
         """Take in all that is known of a configuration.
 
@@ -211,6 +214,7 @@ class Grants(ProvenRates):
             speed: between 0 and 1, more is better: tells the equally good apart. Where a rule
                 judges a number it is of that, and no speed: see `racing.objectives.liking`.
             costs: none here; see `racing.front`.
+            seed_costs: none here; see `NumberGrants`.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
@@ -345,13 +349,19 @@ def _low(successes: int, n: int) -> float:
 # -------------------------------------------------------------------------------------------------
 # The race where a number of a user's own trainer is looked for: the best of a rung climb.
 #
-# Of a quantile or a mean of numbers nothing is proven here as it is of success rates: what a
-# trainer tells has no known bounds, and so there is no bound that would hold however often one
-# looks. A config climbs to the next rung if it is among the best of all that have come to its own:
-# one in so many as the next rung has times the seeds, by the objective as it was with the seeds of
-# that rung. So each rung costs about as much as the one before. That is successive halving without
+# A config climbs to the next rung if it is among the best of all that have come to its own: one in
+# so many as the next rung has times the seeds, by the objective as it was with the seeds of that
+# rung. So each rung costs about as much as the one before. That is successive halving without
 # waiting (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, MLSys: ASHA), and
-# it promises nothing: a config with an unlucky first rung may be left behind.
+# of itself it promises nothing: a config with an unlucky first rung may be left behind.
+#
+# A quantile has bounds that hold however often one looks, whatever the numbers are, for it is above
+# x just where the rate of numbers up to x is below its share (`stats.anytime.anytime_quantile`). So
+# whoever is proven worse by them is out, with the promise of `racing.race` word for word: with
+# probability at least 1 - alpha every stopped config's quantile really is worse than that of the
+# one it was stopped for, by the same proof and with the same shares of alpha. A seed that failed
+# counts as its objective says. A mean of numbers without known limits has no such bound, and so
+# nobody is stopped for one.
 #
 # What is proven of success rates (`stop: {proven_rate: ..}`) is so by `racing.race`, as always.
 
@@ -360,11 +370,20 @@ NumberMember = tuple[float, int]
 
 
 class NumberGrants(ProvenRates):
-    """A search's race for an objective on numbers; like `Grants`."""
+    """A search's race for an objective on numbers; like `Grants`.
 
-    def __init__(self, rule: RaceRule) -> None:
+    Args:
+        rule: of the race.
+        share: of what is looked for, if that is a quantile: of the costs that `see` is told.
+    """
+
+    def __init__(self, rule: RaceRule, *, share: float | None = None) -> None:
         super().__init__(rule)
-        self._rungs = rule.rungs
+        self._rungs, self._share, self._alpha = rule.rungs, share, rule.alpha
+        # By number: the quantile costs at least, and at most, so much; of all looks.
+        self._least: dict[int, float] = {}
+        self._at_most: dict[int, float] = {}
+        self._bars: tuple[tuple[float, int], ...] = ()  # the two that cost least at most
         self._at: dict[int, tuple[int, int]] = {}  # number: successes, n
         self._came: list[list[NumberMember]] = [[] for _ in rule.rungs]  # all that came to a rung
         self._wait: list[list[NumberMember]] = [
@@ -377,6 +396,9 @@ class NumberGrants(ProvenRates):
         if self._at.pop(number, None) is not None:
             for members in (*self._came, *self._wait):
                 members[:] = [member for member in members if member[1] != number]
+        self._least.pop(number, None)
+        if self._at_most.pop(number, None) is not None:
+            self._bars = tuple(nsmallest(2, ((cost, i) for i, cost in self._at_most.items())))
         others = ((self._race.name_of(i), k, n) for i, (k, n) in self._at.items())
         self._race.forget(name, others)
 
@@ -388,6 +410,7 @@ class NumberGrants(ProvenRates):
         *,
         costs: tuple[float, ...],
         speed: float = 0.5,  # noqa: ARG002  # of a success rate
+        seed_costs: NDArray[np.float64] | None = None,
     ) -> None:
         """Take in all that is known of a config.
 
@@ -397,9 +420,12 @@ class NumberGrants(ProvenRates):
             n: its seeds so far, at least 1.
             costs: one: the objective, turned so that less is better; inf where failed seeds decide.
             speed: not used.
+            seed_costs: the number of each seed, turned the same way; inf of a failed one.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
+        if self._share is not None and seed_costs is not None:
+            self._bound(number, seed_costs)
         before = self._at.get(number, (0, 0))[1]
         self._at[number] = successes, n
         [cost] = costs
@@ -426,13 +452,26 @@ class NumberGrants(ProvenRates):
             for member in self._wait[place]:
                 if not math.isfinite(member[0]) or bisect_left(came, member) >= most:
                     break
-                if (name := self._race.name_of(member[1])) not in busy:
+                name = self._race.name_of(member[1])
+                if name not in busy and not self.gives_up(name):
                     return name
         return None
 
-    def gives_up(self, name: Hashable) -> bool:  # noqa: ARG002
-        """Never: nothing is proven of numbers."""
-        return False
+    def gives_up(self, name: Hashable) -> bool:
+        """Whether its quantile is proven worse than another's; of a mean nothing is proven."""
+        number = self.enter(name)
+        bar = next((cost for cost, other in self._bars if other != number), math.inf)
+        return self._least.get(number, -math.inf) > bar
+
+    def _bound(self, number: int, seed_costs: NDArray[np.float64]) -> None:
+        # The bounds of all looks hold together: the best of them count.
+        assert self._share is not None
+        alpha = self._alpha * float(race_share(number)) / 2
+        low, high = map(float, anytime_quantile(seed_costs, self._share, alpha=alpha))
+        self._least[number] = max(low, self._least.get(number, -math.inf))
+        cost = self._at_most[number] = min(high, self._at_most.get(number, math.inf))
+        others = (bar for bar in self._bars if bar[1] != number)
+        self._bars = tuple(nsmallest(2, [*others, (cost, number)]))
 
 
 def _remove_member(members: list[NumberMember], number: int) -> None:
@@ -461,8 +500,8 @@ def race_of(space: SearchSpace) -> SeedRace | None:
     if not raced(space):
         return None
     rule = RaceRule(space.seeds.ladder, alpha=space.seeds.alpha, finalists=space.seeds.finalists)
-    if summed_only(space.objectives):
-        return NumberGrants(rule)
+    if (summed := summed_only(space.objectives)) is not None:
+        return NumberGrants(rule, share=cost_share(summed))
     if not only_rate(space.objectives):
         return FrontGrants(rule)
     return Grants(rule, weighs=weighs_seeds(space.objectives, space.stop))

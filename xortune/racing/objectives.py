@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.spaces.model import EPOCHS_TO_SOLVE, SUCCESS_RATE, Objective
-from xortune.stats.numbers import interval_of_all, of_all
+from xortune.stats.numbers import interval_of_all, of_all, quantile_share
 
 # -------------------------------------------------------------------------------------------------
 # Objectives on numbers that a user's own trainer tells of each seed: `accuracy_q10`, `loss_mean`.
@@ -98,6 +98,18 @@ def summed(objective: Objective, numbers: Numbers) -> float:
     """
     assert objective.statistic is not None
     return float(of_all(_with_failed(objective, numbers), objective.statistic))
+
+
+def seed_costs(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
+    """Of each seed its number, turned so that less is better; ascending, failed ones included."""
+    given = _with_failed(objective, numbers)
+    return -given[::-1] if objective.maximize else given
+
+
+def cost_share(objective: Objective) -> float | None:
+    """Of `seed_costs` the quantile that an objective is; None if it is a mean."""
+    share = quantile_share(objective.statistic or "mean")
+    return share if share is None or not objective.maximize else 1 - share
 
 
 def summed_interval(objective: Objective, numbers: Numbers) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ EXPORTS = {
         "anytime_evidence_below",
         "anytime_interval",
         "anytime_lower",
+        "anytime_quantile",
         "anytime_upper",
     ),
     "differences": ("paired_difference", "unpaired_difference"),
@@ -26,6 +27,7 @@ EXPORTS = {
         "interval_of_all",
         "named_statistic",
         "of_all",
+        "quantile_share",
         "summary",
     ),
     "planning": (

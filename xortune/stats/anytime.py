@@ -46,6 +46,7 @@ inference, Stat. Sci. 38, 576-601 (a review).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -245,3 +246,53 @@ def _root(k: Floats, n: Floats, wanted: Floats, mixture: str) -> Floats:
         if not (moved > 1e-13 * np.maximum(np.abs(u), 1.0)).any():
             break
     return np.asarray(expit(u), np.float64)
+
+
+# -------------------------------------------------------------------------------------------------
+# Quantiles of numbers.
+
+
+def anytime_quantile(
+    numbers: ArrayLike, share: float, *, alpha: float
+) -> tuple[np.float64, np.float64]:
+    """Bounds of a quantile that hold at every n simultaneously, whatever the distribution is.
+
+    A quantile is above x just where the rate of numbers up to x is below its share. So of n numbers
+    the j-th smallest is an upper bound if j of n successes would prove a rate above `share`: were
+    it below the quantile, j numbers would lie below that, and each does so with a rate of `share`
+    at most. Likewise from below. Each side is ever wrong, at any n from 1 to infinity, with a
+    probability of at most alpha: by the proof of `anytime_lower`.
+
+    Args:
+        numbers: shape (S,), those of all seeds so far; they may be infinite, no NaN.
+        share: of the quantile, in (0, 1).
+        alpha: of each bound alone, in (0, 1).
+
+    Returns:
+        (low, high): two of the numbers; infinite where the seeds are too few for one.
+
+    Raises:
+        InputError: a share or an alpha outside (0, 1).
+
+    Source:
+        Howard and Ramdas (2022), Sequential estimation of quantiles with applications to A/B
+        testing and best-arm identification, Bernoulli 28, 1704-1728: confidence sequences for a
+        quantile that is chosen beforehand. Here with the mixture of this module for the rate.
+    """
+    _check(alpha, "jeffreys")
+    ordered = np.sort(np.asarray(numbers, np.float64))
+    above, below = _order_evidence(ordered.size, share)
+    ends = np.concatenate([[-np.inf], ordered, [np.inf]])
+    level = -np.log(alpha)
+    # `above` rises with the count and `below` falls: how many are not enough, and how many are.
+    return ends[(below > level).sum()], ends[1 + (above[1:] <= level).sum()]
+
+
+@lru_cache(maxsize=4096)
+def _order_evidence(n: int, share: float) -> tuple[Floats, Floats]:
+    """Evidence of 0 to n of n that a rate is above a share, and that it is below."""
+    counts = np.arange(n + 1)
+    return (
+        anytime_evidence_above(counts, n, share),
+        anytime_evidence_below(counts, n, share),
+    )

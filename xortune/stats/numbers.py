@@ -91,9 +91,8 @@ def of_all(numbers: NDArray[np.float64], statistic: str, *, axis: int = -1) -> A
         statistic: mean, iqm, median, or q01 to q99.
         axis: of the seeds.
     """
-    if statistic in ("mean", "iqm"):
+    if (share := quantile_share(statistic)) is None:
         return STATISTICS[statistic](numbers, axis=axis)
-    share = _share(statistic)
     known = np.isfinite(numbers)
     if known.all():
         return np.quantile(numbers, share, axis=axis)
@@ -161,10 +160,10 @@ def interval_of_all(
     Source:
         Tukey and McLaughlin (1963), Sankhya A 25, 331-352.
     """
-    if statistic not in ("mean", "iqm"):
+    if (share := quantile_share(statistic)) is not None:
         if not numbers.size:
             return None
-        return quantile_interval(numbers, _share(statistic), confidence=confidence)
+        return quantile_interval(numbers, share, confidence=confidence)
     if numbers.size < LEAST:
         return None
     ordered = np.sort(numbers)
@@ -187,7 +186,10 @@ def interval_of_all(
     return low, high
 
 
-def _share(statistic: str) -> float:
+def quantile_share(statistic: str) -> float | None:
+    """Of a quantile the share of numbers up to it; None of a mean."""
+    if statistic in ("mean", "iqm"):
+        return None
     return 0.5 if statistic == "median" else int(statistic[1:]) / 100
 
 
