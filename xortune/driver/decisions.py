@@ -355,6 +355,10 @@ class SearchDecisions:
             never counted together: the race and the sampler see of a config what its table has.
         ends: whether promotions under way end when their config is proven worse; see `wants`.
 
+    With `search: {as_they_come: true}` decisions are learned from in the order in which their
+    results come, not in their own, and a decision is made on all that is known: no worker waits for
+    another, and who was faster decides what is proposed. The journal's lines are in that order.
+
     Raises:
         InputError: from `next`, when the trainer refuses a proposal.
     """
@@ -399,6 +403,8 @@ class SearchDecisions:
         self._made_so_far = self._learned = self._proposed = 0
         self._ready: deque[Job] = deque()
         self._going_on: deque[tuple[int, str]] = deque()  # new trials that get more at once
+        # Decisions with all their results, in the order in which these came; None: in their own.
+        self._come: deque[int] | None = deque() if space.search.as_they_come else None
         self._untaught: list[tuple[int, ConfigState]] = []  # new trials that the sampler waits for
         self._busy, self._given_up = set[str](), set[str]()  # configs
         self._exhausted = self._stopped = self._proven = self._held_back = False
@@ -503,6 +509,8 @@ class SearchDecisions:
         """Make the next decision; False if that must wait for results, or there is none."""
         if not self._may_decide():
             return False
+        while self._come and self._learn():
+            pass
         while not self._decided():
             if not self._learn():  # to know more
                 return False
@@ -626,6 +634,8 @@ class SearchDecisions:
             self._tally.failed.add(decision.proposal)
         self._tally.count(decision, fresh=False)
         self.news.append(self._tally.progress)
+        if self._come is not None:
+            self._come.append(number)
         if self._limit is None:  # nobody waits, or asks which it was unless it is proposed again
             state = self._settle(self._decisions.pop(number))
             if not state.in_flight:
@@ -634,11 +644,14 @@ class SearchDecisions:
 
     def _learn(self) -> bool:
         """Learn from the next decision in their order; False if it is under way, or none is."""
-        decision = self._decisions.get(self._learned)
+        number = self._learned if self._come is None else self._came()
+        decision = self._decisions.get(number)
         if self._limit is None or decision is None or decision.missing:
             return False
-        del self._decisions[self._learned]
+        del self._decisions[number]
         self._learned += 1
+        if self._come is not None:
+            self._come.remove(number)
         state = self._settle(decision)
         if decision.new:
             # Whether it goes on without being compared with any other.
@@ -653,6 +666,17 @@ class SearchDecisions:
         if not self._weighs or self._stopped or self._all_proposed:
             self._teach()
         return True
+
+    def _came(self) -> int:
+        """The next decision by when its results came; -1 if there is none.
+
+        Those about one config stay in their order: a result that comes soon may be one that failed,
+        and its seeds may not be counted before others for that.
+        """
+        assert self._come is not None
+        under_way = {d.state.point.key: n for n, d in reversed(self._decisions.items())}
+        first = (n for n in self._come if under_way[self._decisions[n].state.point.key] == n)
+        return next(first, -1)
 
     def _teach(self) -> None:
         """Tell the sampler of new trials; where seeds are weighed, of those that may climb, late.

@@ -204,6 +204,8 @@ class _Session:
 
     def recalls(self, known: Sequence[Evaluation]) -> bool:
         """Whether what is known is all that was asked for; then the manifest says so."""
+        if self.space.search.as_they_come and manifest_of(self.directory).get("complete"):
+            return True  # decided again, by all that is known at once, it might ask for more
         with self.journal():
             decisions = self.decisions(known)
             done = decisions.recall()
@@ -235,6 +237,8 @@ class _Session:
         self.most = most_in_flight(seconds, slots=room, proposals=budget(self.space))
         self.least = (1 if alone else least_in_flight(room)) if races else None
         update_manifest(self.directory, window=self.most, window_least=self.least)
+        if self.space.search.as_they_come and self.listener.message is not None:
+            self.listener.message(AS_THEY_COME)
 
     def journal(self) -> AbstractContextManager[Journal]:
         """The run's journal, held."""
@@ -340,6 +344,11 @@ class _Agenda:
 
 # -------------------------------------------------------------------------------------------------
 # What is trained in this process, before or instead of Ray.
+
+AS_THEY_COME = (
+    "results are taken as they come: the same seed need not give the same search again; the journal"
+    " has their order"
+)
 
 TRIAL_SECONDS = 0.02
 """What a trial of Ray costs, about."""

@@ -59,6 +59,9 @@ LOOKS = tuple(2**i for i in range(9))
 """How many seeds ahead a search looks, in powers of two."""
 
 
+CHUNK = 8
+"""So many are looked at in one product."""
+
 NEGLIGIBLE = 1e-6
 """A gain for each seed that is none: of 256 seeds 0.0003. Then a newcomer comes, which may be
 quicker."""
@@ -71,13 +74,18 @@ def _looked() -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     Shapes (sum of m + 1, rates) and (looks,).
     """
     rows = [binom.pmf(np.arange(m + 1)[:, None], m, RATES) for m in LOOKS]
-    return np.vstack(rows), np.cumsum([0, *(m + 1 for m in LOOKS[:-1])])
+    return _normal(np.vstack(rows)), np.cumsum([0, *(m + 1 for m in LOOKS[:-1])])
 
 
 @cache
 def _likelihood(successes: int, n: int) -> NDArray[np.float64]:
     log = successes * np.log(RATES) + (n - successes) * np.log1p(-RATES)
-    return np.asarray(np.exp(log - log.max()), np.float64)
+    return _normal(np.exp(log - log.max()))
+
+
+def _normal(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Without those that no product may be made of: subnormal numbers take 20 times as long."""
+    return np.where(chances < 1e-60, 0.0, chances)
 
 
 def gains(advantages: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,6 +101,29 @@ def gains(advantages: NDArray[np.float64]) -> NDArray[np.float64]:
     chances, starts = _looked()
     hoped = np.add.reduceat(np.maximum(chances @ advantages.T, 0.0), starts)
     return np.asarray(hoped / np.array(LOOKS)[:, None], np.float64)
+
+
+def _most_worth(
+    advantages: NDArray[np.float64], steps: NDArray[np.int64], numbers: list[int | None]
+) -> int | None:
+    """The number of whom the largest gain is expected, looking ahead its next step or further.
+
+    No seeds gain more than to know the rate would. Few are worth that much, so few are computed.
+    """
+    ceilings = np.maximum(advantages, 0.0).sum(axis=1) / steps
+    order = np.argsort(-ceilings, kind="stable")
+    best, worth = None, NEGLIGIBLE
+    for at in range(0, len(order), CHUNK):
+        some = order[at : at + CHUNK]
+        if ceilings[some[0]] <= worth:
+            break
+        ahead = np.array(LOOKS)[:, None] >= steps[some]
+        worths = np.where(ahead, gains(advantages[some]), 0.0).max(axis=0)
+        if worths.max() > worth:
+            worth = worths.max()
+            # Of two with the count of the leader both are worth the same, but for rounding.
+            best = numbers[some[worths >= worth * (1 - 1e-9)].min()]
+    return best
 
 
 # -------------------------------------------------------------------------------------------------
@@ -281,20 +312,17 @@ class Grants(ProvenRates):
         others = means if len(self._all[groups[first]]) > 1 else np.delete(means, first)
         highest, second = means[first], others.max(initial=0.0)
         numbers: list[int | None] = [None]
-        steps, advantages = [self._rungs[0]], [self._prior * (RATES - highest)]
-        for at, belief in zip(groups, beliefs, strict=True):
+        rows, steps = [], [self._rungs[0]]
+        for row, at in enumerate(groups):
             free = (m for _, m in self._open.get(at, ()) if self._race.name_of(m) not in busy)
-            for number in islice(free, 2 if at == groups[first] else 1):
-                leads = number == leader
+            for number in islice(free, 2 if row == first else 1):
                 numbers.append(number)
-                steps.append(next(rung for rung in self._rungs if rung > at[1]) - at[1])
-                advantages.append(belief * (second - RATES if leads else RATES - highest))
-        worths = gains(np.array(advantages))
-        # A climb has as many seeds as the rungs say: who looks less far ahead would not see them.
-        worths[np.array(LOOKS)[:, None] < np.minimum(steps, LOOKS[-1])] = 0.0
-        worth = worths.max(axis=0)
-        best = int(worth.argmax())
-        return numbers[best] if worth[best] > NEGLIGIBLE else None
+                rows.append(row)
+                steps.append(self._rungs[bisect_right(self._rungs, at[1])] - at[1])
+        advantages = np.vstack([self._prior, beliefs[rows]]) * (RATES - highest)
+        if leader in numbers:
+            advantages[numbers.index(leader)] = beliefs[first] * (second - RATES)
+        return _most_worth(advantages, np.minimum(steps, LOOKS[-1]), numbers)
 
     def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None

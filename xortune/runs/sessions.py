@@ -539,6 +539,7 @@ def first_manifest(
         "trials": space.search.trials,
         "seed": space.search.seed,
         "time_budget": space.search.time_budget,
+        **({"as_they_come": True} if space.search.as_they_come else {}),
         "ladder": list(space.seeds.ladder),
         "first_seed": 0,
         "space_file": file,

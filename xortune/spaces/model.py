@@ -447,6 +447,10 @@ class SearchSettings:
         Field(ge=0, le=2**32 - 1, description="Of the sampler, so that a search can be repeated."),
     ] = 0
     time_budget: Annotated[Duration | None, _about('Seconds, or "10m", "2h".')] = None
+    as_they_come: Annotated[
+        StrictBool,
+        _about("Decide by results as they come: the same seed need not give the same search."),
+    ] = False
 
 
 @dataclass(frozen=True)
