@@ -430,8 +430,9 @@ def _first(
 ) -> int:
     """Where an attempt's seeds begin in a range.
 
-    One that was begun goes on where it began. For another the beginning is drawn in the lower half
-    of where it may be, so that seeds can be added, and again where the run has had such seeds.
+    An attempt that was begun goes on where it began. For a new one the first seed is drawn in the
+    lower half of the range, so that seeds can be added later. It is drawn again if the run has
+    already used such seeds.
     """
     known = [_of(check).first for check in begun if check.block.first in seeds]
     if known and known[0] is not None:

@@ -1,4 +1,4 @@
-"""Statistics of success counts; the mathematics is scipy's and statsmodels', the names are ours."""
+"""Statistics of success counts: Wilson's interval, tests of two counts, Holm's correction."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ def blocks_in_batch(in_flight: int, *, slots: int) -> int:
 # Which seed of a block it is that kills its worker, or hangs.
 
 PARTS = 16
-"""A block is split into so many parts at most. Up to so many seeds each is one by itself: then none
-but the seeds at fault costs a worker. Of more, each part is a trial of Tune's, which keeps them."""
+"""The largest number of parts that a block is split into. With at most so many seeds each part is
+one seed, and only the seeds at fault cost a worker. Ray Tune keeps each part as a trial."""
 
 HOPELESS = 8
 """Where so many parts of a configuration have died and none has come through, none will."""

@@ -95,6 +95,8 @@ class Logged:
 class Tracker(ABC):
     """Where runs are logged. What it holds already is not logged again.
 
+    `following.trackers_for` lists the trackers.
+
     All methods raise whatever goes wrong there; those who call them go on.
 
     Attributes:

@@ -138,9 +138,9 @@ def _most_worth(
 #   those that are not proven worse than another (see `racing.race`) and have fewer than `finalists`
 #   others *ahead*: others that are shown to do as well as it is expected to (by the lower end of
 #   Wilson's interval), and where it has no failure, as soon (`AS_QUICK`).
-# - When no newcomers are left, climbs go on until nobody is left who may: those without a failure
-#   first, the quickest of them first, for each that gets to the top spares the slower ones the
-#   climb; and so no more than `finalists` of them side by side.
+# - When no newcomers are left, the configurations that may still climb do. Those without a failure
+#   go first, the quickest before the others: each that reaches the top makes slower ones wait. At
+#   most `finalists` climb side by side.
 #
 # Nobody is stopped by that: who waits may go on when those ahead of it fall behind. Only who is
 # proven worse is out for good, and for that the promise of `racing.race` holds.
@@ -215,8 +215,8 @@ class Grants(ProvenRates):
     def forget(self, name: Hashable) -> None:
         """Take back all that was seen of a configuration, which enters anew.
 
-        What was proven of it, and whom for, was so of what it was: by its new seeds it gets a new
-        number, and with it a share of alpha of its own. Who was stopped for it stays stopped.
+        Earlier proofs concern what the configuration was before. With its new seeds it gets a new
+        number and a new share of alpha. Configurations that it stopped stay stopped.
         """
         number = self.enter(name)
         at = self._at.pop(number, None)

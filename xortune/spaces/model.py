@@ -203,7 +203,7 @@ _Condition: TypeAlias = Annotated[
     _about("Only where other parameters have these values."),
 ]
 _Name: TypeAlias = Annotated[SkipJsonSchema[str], Field(alias="")]
-"""In a file it stands before the parameter, not within; `read_file` puts it in under no name."""
+"""A parameter's name: in a file the key before it. `read_file` adds it under the alias ""."""
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ class TookTooLong(BaseException):
 
 
 class GivenUp(BaseException):
-    """The block is cancelled; see `driver.cancellation`."""
+    """The block is cancelled; see `driver.ray_executor`."""
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,7 @@ def asked_of_reports(given_up: Callable[[Block], bool] | None) -> Iterator[None]
 
 
 class ReadConfig(dict[str, Any]):
-    """A configuration that notes which of its parameters are read: all but the optimizer's count.
+    """A configuration that notes which of its parameters are read, outside of the optimizer.
 
     Attributes:
         names_read: those that were read while `noting`.

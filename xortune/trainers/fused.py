@@ -52,7 +52,8 @@ class Schedule:
         numbers: float32, shape (E, 3): what each of the first E steps takes, and the last row every
             step after them; see `kernels.optimizers`.
         state_start: the second state before the first step.
-        quiet: what has to be zero for the weights to stay as they are; 0 if they never do.
+        quiet: which tensor has to be zero for the weights to stay as they are (`GRADIENT`,
+            `FIRST_STATE` or `SECOND_STATE` of `kernels.training`); 0 if they never do.
         scale: what the kernel multiplies gradients by.
         tiny: the size up to which a scaled gradient counts as zero.
     """
