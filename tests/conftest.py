@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -58,6 +60,23 @@ def pytest_configure(config: pytest.Config) -> None:
     """Files are handed out in the order of below, not those of the most tests first."""
     if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Files that share a Ray go to one process, as a Ray for each takes seconds of all cores."""
+    from xdist.scheduler import LoadFileScheduling
+
+    @cache
+    def scope_of(file: str) -> str:
+        text = (config.rootpath / file).read_text(encoding="utf-8")
+        return "one_ray" if "one_ray" in text else file
+
+    class OneRay(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope_of(nodeid.split("::", 1)[0])
+
+    return OneRay(config, log)
 
 
 @pytest.hookimpl(trylast=True)

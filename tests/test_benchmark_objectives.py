@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -71,11 +70,3 @@ def test_the_target_is_where_it_is_held_to_the_end(objectives, monkeypatch):
     row = objectives.measured(("narrow", "pooled", 0, 5, "tpe"), Known())
     assert row["target"] == 30 * 60
     assert row["spent"] == 40 * 60
-
-
-def test_intervals_of_the_table(objectives):
-    import numpy as np
-
-    text = objectives._interval([1.0, 1.0, math.inf], np.median, "{:.3g}")
-    assert text == "1 (1 to ∞)"
-    assert objectives._interval([2.0, 2.0], np.mean, "{:.1f}") == "2.0 (2.0 to 2.0)"

@@ -5,9 +5,7 @@ Whatever is imported from `benchmarks/` is imported in the tests, since that is 
 
 from __future__ import annotations
 
-import argparse
 import math
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ import pytest
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, encode
-from xortune.spaces.model import contains
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 GOOD = {"kind": "b", "x": 29, "y": 11, "z": 7, "epochs": 100}
@@ -67,20 +64,11 @@ def test_synthetic_outcomes_belong_to_seed_and_config():
     assert strangers + 0.005 < (here == there).mean() < 0.995
 
 
-def test_synthetic_surface_has_a_rare_good_region():
-    from quality import surface
-
-    table = surface.table()
-    assert 0.998 < table.max() < 1
-    assert table.max() == surface.true_rate(GOOD)
-    assert 0.0005 < (table >= 0.99).mean() < 0.01
-
-
 def test_spaces_draw_what_they_allow_and_can_train_it():
     from quality.spaces import SPACES as EVERY
     from quality.tables import NAMES  # need a package that is not installed here
 
-    from xortune.spaces.model import Choice, Fixed, is_active
+    from xortune.spaces.model import Choice, Fixed, contains, is_active
 
     spaces = {name: bench for name, bench in EVERY.items() if name not in NAMES}
     assert {"xor", "parity-3", "parity-4", "narrow", "rare", "wide", "synthetic"} == set(spaces)
@@ -97,16 +85,6 @@ def test_spaces_draw_what_they_allow_and_can_train_it():
                     assert p.low <= point[p.name] <= p.high
                     assert isinstance(point[p.name], int) == p.integer
         assert bench.train(point, [5, 7]).n == 2
-
-
-def test_parameters_without_effect_have_none():
-    from quality.spaces import SPACES
-
-    wide = SPACES["wide"]
-    point = wide.draw(np.random.default_rng(1))
-    other = {**point, "inert_clip": 0.5, "inert_warmup": 3}
-    assert wide.trained_key(point) == wide.trained_key(other)
-    assert wide.trained_key(point) != wide.trained_key({**point, "lr": point["lr"] / 2})
 
 
 def test_truth_is_measured_once_on_seeds_of_its_own(tmp_path, monkeypatch):
@@ -139,78 +117,6 @@ def test_tracer_counts_and_takes_down(tracer, monkeypatch):
     found = [(s.spent, s.seconds, s.config, s.k, s.n) for s in tracer.steps]
     assert found == [(800, 1.0, 0, 8, 8), (10_800, 2.5, 0, 31, 32), (10_800, 3.0, 1, 90, 100)]
     assert [point["kind"] for point in tracer.points] == ["b", "b"]
-
-
-def test_tracer_ends_with_the_budget_or_the_time(bench, monkeypatch):
-    from quality.trace import Tracer
-
-    tracer = Tracer(bench, 0, 1000, limit=60.0)
-    monkeypatch.setattr("time.perf_counter", lambda: tracer._started + now)
-    now = 59.0
-    assert not tracer.over
-    now = 60.0
-    assert tracer.over
-    assert tracer.late
-    spent = Tracer(bench, 0, 1000, limit=60.0)
-    spent.spend(10)
-    now = 1e6
-    assert spent.over
-    assert not spent.late
-
-
-@pytest.mark.parametrize("name", ["flat", "wilcoxon"])
-def test_claims_are_what_the_seeds_said(name, tracer, monkeypatch):
-    import scipy.stats
-    from quality import methods, surface
-
-    # Left to itself it looks at all permutations of few seeds, which takes half a minute.
-    quick = partial(scipy.stats.wilcoxon, method="asymptotic")
-    monkeypatch.setattr(scipy.stats, "wilcoxon", quick)
-    getattr(methods, name)(tracer)
-    assert tracer.budget <= tracer.spent < tracer.budget + 128 * tracer.bench.epochs
-    assert tracer.steps
-    spent = [step.spent for step in tracer.steps]
-    assert spent == sorted(spent)
-    for step in tracer.steps:
-        assert step.spent % tracer.bench.epochs == 0
-        if name != "wilcoxon":  # there the seeds are in an order of the method's own
-            seeds = range(3_000_000, 3_000_000 + step.n)
-            assert step.k == surface.solved(tracer.points[step.config], seeds).sum()
-        if name == "flat":
-            assert step.n == 100
-            assert step.spent % (100 * tracer.bench.epochs) == 0
-
-
-def test_flat_claims_only_rise(tracer):
-    from quality import methods
-
-    methods.flat(tracer)
-    claims = [step.k for step in tracer.steps]
-    assert claims == sorted(set(claims))
-
-
-def test_remembered_p_values_are_scipys():
-    from quality.methods import _Remembered
-    from scipy.stats import wilcoxon
-
-    ours = _Remembered(wilcoxon)
-    rng = np.random.default_rng(0)
-    for n in (20, 40, 40):
-        values = rng.choice([-1.0, 0.0, 1.0], size=n)
-        options = {"alternative": "less", "zero_method": "zsplit"}
-        for _ in range(2):
-            assert ours(values, **options).pvalue == pytest.approx(wilcoxon(values, **options)[1])
-
-
-def test_search_trains_the_repetitions_own_seeds(bench):
-    from quality.spaces import SpaceTrainer
-
-    point = Point(FAIR)
-    (found,) = SpaceTrainer(bench, 3).train([Block(point, 8, 24)])
-    assert found.seeds.tolist() == list(range(8, 32))
-    there = bench.train(point, range(3_000_008, 3_000_032))
-    assert found.solved.tolist() == there.solved.tolist()
-    assert not np.array_equal(found.solved, bench.train(point, range(8, 32)).solved)
 
 
 def test_xortunes_journal_tells_its_answers(bench, tracer, tmp_path):
@@ -292,15 +198,6 @@ def test_a_good_answer_counts_from_where_it_is_kept():
     assert held(_record()) == math.inf
 
 
-def test_what_lies_beyond_the_budget_does_not_count():
-    from quality.summary import overshoot, rate_at, reached
-
-    record = _record(steps=STEPS, rates=(0.5, 0.995), budget=2900)
-    assert reached(record) == math.inf
-    assert rate_at(record, 4000) == rate_at(record, 100.0, "seconds") == 0.5
-    assert overshoot(record) == pytest.approx(0.1)
-
-
 def test_ratio_of_medians_and_its_interval():
     from quality.summary import ratio
 
@@ -354,18 +251,3 @@ def test_records_come_back_and_the_largest_counts(tmp_path):
     assert read(path) == [large, other]
     append(tmp_path / "one.jsonl", small)
     assert read(tmp_path / "one.jsonl") == [small]
-
-
-def test_what_is_missing_is_done(tmp_path):
-    from quality.record import append
-    from search_quality import missing
-
-    path = tmp_path / "records.jsonl"
-    append(path, _record("flat", 0, space="synthetic", epochs=100, asked=50_000))
-    args = argparse.Namespace(
-        output=path, repetitions=2, spaces=["synthetic"], methods=["flat", "wilcoxon"], budget=5.0
-    )
-    every = [("synthetic", method, n) for n in range(2) for method in ("flat", "wilcoxon")]
-    assert list(missing(args)) == every[1:]
-    args.budget = 6.0
-    assert list(missing(args)) == every

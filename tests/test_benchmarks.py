@@ -58,11 +58,3 @@ def test_quick_run_prints_ratios(script, lines):
     assert done.returncode == 0, done.stderr
     for line in lines:
         assert re.search(line, done.stdout), line
-
-
-def test_operations_of_an_epoch(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    from roofline import operations
-
-    # 20 activations of 28 and 8, 4 rows of 32, 6 and 60 to fold, 21 steps of 4.
-    assert operations(4, 2, 5) == 20 * 28 + 20 * 8 + 4 * 32 + 6 + 60 + 21 * 4

@@ -70,13 +70,6 @@ def test_the_journal_alone_gives_the_certificate_and_the_search_is_untouched(run
     assert load_run(run.path).certificate == found
 
 
-def test_configs_that_solved_nothing_are_no_finalists(run):
-    found = certify(run, top=5)
-    assert len(found.finalists) == 4
-    assert KEYS[3] not in {f.key for f in found.finalists}
-    assert found.best.confidence == pytest.approx(1 - 0.025 / 4)
-
-
 @pytest.mark.parametrize("lines", [[], [done(0, POINTS[0], solved(0, 0, 8, epochs=30))]])
 def test_nothing_to_certify_is_bad_input(tmp_path, lines):
     run = write_run(tmp_path / "none", lines, space_text=SPACE, trainer="network")
@@ -105,21 +98,6 @@ def test_another_attempt_takes_new_seeds_and_has_less_to_spend(run):
     values = json.loads((run.path / "certificate.json").read_text())
     assert [a["attempt"] for a in values["attempts"]] == [1, 2, 3]
     assert [e["attempt"] for e in values["finalists"][0]["earlier_attempts"]] == [1, 2]
-
-
-def test_trying_until_it_passes_does_not_pass(run):
-    # Hundred fair tries at a rate of 0.9 that is not there; each would pass alone at 5 %.
-    rng = np.random.default_rng(0)
-    alone = together = 0
-    for _ in range(400):
-        k = rng.binomial(100, 0.9, size=20)
-        alone += any(lower_bound(int(x), 100, alpha=0.05, bound="clopper-pearson") > 0.9 for x in k)
-        together += any(
-            lower_bound(int(x), 100, alpha=risk_of(i, 0.95, 1), bound="clopper-pearson") > 0.9
-            for i, x in enumerate(k, 1)
-        )
-    assert alone > 100
-    assert together <= 400 * 0.05
 
 
 def test_all_bounds_hold_together_after_a_search_over_equal_configs():
@@ -208,16 +186,6 @@ def test_what_cannot_be_extended(run):
     with pytest.raises(xt.InputError, match="finish it first"):
         certify(run, extend=True)
     assert certify(run, extendable=True).latest.number == 1
-
-
-def test_an_interrupted_extension_goes_on(run):
-    certify(run, extendable=True)
-    with pytest.raises(KeyboardInterrupt):
-        certify(run, Counting(stop_after=2), extend=True)
-    part = load_run(run.path).certificate
-    assert not part.attempts[0].complete
-    found = certify(run, extend=True)
-    assert {f.n for f in found.finalists} == {200}
 
 
 def test_seeds_that_the_journal_has_are_never_taken_again(run, tmp_path):
@@ -321,28 +289,3 @@ def test_winners_of_a_certificate_are_proven_by_that_of_a_new_run_in_5_percent_a
     print(f"proven {proven} of {runs}, by the first seeds {same}")
     assert proven <= runs * (0.025 + 3 * (0.025 * 0.975 / runs) ** 0.5)
     assert same > runs / 6, "which its first seeds, asked once more, would do"
-
-
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        ({"top": 0}, "top"),
-        ({"seeds": 0}, "seeds"),
-        ({"seeds": 2**30}, "seeds"),
-        ({"confidence": 1.0}, "confidence"),
-        ({"extend": True, "neighbourhood": 0.2}, "neighbourhood"),
-        ({"neighbourhood": 0.0}, "neighbourhood"),
-    ],
-)
-def test_bad_options_are_refused_before_anything_is_trained(run, options, field):
-    trainer = Counting()
-    with pytest.raises(xt.InputError) as caught:
-        certify(run, trainer, **options)
-    assert caught.value.field == field
-    assert trainer.blocks == []
-    assert not load_run(run.path).checks
-
-
-def test_two_at_once_are_refused(run):
-    with Journal.open(run.path / JOURNAL), pytest.raises(xt.InputError, match="another search"):
-        certify(run)

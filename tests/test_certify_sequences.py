@@ -33,7 +33,7 @@ CALL = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.lists(CALL, min_size=1, max_size=6))
 def test_fresh_seeds_stay_fresh_and_nothing_is_forgotten(calls):
     with tempfile.TemporaryDirectory() as name:

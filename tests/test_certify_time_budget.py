@@ -110,8 +110,3 @@ def test_resuming_with_time_certifies_and_says_no_more(search, took):
     assert load_run(search.path).certificate.best.n == 20
     took(12.0)  # certified already: nothing is left out
     assert "Not certified" not in search("--time-budget", "12s", "--resume").stdout
-
-
-def test_it_is_told_beforehand():
-    text = " ".join(xortune("search", "--help").stdout.replace("│", " ").split())
-    assert "but for a certificate that takes at most a tenth of it" in text

@@ -10,13 +10,14 @@ import time
 
 import pytest
 from commands import _somewhere, xortune
+from drivers import drivers
 from hand_made import TINY_SPACE
 
 from xortune.cli.searching import resuming
 from xortune.driver import search as api
 from xortune.runs.run import load_run
 
-__all__ = ["_somewhere"]  # the fixture
+__all__ = ["_somewhere", "drivers"]  # the fixtures
 
 SLOW = """
 name: slow
@@ -93,51 +94,56 @@ ENDING = "interrupted: it is ending, and writes what had finished; once more end
 AT_ONCE = "interrupted: ended at once; what is in the journal is kept"
 
 
-@pytest.mark.parametrize(
-    ("signals", "code"),
-    [([signal.SIGHUP, signal.SIGTERM], 3), ([signal.SIGINT] * 3, 130)],
-)
-def test_a_second_signal_tears_nothing_apart_and_a_third_ends_it(tmp_path, signals, code):
-    (tmp_path / "train.py").write_text(
-        "import time\ndef run(config, seed):\n    time.sleep(0.2)\n    return seed > 3\n"
-    )
-    (tmp_path / "slow.yaml").write_text(SLOW.replace("trials: 4", "trials: 400"))
-    command = [sys.executable, "-m", "xortune", "search", "slow.yaml", "--output", "run"]
-    with subprocess.Popen(
-        [*command, "--no-check"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"NO_COLOR": "1"},
-    ) as process:
-        journal, end = tmp_path / "run" / "evaluations.jsonl", time.monotonic() + 120
-        while not (journal.exists() and journal.read_bytes().count(b"\n") >= 2):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        first, second, *more = signals
-        process.send_signal(first)
-        time.sleep(0.3)  # two that come at once are one
-        process.send_signal(second)
-        told = []
-        while (line := process.stderr.readline()) != f"{ENDING}\n":
-            assert line, told  # its end
-            told.append(line)
-        for number in more:
-            process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=90)
-        stderr = "".join([*told, f"{ENDING}\n", stderr])
-    assert process.returncode == code, stderr
+def wait_for_lines(process, folder, count):
+    journal, end = folder / "evaluations.jsonl", time.monotonic() + 120
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= count):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def read_until(said, process):
+    told = []
+    while (line := process.stderr.readline()) != f"{said}\n":
+        assert line, told  # its end
+        told.append(line)
+
+
+def slow_to_end(drivers, folder, seconds):
+    """A search with two lines that takes so long to end; and its folder."""
+    (folder / "tiny.yaml").write_text(TINY_SPACE.replace("trials: 3", "trials: 400"))
+    patch = f"drivers.OneByOne.__exit__ = lambda *_: __import__('time').sleep({seconds})"
+    words = ("search", folder / "tiny.yaml", "--output", folder / "run")
+    process = drivers(*words, pause=0.1, patch=patch)
+    wait_for_lines(process, folder / "run", 2)
+    return process, folder / "run"
+
+
+def test_a_second_signal_tears_nothing_apart(tmp_path, drivers):
+    process, run = slow_to_end(drivers, tmp_path, 2)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)  # two that come at once are one
+    process.send_signal(signal.SIGTERM)
+    read_until(ENDING, process)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
     assert "Traceback" not in stdout + stderr
-    lines = stderr.splitlines()
-    if code == 130:
-        assert lines[-1] == AT_ONCE
-    else:
-        assert lines[-2:] == [
-            "interrupted: what had finished is in run; this goes on:",
-            "  xortune search slow.yaml --output run --no-check --resume",
-        ]
-        assert (tmp_path / "run" / "table.csv").exists()
-        assert not (tmp_path / "run" / "lock").exists()
-    assert len(load_run(tmp_path / "run").evaluations) >= 2
+    assert stderr.splitlines()[-2:] == [
+        f"interrupted: what had finished is in {run}; this goes on:",
+        f"  xortune search {tmp_path}/tiny.yaml --output {run} --resume",
+    ]
+    assert (run / "table.csv").exists()
+    assert not (run / "lock").exists()
+    assert len(load_run(run).evaluations) >= 2
+
+
+def test_a_third_signal_ends_it_at_once(tmp_path, drivers):
+    process, run = slow_to_end(drivers, tmp_path, 60)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    read_until(ENDING, process)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout, stderr) == (130, "", f"{AT_ONCE}\n")
+    assert len(load_run(run).evaluations) >= 2

@@ -59,7 +59,7 @@ def hung_up():
 def test_a_search_that_nobody_sees_finishes(tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     ran = command(
-        *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run", "--engine", "reference"),
+        *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run"),
         stdout=unread(),
         stderr=unread(),
     )
@@ -69,7 +69,7 @@ def test_a_search_that_nobody_sees_finishes(tmp_path):
 
 
 def test_progress_that_cannot_be_shown(run):
-    ran = command("certify", run, "--seeds", 20, "--engine", "reference", stderr=hung_up())
+    ran = command("certify", run, "--seeds", 20, stderr=hung_up())
     assert ran.returncode == 0
     assert b"certificate.json" in ran.stdout
 
@@ -97,25 +97,22 @@ def test_a_reader_that_goes_away_changes_no_exit_code(run):
 
 
 def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(run):
-    line = f'exec "{sys.executable}" -m xortune report "{run}" <&- >&- 2>&-'
+    line = f'exec "{sys.executable}" -m xortune report "{run}" --format csv <&- >&- 2>&-'
     ran = subprocess.run(["sh", "-c", line], timeout=120, check=False)
     assert ran.returncode == 0
     header = ",".join(["activation", "loss", "optimizer", "lr"])
     assert (run / "table.csv").read_text().startswith(header)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_a_terminal_of_few_signs(run, encoding):
-    env = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+def test_a_terminal_of_few_signs(run):
+    env = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     strange = run.rename(run.parent / "ré\udcff–sumé")
     ran = command("report", strange, "--format", "csv", env=env)
     assert (ran.returncode, ran.stderr) == (0, b"")
-    shown = ran.stdout.decode(encoding)
-    interval = "30–96 %"
-    assert (interval if encoding == "utf-8" else interval.replace("–", "-")) in shown
+    assert b"30-96 %" in ran.stdout
     refused = command("report", strange / "ü–", env=env)
     assert refused.returncode == 2
-    assert refused.stderr.decode(encoding).startswith("error: ")
+    assert refused.stderr.decode("ascii").startswith("error: ")
 
 
 def test_who_watches_a_run_is_not_watching_without_a_reader(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import ray
 from hand_made import done, solved, write_run
 
 import xortune as xt
@@ -35,6 +34,7 @@ def run(config, seed):
 """
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_relative_files_of_a_function_are_those_of_a_plain_loop(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "code").mkdir()
@@ -42,11 +42,7 @@ def test_relative_files_of_a_function_are_those_of_a_plain_loop(tmp_path, monkey
     (tmp_path / "code" / "beside.txt").write_text("0.5")
     (tmp_path / "data.txt").write_text("1.0")
     (tmp_path / "space.yaml").write_text(SPACE)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        run = xt.search("space.yaml", output="run")
-    finally:
-        ray.shutdown()
+    run = xt.search("space.yaml", output="run")
     found = [*((r.point, r.outcome) for r in run.results)]
     found += [(check.block.point, check.outcome) for check in run.checks]
     assert len(found) == 6

@@ -208,7 +208,7 @@ def cases() -> list[object]:
 
 
 @pytest.mark.parametrize("page", cases())
-@pytest.mark.usefixtures("one_ray", "place")
+@pytest.mark.usefixtures("place")
 def test_a_page_does_what_it_says(page):
     run_page(page)
 

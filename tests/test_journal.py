@@ -195,16 +195,6 @@ def test_what_is_no_evaluation(line):
         decode(line)
 
 
-def test_a_forged_field_cannot_fill_the_memory():
-    import base64
-    import zlib
-
-    fields = json.loads(LINE)
-    fields["seeds_data"] = base64.b64encode(zlib.compress(bytes(50_000_000))).decode()
-    with pytest.raises(InputError, match="does not hold 4 seeds"):
-        decode(json.dumps(fields))
-
-
 def write(path, found):
     with Journal.open(path) as opened:
         for evaluation in found:

@@ -237,46 +237,6 @@ def test_zeros_of_a_power_cut_are_a_torn_line(tmp_path):
 
 # Full disks.
 
-FULL = """
-import resource, sys
-sys.path.insert(0, sys.argv[2])
-from pathlib import Path
-from hand_made import CONFIG, done, solved
-from xortune.core.errors import InputError
-from xortune.runs.journal import Journal
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
-settled = 0
-try:
-    with Journal.open(sys.argv[1]) as journal:
-        for number in range(1000):
-            journal.append(done(number, CONFIG | {"lr": 1.0 + number}, solved(0, 50, 100)))
-            settled = journal.settled
-except InputError as error:
-    print(error)
-    print(number, settled)
-    sys.exit(2)
-"""
-
-
-@pytest.mark.parametrize("size", [10_000, 10_007])
-def test_a_real_limit_leaves_whole_lines_and_says_where_and_what_to_do(tmp_path, size):
-    path = tmp_path / "j"
-    command = [sys.executable, "-c", FULL, path, Path(__file__).parent, str(size)]
-    full = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert full.returncode == 2, full.stderr
-    told, numbers = full.stdout.splitlines()
-    assert told.startswith(f"{path}: cannot be written (File too large)")
-    assert "free space there, then continue with resume=True" in told
-    kept, settled = map(int, numbers.split())
-    assert path.read_bytes().endswith(b"\n")
-    assert path.stat().st_size <= size
-    assert [e.proposal for e in read(path)[0]] == list(range(kept))
-    assert settled <= kept
-    with Journal.open(path) as opened:  # there is space again
-        assert opened.dropped == 0
-        opened.append(line(5000))
-    assert len(read(path)[0]) == kept + 1
-
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG"])
 def test_every_kind_of_full(path, monkeypatch, name):

@@ -146,6 +146,7 @@ def run(config, seed):
 """
 
 
+@pytest.mark.long
 def test_what_a_function_prints_past_python_is_bounded_in_rays_files(tmp_path):
     """80 MB by two seeds, of which the files keep the last part."""
     (tmp_path / "train.py").write_text(NOISY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -117,19 +116,6 @@ def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
         os.kill(int((tmp_path / "child").read_text()), 0)
 
 
-def test_a_function_that_no_worker_can_have_is_refused_before_anything_begins(tmp_path):
-    lock = threading.Lock()
-
-    def locked(config, seed):
-        with lock:
-            return True
-
-    space = {"name": "locked", "parameters": {"x": 0}, "search": {"sampler": "grid"}}
-    with pytest.raises(xt.InputError, match=r"cannot be sent to a worker \(TypeError.*within the"):
-        xt.search(space, train=locked, output=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def imported(folder, command):
     (folder / "rows.csv").write_text("x,seed,success\nb,0,1\nb,1,1\nc,0,0\n")
     words = ["--config", "x", "--trainer", "./train.py:run", "--output", "run", "--quiet"]
@@ -146,16 +132,6 @@ def test_a_seed_that_ends_its_process_costs_a_certificate_that_seed(tmp_path, co
     dead = sum(seed % 4 == 1 for seed in range(finalist.first, finalist.first + 5))
     assert (finalist.k, finalist.n) == (5 - dead, 5)
     assert "ended its process (exit code 0)" in {c.error for c in run.checks}
-    assert not (tmp_path / "run" / "lock").exists()
-
-
-def test_where_each_seed_ends_its_process_there_is_a_certificate_of_none(tmp_path, command):
-    train_file(tmp_path, "if seed > 2**30: os._exit(0)", "return True")
-    imported(tmp_path, command)
-    ended = command("certify", "run", "--top", 1, "--seeds", 5, "--quiet")
-    assert ended.exit_code == 4
-    [finalist] = xt.load_run(tmp_path / "run").certificate.finalists
-    assert (finalist.k, finalist.n) == (0, 5)
     assert not (tmp_path / "run" / "lock").exists()
 
 

@@ -35,6 +35,12 @@ def errors():
     return race_errors
 
 
+@pytest.fixture(scope="module")
+def bounds(errors):
+    """Those of six configs up to 150 seeds take seconds to compute."""
+    return errors.race_bounds(6, 150)
+
+
 @pytest.mark.parametrize(
     ("rates", "shared"),
     [
@@ -47,8 +53,10 @@ def errors():
         ([0.5] * 5 + [0.52], True),
     ],
 )
-def test_looked_at_after_every_seed_a_race_is_wrong_as_rarely_as_it_says(errors, rates, shared):
-    found = errors.simulate(rates, errors.race_bounds(6, 150), races=600, shared=shared)
+def test_looked_at_after_every_seed_a_race_is_wrong_as_rarely_as_it_says(
+    errors, bounds, rates, shared
+):
+    found = errors.simulate(rates, bounds, races=600, shared=shared)
     assert found.best <= found.any <= 0.05
 
 
@@ -58,8 +66,7 @@ def test_fixed_n_intervals_in_the_same_races_fail(errors):
     assert errors.simulate([0.5] * 5 + [0.52], bounds, races=600).best > 0.1
 
 
-def test_a_race_saves_seeds_where_there_is_a_difference(errors):
-    bounds = errors.race_bounds(6, 150)
+def test_a_race_saves_seeds_where_there_is_a_difference(errors, bounds):
     assert errors.simulate([1.0] + [0.4] * 5, bounds, races=100).seeds < 0.45
     assert errors.simulate([1.0] * 6, bounds, races=100).seeds == 1.0
 

@@ -106,22 +106,6 @@ def test_a_damaged_purpose_is_refused(name, value):
         decode(json.dumps(fields))
 
 
-def test_nothing_else_counts_certified_seeds(tmp_path):
-    searched = [done(0, A, solved(0, 8, 8)), done(1, B, solved(0, 8, 8))]
-    without = write_run(tmp_path / "a", searched, trainer="network")
-    run = write_run(
-        tmp_path / "b",
-        [*searched, *FIRST, replace(failed(0, A, NEAR, 5), purpose=purpose())],
-        trainer="network",
-    )
-    assert [e.block for e in run.evaluations] == [e.block for e in searched]
-    assert [c.block for c in run.checks] == [c.block for c in FIRST] + [run.checks[-1].block]
-    assert run.table.equals(without.table)
-    assert run.seeds.equals(without.seeds)
-    assert run.best == without.best
-    assert run.table["trials"].sum() == 2
-
-
 # What follows from the lines.
 
 
@@ -192,21 +176,6 @@ def test_an_extendable_attempt_has_the_anytime_bound_at_every_number_of_seeds():
     assert longer.attempts[0].seeds == 400
     assert (longer.best.k, longer.best.n) == (400, 400)
     assert longer.best.lower_bound > best.lower_bound
-
-
-def test_a_second_attempt_spends_half_as_much_and_the_first_is_kept():
-    second = [
-        check(A, solved(CERTIFY + 100, 100, 100), attempt=2),
-        check(B, solved(CERTIFY + 100, 99, 100), attempt=2),
-    ]
-    found = certificate_of([*FIRST, *second])
-    assert [attempt.number for attempt in found.attempts] == [1, 2]
-    assert found.attempts[0] == certificate_of(FIRST).attempts[0]
-    assert found.best.key == KEY_A
-    assert found.best.lower_bound == pytest.approx((0.0125 / 2) ** (1 / 100))
-    unfinished = certificate_of([*FIRST, second[0]])
-    assert unfinished.latest.number == 1
-    assert not unfinished.attempts[1].complete
 
 
 def test_neighbours_belong_to_their_finalist():

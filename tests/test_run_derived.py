@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -71,45 +70,6 @@ def test_no_config_still_gives_files(tmp_path, trainer):
     assert len(pd.read_parquet(run.path / "table.parquet")) == 0
     assert len(pd.read_parquet(run.path / "seeds.parquet")) == 0
     assert len(run.seeds) == 0
-
-
-HOSTILE = [
-    "a|b",
-    "`",
-    "<b>",
-    "line\nbreak",
-    "\r",
-    '"',
-    ",",
-    "\ud800",
-    "\x1b[31m",
-    "[red]",
-    "é",
-    "$x$",
-    "=1+1",
-    "@x",
-    "-1",
-    "-x",
-]
-
-
-def test_hostile_names_and_values(tmp_path):
-    points = [{name: value, "n": 1} for name, value in zip(HOSTILE, HOSTILE[::-1], strict=True)]
-    run = write_run(
-        tmp_path / "r", [done(i, point, solved(0, 1, 2)) for i, point in enumerate(points)]
-    )
-    write_report(run)
-    table = pd.read_csv(run.path / "table.csv", keep_default_na=False, lineterminator="\n")
-    assert len(table) == len(points)
-    assert {"a|b", "line\\nbreak", '"', ",", "\\ud800", "param_n"} <= set(table.columns)
-    # Nothing steers a terminal or is computed by a spreadsheet; the other file has it as it is.
-    assert {"\\x1b[31m", "'=1+1", "'@x", "'-x", "-1"} <= set(table.columns)
-    assert all(c.isprintable() or c == "\n" for c in (run.path / "table.csv").read_text())
-    assert set(table["line\\nbreak"]) == {"", "'=1+1"}
-    exact = pd.read_parquet(run.path / "table.parquet")
-    assert {"line\nbreak", "=1+1", "\x1b[31m"} <= set(exact.columns)
-    assert len(exact.columns) == len(table.columns)
-    assert json.loads((run.path / "evaluations.jsonl").read_text().splitlines()[0])
 
 
 def test_figures_are_not_written_to_where_a_link_leads(tmp_path):

@@ -10,29 +10,11 @@ import pytest
 from hand_made import done, solved, write_run
 from statuses import append, point, shown, update
 
-import xortune as xt
 from xortune.reports.progress import status_line
 from xortune.runs import status as run_status
 from xortune.runs.lock import held
-from xortune.runs.run import JOURNAL, load_run
+from xortune.runs.run import JOURNAL
 from xortune.runs.status import Watcher
-
-
-def test_a_proposal_with_results_is_done_whatever_it_gets_more(tmp_path):
-    path = tmp_path / "run"
-    lines = [
-        done(0, point(0), solved(0, 2, 2)),  # none has failed: it goes on at once
-        done(1, point(1), solved(0, 1, 2)),  # ruled out
-    ]
-    run = write_run(path, lines, trials=3, ladder=[2, 4, 8, 16])
-    watcher = Watcher(path)
-    assert watcher.look().done == 2
-    assert "2 of 3 proposals, 66.7 %" in shown(xt.status(path))
-    append(run, done(0, point(0), solved(2, 2, 2)), done(1, point(1), solved(2, 2, 6)))
-    assert watcher.look().done == 2
-    append(run, done(2, point(2), solved(0, 2, 2)))
-    assert watcher.look().done == xt.status(path).done == 3
-    assert load_run(path).table["trials"].sum() == 3
 
 
 def at(time, evaluation):

@@ -71,6 +71,7 @@ def test_it_imports_nothing_private():
             assert not [name for name in names if name.startswith("xortune.")]
 
 
+@pytest.mark.long
 def test_all_claims_are_measured_and_written(app, tmp_path):
     measure, write = app["measure"], app["write"]
     run = xt.load_run(REPORTS / "sweep")

@@ -268,7 +268,7 @@ def test_a_link_in_a_run_is_not_written_through(tmp_path):
     assert not link.is_symlink()
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("no_ray")
 def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     away = "http://127.0.0.1:9"

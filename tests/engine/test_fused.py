@@ -18,6 +18,7 @@ from xortune.trainers import fused, reference
 XOR = Task.xor()
 SEEDS = np.arange(16)
 ALL = [*ACTIVATIONS, None]
+PAIRS = list(product(LOSSES, OPTIMIZERS))
 
 
 def distances(config: Config, one: Outcome, other: Outcome) -> np.ndarray:
@@ -38,10 +39,12 @@ def test_every_name_has_a_number_of_its_own():
         assert sorted(numbers) == list(range(len(numbers)))
 
 
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("activation", ALL)
-def test_one_and_two_steps_of_every_config_are_those_of_the_reference(activation):
+def test_one_and_two_steps_are_those_of_the_reference(activation, every):
+    """Every fifth pair of a loss and an optimizer, from another one on for each activation."""
     first_steps = []
-    for loss, optimizer in product(LOSSES, OPTIMIZERS):
+    for loss, optimizer in PAIRS[ALL.index(activation) % every :: every]:
         config = Config(
             activation=activation,
             loss=loss,
@@ -143,7 +146,7 @@ def table(rows: int, dim: int, held_out: int = 0, accuracy: float = 1.0) -> Task
 
 
 @pytest.mark.parametrize("rows", [2, 3, 4, 5, 64])
-@pytest.mark.parametrize("dim", range(1, 9))
+@pytest.mark.parametrize("dim", [1, 2, 5, 8])
 def test_any_table(rows, dim):
     task = table(rows, dim)
     for config in (
@@ -194,14 +197,3 @@ def test_a_gradient_vanishes_where_that_of_torch_does(activation, loss):
     )
     mine, theirs = (engine.train(config, XOR, np.arange(64)) for engine in (fused, reference))
     assert np.count_nonzero(mine.status != theirs.status) <= 3
-
-
-def test_an_output_of_exactly_one_half_is_no_one():
-    """A hidden unit that is shrunk to 0 on every row leaves sigmoid(b2), and b2 goes to 0."""
-    config = Config(
-        activation="Hardshrink", loss="MSELoss", optimizer="SGD", lr=4, hidden_dim=1, epochs=200
-    )
-    outcome = fused.train(config, XOR, np.arange(20))
-    half = outcome.final_loss == 0.25
-    assert np.count_nonzero(outcome.status[half] == Status.ALL_ZERO) >= 5
-    assert outcome.counts[Status.ALL_ONE] == 0

@@ -47,6 +47,7 @@ def test_a_quarter_each_is_four_at_once():
     assert slots(Cluster(None, 0.5, 1)) == 1
 
 
+@pytest.mark.long
 def test_where_torch_sees_none_the_cpu_trains_and_the_user_is_told(
     space_file, tmp_path, monkeypatch, caplog
 ):
@@ -64,6 +65,7 @@ def test_where_torch_sees_none_the_cpu_trains_and_the_user_is_told(
         assert (evaluation.outcome.successes, evaluation.outcome.n) == (alone.successes, alone.n)
 
 
+@pytest.mark.long
 def test_what_is_asked_of_workers_that_cannot_is_no_outcome(space_file, tmp_path):
     run = xt.search(space_file, output=tmp_path / "a", gpus_per_trial=0.25, engine="cuda", trials=2)
     assert (run.manifest["engine"], run.manifest["device"]) == ("reference", "cuda")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -61,9 +64,9 @@ def torchs_weights(config: Config) -> np.ndarray:
     return np.stack(seen)
 
 
-def kernels_weights(numbers_of: Schedule) -> np.ndarray:
-    """After every step of the kernel's rule with the schedule's numbers."""
-    rule = RULES[numbers_of.rule]
+@cache
+def steps_of(rule: Callable) -> Callable:
+    """The steps of a rule, compiled once."""
 
     @njit(error_model="numpy")
     def run(gradients, numbers, state_start, weights, seen):
@@ -73,10 +76,17 @@ def kernels_weights(numbers_of: Schedule) -> np.ndarray:
             w, s, t = rule(w, load(gradients, 16 * i), s, t, a, b, c)
             store(seen, 16 * i, w)
 
+    return run
+
+
+def kernels_weights(numbers_of: Schedule) -> np.ndarray:
+    """After every step of the kernel's rule with the schedule's numbers."""
     seen = np.empty(STEPS * WEIGHTS, np.float32)
     start = torch.linspace(-2, 2, WEIGHTS).numpy()
     scaled = (gradients() * np.float32(numbers_of.scale)).ravel()
-    run(scaled, numbers_of.numbers, numbers_of.state_start, start, seen)
+    steps_of(RULES[numbers_of.rule])(
+        scaled, numbers_of.numbers, numbers_of.state_start, start, seen
+    )
     return seen.reshape(STEPS, WEIGHTS)
 
 

@@ -14,7 +14,7 @@ import pytest
 from xortune.core.config import ACTIVATIONS, LOSSES, MOMENTUM_OPTIMIZERS, OPTIMIZERS, Config
 from xortune.core.outcome import Outcome, Status
 from xortune.core.task import Task
-from xortune.trainers import reference
+from xortune.trainers import fused, reference
 
 XOR = Task.xor()
 QUIET = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
@@ -239,12 +239,13 @@ def test_gradients_that_add_up_are_momentum_one():
 # --- the right side of 0.5 -----------------------------------------------------------------------
 
 
-def test_an_output_of_exactly_one_half_is_no_one():
+@pytest.mark.parametrize("engine", [reference, fused])
+def test_an_output_of_exactly_one_half_is_no_one(engine):
     """A hidden unit that is shrunk to 0 on every row leaves sigmoid(b2), and b2 goes to 0."""
     config = Config(
         activation="Hardshrink", loss="MSELoss", optimizer="SGD", lr=4, hidden_dim=1, epochs=200
     )
-    outcome = reference.train(config, XOR, np.arange(20))
+    outcome = engine.train(config, XOR, np.arange(20))
     half = outcome.final_loss == 0.25
     assert np.count_nonzero(outcome.status[half] == Status.ALL_ZERO) >= 5
     assert outcome.counts[Status.ALL_ONE] == 0

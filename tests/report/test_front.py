@@ -129,15 +129,6 @@ def test_a_parameter_called_front_keeps_its_name_unless_there_is_one(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    "noted", [[{"name": "k"}], ["success_rate"], 7, [{"name": "a", "direction": "up"}]]
-)
-def test_a_damaged_manifest_is_told(tmp_path, noted):
-    run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))], objectives=noted)
-    with pytest.raises(InputError, match=r"manifest\.json: .*what a search notes"):
-        run.table  # noqa: B018
-
-
 def test_an_objective_that_configs_do_not_have_is_told(tmp_path):
     noted = [RATE, {"name": "depth", "direction": "minimize"}]
     run = write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 4, 4))], objectives=noted)

@@ -126,11 +126,3 @@ def test_its_pictures_are_whole_and_have_their_alt_texts(tmp_path, name):
         assert text.replace("\n", "").isprintable()
         for said in (plot.title, plot.alt, plot.note):
             assert not re.search(NUMBERLESS, said), said
-
-
-def test_all_and_nothing_look_like_it(tmp_path):
-    run = RUNS["all or nothing"](tmp_path / "r")
-    xt.write_report(run, formats=["tex"])
-    latex = (run.path / "table.tex").read_text()
-    assert latex.count(r"8/8 & 100 & 67\textendash{}100 & 300 \\") == 6
-    assert latex.count(r"0/8 & 0 & 0\textendash{}33 & \textendash{} \\") == 4

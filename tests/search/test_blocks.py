@@ -15,7 +15,7 @@ from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.driver.decisions import WIDENS
 from xortune.driver.propose import LEARNING, budget, proposer_for
-from xortune.runs.journal import Journal, read
+from xortune.runs.journal import Journal
 from xortune.spaces.grid import grid
 from xortune.spaces.space import parse_space
 
@@ -120,51 +120,6 @@ def test_a_block_without_outcome_three_times_counts_as_failures(journal):
     assert told[2] == trained(again).successes / 20
 
 
-@given(trials=st.integers(1, 20), window=st.integers(1, 8) | st.none(), workers=st.integers(1, 8))
-@settings(max_examples=20)
-def test_the_budget_is_exact(trials, window, workers):
-    space = space_of(trials=trials)
-    session = anywhere(space=space, proposer=Scripted(points(30)), window=window, workers=workers)
-    assert len(session.evaluations) == trials == budget(space)
-    assert session.progress[-1].done == trials
-
-
-def test_the_time_budget_stops_new_proposals_and_lets_others_finish(journal, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("xortune.driver.batches.time.monotonic", lambda: clock[0])
-    space = parse_space(
-        "name: fake\nparameters: {y: {low: 0.0, high: 1.0}}\n"
-        "search: {sampler: random, trials: 9, time_budget: 5}\nseeds: {ladder: [4]}\n"
-    )
-    with Journal.open(journal) as open_journal:
-        queue = Queue(space, Plain(), Scripted(points(9)), open_journal, window=None)
-        jobs = [queue.next_job(), queue.next_job()]
-        clock[0] = 4.9
-        jobs.append(queue.next_job())
-        clock[0] = 5.0
-        assert queue.next_job() is None
-        assert not queue.finished
-        for job in jobs:
-            queue.receive(job, trained(job.block), seconds=1.0, worker="")
-        assert queue.finished
-        assert queue.next_job() is None
-    assert [e.proposal for e in read(journal)[0]] == [0, 1, 2]
-
-
-def test_stop_makes_no_further_proposals(journal):
-    with Journal.open(journal) as open_journal:
-        queue = Queue(space_of(), Plain(), Scripted(points(12)), open_journal, window=None)
-        job = queue.next_job()
-        queue.stop()
-        assert queue.next_job() is None
-        assert not queue.finished
-        queue.receive(job, dead(job.block), seconds=0.0, worker="")
-        again = queue.next_job()
-        assert (again.proposal, again.attempt) == (0, 2), "what was begun is tried once more"
-        queue.receive(again, trained(job.block), seconds=0.0, worker="")
-        assert queue.finished
-
-
 def test_a_refused_proposal_is_the_users_to_see(journal):
     class Strict(Plain):
         def check(self, point):
@@ -193,30 +148,6 @@ def whole(sampler: str) -> Session:
     space = parse_space(GRID) if sampler == "grid" else space_of(sampler, trials=16)
     window = 3 if sampler in LEARNING else None
     return anywhere(space=space, proposer=proposer_for(space), window=window)
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
-@given(data=st.data())
-@settings(max_examples=12)
-def test_a_resumed_search_is_the_uninterrupted_one(sampler, data):
-    before = whole(sampler)
-    numbers = sorted(before.proposed)
-    kept = data.draw(st.sets(st.sampled_from(numbers)), label="in the journal")
-    known = [e for e in before.evaluations if e.proposal in kept]
-    known = data.draw(st.permutations(known), label="its order")
-    space = parse_space(GRID) if sampler == "grid" else space_of(sampler, trials=16)
-    after = anywhere(
-        space=space,
-        proposer=proposer_for(space),
-        window=3 if sampler in LEARNING else None,
-        known=known,
-        pick=picks(data),
-    )
-    assert sorted(after.proposed) == [n for n in numbers if n not in kept]
-    assert after.proposed == {n: b for n, b in before.proposed.items() if n not in kept}
-    if after.progress:
-        last = after.progress[-1]
-        assert (last.done, last.fresh) == (len(numbers), len(numbers) - len(kept))
 
 
 @pytest.mark.parametrize("sampler", ["nsgaii", "cmaes"])
@@ -250,13 +181,6 @@ def test_tpe_learns_from_what_it_is_told(journal):
     same = [good.proposed[n].point == bad.proposed[n].point for n in range(16)]
     assert all(same[:10])
     assert not all(same)
-
-
-def test_a_try_that_was_to_be_repeated_is_not_known(journal):
-    first = run(journal, space_of(trials=3), Scripted(points(3)), train=dies_at((1, 1)))
-    known = [e for e in first.evaluations if not e.final]
-    rest = anywhere(space=space_of(trials=3), proposer=Scripted(points(3)), known=known)
-    assert sorted(rest.proposed) == [0, 1, 2]
 
 
 def test_a_grid_is_enumerated_once_and_start_comes_first(journal):

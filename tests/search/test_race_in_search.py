@@ -22,14 +22,11 @@ from hand_made import solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import Block
 from xortune.driver.decisions import gaps
-from xortune.driver.propose import proposer_for
 from xortune.racing.grants import VERIFY, Grants
 from xortune.racing.race import RaceRule
-from xortune.runs.evaluation import encode_outcome as pack
 from xortune.spaces.model import StopSettings, rungs_up_to
 from xortune.spaces.space import parse_space
 
@@ -182,15 +179,6 @@ def lost(evaluation):
     return evaluation.final and evaluation.outcome is None
 
 
-def test_another_seed_is_another_search():
-    def blocks(seed):
-        space = space_of("random", trials=12, ladder=LADDER, seed=seed)
-        return ranges(anywhere(space=space, proposer=proposer_for(space), window=3).evaluations)
-
-    assert blocks(3) == blocks(3)
-    assert blocks(3) != blocks(4)
-
-
 @given(rates=RATES, ladder=st.sampled_from([LADDER, DOUBLING]))
 @settings(max_examples=40, deadline=None)
 def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
@@ -314,10 +302,3 @@ def test_gaps_are_what_no_block_covers(firsts, size):
     blocks = [block for block in blocks if block.first < 25]
     found = [seed for start, n in gaps(5, 25, blocks) for seed in range(start, start + n)]
     assert found == [seed for seed in range(5, 25) if seed not in covered]
-
-
-def test_packed_outcomes_say_what_they_took():
-    outcome = by_rate(Block(Point({"y": 0.7}), 3, 20))
-    assert isinstance(outcome, Outcome)
-    packed = pack(Block(Point({"y": 0.7}), 3, 20), outcome)
-    assert packed.epochs_spent == outcome.epochs_spent

@@ -116,6 +116,7 @@ def test_a_plain_program_with_the_defaults(trainable, reuse, rates, tmp_path):
     assert sum(map(sum, seeds.values())) < 0.9 * 2 * len(rates) * SEEDS
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one_ray")
 def test_a_trial_that_fails_leaves_what_it_reported(tmp_path):
     results = run(train, {"rate": 1.0, "fails": tune.grid_search([True, False])}, tmp_path)

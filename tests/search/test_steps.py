@@ -13,7 +13,6 @@ from xortune.core.counts import wilson
 from xortune.driver.decisions import WIDENS, Count, ProvenanceGroups, Tally, in_flight_at
 from xortune.driver.propose import proposer_for
 from xortune.runs.journal import Journal
-from xortune.spaces.space import parse_space
 
 
 @given(st.data())
@@ -44,17 +43,6 @@ def test_a_window_widens_and_nothing_that_was_known_is_forgotten(least, more, st
     assert in_flight_at(0, most, None) == most
 
 
-def test_of_a_finished_config_little_is_kept_and_its_next_seeds_are_the_next(tmp_path):
-    text = "{name: few, parameters: {x: {choice: [a, b]}},"
-    space = parse_space(text + " search: {sampler: random, trials: 9}, seeds: {ladder: [4]}}", "x")
-    session = run(tmp_path / "journal", space, proposer_for(space), window=None)
-    seeds: dict[str, list[int]] = {}
-    for line in session.evaluations:
-        seeds.setdefault(line.block.point.key, []).extend(line.block.seeds)
-    assert sum(len(found) for found in seeds.values()) == 36
-    assert all(sorted(found) == list(range(len(found))) for found in seeds.values())
-
-
 def test_what_was_known_is_let_go_when_it_is_taken_in(tmp_path):
     space = space_of(trials=9)
     known = run(tmp_path / "journal", space, proposer_for(space), window=None).evaluations
@@ -71,13 +59,3 @@ def test_what_was_known_is_let_go_when_it_is_taken_in(tmp_path):
         assert job.proposal == 9
         gc.collect()
         assert not any(point() for point in points if point() is not job.block.point)
-
-
-def test_a_result_is_fresh_if_this_session_trained_it(tmp_path):
-    space = space_of(trials=3)
-    first = run(tmp_path / "a", space, proposer_for(space), window=None)
-    assert (first.progress[-1].done, first.progress[-1].fresh) == (3, 3)
-    again = run(
-        tmp_path / "b", space, proposer_for(space), window=None, known=first.evaluations[:2]
-    )
-    assert (again.progress[-1].done, again.progress[-1].fresh) == (3, 1)
