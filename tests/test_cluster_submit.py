@@ -114,10 +114,10 @@ def test_what_is_shipped_is_all_that_the_search_needs(space, tmp_path):
 
 
 def test_the_line_for_ray_job_submit_says_the_same(space):
-    what = submission(space, "s3://bucket/run", ["--trials", "5"])
-    done = ran(
-        space, "--address", SERVER, "--output", "s3://bucket/run", "--trials", 5, "--dry-run"
-    )
+    labels = ["--note", "a b", "--tag", "x", "--tag", "y"]
+    what = submission(space, "s3://bucket/run", ["--trials", "5", *labels])
+    where = "--address", SERVER, "--output", "s3://bucket/run"
+    done = ran(space, *where, "--trials", 5, *labels, "--dry-run")
     assert done.exit_code == 0, done.output
     words = shlex.split(done.output)
     assert words[:5] == ["ray", "job", "submit", "--address", SERVER]

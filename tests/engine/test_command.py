@@ -361,3 +361,17 @@ def test_a_number_that_a_regex_finds(tmp_path, script, status, told):
         assert outcome.details.values["acc"][0] == told
     else:
         assert told in outcome.details.failed[0]
+
+
+def test_all_numbers_that_a_regex_finds_are_the_way_of_the_seed(tmp_path):
+    """Those before it crashed, too; of one number there is no way."""
+    metric = regex_metric(r"^acc ([-\d.e]+)$", "acc")
+    script = "for i in 1 2 3 4; do echo acc 0.$i; test $1$i = 13 && exit 3; done; true"
+    outcome = trained(tmp_path, script, count=3, by_exit=False, metric=metric, success="acc >= 0.4")
+    [curves] = outcome.details.curves
+    ways = {seed: curves.values[curves.seed == seed, 0].tolist() for seed in range(3)}
+    whole = [pytest.approx(0.1 * i) for i in (1, 2, 3, 4)]
+    assert ways == {0: whole, 1: whole[:3], 2: whole}
+    assert outcome.status.tolist() == [Status.SOLVED, Status.CRASHED, Status.SOLVED]
+    one = trained(tmp_path, "echo acc 0.4", by_exit=False, metric=metric, success="acc >= 0.4")
+    assert one.details.curves == ()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from certified import Counting, certify
 from hand_made import CONFIG, done, failed, solved, write_run
 from reported import certified, searched
 from scipy.stats import binom
@@ -19,7 +21,7 @@ from xortune.core.task import Task
 from xortune.reports.document import escaped, first_rows, markdown_text
 from xortune.reports.html.page import page
 from xortune.reports.run import config_table, run_document, table_tex
-from xortune.reports.tables import report_of
+from xortune.reports.tables import certified_table, report_of
 from xortune.runs.run import load_run
 
 
@@ -192,6 +194,16 @@ def test_equal_values_of_other_kinds_are_told_apart(tmp_path):
     assert (columns["x"], columns["y"]) == (False, True)
 
 
+OWN_SPACE = """
+name: own
+trainer: ./train.py:run
+success: "score >= 0.5"
+parameters: {lr: {low: 0, high: 9}}
+search: {sampler: random, trials: 2}
+seeds: {ladder: [2]}
+"""
+
+
 def own(path, *seeds, **manifest):
     """A run of a user's trainer whose seeds have this score and crashed where it is None."""
     lines = []
@@ -246,3 +258,28 @@ def test_what_says_nothing_is_not_there(tmp_path):
     for found in (text, fewer, whole):
         assert not re.search(r"^## [^\n]*\n+(?=## |\Z)", found, re.MULTILINE)
         assert not re.search(r"^\|[^|]*\|(?: – \|)+$", found, re.MULTILINE)
+
+
+class Scoring(Counting):
+    """Tells each seed's last digit as its score; every seventh has crashed and has none."""
+
+    def train(self, blocks):
+        [outcome] = super().train(blocks)
+        score = np.where(outcome.seeds % 7 == 0, np.nan, outcome.seeds % 10 / 10)
+        return [replace(outcome, details=Details({"score": score}))]
+
+
+def test_fresh_seeds_have_their_number_beside_the_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr("xortune.driver.certify.RAY_SECONDS", math.inf)
+    run = own(tmp_path / "r", [0.9, 0.8], [0.9, 0.1], ladder=[2])
+    (run.path / "space.yaml").write_text(OWN_SPACE)
+    certify(run, Scoring(), top=2, seeds=50)
+    run = load_run(run.path)
+    table = certified_table(run.certificate, run)
+    at = [column.name for column in table.columns].index("score (q10)")
+    for found, row in zip(run.certificate.finalists, table.rows, strict=True):
+        mine = [check for check in run.checks if check.purpose.finalist == found.key]
+        seeds = np.concatenate([check.outcome.seeds for check in mine])
+        told = np.array([seed % 10 / 10 for seed in seeds.tolist() if seed % 7])
+        assert row[at] == f"{np.median(told):.3g} ({np.quantile(told, 0.1):.3g})"
+    assert "score (q10)" in markdown(run)

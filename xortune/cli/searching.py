@@ -82,12 +82,8 @@ def search(
     no_check: Annotated[
         bool, cli.option("Do not call a trainer of your own before the start.", "--no-check")
     ] = False,
-    note: Annotated[
-        str | None, cli.option("A sentence about the run, for its manifest, status and report.")
-    ] = None,
-    tag: Annotated[
-        list[str] | None, cli.option("A tag of the run; give it as often as you like.", "--tag")
-    ] = None,
+    note: cli.Note = None,
+    tag: cli.Tag = None,
     fail_fast: Annotated[
         bool, cli.option("End the search at the first seed that fails: exit 4.", "--fail-fast")
     ] = False,
@@ -247,6 +243,8 @@ def submit(
     tensorboard: cli.TensorBoard = None,
     mlflow: cli.Mlflow = None,
     wandb: cli.WandB = None,
+    note: cli.Note = None,
+    tag: cli.Tag = None,
     resume: cli.Resume = False,
     install: Annotated[
         bool, cli.option("Have Ray install what xortune needs on each node.", "--install")
@@ -267,10 +265,12 @@ def submit(
     given = cli.arguments(
         locals(),
         *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
+        "tag",
     )
     with cli.told("interrupted: the job goes on; stop it with `ray job stop`", cli.TRACKERS):
         from xortune.driver import submit as jobs
         from xortune.driver.propose import shared_study
+        from xortune.runs.manifest import checked_labels
         from xortune.spaces.model import parse_duration
         from xortune.spaces.space import load_space, with_search
 
@@ -281,10 +281,12 @@ def submit(
         shared_study(asked, study_storage, study_name)
         if trial_timeout is not None:
             parse_duration(trial_timeout)
+        checked_labels(note, tag)
         options = []
         for name, value in given.items():
             if value is not None:
                 options += [f"--{name.replace('_', '-')}", str(value)]
+        options += [word for one in tag or () for word in ("--tag", one)]
         options += jobs.tracked(output, tensorboard=tensorboard, mlflow=mlflow, wandb=wandb)
         options += ["--resume"] if resume else []
         what = jobs.submission(space, output, options, install=install)

@@ -53,6 +53,12 @@ AsJson = Annotated[bool, option("Print the result as JSON.", "--json")]
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A search-space file (YAML).")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory, or its URL.")]
 Trials = Annotated[int | None, option("Configurations to evaluate.")]
+Note = Annotated[
+    str | None, option("A sentence about the run, for its manifest, status and report.")
+]
+Tag = Annotated[
+    list[str] | None, option("A tag of the run; give it as often as you like.", "--tag")
+]
 Sampler = Annotated[str | None, option("tpe, gp, nsgaii, random, grid or cmaes.")]
 SamplerSeed = Annotated[int | None, option("Seed of the sampler.")]
 TimeBudget = Annotated[

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, ClassVar
 
@@ -28,8 +28,10 @@ from xortune.trainers.limits import THREADS, time_is_over
 from xortune.trainers.returned import (
     SOLVED,
     SUCCESS,
+    Points,
     SeedResults,
     SeedVerdict,
+    Way,
     crashed,
     judged,
     one_line,
@@ -447,20 +449,42 @@ def _told(result: CommandResult, metric: str) -> object:
         ) from None
 
 
+def _places(result: CommandResult, metric: RegexMetric) -> list[str]:
+    """What a regex finds, as it was printed: on stdout, or if there is nothing, on stderr."""
+    for printed in (result.stdout, result.stderr):
+        text = printed.decode("utf-8", "replace")
+        if found := list(re.finditer(metric.regex, text, re.MULTILINE)):
+            return [(one[1 if one.re.groups else 0] or "").strip() for one in found]
+    return []
+
+
+def _number(found: str) -> float | None:
+    """What a regex found as a number; None if it is none."""
+    number = found.rstrip(".,;")  # a sentence may end there
+    known = _NUMBER.fullmatch(number) or _NONE.fullmatch(number)
+    return float(number.partition("(")[0]) if known else None
+
+
+def way_of(result: CommandResult, metric: str | RegexMetric | None) -> Points:
+    """All numbers that a regex finds, thinned: how a seed came to the last of them."""
+    way = Way()
+    if isinstance(metric, RegexMetric) and result.whole:  # else the first ones are not known
+        for found in _places(result, metric):
+            if (number := _number(found)) is not None:
+                way.add(partial(dict, [(metric.name, number)]))
+    return way.points
+
+
 def _found(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
-    """The number in the last place where a regex fits; stdout is looked at first, then stderr.
+    """The number in the last place where a regex fits.
 
     Raises:
         InputError: it fits nowhere, or what it finds is no number.
     """
-    for printed in (result.stdout, result.stderr):
-        text = printed.decode("utf-8", "replace")
-        if places := list(re.finditer(metric.regex, text, re.MULTILINE)):
-            found = (places[-1][1 if places[-1].re.groups else 0] or "").strip()
-            number = found.rstrip(".,;")  # a sentence may end there
-            if _NUMBER.fullmatch(number) or _NONE.fullmatch(number):
-                return {metric.name: float(number.partition("(")[0])}
-            raise InputError(f"the regex found {found!r:.120}", allowed="a number")
+    if places := _places(result, metric):
+        if (number := _number(places[-1])) is not None:
+            return {metric.name: number}
+        raise InputError(f"the regex found {places[-1]!r:.120}", allowed="a number")
     last = _last(result.stdout) or _last(result.stderr)
     raise InputError(
         f"the regex {metric.regex!r} fits nowhere in what it printed"
@@ -582,6 +606,7 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | T
         if verdict.failed:
             output[seed] = result.output.decode("utf-8", "replace")
             shown = _shown(argv, folder, output[seed], verdict.failed[0])
+        results.told(way_of(result, command.metric))
         results.add(verdict, shown)
     if not results.n:
         return OutOfTime()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,9 @@ from xortune.trainers.returned import (
     LONGEST,
     MAX_VALUES,
     SUCCESS,
+    Points,
     SeedResults,
+    Way,
     crashed,
     judged,
     judged_many,
@@ -106,41 +108,6 @@ STACKED = "run_all"
 
 KEPT = 8
 """How many objects of a user's class a process keeps: those used last."""
-
-
-MOST_POINTS = 32
-"""Reports of a seed that are kept are fewer: its curve, thinned."""
-
-
-Points: TypeAlias = list[tuple[int, Mapping[str, Any]]]
-"""The numbers of reports, by which report each is, from 1."""
-
-
-class Way:
-    """What was told on a way, thinned: every 2**j-th report, so that all seeds have the same."""
-
-    __slots__ = ("_every", "_kept", "_last", "count")
-
-    def __init__(self) -> None:
-        self.count, self._every = 0, 1
-        self._kept: Points = []
-        self._last: Callable[[], Mapping[str, Any]] | None = None
-
-    def add(self, told: Callable[[], Mapping[str, Any]]) -> None:
-        """The next report, which is looked at if it is kept; the last one always is."""
-        self.count += 1
-        self._last = told
-        if self.count % self._every == 0:
-            self._kept.append((self.count, told()))
-            if len(self._kept) == MOST_POINTS:
-                self._kept, self._every = self._kept[1::2], 2 * self._every
-
-    @property
-    def points(self) -> Points:
-        """Those that are kept, and the last one."""
-        if self._last is None or (self._kept and self._kept[-1][0] == self.count):
-            return self._kept
-        return [*self._kept, (self.count, self._last())]
 
 
 def arrays_told(told: Any, n: int) -> dict[str, Any]:

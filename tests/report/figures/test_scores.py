@@ -13,7 +13,8 @@ from xortune.core.trainer import Block
 from xortune.reports.figures.all import figures_of
 from xortune.reports.figures.scores import learning_curves, scores
 from xortune.reports.plot import Rule, Series
-from xortune.trainers.function import MOST_POINTS, Given, custom_trainer
+from xortune.trainers.function import Given, custom_trainer
+from xortune.trainers.returned import MOST_POINTS
 
 RULE = "score >= 0.5"
 
