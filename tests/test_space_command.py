@@ -7,6 +7,7 @@ import json
 import pytest
 
 from xortune.core.errors import InputError
+from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.runs.sessions import DifferentRunError, changes_brought
 from xortune.spaces.describe import describe, described
@@ -132,6 +133,7 @@ def test_it_is_described_by_an_example():
         {"command": COMMAND + " -v"},
         {"timeout": 3},
         {"success": "a > 1"},
+        {"success": "a > 1", "metric": {"regex": "a", "name": "a"}},
         {"metric": "last line json", "success": "exit code 0"},
     ],
 )
@@ -145,14 +147,18 @@ def test_a_regex_is_read():
     found = space(GOOD | {"metric": metric, "success": "accuracy >= 0.5"})
     assert (found.command.metric.regex, found.command.metric.name) == tuple(metric.values())
     assert not found.command.by_exit
+    told = dict(described(describe(found)))
+    assert told["metric"] == r"accuracy by the regex acc: ([\d.]+)"
+    json.dumps(describe(found))
     unnamed = space(GOOD | {"metric": {"regex": "."}, "success": "value >= 0.5"})
     assert unnamed.command.metric.name == "value"
     assert space(GOOD | {"metric": metric, "success": "exit code 0"}).command.by_exit
 
 
 def test_lists_are_written_as_json():
-    parameters = "  lr: 1.0\n  kind: {choice: [[64, 64], [256], {pi: [2]}]}\n"
+    parameters = "  lr: 1.0\n  kind: {choice: [[64, 64], [a, true], {pi: [2]}]}\n"
     found = space(parameters=parameters)
     [_, kind] = found.parameters
-    argv = [found.command.template.argv({"lr": 1.0, "kind": one}, 0)[4] for one in kind.values]
-    assert argv == ["[64, 64]", "[256]", '{"pi": [2]}']
+    points = [Point({"lr": 1.0, "kind": one}) for one in kind.values]
+    argv = [found.command.template.argv(point.as_dict(), 0)[4] for point in points]
+    assert argv == ["[64, 64]", '["a", true]', '{"pi": [2]}']

@@ -294,7 +294,7 @@ def _trainer(space: SearchSpace) -> object:
         said["success"] = EXIT_CODE
     for name in ("metric", "timeout"):
         if (value := getattr(command, name)) is not None:
-            said[name] = value
+            said[name] = value if isinstance(value, float) else str(value)
     return said
 
 

@@ -11,9 +11,10 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.point import Value
+from xortune.core.point import Nested, Value
 from xortune.core.success import is_name
 
 SEED = "seed"
@@ -166,13 +167,16 @@ class Command:
     files: tuple[str, ...] | None = None
 
 
-def spelled(value: Value) -> str:
+def spelled(value: Value | list[Any] | dict[str, Any]) -> str:
     """A value as an argument: a string as it is, true or false, a number so that it reads back.
 
-    Floats are written by `repr`, which is the shortest text that is the same float again.
+    Floats are written by `repr`, which is the shortest text that is the same float again; lists and
+    mappings as JSON.
     """
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return str(Nested.of(value))
     return value if isinstance(value, str) else repr(value)
 
 

@@ -48,7 +48,7 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
         "trainer": space.trainer,
         "called": called,
         "run_as": command and shlex.join(command.template.argv(first, 0)),
-        "metric": command and command.metric,
+        "metric": str(command.metric) if command and command.metric else None,
         "timeout": command.timeout if command else space.timeout,
         "success": EXIT_CODE if command is not None and command.by_exit else rule,
         "parameters": tuple(map(_parameter, space.parameters)),
