@@ -90,6 +90,7 @@ def test_a_search_says_that_its_seed_does_not_repeat_it_and_a_finished_one_is_do
     run = xt.search(asked, output=tmp_path / "run", on_word=words.append)
     assert any("as they come" in word and "seed" in word for word in words)
     assert run.manifest["as_they_come"] is True
+    assert run.manifest["window_least"] == 1, "trainings of milliseconds leave nothing unseen"
     lines = len(run.evaluations)
     again = xt.search(asked, output=tmp_path / "run", resume=True)
     assert len(again.evaluations) == lines

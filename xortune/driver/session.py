@@ -380,8 +380,9 @@ def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None
         trainer: what trains; of the built-in network the estimate counts.
         seconds: that a seed of a user's function took.
     """
-    if isinstance(trainer, NetworkTrainer):
-        return longest_first_block(space, trainer) <= TRIAL_SECONDS
+    if isinstance(trainer, NetworkTrainer):  # the estimate is of the fused engine
+        fused = trainer.describe()["engine"] == "fused"
+        return fused and longest_first_block(space, trainer) <= TRIAL_SECONDS
     return seconds is not None and seconds * space.seeds.ladder[0] <= TRIAL_SECONDS
 
 
