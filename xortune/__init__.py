@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xortune.certificates.plan import plan as plan
     from xortune.comparisons.reference import Comparison as Comparison
     from xortune.comparisons.runs import RunComparison as RunComparison
+    from xortune.comparisons.sequential import SequentialComparison as SequentialComparison
     from xortune.core.config import Config as Config
     from xortune.core.errors import InputError as InputError
     from xortune.core.errors import TrainingError as TrainingError
@@ -72,6 +73,7 @@ _NAMES = {
     "certificates.plan": "ComparisonPlan plan RatePlan",
     "comparisons.reference": "Comparison",
     "comparisons.runs": "RunComparison",
+    "comparisons.sequential": "SequentialComparison",
     "core.config": "Config",
     "core.errors": "InputError TrainingError XortuneError",
     "core.outcome": "Outcome Status",

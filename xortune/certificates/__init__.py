@@ -1,7 +1,14 @@
 """How sure one can be: plans, fresh seeds for finalists, the gate, the pytest plugin."""
 
 EXPORTS = {
-    "fresh": ("Call", "SeedsToTrain", "missing", "noted_certificate", "tasks_of"),
+    "fresh": (
+        "Call",
+        "SeedsToTrain",
+        "missing",
+        "next_of_sequence",
+        "noted_certificate",
+        "tasks_of",
+    ),
     "gate": ("Verdict", "gate_certificate", "gate_config", "gate_imported", "load_config"),
     "plan": ("ComparisonPlan", "RatePlan", "STANDARD", "Speed", "measured_speed", "plan"),
 }

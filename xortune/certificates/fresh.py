@@ -12,15 +12,22 @@ from itertools import product
 from typing import TypeGuard
 
 from xortune.certificates.gate import share
-from xortune.core.errors import InputError, nearest
+from xortune.core.errors import InputError, nearest, refuse_given
 from xortune.core.point import Point, Value
 from xortune.core.seeds import CERTIFY, NEIGHBOURS
 from xortune.core.trainer import Trainer
-from xortune.runs.certificate import Certificate, certificate_of, write_certificate
+from xortune.runs.certificate import (
+    Certificate,
+    certificate_of,
+    sequence_step,
+    write_certificate,
+)
 from xortune.runs.evaluation import Criterion, Evaluation, Purpose
 from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.run import JOURNAL, Run
 from xortune.spaces.model import Choice, Range, SearchSpace, is_active
+from xortune.stats.horizon import LONGEST
+from xortune.stats.planning import seeds_for_lower_bound
 
 # -------------------------------------------------------------------------------------------------
 # The neighbours of a config: each of its numeric settings moved a little, inside the space.
@@ -129,6 +136,7 @@ class Call:
         extend: add seeds to the last attempt, which must be extendable; its finalists stay.
         neighbourhood: also train each finalist with its settings moved by so much.
         by: `own` or `neighbourhood`: whose lower bounds order the finalists.
+        min_rate: prove this rate, finalist after finalist, with up to `seeds` each.
 
     Raises:
         InputError: one of them is out of range, or does not go with another.
@@ -141,12 +149,15 @@ class Call:
     extend: bool = False
     neighbourhood: float | None = None
     by: Criterion = "own"
+    min_rate: float | None = None
 
     def __post_init__(self) -> None:
         for name, value, high in (("top", self.top, 1000), ("seeds", self.seeds, len(CERTIFY))):
             if not 1 <= value <= high:
                 raise InputError(f"{value} is out of range", field=name, allowed=f"1 to {high:,}")
         share("confidence", self.confidence)
+        if self.min_rate is not None:
+            self._refuse_no_sequence(self.min_rate)
         if self.extend and self.neighbourhood is not None:
             raise InputError(
                 "an attempt that is extended has its neighbours already, or none",
@@ -167,6 +178,24 @@ class Call:
                 field="by",
                 allowed="together with a neighbourhood",
                 fix="give --neighbourhood 0.2 too",
+            )
+
+    def _refuse_no_sequence(self, rate: float) -> None:
+        share("min_rate", rate)
+        refuse_given(
+            "where bounds are shown, not with a rate that is to be proven",
+            extendable=self.extendable or None,
+            extend=self.extend or None,
+            neighbourhood=self.neighbourhood,
+        )
+        least = seeds_for_lower_bound(rate, confidence=1 - (1 - self.confidence) / 2)
+        if not least <= self.seeds <= LONGEST:
+            raise InputError(
+                f"{self.seeds:,} seeds for a rate of {rate:g}",
+                field="seeds",
+                allowed=f"{least:,} to {LONGEST:,}"
+                if least <= LONGEST
+                else f"a rate that {LONGEST:,} seeds can prove",
             )
 
 
@@ -271,6 +300,7 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
             by=call.by,
             neighbours=0,
             first=None,
+            min_rate=call.min_rate,
         )
         for rank, result in enumerate(finalists, 1)
     ]
@@ -328,6 +358,8 @@ def _tasks(
     seeds = asked[0].seeds
     first = _first(CERTIFY, run, trainer, asked, begun)
     _refuse_beyond(run, first, seeds)
+    if asked[0].min_rate is not None:
+        return _next_of_sequence(run, [replace(one, first=first) for one in asked], begun)
     near = around_from = _first(NEIGHBOURS, run, trainer, asked, begun)
     points = {result.key: result.point for result in run.results}
     tasks: list[tuple[Point, tuple[range, ...], int, Purpose]] = []
@@ -373,6 +405,50 @@ def _tasks(
         SeedsToTrain(point, rest, proposal, replace(purpose, neighbours=number))
         for point, rest, proposal, purpose in tasks + around
     ]
+
+
+def _next_of_sequence(
+    run: Run, asked: Sequence[Purpose], begun: Sequence[Evaluation]
+) -> list[SeedsToTrain]:
+    """The seeds that a sequence cannot do without: of one finalist, up to the first that proves it.
+
+    All finalists have the same seeds. Nothing where the last is proven, or one is given up.
+    """
+    points = {result.key: result.point for result in run.results}
+    for purpose in asked:
+        assert purpose.first is not None
+        had = [check for check in begun if _of(check).finalist == purpose.finalist]
+        step = sequence_step(purpose, had)
+        if step.proven is None:
+            span = range(purpose.first, purpose.first + step.needed)
+            proposal = next(
+                e.proposal for e in run.evaluations if e.block.point.key == purpose.finalist
+            )
+            rest = missing(span, had)
+            return [SeedsToTrain(points[purpose.finalist], rest, proposal, purpose)]
+        if not step.proven:
+            break
+    return []
+
+
+def next_of_sequence(run: Run, call: Call, lines: Sequence[Evaluation]) -> list[SeedsToTrain]:
+    """What the sequence that a call has begun needs next, once these lines have come too."""
+    checks = [*run.checks, *lines]
+    number = max(_of(check).attempt for check in checks)
+    begun = [check for check in checks if _of(check).attempt == number]
+    known = _of(begun[-1])
+    finalists = [result for result in run.results[: call.top] if result.outcome.successes]
+    asked = [
+        replace(
+            known,
+            finalist=result.key,
+            rank=rank,
+            search_k=result.outcome.successes,
+            search_n=result.outcome.n,
+        )
+        for rank, result in enumerate(finalists, 1)
+    ]
+    return _next_of_sequence(run, asked, begun)
 
 
 def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
@@ -447,7 +523,8 @@ def _first(
         "trainer": {name: identity[name] for name in _TRAINER if name in identity},
         "attempt": asked[0].attempt,
         "finalists": [purpose.finalist for purpose in asked],
-        "asked": [asked[0].seeds, asked[0].confidence, asked[0].extendable],
+        "asked": [asked[0].seeds, asked[0].confidence, asked[0].extendable]
+        + ([] if asked[0].min_rate is None else [asked[0].min_rate]),
         "range": seeds.start,
     }
     room = max(len(seeds) - count, 0) // 2 + 1

@@ -11,8 +11,12 @@ from xortune.cli import shared as cli
 from xortune.core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from xortune.comparisons.reference import Comparison
     from xortune.comparisons.runs import RunComparison
+    from xortune.comparisons.sequential import SequentialComparison
 
 
 @cli.app.command(
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
         "xortune compare runs/tpe runs/random",
         "xortune compare runs/new runs/old --fail-if-worse",
         "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
+        "xortune compare runs/new runs/old --sequential --max-seeds 500",
         "xortune compare runs/sweep --reference published.tsv --column lr=Rate",
     )
 )
@@ -39,6 +44,17 @@ def compare(
             "Train each on so many fresh shared seeds, certified or not; 1,000 if not given "
             "and a certificate is lacking."
         ),
+    ] = None,
+    sequential: Annotated[
+        bool,
+        cli.option(
+            "Train seed after seed of all, until one is proven better than each other.",
+            "--sequential",
+        ),
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        cli.option("With --sequential: end after so many, fixed beforehand; 1,000."),
     ] = None,
     no_train: Annotated[
         bool, cli.option("Refuse instead of training anything.", "--no-train")
@@ -89,19 +105,28 @@ def compare(
     """
     with cli.told(
         "interrupted: what had finished is kept; the same command continues",
-        ["alpha", "engine", "format", "reference_seeds", "seeds", "trainer"],
+        ["alpha", "engine", "format", "max_seeds", "reference_seeds", "seeds", "trainer"],
     ):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import shown_certifying
-        from xortune.reports.terminal import comparison_json, pairs, render_comparison
+        from xortune.reports.terminal import (
+            comparison_json,
+            pairs,
+            render_comparison,
+            render_sequential,
+            sequential_json,
+        )
 
         wanted = checked_formats(cli.split(formats))
-        found: Comparison | RunComparison
+        found: Comparison | RunComparison | SequentialComparison
+        files: Sequence[Path] = ()
         if reference is not None:
             _refuse(
                 "without --reference",
                 seeds=seeds,
+                sequential=sequential or None,
+                max_seeds=max_seeds,
                 engine=engine,
                 no_train=no_train or None,
                 trainer=trainer,
@@ -125,6 +150,8 @@ def compare(
                 found = xt.compare(
                     runs,
                     seeds=seeds,
+                    sequential=sequential,
+                    max_seeds=max_seeds,
                     train=functions[0] if len(functions) == 1 else functions or not no_train,
                     different_tasks=different_tasks,
                     engine=engine,
@@ -133,12 +160,18 @@ def compare(
                     on_progress=on_progress,
                     on_word=None if quiet else cli.note,
                 )
-        files = xt.write_comparison(found, output, formats=wanted)
-    if as_json:
+        if not isinstance(found, xt.SequentialComparison):
+            files = xt.write_comparison(found, output, formats=wanted)
+    if isinstance(found, xt.SequentialComparison):
+        if as_json:
+            cli.print_json(sequential_json(found))
+        elif not quiet:
+            render_sequential(found, cli.console())
+    elif as_json:
         cli.print_json(comparison_json(found, files))
     elif not quiet:
         render_comparison(found, files, cli.console())
-    if fail_if_worse and isinstance(found, xt.RunComparison) and found.first_is_worse:
+    if fail_if_worse and not isinstance(found, xt.Comparison) and found.first_is_worse:
         raise typer.Exit(cli.NOT_PASSED)
 
 

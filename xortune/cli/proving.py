@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @cli.app.command(
     epilog=cli.examples(
         "xortune certify runs/xor --top 5 --seeds 1000",
+        "xortune certify runs/xor --min-rate 0.99",
         "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
         "xortune certify runs/xor --extendable",
         "xortune certify runs/xor --seeds 2000 --extend",
@@ -39,8 +40,12 @@ if TYPE_CHECKING:
 )
 def certify(
     run: cli.RunDirectory,
-    top: Annotated[int | None, cli.option("How many of the search's best; 5.")] = None,
-    seeds: Annotated[int, cli.option("Fresh seeds for each.")] = 1000,
+    top: Annotated[int | None, cli.option("How many of the search's best; 5, or 1.")] = None,
+    seeds: Annotated[int, cli.option("Fresh seeds for each; with --min-rate at most.")] = 1000,
+    min_rate: Annotated[
+        float | None,
+        cli.option("Prove this rate of the best, then of the next, with as few seeds as it takes."),
+    ] = None,
     confidence: Annotated[float | None, cli.option("Of all lower bounds together; 0.95.")] = None,
     extendable: Annotated[
         bool, cli.option("Begin one whose seeds may be added to later.", "--extendable")

@@ -31,5 +31,6 @@ EXPORTS = {
         "epochs_needed",
         "values_of",
     ),
+    "sequential": ("SequentialComparison", "compared_in_step"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -294,6 +294,11 @@ def _notes(attempt: Attempt, key: str, *, named: bool) -> tuple[str, ...]:
             "counted: if it was tried again because of what they said, p is too small; seeds that "
             "are trained for the comparison (--seeds) have no such choice in them"
         )
+    if attempt.bound == "sequence":
+        notes.append(
+            "its certificate stopped at the seed that decided it: then p is too small; seeds that "
+            "are trained for the comparison (--seeds) have no such choice in them"
+        )
     if attempt.bound == "anytime":
         notes.append(
             "its certificate may have been extended once its counts were known: then p is too small"
@@ -371,7 +376,7 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
 # What the verb `compare` is given: runs, their directories, configs of them, outcomes.
 
 Named: TypeAlias = Run | str | os.PathLike[str]
-Compared: TypeAlias = Named | Config | Outcome
+Compared: TypeAlias = Named | Config | Mapping[str, object] | Outcome
 
 
 def only_run(items: Sequence[Compared]) -> Run:
@@ -388,7 +393,7 @@ def only_run(items: Sequence[Compared]) -> Run:
             fix="compare each run with the table by itself, or the runs without --reference",
         )
     [one] = items
-    if isinstance(one, Config | Outcome):
+    if isinstance(one, Config | Outcome | Mapping):
         raise InputError(f"a {type(one).__name__}", field="runs", allowed="a run or its directory")
     return one if isinstance(one, Run) else load_run(one)
 
@@ -412,6 +417,8 @@ def entries_of(
     for item, name in zip(located, names, strict=True):
         if isinstance(item, Outcome):
             entries.append(Contestant(name, "", None, item, "given"))
+        elif isinstance(item, Point):  # of a function that is given beside it
+            entries.append(Candidate(name, item, None))
         elif isinstance(item, Config):
             learned = task if isinstance(task, Task) else Task.named(task)
             point = item.point
@@ -423,16 +430,18 @@ def entries_of(
     return entries
 
 
-def _located(item: Compared) -> Config | Outcome | tuple[Run, str | None]:
+def _located(item: Compared) -> Config | Outcome | Point | tuple[Run, str | None]:
     if isinstance(item, Config | Outcome):
         return item
+    if isinstance(item, Mapping):
+        return Point(item)
     if isinstance(item, Run):
         return item, None
     if not isinstance(item, str | os.PathLike):
         raise InputError(
             f"a {type(item).__name__}",
             field="runs",
-            allowed="runs, their directories, DIRECTORY#KEY, configs, outcomes",
+            allowed="runs, their directories, DIRECTORY#KEY, configs, dicts, outcomes",
         )
     text = os.fspath(item)
     directory, sign, key = text.rpartition("#")
@@ -442,7 +451,7 @@ def _located(item: Compared) -> Config | Outcome | tuple[Run, str | None]:
 
 
 def _labels(
-    items: Sequence[Config | Outcome | tuple[Run, str | None]], given: Sequence[str] | None
+    items: Sequence[Config | Outcome | Point | tuple[Run, str | None]], given: Sequence[str] | None
 ) -> list[str]:
     """One for each, and no two alike."""
     if given is not None:
@@ -468,10 +477,10 @@ def _labels(
     return found
 
 
-def _name(item: Config | Outcome | tuple[Run, str | None], *, whole: bool) -> str:
+def _name(item: Config | Outcome | Point | tuple[Run, str | None], *, whole: bool) -> str:
     if isinstance(item, Outcome):
         return "outcome"
-    if isinstance(item, Config):
+    if isinstance(item, Config | Point):
         return f"config {item.key if whole else item.key[:8]}"
     run, key = item
     name = str(run.path) if whole else run.path.resolve().name

@@ -15,10 +15,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from xortune.certificates.fresh import Call, SeedsToTrain, noted_certificate, tasks_of
+from xortune.certificates.fresh import (
+    Call,
+    SeedsToTrain,
+    next_of_sequence,
+    noted_certificate,
+    tasks_of,
+)
 from xortune.core.errors import refuse_given
 from xortune.core.trainer import NO_FAILURES, Block, Trainer, runs_users_code
 from xortune.driver.batches import LEAST_SECONDS, SHARE, Batches
@@ -66,6 +73,7 @@ class FreshSeeds:
         wanted: what is to be trained.
         trainer: what will train it, and says what a block may cost.
         slots: trials that run at once; blocks are smaller where some would be idle.
+        further: what is wanted next, by all lines so far, once nothing else is.
         pace: how many times as long as the trainer says a block is known to take. What is seen of
             finished blocks corrects it.
     """
@@ -79,8 +87,10 @@ class FreshSeeds:
         *,
         slots: int = 1,
         pace: float = 1.0,
+        further: Callable[[Sequence[Evaluation]], Sequence[SeedsToTrain]] | None = None,
     ) -> None:
         self.slots = slots
+        self._further = further
         self._trainer, self._pace = trainer, pace
         self._waiting = deque(one for one in wanted if one.seeds)
         self._total, self._done = sum(one.count for one in self._waiting), 0
@@ -107,6 +117,7 @@ class FreshSeeds:
     def stop(self, *, now: bool = False) -> None:  # noqa: ARG002  # nothing waits to be handed out
         """Begin no further block; those under way may finish."""
         self._waiting.clear()
+        self._further = None
 
     def next(self) -> Job | None:
         """The next block to train; None if there is none now."""
@@ -135,6 +146,14 @@ class FreshSeeds:
             self._pace = 0.7 * self._pace + 0.3 * result.seconds / estimated
         if result.final:
             self._done += job.block.count
+            if self._further is not None:
+                more = [one for one in self._further(self.lines) if one.seeds]
+                if self._done == self._total:
+                    self._waiting.extend(more)
+                    self._total += sum(one.count for one in more)
+                elif not more:  # decided by those before
+                    self._total -= sum(one.count for one in self._waiting)
+                    self._waiting.clear()
             self.news.append((self._done, self._total))
 
     def _cost(self, one: SeedsToTrain) -> float:
@@ -184,6 +203,7 @@ def certify(
     *,
     top: int | None = None,
     seeds: int = 1000,
+    min_rate: float | None = None,
     confidence: float | None = None,
     extendable: bool = False,
     extend: bool = False,
@@ -209,8 +229,13 @@ def certify(
 
     Args:
         run: a run, or its directory.
-        top: how many configs, the first in the search's own order; 5 if not given.
-        seeds: fresh seeds for each, one number planned beforehand; with `extend`, how many more.
+        top: how many configs, the first in the search's own order; 5 if not given, 1 with
+            `min_rate`.
+        seeds: fresh seeds for each, one number planned beforehand; with `extend`, how many more;
+            with `min_rate` at most so many.
+        min_rate: prove this rate, looking after each seed, at the attempt's whole risk: first of
+            the search's best, then of the next if that is proven, up to `top`. It ends when one is
+            not. If not given, each gets all the seeds and a bound.
         confidence: of all bounds together; 0.95 if not given.
         extendable: begin an attempt whose seeds may be added to later: its bound is the anytime
             one, a little lower.
@@ -244,12 +269,15 @@ def certify(
     """
     if extend:
         allowed = "at the beginning of an attempt: what it was begun with stays"
-        refuse_given(allowed, top=top, confidence=confidence, extendable=extendable, by=by)
+        refuse_given(
+            allowed, top=top, confidence=confidence, extendable=extendable, by=by, min_rate=min_rate
+        )
     cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
     loaded = run if isinstance(run, Run) else load_run(run)
     call = Call(
-        top=FINALISTS if top is None else top,
+        top=(FINALISTS if min_rate is None else 1) if top is None else top,
         seeds=seeds,
+        min_rate=min_rate,
         confidence=0.95 if confidence is None else confidence,
         extendable=extendable,
         extend=extend,
@@ -356,7 +384,10 @@ def _fresh_seeds(
     ]
     pace = max(1.0, min(ratios, default=1.0))
     attempt = {"attempt": purposes[0].attempt} if purposes else {}
-    return FreshSeeds(tasks, trainer, slots=slots, pace=pace), attempt
+    further = None
+    if call.min_rate is not None:
+        further = partial(next_of_sequence, run, call)
+    return FreshSeeds(tasks, trainer, slots=slots, pace=pace, further=further), attempt
 
 
 def _deadly(run: Run, trainer: Trainer) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from xortune.comparisons.contestants import (
 )
 from xortune.comparisons.reference import compare_published
 from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
+from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_given
 from xortune.core.outcome import NO_DETAILS, Details, Outcome
@@ -35,7 +36,7 @@ from xortune.core.task import Task, TaskSpec
 from xortune.driver.certify import FreshSeeds, train_here
 from xortune.driver.loop import Record
 from xortune.driver.own_process import let_go_after
-from xortune.driver.trainer import trainer_of, with_cores
+from xortune.driver.trainer import trainer_for, trainer_of, with_cores, with_train
 from xortune.reports.files import comparison_directory
 from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
@@ -43,6 +44,8 @@ from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
+from xortune.spaces.space import load_space
+from xortune.stats.horizon import LONGEST
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
@@ -76,10 +79,31 @@ def compare(
 def compare(
     runs: Sequence[Compared],
     *,
+    sequential: Literal[True],
+    max_seeds: int | None = None,
+    labels: Sequence[str] | None = None,
+    train: bool | Function | Sequence[Function] = True,
+    success: str | None = None,
+    different_tasks: bool = False,
+    task: TaskSpec = "xor",
+    trainer: Trainer | Callable[..., Any] | None = None,
+    engine: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    alpha: float = 0.05,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
+) -> SequentialComparison: ...
+
+
+@overload
+def compare(
+    runs: Sequence[Compared],
+    *,
     reference: None = None,
     labels: Sequence[str] | None = None,
     seeds: int | None = None,
     train: bool | Function | Sequence[Function] = True,
+    success: str | None = None,
     different_tasks: bool = False,
     task: TaskSpec = "xor",
     trainer: Trainer | Callable[..., Any] | None = None,
@@ -91,6 +115,28 @@ def compare(
 ) -> RunComparison: ...
 
 
+@overload
+def compare(
+    runs: Sequence[Compared],
+    *,
+    reference: None = None,
+    labels: Sequence[str] | None = None,
+    seeds: int | None = None,
+    sequential: bool,
+    max_seeds: int | None = None,
+    train: bool | Function | Sequence[Function] = True,
+    success: str | None = None,
+    different_tasks: bool = False,
+    task: TaskSpec = "xor",
+    trainer: Trainer | Callable[..., Any] | None = None,
+    engine: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    alpha: float = 0.05,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_word: Callable[[str], None] | None = None,
+) -> RunComparison | SequentialComparison: ...
+
+
 def compare(
     runs: Compared | Sequence[Compared],
     *,
@@ -100,7 +146,10 @@ def compare(
     reference_seeds: int | None = None,
     labels: Sequence[str] | None = None,
     seeds: int | None = None,
+    sequential: bool = False,
+    max_seeds: int | None = None,
     train: bool | Function | Sequence[Function] = True,
+    success: str | None = None,
     different_tasks: bool = False,
     task: TaskSpec = "xor",
     trainer: Trainer | Callable[..., Any] | None = None,
@@ -109,7 +158,7 @@ def compare(
     alpha: float = 0.05,
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
-) -> Comparison | RunComparison:
+) -> Comparison | RunComparison | SequentialComparison:
     """Tell which of several runs, configs or outcomes solves more seeds; or test a published table.
 
     Of a run the first config in the search's order is compared, by the seeds of its certificate,
@@ -120,7 +169,8 @@ def compare(
 
     Args:
         runs: two or more of: a run, its directory, `DIRECTORY#KEY` for another config of it, a
-            `Config`, an `Outcome` (of seeds that did not choose it). With `reference` one run.
+            `Config`, a dict of parameters of the function `train`, an `Outcome` (of seeds that did
+            not choose it). With `reference` one run.
         reference: a CSV or TSV file of published success counts: one row for each cell, with its
             parameters and a count of solved seeds or a percentage. Each is tested against the
             config of the run that it stands for.
@@ -133,9 +183,17 @@ def compare(
         labels: what they are called, one for each; names of directories if not given.
         seeds: fresh seeds for each; if given they are trained even where there is a certificate.
             1,000 if not given and a certificate is lacking.
+        sequential: trains all under one seed after the other, the same for all, until one is proven
+            better than each other; of two these are as few as the answer needs. The probability to
+            call one better that is not is `alpha` at most, although it is looked at after each seed
+            (`stats.horizon`).
+        max_seeds: with `sequential`: ends after so many, 1,000 if not given, fixed beforehand; at
+            most 20,000.
         train: False refuses instead of training. Or the function of your own that trains the runs
             whose space does not name it, where certified counts are lacking; or a list with one for
             each.
+        success: of dicts: what is a success, as in a space file: "accuracy >= 0.9"; not needed for
+            a function that returns True or False.
         different_tasks: compares runs of different tasks or trainers, too.
         task: what a `Config` learns.
         trainer: any `core.trainer.Trainer`, or a function as `train`.
@@ -151,12 +209,17 @@ def compare(
             trainers; or seeds are lacking and may not, or cannot, be trained.
         KeyboardInterrupt: the user interrupted; an equal call goes on.
     """
-    several = [runs] if isinstance(runs, Run | str | os.PathLike | Config | Outcome) else list(runs)
+    if isinstance(runs, Run | str | os.PathLike | Config | Outcome | Mapping):
+        runs = [runs]
+    several = list(runs)
     if reference is not None:
         refuse_given(
             "without a reference",
             labels=labels,
             seeds=seeds,
+            sequential=sequential,
+            max_seeds=max_seeds,
+            success=success,
             train=None if train is True else train,
             different_tasks=different_tasks,
             trainer=trainer,
@@ -181,6 +244,9 @@ def compare(
         )
 
     _check(alpha, seeds, train=train is not False)
+    most = _most_seeds(max_seeds, seeds, train=train is not False) if sequential else None
+    if not sequential:
+        refuse_given("with sequential=True", max_seeds=max_seeds)
     trainers = _trainers(train, trainer, len(several))
     entries = entries_of(several, labels, task)
     candidates = [entry for entry in entries if not isinstance(entry, Contestant)]
@@ -190,9 +256,9 @@ def compare(
     if train is False and bare:
         raise _lacking(bare[0])
     to_train: dict[int, WantedSeeds] = {}
-    if seeds is not None or bare:  # then all are trained, under the same
+    if seeds is not None or bare or sequential:  # then all are trained, under the same
         to_train = {
-            place: _wanted(entry, task, own, engine)
+            place: _wanted(entry, task, own, engine, success)
             for place, (entry, own) in enumerate(zip(entries, trainers, strict=True))
             if not isinstance(entry, Contestant)
         }
@@ -203,6 +269,10 @@ def compare(
         ]
         labelled = [entry.label for entry in entries]
         refuse_different_trainers(list(zip(labelled, identities, strict=True)))
+    if most is not None:
+        return _in_step(
+            entries, to_train, most, alpha, output, on_progress=on_progress, on_message=on_word
+        )
     found: dict[int, Contestant] = {}
     if to_train:
         directory = output or comparison_directory([entry.label for entry in entries])
@@ -235,6 +305,66 @@ def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
             field="seeds",
             fix="leave one of the two out",
         )
+
+
+def _most_seeds(given: int | None, seeds: int | None, *, train: bool) -> int:
+    """After how many seeds a comparison ends that trains them one after the other."""
+    refuse_given("without sequential; with it, the most is max_seeds", seeds=seeds)
+    if not train:
+        raise InputError(
+            "seeds are to be trained one after the other, and training is refused",
+            field="sequential",
+            fix="leave one of the two out",
+        )
+    most = SEEDS if given is None else given
+    if not 1 <= most <= LONGEST:
+        raise InputError(f"{most} is out of range", field="max_seeds", allowed=f"1 to {LONGEST:,}")
+    return most
+
+
+LEAST_ROUND, SHARE_OF_ROUND = 8, 50
+"""At least so many seeds of each are trained before the next look, or one in so many of those so
+far: fewer would be spent on looking. Those beyond the seed that decides do not count."""
+
+
+def _in_step(
+    entries: Sequence[Candidate | Contestant],
+    to_train: Mapping[int, WantedSeeds],
+    most: int,
+    alpha: float,
+    output: str | os.PathLike[str] | None,
+    *,
+    on_progress: Callable[[int, int], None] | None,
+    on_message: Callable[[str], None] | None,
+) -> SequentialComparison:
+    """Train all under the same seeds, until one is proven better than each other."""
+    for place, entry in enumerate(entries):
+        if place not in to_train:
+            raise InputError(
+                f"{entry.label} has its seeds already",
+                field="sequential",
+                allowed="what can be trained: runs, configs, dicts",
+                fix="compare without it",
+            )
+    directory = _local(output or comparison_directory([entry.label for entry in entries]))
+    wanted = [to_train[place] for place in range(len(entries))]
+    _tell_of_compiling(wanted, on_message)
+    n, more = 0, LEAST_ROUND
+    while more:
+        n = min(most, n + max(more, LEAST_ROUND, n // SHARE_OF_ROUND))
+        seeds = range(COMPARE.start, COMPARE.start + n)
+        outcomes = train_shared(directory, wanted, seeds, on_message=on_message)
+        comparison, more = compared_in_step(
+            [outcome.solved for outcome in outcomes],
+            [entry.label for entry in entries],
+            [one.point for one in wanted],
+            first_seed=COMPARE.start,
+            max_seeds=most,
+            alpha=alpha,
+        )
+        if on_progress is not None:
+            on_progress(comparison.n, most)
+    return comparison
 
 
 def _trainers(
@@ -281,9 +411,12 @@ def _wanted(
     task: TaskSpec,
     trainer: Trainer | Callable[..., Any] | None,
     engine: str | None,
+    success: str | None,
 ) -> WantedSeeds:
     if trainer is not None and not callable(trainer):
         found = trainer
+    elif candidate.run is None and candidate.task is None:
+        found = _of_function(candidate, trainer, success)
     elif candidate.run is None:
         learned = task if isinstance(task, Task) else Task.named(task)
         found = NetworkTrainer(learned, engine or "auto")
@@ -293,6 +426,46 @@ def _wanted(
     found = with_cores(found)[1]
     found.describe()  # refuses an engine that is not there
     return WantedSeeds(candidate.point, found)
+
+
+def _of_function(candidate: Candidate, train: Function | None, success: str | None) -> Trainer:
+    """What trains a dict: the user's function, as in a space of this one configuration."""
+    if train is None:
+        raise InputError(
+            f"nothing says what trains {candidate.label}, a dict",
+            field="train",
+            allowed="a function of a configuration and a seed",
+            fix="give it as train=, or a xortune.Config for the built-in network",
+        )
+    written = {
+        "name": "compare",
+        "parameters": candidate.point.as_dict(),
+        "search": {"sampler": "grid"},
+        "seeds": {"ladder": [1]},
+    }
+    space = load_space(written if success is None else {**written, "success": success})
+    return trainer_for(with_train(space, train), train, "auto", 0.0)
+
+
+def _local(directory: str | os.PathLike[str]) -> Path:
+    """The directory, which must be one of this machine."""
+    if url_of(directory) is not None:
+        raise InputError(
+            "is a URL, and what is trained is kept on this machine",
+            place=str(directory),
+            fix="give a directory with --output",
+        )
+    return Path(directory)
+
+
+def _tell_of_compiling(
+    wanted: Iterable[WantedSeeds], on_message: Callable[[str], None] | None
+) -> None:
+    trainers = [one.trainer for one in wanted]
+    engines = {one.engine for one in trainers if isinstance(one, NetworkTrainer)}
+    if on_message is not None and engines & {"auto", "fused"} and not is_compiled():
+        # The wait would look like a hang.
+        on_message("the fused engine is compiled at its first use: some 15 seconds, once")
 
 
 def _trained(
@@ -305,24 +478,15 @@ def _trained(
     on_message: Callable[[str], None] | None,
 ) -> dict[int, Contestant]:
     """The entries that are to be trained, by their places, with the seeds that they lacked."""
-    if url_of(directory) is not None:
-        raise InputError(
-            "is a URL, and what is trained is kept on this machine",
-            place=str(directory),
-            fix="give a directory with --output",
-        )
+    directory = _local(directory)
     for one in to_train.values():
         if isinstance(one.trainer, NetworkTrainer):
             one.trainer.refuse_beyond_memory(one.point, seeds)
-    trainers = [one.trainer for one in to_train.values()]
-    engines = {one.engine for one in trainers if isinstance(one, NetworkTrainer)}
-    if on_message is not None and engines & {"auto", "fused"} and not is_compiled():
-        # The wait would look like a hang.
-        on_message("the fused engine is compiled at its first use: some 15 seconds, once")
+    _tell_of_compiling(to_train.values(), on_message)
     shared = range(COMPARE.start, COMPARE.start + seeds)
     wanted = list(to_train.values())
     outcomes = train_shared(
-        Path(directory), wanted, shared, on_progress=on_progress, on_message=on_message
+        directory, wanted, shared, on_progress=on_progress, on_message=on_message
     )
     found = {}
     for (place, one), outcome in zip(to_train.items(), outcomes, strict=True):

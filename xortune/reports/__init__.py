@@ -30,6 +30,8 @@ EXPORTS = {
         "render_best",
         "render_certificate",
         "render_comparison",
+        "render_sequential",
+        "sequential_json",
     ),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison
+from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, count, plain, value
 from xortune.core.point import Point
@@ -406,6 +407,44 @@ def _narrower(given: Table) -> Table:
             for row in given.rows
         ),
     )
+
+
+def render_sequential(comparison: SequentialComparison, console: Console) -> None:
+    """Print the verdict of each pair, the counts, and what it rests on."""
+    for line in comparison.lines:
+        _print(console, line)
+    _print(
+        console,
+        f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
+        f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
+        f"{comparison.alpha:g} at most.",
+    )
+
+
+def sequential_json(comparison: SequentialComparison) -> dict[str, Any]:
+    """The verdicts and what they rest on; `best` is the label of the one that is proven better."""
+    names, best = comparison.labels, comparison.best
+    return {
+        "sequential": True,
+        "best": None if best is None else names[best],
+        "n": comparison.n,
+        "max_seeds": comparison.max_seeds,
+        "first_seed": comparison.first_seed,
+        "alpha": comparison.alpha,
+        "contestants": [
+            {"label": label, "config": point.as_dict(), "k": k, "n": comparison.n}
+            for label, point, k in zip(names, comparison.points, comparison.k, strict=True)
+        ],
+        "pairs": [
+            {
+                **asdict(pair),
+                "a": names[pair.a],
+                "b": names[pair.b],
+                "ahead": None if pair.ahead is None else names[pair.ahead],
+            }
+            for pair in comparison.pairs
+        ],
+    }
 
 
 def comparison_json(

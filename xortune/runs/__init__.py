@@ -9,6 +9,7 @@ EXPORTS = {
         "certificate_json",
         "certificate_of",
         "read_certificate",
+        "sequence_step",
         "write_certificate",
     ),
     "evaluation": (

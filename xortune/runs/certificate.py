@@ -14,12 +14,14 @@ from pydantic import AliasPath, Field, PlainValidator, TypeAdapter, ValidationEr
 from xortune.core.errors import InputError, nearest
 from xortune.core.files import FREE_SPACE, is_full, json_of
 from xortune.core.formats import rounded_down
+from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Positive, Purpose, Successes
 from xortune.runs.files import replace_file
 from xortune.runs.manifest import MANIFEST, made_with
 from xortune.stats.anytime import anytime_lower
 from xortune.stats.exact import clopper_pearson
+from xortune.stats.horizon import boundary
 
 # -------------------------------------------------------------------------------------------------
 # Certificates: what fresh seeds say of a search's finalists. All of it follows from a journal.
@@ -34,6 +36,14 @@ from xortune.stats.exact import clopper_pearson
 # attempt that was begun as extendable it is the anytime lower bound, since seeds may be added once
 # the counts are known.
 #
+# **A sequence** proves one rate, finalist after finalist, in the search's order, each looked at
+# after every seed (`stats.horizon`) and each at the attempt's whole share: the next one is tested
+# only if the one before is proven. So a wrong claim needs the first finalist below the rate to be
+# "proven", which has the attempt's probability and no more (a fixed sequence; Maurer, Hothorn and
+# Lehmacher, 1995). What is claimed of a proven finalist is this rate. One that is not proven ends
+# it, and its own bound, which is below the rate, holds too: only the first finalist below the rate
+# can have a bound that is wrong (Hsu and Berger, 1999, JASA 94, 468-482).
+#
 # **Neighbours**, where they are measured, give each finalist a second bound: of the lowest success
 # rate among the finalist and its neighbours. It is the least of their bounds, each with the
 # finalist's own alpha: that alpha needs no further split, since the least bound can lie above the
@@ -44,7 +54,7 @@ from xortune.stats.exact import clopper_pearson
 
 # certificate.json is read into the same classes: pydantic checks their types.
 
-Bound: TypeAlias = Literal["clopper-pearson", "anytime"]
+Bound: TypeAlias = Literal["clopper-pearson", "anytime", "sequence"]
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 First: TypeAlias = Annotated[Successes, Field(validation_alias=AliasPath("seeds", "first"))]
@@ -154,6 +164,7 @@ class Attempt:
         finalists: the highest of the bounds that order them first, then in the search's order.
         by: whose bounds order them, each finalist's own or the one of its neighbourhood.
         made: digests of what trained its blocks, which the run's manifest has in whole.
+        min_rate: the rate that a sequence proves; None of another attempt.
     """
 
     number: Annotated[Positive, Field(validation_alias="attempt")]
@@ -164,6 +175,7 @@ class Attempt:
     finalists: tuple[CertifiedResult, ...] = field(repr=False)
     by: Criterion = "own"
     made: tuple[str, ...] = ()
+    min_rate: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -268,8 +280,87 @@ def certificate_of(checks: Iterable[Evaluation]) -> Certificate | None:
     return Certificate(confidence, tuple(found))
 
 
+@dataclass(frozen=True)
+class SequenceStep:
+    """How far a sequence is with one finalist.
+
+    Attributes:
+        k: seeds solved, of those that count: up to the decision, in their order.
+        n: these seeds.
+        proven: True, or False if not even solving all that are left would prove it; None before.
+        needed: seeds, in all, that it takes at least to prove it; n once it is decided.
+        bound: lower bound of the rate; None before it is decided.
+    """
+
+    k: int
+    n: int
+    proven: bool | None
+    needed: int
+    bound: float | None
+
+
+def sequence_step(purpose: Purpose, lines: Iterable[Evaluation]) -> SequenceStep:
+    """How far a sequence is with a finalist, by its lines, whichever order they came in.
+
+    Args:
+        purpose: of the finalist, with `min_rate` and `first`.
+        lines: of this finalist in this attempt; those that are not final are left out.
+    """
+    assert purpose.min_rate is not None
+    assert purpose.first is not None
+    rule = boundary(
+        purpose.min_rate, purpose.seeds, risk_of(purpose.attempt, purpose.confidence, 1)
+    )
+    most = int(rule.allowed[-1])
+    failures = n = 0
+    for line in sorted((one for one in lines if one.final), key=lambda one: one.block.first):
+        if line.block.first != purpose.first + n:  # one between is still trained
+            break
+        failed = [True] * line.block.count
+        if line.outcome is not None:
+            failed = (line.outcome.status != Status.SOLVED).tolist()
+        for one in failed:
+            n, failures = n + 1, failures + one
+            if failures <= rule.allowed[n]:
+                return SequenceStep(n - failures, n, True, n, purpose.min_rate)
+            if failures > most:
+                return SequenceStep(n - failures, n, False, n, rule.bound_given_up(n))
+    return SequenceStep(n - failures, n, None, rule.first(failures) or purpose.seeds, None)
+
+
+def _sequence(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
+    """An attempt that proves a rate, finalist after finalist."""
+    last = lines[-1][0]
+    found: dict[str, list[tuple[Purpose, Evaluation]]] = {}
+    for purpose, check in lines:
+        found.setdefault(purpose.finalist, []).append((purpose, check))
+    alpha = risk_of(number, last.confidence, 1)
+    results, steps = [], []
+    for pairs in found.values():
+        step = sequence_step(pairs[0][0], [check for _, check in pairs])
+        whole = _certified(pairs, (), last.seeds, alpha, "clopper-pearson")
+        if step.n:  # else only later blocks have come so far
+            whole = replace(whole, k=step.k, n=step.n)
+        results.append(replace(whole, lower_bound=step.bound))
+        steps.append(step)
+    results.sort(key=lambda result: _place(result, "own"))
+    ended = any(step.proven is False for step in steps)
+    return Attempt(
+        number=number,
+        seeds=last.seeds,
+        bound="sequence",
+        confidence=1 - alpha,
+        complete=ended or (len(steps) == last.finalists and all(step.proven for step in steps)),
+        finalists=tuple(results),
+        made=tuple(sorted({check.made for _, check in lines if check.made is not None})),
+        min_rate=last.min_rate,
+    )
+
+
 def _attempt(number: int, lines: list[tuple[Purpose, Evaluation]]) -> Attempt:
     last = lines[-1][0]
+    if last.min_rate is not None:
+        return _sequence(number, lines)
     seeds = max(purpose.seeds for purpose, _ in lines)
     bound: Bound = "anytime" if last.extendable else "clopper-pearson"
     finalists: dict[str, list[tuple[Purpose, Evaluation]]] = {}
@@ -373,6 +464,11 @@ def _solved(check: Evaluation) -> int:
 
 CERTIFICATE = "certificate.json"
 
+SEQUENCE = (
+    " or, where it proves min_rate, wholly on each that is reached, the next only if the one "
+    "before is proven"
+)
+
 REPEATED = ("name", "task")
 """Entries of the run's manifest that a certificate repeats as they are."""
 
@@ -397,7 +493,8 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
         "promise": (
             f"With a probability of at least {certificate.confidence:g} all lower bounds of all "
             "attempts of this run hold together. Attempt a may be wrong with probability "
-            "alpha / 2**a, alpha = 1 - confidence, and spends it equally on its finalists; the "
+            "alpha / 2**a, alpha = 1 - confidence, and spends it equally on its finalists"
+            f"{SEQUENCE if any(one.min_rate for one in certificate.attempts) else ''}; the "
             "confidence beside a bound is that of this bound by itself."
         ),
         "covers": (
@@ -424,6 +521,7 @@ def certificate_json(certificate: Certificate, manifest: Mapping[str, Any]) -> d
                 "confidence": attempt.confidence,
                 "complete": attempt.complete,
                 "by": attempt.by,
+                **({} if attempt.min_rate is None else {"min_rate": attempt.min_rate}),
                 "made": list(attempt.made),
                 "finalists": [_finalist_json(found) for found in attempt.finalists],
             }

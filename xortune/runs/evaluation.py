@@ -61,6 +61,16 @@ Criterion: TypeAlias = Literal["own", "neighbourhood"]
 """Whose lower bound orders finalists: that of each itself, or of the worst around it."""
 
 
+class _NotNull:
+    """Of a field that a line may lack: what it says there is never null."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        nullable: Any = handler(source)
+        schema: CoreSchema = nullable["schema"]
+        return schema
+
+
 @dataclass(frozen=True)
 class Purpose:
     """A block that an attempt to certify finalists has trained.
@@ -83,6 +93,7 @@ class Purpose:
         by: what orders the finalists.
         neighbours: how many all finalists of the attempt have together; 0 if none are measured.
         first: where the attempt's seeds begin; of a neighbour, where those of all neighbours do.
+        min_rate: of an attempt that proves a rate, finalist after finalist: that rate.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
@@ -101,6 +112,7 @@ class Purpose:
     by: Criterion
     neighbours: Successes
     first: Annotated[int, Field(ge=0, lt=2**32)] | None
+    min_rate: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, _NotNull] = None
 
 
 # -------------------------------------------------------------------------------------------------
@@ -231,7 +243,10 @@ def encode(evaluation: Evaluation) -> str:
     if outcome is not None and outcome.details is not NO_DETAILS:
         line |= _details_fields(outcome.details, block.first)
     if evaluation.purpose is not None:
-        line["purpose"] = dataclasses.asdict(evaluation.purpose)
+        purpose = dataclasses.asdict(evaluation.purpose)
+        if purpose["min_rate"] is None:
+            del purpose["min_rate"]
+        line["purpose"] = purpose
     line |= {n: v for n in ("at", "made") if (v := getattr(evaluation, n)) is not None}
     # ASCII only: no line separator of any kind can get into the line.
     return _JSON.encode(line)
@@ -250,16 +265,6 @@ _Seeds: TypeAlias = Annotated[list[int], Field(min_length=1)]
 _Failed: TypeAlias = Annotated[dict[_Reason, _Seeds], Field(min_length=1)]
 _Time: TypeAlias = Annotated[int, Field(ge=0, le=MAX_TIME)]
 _Digest: TypeAlias = Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")]
-
-
-class _NotNull:
-    """Of a field that a line may lack: what it says there is never null."""
-
-    @staticmethod
-    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        nullable: Any = handler(source)
-        schema: CoreSchema = nullable["schema"]
-        return schema
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,8 @@ def _certificate(path: Path, checks: Evaluations) -> CertificateState:
         and certificate.attempts[-1].number >= number
         and certificate.attempts[-1].complete
     )
+    if last is not None and last.min_rate is not None:  # how many it takes is known at its end
+        planned = done if whole else max(done, seeds)
     return CertificateState(
         state="complete" if whole and done >= planned else "begun",
         attempt=number,

@@ -17,7 +17,7 @@ EXPORTS = {
         "fisher_two_sided",
         "mcnemar_two_sided",
     ),
-    "horizon": ("Boundary", "LONGEST", "boundary"),
+    "horizon": ("Boundary", "LONGEST", "PairedAnswer", "boundary", "paired_answer"),
     "numbers": (
         "ENDINGS",
         "LEAST",

@@ -1,0 +1,172 @@
+"""A certificate that proves one rate, finalist after finalist, with as few seeds as it takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from certified import KEYS, Counting, certify, run, spans  # noqa: F401
+from commands import xortune
+from hand_made import RIGHT, WRONG, outcome
+from scipy.stats import binom
+
+import xortune as xt
+from xortune.core.outcome import Outcome
+from xortune.core.seeds import CERTIFY
+from xortune.runs.certificate import read_certificate
+from xortune.runs.run import load_run
+from xortune.stats.horizon import boundary
+
+ORDER = [KEYS[i] for i in (1, 2, 0, 4)]
+"""The finalists in the search's order: 8, 7, 6 and 5 of 8."""
+
+
+@dataclass
+class Failing(Counting):
+    """Fails the seeds of a finalist that lie so far behind its first one."""
+
+    at: dict[str, tuple[int, ...]] | None = None
+    first: int | None = None
+
+    def train(self, blocks):
+        [block] = blocks
+        [made] = super().train(blocks)
+        if not isinstance(made, Outcome):
+            return [made]
+        self.first = block.first if self.first is None else self.first
+        wrong = {self.first + one for one in (self.at or {}).get(block.point.key, ())}
+        rows = [WRONG if seed in wrong else RIGHT for seed in block.seeds]
+        return [outcome(block.first, rows)]
+
+
+def test_where_no_seed_fails_the_first_finalist_is_enough(run):  # noqa: F811
+    found = certify(run, top=1, seeds=1000, min_rate=0.99)
+    [best] = found.finalists
+    least = boundary(0.99, 1000, 0.025).first(0)
+    assert (best.key, best.k, best.n, best.lower_bound) == (ORDER[0], least, least, 0.99)
+    assert 368 <= least <= 420  # 0.99 ** 368 <= 0.025
+    assert best.first in CERTIFY
+    assert (found.latest.bound, found.latest.min_rate) == ("sequence", 0.99)
+    assert found.latest.confidence == 0.975
+    assert read_certificate(run.path / "certificate.json") == found
+    assert load_run(run.path).certificate == found
+    assert xt.status(run.path).certificate.state == "complete"
+    assert xt.gate(load_run(run.path), min_rate=0.99).passed
+    # Asked again: another attempt, with half of the risk and other seeds.
+    again = certify(load_run(run.path), top=1, seeds=1000, min_rate=0.99)
+    assert again.latest.number == 2
+    assert again.best.n > least
+    assert again.best.first != best.first
+
+
+@pytest.mark.parametrize("block", [1 / 7, 1 / 50, 1 / 2000])
+def test_it_goes_on_while_each_is_proven_and_ends_with_one_that_is_not(run, block):  # noqa: F811
+    rule = boundary(0.9, 200, 0.025)
+    most = int(rule.allowed[-1])
+    fails = {ORDER[0]: (3,), ORDER[1]: tuple(range(5, 6 + most))}
+    found = certify(run, Failing(at=fails, seconds=block), top=4, seeds=200, min_rate=0.9)
+    first, second = found.finalists  # the third is never begun
+    assert [first.key, second.key] == ORDER[:2]
+    assert (first.n, first.k) == (rule.first(1), rule.first(1) - 1)
+    assert first.lower_bound == 0.9
+    assert (second.n, second.k) == (6 + most, 5)  # not even all that are left would prove it
+    assert 0 <= second.lower_bound < 0.9
+    assert set(spans(run.path, searched=False)) == set(ORDER[:2])
+    assert found.latest.complete
+    assert load_run(run.path).certificate == found
+    assert not xt.gate(load_run(run.path), min_rate=0.9, key=second.key).passed
+
+
+@pytest.mark.parametrize("stop", [1, 3, 6])
+def test_one_that_was_interrupted_ends_as_it_would_have(run, stop):  # noqa: F811
+    fails = {ORDER[0]: (3, 40)}
+    with pytest.raises(KeyboardInterrupt):
+        certify(run, Failing(at=fails, seconds=1 / 16, stop_after=stop), seeds=200, min_rate=0.9)
+    begun = load_run(run.path).certificate
+    assert begun.latest is None
+    assert xt.status(run.path).certificate.state == "begun"
+    first = begun.attempts[0].finalists[0].first
+    found = certify(
+        load_run(run.path), Failing(at=fails, seconds=1 / 16, first=first), seeds=200, min_rate=0.9
+    )
+    rule = boundary(0.9, 200, 0.025)
+    needed = [rule.first(2), rule.first(0), rule.first(0)]
+    assert [one.n for one in found.finalists] == needed
+    assert len(found.attempts) == 1
+
+
+def walks(rule, rate, given_up):
+    """[(proven, n, probability)] of one finalist, by enumeration over (n, failures)."""
+    going = {0: 1.0}
+    ends = []
+    for n in range(1, rule.seeds + 1):
+        after: dict[int, float] = {}
+        for failures, chance in going.items():
+            for more, share in ((0, rate), (1, 1 - rate)):
+                after[failures + more] = after.get(failures + more, 0.0) + chance * share
+        ends += [(True, n, after.pop(f)) for f in list(after) if f <= rule.allowed[n]]
+        ends += [(False, n, after.pop(f)) for f in list(after) if f > given_up]
+        going = after
+    assert not going
+    return ends
+
+
+@pytest.mark.parametrize("rates", [(0.9, 0.9, 0.9), (0.95, 0.9, 0.8), (0.999, 0.7, 0.99), (0.88,)])
+def test_all_that_a_sequence_says_is_wrong_as_rarely_as_promised(rates):
+    rule = boundary(0.9, 120, 0.025)
+    wrong, reached = 0.0, 1.0
+    for rate in rates:
+        ends = walks(rule, rate, int(rule.allowed[-1]))
+        assert sum(chance for *_, chance in ends) == pytest.approx(1)
+        bounds = [(0.9 if proven else rule.bound_given_up(n), chance) for proven, n, chance in ends]
+        missed = sum(chance for bound, chance in bounds if bound > rate + 1e-12)
+        wrong += reached * missed
+        proven = sum(chance for won, _, chance in ends if won)
+        reached *= proven if rate >= 0.9 else 0.0  # a wrong one is counted already
+    assert wrong <= 0.025 + 1e-9
+
+
+def test_a_rate_of_997_is_certified_to_be_990_more_often_than_by_five_planned_bounds():
+    rule = boundary(0.99, 1000, 0.025)
+    proven = sum(p for won, _, p in walks(rule, 0.997, int(rule.allowed[-1])) if won)
+    assert binom.cdf(2, 1000, 0.003) == pytest.approx(0.423, abs=1e-3)  # each at 0.005
+    assert proven > 0.64
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"min_rate": 1.0}, "min_rate"),
+        ({"min_rate": 0.99, "seeds": 300}, "seeds"),
+        ({"min_rate": 0.9, "seeds": 20_001}, "seeds"),
+        ({"min_rate": 0.9, "extendable": True}, "extendable"),
+        ({"min_rate": 0.9, "neighbourhood": 0.2}, "neighbourhood"),
+    ],
+)
+def test_what_does_not_go_with_a_rate_is_refused(run, more, field):  # noqa: F811
+    with pytest.raises(xt.InputError) as caught:
+        certify(run, **more)
+    assert caught.value.field == field
+    assert "purpose" not in (run.path / "evaluations.jsonl").read_text()
+
+
+def test_the_command_says_what_was_proven(tmp_path):
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "name: s\nepochs: 300\nparameters: {activation: Tanh, loss: MSELoss, optimizer: Adam, "
+        "lr: 0.05, hidden_dim: 8}\nsearch: {sampler: grid}\nseeds: {ladder: [10]}\n"
+    )
+    out = tmp_path / "run"
+    assert xortune("search", space, "--output", out, "--quiet").exit_code == 0
+    result = xortune("certify", out, "--min-rate", 0.8, "--seeds", 200)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "0.8 was to be proven, in the search's order, with up to 200 seeds each" in said
+    found = json.loads(xortune("certify", out, "--min-rate", 0.8, "--json").stdout)
+    assert found["bound"] == "sequence"
+    assert found["attempts"][0]["min_rate"] == 0.8
+    assert found["finalists"][0]["lower_bound"] == 0.8
+    assert "proves min_rate" in found["promise"]
+    assert np.isclose(found["finalists"][0]["confidence"], 1 - 0.05 / 4)

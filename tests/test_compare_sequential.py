@@ -1,0 +1,234 @@
+"""Configurations compared seed by seed until one is proven better, at a level that is kept."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+from commands import xortune
+
+import xortune as xt
+from xortune.comparisons.sequential import compared_in_step
+from xortune.core.point import Point
+from xortune.core.seeds import COMPARE
+from xortune.stats.horizon import fair_losses_allowed, paired_answer
+
+
+def ends(seeds, alpha, rates):
+    """(first proven, second proven, mean seeds), exactly: by enumeration of pairs of outcomes.
+
+    `rates` are the probabilities that only the first, and only the second, solves a seed. The
+    answer depends on when they differ, so all histories are followed, each with what it allows.
+    """
+    first, second = rates
+    same = 1 - first - second
+    found = [0.0, 0.0, 0.0]
+    going = [(1.0, (), ())]
+    for n in range(1, seeds + 1):
+        after = []
+        for (chance, a, b), (one, other, share) in product(
+            going, ((True, False, first), (False, True, second), (True, True, same))
+        ):
+            history = (chance * share, (*a, one), (*b, other))
+            answer = paired_answer(
+                np.array(history[1]), np.array(history[2]), seeds=seeds, alpha=alpha
+            )
+            if answer.ahead:
+                assert answer.n == n
+                found[0 if answer.ahead > 0 else 1] += history[0]
+                found[2] += n * history[0]
+            elif n == seeds:
+                found[2] += n * history[0]
+            elif history[0]:
+                after.append(history)
+        going = after
+    return found
+
+
+@pytest.mark.parametrize("differ", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("alpha", [0.05, 0.3])
+def test_two_that_are_equal_are_told_apart_as_rarely_as_promised(differ, alpha):
+    first, second, _ = ends(7, alpha, (differ / 2, differ / 2))
+    assert first <= alpha / 2 + 1e-12
+    assert second == pytest.approx(first)
+
+
+@pytest.mark.parametrize("at", ["all", "odd", "late", "rare"])
+def test_of_fair_tosses_alpha_is_spent_whenever_they_come(at):
+    seeds, alpha = 400, 0.025
+    places = {
+        "all": np.arange(1, 401),
+        "odd": np.arange(1, 401, 2),
+        "late": np.arange(300, 401),
+        "rare": np.arange(20, 401, 20),
+    }[at]
+    allowed = fair_losses_allowed(places, seeds, alpha)
+    going, spent = {0: 1.0}, 0.0
+    for most in allowed[:-1]:  # by enumeration over the number of losses
+        after: dict[int, float] = {}
+        for losses, chance in going.items():
+            for more in (0, 1):
+                after[losses + more] = after.get(losses + more, 0.0) + chance / 2
+        spent += sum(after.pop(losses) for losses in list(after) if losses <= most)
+        going = after
+    spent += sum(chance for losses, chance in going.items() if losses <= allowed[-1])
+    assert spent <= alpha * (1 + 1e-6)
+    assert spent > 0.6 * alpha
+    assert (np.diff(allowed) >= 0).all()
+
+
+def drawn(rates, count, seeds, seed):
+    rng = np.random.default_rng(seed)
+    return [rng.random((count, seeds)) < rate for rate in rates]
+
+
+def test_0_98_is_told_from_0_9_in_little_more_than_the_seeds_that_any_test_needs():
+    good, bad = drawn((0.98, 0.9), 300, 500, 1)
+    found = [paired_answer(a, b, seeds=500, alpha=0.05) for a, b in zip(good, bad, strict=True)]
+    middle = 0.94  # the rate that both would have, if they were equal, that is hardest to tell
+    information = sum(
+        p * np.log(p / middle) + (1 - p) * np.log((1 - p) / (1 - middle)) for p in (0.98, 0.9)
+    )
+    mean = np.mean([answer.n for answer in found])
+    assert mean < 1.3 * np.log(1 / 0.025) / information
+    assert np.mean([answer.ahead == 1 for answer in found]) > 0.98
+    assert not any(answer.ahead == -1 for answer in found)
+
+
+def in_step(solved, most, alpha=0.05):
+    labels = "abcdefg"[: len(solved)]
+    points = [Point({"x": i}) for i in range(len(solved))]
+    return compared_in_step(solved, labels, points, first_seed=0, max_seeds=most, alpha=alpha)
+
+
+def test_the_answer_does_not_depend_on_how_many_seeds_are_looked_at_once():
+    good, bad = (one[0] for one in drawn((0.97, 0.8), 1, 300, 5))
+    whole, more = in_step([good, bad], 300)
+    assert more == 0
+    assert whole.best == 0
+    assert whole.n == whole.pairs[0].decided_at < 300
+    for n in range(1, 300):
+        part, more = in_step([good[:n], bad[:n]], 300)
+        if n >= whole.n:
+            assert (part, more) == (whole, 0)
+        else:
+            assert part.best is None
+            assert 1 <= more <= whole.n - n  # never more than it takes
+
+
+def test_the_intervals_hold_when_they_are_looked_at():
+    rates, wrong = (0.95, 0.85), 0
+    for a, b in zip(*drawn(rates, 200, 200, 3), strict=True):
+        found, _ = in_step([a, b], 200)
+        [pair] = found.pairs
+        wrong += not pair.low <= 0.1 <= pair.high
+        assert pair.low <= pair.difference <= pair.high
+        assert pair.ahead is None or (pair.low >= 0 if pair.ahead == 0 else pair.high <= 0)
+    assert wrong <= 12  # 5 % of 200, and a little
+
+
+def test_of_several_the_family_s_error_is_kept_and_the_best_ends_it():
+    wrong = 0
+    for three in zip(*drawn((0.8, 0.8, 0.8), 200, 60, 4), strict=True):
+        found, _ = in_step(list(three), 60)
+        wrong += any(pair.ahead is not None for pair in found.pairs)
+    assert wrong <= 18  # 10 expected at most, three standard deviations above
+    best, middle, worst = (one[0] for one in drawn((0.99, 0.75, 0.5), 1, 400, 6))
+    found, more = in_step([middle, worst, best], 400)
+    assert (found.best, more) == (2, 0)
+    assert found.first_is_worse
+    assert found.n == max(pair.decided_at for pair in found.pairs if 2 in (pair.a, pair.b))
+    assert len(found.pairs) == len(found.lines) == 3
+
+
+def train(config, seed):
+    return bool(
+        np.random.default_rng([seed, config["x"]]).random() < (0.5, 0.97, 0.97)[config["x"]]
+    )
+
+
+def test_dicts_of_a_function_in_as_few_seeds_as_the_answer_needs(tmp_path):
+    pair = [{"x": 0}, {"x": 1}]
+    found = xt.compare(
+        pair, sequential=True, max_seeds=300, train=train, output=tmp_path, labels=["a", "b"]
+    )
+    assert (found.best, found.labels) == (1, ("a", "b"))
+    assert found.n < 60
+    assert found.first_seed == COMPARE.start
+    seeds = range(COMPARE.start, COMPARE.start + found.n)
+    assert found.k == tuple(sum(train(one, seed) for seed in seeds) for one in pair)
+    assert "b solves more seeds than a, proven by seed" in found.lines[0]
+    assert found == xt.compare(
+        pair, sequential=True, max_seeds=300, train=train, output=tmp_path, labels=["a", "b"]
+    )
+    [journal] = tmp_path.glob("trained-*.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert sum(line["count"] for line in lines) <= 2 * (found.n + 8)
+    alike = xt.compare(
+        [{"x": 1}, {"x": 2}], sequential=True, max_seeds=40, train=train, output=tmp_path / "2"
+    )
+    assert (alike.best, alike.n) == (None, 40)
+    assert "cannot be told apart after 40 seeds of both, all that were allowed" in alike.lines[0]
+    planned = xt.compare(pair, seeds=100, train=train, output=tmp_path / "3")
+    assert planned.pairs[0].ahead == 1
+
+
+def accuracy(config, seed):
+    return {"accuracy": 0.9 if train(config, seed) else 0.1}
+
+
+def test_a_success_can_be_said(tmp_path):
+    found = xt.compare(
+        [{"x": 0}, {"x": 1}],
+        sequential=True,
+        train=accuracy,
+        success="accuracy >= 0.5",
+        output=tmp_path,
+    )
+    assert (found.best, found.max_seeds) == (1, 1000)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"sequential": True, "seeds": 5}, "seeds"),
+        ({"sequential": True, "train": False}, "sequential"),
+        ({"sequential": True, "max_seeds": 0}, "max_seeds"),
+        ({"sequential": True, "max_seeds": 20_001}, "max_seeds"),
+        ({"max_seeds": 10}, "max_seeds"),
+        ({"sequential": True}, "train"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(more, field, tmp_path):
+    with pytest.raises(xt.InputError) as caught:
+        xt.compare([{"x": 0}, {"x": 1}], output=tmp_path, **more)
+    assert caught.value.field == field
+
+
+def test_the_command_ends_as_soon_as_it_knows(tmp_path):
+    space = """
+name: {name}
+epochs: {epochs}
+parameters: {{activation: Tanh, loss: MSELoss, optimizer: Adam, lr: 0.05, hidden_dim: 6}}
+search: {{sampler: grid}}
+seeds: {{ladder: [8]}}
+"""
+    for name, epochs in (("good", 300), ("hasty", 20)):
+        (tmp_path / f"{name}.yaml").write_text(space.format(name=name, epochs=epochs))
+        done = xortune("search", tmp_path / f"{name}.yaml", "--output", tmp_path / name, "--quiet")
+        assert done.exit_code == 0, done.output
+    words = ["compare", tmp_path / "hasty", tmp_path / "good", "--sequential", "--max-seeds", 200]
+    words += ["--output", tmp_path / "out"]
+    result = xortune(*words)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "good solves more seeds than hasty, proven by seed" in said
+    assert "at most 200; looked at after each, wrong with probability 0.05 at most." in said
+    result = xortune(*words, "--json", "--fail-if-worse")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert (found["best"], found["max_seeds"]) == ("good", 200)
+    assert found["pairs"][0]["ahead"] == "good"
+    assert found["contestants"][0]["n"] == found["n"] < 40

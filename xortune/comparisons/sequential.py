@@ -1,0 +1,218 @@
+"""Configurations compared while they are trained, until one is proven better than the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xortune.core.point import Point
+from xortune.stats.anytime import anytime_lower, anytime_upper
+from xortune.stats.horizon import PairedAnswer, paired_answer
+
+
+@dataclass(frozen=True)
+class SequentialPair:
+    """Two configurations, A and B, on the same seeds.
+
+    Attributes:
+        a, b: their places, a < b.
+        k_a, k_b: seeds solved, of the n of both.
+        n: seeds.
+        wins, losses: seeds that only A solves, and only B.
+        difference: rate of A minus that of B, in [-1, 1].
+        low, high: its interval. With 1 minus the family's alpha all intervals of a comparison hold
+            together, at whatever seed it stopped.
+        ahead: the place of the one that is proven better; None if neither is.
+        decided_at: the seed that proved it, counted from 1; None if neither is.
+    """
+
+    a: int
+    b: int
+    k_a: int
+    k_b: int
+    n: int
+    wins: int
+    losses: int
+    difference: float
+    low: float
+    high: float
+    ahead: int | None
+    decided_at: int | None
+
+
+@dataclass(frozen=True)
+class SequentialComparison:
+    """What seeds in step say of several configurations.
+
+    Attributes:
+        labels: what they are called.
+        points: the configurations.
+        k: seeds that each solves, of n.
+        n: seeds of each, the same for all, up to the one that decided it.
+        first_seed: the first of them; the others follow.
+        max_seeds: after so many it ends.
+        alpha: the probability, at most, to call any of them better than one that is as good.
+        pairs: all pairs.
+    """
+
+    labels: tuple[str, ...]
+    points: tuple[Point, ...]
+    k: tuple[int, ...]
+    n: int
+    first_seed: int
+    max_seeds: int
+    alpha: float
+    pairs: tuple[SequentialPair, ...]
+
+    @property
+    def best(self) -> int | None:
+        """The place of the one that is proven better than each other; None if there is none."""
+        for place in range(len(self.labels)):
+            own = [pair for pair in self.pairs if place in (pair.a, pair.b)]
+            if all(pair.ahead == place for pair in own):
+                return place
+        return None
+
+    @property
+    def first_is_worse(self) -> bool:
+        """Whether another is proven better than the first."""
+        return any(pair.a == 0 and pair.ahead == pair.b for pair in self.pairs)
+
+    @property
+    def lines(self) -> list[str]:
+        """The answer of each pair, in a sentence."""
+        found = []
+        for pair in self.pairs:
+            a, b = self.labels[pair.a], self.labels[pair.b]
+            counts = f"{a} {pair.k_a}/{pair.n}, {b} {pair.k_b}/{pair.n}"
+            low, high = (f"{100 * end:.1f}" for end in (pair.low, pair.high))
+            between = f"difference {100 * pair.difference:.1f} points [{low}, {high}]"
+            if pair.ahead is None:
+                said = f"{a} and {b} cannot be told apart"
+                after = "of both" if pair.n < self.max_seeds else "of both, all that were allowed"
+                found.append(f"{said} after {pair.n} seeds {after}: {counts}, {between}")
+            else:
+                better, worse = (a, b) if pair.ahead == pair.a else (b, a)
+                found.append(
+                    f"{better} solves more seeds than {worse}, proven by seed {pair.decided_at}: "
+                    f"{counts}, {between}"
+                )
+        return found
+
+
+def compared_in_step(
+    solved: Sequence[NDArray[np.bool_]],
+    labels: Sequence[str],
+    points: Sequence[Point],
+    *,
+    first_seed: int,
+    max_seeds: int,
+    alpha: float,
+) -> tuple[SequentialComparison, int]:
+    """What so many seeds of each say, and how many more it takes at least for an answer.
+
+    Each pair has an equal share of alpha (Bonferroni), and each side of a pair half of that
+    (`stats.horizon.paired_answer`). It ends at the first seed after which one configuration is
+    proven better than each other.
+
+    Args:
+        solved: (S,) of each: which seeds it solves, the same seeds in the same order.
+        labels: what they are called.
+        points: the configurations.
+        first_seed: of the S.
+        max_seeds: at most so many, fixed beforehand.
+        alpha: of the family.
+
+    Returns:
+        The comparison, with 0 if it has ended.
+    """
+    everyone = range(len(solved))
+    share = alpha / len(list(combinations(everyone, 2)))
+    answers = {
+        (a, b): paired_answer(solved[a], solved[b], seeds=max_seeds, alpha=share)
+        for a, b in combinations(everyone, 2)
+    }
+    n = len(solved[0])
+    ends = [_ended(answers, place) for place in everyone]
+    end = min((one for one in ends if one is not None), default=None)
+    stop = n if end is None else end
+    pairs = tuple(
+        _pair(places, [solved[one][:stop] for one in places], answer, share)
+        for places, answer in answers.items()
+    )
+    found = SequentialComparison(
+        labels=tuple(labels),
+        points=tuple(points),
+        k=tuple(int(one[:stop].sum()) for one in solved),
+        n=stop,
+        first_seed=first_seed,
+        max_seeds=max_seeds,
+        alpha=alpha,
+        pairs=pairs,
+    )
+    if end is not None or n == max_seeds or all(one.ahead for one in answers.values()):
+        return found, 0
+    needed = min(_lacking(answers, place, max_seeds) for place in everyone)
+    return found, max(1, min(needed, max_seeds - n))
+
+
+def _ended(answers: dict[tuple[int, int], PairedAnswer], place: int) -> int | None:
+    """The seed after which one is proven better than each other; None if it is not."""
+    last = 0
+    for (a, b), answer in answers.items():
+        if place in (a, b):
+            if answer.ahead != (1 if place == a else -1):
+                return None
+            last = max(last, answer.n)
+    return last
+
+
+def _lacking(answers: dict[tuple[int, int], PairedAnswer], place: int, most: int) -> int:
+    """How many seeds more it takes at least to prove one better than each other."""
+    lacking = 1
+    for (a, b), answer in answers.items():
+        if place in (a, b):
+            side = 0 if place == a else 1
+            if answer.ahead:
+                lacking = max(lacking, 0 if answer.ahead == (1 if side == 0 else -1) else most)
+            else:
+                lacking = max(lacking, answer.needed[side])
+    return lacking
+
+
+def _pair(
+    places: tuple[int, int],
+    solved: Sequence[NDArray[np.bool_]],
+    answer: PairedAnswer,
+    alpha: float,
+) -> SequentialPair:
+    (a, b), (one, other) = places, solved
+    n = len(one)
+    wins, losses = int((one & ~other).sum()), int((other & ~one).sum())
+    decided = answer.ahead != 0 and answer.n <= n
+    # Half of alpha for the two ends, a quarter of this for each of the four bounds. The other half
+    # is that of a verdict that is wrong, which may move an end to 0: an end of 0 excludes only what
+    # the verdict does.
+    each = alpha / 8
+    low = float(anytime_lower(wins, n, alpha=each) - anytime_upper(losses, n, alpha=each))
+    high = float(anytime_upper(wins, n, alpha=each) - anytime_lower(losses, n, alpha=each))
+    if decided:
+        low, high = (max(low, 0.0), high) if answer.ahead > 0 else (low, min(high, 0.0))
+    return SequentialPair(
+        a=a,
+        b=b,
+        k_a=int(one.sum()),
+        k_b=int(other.sum()),
+        n=n,
+        wins=wins,
+        losses=losses,
+        difference=(wins - losses) / n,
+        low=low,
+        high=high,
+        ahead=(a if answer.ahead > 0 else b) if decided else None,
+        decided_at=answer.n if decided else None,
+    )
