@@ -248,18 +248,6 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
     }
 
 
-# write_report
-
-
-def test_write_report_refuses_another_format(space_file, sessions):
-    run = xt.search(space_file)
-    with pytest.raises(InputError, match="unknown format 'docx'"):
-        xt.write_report(run, formats=["md", "docx"])
-    (run.path / "report.md").unlink()
-    xt.write_report(run, formats=["md"])
-    assert (run.path / "report.md").exists()
-
-
 def test_a_cluster_that_does_not_answer_is_told_at_once_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with socket.socket() as unused:

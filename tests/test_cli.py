@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -85,33 +84,6 @@ def test_a_space_that_cannot_be_read(command, tmp_path):
     (tmp_path / "name.yaml").write_text(TINY_SPACE.replace("ReLU", "Relu6"))
     refused(xortune(*command, "name.yaml"), "name.yaml:5", "'Relu6'", "did you mean 'ReLU6'?")
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--trials", "0"], ["trials", "0"]),
-        (["--sampler", "tpr"], ["sampler", "did you mean 'tpe'?"]),
-        (["--sampler", "grid"], ["grid"]),
-        (["--seed", "-1"], ["seed"]),
-        (["--time-budget", "soon"], ["soon"]),
-        (["--cpus-per-trial", "0"], ["cpus_per_trial", "above 0"]),
-        (["--gpus-per-trial", "-1"], ["gpus_per_trial", "0 or more"]),
-    ],
-)
-def test_search_refuses(space_file, tmp_path, options, words):
-    result = xortune("search", space_file, "--quiet", *options)
-    refused(result, *words)
-    assert not (tmp_path / "runs").exists()
-
-
-def test_search_cannot_write_where_a_file_is(space_file, tmp_path):
-    (tmp_path / "file").write_text("precious")
-    for output in ("file", "file/below"):
-        started = time.monotonic()
-        refused(xortune("search", space_file, "--quiet", "--output", output), "file")
-        assert time.monotonic() - started < 2, "it is told before Ray is started"
-    assert (tmp_path / "file").read_text() == "precious"
 
 
 def test_search_overwrites_no_run(space_file, run):

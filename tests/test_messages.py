@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from commands import refused, xortune
 from hand_made import CONFIG, done, solved, write_run
@@ -113,11 +110,3 @@ def test_a_loss_is_not_suggested_to_be_large(tmp_path):
         xt.load_space(SPACE | {"success": "loss", "trainer": "./t.py:f"})
     with pytest.raises(xt.InputError, match=r"\{name: loss_q90, direction: minimize\}"):
         xt.load_space(SPACE | {"objectives": ["loss_q90"], "trainer": "./t.py:f"})
-
-
-@pytest.mark.parametrize("more", [["--help"], ["plan", "--rate", "0.9", "--json"]])
-def test_python_m_xortune_is_the_command_line(more):
-    ran = subprocess.run(
-        [sys.executable, "-m", "xortune", *more], capture_output=True, text=True, check=True
-    )
-    assert "Usage" in ran.stdout or '"rate": 0.9' in ran.stdout
