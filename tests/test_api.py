@@ -90,7 +90,7 @@ def test_evaluate_takes_tasks_and_checkpoints(config):
         ({"checkpoints": [True]}, "True is no epoch"),
         ({"engine": "warp"}, "unknown engine 'warp'"),
         ({"task": "parity"}, "parity"),
-        ({"config": {"lr": 1}}, "config: a dict; allowed: a xortune.Config"),
+        ({"config": {"lr": 1}}, "config: activation is missing; allowed: a config of the built-in"),
     ],
 )
 def test_evaluate_refuses(config, more, words):
@@ -239,12 +239,13 @@ def test_searchs_arguments_keep_their_names_and_come_by_name():
         **dict.fromkeys(("output", "trials", "seed", "sampler", "time_budget", "address")),
         **dict.fromkeys(("trial_timeout", "study_storage", "study_name", "tensorboard", "mlflow")),
         **dict.fromkeys(("wandb", "on_progress", "on_certify", "on_word", "on_failure")),
-        **dict.fromkeys(("command", "train", "n_trials", "note", "tags")),
+        **dict.fromkeys(("command", "train", "n_trials", "note", "tags", "workers")),
         **dict.fromkeys(("resume", "extend", "accept_versions", "fail_fast"), False),
         "cpus_per_trial": 1.0,
         "gpus_per_trial": 0.0,
         "engine": "auto",
         "dry_run": True,
+        "verbose": 1,
     }
 
 

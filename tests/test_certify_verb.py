@@ -69,6 +69,7 @@ def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
     assert lines[2].split()[:7] == ["8/8", "100", "%", "90/100", "90", "%", "+10"]
     assert "95.71 %" in lines[1]
     text = " ".join(result.stdout.split())
+    assert str(xt.load_run(run.path).certificate) in text
     assert "hold together with confidence 0.95 (Clopper-Pearson for the 100 seeds planned" in text
     assert "split over 2 finalists" in text
     assert lines[-1] == str(run.path / "certificate.json")

@@ -78,7 +78,7 @@ def test_a_search_from_the_command_line_to_the_gate(folder, monkeypatch):
     assert "./seedy.py:luck, called with (config, seed)" in result.stdout
     result = xortune("search", space, "--output", run)
     assert result.exit_code == 0, result.output
-    assert "note: check of seed 0 with n_layers=1, k=1: accuracy" in result.stderr
+    assert "note: check of seed 0 with n_layers=" in result.stderr
     first = result.stderr[result.stderr.index("the first failure") :]
     assert "Traceback (most recent call last):\n  File " in first
     assert "site-packages" not in first

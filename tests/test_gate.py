@@ -279,7 +279,7 @@ def test_the_verb_trains_the_gates_own_seeds(make_config, config_file):
     ("given", "options", "word"),
     [
         (3, {}, "config_or_run"),
-        ({"lr": 0.1}, {}, "config_or_run"),
+        ({"lr": 0.1}, {}, "config_or_run: .*give train=f"),
         ("no.yaml", {}, "no such file"),
         (None, {"key": "a"}, "key"),
         (None, {"engine": "fast"}, "engine"),

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xortune as xt
+from xortune.comparisons.runs import answer
 from xortune.core.counts import wilson
 from xortune.core.formats import FIRST_ROWS, as_html, interval, measured
 
@@ -114,6 +115,8 @@ def test_a_comparison_of_runs():
     comparison = xt.compare(outcomes, labels=["first", HOSTILE[:30], "third"])
     text = read(comparison)
     assert "2 of 3 pairs told apart: exact McNemar" in text
+    assert str(comparison) == answer(comparison)[0]
+    assert Reader(as_html(str(comparison))).text.strip() in Reader(text).text
     frame = table_of(text)
     assert frame["solved by a"].tolist() == ["190 of 200", "190 of 200", "120 of 200"]
     assert frame["difference"].tolist() == ["35 %", "2.5 %", "-33 %"]
@@ -166,3 +169,15 @@ def test_nothing_heavy_is_imported_until_it_is_shown(program):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert ran.stdout.split() == ["False"]
+
+
+def test_plans_and_a_status(tmp_path):
+    rates = read(xt.plan(rate=0.95, measure=False))
+    assert "at least 0.95 with confidence 0.95: 59 seeds of which at most 0 may fail." in rates
+    assert table_of(rates)["seeds"][0] == "59"
+    between = xt.plan(between=(0.9, 0.95), measure=False)
+    assert table_of(read(between))["shared"][0] == str(between.shared)
+    run = write_run(tmp_path / "run", [done(0, CONFIG, solved(0, 3, 4))], trainer="network")
+    status = read(xt.status(run.path))
+    assert table_of(status)["solved"][0] == "3 of 4"
+    assert "proposals done" in read(xt.status(run.path))

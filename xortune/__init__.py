@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xortune.core.task import Task as Task
     from xortune.driver.certify import certify as certify
     from xortune.driver.compare import compare as compare
+    from xortune.driver.evaluate import evaluate as evaluate
     from xortune.driver.gate import gate as gate
     from xortune.driver.optuna import from_optuna as from_optuna
     from xortune.driver.optuna import import_results as import_results
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from xortune.runs.status import status as status
     from xortune.spaces.model import SearchSpace as SearchSpace
     from xortune.spaces.space import load_space as load_space
-    from xortune.trainers.network import evaluate as evaluate
     from xortune.trainers.torch_training import TorchTraining as TorchTraining
 
 __version__ = "0.1.0"
@@ -81,6 +81,7 @@ _NAMES = {
     "core.task": "Task",
     "driver.certify": "certify",
     "driver.compare": "compare",
+    "driver.evaluate": "evaluate",
     "driver.gate": "gate",
     "driver.optuna": "from_optuna import_results to_optuna",
     "driver.search": "search",
@@ -101,7 +102,6 @@ _NAMES = {
     "runs.status": "RunStatus status",
     "spaces.model": "SearchSpace",
     "spaces.space": "load_space",
-    "trainers.network": "evaluate",
     "trainers.torch_training": "TorchTraining",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}

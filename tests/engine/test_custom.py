@@ -17,11 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xortune.core.errors import InputError
-from xortune.core.outcome import NO_DETAILS, Details, Status
+from xortune.core.outcome import NO_DETAILS, Details, Failure, Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
-from xortune.driver.loop import Failure
 from xortune.runs.evaluation import Evaluation, encode
 from xortune.runs.lines import decode
 from xortune.trainers.function import CustomTrainer, custom_trainer, form_of

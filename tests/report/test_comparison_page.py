@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from reported import compared, published
 
 import xortune as xt
-from xortune.comparisons.runs import compare_runs
+from xortune.comparisons.runs import (
+    answer,
+    compare_runs,
+    headline,
+    points,
+    points_interval,
+)
 from xortune.core.errors import InputError
 from xortune.reports.comparison import comparison_document
 from xortune.reports.document import markdown_text
 from xortune.reports.files import csv_text, write_comparison
 from xortune.reports.html.page import page
-from xortune.reports.words import (
-    answer,
-    headline,
-    points,
-    points_interval,
-)
 
 
 def three(*counts, n=100):

@@ -9,7 +9,15 @@ EXPORTS = {
         "noted_certificate",
         "tasks_of",
     ),
-    "gate": ("Verdict", "gate_certificate", "gate_config", "gate_imported", "load_config"),
+    "gate": (
+        "SequentialTest",
+        "Verdict",
+        "gate_certificate",
+        "gate_config",
+        "gate_imported",
+        "load_config",
+        "load_parameters",
+    ),
     "plan": ("ComparisonPlan", "RatePlan", "STANDARD", "Speed", "measured_speed", "plan"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

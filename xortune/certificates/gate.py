@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from xortune.certificates.plan import gate_seeds
 from xortune.core.config import Config
 from xortune.core.errors import InputError, TrainingError
-from xortune.core.formats import rounded_down, rounded_up
+from xortune.core.formats import as_html, rounded_down, rounded_up
 from xortune.core.outcome import MAX_SEED, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import GATE
-from xortune.core.trainer import Block, Trainer
+from xortune.core.trainer import Block, Trains
 from xortune.spaces.text import read_text, read_yaml
 from xortune.stats.anytime import (
     anytime_evidence_above,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from xortune.runs.results import ConfigResult
     from xortune.runs.run import Run
 
+Made = TypeVar("Made", Config, Point)
+
 EXAMPLE = "activation, loss, optimizer, lr, hidden_dim and epochs, one `name: value` on each line"
 
 
@@ -44,22 +46,37 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         InputError: a file that cannot be read, or anything in it that is not allowed, with file and
             line.
     """
+    return _loaded(path, Config.from_point, EXAMPLE)
+
+
+def load_parameters(path: str | os.PathLike[str]) -> Point:
+    """The parameters that a YAML or JSON file holds, for a training of the user's own.
+
+    Raises:
+        InputError: as `load_config`.
+    """
+    return _loaded(path, Point, "the parameters, one `name: value` on each line")
+
+
+def _loaded(
+    path: str | os.PathLike[str], made: Callable[[Mapping[str, object]], Made], allowed: str
+) -> Made:
     place = os.fspath(path)
     try:
         document = read_yaml(read_text(path), place)
     except InputError as error:
         if error.problem == "is empty":
-            raise InputError("is empty", place=place, allowed=EXAMPLE) from None
+            raise InputError("is empty", place=place, allowed=allowed) from None
         raise
     if "parameters" in document.values:
         raise InputError(
             "is a search space, not one config",
             place=document.at(("parameters",)),
-            allowed=EXAMPLE,
+            allowed=allowed,
             fix="write the values of one config; `xortune search` takes the space",
         )
     try:
-        return Config.from_point(document.values)
+        return made(document.values)
     except InputError as error:
         raise error.at(document.at((error.field,) if error.field else ())) from None
 
@@ -243,6 +260,15 @@ class Verdict:
     def __repr__(self) -> str:
         return f"Verdict({self.line})"
 
+    def __str__(self) -> str:
+        return self.line
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the line, the config, and what the seeds ended as."""
+        found = {status.label: count for status, count in (self.counts or {}).items() if count}
+        cells = {**self.point, "solved": f"{self.k:,} of {self.n:,}", **found}
+        return as_html(self.line, [cells])
+
     @property
     def passed(self) -> bool:
         """Whether the rate is proven."""
@@ -284,13 +310,13 @@ def _up(bound: float) -> str:
 
 def gate_config(
     point: Point,
-    trainer: Trainer,
+    trainer: Trains,
     *,
     min_rate: float,
     max_seeds: int,
     confidence: float = 0.95,
     first_seed: int = GATE.start,
-    block: int | None = None,
+    block: int | Callable[[], int | None] | None = None,
     on_seeds: Callable[[int, int], None] | None = None,
 ) -> Verdict:
     """Train a config until its rate is proven to be above `min_rate`, or refuted, or seeds run out.
@@ -303,8 +329,8 @@ def gate_config(
             `SequentialTest`).
         confidence: 1 minus the probability, at most, of a wrong answer.
         first_seed: the others follow it.
-        block: seeds trained at a time; if not given, more and more, and never beyond the seed that
-            can prove it.
+        block: seeds trained at a time, or what says how many next; if not given, more and more, and
+            never beyond the seed that can prove it.
         on_seeds: called with (k, n) after each block.
 
     Raises:
@@ -316,7 +342,8 @@ def gate_config(
     while True:
         done, solved = (0, 0) if outcome is None else (outcome.n, outcome.successes)
         needed = test.needed(done - solved) - done
-        size = block or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
+        asked = block() if callable(block) else block
+        size = asked or min(LARGEST_BLOCK, max(FIRST_BLOCK, done), max(needed, 1))
         size = min(size, max_seeds - done)
         [result] = trainer.train([Block(point, first_seed + done, size)])
         if isinstance(result, TrainingError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_given
+from xortune.core.formats import as_html, count
 from xortune.core.seeds import HAND
 from xortune.core.task import Task, TaskSpec
 from xortune.stats.anytime import anytime_evidence_above
@@ -96,6 +97,18 @@ class RatePlan:
     claims: tuple[Claim, ...]
     speed: Speed | None = None
 
+    def __str__(self) -> str:
+        first = self.claims[0]
+        return (
+            f"To show a success rate of at least {self.rate:g} with confidence "
+            f"{self.confidence:g}: {count(first.seeds, 'seed')} of which at most "
+            f"{first.failures:,} may fail."
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first claim in a sentence, and all of them."""
+        return as_html(str(self), [asdict(claim) for claim in self.claims])
+
 
 @dataclass(frozen=True)
 class ComparisonPlan:
@@ -121,6 +134,19 @@ class ComparisonPlan:
     shared: int
     nested: int
     speed: Speed | None = None
+
+    def __str__(self) -> str:
+        first, second = self.rates
+        return (
+            f"To tell {first:g} from {second:g} with a chance of {self.power:g} at level "
+            f"{round(self.alpha, 10):g}: {self.independent:,} seeds for each, or about "
+            f"{self.shared:,} that both share."
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sentence, and the numbers of seeds."""
+        names = ("independent", "shared", "nested")
+        return as_html(str(self), [{name: getattr(self, name) for name in names}])
 
 
 def plan(

@@ -159,6 +159,7 @@ def compare(
                     alpha=alpha,
                     on_progress=on_progress,
                     on_word=None if quiet else cli.note,
+                    verbose=0,
                 )
         if not isinstance(found, xt.SequentialComparison):
             files = xt.write_comparison(found, output, formats=wanted)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import xortune as xt
 from xortune.cli import shared as cli
-from xortune.core.errors import InputError, TrainingError
+from xortune.core.errors import InputError, TrainingError, refuse_given
 from xortune.core.formats import config_text, count, duration, measured, number
 from xortune.core.formats import interval as interval_text
 
@@ -76,6 +75,7 @@ def certify(
     cpus_per_trial: cli.Cpus = 1.0,
     gpus_per_trial: cli.Gpus = 0.0,
     trial_timeout: cli.TrialTimeout = None,
+    workers: cli.Workers = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
@@ -98,6 +98,7 @@ def certify(
                 on_progress=on_progress,
                 on_word=None if quiet else cli.note,
                 command=["xortune", *sys.argv[1:]],
+                verbose=0,
             )
         loaded = xt.load_run(run)
         file = loaded.path / CERTIFICATE
@@ -114,9 +115,41 @@ def certify(
 # A success rate as a regression test; the exit code says the answer.
 
 
+OwnTrainer = Annotated[
+    str | None,
+    cli.option(
+        "Of a config: what trains it instead of the network: ./train.py:run, or a command such as "
+        "'python train.py --lr={lr} --seed={seed}'."
+    ),
+]
+OwnSuccess = Annotated[
+    str | None, cli.option("Of a trainer: when its numbers are a success: 'accuracy >= 0.9'.")
+]
+OwnMetric = Annotated[
+    str | None, cli.option("Of a command: its numbers: last line json, or last line number.")
+]
+OwnTimeout = Annotated[str | None, cli.option("Of a trainer: how long a seed may take: 90s, 10m.")]
+OwnWorkers = Annotated[
+    int | None, cli.option("Of a trainer: processes at once; as many as are worth it.")
+]
+
+
+def _training(trainer: str | None, metric: str | None, timeout: str | None) -> Any:
+    """What a space file would call `trainer`; None for the built-in network."""
+    if trainer is None:
+        refuse_given("only with --trainer", metric=metric, timeout=timeout)
+        return None
+    kind = "command" if {" ", "{"} & set(trainer) else "function"
+    if kind == "function":
+        refuse_given("only with a command", metric=metric)
+    given = {kind: trainer, "metric": metric, "timeout": timeout}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 @cli.app.command(
     epilog=cli.examples(
         "xortune gate --config config.yaml --min-rate 0.95 --max-seeds 500",
+        "xortune gate --trainer ./train.py:run --config config.yaml --min-rate 0.95",
         "xortune gate runs/xor --min-rate 0.99",
     )
 )
@@ -132,6 +165,11 @@ def gate(
     confidence: Annotated[
         float | None, cli.option("1 minus the chance of a wrong answer; 0.95.")
     ] = None,
+    trainer: OwnTrainer = None,
+    success: OwnSuccess = None,
+    metric: OwnMetric = None,
+    timeout: OwnTimeout = None,
+    workers: OwnWorkers = None,
     task: Annotated[str | None, cli.option("Of a config: xor, parity-N, or a CSV file.")] = None,
     first_seed: Annotated[
         int | None, cli.option("Of a config: other seeds than a gate's own.")
@@ -144,15 +182,16 @@ def gate(
     as_json: cli.AsJson = False,
 ) -> None:
     """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input."""
-    asked = cli.arguments(locals(), "run", "config")
+    asked = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout")
     silent = quiet or as_json
-    with cli.told("interrupted: no answer; nothing is kept", asked):
+    options = [*asked, "trainer", "metric", "timeout"]
+    with cli.told("interrupted: no answer; nothing is kept", options):
         _check_gated(run, config)
-        if config is not None and not silent:
+        asked["train"] = _training(trainer, metric, timeout)
+        if config is not None and trainer is None and not silent:
             cli.tell_of_compiling(engine or "auto")
         try:
-            on_seeds = None if silent else _progress()
-            verdict = xt.gate(run or config or "", **asked, on_seeds=on_seeds)
+            verdict = xt.gate(run or config or "", **asked, verbose=0 if silent else 1)
         except TrainingError as error:
             cli.fail(f"error: no outcome: {error}", cli.NO_OUTCOME)
     if as_json:
@@ -182,14 +221,6 @@ def _check_gated(run: Path | None, config: Path | None) -> None:
         )
     if config is not None and config.is_dir():
         raise InputError("is a directory", place=str(config), fix=f"xortune gate {config}")
-
-
-def _progress() -> Any:
-    """What to call with (k, n): a line that is overwritten, on a terminal only."""
-    err = Console(stderr=True, highlight=False)
-    if not err.is_terminal:
-        return None
-    return lambda k, n: err.print(Text(f"{k}/{n} seeds solved"), end="\r")
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
@@ -339,20 +370,29 @@ def _show_table(
 
 @cli.app.command(
     epilog=cli.examples(
+        "xortune evaluate --trainer ./train.py:run --config config.yaml --seeds 50",
         "xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 "
-        "--hidden-dim 5 --epochs 1000 --seeds 100"
+        "--hidden-dim 5 --epochs 1000 --seeds 100",
     )
 )
 def evaluate(
-    activation: Annotated[str, cli.option("torch.nn class name, or none.")],
-    loss: Annotated[str, cli.option("torch.nn class name.")],
-    optimizer: Annotated[str, cli.option("torch.optim class name.")],
-    lr: Annotated[float, cli.option("Learning rate.")],
-    hidden_dim: Annotated[int, cli.option("Units of the hidden layer.")],
-    epochs: Annotated[int, cli.option("Optimizer steps.")],
+    config: Annotated[
+        Path | None, cli.option("A config (YAML, JSON), in place of the options of the network.")
+    ] = None,
+    trainer: OwnTrainer = None,
+    success: OwnSuccess = None,
+    metric: OwnMetric = None,
+    timeout: OwnTimeout = None,
+    workers: OwnWorkers = None,
+    activation: Annotated[str | None, cli.option("torch.nn class name, or none.")] = None,
+    loss: Annotated[str | None, cli.option("torch.nn class name.")] = None,
+    optimizer: Annotated[str | None, cli.option("torch.optim class name.")] = None,
+    lr: Annotated[float | None, cli.option("Learning rate.")] = None,
+    hidden_dim: Annotated[int | None, cli.option("Units of the hidden layer.")] = None,
+    epochs: Annotated[int | None, cli.option("Optimizer steps.")] = None,
     seeds: Annotated[int, cli.option("How many seeds.")] = 100,
-    momentum: Annotated[float, cli.option("For SGD and RMSprop.")] = 0.0,
-    task: Annotated[str, cli.option("xor, parity-N, or a CSV file.")] = "xor",
+    momentum: Annotated[float | None, cli.option("For SGD and RMSprop; 0.")] = None,
+    task: Annotated[str | None, cli.option("xor, parity-N, or a CSV file; xor.")] = None,
     no_zero_grad: Annotated[
         bool, cli.option("Let gradients add up from step to step.", "--no-zero-grad")
     ] = False,
@@ -361,12 +401,25 @@ def evaluate(
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Train one configuration under many seeds and count the solved ones."""
-    asked = cli.arguments(locals(), "seeds", "task", "no_zero_grad", "first_seed", "engine")
-    if activation.lower() == "none":
-        asked["activation"] = None
-    with cli.told():
-        config = xt.Config(**asked, zero_grad=not no_zero_grad)
+    """Train one configuration under many seeds and count the solved ones.
+
+    The configuration is that of a file with --config, or of the built-in network by its options.
+    """
+    network = {
+        "activation": activation,
+        "loss": loss,
+        "optimizer": optimizer,
+        "lr": lr,
+        "momentum": momentum,
+        "hidden_dim": hidden_dim,
+        "epochs": epochs,
+        "zero_grad": False if no_zero_grad else None,
+    }
+    own: dict[str, Any] = {"success": success, "workers": workers}
+    options = [*network, *own, "trainer", "metric", "timeout", "task", "engine", "config"]
+    with cli.told(options=options):
+        train = _training(trainer, metric, timeout)
+        asked = _evaluated(config, network, trainer)
         if seeds < 1:
             raise InputError(f"{seeds} seeds", place="--seeds", allowed="1 or more")
         chosen = range(first_seed, first_seed + seeds)
@@ -376,13 +429,34 @@ def evaluate(
                 place="--first-seed",
                 allowed="seeds from 0 to 2**32 - 1",
             )
-        if not (quiet or as_json):
+        silent = quiet or as_json
+        if not silent and train is None:
             cli.tell_of_compiling(engine)
-        outcome = xt.evaluate(config, chosen, task=task, engine=engine)
+        own["verbose"] = 0 if silent else 1
+        outcome = xt.evaluate(asked, chosen, train=train, task=task, engine=engine, **own)
     if as_json:
-        cli.print_json(_outcome_json(outcome) | {"key": config.key, "config": dict(config.point)})
+        point = asked.point if isinstance(asked, xt.Config) else asked
+        cli.print_json(_outcome_json(outcome) | {"key": point.key, "config": dict(point)})
     elif not quiet:
         _show_outcome(outcome)
+
+
+def _evaluated(
+    config: Path | None, network: dict[str, Any], trainer: str | None
+) -> xt.Config | xt.Point:
+    """The configuration that is asked for, of a file or by the options of the network."""
+    from xortune.certificates.gate import load_config, load_parameters
+
+    given = {name: value for name, value in network.items() if value is not None}
+    if config is not None:
+        for name, value in given.items():
+            refuse_given("without --config, whose file says all", **{name: str(value)})
+        return load_config(config) if trainer is None else load_parameters(config)
+    if trainer is not None:
+        raise InputError("is missing", place="config", fix="name the file of the parameters")
+    if given.get("activation", "").lower() == "none":
+        given["activation"] = None
+    return xt.Config.from_point(given)
 
 
 def _outcome_json(outcome: Outcome) -> dict[str, Any]:
@@ -407,7 +481,13 @@ def _show_outcome(outcome: Outcome) -> None:
     )
     if outcome.epochs_to_solve is not None:
         _print(f"epochs to solve: {number(round(outcome.epochs_to_solve, 1))}")
-    failed = {s.label.replace("_", " "): c for s, c in outcome.counts.items() if c and s}
+    # Of a training of the user's own nobody knows a pattern.
+    other = {} if outcome.epochs else {"wrong_pattern": "no success"}
+    failed = {
+        other.get(status.label, status.label.replace("_", " ")): found
+        for status, found in outcome.counts.items()
+        if found and status
+    }
     if failed:
         _print(f"not solved: {', '.join(f'{count} {label}' for label, count in failed.items())}")
 

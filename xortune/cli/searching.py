@@ -48,6 +48,7 @@ def search(
     cpus_per_trial: cli.Cpus = 1.0,
     gpus_per_trial: cli.Gpus = 0.0,
     trial_timeout: cli.TrialTimeout = None,
+    workers: cli.Workers = None,
     study_storage: cli.StudyStorage = None,
     study_name: cli.StudyName = None,
     tensorboard: cli.TensorBoard = None,
@@ -125,10 +126,12 @@ def search(
                 **settings,
                 on_progress=on_progress,
                 on_certify=on_certify,
+                on_failure=cli.show_failure if what["trainer"] else None,
                 command=["xortune", *sys.argv[1:]],
                 fail_fast=fail_fast,
                 note=note,
                 tags=tag,
+                verbose=0,
             )
         show_run(run, quiet=quiet, as_json=as_json)
     if any(e.final and e.outcome is None for e in (*run.evaluations, *run.checks)):

@@ -7,9 +7,9 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
 
 import typer
 from rich.console import Console
@@ -26,6 +26,9 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
+
+if TYPE_CHECKING:
+    from xortune.core.outcome import Failure
 
 NOT_PASSED, BAD_INPUT, INTERRUPTED, NO_OUTCOME = 1, 2, 3, 4
 
@@ -86,6 +89,10 @@ StudyStorage = Annotated[
     ),
 ]
 StudyName = Annotated[str | None, option("Of that study; else it follows from the space.")]
+Workers = Annotated[
+    int | None,
+    option("Trials at once on this machine; as many as there are CPUs for. 0: in this process."),
+]
 Resume = Annotated[bool, option("Continue the run.", "--resume")]
 Engine = Annotated[str, option("auto, fused, reference or cuda.")]
 EngineOfSearch = Annotated[
@@ -240,6 +247,12 @@ def say(sentence: str) -> None:
 def note(sentence: str) -> None:
     """Say something that is no error."""
     say(f"note: {sentence}")
+
+
+def show_failure(failure: Failure) -> None:
+    """Show the first failure of a search, with its traceback."""
+    with suppress(OSError, ValueError):  # nobody reads it; or stderr lacks a sign
+        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
 
 def tell_of_compiling(engine: str) -> None:

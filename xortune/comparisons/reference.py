@@ -737,16 +737,18 @@ class Comparison:
             f"{told.differ:,} differ)"
         )
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the answer, and the cells of the smallest p."""
+    def __str__(self) -> str:
         told = self.summary
-        return as_html(
+        return (
             f"{told.cells:,} cells of {self.run} beside {self.reference.path}: {told.differ:,} "
             f"differ (Fisher's exact test, Holm's correction at {told.alpha:g}); "
             f"{told.below_alpha:,} have p < {told.alpha:g}, by chance alone it would be "
-            f"{told.expected:.1f}.",
-            self.cells,
+            f"{told.expected:.1f}."
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, and the cells of the smallest p."""
+        return as_html(str(self), self.cells)
 
     @property
     def differing(self) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 EXPORTS = {
     "config": ("Config", "MOMENTUM_OPTIMIZERS", "SOFTMAX_LIKE"),
-    "counts": ("holm", "mcnemar_greater", "wilson"),
+    "counts": ("holm", "mcnemar_greater", "rate_of", "wilson"),
     "errors": (
         "DisturbedError",
         "Halted",
@@ -37,6 +37,7 @@ EXPORTS = {
         "decimals",
         "duration",
         "estimated",
+        "in_notebook",
         "interval",
         "measured",
         "number",
@@ -50,6 +51,7 @@ EXPORTS = {
     "outcome": (
         "Curves",
         "Details",
+        "Failure",
         "MAX_SEED",
         "NO_DETAILS",
         "Outcome",
@@ -69,6 +71,7 @@ EXPORTS = {
         "OutOfTime",
         "PROVEN_WORSE",
         "Trainer",
+        "Trains",
         "Unfinished",
         "runs_users_code",
     ),

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, ndtri
 
+from xortune.core.formats import measured
+
 
 def wilson(
     successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95
@@ -78,3 +80,9 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(given)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
+
+
+def rate_of(k: int, n: int) -> str:
+    """K / n in percent, in the decimals that its 95 % Wilson interval supports."""
+    low, high = wilson(k, n)
+    return measured(k / n, float(low), float(high))

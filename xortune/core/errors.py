@@ -133,7 +133,7 @@ _OTHERS = frozenset(
         *("output", "trials", "sampler", "seed", "time-budget", "trial-timeout", "address"),
         *("gpus-per-trial", "study-storage", "study-name", "engine", "confidence", "key", "rate"),
         *("between", "neighbourhood", "reference", "reference-seeds", "success", "seeds"),
-        *("tensorboard", "mlflow", "wandb"),
+        *("tensorboard", "mlflow", "wandb", "workers"),
     )
 )
 _OPTION = re.compile(

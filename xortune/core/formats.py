@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.point import Point, Value
@@ -189,6 +190,14 @@ def config_text(point: Point, names: Iterable[str]) -> str:
 # -------------------------------------------------------------------------------------------------
 # What a notebook shows of a value: a sentence and a small table, as HTML that is escaped.
 
+
+def in_notebook() -> bool:
+    """Whether what is displayed goes to a Jupyter notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
 FIRST_ROWS = 10
 """Rows that are shown; the rest is counted."""
 
@@ -208,7 +217,9 @@ SHARES = frozenset({"share"})
 """The columns of shares that are no estimates: one decimal."""
 
 
-def as_html(sentence: str, rows: pd.DataFrame | None = None) -> str:
+def as_html(
+    sentence: str, rows: pd.DataFrame | Sequence[Mapping[str, object]] | None = None
+) -> str:
     """The sentence, and the first rows below it.
 
     Args:
@@ -221,7 +232,7 @@ def as_html(sentence: str, rows: pd.DataFrame | None = None) -> str:
 
     parts = [f'<p class="{_NO_FORMULAS}">{html.escape(sentence)}</p>']
     if rows is not None and len(rows):
-        first = rows.head(FIRST_ROWS)
+        first = pd.DataFrame(rows[:FIRST_ROWS])
         shown = first.assign(**_in_percent(first))
         with pd.option_context("display.max_colwidth", WIDEST):
             parts.append(

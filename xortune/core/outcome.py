@@ -19,6 +19,33 @@ from xortune.core.task import Task
 # What a training says of each seed beside its status: numbers by name, and why it failed.
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A seed that failed, or a block that produced nothing.
+
+    Attributes:
+        config: of the block.
+        seed: which failed; of a block that produced nothing the first.
+        reason: on one line.
+        traceback: where it was raised, in the words of what failed; None if nothing was.
+        raised: the seed that the traceback is of, if that is another, as where the first told no
+            number and a later one raised.
+    """
+
+    config: Mapping[str, object]
+    seed: int
+    reason: str
+    traceback: str | None = None
+    raised: int | None = None
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
+        where = f"the first failure: seed {self.seed} of {values}"
+        if self.raised is None or self.raised == self.seed:
+            return f"{where}\n{self.traceback or self.reason}"
+        return f"{where}\n{self.reason}\nand of seed {self.raised}\n{self.traceback}"
+
+
 @dataclass(frozen=True, eq=False)
 class Curves:
     """What seeds told on their way, thinned: P points of M numbers.
@@ -70,6 +97,13 @@ class Details:
     raised: int | None = None
     note: str = ""
     curves: tuple[KeptCurves, ...] = ()
+
+    def first_failure(self, config: Mapping[str, object]) -> Failure | None:
+        """The first seed of a config that failed; None if none did."""
+        if not self.failed:
+            return None
+        seed, reason = min(self.failed.items())
+        return Failure(config, seed, reason, self.traceback, self.raised)
 
 
 NO_DETAILS = Details()

@@ -89,6 +89,9 @@ class Point(Mapping[str, Value]):
     numbers: ``1`` and ``1.0`` are the same value, ``-0.0`` and ``0.0`` too, ``True`` and ``1`` are
     not. The order in which names are given does not matter to the key, and is kept for display.
 
+    ``point.lr`` is ``point["lr"]``; a parameter that is called like a method (``key``, ``items``)
+    is found by ``[]`` only.
+
     Raises:
         InputError: a name that is not a non-empty string, a value of another type than `Value`,
             a number that is not finite.
@@ -101,6 +104,15 @@ class Point(Mapping[str, Value]):
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
+
+    def __getattr__(self, name: str) -> Value:
+        values: dict[str, Value] = self.__dict__.get("_values", {})  # empty while it is unpickled
+        if name in values:
+            return values[name]
+        raise AttributeError(f"no parameter {name!r}; there are: {', '.join(values)}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

@@ -62,7 +62,15 @@ class OutOfTime(Unfinished):
     """A block that was not begun, or ended between two seeds, since the search's time was over."""
 
 
-class Trainer(Protocol):
+class Trains(Protocol):
+    """What trains blocks."""
+
+    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
+        """One outcome, or the reason why there is none, for each block, in order."""
+        ...
+
+
+class Trainer(Trains, Protocol):
     """What interprets a point. Picklable: the search sends it to its workers.
 
     One that runs code of the user's own says so: see `runs_users_code`.
@@ -82,10 +90,6 @@ class Trainer(Protocol):
         The search corrects it by what it measures, and sizes its batches by that. How many
         proposals a learning sampler makes ahead of results follows from this number alone.
         """
-        ...
-
-    def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
-        """One outcome, or the reason why there is none, for each block, in order."""
         ...
 
     def describe(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 EXPORTS = {
     "certify": ("certify",),
     "compare": ("compare",),
+    "evaluate": ("evaluate",),
     "gate": ("gate",),
     "optuna": ("from_optuna", "import_results", "to_optuna"),
     "own_process": ("let_go_after",),

@@ -26,17 +26,19 @@ from xortune.certificates.fresh import (
     noted_certificate,
     tasks_of,
 )
-from xortune.core.errors import refuse_given
+from xortune.core.errors import refuse_given, worded
+from xortune.core.formats import count, duration
 from xortune.core.trainer import NO_FAILURES, Block, Trainer, runs_users_code
 from xortune.driver.batches import LEAST_SECONDS, SHARE, Batches
 from xortune.driver.cluster import Cluster, connected, slots
 from xortune.driver.jobs import Job
 from xortune.driver.loop import RAY_SECONDS, LocalExecutor, Record
 from xortune.driver.loop import run as run_loop
-from xortune.driver.own_process import let_go, let_go_after
+from xortune.driver.own_process import in_this_process, let_go, let_go_after
 from xortune.driver.process import alone, as_before
 from xortune.driver.ray_executor import RayExecutor
 from xortune.driver.trainer import trainer_of, with_cores
+from xortune.driver.voice import Voice
 from xortune.reports.files import write_report
 from xortune.reports.tables import certify_command
 from xortune.runs.certificate import Certificate, certificate_of
@@ -53,6 +55,7 @@ from xortune.runs.manifest import (
 from xortune.runs.run import JOURNAL, Run, load_run
 from xortune.runs.sessions import begin_session, changed_trainer, session_entry
 from xortune.runs.store import driven
+from xortune.trainers.function import CustomTrainer
 from xortune.trainers.network import usable_cores
 
 # -------------------------------------------------------------------------------------------------
@@ -93,6 +96,8 @@ class FreshSeeds:
         self._further = further
         self._trainer, self._pace = trainer, pace
         self._waiting = deque(one for one in wanted if one.seeds)
+        self.configs = len({one.point.key for one in self._waiting})
+        """How many configs there are seeds for."""
         self._total, self._done = sum(one.count for one in self._waiting), 0
         self.news: deque[object] = deque([(0, self._total)])
         """Seeds done, and all seeds."""
@@ -179,6 +184,50 @@ def train_here(fresh: FreshSeeds, trainer: Trainer, record: Record) -> None:
         run_loop(Batches(fresh, trainer, record, most=1), LocalExecutor(trainer), record)
 
 
+LEAST_TOLD, LONG = 5.0, 600.0
+"""Seconds below which nobody is told what it will take, and from which on fewer seeds are named."""
+
+
+def estimate(what: str, least: float, most: float, workers: int) -> str | None:
+    """What a piece of work will take; None where that is a matter of seconds.
+
+    Args:
+        what: the work.
+        least: seconds for one core, at least.
+        most: and at most.
+        workers: that share it; 0 if that is not known.
+    """
+    if most / (workers or 1) < LEAST_TOLD:
+        return None
+    where = f"on {count(workers, 'worker')}" if workers else "for one worker"
+    ends = [duration(seconds / (workers or 1)) for seconds in (least, most)]
+    took = f"about {ends[1]}" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+    return f"{what}, {took} {where}"
+
+
+def estimate_of_seeds(
+    verb: str, configs: int, seeds: int, seconds: float, workers: int
+) -> str | None:
+    """What fresh seeds will take, and what fewer would, if that is long.
+
+    Args:
+        verb: that trains them.
+        configs: how many are trained.
+        seeds: of each.
+        seconds: of all of it that is still to be trained, for one core.
+        workers: that share it.
+    """
+    told = estimate(f"{verb}: {configs} x {seeds:,} seeds", seconds, seconds, workers)
+    if told is None or seconds / workers < LONG or seeds < LESS * MANY_SEEDS:
+        return told
+    fewer = duration(seconds / workers / LESS)
+    return worded(f"{told}; --seeds {seeds // LESS} takes {fewer}")
+
+
+LESS, MANY_SEEDS = 5, 20
+"""One in so many of the seeds is named beside a long estimate, if that is so many at least."""
+
+
 def told_seeds(
     tell: Callable[[int, int], None] | None,
 ) -> Callable[[tuple[int, int]], None] | None:
@@ -220,6 +269,8 @@ def certify(
     on_word: Callable[[str], None] | None = None,
     command: Sequence[str] | None = None,
     train: Callable[..., Any] | None = None,
+    workers: int | None = None,
+    verbose: int = 1,
 ) -> Certificate:
     """Train the best configs of a run on seeds that the search never saw, and bound their rates.
 
@@ -260,6 +311,8 @@ def certify(
         on_word: called with a sentence that the user should read.
         command: the command line, for the manifest.
         train: your own function that trained the run, if its space does not name it.
+        workers: as of `search`; 0 trains in this process.
+        verbose: as of `search`.
 
     Raises:
         InputError: an argument that is not usable, nothing to certify, an attempt that cannot be
@@ -272,7 +325,8 @@ def certify(
         refuse_given(
             allowed, top=top, confidence=confidence, extendable=extendable, by=by, min_rate=min_rate
         )
-    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
+    voice = Voice(verbose, on_word)
+    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)
     loaded = run if isinstance(run, Run) else load_run(run)
     call = Call(
         top=(FINALISTS if min_rate is None else 1) if top is None else top,
@@ -284,18 +338,23 @@ def certify(
         neighbourhood=neighbourhood,
         by=cast("Criterion", "own" if by is None else by),
     )
-    with let_go_after():
+    with let_go_after(), voice.certifying(on_progress) as show:
         if trainer is None:
             # Workers elsewhere may have the GPUs that this machine lacks.
             gpus = gpus_per_trial if address is not None else 0.0
-            trainer = trainer_of(loaded, engine, gpus, train=train, accept=accept_versions)
+            trainer = trainer_of(
+                loaded, engine, gpus, train=train, accept=accept_versions, here=workers == 0
+            )
+        if workers == 0:
+            trainer = in_this_process(trainer, lambda _: None)
         certificate = certify_run(
             driven(loaded.path),
             trainer,
             call,
-            cluster=cluster,
-            on_progress=on_progress,
-            on_message=on_word,
+            cluster=None if workers == 0 else cluster,
+            on_progress=show,
+            on_message=voice.warn,
+            on_estimate=voice.inform,
             accept_versions=accept_versions,
             session={"what": CERTIFIED, **session_entry(command)},
         )
@@ -311,6 +370,7 @@ def certify_run(
     cluster: Cluster | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_estimate: Callable[[str], None] | None = None,
     accept_versions: bool = False,
     session: Mapping[str, Any] | None = None,
 ) -> Certificate:
@@ -324,6 +384,7 @@ def certify_run(
             is trained in this process, on all cores.
         on_progress: called with the seeds done and all seeds, at first and after each block.
         on_message: called with a sentence for the user.
+        on_estimate: called with what it will take, if that is long.
         accept_versions: whether an attempt that was begun with another engine or other versions may
             be left as it is, and a new one begun.
         session: what the manifest says of this session, if it is not that of a search.
@@ -344,6 +405,12 @@ def certify_run(
         if cluster is not None:
             stack.enter_context(connected(cluster))
             fresh.slots = slots(cluster)
+        if on_estimate is not None:
+            own = isinstance(here, CustomTrainer)
+            workers = fresh.slots if cluster is not None else 1 if own else usable_cores()
+            configs, seconds = fresh.configs, fresh.work_left
+            if told := estimate_of_seeds("certify", configs, call.seeds, seconds, workers):
+                on_estimate(told)
         changed = changed_trainer(run.manifest, identity, str(path / MANIFEST))
         if changed and on_message is not None:
             on_message(_not_the_search(run, changed))
@@ -518,11 +585,15 @@ def _solving(run: Run) -> list[str]:
 
 def _seconds(run: Run, call: Call) -> float:
     """About how long certifying takes on all cores of this machine, as the search's blocks did."""
-    each = 0.0
-    for key in _solving(run):
-        lines = [e for e in run.evaluations if e.block.point.key == key and e.outcome is not None]
-        each += sum(e.seconds for e in lines) / sum(e.block.count for e in lines)
+    each = sum(seconds_of_seed(run, key) or 0.0 for key in _solving(run))
     return each * call.seeds / usable_cores()
+
+
+def seconds_of_seed(run: Run, key: str) -> float | None:
+    """Seconds that a seed of a config took in the search; None if none was trained."""
+    lines = [e for e in run.evaluations if e.block.point.key == key and e.outcome is not None]
+    seeds = sum(e.block.count for e in lines)
+    return sum(e.seconds for e in lines) / seeds if seeds else None
 
 
 def _without_note(run: Run) -> Run:

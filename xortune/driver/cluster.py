@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from xortune.core.errors import Halted, InputError
+from xortune.core.errors import Halted, InputError, refuse_given
 from xortune.driver.process import ray_settings, refuse_fork, same_end, uses_ray
 from xortune.spaces.model import parse_duration
 
@@ -34,12 +35,15 @@ class Cluster:
         cpus_per_trial: logical CPUs for each trial, fractions allowed.
         gpus_per_trial: logical GPUs for each trial, fractions allowed.
         trial_timeout: seconds that a batch may take before its worker is killed; None for any time.
+        workers: trials that run at once on this machine; None for as many as there are CPUs for. 0:
+            there is no Ray, and this process trains one block after the other.
     """
 
     address: str | None = None
     cpus_per_trial: float = 1.0
     gpus_per_trial: float = 0.0
     trial_timeout: float | None = None
+    workers: int | None = None
 
     @classmethod
     def of(
@@ -48,11 +52,13 @@ class Cluster:
         cpus_per_trial: float,
         gpus_per_trial: float,
         trial_timeout: float | str | None = None,
+        workers: int | None = None,
     ) -> Cluster:
         """The same, of what a user gives.
 
         Raises:
-            InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration.
+            InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration,
+                workers below 0, or of a Ray that has its own number.
         """
         for name, share, good, allowed in (
             ("cpus_per_trial", cpus_per_trial, cpus_per_trial > 0, "above 0"),
@@ -65,7 +71,21 @@ class Cluster:
         except InputError as error:
             error.field = error.place = "trial_timeout"
             raise
-        return cls(address, cpus_per_trial, gpus_per_trial, limit)
+        found = cls(address, cpus_per_trial, gpus_per_trial, limit, workers)
+        if workers is None:
+            return found
+        if workers < 0:
+            raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
+        if workers and (found.place != "local" or ray.is_initialized()):
+            raise InputError(
+                f"{workers}, and Ray runs already",
+                field="workers",
+                allowed="0 (this process), or a Ray that is started for this on this machine",
+                fix="leave it out; --cpus-per-trial says how many run at once there",
+            )
+        if not workers:
+            refuse_given("without --workers 0", address=address, trial_timeout=limit)
+        return found
 
     @property
     def wanted(self) -> dict[str, float]:
@@ -245,18 +265,18 @@ def connected(cluster: Cluster) -> Iterator[None]:
     """
     refuse_fork()
     uses_ray()
-    with ray_settings(), lifeline() if ray.is_initialized() else _started(cluster.place):
+    with ray_settings(), lifeline() if ray.is_initialized() else _started(cluster):
         yield
 
 
 @contextmanager
-def _started(place: str) -> Iterator[None]:
+def _started(cluster: Cluster) -> Iterator[None]:
     try:
         with same_end():
-            if place == "local":
-                _start()
+            if cluster.place == "local":
+                _start(_cores(cluster))
             else:
-                _reach(place)
+                _reach(cluster.place)
     except KeyboardInterrupt:
         ray.shutdown()  # what has been started of it
         raise
@@ -271,14 +291,14 @@ def _started(place: str) -> Iterator[None]:
             ray._private.worker._worker_logs_enabled = True
 
 
-def _start() -> None:
+def _start(cores: int) -> None:
     # Ray's processes listen on the loopback device alone when that is the address of their node. On
     # Linux `ray.init` replaces 127.0.0.1 by the machine's outer address, for others to join; what
     # it does on macOS and Windows, where nobody joins, is what is wanted here.
     constants = ray._private.ray_constants
     before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
-        _init("local", include_dashboard=False, num_cpus=_cores(), _node_ip_address="127.0.0.1")
+        _init("local", include_dashboard=False, num_cpus=cores, _node_ip_address="127.0.0.1")
     except Exception as error:  # a node that does not come up in time is a plain Exception
         ray.shutdown()  # what has been started of it
         raise InputError(
@@ -326,7 +346,9 @@ def _init(where: str, **more: Any) -> None:
     )
 
 
-def _cores() -> int:
+def _cores(cluster: Cluster) -> int:
+    if cluster.workers is not None:
+        return math.ceil(cluster.workers * cluster.cpus_per_trial)
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
@@ -341,7 +363,7 @@ def slots_to_come(cluster: Cluster) -> int:
     """
     if ray.is_initialized() or cluster.place != "local":
         return 0
-    return int(_cores() / cluster.cpus_per_trial)
+    return int(_cores(cluster) / cluster.cpus_per_trial)
 
 
 def slots(cluster: Cluster) -> int:

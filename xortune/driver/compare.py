@@ -33,10 +33,11 @@ from xortune.core.outcome import NO_DETAILS, Details, Outcome
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
-from xortune.driver.certify import FreshSeeds, train_here
+from xortune.driver.certify import FreshSeeds, estimate_of_seeds, seconds_of_seed, train_here
 from xortune.driver.loop import Record
-from xortune.driver.own_process import let_go_after
+from xortune.driver.own_process import in_this_process, let_go_after
 from xortune.driver.trainer import trainer_for, trainer_of, with_cores, with_train
+from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
 from xortune.runs.journal import Journal, read
 from xortune.runs.lock import held
@@ -112,6 +113,8 @@ def compare(
     alpha: float = 0.05,
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
+    workers: int | None = None,
+    verbose: int = 1,
 ) -> RunComparison: ...
 
 
@@ -158,6 +161,8 @@ def compare(
     alpha: float = 0.05,
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
+    workers: int | None = None,
+    verbose: int = 1,
 ) -> Comparison | RunComparison | SequentialComparison:
     """Tell which of several runs, configs or outcomes solves more seeds; or test a published table.
 
@@ -203,6 +208,9 @@ def compare(
         alpha: the level of the tests, each alone (with a reference) and all together.
         on_progress: called with the seeds done and all seeds.
         on_word: called with a sentence that the user should read.
+        workers: 0 calls functions of your own in this process, for a debugger; else they have a
+            process of their own.
+        verbose: as of `search`.
 
     Raises:
         InputError: an argument or the table is not usable, or not clear; different tasks or
@@ -225,6 +233,7 @@ def compare(
             trainer=trainer,
             engine=engine,
             output=output,
+            workers=workers,
         )
         return compare_published(
             only_run(several),
@@ -247,6 +256,8 @@ def compare(
     most = _most_seeds(max_seeds, seeds, train=train is not False) if sequential else None
     if not sequential:
         refuse_given("with sequential=True", max_seeds=max_seeds)
+    if workers not in (None, 0):
+        raise InputError(f"{workers}", field="workers", allowed="0 (this process), or None")
     trainers = _trainers(train, trainer, len(several))
     entries = entries_of(several, labels, task)
     candidates = [entry for entry in entries if not isinstance(entry, Contestant)]
@@ -258,7 +269,7 @@ def compare(
     to_train: dict[int, WantedSeeds] = {}
     if seeds is not None or bare or sequential:  # then all are trained, under the same
         to_train = {
-            place: _wanted(entry, task, own, engine, success)
+            place: _wanted(entry, task, own, engine, success, here=workers == 0)
             for place, (entry, own) in enumerate(zip(entries, trainers, strict=True))
             if not isinstance(entry, Contestant)
         }
@@ -269,21 +280,25 @@ def compare(
         ]
         labelled = [entry.label for entry in entries]
         refuse_different_trainers(list(zip(labelled, identities, strict=True)))
+    voice = Voice(verbose, on_word)
     if most is not None:
-        return _in_step(
-            entries, to_train, most, alpha, output, on_progress=on_progress, on_message=on_word
-        )
+        with voice.certifying(on_progress, "training") as show:
+            return _in_step(
+                entries, to_train, most, alpha, output, on_progress=show, on_message=voice.warn
+            )
     found: dict[int, Contestant] = {}
     if to_train:
         directory = output or comparison_directory([entry.label for entry in entries])
-        found = _trained(
-            entries,
-            to_train,
-            seeds or SEEDS,
-            directory,
-            on_progress=on_progress,
-            on_message=on_word,
-        )
+        with voice.certifying(on_progress, "training") as show:
+            found = _trained(
+                entries,
+                to_train,
+                seeds or SEEDS,
+                directory,
+                on_progress=show,
+                on_message=voice.warn,
+                on_estimate=voice.inform,
+            )
     contestants = [
         entry if isinstance(entry, Contestant) else found.get(place) or certified_contestant(entry)
         for place, entry in enumerate(entries)
@@ -412,6 +427,8 @@ def _wanted(
     trainer: Trainer | Callable[..., Any] | None,
     engine: str | None,
     success: str | None,
+    *,
+    here: bool,
 ) -> WantedSeeds:
     if trainer is not None and not callable(trainer):
         found = trainer
@@ -422,10 +439,14 @@ def _wanted(
         found = NetworkTrainer(learned, engine or "auto")
     else:
         with let_go_after():
-            found = trainer_of(candidate.run, engine, 0.0, train=trainer)
+            found = trainer_of(candidate.run, engine, 0.0, train=trainer, here=here)
+        if here:
+            found = in_this_process(found, lambda _: None)
     found = with_cores(found)[1]
     found.describe()  # refuses an engine that is not there
-    return WantedSeeds(candidate.point, found)
+    run = candidate.run
+    seconds = None if run is None else seconds_of_seed(run, candidate.point.key)
+    return WantedSeeds(candidate.point, found, seconds)
 
 
 def _of_function(candidate: Candidate, train: Function | None, success: str | None) -> Trainer:
@@ -476,6 +497,7 @@ def _trained(
     *,
     on_progress: Callable[[int, int], None] | None,
     on_message: Callable[[str], None] | None,
+    on_estimate: Callable[[str], None] | None,
 ) -> dict[int, Contestant]:
     """The entries that are to be trained, by their places, with the seeds that they lacked."""
     directory = _local(directory)
@@ -486,7 +508,12 @@ def _trained(
     shared = range(COMPARE.start, COMPARE.start + seeds)
     wanted = list(to_train.values())
     outcomes = train_shared(
-        directory, wanted, shared, on_progress=on_progress, on_message=on_message
+        directory,
+        wanted,
+        shared,
+        on_progress=on_progress,
+        on_message=on_message,
+        on_estimate=on_estimate,
     )
     found = {}
     for (place, one), outcome in zip(to_train.items(), outcomes, strict=True):
@@ -510,6 +537,8 @@ class WantedSeeds:
 
     point: Point
     trainer: Trainer
+    seconds: float | None = None
+    """Of a seed, as its run measured it."""
 
     @property
     def made(self) -> str:
@@ -524,6 +553,7 @@ def train_shared(
     *,
     on_progress: Callable[[int, int], None] | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_estimate: Callable[[str], None] | None = None,
 ) -> list[Outcome]:
     """Train each config under all the seeds, without those that the directory has already.
 
@@ -534,6 +564,7 @@ def train_shared(
         on_progress: called with the seeds done and all seeds, at first and after each block; not
             if there is nothing to do.
         on_message: called with a sentence for the user.
+        on_estimate: called with what it will take, if that is long.
 
     Returns:
         One outcome for each, of just these seeds in their order. Seeds of a block that finally
@@ -557,7 +588,16 @@ def train_shared(
             lines = had[made].of_keys([key]) if made in had else ()
             if parts := missing(seeds, lines):
                 lacking[made].append(SeedsToTrain(point, parts))
-        done = total - sum(one.count for ones in lacking.values() for one in ones)
+        left = [(made, one) for made, ones in lacking.items() for one in ones]
+        done = total - sum(one.count for _, one in left)
+        known = {one.point.key: one.seconds for one in wanted}
+        each = [known[one.point.key] for _, one in left]
+        if on_estimate is not None and left and None not in each:
+            took = sum(
+                one.count * (seconds or 0.0) for (_, one), seconds in zip(left, each, strict=True)
+            )
+            if told := estimate_of_seeds("compare", len(left), len(seeds), took, 1):
+                on_estimate(told)
         for made, ones in lacking.items():
             if not ones:
                 continue

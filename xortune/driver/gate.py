@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from xortune.certificates.gate import (
+    SequentialTest,
     Verdict,
     gate_certificate,
     gate_config,
     gate_imported,
     load_config,
+    load_parameters,
 )
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_given
 from xortune.core.seeds import GATE
 from xortune.core.task import Task, TaskSpec
+from xortune.driver.evaluate import (
+    Crew,
+    Training,
+    network_config,
+    own_config,
+    refuse_built_in,
+    single,
+)
+from xortune.driver.voice import Voice
 from xortune.integrations.export import exported
 from xortune.reports.tables import certify_command
 from xortune.runs.manifest import is_imported
@@ -26,16 +39,21 @@ from xortune.trainers.network import NetworkTrainer, usable_cores
 
 
 def gate(
-    config_or_run: Config | Run | str | os.PathLike[str],
+    config_or_run: Config | Mapping[str, Any] | Run | str | os.PathLike[str],
     *,
     min_rate: float,
     max_seeds: int | None = None,
     confidence: float | None = None,
+    train: Training | None = None,
+    success: str | None = None,
     task: TaskSpec | None = None,
     first_seed: int | None = None,
     engine: str | None = None,
+    workers: int | None = None,
+    fail_fast: bool = False,
     key: str | None = None,
     on_seeds: Callable[[int, int], None] | None = None,
+    verbose: int = 1,
 ) -> Verdict:
     """Whether a config solves more than `min_rate` of all seeds: proven, refuted or undecided.
 
@@ -44,35 +62,50 @@ def gate(
     seeds are judged, by bounds that hold for all its configs at once.
 
     Args:
-        config_or_run: a config, the file of one (YAML or JSON), a run, or its directory.
+        config_or_run: a config, with `train` a dict of parameters; the file of one (YAML or JSON);
+            a run, or its directory.
         min_rate: the success rate to prove, in (0, 1).
         max_seeds: of a config: after so many the answer is `undecided`; 500 if not given. The risk
             of a wrong answer is spent over just so many seeds: decide on it before you see any.
         confidence: 1 minus the probability, at most, of a wrong answer; 0.95 if not given. Of a
             certificate, what it must have at least.
-        task: of a config: what it learns; xor if not given.
+        train: of a config: a function of your own, a class or a command that trains it, as
+            `evaluate` takes it; the built-in network if not given.
+        success: with `train`: the rule for its numbers, as of `evaluate`.
+        task: of a config of the network: what it learns; xor if not given.
         first_seed: of a config: the others follow it; if not given, the gates' own seeds, the same
             each time.
-        engine: of a config: see `evaluate`.
+        engine: of a config of the network: see `evaluate`.
+        workers: with `train`: how many processes train at once, as of `evaluate`. The answer does
+            not depend on it.
+        fail_fast: with `train`: end at the first seed that fails, without an answer.
         key: of a run: the finalist; the certificate's first if not given.
         on_seeds: called with (k, n) while training.
+        verbose: 0 shows nothing; 1 the progress, on a terminal or in a notebook, and the first
+            failure; 2 each news in a line.
 
     Raises:
         InputError: an argument that is not usable, or a run without a certificate.
-        TrainingError: the training produced no outcome.
+        TrainingError: the training produced no outcome, or a seed failed and `fail_fast` is asked
+            for.
     """
     given = config_or_run
     if isinstance(given, str | os.PathLike):
         run = url_of(given) is not None or Path(given).is_dir()
-        given = load_run(given) if run else load_config(given)
+        loaded = load_config if train is None else load_parameters
+        given = load_run(given) if run else loaded(given)
     sure = 0.95 if confidence is None else confidence
     if isinstance(given, Run):
         refuse_given(
             "only with a config that is trained",
             max_seeds=max_seeds,
+            train=train,
+            success=success,
             task=task,
             first_seed=first_seed,
             engine=engine,
+            workers=workers,
+            fail_fast=fail_fast,
         )
         certificate = given.certificate
         if certificate is None and is_imported(given.manifest):
@@ -92,23 +125,33 @@ def gate(
                 fix=f"certify again with --confidence {confidence:g}",
             )
         return gate_certificate(certificate, min_rate=min_rate, key=key)
-    if not isinstance(given, Config):
-        raise InputError(
-            f"a {type(given).__name__}",
-            field="config_or_run",
-            allowed="a xortune.Config, a run, or the path of either",
-        )
     refuse_given("only with a run, whose finalists have keys", key=key)
-
+    test = SequentialTest(
+        min_rate,
+        500 if max_seeds is None else max_seeds,
+        sure,
+        GATE.start if first_seed is None else first_seed,
+    )
+    asked: dict[str, Any] = asdict(test)
+    voice = Voice(verbose)
+    told = voice.counting(on_seeds, test.max_seeds, f"gate at {min_rate:g}")
+    if train is not None:
+        refuse_built_in(task=task, engine=engine)
+        point, own = single(own_config(given, "config_or_run"), train, success)
+        crew = Crew(
+            own,
+            ahead=test.needed(0),
+            workers=workers,
+            here=callable(train),
+            fail_fast=fail_fast,
+            on_failure=voice.fail,
+        )
+        with told as show, crew:
+            return gate_config(point, crew, **asked, on_seeds=show, block=lambda: crew.at_once)
+    refuse_given("only with train=", success=success, workers=workers or None, fail_fast=fail_fast)
+    config = network_config(given, "config_or_run")
     learned = task if isinstance(task, Task) else Task.named(task or "xor")
     trainer = NetworkTrainer(learned, engine=engine or "auto", threads=usable_cores())
     trainer.describe()  # refuses an engine that is not there
-    return gate_config(
-        given.point,
-        trainer,
-        min_rate=min_rate,
-        max_seeds=500 if max_seeds is None else max_seeds,
-        confidence=sure,
-        first_seed=GATE.start if first_seed is None else first_seed,
-        on_seeds=on_seeds,
-    )
+    with told as show:
+        return gate_config(config.point, trainer, **asked, on_seeds=show)

@@ -97,7 +97,7 @@ def trained(
     try:
         with ending_at(until):
             results: list[Outcome | TrainingError] = []
-            apart = isinstance(trainer, CustomTrainer) and (apart or kills_late(trainer))
+            apart = _may_be_apart(trainer) and (apart or kills_late(trainer))
             together = not runs_users_code(trainer) or _stacks(trainer)
             for part in [blocks] if together else [[one] for one in blocks]:
                 if time_is_over():
@@ -111,6 +111,10 @@ def trained(
         return WorkerFailure("batch", str(error))
     except Exception as error:  # a trainer's own; the worker lives on for the next batch
         return WorkerFailure("batch", one_line(named(error)))
+
+
+def _may_be_apart(trainer: Trainer) -> bool:
+    return isinstance(trainer, CustomTrainer) and trainer.on_raise is None
 
 
 def _stacks(trainer: Trainer) -> bool:

@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from xortune.core.errors import InputError
+from xortune.core.outcome import Failure
 from xortune.core.trainer import Trainer
 from xortune.driver.batches import LEAST_SECONDS, Batches
 from xortune.driver.decisions import Decider
@@ -94,33 +94,6 @@ def run(batches: Batches, executor: Executor, record: Record) -> None:
 # What is recorded: the journal first, then whoever decides by it, then the user.
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A seed that failed, or a block that produced nothing.
-
-    Attributes:
-        config: of the block.
-        seed: which failed; of a block that produced nothing the first.
-        reason: on one line.
-        traceback: where it was raised, in the words of what failed; None if nothing was.
-        raised: the seed that the traceback is of, if that is another, as where the first told no
-            number and a later one raised.
-    """
-
-    config: dict[str, object]
-    seed: int
-    reason: str
-    traceback: str | None = None
-    raised: int | None = None
-
-    def __str__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self.config.items())
-        where = f"the first failure: seed {self.seed} of {values}"
-        if self.raised is None or self.raised == self.seed:
-            return f"{where}\n{self.traceback or self.reason}"
-        return f"{where}\n{self.reason}\nand of seed {self.raised}\n{self.traceback}"
-
-
 class FirstFailure:
     """Looks for the first failure of a search, and tells of it.
 
@@ -144,12 +117,11 @@ class FirstFailure:
         """Look whether a line of the journal is the first that has a failure, and is final."""
         if self.failure is not None or not line.final:
             return
-        config: dict[str, object] = dict(line.block.point)
+        config = line.block.point.as_dict()
         if line.outcome is None:
             self.failure = Failure(config, line.block.first, str(line.error))
-        elif failed := (details := line.outcome.details).failed:
-            seed, reason = min(failed.items())
-            self.failure = Failure(config, seed, reason, details.traceback, details.raised)
+        else:
+            self.failure = line.outcome.details.first_failure(config)
         if self.failure is not None and self._tell is not None:
             self._tell(self.failure)
 

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -23,7 +24,7 @@ from xortune.core.errors import InputError, TrainingError, named
 from xortune.core.outcome import Outcome
 from xortune.core.trainer import Block, OutOfTime, Trainer
 from xortune.trainers.command import signal_of
-from xortune.trainers.function import CallForm, CustomTrainer, form_asked
+from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_asked
 from xortune.trainers.group import KEEPER, end
 from xortune.trainers.limits import THREADS, ending_at, time_ends, time_is_over, use_threads
 from xortune.trainers.returned import one_line
@@ -297,9 +298,9 @@ def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
     return kept
 
 
-def let_go() -> None:
-    """End the process that this thread keeps, if there is one."""
-    kept = _kept.pop(threading.get_ident(), None)
+def let_go(thread: int | None = None) -> None:
+    """End the process that this thread keeps, or another one that has ended, if there is one."""
+    kept = _kept.pop(threading.get_ident() if thread is None else thread, None)
     if kept is not None and kept.owner == os.getpid():
         kept.close()
 
@@ -352,6 +353,49 @@ def train_apart(
             return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
         found.append(_in_time(trainer, Block(block.point, seed, 1)))
     return _together(found)
+
+
+def train_each_apart(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+    """As `train_apart`, but a seed that ends its process has crashed, and the others go on.
+
+    Raises:
+        InputError: the function cannot be sent.
+    """
+    try:
+        return train_apart(trainer, block)
+    except ProcessEnded as error:
+        if time_is_over():  # it was ended, and is no seed's failure
+            return OutOfTime()
+        if block.count == 1:
+            return Outcome.crashed(block.seeds, 0, str(error))
+    half = block.count // 2
+    parts = (
+        Block(block.point, block.first, half),
+        Block(block.point, block.first + half, block.count - half),
+    )
+    return _together([train_each_apart(trainer, part) for part in parts])
+
+
+def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
+    """The trainer as it trains in the process of the user, who may debug it.
+
+    Args:
+        trainer: any; only of a user's function it is another one.
+        on_raise: called with what a seed raises.
+
+    Raises:
+        InputError: its seeds have a time that only the end of their process enforces.
+    """
+    if not isinstance(trainer, CustomTrainer):
+        return trainer
+    if kills_late(trainer):
+        raise InputError(
+            f"{trainer.limit:g} s, and the function does not report in between",
+            field="timeout",
+            allowed="with --workers 0 only for a function that yields or takes a report",
+            fix="leave --workers out: a seed that takes longer ends with its process",
+        )
+    return replace(trainer, on_raise=on_raise)
 
 
 def kills_late(trainer: Trainer) -> bool:

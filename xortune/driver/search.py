@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from xortune.certificates.fresh import noted_certificate
 from xortune.core.errors import DisturbedError, Halted, InputError, Interrupted, TrainingError
 from xortune.core.files import without_passwords
-from xortune.core.formats import plain
+from xortune.core.outcome import Failure
 from xortune.core.trainer import Trainer
-from xortune.driver.own_process import let_go_after, refuse_unsendable
+from xortune.driver.own_process import in_this_process, let_go_after, refuse_unsendable
 from xortune.driver.process import alone, as_before
 from xortune.driver.trainer import (
+    TRIES,
     Check,
     refuse_large,
     threads_of,
@@ -27,8 +27,9 @@ from xortune.driver.trainer import (
     tried_once,
     with_train,
 )
+from xortune.driver.voice import Voice
 from xortune.integrations.following import logging, trackers_for
-from xortune.racing.grants import refuse_unprovable
+from xortune.racing.grants import raced, refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
 from xortune.runs.manifest import checked_labels, manifest_of
@@ -46,11 +47,12 @@ from xortune.runs.status import Progress
 from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_space, load_space, with_search
+from xortune.trainers.command import CommandTrainer
+from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
     from xortune.driver.cluster import Cluster
-    from xortune.driver.loop import Failure
     from xortune.driver.propose import SharedStudy
     from xortune.integrations.tracker import Tracker
 
@@ -94,6 +96,8 @@ def search(
     n_trials: int | None = None,
     note: str | None = None,
     tags: Iterable[str] | None = None,
+    workers: int | None = None,
+    verbose: int = 1,
 ) -> Run:
     """Search a space for the configuration that solves its task for the most seeds.
 
@@ -144,6 +148,12 @@ def search(
         n_trials: Optuna's name for `trials`.
         note: a sentence about the run, for its manifest, `status` and the report.
         tags: likewise words; with `resume` they are added to those that it has.
+        workers: trials that run at once on this machine; as many as there are CPUs for, if not
+            given. 0 starts no Ray and trains in this process, one seed after the other: for a
+            debugger. With `fail_fast` the TrainingError's cause is then what the seed raised.
+        verbose: 0 shows nothing; 1 the progress, on a terminal or in a notebook, sentences that
+            the user should read and the first failure; 2 each news in a line. Python's logging has
+            the sentences in the logger `xortune`, where it has been set up.
 
     Returns:
         The run, with its tables and report written.
@@ -166,7 +176,8 @@ def search(
             raise InputError("given beside trials", field="n_trials", allowed="one of the two")
         trials = n_trials
     labels = checked_labels(note, tags)
-    resume = resume or extend
+    resume, voice = resume or extend, Voice(verbose, on_word)
+    raised: list[BaseException] = []  # in this process, if it trains
     space = with_train(_loaded(space), train)
     asked = _checked(
         with_search(space, trials=trials, sampler=sampler, seed=seed, time_budget=time_budget),
@@ -178,17 +189,24 @@ def search(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         trial_timeout=trial_timeout,
+        workers=workers,
+        on_raise=raised.append,
+        counted=True,
         study_storage=study_storage,
         study_name=study_name,
         tensorboard=tensorboard,
         mlflow=mlflow,
         wandb=wandb,
         dry_run=dry_run,
-        on_word=on_word,
+        on_word=voice.inform,
     )
-    space, trainer, budget = asked.space, asked.trainer, asked.space.search.time_budget
+    space, trainer, limit = asked.space, asked.trainer, asked.space.search.time_budget
+    if asked.check is not None and (
+        cost := session.cost_of(asked.space, asked.cluster, asked.check.seconds)
+    ):
+        voice.inform(cost)
     if on_failure is None and not space.task:
-        on_failure = _show_failure
+        on_failure = voice.fail
     # The command is for a manifest that others may read.
     terms = session.Resume(extend, accept_versions, command and without_passwords(command))
     directory = _directory(space, output, resume=resume)
@@ -197,7 +215,8 @@ def search(
     with (
         _interrupted_at(directory),
         logging(directory, asked.trackers),
-        held(directory, say=on_word),
+        held(directory, say=voice.warn),
+        voice.searching(on_progress, on_certify, raced=raced(space)) as (show, show_certified),
     ):
         began = time.monotonic()
         try:
@@ -208,13 +227,14 @@ def search(
                 cluster=asked.cluster,
                 shared=asked.shared,
                 resume=terms,
-                listener=session.Listener(on_progress, on_certify, on_word, on_failure),
+                listener=session.Listener(show, show_certified, voice.warn, on_failure),
                 labels=labels,
                 fail_fast=fail_fast,
                 seconds=None if asked.check is None else asked.check.seconds,
             )
         except (TrainingError, Halted) as error:
             complete, failed = False, error
+            error.__cause__ = raised[0] if raised else None
         except InputError as error:
             # Made for this search only, if nothing was put back there.
             new = output is None and not resume and not isinstance(error, DisturbedError)
@@ -226,15 +246,15 @@ def search(
             run, complete = certified(
                 run,
                 trainer,
-                most=seconds_for_certificate(budget, time.monotonic() - began),
-                cluster=asked.cluster,
+                most=seconds_for_certificate(limit, time.monotonic() - began),
+                cluster=None if workers == 0 else asked.cluster,
                 accept=accept_versions,
-                on_progress=on_certify,
+                on_progress=show_certified,
             )
         else:
             noted_certificate(run)  # of what it has, if it was interrupted while it certified
-        timed_out = budget is not None and run.manifest.get("complete") is False
-        how = _ending(failed, budget if timed_out else None, complete=complete)
+        timed_out = limit is not None and run.manifest.get("complete") is False
+        how = _ending(failed, limit if timed_out else None, complete=complete)
         if asked.check is not None and asked.check.note:
             how["seeds_at_once"] = asked.check.note
         matters = importance(run, space).entries()
@@ -324,6 +344,9 @@ def _checked(
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float = 0.0,
     trial_timeout: float | str | None = None,
+    workers: int | None = None,
+    on_raise: Callable[[BaseException], None] | None = None,
+    counted: bool = False,
     study_storage: str | None = None,
     study_name: str | None = None,
     dry_run: bool = True,
@@ -334,10 +357,11 @@ def _checked(
 
     Nothing is written, and nothing started that goes on.
     """
+    from xortune.driver import session
     from xortune.driver.cluster import Cluster
     from xortune.driver.propose import shared_study
 
-    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout)
+    cluster = Cluster.of(address, cpus_per_trial, gpus_per_trial, trial_timeout, workers)
     shared = shared_study(space, study_storage, study_name)
     told = trackers_for(output, **trackers)
     wanted = _wanted(space, output)
@@ -346,22 +370,35 @@ def _checked(
     threads = threads_of(manifest_of(wanted)) if goes_on else None
     check = None
     with let_go_after():  # the process in which the function is called
-        trainer = trainer_for(
-            space, train, engine, gpus_per_trial, threads or threads_for(cpus_per_trial)
-        )
+        threads, here = threads or threads_for(cpus_per_trial), cluster.workers == 0
+        trainer = trainer_for(space, train, engine, gpus_per_trial, threads, here=here)
+        if here:
+            trainer = in_this_process(trainer, on_raise or _ignored)
         check_space(space, trainer)
         if address is None:  # the machines of a cluster are not known yet
             refuse_large(space, trainer)
         if not resume:  # a run from before this was refused can be finished
             refuse_unprovable(space)
-        refuse_unsendable(trainer)
+        if not here:
+            refuse_unsendable(trainer)
         if dry_run and output is not None:  # what is refused is so before the function is called
             _directory(space, output, resume=resume)
         if dry_run and not (resume and _holds(wanted)):
-            check = tried_once(space, trainer, most=cluster.trial_timeout)
+            # Elsewhere it may be trained on a GPU, and here not.
+            counts = counted and shared is None and not (address or gpus_per_trial)
+            points = session.first_proposals(space, trainer, TRIES) if counts else []
+            check = tried_once(
+                space, trainer, points, counts=bool(points), most=cluster.trial_timeout
+            )
+            if check is not None and isinstance(trainer, CustomTrainer | CommandTrainer):
+                trainer = replace(trainer, known=check.known)
             if check is not None and on_word is not None:
                 on_word("; ".join(filter(None, (check.sentence, check.note))))
     return _Checked(space, trainer, cluster, shared, told, check)
+
+
+def _ignored(error: BaseException) -> None:
+    """Of a dry run nobody asks what it raised."""
 
 
 def _wanted(space: SearchSpace, output: Place) -> Path:
@@ -426,9 +463,3 @@ def _ending(
     if isinstance(failed, Halted):
         why = f"({failed})"
     return {"stopped": f"interrupted {why} at {at}"}
-
-
-def _show_failure(failure: Failure) -> None:
-    """On stderr, at once, if that can be written."""
-    with suppress(OSError, ValueError):  # nobody reads it; or it is closed, or lacks a sign
-        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)

@@ -10,15 +10,24 @@ from itertools import islice
 from pathlib import Path
 
 from xortune.core.errors import InputError, TrainingError
+from xortune.core.formats import count, duration
+from xortune.core.outcome import Failure
+from xortune.core.point import Point
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import Batches, least_in_flight, most_in_flight
-from xortune.driver.certify import certificate_after, seconds_for_certificate, told_seeds
+from xortune.driver.certify import (
+    FINALISTS,
+    certificate_after,
+    estimate,
+    seconds_for_certificate,
+    told_seeds,
+)
 from xortune.driver.cluster import THIS_MACHINE, Cluster, connected, slots, slots_to_come
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.loop import (
     Executor,
-    Failure,
     FirstFailure,
+    LocalExecutor,
     Record,
     run,
     training_meanwhile,
@@ -126,12 +135,14 @@ def search_session(
         session.create()
     label_run(directory, labels)
     with ExitStack() as stack:
+        serial = cluster.workers == 0
         took = _seconds_of_a_seed(known) if seconds is None else seconds
-        here = shared is None and _may_train_here(trainer, cluster, took)  # a study must be told
+        here = not serial and shared is None  # a study must be told
+        here = here and _may_train_here(trainer, cluster, took)
         expected = slots_to_come(cluster) if here else 0
-        if not expected:
+        if not (expected or serial):
             stack.enter_context(connected(cluster))
-        room = expected or slots(cluster)
+        room = 1 if serial else expected or slots(cluster)
         session.set_limits(room, alone=_in_milliseconds(space, trainer, took))
         with session.journal() as journal:
             failures = FirstFailure(listener.failure, fatal=fail_fast)
@@ -139,7 +150,9 @@ def search_session(
             known = ()  # each is freed when it has been used: there may be a million
             uninterrupted = True
             try:
-                if expected:
+                if serial:
+                    agenda.train(LocalExecutor(trainer))
+                elif expected:
                     _begin_here(agenda, stack)
                 if not agenda.finished:
                     with RayExecutor(
@@ -415,3 +428,37 @@ def longest_first_block(space: SearchSpace, trainer: Trainer) -> float:
     """Seconds that the first seeds of a config take, as the trainer estimates it, at most."""
     first = space.seeds.ladder[0]
     return max(trainer.cost(Block(point, 0, first)) for point in islice(probes(space), 100))
+
+
+# -------------------------------------------------------------------------------------------------
+# What is known before a new search begins: its first proposals, and what it will take.
+
+
+def first_proposals(space: SearchSpace, trainer: Trainer, most: int) -> list[Point]:
+    """What a new search of a trainer of the user's own trains first, at most so many.
+
+    Raises:
+        InputError: the trainer refuses one.
+    """
+    if space.task is not None:
+        return []
+    proposer = proposer_for(space, (), trainer.check)
+    first = [proposer.propose(number) for number in range(min(most, budget(space)))]
+    return [trainer.check(point) for point in first if point is not None]
+
+
+def cost_of(space: SearchSpace, cluster: Cluster, each: float) -> str | None:
+    """How long a search takes by a seed of so many seconds; None if that is a matter of seconds.
+
+    From what it takes if each configuration gets the first seeds, to what it takes if all get all.
+    """
+    trials, first, most = budget(space), space.seeds.ladder[0], space.seeds.ladder[-1]
+    workers = 1 if cluster.workers == 0 else slots_to_come(cluster)
+    seeds = f"{first:,}" if first == most else f"{first:,} to {most:,}"
+    what = f"search: {count(trials, 'configuration')} x {seeds} seeds"
+    told = estimate(what, trials * first * each, trials * most * each, workers)
+    if told is None or space.seeds.certify is None:
+        return told
+    fresh = duration(FINALISTS * space.seeds.certify * each / (workers or 1))
+    seeds = f"{FINALISTS} x {space.seeds.certify:,} seeds"
+    return f"{told}; then {seeds} for the certificate: {fresh}"

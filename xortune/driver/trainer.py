@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xortune.core.errors import InputError, TrainingError
+from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import Block, Trainer
 from xortune.driver.own_process import ProcessEnded, process_for, train_apart
@@ -23,8 +24,9 @@ from xortune.spaces.grid import probes
 from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import check_built_in, check_numbers, with_own
 from xortune.trainers.command import CommandTrainer, command_trainer
-from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.function import CustomTrainer, custom_trainer, form_asked, form_of
 from xortune.trainers.network import NetworkTrainer, engine_described, usable_cores
+from xortune.trainers.returned import KnownSeeds
 from xortune.trainers.source import given_source, named_source
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def trainer_for(
     engine: str,
     gpus: float,
     threads: int = 1,
+    *,
+    here: bool = False,
 ) -> Trainer:
     """What trains a space of `with_train`; a user's own function is loaded for that.
 
@@ -68,6 +72,7 @@ def trainer_for(
         engine: of the built-in network.
         gpus: for each trial.
         threads: of a trainer of the user's own.
+        here: whether a function that is named is imported in this process.
 
     Raises:
         InputError: the function cannot be loaded or called, or there is no such engine.
@@ -80,7 +85,7 @@ def trainer_for(
                 allowed="an engine only for the built-in network",
                 fix="leave it out",
             )
-        return _loaded(space, _unread(space, train, threads), train)
+        return _loaded(space, _unread(space, train, threads), train, here=here)
     assert space.task is not None
     trainer = NetworkTrainer(space.task, engine, gpus)
     trainer.describe()  # refuses an engine that is not there
@@ -127,6 +132,8 @@ def _loaded(
     space: SearchSpace,
     trainer: CustomTrainer | CommandTrainer,
     train: Callable[..., Any] | None,
+    *,
+    here: bool,
 ) -> CustomTrainer | CommandTrainer:
     """The trainer with what its function takes: seen in a process of its own, if not loaded here.
 
@@ -138,6 +145,8 @@ def _loaded(
     try:
         if train is not None:
             form = form_of(train, source.label)
+        elif here:
+            form = form_asked(source)
         else:
             form = process_for(source, threads).form()
         limit = trainer.limit
@@ -152,7 +161,7 @@ def _loaded(
 
 
 def _own_of_run(
-    run: Run, train: Callable[..., Any] | None, *, accept: bool
+    run: Run, train: Callable[..., Any] | None, *, accept: bool, here: bool
 ) -> CustomTrainer | CommandTrainer:
     """The user's own trainer of a run, as its space names it or as it is given."""
     space = run.asked
@@ -178,7 +187,7 @@ def _own_of_run(
             place=str(run.path),
             fix="bring the function back as it was, or accept the change with --accept-versions",
         )
-    return _loaded(space, trainer, train)
+    return _loaded(space, trainer, train, here=here)
 
 
 def with_cores(trainer: Trainer, *, gpus: float = 0.0) -> tuple[Trainer, Trainer]:
@@ -196,6 +205,7 @@ def trainer_of(
     *,
     train: Callable[..., Any] | None = None,
     accept: bool = False,
+    here: bool = False,
 ) -> Trainer:
     """What trained the search, or the same with another engine.
 
@@ -205,13 +215,14 @@ def trainer_of(
         gpus: of each trial.
         train: the user's own function, where the run's space does not name it.
         accept: whether such a function may be another than that of the search.
+        here: as of `trainer_for`.
 
     Raises:
         InputError: its task is no longer the run's, such an engine is not there, or the user's own
             function cannot be loaded or has changed.
     """
     if not run.is_network:
-        return _own_of_run(run, train, accept=accept)
+        return _own_of_run(run, train, accept=accept, here=here)
     if engine is None:
         engine = engine_described(last_identity(run.manifest, str(run.path / MANIFEST)))
     trainer = NetworkTrainer(task_of(run), engine, gpus if engine == "cuda" else 0)
@@ -264,21 +275,34 @@ class Check:
         sentence: for the user.
         seconds: that the call took.
         note: how seeds are trained, of a `TorchTraining`.
+        known: the seed, where the search need not train it again.
     """
 
     sentence: str
     seconds: float
     note: str = ""
+    known: KnownSeeds = field(default_factory=dict)
 
 
-def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = None) -> Check | None:
+def tried_once(
+    space: SearchSpace,
+    trainer: Trainer,
+    points: Sequence[Point] = (),
+    *,
+    counts: bool = False,
+    most: float | None = None,
+) -> Check | None:
     """Call a user's own function, or command, once before anything starts; what came of it.
 
-    If it raises, it is called for two more configs and seeds: a seed may fail. None of it counts.
+    If it raises, it is called for two more configs and seeds: a seed may fail.
 
     Args:
         space: what is searched.
         trainer: of the space.
+        points: what to call it for, the first proposals of the search say; its extremes if not
+            given.
+        counts: whether the search takes the seed as it is. That of a function which is called for
+            many seeds at once is not kept: the call takes as long without it.
         most: seconds after which a call of a function is ended; None for any time.
 
     Returns:
@@ -292,9 +316,11 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
         return None
 
     called = trainer.describe()["trainer"]
-    points = list(islice(chain(space.start, probes(space)), TRIES))
+    points = points or list(islice(chain(space.start, probes(space)), TRIES))
+    if isinstance(trainer, CustomTrainer) and (trainer.form.many or trainer.form.stacked):
+        counts = False
     reason = raised = ""
-    if isinstance(trainer, CustomTrainer):
+    if isinstance(trainer, CustomTrainer) and trainer.on_raise is None:
         with suppress(ProcessEnded):  # the call says so
             process_for(trainer.source, trainer.threads).prepare(trainer)
     for seed in range(TRIES):
@@ -309,8 +335,9 @@ def tried_once(space: SearchSpace, trainer: Trainer, *, most: float | None = Non
             check_numbers(space, result.details.values)
             if isinstance(trainer, CustomTrainer) and trainer.form.many:
                 _check_alike(space, trainer, block, result, points, most=most)
-            sentence = _told(block.point, seed, result, seconds)
-            return Check(sentence, seconds, result.details.note)
+            sentence = _told(block.point, seed, result, seconds, counts=counts)
+            known = {(block.point.key, seed): result} if counts else {}
+            return Check(sentence, seconds, result.details.note, known)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
             raise InputError(f"check, seed {seed}: {reason}", place=called)
@@ -390,8 +417,8 @@ def _close(one: float | str | None, other: float | str) -> bool:
 
 
 def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:
-    """What comes of a block; a function is called in a process of its own."""
-    if not isinstance(trainer, CustomTrainer):
+    """What comes of a block; a function is called in a process of its own, but for a debugger."""
+    if not isinstance(trainer, CustomTrainer) or trainer.on_raise is not None:
         return trainer.train([block])[0]
     try:
         return train_apart(trainer, block, most=most)
@@ -403,9 +430,10 @@ def _shown(point: Point) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in point.items())
 
 
-def _told(point: Point, seed: int, outcome: Outcome, seconds: float) -> str:
+def _told(point: Point, seed: int, outcome: Outcome, seconds: float, *, counts: bool) -> str:
     numbers = ", ".join(f"{name} {array[0]:g}" for name, array in outcome.details.values.items())
     status = Status(outcome.status[0])
     verdict = {Status.SOLVED: "a success", Status.DIVERGED: "diverged"}.get(status, "no success")
     came = f"{numbers}: {verdict}" if numbers else verdict
-    return f"check of seed {seed} with {_shown(point)}: {came}, in {seconds:.2g} s (not counted)"
+    kept = "counted" if counts else "not counted"
+    return f"check of seed {seed} with {_shown(point)}: {came}, in {duration(seconds)} ({kept})"

@@ -22,7 +22,14 @@ EXPORTS = {
         "plot_success_by_epoch",
         "plot_wins",
     ),
-    "progress": ("render_status", "shown_certifying", "shown_search", "status_json", "status_line"),
+    "progress": (
+        "*",
+        "render_status",
+        "shown_certifying",
+        "shown_search",
+        "status_json",
+        "status_line",
+    ),
     "tables": ("certify_command", "counting_script", "lower"),
     "terminal": (
         "comparison_json",

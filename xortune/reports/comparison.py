@@ -10,7 +10,18 @@ import pandas as pd
 
 from xortune.comparisons.contestants import IMPORTED, OWN, RULE, SEARCHED, known_facts
 from xortune.comparisons.reference import Comparison
-from xortune.comparisons.runs import Contestant, Improvement, RunComparison
+from xortune.comparisons.runs import (
+    Contestant,
+    Improvement,
+    RunComparison,
+    answer,
+    notes,
+    p_text,
+    points,
+    points_interval,
+    tested_by,
+    wanted_seeds,
+)
 from xortune.core.formats import (
     config_text,
     count,
@@ -34,15 +45,6 @@ from xortune.reports.figures.comparisons import (
     wins,
 )
 from xortune.reports.plot import Plot
-from xortune.reports.words import (
-    answer,
-    notes,
-    p_text,
-    points,
-    points_interval,
-    tested_by,
-    wanted_seeds,
-)
 from xortune.runs.results import Score, number_names, score_of
 
 # -------------------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from xortune.core.formats import (
     config_text,
     count,
     duration,
+    in_notebook,
     interval,
     number,
     percent,
@@ -47,7 +49,11 @@ COLUMNS = 80
 
 @contextmanager
 def shown_search(
-    *, quiet: bool, raced: bool = False
+    *,
+    quiet: bool,
+    raced: bool = False,
+    line: Callable[[str], None] | None = None,
+    each: bool = False,
 ) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
     """What to call with each `Progress` of a search, and then with its certificate's seeds.
 
@@ -56,11 +62,13 @@ def shown_search(
     Args:
         quiet: whether to draw nothing.
         raced: whether the best get more seeds when all proposals have had their first.
+        line: called with a line now and then where nothing can be drawn; it is printed if None.
+        each: whether there is a line for each news instead.
     """
     if quiet:
         yield None, None
         return
-    with _display() as display:
+    with _display(line, each=each) as display:
         search = Work(display, "starting Ray, then the first seeds ...")
 
         def show(moment: Progress) -> None:
@@ -74,23 +82,71 @@ def shown_search(
 
 @contextmanager
 def shown_certifying(
-    *, quiet: bool, what: str = "certifying"
+    *,
+    quiet: bool,
+    what: str = "certifying",
+    line: Callable[[str], None] | None = None,
+    each: bool = False,
 ) -> Iterator[Callable[[int, int], None] | None]:
     """What to call with the fresh seeds done and all of them; it is drawn on stderr."""
     if quiet:
         yield None
         return
-    with _display() as display:
+    with _display(line, each=each) as display:
         yield _show_seeds(display, what)
+
+
+@contextmanager
+def shown_counts(
+    most: int, what: str, *, line: Callable[[str], None] | None = None, each: bool = False
+) -> Iterator[Callable[[int, int], None]]:
+    """What to call with (k, n): seeds solved and seeds, of at most so many; drawn on stderr."""
+    with _display(line, each=each) as display:
+        work = Work(display)
+
+        def show(k: int, n: int) -> None:
+            def text(left: float | None) -> str:
+                rest = "" if left is None else f"  {clock(left)} left"
+                return f"{what}: {k:,}/{n:,} seeds solved{rest}"
+
+            work.show(n, most, n, text)
+
+        yield show
 
 
 def _now() -> float:
     return time.monotonic()
 
 
+@dataclass(frozen=True)
+class _Display:
+    """Where work is shown: a bar of rich's, a cell of a notebook, or else lines.
+
+    Attributes:
+        bar: of rich's; it is disabled where nobody would see it.
+        line: called with a line, where there is neither.
+        each: whether each news is a line.
+        cell: of a notebook.
+    """
+
+    bar: rich_progress.Progress
+    line: Callable[[str], None]
+    each: bool
+    cell: Any = None
+
+
 @contextmanager
-def _display() -> Iterator[rich_progress.Progress]:
-    console = Console(stderr=True, highlight=False)
+def _display(line: Callable[[str], None] | None, *, each: bool) -> Iterator[_Display]:
+    console = Console(stderr=True, highlight=False, force_jupyter=False)
+    cell = None
+    if in_notebook() and not each:
+        from IPython.display import HTML, display
+
+        cell = display(HTML(""), display_id=True)
+
+    def printed(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
     with rich_progress.Progress(
         rich_progress.TextColumn(
             "{task.description}", markup=False, table_column=Column(no_wrap=True)
@@ -99,24 +155,29 @@ def _display() -> Iterator[rich_progress.Progress]:
         console=console,
         transient=True,
         expand=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or each or cell is not None,
         get_time=_now,
         refresh_per_second=4,
         speed_estimate_period=1e9,  # all news: those of slow trainings are minutes apart
-    ) as display:
-        yield display
+    ) as bar:
+        try:
+            yield _Display(bar, line or printed, each, cell)
+        finally:
+            if cell is not None:
+                cell.update(HTML(""))
 
 
 class Work:
-    """A piece of work that is shown: as a task of rich's on a terminal, as lines elsewhere."""
+    """A piece of work that is shown: as a bar on a terminal, in a notebook, as lines elsewhere."""
 
-    def __init__(self, display: rich_progress.Progress, first: str = "") -> None:
-        self._display = display
-        self._task = display.add_task(first, total=None, visible=bool(first))
+    def __init__(self, display: _Display, first: str = "") -> None:
+        self._display, self._bar = display, display.bar
+        self._task = self._bar.add_task(first, total=None, visible=bool(first))
         self._began: float | None = None
         self._news = 0
         self._printed, self._quarter = time.monotonic(), 0
         self._shown = -SHOWN_SECONDS
+        self._least_left: float | None = None
 
     def show(self, done: int, total: int, fresh: int, line: Callable[[float | None], str]) -> None:
         """Show how far the work is.
@@ -129,7 +190,11 @@ class Work:
         """
         now = time.monotonic()
         quarter = 4 * done // total
-        if now - self._shown < SHOWN_SECONDS and quarter <= self._quarter:
+        if (
+            now - self._shown < SHOWN_SECONDS
+            and quarter <= self._quarter
+            and not self._display.each
+        ):
             return
         self._shown = now
         if fresh and self._began is None:
@@ -137,29 +202,46 @@ class Work:
         text = line(None)
         if self._began is None or now - self._began < BURST_SECONDS:
             # What came before was a start: of Ray, of its workers, of a compiler.
-            self._display.reset(self._task, total=total, completed=done, description=text)
+            self._bar.reset(self._task, total=total, completed=done, description=text)
         else:
             self._news += 1
-            self._display.update(self._task, total=total, completed=done)
+            self._bar.update(self._task, total=total, completed=done)
             text = line(self._left(now))
-        if not self._display.disable:
-            for task in self._display.tasks:
-                self._display.update(task.id, visible=task.id == self._task)
-            self._display.update(self._task, description=text)
-        elif quarter > self._quarter or now - self._printed >= PLAIN_SECONDS:
-            self._printed = now
-            self._display.console.print(Text(text), soft_wrap=True)
+        self._draw(text, done / total, now, further=quarter > self._quarter)
         self._quarter = max(self._quarter, quarter)
 
+    def _draw(self, text: str, share: float, now: float, *, further: bool) -> None:
+        display = self._display
+        if display.cell is not None:
+            from IPython.display import HTML
+
+            display.cell.update(
+                HTML(f'<progress value="{share:.4f}" max="1"></progress> {html.escape(text)}')
+            )
+        elif not self._bar.disable:
+            for task in self._bar.tasks:
+                self._bar.update(task.id, visible=task.id == self._task)
+            self._bar.update(self._task, description=text)
+        elif display.each or further or now - self._printed >= PLAIN_SECONDS:
+            self._printed = now
+            display.line(text)
+
     def _left(self, now: float) -> float | None:
-        """By a single batch, of one worker of many, it would be off by a factor."""
+        """Seconds that are left; never more than was said before.
+
+        By a single batch, of one worker of many, it would be off by a factor.
+        """
         if self._began is None or now - self._began < LEFT_SECONDS or self._news < LEFT_NEWS:
             return None
-        [task] = (task for task in self._display.tasks if task.id == self._task)
-        return task.time_remaining or None
+        [task] = (task for task in self._bar.tasks if task.id == self._task)
+        left = task.time_remaining
+        if not left:
+            return None
+        self._least_left = min(left, self._least_left or left)
+        return self._least_left
 
 
-def _show_seeds(display: rich_progress.Progress, what: str) -> Callable[[int, int], None]:
+def _show_seeds(display: _Display, what: str) -> Callable[[int, int], None]:
     work = Work(display)
 
     def show(done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xortune.core.counts import wilson
+from xortune.core.counts import rate_of, wilson
 from xortune.core.formats import config_text, count, estimated, interval, number, plain, span, value
 from xortune.core.point import Point
 from xortune.racing.objectives import numbers_in, summed, summed_interval, ties_of
@@ -37,7 +37,6 @@ from xortune.reports.tables import (
     columns_of,
     left_out,
     lower,
-    rate_of,
     report_of,
     task_argument,
 )

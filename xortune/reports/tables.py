@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.config import SOFTMAX_LIKE, Config
-from xortune.core.counts import mcnemar_greater, wilson
+from xortune.core.counts import mcnemar_greater, rate_of
 from xortune.core.errors import InputError
-from xortune.core.formats import config_text, decimals, duration, measured, number, plain, value
+from xortune.core.formats import config_text, decimals, duration, number, plain, value
 from xortune.core.outcome import Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import HAND
@@ -383,12 +383,6 @@ PART = 10_000
 
 WORST = "worst neighbour"
 """The column of a certificate's table that only one with neighbours has."""
-
-
-def rate_of(k: int, n: int) -> str:
-    """K / n in percent, in the decimals that its 95 % Wilson interval supports."""
-    low, high = wilson(k, n)
-    return measured(k / n, float(low), float(high))
 
 
 def lower(found: CertifiedResult) -> str:

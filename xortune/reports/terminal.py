@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.text import Text
 
 from xortune.comparisons.reference import Comparison
-from xortune.comparisons.runs import RunComparison
+from xortune.comparisons.runs import RunComparison, notes
+from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, count, plain, value
@@ -42,8 +43,6 @@ from xortune.reports.tables import (
     left_out,
     report_of,
 )
-from xortune.reports.words import answer as runs_answer
-from xortune.reports.words import notes
 from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.manifest import imported_from
 from xortune.runs.run import Run
@@ -333,6 +332,7 @@ def render_certificate(run: Run, console: Console) -> None:
         )
         for found, text in zip(finalists, worst, strict=False):
             _print(console, f"{found.key[:digits]}, {WORST}: {text}")
+        _print(console, str(certificate))
     for line in certified_lines(certificate):
         _print(console, line)
     if certificate.finalists:

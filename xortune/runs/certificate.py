@@ -13,7 +13,7 @@ from pydantic import AliasPath, Field, PlainValidator, TypeAdapter, ValidationEr
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.files import FREE_SPACE, is_full, json_of
-from xortune.core.formats import rounded_down
+from xortune.core.formats import as_html, config_text, rounded_down
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
 from xortune.runs.evaluation import Criterion, Evaluation, Positive, Purpose, Successes
@@ -204,6 +204,37 @@ class Certificate:
             f"{self.confidence:g}, {len(self.finalists)} finalists)"
         )
 
+    def __str__(self) -> str:
+        if not self.finalists:
+            return (
+                f"Attempt {self.attempts[-1].number} to certify is not complete: the same call "
+                "continues it."
+            )
+        best = self.best
+        first = f", the first of {len(self.finalists)} finalists" * (len(self.finalists) > 1)
+        named = f"{config_text(best.point, best.point)} ({best.key}{first})"
+        counted = f"{best.k:,} of {best.n:,} fresh seeds."
+        if best.lower_bound is None:  # of a sequence that proved its rate of none
+            return f"Nothing is proven of {named}: {counted}"
+        return (
+            f"{named} succeeds under at least {_percent(best.lower_bound)} of all seeds, with "
+            f"confidence {self.confidence:g}: {counted}"
+        )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sentence, and the finalists."""
+        rows = [
+            {
+                **one.point,
+                "search": f"{one.search_k:,} of {one.search_n:,}",
+                "fresh seeds": f"{one.k:,} of {one.n:,}",
+                "rate at least": _percent(one.lower_bound),
+                "key": one.key,
+            }
+            for one in self.finalists
+        ]
+        return as_html(str(self), rows)
+
     @cached_property
     def latest(self) -> Attempt | None:
         """The last attempt that is complete."""
@@ -243,6 +274,11 @@ class Certificate:
         raise InputError(
             f"{key!r} is no finalist", field="key", allowed=", ".join(keys), fix=nearest(key, keys)
         )
+
+
+def _percent(bound: float | None) -> str:
+    """A lower bound, rounded down."""
+    return "" if bound is None else f"{100 * rounded_down(bound, 4):.2f} %"
 
 
 def risk_of(attempt: int, confidence: float, finalists: int) -> float:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xortune.core.config import Config
 from xortune.core.errors import InputError
 from xortune.core.files import open_regular, text_of
-from xortune.core.point import Point
+from xortune.core.point import Point, Value
 from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import MAX_ROWS
 from xortune.runs.files import replace_file
@@ -32,6 +32,7 @@ from xortune.runs.manifest import (
     update_manifest,
 )
 from xortune.runs.results import (
+    ConfigResult,
     ConfigResults,
     config_table,
     front_of,
@@ -160,20 +161,43 @@ class Run:
     def best(self) -> Config | Point:
         """The first of `results`: a Config for the built-in network, else the point itself.
 
+        Either has its parameters as attributes: `run.best.lr`.
+
         Raises:
             InputError: no config has a completed block yet.
         """
+        point = self._first.point
+        return Config.from_point(point) if self.is_network else point
+
+    @property
+    def best_params(self) -> dict[str, Value]:
+        """The parameters of `best` by their names.
+
+        Raises:
+            InputError: as `best`.
+        """
+        return self._first.point.as_dict()
+
+    @property
+    def best_rate(self) -> float:
+        """The share of its seeds that `best` solved in the search, which chose it by that.
+
+        So it is too good, mostly: a certificate has the rate on fresh seeds.
+
+        Raises:
+            InputError: as `best`.
+        """
+        return self._first.outcome.rate
+
+    @property
+    def _first(self) -> ConfigResult:
         if not self.results:
             raise InputError(
                 "no configuration is finished yet",
                 place=str(self.path),
                 fix="let the search run for longer, or continue it with --resume",
             )
-        point = self.results[0].point
-        if not self.is_network:
-            return point
-
-        return Config.from_point(point)
+        return self.results[0]
 
     def __repr__(self) -> str:
         """Short, and without reading results: it is in every traceback."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.files import text_of
+from xortune.core.formats import as_html
 from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.trainer import NO_FAILURES
@@ -395,6 +396,17 @@ class RunStatus:
         best = "" if self.best is None else f", best {self.best.k:,}/{self.best.n:,}"
         done = f"{self.done:,}{total} proposals"
         return f"RunStatus({str(self.path)!r}, {self.state}, {done}{best})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how far the run is, and the best so far."""
+        total = "" if self.total is None else f" of {self.total:,}"
+        sentence = f"Run {self.path}: {self.state}, {self.done:,}{total} proposals done."
+        if self.best is None:
+            return as_html(sentence)
+        best = self.best
+        ends = {"rate": best.k / best.n, "low": best.low, "high": best.high}
+        counts = {"solved": f"{best.k:,} of {best.n:,}", **ends, "key": best.key}
+        return as_html(sentence, [{**best.point, **counts}])
 
 
 class Watcher:

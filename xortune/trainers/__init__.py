@@ -5,6 +5,7 @@ EXPORTS = {
     "function": (
         "CallForm",
         "CustomTrainer",
+        "OnRaise",
         "asked_of_reports",
         "custom_trainer",
         "form_asked",
@@ -22,7 +23,7 @@ EXPORTS = {
         "is_compiled",
         "usable_cores",
     ),
-    "returned": ("one_line",),
+    "returned": ("KnownSeeds", "one_line"),
     "source": ("FunctionSource", "Given", "given_source", "named_source"),
     "torch_training": ("TorchTraining",),
 }

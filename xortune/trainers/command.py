@@ -28,6 +28,7 @@ from xortune.trainers.limits import THREADS, time_is_over
 from xortune.trainers.returned import (
     SOLVED,
     SUCCESS,
+    KnownSeeds,
     Points,
     SeedResults,
     SeedVerdict,
@@ -548,6 +549,7 @@ class CommandTrainer:
     success: Success | None
     kept: Kept
     threads: int = 1
+    known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     users_code: ClassVar[bool] = True
 
     def check(self, point: Point) -> Point:
@@ -597,6 +599,9 @@ def _trained(trainer: CommandTrainer, block: Block, folder: Path) -> Outcome | T
     results = SeedResults(block)
     output: dict[int, str] = {}
     for seed in block.seeds:
+        if (had := trainer.known.get((block.point.key, seed))) is not None:
+            results.add_known(had)
+            continue
         if time_is_over():
             break
         argv = command.template.argv(config, seed)

@@ -8,14 +8,21 @@ import os
 import sys
 import time
 import traceback
+from bdb import BdbQuit
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from contextlib import (
+    closing,
+    contextmanager,
+    redirect_stderr,
+    redirect_stdout,
+    suppress,
+)
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +33,12 @@ from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import returned as returned_module
-from xortune.trainers.limits import time_is_over
+from xortune.trainers.limits import threads_meanwhile, time_is_over
 from xortune.trainers.returned import (
     LONGEST,
     MAX_VALUES,
     SUCCESS,
+    KnownSeeds,
     Points,
     SeedResults,
     Way,
@@ -390,12 +398,19 @@ class Calls:
         form: what it takes.
         block: the config, and which of its seeds.
         limit: seconds for a seed, looked at with each report; None for any time.
+        on_raise: see `CustomTrainer`.
     """
 
     def __init__(
-        self, function: Callable[..., Any], form: CallForm, block: Block, limit: float | None
+        self,
+        function: Callable[..., Any],
+        form: CallForm,
+        block: Block,
+        limit: float | None,
+        on_raise: OnRaise | None = None,
     ) -> None:
         self._function, self._form, self._block, self._limit = function, form, block, limit
+        self.on_raise = on_raise
         self._config = block.point
         self._plain = not (form.reports or form.state)
         self.reports = _NONE
@@ -458,6 +473,8 @@ class Calls:
         return _states[name]
 
 
+OnRaise: TypeAlias = Callable[[BaseException], None]
+
 SECONDS = 0.01
 """Assumed for a seed until seeds are measured. It sets how many proposals a learning sampler makes
 ahead of results, and so has to be the same everywhere."""
@@ -485,6 +502,10 @@ class CustomTrainer:
         folder: where it is called, on machines that have it: a path such as ``data.csv`` in the
             function is below it. None for wherever the process is.
         threads: that torch has where it is called; see `trainers.limits`.
+        on_raise: given where the function is called in the process of the user, who may debug it:
+            then what it prints is printed as it is, Ctrl-C and the end of a debugger are no failure
+            of a seed, and this is called with whatever else a seed raises.
+        known: seeds that were trained before the search began, and are not trained again.
         users_code: a seed may hang, or kill its process; see `driver.batches`.
     """
 
@@ -494,6 +515,8 @@ class CustomTrainer:
     limit: float | None = None
     folder: str | None = None
     threads: int = 1
+    on_raise: OnRaise | None = field(default=None, compare=False, repr=False)
+    known: KnownSeeds = field(default_factory=dict, compare=False, repr=False)
     users_code: ClassVar[bool] = True
 
     @property
@@ -519,18 +542,21 @@ class CustomTrainer:
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""
-        one = _trained_at_once if self.form.many else _trained_singly
+        one: Callable[[Calls, Block, Success | None], Outcome | TrainingError]
+        one = _trained_at_once if self.form.many else partial(_trained_singly, known=self.known)
         results: list[Outcome | TrainingError] = []
         depth = sys.getrecursionlimit()
         try:
-            with bounded_output():
+            here = self.on_raise is not None
+            with threads_meanwhile(self.threads) if here else bounded_output():
                 if self.form.stacked:
                     with _called_in(self.folder):
                         return _trained_as_one(self, blocks)
                 for block in blocks:
                     # Again for each: a function may have gone elsewhere.
                     with _called_in(self.folder):
-                        call = Calls(self.source.function(), self.form, block, self.limit)
+                        function = self.source.function()
+                        call = Calls(function, self.form, block, self.limit, self.on_raise)
                         results.append(one(call, block, self.success))
         finally:
             sys.setrecursionlimit(depth)
@@ -590,10 +616,24 @@ _RAISED = (*_FAILURES, TookTooLong)
 """What a function raises is its seed's failure; `GivenUp` ends the block."""
 
 
-def _trained_singly(call: Calls, block: Block, success: Success | None) -> Outcome | TrainingError:
+def _noted(error: BaseException, on_raise: OnRaise | None) -> None:
+    """Tell whoever debugs the function of what it raised; raise again what is no seed's failure."""
+    if on_raise is None:
+        return
+    if isinstance(error, KeyboardInterrupt | BdbQuit):
+        raise KeyboardInterrupt from error
+    on_raise(error)
+
+
+def _trained_singly(
+    call: Calls, block: Block, success: Success | None, *, known: KnownSeeds
+) -> Outcome | TrainingError:
     """Call for one seed after the other."""
     results = SeedResults(block)
     for seed in block.seeds:
+        if known and (had := known.get((block.point.key, seed))) is not None:
+            results.add_known(had)
+            continue
         if time_is_over():
             return OutOfTime(results.outcome() if results.n else None)
         shown = None
@@ -602,6 +642,7 @@ def _trained_singly(call: Calls, block: Block, success: Success | None) -> Outco
         except GivenUp:
             return Unfinished(results.outcome() if results.n else None)
         except _RAISED as error:
+            _noted(error, call.on_raise)
             verdict, shown = crashed(_reason(error)), _shown(error)
         if call.reports.count:
             results.told(call.reports.curve)
@@ -639,6 +680,7 @@ def _trained_as_one(
         try:
             groups[place] = Calls(function, trainer.form, block, trainer.limit).state()
         except _RAISED as error:
+            _noted(error, trainer.on_raise)
             ended[place] = error
     reports = {
         place: Reports(trainer.limit, many=seeds, block=blocks[place], keeps=False)
@@ -669,7 +711,8 @@ def _trained_as_one(
         if places:
             trained = [(groups[place], list(blocks[place].seeds)) for place in places]
             run_all: Any = getattr(function, STACKED)
-            found, note = run_all(trained, report, failures=_FAILURES)
+            failures = _FAILURES if trainer.on_raise is None else _FAILURES[:2]
+            found, note = run_all(trained, report, failures=failures)
     each = dict(zip(places, found, strict=True))
     return [
         _outcome_of(
@@ -711,6 +754,7 @@ def _outcome_of(
         if isinstance(one, BaseException):
             # Whatever state it is in.
             _states.pop((trainer.source.function(), block.point.key), None)
+            _noted(one, trainer.on_raise)
             results.add(crashed(_reason(one)), _shown(one))
         else:
             results.add(judged(one, trainer.success))
@@ -727,6 +771,7 @@ def _called(
     try:
         returned = call(seeds.copy())
     except _RAISED as error:
+        _noted(error, call.on_raise)
         if n > 1 and not isinstance(error, TookTooLong):  # which would take as long again
             return False
         verdict, shown = crashed(_reason(error), n), _shown(error)

@@ -134,6 +134,12 @@ class Keeper:
                 self._living |= leader
                 self._note()
 
+    @property
+    def living(self) -> frozenset[int]:
+        """Leaders of what runs."""
+        with self._lock:
+            return frozenset(self._living) if self._owner == os.getpid() else frozenset()
+
     def ends(self, leader: int) -> None:
         """It has come to an end; to be said before the leader is waited for."""
         with self._lock:

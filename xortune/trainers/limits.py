@@ -258,6 +258,26 @@ def threads_for(cpus: float) -> int:
     return int(asked) if asked.isdecimal() and int(asked) > 0 else max(1, int(cpus))
 
 
+@contextmanager
+def threads_meanwhile(count: int) -> Iterator[None]:
+    """So many threads for trainings in the process of the user, whose own they are afterwards."""
+    before = os.environ.get(THREADS)
+    torch = sys.modules.get("torch")
+    had = None if torch is None else torch.get_num_threads()
+    os.environ[THREADS] = str(count)
+    if torch is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(THREADS, None)
+        else:
+            os.environ[THREADS] = before
+        if torch is not None and had is not None:
+            torch.set_num_threads(had)
+
+
 def use_threads(count: int) -> None:
     """Set the threads of this process, once: what the user's code sets later stays."""
     global _used  # noqa: PLW0603

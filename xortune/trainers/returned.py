@@ -88,6 +88,10 @@ class Way:
         return [*self._kept, (self.count, self._last())]
 
 
+KnownSeeds: TypeAlias = Mapping[tuple[str, int], Outcome]
+"""What seeds came to that need not be trained again, by the key of their config and the seed."""
+
+
 class SeedResults:
     """Collects what comes of the seeds of a block, in their order."""
 
@@ -138,6 +142,19 @@ class SeedResults:
         if shown is not None and self._first is None:
             self._first = first, shown
         self.n += n
+
+    def add_known(self, outcome: Outcome) -> None:
+        """Add the next seed, which was trained before: the only one of an outcome."""
+        details = outcome.details
+        for curves in details.curves:
+            kept = curves.points()
+            self._points += (
+                (self.n, int(report), dict(zip(kept.names, row, strict=True)))
+                for report, row in zip(kept.report, kept.values.tolist(), strict=True)
+            )
+        numbers = {name: float(values[0]) for name, values in details.values.items()}
+        failed = dict(enumerate(details.failed.values()))
+        self.add(SeedVerdict(int(outcome.status[0]), numbers, failed))
 
     def outcome(self, output: Mapping[int, str] | None = None) -> Outcome:
         """Of the seeds that there are.

@@ -10,7 +10,7 @@ from hand_made import solved
 from scipy.stats import mannwhitneyu, trim_mean
 from success_runs import column, series
 
-from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, compare_runs, values_of
+from xortune.comparisons.runs import NUMBER_ENDINGS, PAIR_COLUMNS, answer, compare_runs, values_of
 from xortune.core.errors import InputError
 from xortune.reports.figures.comparisons import (
     differences,
@@ -18,7 +18,6 @@ from xortune.reports.figures.comparisons import (
     profile,
     wins,
 )
-from xortune.reports.words import answer
 
 
 def test_of_two_the_answer_is_the_alt_text():

@@ -18,7 +18,13 @@ from xortune.comparisons.runs import (
     Improvement,
     Pair,
     RunComparison,
+    answer,
     epochs_needed,
+    headline,
+    p_text,
+    points,
+    points_interval,
+    sentence,
     values_of,
 )
 from xortune.core.errors import InputError
@@ -37,7 +43,6 @@ from xortune.reports.plot import (
     Series,
     shortened,
 )
-from xortune.reports.words import answer, headline, p_text, points, points_interval, sentence
 from xortune.stats.numbers import dkw_band
 
 Floats = NDArray[np.float64]

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from xortune.core.counts import wilson
+from xortune.core.counts import rate_of, wilson
 from xortune.core.formats import count, number
 from xortune.reports.figures.labels import MOST, counted, described, finished, sampled, shown_n
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
-from xortune.reports.tables import lower, rate_of, varying
+from xortune.reports.tables import lower, varying
 from xortune.runs.certificate import Certificate
 from xortune.runs.manifest import CERTIFIED, MANIFEST, sessions_in
 from xortune.runs.results import ConfigResult, by_version, full_seeds

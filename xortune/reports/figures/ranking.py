@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from xortune.core.counts import rate_of
 from xortune.core.formats import count, number
 from xortune.reports.figures.labels import (
     LONGEST,
@@ -16,7 +17,7 @@ from xortune.reports.figures.labels import (
     shown_n,
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Rule, Series
-from xortune.reports.tables import BestSubset, lower, rate_of, report_of, varying
+from xortune.reports.tables import BestSubset, lower, report_of, varying
 from xortune.runs.certificate import CertifiedResult
 from xortune.runs.results import ConfigResult
 from xortune.runs.run import Run

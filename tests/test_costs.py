@@ -1,0 +1,132 @@
+"""What it will cost is said before it is spent; the call before the start is not trained twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+import xortune as xt
+from xortune.driver import certify
+from xortune.driver.certify import estimate, estimate_of_seeds
+
+SPACE = {
+    "name": "costs",
+    "success": "accuracy >= 0.5",
+    "parameters": {"x": {"low": 0.0, "high": 1.0}},
+    "search": {"sampler": "random", "trials": 3},
+    "seeds": {"ladder": [4, 8]},
+}
+CALLS: Counter[tuple[float, int]] = Counter()
+
+
+def train(config, seed):
+    CALLS[config["x"], seed] += 1
+    return {"accuracy": (seed * 7 % 11) / 11 * config["x"] + 0.3}
+
+
+def many(config, seeds):
+    return {"accuracy": [train(config, seed)["accuracy"] for seed in seeds]}
+
+
+def stepwise(config, seed):
+    for step in range(3):
+        yield {"accuracy": step / 10}
+    yield train(config, seed)
+
+
+def first_raises(config, seed):
+    if seed == 0:
+        raise ValueError
+    return train(config, seed)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "kept", "most"),
+    [
+        (train, {}, "(counted)", 1),
+        (first_raises, {}, "(counted)", 1),
+        (stepwise, {}, "(counted)", 1),
+        (many, {}, "(not counted)", 3),
+        (train, {"dry_run": False}, None, 1),
+    ],
+)
+@pytest.mark.usefixtures("no_ray")
+def test_a_seed_that_is_trained_before_the_start_is_counted(
+    tmp_path, function, options, kept, most
+):
+    CALLS.clear()
+    told = []
+    run = xt.search(
+        SPACE, train=function, output=tmp_path / "run", workers=0, on_word=told.append, **options
+    )
+    assert max(CALLS.values()) <= most
+    assert [kept in sentence for sentence in told[:1]] == [True] * (kept is not None)
+    seeds = run.seeds
+    assert sorted(seeds.seed[seeds.key == seeds.key[0]]) == list(range(run.table.n[0]))
+    points = {result.key: result.point["x"] for result in run.results}
+    if function is stepwise:
+        parts = [part.points() for one in run.results for part in one.outcome.details.curves]
+        assert sum(len(part.report) for part in parts) == 4 * len(seeds)
+    for row in seeds.itertuples():
+        if row.status != "crashed":
+            assert row.accuracy == train({"x": points[row.key]}, row.seed)["accuracy"]
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_command_is_not_run_twice_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    log = tmp_path / "log"
+    (tmp_path / "train.py").write_text(
+        f"import sys; open({str(log)!r}, 'a').write(' '.join(sys.argv[1:]) + chr(10)); print(1)"
+    )
+    command = "python train.py --x={x} --seed={seed}"
+    space = SPACE | {
+        "trainer": {"command": command, "metric": "last line number", "success": "value >= 1"},
+        "seeds": {"ladder": [2]},
+    }
+    del space["success"]
+    run = xt.search(space, output="run", workers=0)
+    assert run.table.k.tolist() == [2, 2, 2]
+    assert len(log.read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "said"),
+    [
+        (4.9, 1, None),
+        (300.0, 2, "certify: 5 x 1,000 seeds, about 2.5 min on 2 workers"),
+        (
+            33_120.0,
+            2,
+            "certify: 5 x 1,000 seeds, about 4.6 h on 2 workers; seeds=200 takes 55 min",
+        ),
+    ],
+)
+def test_an_estimate_of_seeds(seconds, workers, said):
+    assert estimate_of_seeds("certify", 5, 1000, seconds, workers) == said
+
+
+def test_an_estimate_from_and_to():
+    assert estimate("search: all", 60, 120, 1) == "search: all, 1.0 min to 2.0 min on 1 worker"
+    assert estimate("search: all", 60, 120, 0) == "search: all, 1.0 min to 2.0 min for one worker"
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_search_certify_and_compare_say_what_they_will_take(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(certify, "LEAST_TOLD", 0.0)
+    told = []
+    common = {"train": train, "workers": 0, "on_word": told.append}
+    space = SPACE | {"seeds": {"ladder": [4, 8], "certify": 10}}
+    run = xt.search(space, output="run", **common)
+    assert told[1].startswith("search: 3 configurations x 4 to 8 seeds, ")
+    assert "on 1 worker; then 5 x 10 seeds for the certificate: " in told[1]
+    told.clear()
+    xt.certify(run, top=2, seeds=20, **common)
+    assert [one.partition(",")[0] for one in told] == ["certify: 2 x 20 seeds"]
+    told.clear()
+    runs = ["run", f"run#{run.results[1].key}"]
+    xt.compare(runs, seeds=30, labels=["a", "b"], **common)
+    xt.compare(runs, seeds=30, labels=["a", "b"], **common)  # all is there
+    assert [one.partition(",")[0] for one in told] == ["compare: 2 x 30 seeds"]

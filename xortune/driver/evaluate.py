@@ -1,0 +1,430 @@
+"""The verb `evaluate`: one configuration under many seeds; and what trains a single one."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import reduce
+from threading import get_ident
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from xortune.core.config import Config
+from xortune.core.errors import InputError, TrainingError, refuse_given
+from xortune.core.outcome import Failure, Outcome, Status, checked_seeds
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.task import TaskSpec
+from xortune.core.trainer import Block
+from xortune.driver.own_process import (
+    in_this_process,
+    let_go,
+    refuse_unsendable,
+    train_each_apart,
+)
+from xortune.driver.voice import Voice
+from xortune.trainers.command import CommandTrainer
+from xortune.trainers.function import CustomTrainer, custom_trainer, form_of
+from xortune.trainers.group import KEEPER, end
+from xortune.trainers.limits import ending_at, threads_for
+from xortune.trainers.network import evaluate as evaluate_network
+from xortune.trainers.network import usable_cores
+from xortune.trainers.source import given_source
+
+# -------------------------------------------------------------------------------------------------
+# What trains a configuration that stands alone, without a space.
+
+Training: TypeAlias = Callable[..., Any] | str | Mapping[str, Any]
+"""A function or a class; or what a space file calls `trainer`: a function's name, a command."""
+
+
+def single(
+    config: Mapping[str, Any], train: Training, success: str | None
+) -> tuple[Point, CustomTrainer | CommandTrainer]:
+    """A configuration, and what trains it.
+
+    Args:
+        config: the parameters by their names.
+        train: the user's own.
+        success: the rule for its numbers; None if it says itself what a success is.
+
+    Raises:
+        InputError: the configuration, the rule or the training is not usable.
+    """
+    point, threads = Point(config), threads_for(1.0)
+    if callable(train):
+        rule = None if success is None else parse_success(success)
+        source = given_source(train)
+        form = form_of(train, source.label)
+        return point, custom_trainer(source, rule, form=form, threads=threads)
+
+    # What a file may say is read and refused as that of a space is.
+    from xortune.driver.trainer import trainer_for
+    from xortune.spaces.space import load_space
+
+    if isinstance(train, str):
+        train = {"command" if {" ", "{"} & set(train) else "function": train}
+    if not isinstance(train, Mapping):
+        raise InputError(
+            f"a {type(train).__name__}",
+            field="train",
+            allowed="a function, a class, './train.py:run', or a command with {seed} in it",
+        )
+    rules: dict[str, Any] = {} if success is None else {"success": success}
+    if "command" in train:
+        train, rules = {**rules, **train}, {}
+    space = {
+        "name": "one",
+        "trainer": dict(train),
+        **rules,
+        "parameters": {name: {"value": value} for name, value in point.as_dict().items()},
+        "search": {"sampler": "random", "trials": 1},
+    }
+    try:
+        trainer = trainer_for(load_space(space), None, "auto", 0.0, threads)
+    except InputError as error:
+        place = (error.place or "").removeprefix("<space>").removeprefix(": ")
+        raise error.at(place.removeprefix("parameters.") or "train") from error.__cause__
+    assert isinstance(trainer, CustomTrainer | CommandTrainer)
+    return point, trainer
+
+
+# -------------------------------------------------------------------------------------------------
+# The seeds of a user's own training: in this process, or in several at once.
+
+BLOCK_SECONDS, GROWTH = 1.0, 8
+"""Seeds are trained at a time for about so long, and at most so many times as many as before."""
+
+FIRST_MANY, MANY = 16, 64
+"""Seeds that are trained at a time, at first and at least, where one call takes many."""
+
+START_SECONDS = 20.0
+"""What takes longer is trained in several processes, each of which has to import its modules."""
+
+SLOW = 0.1
+"""Seconds of a seed from which on no more seeds are trained at a time than can be at once."""
+
+
+class Crew:
+    """Trains by a user's own function, class or command, here or in several processes at once.
+
+    Args:
+        trainer: of the user's own.
+        ahead: seeds that are to be trained, as far as is known.
+        workers: processes at once; 0 for this one. None begins with one, and takes as many as there
+            are cores where what is ahead takes long.
+        here: whether the one that None begins with is this process.
+        fail_fast: whether the first failed seed ends the training.
+        on_failure: called with the first seed that fails.
+
+    Raises:
+        InputError: workers below 0, or a function that cannot be sent to them.
+    """
+
+    def __init__(
+        self,
+        trainer: CustomTrainer | CommandTrainer,
+        *,
+        ahead: int,
+        workers: int | None = None,
+        here: bool = False,
+        fail_fast: bool = False,
+        on_failure: Callable[[Failure], None] | None = None,
+    ) -> None:
+        if workers is not None and workers < 0:
+            raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
+        if workers:
+            refuse_unsendable(trainer)
+        self._trainer, self._left, self._workers = trainer, ahead, workers or 1
+        self._grows = workers is None and usable_cores() > 1
+        self._here = self._in_calls = False
+        if isinstance(trainer, CustomTrainer):
+            self._here = here if workers is None else workers == 0
+            self._in_calls = trainer.form.many or trainer.form.stacked
+        self._trainer_here = in_this_process(trainer, self._note) if self._here else trainer
+        self._fail_fast, self._on_failure = fail_fast, on_failure
+        self._failure: Failure | None = None
+        self._raised: BaseException | None = None
+        self._each: float | None = None
+        self._size, self._judged = FIRST_MANY if self._in_calls else 1, False
+        self._pool: ThreadPoolExecutor | None = None
+        self._threads: set[int] = set()
+        self._ours = KEEPER.living
+
+    def __enter__(self) -> Crew:
+        if self._workers > 1:
+            self._pool = ThreadPoolExecutor(self._workers)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True, wait=kind is None)
+            for thread in self._threads:
+                let_go(thread)
+        let_go()
+
+    @property
+    def at_once(self) -> int | None:
+        """Seeds to train at a time where one more would be waited for; None if that is short."""
+        if self._in_calls or (self._each is not None and self._each < SLOW):
+            return None
+        return self._workers
+
+    def train(
+        self, blocks: Sequence[Block], on_part: Callable[[Outcome], None] | None = None
+    ) -> list[Outcome | TrainingError]:
+        """One outcome for each block.
+
+        Args:
+            blocks: what to train.
+            on_part: called with what comes of each part.
+
+        Raises:
+            InputError: what the training returns cannot be judged.
+            TrainingError: a seed failed, and `fail_fast` is asked for. Its cause is what the seed
+                raised, if that was in this process.
+        """
+        waiting = deque(enumerate(blocks))
+        found: dict[int, list[Outcome | TrainingError]] = defaultdict(list)
+        running: dict[Future[tuple[Outcome | TrainingError, float]], tuple[int, Block]] = {}
+        try:
+            while waiting or running:
+                self._grow()
+                while waiting and len(running) < self._workers:
+                    place, part = self._taken(waiting)
+                    running[self._begun(part)] = place, part
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result, seconds = future.result()
+                    place, part = running.pop(future)
+                    found[place].append(result)
+                    self._look(result, part, seconds)
+                    if on_part is not None and isinstance(result, Outcome):
+                        on_part(result)
+        except BaseException:
+            self._end(running)
+            raise
+        return [_whole(found[place]) for place in range(len(blocks))]
+
+    def _grow(self) -> None:
+        """Take more processes, if what is ahead is worth them."""
+        if not self._grows or self._each is None or self._left * self._each < START_SECONDS:
+            return
+        self._grows = False
+        with suppress(InputError):  # it cannot be sent, and goes on here
+            refuse_unsendable(self._trainer)
+            self._workers = usable_cores()
+            self._pool = ThreadPoolExecutor(self._workers)
+
+    def _taken(self, waiting: deque[tuple[int, Block]]) -> tuple[int, Block]:
+        place, block = waiting.popleft()
+        size = min(self._size, math.ceil(max(self._left, block.count) / self._workers))
+        if block.count > size:
+            rest = Block(block.point, block.first + size, block.count - size)
+            waiting.appendleft((place, rest))
+            block = Block(block.point, block.first, size)
+        return place, block
+
+    def _begun(self, part: Block) -> Future[tuple[Outcome | TrainingError, float]]:
+        if self._pool is not None:
+            return self._pool.submit(self._trained, part)
+        future: Future[tuple[Outcome | TrainingError, float]] = Future()
+        future.set_result(self._trained(part))
+        return future
+
+    def _trained(self, part: Block) -> tuple[Outcome | TrainingError, float]:
+        began, trainer = time.perf_counter(), self._trainer
+        if not isinstance(trainer, CustomTrainer) or (self._here and self._pool is None):
+            [result] = self._trainer_here.train([part])
+        else:
+            if self._pool is not None:
+                self._threads.add(get_ident())
+            result = train_each_apart(trainer, part)
+        return result, time.perf_counter() - began
+
+    def _note(self, error: BaseException) -> None:
+        if self._raised is None:
+            self._raised = error
+
+    def _look(self, result: Outcome | TrainingError, part: Block, seconds: float) -> None:
+        """Learn how long seeds take, and what failed."""
+        self._left -= part.count
+        each = seconds / part.count
+        self._each = each if self._each is None else 0.5 * self._each + 0.5 * each
+        wanted = round(BLOCK_SECONDS / max(self._each, 1e-9))
+        self._size = max(1, MANY * self._in_calls, min(wanted, GROWTH * part.count))
+        if isinstance(result, TrainingError):
+            return
+        details, first = result.details, not self._judged
+        self._judged = True
+        if first and details.traceback is None and (result.status == Status.CRASHED).all():
+            [reason, *_] = details.failed.values()
+            if reason.startswith("returned "):  # and so would all others
+                raise InputError(reason, place=self._trainer.describe()["trainer"])
+        if self._failure is None and details.failed:
+            self._failure = details.first_failure(part.point.as_dict())
+            assert self._failure is not None
+            if self._on_failure is not None and not self._fail_fast:
+                self._on_failure(self._failure)
+        if self._failure is not None and self._fail_fast:
+            raise TrainingError(f"{self._failure}") from self._raised
+
+    def _end(self, running: Mapping[Future[Any], object]) -> None:
+        """End what other threads are at, with the processes that they have started."""
+        with ending_at(0.0):  # nothing begins meanwhile
+            while any(not (future.cancel() or future.done()) for future in running):
+                for leader in KEEPER.living - self._ours:
+                    end(leader, session=True)
+                time.sleep(0.01)
+
+
+def _whole(parts: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
+    outcomes = []
+    for part in parts:
+        if isinstance(part, TrainingError):
+            return part
+        outcomes.append(part)
+    return reduce(Outcome.merge, sorted(outcomes, key=lambda one: int(one.seeds[0])))
+
+
+# -------------------------------------------------------------------------------------------------
+# The verb.
+
+
+def evaluate(
+    config: Config | Mapping[str, Any],
+    seeds: Iterable[int],
+    *,
+    train: Training | None = None,
+    success: str | None = None,
+    task: TaskSpec | None = None,
+    engine: str = "auto",
+    checkpoints: Sequence[int] = (),
+    workers: int | None = None,
+    fail_fast: bool = False,
+    on_seeds: Callable[[int, int], None] | None = None,
+    verbose: int = 1,
+) -> Outcome:
+    """Train one config under each of the seeds, and count those that succeed.
+
+    Args:
+        config: a `Config` of the built-in network; with `train` a dict of parameters.
+        seeds: whole numbers in [0, 2**32), each once.
+        train: what trains instead of the built-in network: a function of your own, f(config, seed),
+            or a class, an `xt.TorchTraining` say; or what a space file may call `trainer`:
+            "./train.py:run", "python train.py --lr={lr} --seed={seed}", {"command": ...}.
+        success: with `train`: the rule by which its numbers are a success, such as
+            "accuracy >= 0.9".
+        task: of the network: a `Task`, or a name for `Task.named`; xor if not given.
+        engine: of the network: `auto` (the fused engine where it covers the config, else the
+            reference engine), `fused` (compiled; on all cores this process may use), `reference`
+            (stacked torch on one core) or `cuda` (stacked torch on a GPU).
+        checkpoints: of the network: earlier epochs at which to record an outcome too; see
+            `Outcome.at`.
+        workers: with `train`: how many processes train at once. 0 calls the function in this
+            process, one seed after the other, for a debugger. If not given it begins so (a function
+            that is named by its file has a process of its own), and goes on in as many processes as
+            there are cores where the seeds take more than some seconds.
+        fail_fast: with `train`: end at the first seed that fails.
+        on_seeds: with `train`: called with (k, n): how many of the seeds so far are solved.
+        verbose: with `train`: 0 shows nothing; 1 the progress, on a terminal or in a notebook, and
+            the first failure; 2 each news in a line.
+
+    Raises:
+        InputError: an argument that is not usable, or a training that returns what cannot be
+            judged.
+        TrainingError: a seed failed, and `fail_fast` is asked for; its cause is what the seed
+            raised, if that was in this process.
+    """
+    if train is None:
+        refuse_given(
+            "only with train=", success=success, workers=workers or None, fail_fast=fail_fast
+        )
+        return evaluate_network(
+            network_config(config),
+            seeds,
+            task=task or "xor",
+            engine=engine,
+            checkpoints=checkpoints,
+        )
+    refuse_built_in(task=task, engine=engine, checkpoints=checkpoints or None)
+    chosen = checked_seeds(seeds)
+    point, trainer = single(own_config(config, "config"), train, success)
+    runs = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1)
+    solved = done = 0
+    voice = Voice(verbose)
+    crew = Crew(
+        trainer,
+        ahead=len(chosen),
+        workers=workers,
+        here=callable(train),
+        fail_fast=fail_fast,
+        on_failure=voice.fail,
+    )
+    with voice.counting(on_seeds, len(chosen), "evaluating") as show, crew:
+
+        def tell(part: Outcome) -> None:
+            nonlocal solved, done
+            solved, done = solved + part.successes, done + part.n
+            if show is not None:
+                show(solved, done)
+
+        results = crew.train([Block(point, int(run[0]), len(run)) for run in runs], tell)
+    outcomes = []
+    for result in results:
+        if isinstance(result, TrainingError):
+            raise result
+        outcomes.append(result)
+    return reduce(Outcome.merge, outcomes)
+
+
+def network_config(config: object, field: str = "config") -> Config:
+    """A config of the built-in network.
+
+    Raises:
+        InputError: it is none.
+    """
+    if isinstance(config, Config):
+        return config
+    fix = "give train=f, if a function of your own trains it"
+    if not isinstance(config, Mapping):
+        raise InputError(f"a {type(config).__name__}", field=field, allowed="a xortune.Config")
+    try:
+        return Config.from_point(config)
+    except InputError as error:
+        if error.problem == "is missing" or "no parameter" in error.problem:
+            raise InputError(
+                f"{error.field} {error.problem}",
+                field=field,
+                allowed="a config of the built-in network",
+                fix=fix,
+            ) from None
+        raise
+
+
+def own_config(config: object, field: str) -> Mapping[str, Any]:
+    """The parameters of a config that a training of the user's own takes.
+
+    Raises:
+        InputError: it has none.
+    """
+    if isinstance(config, Config):
+        return config.point
+    if isinstance(config, Mapping) and config:
+        return config
+    what = "an empty dict" if isinstance(config, Mapping) else f"a {type(config).__name__}"
+    raise InputError(what, field=field, allowed='parameters by their names: {"lr": 0.1}')
+
+
+def refuse_built_in(*, engine: str | None, **given: object) -> None:
+    """Refuse what means something for the built-in network only.
+
+    Raises:
+        InputError: such a thing is given.
+    """
+    given["engine"] = None if engine == "auto" else engine
+    refuse_given("only for the built-in network", **given)
