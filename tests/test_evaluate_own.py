@@ -250,8 +250,8 @@ def test_a_gate_trains_no_more_slow_seeds_than_are_known_to_be_needed():
         time.sleep(module.SLOW)
         return False
 
-    assert xt.gate(CONFIG, train=slow, min_rate=0.9, workers=0).answer == "refuted"
-    assert len(called) == 2
+    found = xt.gate(CONFIG, train=slow, min_rate=0.9, workers=0)
+    assert (found.answer, found.n) == ("refuted", len(called))
 
 
 def test_the_best_of_a_run_and_of_a_point():
