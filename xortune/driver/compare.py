@@ -93,6 +93,8 @@ def compare(
     alpha: float = 0.05,
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
+    workers: int | None = None,
+    verbose: int = 1,
 ) -> SequentialComparison: ...
 
 
@@ -137,6 +139,8 @@ def compare(
     alpha: float = 0.05,
     on_progress: Callable[[int, int], None] | None = None,
     on_word: Callable[[str], None] | None = None,
+    workers: int | None = None,
+    verbose: int = 1,
 ) -> RunComparison | SequentialComparison: ...
 
 
