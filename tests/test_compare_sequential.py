@@ -190,6 +190,12 @@ def test_a_success_can_be_said(tmp_path):
     assert (found.best, found.max_seeds) == (1, 1000)
 
 
+def test_a_function_that_no_seed_comes_through_is_refused(tmp_path):
+    for more in {"sequential": True}, {"seeds": 8}:
+        with pytest.raises(xt.InputError, match=r"each of the 8 seeds of all .* a success is"):
+            xt.compare([{"x": 0}, {"x": 1}], train=accuracy, output=tmp_path, **more)
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [

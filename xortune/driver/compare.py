@@ -14,6 +14,7 @@ from xortune import __version__
 from xortune.certificates.fresh import SeedsToTrain, missing
 from xortune.comparisons.contestants import (
     RULE,
+    Candidate,
     Compared,
     Named,
     certified_contestant,
@@ -29,7 +30,7 @@ from xortune.comparisons.runs import Contestant, RunComparison, compare_runs
 from xortune.comparisons.sequential import SequentialComparison, compared_in_step
 from xortune.core.config import Config
 from xortune.core.errors import InputError, refuse_given
-from xortune.core.outcome import NO_DETAILS, Details, Outcome
+from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
@@ -50,7 +51,6 @@ from xortune.stats.horizon import LONGEST
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
 if TYPE_CHECKING:
-    from xortune.comparisons.contestants import Candidate
     from xortune.comparisons.reference import Comparison
     from xortune.core.point import Value
     from xortune.core.trainer import Trainer
@@ -373,6 +373,7 @@ def _in_step(
         n = min(most, n + max(more, LEAST_ROUND, n // SHARE_OF_ROUND))
         seeds = range(COMPARE.start, COMPARE.start + n)
         outcomes = train_shared(directory, wanted, seeds, on_message=on_message)
+        _refuse_all_crashed(entries, outcomes)
         comparison, more = compared_in_step(
             [outcome.solved for outcome in outcomes],
             [entry.label for entry in entries],
@@ -472,6 +473,21 @@ def _of_function(candidate: Candidate, train: Function | None, success: str | No
     return trainer_for(with_train(space, train), train, "auto", 0.0)
 
 
+def _refuse_all_crashed(
+    entries: Sequence[Candidate | Contestant], outcomes: Sequence[Outcome]
+) -> None:
+    """Refuse a function that no seed of any dict has come through: nobody has called it before."""
+    dicts = all(isinstance(one, Candidate) and not (one.run or one.task) for one in entries)
+    if dicts and all((outcome.status == Status.CRASHED).all() for outcome in outcomes):
+        reason = next(iter(outcomes[0].details.failed.values()), "no reason is known")
+        raise InputError(
+            f"each of the {outcomes[0].n} seeds of all has crashed: {reason}",
+            field="train",
+            allowed="a function that some seed comes through",
+            fix='where it returns numbers, say what counts: success="accuracy >= 0.9"',
+        )
+
+
 def _local(directory: str | os.PathLike[str]) -> Path:
     """The directory, which must be one of this machine."""
     if url_of(directory) is not None:
@@ -519,6 +535,8 @@ def _trained(
         on_message=on_message,
         on_estimate=on_estimate,
     )
+    if len(to_train) == len(entries):
+        _refuse_all_crashed(entries, outcomes)
     found = {}
     for (place, one), outcome in zip(to_train.items(), outcomes, strict=True):
         entry, identity = entries[place], identity_of(one.trainer.describe())
