@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 import xortune as xt
 from xortune.comparisons.runs import answer
+from xortune.comparisons.sequential import SequentialComparison, SequentialPair
 from xortune.core.counts import wilson
 from xortune.core.formats import FIRST_ROWS, as_html, interval, measured
+from xortune.core.point import Point
 
 TAGS = {"p", "div", "style", "table", "thead", "tbody", "tr", "th", "td"}
 HOSTILE = '<script>alert(1)</script> & "quotes" $x^2$ \ud800'
@@ -169,6 +171,15 @@ def test_nothing_heavy_is_imported_until_it_is_shown(program):
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert ran.stdout.split() == ["False"]
+
+
+def test_a_comparison_in_step():
+    pair = SequentialPair(0, 1, 9, 2, 9, 7, 0, 7 / 9, 0.1, 1.0, 0, 8)
+    found = SequentialComparison(
+        ("a", "b"), (Point({"lr": 1}), Point({"lr": 2})), (9, 2), 9, 0, 100, 0.05, (pair,)
+    )
+    assert str(found).startswith("a solves more seeds than b, proven by seed 8: a 9/9, b 2/9")
+    assert table_of(read(found))["solved"].tolist() == ["9 of 9", "2 of 9"]
 
 
 def test_plans_and_a_status(tmp_path):

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.formats import as_html
 from xortune.core.point import Point
 from xortune.stats.anytime import anytime_lower, anytime_upper
 from xortune.stats.horizon import PairedAnswer, paired_answer
@@ -67,6 +68,17 @@ class SequentialComparison:
     max_seeds: int
     alpha: float
     pairs: tuple[SequentialPair, ...]
+
+    def __str__(self) -> str:
+        return f"{'. '.join(self.lines)}."
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, and what each solves."""
+        rows = [
+            {"label": label, **point, "solved": f"{k:,} of {self.n:,}"}
+            for label, point, k in zip(self.labels, self.points, self.k, strict=True)
+        ]
+        return as_html(str(self), rows)
 
     @property
     def best(self) -> int | None:

@@ -84,7 +84,9 @@ class Cluster:
                 fix="leave it out; --cpus-per-trial says how many run at once there",
             )
         if not workers:
-            refuse_given("without --workers 0", address=address, trial_timeout=limit)
+            refuse_given(
+                "where Ray trains, not with 0 workers", address=address, trial_timeout=limit
+            )
         return found
 
     @property

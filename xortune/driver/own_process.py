@@ -392,7 +392,7 @@ def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
         raise InputError(
             f"{trainer.limit:g} s, and the function does not report in between",
             field="timeout",
-            allowed="with --workers 0 only for a function that yields or takes a report",
+            allowed="with 0 workers only for a function that yields or takes a report",
             fix="leave --workers out: a seed that takes longer ends with its process",
         )
     return replace(trainer, on_raise=on_raise)
