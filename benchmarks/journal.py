@@ -34,7 +34,7 @@ from xortune.spaces.model import SearchSpace
 from xortune.spaces.space import parse_space
 
 LINES, SWEEP_SECONDS = 8_820, 80.0
-"""Of the search behind "The sweep" in the README, and how long it takes."""
+"""Of the search behind "The sweep" in docs/thread.md, and how long it takes."""
 
 EVALUATIONS, MOST_SECONDS = 100_000, 10.0
 

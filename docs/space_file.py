@@ -24,11 +24,11 @@ HEAD = """\
 
 <!-- Written by docs/space_file.py from xortune/space.schema.json: change the models, not this. -->
 
-A space file is YAML, without tags, anchors and aliases, of at most 1 MB. A key that is not here is
-refused with its line and the nearest one that is. `xortune space FILE` checks a file, and says what
+A space file is YAML, without tags, anchors and aliases, of at most 1 MB. xortune refuses an unknown
+key, with its line and the nearest known key. `xortune space FILE` checks a file, and says what
 searching it may cost. [`search_spaces/xor.yaml`](../search_spaces/xor.yaml) has comments on nearly
-every key. For completion in an editor begin a file with a line that names the schema, which is in
-the package:
+every key. For completion in an editor, begin a file with a line that names the schema; the package
+contains it:
 
 ```yaml
 # yaml-language-server: $schema=space.schema.json

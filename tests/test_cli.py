@@ -181,16 +181,16 @@ def test_every_command_has_help_with_an_example(command):
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_help_names_every_command_in_the_order_of_the_readme():
+def test_help_names_every_command_in_the_order_of_the_docs():
     result = xortune("--help")
     assert result.exit_code == 0
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    told = re.findall(r"^\| `xortune (\w+)", readme, re.MULTILINE)
+    page = (Path(__file__).parents[1] / "docs" / "commands.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `xortune (\w+)", page, re.MULTILINE)
     assert set(COMMANDS) == set(told)
     assert re.findall(r"^│ (\w+) +[A-Z]", result.stdout, re.MULTILINE) == told
     without = [name for name in told if "--json" not in xortune(name, "--help").stdout]
     assert without == ["export"]
-    assert "all but `export` have `--json`" in readme
+    assert "all but `export` have `--json`" in page
     assert "Exit codes: 0 done" in result.stdout
     assert xortune("-h").stdout == result.stdout
 

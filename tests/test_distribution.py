@@ -20,7 +20,7 @@ from test_release import copied
 import xortune
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+THREAD = (ROOT / "docs" / "thread.md").read_text(encoding="utf-8")
 PART = ("test_point.py", "test_space.py", "test_cluster_files.py", "test_cli.py", "test_release.py")
 """Tests that a folder without a repository has to pass; they read files of most kinds."""
 
@@ -99,8 +99,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {"xortune/py.typed", "xortune/space.schema.json"} <= files
 
 
-def test_the_first_command_of_the_readme_works_in_an_empty_folder(installed, tmp_path):
-    line = re.search(r"^```sh\n(.*?)$", README, flags=re.MULTILINE)[1]
+def test_the_first_command_of_the_thread_works_in_an_empty_folder(installed, tmp_path):
+    line = re.search(r"^```sh\n(.*?)$", THREAD, flags=re.MULTILINE)[1]
     program, *words = shlex.split(line)
     told = json.loads(ran(installed / program, *words, "--json", folder=tmp_path))
     assert (told["k"], told["n"]) == (0, 10_000)

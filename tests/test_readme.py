@@ -1,4 +1,4 @@
-"""The README's tables and figures are those of the program and of the committed reports."""
+"""The README's commands, and the tables and figures that docs/ has of what the program does."""
 
 from __future__ import annotations
 
@@ -20,28 +20,43 @@ from xortune.core.formats import interval
 from xortune.runs.results import CONFIG_COLUMNS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, COMMANDS, COLUMNS, NETWORK, THREAD, INSTALL = (
+    (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        "docs/commands.md",
+        "docs/run-directory.md",
+        "docs/network.md",
+        "docs/thread.md",
+        "docs/install.md",
+    )
+)
 CLOSE = 5  # Another CPU may round another bit, and a seed on the edge end on its other side.
 
 
-def blocks(language: str) -> list[str]:
+def blocks(page: str, language: str) -> list[str]:
     """The fenced blocks of a language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
 
 
 def test_the_table_of_commands_lists_them_all():
-    told = re.findall(r"^\| `xortune (\w+)", README, flags=re.MULTILINE)
+    told = re.findall(r"^\| `xortune (\w+)", COMMANDS, flags=re.MULTILINE)
     assert sorted(told) == sorted(typer.main.get_command(app).commands)
 
 
 def test_the_columns_are_told():
-    told = README.partition("| column | meaning |")[2].partition("`seeds.parquet` has")[0]
+    told = COLUMNS.partition("| column | meaning |")[2].partition("## Columns of `seeds")[0]
     cells = re.findall(r"^\| (`.+?) \|", told, re.MULTILINE)
     assert re.findall(r"`([^`]+)`", " ".join(cells)) == list(CONFIG_COLUMNS)
 
 
-ROWS = re.findall(r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$", README, re.MULTILINE)
-MEASURED = [line for block in blocks("sh") for line in block.splitlines() if " --seeds " in line]
+ROWS = re.findall(r"^\| (?:before|after), .*? \| (\d+)/(\d+) \| (.*?) \|$", THREAD, re.MULTILINE)
+LINES = [line for block in blocks(THREAD, "sh") for line in block.splitlines()]
+MEASURED = [line for line in LINES if " --seeds " in line]
 
 
 @pytest.mark.parametrize(("row", "line"), list(zip(ROWS, MEASURED, strict=True)))
@@ -57,7 +72,7 @@ def test_the_measured_counts_are_what_the_commands_print(row, line):
 
 
 def test_the_space_file_shown_is_the_one_shipped():
-    [shown] = blocks("yaml")
+    [shown] = blocks(NETWORK, "yaml")
     shipped = (ROOT / "search_spaces" / "xor.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(shown) == yaml.safe_load(shipped)
 
@@ -70,13 +85,13 @@ def test_ci_runs_the_test_command_of_the_readme():
         text=True,
         check=True,
     )
-    [shown] = [block for block in blocks("sh") if "-m pytest" in block]
+    [shown] = [block for block in blocks(README, "sh") if "-m pytest" in block]
     assert ran.stdout == shown
     assert ran.stdout.endswith("-m pytest -q -n 2 --dist loadfile\n")
 
 
 def test_the_two_figures_say_in_words_what_they_show():
-    shown = re.findall(r"^!\[(.+)\]\(reports/xor/(\S+)\)$", README, re.MULTILINE)
+    shown = re.findall(r"^!\[(.+)\]\(../reports/xor/(\S+)\)$", NETWORK, re.MULTILINE)
     report = (ROOT / "reports" / "xor" / "report.md").read_text(encoding="utf-8")
     assert shown
     for alt, name in shown:
@@ -94,7 +109,7 @@ def test_what_a_cluster_needs_is_an_extra_and_in_the_sdist():
 
 
 def test_every_dependency_is_explained():
-    told = README.partition("## Dependencies")[2]
+    told = INSTALL.partition("## What it needs")[2].partition("\n## ")[0]
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     listed = project.partition("\ndependencies = [")[2].partition("\n]")[0]
     names = re.findall(r'^ +"([a-z0-9\[\]-]+)', listed, flags=re.MULTILINE)

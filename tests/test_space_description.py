@@ -28,8 +28,8 @@ def test_a_description_says_all_and_is_json():
     assert lines["epochs"] == "fixed: 10"
     assert lines["seeds"] == "4 for each configuration; more where they are worth most, up to 16"
     assert lines["rungs"] == "4, 16"
-    assert lines["finalists"].startswith("5: while so many others do as well")
-    assert lines["alpha"] == "0.05: how probable any wrong stop is, at most"
+    assert lines["finalists"].startswith("5: a configuration is paused")
+    assert lines["alpha"] == "0.05: the risk that any stop is wrong, at most"
     assert lines["cost"] == (
         "from 800 to 3,200 epochs of one seed (trials x 4 to 16 seeds x epochs)"
     )
@@ -43,7 +43,7 @@ def test_one_rung_is_no_race_and_a_proof_is_described():
     lines = dict(described(describe(parse_space(text))))
     assert lines["seeds"] == "16 for each configuration"
     assert lines["stop"] == "as soon as a success rate of 0.99 is proven"
-    assert lines["alpha"] == "0.05: how probable any wrong proof is, at most"
+    assert lines["alpha"] == "0.05: the risk that any proof is wrong, at most"
     assert lines["cost"].startswith("at most 3,200 epochs")
     assert "finalists" not in lines
     alone = dict(described(describe(parse_space(TEXT.replace("[4, 16]", "[16]")))))
@@ -66,7 +66,7 @@ def test_a_race_is_described_as_it_goes():
     lines = dict(described(found))
     assert lines["seeds"] == (
         "2 for each configuration, 4, 8 as long as none has failed; half of all seeds go to "
-        "climbs, up to 100"
+        "promotions, up to 100"
     )
     at_first, seeds = [], found["ladder"][0]
     while (rung := seeds_at_first(found["ladder"], seeds, seeds)) is not None:

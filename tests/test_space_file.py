@@ -225,7 +225,7 @@ def test_shipped_spaces_are_good(path):
 def test_shipped_spaces_are_all_there():
     names = {path.name for path in SHIPPED}
     assert names >= {"xor.yaml", "xor_small.yaml", "parity3.yaml", "optimizers.yaml"}
-    told = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = (ROOT / "docs" / "network.md").read_text(encoding="utf-8")
     assert "xor_front.yaml" in names
     assert f" {('Three', 'Four', 'Five', 'Six', 'Seven')[len(names) - 4]} more are in" in told
 

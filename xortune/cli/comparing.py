@@ -98,7 +98,7 @@ def compare(
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Tell which of several runs solves more seeds, or test a published table against one.
+    """Say which of several runs solves more seeds, or test a published table against one.
 
     The first config of each run's search is compared, by seeds that had no part in choosing it:
     those of its certificate or, where one of the runs has none, fresh ones that are trained first.

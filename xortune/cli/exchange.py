@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 )
 def export(
     run: cli.RunDirectory,
-    key: Annotated[str | None, cli.option("Of the config; the best one if not given.")] = None,
-    output: Annotated[Path | None, cli.option("A file for it; printed if not given.")] = None,
+    key: Annotated[str | None, cli.option("Key of the config; the best if not given.")] = None,
+    output: Annotated[Path | None, cli.option("File to write; printed if not given.")] = None,
     form: Annotated[
-        str | None, cli.option("py, yaml or json; what --output ends in if not given.", "--format")
+        str | None, cli.option("py, yaml or json; the ending of --output if not given.", "--format")
     ] = None,
     seeds: Annotated[
-        int | None, cli.option("So many seeds the program trains; 20 if not given.")
+        int | None, cli.option("Seeds that the program trains; 20 if not given.")
     ] = None,
 ) -> None:
     """Print the best configuration as a plain PyTorch program, or as YAML or JSON for others."""
@@ -79,14 +79,14 @@ def import_(
     success: Annotated[
         str, cli.option("The column with true, false, 1 or 0; or a rule for a number.")
     ] = "success",
-    ignore: Annotated[str, cli.option("Columns that are not looked at.")] = "",
+    ignore: Annotated[str, cli.option("Columns to ignore.")] = "",
     missing_fails: Annotated[
-        bool, cli.option("An empty success is a failed seed.", "--missing-fails")
+        bool, cli.option("Count an empty success as a failed seed.", "--missing-fails")
     ] = False,
     trainer: Annotated[
-        str | None, cli.option("What trains such a configuration, to certify it.")
+        str | None, cli.option("What trains a configuration: ./train.py:run, for certify.")
     ] = None,
-    name: Annotated[str | None, cli.option("Of the run; the file's if not given.")] = None,
+    name: Annotated[str | None, cli.option("Name of the run; the file's if not given.")] = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:

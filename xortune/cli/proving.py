@@ -45,12 +45,14 @@ def certify(
         float | None,
         cli.option("Prove this rate of the best, then of the next, with as few seeds as it takes."),
     ] = None,
-    confidence: Annotated[float | None, cli.option("Of all lower bounds together; 0.95.")] = None,
+    confidence: Annotated[
+        float | None, cli.option("Confidence of all lower bounds together; 0.95.")
+    ] = None,
     extendable: Annotated[
-        bool, cli.option("Begin one whose seeds may be added to later.", "--extendable")
+        bool, cli.option("Begin an attempt that --extend may add seeds to.", "--extendable")
     ] = False,
     extend: Annotated[
-        bool, cli.option("Add seeds to the last, extendable attempt.", "--extend")
+        bool, cli.option("Add seeds to the last attempt, if it is extendable.", "--extend")
     ] = False,
     neighbourhood: Annotated[
         float | None, cli.option("Also move each numeric setting by so much: 0.2.")
@@ -62,7 +64,7 @@ def certify(
     accept_versions: Annotated[
         bool,
         cli.option(
-            "Leave an attempt that another engine, torch or Numba began; begin a new one.",
+            "Begin a new attempt where another engine, torch or Numba began the last one.",
             "--accept-versions",
         ),
     ] = False,
@@ -79,7 +81,7 @@ def certify(
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Train the best configurations on fresh seeds: what is left of the search's counts."""
+    """Train the best configurations on fresh seeds, and bound their success rates from below."""
     asked = cli.arguments(locals(), "run", "trainer")
     silent, interrupted = quiet or as_json, "what had finished is kept; the same command continues"
     with cli.told(f"interrupted: {interrupted}", ["trainer", *asked]):
@@ -118,19 +120,20 @@ def certify(
 OwnTrainer = Annotated[
     str | None,
     cli.option(
-        "Of a config: what trains it instead of the network: ./train.py:run, or a command such as "
+        "With --config: what trains it in place of the network: ./train.py:run, or a command, "
         "'python train.py --lr={lr} --seed={seed}'."
     ),
 ]
 OwnSuccess = Annotated[
-    str | None, cli.option("Of a trainer: when its numbers are a success: 'accuracy >= 0.9'.")
+    str | None, cli.option("With --trainer: what a success is, such as 'accuracy >= 0.9'.")
 ]
 OwnMetric = Annotated[
-    str | None, cli.option("Of a command: its numbers: last line json, or last line number.")
+    str | None,
+    cli.option("With a command: where its numbers are: last line json, or last line number."),
 ]
-OwnTimeout = Annotated[str | None, cli.option("Of a trainer: how long a seed may take: 90s, 10m.")]
+OwnTimeout = Annotated[str | None, cli.option("With --trainer: limit of one seed: 90s, 10m.")]
 OwnWorkers = Annotated[
-    int | None, cli.option("Of a trainer: processes at once; as many as are worth it.")
+    int | None, cli.option("With --trainer: processes at once; as many as pay if not given.")
 ]
 
 
@@ -160,7 +163,7 @@ def gate(
     ] = None,
     config: Annotated[Path | None, cli.option("A config (YAML, JSON), which is trained.")] = None,
     max_seeds: Annotated[
-        int | None, cli.option("Of a config: give up after so many, fixed beforehand; 500.")
+        int | None, cli.option("With --config: give up after so many seeds, fixed beforehand; 500.")
     ] = None,
     confidence: Annotated[
         float | None, cli.option("1 minus the chance of a wrong answer; 0.95.")
@@ -170,14 +173,14 @@ def gate(
     metric: OwnMetric = None,
     timeout: OwnTimeout = None,
     workers: OwnWorkers = None,
-    task: Annotated[str | None, cli.option("Of a config: xor, parity-N, or a CSV file.")] = None,
+    task: Annotated[str | None, cli.option("With --config: xor, parity-N, or a CSV file.")] = None,
     first_seed: Annotated[
-        int | None, cli.option("Of a config: other seeds than a gate's own.")
+        int | None, cli.option("With --config: begin with this seed, not the gate's own.")
     ] = None,
     engine: Annotated[
-        str | None, cli.option("Of a config: auto, fused, reference or cuda.")
+        str | None, cli.option("With --config: auto, fused, reference or cuda.")
     ] = None,
-    key: Annotated[str | None, cli.option("Of a run: another finalist than the best.")] = None,
+    key: Annotated[str | None, cli.option("With RUN: another finalist than the best.")] = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
@@ -377,7 +380,7 @@ def _show_table(
 )
 def evaluate(
     config: Annotated[
-        Path | None, cli.option("A config (YAML, JSON), in place of the options of the network.")
+        Path | None, cli.option("A config (YAML, JSON), in place of the network's options.")
     ] = None,
     trainer: OwnTrainer = None,
     success: OwnSuccess = None,

@@ -59,7 +59,7 @@ def search(
     extend: Annotated[
         bool,
         cli.option(
-            "Continue it with a space that has grown: wider ranges, new choices, more start "
+            "Continue the run with a larger space: wider ranges, new choices, more start "
             "entries, a larger certify.",
             "--extend",
         ),
@@ -67,16 +67,16 @@ def search(
     accept_versions: Annotated[
         bool,
         cli.option(
-            "Continue it with another engine, torch or Numba than made it; what they make is "
-            "counted apart.",
+            "Continue the run with another engine, torch or Numba; the seeds of each version are "
+            "counted separately.",
             "--accept-versions",
         ),
     ] = False,
     dry_run: Annotated[
         bool,
         cli.option(
-            "Check everything, a trainer of your own by a call or three, say what would be "
-            "done, and start nothing.",
+            "Check everything, call a trainer of your own one to three times, say what the "
+            "search would do, and start nothing.",
             "--dry-run",
         ),
     ] = False,
@@ -240,7 +240,7 @@ def submit(
     time_budget: cli.TimeBudget = None,
     trial_timeout: cli.TrialTimeout = None,
     cpus_per_trial: Annotated[float | None, cli.option("CPUs for each Ray trial.")] = None,
-    gpus_per_trial: Annotated[float | None, cli.option("GPUs for each; fractions share.")] = None,
+    gpus_per_trial: Annotated[float | None, cli.option("GPUs for each Ray trial.")] = None,
     study_storage: cli.StudyStorage = None,
     study_name: cli.StudyName = None,
     tensorboard: cli.TensorBoard = None,
@@ -253,12 +253,12 @@ def submit(
         bool, cli.option("Have Ray install what xortune needs on each node.", "--install")
     ] = False,
     wait: Annotated[
-        bool, cli.option("Wait for the end; exit code of the search.", "--wait")
+        bool, cli.option("Wait for the end, and exit with the search's code.", "--wait")
     ] = False,
     dry_run: Annotated[
         bool,
         cli.option(
-            "Check all, print the `ray job submit` line for it, and start nothing.", "--dry-run"
+            "Check everything, print the `ray job submit` line, and start nothing.", "--dry-run"
         ),
     ] = False,
     quiet: cli.Quiet = False,
@@ -400,7 +400,8 @@ def report(
     formats: Annotated[
         str | None,
         cli.option(
-            "Which of html,md,csv,tex,parquet; all, if not given. png,pdf: its figures.", "--format"
+            "Which to write: html,md,csv,tex,parquet, all if not given; png,pdf for figures.",
+            "--format",
         ),
     ] = None,
     quiet: cli.Quiet = False,

@@ -67,28 +67,30 @@ SamplerSeed = Annotated[int | None, option("Seed of the sampler.")]
 TimeBudget = Annotated[
     str | None,
     option(
-        "Begin no training after this long, but for a certificate that takes at most a tenth "
-        "of it: 90s, 10m, 2h."
+        "Start no training after this long: 90s, 10m, 2h. A certificate still follows if it "
+        "takes at most a tenth of it."
     ),
 ]
 Address = Annotated[str | None, option("Ray cluster to run on, such as auto; else this machine.")]
 Cpus = Annotated[float, option("CPUs for each Ray trial.")]
-Gpus = Annotated[float, option("GPUs for each; fractions share.")]
+Gpus = Annotated[float, option("GPUs for each Ray trial; with 0.25 four trials share one.")]
 TrialTimeout = Annotated[
     str | None,
     option(
-        "Kill a worker that is at one batch of trainings for so long: 90s, 10m. A training "
+        "Kill a worker that spends this long on one batch of trainings: 90s, 10m. A training "
         "that takes longer alone counts as crashed."
     ),
 ]
 StudyStorage = Annotated[
     str | None,
     option(
-        "Learn from other searches of the space, and they from this one, by an Optuna study "
-        "in journal://PATH, sqlite:///PATH or postgresql://..."
+        "Share an Optuna study with other searches of the space: journal://PATH, "
+        "sqlite:///PATH or postgresql://..."
     ),
 ]
-StudyName = Annotated[str | None, option("Of that study; else it follows from the space.")]
+StudyName = Annotated[
+    str | None, option("Name of that study; derived from the space if not given.")
+]
 Workers = Annotated[
     int | None,
     option("Trials at once on this machine; as many as there are CPUs for. 0: in this process."),

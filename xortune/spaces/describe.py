@@ -155,22 +155,21 @@ def _seeds(what: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "seeds", f"{begin}; more where they are worth most, up to {others[-1]:,}"
         else:
             begin += f", {_listed(at_once)} as long as none has failed" if at_once else ""
-            yield "seeds", f"{begin}; half of all seeds go to climbs, up to {others[-1]:,}"
+            yield "seeds", f"{begin}; half of all seeds go to promotions, up to {others[-1]:,}"
         yield "rungs", _listed(what["ladder"])
         if len(what["objectives"]) == 1 and what["objectives"][0]["failed"]:
-            climbs = "the best of each rung, one in so many as the next has times the seeds"
-            yield "climbs", climbs
+            yield "promoted", "the best 1 in r of each rung, if the next one has r times the seeds"
             return
         most = what["finalists"]
         yield (
             "finalists",
-            "no limit: all climb that are not proven worse than another"
+            "no limit: only what is proven worse than another is stopped"
             if most is None
-            else f"{most:,}: while so many others do as well and as soon, one waits",
+            else f"{most:,}: a configuration is paused while so many others match it",
         )
     if what["alpha"] is not None:
         proof = "stop" if others else "proof"
-        yield "alpha", f"{what['alpha']:g}: how probable any wrong {proof} is, at most"
+        yield "alpha", f"{what['alpha']:g}: the risk that any {proof} is wrong, at most"
 
 
 def _cost(what: Mapping[str, Any]) -> str:

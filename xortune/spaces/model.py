@@ -397,7 +397,7 @@ class RegexSettings:
     """A number in what a command prints, found by a regular expression."""
 
     regex: Annotated[
-        Text, _about("Python's; its group is the number. The last place that it fits counts.")
+        Text, _about("A Python regex; its group is the number. The last match counts.")
     ]
     name: Annotated[Text, _about("What the number is called.")] = VALUE
 
@@ -422,7 +422,7 @@ class CommandSettings:
         _about('Its numbers: "last line json", "last line number", or a mapping with a regex.'),
     ] = None
     timeout: Annotated[
-        Duration | None, _about('For one seed, after which it has failed: seconds, or "10m".')
+        Duration | None, _about('Limit for one seed, which then fails: seconds, or "10m".')
     ] = None
     files: Annotated[
         tuple[Text, ...] | None,
@@ -439,14 +439,14 @@ class SearchSettings:
 
     sampler: Annotated[
         Literal["tpe", "gp", "nsgaii", "random", "grid", "cmaes"],
-        _about("Who proposes configurations."),
+        _about("What proposes configurations."),
     ] = "tpe"
-    trials: Annotated[Count | None, _about("Proposals; none with sampler grid.")] = None
+    trials: Annotated[Count | None, _about("Number of proposals; not with grid.")] = None
     seed: Annotated[
         StrictInt,
-        Field(ge=0, le=2**32 - 1, description="Of the sampler, so that a search can be repeated."),
+        Field(ge=0, le=2**32 - 1, description="Seed of the sampler, to repeat a search."),
     ] = 0
-    time_budget: Annotated[Duration | None, _about('Seconds, or "10m", "2h".')] = None
+    time_budget: Annotated[Duration | None, _about('Limit: seconds, "10m", "2h".')] = None
     as_they_come: Annotated[
         StrictBool,
         _about("Decide by results as they come: the same seed need not give the same search."),
@@ -457,7 +457,7 @@ class SearchSettings:
 class RaceSettings:
     """A race: a look at 1, 2, 4, ... seeds; from 2 on if more than a success rate is wanted."""
 
-    alpha: Annotated[InnerShare, _about("How probable any wrong stop is, at most.")] = 0.05
+    alpha: Annotated[InnerShare, _about("Risk that any stop is wrong, at most.")] = 0.05
     max: Annotated[Rung, _about("Seeds at the last rung.")] = 512
 
 
@@ -467,14 +467,14 @@ class SeedSettings:
 
     ladder: Annotated[
         tuple[Rung, ...],
-        Field(min_length=1, description="Total seeds at each rung; promising ones climb."),
+        Field(min_length=1, description="Total seeds at each rung; promising ones go on."),
         AfterValidator(_ascending),
     ] = (8, 32, 128)
     race: Annotated[RaceSettings | None, _about("Instead of a ladder.")] = None
     finalists: Annotated[
-        Count | None, _about("While so many do as well and as soon, others climb no further.")
+        Count | None, _about("A configuration is paused while so many others match it.")
     ] = 5
-    certify: Annotated[Count | None, _about("Fresh seeds for the finalists.")] = None
+    certify: Annotated[Count | None, _about("Fresh seeds to certify finalists.")] = None
 
     @property
     def alpha(self) -> float:
@@ -503,20 +503,20 @@ class StopSettings:
     """What ends a search before all its trials."""
 
     proven_rate: Annotated[
-        InnerShare | None, _about("A success rate that one configuration is proven to have.")
+        InnerShare | None, _about("End when one configuration is proven this good.")
     ] = None
 
 
 @dataclass(frozen=True)
 class ObjectiveSettings:
-    """What is looked for, and in which direction."""
+    """What to optimize, and in which direction."""
 
     name: Annotated[Text, _about("success_rate, epochs_to_solve, a parameter or a number.")]
     direction: Annotated[
         Literal["maximize", "minimize"] | None,
-        _about("Of a parameter (minimize if not given), or a number."),
+        _about("For a parameter (minimize if not given) or a number."),
     ] = None
-    failed: Annotated[Number | None, _about("Of a number: what a failed seed counts as.")] = None
+    failed: Annotated[Number | None, _about("For a number: value of a failed seed.")] = None
 
 
 @dataclass(frozen=True)
