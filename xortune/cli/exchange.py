@@ -90,7 +90,7 @@ def import_(
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Make a run of results that something else produced, and report it as one's own."""
+    """Turn results that something else produced into a run, and report them."""
     asked = cli.arguments(locals(), "results", "config", "ignore")
     interrupted = "interrupted: remove what is there of the run, and import it again"
     with cli.told(interrupted, ["config", "ignore", *asked]):
