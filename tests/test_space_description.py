@@ -77,7 +77,7 @@ def test_a_race_is_described_as_it_goes():
     assert lines["rungs"] == "2, 4, 8, 16, 32, 64, 100"
     assert lines["cost"].startswith("at most 20,000 epochs")
     assert lines["cost"].endswith("less if it ends early")
-    assert lines["alpha"].endswith("any wrong stop is, at most")
+    assert lines["alpha"].endswith("any stop is wrong, at most")
 
 
 def test_what_a_trainer_of_ones_own_costs_is_told_in_trainings():
