@@ -323,6 +323,8 @@ def submit(
         "xortune status runs/xor",
         "xortune status runs/xor --watch",
         "xortune status runs/xor --watch --interval 60 --json",
+        "xortune status runs/xor --html",
+        "xortune status runs/xor --html --port 8765",
     )
 )
 def status(
@@ -331,20 +333,50 @@ def status(
         bool, cli.option("Look again and again until the run ends.", "--watch", "-w")
     ] = False,
     interval: Annotated[float, cli.option("Seconds between two looks.")] = 2.0,
+    html: Annotated[
+        bool,
+        cli.option("Serve a page that follows the run, and print its address.", "--html"),
+    ] = False,
+    host: Annotated[
+        str | None,
+        cli.option("Where the page can be reached; only from this machine if not given."),
+    ] = None,
+    port: Annotated[int | None, cli.option("The page's; any free one if not given.")] = None,
     as_json: cli.AsJson = False,
 ) -> None:
     """Say where a run stands: progress, rate, time left, best so far, failures."""
-    with cli.told(options=["interval"]):
+    with cli.told(options=["interval", "host", "port"]):
         from xortune.reports.progress import render_status, status_json
         from xortune.runs.status import watched
 
-        if watch:
+        if html:
+            if as_json or watch:
+                other = "json" if as_json else "watch"
+                raise InputError(f"cannot be given with --{other}", place="--html")
+            with suppress(KeyboardInterrupt):
+                _serve(run, interval=interval, host=host, port=port)
+        elif host is not None or port is not None:
+            option = "port" if host is None else "host"
+            raise InputError("is for the page", place=option, fix="add --html")
+        elif watch:
             with suppress(KeyboardInterrupt):  # which ends this as it is meant to be ended
                 _watch(watched(run, interval=interval), as_json=as_json)
         elif as_json:
             cli.print_json(status_json(xt.status(run)))
         else:
             cli.console().print(render_status(xt.status(run)))
+
+
+def _serve(run: Path, *, interval: float, host: str | None, port: int | None) -> None:
+    """Serve the page that follows a run, until Ctrl-C."""
+    from xortune.reports.live import LOOPBACK, live_server
+
+    with live_server(run, host=host or LOOPBACK, port=port or 0, interval=interval) as server:
+        if not server.loopback:
+            cli.note("whoever reaches this machine and has the address sees the run, unencrypted")
+        cli.say("Open this address in a browser. Ctrl-C ends the page; the run goes on.")
+        cli.show(server.url)
+        server.serve_forever()
 
 
 def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 EXPORTS = {
     "files": ("checked_formats", "comparison_directory", "write_comparison", "write_report"),
+    "live": ("LOOPBACK", "live_server"),
     "plots": (
         "plot_agreement",
         "plot_contour",

@@ -298,8 +298,15 @@ STATES = {
 COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow"}
 
 
-def render_status(status: RunStatus) -> Table:
-    """What is known of a run, one row for each thing; what is not known has none."""
+def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]]:
+    """What is known of a run, a label and a text for each thing; what is not known has none.
+
+    The first label is the run's name, and its text the state.
+
+    Args:
+        status: of the run.
+        bar: whether the progress begins with a bar of characters.
+    """
     state, best = STATES[status.state], status.best
     if status.stopped is not None:
         state = f"stopped before its end ({status.stopped}); --resume continues it"
@@ -323,7 +330,7 @@ def render_status(status: RunStatus) -> Table:
         written = f"{ago} ago ({_clock_time(status.written)}){torn}"
     rows = (
         (status.name, state + _driver(status)),
-        ("progress", _progress(status)),
+        ("progress", (_bar(status) if bar else "") + _progress(status)),
         ("note", status.note or ""),
         ("tags", ", ".join(status.tags)),
         ("seeds", f"{status.seeds:,} in {count(status.evaluations, 'evaluation')}"),
@@ -335,14 +342,19 @@ def render_status(status: RunStatus) -> Table:
         ("certificate", _certificate(status)),
         ("last line", written),
     )
+    return [(plain(label), plain(text)) for label, text in rows if text]
+
+
+def render_status(status: RunStatus) -> Table:
+    """`status_rows` for a terminal."""
+    name = plain(status.name)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     failed = status.crashed_seeds or status.diverged_seeds
-    styles = {status.name: COLOURS[status.state], "failures": "red" if failed else ""}
-    for label, text in rows:
-        if text:
-            table.add_row(Text(plain(label)), Text(plain(text), styles.get(label, "")))
+    styles = {name: COLOURS[status.state], "failures": "red" if failed else ""}
+    for label, text in status_rows(status, bar=True):
+        table.add_row(Text(label), Text(text, styles.get(label, "")))
     return table
 
 
@@ -403,13 +415,23 @@ def _driver(status: RunStatus) -> str:
 def _progress(status: RunStatus) -> str:
     if status.total is None:
         return f"{count(status.done, 'proposal')} done; how many were asked for is not known"
-    share = min(status.done / status.total, 1.0) if status.total > 0 else 1.0
-    filled = int(share * BAR)
-    bar = "█" * filled + "░" * (BAR - filled)
-    text = f"{bar}  {status.done:,} of {count(status.total, 'proposal')}, {percent(share)}"
+    share = _share(status)
+    text = f"{status.done:,} of {count(status.total, 'proposal')}, {percent(share)}"
     if status.state == "running" and share == 1:  # else it looks as if it should have ended
         text += "; at work on what follows: more seeds for the best, a certificate, tables"
     return text
+
+
+def _share(status: RunStatus) -> float:
+    """Of the proposals that were asked for, those that are done; 1 if that is not known."""
+    return min(status.done / status.total, 1.0) if status.total else 1.0
+
+
+def _bar(status: RunStatus) -> str:
+    if status.total is None:
+        return ""
+    filled = int(_share(status) * BAR)
+    return "█" * filled + "░" * (BAR - filled) + "  "
 
 
 def _searches(status: RunStatus) -> bool:

@@ -84,7 +84,15 @@ EXPORTS = {
         "now",
         "session_entry",
     ),
-    "status": ("Progress", "RunStatus", "moment", "status", "watched"),
+    "status": (
+        "Progress",
+        "RunStatus",
+        "Watcher",
+        "moment",
+        "refuse_interval",
+        "status",
+        "watched",
+    ),
     "store": ("StoredPath", "driven", "holds_lines", "readable", "url_of"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -422,7 +422,11 @@ class Watcher:
         self._driver = DriverWatch()
 
     def look(self, now: float | None = None) -> RunStatus:
-        """The run at this moment.
+        """Where the run stands at this moment; see `look_closely`."""
+        return self.look_closely(now)[0]
+
+    def look_closely(self, now: float | None = None) -> tuple[RunStatus, Run]:
+        """The run at this moment, and all that can be said of it until the next look.
 
         Args:
             now: seconds since 1970; the clock's if not given.
@@ -441,7 +445,8 @@ class Watcher:
             raise no_run(path)
         lines = Evaluations.all_of(self._reader.lines)
         refuse_others(lines, manifest, path / JOURNAL, manifest_of(path))
-        return _status(path, manifest, driver, self._reader, now)
+        found = _status(path, manifest, driver, self._reader, now)
+        return found, Run(path, manifest, *lines.apart())
 
 
 def _status(
@@ -573,6 +578,18 @@ def status(run: Run | str | os.PathLike[str]) -> RunStatus:
     return Watcher(run.path if isinstance(run, Run) else run).look()
 
 
+def refuse_interval(seconds: float) -> None:
+    """Return if there can be so many seconds between two looks.
+
+    Raises:
+        InputError: there cannot.
+    """
+    if not 0 < seconds <= 86_400:
+        raise InputError(
+            f"{seconds}", field="interval", allowed="seconds, above 0 and at most a day"
+        )
+
+
 def watched(path: str | os.PathLike[str], *, interval: float = 2.0) -> Iterator[RunStatus]:
     """Looks at a run, one at once and then one after each interval; the last one is of its end.
 
@@ -585,10 +602,7 @@ def watched(path: str | os.PathLike[str], *, interval: float = 2.0) -> Iterator[
     Raises:
         InputError: as `status`, or an interval that is not above 0.
     """
-    if not 0 < interval <= 86_400:
-        raise InputError(
-            f"{interval}", field="interval", allowed="seconds, above 0 and at most a day"
-        )
+    refuse_interval(interval)
     watcher = Watcher(path)
     while True:
         found = watcher.look()

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 from xortune.reports.drawing.plotly import GREY
-from xortune.reports.html.page import _asset
+from xortune.reports.html.page import asset
 from xortune.reports.plot import COLOURS, SCALES, Role
 
 # Machado, Oliveira and Fernandes (2009), IEEE TVCG 15(6): colour vision without one kind of cone,
@@ -78,7 +78,7 @@ def test_contrast_is_wcags():
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#15181c"])
 def test_every_mark_is_seen(ground):
-    assert ground in _asset("assets/page.css"), "the grounds of the page"
+    assert ground in asset("assets/page.css"), "the grounds of the page"
     assert set(COLOURS) == set(get_args(Role))
     for colour in (*COLOURS.values(), *along("lines"), GREY):
         assert contrast(colour, ground) >= 3, colour

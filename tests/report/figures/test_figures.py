@@ -30,6 +30,7 @@ from xortune.core.outcome import Curves, Details
 from xortune.core.task import Task
 from xortune.reports.figures.all import FIGURES, figures_of
 from xortune.reports.figures.scores import learning_curves, scores
+from xortune.reports.figures.seeds import seeds_so_far
 from xortune.reports.figures.surface import decision_surface
 from xortune.reports.plot import Series
 from xortune.trainers import fused
@@ -62,7 +63,13 @@ def every(plots, tmp_path_factory):
     run = write_run(tmp_path_factory.mktemp("surface"), [line], trainer="network", task="xor")
     return {
         plot.name: plot
-        for plot in (*plots, decision_surface(run), scores(run), learning_curves(run))
+        for plot in (
+            *plots,
+            decision_surface(run),
+            scores(run),
+            learning_curves(run),
+            seeds_so_far(run),
+        )
     }
 
 

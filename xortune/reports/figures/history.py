@@ -63,6 +63,27 @@ def optimization_history(run: Run) -> Plot:
     )
 
 
+def history_so_far(run: Run) -> Plot:
+    """`optimization_history` of a search that still runs: it has no end yet.
+
+    Raises:
+        InputError: as there.
+    """
+    results, plot = finished(run), optimization_history(run)
+    spent = count(int(results.counts.n.sum()), "seed")
+    return replace(
+        plot,
+        title="The best so far over the seeds spent",
+        alt=f"After {spent} the best has {counted(results[0].outcome)}.",
+        note=(
+            f"n = {shown_n(results)} seeds each. Line: the lower end of the best's 95 % Wilson "
+            "interval, which falls when it fails on new seeds; as the highest of "
+            f"{count(len(results), 'interval')} it is optimistic. Dots: each configuration's rate "
+            "by now, where its first seeds came in."
+        ),
+    )
+
+
 def _looks(run: Run, *, weighted: bool) -> pd.DataFrame:
     """A row for each block that counts, in the order in which their results came.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,13 +129,10 @@ def _each(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
 def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
     """Configs, and the share of all seeds that they got, by the seeds that they reached."""
     n = run.results.counts.n
-    sizes, limit = np.unique(n).tolist(), ""
-    if len(sizes) > MOST_GROUPS:
-        sizes, limit = list(rungs_up_to(max(sizes[-1], 2))), "≤ "
+    reached, places = _reached(n)
     total = int(n.sum())
-    groups = list(zip(np.searchsorted(sizes, n).tolist(), stops, strict=True))
+    groups = list(zip(places.tolist(), stops, strict=True))
     configs, seeds = Counter(groups), _seeds_by(groups, n)
-    reached = Axis("seeds reached", "category", categories=tuple(f"{limit}{s:,}" for s in sizes))
     return (
         Panel(
             reached,
@@ -148,6 +145,69 @@ def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
             Axis("share of all seeds", "rate"),
             _stacked(seeds, lambda n: f"{count(n, 'seed')}, {percent(n / total)}", total),
             "what share of all seeds they got",
+        ),
+    )
+
+
+def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
+    """An axis of the numbers of seeds that configs reached, and the place of each config on it.
+
+    Args:
+        n: shape (C,), the seeds of each.
+    """
+    sizes, limit = np.unique(n).tolist(), ""
+    if len(sizes) > MOST_GROUPS:
+        sizes, limit = list(rungs_up_to(max(sizes[-1], 2))), "≤ "
+    labels = tuple(f"{limit}{size:,}" for size in sizes)
+    return Axis("seeds reached", "category", categories=labels), np.searchsorted(sizes, n)
+
+
+def seeds_so_far(run: Run) -> Plot:
+    """Where the seeds of a search that still runs have gone: nothing is said of why.
+
+    Raises:
+        InputError: no config is finished.
+    """
+    counts = finished(run).counts
+    axis, places = _reached(counts.n)
+    configs = np.bincount(places, minlength=len(axis.categories))
+    total, most = int(counts.n.sum()), int(counts.n.max())
+    starts, series = np.zeros(len(configs)), []
+    for label, role, amounts in (
+        ("solved", "a", counts.k),
+        ("not solved", "b", counts.n - counts.k),
+    ):
+        seeds = np.bincount(places, amounts, len(configs))
+        ends = starts + seeds / total
+        marks = tuple(
+            Mark(
+                float(at),
+                float(ends[at]),
+                y_ends=(float(starts[at]), float(ends[at])),
+                text=f"{count(int(configs[at]), 'configuration')} with {axis.categories[at]} seeds "
+                f"each: {count(int(seeds[at]), 'seed')} {label}",
+            )
+            for at in np.flatnonzero(seeds).tolist()
+        )
+        series.append(Series(label, marks, "bars", cast("Role", role)))
+        starts = ends
+    front = counts.n == most
+    share = percent(float(counts.n[front].sum() / total))
+    return Plot(
+        name="seeds-so-far",
+        title="Where the seeds have gone so far",
+        alt=(
+            f"Of {count(total, 'seed')} {share} went to the {int(front.sum()):,} of "
+            f"{count(len(counts.n), 'configuration')} that have the most, {most:,} each."
+        ),
+        note=(
+            f"n = {count(total, 'seed')}. Configurations by the seeds that they have by now: "
+            "counts, nothing is estimated."
+        ),
+        panels=(
+            Panel(
+                axis, Axis("share of all seeds", "rate"), tuple(one for one in series if one.marks)
+            ),
         ),
     )
 

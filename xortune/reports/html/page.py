@@ -53,14 +53,14 @@ def page(document: Document) -> str:
     """
     html = _Html(document)
     title, subtitle, sections = html.parts()
-    scripts = [_asset("assets/page.js")]
+    scripts = [asset("assets/page.js")]
     if document.configs is not None:
-        scripts += [_asset("assets/recipes.js"), _asset("assets/configs.js")]
+        scripts += [asset("assets/recipes.js"), asset("assets/configs.js")]
     if document.plots:
-        scripts += [_asset("vendor/plotly-cartesian.min.js"), _asset("assets/figures.js")]
-    first, style = _asset("assets/theme.js"), _asset("assets/page.css")
+        scripts += [asset("vendor/plotly-cartesian.min.js"), asset("assets/figures.js")]
+    first, style = asset("assets/theme.js"), asset("assets/page.css")
     return (
-        _templates()
+        page_templates()
         .get_template("page.html.jinja")
         .render(
             title=title,
@@ -69,9 +69,9 @@ def page(document: Document) -> str:
             first_script=first,
             scripts=scripts,
             style=style,
-            script_hashes=[_hash(script) for script in [first, *scripts]],
+            script_hashes=[policy_hash(script) for script in [first, *scripts]],
             figures=bool(document.plots),
-            style_hash=_hash(style),
+            style_hash=policy_hash(style),
         )
     )
 
@@ -81,7 +81,7 @@ class _Html:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._macros: Any = _templates().get_template("blocks.html.jinja").module
+        self._macros: Any = page_templates().get_template("blocks.html.jinja").module
         self._labels: dict[str, int] = {}
         self._above = ""
         self._keys = {row.key for row in document.configs.rows} if document.configs else set()
@@ -190,17 +190,19 @@ def _words(inline: Token) -> str:
 
 
 @cache
-def _templates() -> Environment:
+def page_templates() -> Environment:
+    """The templates of pages, which escape each value for HTML."""
     return environment(autoescape=True)
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A script or a style of pages, by its path beside this module."""
     return files("xortune.reports.html").joinpath(name).read_text(encoding="utf-8").strip()
 
 
 @cache
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
     """As a Content-Security-Policy names what it allows."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

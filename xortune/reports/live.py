@@ -1,0 +1,324 @@
+"""A page on this machine that follows a run while it runs; the run's directory is only read."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import secrets
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer
+from typing import Any
+
+from xortune.core.errors import InputError, named
+from xortune.core.formats import interval as interval_text
+from xortune.core.formats import plain
+from xortune.reports.document import FIRST, Table, first_rows
+from xortune.reports.drawing.plotly import plotly_json
+from xortune.reports.figures import epochs, failures, history, scores, seeds
+from xortune.reports.figures.all import FIGURES
+from xortune.reports.html.page import as_json, asset, data_tables, page_templates, policy_hash
+from xortune.reports.plot import Plot
+from xortune.reports.progress import status_json, status_rows
+from xortune.reports.run import config_table
+from xortune.reports.tables import report_of
+from xortune.runs.run import Run
+from xortune.runs.status import RunStatus, Watcher, refuse_interval
+
+# -------------------------------------------------------------------------------------------------
+# What the page shows: what `xortune status --json` says, the leading configurations, figures.
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Curves": ("history", "success-by-epoch", "learning-curves"),
+    "Where the seeds go": ("seeds-so-far",),
+    "Failures": ("failures",),
+}
+"""The figures of each section of the page, by their names."""
+
+_FROM_REPORT = (
+    history.history_so_far,
+    epochs.success_by_epoch,
+    scores.learning_curves,
+    failures.failures,
+)
+
+
+def _figures(run: Run) -> list[Plot]:
+    """What can be drawn of a run that still runs."""
+    says = dict(FIGURES)
+    says[history.history_so_far] = says[history.optimization_history]
+    found = [figure(run) for figure in _FROM_REPORT if says[figure](run)]
+    return [plot for plot in (*found, seeds.seeds_so_far(run)) if plot is not None]
+
+
+def _figure(plot: Plot) -> dict[str, Any]:
+    texts = {"title": plain(plot.title), "alt": plain(plot.alt), "note": plain(plot.note)}
+    tables = [_table(table, plain(about)) for about, table in data_tables(plot)]
+    return {"name": plot.name, **texts, "tables": tables, **plotly_json(plot)}
+
+
+def _table(table: Table, caption: str) -> dict[str, Any]:
+    return {
+        "caption": caption,
+        "columns": [[plain(column.name), column.numeric] for column in table.columns],
+        "rows": [[plain(cell) for cell in row] for row in table.rows],
+    }
+
+
+def _results(run: Run) -> dict[str, Any]:
+    """What follows from the journal: it changes only with that."""
+    if not run.results:
+        return {"configs": None, "figures": []}
+    table = config_table(run, report_of(run), FIRST)
+    more = f": the first {FIRST} of {table.total:,}" if table.total > FIRST else ""
+    caption = f"Configurations by now, best first{more}"
+    return {
+        "configs": _table(first_rows(table), caption),
+        "figures": [_figure(plot) for plot in _figures(run)],
+    }
+
+
+SAID = {
+    "running": "Running",
+    "finished": "The run has ended",
+    "stopped": "The run has ended early; --resume continues it",
+}
+
+
+def _sentence(status: RunStatus) -> str:
+    """The run in one line, which changes only with its best and its state: it is read aloud."""
+    state = SAID[status.state]
+    if (best := status.best) is None:
+        return f"{state}. No configuration has a result yet."
+    return (
+        f"{state}. Best so far: {best.k:,} of {best.n:,} seeds solved "
+        f"({interval_text(best.low, best.high)}), configuration {best.key}."
+    )
+
+
+class _Follower:
+    """What the page asks for; all who look share one look.
+
+    Args:
+        run: its directory.
+    """
+
+    SHARE = 4
+    """After a look there is none for so many times what it took: training needs the machine."""
+
+    def __init__(self, run: Path) -> None:
+        self._watcher, self._lock = Watcher(run), threading.Lock()
+        self._seen, self._until = b"", 0.0
+        self._known: tuple[object, ...] = ()
+        self._results: dict[str, Any] = {}
+        self._version = 0
+        self.name = plain(self._watcher.look().name)
+
+    def data(self) -> bytes:
+        """The run by now, as JSON.
+
+        Raises:
+            InputError: it cannot be read any more.
+        """
+        with self._lock:
+            began = time.monotonic()
+            if began >= self._until:
+                self._seen = self._look()
+                took = time.monotonic() - began
+                self._until = began + took + max(self.SHARE * took, 0.2)
+            return self._seen
+
+    def _look(self) -> bytes:
+        status, run = self._watcher.look_closely()
+        known = (len(run.evaluations), status.written, run.manifest, status.certificate)
+        if known != self._known:
+            self._results, self._known = _results(run), known
+            self._version += 1
+        rows = status_rows(status)
+        shown = {
+            "status": status_json(status),
+            "sentence": plain(_sentence(status)),
+            "rows": [["state", rows[0][1]], *rows[1:]],
+            "version": self._version,
+        }
+        return as_json(shown | self._results).encode()
+
+
+# -------------------------------------------------------------------------------------------------
+# The page itself: the report's style and scripts, and one script that asks for what is new.
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A page and its policy."""
+
+    html: bytes
+    policy: str
+
+
+def _page(name: str, seconds: float) -> _Page:
+    """The page of a run.
+
+    Args:
+        name: of the run.
+        seconds: between two looks.
+    """
+    first, style = asset("assets/theme.js"), asset("assets/page.css")
+    scripts = [
+        asset(f"{script}.js")
+        for script in ("assets/page", "vendor/plotly-cartesian.min", "assets/live")
+    ]
+    html = (
+        page_templates()
+        .get_template("live.html.jinja")
+        .render(
+            name=name,
+            sections=SECTIONS,
+            milliseconds=round(1000 * seconds),
+            first_script=first,
+            scripts=scripts,
+            style=style,
+        )
+    )
+    hashes = " ".join(policy_hash(script) for script in (first, *scripts))
+    policy = (
+        f"default-src 'none'; script-src {hashes}; style-src {policy_hash(style)}; "
+        "style-src-attr 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return _Page(html.encode(), policy)
+
+
+# -------------------------------------------------------------------------------------------------
+# The server.
+
+LOOPBACK = "127.0.0.1"
+
+
+def live_server(
+    run: Path, *, host: str = LOOPBACK, port: int = 0, interval: float = 2.0
+) -> LiveServer:
+    """A server of a page that follows a run; `serve_forever` serves it, leaving `with` closes it.
+
+    Only who has the address sees it: a token of 192 random bits is in it. Nothing is written.
+
+    Args:
+        run: its directory.
+        host: where it listens; only this machine reaches the default.
+        port: where it listens; 0: any that is free.
+        interval: seconds between two looks of the page.
+
+    Raises:
+        InputError: there is no run or it is damaged, an interval that is not above 0, or a host or
+            a port at which this machine cannot listen.
+    """
+    refuse_interval(interval)
+    follower = _Follower(run)
+    if not 0 <= port < 2**16:
+        raise InputError(f"{port}", field="port", allowed="0 to 65535")
+    try:
+        family, *_, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError):
+        raise InputError(
+            f"{host!r} is no address of this machine", field="host", allowed="127.0.0.1, 0.0.0.0"
+        ) from None
+    try:
+        return LiveServer(host, family, address, follower, _page(follower.name, interval))
+    except OSError as error:
+        raise InputError(
+            f"cannot listen at port {port} of {host} ({error.strerror})",
+            field="port",
+            fix="give another --port, or none; or another --host",
+        ) from None
+
+
+class LiveServer(ThreadingHTTPServer):
+    """Serves one page to whoever knows its token.
+
+    Attributes:
+        url: of the page, with the token.
+        loopback: whether only this machine can reach it.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self, host: str, family: int, address: Any, follower: _Follower, page: _Page
+    ) -> None:
+        self.address_family = family
+        self.token = secrets.token_urlsafe(24)
+        self.follower, self.page = follower, page
+        super().__init__(address[:2], _Handler)
+        listening = ipaddress.ip_address(str(self.server_address[0]))
+        self.loopback = listening.is_loopback
+        shown = socket.gethostname() if listening.is_unspecified else host
+        shown = f"[{shown}]" if ":" in shown else shown
+        self.url = f"http://{shown}:{self.server_port}/{self.token}/"
+
+    def server_bind(self) -> None:
+        """Without a look for this machine's name, which may take seconds."""
+        TCPServer.server_bind(self)
+        self.server_name = str(self.server_address[0])
+        self.server_port = int(self.server_address[1])
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle is no error."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers GET of the page and of its data; all else is refused."""
+
+    server: LiveServer
+    server_version, sys_version = "xortune", ""
+    timeout = 30
+
+    def do_GET(self) -> None:
+        token, slash, name = self.path.partition("?")[0].removeprefix("/").partition("/")
+        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
+            self._send(403, b"403: the address lacks the token that xortune printed\n")
+        elif not slash:
+            self._send(308, b"", Location=f"/{token}/")
+        elif name == "":
+            page = self.server.page
+            self._send(200, page.html, "text/html", **{"Content-Security-Policy": page.policy})
+        elif name == "data":
+            self._send(*self._data(), "application/json")
+        else:
+            self._send(404, b"404: nothing is here\n")
+
+    def _data(self) -> tuple[int, bytes]:
+        try:
+            return 200, self.server.follower.data()
+        except InputError as error:  # the run was moved, or its files are damaged
+            return 503, json.dumps({"error": plain(str(error))}).encode()
+        except Exception as error:  # the page says it; the next look may succeed
+            return 500, json.dumps({"error": plain(named(error))}).encode()
+
+    def _send(self, code: int, body: bytes, kind: str = "text/plain", **headers: str) -> None:
+        self.send_response(code)
+        headers = {
+            "Content-Type": f"{kind}; charset=utf-8",
+            "Content-Length": str(len(body)),
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "default-src 'none'",
+            **headers,
+        }
+        for header, value in headers.items():
+            self.send_header(header, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: the token would stand in the terminal with each look."""
