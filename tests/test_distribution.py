@@ -91,12 +91,14 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     package = Path(xortune.__file__).parent
     files = {
-        f"xortune/{path.relative_to(package).as_posix()}"
-        for path in package.rglob("*")
+        path.relative_to(package.parent).as_posix()
+        for folder in (package, package.parent / "hydra_plugins")
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert {name for name in names if not name.startswith("xortune-")} == files
     assert {"xortune/py.typed", "xortune/space.schema.json"} <= files
+    assert "hydra_plugins/xortune_sweeper/sweeper.py" in files
 
 
 def test_the_first_command_of_the_thread_works_in_an_empty_folder(installed, tmp_path):

@@ -204,3 +204,34 @@ def test_what_of_a_study_cannot_be_seeds(tmp_path, run):
     with pytest.raises(xt.InputError, match=r"'lr' is a parameter, .*, and a user attribute, 0"):
         xt.from_optuna(studied(both, 1), output=tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def study_of_means(*values):
+    study = optuna.create_study(direction="maximize")
+    for number, value in enumerate(values):
+        trial = study.ask({"lr": optuna.distributions.FloatDistribution(0, 1)}) if value else None
+        study.tell(trial or study.ask(), value, state=None if value else FAILED)
+        assert number == study.trials[-1].number
+    return study
+
+
+FAILED = optuna.trial.TrialState.FAIL
+
+
+def test_a_study_of_means_over_seeds_is_counts(tmp_path):
+    words = []
+    study = study_of_means(0.8, None, 1.0, 0.6000001)
+    run = xt.from_optuna(study, n=5, output=tmp_path / "run", on_word=words.append)
+    found = {r.point["lr"]: (r.outcome.successes, r.outcome.n) for r in run.results}
+    shares = {t.params["lr"]: (round(5 * t.value), 5) for t in study.trials if t.value}
+    assert found == shares
+    seeds = [set(r.outcome.seeds.tolist()) for r in run.results]
+    assert len(set.union(*seeds)) == 15, "seeds that nobody knows are never paired"
+    assert "left out, for they are not complete: 1 of 4 trials" in words
+
+
+@pytest.mark.parametrize(("values", "n"), [((0.85,), 5), ((1.2,), 5), ((0.8,), 0), ((0.8,), True)])
+def test_a_value_that_is_no_share_of_n_is_refused(values, n, tmp_path):
+    with pytest.raises(xt.InputError, match="n"):
+        xt.from_optuna(study_of_means(*values), n=n, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

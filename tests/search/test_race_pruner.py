@@ -51,9 +51,11 @@ def check(study, trials):
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_a_plain_program_with_the_defaults(direction, jobs):
+def test_a_plain_program_by_proof_alone(direction, jobs):
     sampler = optuna.samplers.RandomSampler(seed=1)
-    study = optuna.create_study(direction=direction, pruner=SeedRacePruner(), sampler=sampler)
+    study = optuna.create_study(
+        direction=direction, pruner=SeedRacePruner(futility=None), sampler=sampler
+    )
     for _ in range(2):
         for rate in RATES:
             study.enqueue_trial({"rate": rate})
@@ -66,7 +68,10 @@ def test_one_storage_for_several_pruners(tmp_path):
     for part in range(2):  # as two programs, one after the other
         with sqlite_storage(url) as storage:
             study = optuna.create_study(
-                pruner=SeedRacePruner(), study_name="race", storage=storage, load_if_exists=True
+                pruner=SeedRacePruner(futility=None),
+                study_name="race",
+                storage=storage,
+                load_if_exists=True,
             )
             study.enqueue_trial({"rate": (1.0, 0.3)[part]})
             study.optimize(objective, n_trials=1)
@@ -79,7 +84,7 @@ def test_one_storage_for_several_pruners(tmp_path):
 @given(st.data(), st.sampled_from([0.05, 0.8]))
 @settings(max_examples=25)
 def test_trials_in_any_order_are_pruned_by_the_bounds_of_the_race(data, alpha):
-    study = optuna.create_study(pruner=SeedRacePruner(alpha=alpha))
+    study = optuna.create_study(pruner=SeedRacePruner(alpha=alpha, futility=None))
     trials = [study.ask() for _ in range(4)]
     rates = data.draw(st.permutations([0.0, 0.5, 0.9, 1.0]))
     order = data.draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), max_size=20))
@@ -105,7 +110,7 @@ def test_trials_in_any_order_are_pruned_by_the_bounds_of_the_race(data, alpha):
 
 
 def test_nothing_is_pruned_before_it_reported_seeds():
-    study = optuna.create_study(pruner=SeedRacePruner())
+    study = optuna.create_study(pruner=SeedRacePruner(futility=None))
     first, second = study.ask(), study.ask()
     first.report(100, step=100)
     assert not second.should_prune()
@@ -117,7 +122,7 @@ def test_nothing_is_pruned_before_it_reported_seeds():
 
 
 def test_the_number_of_a_trial_is_its_place_in_the_race():
-    study = optuna.create_study(pruner=SeedRacePruner())
+    study = optuna.create_study(pruner=SeedRacePruner(futility=None))
     first, *_, last = (study.ask() for _ in range(300))
     first.report(128, step=128)
     lower = float(race_lower(128, 128, 1))
@@ -132,7 +137,7 @@ def test_the_number_of_a_trial_is_its_place_in_the_race():
 
 
 def test_a_pruner_serves_several_studies_and_survives_pickling():
-    pruner = SeedRacePruner(alpha=0.2)
+    pruner = SeedRacePruner(alpha=0.2, futility=None)
     good, bad = optuna.create_study(pruner=pruner), optuna.create_study(pruner=pruner)
     for study, successes in ((good, 100), (bad, 0)):
         trial = study.ask()
@@ -156,7 +161,7 @@ def test_a_pruner_serves_several_studies_and_survives_pickling():
     ],
 )
 def test_reports_that_are_no_cumulative_counts_are_named(reports, problem):
-    study = optuna.create_study(pruner=SeedRacePruner())
+    study = optuna.create_study(pruner=SeedRacePruner(futility=None))
     trial = study.ask()
     for successes, n in reports:
         trial.report(successes, step=n)

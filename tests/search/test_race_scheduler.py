@@ -83,7 +83,9 @@ def run(trainable, space, folder, *, scheduler=None, **settings):
     tuner = tune.Tuner(
         trainable,
         param_space=space,
-        tune_config=tune.TuneConfig(scheduler=scheduler or SeedRaceScheduler(), **settings),
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler or SeedRaceScheduler(futility=None), **settings
+        ),
         run_config=tune.RunConfig(storage_path=str(folder), name="race", verbose=0),
     )
     return tuner.fit()
@@ -104,7 +106,7 @@ def seeds_of(results):
         pytest.param(Train, True, RATES, id="class, reused"),
     ],
 )
-def test_a_plain_program_with_the_defaults(trainable, reuse, rates, tmp_path):
+def test_a_plain_program_by_proof_alone(trainable, reuse, rates, tmp_path):
     space = {"rate": tune.grid_search(list(rates))}
     results = run(trainable, space, tmp_path, num_samples=2, reuse_actors=reuse)
     assert not results.errors
@@ -139,7 +141,7 @@ def test_a_trial_that_is_run_again_begins_anew(tmp_path):
     tuner = tune.Tuner(
         once,
         param_space={"rate": 1.0},
-        tune_config=tune.TuneConfig(scheduler=SeedRaceScheduler()),
+        tune_config=tune.TuneConfig(scheduler=SeedRaceScheduler(futility=None)),
         run_config=tune.RunConfig(
             storage_path=str(tmp_path / "runs"),
             name="again",
@@ -159,7 +161,7 @@ def test_a_metric_of_the_program_is_its_own_business(tmp_path):
         for n in range(STEP, SEEDS + 1, STEP):
             tune.report({"count": {"good": n if config["rate"] else 0}, "seeds": n, "loss": 1.0})
 
-    scheduler = SeedRaceScheduler(successes="count/good", n="seeds", max_seeds=80)
+    scheduler = SeedRaceScheduler(successes="count/good", n="seeds", max_seeds=80, futility=None)
     space = {"rate": tune.grid_search([1.0, 0.0, 1.0])}
     # One after the other: the second must find what it is compared with.
     alone = {"max_concurrent_trials": 1}
@@ -188,7 +190,7 @@ class Trial:
 @given(st.data(), st.sampled_from([0.05, 0.8]))
 @settings(max_examples=60)
 def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
-    scheduler = SeedRaceScheduler(alpha=alpha)
+    scheduler = SeedRaceScheduler(alpha=alpha, futility=None)
     trials = [Trial(number) for number in range(4)]
     for trial in trials:
         scheduler.on_trial_add(None, trial)
@@ -223,7 +225,7 @@ def test_reports_in_any_order_are_judged_by_the_bounds_of_the_race(data, alpha):
 
 def test_a_trial_that_is_run_again_has_a_share_of_its_own():
     """Its second results need not be the first ones: they are proven with the next number."""
-    scheduler = SeedRaceScheduler()
+    scheduler = SeedRaceScheduler(futility=None)
     again, other = Trial(0), Trial(1)
     for trial in (again, other):
         scheduler.on_trial_add(None, trial)
@@ -245,7 +247,7 @@ def test_a_trial_that_is_run_again_has_a_share_of_its_own():
 
 
 def test_the_last_report_of_a_restored_trial_counts():
-    scheduler = SeedRaceScheduler()
+    scheduler = SeedRaceScheduler(futility=None)
     done = Trial(0)
     done.last_result = {"successes": 100, "n": 100}
     scheduler.on_trial_add(None, done)
@@ -266,7 +268,7 @@ def test_the_last_report_of_a_restored_trial_counts():
     ],
 )
 def test_reports_that_are_no_cumulative_counts_are_named(reports, problem):
-    scheduler, trial = SeedRaceScheduler(), Trial(7)
+    scheduler, trial = SeedRaceScheduler(futility=None), Trial(7)
     scheduler.on_trial_add(None, trial)
     for report in reports[:-1]:
         scheduler.on_trial_result(None, trial, report)

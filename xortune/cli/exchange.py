@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     epilog=cli.examples(
         "xortune export runs/xor --output best.py",
         "xortune export runs/xor --output conf/best.yaml",
+        "xortune export runs/xor --format paragraph",
     )
 )
 def export(
@@ -29,13 +30,14 @@ def export(
     key: Annotated[str | None, cli.option("Key of the config; the best if not given.")] = None,
     output: Annotated[Path | None, cli.option("File to write; printed if not given.")] = None,
     form: Annotated[
-        str | None, cli.option("py, yaml or json; the ending of --output if not given.", "--format")
+        str | None,
+        cli.option("py, yaml, json, paragraph; the ending of --output if not given.", "--format"),
     ] = None,
     seeds: Annotated[
         int | None, cli.option("Seeds that the program trains; 20 if not given.")
     ] = None,
 ) -> None:
-    """Print the best configuration as a plain PyTorch program, or as YAML or JSON for others."""
+    """Print the best configuration: a plain PyTorch program, YAML, JSON, or a paragraph."""
     with cli.told("interrupted: nothing is written", ["key", "format", "seeds"]):
         from xortune.integrations.export import exported
         from xortune.runs.files import replace_file

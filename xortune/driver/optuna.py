@@ -130,11 +130,12 @@ def from_optuna(
     name: str | None = None,
     trainer: str | None = None,
     on_word: Callable[[str], None] | None = None,
+    n: int | None = None,
 ) -> Run:
-    """Make a run of a study in which each trial is one seed of a configuration.
+    """Make a run of a study in which each trial is one seed of a configuration, or several.
 
     Failed and pruned trials are failed seeds, with that as their reason; those that wait or run are
-    left out, and that is told.
+    left out, and that is told. Where a trial is several seeds, those are left out too.
 
     Args:
         study: with the seed of each trial among its parameters or its user attributes.
@@ -149,28 +150,32 @@ def from_optuna(
         name: of the run; the study's if not given.
         trainer: as in `import_results`.
         on_word: as in `import_results`.
+        n: the seeds of each trial, whose value is the share of them that succeeded; which of them
+            did is unknown, so no two trials have a seed in common. None where a trial is one seed.
 
     Raises:
-        InputError: as `import_results`; a trial without a seed.
+        InputError: as `import_results`; a trial without a seed, or a value that is no share of n.
     """
     if not isinstance(study, optuna.Study):
         raise InputError(
             f"a {type(study).__name__}", field="study", allowed="an optuna.Study, as loaded"
         )
     trials = study.get_trials(deepcopy=False)
-    ended = [trial for trial in trials if trial.state in ENDED]
+    ended = [t for t in trials if t.state in (ENDED if n is None else (TrialState.COMPLETE,))]
     if not ended:
         raise InputError("no trial has ended", place=f"study {study.study_name}")
     if on_word is not None:
-        if waiting := len(trials) - len(ended):
-            on_word(f"left out, for they wait or run: {waiting} of {len(trials)} trials")
-        for state, reason in REASONS.items():
-            if count := sum(trial.state == state for trial in ended):
-                on_word(f"failed seeds, since {reason}: {count}")
+        _say(on_word, len(trials), ended, n)
+    if n is not None:
+        seed, success = "seed", "success"
     values = ["value"]  # what the value of a trial is called in a rule; several have names
     if (several := len(study.directions)) > 1:
         values = list(study.metric_names or [f"value_{number}" for number in range(several)])
-    records = [_record(trial, values, seed) for trial in ended]
+    records = [
+        record
+        for trial in ended
+        for record in ([_record(trial, values, seed)] if n is None else _seeds(trial, n))
+    ]
     if any(success in trial.user_attrs for trial in ended):
         for record in records:  # what has not completed is no success, whatever it noted before
             if REASON in record:
@@ -179,7 +184,7 @@ def from_optuna(
     table = table_of_records(
         records,
         f"study {study.study_name}",
-        lambda row: f"study {study.study_name}, trial {ended[row].number}",
+        lambda row: f"study {study.study_name}, trial {ended[row // (n or 1)].number}",
         hashlib.sha256(whole.encode()).hexdigest(),
     )
     if config is None:
@@ -191,6 +196,18 @@ def from_optuna(
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 
 REASONS = {TrialState.FAIL: "the trial failed", TrialState.PRUNED: "the trial was pruned"}
+
+
+def _say(
+    on_word: Callable[[str], None], trials: int, ended: Sequence[FrozenTrial], n: int | None
+) -> None:
+    """Say what is left out, and what is a failed seed."""
+    if left := trials - len(ended):
+        why = "wait or run" if n is None else "are not complete"
+        on_word(f"left out, for they {why}: {left} of {trials} trials")
+    for state, reason in REASONS.items():
+        if count := sum(trial.state == state for trial in ended):
+            on_word(f"failed seeds, since {reason}: {count}")
 
 
 def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, Any]:
@@ -217,6 +234,30 @@ def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, A
     else:
         record[REASON] = str(trial.user_attrs.get(REASON) or REASONS[trial.state])
     return record
+
+
+def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
+    """A trial as n rows: its value is a share of n, and its seeds are its own."""
+    fix = "give n as the number of seeds of each trial, each of which succeeds or not"
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_SEEDS:
+        allowed = f"a whole number from 1 to {MOST_SEEDS:,}"
+        raise InputError(f"{n!r}", field="n", allowed=allowed, fix=fix)
+    values = trial.values or []
+    solved = round(values[0] * n) if len(values) == 1 and math.isfinite(values[0]) else -1
+    if not 0 <= solved <= n or not math.isclose(values[0] * n, solved, abs_tol=1e-4):
+        raise InputError(
+            f"{', '.join(map(str, values))} is no share of {n} seeds",
+            place=f"trial {trial.number}",
+            field="n",
+            allowed=f"one value, k / {n}: how many of the seeds succeeded",
+            fix=fix,
+        )
+    first = trial.number * n
+    return [{**trial.params, "seed": first + i, "success": i < solved} for i in range(n)]
+
+
+MOST_SEEDS = 10_000
+"""Of a trial."""
 
 
 def _simple(value: object) -> object:

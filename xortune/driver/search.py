@@ -32,7 +32,7 @@ from xortune.integrations.following import logging, trackers_for
 from xortune.racing.grants import raced, refuse_unprovable
 from xortune.reports.files import write_report
 from xortune.runs.lock import held, refuse_held
-from xortune.runs.manifest import checked_labels, manifest_of
+from xortune.runs.manifest import NO_LABELS, Labels, checked_labels, manifest_of
 from xortune.runs.run import (
     RUNS,
     Run,
@@ -46,14 +46,16 @@ from xortune.runs.sessions import continuation, end_of_session, now
 from xortune.runs.status import Progress
 from xortune.runs.store import StoredPath, driven, holds_lines
 from xortune.spaces.model import SearchSpace
-from xortune.spaces.space import check_space, load_space, with_search
+from xortune.spaces.space import check_space, load_space, with_own, with_search
 from xortune.trainers.command import CommandTrainer
 from xortune.trainers.function import CustomTrainer
 from xortune.trainers.limits import threads_for
 
 if TYPE_CHECKING:
     from xortune.driver.cluster import Cluster
+    from xortune.driver.loop import Executor
     from xortune.driver.propose import SharedStudy
+    from xortune.driver.session import Resume
     from xortune.integrations.tracker import Tracker
 
 
@@ -168,8 +170,6 @@ def search(
             what had finished is kept, and the message says where.
     """
     from xortune.driver import session
-    from xortune.driver.certify import certified, seconds_for_certificate
-    from xortune.driver.importance import importance
 
     if n_trials is not None:
         if trials is not None:
@@ -200,15 +200,97 @@ def search(
         dry_run=dry_run,
         on_word=voice.inform,
     )
-    space, trainer, limit = asked.space, asked.trainer, asked.space.search.time_budget
     if asked.check is not None and (
         cost := session.cost_of(asked.space, asked.cluster, asked.check.seconds)
     ):
         voice.inform(cost)
-    if on_failure is None and not space.task:
+    if on_failure is None and not asked.space.task:
         on_failure = voice.fail
     # The command is for a manifest that others may read.
     terms = session.Resume(extend, accept_versions, command and without_passwords(command))
+    return _searched(
+        asked,
+        output,
+        voice,
+        resume=resume,
+        terms=terms,
+        on_progress=on_progress,
+        on_certify=on_certify,
+        on_failure=on_failure,
+        labels=labels,
+        fail_fast=fail_fast,
+        raised=raised,
+    )
+
+
+@alone(ray=True)
+@as_before()
+def search_with(
+    executor: Executor,
+    trainer: Trainer,
+    space: SpaceLike,
+    output: Place,
+    *,
+    resume: bool = False,
+    dry_run: bool = True,
+    command: Sequence[str] | None = None,
+) -> Run:
+    """As `search`, but trained by another executor than this process and Ray.
+
+    Args:
+        executor: trains what is decided, the space's certificate included.
+        trainer: what it trains with; its `train` is called for the dry run.
+        space: without a trainer of its own.
+        output: as in `search`.
+        resume: as in `search`.
+        dry_run: whether one seed is trained before a new run begins.
+        command: the command line, for the manifest.
+
+    Raises:
+        InputError: as `search`.
+        KeyboardInterrupt: as `search`.
+    """
+    from xortune.driver import session
+    from xortune.driver.cluster import THIS_MACHINE
+
+    own, voice = with_own(_loaded(space)), Voice(0, None)
+    check_space(own, trainer)
+    refuse_unprovable(own)
+    goes_on = resume and _holds(_directory(own, output, resume=resume))
+    check = tried_once(own, trainer) if dry_run and not goes_on else None
+    return _searched(
+        _Checked(own, trainer, THIS_MACHINE, None, (), check),
+        output,
+        voice,
+        resume=resume,
+        terms=session.Resume(command=command and without_passwords(command)),
+        on_failure=voice.fail,
+        executor=executor,
+    )
+
+
+def _searched(
+    asked: _Checked,
+    output: Place,
+    voice: Voice,
+    *,
+    resume: bool,
+    terms: Resume,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_certify: Callable[[int, int], None] | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
+    labels: Labels = NO_LABELS,
+    fail_fast: bool = False,
+    raised: Sequence[BaseException] = (),
+    executor: Executor | None = None,
+) -> Run:
+    """The run of a search that is checked, from its first line to its report."""
+    from xortune.driver import session
+    from xortune.driver.certify import certified, seconds_for_certificate
+    from xortune.driver.importance import importance
+
+    space, trainer, limit = asked.space, asked.trainer, asked.space.search.time_budget
+    here = executor is not None or asked.cluster.workers == 0
     directory = _directory(space, output, resume=resume)
     failed: TrainingError | Halted | None = None
     # Held to the end, since tables and report are this driver's too; logged to the end after that.
@@ -231,6 +313,7 @@ def search(
                 labels=labels,
                 fail_fast=fail_fast,
                 seconds=None if asked.check is None else asked.check.seconds,
+                executor=executor,
             )
         except (TrainingError, Halted) as error:
             complete, failed = False, error
@@ -247,8 +330,8 @@ def search(
                 run,
                 trainer,
                 most=seconds_for_certificate(limit, time.monotonic() - began),
-                cluster=None if workers == 0 else asked.cluster,
-                accept=accept_versions,
+                cluster=None if here else asked.cluster,
+                accept=terms.accept_versions,
                 on_progress=show_certified,
             )
         else:

@@ -101,6 +101,7 @@ def search_session(
     labels: Labels = NO_LABELS,
     fail_fast: bool = False,
     seconds: float | None = None,
+    executor: Executor | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
 
@@ -118,6 +119,7 @@ def search_session(
         labels: what the user calls the run.
         fail_fast: whether the first failure ends the session.
         seconds: that a seed of a user's function takes, as far as is known.
+        executor: trains all of it, if it is given, in place of this process and Ray.
 
     Raises:
         TrainingError: a seed failed, and `fail_fast` is asked for.
@@ -135,34 +137,36 @@ def search_session(
         session.create()
     label_run(directory, labels)
     with ExitStack() as stack:
-        serial = cluster.workers == 0
+        alone = executor is None  # or it is a launcher's to train at once
+        if executor is None and cluster.workers == 0:
+            executor = LocalExecutor(trainer)
         took = _seconds_of_a_seed(known) if seconds is None else seconds
-        here = not serial and shared is None  # a study must be told
+        here = executor is None and shared is None  # a study must be told
         here = here and _may_train_here(trainer, cluster, took)
         expected = slots_to_come(cluster) if here else 0
-        if not (expected or serial):
+        if executor is None and not expected:
             stack.enter_context(connected(cluster))
-        room = 1 if serial else expected or slots(cluster)
-        session.set_limits(room, alone=_in_milliseconds(space, trainer, took))
+        room = executor.slots if executor is not None else expected or slots(cluster)
+        session.set_limits(room, alone=alone and _in_milliseconds(space, trainer, took))
         with session.journal() as journal:
             failures = FirstFailure(listener.failure, fatal=fail_fast)
             agenda = _Agenda(session, journal, failures, known=known, room=room)
             known = ()  # each is freed when it has been used: there may be a million
             uninterrupted = True
             try:
-                if serial:
-                    agenda.train(LocalExecutor(trainer))
+                if executor is not None:
+                    agenda.train(executor)
                 elif expected:
                     _begin_here(agenda, stack)
-                if not agenda.finished:
+                if executor is None and not agenda.finished:
                     with RayExecutor(
                         trainer,
                         cluster,
                         directory.resolve() / "ray",
                         cancels=session.cancels,
                         on_message=listener.message,
-                    ) as executor:
-                        agenda.train(executor)
+                    ) as on_ray:
+                        agenda.train(on_ray)
             except KeyboardInterrupt:
                 uninterrupted = False
                 journal.hurry()

@@ -1,4 +1,4 @@
-"""The verb `export`: a config as a plain PyTorch program, or as YAML or JSON."""
+"""The verb `export`: a config as a plain PyTorch program, YAML, JSON, or as a paragraph."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from xortune.core.formats import plain
 from xortune.core.outcome import Outcome
 from xortune.core.point import Nested, Point, Value
 from xortune.core.task import Task
+from xortune.integrations.paragraph import paragraph
 from xortune.reports.tables import certify_command, counting_script, lower
 from xortune.runs.manifest import is_imported
 from xortune.runs.results import ConfigResult
@@ -77,7 +78,7 @@ def _text(text: str) -> str:
 # -------------------------------------------------------------------------------------------------
 # The verb `export`: a config as a program that needs nothing but PyTorch, or as YAML or JSON.
 
-FORMATS = ("py", "yaml", "json")
+FORMATS = ("py", "yaml", "json", "paragraph")
 
 SEEDS = 20
 """So many a program trains if nobody says how many."""
@@ -98,7 +99,8 @@ def export(
             first finalist, as `gate` takes it, else the first in the search's order.
         format: `py`: plain PyTorch that trains seeds of the run and counts those that are solved,
             for the built-in network; `yaml`: the config, as Hydra and OmegaConf read it, with a
-            word on where it is from; `json`: the config alone.
+            word on where it is from; `json`: the config alone; `paragraph`: of a certified run, for
+            a paper or a model card.
         seeds: how many seeds the program trains, of those that the run knows: the search's, then
             its certificate's. 20, or all if there are fewer, if not given.
 
@@ -114,6 +116,8 @@ def export(
         raise InputError(
             f"{seeds} with {format}", field="seeds", allowed="with format py", fix="leave it out"
         )
+    if format == "paragraph":
+        return paragraph(loaded, key)
     result = exported(loaded, key)
     if format == "json":
         return json_config(result.point)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.trial import FrozenTrial
 
+from xortune.racing.futility import FUTILITY, best_counts, checked_futility, is_futile
 from xortune.racing.race import RaceRule, best_lower, checked_counts, is_worse
+
+_Known: TypeAlias = tuple[float, tuple[tuple[int, int], ...]]
+"""The highest lower bound of some trials, and the counts of the best of them, if there is one."""
 
 
 class SeedRacePruner(optuna.pruners.BasePruner):
-    """Prunes trials whose success rate over seeds is proven lower than another's.
+    """Prunes trials that are proven worse than another, or have hardly anything left to win.
 
     A trial is one configuration. Its objective trains it under some more seeds and reports how many
     of all its seeds so far succeeded, with the number of seeds as the step::
@@ -31,9 +36,14 @@ class SeedRacePruner(optuna.pruners.BasePruner):
 
     After any number of seeds, as often as one likes, a trial is pruned when its upper bound lies
     under the lower bound of another. With probability at least 1 - alpha every trial that is ever
-    pruned really has a lower success rate than that other one, however many trials there are and
+    pruned so really has a lower success rate than that other one, however many trials there are and
     however often they report: see `racing.race`. What the objective returns, and the direction of
     the study, play no part.
+
+    By default a trial is pruned too when more seeds are hardly worth their cost: when its rate is
+    expected to lie less than `futility` above that of the best other trial, by what both have
+    counted so far. This saves most of the seeds, and promises nothing: a trial that is better may
+    be pruned so, one that is as good soon is. With `futility=None` only what is proven worse is.
 
     The promise assumes that which trial comes next says nothing of how its seeds will end; see
     docs/racing.md.
@@ -42,59 +52,65 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     on one storage, and in a study that is continued.
 
     Args:
-        alpha: the probability, at most, that any trial is pruned wrongly, in (0, 1).
+        alpha: the probability, at most, that any trial is taken for worse wrongly, in (0, 1).
+        futility: a difference of success rates in (0, 1), or None.
 
     Raises:
-        InputError: an alpha that is none; from `trial.should_prune`, reports that are no cumulative
-            counts.
+        InputError: an alpha or a difference that is none; from `trial.should_prune`, reports that
+            are no cumulative counts.
     """
 
-    def __init__(self, *, alpha: float = 0.05) -> None:
+    def __init__(self, *, alpha: float = 0.05, futility: float | None = FUTILITY) -> None:
         self._alpha = RaceRule((1,), alpha=alpha).alpha
+        self._futility = checked_futility(futility)
         self._forget()
 
-    def __getstate__(self) -> dict[str, float]:
-        """The setting; what is remembered can be read again."""
-        return {"_alpha": self._alpha}
+    def __getstate__(self) -> dict[str, float | None]:
+        """The settings; what is remembered can be read again."""
+        return {"_alpha": self._alpha, "_futility": self._futility}
 
-    def __setstate__(self, state: dict[str, float]) -> None:
-        self._alpha = state["_alpha"]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._alpha, self._futility = state["_alpha"], state.get("_futility")
         self._forget()
 
     def prune(self, study: optuna.study.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial is proven worse than another."""
+        """Whether the trial is proven worse than another, or has hardly anything left to win."""
         looks = _looks(trial)
         if not looks:
             return False
         k, n = looks[-1]
-        return is_worse(k, n, trial.number + 1, self._bar(study, trial), alpha=self._alpha)
+        bar, best = self._others(study, trial)
+        worse = is_worse(k, n, trial.number + 1, bar, alpha=self._alpha)
+        return worse or is_futile(k, n, best, self._futility)
 
     def _forget(self) -> None:
-        # Of finished trials, which do not change: which were read, and their highest lower bound.
-        self._read: WeakKeyDictionary[optuna.study.Study, tuple[set[int], float]] = (
+        # Of finished trials, which do not change: which were read, and what they came to.
+        self._read: WeakKeyDictionary[optuna.study.Study, tuple[set[int], _Known]] = (
             WeakKeyDictionary()
         )
         self._lock = threading.Lock()
 
-    def _bar(self, study: optuna.study.Study, trial: FrozenTrial) -> float:
-        """The highest lower bound of the other trials, over all that they reported."""
+    def _others(self, study: optuna.study.Study, trial: FrozenTrial) -> _Known:
+        """The highest lower bound of the other trials, over all reports, and the best one."""
         trials = study.get_trials(deepcopy=False)
         with self._lock:
-            read, bar = self._read.setdefault(study, (set(), 0.0))
+            read, known = self._read.setdefault(study, (set(), (0.0, ())))
             for other in trials:
                 if other.state.is_finished() and other.number not in read:
-                    bar = self._raised(other, bar)
+                    known = self._with(other, known)
                     read.add(other.number)
-            self._read[study] = read, bar
+            self._read[study] = read, known
         for other in trials:
             if not other.state.is_finished() and other.number != trial.number:
-                bar = self._raised(other, bar)
-        return bar
+                known = self._with(other, known)
+        return known
 
-    def _raised(self, trial: FrozenTrial, bar: float) -> float:
-        for k, n in _looks(trial):
+    def _with(self, trial: FrozenTrial, known: _Known) -> _Known:
+        bar, best = known
+        looks = _looks(trial)
+        for k, n in looks:
             bar = best_lower(k, n, trial.number + 1, bar, alpha=self._alpha)
-        return bar
+        return bar, best_counts((*best, *looks[-1:]))
 
 
 def _looks(trial: FrozenTrial) -> list[tuple[int, int]]:

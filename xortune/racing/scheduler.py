@@ -8,13 +8,14 @@ from ray.tune.result import AUTO_RESULT_KEYS, DONE, TRIAL_ID
 from ray.tune.schedulers import FIFOScheduler
 
 from xortune.core.errors import InputError
+from xortune.racing.futility import FUTILITY, checked_futility, is_futile
 from xortune.racing.race import LookResult, Race, RaceRule, checked_counts
 
 NO_END = 2**62
 
 
 class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
-    """Stops trials whose success rate over seeds is proven lower than another's.
+    """Stops trials that are proven worse than another, or have hardly anything left to win.
 
     A trial is one configuration. Its trainable trains it under some more seeds, reports how many of
     all its seeds so far succeeded, and goes on::
@@ -30,8 +31,13 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
 
     After any number of seeds, as often as one likes, a trial is stopped when its upper bound lies
     under the lower bound of another. With probability at least 1 - alpha every trial that is ever
-    stopped really has a lower success rate than that other one, however many trials there are and
-    however often they report: see `racing.race`. There is no metric and no mode to set.
+    stopped so really has a lower success rate than that other one, however many trials there are
+    and however often they report: see `racing.race`. There is no metric and no mode to set.
+
+    By default a trial is stopped too when more seeds are hardly worth their cost: when its rate is
+    expected to lie less than `futility` above that of the best other trial, by what both have
+    counted so far. This saves most of the seeds, and promises nothing: a trial that is better may
+    be stopped so, one that is as good soon is. With `futility=None` only what is proven worse is.
 
     Reports are of use in whatever order they come; a trial that fails leaves those that it made,
     and one that is run again may begin anew: it then has a share of alpha of its own.
@@ -40,20 +46,22 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     docs/racing.md.
 
     Args:
-        alpha: the probability, at most, that any trial is stopped wrongly, in (0, 1).
+        alpha: the probability, at most, that any trial is taken for worse wrongly, in (0, 1).
+        futility: a difference of success rates in (0, 1), or None.
         max_seeds: a trial that has had so many seeds is stopped too, as finished.
         successes: the key of the count of successes in a report; `/` for one that is nested.
         n: the key of the count of seeds.
 
     Raises:
-        InputError: an alpha or a number of seeds that is none; while Tune runs, reports that are no
-            cumulative counts.
+        InputError: an alpha, a difference or a number of seeds that is none; while Tune runs,
+            reports that are no cumulative counts.
     """
 
     def __init__(
         self,
         *,
         alpha: float = 0.05,
+        futility: float | None = FUTILITY,
         max_seeds: int | None = None,
         successes: str = "successes",
         n: str = "n",
@@ -62,7 +70,8 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         if max_seeds is not None and max_seeds < 1:
             raise InputError(f"{max_seeds!r}", field="max_seeds", allowed="1 or more, or None")
         self._race = Race(RaceRule((max_seeds or NO_END,), alpha=alpha, finalists=None))
-        self._keys = successes, n
+        self._keys, self._futility = (successes, n), checked_futility(futility)
+        self._counts: dict[str, tuple[int, int]] = {}  # the last of each trial
         self._last: dict[str, tuple[int, int]] = {}
         self._stopped = 0
         self._refusal: InputError | None = None
@@ -89,6 +98,9 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
         """Stop or go on."""
         verdict = self._look(trial, result)
+        if verdict == "climbs" and (counts := self._counts.get(trial.trial_id)):
+            others = (one for name, one in self._counts.items() if name != trial.trial_id)
+            verdict = "stopped" if is_futile(*counts, others, self._futility) else verdict
         self._stopped += verdict == "stopped"
         return str(self.CONTINUE if verdict == "climbs" else self.STOP)
 
@@ -126,4 +138,7 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
         successes, seeds = (result[key] for key in self._keys)
         last = self._last.get(trial.trial_id, (0, 0))
         k, n = self._last[trial.trial_id] = checked_counts(successes, seeds, last, place=place)
-        return self._race.look(trial.trial_id, k, n) if n else "climbs"
+        if not n:
+            return "climbs"
+        self._counts[trial.trial_id] = k, n
+        return self._race.look(trial.trial_id, k, n)

@@ -23,7 +23,7 @@ EXPORTS = {
         "is_compiled",
         "usable_cores",
     ),
-    "returned": ("KnownSeeds", "one_line"),
+    "returned": ("KnownSeeds", "SeedResults", "crashed", "judged", "one_line"),
     "source": ("FunctionSource", "Given", "given_source", "named_source"),
     "torch_training": ("TorchTraining",),
 }

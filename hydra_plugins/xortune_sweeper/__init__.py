@@ -1,0 +1,1 @@
+"""`hydra/sweeper: xortune`; Hydra finds what is in this package."""

@@ -1,0 +1,88 @@
+"""Trials that have little left to win: what is expected of them, and what that saves."""
+
+from math import comb
+
+import numpy as np
+import optuna
+import pytest
+
+import xortune as xt
+from xortune.racing.futility import FUTILITY, expected_gain, is_futile
+
+
+def exact(k, n, bk, bn):
+    """The integral of the two polynomials in x that these beta distributions have."""
+    m, b = n + 1, bn + 1  # Pr(P > x): at most k of m below x; Pr(Q < x): more than bk of b
+    return sum(
+        comb(m, i) * comb(b, j) / ((m + b + 1) * comb(m + b, i + j))
+        for i in range(k + 1)
+        for j in range(bk + 1, b + 1)
+    )
+
+
+@pytest.mark.parametrize(
+    "counts", [(0, 1, 1, 1), (1, 1, 60, 60), (6, 6, 60, 60), (3, 9, 200, 300), (0, 4, 5, 10)]
+)
+def test_the_expected_gain_is_the_integral(counts):
+    assert expected_gain(*counts) == pytest.approx(exact(*counts), rel=1e-9)
+
+
+def test_who_leads_is_never_futile():
+    assert not is_futile(5_000, 10_000, [(4_999, 10_000)], FUTILITY)
+    assert is_futile(4_999, 10_000, [(5_000, 10_000), (1, 1_000)], FUTILITY)
+    assert not is_futile(0, 9, [], FUTILITY)
+    assert not is_futile(0, 60, [(60, 60)], None)
+
+
+RATES = (0.95, 0.2, 0.9, 0.5, 0.0, 0.98, 0.7, 0.4, 0.9, 0.1)
+
+
+def spent(**settings):
+    """Seeds of ten trials, one after the other, and the rate of the best that was finished."""
+    pruner = xt.SeedRacePruner(**settings)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    outcomes = np.random.default_rng(0)
+
+    def objective(trial):
+        rate, successes = RATES[trial.number], 0
+        for n in range(1, 61):
+            successes += int(outcomes.random() < rate)
+            trial.report(successes, step=n)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return successes / 60
+
+    study.optimize(objective, n_trials=len(RATES))
+    return sum(trial.last_step for trial in study.trials), RATES[study.best_trial.number]
+
+
+def test_an_optuna_program_saves_most_seeds():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    seeds, best = spent()
+    proven, _ = spent(futility=None)
+    assert seeds < 0.5 * proven
+    assert best >= max(RATES) - 0.05
+
+
+class Trial:
+    last_result = None
+
+    def __init__(self, name):
+        self.trial_id = name
+
+
+def test_a_ray_trial_is_stopped_when_it_has_little_to_win():
+    for futility, last in ((FUTILITY, "STOP"), (None, "CONTINUE")):
+        scheduler = xt.SeedRaceScheduler(futility=futility)
+        good, bad = Trial("good"), Trial("bad")
+        for trial in (good, bad):
+            scheduler.on_trial_add(None, trial)
+        assert scheduler.on_trial_result(None, good, {"successes": 20, "n": 20}) == "CONTINUE"
+        assert scheduler.on_trial_result(None, bad, {"successes": 1, "n": 4}) == last
+
+
+@pytest.mark.parametrize("plugin", [xt.SeedRacePruner, xt.SeedRaceScheduler])
+@pytest.mark.parametrize("futility", [0, 1, -0.1])
+def test_what_is_no_difference_of_rates_is_refused(plugin, futility):
+    with pytest.raises(xt.InputError, match="futility"):
+        plugin(futility=futility)
