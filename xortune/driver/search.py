@@ -250,8 +250,7 @@ def search_with(
         InputError: as `search`.
         KeyboardInterrupt: as `search`.
     """
-    from xortune.driver import session
-    from xortune.driver.cluster import THIS_MACHINE
+    from xortune.driver import cluster, session
 
     own, voice = with_own(_loaded(space)), Voice(0, None)
     check_space(own, trainer)
@@ -259,7 +258,7 @@ def search_with(
     goes_on = resume and _holds(_directory(own, output, resume=resume))
     check = tried_once(own, trainer) if dry_run and not goes_on else None
     return _searched(
-        _Checked(own, trainer, THIS_MACHINE, None, (), check),
+        _Checked(own, trainer, cluster.THIS_MACHINE, None, (), check),
         output,
         voice,
         resume=resume,
@@ -285,9 +284,7 @@ def _searched(
     executor: Executor | None = None,
 ) -> Run:
     """The run of a search that is checked, from its first line to its report."""
-    from xortune.driver import session
-    from xortune.driver.certify import certified, seconds_for_certificate
-    from xortune.driver.importance import importance
+    from xortune.driver import certify, importance, session
 
     space, trainer, limit = asked.space, asked.trainer, asked.space.search.time_budget
     here = executor is not None or asked.cluster.workers == 0
@@ -326,10 +323,10 @@ def _searched(
             raise
         run = load_run(directory)
         if complete:
-            run, complete = certified(
+            run, complete = certify.certified(
                 run,
                 trainer,
-                most=seconds_for_certificate(limit, time.monotonic() - began),
+                most=certify.seconds_for_certificate(limit, time.monotonic() - began),
                 cluster=None if here else asked.cluster,
                 accept=terms.accept_versions,
                 on_progress=show_certified,
@@ -340,7 +337,7 @@ def _searched(
         how = _ending(failed, limit if timed_out else None, complete=complete)
         if asked.check is not None and asked.check.note:
             how["seeds_at_once"] = asked.check.note
-        matters = importance(run, space).entries()
+        matters = importance.importance(run, space).entries()
         run = run.noted(**matters, **how, **end_of_session(run, **how))
         write_report(run)
         if not complete:
