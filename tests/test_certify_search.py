@@ -44,7 +44,7 @@ def test_the_command_shows_progress_rates_and_gap(search):
     assert "certifying: 40/40 fresh seeds" in result.stderr
     lines = result.stdout.splitlines()
     [head] = [line for line in lines if line.split()[:1] == ["search"]]
-    assert " ".join(head.split()) == "search fresh seeds gap rate at least configuration"
+    assert " ".join(head.split()) == "search fresh seeds gap rate at least lr key"
     for found in load_run(search.path).certificate.finalists:
         gap = round(100 * found.gap)  # so few seeds support no decimals
         start = [f"{found.search_k}/8", f"{100 * found.search_rate:.0f}", "%"]
