@@ -339,9 +339,9 @@ def status(
     ] = False,
     host: Annotated[
         str | None,
-        cli.option("Where the page can be reached; only from this machine if not given."),
+        cli.option("Address at which the page is served; 127.0.0.1 if not given."),
     ] = None,
-    port: Annotated[int | None, cli.option("The page's; any free one if not given.")] = None,
+    port: Annotated[int | None, cli.option("Port of the page; a free one if not given.")] = None,
     as_json: cli.AsJson = False,
 ) -> None:
     """Say where a run stands: progress, rate, time left, best so far, failures."""
