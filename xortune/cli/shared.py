@@ -199,7 +199,7 @@ def _message(
     if isinstance(error, InputError):
         return f"error: {error}", BAD_INPUT
     if isinstance(error, TrainingError):
-        return f"stopped: {error}; what had finished is kept, --resume goes on", NO_OUTCOME
+        return f"stopped: {error}; finished work is kept, --resume continues", NO_OUTCOME
     if isinstance(error, OSError):  # that no verb has told in its own words
         place = "" if error.filename is None else f"{error.filename}: "
         fix = f"; fix: {FREE_SPACE}" if is_full(error) else ""
