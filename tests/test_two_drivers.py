@@ -40,7 +40,7 @@ def lines_of(folder):
 
 
 def wait_for_lines(process, folder, count):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while lines_of(folder) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -63,7 +63,7 @@ def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monk
     before = state(folder)
     who = f"another search holds this run: pid {first.pid} on {os.uname().nodename} since "
     second = drivers("search", space, "--output", folder, "--resume")
-    out, told = second.communicate(timeout=60)
+    out, told = second.communicate(timeout=120)
     assert second.returncode == 2, told
     assert out == ""
     assert who in told
@@ -106,18 +106,18 @@ def test_clones_of_one_machine_do_not_take_a_run_from_each_other(
     first = drivers(*words, pause=3.0, patch=CLONE)
     wait_for_lines(first, folder, 1)
     second = drivers(*words, "--resume", patch=CLONE)
-    _, told = second.communicate(timeout=60)
+    _, told = second.communicate(timeout=120)
     assert second.returncode == 2, told
     assert f"another search holds this run: pid {first.pid} on " in told
     first.send_signal(signal.SIGSTOP)  # from now on nobody can know that it lives
     third = drivers(*words, "--resume", pause=0.1, patch=CLONE)
-    _, told = third.communicate(timeout=60)
+    _, told = third.communicate(timeout=120)
     assert third.returncode == 0, told
     assert f"taken over from pid {first.pid}" in told
     assert "which has not renewed it" in told
     journal = (folder / JOURNAL).read_bytes()
     first.send_signal(signal.SIGCONT)
-    _, told = first.communicate(timeout=60)
+    _, told = first.communicate(timeout=120)
     assert first.returncode == 2, told
     assert "this search has lost its run and writes nothing more" in told
     assert "Traceback" not in told
@@ -136,7 +136,7 @@ def test_a_copy_of_a_run_that_is_searched_can_be_resumed(tmp_path, space, driver
     ran = CliRunner().invoke(app, list(map(str, words)))
     assert ran.exit_code == 0, ran.stderr
     assert "which does not hold it any more" in ran.stderr
-    first.communicate(timeout=60)
+    first.communicate(timeout=120)
     assert first.returncode == 0
     assert trained(load_run(tmp_path / "run")) == trained(load_run(tmp_path / "copy"))
 
@@ -146,7 +146,7 @@ def test_a_full_disk_ends_the_search_with_whole_lines_and_a_fix(
 ):
     folder = tmp_path / "run"
     full = drivers("search", space, "--output", folder, bytes_left=3000)
-    _, told = full.communicate(timeout=30)
+    _, told = full.communicate(timeout=120)
     assert full.returncode == 2, told
     assert f"{folder / JOURNAL}: cannot be written (File too large)" in told
     assert "free space there, then continue with --resume" in told
