@@ -80,9 +80,10 @@ def test_sigterm_while_ray_starts_is_what_ctrl_c_is(tmp_path):
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 3, stderr
     assert stdout == ""
-    first, note, *lines = stderr.splitlines()  # and nothing of Ray's
+    first, note, cost, *lines = stderr.splitlines()  # and nothing of Ray's
     assert first.startswith("slow: 4 configurations")
     assert note.startswith("note: check of")
+    assert cost.startswith("note: search: 4 configurations x 8 seeds, about ")
     assert lines == [
         "interrupted: what had finished is in runs/slow; this goes on:",
         "  xortune search slow.yaml --output runs/slow --resume",

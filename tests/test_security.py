@@ -228,6 +228,7 @@ def test_crashed_seeds_of_a_range_and_of_a_list_are_the_same():
 )
 def test_a_purpose_beyond_all_bounds_is_refused(run, name):
     good = asdict(Purpose("certify", 1, "k", 1, 2, 100, 0.95, False, 3, 4, *ALONE))
+    del good["min_rate"]  # of a sequence alone, and never null
     changed(run, 0, purpose=good)
     assert len(load_run(run.path).checks) == 1
     most = 10**9 if name == "attempt" else 10**400  # 2**attempt would be computed

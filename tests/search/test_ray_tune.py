@@ -217,7 +217,9 @@ def test_a_block_that_kills_its_worker_or_raises_costs_its_pack_nothing(tmp_path
 
 
 def late(config, seed, report):
-    if seed >= 8 and config["x"] == "bad":
+    if seed < 8:
+        time.sleep(0.05)  # so long that several decisions are in flight
+    elif config["x"] == "bad":
         for step in range(20):
             time.sleep(0.05)
             report(step)
