@@ -22,7 +22,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
 from xortune.trainers.limits import ending_at
-from xortune.trainers.seedwise import LOOP, SeedDraw
+from xortune.trainers.seedwise import LANES, LOOP, SeedDraw, replaced, seeds_as_channels
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
 
@@ -680,3 +680,24 @@ def test_masks_are_drawn_as_torch_draws_them(dtype, compiled, monkeypatch):
                 row, torch.empty(count, dtype=dtype).bernoulli_(0.3, generator=generator).div_(0.3)
             )
     assert torch.equal(states, torch.stack([generator.get_state() for generator in generators]))
+
+
+@pytest.mark.parametrize("classes", [2, 10, LANES - 1])
+def test_the_log_softmax_of_few_classes_is_torchs_to_the_bit(classes):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 64, classes, generator=generator).requires_grad_()
+    target = torch.randint(classes, (3, 64), generator=generator)
+    row = None
+
+    def loss(logits, target, its):
+        nonlocal row
+        row = its
+        return functional.cross_entropy(logits, target)
+
+    with replaced(seeds_as_channels(lambda: row)):
+        torch.func.vmap(loss)(logits, target, torch.arange(3)).sum().backward()
+    assert logits.grad.is_contiguous(), "what is multiplied with it rounds as in the loop"
+    for one, its, gradient in zip(logits.detach(), target, logits.grad, strict=True):
+        alone = one.clone().requires_grad_()
+        functional.cross_entropy(alone, its).backward()
+        assert torch.equal(gradient, alone.grad)

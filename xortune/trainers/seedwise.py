@@ -22,6 +22,9 @@ from xortune.trainers.kernels.masks import bernoulli
 
 LOOP = "trained one seed at a time"
 
+LANES = 16
+"""Below so many numbers torch's log_softmax adds one after the other, along any axis."""
+
 FEW = 32
 """Up to so many numbers in the last axis torch's softmax is slower than its formula."""
 
@@ -268,6 +271,28 @@ class _AtOnce(torch.autograd.Function):
         return found
 
 
+class _LogSoftmax(torch.autograd.Function):
+    """log_softmax of (S, N, C) along C: along another axis torch is five times as fast.
+
+    It is the same to the bit, and so is what comes of the gradient, which lies in memory as it does
+    in a loop over seeds.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:  # type: ignore[override]
+        across = torch.log_softmax(inputs.transpose(1, 2).contiguous(), 1)
+        ctx.save_for_backward(across)
+        return across.transpose(1, 2).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        [across] = ctx.saved_tensors
+        found: Tensor = torch.ops.aten._log_softmax_backward_data(
+            gradient.transpose(1, 2).contiguous(), across, 1, across.dtype
+        )
+        return found.transpose(1, 2).contiguous()
+
+
 def for_each(whole: Callable[..., tuple[Tensor, int]], *tensors: Any) -> Tensor:
     """Call a function with the tensors of all seeds.
 
@@ -387,9 +412,16 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
         return powers / powers.sum(-1, keepdim=True)
 
     def log_softmax(input: Tensor, dim: int | None = None, *args: Any, **options: Any) -> Tensor:  # noqa: A002
-        if args or options or dim not in {-1, input.dim() - 1} or input.size(-1) > FEW:
+        classes = input.dim() == 2 and dim in {-1, 1} and input.size(-1) < LANES
+        if args or options or not classes:
             return torchs["log_softmax"](input, dim, *args, **options)  # type: ignore[no-any-return]
-        return input - input.logsumexp(-1, keepdim=True)
+
+        def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
+            inputs, dim = tensors[0], dims[0]
+            inputs = inputs.expand(seeds, *inputs.shape) if dim is None else inputs.movedim(dim, 0)
+            return _LogSoftmax.apply(inputs), 0  # type: ignore[no-untyped-call]
+
+        return for_each(whole, input, rows())
 
     def cross_entropy(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:  # noqa: A002
         classes = input.dim() == 2 and target.dim() == 1

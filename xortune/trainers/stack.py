@@ -434,20 +434,23 @@ class Trial:
         return float(np.interp(width, widths, whole))
 
     def measure(self, groups: Sequence[Group]) -> None:
-        """Time stacks of the widths that these seeds fill and that are not known yet."""
+        """Time stacks of widths that these seeds fill: the widest, smaller ones while they gain."""
         seeds = sum(len(seeds) for _, seeds in groups)
         widths = [width for width in WIDTHS if width <= seeds]
         if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
-        for width in widths if not self.reason else ():
-            if width in self.stacked:
-                continue
-            try:
-                stack = self.stack(_first(groups, width))
-                self.stacked[width] = _seconds(stack) / width
-                self.together = stack.together
-            except (MemoryError, RuntimeError):  # too large: torch has no other error on a CPU
-                self.stacked[width] = math.inf
+        best = math.inf
+        for width in reversed(widths) if not self.reason else ():
+            if width not in self.stacked:
+                try:
+                    stack = self.stack(_first(groups, width))
+                    self.stacked[width] = _seconds(stack) / width
+                    self.together = stack.together
+                except (MemoryError, RuntimeError):  # too large: torch has no other error on a CPU
+                    self.stacked[width] = math.inf
+            if self.stacked[width] > best:
+                break
+            best = self.stacked[width]
 
     def stack(self, groups: Sequence[Group]) -> Stack:
         """A stack of such trainings."""
