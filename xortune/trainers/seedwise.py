@@ -279,13 +279,13 @@ class _LogSoftmax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
         across = torch.log_softmax(inputs.transpose(1, 2).contiguous(), 1)
         ctx.save_for_backward(across)
         return across.transpose(1, 2).contiguous()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         [across] = ctx.saved_tensors
         found: Tensor = torch.ops.aten._log_softmax_backward_data(
             gradient.transpose(1, 2).contiguous(), across, 1, across.dtype
