@@ -249,6 +249,9 @@ class LiveServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = (
+        64  # a page loads a dozen files at once: of five waiting one would be reset
+    )
 
     def __init__(
         self, host: str, family: int, address: Any, follower: _Follower, page: _Page
