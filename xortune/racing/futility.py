@@ -1,4 +1,4 @@
-"""When more seeds of a configuration are hardly worth their cost, though nothing is proven of it.
+"""Whether more seeds of a configuration are hardly worth their cost, without a proof.
 
 For the plug-ins of Optuna and Ray Tune, whose trials cannot wait; a search has `racing.grants`.
 """
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 
-FUTILITY = 0.005
-"""Half a percentage point of the success rate: about what nobody would train a trial for."""
+FUTILITY = 0.0005
+"""The largest threshold that cost less than a quarter of a percentage point of the answer's rate in
+each kind of simulated study: see benchmarks/README.md, Futility."""
 
 NODES = 400
 """Of the quadrature: an expected gain is right to 1e-4 up to some 10,000 seeds."""
@@ -37,7 +38,7 @@ def is_futile(
 ) -> bool:
     """Whether a configuration is expected to gain less than `least` over the best of the others.
 
-    Of one that leads never: else two that are alike would stop each other.
+    A configuration that leads is never futile, or two equal ones would stop each other.
 
     Args:
         successes: of the configuration.

@@ -17,7 +17,7 @@ _Known: TypeAlias = tuple[float, tuple[tuple[int, int], ...]]
 
 
 class SeedRacePruner(optuna.pruners.BasePruner):
-    """Prunes trials that are proven worse than another, or have hardly anything left to win.
+    """Prunes trials that are proven worse than another or have little left to gain.
 
     A trial is one configuration. Its objective trains it under some more seeds and reports how many
     of all its seeds so far succeeded, with the number of seeds as the step::
@@ -40,10 +40,10 @@ class SeedRacePruner(optuna.pruners.BasePruner):
     however often they report: see `racing.race`. What the objective returns, and the direction of
     the study, play no part.
 
-    By default a trial is pruned too when more seeds are hardly worth their cost: when its rate is
-    expected to lie less than `futility` above that of the best other trial, by what both have
-    counted so far. This saves most of the seeds, and promises nothing: a trial that is better may
-    be pruned so, one that is as good soon is. With `futility=None` only what is proven worse is.
+    By default a trial is also pruned when more seeds are hardly worth their cost: by the counts so
+    far, its expected gain over the best other trial is less than `futility`. This saves about half
+    of the seeds and promises nothing: it may end a trial that is better, and often ends one that is
+    equally good. With `futility=None` a trial is only pruned once it is proven worse.
 
     The promise assumes that which trial comes next says nothing of how its seeds will end; see
     docs/racing.md.
@@ -53,11 +53,12 @@ class SeedRacePruner(optuna.pruners.BasePruner):
 
     Args:
         alpha: the probability, at most, that any trial is taken for worse wrongly, in (0, 1).
-        futility: a difference of success rates in (0, 1), or None.
+        futility: the least expected gain in success rate that is worth more seeds, in (0, 1), or
+            None.
 
     Raises:
-        InputError: an alpha or a difference that is none; from `trial.should_prune`, reports that
-            are no cumulative counts.
+        InputError: alpha or futility is out of range; from `trial.should_prune`, the reports are
+            not cumulative counts.
     """
 
     def __init__(self, *, alpha: float = 0.05, futility: float | None = FUTILITY) -> None:
@@ -74,7 +75,7 @@ class SeedRacePruner(optuna.pruners.BasePruner):
         self._forget()
 
     def prune(self, study: optuna.study.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial is proven worse than another, or has hardly anything left to win."""
+        """Whether the trial is proven worse than another or has little left to gain."""
         looks = _looks(trial)
         if not looks:
             return False

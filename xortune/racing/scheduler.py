@@ -15,7 +15,7 @@ NO_END = 2**62
 
 
 class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no types
-    """Stops trials that are proven worse than another, or have hardly anything left to win.
+    """Stops trials that are proven worse than another or have little left to gain.
 
     A trial is one configuration. Its trainable trains it under some more seeds, reports how many of
     all its seeds so far succeeded, and goes on::
@@ -34,10 +34,10 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
     stopped so really has a lower success rate than that other one, however many trials there are
     and however often they report: see `racing.race`. There is no metric and no mode to set.
 
-    By default a trial is stopped too when more seeds are hardly worth their cost: when its rate is
-    expected to lie less than `futility` above that of the best other trial, by what both have
-    counted so far. This saves most of the seeds, and promises nothing: a trial that is better may
-    be stopped so, one that is as good soon is. With `futility=None` only what is proven worse is.
+    By default a trial is also stopped when more seeds are hardly worth their cost: by the counts so
+    far, its expected gain over the best other trial is less than `futility`. This saves about half
+    of the seeds and promises nothing: it may end a trial that is better, and often ends one that is
+    equally good. With `futility=None` a trial is only stopped once it is proven worse.
 
     Reports are of use in whatever order they come; a trial that fails leaves those that it made,
     and one that is run again may begin anew: it then has a share of alpha of its own.
@@ -47,14 +47,15 @@ class SeedRaceScheduler(FIFOScheduler):  # type: ignore[misc]  # Ray ships no ty
 
     Args:
         alpha: the probability, at most, that any trial is taken for worse wrongly, in (0, 1).
-        futility: a difference of success rates in (0, 1), or None.
+        futility: the least expected gain in success rate that is worth more seeds, in (0, 1), or
+            None.
         max_seeds: a trial that has had so many seeds is stopped too, as finished.
         successes: the key of the count of successes in a report; `/` for one that is nested.
         n: the key of the count of seeds.
 
     Raises:
-        InputError: an alpha, a difference or a number of seeds that is none; while Tune runs,
-            reports that are no cumulative counts.
+        InputError: alpha, futility or max_seeds is out of range; while Tune runs, the reports are
+            not cumulative counts.
     """
 
     def __init__(
