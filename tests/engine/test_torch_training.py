@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import pickle
@@ -22,7 +23,14 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
 from xortune.trainers.limits import ending_at
-from xortune.trainers.seedwise import LANES, LOOP, SeedDraw, replaced, seeds_as_channels
+from xortune.trainers.seedwise import (
+    LANES,
+    LOOP,
+    CannotStack,
+    SeedDraw,
+    replaced,
+    seeds_as_channels,
+)
 from xortune.trainers.source import given_source
 from xortune.trainers.stack import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
 
@@ -421,6 +429,113 @@ def test_seeds_are_put_into_as_many_stacks_as_are_fastest(seconds, seeds, stacks
     assert trial.stacks(seeds) == stacks
 
 
+CALLS = [0]
+
+
+class _Counted(nn.Linear):
+    def forward(self, x):
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(x) * min(self.calls / 8, 1)
+
+
+class Warmed(Small):
+    """Its layer counts its calls."""
+
+    def model(self):
+        return nn.Sequential(_Counted(16, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
+
+
+class Annealed(Small):
+    """It counts its epochs, and its loss reads the count; from the third on it is another."""
+
+    epochs = 5
+
+    def model(self):
+        self.epoch = 0
+        return super().model()
+
+    def batches(self):
+        self.epoch += 1
+        return super().batches()
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * (1 if self.epoch < 3 else 5)
+
+
+class Globally(Annealed):
+    """The same with a variable of the module."""
+
+    def model(self):
+        CALLS[0] = 0
+        return super().model()
+
+    def loss(self, model, x, y):
+        CALLS[0] += 1
+        return Small.loss(self, model, x, y) * (1 if CALLS[0] < 8 else 5)
+
+
+class Iterated(Annealed):
+    """The same with an iterator."""
+
+    def model(self):
+        self.calls = itertools.count(1)
+        return super().model()
+
+    def loss(self, model, x, y):
+        return Small.loss(self, model, x, y) * (1 if next(self.calls) < 8 else 5)
+
+
+class Jumping(Annealed):
+    """It branches on a number that does not differ between seeds."""
+
+    def loss(self, model, x, y):
+        return super().loss(model, x, y) * (1 if len(X) * len(x) > 300 else 5)
+
+
+@pytest.mark.parametrize("kind", [Warmed, Annealed, Globally, Iterated, Jumping])
+def test_operations_are_repeated_only_as_long_as_a_loss_reads_nothing_else(kind):
+    training = kind({})
+    [scores], _ = kind.run_all([(training, SEEDS)])
+    _same(scores, [training.run(seed) for seed in SEEDS])
+    if kind in {Annealed, Jumping}:  # the others are not stacked, or not always
+        *_, (_, scores) = trained_as_one([(training, SEEDS)])
+        _same(scores, [training.run(seed) for seed in SEEDS])
+
+
+def test_a_step_that_changes_unseen_is_no_wrong_number():
+    """What is seen of the operations is looked at again after 1, 2, 4, ... epochs."""
+
+    class Unseen(Small):
+        epochs = 5
+
+        def loss(self, model, x, y):
+            return super().loss(model, x, y) * (5 if type(X).factor else 1)
+
+    torch.Tensor.factor = 0
+    try:
+        stack = Stack([(Unseen({}), SEEDS)])
+        for _ in range(3):
+            list(stack.epoch())
+        torch.Tensor.factor = 1
+        with pytest.raises(CannotStack, match=LOOP):
+            list(stack.epoch())
+    finally:
+        del torch.Tensor.factor
+
+
+def test_repeated_operations_give_what_vmap_gives_to_the_bit():
+    for kind in (Small, Convolution, Attention):
+        stacks = [Stack([(kind({}), SEEDS)]) for _ in range(2)]
+        stacks[1].repeats = False
+        for _ in range(3):
+            for losses, others in zip(*(stack.epoch() for stack in stacks), strict=True):
+                assert torch.equal(losses, others)
+        for name, found in stacks[0].buffers.items():
+            assert torch.equal(found, stacks[1].buffers[name]), name
+        assert len(stacks[0]._programs) == 2  # for batches of 16 and of 8
+        assert not stacks[1]._programs
+
+
 class Leaving(Small):
     def score(self, model):
         if torch.initial_seed() == 2:
@@ -595,7 +710,7 @@ def test_whatever_draws_the_batches_each_seed_gets_its_own(kind, together):
     training = kind({})
     trial = trial_of(training, SEEDS)
     assert trial.reason == ""
-    stack = trial.stack([(training, SEEDS)])
+    stack = Stack([(training, SEEDS)], together=trial.together)
     for _ in range(training.epochs):
         losses = list(stack.epoch())
     assert stack.together == together

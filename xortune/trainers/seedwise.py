@@ -7,6 +7,7 @@ convolution, in the memory format that torch is fast at.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from xortune.trainers.kernels.masks import bernoulli
 
@@ -293,6 +295,30 @@ class _LogSoftmax(torch.autograd.Function):
         return found.transpose(1, 2).contiguous()
 
 
+class _Linear(torch.autograd.Function):
+    """The linear layers of S seeds, whose gradients come in the order of the weights in memory.
+
+    Inputs have shape (S, N, in), weights (S, out, in), biases (S, out).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
+        ctx.save_for_backward(inputs, weights)
+        across = weights.transpose(1, 2)
+        if biases is None:
+            return inputs @ across
+        return torch.baddbmm(biases.unsqueeze(1), inputs, across)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (inputs, weights), needed = ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            gradient @ weights if needed[0] else None,
+            gradient.transpose(1, 2) @ inputs if needed[1] else None,
+            gradient.sum(1) if needed[2] else None,
+        )
+
+
 def for_each(whole: Callable[..., tuple[Tensor, int]], *tensors: Any) -> Tensor:
     """Call a function with the tensors of all seeds.
 
@@ -303,6 +329,20 @@ def for_each(whole: Callable[..., tuple[Tensor, int]], *tensors: Any) -> Tensor:
     """
     found: Tensor = _AtOnce.apply(whole, *tensors)  # type: ignore[no-untyped-call]
     return found
+
+
+class RowsByIndex(TorchFunctionMode):
+    """Within this context `x[rows]` copies rows, where otherwise each number is looked up."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call a function of torch."""
+        rows = args[1] if func is Tensor.__getitem__ else None
+        if isinstance(rows, Tensor) and rows.dim() == 1 and rows.dtype == torch.int64:
+            whole = args[0] if args[0].dim() > 1 else args[0].unsqueeze(1)
+            return torch.embedding(whole.flatten(1), rows).view(-1, *args[0].shape[1:])
+        return func(*args, **(kwargs or {}))
 
 
 def _channels(tensor: Tensor, dim: int | None, seeds: int) -> Tensor:
@@ -316,8 +356,12 @@ def _flat(tensor: Tensor | None, dim: int | None, seeds: int) -> Tensor | None:
     """Shape (S * C, ...) of a tensor of shape (C, ...) of each seed."""
     if tensor is None:
         return None
-    whole = tensor.expand(seeds, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-    return whole.flatten(0, 1)
+    return _first(tensor, dim, seeds).flatten(0, 1)
+
+
+def _first(tensor: Tensor, dim: int | None, seeds: int) -> Tensor:
+    """Shape (S, ...) of a tensor whose seeds are at `dim`."""
+    return tensor.expand(seeds, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
 def _seeds_of(whole: Tensor, seeds: int) -> tuple[Tensor, int]:
@@ -343,7 +387,14 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
     torchs = {name: getattr(functional, name) for name in (*CHANNELWISE, *_OWN)}
 
     def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
-        return torchs["linear"](*_autocast(input, weight, bias))  # type: ignore[no-any-return]
+        def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
+            inputs, weights = map(_first, tensors[:2], dims[:2], (seeds, seeds))
+            biases = None if tensors[2] is None else _first(tensors[2], dims[2], seeds)
+            rows = inputs if inputs.dim() == 3 else inputs.reshape(seeds, -1, inputs.shape[-1])
+            found = _Linear.apply(rows, weights, biases)  # type: ignore[no-untyped-call]
+            return found if inputs.dim() == 3 else found.view(*inputs.shape[:-1], -1), 0
+
+        return for_each(whole, *_autocast(input, weight, bias), rows())
 
     def conv2d(
         input: Tensor,  # noqa: A002  # torch's own name
@@ -417,18 +468,33 @@ def seeds_as_channels(rows: Callable[[], Tensor]) -> Replaced:
             return torchs["log_softmax"](input, dim, *args, **options)  # type: ignore[no-any-return]
 
         def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
-            inputs, dim = tensors[0], dims[0]
-            inputs = inputs.expand(seeds, *inputs.shape) if dim is None else inputs.movedim(dim, 0)
-            return _LogSoftmax.apply(inputs), 0  # type: ignore[no-untyped-call]
+            return _LogSoftmax.apply(_first(tensors[0], dims[0], seeds)), 0  # type: ignore[no-untyped-call]
 
         return for_each(whole, input, rows())
 
     def cross_entropy(input: Tensor, target: Tensor, *args: Any, **options: Any) -> Tensor:  # noqa: A002
         classes = input.dim() == 2 and target.dim() == 1
-        if args or not classes or options.get("label_smoothing"):
+        if args or not classes or options.keys() - {"ignore_index", "reduction"}:
             return torchs["cross_entropy"](input, target, *args, **options)  # type: ignore[no-any-return]
-        more = {name: value for name, value in options.items() if name != "label_smoothing"}
-        return functional.nll_loss(log_softmax(input, 1), target, **more)
+        reduction, ignored = options.get("reduction", "mean"), options.get("ignore_index", -100)
+
+        def whole(seeds: int, dims: Sequence[int | None], *tensors: Any) -> tuple[Tensor, int]:
+            inputs, targets, _ = map(_first, tensors, dims, itertools.repeat(seeds))
+            # Along another axis than the last torch is five times as fast for few classes.
+            shape = (-1, inputs.shape[2]) if inputs.shape[2] >= LANES else ()
+            inputs = inputs.reshape(shape) if shape else inputs.transpose(1, 2).contiguous()
+            losses = functional.nll_loss(
+                torch.log_softmax(inputs, 1),
+                targets.reshape(-1) if shape else targets,
+                ignore_index=ignored,
+                reduction="none",
+            ).view(targets.shape)
+            if reduction == "none":
+                return losses, 0
+            total = losses.sum(1)
+            return (total / (targets != ignored).sum(1) if reduction == "mean" else total), 0
+
+        return for_each(whole, input, target, rows())
 
     ours: Mapping[str, Callable[..., Tensor]] = {
         "linear": linear,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
+import operator
 import sys
 import time
 import warnings
@@ -31,10 +32,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from xortune.trainers.limits import time_is_over
+from xortune.trainers.recorded import Program, Recording, held
 from xortune.trainers.seedwise import (
     LOOP,
     CannotStack,
     Draws,
+    RowsByIndex,
     SeedDraw,
     draws_by,
     for_each,
@@ -131,19 +134,24 @@ class Stack:
 
     Args:
         groups: each configuration with its seeds.
+        timed: all seeds may be trained as the first, for only the time that they take is wanted.
 
     Raises:
         CannotStack: an optimizer is none that steps each number by itself.
     """
 
-    def __init__(self, groups: Sequence[Group], *, together: bool = True) -> None:
+    def __init__(
+        self, groups: Sequence[Group], *, together: bool = True, timed: bool = False
+    ) -> None:
         self._rows = [(training, seed) for training, seeds in groups for seed in seeds]
         self.lead = groups[0][0]
         models, states = [], []
-        for training, seed in self._rows:
-            torch.manual_seed(seed)
+        for training, seed in self._rows[:1] if timed else self._rows:
+            _seed(seed)
             models.append(training.model())
             states.append(torch.get_rng_state())
+        if timed:
+            models, states = models * len(self._rows), states * len(self._rows)
         self.states = torch.stack(states)
         self.model: nn.Module = models[0]
         self.model.train()
@@ -174,17 +182,42 @@ class Stack:
         self._draws: dict[tuple[Any, ...], Draws] = {}
         self.together = together
         self.losses = torch.empty(0)
+        # Steps of which shapes have been computed, and their operations; see `recorded`.
+        self.repeats = all(one.is_cpu for one in self.parameters.values())
+        self._epochs = 0
+        self._seen: set[tuple[Any, ...]] = set()
+        self._programs: dict[tuple[Any, ...], Program] = {}
+        self._unsure: set[tuple[Any, ...]] = set()
+        self._state: list[Any] = []
 
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; gives the losses of each step."""
         self.model.train()
-        for batch, axes in (self._epoch_at_once() if self.together else None) or self._batches():
+        at_once = self._epoch_at_once() if self.together else None
+        self._epochs += 1
+        if at_once is None:
+            self.repeats = False
+        if self.repeats:
+            self._look_at_state()
+        for batch, axes in at_once or self._batches():
             self._step(batch, axes)
             yield self.losses.detach()
         self._refuse_unlike()
         for *_, scheduler in self._parts:
             if scheduler is not None:
                 scheduler.step()
+
+    def _look_at_state(self) -> None:
+        """Forget the operations of steps if the loss may read other things now."""
+        if self._state_has_changed():
+            self._programs.clear()
+        elif self._epochs & (self._epochs - 1) == 0 or self._epochs == self.lead.epochs:
+            self._unsure = set(self._programs)
+
+    def _state_has_changed(self) -> bool:
+        """Whether the training and its layers hold other things than when this was last asked."""
+        before, self._state = self._state, held(self.lead, *self._objective.modules())
+        return len(before) != len(self._state) or not all(map(operator.is_, before, self._state))
 
     def _refuse_unlike(self) -> None:
         """Refuse configurations that differ in what the loss has read since the trial.
@@ -198,21 +231,53 @@ class Stack:
                         raise CannotStack(f"{name} is read late, and differs: {LOOP}")
 
     def _step(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> None:
-        self.losses = self._forward(batch, axes)
+        key = (axes, *(_likeness(one) for one in batch))
+        new = key not in self._draws
+        if new:
+            self._draws[key] = self._noted(batch, axes)
+        draws = self._draws[key]
+        drawn = tuple(wanted.make(self.states) for wanted in draws.wanted)
+        inputs = [one for one in (*batch, *drawn) if isinstance(one, Tensor)]
+        if key in self._programs and key not in self._unsure:
+            self.losses, *gradients = self._programs[key](inputs)
+        elif new or not self.repeats or len({id(one) for one in inputs}) < len(inputs):
+            self.losses, gradients = self._computed(draws, batch, axes, drawn)
+        else:
+            with Recording(inputs) as recording:
+                self.losses, gradients = self._computed(draws, batch, axes, drawn)
+            self._keep(key, recording.program([self.losses, *gradients]))
+        for rows, own, optimizer, _ in self._parts:
+            for name, gradient in zip(self._trained, gradients, strict=True):
+                own[name].grad = gradient if gradient is None else gradient[rows]
+            optimizer.step()
+
+    def _keep(self, key: tuple[Any, ...], program: Program | None) -> None:
+        """Keep the operations of a step for steps like it."""
+        before = self._programs.pop(key, None)
+        self._unsure.discard(key)
+        if program is None or self._state_has_changed():  # the next step may be another
+            self.repeats = False
+            self._programs.clear()
+        elif before is not None and not before.is_as(program):
+            raise CannotStack(f"a step is another one than the steps before, unseen: {LOOP}")
+        else:
+            self._programs[key] = program
+
+    def _computed(
+        self, draws: Draws, batch: tuple[Any, ...], axes: tuple[int | None, ...], drawn: Any
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """The losses of a step, and each parameter's gradient if it has one."""
+        losses = self._forward(draws, batch, axes, drawn)
         gradients: Sequence[Tensor | None] = torch.autograd.grad(
-            self.losses,
+            losses,
             list(self._trained.values()),
-            torch.ones_like(self.losses),
+            torch.ones_like(losses),
             allow_unused=True,
         )
         if self.lead.clip_norm is not None:
             gradients = _clipped(gradients, self.lead.clip_norm)
         # The fused steps read memory in the parameter's order.
-        whole = [None if one is None else one.contiguous() for one in gradients]
-        for rows, own, optimizer, _ in self._parts:
-            for name, gradient in zip(self._trained, whole, strict=True):
-                own[name].grad = None if gradient is None else gradient[rows]
-            optimizer.step()
+        return losses.detach(), [None if one is None else one.contiguous() for one in gradients]
 
     def _epoch_at_once(self) -> list[Batch] | None:
         """All batches of an epoch, by one call of `batches` for all seeds.
@@ -242,7 +307,7 @@ class Stack:
             return [one for batch in parts for one in batch if isinstance(one, Tensor)]
 
         try:
-            with replaced(draws_by(take)):
+            with replaced(draws_by(take)), RowsByIndex():
                 tensors = iter(vmap(gathered, randomness="error")(rows))
             if not torch.equal(unseeded, torch.get_rng_state()):
                 raise CannotStack("draws otherwise")
@@ -282,11 +347,9 @@ class Stack:
                 return
             yield _stacked_batch(found)
 
-    def _forward(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> Tensor:
-        shapes = tuple(getattr(one, "shape", one) for one in batch)
-        draws = self._draws.get(shapes)
-        if draws is None:
-            draws = self._draws[shapes] = self._noted(batch, axes)
+    def _forward(
+        self, draws: Draws, batch: tuple[Any, ...], axes: tuple[int | None, ...], drawn: Any
+    ) -> Tensor:
         row = torch.empty(0)
 
         def loss(
@@ -299,7 +362,6 @@ class Stack:
             found: Tensor = functional_call(self._objective, tensors, batch)
             return found
 
-        drawn = tuple(wanted.make(self.states) for wanted in draws.wanted)
         dims: Any = (0, 0, axes, 0 if drawn else None, 0)
         with replaced([*draws.taking(), *seeds_as_channels(lambda: row)]):
             losses: Tensor = vmap(loss, dims, randomness="error")(
@@ -340,6 +402,14 @@ class Stack:
         return found
 
 
+def _seed(seed: int) -> None:
+    """`torch.manual_seed`, which takes a millisecond for a GPU that is not there."""
+    if torch.cuda.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 def _stepping(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
     """A new optimizer of one model, made that of stacked parameters."""
     name = type(optimizer).__name__
@@ -372,6 +442,13 @@ def _clipped(gradients: Sequence[Tensor | None], most: float) -> tuple[Tensor | 
         None if one is None else one * factor.view(-1, *(1 for _ in one.shape[1:]))
         for one in gradients
     )
+
+
+def _likeness(value: Any) -> Any:
+    """What must be equal for the same operations to do."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.shape, value.stride(), value.dtype, value.requires_grad
 
 
 def _stacked_batch(batches: Sequence[tuple[Any, ...]]) -> Batch:
@@ -434,27 +511,32 @@ class Trial:
         return float(np.interp(width, widths, whole))
 
     def measure(self, groups: Sequence[Group]) -> None:
-        """Time stacks of widths that these seeds fill: the widest, smaller ones while they gain."""
+        """Time stacks of widths that these seeds fill: wide ones, others as long as they gain."""
         seeds = sum(len(seeds) for _, seeds in groups)
         widths = [width for width in WIDTHS if width <= seeds]
         if 1.5 * max((*widths, *self.stacked), default=0) < min(seeds, WIDTHS[-1]):
             widths.append(seeds)
+        wide = [width for width in widths if 8 * width > seeds]
+        narrow = [width for width in reversed(widths) if 8 * width <= seeds]
         best = math.inf
-        for width in reversed(widths) if not self.reason else ():
-            if width not in self.stacked:
-                try:
-                    stack = self.stack(_first(groups, width))
-                    self.stacked[width] = _seconds(stack) / width
-                    self.together = stack.together
-                except (MemoryError, RuntimeError):  # too large: torch has no other error on a CPU
-                    self.stacked[width] = math.inf
-            if self.stacked[width] > best:
+        for some in (wide, narrow) if not self.reason else ():
+            for width in some:
+                if width not in self.stacked:
+                    self.stacked[width] = self._timed(_first(groups, width)) / width
+                if self.stacked[width] > best:
+                    break
+                best = self.stacked[width]
+            if self.stacked.get(wide[0] if wide else 0) != best:
                 break
-            best = self.stacked[width]
 
-    def stack(self, groups: Sequence[Group]) -> Stack:
-        """A stack of such trainings."""
-        return Stack(groups, together=self.together)
+    def _timed(self, groups: Sequence[Group]) -> float:
+        try:
+            stack = Stack(groups, together=self.together, timed=True)
+            seconds = _seconds(stack)
+        except (MemoryError, RuntimeError):  # too large: torch has no other error on a CPU
+            return math.inf
+        self.together = stack.together
+        return seconds
 
     @property
     def sentence(self) -> str:
@@ -484,7 +566,7 @@ def trial_of(training: Any, seeds: Sequence[int]) -> Trial:
         plain = [_plain_steps(training, seed) for seed in seeds[:2]]
         trial.loop = min(one.seconds for one in plain)
         for trial.together in (True, False):
-            trial.reason = _difference(trial.stack, training, seeds[:2], plain)
+            trial.reason = _difference(training, seeds[:2], plain, together=trial.together)
             if not trial.reason:
                 break
     trial.read = {name: config.get(name, _NOTHING) for name in config.names_read}
@@ -543,16 +625,13 @@ def _refused_before(training: Any) -> str:
 
 
 def _difference(
-    make: Callable[[Sequence[Group]], Stack],
-    training: Any,
-    seeds: Sequence[int],
-    plain: Sequence[_PlainSteps],
+    training: Any, seeds: Sequence[int], plain: Sequence[_PlainSteps], *, together: bool
 ) -> str:
     """How a stack of some seeds trains otherwise than the loop; empty if it does not."""
     entered: list[str] = []
     with _quiet():
         try:
-            stack = make([(training, seeds)])
+            stack = Stack([(training, seeds)], together=together)
             _note_layers(stack.model, entered)
             losses, buffers = [], {}
             for number, found in zip(range(TRIED), _steps(stack), strict=False):

@@ -1,0 +1,161 @@
+"""A step of torch as the list of its operations, which is then repeated without the way to them.
+
+A step of a stack is a hundred small operations of torch. `vmap`, `functional_call`, autograd and
+the layers' own Python take longer to come to them than a stack of few seeds takes to compute them,
+and a stack of many seeds does not stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from operator import getitem
+from types import FunctionType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+DEEP = 5
+"""So many steps from an object to what it holds are gone."""
+
+
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """What a step computes, while this context lasts.
+
+    Args:
+        inputs: the tensors that differ from step to step.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._graph = fx.Graph()
+        places = [self._graph.placeholder(f"i{place}") for place in range(1 + len(inputs))]
+        self._last = places[-1]
+        self._nodes = dict(zip(map(id, inputs), places, strict=False))
+        self._alive: list[Any] = list(inputs)  # an id is of one tensor while that lives
+        self._constants: list[Tensor] = []
+        self._only_tensors = True
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Compute an operation, and note it."""
+        kwargs = kwargs or {}
+        found = func(*args, **kwargs)
+        given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
+        outputs = tree_flatten(found)[0]
+        self._alive += [given, outputs]
+        if func in _MAYBE_VIEWS and _is_all_of(found, args[0]):
+            self._nodes[id(found)] = self._named(args[0])
+            return found
+        if func.is_view and not any(id(one) in self._nodes for one in given):
+            return found  # of a parameter, say: a view remains one
+        if not all(isinstance(one, Tensor | None) for one in outputs):
+            self._only_tensors = False  # what is then done with a number is not seen
+        node = self._graph.call_function(func, *tree_map(self._named, (args, kwargs)))
+        if isinstance(found, Tensor):
+            self._nodes[id(found)] = node
+        else:
+            for place, one in enumerate(outputs):
+                if isinstance(one, Tensor) and id(one) not in self._nodes:
+                    self._nodes[id(one)] = self._graph.call_function(getitem, (node, place))
+        return found
+
+    def _named(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) not in self._nodes:  # a parameter, or what the user made at another time
+            with self._graph.inserting_after(self._last):
+                self._last = self._graph.placeholder(f"c{len(self._constants)}")
+            self._nodes[id(value)] = self._last
+            self._constants.append(value)
+        return self._nodes[id(value)]
+
+    def program(self, found: Sequence[Tensor | None]) -> Program | None:
+        """What computes this of other inputs; None if more than operations on tensors was seen."""
+        if not self._only_tensors:
+            return None
+        self._graph.output(tuple(self._named(one) for one in found))
+        self._graph.eliminate_dead_code()
+        return Program(self._graph, self._constants)
+
+
+_aten = torch.ops.aten
+_MAYBE_VIEWS = {
+    *(_aten.alias.default, _aten.detach.default, _aten.expand.default, _aten.permute.default),
+    *(_aten.transpose.int, _aten.view.default, _aten._unsafe_view.default),
+}
+
+
+def _is_all_of(view: Tensor, whole: Tensor) -> bool:
+    """Whether a view shows a tensor as it is."""
+    return view.shape == whole.shape and view.stride() == whole.stride()
+
+
+class Program:
+    """The operations of a step."""
+
+    def __init__(self, graph: fx.Graph, constants: list[Tensor]) -> None:
+        self._constants = constants
+        self._text = str(graph)
+        self._call: Callable[..., Any] = fx.GraphModule(nn.Module(), graph).forward
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
+        """What the step comes to, of these inputs: of the shapes and types that it was made of."""
+        with torch.no_grad():
+            found: Sequence[Any] = self._call(*inputs, None, *self._constants)
+        return found
+
+    def is_as(self, other: Program) -> bool:
+        """Whether another one computes the same."""
+        return self._text == other._text and all(
+            one.data_ptr() == two.data_ptr() or torch.equal(one, two)
+            for one, two in zip(self._constants, other._constants, strict=True)
+        )
+
+
+def held(*objects: Any) -> list[Any]:
+    """What a training's methods may read that is none of their arguments, as far as that is seen.
+
+    These are the attributes of objects and of the user's classes, the variables that the user's
+    functions name, and what is in them. Of what goes on by being read, an iterator, each call gives
+    something else.
+    """
+    seen: set[int] = set()
+    return [found for one in objects for found in _held(one, seen, DEEP)]
+
+
+def _held(value: Any, seen: set[int], deep: int) -> Iterator[Any]:
+    if id(value) in seen or isinstance(value, _PLAIN):
+        return
+    seen.add(id(value))
+    value = getattr(value, "fget", None) or getattr(value, "__func__", value)
+    inner: list[Any] = []
+    if isinstance(value, Iterator):
+        yield object()
+    elif isinstance(value, dict):
+        inner += dict.values(value)  # a configuration notes who reads it
+    elif isinstance(value, list | tuple | set):
+        inner += value
+    elif isinstance(value, type):
+        inner += vars(value).values() if _is_users(value) else ()
+    elif isinstance(value, FunctionType):
+        if _is_users(value):
+            inner += (cell.cell_contents for cell in value.__closure__ or ())
+            names = value.__code__.co_names
+            inner += (value.__globals__[name] for name in names if name in value.__globals__)
+    else:
+        inner += getattr(value, "__dict__", {}).values()
+        inner += type(value).__mro__
+    yield from inner
+    for one in inner if deep else ():
+        yield from _held(one, seen, deep - 1)
+
+
+_PLAIN = (int, float, str, bytes, Tensor, ModuleType, type(None))
+
+
+def _is_users(value: Any) -> bool:
+    return value.__module__.partition(".")[0] not in {"torch", "xortune", "builtins", "abc"}
