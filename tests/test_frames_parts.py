@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hand_made import solved
@@ -70,6 +71,26 @@ def test_a_csv_is_the_same_in_parts(monkeypatch, rows):
     empty = io.BytesIO()
     csv_text.write_csv(table.iloc[:0], empty)
     assert empty.getvalue().count(b"\n") == 1
+
+
+NUMBERS = [1.5, np.nan, 1e-7, 1e16, -np.inf]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(NUMBERS),
+        pd.Series([0, -3, 2**62, 4, 5]),
+        pd.array([1, None, 3, None, 5], "Int64"),
+        pd.array([True, None, False, True, True], "boolean"),
+        pd.Series([True, False, True, True, True]),
+        pd.Series(["a,b", 'q"q', " ", "-1.5", None]),
+        pd.Series([None] * 5, dtype=object),
+    ],
+)
+def test_a_csv_is_what_pandas_writes(column):
+    for table in (pd.DataFrame({"x": column, "y": NUMBERS}), pd.DataFrame({"x": column})):
+        assert csv_text.csv_text(table) == table.to_csv(index=False, lineterminator="\n")
 
 
 def test_the_files_of_a_run_do_not_depend_on_the_parts(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import subprocess
@@ -44,6 +45,13 @@ def test_the_key_is_the_documented_digest():
     text = '{"a":"\\u00e9","b":0.1,"c":true,"d":null,"e":3}'
     point = Point({"e": 3.0, "d": None, "c": True, "b": 0.1, "a": "é"})
     assert point.key == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@given(POINTS)
+def test_the_key_is_that_of_the_points_json(values):
+    whole = {n: int(v) if type(v) is float and v.is_integer() else v for n, v in values.items()}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    assert Point(values).key == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @given(POINTS, st.randoms(use_true_random=False))

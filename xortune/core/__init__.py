@@ -27,6 +27,7 @@ EXPORTS = {
         "open_regular",
         "text_of",
         "unreadable",
+        "unwritable",
         "without_password",
         "without_passwords",
     ),

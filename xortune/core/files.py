@@ -183,6 +183,18 @@ def unreadable(place: Path, error: Exception) -> InputError:
     return InputError(f"cannot be read ({reason})", place=str(place))
 
 
+def unwritable(
+    place: Path, error: Exception, fix: str | None = "give another directory with --output"
+) -> InputError:
+    """What to say of a place that the file system does not let us write; of a full disk that."""
+    reason = getattr(error, "strerror", None) or error
+    return InputError(
+        f"cannot be written ({reason})",
+        place=str(place),
+        fix=FREE_SPACE if is_full(error) else fix,
+    )
+
+
 # -------------------------------------------------------------------------------------------------
 # A command line as others may see it: a password in a URL reaches no file and no terminal.
 

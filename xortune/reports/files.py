@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -54,17 +56,19 @@ def csv_text(table: pd.DataFrame, *, header: bool = True) -> str:
     what a spreadsheet would compute (``=``, ``+``, ``-`` or ``@`` before what is no number) has an
     apostrophe in front. Parquet files have the texts as they are.
     """
-    from pandas.api.types import is_object_dtype, is_string_dtype
-
-    shown = table.rename(columns={name: _cell(str(name)) for name in table.columns})
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    if header:
+        writer.writerow([_cell(str(name)) for name in table.columns])
+    cell = cache(_cell)
+    columns = []
     for at in range(table.shape[1]):
-        column = table.iloc[:, at]
-        if is_object_dtype(column.dtype) or is_string_dtype(column.dtype):
-            cell = cache(_cell)
-            texts = [cell(value) if isinstance(value, str) else value for value in column]
-            shown.isetitem(at, texts)
-    text: str = shown.to_csv(index=False, header=header, lineterminator="\n")
-    return text
+        values = table.iloc[:, at].to_numpy(object, na_value="").tolist()
+        if str in set(map(type, values)):
+            values = [v if type(v) is not str or v.isalnum() else cell(v) for v in values]
+        columns.append(values)
+    writer.writerows(zip(*columns, strict=True))
+    return file.getvalue()
 
 
 def _cell(text: str) -> str:
@@ -193,11 +197,13 @@ def _drawn(plot: Plot, name: str) -> bytes:
 
 def _parquet(parts: Iterable[pa.Table], file: BinaryIO) -> None:
     from pyarrow import parquet
+    from pyarrow.types import is_floating
 
     writer = None
     for part in parts:
-        if writer is None:
-            writer = parquet.ParquetWriter(file, part.schema)
+        if writer is None:  # nearly every loss is another one: no dictionary
+            repeated = [one.name for one in part.schema if not is_floating(one.type)]
+            writer = parquet.ParquetWriter(file, part.schema, use_dictionary=repeated)
         writer.write_table(part)
     assert writer is not None
     writer.close()

@@ -7,7 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, lru_cache, wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -104,10 +104,13 @@ class ParameterColumn:
 
 def column_of(given: Sequence[Any]) -> ParameterColumn:
     """A parameter over C configs, of which these are the values."""
-    # True == 1 in Python, and they are different values of a parameter.
-    places: dict[tuple[bool, Any], int] = {}
-    codes = [places.setdefault((type(one) is bool, one), len(places)) for one in given]
-    return ParameterColumn(tuple(one for _, one in places), np.array(codes, dtype=np.intp))
+    if bool in (kinds := set(map(type, given))) and len(kinds) > 1:
+        # True == 1 in Python, and they are different values of a parameter.
+        pairs = column_of([(type(one) is bool, one) for one in given])
+        return ParameterColumn(tuple(one for _, one in pairs.values), pairs.codes)
+    places = {one: place for place, one in enumerate(dict.fromkeys(given))}
+    codes = np.fromiter(map(places.__getitem__, given), np.intp, len(given))
+    return ParameterColumn(tuple(places), codes)
 
 
 def quantile_bins(
@@ -277,13 +280,8 @@ def level_of(label: str, rates: NDArray[np.float64]) -> Level:
     if rates.min() == rates.max():
         pass  # every resample is the same
     elif rates.size > MANY_CONFIGS:
-        # Resampling configs is a multinomial draw of how often each distinct rate comes.
         distinct, counts = np.unique(rates, return_counts=True)
-        draws = np.random.default_rng(0).multinomial(
-            rates.size, counts / rates.size, size=RESAMPLES
-        )
-        low, high = np.quantile(draws @ distinct / rates.size, [0.025, 0.975])
-        found = (float(low), float(high))
+        found = _resampled(tuple(distinct.tolist()), tuple(counts.tolist()))
     elif rates.size >= MIN_CONFIGS:
         from scipy.stats import bootstrap
 
@@ -300,6 +298,16 @@ def level_of(label: str, rates: NDArray[np.float64]) -> Level:
         low, high = result.confidence_interval
         found = (float(low), float(high))
     return Level(label, int(rates.size), float(rates.mean()), found)
+
+
+@lru_cache(maxsize=256)  # tables and figures ask for the same levels
+def _resampled(rates: tuple[float, ...], configs: tuple[int, ...]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean of distinct rates, each of so many configs."""
+    # Resampling configs is a multinomial draw of how often each distinct rate comes.
+    size = sum(configs)
+    draws = np.random.default_rng(0).multinomial(size, np.array(configs) / size, size=RESAMPLES)
+    low, high = np.quantile(draws @ np.array(rates) / size, [0.025, 0.975])
+    return float(low), float(high)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AliasPath, Field, PlainValidator, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError, nearest
-from xortune.core.files import FREE_SPACE, is_full, json_of
+from xortune.core.files import json_of, unwritable
 from xortune.core.formats import as_html, config_text, rounded_down
 from xortune.core.outcome import Status
 from xortune.core.point import Point, Value
@@ -582,11 +582,7 @@ def write_certificate(
     try:
         replace_file(directory / CERTIFICATE, (text + "\n").encode())
     except OSError as error:
-        raise InputError(
-            f"cannot be written ({error.strerror})",
-            place=str(directory / CERTIFICATE),
-            fix=FREE_SPACE if is_full(error) else None,
-        ) from None
+        raise unwritable(directory / CERTIFICATE, error, fix=None) from None
 
 
 def read_certificate(path: Path) -> Certificate:

@@ -42,13 +42,13 @@ MAX_TIME = 253_402_300_799
 """The last second that has a date: of the year 9999."""
 
 MAX_NAMES, MAX_REASON = 64, 500
-"""Of one line: numbers for each seed; letters of a name, and of a reason."""
+"""Of one line: numbers for each seed, and of curves; letters of a name, and of a reason."""
 
 MAX_NUMBERS, MAX_OUTPUT = 2**27, 2**20
 """Of one line: numbers of all seeds and names together; bytes that its failed seeds printed."""
 
-MAX_CURVES, MAX_POINTS = 64, 2**22
-"""Of one line: numbers of curves, and points of all its seeds together."""
+MAX_POINTS = 2**22
+"""Of one line: points of the curves of all its seeds together."""
 
 MAX_ATTEMPTS = 1000
 """Attempt a spends alpha / 2**a: long before the thousandth nothing is left."""
@@ -268,18 +268,10 @@ _Digest: TypeAlias = Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")]
 
 
 @dataclass(frozen=True)
-class _Numbers:
+class _Named:
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     names: Annotated[list[_Name], Field(min_length=1, max_length=MAX_NAMES)]
-    data: str
-
-
-@dataclass(frozen=True)
-class _PackedCurves:
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
-
-    names: Annotated[list[_Name], Field(min_length=1, max_length=MAX_CURVES)]
     data: str
 
 
@@ -302,10 +294,10 @@ class LineFields:
     final: bool
     error: str | None
     seeds_data: str | None
-    values: Annotated[_Numbers | None, _NotNull] = None
+    values: Annotated[_Named | None, _NotNull] = None
     failed: Annotated[_Failed | None, _NotNull] = None
     output: Annotated[str | None, _NotNull] = None
-    curves: Annotated[_PackedCurves | None, _NotNull] = None
+    curves: Annotated[_Named | None, _NotNull] = None
     purpose: Annotated[Purpose | None, _NotNull] = None
     at: Annotated[_Time | None, _NotNull] = None
     made: Annotated[_Digest | None, _NotNull] = None
@@ -363,6 +355,9 @@ def _refusal(error: ValidationError) -> InputError:
     return InputError(f"is no evaluation ({first['msg']})", field=field or None)
 
 
+_STATUSES = bytes(Status)
+
+
 def _outcome(said: LineFields) -> tuple[int, bytes | None]:
     """The width of the predictions and the arrays of a line; 0 and None without an outcome."""
     why, count, data = said.error, said.count, said.seeds_data
@@ -377,8 +372,8 @@ def _outcome(said: LineFields) -> tuple[int, bytes | None]:
     if not said.final:
         raise InputError("an outcome is never retried", field="final")
     width, raw = _unpacked(data, count)
-    if (worst := max(raw[:count])) >= len(Status):
-        raise InputError(f"unknown status {worst}", field="seeds_data")
+    if unknown := raw[:count].translate(None, _STATUSES):
+        raise InputError(f"unknown status {max(unknown)}", field="seeds_data")
     solved = raw.count(0, 0, count)
     if told[:2] != (solved, count) or told[2] is None:
         raise InputError(f"{told} contradict seeds_data: {solved}, {count}", field="k, n, epochs")
@@ -508,14 +503,14 @@ class _StoredCurves:
     first: int
 
     def points(self) -> Curves:
-        raw, width = _inflated(self.packed, MAX_POINTS * 4 * (2 + MAX_CURVES)), len(self.names)
+        raw, width = _inflated(self.packed, MAX_POINTS * 4 * (2 + MAX_NAMES)), len(self.names)
         size = len(raw) // (8 + 4 * width)
         seed, report = np.frombuffer(raw, "<u4", 2 * size).reshape(2, size).astype(np.int64)
         values = np.frombuffer(raw, "<f4", size * width, 8 * size).reshape(size, width)
         return Curves(self.names, seed + self.first, report, values)
 
 
-def _curves(given: _PackedCurves, first: int, count: int) -> _StoredCurves:
+def _curves(given: _Named, first: int, count: int) -> _StoredCurves:
     names = tuple(map(sys.intern, given.names))
     each = 8 + 4 * len(names)
     try:

@@ -99,10 +99,9 @@ class JournalLines:
         config = self._configs.setdefault(point.key, len(self.keys))
         if config == len(self.keys):
             self.keys.append(point.key)
-            given = dict(point)
-            self._schema_of.append(self._schemas.setdefault(tuple(given), len(self._schemas)))
+            self._schema_of.append(self._schemas.setdefault(tuple(point), len(self._schemas)))
             self._values_at.append(len(self._values))
-            self._values += [sys.intern(v) if type(v) is str else v for v in given.values()]
+            self._values += [sys.intern(v) if type(v) is str else v for v in point.values()]
         return config
 
     @property
@@ -181,6 +180,8 @@ class JournalLines:
         place = np.array([s.index(name) if name in s else -1 for s in self._schemas])
         within = place[np.array(self._schema_of)[configs]]
         at = np.where(within < 0, -1, np.array(self._values_at)[configs] + within)
+        if len(at) and at.min() >= 0:
+            return list(map(self._values.__getitem__, at.tolist()))
         return [self._values[i] if i >= 0 else missing for i in at.tolist()]
 
     def evaluation(self, line: int) -> Evaluation:
@@ -326,11 +327,6 @@ class Evaluations(Sequence[Evaluation]):
         counts, _ = self.lines.ends()
         solved: NDArray[np.int32] = counts[self.places, Status.SOLVED]
         return solved
-
-    @property
-    def key_of_each(self) -> list[str]:
-        """The key of each one's config."""
-        return [self.lines.keys[config] for config in self.column("config").tolist()]
 
     def ended(self, error: str) -> Evaluations:
         """Those that have no outcome for that reason."""

@@ -40,14 +40,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, TypeAdapter, ValidationError
 
 from xortune.core.errors import InputError
-from xortune.core.files import (
-    FREE_SPACE,
-    LINK,
-    is_full,
-    open_regular,
-    unreadable,
-    without_passwords,
-)
+from xortune.core.files import LINK, open_regular, unreadable, unwritable, without_passwords
 from xortune.core.formats import plain
 from xortune.runs.store import Store, StoredPath, copy_of, segments_in, store_of, url_of, worked_in
 
@@ -571,11 +564,7 @@ def held(directory: Path, *, say: Say | None = None) -> Iterator[RunLock]:
     except InputError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(
-            f"cannot be written ({getattr(error, 'strerror', None) or error})",
-            place=str(directory),
-            fix=FREE_SPACE if is_full(error) else "give another directory with --output",
-        ) from None
+        raise unwritable(directory, error) from None
     if mine in _held:
         yield _held[mine]
         return

@@ -15,7 +15,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # as pydantic needs it before Python 3.12
 
 from xortune.core.errors import InputError
-from xortune.core.files import FREE_SPACE, is_full, json_of
+from xortune.core.files import json_of, unwritable
 from xortune.runs.files import replace_file
 from xortune.runs.lines import Evaluations
 from xortune.runs.store import as_path
@@ -163,16 +163,6 @@ def label_run(path: str | os.PathLike[str], labels: Labels) -> None:
 def as_json(manifest: Mapping[str, Any]) -> bytes:
     """A manifest as it is written."""
     return (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
-
-
-def unwritable(path: Path, error: Exception) -> InputError:
-    """What to say of a directory that the file system does not let us write."""
-    reason = getattr(error, "strerror", None) or error
-    return InputError(
-        f"cannot be written ({reason})",
-        place=str(path),
-        fix=FREE_SPACE if is_full(error) else "give another directory with --output",
-    )
 
 
 # -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from xortune.core.counts import wilson
@@ -296,7 +297,7 @@ class ConfigResults(Sequence[ConfigResult]):
         """int64, shape (C,): of each config how many distinct proposals led to it."""
         return self._trials[self._order]
 
-    @property
+    @cached_property
     def keys(self) -> list[str]:
         """Of each config."""
         return [self._lines.keys[config] for config in self._configs[self._order].tolist()]
@@ -327,7 +328,7 @@ class ConfigResults(Sequence[ConfigResult]):
     def chosen(self, places: NDArray[np.int64]) -> ConfigResults:
         """Those at some places."""
         found = copy.copy(self)
-        for name in ("counts", "trials"):
+        for name in ("counts", "trials", "keys"):
             found.__dict__.pop(name, None)
         found.__dict__ |= {"_order": self._order[places], "_made": {}}
         return found
@@ -374,6 +375,8 @@ def _sums(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[np.int64]:
 
 def _spans(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """The places from each start on, as many as its size."""
+    if len(sizes) and sizes.min() == sizes.max():
+        return (starts[:, None] + np.arange(sizes[0])).ravel()
     before = np.cumsum(sizes) - sizes
     return np.repeat(starts - before, sizes) + np.arange(int(sizes.sum()))
 
@@ -403,16 +406,15 @@ class Seeds:
         )
         self.config = np.repeat(config, self._sizes)
         self.seed = _spans(first, self._sizes)
-        has = np.repeat(known > 0, self._sizes)
-        taken = _spans(at[known > 0], self._sizes[known > 0])
-        self.status, self.solved_epoch, self.final_loss = (
-            _filled(lines.seeds(name), taken, has, none)
-            for name, none in (
-                ("status", int(Status.CRASHED)),
-                ("solved_epoch", 0),
-                ("final_loss", np.nan),
-            )
-        )
+        has = known > 0
+
+        def column(name: str, none: float) -> NDArray[Any]:
+            taken = _taken(lines.seeds(name), at[has], self._sizes[has])
+            return taken if has.all() else _filled(taken, np.repeat(has, self._sizes), none)
+
+        self.status = column("status", Status.CRASHED)
+        self.solved_epoch = column("solved_epoch", 0)
+        self.final_loss = column("final_loss", np.nan)
 
     def patterns(self) -> tuple[NDArray[np.int32], list[str]]:
         """A code for each seed, and the pattern of each code; any code for one that crashed."""
@@ -424,21 +426,26 @@ class Seeds:
         for bits in np.unique(width).tolist():
             mine, row = width == bits, (bits + 7) // 8
             count = int(self._sizes[mine].sum())
-            packed = self._lines.seeds("bits")[_spans(at[mine], self._sizes[mine] * row)]
+            packed = _taken(self._lines.seeds("bits"), at[mine], self._sizes[mine] * row)
             found, names = _codes(packed.reshape(count, row), bits)
             codes[np.repeat(mine, self._sizes)] = found + len(patterns)
             patterns += names
         return codes, patterns
 
 
-def _filled(
-    values: NDArray[Any], taken: NDArray[np.int64], has: NDArray[np.bool_], none: float
+def _taken(
+    values: NDArray[Any], starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[Any]:
+    """The values from each start on, as many as its size."""
+    if len(sizes) and sizes.min() == sizes.max() > 0:  # rows: ten times as fast
+        return sliding_window_view(values, sizes[0])[starts].ravel()
+    return values[_spans(starts, sizes)]
+
+
+def _filled(taken: NDArray[Any], has: NDArray[np.bool_], none: float) -> NDArray[Any]:
     """The values that are taken, and where there are none `none`."""
-    if len(taken) == len(has):
-        return values[taken]
-    found = np.full(has.shape, none, values.dtype)
-    found[has] = values[taken]
+    found = np.full(has.shape, none, taken.dtype)
+    found[has] = taken
     return found
 
 
@@ -671,19 +678,20 @@ def _column(values: list[Any]) -> Any:
     """The narrowest type that holds all values exactly; mixed ones become text."""
     import pandas as pd
 
+    kinds = set(map(type, values)) - {type(None)}
     present = [value for value in values if value is not None]
     missing = len(present) < len(values)
-    kinds = {type(value) for value in present}
     if kinds == {bool}:
         return pd.array(values, dtype="boolean") if missing else np.array(values, dtype=np.bool_)
-    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in present):
+    if kinds == {int} and min(present) >= -(2**63) and max(present) < 2**63:
         return pd.array(values, dtype="Int64") if missing else np.array(values, dtype=np.int64)
-    if kinds and kinds <= {int, float} and all(_exact(value) for value in present):
+    if kinds == {float} or (kinds and kinds <= {int, float} and all(map(_exact, present))):
         return np.array(values, dtype=np.float64)
-    texts = [
-        None if v is None else _text(v) if isinstance(v, str) else json.dumps(v) for v in values
-    ]
-    return pd.Series(texts) if present else pd.Series(texts, dtype=object)
+    if kinds != {str} or not all(map(str.isascii, present)):
+        values = [
+            None if v is None else _text(v) if isinstance(v, str) else json.dumps(v) for v in values
+        ]
+    return pd.Series(values) if kinds else pd.Series(values, dtype=object)
 
 
 def _exact(value: float) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError
-from xortune.core.files import open_regular, text_of
+from xortune.core.files import open_regular, text_of, unwritable
 from xortune.core.point import Point, Value
 from xortune.runs.certificate import CERTIFICATE, read_certificate
 from xortune.runs.evaluation import MAX_ROWS
@@ -28,7 +28,6 @@ from xortune.runs.manifest import (
     as_json,
     manifest_of,
     refuse_others,
-    unwritable,
     update_manifest,
 )
 from xortune.runs.results import (

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xortune.core.errors import InputError
-from xortune.core.files import text_of
+from xortune.core.files import text_of, unwritable
 from xortune.runs.files import replace_file
 from xortune.runs.manifest import (
     MANIFEST,
@@ -28,7 +28,6 @@ from xortune.runs.manifest import (
     made_id,
     manifest_of,
     sessions_in,
-    unwritable,
     update_manifest,
 )
 from xortune.runs.results import aside_rows

@@ -90,34 +90,33 @@ def _looks(run: Run, *, weighted: bool) -> pd.DataFrame:
     Its columns: `key` of its config, `k` and `n` of that by then, and the `cost` of all by then.
     """
     blocks, _ = by_version(run.evaluations)
-    looks = pd.DataFrame(
-        {"key": blocks.key_of_each, "k": blocks.solved, "n": blocks.column("count")}
-    )
+    keys = pd.Categorical.from_codes(blocks.column("config"), pd.Index(blocks.lines.keys))
+    looks = pd.DataFrame({"key": keys, "k": blocks.solved, "n": blocks.column("count")})
     cost = looks["n"].to_numpy(np.float64)
     if weighted:
         epochs = pd.Series(run.results.counts.epochs, run.results.keys)
         cost = cost * epochs.loc[looks["key"]].to_numpy()
-    looks[["k", "n"]] = looks.groupby("key")[["k", "n"]].cumsum()
+    looks[["k", "n"]] = looks.groupby("key", observed=True)[["k", "n"]].cumsum()
     return looks.assign(cost=cost.cumsum())
 
 
 def _best_so_far(looks: pd.DataFrame) -> tuple[Series, set[str]]:
     """The highest lower end after each block, and the keys of all that ever had it."""
     lows = wilson(looks["k"].to_numpy(), looks["n"].to_numpy())[0].tolist()
-    keys = looks["key"].tolist()
-    latest: dict[str, float] = {}
+    keys, configs = looks["key"].cat.categories, looks["key"].cat.codes.tolist()
+    latest: dict[int, float] = {}
     heap: list[tuple[float, int]] = []  # minus the lower end, and the look at which it was so
     steps: list[tuple[int, int]] = []  # from which look on which other one is the best
-    for place, (key, low) in enumerate(zip(keys, lows, strict=True)):
-        latest[key] = low
+    for place, (config, low) in enumerate(zip(configs, lows, strict=True)):
+        latest[config] = low
         heapq.heappush(heap, (-low, place))
-        while latest[keys[heap[0][1]]] != -heap[0][0]:  # it has had more seeds since
+        while latest[configs[heap[0][1]]] != -heap[0][0]:  # it has had more seeds since
             heapq.heappop(heap)
         if not steps or heap[0][1] != steps[-1][1]:
             steps.append((place, heap[0][1]))
-    leaders = {keys[best] for _, best in steps}
+    leaders = {keys[configs[best]] for _, best in steps}
     steps = [steps[at] for at in sampled(len(steps))]
-    steps.append((len(keys) - 1, steps[-1][1]))  # it lasts to the end
+    steps.append((len(configs) - 1, steps[-1][1]))  # it lasts to the end
     places, best = zip(*steps, strict=True)
     marks = (
         Mark(cost, lows[at], text=f"{look.key}: {look.k:,} of {look.n:,} seeds solved by then")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from xortune.runs.results import full_seeds, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
 
-K = TypeVar("K", bound=Hashable)
+Stops: TypeAlias = NDArray[np.object_]
 
 # -------------------------------------------------------------------------------------------------
 # Why each config of a run got no more seeds, as far as what is stored can tell.
@@ -39,8 +39,8 @@ class Stop(enum.Enum):
     EARLY = "stopped early"
 
 
-def stops_of(run: Run) -> tuple[Stop, ...]:
-    """For each of `Run.results` why it got no more seeds.
+def stops_of(run: Run) -> Stops:
+    """For each of `Run.results` why it got no more seeds: `Stop` as objects, shape (C,).
 
     Who was proven worse is recorded in the journal, when the search ends. Of the others that solved
     a seed, a race that went to its end holds those back that have enough others ahead (see
@@ -48,29 +48,22 @@ def stops_of(run: Run) -> tuple[Stop, ...]:
     nothing is said but `EARLY`.
     """
     results, full = run.results, full_seeds(run.results, run.manifest)
-    worse = set(run.evaluations.ended(PROVEN_WORSE).keys)
+    k, n = results.counts.k, results.counts.n
     manifest, ladder = run.manifest, rungs_of(run.manifest)
-    unknown = bool(run.set_aside) or not ladder or bool(summed_only(run.objectives))
-    ended = len(ladder) == 1 or not manifest.get("complete") or bool(manifest.get("proven"))
-    front = not only_rate(run.objectives)
-
-    def stop(key: str, k: int, n: int) -> Stop:
-        if n >= full:
-            return Stop.FULL
-        if unknown:
-            return Stop.EARLY
-        if len(ladder) > 1 and not k:
-            return Stop.UNSOLVED
-        if key in worse:
-            return Stop.WORSE
-        if ended:
-            return Stop.ENDED
-        if front:
-            return Stop.DOMINATED
-        return Stop.QUICKER if k == n else Stop.AHEAD
-
-    counts = results.counts
-    return tuple(map(stop, results.keys, counts.k.tolist(), counts.n.tolist()))
+    stops: Stops = np.full(n.shape, Stop.AHEAD, np.object_)
+    stops[k == n] = Stop.QUICKER
+    if not only_rate(run.objectives):
+        stops[:] = Stop.DOMINATED
+    if len(ladder) == 1 or not manifest.get("complete") or bool(manifest.get("proven")):
+        stops[:] = Stop.ENDED
+    if worse := set(run.evaluations.ended(PROVEN_WORSE).keys):
+        stops[[key in worse for key in results.keys]] = Stop.WORSE
+    if len(ladder) > 1:
+        stops[k == 0] = Stop.UNSOLVED
+    if run.set_aside or not ladder or summed_only(run.objectives):
+        stops[:] = Stop.EARLY
+    stops[n >= full] = Stop.FULL
+    return stops
 
 
 MOST_ROWS, MOST_GROUPS = 60, 20
@@ -112,10 +105,10 @@ def seeds_spent(run: Run) -> Plot:
     )
 
 
-def _each(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
+def _each(run: Run, stops: Stops) -> tuple[Panel, ...]:
     names = varying(run)
     axis, labels = listed(run, run.results)
-    marks: dict[Stop, list[Mark]] = {stop: [] for stop in ROLES if stop in stops}
+    marks: dict[Stop, list[Mark]] = {stop: [] for stop in ROLES if (stops == stop).any()}
     for row, (r, stop) in enumerate(zip(run.results, stops, strict=True)):
         seeds = f"{count(r.outcome.n, 'seed')}, {r.outcome.successes:,} solved; {stop.value}"
         text = f"{described(r, names)}: {seeds}"
@@ -126,13 +119,14 @@ def _each(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
     return (Panel(Axis("seeds", whole=True), y, tuple(bars)),)
 
 
-def _groups(run: Run, stops: Sequence[Stop]) -> tuple[Panel, ...]:
+def _groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
     """Configs, and the share of all seeds that they got, by the seeds that they reached."""
     n = run.results.counts.n
     reached, places = _reached(n)
-    total = int(n.sum())
-    groups = list(zip(places.tolist(), stops, strict=True))
-    configs, seeds = Counter(groups), _seeds_by(groups, n)
+    total, size = int(n.sum()), len(reached.categories)
+    mine = {stop: stops == stop for stop in ROLES}
+    configs = {stop: np.bincount(places[own], minlength=size) for stop, own in mine.items()}
+    seeds = {stop: np.bincount(places[own], n[own], size) for stop, own in mine.items()}
     return (
         Panel(
             reached,
@@ -212,24 +206,16 @@ def seeds_so_far(run: Run) -> Plot:
     )
 
 
-def _seeds_by(groups: Iterable[K], n: NDArray[np.int64]) -> Counter[K]:
-    """The seeds of each group of configs."""
-    found: Counter[K] = Counter()
-    for group, size in zip(groups, n.tolist(), strict=True):
-        found[group] += size
-    return found
-
-
 def _stacked(
-    amounts: Mapping[tuple[int, Stop], int], said: Callable[[int], str], total: int = 0
+    amounts: Mapping[Stop, NDArray[Any]], said: Callable[[int], str], total: int = 0
 ) -> tuple[Series, ...]:
     """One bar on the other in each group, as amounts, or as shares of a total."""
     tops: Counter[int] = Counter()
     series = []
     for stop, role in ROLES.items():
         marks = []
-        for place in sorted(place for place, found in amounts if found == stop):
-            amount, start = amounts[place, stop], tops[place]
+        for place in np.flatnonzero(amounts[stop]).tolist():
+            amount, start = int(amounts[stop][place]), tops[place]
             tops[place] += amount
             ends = (start / (total or 1), tops[place] / (total or 1))
             text = f"{stop.value}: {said(amount)}"
@@ -240,9 +226,9 @@ def _stacked(
     return tuple(series)
 
 
-def _title(run: Run, stops: Sequence[Stop]) -> str:
+def _title(run: Run, stops: Stops) -> str:
     n = run.results.counts.n
-    whole = n[[stop == Stop.FULL for stop in stops]]
+    whole = n[stops == Stop.FULL]
     configs = count(len(n), "configuration")
     if len(whole) == len(n):
         which = f"All {configs}" if len(n) > 1 else "The only configuration"
@@ -254,30 +240,31 @@ def _title(run: Run, stops: Sequence[Stop]) -> str:
     return f"{went} that reached {between(whole.tolist())}"
 
 
-def _alt(run: Run, stops: Sequence[Stop]) -> str:
+def _alt(run: Run, stops: Stops) -> str:
     n = run.results.counts.n
-    configs, seeds, total = Counter(stops), _seeds_by(stops, n), int(n.sum())
+    total = int(n.sum())
+    own = {stop: n[stops == stop] for stop in ROLES}
     parts = [
-        f"{stop.value}: {count(configs[stop], 'configuration')} with {count(seeds[stop], 'seed')} "
-        f"({percent(seeds[stop] / total)})"
-        for stop in ROLES
-        if configs[stop]
+        f"{stop.value}: {count(len(sizes), 'configuration')} with "
+        f"{count(int(sizes.sum()), 'seed')} ({percent(int(sizes.sum()) / total)})"
+        for stop, sizes in own.items()
+        if len(sizes)
     ]
     return f"{count(total, 'seed')} in all. {'; '.join(parts)}."
 
 
-def _note(run: Run, stops: Sequence[Stop]) -> str:
+def _note(run: Run, stops: Stops) -> str:
     """What was counted, and what each reason that occurs rests on."""
     seeds = count(int(run.results.counts.n.sum()), "seed")
     configs = count(len(run.results), "configuration")
     parts = [f"n = {seeds} of {configs}: counts, nothing is estimated."]
-    if set(stops) - {Stop.FULL, Stop.ENDED, Stop.EARLY}:
+    if any((stops == stop).any() for stop in set(Stop) - {Stop.FULL, Stop.ENDED, Stop.EARLY}):
         parts.append("Why a configuration got no more is what the search recorded when it ended.")
-    if Stop.WORSE in stops:
+    if (stops == Stop.WORSE).any():
         parts.append(
             "All that is proven holds together with the race's confidence; of the others none is "
             "shown to be worse."
         )
-    if Stop.EARLY in stops:
+    if (stops == Stop.EARLY).any():
         parts.append("Why some were stopped early is not in the run's files.")
     return " ".join(parts)
