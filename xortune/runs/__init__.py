@@ -53,7 +53,6 @@ EXPORTS = {
         "by_version",
         "column_names",
         "config_table",
-        "counts_of",
         "full_seeds",
         "noted_objectives",
         "number_names",

@@ -355,13 +355,6 @@ class ConfigResults(Sequence[ConfigResult]):
         return (self[i] for i in range(len(self)))
 
 
-def counts_of(results: Sequence[ConfigResult]) -> Counts:
-    """What some configs came to, in columns."""
-    if isinstance(results, ConfigResults):
-        return results.counts
-    return Counts.of([result.outcome for result in results])
-
-
 KEPT = 20_000
 """Of so many configs at most the objects are kept: those of a million fill the memory."""
 
@@ -517,13 +510,13 @@ def config_table(
     """
     import pandas as pd
 
-    counts = counts_of(results)
     if isinstance(results, ConfigResults):
-        keys, trials = results.keys, results.trials
+        counts, keys, trials = results.counts, results.keys, results.trials
         outcomes = [result.outcome for result in results] if results.detailed else []
         given = {name: results.values(name) for name in parameters}
     else:
         outcomes = [result.outcome for result in results]
+        counts = Counts.of(outcomes)
         keys = [result.key for result in results]
         trials = np.array([result.trials for result in results], np.int64)
         given = {name: [result.point.get(name) for result in results] for name in parameters}
@@ -804,16 +797,16 @@ def score_of(objectives: Sequence[Objective], names: Iterable[str]) -> Score | N
     return None if name is None else Score(name, not is_cost(name))
 
 
-def full_seeds(results: Sequence[ConfigResult], manifest: Mapping[str, Any]) -> int:
+def full_seeds(results: ConfigResults, manifest: Mapping[str, Any]) -> int:
     """The last rung of the ladder; the largest n there is, if the manifest does not say."""
     ladder = manifest.get("ladder")
     if isinstance(ladder, Sequence) and ladder and isinstance(ladder[-1], int):
         return ladder[-1]
-    return int(counts_of(results).n.max(initial=0))
+    return int(results.counts.n.max(initial=0))
 
 
 def front_of(
-    results: Sequence[ConfigResult], objectives: Sequence[Objective], full: int
+    results: ConfigResults, objectives: Sequence[Objective], full: int
 ) -> NDArray[np.bool_]:
     """Who is on the front: not dominated in point estimates, among those with the full seeds.
 
@@ -834,18 +827,16 @@ def front_of(
     """
     for objective in objectives:
         if objective.name not in MEASURED and objective.number is None:
-            other = next((r for r in results if not is_number(r.point.get(objective.name))), None)
-            if other is not None:
-                raise InputError(
-                    f"config {other.key} has no number of that name", field=objective.name
-                )
-    compared = [i for i, result in enumerate(results) if result.outcome.n >= full]
-    values = [_estimates(results[i], objectives) for i in compared]
-    found = np.zeros(len(results), np.bool_)
-    if compared:
-        found[compared] = front(values, objectives)
+            for key, value in zip(results.keys, results.values(objective.name), strict=True):
+                if not is_number(value):
+                    raise InputError(
+                        f"config {key} has no number of that name", field=objective.name
+                    )
+    found = results.counts.n >= full
+    if found.any():
+        compared = (results[i] for i in np.flatnonzero(found).tolist())
+        found[found] = front(
+            [estimates(objectives, seen_of(r.point, r.outcome, objectives)) for r in compared],
+            objectives,
+        )
     return found
-
-
-def _estimates(result: ConfigResult, objectives: Sequence[Objective]) -> tuple[float, ...]:
-    return estimates(objectives, seen_of(result.point, result.outcome, objectives))

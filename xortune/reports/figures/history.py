@@ -11,7 +11,7 @@ import pandas as pd
 
 from xortune.core.counts import rate_of, wilson
 from xortune.core.formats import count, number
-from xortune.reports.figures.labels import MOST, counted, described, finished, sampled, shown_n
+from xortune.reports.figures.labels import MOST, between, counted, described, finished, sampled
 from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, varying
 from xortune.runs.certificate import Certificate
@@ -48,10 +48,10 @@ def optimization_history(run: Run) -> Plot:
             f"far stays within 1 point of that from {spent} on.{came}"
         ),
         note=(
-            f"n = {shown_n(results)} seeds each. Line: the lower end of the best's 95 % Wilson "
-            "interval, which falls when it fails on new seeds; as the highest of "
-            f"{count(len(results), 'interval')} it is optimistic. Dots: each configuration's rate "
-            f"in the end, where its first seeds came in.{note}"
+            f"n = {between(results.counts.n.tolist())} seeds each. Line: the lower end of the "
+            "best's 95 % Wilson interval, which falls when it fails on new seeds; as the highest "
+            f"of {count(len(results), 'interval')} it is optimistic. Dots: each configuration's "
+            f"rate in the end, where its first seeds came in.{note}"
         ),
         panels=(
             Panel(
@@ -76,10 +76,10 @@ def history_so_far(run: Run) -> Plot:
         title="The best so far over the seeds spent",
         alt=f"After {spent} the best has {counted(results[0].outcome)}.",
         note=(
-            f"n = {shown_n(results)} seeds each. Line: the lower end of the best's 95 % Wilson "
-            "interval, which falls when it fails on new seeds; as the highest of "
-            f"{count(len(results), 'interval')} it is optimistic. Dots: each configuration's rate "
-            "by now, where its first seeds came in."
+            f"n = {between(results.counts.n.tolist())} seeds each. Line: the lower end of the "
+            "best's 95 % Wilson interval, which falls when it fails on new seeds; as the highest "
+            f"of {count(len(results), 'interval')} it is optimistic. Dots: each configuration's "
+            "rate by now, where its first seeds came in."
         ),
     )
 

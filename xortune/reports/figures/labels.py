@@ -12,7 +12,7 @@ from xortune.core.formats import config_text, interval, measured, value
 from xortune.core.outcome import Outcome
 from xortune.reports.plot import Ends, shortened
 from xortune.reports.tables import differing
-from xortune.runs.results import ConfigResult, ConfigResults, counts_of
+from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 
 LONGEST, LONGEST_NAME, LONGEST_PART = 56, 40, 16
@@ -106,12 +106,7 @@ def counted(outcome: Outcome) -> str:
     return f"{outcome.successes:,} of {outcome.n:,} seeds solved: {rate}"
 
 
-def shown_n(results: Sequence[ConfigResult]) -> str:
-    """How many seeds these configs have: `512`, or `8 to 512`."""
-    return between(counts_of(results).n.tolist())
-
-
 def between(sizes: Iterable[int]) -> str:
-    """`512`, or `8 to 512`."""
+    """How many seeds configs have: `512`, or `8 to 512`."""
     known = sorted(set(sizes))
     return " to ".join(f"{n:,}" for n in dict.fromkeys((known[0], known[-1])))

@@ -9,12 +9,12 @@ from xortune.core.counts import rate_of
 from xortune.core.formats import count, number
 from xortune.reports.figures.labels import (
     LONGEST,
+    between,
     counted,
     described,
     finished,
     listed,
     same_in_all,
-    shown_n,
 )
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import BestSubset, lower, report_of, varying
@@ -149,7 +149,8 @@ def _alt(
 
 
 def _note(shown: Sequence[ConfigResult], members: int, sure: str, run: Run) -> str:
-    parts = [f"n = {shown_n(shown)} seeds each; bars are 95 % Wilson intervals, each for itself."]
+    n = between(result.outcome.n for result in shown)
+    parts = [f"n = {n} seeds each; bars are 95 % Wilson intervals, each for itself."]
     if members > 1:
         parts.append(
             "Shaded: by one-sided exact McNemar tests on shared seeds, with 5 % over all "
