@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -255,11 +255,12 @@ PAGE = 25
 def embedded(table: ConfigTable) -> dict[str, Any]:
     """What the template and the script of the page need of a table of configs."""
     known: list[dict[tuple[str, str], int]] = [{} for _ in table.parameters]
+    as_literal = lru_cache(maxsize=None, typed=True)(literal)  # typed: True is not 1
     rows = []
     for row in table.rows:
         # A value is stored once, and each row has its place.
         places = (
-            one.setdefault((text, literal(given)), len(one)) if text else -1
+            one.setdefault((text, as_literal(given)), len(one)) if text else -1
             for one, text, given in zip(known, row.values, row.sort, strict=True)
         )
         counts = (row.k, row.n, row.rate, row.interval, bar(row), row.low)
