@@ -170,7 +170,7 @@ def test_what_is_not_installed_is_told_with_the_fix(run, backend, monkeypatch):
 
 def test_a_run_is_found_by_its_directory(run):
     assert xt.plot_ranking(str(run.path)) == xt.plot_ranking(run)
-    with pytest.raises(xt.InputError, match=r"holds no run|is no directory"):
+    with pytest.raises(xt.InputError, match=r"holds no run|is not a directory"):
         xt.plot_ranking(run.path / "nowhere")
 
 

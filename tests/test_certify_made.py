@@ -180,7 +180,7 @@ def test_what_made_it_is_read_back_and_a_file_without_it_too(tmp_path):
     assert {attempt.made for attempt in read_certificate(path).attempts} == {()}
     values["attempts"][0]["made"] = [3]
     path.write_text(json.dumps(values))
-    with pytest.raises(xt.InputError, match=r"made\.0: is no certificate"):
+    with pytest.raises(xt.InputError, match=r"made\.0: is not a certificate"):
         read_certificate(path)
 
 

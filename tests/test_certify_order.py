@@ -157,7 +157,7 @@ def test_nothing_to_move_gives_no_order(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--by", "neighbourhood"), "--by: 'neighbourhood', and no neighbours are measured"),
+        (("--by", "neighbourhood"), "--by: 'neighbourhood' needs measured neighbours"),
         (("--by", "neighborhood", "--neighbourhood", "0.2"), "did you mean 'neighbourhood'?"),
         (("--extend", "--by", "own"), "--by: 'own'; allowed: at the beginning of an attempt"),
     ],
@@ -199,7 +199,7 @@ def test_the_order_is_recorded_and_shown(run, monkeypatch):
         (lambda v: v.update(by="worst"), "by"),
         (
             lambda v: v["finalists"][0].update(neighbourhood_lower_bound=None),
-            "lower bound of every",
+            "has no lower bound",
         ),
         (lambda v: v["finalists"][0].update(neighbourhood_lower_bound="1"), "a valid number"),
     ],

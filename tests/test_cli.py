@@ -150,7 +150,7 @@ def test_report_refuses(run, tmp_path):
     )
     refused(xortune("report", run.path, "--format", ""), "html, md, csv, tex, parquet")
     refused(xortune("report", tmp_path), str(tmp_path), "holds no run", "evaluations.jsonl")
-    refused(xortune("report", tmp_path / "nowhere"), "nowhere", "is no directory")
+    refused(xortune("report", tmp_path / "nowhere"), "nowhere", "is not a directory")
     assert not (run.path / "report.md").exists()
 
 

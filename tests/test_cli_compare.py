@@ -83,7 +83,7 @@ def test_compare_takes_every_option():
     [
         (["run"], ["reference", "--reference TABLE"]),
         (["run", "run", "--reference", "t.tsv"], ["2 runs", "one run"]),
-        (["no", "--reference", "t.tsv"], ["no: is no directory"]),
+        (["no", "--reference", "t.tsv"], ["no: is not a directory"]),
         (["run", "--reference", "no.tsv"], ["no.tsv: cannot be read"]),
         (["run", "--reference", "t.tsv", "--column", "lr"], ["--column", "NAME=VALUE"]),
         (["run", "--reference", "t.tsv", "--where", "=1"], ["--where", "NAME=VALUE"]),

@@ -95,7 +95,7 @@ def _missing():
 
 def test_workers_that_cannot_begin_end_the_search_and_no_seed_is_held_for_failed(tmp_path):
     trainer = Unloadable(str(tmp_path / "log"))
-    with pytest.raises(InputError, match=r"no worker can begin.*my_training.*fix: install"):
+    with pytest.raises(InputError, match=r"no worker can start.*my_training.*fix: install"):
         searched(tmp_path, trainer, 3)
     assert not load_run(tmp_path / "run").evaluations
 
@@ -133,7 +133,7 @@ def test_tune_itself_failing_loses_nothing(tmp_path, monkeypatch):
 def test_the_limit_comes_from_where_the_user_gives_it(tmp_path, monkeypatch):
     space = tmp_path / "it.yaml"
     space.write_text(TINY_SPACE)
-    with pytest.raises(InputError, match=r"trial_timeout: 'soon' is no duration.*10m"):
+    with pytest.raises(InputError, match=r"trial_timeout: 'soon' is not a duration.*10m"):
         xortune.search(space, output=tmp_path / "a", trial_timeout="soon")
     given = []
 

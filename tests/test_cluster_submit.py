@@ -184,7 +184,7 @@ def test_what_nodes_lack_can_be_installed(space):
     ("options", "named"),
     [
         (["--output", "runs/a"], "job's own folder"),
-        (["--output", "/a", "--trial-timeout", "soon"], "no duration"),
+        (["--output", "/a", "--trial-timeout", "soon"], "not a duration"),
         (["--output", "/a", "--trials", "0"], "trials"),
         (["--output", "/a", "--address", "head:6379"], "job server"),
         (["--output", "/a", "--tensorboard", "logs"], "--tensorboard: 'logs' would lie in the job"),
@@ -192,7 +192,7 @@ def test_what_nodes_lack_can_be_installed(space):
         (["--output", "/a", "--mlflow", "sqlite:///ml.db"], "'ml.db' would lie in the job's own"),
         (["--output", "/a", "--mlflow", "file:ml"], "'ml' would lie in the job's own folder"),
         (["--output", "/a", "--mlflow", "http://u:p@ml"], "password"),
-        (["--output", "/a", "--mlflow", "somewhere"], "no tracking URI"),
+        (["--output", "/a", "--mlflow", "somewhere"], "not a tracking URI"),
     ],
 )
 def test_what_is_wrong_is_told_here(space, options, named):

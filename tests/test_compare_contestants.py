@@ -214,7 +214,7 @@ def test_a_block_that_breaks_is_tried_again_and_then_counts_as_not_solved(tmp_pa
 def test_nothing_is_trained_where_that_is_refused(tmp_path):
     certified_run(tmp_path / "a", [90])
     certified_run(tmp_path / "b", [None])
-    about = ["b has no seeds but those that it was chosen by", "xortune certify"]
+    about = ["b has only the seeds by which it was chosen", "xortune certify"]
     refused("a", "b", train=False, about=about)
     assert refused("a", "b", train=False, seeds=5).field == "seeds"
     assert refused("a", "b", seeds=0).field == "seeds"
@@ -223,7 +223,7 @@ def test_nothing_is_trained_where_that_is_refused(tmp_path):
     better = Point({**CONFIG, "lr": 0.5})
     with Journal.open(run.path / JOURNAL) as journal:
         journal.append(done(7, better, solved(0, 30, 30)))
-    refused("a", "a", train=False, about=["a has no seeds but"])
+    refused("a", "a", train=False, about=["a has only the seeds"])
 
 
 def test_outcomes_and_configs(tmp_path):
@@ -245,9 +245,9 @@ def test_what_is_no_contestant(tmp_path):
     refused(about=["no runs"])
     refused("a", about=["one run, and nothing to compare it with", "reference='TABLE'"])
     refused("a", 7, about=["a int"])
-    refused("a", "nowhere", about=["nowhere: is no directory"])
-    refused("a", "a", columns={"k": "K"}, about=["columns", "with a reference"])
-    refused("a", reference="t.csv", seeds=3, about=["seeds", "without a reference"])
+    refused("a", "nowhere", about=["nowhere: is not a directory"])
+    refused("a", "a", columns={"k": "K"}, about=["columns", "only with reference"])
+    refused("a", reference="t.csv", seeds=3, about=["seeds", "only without reference"])
     assert refused("a", "a", alpha=0.0).field == "alpha"
     write_run(tmp_path / "empty", [], trainer="network")
     refused("a", "empty", about=["empty: no configuration is finished yet"])

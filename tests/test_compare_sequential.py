@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,7 +194,9 @@ def test_a_success_can_be_said(tmp_path):
 
 def test_a_function_that_no_seed_comes_through_is_refused(tmp_path):
     for more in {"sequential": True}, {"seeds": 8}:
-        with pytest.raises(xt.InputError, match=r"each of the 8 seeds of all .* a success is"):
+        with pytest.raises(
+            xt.InputError, match=r"all 8 seeds of every configuration crashed: .* a success is"
+        ):
             xt.compare([{"x": 0}, {"x": 1}], train=accuracy, output=tmp_path, **more)
 
 
@@ -238,3 +242,29 @@ seeds: {{ladder: [8]}}
     assert (found["best"], found["max_seeds"]) == ("good", 200)
     assert found["pairs"][0]["ahead"] == "good"
     assert found["contestants"][0]["n"] == found["n"] < 40
+    files = {Path(path).name: Path(path) for path in found["files"]}
+    assert sorted(files) == ["comparison.csv", "comparison.html", "comparison.md"]
+    report = files["comparison.md"].read_text()
+    assert "- good solves more seeds than hasty, proven by seed" in report
+    assert f"| hasty | good | 0 | {found['pairs'][0]['losses']} |" in report
+    assert "hasty,good," in files["comparison.csv"].read_text()
+    refused = xortune(*words, "--workers", 2)
+    assert refused.exit_code == 2
+    assert "--workers: 2; allowed: 0: this process" in refused.stderr
+
+
+def test_what_it_may_take_is_said_once_it_is_measured(tmp_path):
+    said = []
+    pair = [{"x": 0}, {"x": 1}]
+    slow = {"sequential": True, "train": train, "output": tmp_path}
+    xt.compare(pair, max_seeds=60, on_word=said.append, workers=0, **slow)
+    assert said == []  # a matter of seconds
+
+    def slowly(config, seed):
+        time.sleep(0.002)
+        return train(config, seed)
+
+    slow["output"] = tmp_path / "slow"
+    xt.compare(pair, max_seeds=20_000, on_word=said.append, workers=0, **{**slow, "train": slowly})
+    [sentence] = said
+    assert sentence.startswith("compare: at most 2 x 20,000 seeds, about ")

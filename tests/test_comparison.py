@@ -325,7 +325,7 @@ def test_two_configs_for_one_cell_are_refused(tmp_path):
     refusal(run, path, "no column for b", "2, none", "where={'b': None}")
     assert compare(run, path, where={"b": None}).cells["k"].tolist() == [1]
     run = make_run(tmp_path / "alike", [{"a": 1}, {"a": "1"}], (1, 2), trainer="custom")
-    refusal(run, path, f"{path}:2: several configs of the run are this cell")
+    refusal(run, path, f"{path}:2: several configs of the run match this cell")
 
 
 def test_a_run_is_compared_with_its_own_table(run, tmp_path):

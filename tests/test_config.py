@@ -234,7 +234,7 @@ def test_from_point_refuses_an_unknown_name(make_config):
     with pytest.raises(InputError) as caught:
         Config.from_point({**make_config().point, "learning_rate": 0.1})
     assert caught.value.field == "learning_rate"
-    assert "learning_rate: is no parameter of the built-in network" in str(caught.value)
+    assert "learning_rate: is not a parameter of the built-in network" in str(caught.value)
     assert "activation, epochs, hidden_dim" in str(caught.value)
 
     with pytest.raises(InputError, match="did you mean 'hidden_dim'"):

@@ -76,5 +76,5 @@ def test_parameters_may_have_any_name(name):
 
 @pytest.mark.parametrize("name", ["a b", "1x", "-x", "a/b", "a{b"])
 def test_but_signs_that_a_column_or_an_option_could_not_have_are_refused(name):
-    with pytest.raises(xt.InputError, match="is no parameter name; allowed: letters, digits"):
+    with pytest.raises(xt.InputError, match="is not a parameter name; allowed: letters, digits"):
         parse_space(f'name: any\ntrainer: t:f\nparameters: {{"{name}": {{low: 1, high: 2}}}}\n')

@@ -85,7 +85,7 @@ def removed(run):
 @pytest.mark.parametrize("act", [edited, lambda run: (run / JOURNAL).unlink(), removed])
 def test_a_journal_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, act):
     told = disturbed(act)
-    assert "it is put back" in told
+    assert "has restored all of it" in told
     assert JOURNAL in told
     assert "--resume" in told
     goes_on()

@@ -205,12 +205,12 @@ def test_what_is_printed_here_stays_where_it_is(capsys):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"train": None}, "name is no parameter of the built-in network.*give train=f"),
+        ({"train": None}, "name is not a parameter of the built-in network.*give train=f"),
         ({"config": {}}, "config: an empty dict"),
         ({"config": {"lr": {1}}}, "lr:"),
-        ({"success": None}, "returned numbers.*nothing says what a success is"),
+        ({"success": None}, "returned numbers.*no rule says what a success is"),
         ({"success": "acc > 1"}, "did you mean 'accuracy'"),
-        ({"success": "high"}, "success: 'high' is no rule"),
+        ({"success": "high"}, "success: 'high' is not a rule"),
         ({"task": "xor"}, "task: 'xor'; allowed: only for the built-in network"),
         ({"checkpoints": [1]}, "checkpoints"),
         ({"engine": "fused"}, "engine"),

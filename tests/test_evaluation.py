@@ -158,5 +158,5 @@ def test_curves_that_nobody_wrote_are_refused(change):
     line = encode(Evaluation(0, Block(CONFIG, 7, 3), outcome, None, True, 1.0, "h:1"))
     fields = json.loads(line)
     fields["curves"] |= change
-    with pytest.raises(InputError, match=r"curves|damaged|is no evaluation"):
+    with pytest.raises(InputError, match=r"curves|damaged|is not an evaluation"):
         decode(json.dumps(fields))

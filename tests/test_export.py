@@ -106,7 +106,10 @@ def test_more_or_fewer_seeds_of_those_that_are_known(tmp_path):
     assert "SEEDS = [*range(0, 3)]\nEXPECTED = 3 " in xt.export(run, seeds=3)
     few = xt.export(run, key=FIRST.key, seeds=56)
     assert f"SEEDS = [*range(0, 8), *range({first}, {first + 48})]\nEXPECTED = 53 " in few
-    for seeds, allowed in ((59, "59 seeds, and the run knows what 58"), (0, "allowed: 1 to 58")):
+    for seeds, allowed in (
+        (59, "59 seeds, but the run has results of only 58"),
+        (0, "allowed: 1 to 58"),
+    ):
         with pytest.raises(xt.InputError, match=allowed):
             xt.export(run, seeds=seeds)
     result = xortune("export", run.path, "--seeds", "100")
@@ -176,7 +179,7 @@ def test_held_out_rows_are_judged(tmp_path):
 
 def test_what_cannot_be_exported(tmp_path, run):
     other = write_run(tmp_path / "other", [done(0, {"x": 1}, solved(0, 1, 2))], trainer="function")
-    with pytest.raises(xt.InputError, match="something else than the built-in network"):
+    with pytest.raises(xt.InputError, match="the built-in network did not train the run"):
         xt.export(other)
     empty = write_run(tmp_path / "empty", [], space_text=SPACE, trainer="network")
     with pytest.raises(xt.InputError, match="no configuration is finished"):
@@ -219,7 +222,7 @@ def test_yaml_and_json_are_read_by_hydra_s_reader_as_they_were(tmp_path):
 @pytest.mark.parametrize("text", ["${lr}", "???"])
 def test_what_omegaconf_takes_for_something_else_is_refused(tmp_path, text):
     run = write_run(tmp_path / "own", [done(0, {"a": text}, solved(0, 1, 2))], trainer="f")
-    with pytest.raises(xt.InputError, match="means something else to OmegaConf"):
+    with pytest.raises(xt.InputError, match="would be interpreted by OmegaConf"):
         xt.export(run, format="yaml")
     assert json.loads(xt.export(run, format="json")) == {"a": text}
 

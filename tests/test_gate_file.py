@@ -30,7 +30,7 @@ def test_yaml_and_json_are_read(tmp_path, make_config):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("lr:", "learning_rate:", ["f.yaml:5: learning_rate", "is no parameter", "lr"]),
+        ("lr:", "learning_rate:", ["f.yaml:5: learning_rate", "is not a parameter", "lr"]),
         ("hidden_dim", "hiden_dim", ["f.yaml:6: hiden_dim", "did you mean 'hidden_dim'?"]),
         ("Tanh", "Than", ["f.yaml:2: activation", "'Than'", "did you mean 'Tanh'?"]),
         ("3e-2", "fast", ["f.yaml:5: lr", "'fast'", "a finite number above 0"]),

@@ -168,7 +168,7 @@ def test_the_best_of_several_is_not_compared_by_the_counts_it_won_by(run, result
 
 def test_the_command_shows_what_it_read_and_refuses_in_one_line(results, tmp_path):
     words = ["import", results, "--success", "accuracy >= 0.9"]
-    text = refused(xortune(*words), "--config: nothing says which columns", "--config lr,width")
+    text = refused(xortune(*words), "--config: it is unknown which columns", "--config lr,width")
     assert text.startswith("error: --config")
     result = xortune(*words, "--config", CONFIG)
     assert result.exit_code == 0, result.output

@@ -142,7 +142,7 @@ def test_types_are_read_from_all_cells(tmp_path, cells, kind, values):
 def test_one_letter_among_numbers_makes_text_and_is_told(tmp_path):
     found = results(tmp_path, "lr,seed,success\n0.1,0,1\nO.1,1,1\n0.1,2,0\n")
     assert found.parameters["lr"].kind == "text"
-    assert found.notes[0] == f"lr is read as text, for 'O.1' in {tmp_path}/r.csv:3 is no number"
+    assert found.notes[0] == f"lr is read as text, for 'O.1' in {tmp_path}/r.csv:3 is not a number"
 
 
 def test_the_statuses_of_a_column(tmp_path):
@@ -199,14 +199,14 @@ def test_nothing_said_is_refused_or_a_failure_as_one_wishes(tmp_path):
     [
         ("lr,seed,success\n1,0,yes\n", "r.csv:2: success: 'yes' says neither; allowed: true, fal"),
         ("lr,seed,success\n1,0,1.0\n", "r.csv:2: success: '1.0' says neither"),
-        ("lr,seed,success\n1,0,1\n1,x,1\n", "r.csv:3: seed: 'x' is no seed"),
+        ("lr,seed,success\n1,0,1\n1,x,1\n", "r.csv:3: seed: 'x' is not a seed"),
         ("lr,seed,success\n1,,1\n", "r.csv:2: seed: a missing seed"),
         ("lr,seed,success\n1,-1,1\n", "r.csv:2: seed: seed -1; allowed: a whole number from 0"),
         ("lr,seed,success\n1,4294967296,1\n", "r.csv:2: seed: seed 4294967296"),
         ("lr,seed,success\n0.1,0,1\nnan,1,1\n", "r.csv:3: lr: nan is not finite"),
         ("lr,seed,success\n,0,1\n", "r.csv:2: lr: is empty in every row"),
         ("lr,seed,success\n1,0,1\n,1,1\n", "r.csv:3: no parameter has a value in this row"),
-        ("lr,seed,success,acc\n1,0,1,0.5\n1,1,1,O.5\n", "r.csv:3: acc: 'O.5' is no number"),
+        ("lr,seed,success,acc\n1,0,1,0.5\n1,1,1,O.5\n", "r.csv:3: acc: 'O.5' is not a number"),
         ("lr,seed,success,reason\n1,0,1,why\n", "r.csv:2: success: a success that has a reason"),
         ("lr,seed,success\n", "r.csv: no rows below a header"),
         ("lr,seed,ok\n1,0,1\n", "success: .*r.csv has no column 'success'; allowed: a column with"),
@@ -230,7 +230,7 @@ def test_a_config_and_seed_twice_is_refused_with_both_lines_and_what_differs(tmp
     with pytest.raises(InputError) as caught:
         results(tmp_path, text)
     told = str(caught.value)
-    assert f"{tmp_path}/r.csv:4: seed 7 of lr 0.1 is there already, in {tmp_path}/r.csv:2" in told
+    assert f"{tmp_path}/r.csv:4: seed 7 of lr 0.1 was already given in {tmp_path}/r.csv:2" in told
     assert "a parameter that tells them apart (drop, success)" in told
     found = results(tmp_path, text, Asked(("lr", "drop")))
     assert len(by_seed(found)) == 3

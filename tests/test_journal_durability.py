@@ -314,7 +314,9 @@ def test_who_has_lost_the_run_appends_nothing(tmp_path):
         before = (tmp_path / "j").read_bytes()
         shutil.rmtree(tmp_path / LOCK)
         claim_of(tmp_path, host="elsewhere")
-        with pytest.raises(InputError, match=r"lost its run.*taken over by pid \d+ on elsewhere"):
+        with pytest.raises(
+            InputError, match=r"no longer holds its run.*taken over by pid \d+ on elsewhere"
+        ):
             opened.append(line(1))
         assert (tmp_path / "j").read_bytes() == before
         assert opened.appended == 1

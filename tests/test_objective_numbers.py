@@ -227,7 +227,7 @@ def test_objectives_in_a_space_file(text, wanted):
     assert found[0] == wanted
     noted = noted_objectives(found)
     assert objectives_in({"objectives": noted}, "manifest.json") == found
-    with pytest.raises(InputError, match="is not what a search notes"):
+    with pytest.raises(InputError, match="is not a list of objectives"):
         objectives_in({"objectives": [{**noted[0], "number": "other"}]}, "manifest.json")
 
 

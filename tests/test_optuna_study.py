@@ -192,7 +192,9 @@ def test_what_of_a_study_cannot_be_seeds(tmp_path, run):
         trial.set_user_attr("success", True)
         return 0.0
 
-    with pytest.raises(xt.InputError, match="study mine, trial 1: seed 0 of lr 1 is there already"):
+    with pytest.raises(
+        xt.InputError, match="study mine, trial 1: seed 0 of lr 1 was already given"
+    ):
         xt.from_optuna(studied(twice, 2), output=tmp_path / "x")
 
     def both(trial):
@@ -201,7 +203,9 @@ def test_what_of_a_study_cannot_be_seeds(tmp_path, run):
         trial.set_user_attr("seed", 0)
         return 0.0
 
-    with pytest.raises(xt.InputError, match=r"'lr' is a parameter, .*, and a user attribute, 0"):
+    with pytest.raises(
+        xt.InputError, match=r"'lr' is both a parameter .* and a user attribute \(0"
+    ):
         xt.from_optuna(studied(both, 1), output=tmp_path / "x")
     assert not (tmp_path / "x").exists()
 

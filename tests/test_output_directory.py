@@ -78,7 +78,7 @@ def test_a_torn_line_of_a_journal_is_nobody_elses(tmp_path, kept, zeros):
     (tmp_path / JOURNAL).write_bytes(WHOLE[:kept] + bytes(zeros))
     refuse_files_of_others(tmp_path)
     (tmp_path / "space.yaml").write_text("mine")
-    with pytest.raises(xt.InputError, match=r"no run, but space.yaml that a run would write over"):
+    with pytest.raises(xt.InputError, match=r"no run, but space.yaml that a run would overwrite"):
         refuse_files_of_others(tmp_path)
 
 

@@ -33,7 +33,7 @@ def test_the_rule_is_said_and_a_key_must_be_a_finalists(tmp_path):
     told = xt.export(run, format="paragraph")
     assert told.startswith("A search (xortune, sampler tpe) tried")
     assert told.endswith(" A training succeeds if accuracy >= 0.9.\n")
-    with pytest.raises(xt.InputError, match="is no finalist"):
+    with pytest.raises(xt.InputError, match="is not a finalist"):
         xt.export(run, format="paragraph", key="0000")
 
 

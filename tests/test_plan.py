@@ -102,7 +102,7 @@ def test_the_speed_is_measured_with_the_config_given(make_config, monkeypatch):
     ("arguments", "word"),
     [
         ({}, "neither"),
-        ({"rate": 0.9, "between": (0.1, 0.2)}, "a rate and two others"),
+        ({"rate": 0.9, "between": (0.1, 0.2)}, "both a rate and two rates to tell apart"),
         ({"between": (0.1, 0.2, 0.3)}, "3 rates"),
         ({"between": (0.1, 0.2), "failures": 1}, "failures"),
         ({"rate": 0.9, "config": {"lr": 1}}, "xortune.Config"),

@@ -134,7 +134,7 @@ def test_a_value_of_another_type_is_refused(value):
 
 @pytest.mark.parametrize("name", ["", 1, None, True, ("a",)])
 def test_a_name_that_is_no_string_is_refused(name):
-    with pytest.raises(InputError, match="is no parameter name; allowed: a non-empty string"):
+    with pytest.raises(InputError, match="is not a parameter name; allowed: a non-empty string"):
         Point({name: 1})
 
 

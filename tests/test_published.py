@@ -131,7 +131,7 @@ def test_quotes_and_empty_lines_keep_the_line_numbers(tmp_path):
     [
         (("lr", "k"), ("1", "101"), (":2: k: 101 of 100 seeds", "at most")),
         (("lr", "k"), ("1", "-1"), (":2: k: -1", "0 or more")),
-        (("lr", "k"), ("1", "many"), (":2: k: 'many' is no number",)),
+        (("lr", "k"), ("1", "many"), (":2: k: 'many' is not a number",)),
         (("lr", "k"), ("1", ""), (":2: k: a missing value",)),
         (("lr", "k"), ("1", "9" * 200), (":2: k: 999", "at most")),
         (("lr", "k", "n"), ("1", "0", "0"), (":2: n: 0", "1 or more")),
@@ -182,7 +182,7 @@ def test_what_is_not_clear_is_refused(table):
     [
         (b"lr,k\n", ("no rows",)),
         (b"lr,k\n1,2,3\n", (":2: 3 values for 2 columns",)),
-        (b'lr,k\n"1,2\n', ("no CSV text",)),
+        (b'lr,k\n"1,2\n', ("not CSV text",)),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path, content, words):

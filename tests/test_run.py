@@ -65,7 +65,7 @@ def test_fresh_directories(tmp_path):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../up", "a\\b", "nul\0"])
 def test_hostile_directory_names(tmp_path, name):
-    with pytest.raises(InputError, match="no directory name"):
+    with pytest.raises(InputError, match="not a directory name"):
         fresh_directory(tmp_path, name)
     assert list(tmp_path.iterdir()) == []
 
@@ -99,7 +99,7 @@ def test_a_damaged_manifest(tmp_path, text):
 @pytest.mark.parametrize("name", ["", "none", "file", "nul\0"])
 def test_load_where_there_is_no_run(tmp_path, name):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"holds no run|is no directory"):
+    with pytest.raises(InputError, match=r"holds no run|is not a directory"):
         load_run(tmp_path / name)
 
 

@@ -350,7 +350,7 @@ def test_options_of_a_training_are_refused_with_a_run(run, option):
     result = xortune("gate", run.path, "--min-rate", 0.9, *option)
     assert result.exit_code == 2
     assert f"{option[0]}: " in result.stderr
-    assert "only with a config" in result.stderr
+    assert "only where a config" in result.stderr
 
 
 def test_more_confidence_than_the_certificate_has_is_refused(run):

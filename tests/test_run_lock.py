@@ -333,7 +333,7 @@ def test_who_was_succeeded_stops_before_the_next_line_and_leaves_the_others_lock
 def test_a_claim_that_somebody_removed_is_lost(tmp_path):
     with held(tmp_path) as lock:
         shutil.rmtree(tmp_path / LOCK)
-        with pytest.raises(InputError, match=r"has lost its run.*removed"):
+        with pytest.raises(InputError, match=r"no longer holds its run.*removed"):
             lock.check()
         assert not lock.is_others()
     assert list(tmp_path.iterdir()) == []
@@ -361,7 +361,7 @@ def test_what_is_no_lock_is_told_with_what_to_do(tmp_path, text):
     claim_of(tmp_path)
     [place] = (tmp_path / LOCK).iterdir()
     place.write_text(text)
-    with pytest.raises(InputError, match=r"f\.json: is no lock.*remove it"), held(tmp_path):
+    with pytest.raises(InputError, match=r"f\.json: is not the lock.*remove it"), held(tmp_path):
         pass
     assert place.read_text() == text
 

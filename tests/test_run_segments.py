@@ -241,14 +241,14 @@ def test_who_was_overtaken_announces_nothing_more(url):
         [claim] = [name for name in store.names("lock") if name.endswith(".json")]
         store.delete(f"lock/{claim}")  # as its successor does
         journal.append(line(1))
-        with pytest.raises(InputError, match="has lost its run"):
+        with pytest.raises(InputError, match="no longer holds its run"):
             journal.sync()
         assert journal.settled == 1
-        with pytest.raises(InputError, match="has lost its run"):
+        with pytest.raises(InputError, match="no longer holds its run"):
             journal.append(line(2))
-        with pytest.raises(InputError, match="has lost its run"):
+        with pytest.raises(InputError, match="no longer holds its run"):
             update_manifest(directory, name="stale")
-        with pytest.raises(InputError, match="has lost its run"):
+        with pytest.raises(InputError, match="no longer holds its run"):
             journal.close()
     assert "manifest.json" not in store.names()
 
@@ -343,7 +343,7 @@ def test_of_a_driver_that_was_killed_here_nobody_waits_for_the_heart(url, store)
 
 def test_a_claim_that_is_none_is_told(store, url):
     store.put(f"lock/0001-{'a' * 32}.json", json.dumps({"owner": "me"}).encode())
-    with pytest.raises(InputError, match="is no lock of a run") as caught, held(driven(url)):
+    with pytest.raises(InputError, match="is not the lock of a run") as caught, held(driven(url)):
         pass
     assert str(caught.value).startswith(f"{url}/lock/0001-")
 

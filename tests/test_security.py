@@ -145,7 +145,7 @@ def test_open_regular(tmp_path):
 def test_json_that_is_none_is_refused(tmp_path, text):
     place = tmp_path / "x.json"
     place.write_text(text)
-    with pytest.raises(InputError, match=r"x\.json: is no JSON"):
+    with pytest.raises(InputError, match=r"x\.json: is not JSON"):
         json_of(place)
 
 
@@ -156,7 +156,7 @@ def test_a_file_that_is_read_whole_has_a_limit(tmp_path):
     with pytest.raises(InputError, match=r"is too large; allowed: 64,000,000 bytes"):
         text_of(place)
     place.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="is no UTF-8 text"):
+    with pytest.raises(InputError, match="is not UTF-8 text"):
         text_of(place)
 
 
@@ -179,13 +179,13 @@ def changed(run, number, **fields):
 @pytest.mark.parametrize(
     ("number", "fields", "told"),
     [
-        (1, {"count": 2**32 - 1}, "count: is no evaluation"),
-        (1, {"count": 10**400}, "count: is no evaluation"),
-        (0, {"epochs": 10**400}, "epochs: is no evaluation"),
-        (0, {"proposal": 10**400}, "proposal: is no evaluation"),
-        (1, {"first": 10**400}, "first: is no evaluation"),
-        (0, {"seconds": 10**400}, "seconds: is no evaluation"),
-        (1, {"seconds": 1e300}, "seconds: is no evaluation"),
+        (1, {"count": 2**32 - 1}, "count: is not an evaluation"),
+        (1, {"count": 10**400}, "count: is not an evaluation"),
+        (0, {"epochs": 10**400}, "epochs: is not an evaluation"),
+        (0, {"proposal": 10**400}, "proposal: is not an evaluation"),
+        (1, {"first": 10**400}, "first: is not an evaluation"),
+        (0, {"seconds": 10**400}, "seconds: is not an evaluation"),
+        (1, {"seconds": 1e300}, "seconds: is not an evaluation"),
     ],
 )
 def test_numbers_that_would_fill_the_memory_are_refused(run, number, fields, told):
@@ -233,7 +233,7 @@ def test_a_purpose_beyond_all_bounds_is_refused(run, name):
     assert len(load_run(run.path).checks) == 1
     most = 10**9 if name == "attempt" else 10**400  # 2**attempt would be computed
     changed(run, 0, purpose=good | {name: most})
-    with pytest.raises(InputError, match=rf"purpose\.{name}: is no evaluation"):
+    with pytest.raises(InputError, match=rf"purpose\.{name}: is not an evaluation"):
         load_run(run.path)
 
 

@@ -85,7 +85,7 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
         ({"workers": -1}, "workers: -1"),
         ({"workers": 0, "address": "auto"}, "address: 'auto'; allowed: where Ray trains"),
         ({"workers": 0, "trial_timeout": 3}, "trial_timeout: 3.0; allowed: where Ray trains"),
-        ({"workers": 2, "address": "auto"}, "workers: 2, and Ray runs already"),
+        ({"workers": 2, "address": "auto"}, "workers: 2, but Ray is already running"),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path, options, words):

@@ -59,7 +59,7 @@ def test_a_command_is_read():
     [
         ({}, "s.yaml:2: trainer.command", "is missing"),
         (GOOD | {"tiemout": 3}, "s.yaml:2: trainer.tiemout", "did you mean 'timeout'"),
-        (GOOD | {"timeout": 0}, "s.yaml:2: trainer.timeout", "is no duration"),
+        (GOOD | {"timeout": 0}, "s.yaml:2: trainer.timeout", "is not a duration"),
         (GOOD | {"files": "train.py"}, "s.yaml:2: trainer.files", "is not a list"),
         (
             GOOD | {"success": "exit code 1"},
@@ -79,7 +79,7 @@ def test_a_command_is_read():
         (
             GOOD | {"metric": {"regex": "a", "name": "a b"}, "success": "value > 1"},
             "s.yaml:2: trainer.metric.name",
-            "is no name",
+            "is not a name",
         ),
         (
             GOOD | {"metric": {"regex": "a", "name": "a"}, "success": "b > 1"},
@@ -104,7 +104,7 @@ def test_a_command_is_read():
         (
             {"command": "run {lr} {kind} {seed}"},
             "s.yaml:4: parameters.lr",
-            "-1.0 begins with '-', and as a word of its own may be taken for an option",
+            "-1.0 begins with '-', and may be taken for an option where it stands alone",
         ),
     ],
 )

@@ -48,7 +48,7 @@ def test_objectives_are_read():
             "objectives: [lr, {name: lr, direction: maximize}, success_rate]",
             ["s.yaml:12", "lr is given twice"],
         ),
-        ("objectives: [success_rate, activation]", ["activation may be 'ReLU'", "no number"]),
+        ("objectives: [success_rate, activation]", ["activation may be 'ReLU'", "not a number"]),
         ("objectives: [success_rate, loss]", ["loss is fixed"]),
         ("objectives: [success_rate, momentum]", ["momentum has a condition"]),
         ("objectives: [hidden_dim, lr]", ["measured", "success_rate or epochs_to_solve"]),
@@ -102,6 +102,8 @@ def test_an_objective_that_the_trainer_drops_is_refused():
 
     text = "name: s\nparameters: {a: {low: 0, high: 9}, b: 1}\nsearch: {trials: 3}\n"
     space = parse_space(text + "objectives: [success_rate, a]\n", "s")
-    with pytest.raises(InputError, match=r"s:4: objectives.*a is no number in the config"):
+    with pytest.raises(
+        InputError, match=r"s:4: objectives.*a is not a number in the trained config"
+    ):
         check_space(space, Drops())
     check_space(parse_space(text, "s"), Drops())

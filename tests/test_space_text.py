@@ -111,5 +111,5 @@ def test_durations(text, seconds):
     "text", ["", " ", "m", "-3", "0", 0, "1d", "1m1h", "nan", True, float("nan")]
 )
 def test_no_durations(text):
-    with pytest.raises(InputError, match="is no duration"):
+    with pytest.raises(InputError, match="is not a duration"):
         parse_duration(text)

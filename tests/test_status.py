@@ -128,7 +128,7 @@ def test_a_look_reads_only_what_is_new(run):
         file.write(encoded(run, 4, k=8, n=16))
     found = watcher.look()
     assert (found.done, found.seeds) == (before.done + 1, before.seeds + 16)
-    with pytest.raises(xt.InputError, match=r"evaluations\.jsonl:1: is no JSON"):
+    with pytest.raises(xt.InputError, match=r"evaluations\.jsonl:1: is not JSON"):
         xt.status(run.path)
 
 
@@ -195,7 +195,7 @@ def test_the_driver(tmp_path, run):
     claim.write_text("{}")
     result = xortune(path)
     assert result.exit_code == 2
-    assert "is no lock of a run" in result.stderr
+    assert "is not the lock of a run" in result.stderr
 
 
 def test_a_driver_elsewhere_lives_while_its_heart_beats(run, monkeypatch):
@@ -275,7 +275,7 @@ def test_no_run_is_told(tmp_path, kind):
     elif kind == "file":
         path.write_text("x")
     elif kind == "nul":
-        with pytest.raises(xt.InputError, match="is no directory"):
+        with pytest.raises(xt.InputError, match="is not a directory"):
             xt.status("a\0b")
         return
     for more in ([], ["--watch"], ["--json"], ["--watch", "--json"]):
@@ -283,7 +283,7 @@ def test_no_run_is_told(tmp_path, kind):
         assert result.exit_code == 2
         assert result.stdout == ""
         assert len(result.stderr.splitlines()) == 1
-        what = "holds no run" if kind == "empty" else "is no directory"
+        what = "holds no run" if kind == "empty" else "is not a directory"
         assert what in result.stderr
         assert "xortune search" in result.stderr
 
@@ -345,4 +345,4 @@ def test_a_certificate_that_is_being_made(certified, tmp_path):
     assert f"attempt 1: {found.done} of 60 fresh seeds" in shown(xt.status(path))
     assert f"{found.done}/60 fresh seeds" in status_line(xt.status(path))
     (path / "certificate.json").write_text("[]")
-    assert "is no certificate" in xortune(path).stderr
+    assert "is not a certificate" in xortune(path).stderr

@@ -161,7 +161,7 @@ def test_it_grows_with_the_journal_and_tells_what_is_wrong(run, tmp_path):
         assert same["version"] == after["version"]  # nothing is drawn again
         run.path.rename(tmp_path / "moved")
         code, found = next_look(server, same["status"]["now"])
-        assert (code, "is no directory" in found["error"]) == (503, True)
+        assert (code, "is not a directory" in found["error"]) == (503, True)
         (tmp_path / "moved").rename(run.path)
         assert data(server)[0] == 200
 

@@ -73,5 +73,5 @@ def test_any_text_is_a_rule_or_refused_with_a_fix(text):
     ],
 )
 def test_what_is_no_rule_is_refused(text):
-    with pytest.raises(InputError, match="is no rule"):
+    with pytest.raises(InputError, match="is not a rule"):
         parse_success(text)

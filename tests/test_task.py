@@ -207,8 +207,8 @@ def test_files_of_other_systems_are_read(csv, encoding, end):
         ("a,y\n1,0\n", {}, "{path}: inputs: 1 row; allowed: at least 2"),
         ("a,y\n1,0\n\n2,3\n", {}, "{path}:4: y: 3.0 is neither 0 nor 1; allowed: 0 and 1"),
         ("a,y\n1,0\n2,\n", {}, "{path}:3: y: a missing value; allowed: a finite number; fix"),
-        ("a,y\n1,0\ntwo,1\n", {}, "{path}:3: a: 'two' is no number; allowed: a finite number"),
-        ("a,y\n1,0\n1_0,1\n", {}, "{path}:3: a: '1_0' is no number"),
+        ("a,y\n1,0\ntwo,1\n", {}, "{path}:3: a: 'two' is not a number; allowed: a finite number"),
+        ("a,y\n1,0\n1_0,1\n", {}, "{path}:3: a: '1_0' is not a number"),
         ("a,y\n1,0\nnan,1\n", {}, "{path}:3: a: 'nan' is not finite"),
         ("a,y\n1,0\n1e999,1\n", {}, "{path}:3: a: '1e999' is not finite"),
         ("a,y\n1,0\n1e99,1\n", {}, "{path}: inputs: a value that is missing or not finite"),
@@ -254,9 +254,11 @@ def test_what_is_no_readable_file_is_refused(tmp_path, csv):
         Task.from_csv(tmp_path / "absent.csv")
     with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
         Task.from_csv(tmp_path)
-    with pytest.raises(InputError, match=r"latin\.csv: is no UTF-8 text .*; fix: save it as UTF-8"):
+    with pytest.raises(
+        InputError, match=r"latin\.csv: is not UTF-8 text .*; fix: save it as UTF-8"
+    ):
         Task.from_csv(csv("é,y\n1,0\n", "latin.csv", "latin-1"))
-    with pytest.raises(InputError, match=r"wide\.csv: is no CSV text"):
+    with pytest.raises(InputError, match=r"wide\.csv: is not CSV text"):
         Task.from_csv(csv("a,y\n1,0\n" + "9" * 200_000 + ",1\n", "wide.csv"))
 
 

@@ -221,9 +221,9 @@ def test_an_option_without_a_value_takes_none_of_what_follows(tmp_path):
     [
         ((), "nowhere to log to; fix: give --tensorboard, --mlflow or --wandb"),
         (("--tensorboard", "{file}"), "{file}: cannot be made"),
-        (("--mlflow", "localhost:5000"), "'localhost:5000' is no tracking URI"),
+        (("--mlflow", "localhost:5000"), "'localhost:5000' is not a tracking URI"),
         (("--mlflow", "http://me:secret@host"), "http://host: has a password in it"),
-        (("--wandb", "a/b/c"), "'a/b/c' is no project"),
+        (("--wandb", "a/b/c"), "'a/b/c' is not a project"),
     ],
 )
 def test_what_is_not_usable_is_refused(tmp_path, words, message):

@@ -119,7 +119,7 @@ def test_clones_of_one_machine_do_not_take_a_run_from_each_other(
     first.send_signal(signal.SIGCONT)
     _, told = first.communicate(timeout=120)
     assert first.returncode == 2, told
-    assert "this search has lost its run and writes nothing more" in told
+    assert "this search no longer holds its run and has stopped writing" in told
     assert "Traceback" not in told
     assert (folder / JOURNAL).read_bytes() == journal
     without_ray(monkeypatch.setattr)

@@ -124,7 +124,7 @@ def test_numbers_beside_an_exit_code(tmp_path):
     assert outcome.details.values["a"].tolist() == [0, 1, 2]
     status, reason = ended(tmp_path, "echo false", metric=JSON)
     assert status == Status.CRASHED
-    assert reason.startswith("says success false, and ends with exit code 0")
+    assert reason.startswith("says that success is false, but exits with code 0")
     assert ended(tmp_path, "echo true", metric=JSON) == (Status.SOLVED, None)
 
 
@@ -349,7 +349,7 @@ def test_it_has_no_input_and_its_own_environment(tmp_path, monkeypatch):
         ("echo acc nan", Status.DIVERGED, "acc is nan"),
         ("echo acc ...", Status.CRASHED, "the regex found"),
         ("echo nothing", Status.CRASHED, "the last line is 'nothing'"),
-        (":", Status.CRASHED, "which is nothing"),
+        (":", Status.CRASHED, "because it printed nothing"),
     ],
 )
 def test_a_number_that_a_regex_finds(tmp_path, script, status, told):

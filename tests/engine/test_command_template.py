@@ -121,8 +121,8 @@ def test_signs_of_a_shell_in_quotes_are_arguments():
     [
         ("run {lr}", ["lr"], "seed is not in the command: all seeds", "add --seed={seed}"),
         ("run {seed}", ["lr"], "lr is not in the command", "add --lr={lr}, or remove"),
-        ("run {seed} {lr} {l}", ["lr"], "{l} is no parameter", "did you mean 'lr'?"),
-        ("run {seed} {}", [], "{} is no parameter", "doubled"),
+        ("run {seed} {lr} {l}", ["lr"], "{l} is not a parameter", "did you mean 'lr'?"),
+        ("run {seed} {}", [], "{} is not a parameter", "doubled"),
         ("run {seed}", ["seed"], "a parameter called seed", "rename it"),
     ],
 )

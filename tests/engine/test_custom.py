@@ -181,7 +181,7 @@ def test_what_a_seed_may_return(value, rule, status, words):
         (lambda seeds: np.stack([seeds, seeds]) > 0, None, "shape (2, 4)"),
         (lambda seeds: [str(seed) for seed in seeds], None, "returned a list"),
         (lambda seeds: [[1], [1, 2]], "value > 0", "returned a list"),  # noqa: ARG005
-        (lambda seeds: seeds / 2, None, "nothing says what a success is"),
+        (lambda seeds: seeds / 2, None, "no rule says what a success is"),
         (lambda seeds: {"acc": seeds}, "act > 0", "did you mean 'acc'?"),
         (lambda seeds: None, None, "returned nothing"),  # noqa: ARG005
         (lambda seeds: seeds > 0, "acc > 0", "judges a number"),
@@ -289,10 +289,10 @@ def test_functions_from_python_have_their_source_too():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("seedy", "names no function"),
-        (":luck", "names no function"),
-        ("seedy:luck()", "names no function"),
-        ("a b:luck", "names no function"),
+        ("seedy", "does not name a function"),
+        (":luck", "does not name a function"),
+        ("seedy:luck()", "does not name a function"),
+        ("a b:luck", "does not name a function"),
         ("./nowhere.py:luck", "there is no file"),
         ("nowhere_at_all:luck", "there is no module 'nowhere_at_all'"),
         ("nowhere_at_all.deep:luck", "cannot be found"),
@@ -342,8 +342,8 @@ def test_a_journal_keeps_numbers_and_reasons(values, failed):
         ("values", {"names": ["a", "a"], "data": ""}, "has a name twice"),
         ("values", {"names": ["a"], "data": "????"}, "is damaged"),
         ("values", {"names": ["a"], "data": "eJwDAAAAAAE="}, "does not hold 3 seeds"),
-        ("values", [1], "values: is no evaluation"),
-        ("failed", {}, "failed: is no evaluation"),
+        ("values", [1], "values: is not an evaluation"),
+        ("failed", {}, "failed: is not an evaluation"),
         ("failed", {"why": []}, r"failed\.why"),
         ("failed", {"why": [3]}, "failed"),
         ("failed", {"why": [1], "also": [1]}, "failed"),

@@ -46,7 +46,7 @@ def test_check_gives_equal_trainings_equal_keys(trainer):
     assert plain == trainer.check(point(momentum=0.0, epochs=60.0)) == CONFIG.point
     with pytest.raises(InputError, match="lr: -1"):
         trainer.check(point(lr=-1))
-    with pytest.raises(InputError, match="rate: is no parameter"):
+    with pytest.raises(InputError, match="rate: is not a parameter"):
         trainer.check(point(rate=1))
 
 

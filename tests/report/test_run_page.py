@@ -70,7 +70,7 @@ def test_a_manifest_that_somebody_edited_is_refused_in_a_sentence(tmp_path, entr
     assert markdown(load_run(run.path))
     place.write_text(json.dumps(manifest | {entry: edited}))
     with pytest.raises(
-        InputError, match=rf"manifest\.json: (.* is not what a search notes|{entry}.* is damaged)"
+        InputError, match=rf"manifest\.json: (.* is not a list of objectives|{entry}.* is damaged)"
     ):
         markdown(load_run(run.path))
 

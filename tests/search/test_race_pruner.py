@@ -155,7 +155,7 @@ def test_a_pruner_serves_several_studies_and_survives_pickling():
 @pytest.mark.parametrize(
     ("reports", "problem"),
     [
-        ([(0.93, 100)], "0.93 is no count"),
+        ([(0.93, 100)], "0.93 is not a count"),
         ([(11, 10)], "11 successes of 10 seeds"),
         ([(5, 10), (4, 20)], "4 of 20 seeds after 5 of 10"),
     ],

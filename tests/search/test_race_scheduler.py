@@ -262,7 +262,7 @@ def test_the_last_report_of_a_restored_trial_counts():
     [
         ([{"n": 3}], "reported no 'successes'"),
         ([{"successes": 3}], "reported no 'n'"),
-        ([{"successes": 0.93, "n": 100}], "0.93 is no count"),
+        ([{"successes": 0.93, "n": 100}], "0.93 is not a count"),
         ([{"successes": 4, "n": 3}], "4 successes of 3 seeds"),
         ([{"successes": 3, "n": 4}, {"successes": 2, "n": 3}], "2 of 3 seeds after 3 of 4"),
     ],

@@ -249,7 +249,7 @@ def test_another_question_is_another_study(tmp_path, old, new):
     assert study_name(space) == study_name(space_of(**{"seed: 5": "seed: 6"}))
     url = f"journal://{tmp_path}/log"
     opened(shared_study(space, url, "mine"), space)
-    with pytest.raises(InputError, match=r"'mine' is of other parameters.*another study_name"):
+    with pytest.raises(InputError, match=r"'mine' has other parameters.*another study_name"):
         opened(shared_study(other, url, "mine"), other)
 
 
@@ -259,13 +259,18 @@ GRID = {"tpe, trials: 12": "grid", "low: 0.001, high: 1.0, log: true": "low: 1, 
 @pytest.mark.parametrize(
     ("storage", "name", "changes", "words"),
     [
-        ("redis://here", None, {}, "study_storage: 'redis://here' is no storage; allowed: journal"),
-        ("study.db", None, {}, "'study.db' is no storage"),
-        ("journal://", None, {}, "is no storage"),
-        ("sqlite://study.db", None, {}, "is no storage"),
-        ("mysql://me:secret@h/d", None, {}, r"'mysql://me:\*\*\*@h/d' is no storage"),
+        (
+            "redis://here",
+            None,
+            {},
+            "study_storage: 'redis://here' is not a storage; allowed: journal",
+        ),
+        ("study.db", None, {}, "'study.db' is not a storage"),
+        ("journal://", None, {}, "is not a storage"),
+        ("sqlite://study.db", None, {}, "is not a storage"),
+        ("mysql://me:secret@h/d", None, {}, r"'mysql://me:\*\*\*@h/d' is not a storage"),
         (None, "mine", {}, "study_name: 'mine' without a storage"),
-        ("journal://x", None, GRID, "a grid shares nothing: .* a part of the space"),
+        ("journal://x", None, GRID, "a grid cannot be shared: .* a part of the space"),
         ("journal://x", " ", {}, "study_name: an empty name"),
         ("journal://x", None, {"tpe, trials: 12": "random, trials: 3"}, None),
         ("postgresql+psycopg2://me@h/d", None, {}, None),

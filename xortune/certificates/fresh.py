@@ -160,7 +160,7 @@ class Call:
             self._refuse_no_sequence(self.min_rate)
         if self.extend and self.neighbourhood is not None:
             raise InputError(
-                "an attempt that is extended has its neighbours already, or none",
+                "neighbours can only be asked for when an attempt begins",
                 field="neighbourhood",
                 allowed="at the beginning of an attempt",
                 fix="leave it out, or begin another attempt without --extend",
@@ -174,7 +174,7 @@ class Call:
             )
         if self.by == "neighbourhood" and self.neighbourhood is None:
             raise InputError(
-                "'neighbourhood', and no neighbours are measured",
+                "'neighbourhood' needs measured neighbours",
                 field="by",
                 allowed="together with a neighbourhood",
                 fix="give --neighbourhood 0.2 too",
@@ -280,7 +280,7 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
         raise InputError(
             "no configuration solved a seed" if run.results else "no configuration is finished yet",
             place=str(run.path),
-            fix="search further, or another space: there is nothing to certify",
+            fix="search further, or search another space",
         )
     number = max((_of(check).attempt for check in run.checks), default=0)
     begun = [check for check in run.checks if _of(check).attempt == number]

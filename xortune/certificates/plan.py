@@ -178,7 +178,9 @@ def plan(
     """
     if (rate is None) == (between is None):
         raise InputError(
-            "neither a rate nor two to tell apart" if rate is None else "a rate and two others",
+            "neither a rate nor two rates to tell apart"
+            if rate is None
+            else "both a rate and two rates to tell apart",
             field="rate",
             allowed="one of rate and between",
             fix="give --rate 0.99, or --between 0.9 0.95",

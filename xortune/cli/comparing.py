@@ -11,9 +11,6 @@ from xortune.cli import shared as cli
 from xortune.core.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from xortune.comparisons.reference import Comparison
     from xortune.comparisons.runs import RunComparison
     from xortune.comparisons.sequential import SequentialComparison
@@ -32,7 +29,8 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN", help="Runs' directories; DIRECTORY#KEY is another config of one."
+            metavar="RUN",
+            help="Directories of runs. DIRECTORY#KEY names a config other than the best.",
         ),
     ],
     reference: Annotated[
@@ -41,20 +39,21 @@ def compare(
     seeds: Annotated[
         int | None,
         cli.option(
-            "Train each on so many fresh shared seeds, certified or not; 1,000 if not given "
-            "and a certificate is lacking."
+            "Train every config under this many fresh seeds, the same for all, even "
+            "if it is certified. Without it: 1,000 where a certificate is missing."
         ),
     ] = None,
     sequential: Annotated[
         bool,
         cli.option(
-            "Train seed after seed of all, until one is proven better than each other.",
+            "Train all configs seed after seed, and stop when one is proven better "
+            "than every other.",
             "--sequential",
         ),
     ] = False,
     max_seeds: Annotated[
         int | None,
-        cli.option("With --sequential: end after so many, fixed beforehand; 1,000."),
+        cli.option("With --sequential: the most seeds, fixed beforehand. 1,000 if not given."),
     ] = None,
     no_train: Annotated[
         bool, cli.option("Refuse instead of training anything.", "--no-train")
@@ -66,9 +65,13 @@ def compare(
     trainer: Annotated[
         list[str] | None,
         cli.option(
-            "./train.py:run: your own function, where a run's space does not name it; once, "
-            "or for each run."
+            "Your training function, such as ./train.py:run, if a run's space does "
+            "not name it. Give it once, or once for each run."
         ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        cli.option("0 trains in this process, for a debugger. Other numbers are refused."),
     ] = None,
     fail_if_worse: Annotated[
         bool,
@@ -77,23 +80,25 @@ def compare(
         ),
     ] = False,
     column: Annotated[
-        list[str] | None, cli.option("NAME=COLUMN: what a column holds; k, n, percent too.")
+        list[str] | None,
+        cli.option("NAME=COLUMN says which column holds a parameter, or k, n or percent."),
     ] = None,
     where: Annotated[
-        list[str] | None, cli.option("NAME=VALUE: compare only configs with this value.")
+        list[str] | None, cli.option("NAME=VALUE compares only configs with this value.")
     ] = None,
     reference_seeds: Annotated[
-        int | None, cli.option("Seeds of each of its cells, if no column says.")
+        int | None, cli.option("Seeds of each cell of the table, if it has no column for them.")
     ] = None,
     alpha: Annotated[float, cli.option("Level of the tests.")] = 0.05,
     output: Annotated[
         str | None,
         cli.option(
-            "Where files go: runs/compare-A-B if not given, with a table the run's directory."
+            "Directory for the files. If not given: runs/compare-A-B, or the run's "
+            "directory with --reference."
         ),
     ] = None,
     formats: Annotated[
-        str, cli.option("Files to write: of md, html, csv, tex.", "--format")
+        str, cli.option("Files to write: any of md, html, csv, tex.", "--format")
     ] = "md,html,csv",
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
@@ -105,7 +110,16 @@ def compare(
     """
     with cli.told(
         "interrupted: what had finished is kept; the same command continues",
-        ["alpha", "engine", "format", "max_seeds", "reference_seeds", "seeds", "trainer"],
+        [
+            "alpha",
+            "engine",
+            "format",
+            "max_seeds",
+            "reference_seeds",
+            "seeds",
+            "trainer",
+            "workers",
+        ],
     ):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
@@ -120,7 +134,6 @@ def compare(
 
         wanted = checked_formats(cli.split(formats))
         found: Comparison | RunComparison | SequentialComparison
-        files: Sequence[Path] = ()
         if reference is not None:
             _refuse(
                 "without --reference",
@@ -130,6 +143,7 @@ def compare(
                 engine=engine,
                 no_train=no_train or None,
                 trainer=trainer,
+                workers=workers,
                 different_tasks=different_tasks or None,
                 fail_if_worse=fail_if_worse or None,
             )
@@ -156,18 +170,18 @@ def compare(
                     different_tasks=different_tasks,
                     engine=engine,
                     output=output,
+                    workers=workers,
                     alpha=alpha,
                     on_progress=on_progress,
                     on_word=None if quiet else cli.note,
                     verbose=0,
                 )
-        if not isinstance(found, xt.SequentialComparison):
-            files = xt.write_comparison(found, output, formats=wanted)
+        files = xt.write_comparison(found, output, formats=wanted)
     if isinstance(found, xt.SequentialComparison):
         if as_json:
-            cli.print_json(sequential_json(found))
+            cli.print_json(sequential_json(found, files))
         elif not quiet:
-            render_sequential(found, cli.console())
+            render_sequential(found, files, cli.console())
     elif as_json:
         cli.print_json(comparison_json(found, files))
     elif not quiet:

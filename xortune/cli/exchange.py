@@ -31,7 +31,9 @@ def export(
     output: Annotated[Path | None, cli.option("File to write; printed if not given.")] = None,
     form: Annotated[
         str | None,
-        cli.option("py, yaml, json, paragraph; the ending of --output if not given.", "--format"),
+        cli.option(
+            "py, yaml, json or paragraph. If not given, the ending of --output decides.", "--format"
+        ),
     ] = None,
     seeds: Annotated[
         int | None, cli.option("Seeds that the program trains; 20 if not given.")
@@ -79,16 +81,19 @@ def import_(
     ] = None,
     seed: Annotated[str, cli.option("The column with the seed.")] = "seed",
     success: Annotated[
-        str, cli.option("The column with true, false, 1 or 0; or a rule for a number.")
+        str, cli.option("The column with true, false, 1 or 0, or a rule for a column of numbers.")
     ] = "success",
     ignore: Annotated[str, cli.option("Columns to ignore.")] = "",
     missing_fails: Annotated[
-        bool, cli.option("Count an empty success as a failed seed.", "--missing-fails")
+        bool, cli.option("Count a row without a success as a failed seed.", "--missing-fails")
     ] = False,
     trainer: Annotated[
-        str | None, cli.option("What trains a configuration: ./train.py:run, for certify.")
+        str | None,
+        cli.option("Your training function, such as ./train.py:run, which certify will need."),
     ] = None,
-    name: Annotated[str | None, cli.option("Name of the run; the file's if not given.")] = None,
+    name: Annotated[
+        str | None, cli.option("Name of the run. The file's name if not given.")
+    ] = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:

@@ -39,39 +39,56 @@ if TYPE_CHECKING:
 )
 def certify(
     run: cli.RunDirectory,
-    top: Annotated[int | None, cli.option("How many of the search's best; 5, or 1.")] = None,
-    seeds: Annotated[int, cli.option("Fresh seeds for each; with --min-rate at most.")] = 1000,
+    top: Annotated[
+        int | None,
+        cli.option(
+            "How many of the search's best to certify. If not given, 5, or 1 with --min-rate."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, cli.option("Fresh seeds for each. With --min-rate, the most for each.")
+    ] = 1000,
     min_rate: Annotated[
         float | None,
-        cli.option("Prove this rate of the best, then of the next, with as few seeds as it takes."),
+        cli.option(
+            "Prove this rate for the best, then for the next, with as few seeds as possible."
+        ),
     ] = None,
     confidence: Annotated[
-        float | None, cli.option("Confidence of all lower bounds together; 0.95.")
+        float | None, cli.option("Confidence of all lower bounds together. 0.95 if not given.")
     ] = None,
     extendable: Annotated[
-        bool, cli.option("Begin an attempt that --extend may add seeds to.", "--extendable")
+        bool, cli.option("Begin an attempt to which --extend can add seeds later.", "--extendable")
     ] = False,
     extend: Annotated[
         bool, cli.option("Add seeds to the last attempt, if it is extendable.", "--extend")
     ] = False,
     neighbourhood: Annotated[
-        float | None, cli.option("Also move each numeric setting by so much: 0.2.")
+        float | None,
+        cli.option(
+            "Also certify neighbours whose numeric settings differ by this share, such as 0.2."
+        ),
     ] = None,
     by: Annotated[
         str | None,
-        cli.option("Which lower bound orders them: own, or neighbourhood (its worst); own."),
+        cli.option(
+            "The lower bound that orders the finalists: own, or neighbourhood (that of "
+            "the worst neighbour). own if not given."
+        ),
     ] = None,
     accept_versions: Annotated[
         bool,
         cli.option(
-            "Begin a new attempt where another engine, torch or Numba began the last one.",
+            "Begin a new attempt if another engine, torch or Numba began the last one.",
             "--accept-versions",
         ),
     ] = False,
     engine: cli.EngineOfSearch = None,
     trainer: Annotated[
         str | None,
-        cli.option("./train.py:run: your own function, where the space does not name it."),
+        cli.option(
+            "Your training function, such as ./train.py:run, if the space does not name it."
+        ),
     ] = None,
     address: cli.Address = None,
     cpus_per_trial: cli.Cpus = 1.0,
@@ -120,8 +137,9 @@ def certify(
 OwnTrainer = Annotated[
     str | None,
     cli.option(
-        "With --config: what trains it in place of the network: ./train.py:run, or a command, "
-        "'python train.py --lr={lr} --seed={seed}'."
+        "With --config: your training, in place of the built-in network: "
+        "./train.py:run, or a command such as 'python train.py --lr={lr} "
+        "--seed={seed}'."
     ),
 ]
 OwnSuccess = Annotated[
@@ -129,11 +147,17 @@ OwnSuccess = Annotated[
 ]
 OwnMetric = Annotated[
     str | None,
-    cli.option("With a command: where its numbers are: last line json, or last line number."),
+    cli.option("With a command: where it prints its numbers: last line json, or last line number."),
 ]
-OwnTimeout = Annotated[str | None, cli.option("With --trainer: limit of one seed: 90s, 10m.")]
+OwnTimeout = Annotated[
+    str | None, cli.option("With --trainer: time limit for one seed, such as 90s or 10m.")
+]
 OwnWorkers = Annotated[
-    int | None, cli.option("With --trainer: processes at once; as many as pay if not given.")
+    int | None,
+    cli.option(
+        "With --trainer: how many processes train at once. If not given, as many as save "
+        "time. 0: this process."
+    ),
 ]
 
 
@@ -159,14 +183,15 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
 def gate(
     min_rate: Annotated[float, cli.option("The success rate that must be proven.")],
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="A certified run: its certificate is read.")
+        Path | None,
+        typer.Argument(metavar="RUN", help="A certified run, whose certificate decides."),
     ] = None,
-    config: Annotated[Path | None, cli.option("A config (YAML, JSON), which is trained.")] = None,
+    config: Annotated[Path | None, cli.option("A config (YAML, JSON) to train.")] = None,
     max_seeds: Annotated[
-        int | None, cli.option("With --config: give up after so many seeds, fixed beforehand; 500.")
+        int | None, cli.option("With --config: the most seeds, fixed beforehand. 500 if not given.")
     ] = None,
     confidence: Annotated[
-        float | None, cli.option("1 minus the chance of a wrong answer; 0.95.")
+        float | None, cli.option("1 minus the chance of a wrong answer. 0.95 if not given.")
     ] = None,
     trainer: OwnTrainer = None,
     success: OwnSuccess = None,
@@ -175,12 +200,14 @@ def gate(
     workers: OwnWorkers = None,
     task: Annotated[str | None, cli.option("With --config: xor, parity-N, or a CSV file.")] = None,
     first_seed: Annotated[
-        int | None, cli.option("With --config: begin with this seed, not the gate's own.")
+        int | None, cli.option("With --config: the first seed, in place of the gate's own.")
     ] = None,
     engine: Annotated[
         str | None, cli.option("With --config: auto, fused, reference or cuda.")
     ] = None,
-    key: Annotated[str | None, cli.option("With RUN: another finalist than the best.")] = None,
+    key: Annotated[
+        str | None, cli.option("With RUN: the key of a finalist other than the best.")
+    ] = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
@@ -211,14 +238,14 @@ def _check_gated(run: Path | None, config: Path | None) -> None:
 
     if (run is None) == (config is None):
         raise InputError(
-            "neither a run nor --config" if run is None else "a run and --config",
+            "neither a run nor --config" if run is None else "both a run and --config",
             place="gate",
             allowed="one of them",
             fix="give RUN to read its certificate, or --config FILE to train",
         )
     if run is not None and url_of(run) is None and not run.is_dir():
         raise InputError(
-            "is no directory" if run.exists() else "there is no such run",
+            "is not a directory" if run.exists() else "there is no such run",
             place=str(run),
             fix=f"--config {run}, if it is the file of a config",
         )
@@ -257,12 +284,12 @@ def plan(
         tuple[float, float] | None, cli.option("Two success rates to tell apart.")
     ] = None,
     confidence: Annotated[
-        float, cli.option("Of the lower bound; 1 minus the level of a test.")
+        float, cli.option("Confidence of the lower bound, or 1 minus the level of the test.")
     ] = 0.95,
     failures: Annotated[
-        int | None, cli.option("Seeds that may fail; several numbers if not given.")
+        int | None, cli.option("Seeds that may fail. If not given, the table has several numbers.")
     ] = None,
-    power: Annotated[float, cli.option("Chance to find the difference.")] = 0.8,
+    power: Annotated[float, cli.option("Chance of finding the difference.")] = 0.8,
     config: Annotated[
         Path | None, cli.option("A config (YAML, JSON) to measure the time with.")
     ] = None,
@@ -395,9 +422,11 @@ def evaluate(
     epochs: Annotated[int | None, cli.option("Optimizer steps.")] = None,
     seeds: Annotated[int, cli.option("How many seeds.")] = 100,
     momentum: Annotated[float | None, cli.option("For SGD and RMSprop; 0.")] = None,
-    task: Annotated[str | None, cli.option("xor, parity-N, or a CSV file; xor.")] = None,
+    task: Annotated[
+        str | None, cli.option("xor, parity-N, or a CSV file. xor if not given.")
+    ] = None,
     no_zero_grad: Annotated[
-        bool, cli.option("Let gradients add up from step to step.", "--no-zero-grad")
+        bool, cli.option("Let gradients accumulate from step to step.", "--no-zero-grad")
     ] = False,
     first_seed: Annotated[int, cli.option("The first seed; the others follow it.")] = 0,
     engine: cli.Engine = "auto",
@@ -453,7 +482,9 @@ def _evaluated(
     given = {name: value for name, value in network.items() if value is not None}
     if config is not None:
         for name, value in given.items():
-            refuse_given("without --config, whose file says all", **{name: str(value)})
+            refuse_given(
+                "only without --config: its file sets all parameters", **{name: str(value)}
+            )
         return load_config(config) if trainer is None else load_parameters(config)
     if trainer is not None:
         raise InputError("is missing", place="config", fix="name the file of the parameters")

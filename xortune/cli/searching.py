@@ -86,7 +86,10 @@ def search(
     note: cli.Note = None,
     tag: cli.Tag = None,
     fail_fast: Annotated[
-        bool, cli.option("End the search at the first seed that fails: exit 4.", "--fail-fast")
+        bool,
+        cli.option(
+            "Stop the search at the first seed that fails, with exit code 4.", "--fail-fast"
+        ),
     ] = False,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,

@@ -67,11 +67,13 @@ SamplerSeed = Annotated[int | None, option("Seed of the sampler.")]
 TimeBudget = Annotated[
     str | None,
     option(
-        "Start no training after this long: 90s, 10m, 2h. A certificate still follows if it "
-        "takes at most a tenth of it."
+        "Start no training after this long: 90s, 10m, 2h. A certificate follows if "
+        "it takes at most a tenth of this time."
     ),
 ]
-Address = Annotated[str | None, option("Ray cluster to run on, such as auto; else this machine.")]
+Address = Annotated[
+    str | None, option("Ray cluster to run on, such as auto. This machine if not given.")
+]
 Cpus = Annotated[float, option("CPUs for each Ray trial.")]
 Gpus = Annotated[float, option("GPUs for each Ray trial; with 0.25 four trials share one.")]
 TrialTimeout = Annotated[
@@ -93,12 +95,15 @@ StudyName = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    option("Trials at once on this machine; as many as there are CPUs for. 0: in this process."),
+    option(
+        "How many trials run at once on this machine. If not given, as many as its CPUs "
+        "allow. 0: this process."
+    ),
 ]
 Resume = Annotated[bool, option("Continue the run.", "--resume")]
 Engine = Annotated[str, option("auto, fused, reference or cuda.")]
 EngineOfSearch = Annotated[
-    str | None, option("auto, fused, reference or cuda; the search's if not given.")
+    str | None, option("auto, fused, reference or cuda. The search's engine if not given.")
 ]
 TensorBoard = Annotated[
     str | None,

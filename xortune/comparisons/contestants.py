@@ -165,8 +165,8 @@ def refuse_different_tasks(candidates: Sequence[Candidate]) -> None:
             raise InputError(
                 f"{first} learned {first_name} and {label} {name}{same}",
                 field="runs",
-                allowed="runs of one task: a rate on another says nothing of this one",
-                fix="if that is what you want to see, say --different-tasks",
+                allowed="runs of the same task: rates on different tasks cannot be compared",
+                fix="to compare them anyway, add --different-tasks",
             )
 
 
@@ -202,7 +202,7 @@ def refuse_different_trainers(known: Sequence[tuple[str, Mapping[str, str]]]) ->
                 field="runs",
                 allowed="runs of one trainer and one rule for success: rates of others are not "
                 "of the same thing",
-                fix="if that is what you want to see, say --different-tasks",
+                fix="to compare them anyway, add --different-tasks",
             )
 
 

@@ -105,7 +105,7 @@ class _Text:
             value = normal(cell)
             if not isinstance(value, int | float):
                 raise InputError(
-                    "a missing value" if not cell.strip() else f"{cell!r} is no number",
+                    "a missing value" if not cell.strip() else f"{cell!r} is not a number",
                     place=f"{self.place}:{line}: {column}",
                     allowed="a finite number",
                 )
@@ -462,7 +462,7 @@ def _fixed(unsaid: pd.DataFrame, joined: pd.DataFrame, published: Published) -> 
     if twice.any():  # such as True and "true", which a table cannot tell apart
         line = published.lines[int(joined["row"][twice].iloc[0])]
         raise InputError(
-            "several configs of the run are this cell",
+            "several configs of the run match this cell",
             place=f"{published.path}:{line}",
             fix="leave the cell out of the table",
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from xortune.core.formats import as_html
@@ -93,6 +94,19 @@ class SequentialComparison:
     def first_is_worse(self) -> bool:
         """Whether another is proven better than the first."""
         return any(pair.a == 0 and pair.ahead == pair.b for pair in self.pairs)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row for each pair, with labels in place of places; differences as fractions."""
+        names = {"a": self.labels, "b": self.labels, "ahead": (*self.labels, None)}
+        rows = [
+            {
+                name: value if name not in names else names[name][-1 if value is None else value]
+                for name, value in asdict(pair).items()
+            }
+            for pair in self.pairs
+        ]
+        return pd.DataFrame(rows).astype({"decided_at": "Int64"})
 
     @property
     def lines(self) -> list[str]:

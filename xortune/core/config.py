@@ -109,7 +109,7 @@ class Config:
         for name in point:
             if name not in _FIELDS:
                 raise InputError(
-                    "is no parameter of the built-in network",
+                    "is not a parameter of the built-in network",
                     field=name,
                     allowed=", ".join(sorted(_FIELDS)),
                     fix=nearest(name, _FIELDS),

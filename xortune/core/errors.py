@@ -17,8 +17,9 @@ class InputError(XortuneError, ValueError):
     """Something the user gave is not usable.
 
     The message has the form ``place: problem; allowed: ...; fix: ...``. ``field`` is the name of
-    the parameter or key at fault, so that a caller who knows the file can add the line. A fix names
-    options of the command line; who calls from Python reads the arguments: see `worded`.
+    the parameter or key at fault, so that a caller who knows the file can add the line. Place,
+    ``allowed`` and fix name options of the command line; a caller from Python reads the arguments
+    instead: see `worded`.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class InputError(XortuneError, ValueError):
         place = worded(self.place) if self.place else ""
         parts = [f"{place}: {self.problem}" if place else self.problem]
         if self.allowed:
-            parts.append(f"allowed: {self.allowed}")
+            parts.append(f"allowed: {worded(self.allowed)}")
         if self.fix:
             parts.append(f"fix: {worded(self.fix)}")
         return "; ".join(parts)
@@ -125,7 +126,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 _FLAGS = frozenset(
-    ("resume", "extend", "accept-versions", "extendable", "different-tasks", "missing-fails")
+    (
+        "resume",
+        "extend",
+        "accept-versions",
+        "extendable",
+        "different-tasks",
+        "missing-fails",
+        "sequential",
+    )
 )
 _DICTS = {"where": "where", "column": "columns"}
 _OTHERS = frozenset(
@@ -133,7 +142,7 @@ _OTHERS = frozenset(
         *("output", "trials", "sampler", "seed", "time-budget", "trial-timeout", "address"),
         *("gpus-per-trial", "study-storage", "study-name", "engine", "confidence", "key", "rate"),
         *("between", "neighbourhood", "reference", "reference-seeds", "success", "seeds"),
-        *("tensorboard", "mlflow", "wandb", "workers"),
+        *("tensorboard", "mlflow", "wandb", "workers", "max-seeds"),
     )
 )
 _OPTION = re.compile(

@@ -81,7 +81,7 @@ def text_of(place: Path) -> str:
     """The text of a run's file of at most 64 MB; a mark of UTF-8 at its beginning is left out.
 
     Raises:
-        InputError: it cannot be read, is larger, or is no UTF-8 text.
+        InputError: it cannot be read, is larger, or is not UTF-8 text.
     """
     try:
         with open_regular(place) as file:
@@ -93,7 +93,7 @@ def text_of(place: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"is no UTF-8 text ({error})", place=str(place)) from None
+        raise InputError(f"is not UTF-8 text ({error})", place=str(place)) from None
 
 
 def csv_rows(
@@ -146,7 +146,7 @@ def csv_rows(
         raise
     except (UnicodeDecodeError, csv.Error) as error:
         what, fix = ("CSV", None) if isinstance(error, csv.Error) else ("UTF-8", "save it as UTF-8")
-        raise InputError(f"is no {what} text ({error})", place=place, fix=fix) from None
+        raise InputError(f"is not {what} text ({error})", place=place, fix=fix) from None
     except (OSError, ValueError) as error:
         raise unreadable(Path(path), error) from None
     if count < 2:
@@ -158,16 +158,16 @@ def json_of(place: Path, fix: str | None = None) -> Any:
 
     Args:
         place: the file.
-        fix: what to do if it is no JSON.
+        fix: what to do if it is not JSON.
 
     Raises:
-        InputError: it cannot be read, or is no JSON.
+        InputError: it cannot be read, or is not JSON.
     """
     text = text_of(place)
     try:
         return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"is no JSON ({error})", place=str(place), fix=fix) from None
+        raise InputError(f"is not JSON ({error})", place=str(place), fix=fix) from None
 
 
 def _finite(text: str) -> float:

@@ -194,7 +194,7 @@ def _checked_name(name: object) -> str:
     if isinstance(name, str) and name:
         return name
     raise InputError(
-        f"{name!r} is no parameter name", allowed="a non-empty string", fix="quote the name"
+        f"{name!r} is not a parameter name", allowed="a non-empty string", fix="quote the name"
     )
 
 

@@ -100,7 +100,7 @@ def parse_success(text: str) -> Success:
         name = begun[1] if begun is not None and len(begun[1]) <= 40 else "accuracy"
         shown = text if len(text) <= 60 else text[:57] + "..."
         raise InputError(
-            f"{shown!r} is no rule",
+            f"{shown!r} is not a rule",
             field="success",
             allowed=f"a name, one of {', '.join(_COMPARE)}, and a number",
             fix=f'write for instance "{rule_for(name)}"; a number without a name is called '

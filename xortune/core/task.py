@@ -55,7 +55,7 @@ def _number(text: str, path: str, line: int, column: str) -> float:
             return number
         problem = f"{text!r} is not finite"
     except ValueError:
-        problem = f"{text!r} is no number"
+        problem = f"{text!r} is not a number"
         if not text.strip():
             problem, fix = "a missing value", "fill it in or drop the row"
     raise InputError(problem, place=f"{path}:{line}: {column}", allowed="a finite number", fix=fix)

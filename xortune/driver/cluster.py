@@ -57,8 +57,8 @@ class Cluster:
         """The same, of what a user gives.
 
         Raises:
-            InputError: no share of a CPU, less than none of a GPU, a timeout that is no duration,
-                workers below 0, or of a Ray that has its own number.
+            InputError: a number of CPUs, GPUs or workers, or a timeout, is out of range; or a
+                running Ray has a number of workers of its own.
         """
         for name, share, good, allowed in (
             ("cpus_per_trial", cpus_per_trial, cpus_per_trial > 0, "above 0"),
@@ -78,14 +78,14 @@ class Cluster:
             raise InputError(f"{workers}", field="workers", allowed="0 (this process) or more")
         if workers and (found.place != "local" or ray.is_initialized()):
             raise InputError(
-                f"{workers}, and Ray runs already",
+                f"{workers}, but Ray is already running",
                 field="workers",
-                allowed="0 (this process), or a Ray that is started for this on this machine",
+                allowed="0 (this process), or any number where the search starts Ray itself",
                 fix="leave it out; --cpus-per-trial says how many run at once there",
             )
         if not workers:
             refuse_given(
-                "where Ray trains, not with 0 workers", address=address, trial_timeout=limit
+                "only where Ray trains, not with --workers 0", address=address, trial_timeout=limit
             )
         return found
 

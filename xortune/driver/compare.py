@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,13 @@ from xortune.core.outcome import NO_DETAILS, Details, Outcome, Status
 from xortune.core.point import Point
 from xortune.core.seeds import COMPARE
 from xortune.core.task import Task, TaskSpec
-from xortune.driver.certify import FreshSeeds, estimate_of_seeds, seconds_of_seed, train_here
+from xortune.driver.certify import (
+    FreshSeeds,
+    estimate,
+    estimate_of_seeds,
+    seconds_of_seed,
+    train_here,
+)
 from xortune.driver.loop import Record
 from xortune.driver.own_process import in_this_process, let_go_after
 from xortune.driver.trainer import trainer_for, trainer_of, with_cores, with_train
@@ -226,7 +233,7 @@ def compare(
     several = list(runs)
     if reference is not None:
         refuse_given(
-            "without a reference",
+            "only without --reference",
             labels=labels,
             seeds=seeds,
             sequential=sequential,
@@ -247,7 +254,9 @@ def compare(
             reference_seeds=reference_seeds,
             alpha=alpha,
         )
-    refuse_given("with a reference", columns=columns, where=where, reference_seeds=reference_seeds)
+    refuse_given(
+        "only with --reference", columns=columns, where=where, reference_seeds=reference_seeds
+    )
     if len(several) < 2:
         raise InputError(
             "one run, and nothing to compare it with" if several else "no runs",
@@ -259,9 +268,9 @@ def compare(
     _check(alpha, seeds, train=train is not False)
     most = _most_seeds(max_seeds, seeds, train=train is not False) if sequential else None
     if not sequential:
-        refuse_given("with sequential=True", max_seeds=max_seeds)
+        refuse_given("only with --sequential", max_seeds=max_seeds)
     if workers not in (None, 0):
-        raise InputError(f"{workers}", field="workers", allowed="0 (this process), or None")
+        raise InputError(f"{workers}", field="workers", allowed="0: this process")
     trainers = _trainers(train, trainer, len(several))
     entries = entries_of(several, labels, task)
     candidates = [entry for entry in entries if not isinstance(entry, Contestant)]
@@ -288,7 +297,14 @@ def compare(
     if most is not None:
         with voice.certifying(on_progress, "training") as show:
             return _in_step(
-                entries, to_train, most, alpha, output, on_progress=show, on_message=voice.warn
+                entries,
+                to_train,
+                most,
+                alpha,
+                output,
+                on_progress=show,
+                on_message=voice.warn,
+                on_estimate=voice.inform,
             )
     found: dict[int, Contestant] = {}
     if to_train:
@@ -320,7 +336,7 @@ def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
         )
     if seeds is not None and not train:
         raise InputError(
-            f"{seeds:,} seeds are asked for, and training is refused",
+            f"{seeds:,} seeds are asked for, but training is refused",
             field="seeds",
             fix="leave one of the two out",
         )
@@ -328,10 +344,10 @@ def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
 
 def _most_seeds(given: int | None, seeds: int | None, *, train: bool) -> int:
     """After how many seeds a comparison ends that trains them one after the other."""
-    refuse_given("without sequential; with it, the most is max_seeds", seeds=seeds)
+    refuse_given("only without --sequential; with it, --max-seeds is the limit", seeds=seeds)
     if not train:
         raise InputError(
-            "seeds are to be trained one after the other, and training is refused",
+            "it trains seeds, but training is refused",
             field="sequential",
             fix="leave one of the two out",
         )
@@ -355,24 +371,35 @@ def _in_step(
     *,
     on_progress: Callable[[int, int], None] | None,
     on_message: Callable[[str], None] | None,
+    on_estimate: Callable[[str], None],
 ) -> SequentialComparison:
     """Train all under the same seeds, until one is proven better than each other."""
     for place, entry in enumerate(entries):
         if place not in to_train:
             raise InputError(
-                f"{entry.label} has its seeds already",
+                f"{entry.label} already has its seeds",
                 field="sequential",
                 allowed="what can be trained: runs, configs, dicts",
-                fix="compare without it",
+                fix="leave --sequential out",
             )
     directory = _local(output or comparison_directory([entry.label for entry in entries]))
     wanted = [to_train[place] for place in range(len(entries))]
     _tell_of_compiling(wanted, on_message)
-    n, more = 0, LEAST_ROUND
+    known = [one.seconds for one in wanted]
+    seconds = None if None in known else sum(one or 0.0 for one in known)  # of a seed of each
+    n, more, told = 0, LEAST_ROUND, False
     while more:
+        if seconds is not None and not told:
+            told = True
+            what = f"compare: at most {len(wanted)} x {most:,} seeds"
+            if text := estimate(what, seconds * (most - n), seconds * (most - n), 1):
+                on_estimate(text)
+        before, started = n, time.perf_counter()
         n = min(most, n + max(more, LEAST_ROUND, n // SHARE_OF_ROUND))
         seeds = range(COMPARE.start, COMPARE.start + n)
         outcomes = train_shared(directory, wanted, seeds, on_message=on_message)
+        if before and seconds is None:  # the first round starts processes, and compiles
+            seconds = (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(entries, outcomes)
         comparison, more = compared_in_step(
             [outcome.solved for outcome in outcomes],
@@ -395,12 +422,12 @@ def _trainers(
         return [trainer] * count
     if trainer is not None:
         raise InputError(
-            "given, and so is trainer", field="train", allowed="one of them", fix="leave one out"
+            "given together with trainer", field="train", allowed="one of them", fix="leave one out"
         )
     given = [train] * count if callable(train) else list(train)
     if len(given) != count or not all(map(callable, given)):
         raise InputError(
-            f"{len(given)} of them for {count} to compare",
+            f"{len(given)} functions for {count} configurations",
             field="train",
             allowed="a function, or a list with one for each",
         )
@@ -412,10 +439,10 @@ def _lacking(candidate: Candidate) -> InputError:
     run = candidate.run
     certify = f"`xortune certify {run.path}`, or " if run is not None else ""
     return InputError(
-        f"{candidate.label} has no seeds but those that it was chosen by",
+        f"{candidate.label} has only the seeds by which it was chosen",
         place=str(run.path) if run is not None else None,
-        allowed="certified configs, if nothing may be trained",
-        fix=f"{certify}let fresh seeds be trained",
+        allowed="certified configs, where training is refused",
+        fix=f"{certify}allow training",
     )
 
 
@@ -458,7 +485,7 @@ def _of_function(candidate: Candidate, train: Function | None, success: str | No
     """What trains a dict: the user's function, as in a space of this one configuration."""
     if train is None:
         raise InputError(
-            f"nothing says what trains {candidate.label}, a dict",
+            f"{candidate.label} is a dict, and no function was given to train it",
             field="train",
             allowed="a function of a configuration and a seed",
             fix="give it as train=, or a xortune.Config for the built-in network",
@@ -481,10 +508,10 @@ def _refuse_all_crashed(
     if dicts and all((outcome.status == Status.CRASHED).all() for outcome in outcomes):
         reason = next(iter(outcomes[0].details.failed.values()), "no reason is known")
         raise InputError(
-            f"each of the {outcomes[0].n} seeds of all has crashed: {reason}",
+            f"all {outcomes[0].n} seeds of every configuration crashed: {reason}",
             field="train",
-            allowed="a function that some seed comes through",
-            fix='where it returns numbers, say what counts: success="accuracy >= 0.9"',
+            allowed="a function that works for at least one seed",
+            fix='if it returns numbers, say what a success is: success="accuracy >= 0.9"',
         )
 
 
@@ -492,7 +519,7 @@ def _local(directory: str | os.PathLike[str]) -> Path:
     """The directory, which must be one of this machine."""
     if url_of(directory) is not None:
         raise InputError(
-            "is a URL, and what is trained is kept on this machine",
+            "is a URL, but a comparison keeps its seeds on this machine",
             place=str(directory),
             fix="give a directory with --output",
         )

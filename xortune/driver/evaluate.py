@@ -396,7 +396,7 @@ def network_config(config: object, field: str = "config") -> Config:
     try:
         return Config.from_point(config)
     except InputError as error:
-        if error.problem == "is missing" or "no parameter" in error.problem:
+        if error.problem == "is missing" or "not a parameter" in error.problem:
             raise InputError(
                 f"{error.field} {error.problem}",
                 field=field,

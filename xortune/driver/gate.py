@@ -97,7 +97,7 @@ def gate(
     sure = 0.95 if confidence is None else confidence
     if isinstance(given, Run):
         refuse_given(
-            "only with a config that is trained",
+            "only where a config is trained",
             max_seeds=max_seeds,
             train=train,
             success=success,
@@ -125,7 +125,7 @@ def gate(
                 fix=f"certify again with --confidence {confidence:g}",
             )
         return gate_certificate(certificate, min_rate=min_rate, key=key)
-    refuse_given("only with a run, whose finalists have keys", key=key)
+    refuse_given("only with a run: its finalists have keys", key=key)
     test = SequentialTest(
         min_rate,
         500 if max_seeds is None else max_seeds,

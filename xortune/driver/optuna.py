@@ -224,9 +224,9 @@ def _record(trial: FrozenTrial, values: Sequence[str], seed: str) -> dict[str, A
     for name, value in trial.user_attrs.items():
         if name in record and record[name] != value:
             raise InputError(
-                f"{name!r} is a parameter, {record[name]!r}, and a user attribute, {value!r}",
+                f"{name!r} is both a parameter ({record[name]!r}) and a user attribute ({value!r})",
                 place=place,
-                allowed="one meaning of a name",
+                allowed="one meaning for each name",
             )
         record[name] = _simple(value)
     if trial.state == TrialState.COMPLETE:
@@ -246,7 +246,7 @@ def _seeds(trial: FrozenTrial, n: int) -> list[dict[str, Any]]:
     solved = round(values[0] * n) if len(values) == 1 and math.isfinite(values[0]) else -1
     if not 0 <= solved <= n or not math.isclose(values[0] * n, solved, abs_tol=1e-4):
         raise InputError(
-            f"{', '.join(map(str, values))} is no share of {n} seeds",
+            f"{', '.join(map(str, values))} is not a share of {n} seeds",
             place=f"trial {trial.number}",
             field="n",
             allowed=f"one value, k / {n}: how many of the seeds succeeded",

@@ -217,8 +217,8 @@ def _pickled(given: Any) -> bytes:
         raise InputError(
             f"{source.label} cannot be sent to a worker ({type(error).__name__}: {error})",
             field="train",
-            allowed="a function that can be pickled, with all that it uses from around it",
-            fix="make locks, files, connections and the like within the function",
+            allowed="a function that can be pickled together with everything it uses",
+            fix="create locks, files and connections inside the function",
         ) from None
     return pickled
 
@@ -390,10 +390,10 @@ def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
         return trainer
     if kills_late(trainer):
         raise InputError(
-            f"{trainer.limit:g} s, and the function does not report in between",
+            f"{trainer.limit:g} s, but the function reports nothing while it trains",
             field="timeout",
-            allowed="with 0 workers only for a function that yields or takes a report",
-            fix="leave --workers out: a seed that takes longer ends with its process",
+            allowed="with --workers 0 only a function that yields or takes `report`",
+            fix="leave --workers out: then a seed that takes longer is stopped with its process",
         )
     return replace(trainer, on_raise=on_raise)
 

@@ -40,7 +40,7 @@ def alone(*, ray: bool = False) -> Iterator[None]:
         raise InputError(
             "another search or certificate is under way in another thread of this process",
             allowed="one at a time in a process",
-            fix="wait until it has ended, or begin this one in a process of its own",
+            fix="wait until it has ended, or start this one in another process",
         )
     try:
         # Functions of the main module reach workers, in a process that was spawned too: there that
@@ -88,7 +88,7 @@ def refuse_fork() -> None:
     if _fork_of_ray:
         raise InputError(
             "this process was forked from one that had used Ray, and Ray does not work in a fork",
-            fix='begin it by `multiprocessing.get_context("spawn")`, or as a command of its own',
+            fix='start it with `multiprocessing.get_context("spawn")`, or as a separate command',
         )
 
 

@@ -556,12 +556,12 @@ def shared_study(space: SearchSpace, storage: str | None, name: str | None) -> S
     known = scheme in ("journal", "sqlite") or re.fullmatch(r"postgresql(\+\w+)?", scheme)
     if not known or not rest.strip("/") or (scheme == "sqlite" and not rest.startswith("/")):
         shown = without_password(storage)
-        raise InputError(f"{shown!r} is no storage", field="study_storage", allowed=ALLOWED)
+        raise InputError(f"{shown!r} is not a storage", field="study_storage", allowed=ALLOWED)
     if name is not None and not name.strip():
         raise InputError("an empty name", field="study_name", fix="leave it out, or name it")
     if space.search.sampler == "grid":
         raise InputError(
-            "a grid shares nothing: each search would walk through all of it",
+            "a grid cannot be shared: each search would train all of it",
             field="study_storage",
             allowed="with samplers tpe, gp, nsgaii, cmaes and random",
             fix="leave it out and give each search a part of the space; or use another sampler",
@@ -663,10 +663,10 @@ def opened(shared: SharedStudy, space: SearchSpace) -> optuna.Study:
             study.set_metric_names(names_told(space.objectives))
     if said != _digest(space) or list(study.directions) != _directions(space):
         raise InputError(
-            f"study {shared.name!r} is of other parameters, objectives or another task",
+            f"study {shared.name!r} has other parameters, objectives or another task",
             field="study_name",
             place=shared.shown,
-            fix="give another --study-name, or none: then it follows from the space",
+            fix="give another --study-name, or leave it out: the space then gives the name",
         )
     return study
 
@@ -710,5 +710,5 @@ def told_of_storage(shared: SharedStudy | None) -> Iterator[None]:
         raise InputError(
             f"the study's storage fails ({reason})",
             place=shared.shown,
-            fix="see whether it can be reached and written, then continue with --resume",
+            fix="check that it can be reached and written, then continue with --resume",
         ) from error

@@ -479,7 +479,7 @@ class RayExecutor:
             raise InputError(
                 f"Ray Tune failed {self._stumbles} times with nothing trained in between "
                 f"({reason})",
-                fix="see whether the cluster is well (`ray status`), then --resume",
+                fix="check the cluster (`ray status`), then continue with --resume",
             ) from error
 
     def _tune(self) -> None:
@@ -528,7 +528,7 @@ class RayExecutor:
         if self._failed_starts >= FAILED_STARTS:
             assert isinstance(results, WorkerFailure)
             fix = "install the same packages on each node, or send the search by `xortune submit`"
-            self.fail(InputError(f"no worker can begin: {results.reason}", fix=fix))
+            self.fail(InputError(f"no worker can start: {results.reason}", fix=fix))
 
 
 def _nothing(_: Any) -> dict[str, Any]:

@@ -173,7 +173,9 @@ def search(
 
     if n_trials is not None:
         if trials is not None:
-            raise InputError("given beside trials", field="n_trials", allowed="one of the two")
+            raise InputError(
+                "given together with trials", field="n_trials", allowed="one of the two"
+            )
         trials = n_trials
     labels = checked_labels(note, tags)
     resume, voice = resume or extend, Voice(verbose, on_word)

@@ -93,7 +93,7 @@ def refuse_outside(space: SearchSpace) -> None:
     folder = space.folder.resolve()
     if not (folder / where).resolve().is_relative_to(folder):
         raise InputError(
-            f"{where!r} is not in the folder of the space file, which is what is sent",
+            f"{where!r} is not in the folder of the space file, and only that folder is sent",
             field="trainer",
             place=space.at("trainer"),
             fix="put the space file above it, or name an installed module",
@@ -142,7 +142,7 @@ def _client(address: str) -> Any:
 
     if not address.startswith(("http://", "https://")):
         raise InputError(
-            f"{address!r} is no address of a job server",
+            f"{address!r} is not the address of a job server",
             field="address",
             allowed="http://HEAD:8265, where the cluster's dashboard is",
         )
@@ -157,7 +157,7 @@ def _client(address: str) -> Any:
             fix="pip install 'ray[default]', here and on the cluster's head; or let --dry-run show "
             "the line for a machine that has it"
             if missing
-            else "see whether the dashboard runs on the cluster's head, and is reachable from here",
+            else "check that the dashboard runs on the cluster's head and can be reached from here",
         ) from None
 
 

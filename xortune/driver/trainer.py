@@ -183,9 +183,9 @@ def _own_of_run(
     if changed and not accept and not is_imported(run.manifest):  # of which nobody knows
         shown = ", ".join(f"{name}: {before} -> {now}" for name, before, now in changed)
         raise InputError(
-            f"what trains here is not what trained the run ({shown})",
+            f"the training here is not the one that trained the run ({shown})",
             place=str(run.path),
-            fix="bring the function back as it was, or accept the change with --accept-versions",
+            fix="restore the function, or accept the change with --accept-versions",
         )
     return _loaded(space, trainer, train, here=here)
 

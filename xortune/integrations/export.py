@@ -43,9 +43,9 @@ def yaml_config(point: Point, comments: Sequence[str]) -> str:
         for text in (name, value):
             if isinstance(text, str) and ("${" in text or text == "???"):
                 raise InputError(
-                    f"{text!r} means something else to OmegaConf",
+                    f"{text!r} would be interpreted by OmegaConf",
                     field=name,
-                    allowed="text without ${ that is not ???",
+                    allowed="text without ${, other than ???",
                     fix="export it as json",
                 )
     lines = [f"# {plain(comment)}" for comment in comments]
@@ -129,7 +129,7 @@ def _program(run: Run, key: str | None, seeds: int | None) -> str:
 
     if not run.is_network:
         raise InputError(
-            "the run was trained by something else than the built-in network",
+            "the built-in network did not train the run",
             place=str(run.path),
             fix=f"{_own_script(run, key)}; --format yaml or json writes the config",
         )
@@ -167,7 +167,7 @@ def _known_seeds(run: Run, result: ConfigResult, wanted: int | None) -> tuple[li
     if not 1 <= count <= known.size:
         command = certify_command(run, max(count, 1), str(run.path))
         raise InputError(
-            f"{count:,} seeds, and the run knows what {known.size:,} came to",
+            f"{count:,} seeds, but the run has results of only {known.size:,}",
             field="seeds",
             allowed=f"1 to {known.size:,}",
             fix=None if command is None else f"certify it with more: `{command}`",

@@ -214,7 +214,7 @@ def logged(run: str | os.PathLike[str], trackers: Sequence[Tracker]) -> int:
             raise InputError(
                 f"{tracker.name} fails ({reason_of(error)})",
                 place=tracker.place,
-                fix="see whether it can be reached and written; the same command then logs what "
+                fix="check that it can be reached and written; the same command then logs what "
                 "is missing",
             ) from error
     return len(reader.keys)

@@ -277,7 +277,7 @@ def _no_number(table: ResultsTable, row: int, name: str) -> InputError:
     return table.wrong(
         row,
         name,
-        f"{str(table.cell(row, name))[:60]!r} is no number",
+        f"{str(table.cell(row, name))[:60]!r} is not a number",
         "a number, nan, or an empty cell",
         f"correct it, name {name!r} with --config, or leave it out with --ignore",
     )
@@ -535,7 +535,7 @@ def _no_config(table: ResultsTable, asked: ImportRequest) -> InputError:
     # A parameter has its value under several seeds, a result mostly not.
     likely = [n for n in rest if 2 * len(table.columns[n].cells) <= table.count] or rest
     return InputError(
-        "nothing says which columns are the configuration",
+        "it is unknown which columns are the configuration",
         field="config",
         allowed=f"some of {', '.join(rest)}" if rest else "columns beside seed and success",
         fix=f"name them: --config {','.join(likely)}" if likely else "add a column for each",
@@ -548,7 +548,7 @@ def _seeds(table: ResultsTable, name: str) -> NDArray[np.int64]:
     wrong = ~((numbers >= 0) & (numbers <= MAX_SEED) & (numbers == np.floor(numbers)))
     for row in np.flatnonzero(wrong).tolist():
         cell = table.cell(row, name)
-        problem = "a missing seed" if cell is None else f"{str(cell)[:60]!r} is no seed"
+        problem = "a missing seed" if cell is None else f"{str(cell)[:60]!r} is not a seed"
         if math.isfinite(numbers[row]) and numbers[row].is_integer():
             problem = f"seed {str(cell)[:60]}"
         raise table.wrong(row, name, problem, "a whole number from 0 to 2**32 - 1")
@@ -631,7 +631,7 @@ def _refuse_twice(
         if others:
             fix += f", or name a parameter that tells them apart ({', '.join(others[:5])})"
         raise InputError(
-            f"seed {seeds[row]} of {shown} is there already, in {table.where(before)}",
+            f"seed {seeds[row]} of {shown} was already given in {table.where(before)}",
             place=table.where(row),
             allowed="one row for each config and seed",
             fix=fix,
@@ -674,7 +674,7 @@ def _notes(
 ) -> Iterator[str]:
     for name, one in parameters.items():
         if one.why:
-            yield f"{name} is read as text, for {one.why} is no number"
+            yield f"{name} is read as text, for {one.why} is not a number"
     if left_out:
         yield f"not used, for they have no numbers: {', '.join(left_out)}"
     if len(groups) > 1 and all(len(rows) == 1 for rows in groups.values()):

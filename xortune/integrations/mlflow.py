@@ -58,7 +58,7 @@ def check_uri(uri: str) -> None:
         )
     local = found.scheme in ("http", "https") and not found.hostname
     if local or not re.match(r"(\w[\w+.-]*://|file:|databricks)", uri):
-        raise InputError(f"{uri!r} is no tracking URI", field="mlflow", allowed=ALLOWED)
+        raise InputError(f"{uri!r} is not a tracking URI", field="mlflow", allowed=ALLOWED)
 
 
 class MLflow(Tracker):

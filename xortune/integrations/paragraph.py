@@ -34,7 +34,7 @@ def paragraph(run: Run, key: str | None = None) -> str:
     if certificate is None or attempt is None:
         command = certify_command(run, 1_000, str(run.path))
         raise InputError(
-            "a paragraph is of a certificate, and the run has none that is complete",
+            "a paragraph describes a certificate, and the run has no complete one",
             place=str(run.path),
             fix=None if command is None else f"make one: `{command}`",
         )

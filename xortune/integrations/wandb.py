@@ -45,7 +45,7 @@ class Wandb(Tracker):
         entity, _, name = project.rpartition("/")
         if not name.strip() or "/" in entity:
             raise InputError(
-                f"{project!r} is no project", field="wandb", allowed="NAME or ENTITY/NAME"
+                f"{project!r} is not a project", field="wandb", allowed="NAME or ENTITY/NAME"
             )
         self._entity, self._project = entity or None, name
         self._mode: Any = os.environ.get("WANDB_MODE") or wandb.setup().settings.mode

@@ -284,7 +284,7 @@ def checked_counts(
         whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
         if not whole or int(value) != value or value < 0:  # type: ignore[call-overload,operator]
             raise InputError(
-                f"{value!r} is no count",
+                f"{value!r} is not a count",
                 field=field,
                 place=f"{place}: {field}",
                 allowed="whole numbers, 0 or more",
@@ -297,7 +297,7 @@ def checked_counts(
             field="successes",
             place=place,
             allowed="at most as many successes as seeds",
-            fix="count the seeds that succeeded, or exchange the two",
+            fix="swap the two numbers if their order is wrong",
         )
     more, added = k - before[0], seeds - before[1]
     if not 0 <= more <= added:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ from xortune.comparisons.runs import (
     tested_by,
     wanted_seeds,
 )
+from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.formats import (
     config_text,
     count,
@@ -47,6 +48,8 @@ from xortune.reports.figures.comparisons import (
 from xortune.reports.plot import Plot
 from xortune.runs.results import Score, number_names, score_of
 
+AnyComparison: TypeAlias = Comparison | RunComparison | SequentialComparison
+
 # -------------------------------------------------------------------------------------------------
 # Runs beside each other.
 
@@ -60,10 +63,13 @@ SHOWN_NAMES = 10
 """Numbers of trainers that have tables."""
 
 
-def comparison_document(comparison: Comparison | RunComparison) -> Document:
+def comparison_document(comparison: AnyComparison) -> Document:
     """All that a comparison says: of runs with each other, or of a run with a published table."""
     if isinstance(comparison, Comparison):
         return _reference_document(comparison)
+    if isinstance(comparison, SequentialComparison):
+        values = {"comparison": comparison, **_sequential_tables(comparison)}
+        return Document("sequential.md.jinja", values)
     entries = comparison.contestants
     epochs = any(one.outcome.epochs for one in entries)
     figures: dict[str, Plot] = {"differences": differences(comparison)}
@@ -100,7 +106,7 @@ def comparison_document(comparison: Comparison | RunComparison) -> Document:
     return Document("comparison.md.jinja", values, tuple(figures.values()))
 
 
-def tables_of(comparison: Comparison | RunComparison) -> dict[str, Table]:
+def tables_of(comparison: AnyComparison) -> dict[str, Table]:
     """The tables that a paper would have, by what they show."""
     if isinstance(comparison, Comparison):
         cells, differ = comparison.summary.cells, comparison.summary.differ
@@ -108,6 +114,9 @@ def tables_of(comparison: Comparison | RunComparison) -> dict[str, Table]:
         about = f"The {shown:,} of {cells:,} cells compared whose p is smallest"
         table = _cells_table(comparison, comparison.cells.head(shown))
         return {"Cells compared" if shown == cells else about: table}
+    if isinstance(comparison, SequentialComparison):
+        tables = _sequential_tables(comparison)
+        return {"Success rates": tables["contestants"], "Differences": tables["pairs"]}
     return {
         "Success rates on fresh seeds": contestants_table(comparison),
         "Differences of success rates": pairs_table(comparison),
@@ -176,6 +185,36 @@ def pairs_table(comparison: RunComparison) -> Table:
         for pair in comparison.pairs
     ]
     return table_of(columns, rows)
+
+
+def _sequential_tables(comparison: SequentialComparison) -> dict[str, Table]:
+    names, n = comparison.labels, comparison.n
+    parameters = list(dict.fromkeys(name for point in comparison.points for name in point))
+    contestants = [
+        (
+            label,
+            f"{k:,}/{n:,}",
+            *(value(point[name]) if name in point else "" for name in parameters),
+        )
+        for label, k, point in zip(names, comparison.k, comparison.points, strict=True)
+    ]
+    pairs = [
+        (
+            *(names[pair.a], names[pair.b], f"{pair.wins:,}", f"{pair.losses:,}"),
+            points(pair.difference, pair.low, pair.high),
+            points_interval(pair.low, pair.high),
+            "neither" if pair.ahead is None else names[pair.ahead],
+            "" if pair.decided_at is None else f"{pair.decided_at:,}",
+        )
+        for pair in comparison.pairs
+    ]
+    heads = [*texts("A", "B"), *numbers("only A", "only B", "difference", "interval")]
+    return {
+        "contestants": table_of(
+            [*texts("contestant"), *numbers("solved"), *texts(*parameters)], contestants
+        ),
+        "pairs": table_of([*heads, *texts("better"), *numbers("proven by")], pairs),
+    }
 
 
 def _settings_table(comparison: RunComparison) -> tuple[Table, str]:

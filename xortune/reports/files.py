@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from xortune.comparisons.reference import Comparison
-from xortune.comparisons.runs import RunComparison
+from xortune.comparisons.sequential import SequentialComparison
 from xortune.core.errors import InputError, refuse_unknown
 from xortune.core.files import is_full
 from xortune.core.formats import plain
-from xortune.reports.comparison import comparison_document, tables_of
+from xortune.reports.comparison import AnyComparison, comparison_document, tables_of
 from xortune.reports.document import latex_table, markdown_text
 from xortune.reports.drawing.matplotlib import pdf, png, svg
 from xortune.reports.html.page import page
@@ -225,7 +225,7 @@ NAMES = ("differences", "wins", "profile", "numbers", "agreement", "cell-differe
 
 
 def write_comparison(
-    comparison: Comparison | RunComparison,
+    comparison: AnyComparison,
     output: str | os.PathLike[str] | None = None,
     *,
     formats: Sequence[str] = ("md", "html", "csv"),
@@ -249,6 +249,8 @@ def write_comparison(
         directory = driven(output)
     elif isinstance(comparison, Comparison):
         directory = comparison.run
+    elif isinstance(comparison, SequentialComparison):
+        directory = comparison_directory(comparison.labels)
     else:
         directory = comparison_directory([one.label for one in comparison.contestants])
     document = comparison_document(comparison)
@@ -290,7 +292,7 @@ def checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
     return tuple(formats)
 
 
-def comparison_tex(comparison: Comparison | RunComparison) -> str:
+def comparison_tex(comparison: AnyComparison) -> str:
     """The tables for a paper."""
     return "\n".join(
         latex_table(table, caption=f"{about}.", label=f"tab:comparison-{number}")

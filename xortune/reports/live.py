@@ -228,7 +228,9 @@ def live_server(
         )[0]
     except (OSError, UnicodeError):
         raise InputError(
-            f"{host!r} is no address of this machine", field="host", allowed="127.0.0.1, 0.0.0.0"
+            f"{host!r} is not an address of this machine",
+            field="host",
+            allowed="127.0.0.1, 0.0.0.0",
         ) from None
     try:
         return LiveServer(host, family, address, follower, _page(follower.name, interval))

@@ -355,7 +355,7 @@ def pairs(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
     for text in given:
         name, sign, value = (part.strip() for part in text.partition("="))
         if not sign or not name:
-            raise InputError(f"{text!r} is no pair", place=option, allowed="NAME=VALUE")
+            raise InputError(f"{text!r} is not a pair", place=option, allowed="NAME=VALUE")
         if name in found:
             raise InputError(f"{name} is given twice", place=option, fix="give it once")
         found[name] = value
@@ -409,7 +409,9 @@ def _narrower(given: Table) -> Table:
     )
 
 
-def render_sequential(comparison: SequentialComparison, console: Console) -> None:
+def render_sequential(
+    comparison: SequentialComparison, files: Sequence[Path], console: Console
+) -> None:
     """Print the verdict of each pair, the counts, and what it rests on."""
     for line in comparison.lines:
         _print(console, line)
@@ -419,9 +421,11 @@ def render_sequential(comparison: SequentialComparison, console: Console) -> Non
         f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
         f"{comparison.alpha:g} at most.",
     )
+    for path in files:
+        _print(console, str(path), whole=True)
 
 
-def sequential_json(comparison: SequentialComparison) -> dict[str, Any]:
+def sequential_json(comparison: SequentialComparison, files: Sequence[Path]) -> dict[str, Any]:
     """The verdicts and what they rest on; `best` is the label of the one that is proven better."""
     names, best = comparison.labels, comparison.best
     return {
@@ -444,6 +448,7 @@ def sequential_json(comparison: SequentialComparison) -> dict[str, Any]:
             }
             for pair in comparison.pairs
         ],
+        "files": [str(path) for path in files],
     }
 
 

@@ -272,7 +272,10 @@ class Certificate:
                 return found
         keys = [found.key for found in self.finalists]
         raise InputError(
-            f"{key!r} is no finalist", field="key", allowed=", ".join(keys), fix=nearest(key, keys)
+            f"{key!r} is not a finalist",
+            field="key",
+            allowed=", ".join(keys),
+            fix=nearest(key, keys),
         )
 
 
@@ -611,7 +614,7 @@ def read_certificate(path: Path) -> Certificate:
     else:
         return certificate
     raise InputError(
-        f"is no certificate ({problem})",
+        f"is not a certificate ({problem})",
         place=f"{place}: {where}" if where else place,
         allowed=allowed,
         fix=FIX,
@@ -635,7 +638,7 @@ def _refuse_contradictions(certificate: Certificate) -> None:
         if attempt.by == "neighbourhood":
             bounds += [found.neighbourhood_bound for found in attempt.finalists]
         if attempt.complete and (not bounds or None in bounds):
-            raise InputError("without a lower bound of every finalist", field="complete")
+            raise InputError("a finalist has no lower bound", field="complete")
 
 
 def _fresh(found: CertifiedResult | Neighbour) -> dict[str, Any]:

@@ -342,7 +342,7 @@ def _fields(text: bytes) -> LineFields:
     except ValidationError as error:
         raise _refusal(error) from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"is no JSON ({error})") from None
+        raise InputError(f"is not JSON ({error})") from None
     names = given.keys() & {"config", "worker", "error", "failed"}
     return dataclasses.replace(line, **{name: given[name] for name in names})
 
@@ -350,9 +350,9 @@ def _fields(text: bytes) -> LineFields:
 def _refusal(error: ValidationError) -> InputError:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
-        return InputError(f"is no JSON ({first['msg'].removeprefix('Invalid JSON: ')})")
+        return InputError(f"is not JSON ({first['msg'].removeprefix('Invalid JSON: ')})")
     field = ".".join(str(part) for part in first["loc"])
-    return InputError(f"is no evaluation ({first['msg']})", field=field or None)
+    return InputError(f"is not an evaluation ({first['msg']})", field=field or None)
 
 
 _STATUSES = bytes(Status)
@@ -551,5 +551,5 @@ def _output(output: str, failed: Mapping[int, str]) -> _Output:
     known = {str(seed): seed for seed in failed}
     for name, text in texts.items():
         if name not in known or not isinstance(text, str):
-            raise InputError(f"{name!r:.40} is no seed that failed", field="output")
+            raise InputError(f"{name!r:.40} is not a seed that failed", field="output")
     return _Output(output, tuple(known[name] for name in texts))

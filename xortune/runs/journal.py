@@ -72,7 +72,7 @@ class Guard:
                 "was replaced or removed while this search wrote to it, and could not be written "
                 f"again ({error.strerror})",
                 place=self._shown,
-                fix="see to it that it can be written; --resume trains what it lacks again",
+                fix="make it writable; --resume trains the missing seeds again",
             )
         return disturbed
 
@@ -128,7 +128,7 @@ class Guard:
             "was replaced while this search wrote to it; what is there now is left as it is, and "
             f"all lines of this search are in {kept}",
             place=self._shown,
-            fix=f"give the right one of the two the name {self._place.name}, then --resume",
+            fix=f"rename the right one of the two to {self._place.name}, then --resume",
         )
 
     def _begins_with(self, place: Path) -> bool:
@@ -151,9 +151,9 @@ class Guard:
 def _put_back(place: str | os.PathLike[str], *, replaced: bool = False) -> DisturbedError:
     how = "replaced by an earlier state of it" if replaced else "removed"
     return DisturbedError(
-        f"was {how} while this search wrote to its run; it is put back with all that it held",
+        f"was {how} while this search wrote to its run; the search has restored all of it",
         place=str(place),
-        fix="leave the files of a run alone while it is written to; --resume continues",
+        fix="do not touch the files of a run that is being written; continue with --resume",
     )
 
 
@@ -494,7 +494,7 @@ class Journal:
             except OSError as error:
                 # What was not written is marked as written: the next fsync would succeed.
                 self._failure = InputError(
-                    f"lines could not be brought to the disk ({error.strerror})",
+                    f"lines could not be written to the disk ({error.strerror})",
                     place=self._place,
                     fix=_fix(error),
                 )

@@ -312,9 +312,9 @@ def _claims(files: Files) -> list[_Claim]:
             owner = _parsed(text)
             if owner is None:
                 raise InputError(
-                    "is no lock of a run",
+                    "is not the lock of a run",
                     place=files.place(f"{LOCK}/{name}"),
-                    allowed="what a search writes there while it runs",
+                    allowed="the file that a search writes while it runs",
                     fix="if no search of this run is running, on any machine, remove it",
                 )
         if owner is not None and owner.owner == parts[2]:
@@ -366,9 +366,9 @@ class RunLock:
             f"{self._claim.name}.json", patience=patience
         ):
             self._lost = InputError(
-                f"this search has lost its run and writes nothing more: {self._why()}",
+                f"this search no longer holds its run and has stopped writing: {self._why()}",
                 place=self.files.place(LOCK),
-                fix="what is in the journal is kept: --resume continues when no other search runs",
+                fix="the journal is kept; continue with --resume when no other search runs",
             )
         if self._lost is not None:
             raise self._lost

@@ -69,7 +69,7 @@ def manifest_of(path: Path) -> dict[str, Any]:
     """What a run's manifest says; nothing if it is not there.
 
     Raises:
-        InputError: it cannot be read, is no JSON object, or is of a newer format.
+        InputError: it cannot be read, is not JSON object, or is of a newer format.
     """
     place = path / MANIFEST
     if not place.exists():
@@ -396,7 +396,7 @@ def refuse_others(
     for name in set(made.tolist()) - {-1}:
         if not any(names[name] in known for known in digests):
             raise InputError(
-                f"made by {names[name]}, which no session of this run is",
+                f"made by {names[name]}, which is not a session of this run",
                 place=f"{journal}:{int(np.argmax(made == name)) + 1}: made",
                 allowed=", ".join(sorted(digests[-1])),
                 fix=OTHER_RUN,

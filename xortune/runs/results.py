@@ -732,7 +732,7 @@ def objectives_in(manifest: Mapping[str, Any], place: str) -> tuple[Objective, .
         return tuple(_noted(one) for one in noted)
     except (TypeError, KeyError, ValueError, AttributeError):
         raise InputError(
-            f"{noted!r} is not what a search notes",
+            f"{noted!r} is not a list of objectives",
             field="objectives",
             place=place,
             allowed="a list of {name: .., direction: maximize or minimize}, of numbers with more",

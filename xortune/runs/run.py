@@ -338,7 +338,7 @@ def refuse_files_of_others(path: Path) -> None:
         return
     more = f" and {len(found) - 1} more files" if len(found) > 1 else ""
     raise InputError(
-        f"holds no run, but {found[0]}{more} that a run would write over",
+        f"holds no run, but {found[0]}{more} that a run would overwrite",
         place=str(path),
         fix="give another --output, or move them away",
     )
@@ -384,11 +384,11 @@ def next_directory(parent: Pathlike, name: str) -> Path:
     """`parent/name`, or the first of `name-2`, `name-3`, ... that does not exist yet.
 
     Raises:
-        InputError: a name that is no directory name.
+        InputError: a name that is not a directory name.
     """
     if name in ("", ".", "..") or any(sign in name for sign in "/\\\0"):
         raise InputError(
-            f"{name!r} is no directory name", field="name", fix="rename it, or give --output"
+            f"{name!r} is not a directory name", field="name", fix="rename it, or give --output"
         )
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(path for name in names if not os.path.lexists(path := Path(parent) / name))
@@ -407,7 +407,7 @@ def fresh_directory(parent: Pathlike, name: str) -> Path:
             path.mkdir()
         except FileExistsError:
             if not Path(parent).is_dir():
-                raise InputError("is no directory", place=str(parent)) from None
+                raise InputError("is not a directory", place=str(parent)) from None
         except (OSError, ValueError) as error:
             raise unwritable(path, error) from None
         else:
@@ -440,8 +440,8 @@ def load_run(path: Pathlike) -> Run:
 def no_run(path: Path) -> InputError:
     """What to say of a directory without a run."""
     return InputError(
-        "holds no run" if path.is_dir() else "is no directory",
+        "holds no run" if path.is_dir() else "is not a directory",
         place=str(path),
         allowed=f"a directory with {JOURNAL}, as `xortune search` makes it",
-        fix="check the path; runs are in runs/NAME unless --output said otherwise",
+        fix="check the path; runs are in runs/NAME unless --output named another place",
     )

@@ -206,7 +206,7 @@ class Store:
             raise InputError(
                 f"cannot be used as an output ({_short(error)})",
                 place=url,
-                allowed="a path, s3://, gs://, or what else pyarrow.fs.FileSystem.from_uri takes",
+                allowed="a path, s3://, gs://, or a URI that pyarrow.fs.FileSystem.from_uri takes",
             ) from None
         if self._fs.type_name == "s3":
             # By itself it asks a server that hangs eleven times, for 100 s, at exit too.

@@ -62,7 +62,7 @@ def regex_metric(regex: str, name: str) -> RegexMetric:
         raise InputError(problem, field="regex", allowed=allowed, fix=fix)
     if not is_name(name):
         allowed = "letters, digits, _, -, / and dots, with a letter or _ first"
-        raise InputError(f"{name!r} is no name", field="name", allowed=allowed, fix=fix)
+        raise InputError(f"{name!r} is not a name", field="name", allowed=allowed, fix=fix)
     return RegexMetric(regex, name)
 
 
@@ -271,7 +271,7 @@ def check_names(template: Template, parameters: Iterable[str]) -> None:
     names = {one.name for word in template.words for one in word.placeholders}
     for name in sorted(names - set(allowed)):
         raise _refusal(
-            f"{{{name}}} is no parameter",
+            f"{{{name}}} is not a parameter",
             ", ".join(f"{{{one}}}" for one in allowed),
             f"{nearest(name, allowed)} Braces that are meant as such are doubled",
         )
@@ -315,9 +315,9 @@ def check_values(template: Template, name: str, values: Iterable[Value]) -> None
             option = (template.words[index - 1].option if index else None) or f"--{name}"
             flag = f"; for a flag, {{{name}:{dashed}}} with {name} true or false"
             raise InputError(
-                f"{dashed!r} begins with '-', and as a word of its own may be taken for an option",
+                f"{dashed!r} begins with '-', and may be taken for an option where it stands alone",
                 field=name,
-                allowed="such a value only as a part of a word, or after a word --",
+                allowed="such a value only as a part of a word, or after --",
                 fix=f"write {option}={{{name}}} in the command"
                 + (flag if isinstance(dashed, str) else ""),
             )

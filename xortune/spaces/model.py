@@ -81,7 +81,7 @@ def parse_duration(text: str | float) -> float:
         seconds = float(text)
     if not 0 < seconds < math.inf:
         raise InputError(
-            f"{shown(text)} is no duration",
+            f"{shown(text)} is not a duration",
             field="time_budget",
             allowed="seconds above 0, or hours, minutes, seconds as in 2h, 10m, 90s, 1h30m",
             fix='write for instance "10m"',
@@ -130,7 +130,7 @@ def _ascending(counts: Sequence[int]) -> Sequence[int]:
 def _parameter_name(name: str) -> str:
     if not re.fullmatch(r"[^\W\d][\w.-]*", name):  # letters of any language, as Python has them
         allowed = "letters, digits, _, - and dots, with a letter or _ first"
-        raise InputError(f"{shown(name)} is no parameter name", allowed=allowed)
+        raise InputError(f"{shown(name)} is not a parameter name", allowed=allowed)
     return name
 
 
@@ -271,7 +271,9 @@ class Range:
                 "step", "a step with log: true", "one of step and log", "drop one of them"
             )
         if step <= 0:
-            raise refusal("step", f"{step} is no step", "a number above 0", "write a larger step")
+            raise refusal(
+                "step", f"{step} is not a step", "a number above 0", "write a larger step"
+            )
         span, size = Decimal(repr(high)) - Decimal(repr(low)), Decimal(repr(step))
         if span / size > 2**53 or low + step == low or high - step == high:
             raise refusal("step", f"{step} is lost in rounding", "a larger step", "enlarge step")

@@ -262,7 +262,7 @@ def _in_order(space: SearchSpace, parameters: Sequence[Parameter]) -> tuple[Para
             place = ("parameters", parameter.name, "when", other)
             if other not in by_name:
                 names = [name for name in by_name if name != parameter.name]
-                problem = f"a condition on {other!r}, which is no parameter"
+                problem = f"a condition on {other!r}, which is not a parameter"
                 raise space.refusal(place, problem, ", ".join(names), nearest(other, names))
             parent = by_name[other]
             if isinstance(parent, Range):
@@ -290,7 +290,7 @@ def start_point(space: SearchSpace, index: int, given: Mapping[str, Value]) -> P
     names = [parameter.name for parameter in space.parameters]
     for name in given:
         if name not in names:
-            problem, place = f"{name!r} is no parameter", ("start", index, name)
+            problem, place = f"{name!r} is not a parameter", ("start", index, name)
             raise space.refusal(place, problem, ", ".join(names), nearest(name, names))
     values: dict[str, Value] = {}
     for parameter in space.parameters:
@@ -456,7 +456,7 @@ def _regex(
             place,
             f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds {metric.name!r}"
             if rule
-            else f"a number, {metric.name!r}, and nothing says what a success is",
+            else f"a number, {metric.name!r}, but no rule says what a success is",
             f"a rule for {metric.name!r}, or {EXIT_CODE!r}",
             f'write success: "{rule_for(metric.name)}" within `trainer`, with your own limit',
         )
@@ -473,14 +473,14 @@ def _metric(
         return _regex(space, given, given.metric, rule)
     metric, place = _plain(given.metric), ("trainer", "metric")
     if metric not in METRICS:
-        problem, fix = f"{shown(given.metric)} is no metric", nearest(given.metric, METRICS)
+        problem, fix = f"{shown(given.metric)} is not a metric", nearest(given.metric, METRICS)
         raise space.refusal(place, problem, ", ".join(map(repr, METRICS)), fix)
     if metric == NUMBER and (given.success is None or (rule and rule.name != VALUE)):
         raise space.refusal(
             place,
             f"a number without a name, and the rule {str(rule)!r} judges {rule.name!r}"
             if rule
-            else "a number, and nothing says what a success is",
+            else "a number, but no rule says what a success is",
             f"with {NUMBER!r} a rule for {VALUE!r}, or {EXIT_CODE!r}",
             f'write success: "{VALUE} >= 0.9" with your own limit, or metric: {JSON!r}',
         )
@@ -644,7 +644,7 @@ def _not_free(parameter: Parameter) -> str | None:
         return "is fixed, and so the same in every config"
     if not isinstance(parameter, Range) and not all(map(is_number, values)):
         other = next(value for value in values if not is_number(value))
-        return f"may be {shown(other)}, which is no number"
+        return f"may be {shown(other)}, which is not a number"
     return None
 
 
@@ -688,7 +688,7 @@ def check_objectives(space: SearchSpace, point: Point) -> None:
         if objective.number is None and name not in MEASURED and not is_number(value):
             raise space.refusal(
                 ("objectives", index),
-                f"{name} is no number in the config that is trained: {shown(value)}",
+                f"{name} is not a number in the trained config: {shown(value)}",
                 "parameters that the trainer takes as they are",
                 "choose another objective",
             )

@@ -128,7 +128,7 @@ def written(values: Mapping[str, object]) -> str:
             f"cannot be written as a file ({error})",
             place=UNWRITTEN,
             allowed="dicts with text as keys, lists, text, finite numbers, true, false and None",
-            fix="of a NumPy scalar take .item()",
+            fix="convert NumPy scalars with .item()",
         ) from None
 
 

@@ -229,7 +229,7 @@ def _discordance(p1: float, p2: float, given: float | None) -> float:
     least, most = abs(p1 - p2), min(p1 + p2, 2 - p1 - p2)
     if not least - 1e-12 <= given <= most + 1e-12:
         raise InputError(
-            f"{given} does not go with rates of {p1} and {p2}",
+            f"{given} is impossible with rates of {p1} and {p2}",
             field="discordance",
             allowed=f"{least:.6g} to {most:.6g}",
         )

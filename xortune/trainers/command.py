@@ -159,7 +159,7 @@ def _too_large(guessed: bool) -> InputError:
     return InputError(
         f"the files of the command are larger than {MOST:,} bytes",
         field="files",
-        allowed="what is sent to each worker: programs, not data",
+        allowed="programs, not data, because each worker is sent all of it",
         fix="name those that are to be sent, `files: [train.py]`, or none, `files: []`"
         if guessed
         else "leave the large ones out, and give the command their absolute paths",
@@ -488,8 +488,8 @@ def _found(result: CommandResult, metric: RegexMetric) -> dict[str, float]:
         raise InputError(f"the regex found {places[-1]!r:.120}", allowed="a number")
     last = _last(result.stdout) or _last(result.stderr)
     raise InputError(
-        f"the regex {metric.regex!r} fits nowhere in what it printed"
-        + (f"; the last line is {last!r:.120}" if last else ", which is nothing"),
+        f"the regex {metric.regex!r} matches nothing that the command printed"
+        + (f"; the last line is {last!r:.120}" if last else ", because it printed nothing"),
     )
 
 
@@ -517,8 +517,8 @@ def _with_exit(told: object) -> object:
         return told  # refused in the same words as without an exit code
     if told.get(SUCCESS) is False:
         raise InputError(
-            f"says {SUCCESS} false, and ends with exit code 0",
-            allowed=f"with success: {EXIT_CODE!r} an exit code that says the same",
+            f"says that {SUCCESS} is false, but exits with code 0",
+            allowed=f"with success: {EXIT_CODE!r} an exit code that agrees",
         )
     return told if SUCCESS in told else {**told, SUCCESS: True}
 

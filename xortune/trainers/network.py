@@ -307,7 +307,7 @@ def evaluate_config(
     for epoch in checkpoints:
         if isinstance(epoch, bool) or not isinstance(epoch, int) or not 1 <= epoch <= config.epochs:
             raise InputError(
-                f"{epoch!r} is no epoch of this training",
+                f"{epoch!r} is not an epoch of this training",
                 field="checkpoints",
                 allowed=f"whole numbers from 1 to {config.epochs}",
             )

@@ -267,7 +267,7 @@ def _of_module(label: str, module: str, name: str, file: Path) -> FunctionSource
 
 def _bad_name(text: str) -> InputError:
     return InputError(
-        f"{text!r} names no function",
+        f"{text!r} does not name a function",
         field="trainer",
         allowed=FORMS,
         fix="write the module or the file, a colon, and the function's name",

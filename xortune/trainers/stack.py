@@ -463,7 +463,7 @@ def _stacked_batch(batches: Sequence[tuple[Any, ...]]) -> Batch:
             axes.append(0)
         else:
             if not isinstance(parts[0], Tensor) and any(one != parts[0] for one in parts):
-                raise CannotStack(f"seeds have batches that differ and are no tensors: {LOOP}")
+                raise CannotStack(f"seeds have batches that differ and are not tensors: {LOOP}")
             batch.append(parts[0])
             axes.append(None)
     return tuple(batch), tuple(axes)

@@ -174,7 +174,7 @@ def profile(comparison: RunComparison) -> Plot:
     """
     counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
     if not counting:
-        raise InputError("the trainers of what is compared count no epochs")
+        raise InputError("no trainer of what is compared counts epochs")
     longest = float(max(outcome.epochs for _, outcome in counting[: len(ROLES)]))
     found = [(label, epochs_needed(outcome)) for label, outcome in counting]
     lines = _profile_lines(found, (1.0, longest), "smaller")
@@ -329,12 +329,12 @@ def _middles(
 def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
     known = {numbers.name: numbers for numbers in comparison.numbers}
     if not known:
-        raise InputError("no two of what is compared have a number of their seeds in common")
+        raise InputError("no two of what is compared have recorded the same number")
     if name is None:
         return next(iter(known.values()))
     if name not in known:
         raise InputError(
-            f"no number {name!r}", field="number", allowed=", ".join(map(plain, known))
+            f"there is no number {name!r}", field="number", allowed=", ".join(map(plain, known))
         )
     return known[name]
 

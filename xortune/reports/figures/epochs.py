@@ -98,7 +98,7 @@ def _chosen(results: Sequence[ConfigResult], keys: Sequence[str]) -> list[Config
         raise InputError(
             f"{len(keys)} configurations",
             field="keys",
-            allowed=f"at most {len(CHOSEN)}: more lines are not told apart",
+            allowed=f"at most {len(CHOSEN)}, because more lines cannot be distinguished",
         )
     chosen = []
     for key in keys:
@@ -111,7 +111,7 @@ def _chosen(results: Sequence[ConfigResult], keys: Sequence[str]) -> list[Config
                 if fitting
                 else f"no configuration has the key {key!r}",
                 field="keys",
-                allowed="a key of the run's table, or as much of its beginning as no other has",
+                allowed="a key of the run's table, or a beginning that no other key has",
                 fix=close if len(close) < 200 else f"{known[0]!r} is one of them",
             )
         chosen.append(fitting[0])
