@@ -20,7 +20,6 @@ from xortune.stats.anytime import (
     anytime_upper,
 )
 
-MIXTURES = ("jeffreys", "truncated", "uniform")
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 ALPHAS = st.floats(1e-12, 0.3)
 
@@ -42,17 +41,16 @@ def crossed(rejects, rate, last, first=1):
     return found
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
 @pytest.mark.parametrize("rate", [0.02, 0.5, 0.9, 0.99])
-def test_bounds_looked_at_after_every_seed_miss_the_rate_as_rarely_as_they_say(mixture, rate):
+def test_bounds_looked_at_after_every_seed_miss_the_rate_as_rarely_as_they_say(rate):
     def above(k, n):
-        return anytime_lower(k, n, alpha=0.05, mixture=mixture) > rate
+        return anytime_lower(k, n, alpha=0.05) > rate
 
     def below(k, n):
-        return anytime_upper(k, n, alpha=0.05, mixture=mixture) < rate
+        return anytime_upper(k, n, alpha=0.05) < rate
 
     def either(k, n):
-        low, high = anytime_interval(k, n, confidence=0.95, mixture=mixture)
+        low, high = anytime_interval(k, n, confidence=0.95)
         return (low > rate) | (high < rate)
 
     missed = [crossed(rejects, rate, 150) for rejects in (above, below, either)]
@@ -79,40 +77,27 @@ def test_a_fixed_n_interval_looked_at_after_every_seed_fails(rate):
     assert 0.35 < crossed(outside, rate, 500, first=10) < 0.45
 
 
-def straight(mixture, rate):
-    n = np.arange(1, 1200)
-    proven = anytime_evidence_above(n, n, rate, mixture=mixture) >= math.log(20)
-    return int(n[proven][0])
-
-
-def test_how_many_successes_in_a_row_prove_a_rate():
-    # The table in the module's docstring.
-    assert [straight(m, 0.95) for m in MIXTURES] == [74, 88, 158]
-    assert [straight(m, 0.99) for m in MIXTURES] == [377, 449, 984]
-    assert 0.95**59 < 0.05 < 0.95**58  # what no test can do better than
+@pytest.mark.parametrize(("rate", "least"), [(0.95, 74), (0.99, 377)])
+def test_how_many_successes_in_a_row_prove_a_rate(rate, least):
+    n = np.arange(1, 1200)  # as the table in the module's docstring says
+    assert n[anytime_evidence_above(n, n, rate) >= math.log(20)][0] == least
 
 
 def test_how_many_seeds_a_proof_takes_on_average():
-    def mean_seeds(mixture):
-        mass, total = np.ones(1), 0.0
-        for n in range(1, 1500):
-            total += mass.sum()
-            mass = np.append(mass * 0.02, 0.0) + np.append(0.0, mass * 0.98)
-            evidence = anytime_evidence_above(np.arange(n + 1), n, 0.95, mixture=mixture)
-            mass = np.where(evidence >= math.log(20), 0.0, mass)
-        return total
-
-    assert [round(mean_seeds(m)) for m in MIXTURES[:2]] == [287, 286]
+    mass, total = np.ones(1), 0.0
+    for n in range(1, 1500):
+        total += mass.sum()
+        mass = np.append(mass * 0.02, 0.0) + np.append(0.0, mass * 0.98)
+        evidence = anytime_evidence_above(np.arange(n + 1), n, 0.95)
+        mass = np.where(evidence >= math.log(20), 0.0, mass)
+    assert round(total) == 287
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
 @pytest.mark.parametrize(("k", "n", "p"), [(0, 3, 0.2), (5, 5, 0.9), (17, 20, 0.7), (30, 60, 0.6)])
-def test_evidence_agrees_with_quadrature_of_the_mixture(mixture, k, n, p):
-    shape = 0.5 if mixture == "jeffreys" else 1.0
-    density = beta(shape, shape)
-    least = 0.0 if mixture == "uniform" else p
+def test_evidence_agrees_with_quadrature_of_the_mixture(k, n, p):
+    density = beta(0.5, 0.5)
     # q = sin² of an angle: no pole at either end.
-    start = math.asin(math.sqrt(least))
+    start = math.asin(math.sqrt(p))
 
     def weighted(angle):
         q = math.sin(angle) ** 2
@@ -121,49 +106,49 @@ def test_evidence_agrees_with_quadrature_of_the_mixture(mixture, k, n, p):
         return float(density.pdf(q)) * slope * ratio if slope > 0 else 0.0
 
     whole = quad(weighted, start, math.pi / 2, epsabs=1e-12, epsrel=1e-11)[0]
-    expected = math.log(whole / density.sf(least))
-    assert anytime_evidence_above(k, n, p, mixture=mixture) == pytest.approx(expected, abs=1e-6)
+    expected = math.log(whole / density.sf(p))
+    assert anytime_evidence_above(k, n, p) == pytest.approx(expected, abs=1e-6)
 
 
-@given(COUNTS, ALPHAS, st.sampled_from(MIXTURES))
-def test_the_bound_is_where_the_evidence_is_enough(counts, alpha, mixture):
+@given(COUNTS, ALPHAS)
+def test_the_bound_is_where_the_evidence_is_enough(counts, alpha):
     k, n = counts
-    low = float(anytime_lower(k, n, alpha=alpha, mixture=mixture))
+    low = float(anytime_lower(k, n, alpha=alpha))
     assert 0 <= low <= k / n
     if k == 0:
         assert low == 0
     else:
-        evidence = anytime_evidence_above(k, n, low, mixture=mixture)
+        evidence = anytime_evidence_above(k, n, low)
         assert evidence == pytest.approx(-math.log(alpha), abs=1e-6)
 
 
-@given(COUNTS, ALPHAS, st.sampled_from(MIXTURES))
-def test_upper_mirrors_lower(counts, alpha, mixture):
+@given(COUNTS, ALPHAS)
+def test_upper_mirrors_lower(counts, alpha):
     k, n = counts
-    high = anytime_upper(k, n, alpha=alpha, mixture=mixture)
+    high = anytime_upper(k, n, alpha=alpha)
     assert k / n <= high <= 1
-    assert high == 1 - anytime_lower(n - k, n, alpha=alpha, mixture=mixture)
+    assert high == 1 - anytime_lower(n - k, n, alpha=alpha)
     if k == n:
         assert high == 1
 
 
-@given(st.integers(1, 500), ALPHAS, st.sampled_from(MIXTURES))
-def test_bounds_grow_with_k(n, alpha, mixture):
+@given(st.integers(1, 500), ALPHAS)
+def test_bounds_grow_with_k(n, alpha):
     k = np.arange(n + 1)
-    assert (np.diff(anytime_lower(k, n, alpha=alpha, mixture=mixture)) > 0).all()
+    assert (np.diff(anytime_lower(k, n, alpha=alpha)) > 0).all()
     # The upper one may round to 1, where the lower one would still be 1e-20.
-    assert (np.diff(anytime_upper(k, n, alpha=alpha, mixture=mixture)) >= 0).all()
+    assert (np.diff(anytime_upper(k, n, alpha=alpha)) >= 0).all()
 
 
-@given(COUNTS, st.floats(0.01, 0.99), st.sampled_from(MIXTURES[:2]))
-def test_evidence_falls_with_the_rate_it_is_for(counts, rate, mixture):
+@given(COUNTS, st.floats(0.01, 0.99))
+def test_evidence_falls_with_the_rate_it_is_for(counts, rate):
     k, n = counts
     rates = np.linspace(0.01, 0.99, 99)
-    evidence = anytime_evidence_above(k, n, rates, mixture=mixture)
+    evidence = anytime_evidence_above(k, n, rates)
     proven = evidence > 1  # beyond e the order is strict; below, nothing is claimed
     assert (np.diff(evidence[proven]) < 0).all()
-    one = anytime_evidence_above(k, n, rate, mixture=mixture)
-    assert anytime_evidence_below(n - k, n, 1 - rate, mixture=mixture) == pytest.approx(one)
+    one = anytime_evidence_above(k, n, rate)
+    assert anytime_evidence_below(n - k, n, 1 - rate) == pytest.approx(one)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -207,10 +192,6 @@ def test_exact_values():
     assert anytime_lower(0, 0, alpha=0.05) == 0
     assert anytime_upper(0, 0, alpha=0.05) == 1
     assert [float(end) for end in anytime_interval(0, 0)] == [0, 1]
-    # One success, uniform mixture: the wealth is 1/(2p).
-    assert anytime_lower(1, 1, alpha=0.05, mixture="uniform") == pytest.approx(1 / 40)
-    # One success, cut off: (1 + p)/(2p).
-    assert anytime_lower(1, 1, alpha=0.05, mixture="truncated") == pytest.approx(1 / 39)
     assert anytime_evidence_below(0, 100, 0.9) > 80 * math.log(10)
     assert anytime_evidence_above(0, 10**6, 0.9) < -1e6  # nothing is left of the stake
 
@@ -240,7 +221,6 @@ def test_arrays_are_broadcast():
         (lambda: anytime_lower(1, np.nan, alpha=0.1), "successes"),
         (lambda: anytime_upper(1, 4, alpha=0.0), "alpha"),
         (lambda: anytime_lower(1, 4, alpha=1.0), "alpha"),
-        (lambda: anytime_lower(1, 4, alpha=0.1, mixture="flat"), "mixture"),
         (lambda: anytime_interval(1, 4, confidence=1.0), "confidence"),
         (lambda: anytime_evidence_above(1, 4, 1.0), "rate"),
         (lambda: anytime_evidence_below(1, 4, 0.0), "rate"),

@@ -47,12 +47,6 @@ def neighbours(
     turn another parameter on or off: that is another kind of config. Parameters with a fixed value
     or other lists are not moved, nor those that are not active in the point.
 
-    Args:
-        point: in its trainer's normal form.
-        space: whose ranges are meant.
-        trainer: brings the moved points into its normal form.
-        fraction: above 0.
-
     Raises:
         InputError: a fraction that is not above 0 and finite, or a point that the trainer refuses.
     """
@@ -226,11 +220,9 @@ class SeedsToTrain:
     """The seeds that a config is still to be trained under.
 
     Attributes:
-        point: the config.
         seeds: ascending parts; none where it has them all. Blocks are trained side by side, so that
             one that was interrupted may lack any of its seeds.
         proposal: which of the search's proposals it is written under.
-        purpose: for the journal.
     """
 
     point: Point
@@ -593,10 +585,6 @@ def missing(seeds: range, lines: Iterable[Evaluation]) -> tuple[range, ...]:
 
 def noted_certificate(run: Run, more: Sequence[Evaluation] = ()) -> Certificate | None:
     """Write certificate.json, if there is anything to be in it.
-
-    Args:
-        run: as it was loaded.
-        more: what its journal has got since.
 
     Raises:
         InputError: the directory cannot be written.

@@ -321,17 +321,9 @@ def gate_config(
 ) -> Verdict:
     """Train a config until its rate is proven to be above `min_rate`, or refuted, or seeds run out.
 
-    Args:
-        point: the config, in its trainer's normal form.
-        trainer: what trains it.
-        min_rate: the success rate to prove.
-        max_seeds: after so many the answer is `undecided`; part of the question (see
-            `SequentialTest`).
-        confidence: 1 minus the probability, at most, of a wrong answer.
-        first_seed: the others follow it.
-        block: seeds trained at a time, or what says how many next; if not given, more and more, and
-            never beyond the seed that can prove it.
-        on_seeds: called with (k, n) after each block.
+    The question is a `SequentialTest`. `block` is how many seeds are trained at a time, or says it
+    each time; if not given they are more and more, never beyond the seed that can prove the rate.
+    `on_seeds` is called with (k, n) after each block.
 
     Raises:
         InputError: an argument out of range, or too few seeds for any answer but `undecided`.
@@ -380,12 +372,6 @@ def gate_imported(
     Nobody knows whether their number was planned, or which config was picked by its count. So the
     bounds are those that hold at any number of seeds, and for all configs of the run at once: each
     has an equal share of 1 - `confidence`.
-
-    Args:
-        run: whose configs share 1 - `confidence`.
-        result: of the config.
-        min_rate: the success rate to prove.
-        confidence: with which the answers about all configs of the run hold together.
 
     Raises:
         InputError: a rate or a confidence that is not within (0, 1).
@@ -439,12 +425,6 @@ def gate_certificate(
     certificate: Certificate, *, min_rate: float, key: str | None = None
 ) -> Verdict:
     """Compare a certificate's lower bound with `min_rate`; nothing is trained.
-
-    Args:
-        certificate: the bounds of its finalists hold all together, so that the best may be chosen
-            by them.
-        min_rate: the success rate that must be proven.
-        key: of the finalist; the certificate's first if not given.
 
     Raises:
         InputError: an argument out of range, or no such finalist.

@@ -41,12 +41,7 @@ class Speed:
     """How fast seeds are trained here, by a short measurement.
 
     Attributes:
-        config: what was trained.
-        task: the name of the task.
-        engine: fused or reference.
-        cores: that shared the work.
         seeds: measured, after a first block that only warms up.
-        seconds: that they took together.
     """
 
     config: Config

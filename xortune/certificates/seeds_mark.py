@@ -64,8 +64,6 @@ class Course:
     """What came of the seeds so far, one after the other.
 
     Attributes:
-        k: seeds that passed.
-        n: seeds.
         failures: the first that failed, each with its message.
         shown: the traceback of the very first.
         answer: None as long as it goes on.
@@ -84,12 +82,7 @@ class Course:
         return self._test.first_seed + self.n
 
     def count(self, error: BaseException | None = None, shown: str = "") -> None:
-        """Count the next seed.
-
-        Args:
-            error: what it raised; None if it passed.
-            shown: its traceback; kept of the first.
-        """
+        """Count the next seed."""
         if error is None:
             self.k += 1
         elif len(self.failures) < SHOWN:

@@ -42,11 +42,8 @@ class Candidate:
     """A config that is to be compared.
 
     Attributes:
-        label: what it is called.
-        point: the config.
         task: its name and fingerprint; None where nothing is known of it.
         certified: its seeds in the last complete attempt of its run; None if it is not in it.
-        facts: how it was found.
         made: what trained `certified`, in words.
         notes: how `certified` could mislead.
         run: where it is from; None for a config by itself.
@@ -70,11 +67,6 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     The search's first, not its certificate's: it was chosen before its certificate was trained, so
     that these seeds say nothing but the truth about it. The certificate's first is the best of
     several by these very seeds.
-
-    Args:
-        run: with a finished config.
-        key: of the config, or as many of its first digits as tell it from all others.
-        label: what it is called.
 
     Raises:
         InputError: no config is finished, none has this key, or several begin with it.
@@ -110,14 +102,7 @@ def certified_contestant(candidate: Candidate) -> Contestant:
 def trained_contestant(
     candidate: Candidate, outcome: Outcome, made: str, identity: Mapping[str, str]
 ) -> Contestant:
-    """The candidate with seeds that were trained for the comparison.
-
-    Args:
-        candidate: what was trained.
-        outcome: what came of it.
-        made: what trained it, as `trained_by` says it.
-        identity: the same as `sessions.identity_of` has it.
-    """
+    """The candidate with seeds that were trained for the comparison."""
     notes: tuple[str, ...] = ()
     if candidate.run is not None:
         run = candidate.run
@@ -347,11 +332,6 @@ def imported_contestant(run: Run, key: str | None, candidate: Candidate) -> Cont
 
     None for any other run, one that is certified, and the best of several: its count won, and so is
     partly luck.
-
-    Args:
-        run: of the candidate.
-        key: that named it, if one did.
-        candidate: what is to be compared.
     """
     origin = imported_from(run.manifest)
     several = len(run.results) > 1
@@ -402,11 +382,6 @@ def entries_of(
     items: Sequence[Compared], labels: Sequence[str] | None, task: TaskSpec
 ) -> list[Candidate | Contestant]:
     """Outcomes as they are, and what is to be found or trained of the others.
-
-    Args:
-        items: what is compared.
-        labels: what they are called; their own names if not given.
-        task: what a `Config` learns.
 
     Raises:
         InputError: something that cannot be compared, a run that is none, or wrong labels.

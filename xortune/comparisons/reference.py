@@ -357,13 +357,6 @@ def match_cells(
 ) -> Matching:
     """Match the rows of a table with configs; see `compare_published`.
 
-    Args:
-        points: of the configs, by key.
-        names: of the parameters: as in points, as in the table's `values` and in `where`.
-        published: the table.
-        where: the restriction.
-        run: for messages.
-
     Raises:
         InputError: an unknown parameter or value, several configs for one row, or none for any.
     """
@@ -545,14 +538,6 @@ def chance_range(
       where there are none, which adds up over many cells. That part is subtracted.
 
     The table's cells are taken to depend on each other as the run's do, unless they are `fresh`.
-
-    Args:
-        solved: `solved_seeds` of the cells.
-        their_n: seeds of the table's cells.
-        tails: `fisher_tails` of the cells.
-        trainings: equal for cells of one training.
-        fresh: whether all cells of the table are independent.
-        confidence: the probability of the range.
 
     Returns:
         (low, high): the range whose probability is as near `confidence` as whole numbers allow.

@@ -58,10 +58,6 @@ class Contestant:
         label: what it is called, different from all others.
         key: of the config; empty for an outcome that was handed in.
         point: the config; None for such an outcome.
-        outcome: its fresh seeds.
-        origin: where they are from.
-        facts: how it was found and trained, by name: sampler, engine, versions, dates.
-        notes: sentences on how its counts could mislead.
         rule: for success, of a trainer of the user's own; None if there is none, or none is known.
     """
 
@@ -199,12 +195,7 @@ def improvement(first: Floats, second: Floats, *, shared: bool, seed: int) -> Im
 
 
 def middle(outcome: Outcome, *, seed: int) -> Middle:
-    """The interquartile mean of an outcome's epochs to solve.
-
-    Args:
-        outcome: the seeds.
-        seed: of the resampling.
-    """
+    """The interquartile mean of an outcome's epochs to solve."""
     if not outcome.epochs:  # nobody counts them
         return Middle(None, None, None)
     return Middle(*middle_half(epochs_needed(outcome), seed=seed))
@@ -294,13 +285,7 @@ class ComparedNumbers:
 def compared_numbers(
     contestants: Sequence[Contestant], pairs: Sequence[Pair], *, seed: int
 ) -> tuple[ComparedNumbers, ...]:
-    """Each number that two contestants have or more, those that are judged first.
-
-    Args:
-        contestants: whose trainers told the numbers.
-        pairs: of them.
-        seed: of the resampling.
-    """
+    """Each number that two contestants have or more, those that are judged first."""
     judged = [one.rule.name for one in contestants if one.rule is not None]
     others = [name for one in contestants for name in one.outcome.details.values]
     return tuple(
@@ -520,11 +505,6 @@ def compare_runs(
     contestants: Sequence[Contestant], *, alpha: float = 0.05, seed: int = 0
 ) -> RunComparison:
     """Compare every two contestants.
-
-    Args:
-        contestants: two or more, with labels that differ.
-        alpha: level of all tests together.
-        seed: of the resampling that the intervals of epochs come from.
 
     Raises:
         InputError: fewer than two contestants, a label given twice, an alpha out of range.

@@ -156,10 +156,6 @@ def csv_rows(
 def json_of(place: Path, fix: str | None = None) -> Any:
     """What a file of JSON says; its numbers are finite.
 
-    Args:
-        place: the file.
-        fix: what to do if it is not JSON.
-
     Raises:
         InputError: it cannot be read, or is not JSON.
     """

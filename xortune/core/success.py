@@ -45,13 +45,7 @@ _RULE = re.compile(
 
 @dataclass(frozen=True)
 class Success:
-    """A rule such as ``accuracy >= 0.9``.
-
-    Attributes:
-        name: of the number that is judged.
-        sign: one of >=, >, <=, <, ==, !=.
-        limit: what it is compared with; finite.
-    """
+    """A rule such as ``accuracy >= 0.9``."""
 
     name: str
     sign: str

@@ -32,10 +32,6 @@ _WORDS = ("true", "false", "yes", "no", "on", "off", "null", "none", "y", "n", "
 def yaml_config(point: Point, comments: Sequence[str]) -> str:
     """One line for each parameter; YAML 1.1 and 1.2, Hydra and OmegaConf read the same in it.
 
-    Args:
-        point: the config.
-        comments: sentences that stand above it.
-
     Raises:
         InputError: a text that OmegaConf would take for a reference or for a missing value.
     """

@@ -91,11 +91,9 @@ class ResultsTable:
     """One row for each seed of each config.
 
     Attributes:
-        source: what messages and the run call it.
         sha256: of the file, or of the values.
         columns: R cells for each column, by its name, in its order.
         where: says of a row where it is.
-        text: whether all cells are text.
     """
 
     source: str
@@ -122,10 +120,6 @@ class ResultsTable:
 
     def column(self, name: str, option: str) -> CodedColumn:
         """The cells of a column.
-
-        Args:
-            name: of the column.
-            option: that named it, for the message.
 
         Raises:
             InputError: there is none.
@@ -311,11 +305,6 @@ def verdicts_in(table: ResultsTable, success: str, *, missing_fails: bool) -> Ve
     `accuracy >= 0.9`, and a number that is not finite is a seed that diverged. A column `reason`
     says of a row why it has crashed; such a row is no success.
 
-    Args:
-        table: with R rows.
-        success: a column, or a rule.
-        missing_fails: whether an empty cell is a failed seed.
-
     Raises:
         InputError: neither, or a cell that does not say it.
     """
@@ -432,11 +421,8 @@ class ImportRequest:
     """Which columns are what.
 
     Attributes:
-        config: the parameters, in the order in which they are shown.
-        seed: the seed of each row.
         success: the column that says whether a row is a success, or a rule for a column of numbers,
             such as `accuracy >= 0.9`.
-        ignore: columns that are not looked at.
         missing_fails: whether a row that does not say how it went is a failed seed; else refused.
     """
 
@@ -449,15 +435,7 @@ class ImportRequest:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What a table came to.
-
-    Attributes:
-        evaluations: for each config, in the order of its first row, its seeds as blocks.
-        parameters: each with its type and values.
-        numbers: names of the columns of numbers that are kept for each seed.
-        left_out: columns that are no part of the run.
-        notes: sentences that the user should read.
-    """
+    """What a table came to."""
 
     evaluations: tuple[Evaluation, ...]
     parameters: Mapping[str, CodedColumn]
@@ -708,17 +686,7 @@ def space_text(
     success: str | None,
     trainer: str | None,
 ) -> str:
-    """YAML that `spaces.space.parse_space` reads.
-
-    Args:
-        name: of the space.
-        results: what was imported.
-        source: where from.
-        configs: how many there are.
-        seeds: that each of them has at least.
-        success: the rule for a number; None if a column said it.
-        trainer: a function that trains such configs, as a space file names it.
-    """
+    """YAML that `spaces.space.parse_space` reads."""
     given = {"name": name, "trainer": trainer, "success": success}
     lines = [
         f"# Made by `xortune import` of {json.dumps(source)}: what was seen there, in",

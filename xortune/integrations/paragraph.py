@@ -22,10 +22,6 @@ BY = {"own": "own success rate", "neighbourhood": "neighbourhood's lowest succes
 def paragraph(run: Run, key: str | None = None) -> str:
     """What was searched, how the configuration was chosen, and what fresh seeds say of it.
 
-    Args:
-        run: a certified one.
-        key: of a finalist; the certificate's first if not given.
-
     Raises:
         InputError: no attempt to certify is complete, or there is no such finalist.
     """

@@ -38,8 +38,6 @@ class ConfigLog:
     """One configuration, as it is logged.
 
     Attributes:
-        key: its stable key.
-        parameters: its settings.
         steps: one for each block of seeds, in the order in which they came; at least one.
         certified: what fresh seeds say of it, as `certified_k` and so on; nothing if they were not
             asked, or not all have answered.
@@ -56,8 +54,6 @@ class About:
     """The run that the configurations are of.
 
     Attributes:
-        path: its directory.
-        name: of the space.
         identity: 8 hexadecimal digits that stay, wherever the directory is moved.
         state: whether it is finished: then its configurations are closed.
     """
@@ -75,13 +71,7 @@ class About:
 
 @dataclass
 class Logged:
-    """What a tracker has of a configuration.
-
-    Attributes:
-        run: what it calls that.
-        n: seeds that were logged.
-        certified: what was logged of a certificate.
-    """
+    """What a tracker has of a configuration."""
 
     run: str
     n: int = 0

@@ -84,15 +84,9 @@ class FrontGrants:
         speed: float = 0.5,  # noqa: ARG002  # where it counts, it is among the costs
         seed_costs: NDArray[np.float64] | None = None,  # noqa: ARG002
     ) -> None:
-        """Take in all that is known of a config.
+        """As `racing.grants.Grants.see`.
 
-        Args:
-            name: the config, entered or not.
-            successes: of all its seeds so far.
-            n: its seeds so far, at least 1.
-            costs: what it costs in each other objective, less is better; inf is allowed.
-            speed: not used.
-            seed_costs: not used.
+        `costs` are those in each other objective; less is better, inf is allowed.
         """
         number = self.enter(name)
         self._make_room(number, len(costs))
@@ -111,10 +105,6 @@ class FrontGrants:
         The one expected to succeed most often, of those that are not proven worse than another of
         no higher costs, and that have fewer than `finalists` others ahead: of no higher costs, and
         shown to do as well as it is expected to (by the lower end of Wilson's interval).
-
-        Args:
-            busy: those that have seeds under way.
-            last: whether no newcomers are left; they are no others' concern here.
         """
         known = self._n > 0
         hoped = np.where(known, (self._k + 1) / (self._n + 2), 0.0)

@@ -39,12 +39,6 @@ def is_futile(
     """Whether a configuration is expected to gain less than `least` over the best of the others.
 
     A configuration that leads is never futile, or two equal ones would stop each other.
-
-    Args:
-        successes: of the configuration.
-        n: its seeds, at least 1.
-        others: successes and seeds of each other one.
-        least: a difference of success rates; None never finds anything futile.
     """
     if least is None:
         return False

@@ -195,10 +195,6 @@ class Grants(ProvenRates):
 
     Configurations with the same count are kept together, so that a decision looks at some dozens of
     counts, not at a million configurations.
-
-    Args:
-        rule: of the race.
-        weighs: whether it weighs what a climb and a newcomer are worth.
     """
 
     def __init__(self, rule: RaceRule, *, weighs: bool = False) -> None:
@@ -440,15 +436,10 @@ class NumberGrants(ProvenRates):
         speed: float = 0.5,  # noqa: ARG002  # of a success rate
         seed_costs: NDArray[np.float64] | None = None,
     ) -> None:
-        """Take in all that is known of a config.
+        """As `Grants.see`, by the numbers of seeds.
 
-        Args:
-            name: entered or not.
-            successes: of all its seeds so far.
-            n: its seeds so far, at least 1.
-            costs: one: the objective, turned so that less is better; inf where failed seeds decide.
-            speed: not used.
-            seed_costs: the number of each seed, turned the same way; inf of a failed one.
+        `costs` is one: the objective, turned so that less is better; inf where failed seeds decide.
+        `seed_costs` are the numbers of the seeds, turned the same way; inf of a failed one.
         """
         number = self.enter(name)
         self._race.see(name, successes, n)
@@ -469,10 +460,6 @@ class NumberGrants(ProvenRates):
         """The config that shall climb; None if there is none.
 
         The best of the highest rung on which one may.
-
-        Args:
-            busy: those that have seeds under way.
-            last: whether no newcomers are left: then one of each rung climbs at least.
         """
         for place in reversed(range(len(self._rungs) - 1)):
             came, share = self._came[place], self._rungs[place + 1] / self._rungs[place]

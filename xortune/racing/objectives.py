@@ -90,12 +90,7 @@ def _with_failed(objective: Objective, numbers: Numbers) -> NDArray[np.float64]:
 
 
 def summed(objective: Objective, numbers: Numbers) -> float:
-    """What a config is worth: its statistic of all seeds, infinite where failed ones decide it.
-
-    Args:
-        objective: one with a number.
-        numbers: of each seed, at least one; NaN where it failed.
-    """
+    """What a config is worth: its statistic of all seeds, infinite where failed ones decide it."""
     assert objective.statistic is not None
     return float(of_all(_with_failed(objective, numbers), objective.statistic))
 
@@ -136,8 +131,6 @@ class Seen:
     """What has been seen of a config.
 
     Attributes:
-        point: the config.
-        successes: seeds solved.
         n: seeds, crashed ones included; at least 1.
         spent: epochs until each seed was solved for good, unsolved ones at the full budget, summed;
             that of crashed ones as far as it is known.

@@ -112,14 +112,7 @@ _FLOOR = _Bar(0.0, None)
 
 
 def race_share(number: ArrayLike) -> NDArray[np.float64]:
-    """w_i: the share of alpha of configuration number i = 1, 2, ...; all shares sum to 1.
-
-    Args:
-        number: any shape.
-
-    Returns:
-        float64, of that shape.
-    """
+    """w_i: the share of alpha of configuration number i = 1, 2, ...; all shares sum to 1."""
     i = np.asarray(number, np.float64)
     before, after = np.log(EVEN + i - 1), np.log(EVEN + i)
     # The difference of the inverses, without cancellation.
@@ -215,13 +208,7 @@ class Race:
         return self._names[number - 1]
 
     def look(self, name: Hashable, successes: int, n: int) -> LookResult:
-        """Take in a configuration's results so far, and decide whether it goes on.
-
-        Args:
-            name: the configuration, entered or not.
-            successes: of all its seeds so far.
-            n: its seeds so far, at least 1.
-        """
+        """Take in a configuration's results so far, and decide whether it goes on."""
         self.see(name, successes, n)
         if self.is_stopped(name, successes, n):
             return "stopped"
@@ -232,12 +219,7 @@ class Race:
         self._raise_bar(name, self.enter(name), successes, n)
 
     def forget(self, name: Hashable, others: Iterable[tuple[Hashable, int, int]]) -> None:
-        """Take back all that was seen of a configuration, which enters anew: something else now.
-
-        Args:
-            name: the configuration.
-            others: name, successes and seeds of all others; asked for if a bar was its own.
-        """
+        """Take back all that was seen of a configuration, which enters anew: something else now."""
         self.enter_anew(name)
         if name in (self._bar.name, self._next.name):
             self._bar, self._next = _FLOOR, _FLOOR
@@ -269,12 +251,6 @@ def checked_counts(
     successes: object, n: object, before: tuple[int, int], *, place: str
 ) -> tuple[int, int]:
     """Cumulative counts that somebody's program reports, as whole numbers.
-
-    Args:
-        successes: what it calls its successes.
-        n: what it calls its seeds.
-        before: what it reported last; (0, 0) at first.
-        place: who reported, for a message.
 
     Raises:
         InputError: no counts, more successes than seeds, or counts that are not cumulative.

@@ -124,10 +124,6 @@ class Template:
 
         A word whose parameter is not active or null is left out, and so is the name of the option
         before it if the placeholder is all of the word.
-
-        Args:
-            values: of the active parameters.
-            seed: a whole number.
         """
         given = {**values, SEED: seed}
         made: list[str] = []
@@ -288,11 +284,6 @@ def check_names(template: Template, parameters: Iterable[str]) -> None:
 
 def check_values(template: Template, name: str, values: Iterable[Value]) -> None:
     """Refuse values that a program would not take for values.
-
-    Args:
-        template: of the command.
-        name: of a parameter.
-        values: some that it may have.
 
     Raises:
         InputError: a value that begins with `-` would be a word of its own, and might be taken for

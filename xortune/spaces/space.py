@@ -84,11 +84,6 @@ def load_space(path: str | os.PathLike[str] | Mapping[str, Any]) -> SearchSpace:
 def parse_space(text: str, place: str = UNWRITTEN, folder: Path = Path()) -> SearchSpace:
     """Check the text of a space file.
 
-    Args:
-        text: YAML.
-        place: what messages call the file.
-        folder: where a relative path of a CSV task starts.
-
     Raises:
         InputError: as `load_space`.
     """

@@ -45,9 +45,7 @@ class YamlDocument:
     """What a file says.
 
     Attributes:
-        values: the top mapping, of plain values, lists and mappings with string keys.
         lines: for each location the line of its key or list item, from 1.
-        place: the name of the file, for messages.
     """
 
     values: dict[str, object]

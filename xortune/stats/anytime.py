@@ -19,7 +19,7 @@ forms in beta functions.
 A mixture over all q in [0, 1] spends half of its stake on the side that is not asked about. For "is
 the rate above p" only q > p can win, and with them alone the wealth is a supermartingale for every
 true rate up to p: the factor of one seed, t q/p + (1 - t) (1 - q)/(1 - p), grows with the true rate
-t and is 1 at t = p. So the mixtures here are cut off at p:
+t and is 1 at t = p. So the mixture here is cut off at p. What others cost:
 
 =========== ================================================= ====== ====== =====
 mixture     density of q                                      0.95   0.99   0.98
@@ -31,8 +31,8 @@ uniform     uniform, all q in [0, 1]                             158    984   55
 
 The first two columns of numbers: successes in a row that prove a rate above 0.95 and 0.99 at alpha
 0.05. No test whatever can do it in fewer than 59 and 299. The last: the mean number of seeds that
-prove "above 0.95" if the truth is 0.98. The Jeffreys mixture, cut off, is the default: near 0 and 1
-it needs a sixth fewer seeds than the uniform one, and in the middle as many to a few percent more.
+prove "above 0.95" if the truth is 0.98. The Jeffreys mixture, cut off, is used: near 0 and 1 it
+needs a sixth fewer seeds than the uniform one, and in the middle as many to a few percent more.
 
 Sources: Ville (1939), Étude critique de la notion de collectif. Robbins (1970), Statistical methods
 related to the law of the iterated logarithm, Ann. Math. Stat. 41, 1397-1409 (mixtures). Krichevsky
@@ -47,7 +47,7 @@ inference, Stat. Sci. 38, 576-601 (a review).
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,18 +55,13 @@ from scipy.special import betainc, betaln, expit, logit
 
 from xortune.core.errors import InputError
 
-Mixture: TypeAlias = Literal["jeffreys", "truncated", "uniform"]
-"""What is bet on; the table above says what each costs."""
-
 Floats: TypeAlias = NDArray[np.float64]
 
-_SHAPES = {"jeffreys": 0.5, "truncated": 1.0, "uniform": 1.0}
-"""Both parameters of the symmetric beta mixture."""
+_SHAPE = 0.5
+"""Both parameters of Jeffreys' beta mixture."""
 
 
-def anytime_lower(
-    successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike, mixture: Mixture = "jeffreys"
-) -> Floats:
+def anytime_lower(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike) -> Floats:
     """A lower bound on a success probability that holds at every n simultaneously.
 
     The probability that the bound is above the true rate at any n, from 1 to infinity, is at most
@@ -76,40 +71,37 @@ def anytime_lower(
         successes: counts k, any shape.
         n: seeds trained, broadcast against `successes`; 0 gives 0.
         alpha: in (0, 1), of each bound alone; broadcast with the others.
-        mixture: what is bet on.
 
     Returns:
         The least rate p whose wealth, the mean of L(q) / L(p) over the mixture, is below 1 / alpha;
         0 where k is 0, and below k/n otherwise. Of the broadcast shape.
 
     Raises:
-        InputError: counts that are none, an alpha outside (0, 1), an unknown mixture.
+        InputError: counts that are none, an alpha outside (0, 1).
     """
     k, m = _counts(successes, n)
-    _check(alpha, mixture)
+    _check(alpha)
     k, m, level = np.broadcast_arrays(k, m, np.asarray(alpha, np.float64))
     given = np.stack([k.ravel(), m.ravel(), level.ravel()])
     distinct, place = np.unique(given, axis=1, return_inverse=True)
     bounds = np.zeros(distinct.shape[1])
     some = distinct[0] > 0
     won, seeds, level = distinct[:, some]
-    bounds[some] = _root(won, seeds, -np.log(level), mixture)
+    bounds[some] = _root(won, seeds, -np.log(level))
     return bounds[place.ravel()].reshape(k.shape)
 
 
-def anytime_upper(
-    successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike, mixture: Mixture = "jeffreys"
-) -> Floats:
+def anytime_upper(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike) -> Floats:
     """An upper bound on a success probability that holds at every n simultaneously.
 
     As `anytime_lower`, with successes and failures exchanged; 1 where k is n.
     """
     k, m = _counts(successes, n)
-    return 1.0 - anytime_lower(m - k, m, alpha=alpha, mixture=mixture)
+    return 1.0 - anytime_lower(m - k, m, alpha=alpha)
 
 
 def anytime_interval(
-    successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95, mixture: Mixture = "jeffreys"
+    successes: ArrayLike, n: ArrayLike, *, confidence: float = 0.95
 ) -> tuple[Floats, Floats]:
     """An interval for a success probability that holds at every n simultaneously.
 
@@ -117,7 +109,6 @@ def anytime_interval(
         successes: counts k, any shape.
         n: seeds trained, broadcast against `successes`; 0 gives (0, 1).
         confidence: the probability that the interval holds the true rate at every n, in (0, 1).
-        mixture: what is bet on.
 
     Returns:
         (low, high), of the broadcast shape: both one-sided bounds, each with half of the error.
@@ -128,46 +119,40 @@ def anytime_interval(
     half = (1 - confidence) / 2
     if not 0 < half < 0.5:
         raise InputError(f"{confidence!r}", field="confidence", allowed="a number in (0, 1)")
-    low = anytime_lower(successes, n, alpha=half, mixture=mixture)
-    return low, anytime_upper(successes, n, alpha=half, mixture=mixture)
+    low = anytime_lower(successes, n, alpha=half)
+    return low, anytime_upper(successes, n, alpha=half)
 
 
-def anytime_evidence_above(
-    successes: ArrayLike, n: ArrayLike, rate: ArrayLike, *, mixture: Mixture = "jeffreys"
-) -> Floats:
+def anytime_evidence_above(successes: ArrayLike, n: ArrayLike, rate: ArrayLike) -> Floats:
     """The logarithm of an e-value for "the true rate is above `rate`".
 
     If the true rate is `rate` or less, the e-value of any n, chosen by looking or not, has a mean
     of at most 1, and ever reaches 1 / alpha with probability at most alpha. E-values of independent
-    series multiply: their logarithms may be added. With the mixture "uniform" the hypothesis is
-    "exactly `rate`", and evidence against it from either side.
+    series multiply: their logarithms may be added.
 
     Args:
         successes: counts k, any shape.
         n: seeds trained, broadcast with the others; 0 gives 0.
         rate: in (0, 1), the hypothesis.
-        mixture: what is bet on.
 
     Returns:
         Natural logarithms, of the broadcast shape; `anytime_lower` with alpha is above `rate` where
         they are above log(1 / alpha).
 
     Raises:
-        InputError: counts that are none, a rate outside (0, 1), an unknown mixture.
+        InputError: counts that are none, a rate outside (0, 1).
     """
     k, m = _counts(successes, n)
-    return _evidence(k, m, _logits(rate), mixture)
+    return _evidence(k, m, _logits(rate))
 
 
-def anytime_evidence_below(
-    successes: ArrayLike, n: ArrayLike, rate: ArrayLike, *, mixture: Mixture = "jeffreys"
-) -> Floats:
+def anytime_evidence_below(successes: ArrayLike, n: ArrayLike, rate: ArrayLike) -> Floats:
     """The logarithm of an e-value for "the true rate is below `rate`".
 
     As `anytime_evidence_above`, with successes and failures exchanged.
     """
     k, m = _counts(successes, n)
-    return _evidence(m - k, m, -_logits(rate), mixture)
+    return _evidence(m - k, m, -_logits(rate))
 
 
 def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
@@ -179,12 +164,10 @@ def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
     return k, m
 
 
-def _check(alpha: ArrayLike, mixture: str) -> None:
+def _check(alpha: ArrayLike) -> None:
     level = np.asarray(alpha, np.float64)
     if not ((level > 0) & (level < 1)).all():
         raise InputError(f"{alpha!r}", field="alpha", allowed="a number in (0, 1)")
-    if mixture not in _SHAPES:
-        raise InputError(f"{mixture!r}", field="mixture", allowed=", ".join(_SHAPES))
 
 
 def _logits(rate: ArrayLike) -> Floats:
@@ -194,34 +177,30 @@ def _logits(rate: ArrayLike) -> Floats:
     return np.asarray(logit(p), np.float64)
 
 
-def _evidence(k: Floats, n: Floats, u: Floats, mixture: str) -> Floats:
-    _check(0.5, mixture)
+def _evidence(k: Floats, n: Floats, u: Floats) -> Floats:
     k, n, u = np.broadcast_arrays(k, n, u)
-    return np.where(n == 0, 0.0, _log_wealth(k, n, u, mixture))
+    return np.where(n == 0, 0.0, _log_wealth(k, n, u))
 
 
-def _log_wealth(k: Floats, n: Floats, u: Floats, mixture: str) -> Floats:
+def _log_wealth(k: Floats, n: Floats, u: Floats) -> Floats:
     """Log of the mean of L(q) / L(p) over the mixture.
 
-    With a = b the parameters of the mixture and I the regularised incomplete beta function,
+    With a = b = 1/2 the parameters of the mixture and I the regularised incomplete beta function,
 
         B(a + k, b + n - k) I_{1-p}(b + n - k, a + k) / (B(a, b) I_{1-p}(b, a) p^k (1-p)^(n-k)),
 
-    without the two I where it is not cut off. In logits, since 1 - p must not be rounded.
+    in logits, since 1 - p must not be rounded.
     """
-    shape = _SHAPES[mixture]
-    won, lost = k + shape, n - k + shape
-    log = betaln(won, lost) - betaln(shape, shape)
+    won, lost = k + _SHAPE, n - k + _SHAPE
+    log = betaln(won, lost) - betaln(_SHAPE, _SHAPE)
     # log p is -log(1 + exp(-u)), log(1 - p) is -log(1 + exp(u)).
     log = log + k * np.logaddexp(0.0, -u) + (n - k) * np.logaddexp(0.0, u)
-    if mixture != "uniform":
-        with np.errstate(divide="ignore"):  # nothing left above p: no wealth, and -inf says so
-            log = log + np.log(betainc(lost, won, expit(-u)))
-        log = log - np.log(betainc(shape, shape, expit(-u)))
-    return np.asarray(log, np.float64)
+    with np.errstate(divide="ignore"):  # nothing left above p: no wealth, and -inf says so
+        log = log + np.log(betainc(lost, won, expit(-u)))
+    return np.asarray(log - np.log(betainc(_SHAPE, _SHAPE, expit(-u))), np.float64)
 
 
-def _root(k: Floats, n: Floats, wanted: Floats, mixture: str) -> Floats:
+def _root(k: Floats, n: Floats, wanted: Floats) -> Floats:
     """The rate below k/n (k > 0) whose log wealth is `wanted`: Newton's steps inside a bracket.
 
     In u = logit p the wealth falls up to k/n with the slope n p - k plus at most 1, and is convex
@@ -234,7 +213,7 @@ def _root(k: Floats, n: Floats, wanted: Floats, mixture: str) -> Floats:
     spread = np.sqrt(2 * (wanted + 0.5 * np.log(n + 1)) / ((n + 1) * middle * (1 - middle)))
     u = np.clip(logit(middle) - spread, low, high)
     for _ in range(200):
-        excess = _log_wealth(k, n, u, mixture) - wanted
+        excess = _log_wealth(k, n, u) - wanted
         low, high = np.where(excess > 0, u, low), np.where(excess > 0, high, u)
         with np.errstate(divide="ignore", invalid="ignore"):
             step = u - excess / (n * expit(u) - k)
@@ -279,7 +258,7 @@ def anytime_quantile(
         testing and best-arm identification, Bernoulli 28, 1704-1728: confidence sequences for a
         quantile that is chosen beforehand. Here with the mixture of this module for the rate.
     """
-    _check(alpha, "jeffreys")
+    _check(alpha)
     ordered = np.sort(np.asarray(numbers, np.float64))
     above, below = _order_evidence(ordered.size, share)
     ends = np.concatenate([[-np.inf], ordered, [np.inf]])

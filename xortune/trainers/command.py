@@ -47,13 +47,7 @@ _SKIPPED = "__pycache__"
 
 @dataclass(frozen=True)
 class KeptFile:
-    """A file as it was.
-
-    Attributes:
-        path: relative to the space file's folder.
-        content: of the file.
-        executable: whether it can be run.
-    """
+    """A file as it was."""
 
     path: str
     content: bytes = field(repr=False)
@@ -62,13 +56,7 @@ class KeptFile:
 
 @dataclass(frozen=True)
 class Kept:
-    """The files of a command, and the folder that they were in.
-
-    Attributes:
-        root: of the space file.
-        files: in the order of their paths.
-        digest: of their paths and contents.
-    """
+    """The files of a command, and the folder that they were in."""
 
     root: str = field(repr=False)
     files: tuple[KeptFile, ...] = field(repr=False)
@@ -87,12 +75,7 @@ class Kept:
 
 
 def kept_files(folder: Path, template: Template, names: Sequence[str] | None) -> Kept:
-    """Read the files of a command; nothing is run.
-
-    Args:
-        folder: of the space file.
-        template: of the command.
-        names: files and folders, relative to it; None for the words of the command that are files.
+    """Read the files of a command: those named, or else its words that are files. Nothing is run.
 
     Raises:
         InputError: one is not there, lies elsewhere, or all are too large to be sent.
@@ -241,12 +224,6 @@ def run_command(
 
     It has no input, this process's environment with two variables more, and a session of its own: a
     Ctrl-C is not for it.
-
-    Args:
-        argv: its words.
-        folder: its working directory.
-        limit: seconds; None for any time.
-        threads: that it may use, as OMP_NUM_THREADS.
     """
     try:
         process = KEEPER.popen(
@@ -397,12 +374,6 @@ def verdict_of(
 
     Any other exit code than 0 is a crash: nobody can tell a program that says no from one that
     broke. One that has to say no says it by a number, or true or false, and ends with 0.
-
-    Args:
-        result: of the run.
-        success: the rule for its numbers; None if its exit code decides, or it says so itself.
-        metric: as of `spaces.command.Command`; None if it tells no numbers.
-        by_exit: whether its exit code decides.
     """
     if result.problem is not None or result.code != 0:
         code = result.code or 0
@@ -536,13 +507,6 @@ class CommandTrainer:
 
     A seed has crashed if the command cannot be started, takes too long, ends with another exit code
     than 0, or prints no number where one is due. The end of what it printed is kept then.
-
-    Attributes:
-        command: what is run.
-        success: the rule for its numbers, or None.
-        kept: its files, and where it runs.
-        threads: that OMP_NUM_THREADS says it may use.
-        users_code: a seed may take longer than a batch may; see `driver.batches`.
     """
 
     command: Command
@@ -582,11 +546,6 @@ class CommandTrainer:
 
 def command_trainer(command: Command, success: Success | None, folder: Path) -> CommandTrainer:
     """The trainer of a command, whose files are read here.
-
-    Args:
-        command: what is run.
-        success: the rule for its numbers.
-        folder: of the space file.
 
     Raises:
         InputError: a file that cannot be read, or too many.

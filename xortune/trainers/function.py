@@ -175,10 +175,6 @@ PLAIN = CallForm()
 def form_of(function: Callable[..., Any], label: str) -> CallForm:
     """What a function takes, by the names of its parameters.
 
-    Args:
-        function: of the user.
-        label: what it is called, for messages.
-
     Raises:
         InputError: it cannot be called with a config and a seed.
     """
@@ -391,15 +387,7 @@ _states: OrderedDict[tuple[Callable[..., Any], str], Any] = OrderedDict()
 
 
 class Calls:
-    """The calls of a user's function for one config, one after the other.
-
-    Args:
-        function: of the user.
-        form: what it takes.
-        block: the config, and which of its seeds.
-        limit: seconds for a seed, looked at with each report; None for any time.
-        on_raise: see `CustomTrainer`.
-    """
+    """The calls of a user's function for one config, one after the other."""
 
     def __init__(
         self,
@@ -572,13 +560,6 @@ def custom_trainer(
     threads: int = 1,
 ) -> CustomTrainer:
     """The trainer of a function.
-
-    Args:
-        source: of the function.
-        success: the rule for numbers.
-        limit: as of `CustomTrainer`.
-        form: what it takes; the function is loaded here to see it, if it is not given.
-        threads: as of `CustomTrainer`.
 
     Raises:
         InputError: the function cannot be loaded, or cannot be called with a config and seeds.

@@ -157,11 +157,7 @@ class SeedResults:
         self.add(SeedVerdict(int(outcome.status[0]), numbers, failed))
 
     def outcome(self, output: Mapping[int, str] | None = None) -> Outcome:
-        """Of the seeds that there are.
-
-        Args:
-            output: the end of what some of the failed seeds printed, by their number.
-        """
+        """Of the seeds that there are."""
         n, details = self.n, NO_DETAILS
         curves = self._curves()
         if self._numbers or self.failed or self.note or curves:
@@ -268,11 +264,6 @@ def _judged_many(returned: object, n: int, success: Success | None) -> SeedVerdi
 def _decides(success: Success | None, names: list[str], *, told: bool) -> bool:
     """Whether the user's own verdict decides, and not the rule.
 
-    Args:
-        success: the rule.
-        names: of the numbers.
-        told: whether there is a verdict.
-
     Raises:
         InputError: neither can.
     """
@@ -313,10 +304,6 @@ def _entries(given: Mapping[Any, object], did: str) -> tuple[bool | None, dict[s
 
 def numbers_told(given: object, did: str) -> Mapping[str, float]:
     """The numbers of what a training has come to so far, which nobody judges.
-
-    Args:
-        given: as a seed may return it.
-        did: what was done with it, for messages.
 
     Raises:
         InputError: it is not what a training may return.

@@ -130,9 +130,6 @@ class FunctionSource:
     """A function that a module has by its name.
 
     Attributes:
-        label: what the user called it.
-        module: the module's name.
-        name: of the function in it.
         file: of the module, if it was named by its path; relative to `root`.
         root: the folder that modules are found in.
         files: path below `root` and content, of the module and of those beside it that it imports;
@@ -162,8 +159,6 @@ class Given:
     """A function that was given from Python and that no module has by its name.
 
     Attributes:
-        label: what it is called.
-        given: the function.
         digest: of its text, as far as it has one.
     """
 
@@ -180,10 +175,6 @@ def named_source(text: str, folder: Path) -> FunctionSource:
     """The source that ``module:function`` or ``path.py:function`` names; it is not imported yet.
 
     But the packages that it is in are: Python finds it through them.
-
-    Args:
-        text: as a space file has it.
-        folder: of the space file: paths are relative to it, and modules are found in it too.
 
     Raises:
         InputError: it has another form, or there is no such file or module.
