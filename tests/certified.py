@@ -1,7 +1,5 @@
 """What the tests of certificates share: a searched run, a trainer that counts, the command."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass, field, replace

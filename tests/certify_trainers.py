@@ -1,7 +1,5 @@
 """A trainer of finalists that a Ray worker can import: slow, deadly or interrupting, as asked."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

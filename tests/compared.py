@@ -1,7 +1,5 @@
 """What the tests of comparisons share: contestants made by hand."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

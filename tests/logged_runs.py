@@ -1,7 +1,5 @@
 """A run that trackers are tried with, and what is logged of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hand_made import CONFIG, done, failed, solved

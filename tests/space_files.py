@@ -1,7 +1,5 @@
 """What the tests of space files share: a good file, and how a bad one is refused."""
 
-from __future__ import annotations
-
 import textwrap
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Attempts to certify: what is trained, under which seeds, and what may go on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """What made a certificate: the engine of its search, unless another is asked for."""
 
-from __future__ import annotations
-
 import json
 from importlib.metadata import version
 

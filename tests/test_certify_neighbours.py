@@ -1,7 +1,5 @@
 """The neighbours of finalists: where they lie, their seeds, and when they are measured."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

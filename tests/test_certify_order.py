@@ -1,7 +1,5 @@
 """Finalists in the order of their neighbourhoods: what is compared, kept, shown and refused."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The blocks of a certificate: how they are split, in which order they go, what may be missing."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """Certificates on Ray Tune with two slots."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

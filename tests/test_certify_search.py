@@ -1,7 +1,5 @@
 """The certificate at the end of a search: shown while it is made, and told of."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

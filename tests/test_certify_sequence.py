@@ -1,7 +1,5 @@
 """A certificate that proves one rate, finalist after finalist, with as few seeds as it takes."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Whatever is done to a run, in whatever order, and stopped wherever: fresh stays fresh."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """A search whose time has run out starts no long certificate, and says so."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """The verb `certify`, its command, and the report."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """`xortune compare`: what it prints, what it writes, and how it refuses."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import json

@@ -1,7 +1,5 @@
 """`xortune compare RUN RUN...`: what it prints and writes, its exit codes, a real training."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import json

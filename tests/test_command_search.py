@@ -1,7 +1,5 @@
 """A command, searched, certified, compared and reported; nothing of it is special."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """Runs two by two: what is paired, what is tested, how sure it is, how soon seeds are solved."""
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import numpy as np
@@ -14,7 +12,12 @@ from scipy.stats import boschloo_exact, mannwhitneyu, trim_mean
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from xortune.comparisons.runs import PAIR_COLUMNS, compare_runs, epochs_needed
+from xortune.comparisons.runs import (
+    PAIR_COLUMNS,
+    compare_runs,
+    epochs_needed,
+    improvement,
+)
 from xortune.core.errors import InputError
 from xortune.stats.differences import paired_difference, unpaired_difference
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
@@ -116,18 +119,16 @@ def test_how_many_more_seeds_would_tell_them_apart():
 
 def test_sooner_is_mann_and_whitneys_statistic():
     rng = np.random.default_rng(3)
-    one, other = ragged(rng, 0, 60), ragged(rng, 0, 60)
-    entries = [contestant("a", one), contestant("b", other)]
-    first, second = (epochs_needed(found) for found in (one, other))
-    [sooner] = compare_runs(entries).sooner
+    first, second = (epochs_needed(ragged(rng, 0, 60)) for _ in range(2))
+    sooner = improvement(first, second, shared=True, seed=0)
     u = mannwhitneyu(second, first).statistic
     assert sooner.probability == pytest.approx(u / 3600)
     assert 0 < sooner.low < sooner.probability < sooner.high < 1
-    assert compare_runs(entries).sooner == (sooner,)
-    [seeded] = compare_runs(entries, seed=1).sooner
+    assert improvement(first, second, shared=True, seed=0) == sooner
+    seeded = improvement(first, second, shared=True, seed=1)
     assert seeded.low != sooner.low
     assert seeded.low == pytest.approx(sooner.low, abs=0.03)
-    [back] = compare_runs(entries[::-1]).sooner
+    back = improvement(second, first, shared=True, seed=0)
     assert back.probability == pytest.approx(1 - sooner.probability)
 
 
@@ -159,8 +160,8 @@ def test_the_bootstrap_covers_the_probability():
     """Of two that are equally soon, one half, 19 times in 20."""
     rng, hit = np.random.default_rng(5), 0
     for _ in range(40):
-        entries = [contestant("a", ragged(rng, 0, 80)), contestant("b", ragged(rng, 100, 80))]
-        [sooner] = compare_runs(entries).sooner
+        first, second = (epochs_needed(ragged(rng, at, 80)) for at in (0, 100))
+        sooner = improvement(first, second, shared=False, seed=0)
         hit += sooner.low <= 0.5 <= sooner.high
     assert hit >= 33  # of 40 at 95 %: fewer in one of 2,000 cases
 

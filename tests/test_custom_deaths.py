@@ -1,7 +1,5 @@
 """A function that kills its process for some seeds: a plain loop would lose only these."""
 
-from __future__ import annotations
-
 import pytest
 import ray
 

@@ -1,7 +1,5 @@
 """A function that reads a file where the search was started finds it in the workers too."""
 
-from __future__ import annotations
-
 import pytest
 from hand_made import done, solved, write_run
 

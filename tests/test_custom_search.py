@@ -1,7 +1,5 @@
 """A user's own function, searched, certified, compared and reported; nothing of it is special."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """One configuration of the user's own: `evaluate` and `gate` of functions, classes, commands."""
 
-from __future__ import annotations
-
 import bdb
 import json
 import os

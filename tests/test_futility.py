@@ -82,7 +82,8 @@ def test_a_ray_trial_is_stopped_when_it_has_little_to_win():
 
 
 @pytest.mark.parametrize("plugin", [xt.SeedRacePruner, xt.SeedRaceScheduler])
-@pytest.mark.parametrize("futility", [0, 1, -0.1])
-def test_what_is_no_difference_of_rates_is_refused(plugin, futility):
-    with pytest.raises(xt.InputError, match="futility"):
-        plugin(futility=futility)
+@pytest.mark.parametrize("name", ["futility", "alpha"])
+@pytest.mark.parametrize("value", [0, 1, -0.1])
+def test_what_is_no_difference_of_rates_and_no_risk_is_refused(plugin, name, value):
+    with pytest.raises(xt.InputError, match=name):
+        plugin(**{name: value})

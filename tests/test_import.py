@@ -1,7 +1,5 @@
 """Results that xortune did not produce, as a run: all that takes runs takes it, and says so."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

@@ -1,7 +1,5 @@
 """A table of results as blocks of seeds: every row counted, every bad cell told with its place."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

@@ -1,7 +1,5 @@
 """What users read: reprs are short, and a fix is one that the reader can follow."""
 
-from __future__ import annotations
-
 import pytest
 from commands import refused, xortune
 from hand_made import CONFIG, done, solved, write_run

@@ -1,7 +1,5 @@
 """What a sampler is told of a config, and the front, held against brute force."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Objectives on a trainer's numbers: every seed counts, failed ones as worse than any number."""
 
-from __future__ import annotations
-
 import io
 import math
 from dataclasses import replace
@@ -157,7 +155,7 @@ def run_of_draws(path, statistic, seeds, drawn):
 
 @pytest.mark.parametrize(("seeds", "open_below"), [(8, True), (16, True), (32, True), (50, False)])
 def test_intervals_of_a_quantile_cover_it_or_are_open(tmp_path, seeds, open_below):
-    drawn = np.random.default_rng(seeds).beta(9, 1, size=(400, seeds))
+    drawn = np.random.default_rng(seeds).beta(9, 1, size=(200, seeds))
     table = run_of_draws(tmp_path / "run", "q10", seeds, drawn).table
     truth = 0.1 ** (1 / 9)
     low, high = table.objective_low, table.objective_high

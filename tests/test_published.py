@@ -1,7 +1,5 @@
 """Reading published tables: what is recognised, what is assumed and said, what is refused."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

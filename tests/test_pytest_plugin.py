@@ -1,7 +1,5 @@
 """The pytest plugin: tests over seeds, run by pytest as a user's are."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The pytest plugin apart: as it is installed, its answer beside the gate's, what it imports."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

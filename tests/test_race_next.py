@@ -1,7 +1,5 @@
 """Who climbs next, held against a rule as slow as it is plain."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import pytest
@@ -96,7 +94,7 @@ ASKED = st.tuples(st.sets(st.integers(0, 11), max_size=4), st.booleans())
     st.sampled_from([None, 1, 2, 5]),
     st.sampled_from([0.05, 0.9]),
 )
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_it_is_the_plain_rule(events, finalists, alpha):
     rule = RaceRule((2, 4, 8, 16, 32, TOP), alpha=alpha, finalists=finalists)
     grants, plain = Grants(rule), Plain(rule)

@@ -1,12 +1,10 @@
 """The race for a number: the best of each rung climb, whoever comes first."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xortune.racing.grants import NumberGrants
@@ -74,6 +72,7 @@ def test_what_is_forgotten_enters_anew():
     assert race.next(()) == 0
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 64)), min_size=1, max_size=20))
 def test_success_rates_are_proven_as_in_any_race(looks):
     race, other = NumberGrants(RaceRule(RUNGS)), Race(RaceRule(RUNGS))

@@ -1,7 +1,5 @@
 """Reading, overriding, enumerating, probing and describing a space."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import pickle
@@ -176,12 +174,12 @@ def test_probes_hold_every_pair_that_conditions_allow():
 
 
 def test_probes_stay_bounded():
-    many = ", ".join(f"p{i}: {{choice: {list(range(24))}}}" for i in range(12))
+    many = ", ".join(f"p{i}: {{choice: {list(range(24))}}}" for i in range(8))
     space = parse_space(f"name: a\nparameters: {{{many}}}\nsearch: {{trials: 1}}")
     points = list(probes(space))
-    assert len(points) <= 2048 + 12 * 24
-    assert all({p[f"p{i}"] for p in points} == set(range(24)) for i in range(12))
-    wide = ", ".join(f"p{i}: {{low: 0, high: 1}}" for i in range(256))
+    assert len(points) <= 2048 + 8 * 24
+    assert all({p[f"p{i}"] for p in points} == set(range(24)) for i in range(8))
+    wide = ", ".join(f"p{i}: {{low: 0, high: 1}}" for i in range(128))
     points = list(probes(parse_space(f"name: a\nparameters: {{{wide}}}\nsearch: {{trials: 1}}")))
     assert len(points) < 200
 
@@ -260,7 +258,7 @@ def spaces(draw):
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40)
 @given(values=spaces())
 def test_random_spaces(values):
     space = parse_space(json.dumps(values))

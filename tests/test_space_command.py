@@ -1,7 +1,5 @@
 """A command in a space file: what it may be, and what is refused with its line."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

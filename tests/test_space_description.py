@@ -1,7 +1,5 @@
 """What `xortune space` says of a space."""
 
-from __future__ import annotations
-
 import json
 
 from test_space import TEXT

@@ -1,10 +1,8 @@
 """A space as a dict, as in a notebook: what its file would say, and it is kept as such."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xortune as xt
@@ -50,6 +48,7 @@ def distinct(value):
     return (isinstance(value, bool), value)
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.none() | st.booleans() | st.integers(-(2**50), 2**50) | st.floats(-1e300, 1e300)

@@ -1,7 +1,5 @@
 """Every mistake in a space file is told with its line, its value, what is allowed and the fix."""
 
-from __future__ import annotations
-
 import json
 
 import jsonschema
@@ -250,7 +248,7 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(edits=EDITS)
 def test_no_text_does_anything_but_parse_or_be_refused(edits):
     text = with_line("start: [{activation: ReLU, optimizer: Adam, lr: 1, hidden_dim: 3}]")

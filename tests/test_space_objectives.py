@@ -1,7 +1,5 @@
 """What a space file says of its objectives, and which it may not."""
 
-from __future__ import annotations
-
 import pytest
 from space_files import refused, with_line
 

@@ -1,7 +1,5 @@
 """Space files as text: YAML, scalars, durations, what cannot be read at all."""
 
-from __future__ import annotations
-
 import pytest
 from space_files import refused, with_line
 

@@ -1,7 +1,5 @@
 """Intervals of differences: against published examples, statsmodels, and their exact coverage."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

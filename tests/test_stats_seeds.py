@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import count
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, boschloo_exact, hypergeom, multinomial
 
 from xortune.core.errors import InputError
+from xortune.stats import planning
 from xortune.stats.exact import clopper_pearson, mcnemar_two_sided
 from xortune.stats.planning import (
     fair_losses,
@@ -184,7 +183,6 @@ def test_one_solves_all_that_the_other_does_up_to_rounding():
         (lambda: seeds_for_lower_bound(0.9, failures=-1), "failures"),
         (lambda: independent_seeds(0.9, 1.1), "p2"),
         (lambda: independent_seeds(0.9, 0.9), "between"),
-        (lambda: independent_seeds(0.9, 0.9001), "between"),
         (lambda: shared_seeds(-0.1, 0.9), "p1"),
         (lambda: shared_seeds(0.8, 0.9, power=1), "power"),
         (lambda: shared_seeds(0.8, 0.9, alpha=0), "alpha"),
@@ -194,3 +192,10 @@ def test_bad_arguments_are_refused(call, field):
     with pytest.raises(InputError) as caught:
         call()
     assert caught.value.field == field
+
+
+def test_rates_that_are_too_close_are_refused(monkeypatch):
+    monkeypatch.setattr(planning, "MOST_COMPARED", 300)
+    assert independent_seeds(0.8, 0.9) <= 300
+    with pytest.raises(InputError, match="between: the two rates are too close"):
+        independent_seeds(0.85, 0.9)

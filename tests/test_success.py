@@ -1,7 +1,5 @@
 """The rule for success: a tiny grammar, which never runs anything."""
 
-from __future__ import annotations
-
 import operator
 import re
 

@@ -1,7 +1,5 @@
 """What is logged of a run: read as it grows, brought to trackers that may fail."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """MLflow and W&B, each read back by what it brings itself; TensorBoard's and MLflow's servers."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run in TensorBoard: files that follow from the journal, and what its own reader finds."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

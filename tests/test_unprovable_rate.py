@@ -1,7 +1,5 @@
 """`stop: {proven_rate: ...}` that cannot be reached is refused, with the seeds that it takes."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """What trackers hold, by their own readers, and their servers for as long as a test needs them."""
 
-from __future__ import annotations
-
 import json
 import struct
 import time

@@ -1,7 +1,5 @@
 """A command's words: values reach it as they are, whatever is in them."""
 
-from __future__ import annotations
-
 import math
 import shlex
 import tempfile

@@ -1,7 +1,5 @@
 """A user's own function as a trainer: the counts are those of a plain loop."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import subprocess

@@ -1,7 +1,5 @@
 """Functions that report on the way, yield, or are classes: what is called, kept and ended."""
 
-from __future__ import annotations
-
 import math
 import sys
 import time

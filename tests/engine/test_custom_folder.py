@@ -1,7 +1,5 @@
 """Where a user's function is called: as in a plain loop, and whatever it does to the process."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

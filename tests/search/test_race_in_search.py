@@ -1,7 +1,5 @@
 """The race in xortune's own search: who gets which seeds, whatever the workers' speed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Packs of a race: its climbs are shared out, and slots are kept busy."""
 
-from __future__ import annotations
-
 import heapq
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Optuna programs of people who use nothing else of xortune."""
 
-from __future__ import annotations
-
 import pickle
 
 import numpy as np
@@ -119,6 +117,9 @@ def test_nothing_is_pruned_before_it_reported_seeds():
     assert not first.should_prune()
     second.report(0, step=20)
     assert second.should_prune()
+    second.report(0.93, step=30)
+    with pytest.raises(InputError, match=r"^trial 1: successes: 0.93 is not a count; allowed"):
+        second.should_prune()
 
 
 def test_the_number_of_a_trial_is_its_place_in_the_race():
@@ -150,28 +151,3 @@ def test_a_pruner_serves_several_studies_and_survives_pickling():
             trial = study.ask()
             trial.report(0, step=50)
             assert trial.should_prune() == expected
-
-
-@pytest.mark.parametrize(
-    ("reports", "problem"),
-    [
-        ([(0.93, 100)], "0.93 is not a count"),
-        ([(11, 10)], "11 successes of 10 seeds"),
-        ([(5, 10), (4, 20)], "4 of 20 seeds after 5 of 10"),
-    ],
-)
-def test_reports_that_are_no_cumulative_counts_are_named(reports, problem):
-    study = optuna.create_study(pruner=SeedRacePruner(futility=None))
-    trial = study.ask()
-    for successes, n in reports:
-        trial.report(successes, step=n)
-    with pytest.raises(InputError, match=problem) as caught:
-        trial.should_prune()
-    assert str(caught.value).startswith("trial 0")
-    assert caught.value.allowed
-
-
-@pytest.mark.parametrize("alpha", [0, 1, -0.1, 5])
-def test_an_alpha_that_is_none_is_refused(alpha):
-    with pytest.raises(InputError, match="alpha"):
-        SeedRacePruner(alpha=alpha)

@@ -1,7 +1,5 @@
 """A search that was killed goes on as if it had not been; no seed is trained twice."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 

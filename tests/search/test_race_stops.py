@@ -1,7 +1,5 @@
 """What a race tells while it runs, and how it is ended."""
 
-from __future__ import annotations
-
 import pytest
 from fakes import Plain, Queue, Scripted, at, by_rate, dead, queue_in, space_of
 from hand_made import solved

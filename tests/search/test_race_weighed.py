@@ -1,7 +1,5 @@
 """Who gets seeds by what they are worth, held against sums over every way that they may end."""
 
-from __future__ import annotations
-
 from math import comb
 
 import numpy as np

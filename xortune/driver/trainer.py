@@ -261,7 +261,7 @@ def called_with(trainer: Trainer) -> str | None:
     None for the built-in network.
     """
     if isinstance(trainer, CommandTrainer):
-        return ", ".join(file.path for file in trainer.kept.files) or "none"
+        return ", ".join(path for path, _ in trainer.kept.files) or "none"
     if not isinstance(trainer, CustomTrainer):
         return None
     return trainer.form.words

@@ -54,6 +54,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, betaln, expit, logit
 
 from xortune.core.errors import InputError
+from xortune.stats.exact import whole_counts
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def anytime_lower(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike) -> Fl
     Raises:
         InputError: counts that are none, an alpha outside (0, 1).
     """
-    k, m = _counts(successes, n)
+    k, m = whole_counts(successes, n)
     _check(alpha)
     k, m, level = np.broadcast_arrays(k, m, np.asarray(alpha, np.float64))
     given = np.stack([k.ravel(), m.ravel(), level.ravel()])
@@ -96,7 +97,7 @@ def anytime_upper(successes: ArrayLike, n: ArrayLike, *, alpha: ArrayLike) -> Fl
 
     As `anytime_lower`, with successes and failures exchanged; 1 where k is n.
     """
-    k, m = _counts(successes, n)
+    k, m = whole_counts(successes, n)
     return 1.0 - anytime_lower(m - k, m, alpha=alpha)
 
 
@@ -142,7 +143,7 @@ def anytime_evidence_above(successes: ArrayLike, n: ArrayLike, rate: ArrayLike) 
     Raises:
         InputError: counts that are none, a rate outside (0, 1).
     """
-    k, m = _counts(successes, n)
+    k, m = whole_counts(successes, n)
     return _evidence(k, m, _logits(rate))
 
 
@@ -151,17 +152,8 @@ def anytime_evidence_below(successes: ArrayLike, n: ArrayLike, rate: ArrayLike) 
 
     As `anytime_evidence_above`, with successes and failures exchanged.
     """
-    k, m = _counts(successes, n)
+    k, m = whole_counts(successes, n)
     return _evidence(m - k, m, -_logits(rate))
-
-
-def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats]:
-    k, m = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
-    if not ((k >= 0) & (k <= m) & np.isfinite(m)).all():
-        raise InputError(
-            f"{successes!r} of {n!r}", field="successes", allowed="counts from 0 to n, n finite"
-        )
-    return k, m
 
 
 def _check(alpha: ArrayLike) -> None:

@@ -46,7 +46,7 @@ def clopper_pearson(
         Clopper and Pearson (1934), Biometrika 26, 404-413, with beta quantiles as in scipy's
         `binomtest(...).proportion_ci(method="exact")`, which takes one count at a time.
     """
-    k, m = _counts(successes, n)
+    k, m = whole_counts(successes, n)
     if not 0 < confidence < 1:
         raise InputError(f"{confidence} is out of range", field="confidence", allowed="(0, 1)")
     if side not in ("lower", "upper", "two-sided"):
@@ -82,8 +82,8 @@ def mcnemar_two_sided(wins: ArrayLike, losses: ArrayLike) -> NDArray[np.float64]
         `mcnemar(exact=True)`, which takes one table at a time.
     """
     w, m = np.broadcast_arrays(np.asarray(wins, float), np.asarray(losses, float))
-    _counts(w, w + m)
-    _counts(m, w + m)
+    whole_counts(w, w + m)
+    whole_counts(m, w + m)
     return np.minimum(2 * mcnemar_greater(np.maximum(w, m), np.minimum(w, m)), 1.0)
 
 
@@ -179,7 +179,7 @@ def boschloo(k1: int, n1: int, k2: int, n2: int) -> float:
         a test holds it; written out because that takes 18 s for two samples of 1,000, and this a
         fraction of one.
     """
-    _counts([k1, k2], [n1, n2])
+    whole_counts([k1, k2], [n1, n2])
     if not n1 or not n2:
         return 1.0
     p = min(_boschloo_less(k1, n1, k2, n2), _boschloo_less(k2, n2, k1, n1))
@@ -300,7 +300,14 @@ def _conditional(
     return first, probability, np.where(p > 1 - 1e-12, 1.0, p)
 
 
-def _counts(successes: ArrayLike, n: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def whole_counts(
+    successes: ArrayLike, n: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both as floats of one shape.
+
+    Raises:
+        InputError: they are no counts.
+    """
     k, m = np.broadcast_arrays(np.asarray(successes, float), np.asarray(n, float))
     wrong = ~((k >= 0) & (k <= m) & (k == np.floor(k)) & (m == np.floor(m)))
     if wrong.any():

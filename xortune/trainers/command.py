@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
@@ -46,20 +46,17 @@ _SKIPPED = "__pycache__"
 
 
 @dataclass(frozen=True)
-class KeptFile:
-    """A file as it was."""
-
-    path: str
-    content: bytes = field(repr=False)
-    executable: bool
-
-
-@dataclass(frozen=True)
 class Kept:
-    """The files of a command, and the folder that they were in."""
+    """The files of a command as they were, and the folder that they were in.
+
+    Attributes:
+        files: the path of each below `root` and its content, in the order of their paths.
+        programs: the paths of those that can be run.
+    """
 
     root: str = field(repr=False)
-    files: tuple[KeptFile, ...] = field(repr=False)
+    files: tuple[tuple[str, bytes], ...] = field(repr=False)
+    programs: frozenset[str] = field(repr=False)
     digest: str
 
     def folder(self) -> Path:
@@ -69,7 +66,7 @@ class Kept:
         time: a training must not change while a search runs.
         """
         root = Path(self.root)
-        if root.is_dir() and are_there(root, _contents(self.files)):
+        if root.is_dir() and are_there(root, self.files):
             return root
         return _copy(self)
 
@@ -83,18 +80,19 @@ def kept_files(folder: Path, template: Template, names: Sequence[str] | None) ->
     root = folder.resolve()
     chosen = _words(root, template) if names is None else names
     found = {path: None for name in chosen for path in _paths(root, name)}
-    files, size = [], 0
+    files, programs, size = [], set(), 0
     for path in sorted(found):
         try:
             size += path.stat().st_size
             if size > MOST:
                 raise _too_large(names is None)
-            executable = bool(path.stat().st_mode & 0o111)
-            content = path.read_bytes()
+            name = path.relative_to(root).as_posix()
+            files.append((name, path.read_bytes()))
+            if path.stat().st_mode & 0o111:
+                programs.add(name)
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror})", field="files") from None
-        files.append(KeptFile(path.relative_to(root).as_posix(), content, executable))
-    return Kept(str(root), tuple(files), digest_of(_contents(files)))
+    return Kept(str(root), tuple(files), frozenset(programs), digest_of(files))
 
 
 def _words(root: Path, template: Template) -> Iterator[str]:
@@ -149,15 +147,11 @@ def _too_large(guessed: bool) -> InputError:
     )
 
 
-def _contents(files: Iterable[KeptFile]) -> Iterator[tuple[str, bytes]]:
-    return ((file.path, file.content) for file in files)
-
-
 @cache
 def _copy(kept: Kept) -> Path:
-    folder = unpacked(_contents(kept.files), prefix="xortune-command-")
-    for file in kept.files:
-        (folder / file.path).chmod(0o700 if file.executable else 0o600)
+    folder = unpacked(kept.files, prefix="xortune-command-")
+    for path, _ in kept.files:
+        (folder / path).chmod(0o700 if path in kept.programs else 0o600)
     return folder
 
 

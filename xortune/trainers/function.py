@@ -44,7 +44,6 @@ from xortune.trainers.returned import (
     Way,
     crashed,
     judged,
-    judged_many,
     numbers_told,
     one_line,
     shortened,
@@ -761,7 +760,7 @@ def _called(
         results.told(reports.curve, n)
         if isinstance(reports.last, Mapping) and isinstance(returned, Mapping):
             returned = {**reports.last, **returned}
-        verdict = judged_many(returned, n, success)
+        verdict = judged(returned, success, n)
         if reports.count and REPORTS not in verdict.numbers and len(verdict.numbers) < MAX_VALUES:
             verdict = verdict._replace(numbers={**verdict.numbers, REPORTS: reports.count})
     results.add(verdict, shown, n)

@@ -201,20 +201,15 @@ def one_line(text: str) -> str:
     return shortened(" ".join(shortened(text, LONGEST).split()), MAX_REASON)
 
 
-def judged(returned: object, success: Success | None) -> SeedVerdict:
-    """What a seed ended as that returned this: it has crashed if that cannot be judged."""
-    try:
-        return _judged(returned, success)
-    except InputError as error:
-        return crashed(one_line(str(error)))
+def judged(returned: object, success: Success | None, n: int | None = None) -> SeedVerdict:
+    """What a seed ended as that returned this, or n seeds that were trained in one call.
 
-
-def judged_many(returned: object, n: int, success: Success | None) -> SeedVerdict:
-    """What n seeds ended as that were trained in one call: crashed if it cannot be judged."""
+    They have crashed if it cannot be judged.
+    """
     try:
-        return _judged_many(returned, n, success)
+        return _judged(returned, success) if n is None else _judged_many(returned, n, success)
     except InputError as error:
-        return crashed(one_line(str(error)), n)
+        return crashed(one_line(str(error)), n or 1)
 
 
 def _judged(returned: object, success: Success | None) -> SeedVerdict:

@@ -50,7 +50,7 @@ from xortune.reports.figures.ranking import ranking
 from xortune.reports.figures.seeds import MOST_ROWS, seeds_spent, stops_of
 from xortune.reports.tables import best_subset
 from xortune.runs.run import Run, load_run
-from xortune.stats.numbers import dkw_half_width
+from xortune.stats.numbers import dkw_band
 
 ANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 
@@ -153,7 +153,7 @@ def test_the_line_is_the_share_solved_by_each_epoch(tmp_path, epochs, budget):
     assert set(x) == {1, budget, *(e for e in epochs if e)}  # a step wherever there is one
     shares = [sum(0 < e <= at for e in epochs) / n for at in x]
     assert column(line, "y") == pytest.approx(shares)
-    half = dkw_half_width(n)
+    half = dkw_band(0, n)[1]
     for y, ends in zip(shares, column(line, "y_ends"), strict=True):
         assert ends == pytest.approx((max(0, y - half), min(1, y + half)))
     for rising in (x, column(line, "y")):
