@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from hand_made import CONFIG, done, failed, solved
-from typer.testing import CliRunner
 
-from xortune.cli.shared import app
 from xortune.integrations.following import RunFollower as Reader
 from xortune.integrations.tensorboard import FILE
 from xortune.runs.journal import Journal
@@ -33,10 +31,6 @@ def logged(path):
     reader = Reader(path)
     reader.read_on()
     return list(reader.configs(reader.keys))
-
-
-def invoke(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def sorted_files(path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from certified import Counting
+from commands import _somewhere  # noqa: F401  # every test has a folder
 from compared import FIRST, certified_run, purpose
 from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
@@ -19,11 +20,6 @@ from xortune.driver.compare import WantedSeeds, train_shared
 from xortune.runs.journal import Journal
 from xortune.runs.run import JOURNAL, load_run
 from xortune.trainers.function import Given, custom_trainer
-
-
-@pytest.fixture(autouse=True)
-def _somewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
 
 
 def refused(*runs, about=(), **more):

@@ -191,7 +191,7 @@ def test_the_table_has_one_row_for_each_pair():
 
 @pytest.mark.parametrize(
     ("labels", "alpha", "field"),
-    [(["a"], 0.05, "runs"), (["a", "a"], 0.05, "labels"), (["a", "b"], 1.0, "alpha")],
+    [(["a", "a"], 0.05, "labels"), (["a", "b"], 1.0, "alpha")],
 )
 def test_what_cannot_be_compared_is_refused(labels, alpha, field):
     with pytest.raises(InputError) as caught:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from typer.testing import CliRunner
+from commands import xortune
 
 import xortune as xt
-from xortune.cli.shared import app
 from xortune.core.outcome import Status
 from xortune.spaces.space import load_space
 
@@ -41,12 +40,6 @@ def written(folder, **changes):
     values = {name: part for name, part in {**SPACE, **changes}.items() if part is not None}
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
-
-
-def xortune(*words):
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def other(config, seed):

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xortune.core.errors import InputError
 from xortune.racing.race import (
     Race,
     RaceRule,
@@ -164,20 +163,3 @@ def test_seeing_is_looking_without_a_decision():
     assert not seen.is_stopped("c", 100, 128), "for what c has shown itself"
     assert not seen.is_stopped("d", 8, 8)
     assert seen.enter("e") == 5
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"rungs": ()}, "rungs"),
-        ({"rungs": (8, 8)}, "rungs"),
-        ({"rungs": (0, 8)}, "rungs"),
-        ({"rungs": (8,), "alpha": 1.0}, "alpha"),
-        ({"rungs": (8,), "alpha": 0.0}, "alpha"),
-        ({"rungs": (8,), "finalists": 0}, "finalists"),
-    ],
-)
-def test_a_rule_that_is_none_is_refused(settings, field):
-    with pytest.raises(InputError) as caught:
-        RaceRule(**settings)
-    assert caught.value.field == field

@@ -8,13 +8,13 @@ import time
 from dataclasses import replace
 
 import pytest
+from commands import xortune
 from hand_made import ALONE, CONFIG, TINY_SPACE, done, solved, write_run
 from logged_runs import (
     BLOCKS,
     ROOT,
     STARTED,
     append,
-    invoke,
     logged,
     session_groups,
     sorted_files,
@@ -196,7 +196,7 @@ def test_what_is_not_installed_is_told_before_anything_starts(
         ("search", space, "--output", tmp_path / "run", *option),
         ("log", ROOT / "reports" / "xor", *option),
     ):
-        result = invoke(*command)
+        result = xortune(*command)
         assert result.exit_code == 2
         assert result.stderr.splitlines()[-1] == (
             f"error: --{extra}: the package {package} is not installed; fix: pip install {package}"
@@ -206,10 +206,10 @@ def test_what_is_not_installed_is_told_before_anything_starts(
 
 def test_an_option_without_a_value_takes_none_of_what_follows(tmp_path):
     run = write_run(tmp_path / "run", BLOCKS, **STARTED)
-    result = invoke("log", run.path, "--tensorboard", "--json")
+    result = xortune("log", run.path, "--tensorboard", "--json")
     assert result.exit_code == 0, result.output
     assert len(sorted_files(run.path / "tensorboard")) == 2
-    result = invoke("log", run.path, "--tensorboard", tmp_path / "logs")
+    result = xortune("log", run.path, "--tensorboard", tmp_path / "logs")
     assert result.stdout == f"TensorBoard: 2 configurations in {tmp_path / 'logs'}\n"
     assert len(sorted_files(tmp_path / "logs")) == 2
 
@@ -228,7 +228,7 @@ def test_what_is_not_usable_is_refused(tmp_path, words, message):
     run = write_run(tmp_path / "run", BLOCKS, **STARTED)
     file = tmp_path / "file"
     file.write_text("")
-    result = invoke("log", run.path, *[word.format(file=file) for word in words])
+    result = xortune("log", run.path, *[word.format(file=file) for word in words])
     assert result.exit_code == 2
     assert message.format(file=file) in result.stderr
     assert "secret" not in result.stderr
@@ -270,7 +270,7 @@ def test_a_link_in_a_run_is_not_written_through(tmp_path):
 def test_a_search_is_logged_and_a_tracker_that_is_away_stops_nothing(tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     away = "http://127.0.0.1:9"
-    result = invoke(
+    result = xortune(
         *("search", tmp_path / "tiny.yaml", "--output", tmp_path / "run", "--quiet"),
         *("--tensorboard", "--mlflow", away),
     )

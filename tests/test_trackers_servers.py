@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import xortune
 from hand_made import CONFIG, done, failed, solved, write_run
-from logged_runs import OTHER, STARTED, append, invoke
+from logged_runs import OTHER, STARTED, append
 from tracked import FOR_ALL, history, runs_of, wandb_runs
 
 import xortune as xt
@@ -141,7 +142,7 @@ def test_wandb_offline_holds_each_config_once(run):
         xt.log(run.path, wandb="robust")
         assert sorted(run.path.glob("wandb/offline-run-*")) == before
     append(run.path, done(1, OTHER, solved(2, 2, 2, epoch=300)))
-    result = invoke("log", run.path, "--wandb", "robust")
+    result = xortune("log", run.path, "--wandb", "robust")
     assert result.exit_code == 0, result.output
     runs = wandb_runs(run.path)
     assert [list(steps) for _, steps, *_ in runs.values()] == [[2, 4], [2, 4]]
@@ -152,7 +153,7 @@ def test_nobody_logged_in_to_wandb_is_told_before_anything_starts(run, monkeypat
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    result = invoke("log", run.path, "--wandb")
+    result = xortune("log", run.path, "--wandb")
     assert result.exit_code == 2
     assert "nobody is logged in to W&B" in result.stderr
     assert "WANDB_MODE=offline" in result.stderr
@@ -160,7 +161,7 @@ def test_nobody_logged_in_to_wandb_is_told_before_anything_starts(run, monkeypat
 
 def test_wandb_that_is_disabled_is_refused(run, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    result = invoke("log", run.path, "--wandb")
+    result = xortune("log", run.path, "--wandb")
     assert result.exit_code == 2
     assert "--wandb: W&B is disabled here" in result.stderr
 

@@ -322,6 +322,9 @@ def _refuse_duplicates(text: _Text, values: Mapping[str, tuple[Value, ...]]) -> 
 # Which config of a run is which row of a published table.
 
 
+MOST_LISTED = 8  # values in a message
+
+
 class _Absent:
     """A parameter that a config does not have, such as the momentum of Adam."""
 
@@ -470,10 +473,10 @@ def _shown(value: Any) -> str:
     return "none" if value is None or value is ABSENT else str(value)
 
 
-def _listed(values: Iterable[Any], most: int = 8) -> str:
+def _listed(values: Iterable[Any]) -> str:
     found = sorted({value for value in values if value is not ABSENT}, key=_order)
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return (", ".join(_shown(value) for value in found[:most]) + more) or "none"
+    more = f" and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    return (", ".join(_shown(value) for value in found[:MOST_LISTED]) + more) or "none"
 
 
 # -------------------------------------------------------------------------------------------------
@@ -524,7 +527,6 @@ def chance_range(
     trainings: NDArray[np.int64],
     *,
     fresh: bool,
-    confidence: float = 0.95,
 ) -> tuple[int, int]:
     """How many cells have p < alpha where nothing differs.
 
@@ -540,7 +542,7 @@ def chance_range(
     The table's cells are taken to depend on each other as the run's do, unless they are `fresh`.
 
     Returns:
-        (low, high): the range whose probability is as near `confidence` as whole numbers allow.
+        (low, high): the range whose probability is as near 95 % as whole numbers allow.
     """
     cells = np.flatnonzero(tails.sum(axis=0) > 0)
     cells = cells[np.argsort(trainings[cells], kind="stable")]
@@ -571,7 +573,7 @@ def chance_range(
             drawn[1] = noise[1]
         z = m * drawn[0] + np.sqrt(1 - m**2) * drawn[1]
         found += ((z < low[part][..., None]) | (z > high[part][..., None])).sum(axis=(0, 1))
-    return _middle(np.bincount(found) / DRAWS, 1 - confidence)
+    return _middle(np.bincount(found) / DRAWS, 0.05)
 
 
 def _alike(parts: Sequence[NDArray[np.intp]]) -> Iterator[NDArray[np.intp]]:

@@ -31,9 +31,6 @@ from xortune.stats.differences import paired_difference, unpaired_difference
 from xortune.stats.exact import boschloo, mcnemar_two_sided
 from xortune.stats.planning import rough_independent_seeds, shared_seeds
 
-# -------------------------------------------------------------------------------------------------
-# Runs, configs or outcomes beside each other: which solves more seeds than which, and how surely.
-#
 # Each contestant enters with seeds that had no part in choosing it. Two that were trained under
 # the same seeds are compared seed by seed, others as the independent samples that they are.
 
@@ -507,12 +504,8 @@ def compare_runs(
     """Compare every two contestants.
 
     Raises:
-        InputError: fewer than two contestants, a label given twice, an alpha out of range.
+        InputError: a label given twice, an alpha out of range.
     """
-    if len(contestants) < 2:
-        raise InputError(
-            f"{len(contestants)} to compare", field="runs", allowed="two or more to compare"
-        )
     labels = [one.label for one in contestants]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise InputError(f"{twice!r} is given twice", field="labels", allowed="one for each")

@@ -68,8 +68,6 @@ def hundredths(rate: float, digits: int) -> str:
 
 # -------------------------------------------------------------------------------------------------
 # How numbers and values look to a person, the same in every report.
-#
-# Estimates are rounded by the rule of `core.formats`.
 
 LONGEST_FRACTION, LARGE = 6, 1e6
 """Digits behind the point, and numbers, beyond which a power of ten is written."""
@@ -86,12 +84,9 @@ def value(given: Value) -> str:
     """A parameter's value; null and the booleans as in a space file, a string on one line."""
     if given is None or isinstance(given, bool):
         return {None: "null", True: "true", False: "false"}[given]
-    return plain(given) if isinstance(given, str) else number_or_digits(given)
-
-
-def number_or_digits(given: float) -> str:
-    """`number`, but a whole number given as such keeps all its digits."""
-    return str(given) if isinstance(given, int) else number(given)
+    if isinstance(given, str):
+        return plain(given)
+    return str(given) if isinstance(given, int) else number(given)  # all digits of a whole one
 
 
 def percent(rate: float) -> str:

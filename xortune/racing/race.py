@@ -43,7 +43,6 @@ import math
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
 from numbers import Real
 from typing import Literal, TypeAlias
 
@@ -77,7 +76,7 @@ class RaceRule:
             configuration no further seeds, though it is not proven worse; None is never.
 
     Raises:
-        InputError: rungs that do not ascend, an alpha outside (0, 1), no finalist.
+        InputError: an alpha outside (0, 1).
     """
 
     rungs: tuple[int, ...]
@@ -85,14 +84,8 @@ class RaceRule:
     finalists: int | None = FINALISTS
 
     def __post_init__(self) -> None:
-        if not self.rungs or self.rungs[0] < 1 or any(a >= b for a, b in pairwise(self.rungs)):
-            raise InputError(
-                f"{list(self.rungs)}", field="rungs", allowed="ascending counts of seeds from 1"
-            )
         if not 0 < self.alpha < 1:
             raise InputError(f"{self.alpha!r}", field="alpha", allowed="a number in (0, 1)")
-        if self.finalists is not None and self.finalists < 1:
-            raise InputError(f"{self.finalists!r}", field="finalists", allowed="1 or more, or None")
 
 
 LookResult: TypeAlias = Literal["climbs", "full", "stopped"]
