@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 from hand_made import CONFIG, RIGHT, WRONG, done, outcome, solved, write_run
 
 from xortune.comparisons.runs import Contestant, compare_runs
@@ -77,11 +76,3 @@ def certified_run(path, counts, *, searched=None, first=FIRST, n=100, **manifest
     given["sessions"] = [{"number": 1, "made": NOBODY, **told}]
     given["made"] = {NOBODY: {n: manifest[n] for n in ("engine",) if n in manifest}}
     return write_run(path, lines, **{**given, **manifest})
-
-
-def numbers(pair):
-    """What does not depend on the labels."""
-    return (pair.k_a, pair.n_a, pair.k_b, pair.n_b, pair.p, pair.difference)
-
-
-__all__ = ["certified_run", "contestant", "np", "numbers", "paired", "seeds_of", "unpaired"]

@@ -91,10 +91,10 @@ def test_the_last_complete_attempt_counts(tmp_path):
     with Journal.open(run.path / JOURNAL) as journal:
         journal.append(replace(done(0, point, solved(3000, 10, 40)), purpose=again))
         journal.append(replace(done(0, point, solved(4000, 10, 20)), purpose=begun))
-    candidate = candidate_of(load_run(run.path), None, "a")
-    assert candidate.certified.seeds.tolist() == list(range(3000, 3040))
-    assert "attempt 2 to certify" in candidate.notes[0]
-    assert "p is too small" in candidate.notes[0]
+    certified = candidate_of(load_run(run.path), None, "a").certified
+    assert certified.outcome.seeds.tolist() == list(range(3000, 3040))
+    assert "attempt 2 to certify" in certified.notes[0]
+    assert "p is too small" in certified.notes[0]
 
 
 def test_seeds_that_were_added_are_told_of(tmp_path):
@@ -103,7 +103,7 @@ def test_seeds_that_were_added_are_told_of(tmp_path):
     grown = replace(purpose(point, 1, 1, 60), extendable=True)
     lines.append(replace(done(0, point, solved(FIRST, 50, 60)), purpose=grown))
     run = write_run(tmp_path / "a", lines)
-    [note] = candidate_of(run, None, "a").notes
+    [note] = candidate_of(run, None, "a").certified.notes
     assert "p is too small" in note
 
 

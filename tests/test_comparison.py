@@ -160,9 +160,6 @@ def test_the_order_of_rows_and_columns_changes_nothing(run, tmp_path, order, col
     assert found.summary == straight.summary
 
 
-COUNT_LISTS = st.lists(st.integers(0, N), min_size=8, max_size=8)
-
-
 TESTED = fisher_two_sided(np.arange(101)[:, None], 100, np.arange(101), 100) < 0.05
 """Whether two counts of 100 seeds have p < 0.05."""
 

@@ -1,7 +1,6 @@
 """The pytest plugin: tests over seeds, run by pytest as a user's are."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +10,6 @@ from xortune.core.errors import InputError
 from xortune.core.seeds import MARK
 
 pytest_plugins = ["pytester"]
-
-ROOT = Path(__file__).parents[1]
-ENTRY = {"xortune": "xortune.certificates.pytest_plugin"}
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from xortune.racing.grants import Grants
 from xortune.racing.race import RaceRule, race_lower, race_upper
 
 RULE = RaceRule((8, 32, 128), finalists=2)
-ALL = RaceRule((8, 32, 128), finalists=None)
 
 
 def climbers(race):

@@ -9,7 +9,6 @@ EXPORTS = {
         "OWN",
         "RULE",
         "SEARCHED",
-        "certified_contestant",
         "entries_of",
         "known_facts",
         "only_run",

@@ -43,21 +43,19 @@ class Candidate:
 
     Attributes:
         task: its name and fingerprint; None where nothing is known of it.
-        certified: its seeds in the last complete attempt of its run; None if it is not in it.
-        made: what trained `certified`, in words.
-        notes: how `certified` could mislead.
+        facts: how it was found.
         run: where it is from; None for a config by itself.
-        identity: of what trained `certified`, as far as it is known.
+        certified: it with its seeds in the last complete attempt of its run; None if it is not in
+            that.
+        identity: of what trained these seeds, as far as it is known.
     """
 
     label: str
     point: Point
     task: tuple[str, str] | None
-    certified: Outcome | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
-    made: str = ""
-    notes: tuple[str, ...] = ()
     run: Run | None = None
+    certified: Contestant | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -83,20 +81,13 @@ def candidate_of(run: Run, key: str | None, label: str) -> Candidate:
     if attempt is None or all(found.key != result.key for found in attempt.finalists):
         return candidate
     digests = made_with(run.manifest, attempt.made, attempt.number, str(run.path / MANIFEST))
+    seeds, told = _certified(run, attempt, result.key), trained_by(digests)
+    notes = _notes(attempt, result.key, named=key is not None)
     return replace(
         candidate,
-        certified=_certified(run, attempt, result.key),
-        made=trained_by(digests),
-        notes=_notes(attempt, result.key, named=key is not None),
+        certified=_contestant(candidate, seeds, "certificate", _fresh(seeds, told), notes),
         identity={name: str(digests[name]) for name in _JUDGES if name in digests},
     )
-
-
-def certified_contestant(candidate: Candidate) -> Contestant:
-    """The candidate with its certified seeds, which it must have."""
-    assert candidate.certified is not None
-    facts = _fresh(candidate.certified, candidate.made)
-    return _contestant(candidate, candidate.certified, "certificate", facts, candidate.notes)
 
 
 def trained_contestant(

@@ -18,7 +18,6 @@ from xortune.comparisons.contestants import (
     Candidate,
     Compared,
     Named,
-    certified_contestant,
     entries_of,
     only_run,
     refuse_different_tasks,
@@ -319,10 +318,11 @@ def compare(
                 on_message=voice.warn,
                 on_estimate=voice.inform,
             )
-    contestants = [
-        entry if isinstance(entry, Contestant) else found.get(place) or certified_contestant(entry)
-        for place, entry in enumerate(entries)
-    ]
+    contestants = []
+    for place, entry in enumerate(entries):
+        one = entry if isinstance(entry, Contestant) else found.get(place) or entry.certified
+        assert one is not None  # what has no certified seeds was trained
+        contestants.append(one)
     return compare_runs(contestants, alpha=alpha)
 
 
