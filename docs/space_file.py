@@ -142,7 +142,9 @@ def _value(node: Node) -> str:
 
 def _title(name: str) -> str:
     """The class that holds a part of the file as the title of a section."""
-    return "Seeds" if name == "SeedSettings" else name.removesuffix("Settings")
+    return (
+        "Seeds" if name == "SeedSettings" else name.removesuffix("Settings").removesuffix("Metric")
+    )
 
 
 def _cell(text: str) -> str:

@@ -18,7 +18,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.runs.evaluation import Evaluation, encode
 from xortune.runs.lines import decode
-from xortune.spaces.command import JSON, NUMBER, Command, parse_template, regex_metric
+from xortune.spaces.command import JSON, NUMBER, Command, RegexMetric, parse_template
 from xortune.trainers import command as command_process
 from xortune.trainers.command import KEPT, LINE, MOST_OUTPUTS, command_trainer, run_command
 from xortune.trainers.group import end, members
@@ -354,7 +354,7 @@ def test_it_has_no_input_and_its_own_environment(tmp_path, monkeypatch):
 )
 def test_a_number_that_a_regex_finds(tmp_path, script, status, told):
     """The last place counts, and stdout before stderr."""
-    metric = regex_metric(r"acc (nan|[-\d.e]+)", "acc")
+    metric = RegexMetric(r"acc (nan|[-\d.e]+)", "acc")
     outcome = trained(tmp_path, script, by_exit=False, metric=metric, success="acc >= 0.9")
     assert outcome.status[0] == status
     if isinstance(told, float):
@@ -365,7 +365,7 @@ def test_a_number_that_a_regex_finds(tmp_path, script, status, told):
 
 def test_all_numbers_that_a_regex_finds_are_the_way_of_the_seed(tmp_path):
     """Those before it crashed, too; of one number there is no way."""
-    metric = regex_metric(r"^acc ([-\d.e]+)$", "acc")
+    metric = RegexMetric(r"^acc ([-\d.e]+)$", "acc")
     script = "for i in 1 2 3 4; do echo acc 0.$i; test $1$i = 13 && exit 3; done; true"
     outcome = trained(tmp_path, script, count=3, by_exit=False, metric=metric, success="acc >= 0.4")
     [curves] = outcome.details.curves

@@ -11,11 +11,13 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StrictStr
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Nested, Value
-from xortune.core.success import is_name
+from xortune.core.success import VALUE, is_name
 
 SEED = "seed"
 """The placeholder of the seed."""
@@ -30,40 +32,37 @@ METRICS = (JSON, NUMBER)
 
 @dataclass(frozen=True)
 class RegexMetric:
-    """A number that a regular expression finds in what a command prints.
+    """A number in what a command prints, found by a regular expression."""
 
-    Attributes:
-        regex: with one group, which is the number, or with none: all of it is.
-        name: of the number.
-    """
+    regex: Annotated[
+        StrictStr,
+        Field(
+            min_length=1,
+            description="A Python regex; its group is the number. The last match counts.",
+        ),
+    ]
+    name: Annotated[StrictStr, Field(min_length=1, description="What the number is called.")] = (
+        VALUE
+    )
 
-    regex: str
-    name: str
+    def __post_init__(self) -> None:
+        """Refuse what is no regular expression of Python's, several groups, and what is no name."""
+        fix = r"write for instance {regex: 'accuracy: ([\d.]+)', name: accuracy}"
+        try:
+            groups = re.compile(self.regex).groups
+        except (re.error, RecursionError, OverflowError) as error:
+            problem, allowed = f"{self.regex!r} ({error})", "a regular expression of Python's"
+            raise InputError(problem, field="regex", allowed=allowed, fix=fix) from None
+        if groups > 1:
+            problem = f"{self.regex!r} has {groups} groups"
+            allowed = "one group, which is the number; (?:...) groups without being one"
+            raise InputError(problem, field="regex", allowed=allowed, fix=fix)
+        if not is_name(self.name):
+            allowed = "letters, digits, _, -, / and dots, with a letter or _ first"
+            raise InputError(f"{self.name!r} is not a name", field="name", allowed=allowed, fix=fix)
 
     def __str__(self) -> str:
         return f"{self.name} by the regex {self.regex}"
-
-
-def regex_metric(regex: str, name: str) -> RegexMetric:
-    """The metric, checked.
-
-    Raises:
-        InputError: no regular expression of Python's, more groups than one, or no name.
-    """
-    fix = r"write for instance {regex: 'accuracy: ([\d.]+)', name: accuracy}"
-    try:
-        groups = re.compile(regex).groups
-    except (re.error, RecursionError, OverflowError) as error:
-        allowed = "a regular expression of Python's"
-        raise InputError(f"{regex!r} ({error})", field="regex", allowed=allowed, fix=fix) from None
-    if groups > 1:
-        problem = f"{regex!r} has {groups} groups"
-        allowed = "one group, which is the number; (?:...) groups without being one"
-        raise InputError(problem, field="regex", allowed=allowed, fix=fix)
-    if not is_name(name):
-        allowed = "letters, digits, _, -, / and dots, with a letter or _ first"
-        raise InputError(f"{name!r} is not a name", field="name", allowed=allowed, fix=fix)
-    return RegexMetric(regex, name)
 
 
 _PART = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}:]*)(?::(?P<flag>[^{}]*))?\}|[{}]")

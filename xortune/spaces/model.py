@@ -36,9 +36,9 @@ from pydantic_core import ErrorDetails
 from xortune.core.errors import InputError, nearest
 from xortune.core.point import Nested, Point, Value
 from xortune.core.seeds import SEARCH
-from xortune.core.success import VALUE, Success
+from xortune.core.success import Success
 from xortune.core.task import Task
-from xortune.spaces.command import Command
+from xortune.spaces.command import Command, RegexMetric
 from xortune.spaces.text import Location, YamlDocument, placed, shown, word
 
 MAX_SEEDS = SEARCH.stop
@@ -395,16 +395,6 @@ class FunctionSettings:
 
 
 @dataclass(frozen=True)
-class RegexSettings:
-    """A number in what a command prints, found by a regular expression."""
-
-    regex: Annotated[
-        Text, _about("A Python regex; its group is the number. The last match counts.")
-    ]
-    name: Annotated[Text, _about("What the number is called.")] = VALUE
-
-
-@dataclass(frozen=True)
 class CommandSettings:
     """A command that trains under one seed; see docs/command.md."""
 
@@ -419,8 +409,8 @@ class CommandSettings:
         Text | None, _about('"exit code 0", or a rule for its numbers: "accuracy >= 0.9".')
     ] = None
     metric: Annotated[
-        str | RegexSettings | None,
-        _written_as(_one_of(Text | None, RegexSettings)),
+        str | RegexMetric | None,
+        _written_as(_one_of(Text | None, RegexMetric)),
         _about('Its numbers: "last line json", "last line number", or a mapping with a regex.'),
     ] = None
     timeout: Annotated[
@@ -665,7 +655,7 @@ class SearchSpace:
 
 
 for _form in (
-    *(Fixed, Choice, Range, CsvSettings, FunctionSettings, RegexSettings, CommandSettings),
+    *(Fixed, Choice, Range, CsvSettings, FunctionSettings, RegexMetric, CommandSettings),
     SearchSettings,
     *(RaceSettings, SeedSettings, StopSettings, ObjectiveSettings, SpaceFile),
 ):  # before 2.14 pydantic does not hand these on to the schemas of a field's class

@@ -25,7 +25,6 @@ from xortune.spaces.command import (
     check_names,
     check_values,
     parse_template,
-    regex_metric,
 )
 from xortune.spaces.grid import probes
 from xortune.spaces.model import (
@@ -41,7 +40,6 @@ from xortune.spaces.model import (
     ObjectiveSettings,
     Parameter,
     Range,
-    RegexSettings,
     SearchSettings,
     SearchSpace,
     SpaceFile,
@@ -437,38 +435,27 @@ def _with_command(space: SearchSpace, given: CommandSettings) -> SearchSpace:
     return replace(space, trainer=template.text, command=command, success=rule)
 
 
-def _regex(
-    space: SearchSpace, given: CommandSettings, asked: RegexSettings, rule: Success | None
-) -> RegexMetric:
-    """The number that a regex finds, for which there is a rule, or that an exit code goes with."""
-    place = ("trainer", "metric")
-    try:
-        metric = regex_metric(asked.regex, asked.name)
-    except InputError as error:
-        raise error.at(space.at(*place, *([error.field] if error.field else []))) from None
-    if given.success is None or (rule and rule.name != metric.name):
-        raise space.refusal(
-            place,
-            f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds {metric.name!r}"
-            if rule
-            else f"a number, {metric.name!r}, but no rule says what a success is",
-            f"a rule for {metric.name!r}, or {EXIT_CODE!r}",
-            f'write success: "{rule_for(metric.name)}" within `trainer`, with your own limit',
-        )
-    return metric
-
-
 def _metric(
     space: SearchSpace, given: CommandSettings, rule: Success | None
 ) -> str | RegexMetric | None:
     """Where a command's numbers are."""
     if given.metric is None:
         return None if rule is None else JSON
-    if isinstance(given.metric, RegexSettings):
-        return _regex(space, given, given.metric, rule)
-    metric, place = _plain(given.metric), ("trainer", "metric")
+    place = ("trainer", "metric")
+    if isinstance(found := given.metric, RegexMetric):
+        if given.success is None or (rule and rule.name != found.name):
+            raise space.refusal(
+                place,
+                f"the rule {str(rule)!r} judges {rule.name!r}, and the regex finds {found.name!r}"
+                if rule
+                else f"a number, {found.name!r}, but no rule says what a success is",
+                f"a rule for {found.name!r}, or {EXIT_CODE!r}",
+                f'write success: "{rule_for(found.name)}" within `trainer`, with your own limit',
+            )
+        return found
+    metric = _plain(found)
     if metric not in METRICS:
-        problem, fix = f"{shown(given.metric)} is not a metric", nearest(given.metric, METRICS)
+        problem, fix = f"{shown(found)} is not a metric", nearest(found, METRICS)
         raise space.refusal(place, problem, ", ".join(map(repr, METRICS)), fix)
     if metric == NUMBER and (given.success is None or (rule and rule.name != VALUE)):
         raise space.refusal(
