@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import xortune
+from typer.testing import CliRunner
 
 import xortune as xt
+from xortune.cli.shared import app
 from xortune.core.outcome import Status
 from xortune.spaces.space import load_space
 
@@ -40,6 +41,13 @@ def written(folder, **changes):
     values = {name: part for name, part in {**SPACE, **changes}.items() if part is not None}
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
+
+
+def xortune(*words):
+    """What it prints may be a traceback: that of the user's function."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 def other(config, seed):
