@@ -207,7 +207,7 @@ def outside(kind, trainings, epochs, *, tables, fresh=False):
     return missed / tables
 
 
-@pytest.mark.parametrize("tables", [20, pytest.param(150, marks=pytest.mark.long)])
+@pytest.mark.parametrize("tables", [40, pytest.param(150, marks=pytest.mark.long)])
 def test_one_table_in_twenty_without_a_difference_is_outside_of_the_range(monkeypatch, tables):
     monkeypatch.setattr(reference, "DRAWS", 500)
     shares = [
