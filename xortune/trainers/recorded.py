@@ -8,6 +8,7 @@ and a stack of many seeds does not stay in the processor's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from operator import getitem
 from types import FunctionType, ModuleType
 from typing import Any
@@ -98,9 +99,11 @@ class Program:
     """The operations of a step."""
 
     def __init__(self, graph: fx.Graph, constants: list[Tensor]) -> None:
-        self._constants = constants
-        self._text = str(graph)
-        self._call: Callable[..., Any] = fx.GraphModule(nn.Module(), graph).forward
+        self._graph, self._constants = graph, constants
+
+    @cached_property
+    def _call(self) -> Callable[..., Any]:
+        return fx.GraphModule(nn.Module(), self._graph).forward
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Any]:
         """What the step comes to, of these inputs: of the shapes and types that it was made of."""
@@ -110,7 +113,7 @@ class Program:
 
     def is_as(self, other: Program) -> bool:
         """Whether another one computes the same."""
-        return self._text == other._text and all(
+        return str(self._graph) == str(other._graph) and all(
             one.data_ptr() == two.data_ptr() or torch.equal(one, two)
             for one, two in zip(self._constants, other._constants, strict=True)
         )

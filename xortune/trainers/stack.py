@@ -185,9 +185,8 @@ class Stack:
         # Steps of which shapes have been computed, and their operations; see `recorded`.
         self.repeats = all(one.is_cpu for one in self.parameters.values())
         self._epochs = 0
-        self._seen: set[tuple[Any, ...]] = set()
         self._programs: dict[tuple[Any, ...], Program] = {}
-        self._unsure: set[tuple[Any, ...]] = set()
+        self._unsure = False
         self._state: list[Any] = []
 
     def epoch(self) -> Iterator[Tensor]:
@@ -211,8 +210,8 @@ class Stack:
         """Forget the operations of steps if the loss may read other things now."""
         if self._state_has_changed():
             self._programs.clear()
-        elif self._epochs & (self._epochs - 1) == 0 or self._epochs == self.lead.epochs:
-            self._unsure = set(self._programs)
+        else:
+            self._unsure = self._epochs in {*(4**k for k in range(1, 16)), self.lead.epochs}
 
     def _state_has_changed(self) -> bool:
         """Whether the training and its layers hold other things than when this was last asked."""
@@ -232,17 +231,19 @@ class Stack:
 
     def _step(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> None:
         key = (axes, *(_likeness(one) for one in batch))
-        new = key not in self._draws
-        if new:
+        once = key not in self._draws and len(self._draws) > 0  # the last rows of an epoch, say
+        if key not in self._draws:
             self._draws[key] = self._noted(batch, axes)
         draws = self._draws[key]
         drawn = tuple(wanted.make(self.states) for wanted in draws.wanted)
         inputs = [one for one in (*batch, *drawn) if isinstance(one, Tensor)]
-        if key in self._programs and key not in self._unsure:
+        if key in self._programs and not self._unsure:
             self.losses, *gradients = self._programs[key](inputs)
-        elif new or not self.repeats or len({id(one) for one in inputs}) < len(inputs):
+        elif once or not self.repeats or len({id(one) for one in inputs}) < len(inputs):
             self.losses, gradients = self._computed(draws, batch, axes, drawn)
         else:
+            if self._state_has_changed():  # by the first call, say
+                self._programs.clear()
             with Recording(inputs) as recording:
                 self.losses, gradients = self._computed(draws, batch, axes, drawn)
             self._keep(key, recording.program([self.losses, *gradients]))
@@ -254,7 +255,7 @@ class Stack:
     def _keep(self, key: tuple[Any, ...], program: Program | None) -> None:
         """Keep the operations of a step for steps like it."""
         before = self._programs.pop(key, None)
-        self._unsure.discard(key)
+        self._unsure = False
         if program is None or self._state_has_changed():  # the next step may be another
             self.repeats = False
             self._programs.clear()

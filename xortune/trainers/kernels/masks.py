@@ -46,15 +46,16 @@ def draw(states, below, one, out):
             if left == 1:
                 _twist(state)
                 left = WORDS + 1
-            first = WORDS + 1 - left
+            # Of an unsigned index it is known that it does not count from the end: 16 at once.
+            first, at = np.uint64(WORDS + 1 - left), np.uint64(done)
             taken = min(left - 1, 2 * count - done)
-            for i in range(taken):
+            for i in range(np.uint64(taken)):
                 y = state[first + i]
                 y ^= y >> np.uint32(11)
                 y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
                 y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
                 y ^= y >> np.uint32(18)
-                words[done + i] = y
+                words[at + i] = y
             done += taken
             left -= taken
         for i in range(count):
