@@ -1,17 +1,23 @@
 """A user's torch model: a seed in a stack beside a seed in the loop, on one core.
 
     python benchmarks/torch_models.py [--seeds 128] [--epochs 5] [--readme]
+    python benchmarks/torch_models.py --race [--trials 60] [--epochs 20] [--readme]
 
 Digits-like data (1,437 rows of 64 numbers, ten classes), batches of 32 in each seed's own order.
 Three models: an MLP with two dropouts and AdamW; a CNN with BatchNorm and Nesterov SGD; attention
 with LayerNorm and Adam. `seconds` are of a whole training and its score, the trial included; `same`
 is the largest relative difference of any number of the score, over 16 seeds.
+
+`--race` searches learning rate, weight decay and width of the MLP by two workers, as a class and as
+a function that trains one seed: wall seconds, and whether all counts are the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from machine import description, table, write_figures
@@ -86,6 +92,58 @@ class Attention(_Digits):
         return torch.optim.Adam(parameters, lr=1e-3)
 
 
+class Searched(_Digits):
+    """The MLP of the race: its learning rate, weight decay and width are searched."""
+
+    epochs = 20
+
+    def model(self):
+        width = self.config["width"]
+        return nn.Sequential(
+            *(nn.Linear(64, width), nn.ReLU(), nn.Dropout(0.1)),
+            *(nn.Linear(width, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 10)),
+        )
+
+    def optimizer(self, parameters):
+        lr, decay = self.config["lr"], self.config["decay"]
+        return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay)
+
+
+def one_seed(config, seed):
+    """The same as a function of one seed."""
+    torch.set_num_threads(1)
+    return Searched(config).run(seed)
+
+
+def raced(sampler: str, trials: int, epochs: int) -> list[str]:
+    """A row of the table: the same search both ways."""
+    space = {
+        "name": "race",
+        "success": "accuracy >= 0.85",
+        "parameters": {
+            "lr": {"low": 1e-4, "high": 0.1, "log": True},
+            "decay": {"low": 1e-4, "high": 0.1, "log": True},
+            "width": {"choice": [16, 32, 64]},
+        },
+        "search": {"sampler": sampler, "trials": trials},
+        "seeds": {"race": {"max": 32}},
+    }
+    Searched.epochs = epochs
+    seconds, tables = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for train in (Searched, one_seed):
+            began = time.perf_counter()
+            run = xt.search(space, output=Path(folder, train.__name__), train=train, workers=2)
+            seconds.append(time.perf_counter() - began)
+            tables.append(run.table.set_index("key")[["k", "n"]].sort_index())
+            ahead = run.manifest.get("seeds_ahead", "")
+            print(f"{train.__name__}: {seconds[-1]:.1f} s, {ahead}", flush=True)
+    seeds, same = int(tables[1].n.sum()), tables[0].equals(tables[1])
+    stack, loop = seconds
+    counts = "all" if same else f"{(tables[0] == tables[1]).all(axis=1).mean():.0%}"
+    return [sampler, f"{seeds}", f"{loop:.1f}", f"{stack:.1f}", f"{loop / stack:.1f}x", counts]
+
+
 def measured(kind: type[_Digits], seeds: int, epochs: int) -> list[str]:
     """A row of the table."""
     training = kind({})
@@ -110,9 +168,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--race", action="store_true", help="search the MLP both ways")
+    parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--readme", action="store_true", help="put it into benchmarks/README.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.race:
+        header = ["sampler", "seeds", "function, s", "class, s", "times", "same counts"]
+        rows = [raced(sampler, given.trials, given.epochs) for sampler in ("random", "tpe")]
+        about = (
+            f"{description()}. Two workers, {given.trials} configurations, {given.epochs} epochs."
+        )
+        text = f"{about}\n\n{table(header, rows)}"
+        print(text)
+        if given.readme:
+            write_figures("torch race", text)
+        return
     header = ["model", "loop, s a seed", "stack, s a seed", "times", "same to"]
     rows = [measured(kind, given.seeds, given.epochs) for kind in (Mlp, Cnn, Attention)]
     about = f"{description()}. One core, {given.seeds} seeds, {given.epochs} epochs."

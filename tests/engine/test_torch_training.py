@@ -383,6 +383,8 @@ def test_configurations_that_differ_in_their_optimizers_share_a_stack():
         trial_of(Early(ReadConfig({"lr": lr, "width": 4, "weight": 1})), SEEDS) for lr in (1, 2)
     ]
     assert early[0] is not early[1], "what __init__ reads may be used anywhere"
+    known = Wide(ReadConfig({"lr": 0.1, "width": 4, "weight": 1.0, "optimizer": "Adam"})).stacking()
+    assert known.apart == {"width", "weight", "optimizer"}
 
 
 def test_blocks_of_several_configurations_count_what_each_counts_alone():
@@ -548,6 +550,19 @@ def test_repeated_operations_give_what_vmap_gives_to_the_bit():
             assert torch.equal(found, stacks[1].buffers[name]), name
         assert len(stacks[0]._programs) == 2  # for batches of 16 and of 8
         assert not stacks[1]._programs
+
+
+@pytest.mark.parametrize(
+    ("seconds", "width"),
+    [
+        ({2: 5.0, 16: 1.0, 64: 0.6, 128: 0.5}, 64),  # 10, 16, 38.4 and 64 s a step
+        ({2: 5.0, 16: 1.0, 64: 2.0}, 16),
+        ({2: 50.0, 16: 6.0, 64: 7.0}, 1),  # the loop is about as fast
+    ],
+)
+def test_a_stack_is_cheap_as_long_as_it_takes_little_more_than_a_narrow_one(seconds, width):
+    assert Trial((), loop=10.0, stacked=seconds).cheap(Small({})) == width
+    assert Trial((), loop=10.0, stacked=seconds, reason="no rule").cheap(Small({})) == 1
 
 
 class Leaving(Small):

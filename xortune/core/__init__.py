@@ -71,10 +71,12 @@ EXPORTS = {
         "NO_FAILURES",
         "OutOfTime",
         "PROVEN_WORSE",
+        "Stacking",
         "Trainer",
         "Trains",
         "Unfinished",
         "runs_users_code",
+        "stacking_of",
     ),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

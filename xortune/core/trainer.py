@@ -103,3 +103,26 @@ def runs_users_code(trainer: Trainer) -> bool:
     It may where the trainer has an attribute `users_code` that is true.
     """
     return bool(getattr(trainer, "users_code", False))
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """Which seeds a trainer trains as one, in hardly more time than a few of them alone.
+
+    Attributes:
+        apart: parameters that keep configs apart: those of one stack have the same values of them.
+        width: so many seeds take hardly longer than a few; 1 where each takes its own time.
+    """
+
+    apart: frozenset[str]
+    width: int
+
+
+def stacking_of(trainer: Trainer, block: Block) -> Stacking | None:
+    """What a trainer that has trained a block in this process knows of its stacks.
+
+    It knows of some where it has a method `stacking`; None where it has not trained as one.
+    """
+    asked = getattr(trainer, "stacking", None)
+    found: Stacking | None = None if asked is None else asked(block)
+    return found

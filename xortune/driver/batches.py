@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from xortune.core.errors import TrainingError
 from xortune.core.outcome import Outcome
@@ -18,6 +19,7 @@ from xortune.core.trainer import (
     Unfinished,
     runs_users_code,
 )
+from xortune.driver.ahead import Ahead
 from xortune.driver.decisions import Decider
 from xortune.driver.jobs import ATTEMPTS, Done, Job, WorkerFailure
 from xortune.runs.evaluation import EncodedOutcome, Evaluation
@@ -147,6 +149,7 @@ class Batches:
         max_in_flight: of a decider that learns, whose batches are small; None for any size.
         most: blocks in a batch; None for any number.
         limit: seconds that a batch may take, if it is stopped then.
+        ahead: says what is trained beside what was decided; None: nothing is.
         deadline: when the time is over, by `time.monotonic`; None: never. Nothing begins then.
     """
 
@@ -161,17 +164,21 @@ class Batches:
         most: int | None = None,
         limit: float | None = None,
         deadline: float | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
+        self._ahead = ahead
         self._decider, self._trainer, self._record = decider, trainer, record
         self._in_flight, self._most, self._deadline = max_in_flight, most, deadline
         self._longest_allowed = math.inf if limit is None else limit / LIMIT_SHARE
-        self.under_way = 0
-        """Batches that an executor has."""
+        self._decided_upon = self._handed_out = 0
         self.resize(slots)
         self._bisector = CrashBisector(users_code=runs_users_code(trainer))
         self._losses: Counter[tuple[int, int]] = Counter()
         self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
         self._retries: deque[Job] = deque()
+        self._aside: deque[Job] = (
+            deque()
+        )  # decided, and trained apart from what was then handed out
         self._blocks, self._estimated = 0, 0.0  # of all that was put into batches
         self._pace: float | None = None  # measured over estimated seconds
 
@@ -180,6 +187,12 @@ class Batches:
         self._slots = slots
         if self._in_flight is not None:
             self._most = blocks_in_batch(self._in_flight, slots=slots)
+
+    @property
+    def under_way(self) -> int:
+        """Batches that an executor has, of which results are waited for."""
+        late = self._ahead is not None and self._ahead.waited_for
+        return self._decided_upon or int(late)
 
     @property
     def over(self) -> bool:
@@ -207,6 +220,7 @@ class Batches:
         if now:
             self._waiting.clear()
             self._retries.clear()
+            self._aside.clear()
 
     def next(self, *, brief: bool = False) -> tuple[Job, ...]:
         """The next batch; empty if there is none now.
@@ -227,24 +241,40 @@ class Batches:
         if brief and self._cost(jobs) * (self._pace or 1.0) > 2 * LEAST_SECONDS:
             self._waiting.appendleft(jobs)
             return ()
-        self.under_way += bool(jobs)
+        self._decided_upon += bool(jobs)
+        if self._ahead is not None and not brief:
+            jobs = self._widened(jobs, self._ahead)
+        self._handed_out += bool(jobs)
         return jobs
 
     def receive(self, done: Done) -> None:
         """Take what came of a batch."""
-        self.under_way -= 1
-        jobs, results = done.jobs, done.results
+        jobs, results = tuple(job for job in done.jobs if not job.ahead), done.results
+        self._handed_out -= 1
+        self._decided_upon -= bool(jobs)
         if isinstance(results, WorkerFailure):
-            self._failed(jobs, results, done)
-            return
-        estimated = self._cost(jobs)
-        measured = done.seconds / estimated
-        self._pace = measured if self._pace is None else 0.7 * self._pace + 0.3 * measured
-        for job, result in zip(jobs, results, strict=True):
-            if not isinstance(result, TrainingError):
-                self._bisector.succeeded(job)
-            seconds = done.seconds * self._trainer.cost(job.block) / estimated
-            self._settle(job, result, seconds, done.worker)
+            if len(jobs) == len(done.jobs) or results.kind not in {"batch", "late"}:
+                self._failed(jobs, results, done)
+            else:  # what was trained ahead may have done it
+                self._waiting.extend((job,) for job in jobs)
+                if self._ahead is not None:
+                    self._ahead.end()
+        else:
+            estimated = self._cost(done.jobs)
+            measured = done.seconds / estimated
+            self._pace = measured if self._pace is None else 0.7 * self._pace + 0.3 * measured
+            for job, result in zip(done.jobs, results, strict=True):
+                if not isinstance(result, TrainingError):
+                    self._bisector.succeeded(job)
+                if not job.ahead:
+                    seconds = done.seconds * self._trainer.cost(job.block) / estimated
+                    self._settle(job, result, seconds, done.worker)
+        if self._ahead is not None:
+            for job, kept in self._ahead.receive(done):
+                if kept is None:
+                    self._waiting.append((job,))
+                else:
+                    self._settle(job, kept.result, kept.seconds, kept.worker)
 
     @property
     def measured(self) -> bool:
@@ -260,11 +290,13 @@ class Batches:
 
     def wants(self, jobs: Sequence[Job]) -> list[bool]:
         """Of each job whether its results are still of interest."""
-        return [self._decider.wants(job) for job in jobs]
+        return [job.ahead or self._decider.wants(job) for job in jobs]
 
     # What comes back.
 
     def _failed(self, jobs: tuple[Job, ...], failure: WorkerFailure, done: Done) -> None:
+        if not jobs:  # all of it was trained ahead
+            return
         if failure.kind in ("setup", "stopped"):  # it was never begun
             self._waiting.appendleft(jobs)
             return
@@ -357,11 +389,36 @@ class Batches:
                 break
         return tuple(jobs)
 
+    def _widened(self, jobs: tuple[Job, ...], ahead: Ahead) -> tuple[Job, ...]:
+        """A batch with others that train as one with it: such as are decided, then ahead of that.
+
+        Without any job it is one ahead of all decisions, where a slot idles.
+        """
+        if not jobs:
+            return ahead.beside(()) if 0 < self._handed_out < self._slots else ()
+        if self._in_flight is not None:  # else a batch has as many as it may
+            found = list(jobs)
+            decided = iter(self._decided, None)
+            for job in list(islice(decided, max(0, ahead.room(found)))):
+                (found if ahead.room(found, job) >= 0 else self._aside).append(job)
+            jobs = tuple(found)
+        return jobs + ahead.beside(jobs)
+
     def _decided(self) -> Job | None:
         """The next job that is of interest; what is of none any more is recorded as such."""
-        while (job := self._decider.next()) is not None and not self._decider.wants(job):
-            self._settle(job, Unfinished())
+        while (job := self._next()) is not None:
+            if not self._decider.wants(job):
+                self._settle(job, Unfinished())
+            elif self._ahead is None:
+                break
+            elif (kept := self._ahead.take(job)) is not None:
+                self._settle(job, kept.result, kept.seconds, kept.worker)
+            elif not self._ahead.waits(job):
+                break
         return job
+
+    def _next(self) -> Job | None:
+        return self._aside.popleft() if self._aside else self._decider.next()
 
     def _first_part(self, job: Job) -> Job:
         """All of a block; or a part of it, for others to go out beside it.
@@ -377,7 +434,8 @@ class Batches:
             first, *others = [p for j in job.split(whole) for p in self._bisector.parts(j)]
             self._waiting.extendleft((other,) for other in reversed(others))
             return first
-        if not job.promoted or seconds < 2 * LEAST_SECONDS:
+        one = self._ahead is not None and self._ahead.is_one_stack(job.block)
+        if not job.promoted or seconds < 2 * LEAST_SECONDS or one:
             return job
         # As long as a slot's share of what is left, as in `_wanted`, but not much longer than other
         # blocks, for few decisions are made before its results are in; shorter where slots idle.

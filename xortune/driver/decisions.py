@@ -15,14 +15,17 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol, TypeAlias
 
 from xortune.core.counts import wilson
+from xortune.core.errors import InputError
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.trainer import NOT_FINISHED, PROVEN_WORSE, Block, Trainer
+from xortune.driver.ahead import FORESEEN, Prospect
 from xortune.driver.jobs import Job
 from xortune.driver.propose import Proposer, budget
 from xortune.racing.grants import VERIFY, race_of, seeds_at_first
@@ -502,6 +505,30 @@ class SearchDecisions:
         decision.missing -= result.block.count
         if not decision.missing:
             self._complete(job.decision)
+
+    def prospects(self) -> Iterator[Prospect]:
+        """Configs that may be given their next seeds: see `driver.ahead`."""
+        if self._stopped:
+            return
+        ladder = self._space.seeds.ladder
+        end = min(self._tally.total, self._proposed + FORESEEN)
+        for number in range(self._proposed, end):
+            if number in self._points:  # of an earlier session, which has trained it
+                continue
+            point = self._proposer.foresee(number)
+            with suppress(InputError):  # the search refuses it when it is proposed
+                if (
+                    point is not None
+                    and (one := self._trainer.check(point)).key not in self._configs
+                ):
+                    yield Prospect(one, ladder)
+        if self._race is None:
+            return
+        for state in self._configs.values():
+            count, start = state.seen.counted, state.granted
+            rungs = tuple(rung for rung in ladder if rung > start)
+            if rungs and state.point.key not in self._given_up:
+                yield Prospect(state.point, rungs, start, count.successes, count.n)
 
     # What follows makes decisions, each by what was known when it was its turn.
 

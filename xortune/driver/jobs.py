@@ -9,7 +9,14 @@ from typing import Literal
 
 from xortune.core.errors import TrainingError, named
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, OutOfTime, Trainer, Unfinished, runs_users_code
+from xortune.core.trainer import (
+    Block,
+    OutOfTime,
+    Stacking,
+    Trainer,
+    Unfinished,
+    runs_users_code,
+)
 from xortune.driver.own_process import ProcessEnded, kills_late, train_apart
 from xortune.runs.evaluation import EncodedOutcome, Purpose, encode_outcome
 from xortune.trainers.function import CustomTrainer
@@ -31,6 +38,7 @@ class Job:
         promoted: whether it is not the first of its config.
         decision: the number of the decision it comes from.
         purpose: for the journal, if it is not of a search.
+        ahead: whether nobody has decided to train it yet; see `driver.ahead`.
     """
 
     proposal: int
@@ -39,6 +47,7 @@ class Job:
     promoted: bool = False
     decision: int = 0
     purpose: Purpose | None = None
+    ahead: bool = False
 
     def split(self, parts: int) -> list[Job]:
         """The same as several, of about as many seeds each."""
@@ -68,12 +77,17 @@ class WorkerFailure:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a batch: a result or error for each of its jobs, or one failure for all."""
+    """What came of a batch: a result or error for each of its jobs, or one failure for all.
+
+    Attributes:
+        stacking: what its worker knows of stacks with the first of these jobs.
+    """
 
     jobs: tuple[Job, ...]
     results: Sequence[EncodedOutcome | TrainingError] | WorkerFailure
     seconds: float = 0.0
     worker: str = ""
+    stacking: Stacking | None = None
 
 
 # -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from typing import Any
 
 from xortune.core.errors import InputError, TrainingError, named
 from xortune.core.outcome import Outcome
-from xortune.core.trainer import Block, OutOfTime, Trainer
+from xortune.core.trainer import Block, OutOfTime, Stacking, Trainer
 from xortune.trainers.command import signal_of
 from xortune.trainers.function import CallForm, CustomTrainer, OnRaise, form_asked
 from xortune.trainers.group import KEEPER, end
@@ -127,6 +127,18 @@ class OwnProcess:
         """
         self.prepare(trainer)
         found: Outcome | TrainingError = self._answer("train", (block, time_ends()), limit)
+        return found
+
+    def stacking(
+        self, trainer: CustomTrainer, block: Block, *, limit: float | None = None
+    ) -> Stacking | None:
+        """What that process knows of stacks; the arguments are as those of `train`.
+
+        Raises:
+            ProcessEnded: looking for it ended the process.
+        """
+        self.prepare(trainer)
+        found: Stacking | None = self._answer("stacking", block, limit)
         return found
 
     def close(self, *, grace: float = GRACE) -> None:
@@ -255,6 +267,8 @@ def serve(asked: Any, ours: socket.socket) -> None:
                 with suppress(Exception):  # the first call says so
                     found.source.function()
                 answer = (None,)
+            elif what == "stacking":
+                answer = (None if trainer is None else trainer.stacking(found),)
             else:
                 assert trainer is not None
                 block, until = found

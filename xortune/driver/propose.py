@@ -16,9 +16,11 @@ import sys
 import time
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
@@ -66,12 +68,18 @@ ANYWHERE = 4
 settles where it first found something good, and where configs race, a look elsewhere costs a few
 seeds; see benchmarks/README.md."""
 
+STARTUP = 10
+"""With TPE, proposals are drawn from the whole space until so many have ended: Optuna's default."""
+
 
 class Proposer(Protocol):
     """Proposes points by number, 0, 1, 2, ..., and learns how earlier ones did."""
 
     def propose(self, number: int) -> Point | None:
         """The raw values of proposal `number`; None when there are no more."""
+
+    def foresee(self, number: int) -> Point | None:
+        """What a later proposal will be; None if that is not known, or not yet."""
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Take proposal `number` as made already, with these values."""
@@ -131,14 +139,22 @@ class GridProposer:
 
     def __init__(self, space: SearchSpace, earlier: Sequence[SearchSpace] = ()) -> None:
         self._points = _points([*earlier, space])
+        self._proposed, self._foreseen = 0, deque[Point]()
 
     def propose(self, number: int) -> Point | None:  # noqa: ARG002  # the order is the space's own
         """The next point of the grid."""
-        return next(self._points, None)
+        self._proposed += 1
+        return self._foreseen.popleft() if self._foreseen else next(self._points, None)
+
+    def foresee(self, number: int) -> Point | None:
+        """A later point of the grid."""
+        wanted = number - self._proposed
+        self._foreseen.extend(islice(self._points, max(0, wanted + 1 - len(self._foreseen))))
+        return self._foreseen[wanted] if wanted < len(self._foreseen) else None
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:  # noqa: ARG002
         """Pass over one point of the grid."""
-        next(self._points, None)
+        self.propose(number)
 
     def learn(self, number: int, seen: Seen) -> None:
         """A grid learns nothing."""
@@ -305,7 +321,9 @@ class _GroupedTPE(TPESampler):
 
 
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: _GroupedTPE(seed=seed, multivariate=True, constant_liar=True),
+    "tpe": lambda seed: _GroupedTPE(
+        n_startup_trials=STARTUP, seed=seed, multivariate=True, constant_liar=True
+    ),
     "gp": lambda seed: GPSampler(seed=seed),
     "nsgaii": lambda seed: NSGAIISampler(seed=seed),
     "cmaes": lambda seed: CmaEsSampler(seed=seed),
@@ -370,9 +388,7 @@ class OptunaProposer:
             if self._normal(point).key not in self._seen:
                 self.replay(number, point)
                 return point
-        sampler = self._space.search.sampler
-        if sampler == "tpe" and len(self._space.seeds.ladder) > 1 and number % ANYWHERE == 0:
-            sampler = "random"
+        sampler = self._sampler(number)
         with told_of_storage(self._shared):
             if (before := self._before.pop(number, None)) is not None:
                 self._ids[number] = before._trial_id
@@ -382,6 +398,16 @@ class OptunaProposer:
             point = self._draw.point(self.seed(number))
             self._enter(number, point)
             return point
+
+    def foresee(self, number: int) -> Point | None:
+        """What does not depend on results: `start`, and what is drawn from the whole space."""
+        if number < len(self._start):
+            return self._start[number]
+        if self._added or self._shared is not None:
+            return None
+        sampler = self._sampler(number)
+        drawn = sampler == "random" or (sampler == "tpe" and number < STARTUP)
+        return self._draw.point(self.seed(number)) if drawn else None
 
     def replay(self, number: int, point: Mapping[str, Value]) -> None:
         """Enter a proposal whose values are known; the sampler may take notes, not decide."""
@@ -416,6 +442,12 @@ class OptunaProposer:
         if self._shared is not None:
             words.append(int(self._shared.run, 16))
         return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+    def _sampler(self, number: int) -> str:
+        """Which sampler makes a proposal."""
+        sampler = self._space.search.sampler
+        anywhere = sampler == "tpe" and len(self._space.seeds.ladder) > 1 and number % ANYWHERE == 0
+        return "random" if anywhere else sampler
 
     def _ask(self, number: int, sampler: str) -> Point:
         assert self._study is not None

@@ -25,7 +25,14 @@ from unittest.mock import patch
 from xortune import __version__
 from xortune.core.errors import InputError
 from xortune.core.files import FREE_SPACE, is_full
-from xortune.core.trainer import Block, OutOfTime, Trainer, runs_users_code
+from xortune.core.trainer import (
+    Block,
+    OutOfTime,
+    Stacking,
+    Trainer,
+    runs_users_code,
+    stacking_of,
+)
 from xortune.driver.batches import Batches
 from xortune.driver.cluster import Cluster, check_ray, fitting, missing_room, slots
 from xortune.driver.jobs import Done, Job, WorkerFailure, trained
@@ -104,6 +111,7 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
             "results": results,
             "messages": messages,
             "batch_seconds": time.perf_counter() - started,
+            "stacking": stacking_of(self._trainer, blocks[0]),
             "worker": f"{socket.gethostname()}:{os.getpid()}",
         }
 
@@ -508,7 +516,14 @@ class RayExecutor:
             ),
         ).fit()
 
-    def arrive(self, trial_id: str, results: Any, seconds: float = 0.0, worker: str = "") -> None:
+    def arrive(
+        self,
+        trial_id: str,
+        results: Any,
+        seconds: float = 0.0,
+        worker: str = "",
+        stacking: Stacking | None = None,
+    ) -> None:
         """Hand back what came of a trial."""
         with self.changed:
             self.running.pop(trial_id, None)
@@ -523,7 +538,7 @@ class RayExecutor:
                 self._failed_starts = self._stumbles = 0
             elif isinstance(results, WorkerFailure) and results.kind == "setup":
                 self._failed_starts += 1
-            self.done.append(Done(jobs, results, seconds, worker))
+            self.done.append(Done(jobs, results, seconds, worker, stacking))
             self.changed.notify_all()
         if self._failed_starts >= FAILED_STARTS:
             assert isinstance(results, WorkerFailure)
@@ -639,7 +654,8 @@ class _Collector(tune.Callback):  # type: ignore[misc]
         for message in result.pop("messages"):  # here they are read
             logger.warning("%s: %s", result["worker"], message)
         results, seconds = result.pop("results"), result["batch_seconds"]
-        self._executor.arrive(trial.trial_id, results, seconds, result["worker"])
+        stacking = result.pop("stacking")
+        self._executor.arrive(trial.trial_id, results, seconds, result["worker"], stacking)
 
     def on_trial_error(self, *, trial: Any, **_: object) -> None:
         """The worker died: no block of the batch has an outcome."""

@@ -312,6 +312,7 @@ def _searched(
                 labels=labels,
                 fail_fast=fail_fast,
                 seconds=None if asked.check is None else asked.check.seconds,
+                stacking=None if asked.check is None else asked.check.stacking,
                 executor=executor,
             )
         except (TrainingError, Halted) as error:

@@ -13,7 +13,8 @@ from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import count, duration
 from xortune.core.outcome import Failure
 from xortune.core.point import Point
-from xortune.core.trainer import Block, Trainer
+from xortune.core.trainer import Block, Stacking, Trainer
+from xortune.driver.ahead import Ahead
 from xortune.driver.batches import Batches, least_in_flight, most_in_flight
 from xortune.driver.certify import (
     FINALISTS,
@@ -101,6 +102,7 @@ def search_session(
     labels: Labels = NO_LABELS,
     fail_fast: bool = False,
     seconds: float | None = None,
+    stacking: Stacking | None = None,
     executor: Executor | None = None,
 ) -> bool:
     """Evaluate what the space asks for and the journal does not hold yet; False if interrupted.
@@ -119,6 +121,7 @@ def search_session(
         labels: what the user calls the run.
         fail_fast: whether the first failure ends the session.
         seconds: that a seed of a user's function takes, as far as is known.
+        stacking: what is known of stacks of a `TorchTraining`.
         executor: trains all of it, if it is given, in place of this process and Ray.
 
     Raises:
@@ -150,7 +153,7 @@ def search_session(
         session.set_limits(room, alone=alone and _in_milliseconds(space, trainer, took))
         with session.journal() as journal:
             failures = FirstFailure(listener.failure, fatal=fail_fast)
-            agenda = _Agenda(session, journal, failures, known=known, room=room)
+            agenda = _Agenda(session, journal, failures, known=known, room=room, stacking=stacking)
             known = ()  # each is freed when it has been used: there may be a million
             uninterrupted = True
             try:
@@ -170,7 +173,7 @@ def search_session(
             except KeyboardInterrupt:
                 uninterrupted = False
                 journal.hurry()
-    session.end(agenda.decisions, complete=agenda.complete)
+    session.end(agenda.decisions, complete=agenda.complete, ahead=agenda.ahead)
     if failures.ends is not None:
         raise TrainingError(failures.ends.reason)
     return uninterrupted
@@ -274,9 +277,13 @@ class _Session:
             ends=self.cancels,
         )
 
-    def end(self, decisions: SearchDecisions, *, complete: bool) -> None:
+    def end(
+        self, decisions: SearchDecisions, *, complete: bool, ahead: Ahead | None = None
+    ) -> None:
         """Note how it ended, and which config ended it before all its proposals were made."""
-        proof = {}
+        proof: dict[str, object] = {}
+        if ahead is not None and ahead.trained:
+            proof["seeds_ahead"] = f"{ahead.trained:,} trained ahead, {ahead.used:,} of them used"
         if (proven := decisions.proven) is not None:
             proof["proven"] = {"key": proven[0], "rate": proven[1]}
         update_manifest(self.directory, complete=complete, **proof)
@@ -287,6 +294,7 @@ class _Agenda:
 
     Attributes:
         decisions: of the search.
+        ahead: what is trained ahead of its decisions; None where each seed takes its own time.
         finished: whether all is done.
     """
 
@@ -298,10 +306,14 @@ class _Agenda:
         *,
         known: Sequence[Evaluation],
         room: int,
+        stacking: Stacking | None = None,
     ) -> None:
         self.session, self.room = session, room
         self._journal, self._failures = journal, failures
         self.decisions = session.decisions(known)
+        trainer = session.trainer
+        stacks = isinstance(trainer, CustomTrainer) and trainer.form.stacked
+        self.ahead = Ahead(self.decisions, stacking) if stacks else None
         started, tell = time.monotonic(), session.listener.progress
 
         def clocked(news: Progress) -> None:
@@ -318,6 +330,7 @@ class _Agenda:
             max_in_flight=session.most,
             limit=session.cluster.trial_timeout,
             deadline=None if budget is None else session.began + budget,
+            ahead=self.ahead,
         )
         self._following: tuple[Batches, Record] | None = None
         self._searched = self.finished = False

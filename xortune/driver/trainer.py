@@ -15,7 +15,7 @@ import numpy as np
 from xortune.core.errors import InputError, TrainingError
 from xortune.core.formats import duration
 from xortune.core.outcome import Outcome, Status
-from xortune.core.trainer import Block, Trainer
+from xortune.core.trainer import Block, Stacking, Trainer
 from xortune.driver.own_process import ProcessEnded, process_for, train_apart
 from xortune.integrations.export import task_of
 from xortune.runs.manifest import MANIFEST, is_imported, last_identity
@@ -276,12 +276,14 @@ class Check:
         seconds: that the call took.
         note: how seeds are trained, of a `TorchTraining`.
         known: the seed, where the search need not train it again.
+        stacking: what is known of stacks, of a `TorchTraining`.
     """
 
     sentence: str
     seconds: float
     note: str = ""
     known: KnownSeeds = field(default_factory=dict)
+    stacking: Stacking | None = None
 
 
 def tried_once(
@@ -337,7 +339,8 @@ def tried_once(
                 _check_alike(space, trainer, block, result, points, most=most)
             sentence = _told(block.point, seed, result, seconds, counts=counts)
             known = {(block.point.key, seed): result} if counts else {}
-            return Check(sentence, seconds, result.details.note, known)
+            stacking = _stacking(trainer, block, most)
+            return Check(sentence, seconds, result.details.note, known, stacking)
         reason, raised = result.details.failed[seed], result.details.traceback or ""
         if not raised:
             raise InputError(f"check, seed {seed}: {reason}", place=called)
@@ -414,6 +417,15 @@ def _close(one: float | str | None, other: float | str) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return bool(np.isclose(one, other, rtol=1e-3, atol=1e-6, equal_nan=True))
     return one == other
+
+
+def _stacking(trainer: Trainer, block: Block, most: float | None) -> Stacking | None:
+    """What the process of a `TorchTraining` knows of stacks."""
+    if not isinstance(trainer, CustomTrainer) or not trainer.form.stacked or trainer.on_raise:
+        return None
+    with suppress(ProcessEnded):
+        return process_for(trainer.source, trainer.threads).stacking(trainer, block, limit=most)
+    return None
 
 
 def _tried(trainer: Trainer, block: Block, most: float | None) -> Outcome | TrainingError:

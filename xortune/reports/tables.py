@@ -565,6 +565,7 @@ ASKED = {
     "trainer": "what is trained",
     "imported": "imported",
     "seeds_at_once": "seeds at once",
+    "seeds_ahead": "seeds ahead",
     "engine": "engine",
     "sampler": "sampler",
     "trials": "proposals asked for",

@@ -58,6 +58,7 @@ class _Read(TypedDict, total=False):
     importance_resampled: _Resampled | None
     command: str | list[str] | None
     seeds_at_once: str | None
+    seeds_ahead: str | None
     note: str | None
     tags: list[str] | None
 

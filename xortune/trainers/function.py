@@ -31,7 +31,7 @@ from xortune.core.errors import InputError, TrainingError, named
 from xortune.core.outcome import Outcome
 from xortune.core.point import Point
 from xortune.core.success import VALUE, Success
-from xortune.core.trainer import Block, OutOfTime, Unfinished
+from xortune.core.trainer import Block, OutOfTime, Stacking, Unfinished
 from xortune.trainers import returned as returned_module
 from xortune.trainers.limits import threads_meanwhile, time_is_over
 from xortune.trainers.returned import (
@@ -526,6 +526,19 @@ class CustomTrainer:
         threads = {} if self.threads == 1 else {"threads": str(self.threads)}
         told = {"trainer": self.source.label, "source": self.source.digest}
         return {**told, **rule, **limit, **threads}
+
+    def stacking(self, block: Block) -> Stacking | None:
+        """What this process knows of stacks: of a `TorchTraining` that no debugger looks at."""
+        late = self.limit is not None and not self.reports  # each block in a process of its own
+        if not self.form.stacked or self.on_raise is not None or late:
+            return None
+        try:
+            with _called_in(self.folder), bounded_output():
+                training = Calls(self.source.function(), self.form, block, self.limit).state()
+                found: Stacking = training.stacking()
+                return found
+        except _FAILURES:  # then its seeds have failed, too
+            return None
 
     def train(self, blocks: Sequence[Block]) -> list[Outcome | TrainingError]:
         """One outcome for each block."""

@@ -48,6 +48,13 @@ from xortune.trainers.seedwise import (
 WIDTHS = (2, 16, 64, 128, 256)
 """Seeds in the stacks that are timed."""
 
+PAYS = 4.0
+"""What a stack takes at most of what the narrowest takes, to be called cheap: one that a race waits
+for is no wider."""
+
+SMALL = 2**28
+"""Bytes that the parameters of a cheap stack take at most, with what an optimizer keeps of them."""
+
 TRIED, TIMED = 3, 3
 """Steps that are compared, and timed."""
 
@@ -539,6 +546,23 @@ class Trial:
         self.together = stack.together
         return seconds
 
+    def cheap(self, training: Any) -> int:
+        """How many seeds train as one in hardly more time than a few; 1 if each takes its own."""
+        torch.manual_seed(0)
+        one = 4 * sum(parameter.nbytes for parameter in training.model().parameters())
+        widths = [width for width in WIDTHS if width * one <= SMALL and not self.reason]
+        found, least = 1, 0.0
+        for width in widths:
+            if width not in self.stacked:
+                with suppress(Exception), _quiet(), _memory_kept():
+                    self.stacked[width] = self._timed([(training, range(width))]) / width
+            whole = width * self.stacked.get(width, math.inf)
+            least = least or whole
+            if math.isinf(whole) or whole > PAYS * least:
+                break
+            found = width if self.stacked[width] < self.loop / 2 else found
+        return found
+
     @property
     def sentence(self) -> str:
         """For users: whether seeds are trained as one, or why they are not."""
@@ -611,8 +635,14 @@ def _steps(stack: Stack) -> Iterator[Tensor]:
 
 def _seconds(stack: Stack) -> float:
     """Of the fastest of some steps after the first."""
-    ends = [time.perf_counter() for _, _ in zip(range(1 + TIMED), _steps(stack), strict=False)]
+    ends = [_clock() for _, _ in zip(range(1 + TIMED), _steps(stack), strict=False)]
     return _fastest(ends)
+
+
+def _clock() -> float:
+    """Seconds: of one thread on a CPU those that it computes, whoever else is at work there."""
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return time.process_time() if alone else time.perf_counter()
 
 
 def _fastest(ends: Sequence[float]) -> float:
@@ -707,7 +737,7 @@ def _plain_steps(training: Any, seed: int) -> _PlainSteps:
 
             done = step(once)
             losses.append(first[0])
-            times.append(time.perf_counter())
+            times.append(_clock())
             if len(losses) == TRIED + TIMED:
                 raise _Enough
             if len(losses) == TRIED:

@@ -34,8 +34,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from xortune.core.trainer import Stacking
 from xortune.trainers.function import ReadConfig
-from xortune.trainers.stack import arrays_of, scored, train_stacked
+from xortune.trainers.stack import arrays_of, scored, train_stacked, trial_of, unread
 
 
 class TorchTraining(ABC):
@@ -150,6 +151,14 @@ class TorchTraining(ABC):
     ) -> tuple[list[list[Any]], str]:
         """Train several configurations of one class: see `stack.train_stacked`."""
         return train_stacked(groups, report, failures)
+
+    def stacking(self) -> Stacking:
+        """What is known of stacks with this configuration: see `core.trainer.Stacking`."""
+        trial = trial_of(self, [0, 1])
+        with unread(self):  # what is no number may be another optimizer
+            values = self.config.items()
+            other = {name for name, value in values if not isinstance(value, int | float)}
+        return Stacking(frozenset(other | set(trial.read)), trial.cheap(self))
 
     def reports_after(self, epoch: int) -> bool:
         """Whether a score is reported after an epoch, which counts from 1."""
