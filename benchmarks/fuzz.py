@@ -36,7 +36,7 @@ from typer.testing import CliRunner
 
 import xortune as xt
 from xortune.cli.shared import app
-from xortune.reports.drawing import matplotlib as matplotlib_axes
+from xortune.reports import files as report_files
 from xortune.runs import lock as run_lock
 from xortune.runs.run import JOURNAL
 
@@ -187,7 +187,7 @@ def main() -> int:
     # A lock of another machine is waited for, as long as its lease is: that is no hang.
     run_lock.LEASE_SECONDS, run_lock.HEARTBEAT_SECONDS, run_lock.LOOK_SECONDS = 1.0, 0.1, 0.05
     if given.sketch:
-        matplotlib_axes.svg = lambda plot: f"<svg>{plot.name}</svg>\n"
+        report_files.svg = lambda plot: f"<svg>{plot.name}</svg>\n"
     findings, began = Findings(), time.monotonic()
     # What is ended tells how far it came.
     signal.signal(signal.SIGTERM, lambda *_: setattr(findings, "stopped", True))

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
-import typer.testing
 from typer.testing import CliRunner
 
 from xortune.cli.shared import app
-
-# Making the thirteen commands out of their functions takes longer than what most tests run.
-typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 @pytest.fixture(autouse=True)

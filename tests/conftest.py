@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import forked
 import pytest
+import typer.testing
 from hypothesis import settings
 
 from xortune.core.config import Config
+from xortune.driver.own_process import BEGIN
 from xortune.reports.drawing.matplotlib import svg
+from xortune.trainers import group
 
 # Timings depend on the machine; the examples must not.
-settings.register_profile("xortune", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(
+    "xortune", deadline=None, derandomize=True, print_blob=True, max_examples=50
+)
 settings.load_profile("xortune")
 
+# Making the commands out of their functions takes longer than what most tests run.
+typer.testing._get_command = cache(typer.testing._get_command)
 
 DRAWS = "xortune.reports.files.svg"  # where reports look it up
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _sketches() -> Iterator[None]:
-    """A run's figures are files without a picture: drawing takes a second for each run."""
+    """A run's figures are files without a picture, and few resamples say how much matters.
+
+    These two take most of the time of a small search.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DRAWS, lambda plot: f"<svg>{plot.name}</svg>\n")
+        for bound in ("FEWEST", "MOST"):
+            patch.setattr(f"xortune.driver.importance.{bound}", 3)
         yield
 
 
@@ -36,6 +52,28 @@ def _sketches() -> Iterator[None]:
 def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test that looks at a run's figures as files: they are drawn."""
     monkeypatch.setattr(DRAWS, svg)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The processes that users' functions train in have imported Ray and torch when they begin."""
+    if len(request.session.items) > 1000:
+        forked.template(os.getpid())  # what it imports is there when it is needed
+
+    def popen(argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        if BEGIN in argv:
+            return forked.Python(argv[1:], **options)
+        return subprocess.Popen(argv, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
+        yield
+
+
+@pytest.fixture(scope="session")
+def forks() -> None:
+    """For a test that looks at the clock: processes begin at once."""
+    forked.run(["-c", "pass"])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,6 +96,7 @@ SHARING: set[Path] = set()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Files are handed out in the order of below, not those of the most tests first."""
+    gc.disable()  # until all tests are there: they stay
     if hasattr(config.option, "loadscopereorder"):  # of pytest-xdist
         config.option.loadscopereorder = False
 
@@ -77,6 +116,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             return scope_of(nodeid.split("::", 1)[0])
 
     return OneRay(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: no later search for garbage goes through it.
+
+    But such searches are more often then, and find the processes that Ray has never waited for.
+    """
+    gc.enable()
+    gc.freeze()
+    if services := sys.modules.get("ray._private.services"):
+        services.ConsolePopen.__del__ = lambda self, **_: self._child_created and self.poll()
 
 
 @pytest.hookimpl(trylast=True)
@@ -148,6 +198,20 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         loop._StartingExecutor, "brief", False
     )  # long batches are no workers' either
     monkeypatch.setattr("ray.init", lambda *_, **__: pytest.fail("Ray is started"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """The finished run of a search of `drivers.SPACE`, to be read only."""
+    from drivers import SPACE, without_ray
+
+    import xortune as xt
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "tiny.yaml").write_text(SPACE)
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch.setattr)
+        return xt.search(folder / "tiny.yaml", output=folder / "run")
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections import deque
 from contextlib import nullcontext
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+from forked import Python
 from hand_made import TINY_SPACE
 
 from xortune.core.errors import TrainingError
@@ -23,7 +23,9 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import drivers
 from xortune.reports import files
+from xortune.driver import importance
 from xortune.runs import store
+importance.FEWEST = importance.MOST = 3
 files.svg = lambda plot: ""  # no pictures: drawing them takes seconds
 store.LEAST_SECONDS = 0.1
 drivers.without_ray(setattr, float(sys.argv[2]), int(sys.argv[3]))
@@ -101,10 +103,8 @@ def drivers():
 
     def start(*words, pause=0.0, bytes_left=0, patch=""):
         here = Path(__file__).parent
-        command = [sys.executable, "-c", DRIVER, here, pause, bytes_left, patch, *words]
-        process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        command = ["-c", DRIVER, here, pause, bytes_left, patch, *words]
+        process = Python(list(map(str, command)), stdout=PIPE, stderr=PIPE, text=True)
         started.append(process)
         return process
 

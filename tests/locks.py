@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+from forked import Python
 
 from xortune.runs import lock as run_lock
 from xortune.runs.lock import LOCK, this_process
@@ -16,6 +16,7 @@ from xortune.runs.lock import LOCK, this_process
 HOLD = """
 import sys, time
 from pathlib import Path
+from subprocess import PIPE
 from xortune.runs.lock import held
 try:
     with held(Path(sys.argv[1])):
@@ -27,8 +28,7 @@ except KeyboardInterrupt:
 
 
 def program(text, *args, **more):
-    command = [sys.executable, "-c", text, *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more)
+    return Python(["-c", text, *map(str, args)], stdout=PIPE, text=True, **more)
 
 
 @pytest.fixture

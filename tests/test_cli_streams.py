@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tty
 
+import forked
 import pytest
 from hand_made import CONFIG, TINY_SPACE, done, solved, write_run
 
@@ -35,10 +36,9 @@ def run(tmp_path):
 
 def command(*words, **streams):
     """Run one in a process of its own; whatever is not given is read."""
-    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "80"} | streams.pop("env", {})
-    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    line = [sys.executable, "-m", "xortune", *map(str, words)]
-    return subprocess.run(line, env=env, timeout=120, check=False, **given)
+    env = os.environ | {"NO_COLOR": "1", "COLUMNS": "80"}
+    line = ["-m", "xortune", *map(str, words)]
+    return forked.run(line, env=env, check=False, text=False, **streams)
 
 
 def unread():
@@ -105,12 +105,17 @@ def test_no_file_of_a_run_gets_the_number_of_a_closed_stream(run):
 
 
 def test_a_terminal_of_few_signs(run):
-    env = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     strange = run.rename(run.parent / "ré\udcff–sumé")
-    ran = command("report", strange, "--format", "csv", env=env)
+
+    def started(*words):
+        line = [sys.executable, "-m", "xortune", *words]
+        return subprocess.run(line, env=env, capture_output=True, timeout=120, check=False)
+
+    ran = started("report", strange, "--format", "csv")
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"30-96 %" in ran.stdout
-    refused = command("report", strange / "ü–", env=env)
+    refused = started("report", strange / "ü–")
     assert refused.returncode == 2
     assert refused.stderr.decode("ascii").startswith("error: ")
 

@@ -54,7 +54,7 @@ def disturbed(tmp_path, space, monkeypatch):
 
 
 @pytest.fixture
-def goes_on(tmp_path, space, monkeypatch):
+def goes_on(tmp_path, space, monkeypatch, undisturbed):
     """The run, continued: it is as one that nobody disturbed."""
 
     def resume(run=tmp_path / "run"):
@@ -65,7 +65,7 @@ def goes_on(tmp_path, space, monkeypatch):
         seen = []
         after = xt.search(space, output=run, resume=True, on_progress=seen.append)
         assert seen[-1].fresh == 12 - before
-        assert trained(after) == trained(xt.search(space, output=tmp_path / "other"))
+        assert trained(after) == trained(undisturbed)
 
     return resume
 

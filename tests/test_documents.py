@@ -26,12 +26,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import forked
 import pytest
 import typer
 import yaml
@@ -140,9 +140,7 @@ def run_command(words: list[str], exit_code: int) -> str:
         assert ran.exit_code == exit_code, f"{shlex.join(words)}\n{ran.output}"
         return ran.stdout + ran.stderr
     assert words[0] == "python", f"mark it `<!-- not run: why -->`: {shlex.join(words)}"
-    done = subprocess.run(
-        [sys.executable, *words[1:]], capture_output=True, text=True, check=False, timeout=300
-    )
+    done = forked.run(words[1:], check=False)
     assert done.returncode == exit_code, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 

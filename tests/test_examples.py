@@ -14,6 +14,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import forked
 import pandas as pd
 import pytest
 import yaml
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SHELL = EXAMPLES / "shell-command"
 NAMES = ("cartpole", "digits-cnn", "digits-mlp", "lightning")
-SMALLER = {"epochs": 3, "steps": 1500}
+SMALLER = {"epochs": 1, "steps": 1500}
 """Fixed parameters that say how long a training is."""
 
 # Each function twice for the same seeds, in one process for all of them: what it imports is heavy.
@@ -100,16 +101,7 @@ def small_copy(name, folder):
 
 def ran(command, folder):
     """A command's result, from an empty environment but for what finds Python's packages."""
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
+    return forked.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 @pytest.fixture(scope="module")

@@ -37,11 +37,15 @@ def _benchmarks():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
+    return went_through(tmp_path_factory.mktemp("space"), epochs=1000)
+
+
+def went_through(folder, epochs):
     """The space's file, and a run that went through in this process, one block after the other."""
     from faults_spaces import SPACE
 
-    path = tmp_path_factory.mktemp("space") / "space.yaml"
-    path.write_text(SPACE.format(sampler="tpe", trials=16, epochs=100_000))
+    path = folder / "space.yaml"
+    path.write_text(SPACE.format(sampler="tpe", trials=16, epochs=epochs))
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch.setattr)
         run = xt.search(path, output=path.parent / "undisturbed", engine="fused")
@@ -55,11 +59,11 @@ def count(path):
 
 
 @pytest.mark.long
-def test_a_search_that_is_killed_twice_and_loses_half_a_line(undisturbed, tmp_path):
+def test_a_search_that_is_killed_twice_and_loses_half_a_line(tmp_path):
     from faults_compared import differences
     from faults_drivers import Driver
 
-    space, whole = undisturbed
+    space, whole = went_through(tmp_path, epochs=100_000)
     folder, lines = tmp_path / "disturbed", len(whole.evaluations)
     for wanted in (3, lines * 2 // 3):
         driver = Driver(space, folder, None)

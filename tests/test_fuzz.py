@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def fuzz(*words):
-    command = [sys.executable, str(BENCHMARKS / "fuzz.py"), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    return forked.run([BENCHMARKS / "fuzz.py", *map(str, words)], check=False)
 
 
 @pytest.mark.parametrize(

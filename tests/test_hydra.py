@@ -1,9 +1,8 @@
 """The Hydra sweeper, and searches whose seeds somebody else launches."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import yaml
@@ -34,10 +33,8 @@ if __name__ == "__main__":
 
 def swept(folder: Path, *arguments: str):
     (folder / "app.py").write_text(APP)
-    command = [sys.executable, "app.py", "-m", "hydra/sweeper=xortune", "hydra.sweep.dir=out"]
-    return subprocess.run(
-        [*command, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=300
-    )
+    command = ["app.py", "-m", "hydra/sweeper=xortune", "hydra.sweep.dir=out", *arguments]
+    return forked.run(command, cwd=folder, check=False)
 
 
 def test_a_program_of_hydra_is_searched(tmp_path):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 
+import forked
 import pytest
 from typer.testing import CliRunner
 
@@ -57,6 +56,7 @@ def test_what_ends_every_check_is_told_and_nothing_begins(tmp_path, line, words,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_check_takes_no_longer_than_a_trial_may(tmp_path, command):
     train_file(tmp_path, "time.sleep(1000)")
     words = ["search", "space.yaml", "--output", "run", "--trial-timeout", "1s"]
@@ -99,14 +99,7 @@ def test_nothing_that_a_check_does_to_its_process_is_left(tmp_path):
         "except xt.InputError as error:\n    print(error)\n"
     )
     began = time.monotonic()
-    ended = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    ended = forked.run(["-c", program], cwd=tmp_path)
     assert time.monotonic() - began < 60
     assert ended.stderr == "printed\n"
     dry, left = ended.stdout.splitlines()

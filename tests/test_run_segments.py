@@ -200,7 +200,7 @@ def test_nothing_is_settled_while_the_store_fails_and_all_is_when_it_is_back(url
 
 
 def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
-    url, space, tmp_path, monkeypatch
+    url, space, undisturbed, monkeypatch
 ):
     without_ray(monkeypatch.setattr, 0.02)
     monkeypatch.setattr(run_store, "PATIENCE", 0.3)
@@ -228,7 +228,7 @@ def test_a_store_that_stays_away_ends_the_search_and_nothing_is_lost(
     without_ray(monkeypatch.setattr)
     run = xt.search(space, output=url, resume=True)
     assert (run.path / JOURNAL).read_bytes().startswith(kept)
-    assert trained(run) == trained(xt.search(space, output=tmp_path / "other"))
+    assert trained(run) == trained(undisturbed)
 
 
 def test_who_was_overtaken_announces_nothing_more(url):

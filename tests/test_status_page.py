@@ -8,12 +8,12 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
+from forked import Python
 from hand_made import done, solved, write_run
 from pages import Parsed
 from statuses import append, point, run, xortune
@@ -196,8 +196,8 @@ def test_no_run_is_no_page(tmp_path):
 
 
 def test_ctrl_c_ends_the_page_and_that_is_no_failure(run):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "xortune", "status", str(run.path), "--html"],
+    process = Python(
+        ["-m", "xortune", "status", str(run.path), "--html"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

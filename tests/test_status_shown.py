@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from forked import Python
 from hand_made import CONFIG, done, failed, solved, write_run
 from statuses import append, point, run, shown, update, xortune
 
@@ -104,14 +103,11 @@ def test_watching_a_dead_run_shows_it_once(run):
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_ctrl_c_ends_the_watching_well(run, more):
     with held(run.path):
-        program = "from xortune.cli import main; main()"
-        command = [sys.executable, "-c", program, "status", str(run.path), "--watch"]
-        process = subprocess.Popen(
-            [*command, "--interval", "0.05", *more],
+        process = Python(
+            ["-m", "xortune", "status", str(run.path), "--watch", "--interval", "0.05", *more],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)

@@ -197,7 +197,9 @@ def test_a_run_is_the_same_wherever_it_goes(output, space, tmp_path, cache):
     assert len(more.evaluations) == 15
 
 
-def test_killed_and_continued_on_another_machine(output, space, cache, drivers, monkeypatch):
+def test_killed_and_continued_on_another_machine(
+    output, space, cache, drivers, undisturbed, monkeypatch
+):
     first = drivers("search", space, "--output", output, pause=0.15)
     wait_for_lines(first, output, 3)
     first.send_signal(signal.SIGKILL)
@@ -218,7 +220,6 @@ def test_killed_and_continued_on_another_machine(output, space, cache, drivers, 
     run = xt.search(space, output=output, resume=True, on_word=said.append)
     assert any(f"taken over from pid {first.pid}" in sentence for sentence in said)
     assert (run.path / JOURNAL).read_bytes().startswith(kept)
-    undisturbed = xt.search(space, output=space.parent / "other")
     assert trained(run) == trained(undisturbed)
     assert run.table.equals(undisturbed.table)
     cache()
@@ -226,9 +227,10 @@ def test_killed_and_continued_on_another_machine(output, space, cache, drivers, 
 
 
 @pytest.mark.usefixtures("in_process")
-def test_lines_that_the_store_lacks_come_there_from_the_same_machine(stored_output, space):
+def test_lines_that_the_store_lacks_come_there_from_the_same_machine(
+    stored_output, space, undisturbed
+):
     output = stored_output
-    undisturbed = xt.search(space, output=space.parent / "other")
     xt.search(space, output=output, trials=5)
     settled = journal_of(output)
     following = (undisturbed.path / JOURNAL).read_bytes().splitlines(keepends=True)[5:7]
@@ -244,7 +246,9 @@ def test_lines_that_the_store_lacks_come_there_from_the_same_machine(stored_outp
 
 
 @pytest.mark.usefixtures("in_process")
-def test_lines_of_one_who_was_overtaken_are_dropped(stored_output, space, cache, monkeypatch):
+def test_lines_of_one_who_was_overtaken_are_dropped(
+    stored_output, space, cache, undisturbed, monkeypatch
+):
     output, mine = stored_output, cache()
     xt.search(space, output=output, trials=5)
     journal = driven(output) / JOURNAL
@@ -260,7 +264,7 @@ def test_lines_of_one_who_was_overtaken_are_dropped(stored_output, space, cache,
     run = xt.search(space, output=output, resume=True, on_word=said.append)
     assert any(f"{len(last)} bytes" in sentence and "dropped" in sentence for sentence in said)
     assert (run.path / JOURNAL).read_bytes().startswith(settled)
-    assert trained(run) == trained(xt.search(space, output=space.parent / "other"))
+    assert trained(run) == trained(undisturbed)
 
 
 def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
@@ -286,7 +290,7 @@ def test_a_second_driver_is_told_who_is_there_and_changes_nothing(
 
 
 def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
-    tmp_path, space, cache, drivers, monkeypatch
+    tmp_path, space, cache, drivers, undisturbed, monkeypatch
 ):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -317,7 +321,7 @@ def test_ctrl_c_while_the_store_hangs_ends_soon_and_nothing_is_lost(
         run = xt.search(space, output=output, resume=True, on_word=said.append)
         assert not [sentence for sentence in said if "waiting" in sentence]
         assert journal_of(output).startswith(kept)
-        assert trained(run) == trained(xt.search(space, output=tmp_path / "other"))
+        assert trained(run) == trained(undisturbed)
 
 
 @pytest.mark.usefixtures("in_process", "cache")

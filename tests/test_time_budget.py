@@ -14,7 +14,7 @@ import xortune as xt
 
 __all__ = ["_somewhere"]  # the fixture
 
-pytestmark = pytest.mark.usefixtures("no_ray")
+pytestmark = pytest.mark.usefixtures("no_ray", "forks")
 
 TRAIN = """
 import pathlib, time

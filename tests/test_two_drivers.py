@@ -55,7 +55,9 @@ def state(folder):
     }
 
 
-def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monkeypatch):
+def test_two_at_once_and_then_the_first_is_killed(
+    tmp_path, space, drivers, undisturbed, monkeypatch
+):
     folder = tmp_path / "run"
     first = drivers("search", space, "--output", folder, pause=0.2)
     wait_for_lines(first, folder, 3)
@@ -93,13 +95,12 @@ def test_two_at_once_and_then_the_first_is_killed(tmp_path, space, drivers, monk
     assert f"{JOURNAL} was torn (41 bytes) and is dropped" in ran.stderr
     assert (folder / JOURNAL).read_bytes().startswith(kept)
     assert not (folder / LOCK).exists()
-    undisturbed = xt.search(space, output=tmp_path / "other")
     assert len(undisturbed.evaluations) == 12
     assert trained(load_run(folder)) == trained(undisturbed)
 
 
 def test_clones_of_one_machine_do_not_take_a_run_from_each_other(
-    tmp_path, space, drivers, monkeypatch
+    tmp_path, space, drivers, undisturbed, monkeypatch
 ):
     folder = tmp_path / "run"
     words = ("search", space, "--output", folder)
@@ -123,7 +124,7 @@ def test_clones_of_one_machine_do_not_take_a_run_from_each_other(
     assert "Traceback" not in told
     assert (folder / JOURNAL).read_bytes() == journal
     without_ray(monkeypatch.setattr)
-    assert trained(load_run(folder)) == trained(xt.search(space, output=tmp_path / "other"))
+    assert trained(load_run(folder)) == trained(undisturbed)
 
 
 def test_a_copy_of_a_run_that_is_searched_can_be_resumed(tmp_path, space, drivers, monkeypatch):
@@ -142,7 +143,7 @@ def test_a_copy_of_a_run_that_is_searched_can_be_resumed(tmp_path, space, driver
 
 
 def test_a_full_disk_ends_the_search_with_whole_lines_and_a_fix(
-    tmp_path, space, drivers, monkeypatch
+    tmp_path, space, drivers, undisturbed, monkeypatch
 ):
     folder = tmp_path / "run"
     full = drivers("search", space, "--output", folder, bytes_left=3000)
@@ -159,4 +160,4 @@ def test_a_full_disk_ends_the_search_with_whole_lines_and_a_fix(
     said = []
     run = xt.search(space, output=folder, resume=True, on_word=said.append)
     assert said == []
-    assert trained(run) == trained(xt.search(space, output=tmp_path / "other"))
+    assert trained(run) == trained(undisturbed)

@@ -69,25 +69,29 @@ def steps_of(rule: Callable) -> Callable:
     """The steps of a rule, compiled once."""
 
     @njit(error_model="numpy")
-    def run(gradients, numbers, state_start, weights, seen):
-        w, s, t = load(weights, 0), splat(np.float32(0)), splat(np.float32(state_start))
-        for i in range(STEPS):
+    def run(gradients, numbers, first, second, weights, seen):
+        """Also the two states after the last step, behind the weights."""
+        w, s, t = load(weights, 0), splat(np.float32(first)), splat(np.float32(second))
+        steps = gradients.shape[0] // 16
+        for i in range(steps):
             a, b, c = numbers[min(i, numbers.shape[0] - 1)]
             w, s, t = rule(w, load(gradients, 16 * i), s, t, a, b, c)
             store(seen, 16 * i, w)
+        store(seen, 16 * steps, s)
+        store(seen, 16 * steps + 16, t)
 
     return run
 
 
 def kernels_weights(numbers_of: Schedule) -> np.ndarray:
     """After every step of the kernel's rule with the schedule's numbers."""
-    seen = np.empty(STEPS * WEIGHTS, np.float32)
+    seen = np.empty((STEPS + 2) * WEIGHTS, np.float32)
     start = torch.linspace(-2, 2, WEIGHTS).numpy()
     scaled = (gradients() * np.float32(numbers_of.scale)).ravel()
     steps_of(RULES[numbers_of.rule])(
-        scaled, numbers_of.numbers, numbers_of.state_start, start, seen
+        scaled, numbers_of.numbers, 0.0, float(numbers_of.state_start), start, seen
     )
-    return seen.reshape(STEPS, WEIGHTS)
+    return seen.reshape(STEPS + 2, WEIGHTS)[:STEPS]
 
 
 CASES = [(optimizer, 0.0) for optimizer in OPTIMIZERS] + [
@@ -194,24 +198,14 @@ def test_what_has_to_be_zero_for_the_weights_to_stay():
         if needs == 0:
             continue
         found = schedule_of(config_of(optimizer, lr=0.1, momentum=momentum))
-        rule = RULES[found.rule]
-
-        @njit(error_model="numpy")
-        def run(first, second, numbers, out, rule=rule):
-            w, g = splat(np.float32(1.5)), splat(np.float32(0))
-            a, b, c = numbers[-1]
-            w, s, t = rule(w, g, splat(first), splat(second), a, b, c)
-            store(out, 0, w)
-            store(out, 16, s)
-            store(out, 32, t)
-
-        out = np.empty(48, np.float32)
+        run, none = steps_of(RULES[found.rule]), np.zeros(WEIGHTS, np.float32)
+        start, out = np.full(WEIGHTS, 1.5, np.float32), np.empty(3 * WEIGHTS, np.float32)
         first = 0.0 if needs == FIRST_STATE else 0.5
         second = 0.0 if needs == SECOND_STATE else 0.5
-        run(np.float32(first), np.float32(second), found.numbers, out)
+        run(none, found.numbers[-1:], first, second, start, out)
         assert (out[:16] == 1.5).all(), optimizer
         if needs != GRADIENT:
             state = out[16:32] if needs == FIRST_STATE else out[32:]
             assert (state == 0).all(), optimizer
-            run(np.float32(0.5), np.float32(0.5), found.numbers, out)
+            run(none, found.numbers[-1:], 0.5, 0.5, start, out)
             assert (out[:16] != 1.5).all(), optimizer

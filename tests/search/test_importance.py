@@ -29,6 +29,13 @@ seeds: {ladder: [20]}
 ALWAYS = {"lr", "hidden_dim", "activation", "step"}
 
 
+@pytest.fixture(autouse=True)
+def _resampled(monkeypatch):
+    """As often as users' runs are."""
+    monkeypatch.setattr("xortune.driver.importance.FEWEST", 30)
+    monkeypatch.setattr("xortune.driver.importance.MOST", 100)
+
+
 def run_of(path, rate, count=60):
     """A run of random points, in which `rate` says how many of 20 seeds a point solves."""
     draw = random.Random(5)

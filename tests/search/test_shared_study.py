@@ -11,6 +11,7 @@ from pathlib import Path
 
 import postgres
 import pytest
+from forked import Python
 from study_driver import drive
 
 import xortune as xt
@@ -107,10 +108,10 @@ def counted(directory):
 def test_two_drivers_at_once_share_a_study_and_each_counts_its_own(tmp_path, storage, sampler):
     space = space_of(tpe=sampler)
     script = Path(__file__).with_name("study_driver.py")
-    words = [sys.executable, str(script), space.text]
+    words = [str(script), space.text]
     paths = os.pathsep.join(path for path in sys.path if path)  # of the helpers of the tests
     drivers = [
-        subprocess.Popen(
+        Python(
             [*words, str(tmp_path / name), storage],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

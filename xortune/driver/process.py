@@ -165,7 +165,8 @@ def as_before() -> Iterator[None]:
         finally:
             sys.excepthook = hook
             for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)
+                if (logger := logging.getLogger(name)).level != level:  # setting it takes a while
+                    logger.setLevel(level)
             for number, handler in handlers.items():
                 if getsignal(number) is not handler:
                     signal(number, handler)
