@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +18,17 @@ from xortune.core.trainer import Block
 from xortune.racing.objectives import counted
 from xortune.runs.evaluation import Evaluation, Purpose, encode, read_line
 
-COLUMNS = {
-    name: place
-    for place, name in enumerate(
-        (
+_ROW = struct.Struct("<iqIiqqIqqii??")
+
+COLUMNS = np.dtype(
+    {
+        "names": (
             *("config", "proposal", "first", "count", "seeds_at", "bits_at", "width", "epochs"),
             *("at", "made", "worker", "final", "outcome"),
-        )
-    )
-}
+        ),
+        "formats": [f"<{sign}" for sign in _ROW.format[1:]],
+    }
+)
 """Whole numbers of each line, -1 for none: `config`, `made` and `worker` are places in `keys` and
 `names`; the line's seeds begin at `seeds_at` among all seeds, its predictions at `bits_at`."""
 
@@ -54,7 +57,7 @@ class JournalLines:
         self._values: list[Value] = []
         self._values_at, self._schema_of = array("q"), array("q")
         self._schemas: dict[tuple[str, ...], int] = {}
-        self._numbers = array("q")
+        self._rows = bytearray()  # of `COLUMNS`
         # Of all seeds, one after the other; lines without an outcome have none here.
         self._status, self._epochs = bytearray(), bytearray()
         self._losses, self._bits = bytearray(), bytearray()
@@ -71,15 +74,13 @@ class JournalLines:
         """
         said, point, width, raw, details = read_line(text)
         number, count, codes = len(self.seconds), said.count, self._codes
-        self._numbers.extend(
-            (
-                *(self._config(point), said.proposal, said.first, count),
-                *(len(self._status), len(self._bits), width),
-                -1 if said.epochs is None else said.epochs,
-                -1 if said.at is None else said.at,
-                -1 if said.made is None else codes.setdefault(said.made, len(codes)),
-                *(codes.setdefault(said.worker, len(codes)), said.final, raw is not None),
-            )
+        self._rows += _ROW.pack(
+            *(self._config(point), said.proposal, said.first, count),
+            *(len(self._status), len(self._bits), width),
+            -1 if said.epochs is None else said.epochs,
+            -1 if said.at is None else said.at,
+            -1 if said.made is None else codes.setdefault(said.made, len(codes)),
+            *(codes.setdefault(said.worker, len(codes)), said.final, raw is not None),
         )
         if raw is not None:
             self._status += raw[:count]
@@ -113,7 +114,10 @@ class JournalLines:
 
     def column(self, name: str) -> NDArray[np.int64]:
         """int64, shape (L,): one of `COLUMNS`."""
-        return np.frombuffer(self._numbers, np.int64)[COLUMNS[name] :: len(COLUMNS)].copy()
+        return np.frombuffer(self._rows, COLUMNS)[name].astype(np.int64)
+
+    def _row(self, line: int) -> tuple[int, ...]:
+        return _ROW.unpack_from(self._rows, line * _ROW.size)
 
     def seeds(self, name: str) -> NDArray[Any]:
         """Of all seeds `status` (uint8), `solved_epoch` (int32), `final_loss` (float32) or `bits`.
@@ -186,7 +190,7 @@ class JournalLines:
 
     def evaluation(self, line: int) -> Evaluation:
         """A line as a value."""
-        row = self._numbers[line * len(COLUMNS) : (line + 1) * len(COLUMNS)]
+        row = self._row(line)
         block = Block(self.point(row[0]), row[2], row[3])
         return Evaluation(
             proposal=row[1],
@@ -228,7 +232,7 @@ class JournalLines:
         return outcome
 
     def _part(self, line: int, *, reasons: bool) -> tuple[dict[str, NDArray[Any]], Details]:
-        row = self._numbers[line * len(COLUMNS) : (line + 1) * len(COLUMNS)]
+        row = self._row(line)
         first, n, at, bits_at, width = row[2:7]
         seeds = _seeds(first, n)
         if not row[12]:
@@ -250,7 +254,7 @@ class JournalLines:
 
     def numbers(self, line: int, name: str) -> NDArray[np.float64]:
         """float64, shape (S,): a number of each of a line's seeds; NaN where it failed."""
-        row = self._numbers[line * len(COLUMNS) : (line + 1) * len(COLUMNS)]
+        row = self._row(line)
         found = self.details.get(line, NO_DETAILS).values.get(name)
         if found is None:
             return np.full(row[3], np.nan)
