@@ -268,7 +268,7 @@ class Equal(Counting):
 
 
 @pytest.mark.parametrize(
-    ("configs", "runs"), [(20, 60), pytest.param(200, 200, marks=pytest.mark.long)]
+    ("configs", "runs"), [(20, 24), pytest.param(200, 200, marks=pytest.mark.long)]
 )
 def test_winners_of_a_certificate_are_proven_by_that_of_a_new_run_in_5_percent_at_most(
     configs, runs, run, tmp_path

@@ -116,6 +116,7 @@ def after_tune():
         signal.signal(number, handler)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("after_tune")
 def test_ctrl_c_and_the_same_call_again(two):
     call = Call(top=3, seeds=100)

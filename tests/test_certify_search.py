@@ -36,18 +36,11 @@ def test_progress_is_told(searched):
     assert told == sorted(told)
 
 
-def test_the_command_shows_progress_rates_and_gap(search):
+def test_the_command_shows_progress_and_the_certificate(search):
     result = search()
     assert result.exit_code == 0, result.output
     assert "certifying: 40/40 fresh seeds" in result.stderr
-    lines = result.stdout.splitlines()
-    [head] = [line for line in lines if line.split()[:1] == ["search"]]
-    assert " ".join(head.split()) == "search fresh seeds gap rate at least lr key"
-    for found in load_run(search.path).certificate.finalists:
-        gap = round(100 * found.gap)  # so few seeds support no decimals
-        start = [f"{found.search_k}/8", f"{100 * found.search_rate:.0f}", "%"]
-        start += [f"{found.k}/20", f"{100 * found.rate:.0f}", "%", f"{gap:+d}" if gap else "0"]
-        assert start in [line.split()[:7] for line in lines]
+    assert str(load_run(search.path).certificate) in " ".join(result.stdout.split())
 
 
 def test_quiet_and_json_show_no_progress(search):

@@ -83,20 +83,17 @@ def test_what_a_report_makes_of_the_entry(noted, shown):
     assert left_out({"not_certified": noted}) == shown
 
 
-def test_a_search_that_ends_in_time_is_certified(search, took):
-    took(11.9)
-    assert search("--time-budget", "12s").exit_code == 0
-    assert load_run(search.path).certificate.latest.number == 1
-    assert "not_certified" not in load_run(search.path).manifest
-
-
-def test_a_certificate_that_takes_a_tenth_of_the_time_is_made_afterwards(search, took):
-    took(13.0)
-    result = search("--time-budget", "13s")
+@pytest.mark.parametrize(
+    ("seconds", "budget"), [(11.9, "12s"), pytest.param(13.0, "13s", id="a tenth is left for it")]
+)
+def test_a_search_that_ends_in_time_is_certified(search, took, seconds, budget):
+    took(seconds)
+    result = search("--time-budget", budget)
     assert result.exit_code == 0
     assert "Not certified" not in result.stdout
-    assert "not_certified" not in load_run(search.path).manifest
-    assert [f.n for f in load_run(search.path).certificate.finalists] == [20, 20]
+    run = load_run(search.path)
+    assert "not_certified" not in run.manifest
+    assert [f.n for f in run.certificate.finalists] == [20, 20]
 
 
 def test_resuming_with_time_certifies_and_says_no_more(search, took):

@@ -54,23 +54,15 @@ def test_the_verb_refuses_what_it_cannot_train(tmp_path, run):
     assert xt.certify(run, trainer=Counting(), top=1, seeds=10).best.k == 10
 
 
-def test_the_command_shows_both_rates_and_the_gap(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
+def test_the_command_shows_the_certificate_that_it_writes(run, monkeypatch):
+    """What it shows is golden/certified.80.txt."""
     monkeypatch.setattr(
         "xortune.driver.certify.trainer_of", lambda *_, **__: Counting({KEYS[1]: 5})
     )
     result = xortune("certify", run.path, "--top", 2, "--seeds", 100)
     assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
-    assert lines[0].split()[0] == "search"
-    assert lines[1].split()[:7] == ["7/8", "88", "%", "100/100", "100.0", "%", "-12"]
-    assert lines[2].split()[:7] == ["8/8", "100", "%", "90/100", "90", "%", "+10"]
-    assert "95.71 %" in lines[1]
-    text = " ".join(result.stdout.split())
-    assert str(xt.load_run(run.path).certificate) in text
-    assert "hold together with confidence 0.95 (Clopper-Pearson for the 100 seeds planned" in text
-    assert "split over 2 finalists" in text
-    assert lines[-1] == str(run.path / "certificate.json")
+    assert str(xt.load_run(run.path).certificate) in " ".join(result.stdout.split())
+    assert result.stdout.splitlines()[-1] == str(run.path / "certificate.json")
     result = xortune("certify", run.path, "--top", 1, "--seeds", 50, "--json")
     values = json.loads(result.stdout)
     assert [a["attempt"] for a in values["attempts"]] == [1, 2]

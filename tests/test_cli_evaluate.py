@@ -27,30 +27,19 @@ def evaluate(*more, **changes):
     return xortune("evaluate", *(word for pair in options.items() for word in pair), *more)
 
 
-# evaluate
-
-
-def test_evaluate_tells_a_person():
-    result = evaluate()
+def test_evaluate_tells_a_person_and_a_program():
     config = xt.Config(
         activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=4, epochs=100
     )
     outcome = xt.evaluate(config, range(12))
+    result = evaluate()
     assert result.exit_code == 0
     assert f"{outcome.successes}/12 seeds solved" in result.stdout
     assert 0 < outcome.successes < 12, "the test tells nothing if all seeds are alike"
     assert "epochs to solve" in result.stdout
     assert "not solved" in result.stdout
     assert result.stderr == ""
-
-
-def test_evaluate_tells_a_program():
-    result = evaluate("--json", "--quiet")
-    shown = json.loads(result.stdout)
-    config = xt.Config(
-        activation="Tanh", loss="MSELoss", optimizer="Adam", lr=0.1, hidden_dim=4, epochs=100
-    )
-    outcome = xt.evaluate(config, range(12))
+    shown = json.loads(evaluate("--json", "--quiet").stdout)
     low, high = outcome.interval()
     expected = {
         "k": outcome.successes,
@@ -76,6 +65,7 @@ def test_evaluate_takes_every_option(tmp_path):
         *("--engine", "reference", "--json"),
         optimizer="SGD",
         activation="none",
+        epochs="20",
     )
     shown = json.loads(result.stdout)
     config = {name: shown["config"][name] for name in ("activation", "momentum", "zero_grad")}

@@ -150,7 +150,7 @@ def train(config, seed):
 
 
 def test_dicts_of_a_function_in_as_few_seeds_as_the_answer_needs(tmp_path):
-    pair = [{"x": 0}, {"x": 1}]
+    pair = [{"x": 0, "widths": [8, 4]}, {"x": 1, "widths": [8, 4]}]
     asked = {"sequential": True, "train": accuracy, "success": "accuracy >= 0.5"}
     asked |= {"output": tmp_path, "labels": ["a", "b"]}
     found = xt.compare(pair, **asked)

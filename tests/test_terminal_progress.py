@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from xortune.reports import progress as terminal_progress
-from xortune.reports.progress import progress_line, shown_certifying, shown_search
+from xortune.reports.progress import display, progress_line
 from xortune.runs.status import Progress
 
 
@@ -62,7 +62,8 @@ def test_a_line_of_large_numbers_is_cut_at_the_end_of_the_terminal(monkeypatch):
         return Console(file=drawn, force_terminal=True, width=60, color_system=None)
 
     monkeypatch.setattr(terminal_progress, "Console", terminal)
-    with shown_search(quiet=False) as (show, _):
+    with display() as shown:
+        show = shown.search()
         show(moment(done=1_234_567, total=9_999_999, best=(99_999, 100_000), failed=654_321))
     lines = re.sub(r"\x1b\[[^A-Za-z]*[A-Za-z]|\r", "\n", drawn.getvalue()).split("\n")
     assert max(map(len, lines)) <= 60
@@ -80,15 +81,16 @@ def test_rate_and_time_left():
 
 
 def test_quiet_shows_nothing(capsys):
-    with shown_search(quiet=True) as shows:
-        assert shows == (None, None)
+    with display(quiet=True) as shown:
+        assert shown.search() is shown.seeds() is shown.counts(9, "a") is None
     assert capsys.readouterr() == ("", "")
 
 
 def test_off_a_terminal_a_few_plain_lines_on_stderr(capsys, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
-    with shown_search(quiet=False) as (show, _):
+    with display() as shown:
+        show = shown.search()
         for done in range(1, 201):
             show(moment(done=done, fresh=done, seconds=float(done)))
     out, err = capsys.readouterr()
@@ -107,7 +109,8 @@ def test_on_a_terminal_one_line_that_goes_away(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(terminal_progress, "Console", terminal)
     monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
-    with shown_search(quiet=False) as (show, _):
+    with display() as shown:
+        show = shown.search()
         for done, moment_of_it in ((50, 1.0), (51, 1.05), (52, 1.2)):
             clock[0] = moment_of_it
             show(moment(done=done))
@@ -131,7 +134,8 @@ def test_the_time_left_is_told_once_there_is_enough_to_say(capsys, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(terminal_progress, "PLAIN_SECONDS", 0.0)  # every line
-    with shown_certifying(quiet=False) as show:
+    with display() as shown:
+        show = shown.seeds()
         # Ray starts for a minute; two workers bring their first blocks; then one block a second.
         first = told_by(show, capsys, clock, (0, 0, 100), (60, 5, 100), (0.1, 10, 100))
         later = [(1, done, 100) for done in range(15, 100, 5)]
@@ -147,7 +151,8 @@ def test_the_time_left_of_a_search_does_not_count_its_start(capsys, monkeypatch)
     clock = [0.0]
     monkeypatch.setattr(terminal_progress.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(terminal_progress, "PLAIN_SECONDS", 0.0)
-    with shown_search(quiet=False) as (show, _):
+    with display() as shown:
+        show = shown.search()
         clock[0] += 20  # it is compiled
         steps = [(1, moment(done=n, fresh=n, seconds=20.0 + n)) for n in range(1, 101)]
         lines = told_by(show, capsys, clock, *steps)

@@ -136,7 +136,8 @@ def test_the_time_left_does_not_rise(monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
     lines = []
-    with progress.shown_certifying(quiet=False, line=lines.append) as show:
+    with progress.display(line=lines.append) as shown:
+        show = shown.seeds()
         for seconds in (1, 2, 3, 4, 5, 6, 20, 40, 60, 61, 62):  # it gets slower, then faster
             clock[0] = seconds
             show(len(lines) + 1, 30)

@@ -11,12 +11,12 @@ from hand_made import done, solved, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from reported import compared, published
+from test_goldens import is_golden
 
 import xortune as xt
 from xortune.comparisons.runs import (
     answer,
     compare_runs,
-    headline,
     points,
     points_interval,
 )
@@ -31,53 +31,23 @@ def three(*counts, n=100):
     return compare_runs([contestant(f"c{i}", solved(0, k, n)) for i, k in enumerate(counts)])
 
 
-def test_two_contestants():
-    solves = (
-        "A solves more seeds than B: 97.1 % against 84.3 %, difference 12.8 points [10.7, 15.1], "
-        "p < 0.001 (1,000 shared seeds, exact McNemar test)."
-    )
-    assert answer(paired(841, 130, 2, 27)) == [solves]
-    # The one that is ahead comes first, whichever was given first.
-    assert answer(paired(841, 2, 130, 27, labels=("B", "A"))) == [solves]
-    assert answer(unpaired(80, 100, 70, 90, labels=("tpe", "random"))) == [
-        "tpe is indistinguishable from random: 80 % against 78 %, difference 2 points [-10, 14], "
-        "p = 0.733 (100 and 90 seeds, none shared, Boschloo's exact test); about 5,300 more seeds "
-        "for each would tell them apart, four times in five, if the rates are as seen."
-    ]
-    [equal] = answer(paired(10, 0, 0, 2))
-    assert equal.endswith("; they came out equal, so no number of further seeds can be named.")
-    [close] = answer(paired(4000, 201, 200, 99))
-    assert close.endswith("; at rates this close more than 20,000 seeds would be needed.")
-    [plain] = answer(paired(10, 0, 0, 2, labels=("a\nb\x1b[1m", "<b>*x*</b>")))
-    assert plain.startswith("a\\nb\\x1b[1m is indistinguishable from <b>*x*</b>: ")
-
-
-@pytest.mark.parametrize(
-    ("counts", "told"),
-    [
-        ((95, 80, 60), "c0 solves more seeds than each of the others."),
-        ((60, 80, 95), "c2 solves more seeds than each of the others."),
-        ((90, 90, 90), "c0, c1 and c2 are indistinguishable from each other."),
-        (
-            (90, 89, 40, 41),
-            "The best subset is c0 and c1: c2 and c3 are each shown to solve fewer seeds than "
-            "another.",
-        ),
+def test_what_is_answered():
+    found = {
+        "told apart": paired(841, 130, 2, 27),
+        "the one that is ahead comes first": paired(841, 2, 130, 27, labels=("B", "A")),
+        "not told apart": unpaired(80, 100, 70, 90, labels=("tpe", "random")),
+        "equal": paired(10, 0, 0, 2),
+        "close": paired(4000, 201, 200, 99),
+        "odd names": paired(10, 0, 0, 2, labels=("a\nb\x1b[1m", "<b>*x*</b>")),
+        "the first is the best of three": three(95, 80, 60),
+        "the last is": three(60, 80, 95),
+        "three alike": three(90, 90, 90),
+        "two of four": three(90, 89, 40, 41),
         # c0 beats c2, and c1 is indistinguishable from either.
-        (
-            (90, 86, 83),
-            "The best subset is c0 and c1: c2 is shown to solve fewer seeds than another.",
-        ),
-    ],
-)
-def test_one_sentence_for_all(counts, told):
-    found = three(*counts)
-    assert headline(found) == told
-    first, *others = answer(found)
-    pairs = len(counts) * (len(counts) - 1) // 2
-    assert first == f"{told} (100 shared seeds, exact McNemar test, Holm over {pairs} pairs.)"
-    assert len(others) == pairs
-    assert not any("McNemar" in sentence for sentence in others)
+        "between two": three(90, 86, 83),
+    }
+    told = [f"# {name}\n\n" + "\n\n".join(answer(one)) for name, one in found.items()]
+    is_golden("sentences.md", "\n\n".join(told) + "\n")
 
 
 @given(st.floats(-1, 1), st.floats(0, 0.5))

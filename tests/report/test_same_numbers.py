@@ -1,8 +1,7 @@
-"""The numbers in HTML, Markdown, CSV, LaTeX and the terminal are the same numbers."""
+"""The numbers in HTML, Markdown and CSV are the same numbers."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from html.parser import HTMLParser
@@ -11,11 +10,9 @@ import pandas as pd
 from hand_made import CONFIG, done, solved, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from xortune.core.formats import interval, measured
 from xortune.reports.files import write_report
-from xortune.reports.terminal import render_best
 
 
 def table_below(text, heading):
@@ -40,22 +37,6 @@ def markdown_rows(path):
         )
         for row in rows
     ]
-
-
-def latex_rows(path):
-    text = (path / "table.tex").read_text()
-    keys = re.findall(r"^% \d+: (\w+)$", text, re.MULTILINE)
-    body = text.partition("\\midrule\n")[2].partition("\\bottomrule")[0]
-    header = [cell.strip() for cell in text.partition("\\toprule\n")[2].split("\\\\")[0].split("&")]
-    at = header.index("solved")
-    rows = []
-    for key, line in zip(keys, body.strip().splitlines(), strict=True):
-        cells = re.split(r"(?<!\\)&", line.strip().removesuffix("\\\\"))
-        k_n, rate, ends, epochs = (cell.strip() for cell in cells[at : at + 4])
-        rate = rate.replace(r"\textgreater{}", ">").replace(r"\textless{}", "<")
-        ends = ends.replace(r"\textendash{}", "–")
-        rows.append((key, k_n, f"{rate} %", f"{ends} %", epochs.replace(r"\textendash{}", "–")))
-    return rows
 
 
 class Rows(HTMLParser):
@@ -118,15 +99,6 @@ def csv_rows(path):
     return rows
 
 
-def terminal_rows(run):
-    console = Console(file=io.StringIO(), width=300)
-    render_best(run, console)
-    found = re.findall(
-        r"^ *\d+ +(\d+/\d+) .*? ([\d.]+–[\d.]+ %) +(\d+|–)", console.file.getvalue(), re.MULTILINE
-    )
-    return [tuple(row) for row in found]
-
-
 COUNTS = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
@@ -144,5 +116,3 @@ def test_the_numbers_are_the_same_in_all_forms(tmp_path_factory, counts):
     assert html_rows(run.path) == expected
     assert scripted_rows(run.path)[:10] == expected
     assert markdown_rows(run.path) == expected
-    assert latex_rows(run.path) == expected
-    assert terminal_rows(run) == [(row[1], row[3], row[4]) for row in expected]

@@ -123,7 +123,7 @@ def compare(
     ):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
-        from xortune.reports.progress import shown_certifying
+        from xortune.reports.progress import display
         from xortune.reports.terminal import (
             comparison_json,
             pairs,
@@ -160,7 +160,7 @@ def compare(
             if trainer and no_train:
                 raise InputError("with --no-train", place="--trainer", allowed="one of them")
             functions = functions_named(trainer or [])
-            with shown_certifying(quiet=quiet or as_json, what="training") as on_progress:
+            with display(quiet=quiet or as_json) as shown:
                 found = xt.compare(
                     runs,
                     seeds=seeds,
@@ -172,7 +172,7 @@ def compare(
                     output=output,
                     workers=workers,
                     alpha=alpha,
-                    on_progress=on_progress,
+                    on_progress=shown.seeds("training"),
                     on_word=None if quiet else cli.note,
                     verbose=0,
                 )

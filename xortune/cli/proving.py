@@ -103,18 +103,18 @@ def certify(
     silent, interrupted = quiet or as_json, "what had finished is kept; the same command continues"
     with cli.told(f"interrupted: {interrupted}", ["trainer", *asked]):
         from xortune.driver.trainer import functions_named
-        from xortune.reports.progress import shown_certifying
+        from xortune.reports.progress import display
         from xortune.reports.terminal import render_certificate
         from xortune.runs.certificate import CERTIFICATE
 
         if not silent:
             cli.tell_of_compiling(engine or "auto")
-        with shown_certifying(quiet=silent) as on_progress:
+        with display(quiet=silent) as shown:
             xt.certify(
                 run,
                 **asked,
                 train=None if trainer is None else functions_named([trainer])[0],
-                on_progress=on_progress,
+                on_progress=shown.seeds(),
                 on_word=None if quiet else cli.note,
                 command=["xortune", *sys.argv[1:]],
                 verbose=0,

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 import xortune as xt
 from xortune.cli import shared as cli
 from xortune.cli.streams import nobody_reads
 from xortune.core.errors import Halted, InputError, Interrupted
 from xortune.core.files import without_passwords
+from xortune.driver.voice import show_failure
 
 if TYPE_CHECKING:
     from xortune.driver.search import DryRun
@@ -106,7 +105,7 @@ def search(
     silent = quiet or as_json
     with cli.told(_interrupted, ["study_storage", "study_name", *cli.TRACKERS]):
         from xortune.driver.search import dry_run as dry_run_of
-        from xortune.reports.progress import shown_search
+        from xortune.reports.progress import display
         from xortune.spaces.describe import at_most, describe
         from xortune.spaces.space import load_space, with_search
 
@@ -123,13 +122,13 @@ def search(
             _show_dry_run(found, what=describe(found.space), quiet=quiet, as_json=as_json)
             return
         raced = len(what["ladder"]) > 1
-        with shown_search(quiet=silent, raced=raced) as (on_progress, on_certify):
+        with display(quiet=silent) as shown:
             run = xt.search(
                 asked,
                 **settings,
-                on_progress=on_progress,
-                on_certify=on_certify,
-                on_failure=cli.show_failure if what["trainer"] else None,
+                on_progress=shown.search(raced=raced),
+                on_certify=shown.seeds(),
+                on_failure=show_failure if what["trainer"] else None,
                 command=["xortune", *sys.argv[1:]],
                 fail_fast=fail_fast,
                 note=note,
@@ -157,13 +156,9 @@ def _interrupted(error: KeyboardInterrupt | Halted) -> str:
 
 
 def resuming(words: Sequence[str], place: str) -> str:
-    """The command that continues a search: the one that began it, with --output and --resume.
+    """The command that continues a search in `place`: its words, with --output and --resume.
 
     A password in it is left for the user to write.
-
-    Args:
-        words: of that command, without its name.
-        place: of the run.
     """
     given = {word.partition("=")[0] for word in words}
     more = [] if "--output" in given else ["--output", place]
@@ -421,12 +416,9 @@ def space(space: cli.SpaceFile, as_json: cli.AsJson = False) -> None:
     if as_json:
         cli.print_json(description)
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, text in described(description):
-        table.add_row(Text(label), Text(text))
-    cli.console().print(table)
+    from xortune.reports.progress import facts_table
+
+    cli.console().print(facts_table(described(description)))
 
 
 @cli.app.command(epilog=cli.examples("xortune report runs/xor --format html,csv"))

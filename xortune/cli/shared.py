@@ -7,9 +7,9 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
+from typing import Annotated, Any, NoReturn, TypedDict
 
 import typer
 from rich.console import Console
@@ -26,9 +26,6 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
-
-if TYPE_CHECKING:
-    from xortune.core.outcome import Failure
 
 NOT_PASSED, BAD_INPUT, INTERRUPTED, NO_OUTCOME = 1, 2, 3, 4
 
@@ -254,12 +251,6 @@ def say(sentence: str) -> None:
 def note(sentence: str) -> None:
     """Say something that is no error."""
     say(f"note: {sentence}")
-
-
-def show_failure(failure: Failure) -> None:
-    """Show the first failure of a search, with its traceback."""
-    with suppress(OSError, ValueError):  # nobody reads it; or stderr lacks a sign
-        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
 
 def tell_of_compiling(engine: str) -> None:

@@ -12,5 +12,6 @@ EXPORTS = {
     "search": ("DryRun", "dry_run", "search"),
     "submit": ("*",),
     "trainer": ("called_with", "functions_named", "trainer_for", "with_train"),
+    "voice": ("show_failure",),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -189,13 +189,9 @@ LEAST_TOLD, LONG = 5.0, 600.0
 
 
 def estimate(what: str, least: float, most: float, workers: int) -> str | None:
-    """What a piece of work will take; None where that is a matter of seconds.
+    """What work of so many seconds for one core takes; None where that is a matter of seconds.
 
-    Args:
-        what: the work.
-        least: seconds for one core, at least.
-        most: and at most.
-        workers: that share it; 0 if that is not known.
+    How many workers share it is 0 if that is not known.
     """
     if most / (workers or 1) < LEAST_TOLD:
         return None
@@ -208,15 +204,7 @@ def estimate(what: str, least: float, most: float, workers: int) -> str | None:
 def estimate_of_seeds(
     verb: str, configs: int, seeds: int, seconds: float, workers: int
 ) -> str | None:
-    """What fresh seeds will take, and what fewer would, if that is long.
-
-    Args:
-        verb: that trains them.
-        configs: how many are trained.
-        seeds: of each.
-        seconds: of all of it that is still to be trained, for one core.
-        workers: that share it.
-    """
+    """What fresh seeds of so many seconds for one core will take; what fewer would, if long."""
     told = estimate(f"{verb}: {configs} x {seeds:,} seeds", seconds, seconds, workers)
     if told is None or seconds / workers < LONG or seeds < LESS * MANY_SEEDS:
         return told
@@ -489,13 +477,6 @@ def certificate_after(
     path: Path, trainer: Trainer, slots: int, *, most: float | None, accept: bool
 ) -> FreshSeeds | None:
     """The fresh seeds that follow a search that is done, into the same journal.
-
-    Args:
-        path: of the run.
-        trainer: of the search.
-        slots: trials that run at once.
-        most: as in `certified`, which is to be called in any case when all is trained.
-        accept: as in `certified`.
 
     Returns:
         None where `certified` would do nothing, or leave it out.

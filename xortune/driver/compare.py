@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -41,9 +41,10 @@ from xortune.driver.certify import (
     seconds_of_seed,
     train_here,
 )
+from xortune.driver.evaluate import single
 from xortune.driver.loop import Record
 from xortune.driver.own_process import in_this_process, let_go_after
-from xortune.driver.trainer import trainer_for, trainer_of, with_cores, with_train
+from xortune.driver.trainer import trainer_of, with_cores
 from xortune.driver.voice import Voice
 from xortune.reports.files import comparison_directory
 from xortune.runs.journal import Journal, read
@@ -52,7 +53,6 @@ from xortune.runs.manifest import identity_of, made_id
 from xortune.runs.results import ConfigResults
 from xortune.runs.run import Run
 from xortune.runs.store import url_of
-from xortune.spaces.space import load_space
 from xortune.stats.horizon import LONGEST
 from xortune.trainers.network import NetworkTrainer, is_compiled
 
@@ -68,6 +68,24 @@ Function: TypeAlias = Callable[..., Any]
 
 SEEDS = 1000
 """Fresh seeds for each config that has none."""
+
+
+class _Options(TypedDict, total=False):
+    """What the overloads share that compare by seeds."""
+
+    labels: Sequence[str] | None
+    train: bool | Function | Sequence[Function]
+    success: str | None
+    different_tasks: bool
+    task: TaskSpec
+    trainer: Trainer | Callable[..., Any] | None
+    engine: str | None
+    output: str | os.PathLike[str] | None
+    alpha: float
+    on_progress: Callable[[int, int], None] | None
+    on_word: Callable[[str], None] | None
+    workers: int | None
+    verbose: int
 
 
 @overload
@@ -88,19 +106,7 @@ def compare(
     *,
     sequential: Literal[True],
     max_seeds: int | None = None,
-    labels: Sequence[str] | None = None,
-    train: bool | Function | Sequence[Function] = True,
-    success: str | None = None,
-    different_tasks: bool = False,
-    task: TaskSpec = "xor",
-    trainer: Trainer | Callable[..., Any] | None = None,
-    engine: str | None = None,
-    output: str | os.PathLike[str] | None = None,
-    alpha: float = 0.05,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_word: Callable[[str], None] | None = None,
-    workers: int | None = None,
-    verbose: int = 1,
+    **options: Unpack[_Options],
 ) -> SequentialComparison: ...
 
 
@@ -109,20 +115,8 @@ def compare(
     runs: Sequence[Compared],
     *,
     reference: None = None,
-    labels: Sequence[str] | None = None,
     seeds: int | None = None,
-    train: bool | Function | Sequence[Function] = True,
-    success: str | None = None,
-    different_tasks: bool = False,
-    task: TaskSpec = "xor",
-    trainer: Trainer | Callable[..., Any] | None = None,
-    engine: str | None = None,
-    output: str | os.PathLike[str] | None = None,
-    alpha: float = 0.05,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_word: Callable[[str], None] | None = None,
-    workers: int | None = None,
-    verbose: int = 1,
+    **options: Unpack[_Options],
 ) -> RunComparison: ...
 
 
@@ -130,23 +124,10 @@ def compare(
 def compare(
     runs: Sequence[Compared],
     *,
-    reference: None = None,
-    labels: Sequence[str] | None = None,
     seeds: int | None = None,
     sequential: bool,
     max_seeds: int | None = None,
-    train: bool | Function | Sequence[Function] = True,
-    success: str | None = None,
-    different_tasks: bool = False,
-    task: TaskSpec = "xor",
-    trainer: Trainer | Callable[..., Any] | None = None,
-    engine: str | None = None,
-    output: str | os.PathLike[str] | None = None,
-    alpha: float = 0.05,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_word: Callable[[str], None] | None = None,
-    workers: int | None = None,
-    verbose: int = 1,
+    **options: Unpack[_Options],
 ) -> RunComparison | SequentialComparison: ...
 
 
@@ -265,9 +246,7 @@ def compare(
         )
 
     _check(alpha, seeds, train=train is not False)
-    most = _most_seeds(max_seeds, seeds, train=train is not False) if sequential else None
-    if not sequential:
-        refuse_given("only with --sequential", max_seeds=max_seeds)
+    most = _most_seeds(max_seeds, seeds, train=train is not False, sequential=sequential)
     if workers not in (None, 0):
         raise InputError(f"{workers}", field="workers", allowed="0: this process")
     trainers = _trainers(train, trainer, len(several))
@@ -293,31 +272,18 @@ def compare(
         labelled = [entry.label for entry in entries]
         refuse_different_trainers(list(zip(labelled, identities, strict=True)))
     voice = Voice(verbose, on_word)
-    if most is not None:
-        with voice.certifying(on_progress, "training") as show:
-            return _in_step(
-                entries,
-                to_train,
-                most,
-                alpha,
-                output,
-                on_progress=show,
-                on_message=voice.warn,
-                on_estimate=voice.inform,
-            )
     found: dict[int, Contestant] = {}
+    if most is not None:
+        _refuse_trained(entries, to_train)
     if to_train:
-        directory = output or comparison_directory([entry.label for entry in entries])
+        directory = _local(output or comparison_directory([entry.label for entry in entries]))
         with voice.certifying(on_progress, "training") as show:
-            found = _trained(
-                entries,
-                to_train,
-                seeds or SEEDS,
-                directory,
-                on_progress=show,
-                on_message=voice.warn,
-                on_estimate=voice.inform,
-            )
+            if most is not None:
+                return _in_step(
+                    entries, to_train, directory, most=most, alpha=alpha, voice=voice, show=show
+                )
+            seeds = seeds or SEEDS
+            found = _trained(entries, to_train, directory, seeds=seeds, voice=voice, show=show)
     contestants = []
     for place, entry in enumerate(entries):
         one = entry if isinstance(entry, Contestant) else found.get(place) or entry.certified
@@ -342,8 +308,13 @@ def _check(alpha: float, seeds: int | None, *, train: bool) -> None:
         )
 
 
-def _most_seeds(given: int | None, seeds: int | None, *, train: bool) -> int:
-    """After how many seeds a comparison ends that trains them one after the other."""
+def _most_seeds(
+    given: int | None, seeds: int | None, *, train: bool, sequential: bool
+) -> int | None:
+    """After how many seeds a comparison ends that trains them one after the other, if it does."""
+    if not sequential:
+        refuse_given("only with --sequential", max_seeds=given)
+        return None
     refuse_given("only without --sequential; with it, --max-seeds is the limit", seeds=seeds)
     if not train:
         raise InputError(
@@ -362,18 +333,9 @@ LEAST_ROUND, SHARE_OF_ROUND = 8, 50
 far: fewer would be spent on looking. Those beyond the seed that decides do not count."""
 
 
-def _in_step(
-    entries: Sequence[Candidate | Contestant],
-    to_train: Mapping[int, WantedSeeds],
-    most: int,
-    alpha: float,
-    output: str | os.PathLike[str] | None,
-    *,
-    on_progress: Callable[[int, int], None] | None,
-    on_message: Callable[[str], None] | None,
-    on_estimate: Callable[[str], None],
-) -> SequentialComparison:
-    """Train all under the same seeds, until one is proven better than each other."""
+def _refuse_trained(
+    entries: Sequence[Candidate | Contestant], to_train: Mapping[int, WantedSeeds]
+) -> None:
     for place, entry in enumerate(entries):
         if place not in to_train:
             raise InputError(
@@ -382,9 +344,21 @@ def _in_step(
                 allowed="what can be trained: runs, configs, dicts",
                 fix="leave --sequential out",
             )
-    directory = _local(output or comparison_directory([entry.label for entry in entries]))
+
+
+def _in_step(
+    entries: Sequence[Candidate | Contestant],
+    to_train: Mapping[int, WantedSeeds],
+    directory: Path,
+    *,
+    most: int,
+    alpha: float,
+    voice: Voice,
+    show: Callable[[int, int], None] | None,
+) -> SequentialComparison:
+    """Train all under the same seeds, until one is proven better than each other."""
     wanted = [to_train[place] for place in range(len(entries))]
-    _tell_of_compiling(wanted, on_message)
+    _tell_of_compiling(wanted, voice)
     known = [one.seconds for one in wanted]
     seconds = None if None in known else sum(one or 0.0 for one in known)  # of a seed of each
     n, more, told = 0, LEAST_ROUND, False
@@ -393,11 +367,10 @@ def _in_step(
             told = True
             what = f"compare: at most {len(wanted)} x {most:,} seeds"
             if text := estimate(what, seconds * (most - n), seconds * (most - n), 1):
-                on_estimate(text)
+                voice.inform(text)
         before, started = n, time.perf_counter()
         n = min(most, n + max(more, LEAST_ROUND, n // SHARE_OF_ROUND))
-        seeds = range(COMPARE.start, COMPARE.start + n)
-        outcomes = train_shared(directory, wanted, seeds, on_message=on_message)
+        outcomes = train_shared(directory, wanted, n, say=voice.warn)
         if before and seconds is None:  # the first round starts processes, and compiles
             seconds = (time.perf_counter() - started) / (n - before)
         _refuse_all_crashed(entries, outcomes)
@@ -409,8 +382,8 @@ def _in_step(
             max_seeds=most,
             alpha=alpha,
         )
-        if on_progress is not None:
-            on_progress(comparison.n, most)
+        if show is not None:
+            show(comparison.n, most)
     return comparison
 
 
@@ -482,7 +455,7 @@ def _wanted(
 
 
 def _of_function(candidate: Candidate, train: Function | None, success: str | None) -> Trainer:
-    """What trains a dict: the user's function, as in a space of this one configuration."""
+    """What trains a dict: the user's function."""
     if train is None:
         raise InputError(
             f"{candidate.label} is a dict, and no function was given to train it",
@@ -490,14 +463,7 @@ def _of_function(candidate: Candidate, train: Function | None, success: str | No
             allowed="a function of a configuration and a seed",
             fix="give it as train=, or a xortune.Config for the built-in network",
         )
-    written = {
-        "name": "compare",
-        "parameters": candidate.point.as_dict(),
-        "search": {"sampler": "grid"},
-        "seeds": {"ladder": [1]},
-    }
-    space = load_space(written if success is None else {**written, "success": success})
-    return trainer_for(with_train(space, train), train, "auto", 0.0)
+    return single(candidate.point, train, success)[1]
 
 
 def _refuse_all_crashed(
@@ -526,41 +492,31 @@ def _local(directory: str | os.PathLike[str]) -> Path:
     return Path(directory)
 
 
-def _tell_of_compiling(
-    wanted: Iterable[WantedSeeds], on_message: Callable[[str], None] | None
-) -> None:
+def _tell_of_compiling(wanted: Iterable[WantedSeeds], voice: Voice) -> None:
     trainers = [one.trainer for one in wanted]
     engines = {one.engine for one in trainers if isinstance(one, NetworkTrainer)}
-    if on_message is not None and engines & {"auto", "fused"} and not is_compiled():
+    if engines & {"auto", "fused"} and not is_compiled():
         # The wait would look like a hang.
-        on_message("the fused engine is compiled at its first use: some 15 seconds, once")
+        voice.warn("the fused engine is compiled at its first use: some 15 seconds, once")
 
 
 def _trained(
     entries: Sequence[Candidate | Contestant],
     to_train: Mapping[int, WantedSeeds],
-    seeds: int,
-    directory: str | os.PathLike[str],
+    directory: Path,
     *,
-    on_progress: Callable[[int, int], None] | None,
-    on_message: Callable[[str], None] | None,
-    on_estimate: Callable[[str], None] | None,
+    seeds: int,
+    voice: Voice,
+    show: Callable[[int, int], None] | None,
 ) -> dict[int, Contestant]:
     """The entries that are to be trained, by their places, with the seeds that they lacked."""
-    directory = _local(directory)
-    for one in to_train.values():
+    wanted = list(to_train.values())
+    for one in wanted:
         if isinstance(one.trainer, NetworkTrainer):
             one.trainer.refuse_beyond_memory(one.point, seeds)
-    _tell_of_compiling(to_train.values(), on_message)
-    shared = range(COMPARE.start, COMPARE.start + seeds)
-    wanted = list(to_train.values())
+    _tell_of_compiling(wanted, voice)
     outcomes = train_shared(
-        directory,
-        wanted,
-        shared,
-        on_progress=on_progress,
-        on_message=on_message,
-        on_estimate=on_estimate,
+        directory, wanted, seeds, say=voice.warn, say_estimate=voice.inform, show=show
     )
     if len(to_train) == len(entries):
         _refuse_all_crashed(entries, outcomes)
@@ -598,22 +554,22 @@ class WantedSeeds:
 def train_shared(
     directory: Path,
     wanted: Sequence[WantedSeeds],
-    seeds: range,
+    n: int,
     *,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_message: Callable[[str], None] | None = None,
-    on_estimate: Callable[[str], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    say_estimate: Callable[[str], None] | None = None,
+    show: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
-    """Train each config under all the seeds, without those that the directory has already.
+    """Train each config under the first n seeds of comparisons, but those of an earlier call.
 
     Args:
         directory: where the journals are, or will be.
         wanted: what lacks seeds; one that is wanted twice is trained once.
-        seeds: the same for all.
-        on_progress: called with the seeds done and all seeds, at first and after each block; not
-            if there is nothing to do.
-        on_message: called with a sentence for the user.
-        on_estimate: called with what it will take, if that is long.
+        n: seeds of each.
+        say: called with a sentence for the user.
+        say_estimate: called with what it will take, if that is long.
+        show: called with the seeds done and all seeds, at first and after each block; not if there
+            is nothing to do.
 
     Returns:
         One outcome for each, of just these seeds in their order. Seeds of a block that finally
@@ -623,46 +579,44 @@ def train_shared(
         InputError: the directory cannot be written, or somebody else writes to it.
         KeyboardInterrupt: the user interrupted; an equal call goes on.
     """
+    seeds = range(COMPARE.start, COMPARE.start + n)
     trainers = {one.made: one.trainer for one in wanted}
-    points = {(one.made, one.point.key): one.point for one in wanted}
-    total = len(points) * len(seeds)
-
-    def place(made: str) -> Path:
-        return directory / f"trained-{made}.jsonl"
-
-    with held(directory, say=on_message) as lock:
+    configs = {(one.made, one.point.key): one for one in wanted}
+    journals = {made: directory / f"trained-{made}.jsonl" for made in trainers}
+    with held(directory, say=say) as lock:
         lacking: dict[str, list[SeedsToTrain]] = {made: [] for made in trainers}
-        had = {made: read(place(made))[0] for made in trainers if place(made).exists()}
-        for (made, key), point in points.items():
+        took: list[float | None] = []  # seconds of what is lacking
+        had = {made: read(path)[0] for made, path in journals.items() if path.exists()}
+        for (made, key), one in configs.items():
             lines = had[made].of_keys([key]) if made in had else ()
             if parts := missing(seeds, lines):
-                lacking[made].append(SeedsToTrain(point, parts))
-        left = [(made, one) for made, ones in lacking.items() for one in ones]
-        done = total - sum(one.count for _, one in left)
-        known = {one.point.key: one.seconds for one in wanted}
-        each = [known[one.point.key] for _, one in left]
-        if on_estimate is not None and left and None not in each:
-            took = sum(
-                one.count * (seconds or 0.0) for (_, one), seconds in zip(left, each, strict=True)
-            )
-            if told := estimate_of_seeds("compare", len(left), len(seeds), took, 1):
-                on_estimate(told)
-        for made, ones in lacking.items():
-            if not ones:
+                task = SeedsToTrain(one.point, parts)
+                lacking[made].append(task)
+                took.append(None if one.seconds is None else task.count * one.seconds)
+        seconds = [each for each in took if each is not None]
+        told = None
+        if seconds and len(seconds) == len(took):
+            told = estimate_of_seeds("compare", len(took), n, sum(seconds), 1)
+        if told is not None and say_estimate is not None:
+            say_estimate(told)
+        total = len(configs) * n
+        done = total - sum(task.count for tasks in lacking.values() for task in tasks)
+        for made, tasks in lacking.items():
+            if not tasks:
                 continue
-            fresh = FreshSeeds(ones, trainers[made])
+            fresh = FreshSeeds(tasks, trainers[made])
 
             def tell(news: tuple[int, int], before: int = done) -> None:
-                if on_progress is not None:
-                    on_progress(before + news[0], total)
+                if show is not None:
+                    show(before + news[0], total)
 
-            with Journal.open(place(made), made=made, lock=lock, say=on_message) as journal:
+            with Journal.open(journals[made], made=made, lock=lock, say=say) as journal:
                 train_here(fresh, trainers[made], Record(journal, fresh, tell))
-            done += sum(one.count for one in ones)
+            done += sum(task.count for task in tasks)
         found = {
             (made, result.key): result.outcome
-            for made in trainers
-            for result in ConfigResults(read(place(made))[0])
+            for made, path in journals.items()
+            for result in ConfigResults(read(path)[0])
         }
     return [_only(found[one.made, one.point.key], seeds) for one in wanted]
 

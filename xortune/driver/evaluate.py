@@ -8,7 +8,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from functools import reduce
 from threading import get_ident
 from typing import Any, TypeAlias
 
@@ -25,6 +24,7 @@ from xortune.driver.own_process import (
     in_this_process,
     let_go,
     refuse_unsendable,
+    together,
     train_each_apart,
 )
 from xortune.driver.voice import Voice
@@ -47,11 +47,6 @@ def single(
     config: Mapping[str, Any], train: Training, success: str | None
 ) -> tuple[Point, CustomTrainer | CommandTrainer]:
     """A configuration, and what trains it.
-
-    Args:
-        config: the parameters by their names.
-        train: the user's own.
-        success: the rule for its numbers; None if it says itself what a success is.
 
     Raises:
         InputError: the configuration, the rule or the training is not usable.
@@ -180,17 +175,13 @@ class Crew:
     ) -> list[Outcome | TrainingError]:
         """One outcome for each block.
 
-        Args:
-            blocks: what to train.
-            on_part: called with what comes of each part.
-
         Raises:
             InputError: what the training returns cannot be judged.
             TrainingError: a seed failed, and `fail_fast` is asked for. Its cause is what the seed
                 raised, if that was in this process.
         """
         waiting = deque(enumerate(blocks))
-        found: dict[int, list[Outcome | TrainingError]] = defaultdict(list)
+        found: dict[int, dict[int, Outcome | TrainingError]] = defaultdict(dict)
         running: dict[Future[tuple[Outcome | TrainingError, float]], tuple[int, Block]] = {}
         try:
             while waiting or running:
@@ -201,14 +192,17 @@ class Crew:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     result, seconds = future.result()
                     place, part = running.pop(future)
-                    found[place].append(result)
+                    found[place][part.first] = result
                     self._look(result, part, seconds)
                     if on_part is not None and isinstance(result, Outcome):
                         on_part(result)
         except BaseException:
             self._end(running)
             raise
-        return [_whole(found[place]) for place in range(len(blocks))]
+        return [
+            together([part for _, part in sorted(found[place].items())])
+            for place in range(len(blocks))
+        ]
 
     def _grow(self) -> None:
         """Take more processes, if what is ahead is worth them."""
@@ -280,15 +274,6 @@ class Crew:
                 for leader in KEEPER.living - self._ours:
                     end(leader, session=True)
                 time.sleep(0.01)
-
-
-def _whole(parts: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
-    outcomes = []
-    for part in parts:
-        if isinstance(part, TrainingError):
-            return part
-        outcomes.append(part)
-    return reduce(Outcome.merge, sorted(outcomes, key=lambda one: int(one.seeds[0])))
 
 
 # -------------------------------------------------------------------------------------------------
@@ -374,12 +359,9 @@ def evaluate(
                 show(solved, done)
 
         results = crew.train([Block(point, int(run[0]), len(run)) for run in runs], tell)
-    outcomes = []
-    for result in results:
-        if isinstance(result, TrainingError):
-            raise result
-        outcomes.append(result)
-    return reduce(Outcome.merge, outcomes)
+    if isinstance(whole := together(results), TrainingError):
+        raise whole
+    return whole
 
 
 def network_config(config: object, field: str = "config") -> Config:

@@ -363,10 +363,10 @@ def train_apart(
     found: list[Outcome | TrainingError] = []
     for seed in block.seeds:
         if time_is_over():
-            whole = _together(found) if found else None
+            whole = together(found) if found else None
             return whole if isinstance(whole, TrainingError) else OutOfTime(whole)
         found.append(_in_time(trainer, Block(block.point, seed, 1)))
-    return _together(found)
+    return together(found)
 
 
 def train_each_apart(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
@@ -387,15 +387,13 @@ def train_each_apart(trainer: CustomTrainer, block: Block) -> Outcome | Training
         Block(block.point, block.first, half),
         Block(block.point, block.first + half, block.count - half),
     )
-    return _together([train_each_apart(trainer, part) for part in parts])
+    return together([train_each_apart(trainer, part) for part in parts])
 
 
 def in_this_process(trainer: Trainer, on_raise: OnRaise) -> Trainer:
     """The trainer as it trains in the process of the user, who may debug it.
 
-    Args:
-        trainer: any; only of a user's function it is another one.
-        on_raise: called with what a seed raises.
+    Of a user's function `on_raise` is called with what a seed raises.
 
     Raises:
         InputError: its seeds have a time that only the end of their process enforces.
@@ -430,10 +428,10 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
     except ProcessEnded as error:
         if n == 1:
             return Outcome.crashed(block.seeds, 0, str(error))
-    return _together([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
+    return together([_in_time(trainer, Block(block.point, seed, 1)) for seed in block.seeds])
 
 
-def _together(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
+def together(found: Sequence[Outcome | TrainingError]) -> Outcome | TrainingError:
     """The outcomes of seeds, one after the other, as one; or the first error."""
     for one in found:
         if isinstance(one, TrainingError):

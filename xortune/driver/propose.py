@@ -630,12 +630,6 @@ def joined(
 ) -> SharedStudy | None:
     """The study as a run takes part in it, or None; the user is told what that means.
 
-    Args:
-        shared: what the session was asked for.
-        space: what is searched.
-        directory: of the run; if it holds one, the study is noted in its manifest.
-        say: called with a sentence for the user.
-
     Raises:
         InputError: the storage fails, the study is another space's, the manifest is damaged.
     """

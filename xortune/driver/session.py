@@ -246,9 +246,7 @@ class _Session:
     def set_limits(self, room: int, *, alone: bool) -> None:
         """Of a new search that learns or races: how many decisions may be in flight.
 
-        Args:
-            room: trials that run at once.
-            alone: whether one process can train the first configurations as soon as many.
+        Where one process `alone` trains the first configurations as soon as many would, it is 1.
         """
         races = raced(self.space)
         if self.most is not None or not (races or self.space.search.sampler in LEARNING):
@@ -403,12 +401,8 @@ def _may_train_here(trainer: Trainer, cluster: Cluster, seconds: float | None) -
 def _in_milliseconds(space: SearchSpace, trainer: Trainer, seconds: float | None) -> bool:
     """Whether the first seeds of a configuration take less than a trial of Ray costs.
 
-    Then one process that knows all results before each decision keeps up with several workers.
-
-    Args:
-        space: what is searched.
-        trainer: what trains; of the built-in network the estimate counts.
-        seconds: that a seed of a user's function took.
+    Then one process that knows all results before each decision keeps up with several workers. A
+    seed of a user's function took so many seconds; of the built-in network the estimate counts.
     """
     if isinstance(trainer, NetworkTrainer):  # the estimate is of the fused engine
         fused = trainer.describe()["engine"] == "fused"

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xortune.core.errors import InputError
 from xortune.core.formats import in_notebook, plain
-from xortune.core.outcome import Failure
 
 if TYPE_CHECKING:
+    from xortune.core.outcome import Failure
+    from xortune.reports.progress import Display
     from xortune.runs.status import Progress
 
 
@@ -25,17 +26,16 @@ def is_watched() -> bool:
         return False
 
 
-def _drawing() -> Any:
-    """What draws; it takes long to import where nobody watches."""
-    from xortune.reports import progress
-
-    return progress
-
-
 LOGGER = logging.getLogger("xortune")
 
 QUIET, USUAL, ALL = 0, 1, 2
 """Levels of `verbose`: nothing; progress, what is to be known, the first failure; each news."""
+
+
+def show_failure(failure: Failure) -> None:
+    """Print a failure, with its traceback."""
+    with suppress(OSError, ValueError):  # nobody reads it; or stderr lacks a sign
+        print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class Voice:
         if LOGGER.hasHandlers():
             LOGGER.warning("seed %d failed: %s", failure.seed, failure.reason)
         if self.verbose:
-            with suppress(OSError, ValueError):  # nobody reads it; or stderr lacks a sign
-                print(*map(plain, str(failure).split("\n")), sep="\n", file=sys.stderr)
+            show_failure(failure)
 
     def _say(self, level: int, sentence: str) -> None:
         if self.told is not None:
@@ -98,37 +97,38 @@ class Voice:
         raced: bool,
     ) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
         """What to call with the news of a search, and of its certificate."""
-        if on_progress is not None or on_certify is not None or not self._shows:
-            yield on_progress, on_certify
-            return
-        with _drawing().shown_search(
-            quiet=False, raced=raced, line=self._line, each=self.verbose == ALL
-        ) as shows:
-            yield shows
+        with self._display(on_progress, on_certify) as shown:
+            if shown is None:
+                yield on_progress, on_certify
+            else:
+                yield shown.search(raced=raced), shown.seeds()
 
     @contextmanager
     def certifying(
         self, on_progress: Callable[[int, int], None] | None, what: str = "certifying"
     ) -> Iterator[Callable[[int, int], None] | None]:
         """What to call with the seeds done and all seeds."""
-        if on_progress is not None or not self._shows:
-            yield on_progress
-            return
-        with _drawing().shown_certifying(
-            quiet=False, what=what, line=self._line, each=self.verbose == ALL
-        ) as show:
-            yield show
+        with self._display(on_progress) as shown:
+            yield on_progress if shown is None else shown.seeds(what)
 
     @contextmanager
     def counting(
         self, on_seeds: Callable[[int, int], None] | None, most: int, what: str
     ) -> Iterator[Callable[[int, int], None] | None]:
         """What to call with (k, n) of `most` seeds."""
-        if on_seeds is not None or not self._shows:
-            yield on_seeds
+        with self._display(on_seeds) as shown:
+            yield on_seeds if shown is None else shown.counts(most, what)
+
+    @contextmanager
+    def _display(self, *given: object) -> Iterator[Display | None]:
+        """Where progress is drawn; None if the caller hears of it, or nobody would see it."""
+        if any(given) or not self._shows:
+            yield None
             return
-        with _drawing().shown_counts(most, what, line=self._line, each=self.verbose == ALL) as show:
-            yield show
+        from xortune.reports.progress import display  # takes long where nobody watches
+
+        with display(line=self._line, each=self.verbose == ALL) as shown:
+            yield shown
 
     @property
     def _shows(self) -> bool:

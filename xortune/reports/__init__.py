@@ -24,10 +24,10 @@ EXPORTS = {
         "plot_wins",
     ),
     "progress": (
-        "*",
+        "Display",
+        "display",
+        "facts_table",
         "render_status",
-        "shown_certifying",
-        "shown_search",
         "status_json",
         "status_line",
     ),

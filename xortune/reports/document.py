@@ -28,12 +28,7 @@ class Mono(str):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes:
-        name: its heading.
-        numeric: whether its cells are numbers, which are aligned right.
-    """
+    """A column of a table; if it is numeric, it is aligned right."""
 
     name: str
     numeric: bool = False
@@ -74,8 +69,7 @@ class ConfigRow:
         values: its parameters as text, one for each of the table's; empty: not active.
         sort: the values themselves, by which rows are sorted and the config is written down.
         low, high: the 95 % Wilson interval of k / n.
-        amount: the measure; None if it has none.
-        measure: the measure as text.
+        amount, measure: the measure, None if it has none, and as text.
         trials: its proposals.
         note: `best subset`, `stopped early`, `fewer seeds`; empty: nothing to say.
         scores: of the table's `scores`; NaN where no seed has the number.
@@ -232,8 +226,6 @@ class Document:
     """A report: a template of Markdown and what it speaks of.
 
     Attributes:
-        template: its file.
-        values: by the names that the template uses.
         plots: its figures; the template places them with `figure(plot)`.
         configs: the table that the template places with `{{ configs() }}`; None: it has none.
     """
@@ -381,13 +373,9 @@ def latex_text(template: str, **values: Any) -> str:
 def latex_table(
     table: Table, *, caption: str, label: str = "", comments: Iterable[str] = ()
 ) -> str:
-    r"""A table as a float with `booktabs` rules.
+    """A table as a float with `booktabs` rules, below lines of comment.
 
-    Args:
-        table: what is drawn.
-        caption: plain text.
-        label: for `\ref`; what is no letter, digit, `:`, `.` or `-` becomes `-`; empty: none.
-        comments: lines above it.
+    Signs that a label may not have become `-`; without one there is none.
     """
     return latex_text(
         "table.tex.jinja",

@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import TCPServer
@@ -103,11 +102,7 @@ def _sentence(status: RunStatus) -> str:
 
 
 class _Follower:
-    """What the page asks for; all who look share one look.
-
-    Args:
-        run: its directory.
-    """
+    """What the page asks for; all who look share one look."""
 
     SHARE = 4
     """After a look there is none for so many times what it took: training needs the machine."""
@@ -154,21 +149,8 @@ class _Follower:
 # The page itself: the report's style and scripts, and one script that asks for what is new.
 
 
-@dataclass(frozen=True)
-class _Page:
-    """A page and its policy."""
-
-    html: bytes
-    policy: str
-
-
-def _page(name: str, seconds: float) -> _Page:
-    """The page of a run.
-
-    Args:
-        name: of the run.
-        seconds: between two looks.
-    """
+def _page(name: str, seconds: float) -> tuple[bytes, str]:
+    """The page of a run, with so many seconds between two looks, and its policy."""
     first, style = asset("assets/theme.js"), asset("assets/page.css")
     scripts = [
         asset(f"{script}.js")
@@ -192,7 +174,7 @@ def _page(name: str, seconds: float) -> _Page:
         "style-src-attr 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return _Page(html.encode(), policy)
+    return html.encode(), policy
 
 
 # -------------------------------------------------------------------------------------------------
@@ -233,7 +215,7 @@ def live_server(
             allowed="127.0.0.1, 0.0.0.0",
         ) from None
     try:
-        return LiveServer(host, family, address, follower, _page(follower.name, interval))
+        return LiveServer(host, family, address, follower, interval)
     except OSError as error:
         raise InputError(
             f"cannot listen at port {port} of {host} ({error.strerror})",
@@ -256,11 +238,12 @@ class LiveServer(ThreadingHTTPServer):
     )
 
     def __init__(
-        self, host: str, family: int, address: Any, follower: _Follower, page: _Page
+        self, host: str, family: int, address: Any, follower: _Follower, seconds: float
     ) -> None:
         self.address_family = family
         self.token = secrets.token_urlsafe(24)
-        self.follower, self.page = follower, page
+        self.follower = follower
+        self.page, self.policy = _page(follower.name, seconds)
         super().__init__(address[:2], _Handler)
         listening = ipaddress.ip_address(str(self.server_address[0]))
         self.loopback = listening.is_loopback
@@ -294,8 +277,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif not slash:
             self._send(308, b"", Location=f"/{token}/")
         elif name == "":
-            page = self.server.page
-            self._send(200, page.html, "text/html", **{"Content-Security-Policy": page.policy})
+            policy = {"Content-Security-Policy": self.server.policy}
+            self._send(200, self.server.page, "text/html", **policy)
         elif name == "data":
             self._send(*self._data(), "application/json")
         else:

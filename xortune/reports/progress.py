@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -48,98 +48,19 @@ COLUMNS = 80
 
 
 @contextmanager
-def shown_search(
-    *,
-    quiet: bool,
-    raced: bool = False,
-    line: Callable[[str], None] | None = None,
-    each: bool = False,
-) -> Iterator[tuple[Callable[[Progress], None] | None, Callable[[int, int], None] | None]]:
-    """What to call with each `Progress` of a search, and then with its certificate's seeds.
-
-    Both are drawn in the same place on stderr; the second as by `shown_certifying`.
+def display(
+    *, quiet: bool = False, line: Callable[[str], None] | None = None, each: bool = False
+) -> Iterator[Display]:
+    """Shows work on stderr: in a bar of rich's on a terminal, in a cell of a notebook, in lines.
 
     Args:
-        quiet: whether to draw nothing.
-        raced: whether the best get more seeds when all proposals have had their first.
+        quiet: whether nothing is shown.
         line: called with a line now and then where nothing can be drawn; it is printed if None.
         each: whether there is a line for each news instead.
     """
-    if quiet:
-        yield None, None
-        return
-    with _display(line, each=each) as display:
-        search = Work(display, "starting Ray, then the first seeds ...")
-
-        def show(moment: Progress) -> None:
-            search.show(
-                *(moment.done, moment.total, moment.fresh),
-                lambda left: progress_line(moment, seconds_left=left, raced=raced),
-            )
-
-        yield show, _show_seeds(display, "certifying")
-
-
-@contextmanager
-def shown_certifying(
-    *,
-    quiet: bool,
-    what: str = "certifying",
-    line: Callable[[str], None] | None = None,
-    each: bool = False,
-) -> Iterator[Callable[[int, int], None] | None]:
-    """What to call with the fresh seeds done and all of them; it is drawn on stderr."""
-    if quiet:
-        yield None
-        return
-    with _display(line, each=each) as display:
-        yield _show_seeds(display, what)
-
-
-@contextmanager
-def shown_counts(
-    most: int, what: str, *, line: Callable[[str], None] | None = None, each: bool = False
-) -> Iterator[Callable[[int, int], None]]:
-    """What to call with (k, n): seeds solved and seeds, of at most so many; drawn on stderr."""
-    with _display(line, each=each) as display:
-        work = Work(display)
-
-        def show(k: int, n: int) -> None:
-            def text(left: float | None) -> str:
-                rest = "" if left is None else f"  {clock(left)} left"
-                return f"{what}: {k:,}/{n:,} seeds solved{rest}"
-
-            work.show(n, most, n, text)
-
-        yield show
-
-
-def _now() -> float:
-    return time.monotonic()
-
-
-@dataclass(frozen=True)
-class _Display:
-    """Where work is shown: a bar of rich's, a cell of a notebook, or else lines.
-
-    Attributes:
-        bar: of rich's; it is disabled where nobody would see it.
-        line: called with a line, where there is neither.
-        each: whether each news is a line.
-        cell: of a notebook.
-    """
-
-    bar: rich_progress.Progress
-    line: Callable[[str], None]
-    each: bool
-    cell: Any = None
-
-
-@contextmanager
-def _display(line: Callable[[str], None] | None, *, each: bool) -> Iterator[_Display]:
     console = Console(stderr=True, highlight=False, force_jupyter=False)
     cell = None
-    if in_notebook() and not each:
+    if in_notebook() and not each and not quiet:
         from IPython.display import HTML, display
 
         cell = display(HTML(""), display_id=True)
@@ -155,22 +76,88 @@ def _display(line: Callable[[str], None] | None, *, each: bool) -> Iterator[_Dis
         console=console,
         transient=True,
         expand=True,
-        disable=not console.is_terminal or each or cell is not None,
+        disable=quiet or not console.is_terminal or each or cell is not None,
         get_time=_now,
         refresh_per_second=4,
         speed_estimate_period=1e9,  # all news: those of slow trainings are minutes apart
     ) as bar:
         try:
-            yield _Display(bar, line or printed, each, cell)
+            yield Display(bar, line or printed, quiet, each, cell)
         finally:
             if cell is not None:
                 cell.update(HTML(""))
 
 
+def _now() -> float:
+    return time.monotonic()
+
+
+@dataclass(frozen=True)
+class Display:
+    """Where work is shown; each method gives what to call with its news, None if it is quiet.
+
+    Attributes:
+        bar: of rich's; it is disabled where nobody would see it.
+        line: called with a line, where there is neither a bar nor a cell.
+        each: whether each news is a line.
+        cell: of a notebook.
+    """
+
+    bar: rich_progress.Progress
+    line: Callable[[str], None]
+    quiet: bool
+    each: bool
+    cell: Any = None
+
+    def search(self, *, raced: bool = False) -> Callable[[Progress], None] | None:
+        """Of a search; if it is raced, the best get more seeds when all have had their first."""
+        if self.quiet:
+            return None
+        work = Work(self, "starting Ray, then the first seeds ...")
+
+        def show(moment: Progress) -> None:
+            work.show(
+                *(moment.done, moment.total, moment.fresh),
+                lambda left: progress_line(moment, seconds_left=left, raced=raced),
+            )
+
+        return show
+
+    def seeds(self, what: str = "certifying") -> Callable[[int, int], None] | None:
+        """Of fresh seeds: those done, and all of them."""
+        if self.quiet:
+            return None
+        work = Work(self)
+
+        def show(done: int, total: int) -> None:
+            def text(left: float | None) -> str:
+                rest = "  now the report" if done == total else _left(left)
+                return f"{what}: {done:,}/{total:,} fresh seeds{rest}"
+
+            work.show(done, total, done, text)
+
+        return show
+
+    def counts(self, most: int, what: str) -> Callable[[int, int], None] | None:
+        """Of seeds, at most so many: k that are solved, of n."""
+        if self.quiet:
+            return None
+        work = Work(self)
+
+        def show(k: int, n: int) -> None:
+            work.show(n, most, n, lambda left: f"{what}: {k:,}/{n:,} seeds solved{_left(left)}")
+
+        return show
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"  {clock(seconds)} left"
+
+
 class Work:
     """A piece of work that is shown: as a bar on a terminal, in a notebook, as lines elsewhere."""
 
-    def __init__(self, display: _Display, first: str = "") -> None:
+    def __init__(self, display: Display, first: str = "") -> None:
         self._display, self._bar = display, display.bar
         self._task = self._bar.add_task(first, total=None, visible=bool(first))
         self._began: float | None = None
@@ -241,20 +228,6 @@ class Work:
         return self._least_left
 
 
-def _show_seeds(display: _Display, what: str) -> Callable[[int, int], None]:
-    work = Work(display)
-
-    def show(done: int, total: int) -> None:
-        def line(left: float | None) -> str:
-            rest = "" if left is None else f"  {clock(left)} left"
-            rest = "  now the report" if done == total else rest
-            return f"{what}: {done:,}/{total:,} fresh seeds{rest}"
-
-        work.show(done, total, done, line)
-
-    return show
-
-
 def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool) -> str:
     """Done, speed, time left, the best so far, failures: of usual sizes 80 columns.
 
@@ -302,10 +275,6 @@ def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]
     """What is known of a run, a label and a text for each thing; what is not known has none.
 
     The first label is the run's name, and its text the state.
-
-    Args:
-        status: of the run.
-        bar: whether the progress begins with a bar of characters.
     """
     state, best = STATES[status.state], status.best
     if status.stopped is not None:
@@ -348,13 +317,18 @@ def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]
 def render_status(status: RunStatus) -> Table:
     """`status_rows` for a terminal."""
     name = plain(status.name)
+    failed = status.crashed_seeds or status.diverged_seeds
+    styles = {name: COLOURS[status.state], "failures": "red" if failed else ""}
+    return facts_table(status_rows(status, bar=True), styles)
+
+
+def facts_table(rows: Iterable[tuple[str, str]], styles: Mapping[str, str] | None = None) -> Table:
+    """Labels and texts for a terminal; some labels have a style for their texts."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    failed = status.crashed_seeds or status.diverged_seeds
-    styles = {name: COLOURS[status.state], "failures": "red" if failed else ""}
-    for label, text in status_rows(status, bar=True):
-        table.add_row(Text(label), Text(text, styles.get(label, "")))
+    for label, text in rows:
+        table.add_row(Text(label), Text(text, (styles or {}).get(label, "")))
     return table
 
 

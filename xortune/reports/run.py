@@ -12,7 +12,14 @@ import numpy as np
 from xortune.core.counts import rate_of, wilson
 from xortune.core.formats import config_text, count, estimated, interval, number, plain, span, value
 from xortune.core.point import Point
-from xortune.racing.objectives import numbers_in, summed, summed_interval, ties_of
+from xortune.racing.objectives import (
+    estimates,
+    numbers_in,
+    seen_of,
+    summed,
+    summed_interval,
+    ties_of,
+)
 from xortune.reports.document import (
     EPOCHS,
     FIRST,
@@ -264,12 +271,7 @@ SHOWN_FRONT = 30
 
 @dataclass(frozen=True)
 class FrontTable:
-    """What is shown of a front: the objectives, and who was compared; the best; how many more.
-
-    Attributes:
-        results: the configs of the table's rows.
-        names: the parameters that are no objectives.
-    """
+    """What is shown of a front: the configs of its rows, and how many more there are."""
 
     about: str
     table: Table
@@ -284,19 +286,27 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     if front is None:
         return None
     objectives = run.objectives
-    found = [r for r, on_it in zip(run.results, front, strict=True) if on_it]
-    found.sort(key=lambda result: (*(_sorting(o, result) for o in objectives), result.key))
+    ranked = []
+    for place in np.flatnonzero(front).tolist():
+        result = run.results[place]
+        worth = estimates(objectives, seen_of(result.point, result.outcome, objectives))
+        turned = [-w if o.maximize else w for o, w in zip(objectives, worth, strict=True)]
+        ranked.append(((*turned, result.key), worth, result))
+    ranked.sort(key=lambda one: one[0])
     names = [name for name in varied if name not in {o.name for o in objectives}]
     rows = [
-        (config_text(r.point, names), Mono(r.key), *(c for o in objectives for c in _cells(o, r)))
-        for r in found[:SHOWN_FRONT]
+        (
+            *(config_text(r.point, names), Mono(r.key)),
+            *(c for o, w in zip(objectives, worth, strict=True) for c in _cells(o, r, w)),
+        )
+        for _, worth, r in ranked[:SHOWN_FRONT]
     ]
     wanted = ", ".join(f"{plain(o.name)} ({'more' if o.maximize else 'less'})" for o in objectives)
     full = full_seeds(run.results, run.manifest)
     compared = int((run.results.counts.n >= full).sum())
     about = (
         f"Looked for: {wanted}. Of {count(compared, 'configuration')} with the full "
-        f"{count(full, 'seed')}, {len(found) or 'none'} {'is' if len(found) == 1 else 'are'} on "
+        f"{count(full, 'seed')}, {len(ranked) or 'none'} {'is' if len(ranked) == 1 else 'are'} on "
         "the front: no other of them is as good in everything and better in something, by what "
         "was measured. Two that lie close together may have changed places by chance. Those with "
         "fewer seeds are not compared."
@@ -304,36 +314,18 @@ def front_table(run: Run, varied: Sequence[str]) -> FrontTable | None:
     heads = {SUCCESS_RATE: ("solved", "95 % interval"), EPOCHS_TO_SOLVE: (EPOCHS,)}
     columns = [name for o in objectives for name in heads.get(o.name, (plain(o.name),))]
     table = table_of([*texts("configuration", "key"), *numbers(*columns)], rows)
-    return FrontTable(
-        about, table, len(found) - len(rows), tuple(found[:SHOWN_FRONT]), tuple(names)
-    )
+    shown = tuple(result for *_, result in ranked[:SHOWN_FRONT])
+    return FrontTable(about, table, len(ranked) - len(rows), shown, tuple(names))
 
 
-def _sorting(objective: Objective, result: ConfigResult) -> float:
-    if objective.number is not None:
-        found = summed(objective, numbers_in(result.outcome, objective.number))
-        return -found if objective.maximize else found
-    if objective.name == SUCCESS_RATE:
-        return -result.outcome.rate
-    if objective.name == EPOCHS_TO_SOLVE:
-        epochs = result.outcome.epochs_to_solve
-        return float("inf") if epochs is None else epochs
-    given = result.point[objective.name]
-    assert isinstance(given, int | float)
-    return -given if objective.maximize else given
-
-
-def _cells(objective: Objective, result: ConfigResult) -> tuple[str, ...]:
+def _cells(objective: Objective, result: ConfigResult, worth: float) -> tuple[str, ...]:
     outcome = result.outcome
     if objective.name == SUCCESS_RATE:
         return f"{outcome.successes}/{outcome.n}", interval(*outcome.interval())
     if objective.name == EPOCHS_TO_SOLVE:
-        epochs = outcome.epochs_to_solve
         # Not rounded to whole ones: one that is on the front by half an epoch would seem not to be.
-        return ("–" if epochs is None else number(epochs),)
-    if objective.number is not None:
-        return (number(summed(objective, numbers_in(outcome, objective.number))),)
-    return (value(result.point[objective.name]),)
+        return (number(worth) if np.isfinite(worth) else "–",)
+    return (value(result.point[objective.name]) if objective.number is None else number(worth),)
 
 
 # -------------------------------------------------------------------------------------------------

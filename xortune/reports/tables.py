@@ -197,7 +197,6 @@ class ParameterEffect:
     """One parameter that differs between configs.
 
     Attributes:
-        name: as in the space file.
         levels: the most frequent ones, at most `MOST_LEVELS` and the bins.
         importance: Optuna's, as a share of one, if the run knows it.
         spread: how far apart the rates of all levels lie: their standard deviation. Each has the
@@ -223,11 +222,6 @@ def parameter_effects(
 
     Seeds of one config are no independent sample of a level, so configs are the unit: equally
     weighted, and the bootstrap draws configs.
-
-    Args:
-        columns: of C configs.
-        rates: of these, shape (C,).
-        importance: of parameters, as far as it is known.
     """
     effects = [
         _effect(name, column, rates, importance.get(name))

@@ -33,6 +33,7 @@ from xortune.reports.comparison import (
 from xortune.reports.document import FIRST, Column, Table, lines_of
 from xortune.reports.figures.labels import KEY
 from xortune.reports.plot import shortened
+from xortune.reports.progress import facts_table
 from xortune.reports.run import config_table, front_table
 from xortune.reports.tables import (
     WORST,
@@ -379,12 +380,7 @@ def render_comparison(
         for line in (*others, *notes(comparison)):
             _print(console, line)
     else:
-        facts = rich_table.Table(box=None, show_header=False, pad_edge=False)
-        facts.add_column(style="bold", no_wrap=True)
-        facts.add_column(overflow="fold")
-        for label, text in compared(comparison):
-            facts.add_row(Text(label), Text(text))
-        console.print(facts)
+        console.print(facts_table(compared(comparison)))
         for line in published_answer(comparison):
             _print(console, line)
     for path in files:

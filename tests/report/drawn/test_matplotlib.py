@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
@@ -119,6 +119,7 @@ def test_labels_are_shown_as_they_are():
         assert not text.get_parse_math(), "a formula"
 
 
+@settings(max_examples=25)
 @given(st.text(max_size=30))
 def test_whatever_the_text_is_it_is_text(text):
     canvas = Figure(figsize=(1, 1), dpi=20)

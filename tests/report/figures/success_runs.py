@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import replace
 
+from compared import purpose
 from hand_made import CONFIG, ONE, RIGHT, WRONG, ZERO, done, failed, outcome, solved, write_run
 
 from xortune.core.point import Point
@@ -13,7 +14,6 @@ from xortune.core.seeds import CERTIFY
 from xortune.reports.figures.all import figures_of
 from xortune.reports.plot import Cells, Lines, Rule, Series
 from xortune.runs.certificate import certificate_of, write_certificate
-from xortune.runs.evaluation import Purpose
 from xortune.runs.run import load_run
 
 SPACE = """
@@ -71,23 +71,9 @@ def fixed(path):
 
 def fresh(point, rank, k, search_k, search_n):
     """A finalist on fresh seeds, the first k of them solved."""
-    purpose = Purpose(
-        kind="certify",
-        attempt=1,
-        finalist=Point(point).key,
-        rank=rank,
-        finalists=2,
-        seeds=FRESH,
-        confidence=0.95,
-        extendable=False,
-        search_k=search_k,
-        search_n=search_n,
-        moved=None,
-        by="own",
-        neighbours=0,
-        first=None,
-    )
-    return replace(done(9, point, solved(CERTIFY.start, k, FRESH, epoch=70)), purpose=purpose)
+    told = purpose(Point(point), rank, 2, FRESH)
+    told = replace(told, search_k=search_k, search_n=search_n)
+    return replace(done(9, point, solved(CERTIFY.start, k, FRESH, epoch=70)), purpose=told)
 
 
 def in_front(path, rows, objectives=(RATE, HIDDEN), ladder=(16,)):

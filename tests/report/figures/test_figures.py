@@ -99,7 +99,7 @@ def test_none_is_forgotten_here(every):
     names = [
         part.value.value
         for node in nodes
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Plot"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Plot", "Plot.single")
         for part in node.keywords
         if part.arg == "name"
     ]

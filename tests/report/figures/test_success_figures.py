@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hand_made import (
     CONFIG,
-    ONE,
     RIGHT,
     WRONG,
-    ZERO,
     done,
     failed,
     outcome,
@@ -38,11 +35,9 @@ from success_runs import (
 
 from xortune.core.counts import wilson
 from xortune.core.errors import InputError
-from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.reports.figures import labels
 from xortune.reports.figures.epochs import success_by_epoch
-from xortune.reports.figures.failures import failures
 from xortune.reports.figures.front import pareto_front
 from xortune.reports.figures.history import optimization_history
 from xortune.reports.figures.labels import sampled
@@ -326,123 +321,28 @@ def test_all_seeds_are_there_once(tmp_path, sizes):
 
 # Failures.
 
-OTHER = [(1, 0, 0, 0), (0, 0, 1, 0), (1, 1, 0, 0), (0, 1, 0, 1)]
-PATTERNS = st.sampled_from([RIGHT, RIGHT, WRONG, ZERO, ONE, *OTHER])
-SEEDS = st.lists(st.tuples(PATTERNS, st.booleans()), min_size=1, max_size=12)
-STATUSES = {
-    "all 0": Status.ALL_ZERO,
-    "all 1": Status.ALL_ONE,
-    "diverged": Status.DIVERGED,
-    "crashed": Status.CRASHED,
-}
-
-
-def failing(path, configs):
-    lines = []
-    for i, seeds in enumerate(configs):
-        if seeds is None:
-            lines.append(failed(i, point(i), 0, 3))
-            continue
-        gone = [at for at, (_, diverged) in enumerate(seeds) if diverged]
-        lines.append(done(i, point(i), outcome(0, [row for row, _ in seeds], diverged=gone)))
-    return Run(path, {"trainer": "network"}, tuple(lines))
-
-
-def parts(panel, wholes, names):
-    """For each bar the counts that it is made of, by label; its parts leave no gap.
-
-    Where the second panel repeats a layer, it has no label, and the name of its role in the first.
-    """
-    rows = [{} for _ in wholes]
-    for bars in panel.layers:
-        for mark in bars.marks:
-            row, whole = rows[int(mark.y)], wholes[int(mark.y)]
-            assert mark.x_ends[0] * whole == pytest.approx(sum(row.values()))
-            row[bars.label or names[bars.role]] = round(mark.x * whole)
-            assert mark.x * whole == pytest.approx(round(mark.x * whole))
-    return rows
-
-
-@ANY
-@given(st.lists(SEEDS | st.none(), min_size=1, max_size=6), st.integers(1, 6))
-def test_the_counts_of_failures_are_those_of_the_seeds(tmp_path, configs, top):
-    run = failing(tmp_path, configs)
-    seeds = run.seeds[~run.seeds["solved"]]
-    if seeds.empty:
-        return
-    plot = failures(run, top)
-    keeps_to_the_rules(plot)
-    shown = [r.key for r in run.results if r.outcome.successes < r.outcome.n][:top]
-    whole, each = plot.panels
-    names = {bars.role: bars.label for bars in whole.layers}
-    table = run.table.set_index("key")
-    rows = [
-        *parts(whole, [len(seeds)], names),
-        *parts(each, [table["n"][key] for key in shown], names),
-    ]
-    wrong = seeds[seeds["status"] == "wrong_pattern"]["pattern"].astype(str)
-    named = sorted(wrong.value_counts().items(), key=lambda pair: (-pair[1], pair[0]))[:3]
-    beside = [*whole.y.categories, *each.y.categories]
-    for key, found, label in zip(["", *shown], rows, beside, strict=True):
-        mine = seeds[seeds["key"] == key] if key else seeds
-        n = table["n"][key] if key else table["n"].sum()
-        assert label.endswith(f" · {len(mine)} of {n}")
-        assert sum(found.values()) == len(mine)
-        statuses = mine["status"].value_counts()
-        for kind, status in STATUSES.items():
-            assert found.get(kind, 0) == statuses.get(status.label, 0)
-        patterns = mine[mine["status"] == "wrong_pattern"]["pattern"].astype(str).value_counts()
-        for pattern, _ in named:
-            assert found.get(f"wrong pattern {pattern}", 0) == patterns.get(pattern, 0)
-        rest = patterns.drop([p for p, _ in named if p in patterns.index]).sum()
-        assert found.get("another wrong pattern", 0) == rest
-
 
 # The front.
 
 WIDE = {**HIDDEN, "direction": "maximize"}
-CONFIGS = st.lists(
-    st.tuples(st.integers(2, 9), st.integers(0, 16), st.just(16), st.integers(1, 900)),
-    min_size=1,
-    max_size=9,
+
+
+@pytest.mark.parametrize(
+    ("objectives", "stairs"),
+    [
+        ((RATE, HIDDEN), [(2, 0.25), (5, 0.25), (5, 0.5), (9, 0.5), (9, 1.0)]),
+        ((WIDE, RATE), [(9, 1.0)]),
+    ],
 )
-
-
-@ANY
-@given(CONFIGS, st.sampled_from([(RATE, HIDDEN), (HIDDEN, RATE), (WIDE, RATE), (RATE, WIDE)]))
-def test_who_is_on_the_front_and_what_can_be_had(tmp_path, rows, objectives):
-    lines = [
-        done(i, CONFIG | {"hidden_dim": h, "lr": 0.01 * (1 + i)}, solved(0, k, n, epoch=epoch))
-        for i, (h, k, n, epoch) in enumerate(rows)
-    ]
-    noted = {"trainer": "network", "objectives": list(objectives), "ladder": [16]}
-    run = Run(tmp_path, noted, tuple(lines))
-    plot = pareto_front(run)
+def test_what_can_be_had_goes_in_stairs_through_the_front(tmp_path, objectives, stairs):
+    rows = [(2, 4, 16, 10), (5, 8, 16, 10), (9, 16, 16, 10), (8, 8, 16, 10), (3, 2, 16, 10)]
+    plot = pareto_front(in_front(tmp_path / "run", rows, objectives))
     keeps_to_the_rules(plot)
-    [panel] = plot.panels
-    assert panel.y.kind == "rate"
-    others, [on_it] = series(plot, role="muted"), series(plot, "points", role="best")
-    keys = {r.key for r, on in zip(run.results, run.front, strict=True) if on}
-    assert set(column(on_it, "key")) == keys
-    assert {key for points in others for key in column(points, "key")} == {
-        r.key for r in run.results if r.key not in keys
+    [line], [on_it] = series(plot, "line"), series(plot, "points", role="best")
+    assert [(mark.x, mark.y) for mark in line.marks] == stairs
+    assert {(mark.x, mark.y) for mark in on_it.marks} == set(stairs) & {
+        (hidden, k / n) for hidden, k, n, _ in rows
     }
-    table = run.table.set_index("key")
-    for mark in on_it.marks:
-        assert mark.y_ends == pytest.approx((table["low"][mark.key], table["high"][mark.key]))
-    # The line runs through all of the front, and nobody is beyond it.
-    [line] = series(plot, "line")
-    corners = [(mark.x, mark.y) for mark in line.marks]
-    measured = [(mark.x, mark.y) for mark in on_it.marks]
-    assert set(measured) <= set(corners)
-    more = WIDE in objectives
-    for mark in (mark for points in series(plot, "points") for mark in points.marks):
-        reach = [b for a, b in corners if (a >= mark.x if more else a <= mark.x)]
-        assert mark.y <= max(reach)
-    for (a, b), (c, d) in pairwise(corners):
-        assert a == c or b == d  # stairs
-    for c, d in corners:  # none is better than what was measured
-        assert any((x >= c if more else x <= c) and y >= d for x, y in measured)
 
 
 @pytest.mark.parametrize("objectives", [(RATE,), None])

@@ -29,7 +29,16 @@ from xortune.comparisons.runs import (
 )
 from xortune.core.errors import InputError
 from xortune.core.formats import count, estimated, measured, number, plain, span, value
-from xortune.reports.figures.labels import HUGE, KEY, LONGEST_NAME, WIDE, between, sampled
+from xortune.reports.figures.labels import (
+    CHOSEN,
+    HUGE,
+    KEY,
+    LONGEST_NAME,
+    WIDE,
+    between,
+    sampled,
+    share_line,
+)
 from xortune.reports.plot import (
     RATES,
     Axis,
@@ -38,12 +47,10 @@ from xortune.reports.plot import (
     Mark,
     Panel,
     Plot,
-    Role,
     Rule,
     Series,
     shortened,
 )
-from xortune.stats.numbers import dkw_band
 
 Floats = NDArray[np.float64]
 
@@ -64,19 +71,15 @@ def differences(comparison: RunComparison) -> Plot:
     told = f"{len(rows[True]):,} of {count(len(comparison.pairs), 'pair')} told apart"
     one = len(comparison.pairs) == 1
     names = (_pair_label(comparison, pair, "−") for pair in comparison.pairs)
-    return Plot(
+    return Plot.single(
         name="differences",
         title=f"How far the success rates are apart: {told}",
         alt=sentence(comparison, comparison.pairs[0]) if one else f"{headline(comparison)} {told}.",
         note=_tested(comparison)
         + " Bars are 95 % intervals (Newcombe's), each for itself; the test decides, not the bar.",
-        panels=(
-            Panel(
-                Axis("difference of success rates, percentage points"),
-                Axis("pair", "category", categories=tuple(names)),
-                (Rule("x", 0.0, "no difference"), *_told_apart(rows, "told apart")),
-            ),
-        ),
+        x=Axis("difference of success rates, percentage points"),
+        y=Axis("pair", "category", categories=tuple(names)),
+        layers=[Rule("x", 0.0, "no difference"), *_told_apart(rows, "told apart")],
     )
 
 
@@ -94,20 +97,16 @@ def wins(comparison: RunComparison) -> Plot:
         texts=tuple(tuple(text for _, text, _ in row) for row in table),
         notes=tuple(tuple(note for *_, note in row) for row in table),
     )
-    return Plot(
+    return Plot.single(
         name="wins",
         title="Who solves more seeds than whom",
         alt=headline(comparison) if len(labels) > 2 else answer(comparison)[0],
         note=_tested(comparison)
         + " A cell is the rate of its row minus that of its column, in percentage points; where"
         " it is followed by a question mark the data cannot tell the two apart.",
-        panels=(
-            Panel(
-                Axis("against", "category", categories=labels),
-                Axis("rate of", "category", categories=labels),
-                (cells,),
-            ),
-        ),
+        x=Axis("against", "category", categories=labels),
+        y=Axis("rate of", "category", categories=labels),
+        layers=[cells],
     )
 
 
@@ -162,9 +161,6 @@ def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
 # improvement and the interquartile mean. The bands hold for all places at once, which theirs do
 # not.
 
-ROLES: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
-"""Of the contestants whose profiles can be told apart in one picture."""
-
 
 def profile(comparison: RunComparison) -> Plot:
     """How soon seeds are solved: the share solved by each epoch, and who solves them sooner.
@@ -175,7 +171,7 @@ def profile(comparison: RunComparison) -> Plot:
     counting = [(one.label, one.outcome) for one in comparison.contestants if one.outcome.epochs]
     if not counting:
         raise InputError("no trainer of what is compared counts epochs")
-    longest = float(max(outcome.epochs for _, outcome in counting[: len(ROLES)]))
+    longest = float(max(outcome.epochs for _, outcome in counting[: len(CHOSEN)]))
     found = [(label, epochs_needed(outcome)) for label, outcome in counting]
     lines = _profile_lines(found, (1.0, longest), "smaller")
     middles = [(one.epochs, one.low, one.high) for one in comparison.middles]
@@ -227,7 +223,7 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
         for one, summed in zip(comparison.contestants, numbers.of, strict=True)
         if summed is not None
     ]
-    drawn = np.concatenate([values for _, values in found[: len(ROLES)]])
+    drawn = np.concatenate([values for _, values in found[: len(CHOSEN)]])
     drawn = drawn[np.abs(drawn) < HUGE]  # an axis shows no others
     ends = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 1.0)
     axis = Axis(called, "log" if 0 < WIDE * ends[0] <= ends[1] else "number")
@@ -271,16 +267,14 @@ def _profile_lines(
 ) -> tuple[Series, ...]:
     """Whose share of seeds has at most so much if `smaller` is better, else more."""
     lines = []
-    for (label, values), role in zip(found, ROLES, strict=False):
+    for (label, values), role in zip(found, CHOSEN, strict=False):
         if values.size:
             known = np.sort(values[np.isfinite(values)])
             at = np.unique(np.clip(np.concatenate([ends, known]), *ends))
             at = at[sampled(at.size)]
             below = np.searchsorted(known, at, side="right")
             shares = (below if better == "smaller" else known.size - below) / values.size
-            table = np.stack([at, shares, *dkw_band(shares, values.size)], axis=1).tolist()
-            marks = tuple(Mark(x, y, y_ends=(low, high)) for x, y, low, high in table)
-            lines.append(Series(label, marks, "steps", role))
+            lines.append(share_line(label, at, shares, values.size, role=role))
     return tuple(lines)
 
 
@@ -344,7 +338,7 @@ def _won(
 ) -> Iterable[tuple[str, str, str]]:
     """The first pairs: both names, and how probable it is."""
     rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
-    for pair, win in rows[: len(ROLES)]:
+    for pair, win in rows[: len(CHOSEN)]:
         a, b = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
         yield a, b, measured(win.probability, win.low, win.high)
 
@@ -363,7 +357,7 @@ def _numbers_alt(
         if found is not None and found.middle is not None
     ]
     if middles:
-        parts.append(f"Interquartile means: {', '.join(middles[: len(ROLES)])}.")
+        parts.append(f"Interquartile means: {', '.join(middles[: len(CHOSEN)])}.")
     return " ".join(parts) or f"No pair has seeds with {called} in common."
 
 
@@ -388,7 +382,7 @@ _INTERVALS = (
 def _lacking(middles: int, having: int, what: str) -> str:
     """Why some have no interquartile mean, and how many have no line."""
     mean = f" Where more than a quarter is {what} there is no mean." if middles < having else ""
-    most = len(ROLES)
+    most = len(CHOSEN)
     return mean + (f" The first {most} of {having} are drawn." if having > most else "")
 
 
@@ -427,7 +421,7 @@ def agreement(comparison: Comparison) -> Plot:
     left_out = ""
     if len(kept) < len(alike):
         left_out = f" Of {len(alike):,} others {len(kept):,} are drawn, evenly spaced by p."
-    return Plot(
+    return Plot.single(
         name="agreement",
         title=f"{told.differ:,} of {differ} from the table beyond chance",
         alt=(
@@ -442,13 +436,9 @@ def agreement(comparison: Comparison) -> Plot:
             f"{'' if with_bars else ', of cells that differ'}.{left_out} What lies close to the "
             "line is not shown to be equal."
         ),
-        panels=(
-            Panel(
-                Axis(f"success rate in {name}", "rate", RATES),
-                Axis("success rate in the run", "rate", RATES),
-                (equal, *_told_apart(rows, "differs beyond chance")),
-            ),
-        ),
+        x=Axis(f"success rate in {name}", "rate", RATES),
+        y=Axis("success rate in the run", "rate", RATES),
+        layers=[equal, *_told_apart(rows, "differs beyond chance")],
     )
 
 
@@ -472,7 +462,7 @@ def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
             f"How far apart run and table are: the {len(shown):,} of {total:,} cells with the "
             "smallest p"
         )
-    return Plot(
+    return Plot.single(
         name="cell-differences",
         title=title,
         alt=f"The smallest p has {_cell_text(records[0], names)}.",
@@ -480,17 +470,13 @@ def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
         f"over {count(total, 'cell')} at {number(100 * comparison.summary.alpha)} %. "
         "Bars are Newcombe's 95 % intervals, each for itself; the test decides, not the bar. "
         "Those shown were chosen by their p, so their differences look larger than they are.",
-        panels=(
-            Panel(
-                Axis("success rate of the run minus the table's, percentage points"),
-                Axis(
-                    shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME),
-                    "category",
-                    categories=tuple(labels),
-                ),
-                (Rule("x", 0.0, "no difference"), *_told_apart(rows, "differs beyond chance")),
-            ),
+        x=Axis("success rate of the run minus the table's, percentage points"),
+        y=Axis(
+            shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME),
+            "category",
+            categories=tuple(labels),
         ),
+        layers=[Rule("x", 0.0, "no difference"), *_told_apart(rows, "differs beyond chance")],
     )
 
 

@@ -34,13 +34,7 @@ Kinds = Mapping[Kind, tuple[str, Role]]
 
 @dataclass(frozen=True)
 class _Row:
-    """One bar.
-
-    Attributes:
-        label, text: beside it, and in full.
-        key: of its config; empty for all.
-        found: how many of its n seeds ended as what.
-    """
+    """One bar: how many of n seeds ended as what, of one config or, without a key, of all."""
 
     label: str
     text: str
@@ -55,11 +49,7 @@ class _Row:
 
 
 def failures(run: Run, top: int = 20) -> Plot:
-    """What the unsolved seeds ended as: of all configs, and of the first ones that have any.
-
-    Raises:
-        InputError: no config is finished.
-    """
+    """What the unsolved seeds ended as: of all configs, and of the first ones that have any."""
     results, whole = finished(run), report_of(run).failures
     kinds = _kinds(whole)
     counts = results.counts

@@ -12,11 +12,11 @@ import pandas as pd
 from xortune.core.counts import rate_of, wilson
 from xortune.core.formats import count, number
 from xortune.reports.figures.labels import MOST, between, counted, described, finished, sampled
-from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
+from xortune.reports.plot import RATES, Axis, Layer, Mark, Plot, Rule, Series
 from xortune.reports.tables import lower, varying
 from xortune.runs.certificate import Certificate
 from xortune.runs.manifest import CERTIFIED, MANIFEST, sessions_in
-from xortune.runs.results import ConfigResult, by_version, full_seeds
+from xortune.runs.results import ConfigResult, ConfigResults, by_version, full_seeds
 from xortune.runs.run import Run
 
 
@@ -25,9 +25,6 @@ def optimization_history(run: Run) -> Plot:
 
     Cost is seeds, or seeds times the epochs that each was trained for where configs differ in
     these. Blocks that finally produced nothing are in it, as seeds not solved.
-
-    Raises:
-        InputError: no config is finished, or the run's certificate or manifest is damaged.
     """
     results, certificate = finished(run), run.certificate
     varies = bool(np.ptp(results.counts.epochs))
@@ -40,47 +37,38 @@ def optimization_history(run: Run) -> Plot:
     total, end = line.marks[-1].x, line.marks[-1].y
     last = max((i for i, mark in enumerate(line.marks) if abs(mark.y - end) > 0.01), default=-1)
     spent = f"{_amount(line.marks[last + 1].x)} of {_amount(total)} {unit}"
-    return Plot(
+    return Plot.single(
         name="history",
         title=f"The best so far is within 1 point of its end after {spent}",
         alt=(
             f"In the end the best has {counted(results[0].outcome)}. The lower end of the best so "
             f"far stays within 1 point of that from {spent} on.{came}"
         ),
-        note=(
-            f"n = {between(results.counts.n.tolist())} seeds each. Line: the lower end of the "
-            "best's 95 % Wilson interval, which falls when it fails on new seeds; as the highest "
-            f"of {count(len(results), 'interval')} it is optimistic. Dots: each configuration's "
-            f"rate in the end, where its first seeds came in.{note}"
-        ),
-        panels=(
-            Panel(
-                Axis(f"{unit} spent", limits=(-0.01 * total, 1.01 * total), whole=True),
-                Axis("success rate", "rate", RATES),
-                tuple(layers),
-            ),
-        ),
+        note=_note(results, "in the end") + note,
+        x=Axis(f"{unit} spent", limits=(-0.01 * total, 1.01 * total), whole=True),
+        y=Axis("success rate", "rate", RATES),
+        layers=layers,
     )
 
 
 def history_so_far(run: Run) -> Plot:
-    """`optimization_history` of a search that still runs: it has no end yet.
-
-    Raises:
-        InputError: as there.
-    """
+    """`optimization_history` of a search that still runs: it has no end yet."""
     results, plot = finished(run), optimization_history(run)
     spent = count(int(results.counts.n.sum()), "seed")
     return replace(
         plot,
         title="The best so far over the seeds spent",
         alt=f"After {spent} the best has {counted(results[0].outcome)}.",
-        note=(
-            f"n = {between(results.counts.n.tolist())} seeds each. Line: the lower end of the "
-            "best's 95 % Wilson interval, which falls when it fails on new seeds; as the highest "
-            f"of {count(len(results), 'interval')} it is optimistic. Dots: each configuration's "
-            "rate by now, where its first seeds came in."
-        ),
+        note=_note(results, "by now"),
+    )
+
+
+def _note(results: ConfigResults, when: str) -> str:
+    return (
+        f"n = {between(results.counts.n.tolist())} seeds each. Line: the lower end of the best's "
+        "95 % Wilson interval, which falls when it fails on new seeds; as the highest of "
+        f"{count(len(results), 'interval')} it is optimistic. Dots: each configuration's rate "
+        f"{when}, where its first seeds came in."
     )
 
 

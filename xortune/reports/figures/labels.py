@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +12,11 @@ from numpy.typing import NDArray
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, interval, measured, value
 from xortune.core.outcome import Outcome
-from xortune.reports.plot import Ends, shortened
-from xortune.reports.tables import differing
+from xortune.reports.plot import Ends, Mark, Role, Series, shortened
+from xortune.reports.tables import differing, fresh_checks, fresh_outcomes, varying
 from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
+from xortune.stats.numbers import dkw_band
 
 LONGEST, LONGEST_NAME, LONGEST_PART = 56, 40, 16
 """Characters of a label beside a figure, of a name or two there, and of one value in a label."""
@@ -110,3 +113,89 @@ def between(sizes: Iterable[int]) -> str:
     """How many seeds configs have: `512`, or `8 to 512`."""
     known = sorted(set(sizes))
     return " to ".join(f"{n:,}" for n in dict.fromkeys((known[0], known[-1])))
+
+
+# -------------------------------------------------------------------------------------------------
+# The configs of which a figure shows a distribution over seeds.
+
+CHOSEN: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
+"""Of lines beside each other, of which no more can be told apart."""
+
+
+@dataclass(frozen=True)
+class SeedsOf:
+    """Seeds of a config that are a line of a figure.
+
+    Attributes:
+        what: `best`, `median`, `best on fresh seeds`; empty for one that the user chose.
+        text: the whole config.
+        n: all of the seeds; those of a block that came to nothing are in no outcome.
+    """
+
+    what: str
+    key: str
+    text: str
+    outcomes: tuple[Outcome, ...]
+    n: int
+    role: Role
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the search never saw them."""
+        return self.what == "best on fresh seeds"
+
+    @property
+    def label(self) -> str:
+        """In the legend."""
+        who = (self.what,) if self.fresh else filter(None, (self.what, self.key[:KEY]))
+        return f"{': '.join(who)}, n = {self.n:,}"
+
+    def share_line(self, at: NDArray[Any], shares: NDArray[Any], texts: Iterable[str]) -> Series:
+        """Shares of the seeds as steps."""
+        return share_line(
+            self.label, at, shares, self.n, role=self.role, texts=texts, dashed=self.fresh
+        )
+
+
+def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
+    """The best config, its certified seeds, the median and those chosen, each config once."""
+    results, names = finished(run), varying(run)
+    best, median = results[0], results[(len(results) - 1) // 2]
+    picked: dict[str, tuple[str, ConfigResult, Role]] = {best.key: ("best", best, "best")}
+    picked.setdefault(median.key, ("median", median, "muted"))
+    for result, role in zip(chosen, CHOSEN, strict=False):
+        picked.setdefault(result.key, ("", result, role))
+    found = [
+        SeedsOf(what, r.key, described(r, names), (r.outcome,), r.outcome.n, role)
+        for what, r, role in picked.values()
+    ]
+    checks = fresh_checks(run, best.key)
+    outcomes = fresh_outcomes(run, best.key)
+    if outcomes:
+        n = sum(check.block.count for check in checks)
+        text = found[0].text
+        found.insert(1, SeedsOf("best on fresh seeds", best.key, text, outcomes, n, "best"))
+    return found
+
+
+def sizes(shown: Iterable[SeedsOf]) -> str:
+    """The numbers of their seeds."""
+    return ", ".join(f"{n:,}" for n in sorted({one.n for one in shown}))
+
+
+def share_line(
+    label: str,
+    at: NDArray[Any],
+    shares: NDArray[Any],
+    n: int,
+    *,
+    role: Role,
+    texts: Iterable[str] = (),
+    dashed: bool = False,
+) -> Series:
+    """Shares of n seeds as steps, with a band that holds for all of them at once."""
+    table = np.stack([at, shares, *dkw_band(shares, n)], axis=1).tolist()
+    marks = [Mark(x, share, y_ends=(low, high)) for x, share, low, high in table]
+    for place, text in enumerate(texts):
+        marks[place] = marks[place]._replace(text=text)
+    return Series(label, tuple(marks), "steps", role, dashed=dashed)

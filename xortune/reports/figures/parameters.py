@@ -59,13 +59,8 @@ class Parameter:
     """One parameter over C configs, in the order of `Run.results`.
 
     Attributes:
-        name: as in the space file.
-        label: as it is shown.
-        column: its distinct values, and which of them each config has.
         numbers: float64, shape (C,): NaN where a config has no number that an axis can show.
         is_number: whether it is shown on an axis of numbers, and not as levels.
-        is_log: whether that axis is logarithmic.
-        importance: its share, if the run knows it.
     """
 
     name: str
@@ -176,18 +171,14 @@ def param_importances(run: Run) -> Plot | None:
         for row, (name, share, ends) in enumerate(shares)
     )
     most = max(ends[1] if ends else share for _, share, ends in shares)
-    return Plot(
+    return Plot.single(
         name="importance",
         title="Which parameters separate the better tenth of the configurations from the rest",
         alt=_shares_alt(shares),
         note=_shares_note(about if intervals else {}),
-        panels=(
-            Panel(
-                Axis("share of the importance", "rate", (0.0, min(1.0, math.ceil(10 * most) / 10))),
-                Axis("parameter", "category", categories=tuple(name for name, _, _ in shares)),
-                (Series("share, with its 95 % interval", marks),),
-            ),
-        ),
+        x=Axis("share of the importance", "rate", (0.0, min(1.0, math.ceil(10 * most) / 10))),
+        y=Axis("parameter", "category", categories=tuple(name for name, _, _ in shares)),
+        layers=[Series("share, with its 95 % interval", marks)],
     )
 
 
@@ -481,7 +472,7 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
         shown += "; numbers in bins with about as many configurations each"
     total = int(both.sum())
     of = "" if total == len(rates) else f" of {len(rates):,}"
-    return Plot(
+    return Plot.single(
         name="contour",
         title=f"Success by {names[0]} and {names[1]}, among the configurations visited",
         alt=alt,
@@ -491,13 +482,9 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
             "interval here: few configurations in it say little, and they differ in all other "
             "parameters too."
         ),
-        panels=(
-            Panel(
-                Axis(names[0], "category", categories=columns),
-                Axis(names[1], "category", categories=rows),
-                (cells,),
-            ),
-        ),
+        x=Axis(names[0], "category", categories=columns),
+        y=Axis(names[1], "category", categories=rows),
+        layers=[cells],
     )
 
 
@@ -543,13 +530,8 @@ NOWHERE = -0.12
 def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     """The parameters of many configs at once, each a line coloured by its success rate.
 
-    Args:
-        run: whose configs.
-        top: so many of the best are shown, and at most as many of the others, evenly spaced in the
-            order.
-
-    Returns:
-        None if no parameter varies.
+    Shown are so many of the best, and at most as many of the others, evenly spaced in the order.
+    None if no parameter varies.
     """
     parameters, rates = parameters_of(run), run.results.counts.rate
     axes = parameters[:MOST_AXES]
@@ -592,7 +574,7 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
         )
     more = len(parameters) - MOST_AXES
     left_out = f" {count(more, 'less important parameter')} not shown." if more > 0 else ""
-    return Plot(
+    return Plot.single(
         name="parallel-coordinate",
         title=title,
         alt=_parallel_alt(axes, rates),
@@ -602,13 +584,9 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
             f"value, by its mean rate.{left_out} Where lines are dense, the search has often been: "
             "that is no evidence that it is better there."
         ),
-        panels=(
-            Panel(
-                Axis("parameter", "category", categories=tuple(name for name, *_ in sides)),
-                Axis("lowest to highest value", limits=(NOWHERE - 0.05 if absent else -0.05, 1.05)),
-                (*rules, lines, written),
-            ),
-        ),
+        x=Axis("parameter", "category", categories=tuple(name for name, *_ in sides)),
+        y=Axis("lowest to highest value", limits=(NOWHERE - 0.05 if absent else -0.05, 1.05)),
+        layers=[*rules, lines, written],
     )
 
 

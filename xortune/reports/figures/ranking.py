@@ -16,7 +16,7 @@ from xortune.reports.figures.labels import (
     listed,
     same_in_all,
 )
-from xortune.reports.plot import Axis, Mark, Panel, Plot, Rule, Series
+from xortune.reports.plot import Axis, Mark, Plot, Rule, Series
 from xortune.reports.tables import BestSubset, lower, report_of, varying
 from xortune.runs.certificate import CertifiedResult
 from xortune.runs.results import ConfigResult
@@ -27,11 +27,7 @@ APART = 0.17
 
 
 def ranking(run: Run, top: int = 20) -> Plot:
-    """The success rates of the first configs, those indistinguishable from the best shaded.
-
-    Raises:
-        InputError: no config is finished, or the run's certificate is damaged.
-    """
+    """The success rates of the first configs, those indistinguishable from the best shaded."""
     results, certificate = finished(run), run.certificate
     shown, names = results[:top], varying(run)
     fresh = {found.key: found for found in certificate.finalists} if certificate else {}
@@ -71,23 +67,19 @@ def ranking(run: Run, top: int = 20) -> Plot:
     # All of 0 to 1, or where all intervals lie above one half, from a round number on.
     start = next((low for low in (0.9, 0.8, 0.7, 0.6, 0.5) if least >= low), 0.0)
     margin = 0.02 * (1 - start)
-    return Plot(
+    return Plot.single(
         name="ranking",
         title=_title(results, shown, tied),
         alt=_alt(results, described(results[0], names), tied, fresh),
         note=_note(shown, len(members), sure if certified else "", run),
-        panels=(
-            Panel(
-                Axis("success rate", "rate", (start - margin, 1 + margin)),
-                # Counts and keys are what stays of a label that is shortened in its middle.
-                Axis(
-                    f"solved · {axis}",
-                    "category",
-                    categories=tuple(map(" · ".join, zip(solved, labels, strict=True))),
-                ),
-                tuple(layers),
-            ),
+        x=Axis("success rate", "rate", (start - margin, 1 + margin)),
+        # Counts and keys are what stays of a label that is shortened in its middle.
+        y=Axis(
+            f"solved · {axis}",
+            "category",
+            categories=tuple(map(" · ".join, zip(solved, labels, strict=True))),
         ),
+        layers=layers,
     )
 
 

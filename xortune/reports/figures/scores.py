@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
 from xortune.core.formats import count, number
-from xortune.core.outcome import Curves, Outcome
+from xortune.core.outcome import Curves
 from xortune.core.success import Success, parse_success
 from xortune.racing.objectives import numbers_in
-from xortune.reports.figures.labels import HUGE, KEY, described, finished, sampled
-from xortune.reports.plot import RATES, Axis, Mark, Panel, Plot, Role, Rule, Series
-from xortune.reports.tables import fresh_outcomes, varying
+from xortune.reports.figures.labels import HUGE, SeedsOf, sampled, seeds_of, sizes
+from xortune.reports.plot import RATES, Axis, Mark, Plot, Rule, Series
 from xortune.runs.results import Score, number_names, score_of
 from xortune.runs.run import Run
-from xortune.stats.numbers import dkw_band
 
 Floats = NDArray[np.float64]
 
@@ -29,34 +27,6 @@ MOST_STEPS = 200
 """Places of a curve that are drawn."""
 
 
-@dataclass(frozen=True)
-class _Seeds:
-    """The seeds of a config that a figure shows.
-
-    Attributes:
-        label: in the legend.
-        name: in a sentence.
-        text: the whole config.
-        outcomes: of all its seeds, in parts.
-        fresh: whether they are those of a certificate.
-    """
-
-    label: str
-    name: str
-    text: str
-    outcomes: tuple[Outcome, ...]
-    role: Role
-    fresh: bool = False
-
-    @property
-    def n(self) -> int:
-        return sum(outcome.n for outcome in self.outcomes)
-
-    def numbers(self, name: str) -> Floats:
-        """Shape (S,): a number of each seed; NaN where it failed."""
-        return np.concatenate([numbers_in(outcome, name) for outcome in self.outcomes])
-
-
 def score_in(run: Run) -> Score | None:
     """The number that the figures are about; None where seeds have none."""
     names = number_names(result.outcome for result in run.results[:10])
@@ -64,24 +34,9 @@ def score_in(run: Run) -> Score | None:
     return score if score is not None and score.name in names else None
 
 
-def _shown(run: Run) -> list[_Seeds]:
-    """The best config, its fresh seeds, and the one in the middle of the ranking."""
-    results, names = finished(run), varying(run)
-    best, median = results[0], results[(len(results) - 1) // 2]
-    text = described(best, names)
-    shown = [_seeds("best", best.key, text, (best.outcome,), "best")]
-    if fresh := fresh_outcomes(run, best.key):
-        shown.append(_seeds("best on fresh seeds", "", text, fresh, "best"))
-    if median.key != best.key:
-        text = described(median, names)
-        shown.append(_seeds("median", median.key, text, (median.outcome,), "muted"))
-    return shown
-
-
-def _seeds(what: str, key: str, text: str, outcomes: tuple[Outcome, ...], role: Role) -> _Seeds:
-    n = sum(outcome.n for outcome in outcomes)
-    label = f"{what}{f': {key[:KEY]}' if key else ''}, n = {n:,}"
-    return _Seeds(label, f"the {what}", text, outcomes, role, fresh=not key)
+def _numbers(one: SeedsOf, name: str) -> Floats:
+    """Shape (S,): a number of each seed; NaN where it failed."""
+    return np.concatenate([numbers_in(outcome, name) for outcome in one.outcomes])
 
 
 def _rule(run: Run, score: Score) -> Success | None:
@@ -107,14 +62,11 @@ def scores(run: Run) -> Plot | None:
 
     Where the limit is, the share is k / n. A failed seed is as good as nothing. None where seeds
     have no numbers, or all of them the same one.
-
-    Raises:
-        InputError: no config is finished.
     """
-    shown, score = _shown(run), score_in(run)
+    shown, score = seeds_of(run), score_in(run)
     if score is None:
         return None
-    known = np.concatenate([one.numbers(score.name) for one in shown])
+    known = np.concatenate([_numbers(one, score.name) for one in shown])
     known = known[np.isfinite(known) & (np.abs(known) < HUGE)]
     if not known.size or np.ptp(known) == 0:
         return None
@@ -124,34 +76,29 @@ def scores(run: Run) -> Plot | None:
         limits = min(limits[0], rule.limit), max(limits[1], rule.limit)
     margin = 0.02 * (limits[1] - limits[0])
     ends = limits[0] - margin, limits[1] + margin
-    sizes = ", ".join(f"{n:,}" for n in sorted({one.n for one in shown}))
     crossed = " Where a line crosses the rule's limit, the share is k / n." if rule else ""
-    return Plot(
+    return Plot.single(
         name="scores",
         title=f"{score.name} over the seeds",
         alt=" ".join(_finding(one, score) for one in shown),
         note=(
-            f"n = {sizes} seeds; the share whose {score.name} is {better} so much. A seed that "
-            f"failed or has no finite number is not among them.{crossed} Bands: 95 %, "
+            f"n = {sizes(shown)} seeds; the share whose {score.name} is {better} so much. A seed "
+            f"that failed or has no finite number is not among them.{crossed} Bands: 95 %, "
             "Dvoretzky-Kiefer-Wolfowitz; each holds for its whole line, if it was chosen before "
             "looking. The best was not: its line in the search is optimistic."
         ),
-        panels=(
-            Panel(
-                Axis(score.name, "number", ends),
-                Axis(f"share of seeds with {better} so much", "rate", RATES),
-                (
-                    *(_profile(one, score, ends) for one in reversed(shown)),
-                    *_limit(run, score, "x"),
-                ),
-            ),
-        ),
+        x=Axis(score.name, "number", ends),
+        y=Axis(f"share of seeds with {better} so much", "rate", RATES),
+        layers=[
+            *(_profile(one, score, ends) for one in reversed(shown)),
+            *_limit(run, score, "x"),
+        ],
     )
 
 
-def _profile(one: _Seeds, score: Score, ends: tuple[float, float]) -> Series:
+def _profile(one: SeedsOf, score: Score, ends: tuple[float, float]) -> Series:
     """Steps from left to right: each stays until the next x."""
-    given = one.numbers(score.name)
+    given = _numbers(one, score.name)
     told = np.sort(given[np.isfinite(given)])
     inside = np.unique(told[(told > ends[0]) & (told < ends[1])])
     places = np.concatenate([[ends[0]], inside[sampled(len(inside))], [ends[1]]])
@@ -160,22 +107,13 @@ def _profile(one: _Seeds, score: Score, ends: tuple[float, float]) -> Series:
         shares[0] = (told.size - np.searchsorted(told, ends[0], side="left")) / one.n
     else:
         shares = np.searchsorted(told, places, side="right") / one.n
-    bands = zip(*dkw_band(shares, one.n), strict=True)
-    marks = tuple(
-        Mark(
-            float(place),
-            float(share),
-            y_ends=(float(band[0]), float(band[1])),
-            text=f"{one.text}: {round(share * one.n):,} of {count(one.n, 'seed')}",
-        )
-        for place, share, band in zip(places, shares, bands, strict=True)
-    )
-    return Series(one.label, marks, "steps", one.role, dashed=one.fresh)
+    texts = (f"{one.text}: {round(share * one.n):,} of {count(one.n, 'seed')}" for share in shares)
+    return one.share_line(places, shares, texts)
 
 
-def _finding(one: _Seeds, score: Score) -> str:
-    name = f"{one.name[0].upper()}{one.name[1:]}"
-    given = one.numbers(score.name)
+def _finding(one: SeedsOf, score: Score) -> str:
+    name = f"The {one.what}"
+    given = _numbers(one, score.name)
     told = given[np.isfinite(given)]
     if not told.size:
         return f"{name}: no seed has a {score.name}."
@@ -210,11 +148,8 @@ def learning_curves(run: Run) -> Plot | None:
     """The number on the way of the seeds: the median, and the middle 80 % of the seeds as a band.
 
     None where no seed has told anything on its way.
-
-    Raises:
-        InputError: no config is finished.
     """
-    shown, score = _shown(run), score_in(run)
+    shown, score = seeds_of(run), score_in(run)
     if score is None:
         return None
     series: list[Series] = []
@@ -240,36 +175,31 @@ def learning_curves(run: Run) -> Plot | None:
         if one is shown[0]:
             series.extend(_worst(one, ways, score, (float(low.min()), float(high.max()))))
         findings.append(
-            f"{one.name[0].upper()}{one.name[1:]}: median {score.name} "
+            f"The {one.what}: median {score.name} "
             f"{number(float(middle[0]))} at {label} {number(float(steps[0]))}, "
             f"{number(float(middle[-1]))} at {number(float(steps[-1]))} "
             f"({count(int(known[-1]), 'seed')})."
         )
     if not series:
         return None
-    sizes = ", ".join(f"{n:,}" for n in sorted({one.n for one in shown}))
-    return Plot(
+    return Plot.single(
         name="learning-curves",
         title=f"{score.name} on the way",
         alt=" ".join(findings),
         note=(
-            f"n = {sizes} seeds. Lines: the median over those that have come so far. Bands: from "
-            "the 10 % to the 90 % quantile of these, no interval: it says how seeds differ, not "
-            "how sure the line is. Dashed: the worst seed at each step. A seed that failed is in "
-            "it as far as it came. Of each seed some 30 reports are kept, evenly spaced, with "
+            f"n = {sizes(shown)} seeds. Lines: the median over those that have come so far. Bands: "
+            "from the 10 % to the 90 % quantile of these, no interval: it says how seeds differ, "
+            "not how sure the line is. Dashed: the worst seed at each step. A seed that failed is "
+            "in it as far as it came. Of each seed some 30 reports are kept, evenly spaced, with "
             "straight lines between them."
         ),
-        panels=(
-            Panel(
-                Axis(" or ".join(sorted(labels))),
-                Axis(score.name),
-                (*reversed(series), *_limit(run, score, "y")),
-            ),
-        ),
+        x=Axis(" or ".join(sorted(labels))),
+        y=Axis(score.name),
+        layers=[*reversed(series), *_limit(run, score, "y")],
     )
 
 
-def _worst(one: _Seeds, ways: _Ways, score: Score, ends: tuple[float, float]) -> list[Series]:
+def _worst(one: SeedsOf, ways: _Ways, score: Score, ends: tuple[float, float]) -> list[Series]:
     """The way of the worst seed at each step, unless it is so far off that all else is a line."""
     some = np.isfinite(ways.values).any(axis=0)
     values = ways.values[:, some]

@@ -88,9 +88,6 @@ def seeds_spent(run: Run) -> Plot:
 
     Up to 60 configs have a bar each, best first. More are counted by the rung that they reached,
     with the share of all seeds that went to them.
-
-    Raises:
-        InputError: no config is finished.
     """
     results, stops = finished(run), stops_of(run)
     few = len(results) <= MOST_ROWS
@@ -144,11 +141,7 @@ def _groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
 
 
 def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
-    """An axis of the numbers of seeds that configs reached, and the place of each config on it.
-
-    Args:
-        n: shape (C,), the seeds of each.
-    """
+    """An axis of the numbers of seeds that configs reached, and of these n the places on it."""
     sizes, limit = np.unique(n).tolist(), ""
     if len(sizes) > MOST_GROUPS:
         sizes, limit = list(rungs_up_to(max(sizes[-1], 2))), "≤ "
@@ -157,11 +150,7 @@ def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
 
 
 def seeds_so_far(run: Run) -> Plot:
-    """Where the seeds of a search that still runs have gone: nothing is said of why.
-
-    Raises:
-        InputError: no config is finished.
-    """
+    """Where the seeds of a search that still runs have gone: nothing is said of why."""
     counts = finished(run).counts
     axis, places = _reached(counts.n)
     configs = np.bincount(places, minlength=len(axis.categories))
@@ -187,7 +176,7 @@ def seeds_so_far(run: Run) -> Plot:
         starts = ends
     front = counts.n == most
     share = percent(float(counts.n[front].sum() / total))
-    return Plot(
+    return Plot.single(
         name="seeds-so-far",
         title="Where the seeds have gone so far",
         alt=(
@@ -198,11 +187,9 @@ def seeds_so_far(run: Run) -> Plot:
             f"n = {count(total, 'seed')}. Configurations by the seeds that they have by now: "
             "counts, nothing is estimated."
         ),
-        panels=(
-            Panel(
-                axis, Axis("share of all seeds", "rate"), tuple(one for one in series if one.marks)
-            ),
-        ),
+        x=axis,
+        y=Axis("share of all seeds", "rate"),
+        layers=[one for one in series if one.marks],
     )
 
 
