@@ -166,7 +166,19 @@ def test_the_same_seed_gives_the_same_search_whoever_is_faster():
         )
         for pick in (None, lambda n: n - 1)
     ]
-    first, second = (sorted((e.proposal, e.block) for e in run.evaluations) for run in runs)
+    first, second = (
+        sorted(
+            ((e.proposal, e.block) for e in run.evaluations),
+            key=lambda one: (one[0], one[1].point.key, one[1].first),
+        )
+        for run in runs
+    )
     assert [(p, b.point.key, b.first, b.count) for p, b in first] == [
         (p, b.point.key, b.first, b.count) for p, b in second
     ]
+
+
+def test_who_failed_its_first_seed_is_not_lost_once_the_last_one_is_proposed():
+    rates = [0.4, 0.1, 0.3] * 4 + [0.9]  # spread evenly: each fails its first seed
+    session, _ = race_of(rates, window=1, workers=1, ladder=rungs_up_to(64, 1))
+    assert spent(session.evaluations)[at(*rates)[-1].key] == 64

@@ -64,7 +64,7 @@ CHUNK = 8
 
 NEGLIGIBLE = 1e-6
 """A gain for each seed that is none: of 256 seeds 0.0003. Then a newcomer comes, which may be
-quicker."""
+quicker, or, when none is left, the most promising one climbs."""
 
 
 @cache
@@ -127,7 +127,8 @@ def _most_worth(
 
 
 # -------------------------------------------------------------------------------------------------
-# Where a rate is to be proven, and once no newcomers are left: the most promising one climbs.
+# Where a rate is to be proven, and once no seeds are worth anything and no newcomers are left: the
+# most promising one climbs.
 #
 # Half of the seeds go to climbs (`VERIFY`), so that after any number of seeds there is a good
 # answer and it is known how good.
@@ -262,16 +263,17 @@ class Grants(ProvenRates):
         """
         if last and self._most is not None and len(busy) >= self._most:
             return None
-        weighs = self.weighs and not last
-        if weighs:
+        if self.weighs and not last:  # the last prior stays: what a search asks changes nothing
             self._learn()
-        while (
-            number := self._weighed(busy) if weighs else self._best(busy, last=last)
-        ) is not None:
+        while True:
+            number = self._weighed(busy, last=last) if self.weighs else None
+            if number is None and (last or not self.weighs):
+                number = self._best(busy, last=last)
+            if number is None:
+                return None
             name = self._race.name_of(number)
             if not self.gives_up(name):
                 return name
-        return None
 
     def gives_up(self, name: Hashable) -> bool:
         """Whether a configuration is proven worse than another; it never climbs again then."""
@@ -295,8 +297,8 @@ class Grants(ProvenRates):
             found = (counts / beliefs.sum(axis=1)) @ beliefs
             self._prior = (EVENLY / len(RATES) + found) / (EVENLY + counts.sum())
 
-    def _weighed(self, busy: Collection[Hashable]) -> int | None:
-        """Whose next seeds are worth more than a newcomer's, and most of all."""
+    def _weighed(self, busy: Collection[Hashable], *, last: bool) -> int | None:
+        """Whose next seeds are worth more than a newcomer's, if one may come, and most of all."""
         if not self._all:
             return None
         groups = list(self._all)
@@ -315,7 +317,8 @@ class Grants(ProvenRates):
                 numbers.append(number)
                 rows.append(row)
                 steps.append(self._rungs[bisect_right(self._rungs, at[1])] - at[1])
-        advantages = np.vstack([self._prior, beliefs[rows]]) * (RATES - highest)
+        newcomer = np.zeros_like(self._prior) if last else self._prior
+        advantages = np.vstack([newcomer, beliefs[rows]]) * (RATES - highest)
         if leader in numbers:
             advantages[numbers.index(leader)] = beliefs[first] * (second - RATES)
         return _most_worth(advantages, np.minimum(steps, LOOKS[-1]), numbers)
