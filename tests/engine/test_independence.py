@@ -59,12 +59,11 @@ def config(request) -> Config:
 def test_together_alone_and_in_any_company(engine, config):
     whole = engine.train(config, XOR, np.arange(100), [30])
     assert whole.seeds.tolist() == list(range(100))
-    for seed in (0, 1, 13, 15, 16, 63, 64, 99):
+    for seed in (0, 15, 16, 64, 99):
         assert_same(engine.train(config, XOR, np.array([seed]), [30]), whole)
-    for size in (7, 33):
-        for first in range(0, 100, size):
-            block = np.arange(first, min(first + size, 100))
-            assert_same(engine.train(config, XOR, block, [30]), whole)
+    for first in range(0, 100, 33):
+        block = np.arange(first, min(first + 33, 100))
+        assert_same(engine.train(config, XOR, block, [30]), whole)
     mixed = np.random.default_rng(0).permutation(100)
     shuffled = engine.train(config, XOR, mixed, [30])
     assert shuffled.seeds.tolist() == mixed.tolist()

@@ -74,10 +74,10 @@ ALL = [*ACTIVATIONS, None]
 PAIRS = list(product(LOSSES, OPTIMIZERS))
 
 
-@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [24, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("activation", ALL)
 def test_steps_are_those_of_torch(activation, every):
-    """Every twelfth pair of a loss and an optimizer, from another one on for each activation."""
+    """Some pairs of a loss and an optimizer, from another one on for each activation."""
     for loss, optimizer in PAIRS[ALL.index(activation) % every :: every]:
         config = Config(
             activation=activation,
