@@ -39,6 +39,10 @@ LOSSES = 3
 ALIKE = 2
 """Target length of the parts of a long promotion, as a multiple of the mean block time."""
 
+WAITING = 1
+"""So many batches that are trained ahead may wait for a slot: Tune ends a worker for which none
+waits, and another one takes seconds to start."""
+
 SHARE = 3
 """A batch takes at most this fraction of what each slot has left, so that all end together."""
 
@@ -392,10 +396,11 @@ class Batches:
     def _widened(self, jobs: tuple[Job, ...], ahead: Ahead) -> tuple[Job, ...]:
         """A batch with others that train as one with it: such as are decided, then ahead of that.
 
-        Without any job it is one ahead of all decisions, where a slot idles.
+        Without any job it is one ahead of all decisions, where a slot idles or would idle next.
         """
         if not jobs:
-            return ahead.beside(()) if 0 < self._handed_out < self._slots else ()
+            few = 0 < self._handed_out < self._slots + WAITING
+            return ahead.beside(()) if few else ()
         if self._in_flight is not None:  # else a batch has as many as it may
             found = list(jobs)
             decided = iter(self._decided, None)
