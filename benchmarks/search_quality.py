@@ -101,9 +101,10 @@ def main() -> None:
         ]
         print(summary.summary(records))
         return
-    if "smac" in args.methods and importlib.util.find_spec("smac") is None:
-        print("SMAC3 is not installed here: pip install 'xortune[bench]'\n", file=sys.stderr)
-        args.methods.remove("smac")
+    for name, install in (("smac", "'xortune[bench]'"), ("dehb", "dehb")):
+        if name in args.methods and importlib.util.find_spec(name) is None:
+            print(f"{name} is not installed here: pip install {install}\n", file=sys.stderr)
+            args.methods.remove(name)
     run(args)
 
 

@@ -251,3 +251,40 @@ def test_records_come_back_and_the_largest_counts(tmp_path):
     assert read(path) == [large, other]
     append(tmp_path / "one.jsonl", small)
     assert read(tmp_path / "one.jsonl") == [small]
+
+
+@pytest.mark.parametrize("method", ["halving", "hyperband", "irace"])
+def test_methods_with_seeds_as_fidelity_train_each_seed_once(method, tracer, monkeypatch):
+    from quality import methods_seeds
+
+    trained = []
+    train = tracer.train
+
+    def noted(point, seeds):
+        trained.extend((point.key, seed) for seed in seeds)
+        return train(point, seeds)
+
+    monkeypatch.setattr(tracer, "train", noted)
+    getattr(methods_seeds, method)(tracer)
+    assert len(trained) == len(set(trained)) == tracer.spent // tracer.bench.epochs >= 600
+    k, n = tracer.steps[-1].k, tracer.steps[-1].n
+    assert n == sum(key == tracer.points[tracer.steps[-1].config].key for key, _ in trained)
+    assert 0 < k <= n
+
+
+def test_a_race_by_friedman_keeps_what_its_test_does_not_reject():
+    from quality.methods_seeds import _kept
+    from scipy.stats import friedmanchisquare
+
+    rng, names = np.random.default_rng(0), list("abcd")
+    verdicts = set()
+    for _ in range(60):
+        solved = rng.random((4, 12)) < np.array([0.9, 0.9, 0.8, rng.random()])[:, None]
+        rejects = friedmanchisquare(*~solved).pvalue < 0.05
+        kept = _kept(solved, names)
+        verdicts.add(rejects)
+        assert rejects or kept == names
+        assert names[solved.sum(axis=1).argmax()] in kept
+    assert verdicts == {True, False}
+    assert _kept(np.ones((3, 9), bool), names[:3]) == names[:3]
+    assert _kept(np.arange(4)[:, None] >= [1] * 12, names) == ["b", "c", "d"]

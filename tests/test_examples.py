@@ -31,7 +31,7 @@ from xortune.spaces.space import load_space
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SHELL = EXAMPLES / "shell-command"
-NAMES = ("cartpole", "digits-cnn", "digits-mlp", "lightning")
+NAMES = ("cartpole", "digits-cnn", "digits-mlp", "huggingface", "lightning", "sb3")
 SMALLER = {"epochs": 1, "steps": 1500}
 """Fixed parameters that say how long a training is."""
 

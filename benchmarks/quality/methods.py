@@ -20,7 +20,8 @@ FULL = 100
 
 def flat(tracer: Tracer) -> None:
     """Optuna's TPE with its defaults; each config is trained under the same 100 seeds."""
-    study = _study(tracer, optuna.pruners.NopPruner())
+    sampler = optuna.samplers.TPESampler(seed=tracer.repetition)
+    study = study_of(sampler, optuna.pruners.NopPruner())
     best = -1
     while not tracer.over:
         trial = study.ask()
@@ -41,7 +42,8 @@ def wilcoxon(tracer: Tracer) -> None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = _study(tracer, optuna.pruners.WilcoxonPruner())
+        sampler = optuna.samplers.TPESampler(seed=tracer.repetition)
+        study = study_of(sampler, optuna.pruners.WilcoxonPruner())
     with patch("scipy.stats.wilcoxon", _Remembered(scipy.stats.wilcoxon)):
         _prune(tracer, study)
 
@@ -79,7 +81,9 @@ class _Remembered:
         return self._answers[key]
 
 
-def _study(tracer: Tracer, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+def study_of(
+    sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
+) -> optuna.Study:
+    """A study that maximizes, and says nothing."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=tracer.repetition)
     return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)

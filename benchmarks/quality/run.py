@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,9 +20,20 @@ METHODS = {
     "racing": "xortune with random proposals",
     "wilcoxon": "Optuna's TPE and WilcoxonPruner, up to 100 seeds",
     "smac": "SMAC3 and its intensifier, up to 100 seeds",
+    "tpe2": "Optuna's TPE, 2 seeds for each config",
+    "tpe4": "Optuna's TPE, 4 seeds for each config",
+    "tpe8": "Optuna's TPE, 8 seeds for each config",
+    "gp8": "Optuna's GP sampler for a noisy objective, 8 seeds for each config",
+    "halving": "successive halving of random configs, 1 to 81 seeds",
+    "hyperband": "Hyperband, 1 to 81 seeds",
+    "dehb": "DEHB, 1 to 81 seeds; of spaces of choices",
+    "irace": "iterated racing with Friedman's test, as irace; of spaces of choices",
     "repeater": "Ray's Repeater and OptunaSearch, 10 seeds for each config",
 }
 """Names on the command line, and what they are."""
+
+FEW = {"tpe2": ("tpe", 2), "tpe4": ("tpe", 4), "tpe8": ("tpe", 8), "gp8": ("gp", 8)}
+"""Samplers with so many seeds for each config."""
 
 RAY = frozenset({"xortune", "racing", "repeater"})
 """Those that run in Ray Tune, or without it."""
@@ -85,6 +97,13 @@ def _function(method: str, *, direct: bool) -> Callable[[object], None]:
         from quality import methods_direct as module
     elif method in RAY:
         from quality import methods_ray as module
+    elif method in FEW:
+        from quality import methods_seeds
+
+        base, seeds = FEW[method]
+        return partial(getattr(methods_seeds, base), seeds=seeds)
+    elif method in {"halving", "hyperband", "dehb", "irace"}:
+        from quality import methods_seeds as module
     else:
         from quality import methods as module
     return getattr(module, method)
