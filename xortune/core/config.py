@@ -128,7 +128,7 @@ class Config:
         values = {name: getattr(self, name) for name in _FIELDS}
         if self.optimizer not in MOMENTUM_OPTIMIZERS:
             del values["momentum"]
-        return Point(values)
+        return Point.known(values)
 
     @property
     def key(self) -> str:

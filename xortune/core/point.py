@@ -163,10 +163,12 @@ class Point(Mapping[str, Value]):
         return hashlib.sha256(f"{{{','.join(fields)}}}".encode()).hexdigest()[:16]
 
     @classmethod
-    def known(cls, values: dict[str, Value], key: str) -> Point:
-        """A point whose values were checked, and whose key is known."""
+    def known(cls, values: dict[str, Value], key: str | None = None) -> Point:
+        """A point whose values were checked; without a key, it is made when it is asked for."""
         point = cls.__new__(cls)
-        point.__dict__.update(_values=values, key=key)
+        point.__dict__["_values"] = values
+        if key is not None:
+            point.__dict__["key"] = key
         return point
 
     @cached_property

@@ -187,6 +187,8 @@ class ProvenanceGroups:
     @property
     def aside(self) -> int:
         """Seeds that do not count."""
+        if len(self.parts) < 2:
+            return 0
         return sum(count.n for _, count in self.parts.values()) - self.counted.n
 
 

@@ -117,11 +117,11 @@ class FirstFailure:
         """Look whether a line of the journal is the first that has a failure, and is final."""
         if self.failure is not None or not line.final:
             return
-        config = line.block.point.as_dict()
-        if line.outcome is None:
-            self.failure = Failure(config, line.block.first, str(line.error))
-        else:
-            self.failure = line.outcome.details.first_failure(config)
+        outcome, point = line.outcome, line.block.point
+        if outcome is None:
+            self.failure = Failure(point.as_dict(), line.block.first, str(line.error))
+        elif outcome.details.failed:
+            self.failure = outcome.details.first_failure(point.as_dict())
         if self.failure is not None and self._tell is not None:
             self._tell(self.failure)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import secrets
 import sys
@@ -35,6 +36,7 @@ from optuna.distributions import (
 )
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, TPESampler
+from optuna.samplers._tpe.sampler import default_gamma
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
@@ -285,25 +287,38 @@ class Draw:
 class _GroupedTPE(TPESampler):
     """TPE that models parameters under a condition together with those that they occur with.
 
-    So does Optuna's with `group=True`, and finds the groups by comparing the parameters of all
-    trials one by one, each time it is asked: a third of the time of 2,000 proposals. Here equal
-    sets of parameters are looked at once.
+    So does Optuna's with `group=True`, and goes through all trials one by one each time it is
+    asked, to group, rank and read them: two thirds of the time of 2,000 proposals. Here a trial is
+    read once, when it has ended, into columns. What is proposed is the same, to the bit.
     """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(n_startup_trials=STARTUP, seed=seed, multivariate=True, constant_liar=True)
+        # By the number of a trial.
+        self._states: list[int] = []
+        self._values: list[float] = []
+        self._columns: dict[str, list[float]] = {}  # as Optuna computes with them; NaN for none
+        self._open: list[int] = []  # that had not ended at the last look
+        self._known: dict[str, BaseDistribution] = {}
+        self._first: dict[tuple[str, ...], int] = {}  # of those that ended with these parameters
+
+    def reseed(self, seed: int) -> None:
+        """Draw from here on what a sampler of this seed draws."""
+        for state in (self._rng, self._random_sampler._rng):
+            state.rng.seed(seed)
 
     def infer_relative_search_space(
         self,
         study: optuna.Study,
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        ended = study.get_trials(False, (TrialState.COMPLETE, TrialState.PRUNED))
-        kinds = {tuple(one.distributions): one.distributions for one in ended}
+        self._look(study.get_trials(deepcopy=False))
         groups: list[set[str]] = []
-        for names in map(set, kinds):
+        for names in map(set, sorted(self._first, key=self._first.__getitem__)):
             parts = [part for group in groups for part in (group & names, group - names)]
             groups = [part for part in (*parts, names.difference(*groups)) if part]
-        known = {name: one for kind in kinds.values() for name, one in kind.items()}
         self._groups = [
-            {name: known[name] for name in sorted(group) if not known[name].single()}
+            {name: self._known[name] for name in sorted(group) if not self._known[name].single()}
             for group in groups
         ]
         return {name: one for group in self._groups for name, one in group.items()}
@@ -319,11 +334,57 @@ class _GroupedTPE(TPESampler):
             found |= super().sample_relative(study, trial, group)
         return found
 
+    def _look(self, trials: Sequence[FrozenTrial]) -> None:
+        """Read the trials that had not ended at the last look."""
+        more = range(len(self._states), len(trials))
+        self._open += more
+        self._states += [TrialState.WAITING] * len(more)
+        for numbers in (self._values, *self._columns.values()):
+            numbers.extend([math.nan] * len(more))
+        for number in self._open:
+            trial = trials[number]
+            self._states[number] = trial.state
+            for name, one in trial.distributions.items():
+                column = self._columns.setdefault(name, [math.nan] * len(trials))
+                column[number] = one.to_internal_repr(trial.params[name])
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                self._known |= trial.distributions
+                kind = tuple(trial.distributions)
+                self._first[kind] = min(number, self._first.get(kind, number))
+            if trial.state == TrialState.COMPLETE:
+                self._values[number] = trial.values[0]
+        self._open = [number for number in self._open if not trials[number].state.is_finished()]
+
+    def _sample(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        states = np.array(self._states)
+        if len(study.directions) > 1 or TrialState.PRUNED in states:
+            return super()._sample(study, trial, search_space)
+        ended = np.flatnonzero(states == TrialState.COMPLETE)
+        values = np.array(self._values)[ended]
+        best = -values if study.direction == StudyDirection.MAXIMIZE else values
+        ranked, n = ended[np.argsort(best, kind="stable")], default_gamma(len(ended))
+        running = np.flatnonzero(states == TrialState.RUNNING)
+        above = np.concatenate([ranked[n:], running[running != trial.number]])
+        none = [math.nan] * len(states)
+        columns = np.array([self._columns.get(name, none) for name in search_space])
+        whole = ~np.isnan(columns).any(axis=0)
+        good, rest = (
+            self._parzen_estimator_cls(
+                dict(zip(search_space, columns[:, part[whole[part]]], strict=True)),
+                search_space,
+                self._parzen_estimator_parameters,
+            )
+            for part in (np.sort(ranked[:n]), np.sort(above))
+        )
+        samples = good.sample(self._rng.rng, self._n_ei_candidates)
+        found = self._compare(samples, self._compute_acquisition_func(samples, good, rest))
+        return {name: one.to_external_repr(found[name]) for name, one in search_space.items()}
+
 
 _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: _GroupedTPE(
-        n_startup_trials=STARTUP, seed=seed, multivariate=True, constant_liar=True
-    ),
+    "tpe": _GroupedTPE,
     "gp": lambda seed: GPSampler(seed=seed),
     "nsgaii": lambda seed: NSGAIISampler(seed=seed),
     "cmaes": lambda seed: CmaEsSampler(seed=seed),
@@ -453,7 +514,10 @@ class OptunaProposer:
         assert self._study is not None
         with warnings.catch_warnings():  # that they are experimental is our choice, not news
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self._study.sampler = _SAMPLERS[sampler](self.seed(number))
+            if isinstance(self._study.sampler, _GroupedTPE):  # which knows the trials
+                self._study.sampler.reseed(self.seed(number))
+            else:
+                self._study.sampler = _SAMPLERS[sampler](self.seed(number))
             trial = self._study.ask()
             # Computed when asked for, with the sampler's notes; on a replay nobody else asks.
             assert trial.relative_params is not None

@@ -76,6 +76,9 @@ class Blocks(tuple[Block, ...]):
     def __deepcopy__(self, _: object) -> Blocks:
         return self
 
+    def __repr__(self) -> str:
+        return f"{len(self)} blocks"  # Tune makes a name of it, and keeps that
+
 
 class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
     """Trains the batch of blocks in its config, once."""

@@ -350,6 +350,8 @@ class _Agenda:
 
     def _certificate(self) -> tuple[Batches, Record] | None:
         session, spent = self.session, time.monotonic() - self.session.began
+        if session.space.seeds.certify is None:
+            return None
         fresh = certificate_after(
             session.directory,
             session.trainer,

@@ -171,6 +171,9 @@ def _identity(place: Path) -> tuple[int, int] | None:
 # A line is complete (it ends in a newline) or it was torn by a crash and is ignored by those who
 # read, and cut off by the next one who writes.
 
+HELD_SECONDS = 0.01
+"""So long a look whether the run is this driver's is good for: a batch's lines come at once."""
+
 FSYNC_SECONDS = 0.2
 """Between two of them, while lines keep coming: so much later one is on the disk."""
 
@@ -311,7 +314,7 @@ class Journal:
         self.dropped, self._made = dropped, made
         self._fd, self._place, self._lock = fd, place, lock
         self._appended = self._settled = 0
-        self._synced = -math.inf
+        self._synced = self._held = -math.inf
         self._failure: InputError | None = None
         self._closing = False
         self._news, self._disk = threading.Condition(), threading.Lock()
@@ -397,8 +400,9 @@ class Journal:
                 disk has lost lines before it, or the run is no longer this driver's.
         """
         self._refuse_after_failure()
-        if self._lock is not None:
+        if self._lock is not None and time.monotonic() - self._held > HELD_SECONDS:
             self._lock.check()
+            self._held = time.monotonic()
         if self._made is not None:
             now = min(max(int(time.time()), 0), MAX_TIME)  # a clock may be anywhere
             evaluation = replace(evaluation, made=self._made, at=now)
@@ -412,7 +416,8 @@ class Journal:
                     target=self._settle, name="xortune-journal", daemon=True
                 )
                 self._thread.start()
-            self._news.notify()
+            if self._appended == self._settled + 1:  # else the thread is at it, or sees this
+                self._news.notify()
         if self._segments is not None:
             self._segments.notify()
         return self._appended

@@ -34,7 +34,7 @@ def grid(space: SearchSpace) -> Iterator[Point]:
 
     def walk(left: Sequence[Parameter]) -> Iterator[Point]:
         if not left:
-            yield Point(chosen)
+            yield Point.known(chosen.copy())  # of values that the space has checked
             return
         parameter, *others = left
         if not is_active(parameter, chosen):
