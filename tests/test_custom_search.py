@@ -13,7 +13,14 @@ from typer.testing import CliRunner
 import xortune as xt
 from xortune.cli.shared import app
 from xortune.core.outcome import Status
+from xortune.core.point import Point
+from xortune.core.success import parse_success
+from xortune.core.trainer import Block, OutOfTime
+from xortune.driver.jobs import trained
+from xortune.driver.own_process import OwnProcess, let_go_after
 from xortune.spaces.space import load_space
+from xortune.trainers.function import custom_trainer
+from xortune.trainers.source import Given
 
 ENGINE = Path(__file__).parent / "engine"
 pytestmark = pytest.mark.usefixtures("no_ray")
@@ -440,3 +447,19 @@ def test_status_counts_the_seeds_that_failed_and_names_the_leader_of_the_table(t
     first = (run.path / "table.csv").read_text().splitlines()[1]
     assert found["best"]["config"] == {"x": 1}
     assert f",{found['best']['key']}," in first
+
+
+def test_the_blocks_of_a_batch_are_one_request_to_the_process_of_their_function(monkeypatch):
+    asked, answer = [], OwnProcess._answer
+    monkeypatch.setattr(
+        OwnProcess, "_answer", lambda *given: asked.append(given[1]) or answer(*given)
+    )
+    trainer = custom_trainer(Given("erratic", erratic, "d"), parse_success("accuracy >= 0.3"))
+    blocks = [Block(Point({"x": x}), first, 4) for x in (1, 2, 3) for first in (0, 4)]
+    with let_go_after():
+        found = trained(trainer, blocks, apart=True)
+        over = trained(trainer, blocks[:2], apart=True, until=0.0)
+    assert asked == ["trainer", "train"]
+    here = trained(trainer, blocks)
+    assert [(o.data, o.details.failed) for o in found] == [(o.data, o.details.failed) for o in here]
+    assert [type(one) for one in over] == [OutOfTime, OutOfTime]

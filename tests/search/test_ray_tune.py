@@ -17,7 +17,8 @@ from dying_trainer import Dying
 import xortune as xt
 from xortune.core.errors import InputError
 from xortune.core.outcome import Status
-from xortune.core.trainer import NOT_FINISHED
+from xortune.core.point import Point
+from xortune.core.trainer import NOT_FINISHED, Block
 from xortune.driver import ray_executor as ray_tune
 from xortune.driver import session as session_module
 from xortune.driver.cluster import THIS_MACHINE, connected
@@ -305,3 +306,8 @@ def test_ray_that_was_there_stays(space_file):
     with connected(THIS_MACHINE):
         pass
     assert ray.is_initialized()
+
+
+def test_tune_keeps_no_text_of_the_blocks_of_a_trial():
+    blocks = ray_tune.Blocks([Block(Point({"x": 1}), 0, 4)] * 3)
+    assert str(blocks) == "3 blocks"

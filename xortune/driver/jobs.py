@@ -112,12 +112,12 @@ def trained(
         with ending_at(until):
             results: list[Outcome | TrainingError] = []
             apart = _may_be_apart(trainer) and (apart or kills_late(trainer))
-            together = not runs_users_code(trainer) or _stacks(trainer)
+            together = apart or not runs_users_code(trainer) or _stacks(trainer)
             for part in [blocks] if together else [[one] for one in blocks]:
                 if time_is_over():
                     results += [OutOfTime() for _ in part]
                 elif isinstance(trainer, CustomTrainer) and apart:
-                    results += [train_apart(trainer, block) for block in part]
+                    results += train_apart(trainer, part)
                 else:
                     results += trainer.train(part)
         return [_encoded(block, result) for block, result in zip(blocks, results, strict=True)]

@@ -117,16 +117,19 @@ class OwnProcess:
             self._sent = trainer
 
     def train(
-        self, trainer: CustomTrainer, block: Block, *, limit: float | None = None
-    ) -> Outcome | TrainingError:
-        """What comes of a block; the process is killed after `limit` seconds, if there is a limit.
+        self, trainer: CustomTrainer, blocks: Sequence[Block], *, limit: float | None = None
+    ) -> list[Outcome | TrainingError]:
+        """What comes of blocks; the process is killed after `limit` seconds, if there is a limit.
+
+        Each is trained by itself, and all are one request: short ones would take longer on the way.
 
         Raises:
             ProcessEnded: a seed ended the process.
             CallTookTooLong: it was killed at the limit.
         """
         self.prepare(trainer)
-        found: Outcome | TrainingError = self._answer("train", (block, time_ends()), limit)
+        found: list[Outcome | TrainingError]
+        found = self._answer("train", (tuple(blocks), time_ends()), limit)
         return found
 
     def stacking(
@@ -271,10 +274,9 @@ def serve(asked: Any, ours: socket.socket) -> None:
                 answer = (None if trainer is None else trainer.stacking(found),)
             else:
                 assert trainer is not None
-                block, until = found
+                blocks, until = found
                 with ending_at(until):
-                    [result] = trainer.train([block])
-                answer = (result,)
+                    answer = ([_alone(trainer, block) for block in blocks],)
         except BaseException as error:  # whatever it is, ours must hear of it
             told = error if isinstance(error, InputError) else TrainingError(one_line(named(error)))
             answer = told, traceback.format_exc()
@@ -284,6 +286,10 @@ def serve(asked: Any, ours: socket.socket) -> None:
             ours.sendall(len(packed).to_bytes(HEADER) + packed)
         except OSError:
             os._exit(CLOSED)
+
+
+def _alone(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+    return OutOfTime() if time_is_over() else trainer.train([block])[0]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -339,25 +345,31 @@ def let_go_after() -> Iterator[None]:
 
 
 def train_apart(
-    trainer: CustomTrainer, block: Block, *, most: float | None = None
-) -> Outcome | TrainingError:
-    """What comes of a block, trained in the process of the trainer's function.
+    trainer: CustomTrainer, blocks: Sequence[Block], *, most: float | None = None
+) -> list[Outcome | TrainingError]:
+    """What comes of blocks, trained in the process of the trainer's function.
 
     Where seeds have a time and their function does not report, each is called for alone, and the
     process is killed when the time is over: nobody else could look at it.
 
     Args:
         trainer: of a user's function.
-        block: what is trained.
-        most: seconds for the block, where its seeds have no such time; None for any time.
+        blocks: what is trained.
+        most: seconds for all of them, where seeds have no such time; None for any time.
 
     Raises:
         InputError: the function cannot be sent.
         ProcessEnded: a seed ended the process; not where seeds have such a time.
     """
-    if not kills_late(trainer):
-        process = process_for(trainer.source, trainer.threads)
-        return process.train(trainer, block, limit=most)
+    if kills_late(trainer):
+        return [_killed_late(trainer, block) for block in blocks]
+    process = process_for(trainer.source, trainer.threads)
+    return process.train(trainer, blocks, limit=most)
+
+
+def _killed_late(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
+    if time_is_over():
+        return OutOfTime()
     if trainer.form.many or trainer.form.stacked:
         return _in_time(trainer, block)
     found: list[Outcome | TrainingError] = []
@@ -376,7 +388,7 @@ def train_each_apart(trainer: CustomTrainer, block: Block) -> Outcome | Training
         InputError: the function cannot be sent.
     """
     try:
-        return train_apart(trainer, block)
+        return train_apart(trainer, [block])[0]
     except ProcessEnded as error:
         if time_is_over():  # it was ended, and is no seed's failure
             return OutOfTime()
@@ -421,7 +433,7 @@ def _in_time(trainer: CustomTrainer, block: Block) -> Outcome | TrainingError:
     assert trainer.limit is not None
     try:
         process = process_for(trainer.source, trainer.threads)
-        return process.train(trainer, block, limit=trainer.limit * n)
+        return process.train(trainer, [block], limit=trainer.limit * n)[0]
     except CallTookTooLong:
         each = f" for each of {n} seeds" if n > 1 else ""
         return Outcome.crashed(block.seeds, 0, f"took longer than {trainer.limit:g} s{each}")

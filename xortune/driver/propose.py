@@ -343,7 +343,7 @@ class _GroupedTPE(TPESampler):
             numbers.extend([math.nan] * len(more))
         for number in self._open:
             trial = trials[number]
-            self._states[number] = trial.state
+            self._states[number] = int(trial.state)
             for name, one in trial.distributions.items():
                 column = self._columns.setdefault(name, [math.nan] * len(trials))
                 column[number] = one.to_internal_repr(trial.params[name])
