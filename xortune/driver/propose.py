@@ -356,11 +356,15 @@ class _GroupedTPE(TPESampler):
         self._open = [number for number in self._open if not trials[number].state.is_finished()]
 
     def _sample(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+        **more: bool,  # of Optuna 4
     ) -> dict[str, Any]:
         states = np.array(self._states)
         if len(study.directions) > 1 or TrialState.PRUNED in states:
-            return super()._sample(study, trial, search_space)
+            return super()._sample(study, trial, search_space, **more)
         ended = np.flatnonzero(states == TrialState.COMPLETE)
         values = np.array(self._values)[ended]
         best = -values if study.direction == StudyDirection.MAXIMIZE else values

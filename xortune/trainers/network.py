@@ -86,7 +86,7 @@ class NetworkTrainer:
         Blocks that differ in epochs share one training; trainings that differ in lr and momentum
         are one stack of the reference engine where that is sooner; see `trainers.stacked`.
         """
-        groups: dict[tuple[str, range], list[tuple[int, Config]]] = {}
+        groups: dict[tuple[Config, range], list[tuple[int, Config]]] = {}
         results: dict[int, Outcome | TrainingError] = {}
         for index, block in enumerate(blocks):
             try:
@@ -95,7 +95,7 @@ class NetworkTrainer:
             except InputError as error:
                 results[index] = TrainingError(str(error))
                 continue
-            shared = replace(config, epochs=1).key
+            shared = replace(config, epochs=1)
             groups.setdefault((shared, block.seeds), []).append((index, config))
         trainings = []
         for (_, seeds), members in groups.items():
