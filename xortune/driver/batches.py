@@ -185,7 +185,6 @@ class Batches:
         )  # decided, and trained apart from what was then handed out
         self._blocks, self._estimated = 0, 0.0  # of all that was put into batches
         self._pace: float | None = None  # measured over estimated seconds
-        self._weight = 0.0  # of the batches that it was measured with, in estimated seconds
 
     def resize(self, slots: int) -> None:
         """Make batches for so many slots from now on."""
@@ -267,10 +266,7 @@ class Batches:
         else:
             estimated = self._cost(done.jobs)
             measured = done.seconds / estimated
-            # The first batch is one block, which says little of a batch of hundreds.
-            self._weight = 0.7 * self._weight + estimated
-            before = measured if self._pace is None else self._pace
-            self._pace = before + (measured - before) * estimated / self._weight
+            self._pace = measured if self._pace is None else 0.7 * self._pace + 0.3 * measured
             for job, result in zip(done.jobs, results, strict=True):
                 if not isinstance(result, TrainingError):
                     self._bisector.succeeded(job)

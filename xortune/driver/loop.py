@@ -229,9 +229,6 @@ as long again for the workers. What takes less is trained in this process."""
 WORKER_SECONDS = 2.5
 """What workers take to come up when Ray has started. What takes less is brought to its end here."""
 
-MEASURED_SECONDS = LEAST_SECONDS / 4
-"""Of training before it is judged how long all will take: a first call is slow."""
-
 PATIENCE = 2.0
 """Seconds to wait for a first measurement. It comes late where the engine has to be compiled."""
 
@@ -247,12 +244,12 @@ class _StartingExecutor(LocalExecutor):
     def __init__(self, trainer: Trainer, slots: int) -> None:
         super().__init__(trainer)
         self.slots = slots  # for which the search sizes its batches
-        self._aborted, self._seconds = False, 0.0  # that were trained
+        self._aborted = False
         self.workers_there, self.measured, self.known = (threading.Event() for _ in range(3))
 
     def takes(self, batches: Batches) -> bool:
         """Whether it has nothing to train, and does not leave the rest to the workers."""
-        if self._seconds >= MEASURED_SECONDS:
+        if batches.measured:
             if batches.work_left > RAY_SECONDS:
                 self.known.set()
             self.measured.set()
@@ -263,7 +260,6 @@ class _StartingExecutor(LocalExecutor):
     def wait(self, batches: Batches) -> None:
         """Train the batch; what comes of one whose process was ended by `abort` is no result."""
         super().wait(batches)
-        self._seconds += self.done[-1].seconds
         if self._aborted and isinstance(self.done[-1].results, WorkerFailure):
             self.done.pop()
             raise KeyboardInterrupt
@@ -280,7 +276,7 @@ class _StartingExecutor(LocalExecutor):
         blocks = [job.block for job in jobs]
         if isinstance(self._trainer, CustomTrainer):
             process_for(self._trainer.source, self._trainer.threads).prepare(self._trainer)
-        elif self._trainer.cost(blocks[0]) < MEASURED_SECONDS:
+        elif self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
             trained(self._trainer, blocks)
 
 
