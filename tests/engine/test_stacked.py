@@ -48,13 +48,14 @@ def check(trainings: list[Training], task: Task = XOR, **more: int) -> list[Outc
 
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
+@pytest.mark.parametrize("every", [6, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_activation_loss_and_optimizer(optimizer):
-    """To the last bit, a third of the activations with each; one seed against the plain loop."""
+def test_every_activation_loss_and_optimizer(optimizer, every):
+    """To the last bit, some of the activations with each; one seed against the plain loop."""
     losses = itertools.cycle(LOSSES)
     other = []
-    first = OPTIMIZERS.index(optimizer) % 3
-    for number, activation in list(enumerate([*ACTIVATIONS, None]))[first::3]:
+    first = OPTIMIZERS.index(optimizer) % every
+    for number, activation in list(enumerate([*ACTIVATIONS, None]))[first::every]:
         heavy = optimizer in MOMENTUM_OPTIMIZERS and number % 2
         configs = [
             Config(

@@ -34,7 +34,7 @@ parameters:
   momentum: {low: 0.0, high: 0.9}
   hidden_dim: {low: 2, high: 8}
 epochs: 100
-search: {sampler: tpe, trials: 40}
+search: {sampler: tpe, trials: 20}
 seeds: {ladder: [8, 32]}
 """
 

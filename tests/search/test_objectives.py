@@ -70,12 +70,18 @@ def told_to(proposer):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "cut"),
-    [("tpe", 23), ("tpe", 64), ("nsgaii", 23), ("nsgaii", 64), ("gp", 11)],
+    ("sampler", "trials", "cut", "several"),
+    [
+        ("tpe", 30, 23, True),
+        ("tpe", 30, 17, False),
+        ("nsgaii", 30, 23, True),
+        ("nsgaii", 60, 54, True),  # the second population
+        ("nsgaii", 60, 54, False),
+        ("gp", 12, 11, True),
+    ],
 )
-@pytest.mark.parametrize("several", [True, False])
-def test_who_is_resumed_proposes_and_tells_the_same(sampler, cut, several, tmp_path):
-    space = space_of(sampler, trials=12 if sampler == "gp" else 70)
+def test_who_is_resumed_proposes_and_tells_the_same(sampler, trials, cut, several, tmp_path):
+    space = space_of(sampler, trials)
     if not several:
         space = replace(space, objectives=space.objectives[:1])
     whole, again, rest = (proposer_for(space) for _ in range(3))
