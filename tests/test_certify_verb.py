@@ -79,7 +79,7 @@ def test_the_command_shows_the_certificate_that_it_writes(run, monkeypatch):
         (("--top", "0"), "--top: 0"),
         (("--confidence", "2"), "--confidence: 2"),
         (("--extend",), "--extend: the run has no attempt"),
-        (("--extend", "--neighbourhood", "0.2"), "--neighbourhood: an attempt"),
+        (("--extend", "--neighbourhood", "0.2"), "--neighbourhood: neighbours can only"),
         (("--neighbourhood", "-1"), "--neighbourhood: -1"),
         (("--extend", "--top", "5"), "--top: 5; allowed: at the beginning of an attempt"),
         (("--extend", "--confidence", "0.9"), "--confidence: 0.9; allowed: at the beginning"),

@@ -114,7 +114,7 @@ def test_a_function_that_cannot_be_sent_is_refused_before_anything_is_there(tmp_
             return True
 
     for dry_run in (True, False):
-        with pytest.raises(InputError, match=r"train: .*cannot be sent.*lock.*fix: make locks"):
+        with pytest.raises(InputError, match=r"train: .*cannot be sent.*lock.*fix: create locks"):
             xt.search(SPACE, train=locked, output=tmp_path / "run", dry_run=dry_run)
         assert not (tmp_path / "run").exists()
 

@@ -83,8 +83,8 @@ def test_who_interrupts_a_seed_interrupts_the_search(tmp_path):
     ("options", "words"),
     [
         ({"workers": -1}, "workers: -1"),
-        ({"workers": 0, "address": "auto"}, "address: 'auto'; allowed: where Ray trains"),
-        ({"workers": 0, "trial_timeout": 3}, "trial_timeout: 3.0; allowed: where Ray trains"),
+        ({"workers": 0, "address": "auto"}, "address: 'auto'; allowed: only where Ray trains"),
+        ({"workers": 0, "trial_timeout": 3}, "trial_timeout: 3.0; allowed: only where Ray trains"),
         ({"workers": 2, "address": "auto"}, "workers: 2, but Ray is already running"),
     ],
 )

@@ -445,8 +445,8 @@ def _wanted(
     else:
         with let_go_after():
             found = trainer_of(candidate.run, engine, 0.0, train=trainer, here=here)
-        if here:
-            found = in_this_process(found, lambda _: None)
+    if here:
+        found = in_this_process(found, lambda _: None)
     found = with_cores(found)[1]
     found.describe()  # refuses an engine that is not there
     run = candidate.run

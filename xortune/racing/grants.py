@@ -64,7 +64,11 @@ CHUNK = 8
 
 NEGLIGIBLE = 1e-6
 """A gain for each seed that is none: of 256 seeds 0.0003. Then a newcomer comes, which may be
-quicker, or, when none is left, the most promising one climbs."""
+quicker."""
+
+NEGLIGIBLE_AT_THE_END = 1e-4
+"""The same where no newcomer is left; then the most promising one climbs. Of configurations that
+all failed every seed, each would have all seeds at `NEGLIGIBLE`."""
 
 
 @cache
@@ -104,7 +108,10 @@ def gains(advantages: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _most_worth(
-    advantages: NDArray[np.float64], steps: NDArray[np.int64], numbers: list[int | None]
+    advantages: NDArray[np.float64],
+    steps: NDArray[np.int64],
+    numbers: list[int | None],
+    least: float,
 ) -> int | None:
     """The number of whom the largest gain is expected, looking ahead its next step or further.
 
@@ -112,7 +119,7 @@ def _most_worth(
     """
     ceilings = np.maximum(advantages, 0.0).sum(axis=1) / steps
     order = np.argsort(-ceilings, kind="stable")
-    best, worth = None, NEGLIGIBLE
+    best, worth = None, least
     for at in range(0, len(order), CHUNK):
         some = order[at : at + CHUNK]
         if ceilings[some[0]] <= worth:
@@ -321,7 +328,8 @@ class Grants(ProvenRates):
         advantages = np.vstack([newcomer, beliefs[rows]]) * (RATES - highest)
         if leader in numbers:
             advantages[numbers.index(leader)] = beliefs[first] * (second - RATES)
-        return _most_worth(advantages, np.minimum(steps, LOOKS[-1]), numbers)
+        least = NEGLIGIBLE_AT_THE_END if last else NEGLIGIBLE
+        return _most_worth(advantages, np.minimum(steps, LOOKS[-1]), numbers, least)
 
     def _best(self, busy: Collection[Hashable], *, last: bool) -> int | None:
         best: tuple[float, int] | None = None

@@ -95,7 +95,7 @@ def test_any_number_may_be_drawn_and_no_other():
     with pytest.raises(InputError, match="accuracy, loss"):
         numbers_profile(numbers(), "accurcy")
     one, other = told([1.0])["found"], told([np.nan], loss=[1.0])["found"]
-    with pytest.raises(InputError, match="in common"):
+    with pytest.raises(InputError, match="have recorded the same number"):
         numbers_profile(compare_runs([contestant("a", one), contestant("b", other)]))
 
 
