@@ -21,6 +21,7 @@ from xortune.core.outcome import Status
 from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
+from xortune.trainers import stack as stack_module
 from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
 from xortune.trainers.limits import ending_at
 from xortune.trainers.seedwise import (
@@ -865,3 +866,34 @@ def test_the_log_softmax_of_few_classes_is_torchs_to_the_bit(classes):
         alone = one.clone().requires_grad_()
         functional.cross_entropy(alone, its).backward()
         assert torch.equal(gradient, alone.grad)
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "Adagrad", "Rprop", "SGD"])
+def test_an_optimizer_steps_pieces_as_the_loop_steps_a_parameter(optimizer, monkeypatch):
+    def trained(piece):
+        monkeypatch.setattr(stack_module, "PIECE", piece)
+        training = Small({"optimizer": optimizer})
+        whole = Stack([(training, range(5))])
+        for _ in range(training.epochs):
+            list(whole.epoch())
+        return {name: one.detach() for name, one in whole.parameters.items()}
+
+    pieces = trained(300)  # two seeds of the first layer
+    whole = trained(2**30)
+    assert all(torch.equal(pieces[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "Adam", "RMSprop", "SGD"])
+def test_an_optimizer_s_step_is_the_loop_s_to_the_bit(optimizer):
+    training = Small({"optimizer": optimizer})
+    whole = Stack([(training, range(12))])
+    before = {name: one.detach().clone() for name, one in whole.parameters.items()}
+    next(whole.epoch())
+    [(own, *_)] = whole._parts
+    for seed in range(12):
+        alone = {name: nn.Parameter(one[seed].clone()) for name, one in before.items()}
+        for name, parameter in alone.items():
+            parameter.grad = torch.cat([piece.grad for _, piece in own[name]])[seed].clone()
+        training.optimizer(alone.values()).step()
+        for name, parameter in alone.items():
+            assert torch.equal(parameter, whole.parameters[name][seed])

@@ -125,6 +125,12 @@ Group = tuple[Any, Sequence[int]]
 Batch = tuple[tuple[Any, ...], tuple[int | None, ...]]
 """A batch of all seeds, and the axis of the seeds in each part; None where all have the same."""
 
+Piece = tuple[slice, Tensor]
+"""Rows of a stacked parameter, and their numbers."""
+
+PIECE = 2**17
+"""Numbers of a piece, which with its gradient and an optimizer's states stays in the cache."""
+
 AT_ONCE = 2**28
 """Bytes that the batches of an epoch may take to be made at once."""
 
@@ -173,18 +179,17 @@ class Stack:
         self.buffers = {name: torch.stack([one[name] for one in held]) for name in held[0]}
         self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
         self._kept = {n: p for n, p in self.parameters.items() if not p.requires_grad}
-        self._parts: list[tuple[slice, dict[str, Tensor], Any, Any]] = []
+        self._parts: list[tuple[dict[str, list[Piece]], Any, Any]] = []
         first = 0
         for training, seeds in groups:
-            rows = slice(first, first + len(seeds))
-            # They share their memory with the whole.
-            own = {name: tensor.detach()[rows] for name, tensor in self.parameters.items()}
-            stacked = {id(named[first][name]): tensor for name, tensor in own.items()}
+            last = first + len(seeds)
+            own = {name: _pieces(one, first, last) for name, one in self.parameters.items()}
+            stacked = {id(named[first][name]): pieces for name, pieces in own.items()}
             with unread(training):
                 optimizer = _stepping(training.optimizer(models[first].parameters()), stacked)
                 scheduler = training.scheduler(optimizer)
-            self._parts.append((rows, own, optimizer, scheduler))
-            first = rows.stop
+            self._parts.append((own, optimizer, scheduler))
+            first = last
         self._objective = _Loss(self.lead, self.model)
         self._draws: dict[tuple[Any, ...], Draws] = {}
         self.together = together
@@ -254,9 +259,10 @@ class Stack:
             with Recording(inputs) as recording:
                 self.losses, gradients = self._computed(draws, batch, axes, drawn)
             self._keep(key, recording.program([self.losses, *gradients]))
-        for rows, own, optimizer, _ in self._parts:
+        for own, optimizer, _ in self._parts:
             for name, gradient in zip(self._trained, gradients, strict=True):
-                own[name].grad = gradient if gradient is None else gradient[rows]
+                for rows, piece in own[name]:
+                    piece.grad = gradient if gradient is None else gradient[rows]
             optimizer.step()
 
     def _keep(self, key: tuple[Any, ...], program: Program | None) -> None:
@@ -284,7 +290,7 @@ class Stack:
         )
         if self.lead.clip_norm is not None:
             gradients = _clipped(gradients, self.lead.clip_norm)
-        # The fused steps read memory in the parameter's order.
+        # An optimizer's passes read memory in the parameter's order.
         return losses.detach(), [None if one is None else one.contiguous() for one in gradients]
 
     def _epoch_at_once(self) -> list[Batch] | None:
@@ -418,7 +424,19 @@ def _seed(seed: int) -> None:
         torch.default_generator.manual_seed(seed)
 
 
-def _stepping(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -> Any:
+def _pieces(whole: Tensor, first: int, last: int) -> list[Piece]:
+    """The parameter of some seeds, in pieces that an optimizer steps one after the other.
+
+    An optimizer goes over its numbers some ten times. torch's fused optimizers do so once, but
+    round otherwise than the loop's, and one ReLU on the other side of 0 is another training.
+    """
+    whole = whole.detach()  # a piece shares its memory
+    size = max(1, PIECE // max(1, whole[0].numel())) if whole.is_cpu else last - first
+    starts = range(first, last, size)
+    return [(rows, whole[rows]) for rows in (slice(at, min(at + size, last)) for at in starts)]
+
+
+def _stepping(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Sequence[Piece]]) -> Any:
     """A new optimizer of one model, made that of stacked parameters."""
     name = type(optimizer).__name__
     if type(optimizer) is not getattr(torch.optim, name, None) or name not in ELEMENTWISE:
@@ -426,19 +444,18 @@ def _stepping(optimizer: torch.optim.Optimizer, stacked: Mapping[int, Tensor]) -
     state = dict(optimizer.state)
     optimizer.state.clear()
     for group in optimizer.param_groups:
+        pieces = []
         for parameter in group["params"]:
-            tensor = stacked[id(parameter)]
-            if parameter in state:  # Adagrad has one before its first step
-                optimizer.state[tensor] = {
-                    name: value.expand_as(tensor).clone()
-                    if isinstance(value, Tensor) and value.shape == parameter.shape != ()
-                    else value
-                    for name, value in state[parameter].items()
-                }
-        group["params"] = [stacked[id(parameter)] for parameter in group["params"]]
-        if "fused" in group and group["fused"] is None and not group.get("foreach"):
-            # One pass over memory in place of ten; the same numbers but for rounding.
-            group["fused"] = all(p.is_floating_point() for p in group["params"]) or None
+            for _, piece in stacked[id(parameter)]:
+                pieces.append(piece)
+                if parameter in state:  # Adagrad has one before its first step
+                    optimizer.state[piece] = {
+                        name: (value.expand_as(piece) if value.dim() else value).clone()
+                        if isinstance(value, Tensor)
+                        else value
+                        for name, value in state[parameter].items()
+                    }
+        group["params"] = pieces
     return optimizer
 
 
