@@ -196,11 +196,12 @@ def test_its_commands_work_as_printed(name, tmp_path):
         assert of_run == [found[column] for found in numbers]
 
 
-def test_the_finding_about_cartpole_adds_up():
-    text = (EXAMPLES / "cartpole" / "FINDING.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["cartpole", "grokking"])
+def test_a_finding_adds_up(name):
+    text = (EXAMPLES / name / "FINDING.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    rows = [row for row in rows if len(row) == 6 and re.fullmatch(r"\d+/\d+", row[-2])]
-    space = load_space(EXAMPLES / "cartpole" / "space.yaml")
+    rows = [row for row in rows if len(row) > 2 and re.fullmatch(r"\d+/\d+", row[-2])]
+    space = load_space(EXAMPLES / name / "space.yaml")
     assert len(rows) == grid_size(space) == len({tuple(row[:-2]) for row in rows})
     for *_, counted, shown in rows:
         k, n = map(int, counted.split("/"))
@@ -214,7 +215,7 @@ def test_the_finding_about_cartpole_adds_up():
     for k, n, least in certified:
         found = binomtest(int(k), int(n), alternative="greater").proportion_ci(1 - 0.025 / 2)
         assert 0 <= 100 * found.low - float(least) < 0.01  # rounded down
-    assert (EXAMPLES / "cartpole" / "ranking.svg").read_text().startswith("<?xml")
+    assert (EXAMPLES / name / "ranking.svg").read_text().startswith("<?xml")
     assert "](ranking.svg)" in text
 
 
