@@ -116,3 +116,13 @@ def write_figures(name: str, text: str) -> None:
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     head, rest = before.split(start)
     README.write_text(f"{head}{start}\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def show(
+    about: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, name: str, readme: bool
+) -> None:
+    """Print a table, and put it between the README's marks of that name if asked to."""
+    text = f"{about}\n\n{table(header, rows)}"
+    print(text)
+    if readme:
+        write_figures(name, text)

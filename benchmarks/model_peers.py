@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from machine import description, stay_on, table, write_figures
+from machine import description, show, stay_on
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_models import X_TEST, Y_TEST, Mlp, X, Y
@@ -197,10 +197,7 @@ def main() -> None:
                 ]
             )
     header = ["by", "s a seed", "times", "mean loss on the test set", "apart from the loop"]
-    text = f"{about}\n\n{table(header, rows)}"
-    print(text)
-    if given.readme:
-        write_figures("model peers", text)
+    show(about, header, rows, name="model peers", readme=given.readme)
 
 
 if __name__ == "__main__":

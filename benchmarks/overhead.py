@@ -213,11 +213,8 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="write the figures to the README")
     asked = parser.parse_args()
     head = ["search", "by", "seeds", "s", "ms a seed besides training", "MB"]
-    text = f"{machine.description()}\n\n"
-    text += machine.table(head, list(rows(quick=asked.quick, only=asked.only)))
-    print(text)
-    if asked.readme:
-        machine.write_figures("overhead", text)
+    found = list(rows(quick=asked.quick, only=asked.only))
+    machine.show(machine.description(), head, found, name="overhead", readme=asked.readme)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,21 @@ FULL = 100
 
 def flat(tracer: Tracer) -> None:
     """Optuna's TPE with its defaults; each config is trained under the same 100 seeds."""
-    sampler = optuna.samplers.TPESampler(seed=tracer.repetition)
+    same_seeds(tracer, FULL, optuna.samplers.TPESampler(seed=tracer.repetition))
+
+
+def same_seeds(tracer: Tracer, seeds: int, sampler: optuna.samplers.BaseSampler) -> None:
+    """What a sampler proposes; each config is trained under the same seeds."""
     study = study_of(sampler, optuna.pruners.NopPruner())
     best = -1
     while not tracer.over:
         trial = study.ask()
         point = tracer.bench.suggest(trial)
-        solved = tracer.train(point, range(FULL)).successes
-        study.tell(trial, solved / FULL)
+        solved = tracer.train(point, range(seeds)).successes
+        study.tell(trial, solved / seeds)
         if solved > best:
             best = solved
-            tracer.answer(point, solved, FULL)
+            tracer.answer(point, solved, seeds)
 
 
 def wilcoxon(tracer: Tracer) -> None:

@@ -12,7 +12,7 @@ import optuna
 from numpy.typing import NDArray
 from scipy.stats import chi2, rankdata, t
 
-from quality.methods import study_of
+from quality.methods import same_seeds
 from quality.trace import Tracer
 from xortune.core.point import Point, Value
 from xortune.spaces.model import Choice
@@ -26,7 +26,7 @@ FIRST_TEST, ALPHA = 5, 0.05
 
 def tpe(tracer: Tracer, seeds: int) -> None:
     """Optuna's TPE with its defaults; each config has the same few seeds."""
-    _few_seeds(tracer, seeds, optuna.samplers.TPESampler(seed=tracer.repetition))
+    same_seeds(tracer, seeds, optuna.samplers.TPESampler(seed=tracer.repetition))
 
 
 def gp(tracer: Tracer, seeds: int) -> None:
@@ -34,20 +34,7 @@ def gp(tracer: Tracer, seeds: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler = optuna.samplers.GPSampler(seed=tracer.repetition, deterministic_objective=False)
-    _few_seeds(tracer, seeds, sampler)
-
-
-def _few_seeds(tracer: Tracer, seeds: int, sampler: optuna.samplers.BaseSampler) -> None:
-    study = study_of(sampler, optuna.pruners.NopPruner())
-    best = -1
-    while not tracer.over:
-        trial = study.ask()
-        point = tracer.bench.suggest(trial)
-        solved = tracer.train(point, range(seeds)).successes
-        study.tell(trial, solved / seeds)
-        if solved > best:
-            best = solved
-            tracer.answer(point, solved, seeds)
+    same_seeds(tracer, seeds, sampler)
 
 
 class _Counts:

@@ -523,7 +523,7 @@ def test_operations_are_repeated_only_as_long_as_a_loss_reads_nothing_else(kind)
     training = kind({})
     [scores], _ = kind.run_all([(training, SEEDS)])
     _same(scores, [training.run(seed) for seed in SEEDS])
-    if kind in {Lazy, Annealed, Jumping}:  # the others are not stacked, or not always
+    if kind in {Lazy, Annealed, Jumping}:  # the others count their calls: the loop trains them
         *_, (_, scores) = trained_as_one([(training, SEEDS)])
         _same(scores, [training.run(seed) for seed in SEEDS])
 

@@ -180,9 +180,8 @@ class Batches:
         self._losses: Counter[tuple[int, int]] = Counter()
         self._waiting: deque[tuple[Job, ...]] = deque()  # batches that are made
         self._retries: deque[Job] = deque()
-        self._aside: deque[Job] = (
-            deque()
-        )  # decided, and trained apart from what was then handed out
+        # Decided, and trained apart from what was then handed out.
+        self._aside: deque[Job] = deque()
         self._blocks, self._estimated = 0, 0.0  # of all that was put into batches
         self._pace: float | None = None  # measured over estimated seconds
 

@@ -8,6 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import fields
 from threading import get_ident
 from typing import Any, TypeAlias
 
@@ -378,14 +379,14 @@ def network_config(config: object, field: str = "config") -> Config:
     try:
         return Config.from_point(config)
     except InputError as error:
-        if error.problem == "is missing" or "not a parameter" in error.problem:
-            raise InputError(
-                f"{error.field} {error.problem}",
-                field=field,
-                allowed="a config of the built-in network",
-                fix=fix,
-            ) from None
-        raise
+        if error.field in config and error.field in {one.name for one in fields(Config)}:
+            raise  # its value; otherwise a name is missing or unknown
+        raise InputError(
+            f"{error.field} {error.problem}",
+            field=field,
+            allowed="a config of the built-in network",
+            fix=fix,
+        ) from None
 
 
 def own_config(config: object, field: str) -> Mapping[str, Any]:

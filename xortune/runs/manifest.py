@@ -70,7 +70,7 @@ def manifest_of(path: Path) -> dict[str, Any]:
     """What a run's manifest says; nothing if it is not there.
 
     Raises:
-        InputError: it cannot be read, is not JSON object, or is of a newer format.
+        InputError: it cannot be read, is not a JSON object, or is of a newer format.
     """
     place = path / MANIFEST
     if not place.exists():
