@@ -23,6 +23,7 @@ from xortune.core.success import parse_success
 from xortune.core.trainer import Block, OutOfTime, Unfinished
 from xortune.trainers import stack as stack_module
 from xortune.trainers.function import CustomTrainer, ReadConfig, asked_of_reports, custom_trainer
+from xortune.trainers.kernels import steps
 from xortune.trainers.limits import ending_at
 from xortune.trainers.seedwise import (
     LANES,
@@ -879,6 +880,8 @@ def test_the_log_softmax_of_few_classes_is_torchs_to_the_bit(classes):
 
 @pytest.mark.parametrize("optimizer", ["AdamW", "Adagrad", "Rprop", "SGD"])
 def test_an_optimizer_steps_pieces_as_the_loop_steps_a_parameter(optimizer, monkeypatch):
+    monkeypatch.setattr(stack_module, "are_plain", lambda _: False)
+
     def trained(piece):
         monkeypatch.setattr(stack_module, "PIECE", piece)
         training = Small({"optimizer": optimizer})
@@ -892,17 +895,81 @@ def test_an_optimizer_steps_pieces_as_the_loop_steps_a_parameter(optimizer, monk
     assert all(torch.equal(pieces[name], whole[name]) for name in whole)
 
 
-@pytest.mark.parametrize("optimizer", ["AdamW", "Adam", "RMSprop", "SGD"])
-def test_an_optimizer_s_step_is_the_loop_s_to_the_bit(optimizer):
-    training = Small({"optimizer": optimizer})
-    whole = Stack([(training, range(12))])
-    before = {name: one.detach().clone() for name, one in whole.parameters.items()}
-    next(whole.epoch())
-    [(own, *_)] = whole._parts
-    for seed in range(12):
-        alone = {name: nn.Parameter(one[seed].clone()) for name, one in before.items()}
-        for name, parameter in alone.items():
-            parameter.grad = torch.cat([piece.grad for _, piece in own[name]])[seed].clone()
-        training.optimizer(alone.values()).step()
-        for name, parameter in alone.items():
-            assert torch.equal(parameter, whole.parameters[name][seed])
+class Told(Small):
+    """Its optimizer has a group for each parameter, and a schedule."""
+
+    def optimizer(self, parameters):
+        name, *told = self.config["told"]
+        groups = [
+            {"params": [one], **more}
+            for one, more in zip(parameters, itertools.cycle(told), strict=False)
+        ]
+        return getattr(torch.optim, name)(groups, lr=0.02)
+
+    def scheduler(self, optimizer):
+        return torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
+
+
+@pytest.mark.parametrize("blocks", [1, 2**16])
+@pytest.mark.parametrize(
+    ("told", "at_once"),
+    [
+        (["AdamW", {}, {"weight_decay": 0.3, "betas": (0.3, 0.9)}], True),
+        (["Adam", {"weight_decay": 0.1}, {"eps": 0.1, "lr": 1}], True),
+        (["Adam", {}, {"amsgrad": True}], False),
+        (["SGD", {"momentum": 0.9}, {"weight_decay": 0.1}, {"momentum": 0.5}], True),
+        (["SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}], True),
+        (["SGD", {"momentum": 0.9, "dampening": 0.5}], False),
+        (["RMSprop", {}], False),
+    ],
+)
+def test_the_optimizers_of_a_stack_step_as_the_loop_s_to_the_bit(
+    told, at_once, blocks, monkeypatch
+):
+    monkeypatch.setattr(steps, "BLOCK", blocks)
+    other = [told[0], {"weight_decay": 0.01}]
+    groups = [
+        (Told(ReadConfig({"told": told})), [3, 4, 5]),
+        (Told(ReadConfig({"told": other})), [3, 9]),
+    ]
+    whole, gradients = Stack(groups), []
+    assert isinstance(whole._optimizer, steps.StackOptimizer) == at_once
+    step = whole._optimizer.step
+    monkeypatch.setattr(
+        whole._optimizer, "step", lambda its: (gradients.append(copy.deepcopy(its)), step(its))
+    )
+    rows = [training for training, seeds in groups for _ in seeds]
+    alone = [
+        {name: nn.Parameter(one[row].clone()) for name, one in whole.parameters.items()}
+        for row in range(len(rows))
+    ]
+    optimizers = []
+    for one, its in zip(rows, alone, strict=True):
+        with stack_module.unread(one):
+            optimizers.append(one.optimizer(its.values()))
+    schedulers = [one.scheduler(its) for one, its in zip(rows, optimizers, strict=True)]
+    for _ in range(2):
+        list(whole.epoch())
+        for row, (optimizer, scheduler) in enumerate(zip(optimizers, schedulers, strict=True)):
+            for its in gradients:
+                for name, parameter in alone[row].items():
+                    parameter.grad = its[name][row].clone()
+                optimizer.step()
+            scheduler.step()
+        gradients.clear()
+    for row, its in enumerate(alone):
+        for name, parameter in its.items():
+            assert torch.equal(parameter, whole.parameters[name][row])
+
+
+def test_a_parameter_without_a_gradient_is_not_stepped():
+    weights = {name: torch.ones(2, 3) for name in "ab"}
+    optimizer = torch.optim.AdamW([torch.zeros(3)], weight_decay=0.1)
+    whole = steps.StackOptimizer([optimizer], weights, [{"a": 0, "b": 0}], [2])
+    whole.step({"a": torch.ones(2, 3), "b": None})
+    whole.step({"a": torch.ones(2, 3), "b": torch.ones(2, 3)})
+    alone = nn.Parameter(torch.ones(3))
+    alone.grad, optimizer = torch.ones(3), torch.optim.AdamW([alone], weight_decay=0.1)
+    for name in "ba":
+        optimizer.step()
+        assert torch.equal(weights[name][0], alone)

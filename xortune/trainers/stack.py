@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from xortune.trainers.kernels.steps import StackOptimizer, are_plain
 from xortune.trainers.limits import time_is_over
 from xortune.trainers.recorded import Program, Recording, held
 from xortune.trainers.seedwise import (
@@ -179,17 +180,19 @@ class Stack:
         self.buffers = {name: torch.stack([one[name] for one in held]) for name in held[0]}
         self._trained = {n: p for n, p in self.parameters.items() if p.requires_grad}
         self._kept = {n: p for n, p in self.parameters.items() if not p.requires_grad}
-        self._parts: list[tuple[dict[str, list[Piece]], Any, Any]] = []
-        first = 0
-        for training, seeds in groups:
-            last = first + len(seeds)
-            own = {name: _pieces(one, first, last) for name, one in self.parameters.items()}
-            stacked = {id(named[first][name]): pieces for name, pieces in own.items()}
+        starts = list(itertools.accumulate((len(seeds) for _, seeds in groups), initial=0))
+        optimizers = []
+        for (training, _), first in zip(groups, starts, strict=False):
             with unread(training):
-                optimizer = _stepping(training.optimizer(models[first].parameters()), stacked)
-                scheduler = training.scheduler(optimizer)
-            self._parts.append((own, optimizer, scheduler))
-            first = last
+                optimizers.append(training.optimizer(models[first].parameters()))
+        owns = [named[first] for first in starts[:-1]]
+        self._optimizer = _as_one(optimizers, owns, self._trained, starts) or _InPieces(
+            optimizers, owns, self.parameters, starts
+        )
+        self._schedulers = []
+        for (training, _), optimizer in zip(groups, optimizers, strict=True):
+            with unread(training):
+                self._schedulers.append(training.scheduler(optimizer))
         self._objective = _Loss(self.lead, self.model)
         self._draws: dict[tuple[Any, ...], Draws] = {}
         self.together = together
@@ -215,7 +218,7 @@ class Stack:
             self._step(batch, axes)
             yield self.losses.detach()
         self._refuse_unlike()
-        for *_, scheduler in self._parts:
+        for scheduler in self._schedulers:
             if scheduler is not None:
                 scheduler.step()
 
@@ -267,11 +270,7 @@ class Stack:
             self._keep(key, recording.program([self.losses, *gradients]))
         if self._counts:
             raise CannotStack(f"`loss` or a layer changes something whenever it is called: {LOOP}")
-        for own, optimizer, _ in self._parts:
-            for name, gradient in zip(self._trained, gradients, strict=True):
-                for rows, piece in own[name]:
-                    piece.grad = gradient if gradient is None else gradient[rows]
-            optimizer.step()
+        self._optimizer.step(dict(zip(self._trained, gradients, strict=True)))
 
     def _keep(self, key: tuple[Any, ...], program: Program | None) -> None:
         """Keep the operations of a step for steps like it."""
@@ -437,12 +436,60 @@ def _seed(seed: int) -> None:
         torch.default_generator.manual_seed(seed)
 
 
-def _pieces(whole: Tensor, first: int, last: int) -> list[Piece]:
-    """The parameter of some seeds, in pieces that an optimizer steps one after the other.
+def _as_one(
+    optimizers: Sequence[torch.optim.Optimizer],
+    owns: Sequence[Mapping[str, Tensor]],
+    weights: Mapping[str, Tensor],
+    starts: Sequence[int],
+) -> StackOptimizer | None:
+    """What steps all configurations' models in one call; None where that is not the same."""
+    groups = []
+    for optimizer, own in zip(optimizers, owns, strict=True):
+        of = {id(p): at for at, group in enumerate(optimizer.param_groups) for p in group["params"]}
+        groups.append({name: of.get(id(own[name])) for name in weights})
+    known = all(None not in one.values() for one in groups)
+    single = all(one.is_cpu and one.dtype == torch.float32 for one in weights.values())
+    if not known or not single or torch.get_num_threads() > 1 or not are_plain(optimizers):
+        return None
+    return StackOptimizer(optimizers, weights, groups, np.diff(starts))
 
-    An optimizer goes over its numbers some ten times. torch's fused optimizers do so once, but
-    round otherwise than the loop's, and one ReLU on the other side of 0 is another training.
+
+class _InPieces:
+    """The optimizers of some configurations, each of which steps its models' parameters in pieces.
+
+    torch's optimizers go over their numbers some ten times: a piece stays in the cache meanwhile.
+
+    Args:
+        optimizers: new ones.
+        owns: the parameters of one model of each configuration, which its optimizer has.
+        parameters: the stacked ones.
+        starts: the first row of each configuration, and the end.
     """
+
+    def __init__(
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],
+        owns: Sequence[Mapping[str, Tensor]],
+        parameters: Mapping[str, Tensor],
+        starts: Sequence[int],
+    ) -> None:
+        self._parts: list[tuple[dict[str, list[Piece]], Any]] = []
+        for optimizer, own, rows in zip(optimizers, owns, itertools.pairwise(starts), strict=True):
+            pieces = {name: _pieces(whole, *rows) for name, whole in parameters.items()}
+            stacked = {id(own[name]): its for name, its in pieces.items()}
+            self._parts.append((pieces, _stepping(optimizer, stacked)))
+
+    def step(self, gradients: Mapping[str, Tensor | None]) -> None:
+        """One step of each."""
+        for pieces, optimizer in self._parts:
+            for name, gradient in gradients.items():
+                for rows, piece in pieces[name]:
+                    piece.grad = gradient if gradient is None else gradient[rows]
+            optimizer.step()
+
+
+def _pieces(whole: Tensor, first: int, last: int) -> list[Piece]:
+    """The parameter of some seeds, in pieces that an optimizer steps one after the other."""
     whole = whole.detach()  # a piece shares its memory
     size = max(1, PIECE // max(1, whole[0].numel())) if whole.is_cpu else last - first
     starts = range(first, last, size)
