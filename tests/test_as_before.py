@@ -9,7 +9,7 @@ import forked
 import pytest
 
 CALLER = """
-import logging, os, signal, sys, threading
+import gc, logging, os, signal, sys, threading
 
 def train(config, seed):
     return seed % 2 == 1
@@ -19,7 +19,8 @@ def state():
     loggers = {n: logging.getLogger(n).level for n in (None, "ray", "ray.tune", "optuna")}
     threads = {t.name for t in threading.enumerate()}
     return {"environment": dict(os.environ), "handlers": handlers, "loggers": loggers,
-            "threads": threads, "hook": sys.excepthook, "folder": os.getcwd()}
+            "threads": threads, "hook": sys.excepthook, "folder": os.getcwd(),
+            "collector": (gc.get_threshold(), gc.get_freeze_count() > 0)}
 
 def main():
     import xortune as xt

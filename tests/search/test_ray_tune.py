@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
@@ -308,6 +309,7 @@ def test_ray_that_was_there_stays(space_file):
     assert ray.is_initialized()
 
 
-def test_tune_keeps_no_text_of_the_blocks_of_a_trial():
-    blocks = ray_tune.Blocks([Block(Point({"x": 1}), 0, 4)] * 3)
-    assert str(blocks) == "3 blocks"
+def test_tune_neither_copies_a_batch_nor_writes_it_down():
+    parcel = ray_tune.Parcel([Block(Point({"x": 1}), 0, 4)] * 3)
+    assert copy.deepcopy(parcel) is parcel
+    assert str(parcel) == "..."

@@ -369,7 +369,7 @@ def _tasks(
     for purpose in asked:
         key = purpose.finalist
         # Certifying it is no proposal of its own.
-        proposal = next(e.proposal for e in run.evaluations if e.block.point.key == key)
+        proposal = run.evaluations.of_keys([key])[0].proposal
         rest = missing(range(first, first + seeds), had["certify", key, key])
         tasks.append((points[key], rest, proposal, replace(purpose, first=first)))
         if neighbourhood is None:
@@ -413,9 +413,7 @@ def _next_of_sequence(
         step = sequence_step(purpose, had)
         if step.proven is None:
             span = range(purpose.first, purpose.first + step.needed)
-            proposal = next(
-                e.proposal for e in run.evaluations if e.block.point.key == purpose.finalist
-            )
+            proposal = run.evaluations.of_keys([purpose.finalist])[0].proposal
             rest = missing(span, had)
             return [SeedsToTrain(points[purpose.finalist], rest, proposal, purpose)]
         if not step.proven:

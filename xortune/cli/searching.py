@@ -136,7 +136,7 @@ def search(
                 verbose=0,
             )
         show_run(run, quiet=quiet, as_json=as_json)
-    if any(e.final and e.outcome is None for e in (*run.evaluations, *run.checks)):
+    if run.evaluations.given_up or run.checks.given_up:
         raise typer.Exit(cli.NO_OUTCOME)
 
 

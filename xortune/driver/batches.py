@@ -184,6 +184,7 @@ class Batches:
         self._aside: deque[Job] = deque()
         self._blocks, self._estimated = 0, 0.0  # of all that was put into batches
         self._pace: float | None = None  # measured over estimated seconds
+        self.seconds_trained = 0.0  # by one worker after the other
 
     def resize(self, slots: int) -> None:
         """Make batches for so many slots from now on."""
@@ -264,8 +265,7 @@ class Batches:
                     self._ahead.end()
         else:
             estimated = self._cost(done.jobs)
-            measured = done.seconds / estimated
-            self._pace = measured if self._pace is None else 0.7 * self._pace + 0.3 * measured
+            self._measure(done.seconds, estimated)
             for job, result in zip(done.jobs, results, strict=True):
                 if not isinstance(result, TrainingError):
                     self._bisector.succeeded(job)
@@ -278,6 +278,13 @@ class Batches:
                     self._waiting.append((job,))
                 else:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
+
+    def _measure(self, seconds: float, estimated: float) -> None:
+        if self._pace is None or self.seconds_trained < LEAST_SECONDS:
+            self._pace = seconds / estimated  # what took less was mostly on its way
+        else:
+            self._pace = 0.7 * self._pace + 0.3 * seconds / estimated
+        self.seconds_trained += seconds
 
     @property
     def measured(self) -> bool:

@@ -432,10 +432,8 @@ def _fresh_seeds(
     # their blocks: the first of a worker also took what it imported and compiled.
     ratios = [
         line.seconds / cost
-        for line in run.evaluations
-        if line.outcome is not None
-        and line.block.point.key in finalists
-        and (cost := trainer.cost(line.block)) > 0
+        for line in run.evaluations.of_keys(finalists)
+        if line.outcome is not None and (cost := trainer.cost(line.block)) > 0
     ]
     pace = max(1.0, min(ratios, default=1.0))
     attempt = {"attempt": purposes[0].attempt} if purposes else {}
@@ -572,7 +570,7 @@ def _seconds(run: Run, call: Call) -> float:
 
 def seconds_of_seed(run: Run, key: str) -> float | None:
     """Seconds that a seed of a config took in the search; None if none was trained."""
-    lines = [e for e in run.evaluations if e.block.point.key == key and e.outcome is not None]
+    lines = [e for e in run.evaluations.of_keys([key]) if e.outcome is not None]
     seeds = sum(e.block.count for e in lines)
     return sum(e.seconds for e in lines) / seeds if seeds else None
 

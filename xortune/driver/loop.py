@@ -7,13 +7,14 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from xortune.core.errors import InputError
 from xortune.core.outcome import Failure
-from xortune.core.trainer import Trainer
+from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import LEAST_SECONDS, Batches
 from xortune.driver.decisions import Decider
 from xortune.driver.jobs import Done, Job, WorkerFailure, trained
@@ -197,22 +198,21 @@ class LocalExecutor:
         """Keep the batch for `wait`."""
         self._next = jobs, None if seconds_left is None else time.time() + seconds_left
 
-    def wait(self, batches: Batches) -> None:
+    def wait(self, batches: Batches) -> None:  # noqa: ARG002  # one is as good as another
         """Train the batch."""
         assert self._next is not None
         (jobs, until), self._next = self._next, None
-        blocks = [job.block for job in jobs]
-        self._prepare(batches, jobs)
-        started = time.perf_counter()
-        results = trained(self._trainer, blocks, apart=True, until=until)
-        worker = f"{socket.gethostname()}:{os.getpid()}"
-        self.done.append(Done(jobs, results, time.perf_counter() - started, worker))
+        self.done.append(_trained_here(self._trainer, jobs, until))
 
     def stop(self) -> None:
         """Nothing runs in between."""
 
-    def _prepare(self, batches: Batches, jobs: tuple[Job, ...]) -> None:
-        """Nothing is prepared."""
+
+def _trained_here(trainer: Trainer, jobs: tuple[Job, ...], until: float | None) -> Done:
+    started = time.perf_counter()
+    results = trained(trainer, [job.block for job in jobs], apart=True, until=until)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return Done(jobs, results, time.perf_counter() - started, worker)
 
 
 # -------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ class LocalExecutor:
 
 RAY_SECONDS = 5.0
 """What Ray takes until its first workers have trained something, about: a start of two seconds, and
-as long again for the workers. What takes less is trained in this process."""
+as long again for the workers. Where all its workers would save less, this process trains alone."""
 
 WORKER_SECONDS = 2.5
 """What workers take to come up when Ray has started. What takes less is brought to its end here."""
@@ -236,44 +236,79 @@ PATIENCE_OWN = 10.0
 """The same for a user's function, whose process imports its modules first."""
 
 
-class _StartingExecutor(LocalExecutor):
-    """Trains brief batches until workers are there, and to the end if that is near."""
+class _StartingExecutor:
+    """Trains brief batches until workers are there, and to the end if that is near.
+
+    A thread of its own trains them. Where that is by a process of a user's function, the next batch
+    is decided upon meanwhile, and what came of the last one is written down.
+    """
 
     brief = True
 
     def __init__(self, trainer: Trainer, slots: int) -> None:
-        super().__init__(trainer)
-        self.slots = slots  # for which the search sizes its batches
-        self._aborted = False
+        self._trainer, self.slots = trainer, slots  # for which the search sizes its batches
+        self._most = 2 if isinstance(trainer, CustomTrainer) else 1
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="trains while Ray starts")
+        self._thread = 0
+        self._prepared = self._aborted = False
+        self._under_way: deque[Future[Done]] = deque()
+        self.done: deque[Done] = deque()
         self.workers_there, self.measured, self.known = (threading.Event() for _ in range(3))
 
     def takes(self, batches: Batches) -> bool:
-        """Whether it has nothing to train, and does not leave the rest to the workers."""
+        """Whether it has little to train, and does not leave the rest to the workers."""
         if batches.measured:
-            if batches.work_left > RAY_SECONDS:
+            sure = batches.seconds_trained >= LEAST_SECONDS
+            if sure and batches.work_left * (1 - 1 / self.slots) > RAY_SECONDS:
                 self.known.set()
             self.measured.set()
         near_end = batches.work_left < WORKER_SECONDS
         wanted = near_end or not self.workers_there.is_set()
-        return super().takes(batches) and wanted and not self._aborted
+        return len(self._under_way) < self._most and wanted and not self._aborted
 
-    def wait(self, batches: Batches) -> None:
-        """Train the batch; what comes of one whose process was ended by `abort` is no result."""
-        super().wait(batches)
-        if self._aborted and isinstance(self.done[-1].results, WorkerFailure):
-            self.done.pop()
+    def submit(self, jobs: tuple[Job, ...], seconds_left: float | None) -> None:
+        """Have the batch trained after those before it."""
+        until = None if seconds_left is None else time.time() + seconds_left
+        self._under_way.append(self._pool.submit(self._train, jobs, until))
+
+    def wait(self, batches: Batches) -> None:  # noqa: ARG002  # the oldest comes first
+        """Take what comes of the oldest batch; of one that `abort` has ended nothing does."""
+        done = self._under_way.popleft().result()
+        if self._aborted and isinstance(done.results, WorkerFailure):
             raise KeyboardInterrupt
+        self.done.append(done)
 
-    def abort(self, thread: int) -> None:
-        """Begin nothing more, and end the process of a user's function that this thread keeps."""
+    def stop(self) -> None:
+        """Begin nothing more; what finishes is in `done`."""
+        under_way = [batch for batch in self._under_way if not batch.cancel()]
+        self._under_way.clear()
+        if not self._aborted:
+            self.done.extend(batch.result() for batch in under_way)
+
+    def close(self) -> None:
+        """End the thread that trains, and the process of a user's function that it keeps."""
+        self._pool.submit(let_go)
+        self._pool.shutdown()
+
+    def abort(self) -> None:
+        """Begin nothing more, and end the process of a user's function that trains."""
         self._aborted = True
-        kill_process_of(thread)
+        kill_process_of(self._thread)
 
-    def _prepare(self, batches: Batches, jobs: tuple[Job, ...]) -> None:
-        """Load the engine, or the user's module: that is not what is to be measured."""
-        if batches.measured:
-            return
+    # What follows runs in the thread that trains.
+
+    def _train(self, jobs: tuple[Job, ...], until: float | None) -> Done:
+        self._thread = threading.get_ident()
         blocks = [job.block for job in jobs]
+        if not self._prepared:
+            self._prepare(blocks)
+        if self._aborted:
+            return Done(jobs, WorkerFailure("stopped", "interrupted"))
+        return _trained_here(self._trainer, jobs, until)
+
+    def _prepare(self, blocks: Sequence[Block]) -> None:
+        """Load the engine, or the user's module: that is not what is to be measured."""
+        self._prepared = True
         if isinstance(self._trainer, CustomTrainer):
             process_for(self._trainer.source, self._trainer.threads).prepare(self._trainer)
         elif self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
@@ -308,7 +343,7 @@ def training_meanwhile(
         except BaseException as error:  # raised again where it can be heard
             errors.append(error)
         finally:
-            let_go()
+            executor.close()
         executor.known.set()
         executor.measured.set()
 
@@ -318,14 +353,14 @@ def training_meanwhile(
             executor.known.wait()
         return not errors
 
-    thread = threading.Thread(target=body, name="trains while Ray starts")
+    thread = threading.Thread(target=body, name="decides while Ray starts")
     thread.start()
     try:
         yield wants_workers
         executor.workers_there.set()
         thread.join()
     except BaseException:
-        executor.abort(thread.ident or 0)
+        executor.abort()
         thread.join()
         raise
     if errors:

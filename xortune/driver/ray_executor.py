@@ -17,9 +17,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from unittest.mock import patch
 
 from xortune import __version__
@@ -44,6 +45,7 @@ with ray_settings():
     import ray
     from ray import tune
     from ray.actor import ActorClass
+    from ray.air._internal import usage
     from ray.remote_function import RemoteFunction
     from ray.tune.schedulers import FIFOScheduler
     from ray.tune.search import Searcher
@@ -64,20 +66,23 @@ ANSWER_SECONDS = 5.0
 WAIT_SECONDS = 10.0
 """So long nothing is trained before the user is told why."""
 
+T = TypeVar("T")
+
 # -------------------------------------------------------------------------------------------------
 # What runs on a worker: the training of batches, one after the other.
 
 
-class Blocks(tuple[Block, ...]):
-    """The blocks of a batch. Tune copies every trial's config several times; these need no copy."""
+@dataclass(frozen=True, repr=False)
+class Parcel(Generic[T]):
+    """What Tune only passes on: it would copy each trial's config, and write down what it sees."""
 
-    __slots__ = ()
+    content: T
 
-    def __deepcopy__(self, _: object) -> Blocks:
+    def __deepcopy__(self, _: object) -> Parcel[T]:
         return self
 
     def __repr__(self) -> str:
-        return f"{len(self)} blocks"  # Tune makes a name of it, and keeps that
+        return "..."
 
 
 class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no types
@@ -105,13 +110,13 @@ class BatchTrainable(tune.Trainable):  # type: ignore[misc]  # Ray ships no type
         """One result or error for each block of the batch, or one failure for all."""
         started = time.perf_counter()
         # Out of the config, which Tune sends back with the result.
-        blocks: Blocks = self.config.pop("batch")
+        blocks: list[Block] = self.config.pop("batch").content
         own = refusing_tasks() if runs_users_code(self._trainer) else nullcontext()
         with captured_messages() as messages, asked_of_reports(self._cancelled), own:
             results = trained(self._trainer, blocks, until=self.config.get("until"))
         return {
             "done": True,
-            "results": results,
+            "results": Parcel(results),
             "messages": messages,
             "batch_seconds": time.perf_counter() - started,
             "stacking": stacking_of(self._trainer, blocks[0]),
@@ -500,7 +505,7 @@ class RayExecutor:
         )
         # All workers start at once. As many trials wait as twice what runs.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(2 * self.slots)
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(given, resources),
             tune_config=tune.TuneConfig(
                 search_alg=_Submitted(self),
@@ -517,7 +522,10 @@ class RayExecutor:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[_Collector(self, Watchdog(self.cluster.trial_timeout))],
             ),
-        ).fit()
+        )
+        # It would import MLflow and W&B, to count callbacks for statistics that are switched off.
+        with patch.object(usage, "tag_callbacks", create=True):
+            tuner.fit()
 
     def arrive(
         self,
@@ -582,7 +590,7 @@ class _Submitted(Searcher):  # type: ignore[misc]
             if not executor.submitted:
                 return None
             jobs, until = executor.trials[trial_id] = executor.submitted.popleft()
-        blocks = Blocks(job.block for job in jobs)
+        blocks = Parcel([job.block for job in jobs])
         return {"batch": blocks, "until": until if executor.clocks_agree else None}
 
     def on_trial_complete(self, *_: object, **__: object) -> None:
@@ -656,7 +664,7 @@ class _Collector(tune.Callback):  # type: ignore[misc]
         self._end(trial)
         for message in result.pop("messages"):  # here they are read
             logger.warning("%s: %s", result["worker"], message)
-        results, seconds = result.pop("results"), result["batch_seconds"]
+        results, seconds = result.pop("results").content, result["batch_seconds"]
         stacking = result.pop("stacking")
         self._executor.arrive(trial.trial_id, results, seconds, result["worker"], stacking)
 

@@ -338,6 +338,11 @@ class Evaluations(Sequence[Evaluation]):
         return self.where(np.isin(self.places, lines))
 
     @property
+    def given_up(self) -> Evaluations:
+        """Those that have no outcome and are not tried again."""
+        return self.where((self.column("outcome") == 0) & (self.column("final") > 0))
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Of their configs, each once, in the order in which they came."""
         return tuple(self.lines.keys[c] for c in dict.fromkeys(self.column("config").tolist()))
