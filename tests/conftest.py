@@ -1,7 +1,5 @@
 """What all tests share: one Hypothesis profile, sketches for figures, one Ray, a config to vary."""
 
-from __future__ import annotations
-
 import gc
 import os
 import signal

@@ -1,7 +1,5 @@
 """examples/ work as printed: each README's commands in a copy of its folder, in a small form."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

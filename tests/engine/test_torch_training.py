@@ -1,7 +1,5 @@
 """A user's torch model: many seeds as one training come to what the loop comes to, seed by seed."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Whole trainings against the plain loop: verdicts, losses, epochs."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterator

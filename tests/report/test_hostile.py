@@ -1,7 +1,5 @@
 """Runs and comparisons that mean to break a report: every form is right, escaped and readable."""
 
-from __future__ import annotations
-
 import io
 import re
 from xml.etree import ElementTree
