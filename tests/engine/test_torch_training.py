@@ -37,14 +37,6 @@ from xortune.trainers.stack import ELEMENTWISE, Stack, Trial, trained_as_one, tr
 SEEDS = [0, 1, 7, 2**32 - 1]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _rows(count: int, seed: int) -> torch.Tensor:
     return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
 

@@ -16,7 +16,6 @@ from xortune.trainers import fused, reference
 
 XOR = Task.xor()
 QUIET = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def same_as_the_loop(outcome: Outcome, records: list[oracle.Record]) -> None:
