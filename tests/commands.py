@@ -1,5 +1,7 @@
 """Commands as tests run them: in this process, in a folder of the test's own."""
 
+from __future__ import annotations
+
 import pytest
 from typer.testing import CliRunner
 

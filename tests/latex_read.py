@@ -1,5 +1,7 @@
 """Reads the text of LaTeX back, for the tests of what is written."""
 
+from __future__ import annotations
+
 import re
 
 NAMED = {

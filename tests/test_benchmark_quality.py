@@ -3,6 +3,8 @@
 Whatever is imported from `benchmarks/` is imported in the tests, since that is no package.
 """
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
 

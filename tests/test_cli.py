@@ -1,5 +1,7 @@
 """The command line without Ray: what it prints, what it writes, and how it refuses."""
 
+from __future__ import annotations
+
 import io
 import json
 import re

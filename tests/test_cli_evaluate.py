@@ -1,5 +1,7 @@
 """`xortune evaluate`: what it prints, and how it refuses."""
 
+from __future__ import annotations
+
 import json
 
 import pytest

@@ -1,5 +1,7 @@
 """A command whose files lie beside the space file runs on each node of a cluster, in a copy."""
 
+from __future__ import annotations
+
 import shutil
 
 import pytest

@@ -1,5 +1,7 @@
 """Outcomes as the journal holds them: the same numbers, one by one or thousands at once."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pickle

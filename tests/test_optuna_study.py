@@ -1,5 +1,7 @@
 """A run as an Optuna study, and a study as a run: the same configs, the same counts."""
 
+from __future__ import annotations
+
 import math
 
 import optuna

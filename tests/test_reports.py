@@ -1,5 +1,7 @@
 """The committed reports follow from the runs beside them, by this code and these space files."""
 
+from __future__ import annotations
+
 import csv
 import importlib.util
 import json

@@ -1,5 +1,7 @@
 """A search that goes on with another version: whole, but for Ray."""
 
+from __future__ import annotations
+
 import gc
 import time
 import weakref

@@ -1,5 +1,7 @@
 """The run directory: made, found and loaded, and what follows from its journal."""
 
+from __future__ import annotations
+
 import json
 import random
 

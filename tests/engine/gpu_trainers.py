@@ -1,5 +1,7 @@
 """A trainer for tests with Ray: on a device whose memory holds 64 networks at once."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import Sequence

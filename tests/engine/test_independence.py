@@ -1,5 +1,7 @@
 """No seed may notice which others train beside it, in blocks of what size, on how many cores."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """The initial weights are what torch draws, bit for bit."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

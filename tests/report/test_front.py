@@ -1,5 +1,7 @@
 """The front in tables and reports."""
 
+from __future__ import annotations
+
 import io
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Trainers that a Ray worker can import: one dies at a point, one raises, one is slow."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 

@@ -1,5 +1,7 @@
 """Studies of other programs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 

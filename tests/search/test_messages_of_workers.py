@@ -1,5 +1,7 @@
 """What engines log on a worker is told where the search runs."""
 
+from __future__ import annotations
+
 import logging
 
 import pytest

@@ -1,5 +1,7 @@
 """A search that is extended: what was proposed stays, what comes next visits what is new."""
 
+from __future__ import annotations
+
 from functools import partial
 
 import pytest

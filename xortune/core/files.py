@@ -85,7 +85,8 @@ def text_of(place: Path) -> str:
     """
     try:
         with open_regular(place) as file:
-            data = file.read(MAX_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, MAX_BYTES) + 1)  # what is asked for is allocated at once
     except (OSError, ValueError) as error:
         raise unreadable(place, error) from None
     if len(data) > MAX_BYTES:

@@ -10,7 +10,7 @@ import json
 import math
 import numbers
 from collections.abc import Iterator, Mapping, ValuesView
-from functools import cached_property
+from functools import cached_property, lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 
@@ -94,6 +94,12 @@ def _canonical(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=256)  # a million points have the same names
+def _starts(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Each name, sorted, and what JSON writes before its value."""
+    return [(name, f"{encode_basestring_ascii(name)}:") for name in sorted(names)]
+
+
 class Point(Mapping[str, Value]):
     """Parameter names and their values, frozen.
 
@@ -156,10 +162,8 @@ class Point(Mapping[str, Value]):
         without a fraction and all other floats by their shortest decimal that reads back the same
         (IEEE 754 double, Python's `repr`).
         """
-        fields = [
-            f"{encode_basestring_ascii(name)}:{_canonical_json(value)}"
-            for name, value in sorted(self._values.items())
-        ]
+        values = self._values
+        fields = [start + _canonical_json(values[name]) for name, start in _starts(tuple(values))]
         return hashlib.sha256(f"{{{','.join(fields)}}}".encode()).hexdigest()[:16]
 
     @classmethod

@@ -74,11 +74,11 @@ class ParameterColumn:
 
     Attributes:
         values: the distinct ones; `MISSING` where a config does not have it.
-        codes: intp, shape (C,): places in `values`.
+        codes: int32, shape (C,): places in `values`.
     """
 
     values: tuple[Any, ...]
-    codes: NDArray[np.intp]
+    codes: NDArray[np.int32]
 
     @cached_property
     def reals(self) -> NDArray[np.float64]:
@@ -109,7 +109,7 @@ def column_of(given: Sequence[Any]) -> ParameterColumn:
         pairs = column_of([(type(one) is bool, one) for one in given])
         return ParameterColumn(tuple(one for _, one in pairs.values), pairs.codes)
     places = {one: place for place, one in enumerate(dict.fromkeys(given))}
-    codes = np.fromiter(map(places.__getitem__, given), np.intp, len(given))
+    codes = np.fromiter(map(places.__getitem__, given), np.int32, len(given))
     return ParameterColumn(tuple(places), codes)
 
 
@@ -234,8 +234,8 @@ def parameter_effects(
 def _effect(
     name: str, column: ParameterColumn, rates: NDArray[np.float64], importance: float | None
 ) -> ParameterEffect:
-    bins, which = _grouped(column)
-    ids, which, configs = np.unique(which, return_inverse=True, return_counts=True)
+    bins, grouped = _grouped(column)
+    ids, which, configs = np.unique(grouped, return_inverse=True, return_counts=True)
     means = np.bincount(which, weights=rates) / configs
     # A text may have another value in each config, of which none is a level.
     often = np.lexsort((-configs, ids >= len(bins)))[: len(bins) + MOST_LEVELS]
@@ -252,7 +252,7 @@ def _effect(
     return ParameterEffect(name, tuple(levels), importance, spread, len(ids) - len(kept))
 
 
-def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+def _grouped(column: ParameterColumn) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """The labels of bins of numbers, if they are in bins, and of each config its bin or level.
 
     Returns:
@@ -300,7 +300,8 @@ def _resampled(rates: tuple[float, ...], configs: tuple[int, ...]) -> tuple[floa
     # Resampling configs is a multinomial draw of how often each distinct rate comes.
     size = sum(configs)
     draws = np.random.default_rng(0).multinomial(size, np.array(configs) / size, size=RESAMPLES)
-    low, high = np.quantile(draws @ np.array(rates) / size, [0.025, 0.975])
+    means = (draws * np.array(rates)).sum(axis=1) / size
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -241,10 +241,10 @@ class JournalReader:
             self.torn = not line.endswith(b"\n")
             if self.torn:
                 return
-            number = f"{self._path}:{len(self.lines) + 1}"
             try:
                 self.lines.take(line)
             except InputError as error:
+                number = f"{self._path}:{len(self.lines) + 1}"
                 raise error.at(f"{number}: {error.field}" if error.field else number) from None
             self.size += len(line)
 

@@ -33,6 +33,9 @@ COLUMNS = np.dtype(
 `names`; the line's seeds begin at `seeds_at` among all seeds, its predictions at `bits_at`."""
 
 
+EVERY = slice(None)
+
+
 class JournalLines:
     """Lines of a journal in columns, to which more may be appended.
 
@@ -112,9 +115,9 @@ class JournalLines:
             self._listed = list(self._codes)
         return self._listed
 
-    def column(self, name: str) -> NDArray[np.int64]:
-        """int64, shape (L,): one of `COLUMNS`."""
-        return np.frombuffer(self._rows, COLUMNS)[name].astype(np.int64)
+    def column(self, name: str, places: NDArray[np.int64] | slice = EVERY) -> NDArray[np.int64]:
+        """int64: one of `COLUMNS`, of the lines at these places; of all L, if none are given."""
+        return np.frombuffer(self._rows, COLUMNS)[name][places].astype(np.int64)
 
     def _row(self, line: int) -> tuple[int, ...]:
         return _ROW.unpack_from(self._rows, line * _ROW.size)
@@ -139,8 +142,8 @@ class JournalLines:
         counts, spent = self._ends
         if len(spent) < len(self.seconds):
             new = slice(len(spent), len(self.seconds))
-            size, at = self.column("count")[new], self.column("seeds_at")[new]
-            known = np.flatnonzero(self.column("outcome")[new])
+            size, at = self.column("count", new), self.column("seeds_at", new)
+            known = np.flatnonzero(self.column("outcome", new))
             more = np.zeros((len(size), len(Status)), np.int32)
             more[:, Status.CRASHED] = size
             epochs = np.zeros(len(size), np.int64)
@@ -308,7 +311,7 @@ class Evaluations(Sequence[Evaluation]):
 
     def column(self, name: str) -> NDArray[np.int64]:
         """int64, shape (E,): one of `COLUMNS`."""
-        return self.lines.column(name)[self.places]
+        return self.lines.column(name, self.places)
 
     def where(self, chosen: NDArray[np.bool_]) -> Evaluations:
         """Those that are chosen."""

@@ -116,12 +116,12 @@ class Counts:
     """What C configs came to, in columns.
 
     Attributes:
-        status: int64, shape (C, statuses): how many seeds ended in each `Status`.
+        status: int32, shape (C, statuses): how many seeds ended in each `Status`.
         epochs: int64, shape (C,): the budget.
         taken: int64, shape (C,): epochs until each solved seed was solved for good, summed.
     """
 
-    status: NDArray[np.int64]
+    status: NDArray[np.int32]
     epochs: NDArray[np.int64]
     taken: NDArray[np.int64]
 
@@ -130,7 +130,7 @@ class Counts:
         """Of outcomes that are at hand."""
         found = [[*o.counts.values(), o.epochs, o.epochs_spent] for o in outcomes]
         columns = np.array(found, np.int64).reshape(-1, len(Status) + 2)
-        status, epochs = columns[:, : len(Status)], columns[:, -2]
+        status, epochs = columns[:, : len(Status)].astype(np.int32), columns[:, -2]
         unsolved = status[:, 1:].sum(axis=1)
         return cls(status, epochs, columns[:, -1] - epochs * unsolved)
 
@@ -141,7 +141,7 @@ class Counts:
     @property
     def k(self) -> NDArray[np.int64]:
         """int64, shape (C,): seeds solved."""
-        return self.status[:, Status.SOLVED]
+        return self.status[:, Status.SOLVED].astype(np.int64)
 
     @cached_property
     def n(self) -> NDArray[np.int64]:
@@ -203,7 +203,7 @@ class ConfigResults(Sequence[ConfigResult]):
         every, solved_epochs = lines.ends()
         status, taken = every[self._places], solved_epochs[self._places]
         self._found = Counts(
-            _sums(status, starts),
+            _sums(status, starts).astype(np.int32),
             self._budgets(starts, status, place),
             _sums(taken, starts),
         )
@@ -215,7 +215,7 @@ class ConfigResults(Sequence[ConfigResult]):
     ) -> NDArray[np.int64]:
         """The epochs of each config; all its lines with an outcome must have the same."""
         none = np.iinfo(np.int64).max
-        epochs, width = (self._lines.column(name)[self._places] for name in ("epochs", "width"))
+        epochs, width = (self._lines.column(name, self._places) for name in ("epochs", "width"))
         judged = (status.sum(axis=1) > status[:, Status.CRASHED]).astype(np.bool_)
         for values, known, what in (
             (epochs, epochs >= 0, "blocks of different epochs cannot be merged"),
@@ -292,6 +292,11 @@ class ConfigResults(Sequence[ConfigResult]):
         """Of each config."""
         return self._found.at(self._order)
 
+    @property
+    def configs(self) -> NDArray[np.int64]:
+        """int64, shape (C,): of each config its place among the keys of the journal's lines."""
+        return self._configs[self._order]
+
     @cached_property
     def trials(self) -> NDArray[np.int64]:
         """int64, shape (C,): of each config how many distinct proposals led to it."""
@@ -300,11 +305,11 @@ class ConfigResults(Sequence[ConfigResult]):
     @cached_property
     def keys(self) -> list[str]:
         """Of each config."""
-        return [self._lines.keys[config] for config in self._configs[self._order].tolist()]
+        return [self._lines.keys[config] for config in self.configs.tolist()]
 
     def values(self, name: str, missing: Any = None) -> list[Any]:
         """Of each config what it has for a parameter; `missing` where it has none."""
-        return self._lines.values(name, self._configs[self._order], missing)
+        return self._lines.values(name, self.configs, missing)
 
     @cached_property
     def detailed(self) -> bool:
@@ -395,7 +400,7 @@ class Seeds:
     ) -> None:
         self._lines, self._places = lines, places
         first, self._sizes, at, known = (
-            lines.column(name)[places] for name in ("first", "count", "seeds_at", "outcome")
+            lines.column(name, places) for name in ("first", "count", "seeds_at", "outcome")
         )
         self.config = np.repeat(config, self._sizes)
         self.seed = _spans(first, self._sizes)
@@ -412,7 +417,7 @@ class Seeds:
     def patterns(self) -> tuple[NDArray[np.int32], list[str]]:
         """A code for each seed, and the pattern of each code; any code for one that crashed."""
         width, at, known = (
-            self._lines.column(name)[self._places] for name in ("width", "bits_at", "outcome")
+            self._lines.column(name, self._places) for name in ("width", "bits_at", "outcome")
         )
         width = np.where(known > 0, width, 0)
         codes, patterns = np.zeros(self.status.shape, np.int32), list[str]()
@@ -535,7 +540,7 @@ def config_table(
         "epochs_to_solve": counts.epochs_to_solve,
         "trials": trials,
     }
-    columns |= {status.label: counts.status[:, status] for status in FAILURES}
+    columns |= {one.label: counts.status[:, one].astype(np.int64) for one in FAILURES}
     columns |= _statistics(outcomes, {*columns, FRONT})
     if (objective := summed_only(objectives)) is not None:
         columns |= _objective(outcomes, objective, columns)

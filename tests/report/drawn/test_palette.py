@@ -1,5 +1,7 @@
 """Colours are told apart and seen, whoever looks and on whatever ground."""
 
+from __future__ import annotations
+
 import itertools
 from typing import get_args
 

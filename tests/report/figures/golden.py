@@ -3,6 +3,8 @@
 To renew it after a wanted change: run this file, and read the diff.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import tempfile

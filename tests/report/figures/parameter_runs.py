@@ -1,5 +1,7 @@
 """The runs that the tests of figures of parameters share."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from hand_made import CONFIG, done, solved, write_run

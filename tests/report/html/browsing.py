@@ -1,5 +1,7 @@
 """What tests of pages in a browser look for."""
 
+from __future__ import annotations
+
 import shutil
 from contextlib import suppress
 

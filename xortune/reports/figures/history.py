@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import math
+from array import array
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from xortune.core.counts import rate_of, wilson
 from xortune.core.formats import count, number
@@ -29,11 +31,11 @@ def optimization_history(run: Run) -> Plot:
     results, certificate = finished(run), run.certificate
     varies = bool(np.ptp(results.counts.epochs))
     unit = "seed-epochs" if varies else "seeds"
-    looks = _looks(run, weighted=varies)
-    line, leaders = _best_so_far(looks)
-    dots, note = _dots(run, looks, leaders)
+    looks, keys = _looks(run, weighted=varies), run.evaluations.lines.keys
+    line, leaders = _best_so_far(keys, looks)
+    dots, note = _dots(run, keys, looks, leaders)
     layers: list[Layer] = [*dots, line]
-    came = "" if certificate is None else _certificate(run, certificate, looks, layers)
+    came = "" if certificate is None else _certificate(run, keys, certificate, looks, layers)
     total, end = line.marks[-1].x, line.marks[-1].y
     last = max((i for i, mark in enumerate(line.marks) if abs(mark.y - end) > 0.01), default=-1)
     spent = f"{_amount(line.marks[last + 1].x)} of {_amount(total)} {unit}"
@@ -72,61 +74,93 @@ def _note(results: ConfigResults, when: str) -> str:
     )
 
 
-def _looks(run: Run, *, weighted: bool) -> pd.DataFrame:
-    """A row for each block that counts, in the order in which their results came.
+@dataclass(frozen=True)
+class _Looks:
+    """The B blocks that count, in the order in which their results came.
 
-    Its columns: `key` of its config, `k` and `n` of that by then, and the `cost` of all by then.
+    Attributes:
+        config: int64, shape (B,): the place of its config among the keys of the journal's lines.
+        k, n: int64, shape (B,): seeds of its config by then, solved and in all.
+        cost: float64, shape (B,): of all blocks by then.
+        first, last: int64, shape (C,): of each config its first block and its last.
     """
+
+    config: NDArray[np.int64]
+    k: NDArray[np.int64]
+    n: NDArray[np.int64]
+    cost: NDArray[np.float64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+
+def _looks(run: Run, *, weighted: bool) -> _Looks:
     blocks, _ = by_version(run.evaluations)
-    keys = pd.Categorical.from_codes(blocks.column("config"), pd.Index(blocks.lines.keys))
-    looks = pd.DataFrame({"key": keys, "k": blocks.solved, "n": blocks.column("count")})
-    cost = looks["n"].to_numpy(np.float64)
+    config, n = blocks.column("config"), blocks.column("count")
+    cost = n.astype(np.float64)
     if weighted:
-        epochs = pd.Series(run.results.counts.epochs, run.results.keys)
-        cost = cost * epochs.loc[looks["key"]].to_numpy()
-    looks[["k", "n"]] = looks.groupby("key", observed=True)[["k", "n"]].cumsum()
-    return looks.assign(cost=cost.cumsum())
+        epochs = np.zeros(len(blocks.lines.keys))
+        epochs[run.results.configs] = run.results.counts.epochs
+        cost *= epochs[config]
+    order = np.argsort(config, kind="stable")
+    sizes = np.unique(config, return_counts=True)[1]
+    ends = sizes.cumsum()
+
+    def by_then(values: NDArray[np.integer]) -> NDArray[np.int64]:
+        total = np.append(0, values[order].cumsum())
+        found = np.empty(len(order), np.int64)
+        found[order] = total[1:] - np.repeat(total[ends - sizes], sizes)
+        return found
+
+    k, n = by_then(blocks.solved), by_then(n)
+    return _Looks(config, k, n, cost.cumsum(), order[ends - sizes], order[ends - 1])
 
 
-def _best_so_far(looks: pd.DataFrame) -> tuple[Series, set[str]]:
-    """The highest lower end after each block, and the keys of all that ever had it."""
-    lows = wilson(looks["k"].to_numpy(), looks["n"].to_numpy())[0].tolist()
-    keys, configs = looks["key"].cat.categories, looks["key"].cat.codes.tolist()
-    latest: dict[int, float] = {}
+def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
+    """The highest lower end after each block, and the places of all configs that ever had it."""
+    lows = wilson(looks.k, looks.n)[0]
+    final = np.zeros(len(lows), np.bool_)
+    final[looks.last] = True
+    latest, stays = array("d", bytes(8 * len(keys))), -math.inf
     heap: list[tuple[float, int]] = []  # minus the lower end, and the look at which it was so
     steps: list[tuple[int, int]] = []  # from which look on which other one is the best
-    for place, (config, low) in enumerate(zip(configs, lows, strict=True)):
+    # Memory views give one number after the other: there may be millions.
+    rows = zip(looks.config.data, lows.data, final.data, strict=True)
+    for place, (config, low, last) in enumerate(rows):
         latest[config] = low
-        heapq.heappush(heap, (-low, place))
-        while latest[configs[heap[0][1]]] != -heap[0][0]:  # it has had more seeds since
+        if low > stays:  # else one that will not change is as good
+            heapq.heappush(heap, (-low, place))
+            stays = low if last else stays
+        while latest[looks.config[heap[0][1]]] != -heap[0][0]:  # it has had more seeds since
             heapq.heappop(heap)
         if not steps or heap[0][1] != steps[-1][1]:
             steps.append((place, heap[0][1]))
-    leaders = {keys[configs[best]] for _, best in steps}
+    leaders = {int(looks.config[best]) for _, best in steps}
     steps = [steps[at] for at in sampled(len(steps))]
-    steps.append((len(configs) - 1, steps[-1][1]))  # it lasts to the end
-    places, best = zip(*steps, strict=True)
+    steps.append((len(lows) - 1, steps[-1][1]))  # it lasts to the end
     marks = (
-        Mark(cost, lows[at], text=f"{look.key}: {look.k:,} of {look.n:,} seeds solved by then")
-        for cost, at, look in zip(
-            looks["cost"].iloc[[*places]].tolist(),
-            best,
-            looks.iloc[[*best]].itertuples(),
-            strict=True,
+        Mark(
+            float(looks.cost[place]),
+            float(lows[best]),
+            text=f"{keys[looks.config[best]]}: {looks.k[best]:,} of {looks.n[best]:,} seeds "
+            "solved by then",
         )
+        for place, best in steps
     )
     label = "best so far, lower end of its interval"
     return Series(label, tuple(marks), "steps", "best"), leaders
 
 
-def _dots(run: Run, looks: pd.DataFrame, leaders: set[str]) -> tuple[list[Series], str]:
+def _dots(
+    run: Run, keys: Sequence[str], looks: _Looks, leaders: set[int]
+) -> tuple[list[Series], str]:
     """Each config where its first seeds came in, those with all seeds and the others apart."""
-    first = looks.drop_duplicates("key")
-    began = dict(zip(first["key"], first["cost"].tolist(), strict=True))
-    places = {key: place for place, key in enumerate(run.results.keys)}
-    order = [*began]
+    first = np.sort(looks.first)
+    order, began = looks.config[first], looks.cost[first]
+    places = np.zeros(len(keys), np.int64)
+    places[run.results.configs] = np.arange(len(run.results))
     # Many configs may have led for a moment, and more than these are not told apart.
-    kept = {order[at] for at in sampled(len(order))} | set(sorted(leaders)[:MOST])
+    led = sorted(leaders, key=keys.__getitem__)[:MOST]
+    kept = sorted({*sampled(len(order)), *np.flatnonzero(np.isin(order, led)).tolist()})
     note = ""
     if len(kept) < len(order):
         note = (
@@ -134,28 +168,28 @@ def _dots(run: Run, looks: pd.DataFrame, leaders: set[str]) -> tuple[list[Series
             "others evenly spaced in this order."
         )
     full, names = full_seeds(run.results, run.manifest), varying(run)
-    shown = [run.results[places[key]] for key in order if key in kept]
+    shown = [(run.results[int(places[order[at]])], float(began[at])) for at in kept]
 
-    def series(label: str, found: Sequence[ConfigResult]) -> Series:
+    def series(label: str, found: Sequence[tuple[ConfigResult, float]]) -> Series:
         marks = (
             Mark(
-                began[r.key],
+                cost,
                 r.outcome.rate,
                 text=f"{described(r, names)}: {r.outcome.successes:,} of {r.outcome.n:,}",
                 key=r.key,
             )
-            for r in found
+            for r, cost in found
         )
         return Series(label, tuple(marks))
 
-    fewer = series("fewer seeds", [r for r in shown if r.outcome.n < full])
-    whole = series(f"all {count(full, 'seed')}", [r for r in shown if r.outcome.n >= full])
+    fewer = series("fewer seeds", [one for one in shown if one[0].outcome.n < full])
+    whole = series(f"all {count(full, 'seed')}", [one for one in shown if one[0].outcome.n >= full])
     found = [replace(fewer, role="muted", marker="ring"), whole]
     return [one for one in found if one.marks], note
 
 
 def _certificate(
-    run: Run, certificate: Certificate, looks: pd.DataFrame, layers: list[Layer]
+    run: Run, keys: Sequence[str], certificate: Certificate, looks: _Looks, layers: list[Layer]
 ) -> str:
     """Add the first finalist on fresh seeds; where in the search, and what it comes to.
 
@@ -164,15 +198,15 @@ def _certificate(
     """
     if not certificate.finalists:
         return ""
-    at, when = float(looks["cost"].iloc[-1]), "certificate"
+    at, when = float(looks.cost[-1]), "certificate"
     sessions = sessions_in(run.manifest, str(run.path / MANIFEST))
     if sum(session.get("what") != CERTIFIED for session in sessions) > 1:
         counts = {(found.key, found.search_k, found.search_n) for found in certificate.finalists}
-        rows = zip(looks["key"], looks["k"], looks["n"], strict=True)
-        had = looks["cost"][[row in counts for row in rows]]
+        rows = zip(looks.config, looks.k, looks.n, looks.cost, strict=True)
+        had = [float(cost) for config, k, n, cost in rows if (keys[config], k, n) in counts]
         if len(had) < len(counts):
             return ""  # it was made of other counts than these
-        at, when = float(had.max()), "certificate, not before"
+        at, when = max(had), "certificate, not before"
     best = certificate.best
     bound = best.rate if best.lower_bound is None else best.lower_bound
     text = f"{best.key}: {best.k:,} of {best.n:,} fresh seeds, at least {lower(best)}"
