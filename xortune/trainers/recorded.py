@@ -37,6 +37,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._nodes = dict(zip(map(id, inputs), places, strict=False))
         self._alive: list[Any] = list(inputs)  # an id is of one tensor while that lives
         self._constants: list[Tensor] = []
+        self._kept: set[fx.Node] = set()
         self._only_tensors = True
 
     def __torch_dispatch__(
@@ -51,7 +52,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func in _MAYBE_VIEWS and _is_all_of(found, args[0]):
             self._nodes[id(found)] = self._named(args[0])
             return found
-        if func.is_view and not any(id(one) in self._nodes for one in given):
+        if func.is_view and not any(map(self._varies, given)):
             return found  # of a parameter, say: a view remains one
         if not all(isinstance(one, Tensor | None) for one in outputs):
             self._only_tensors = False  # what is then done with a number is not seen
@@ -64,6 +65,10 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._nodes[id(one)] = self._graph.call_function(getitem, (node, place))
         return found
 
+    def _varies(self, tensor: Tensor) -> bool:
+        node = self._nodes.get(id(tensor))
+        return node is not None and node not in self._kept
+
     def _named(self, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
@@ -71,6 +76,7 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self._graph.inserting_after(self._last):
                 self._last = self._graph.placeholder(f"c{len(self._constants)}")
             self._nodes[id(value)] = self._last
+            self._kept.add(self._last)
             self._constants.append(value)
         return self._nodes[id(value)]
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -86,7 +86,7 @@ class SeedDraw:
         shape = tuple(self.shape[axis] for axis in self.order)
         if self.kind == "bernoulli":
             [keep] = self.options
-            one = torch.ones((), dtype=self.dtype).div_(keep).item()
+            one = _inverse(keep, self.dtype)
             # What float32 is, is every smaller type; a float64 has more digits.
             exact = self.dtype != torch.float64
             found = bernoulli(states, keep, math.prod(shape), one if exact else 1.0)
@@ -107,6 +107,12 @@ class SeedDraw:
                     row.random_(*self.options, generator=generator)
                 state.copy_(generator.get_state())
         return whole.permute(0, *(1 + self.order.index(axis) for axis in range(len(self.order))))
+
+
+@cache
+def _inverse(keep: float, dtype: torch.dtype) -> float:
+    """What dropout makes of a one."""
+    return torch.ones((), dtype=dtype).div_(keep).item()
 
 
 def draws_by(take: Callable[[SeedDraw, Tensor | None], Tensor]) -> Replaced:
