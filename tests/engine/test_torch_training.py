@@ -566,8 +566,9 @@ def test_repeated_operations_give_what_vmap_gives_to_the_bit():
 @pytest.mark.parametrize(
     ("seconds", "width"),
     [
-        ({2: 5.0, 16: 1.0, 64: 0.6, 128: 0.5}, 64),  # 10, 16, 38.4 and 64 s a step
-        ({2: 5.0, 16: 1.0, 64: 2.0}, 16),
+        ({2: 5.0, 16: 1.0, 64: 0.6, 128: 0.5}, 64),  # a further one takes 0.43, 0.47, then 0.4
+        ({2: 5.0, 16: 1.0, 64: 0.69, 128: 0.5, 256: 1.0}, 128),
+        ({2: 5.0, 16: 1.0, 64: 0.8, 128: 0.5}, 16),
         ({2: 50.0, 16: 6.0, 64: 7.0}, 1),  # the loop is about as fast
     ],
 )

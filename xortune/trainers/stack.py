@@ -49,9 +49,9 @@ from xortune.trainers.seedwise import (
 WIDTHS = (2, 16, 64, 128, 256)
 """Seeds in the stacks that are timed."""
 
-PAYS = 4.0
-"""What a stack takes at most of what the narrowest takes, to be called cheap: one that a race waits
-for is no wider."""
+PAYS = 0.6
+"""Of what a seed takes in a stack, a further one takes so much at most for a wider stack to be
+cheap: one that a race waits for is no wider."""
 
 SMALL = 2**28
 """Bytes that the parameters of a cheap stack take at most, with what an optimizer keeps of them."""
@@ -628,16 +628,17 @@ class Trial:
         torch.manual_seed(0)
         one = 4 * sum(parameter.nbytes for parameter in training.model().parameters())
         widths = [width for width in WIDTHS if width * one <= SMALL and not self.reason]
-        found, least = 1, 0.0
+        found, before, each = 1, 0, math.inf
         for width in widths:
             if width not in self.stacked:
                 with suppress(Exception), _quiet(), _memory_kept():
                     self.stacked[width] = self._timed([(training, range(width))]) / width
             whole = width * self.stacked.get(width, math.inf)
-            least = least or whole
-            if math.isinf(whole) or whole > PAYS * least:
+            further = whole - before * each if before else 0.0
+            if math.isinf(whole) or further > PAYS * (width - before) * each:
                 break
-            found = width if self.stacked[width] < self.loop / 2 else found
+            before, each = width, self.stacked[width]
+            found = width if each < self.loop / 2 else found
         return found
 
     @property

@@ -145,18 +145,16 @@ class StackOptimizer:
         """One step by gradients that are contiguous; a parameter without one is not touched."""
         of = (gradients[name] for name in self._weights)
         addresses = np.array([0 if one is None else one.data_ptr() for one in of])
-        tables: dict[Any, list[tuple[float, ...]]] = {}
+        tables: dict[Any, NDArray[np.float32]] = {}
         for place, groups in enumerate(self._groups):
             self._done[place] += bool(addresses[place])
-            key = groups, self._done[place]
-            if key not in tables:
-                tables[key] = [
-                    self._numbers(max(self._done[place], 1), optimizer.param_groups[group])
-                    for optimizer, group in zip(self._optimizers, groups, strict=True)
-                ]
-        table = np.array(
-            [tables[key] for key in zip(self._groups, self._done, strict=True)], np.float32
-        )
+            done = max(self._done[place], 1)
+            if (groups, done) not in tables:
+                told = zip(self._optimizers, groups, strict=True)
+                numbers = [self._numbers(done, one.param_groups[group]) for one, group in told]
+                tables[groups, done] = np.array(numbers, np.float32)
+        places = zip(self._groups, self._done, strict=True)
+        table = np.stack([tables[groups, max(done, 1)] for groups, done in places])
         args = self._addresses, addresses, self._sizes, table, self._which
         rows = max(1, BLOCK // self._states[0].shape[1])
         for first in range(0, len(self._which), rows):
