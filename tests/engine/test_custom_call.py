@@ -314,33 +314,3 @@ def test_a_class_in_a_file(tmp_path):
     with pytest.raises(InputError, match="has no function 'Trainr'; allowed: Trainer"):
         named_source("./with_class.py:Trainr", tmp_path).function()
     sys.modules.pop("with_class", None)
-
-
-def quickest(function, rule):
-    trainer = custom_trainer(given_source(function), rule)
-    block = Block(Point({"lr": 0.1, "k": 3, "n": 5, "name": "a"}), 2, 2000)
-    times = []
-    for _ in range(20):  # the quickest says what it costs, whatever else runs
-        began = time.process_time()
-        trainer.train([block])
-        times.append(time.process_time() - began)
-    return min(times) / block.count
-
-
-class Trivial:
-    def __init__(self, config): ...
-
-    def run(self, seed):  # noqa: ARG002
-        return {"acc": 1.0}
-
-
-def yields(config, seed):
-    yield {"acc": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("function", "rule"),
-    [(lambda config, seed: True, None), (yields, RULE), (Trivial, RULE)],  # noqa: ARG005
-)
-def test_a_trivial_function_costs_less_than_20_microseconds_a_seed(function, rule):
-    assert quickest(function, rule) < 20e-6

@@ -18,7 +18,7 @@ from xortune.core.trainer import Block, Trainer
 from xortune.driver.batches import LEAST_SECONDS, Batches
 from xortune.driver.decisions import Decider
 from xortune.driver.jobs import Done, Job, WorkerFailure, trained
-from xortune.driver.own_process import kill_process_of, let_go, process_for
+from xortune.driver.own_process import kill_process_of, let_go, process_for, take_over
 from xortune.driver.process import uninterrupted
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.journal import Journal
@@ -249,7 +249,7 @@ class _StartingExecutor:
         self._trainer, self.slots = trainer, slots  # for which the search sizes its batches
         self._most = 2 if isinstance(trainer, CustomTrainer) else 1
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="trains while Ray starts")
-        self._thread = 0
+        self._thread, self._asker = 0, threading.get_ident()
         self._prepared = self._aborted = False
         self._under_way: deque[Future[Done]] = deque()
         self.done: deque[Done] = deque()
@@ -310,6 +310,7 @@ class _StartingExecutor:
         """Load the engine, or the user's module: that is not what is to be measured."""
         self._prepared = True
         if isinstance(self._trainer, CustomTrainer):
+            take_over(self._asker)  # the process in which the function was tried
             process_for(self._trainer.source, self._trainer.threads).prepare(self._trainer)
         elif self._trainer.cost(blocks[0]) < LEAST_SECONDS / 4:
             trained(self._trainer, blocks)

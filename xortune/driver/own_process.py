@@ -318,6 +318,13 @@ def process_for(source: FunctionSource | Given, threads: int = 1) -> OwnProcess:
     return kept
 
 
+def take_over(thread: int) -> None:
+    """Keep the process that another thread keeps, which does not keep it any more."""
+    if (kept := _kept.pop(thread, None)) is not None:
+        let_go()
+        _kept[threading.get_ident()] = kept
+
+
 def let_go(thread: int | None = None) -> None:
     """End the process that this thread keeps, or another one that has ended, if there is one."""
     kept = _kept.pop(threading.get_ident() if thread is None else thread, None)

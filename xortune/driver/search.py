@@ -66,6 +66,7 @@ Place: TypeAlias = str | os.PathLike[str] | None
 
 @alone(ray=True)
 @as_before()
+@let_go_after()
 def search(
     space: SpaceLike,
     *,
@@ -365,6 +366,7 @@ class DryRun:
     notes: tuple[str, ...] = ()
 
 
+@let_go_after()
 def dry_run(
     space: SpaceLike,
     *,
@@ -438,7 +440,8 @@ def _checked(
 ) -> _Checked:
     """Check what a search is given; one call of a user's own trainer is part of that.
 
-    Nothing is written, and nothing started that goes on.
+    Nothing is written, and nothing started that goes on but the process in which the function was
+    called: it may train.
     """
     from xortune.driver import session
     from xortune.driver.cluster import Cluster
@@ -452,31 +455,28 @@ def _checked(
     goes_on = resume and not isinstance(wanted, StoredPath)
     threads = threads_of(manifest_of(wanted)) if goes_on else None
     check = None
-    with let_go_after():  # the process in which the function is called
-        threads, here = threads or threads_for(cpus_per_trial), cluster.workers == 0
-        trainer = trainer_for(space, train, engine, gpus_per_trial, threads, here=here)
-        if here:
-            trainer = in_this_process(trainer, on_raise or _ignored)
-        check_space(space, trainer)
-        if address is None:  # the machines of a cluster are not known yet
-            refuse_large(space, trainer)
-        if not resume:  # a run from before this was refused can be finished
-            refuse_unprovable(space)
-        if not here:
-            refuse_unsendable(trainer)
-        if dry_run and output is not None:  # what is refused is so before the function is called
-            _directory(space, output, resume=resume)
-        if dry_run and not (resume and _holds(wanted)):
-            # Elsewhere it may be trained on a GPU, and here not.
-            counts = counted and shared is None and not (address or gpus_per_trial)
-            points = session.first_proposals(space, trainer, TRIES) if counts else []
-            check = tried_once(
-                space, trainer, points, counts=bool(points), most=cluster.trial_timeout
-            )
-            if check is not None and isinstance(trainer, CustomTrainer | CommandTrainer):
-                trainer = replace(trainer, known=check.known)
-            if check is not None and on_word is not None:
-                on_word("; ".join(filter(None, (check.sentence, check.note))))
+    threads, here = threads or threads_for(cpus_per_trial), cluster.workers == 0
+    trainer = trainer_for(space, train, engine, gpus_per_trial, threads, here=here)
+    if here:
+        trainer = in_this_process(trainer, on_raise or _ignored)
+    check_space(space, trainer)
+    if address is None:  # the machines of a cluster are not known yet
+        refuse_large(space, trainer)
+    if not resume:  # a run from before this was refused can be finished
+        refuse_unprovable(space)
+    if not here:
+        refuse_unsendable(trainer)
+    if dry_run and output is not None:  # what is refused is so before the function is called
+        _directory(space, output, resume=resume)
+    if dry_run and not (resume and _holds(wanted)):
+        # Elsewhere it may be trained on a GPU, and here not.
+        counts = counted and shared is None and not (address or gpus_per_trial)
+        points = session.first_proposals(space, trainer, TRIES) if counts else []
+        check = tried_once(space, trainer, points, counts=bool(points), most=cluster.trial_timeout)
+        if check is not None and isinstance(trainer, CustomTrainer | CommandTrainer):
+            trainer = replace(trainer, known=check.known)
+        if check is not None and on_word is not None:
+            on_word("; ".join(filter(None, (check.sentence, check.note))))
     return _Checked(space, trainer, cluster, shared, told, check)
 
 

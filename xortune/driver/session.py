@@ -33,6 +33,7 @@ from xortune.driver.loop import (
     run,
     training_meanwhile,
 )
+from xortune.driver.own_process import let_go
 from xortune.driver.propose import LEARNING, SharedStudy, budget, joined, proposer_for
 from xortune.driver.ray_executor import RayExecutor
 from xortune.racing.grants import raced
@@ -162,6 +163,7 @@ def search_session(
                 elif expected:
                     _begin_here(agenda, stack)
                 if executor is None and not agenda.finished:
+                    let_go()  # the process in which the function was tried
                     with RayExecutor(
                         trainer,
                         cluster,
