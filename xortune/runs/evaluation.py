@@ -381,7 +381,10 @@ def _outcome(said: LineFields) -> tuple[int, bytes | None]:
 
 
 def _packed(raw: bytes) -> str:
-    return base64.b64encode(zlib.compress(raw, COMPRESSION)).decode("ascii")
+    # A window no larger than the text: to set up one of 32 kB takes longer than to fill it.
+    window = min(max(len(raw).bit_length(), 10), zlib.MAX_WBITS)
+    packer = zlib.compressobj(COMPRESSION, zlib.DEFLATED, window, min(window - 5, 8))
+    return base64.b64encode(packer.compress(raw) + packer.flush()).decode("ascii")
 
 
 def _inflated(text: str, limit: int) -> bytes:
