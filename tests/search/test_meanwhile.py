@@ -244,7 +244,6 @@ def facts(run):
 def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
     monkeypatch.setattr(loop, "RAY_SECONDS", -1)
-    monkeypatch.setattr(loop, "LEAST_SECONDS", 0)  # of training, before it is known what is left
     monkeypatch.setattr(loop, "WORKER_SECONDS", -1)
     both = searched(monkeypatch, tmp_path / "both", slow(12))
     room = session_module.slots_to_come(THIS_MACHINE)
@@ -273,7 +272,6 @@ def deaf(lines):
 def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
     monkeypatch.setattr(loop, "RAY_SECONDS", -1)
-    monkeypatch.setattr(loop, "LEAST_SECONDS", 0)  # of training, before it is known what is left
     done = searched(monkeypatch, tmp_path / "done", deaf(len(here.evaluations)))
     assert facts(done) == facts(here)
     assert done.manifest["complete"]

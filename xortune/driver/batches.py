@@ -27,6 +27,9 @@ from xortune.runs.evaluation import EncodedOutcome, Evaluation
 LEAST_SECONDS = 0.4
 """Of work in a batch, if there is so much: some twenty times what Ray takes for a trial."""
 
+DOUBT = 10.0
+"""A block of milliseconds may take so many times as long as its training does."""
+
 MOST_SECONDS = 4.0
 """Of work in a batch: how long the user waits for news, and what a killed worker loses."""
 
@@ -184,7 +187,7 @@ class Batches:
         self._aside: deque[Job] = deque()
         self._blocks, self._estimated = 0, 0.0  # of all that was put into batches
         self._pace: float | None = None  # measured over estimated seconds
-        self.seconds_trained = 0.0  # by one worker after the other
+        self._trained = 0.0  # seconds
 
     def resize(self, slots: int) -> None:
         """Make batches for so many slots from now on."""
@@ -242,7 +245,7 @@ class Batches:
             jobs = self._fill(LEAST_SECONDS if self.measured else 0.0)
         else:
             jobs = self._fill(self._wanted())
-        if brief and self._cost(jobs) * (self._pace or 1.0) > 2 * LEAST_SECONDS:
+        if brief and self._cost(jobs) * (self._pace or 1.0) > 2 * LEAST_SECONDS * self.doubt:
             self._waiting.appendleft(jobs)
             return ()
         self._decided_upon += bool(jobs)
@@ -280,16 +283,24 @@ class Batches:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
 
     def _measure(self, seconds: float, estimated: float) -> None:
-        if self._pace is None or self.seconds_trained < LEAST_SECONDS:
-            self._pace = seconds / estimated  # what took less was mostly on its way
+        if self._pace is None or self.doubt > 1:
+            self._pace = seconds / estimated
         else:
             self._pace = 0.7 * self._pace + 0.3 * seconds / estimated
-        self.seconds_trained += seconds
+        self._trained += seconds
 
     @property
     def measured(self) -> bool:
         """Whether something has been trained."""
         return self._pace is not None
+
+    @property
+    def doubt(self) -> float:
+        """By what factor the work that is left may be estimated too long: `DOUBT` at first, then 1.
+
+        What took little time was mostly on its way.
+        """
+        return DOUBT if self._trained < LEAST_SECONDS else 1.0
 
     @property
     def work_left(self) -> float:

@@ -258,8 +258,7 @@ class _StartingExecutor:
     def takes(self, batches: Batches) -> bool:
         """Whether it has little to train, and does not leave the rest to the workers."""
         if batches.measured:
-            sure = batches.seconds_trained >= LEAST_SECONDS
-            if sure and batches.work_left * (1 - 1 / self.slots) > RAY_SECONDS:
+            if batches.work_left * (1 - 1 / self.slots) > RAY_SECONDS * batches.doubt:
                 self.known.set()
             self.measured.set()
         near_end = batches.work_left < WORKER_SECONDS
