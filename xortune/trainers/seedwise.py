@@ -382,10 +382,21 @@ class RowsByIndex(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch."""
         rows = args[1] if func is Tensor.__getitem__ else None
-        if isinstance(rows, Tensor) and rows.dim() == 1 and rows.dtype == torch.int64:
-            whole = args[0] if args[0].dim() > 1 else args[0].unsqueeze(1)
-            return torch.embedding(whole.flatten(1), rows).view(-1, *args[0].shape[1:])
-        return func(*args, **(kwargs or {}))
+        if not (isinstance(rows, Tensor) and rows.dim() == 1 and rows.dtype == torch.int64):
+            return func(*args, **(kwargs or {}))
+        if _functorch.maybe_get_bdim(rows) != 0 or _functorch.is_batchedtensor(args[0]):
+            return _rows_of(args[0], rows)
+        # As `vmap` does it, in a third of the time.
+        found = _rows_of(args[0], _functorch.get_unwrapped(rows))
+        return _functorch._add_batch_dim(found, 0, _functorch.maybe_get_level(rows))
+
+
+def _rows_of(whole: Tensor, rows: Tensor) -> Tensor:
+    flat = whole.unsqueeze(1) if whole.dim() == 1 else whole.flatten(1)
+    return torch.embedding(flat, rows).view(*rows.shape, *whole.shape[1:])
+
+
+_functorch: Any = torch._C._functorch
 
 
 def _channels(tensor: Tensor, dim: int | None, seeds: int) -> Tensor:
