@@ -5,8 +5,9 @@
 
 Digits-like data (1,437 rows of 64 numbers, ten classes), batches of 32 in each seed's own order.
 Three models: an MLP with two dropouts and AdamW; a CNN with BatchNorm and Nesterov SGD; attention
-with LayerNorm and Adam. `seconds` are of a whole training and its score, the trial included; `same`
-is the largest relative difference of any number of the score, over 16 seeds.
+with LayerNorm and Adam. Seconds of CPU, of a whole training with its score, trial and measuring of
+widths; loop and stack take turns. `same to` is the median over 16 seeds of the largest relative
+difference of a number of the score, `other seeds` are those that differ by more than 1e-4.
 
 `--race` searches learning rate, weight decay and width of the MLP by two workers, as a class and as
 a function that trains one seed: wall seconds, and whether all counts are the same.
@@ -15,6 +16,7 @@ a function that trains one seed: wall seconds, and whether all counts are the sa
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -25,6 +27,7 @@ from torch import nn
 from torch.nn import functional
 
 import xortune as xt
+from xortune.trainers import stack as stack_module
 
 DRAW = torch.Generator().manual_seed(0)
 X, WEIGHTS = torch.randn(1797, 64, generator=DRAW), torch.randn(64, 10, generator=DRAW)
@@ -119,7 +122,7 @@ def raced(sampler: str, trials: int, epochs: int) -> list[str]:
     """A row of the table: the same search both ways."""
     space = {
         "name": "race",
-        "success": "accuracy >= 0.7",
+        "success": "accuracy >= 0.68",
         "parameters": {
             "lr": {"low": 1e-4, "high": 0.1, "log": True},
             "decay": {"low": 1e-4, "high": 0.1, "log": True},
@@ -145,22 +148,34 @@ def raced(sampler: str, trials: int, epochs: int) -> list[str]:
 
 
 def measured(kind: type[_Digits], seeds: int, epochs: int) -> list[str]:
-    """A row of the table."""
+    """A row of the table: medians of three rounds, in each of which both train."""
     training = kind({})
     training.epochs = epochs
     training.run(0)  # what torch does once
-    began = time.perf_counter()
-    alone = [training.run(seed) for seed in range(16)]
-    loop = (time.perf_counter() - began) / 16
-    began = time.perf_counter()
-    found = training.run_seeds(range(seeds))
-    stack = (time.perf_counter() - began) / seeds
-    worst = max(
-        abs(found[name][seed] - score[name]) / abs(score[name])
+    alone, loops, stacks = [], [], []
+    for first in (0, 6, 12):
+        began = time.process_time()
+        alone += (own := [training.run(seed) for seed in range(first, min(first + 6, 16))])
+        loops.append((time.process_time() - began) / len(own))
+        stack_module._trials.clear()
+        began = time.process_time()
+        found = training.run_seeds(range(seeds))
+        stacks.append((time.process_time() - began) / seeds)
+    loop, stack = statistics.median(loops), statistics.median(stacks)
+    apart = [
+        max(abs(found[name][seed] - score[name]) / abs(score[name]) for name in score)
         for seed, score in enumerate(alone)
-        for name in score
-    )
-    return [kind.__name__, f"{loop:.4f}", f"{stack:.4f}", f"{loop / stack:.1f}x", f"{worst:.1e}"]
+    ]
+    other = f"{sum(one > 1e-4 for one in apart)} of {len(apart)}"
+    worst = statistics.median(apart)
+    return [
+        kind.__name__,
+        f"{loop:.4f}",
+        f"{stack:.4f}",
+        f"{loop / stack:.1f}x",
+        f"{worst:.0e}",
+        other,
+    ]
 
 
 def main() -> None:
@@ -181,7 +196,7 @@ def main() -> None:
         )
         show(about, header, rows, name="torch race", readme=given.readme)
         return
-    header = ["model", "loop, s a seed", "stack, s a seed", "times", "same to"]
+    header = ["model", "loop, s a seed", "stack, s a seed", "times", "same to", "other seeds"]
     rows = [measured(kind, given.seeds, given.epochs) for kind in (Mlp, Cnn, Attention)]
     about = f"{description()}. One core, {given.seeds} seeds, {given.epochs} epochs."
     show(about, header, rows, name="torch models", readme=given.readme)
