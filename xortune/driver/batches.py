@@ -30,6 +30,9 @@ LEAST_SECONDS = 0.4
 DOUBT = 10.0
 """A block of milliseconds may take so many times as long as its training does."""
 
+BLOCK_SECONDS = 2.5e-4
+"""That a driver takes to decide upon a block and to record it, about."""
+
 MOST_SECONDS = 4.0
 """Of work in a batch: how long the user waits for news, and what a killed worker loses."""
 
@@ -308,6 +311,11 @@ class Batches:
         if self._pace is None:
             return math.inf
         return self._undecided() + self._pace * sum(map(self._cost, self._waiting))
+
+    def saved_by(self, slots: int) -> float:
+        """Seconds that so many workers would save, which share the cores with the driver."""
+        driver = self._decider.left * BLOCK_SECONDS
+        return self.work_left / self.doubt * (1 - 1 / slots) - driver / slots
 
     def wants(self, jobs: Sequence[Job]) -> list[bool]:
         """Of each job whether its results are still of interest."""

@@ -258,7 +258,7 @@ class _StartingExecutor:
     def takes(self, batches: Batches) -> bool:
         """Whether it has little to train, and does not leave the rest to the workers."""
         if batches.measured:
-            if batches.work_left * (1 - 1 / self.slots) > RAY_SECONDS * batches.doubt:
+            if batches.saved_by(self.slots) > RAY_SECONDS:
                 self.known.set()
             self.measured.set()
         near_end = batches.work_left < WORKER_SECONDS
