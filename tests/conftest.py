@@ -21,28 +21,30 @@ from hypothesis import settings
 from xortune.core.config import Config
 from xortune.driver.own_process import BEGIN
 from xortune.reports.drawing.matplotlib import svg
+from xortune.reports.html.page import page
 from xortune.trainers import group
 
 # Timings depend on the machine; the examples must not.
 settings.register_profile(
-    "xortune", deadline=None, derandomize=True, print_blob=True, max_examples=50
+    "xortune", deadline=None, derandomize=True, print_blob=True, max_examples=30
 )
 settings.load_profile("xortune")
 
 # Making the commands out of their functions takes longer than what most tests run.
 typer.testing._get_command = cache(typer.testing._get_command)
 
-DRAWS = "xortune.reports.files.svg"  # where reports look it up
+FILES = "xortune.reports.files"  # where reports look it up
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _sketches() -> Iterator[None]:
-    """A run's figures are files without a picture, and few resamples say how much matters.
+    """A run's figures are files without a picture, as its page is; few resamples say what matters.
 
-    These two take most of the time of a small search.
+    These take most of the time of a small search.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DRAWS, lambda plot: f"<svg>{plot.name}</svg>\n")
+        patch.setattr(f"{FILES}.svg", lambda plot: f"<svg>{plot.name}</svg>\n")
+        patch.setattr(f"{FILES}.page", lambda document: f"<p>{len(document.plots)} figures</p>\n")
         for bound in ("FEWEST", "MOST"):
             patch.setattr(f"xortune.driver.importance.{bound}", 3)
         yield
@@ -50,8 +52,9 @@ def _sketches() -> Iterator[None]:
 
 @pytest.fixture
 def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a test that looks at a run's figures as files: they are drawn."""
-    monkeypatch.setattr(DRAWS, svg)
+    """For a test that looks at a run's figures and page as files: they are drawn."""
+    monkeypatch.setattr(f"{FILES}.svg", svg)
+    monkeypatch.setattr(f"{FILES}.page", page)
 
 
 @pytest.fixture(scope="session", autouse=True)

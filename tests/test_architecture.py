@@ -68,16 +68,17 @@ def _tree(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text(encoding="utf-8"))
 
 
-def _imports(name: str) -> Iterator[tuple[ast.stmt, str, str | None]]:
+@cache
+def _imports(name: str) -> list[tuple[ast.stmt, str, str | None]]:
     """Each import of a module: its statement, the module and the name taken from it, if any."""
+    found: list[tuple[ast.stmt, str, str | None]] = []
     for node in ast.walk(_tree(name)):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node, alias.name, None
+            found += [(node, alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}: relative import"
-            for alias in node.names:
-                yield node, str(node.module), alias.name
+            found += [(node, str(node.module), alias.name) for alias in node.names]
+    return found
 
 
 def _own(name: str) -> Iterator[tuple[ast.stmt, str, str | None]]:

@@ -162,7 +162,7 @@ def test_what_a_normal_form_leaves_out_hinders_no_move():
     assert near("[1, 2]", {"listed": 1}, more=more) == [("listed", {"listed": 2})]
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(
     st.floats(0.001, 1),
     st.integers(2, 20),

@@ -8,6 +8,8 @@ import pytest
 from commands import _somewhere, refused, xortune  # noqa: F401  # every test has a folder
 
 import xortune as xt
+from xortune.reports.html.page import page
+from xortune.reports.run import run_document
 from xortune.runs.journal import Journal
 from xortune.stats.anytime import anytime_lower
 
@@ -77,9 +79,8 @@ def test_manifest_and_reports_say_that_it_was_imported(run, results):
     assert run.manifest["columns"]["config"] == {"lr": "number", "width": "whole number"}
     told = f"These results were imported from {results} (240 rows, SHA-256 {noted['sha256'][:12]})"
     markdown = (run.path / "report.md").read_text()
-    page = (run.path / "report.html").read_text()
     assert told.replace("_", r"\_") in markdown.replace("\n", " ") or told in markdown
-    assert "xortune did not train them" in page
+    assert "xortune did not train them" in page(run_document(run))
     assert "Nobody here has trained them again" in " ".join(markdown.split())
     for word in ("How the search went", "Where the seeds went", "stopped early"):
         assert word not in markdown

@@ -48,7 +48,7 @@ def test_entering_gives_numbers_before_anything_is_seen():
 COUNT = st.tuples(st.integers(0, 60), st.integers(1, 60)).map(lambda c: (min(c), c[1]))
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(counts=st.lists(COUNT, min_size=1, max_size=12), finalists=st.sampled_from([None, 1, 3]))
 def test_with_equal_costs_those_climb_who_climb_in_the_plain_race(counts, finalists):
     rule = RaceRule((8, 61), finalists=finalists)
@@ -111,7 +111,7 @@ class Plain:
     ),
     st.sampled_from([None, 1, 2]),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_it_is_the_plain_rule_and_whoever_is_out_is_worse_than_one_of_no_higher_costs(
     looks, finalists
 ):

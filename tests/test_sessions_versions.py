@@ -154,7 +154,7 @@ def test_no_count_mixes_versions(tmp_path):
         max_size=12,
     )
 )
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_blocks_of_a_config_are_counted_if_one_thing_made_them(given):
     lines, first = [], 0
     for made, config, count in given:

@@ -109,7 +109,7 @@ def test_fisher_agrees_with_scipy(first, second):
     assert fisher_two_sided(n2 - k2, n2, n1 - k1, n1) == found
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(COUNTS_100, COUNTS_100), max_size=8))
 def test_fisher_tests_each_pair_by_itself(pairs):
     columns = np.array([[*a, *b] for a, b in pairs], dtype=int).reshape(-1, 4).T

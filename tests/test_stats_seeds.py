@@ -42,7 +42,7 @@ def test_known_numbers_of_seeds(rate, confidence, failures, n):
     assert seeds_for_lower_bound(rate, confidence=confidence, failures=failures) == n
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.floats(0.05, 0.98), st.sampled_from([0.8, 0.95, 0.99]), st.integers(0, 12))
 def test_one_seed_fewer_would_not_do_by_enumeration(rate, confidence, failures):
     n = seeds_for_lower_bound(rate, confidence=confidence, failures=failures)

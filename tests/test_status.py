@@ -76,7 +76,7 @@ def told(outcome, number):
     return replace(outcome, details=Details(values={"steps": steps.astype(float)}))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     blocks=BLOCKS,
     made=st.lists(st.sampled_from([None, "a" * 8, "b" * 8]), min_size=14),

@@ -38,7 +38,7 @@ def test_nobody_waits_for_a_straggler(tmp_path, as_they_come):
     rates=st.lists(st.sampled_from([0.0, 0.3, 0.8, 1.0]), min_size=1, max_size=8),
     window=st.integers(1, 6),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_all_is_trained_in_order_and_a_resumed_search_goes_on(data, rates, window):
     points = at(*rates) * 2  # each is proposed again, perhaps while it is under way
     given = {"space": hasty(len(points)), "proposer": Scripted(points), "window": window}

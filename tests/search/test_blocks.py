@@ -59,7 +59,7 @@ def dies_at(*tries):
     workers=st.integers(1, 8),
     crashes=st.sets(st.tuples(st.integers(0, 26), st.integers(1, 3)), max_size=8),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_the_order_of_results_changes_nothing(data, window, least, workers, crashes):
     space, train = space_of(trials=27), dies_at(*crashes)
     patient, hasty = Scripted(points(27, 4)), Scripted(points(27, 4))

@@ -143,7 +143,7 @@ RATES = st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.8, 0.95, 1.0]), min_size=1, m
     how=st.tuples(st.integers(1, 9), st.integers(1, 8)),
     crashes=st.sets(st.tuples(st.integers(0, 8), st.integers(1, 3)), max_size=8),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_order_of_results_changes_nothing(data, rates, ladder, how, crashes):
     window, workers = how
     chosen = [point for point in at(*rates) for _ in range(2)][: len(rates)]  # each twice
@@ -178,7 +178,7 @@ def lost(evaluation):
 
 
 @given(rates=RATES, ladder=st.sampled_from([LADDER, DOUBLING]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_whom_the_race_calls_gets_the_seeds(rates, ladder):
     """With a window of one: newcomers and `Grants`, by hand."""
     points, blocks, new, climbed = at(*rates), [], 0, 0

@@ -60,7 +60,7 @@ def assert_once(evaluations):
 @pytest.mark.parametrize("kind", LADDERS)
 @pytest.mark.parametrize("sampler", ["random", "grid", "tpe"])
 @given(data=st.data())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_a_killed_search_goes_on_as_if_it_had_not_been(sampler, kind, window, data):
     before = whole(sampler, kind, window)
     lines = before.evaluations

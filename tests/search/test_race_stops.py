@@ -34,7 +34,7 @@ class Lagging:
     window=st.integers(1, 6),
     ladder=st.sampled_from([DOUBLING, (8, 24), (4,)]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_only_what_is_on_the_disk_is_told(data, rates, window, ladder):
     journal, told, lines = Lagging(), [], {}
     space = space_of(trials=len(rates), ladder=ladder)
