@@ -1,7 +1,5 @@
 """Trainers that a worker can import: what they do with a point is written in its x."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """Commands as tests run them: in this process, in a folder of the test's own."""
 
-from __future__ import annotations
-
 import pytest
 from typer.testing import CliRunner
 

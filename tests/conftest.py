@@ -1,7 +1,5 @@
 """What all tests share: one Hypothesis profile, sketches for figures, one Ray, a config to vary."""
 
-from __future__ import annotations
-
 import gc
 import os
 import signal
@@ -128,6 +126,8 @@ def pytest_collection_finish() -> None:
     """
     gc.enable()
     gc.freeze()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # threads wait for each other longer than what is small takes
     if services := sys.modules.get("ray._private.services"):
         services.ConsolePopen.__del__ = lambda self, **_: self._child_created and self.poll()
 
@@ -215,17 +215,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> object:
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch.setattr)
         return xt.search(folder / "tiny.yaml", output=folder / "run")
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """torch with one thread: that is quicker for what is small, and others run beside it."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Searches without Ray: in this process, or as drivers of their own, to be stopped and killed."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from contextlib import nullcontext

@@ -6,8 +6,6 @@ interpreter or its environment at import are what is tested, start a process wit
 where Ray is to be started, whose core keeps the token of the process that imported it.
 """
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 import fcntl

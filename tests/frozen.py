@@ -9,8 +9,6 @@ what each command prints as JSON. Trainings of the built-in network depend on th
 processor computes, so only folders of one machine can be compared.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Hand-made runs for the tests of the run directory and the reports."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from xortune.core.outcome import Outcome

@@ -1,7 +1,5 @@
 """Runs and comparisons that mean to break a report, and what one reads of it nevertheless."""
 
-from __future__ import annotations
-
 import csv
 import re
 from dataclasses import replace

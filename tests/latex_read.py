@@ -1,7 +1,5 @@
 """Reads the text of LaTeX back, for the tests of what is written."""
 
-from __future__ import annotations
-
 import re
 
 NAMED = {

@@ -1,7 +1,5 @@
 """What the tests of a run's lock share: a process that holds one, a claim that was left."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An object store for the tests: a server that speaks S3, as a process of its own."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """What tests of pages share: a page as a browser would read its structure, and large runs."""
 
-from __future__ import annotations
-
 import json
 from html.parser import HTMLParser
 

@@ -1,7 +1,5 @@
 """One plot of each kind of layer, with labels that somebody may have chosen to do harm."""
 
-from __future__ import annotations
-
 import math
 
 from xortune.reports.plot import RATES, Axis, Cells, Lines, Mark, Panel, Plot, Rule, Series

@@ -1,7 +1,5 @@
 """A PostgreSQL server for tests, on a loopback port, where its programs are installed."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -1,7 +1,5 @@
 """Runs and comparisons whose whole reports are golden files, in tests/report/golden."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from certified import KEYS, SEARCHED, SPACE, Counting, certify

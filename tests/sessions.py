@@ -1,7 +1,5 @@
 """What the tests of a run's sessions share: a search without training, another version of torch."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest

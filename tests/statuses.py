@@ -1,7 +1,5 @@
 """What the tests of `xortune status` share: a run to look at, and what is shown of it."""
 
-from __future__ import annotations
-
 import pytest
 from hand_made import CONFIG, done, failed, solved, write_run
 from rich.console import Console

@@ -1,7 +1,5 @@
 """The verbs: what they accept and refuse, and what they hand on; no training but tiny ones."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import os

@@ -1,7 +1,5 @@
 """Every verb that plots draws a small run of real trainings, by both libraries."""
 
-from __future__ import annotations
-
 import importlib.util
 import inspect
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The house: rooms import downward, use what others export, and nothing heavy loads by itself."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """What a search of an own function leaves of the caller's process: everything as it was."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """The benchmark of what Optuna is told: it searches as the search does, and counts right."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 Whatever is imported from `benchmarks/` is imported in the tests, since that is no package.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

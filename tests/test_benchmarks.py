@@ -1,7 +1,5 @@
 """The benchmarks run and print ratios; how large they are is no test's business."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

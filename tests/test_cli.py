@@ -1,7 +1,5 @@
 """The command line without Ray: what it prints, what it writes, and how it refuses."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -1,7 +1,5 @@
 """Each way to fail that one can think of: one message, an exit code of the README, no traceback."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

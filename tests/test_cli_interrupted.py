@@ -1,7 +1,5 @@
 """How a command ends that is interrupted: by Ctrl-C, and by SIGTERM as job schedulers send it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

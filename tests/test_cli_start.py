@@ -1,7 +1,5 @@
 """The command line as a process of its own: what it loads, how long that takes, what it colours."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Output that fails fails no command: what cannot be shown is shown less, and files come first."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

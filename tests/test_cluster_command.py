@@ -1,7 +1,5 @@
 """A command whose files lie beside the space file runs on each node of a cluster, in a copy."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

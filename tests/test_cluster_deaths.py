@@ -1,7 +1,5 @@
 """Trainings that kill their worker, or keep it for ever: given up, written down, and survived."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What lies in cluster/ is what the tools that it is for accept."""
 
-from __future__ import annotations
-
 import copy
 import gzip
 import json

@@ -1,7 +1,5 @@
 """Ray that xortune starts by itself listens on the loopback device, and on no other."""
 
-from __future__ import annotations
-
 import ipaddress
 import json
 import os

@@ -1,7 +1,5 @@
 """Nodes that join while a search runs are used, nodes that leave lose only what they were at."""
 
-from __future__ import annotations
-
 import functools
 import os
 import re

@@ -1,7 +1,5 @@
 """A function in a file beside the space file trains on each node of a cluster."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

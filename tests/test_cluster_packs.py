@@ -1,7 +1,5 @@
 """Packs on a cluster: what is late, lost or never begun, and a number of slots that changes."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

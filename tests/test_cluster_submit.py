@@ -1,7 +1,5 @@
 """`xortune submit`: what is shipped and run; a job server itself, where there is `ray[default]`."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

@@ -1,7 +1,5 @@
 """What it will cost is said before it is spent; the call before the start is not trained twice."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

@@ -1,7 +1,5 @@
 """The wheel and the sdist, built as for a release, work outside the checkout."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

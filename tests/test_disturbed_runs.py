@@ -1,7 +1,5 @@
 """Files of a run that somebody replaces, removes or moves while a search writes to it."""
 
-from __future__ import annotations
-
 import shutil
 from contextlib import suppress
 from pathlib import Path

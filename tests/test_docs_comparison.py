@@ -1,7 +1,5 @@
 """docs/comparison.md: each figure is one of benchmarks/README.md."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The documentation as a whole: every page is listed, linked and tested, and the site builds."""
 
-from __future__ import annotations
-
 import html
 import importlib
 import importlib.util

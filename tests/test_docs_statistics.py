@@ -1,7 +1,5 @@
 """docs/statistics.md: what its pictures show, and the figures in its prose."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from pathlib import Path

@@ -18,8 +18,6 @@ An HTML comment on the line before a block says what else it is:
 `<!-- long -->` anywhere on a page marks its test `long`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

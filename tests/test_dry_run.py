@@ -1,7 +1,5 @@
 """A dry run checks all that the command is given, says what would be done, and starts nothing."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

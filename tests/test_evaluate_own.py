@@ -112,10 +112,12 @@ def test_a_torch_training():
             return {"weight": model.weight.sum()}
 
     threads = torch.get_num_threads()
+    torch.set_num_threads(3)
     found = xt.evaluate({"lr": 0.1}, range(20), train=Line, success="weight > 0")
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(threads)
     alone = [Line({"lr": 0.1}).run(seed)["weight"] for seed in range(20)]
     np.testing.assert_allclose(found.details.values["weight"], alone, rtol=1e-5)
-    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Outcomes as the journal holds them: the same numbers, one by one or thousands at once."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import pickle

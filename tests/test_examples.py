@@ -1,7 +1,5 @@
 """examples/ work as printed: each README's commands in a copy of its folder, in a small form."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -46,7 +44,7 @@ from xortune.spaces.space import load_space; from xortune.spaces.grid import pro
 
 for name in sys.argv[1:]:
     space = with_train(load_space(Path(name) / "space.yaml"), None)
-    trainer = trainer_for(space, None, "auto", 0.0)
+    trainer = trainer_for(space, None, "auto", 0.0, here=True)
     train, point = trainer.source.function(), next(iter(probes(space)))
     if isinstance(train, type):
         train = lambda config, seed, kind=train: kind(config).run(seed)

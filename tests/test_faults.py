@@ -3,8 +3,6 @@
 The short version of benchmarks/faults.py, whose drivers these are: the command line, with Ray.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Tables of very many configs are made part by part, and are what they are in one."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

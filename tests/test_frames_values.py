@@ -1,7 +1,5 @@
 """Numbers and reasons of seeds in the tables of a run, and in few."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.stats

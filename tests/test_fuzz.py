@@ -1,7 +1,5 @@
 """Space files and run directories from anybody: the short version of benchmarks/fuzz.py."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

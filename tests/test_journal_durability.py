@@ -1,7 +1,5 @@
 """What is told as settled is on the disk, and the file ends with a whole line whatever happens."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

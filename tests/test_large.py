@@ -1,7 +1,5 @@
 """What is too large is refused before it starts; what is large takes no more than it needs."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

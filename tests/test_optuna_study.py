@@ -1,7 +1,5 @@
 """A run as an Optuna study, and a study as a run: the same configs, the same counts."""
 
-from __future__ import annotations
-
 import math
 
 import optuna

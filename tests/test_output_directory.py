@@ -1,7 +1,5 @@
 """An output that holds somebody's files and no run: it is refused, and nothing is written over."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

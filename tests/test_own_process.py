@@ -1,7 +1,5 @@
 """Whatever a user's function does to its process, the command lives and has the last word."""
 
-from __future__ import annotations
-
 import os
 import time
 

@@ -1,7 +1,5 @@
 """The README's commands, and the tables and figures that docs/ has of what the program does."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

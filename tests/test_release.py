@@ -1,7 +1,5 @@
 """What a release needs: each version in one place, bounds that are tested, files that fit."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The committed reports follow from the runs beside them, by this code and these space files."""
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import json

@@ -1,7 +1,5 @@
 """What a resumed search may be: the words of each difference, and what an extension may bring."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """Sessions of a run: what they note, what they extend, and what they refuse."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

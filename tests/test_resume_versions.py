@@ -1,7 +1,5 @@
 """A search that goes on with another version: whole, but for Ray."""
 
-from __future__ import annotations
-
 import gc
 import time
 import weakref

@@ -1,7 +1,5 @@
 """The run directory: made, found and loaded, and what follows from its journal."""
 
-from __future__ import annotations
-
 import json
 import random
 

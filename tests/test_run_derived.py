@@ -1,7 +1,5 @@
 """The files that are made from a run's journal: the same again, for any run, or refused."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One driver for each run: who holds it, who does no longer, and that of many one gets it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """The journal as segments, and the lease that keeps two drivers apart: on file://, without Ray."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

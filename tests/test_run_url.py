@@ -1,7 +1,5 @@
 """Outputs that are URLs: what is one, where its working copy is, and how that shows."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

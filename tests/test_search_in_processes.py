@@ -1,7 +1,5 @@
 """Searches from threads, from forks and from spawned processes."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A run directory from somebody else: reading it runs nothing, leads nowhere, and ends."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """`workers=0`: all of it in the process of the user, for a debugger; no Ray, the same counts."""
 
-from __future__ import annotations
-
 import os
 import traceback
 

@@ -1,7 +1,5 @@
 """Certificates are sessions too, and no attempt is of two versions."""
 
-from __future__ import annotations
-
 import pytest
 from hand_made import done, solved, write_run
 from sessions import POINT, SPACE, other_torch, search

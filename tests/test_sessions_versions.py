@@ -1,7 +1,5 @@
 """No count mixes versions: what is refused, kept apart and told."""
 
-from __future__ import annotations
-
 import pytest
 from hand_made import RIGHT, WRONG, done, failed, outcome, solved, write_run
 from hypothesis import given, settings

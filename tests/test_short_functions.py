@@ -1,7 +1,5 @@
 """A user's function of milliseconds is trained in a process of its own, and no Ray is started."""
 
-from __future__ import annotations
-
 import os
 import random
 import time

@@ -1,7 +1,5 @@
 """`xortune status`: what is seen of a run from outside, at little cost, and without touching it."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

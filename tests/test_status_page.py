@@ -1,7 +1,5 @@
 """`xortune status --html`: who is let in, what the server says, and how the command ends."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

@@ -1,7 +1,5 @@
 """`xortune status`: which proposals are done, how many lately, and how long the rest will take."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from datetime import UTC, datetime

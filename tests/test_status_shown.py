@@ -1,7 +1,5 @@
 """`xortune status`: what it prints, as JSON too, and how it watches."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

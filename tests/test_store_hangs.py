@@ -1,7 +1,5 @@
 """A store that takes connections and never answers: nothing waits longer than it is told to."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import time

@@ -1,7 +1,5 @@
 """The same run, whether its output is a path, file:// or s3:// on a real server."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """What a notebook shows of a run, an outcome, a comparison: its numbers, and no markup in them."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """examples/thread: the claims of a forum thread, measured with the public API alone."""
 
-from __future__ import annotations
-
 import ast
 import csv
 import importlib

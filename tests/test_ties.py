@@ -1,7 +1,5 @@
 """Configs with the same count: where a rule judges a number, the better number comes first."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 

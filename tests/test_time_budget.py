@@ -1,7 +1,5 @@
 """A time budget: nothing begins after it, and everything that is shown says that it was over."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -3,8 +3,6 @@
 The drivers are whole searches of the command line, but for Ray: they train in their own process.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

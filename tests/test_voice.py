@@ -1,7 +1,5 @@
 """What the verbs say in Python: nothing silent, nothing twice, all in the logger `xortune`."""
 
-from __future__ import annotations
-
 import io
 import logging
 import sys

@@ -1,7 +1,5 @@
 """A Ray cluster of two nodes on this machine, and this process in it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A trainer for tests with Ray: on a device whose memory holds 64 networks at once."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The plain loop that every engine is held against: one network, one seed, ten lines of PyTorch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

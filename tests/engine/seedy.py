@@ -1,7 +1,5 @@
 """A training function from outside: names of its own, exceptions and NaN for some seeds."""
 
-from __future__ import annotations
-
 import random
 
 from seedy_parts import score

@@ -1,7 +1,5 @@
 """The fused engine against the reference engine: single steps, whole trainings, every size."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from dataclasses import replace

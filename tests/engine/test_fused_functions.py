@@ -1,7 +1,5 @@
 """The kernels' functions by themselves, against torch in float64."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cache

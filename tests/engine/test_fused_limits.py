@@ -1,7 +1,5 @@
 """What the fused engine does not train, and who does."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

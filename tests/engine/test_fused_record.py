@@ -1,7 +1,5 @@
 """What is recorded: since when a seed is solved, checkpoints, divergence; and leaving early."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

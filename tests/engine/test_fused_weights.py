@@ -1,7 +1,5 @@
 """`final_weights` and `outputs_of`: what a trained network makes of inputs it never saw."""
 
-from __future__ import annotations
-
 import numpy as np
 import oracle
 import pytest

@@ -1,7 +1,5 @@
 """GPUs that Ray hands out by number, on a machine that may have none."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """No seed may notice which others train beside it, in blocks of what size, on how many cores."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Compiled code is kept in the user's cache directory; a cache that is no good costs time only."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The initial weights are what torch draws, bit for bit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Steps with an lr and a momentum for each column are torch.optim's own, to the last bit."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What the optimizers need to know of each epoch, and their steps, against torch.optim itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 

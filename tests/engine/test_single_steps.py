@@ -3,8 +3,6 @@
 In float64 and from one state, so that what is compared is the arithmetic and not its rounding.
 """
 
-from __future__ import annotations
-
 from itertools import product
 
 import oracle

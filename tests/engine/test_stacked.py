@@ -1,7 +1,5 @@
 """Many configs as one training: what each comes to is what it comes to by itself."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import itertools

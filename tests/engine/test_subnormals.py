@@ -1,7 +1,5 @@
 """Subnormal numbers are flushed to zero inside the fused engine, and nowhere else."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

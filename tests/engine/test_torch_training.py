@@ -1,7 +1,5 @@
 """A user's torch model: many seeds as one training come to what the loop comes to, seed by seed."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import json
@@ -37,14 +35,6 @@ from xortune.trainers.source import given_source
 from xortune.trainers.stack import ELEMENTWISE, Stack, Trial, trained_as_one, trial_of
 
 SEEDS = [0, 1, 7, 2**32 - 1]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _rows(count: int, seed: int) -> torch.Tensor:

@@ -1,7 +1,5 @@
 """Whole trainings against the plain loop: verdicts, losses, epochs."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +16,6 @@ from xortune.trainers import fused, reference
 
 XOR = Task.xor()
 QUIET = pytest.mark.filterwarnings("ignore:reduction. 'mean':UserWarning")  # the oracle's KLDivLoss
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def same_as_the_loop(outcome: Outcome, records: list[oracle.Record]) -> None:

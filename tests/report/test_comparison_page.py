@@ -1,7 +1,5 @@
 """What comparisons say, as far as golden/ does not show it, and where their files go."""
 
-from __future__ import annotations
-
 import io
 
 import pandas as pd

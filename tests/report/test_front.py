@@ -1,7 +1,5 @@
 """The front in tables and reports."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -3,8 +3,6 @@
 After a wanted change: `GOLDEN=renew python -m pytest tests/report/test_goldens.py`; read the diff.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

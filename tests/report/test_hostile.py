@@ -1,7 +1,5 @@
 """Runs and comparisons that mean to break a report: every form is right, escaped and readable."""
 
-from __future__ import annotations
-
 import io
 import re
 from xml.etree import ElementTree
@@ -27,13 +25,22 @@ HOSTILE = {**RUNS, **COMPARISONS}
 NUMBERLESS = r"(?<![\w\\.])(nan|inf|NaN|None|undefined)(?!\w)"
 
 
-@pytest.fixture(params=HOSTILE)
-def hostile(request, tmp_path):
-    return HOSTILE[request.param](tmp_path / "r")
+@pytest.fixture(scope="module", autouse=True)
+def _few_resamples():
+    """How wide an interval is says nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xortune.comparisons.runs.RESAMPLES", 50)
+        yield
 
 
-def document_of(found):
-    return run_document(found) if isinstance(found, Run) else comparison_document(found)
+@pytest.fixture(scope="module", params=HOSTILE)
+def hostile(request, tmp_path_factory):
+    return HOSTILE[request.param](tmp_path_factory.mktemp("hostile") / "r")
+
+
+@pytest.fixture(scope="module")
+def document(hostile):
+    return run_document(hostile) if isinstance(hostile, Run) else comparison_document(hostile)
 
 
 def test_every_file_is_legal_text_without_control_signs(hostile, tmp_path):
@@ -54,8 +61,7 @@ def test_every_file_is_legal_text_without_control_signs(hostile, tmp_path):
     assert not any(str(cell).startswith(tuple("=+@")) for cell in table.to_numpy().ravel())
 
 
-def test_markdown_has_no_other_tags_and_says_all_that_the_document_says(hostile):
-    document = document_of(hostile)
+def test_markdown_has_no_other_tags_and_says_all_that_the_document_says(document):
     text = markdown_text(document)
     seen = rendered(text)
     assert seen.tags <= ALLOWED
@@ -70,8 +76,7 @@ def test_markdown_has_no_other_tags_and_says_all_that_the_document_says(hostile)
         columns = found
 
 
-def test_a_page_is_whole_says_all_and_runs_nothing(hostile):
-    document = document_of(hostile)
+def test_a_page_is_whole_says_all_and_runs_nothing(document):
     text = page(document)
     found = Parsed(text)  # each element is closed, and its JSON is JSON
     tags = {tag for tag, _ in found.elements}
@@ -108,12 +113,13 @@ def test_the_terminal_shows_it_in_its_width(hostile, width, encoding):
 
 
 @pytest.mark.parametrize(
-    "name", ["names", "not a number", "odd numbers told", "one seed", "names compared", "a table"]
+    "hostile",
+    ["names", "not a number", "odd numbers told", "one seed", "names compared", "a table"],
+    indirect=True,
 )
-def test_its_pictures_are_whole_and_have_their_alt_texts(tmp_path, name):
-    plots = document_of(HOSTILE[name](tmp_path / "r")).plots
-    assert plots
-    for plot in plots:
+def test_its_pictures_are_whole_and_have_their_alt_texts(document):
+    assert document.plots
+    for plot in document.plots:
         text = svg(plot)
         root = ElementTree.fromstring(text)  # of our own making
         texts = {element.text for element in root.iter() if element.text}

@@ -1,7 +1,5 @@
 """Whatever a text is, Markdown shows it as it is."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

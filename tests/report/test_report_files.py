@@ -1,7 +1,5 @@
 """The figures beside report.md are those that it shows."""
 
-from __future__ import annotations
-
 import time
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """What a run's report says, and of which runs; its words are in golden/."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

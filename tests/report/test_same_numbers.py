@@ -1,7 +1,5 @@
 """The numbers in HTML, Markdown and CSV are the same numbers."""
 
-from __future__ import annotations
-
 import json
 import re
 from html.parser import HTMLParser

@@ -1,7 +1,5 @@
 """Why configs got no more seeds: what the search recorded, and what follows from the counts."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Trainers that a Ray worker can import: one dies at a point, one raises, one is slow."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 

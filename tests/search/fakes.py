@@ -1,7 +1,5 @@
 """A search without Ray: scripted proposers, a made-up success rate, workers of any speed."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 import zlib

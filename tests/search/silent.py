@@ -1,7 +1,5 @@
 """Run as a program: a search in which one training kills its worker and another one raises."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

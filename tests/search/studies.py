@@ -1,7 +1,5 @@
 """Studies of other programs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

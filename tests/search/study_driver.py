@@ -1,7 +1,5 @@
 """A driver without Ray, for tests: `python study_driver.py SPACE RUN STORAGE`."""
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Blocks that are trained before anybody has decided upon them: decisions do not notice."""
 
-from __future__ import annotations
-
 import random
 from collections import deque
 

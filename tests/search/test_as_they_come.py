@@ -1,7 +1,5 @@
 """Results taken as they come: nobody waits, and the seeds of a config stay in their order."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

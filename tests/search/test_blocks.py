@@ -1,7 +1,5 @@
 """The queue of blocks: whatever the workers' speed, the search is the same."""
 
-from __future__ import annotations
-
 import tempfile
 from functools import cache
 from pathlib import Path

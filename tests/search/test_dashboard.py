@@ -1,7 +1,5 @@
 """What optuna-dashboard shows of a study that searches share; a real one, on a loopback port."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """Climbs of a config that is proven worse end on the way; how far they get decides nothing."""
 
-from __future__ import annotations
-
 import tempfile
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a search trains in its own process while Ray starts: the same as the workers would."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """What engines log on a worker is told where the search runs."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

@@ -1,7 +1,5 @@
 """A seed that kills its worker costs itself, and no other seed of its block."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Several objectives in the search itself: reproducible, resumable, and not stopped too soon."""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import replace
 from pathlib import Path

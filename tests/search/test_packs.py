@@ -1,7 +1,5 @@
 """Packs: sized by what was measured, halved when they kill their worker."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import pytest

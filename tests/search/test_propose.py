@@ -1,7 +1,5 @@
 """Where points come from: inside the space, by the seed and the number alone."""
 
-from __future__ import annotations
-
 import warnings
 
 import optuna

@@ -1,7 +1,5 @@
 """What only another process can show: Ray started and stopped by xortune, in silence."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

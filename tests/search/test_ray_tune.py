@@ -1,7 +1,5 @@
 """A search with Ray itself, as a user may have started it: no search may shut it down."""
 
-from __future__ import annotations
-
 import copy
 import errno
 import json

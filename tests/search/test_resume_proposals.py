@@ -1,7 +1,5 @@
 """A search that is extended: what was proposed stays, what comes next visits what is new."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest

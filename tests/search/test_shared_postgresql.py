@@ -1,7 +1,5 @@
 """A shared study in a PostgreSQL server: what else may happen; see test_shared_study.py too."""
 
-from __future__ import annotations
-
 import json
 import sys
 

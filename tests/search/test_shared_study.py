@@ -1,7 +1,5 @@
 """Several drivers on one study: they learn from each other, and each counts its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

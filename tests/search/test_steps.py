@@ -1,7 +1,5 @@
 """What a search keeps of its configs, and how it draws them quickly."""
 
-from __future__ import annotations
-
 import gc
 import weakref
 

@@ -1,7 +1,5 @@
 """`trials` counts proposals that have results: at the end all that the sampler was told."""
 
-from __future__ import annotations
-
 import pytest
 from fakes import Scripted, anywhere, space_of
 from hand_made import CONFIG, RIGHT, WRONG, done, failed, outcome, solved, write_run

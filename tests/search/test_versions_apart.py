@@ -1,7 +1,5 @@
 """Where versions changed within a run, the race and the sampler see seeds of one version only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cache
 

@@ -1,7 +1,5 @@
 """What matplotlib draws: the plot's values, the same bytes again, labels as they are."""
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace

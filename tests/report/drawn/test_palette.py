@@ -1,7 +1,5 @@
 """Colours are told apart and seen, whoever looks and on whatever ground."""
 
-from __future__ import annotations
-
 import itertools
 from typing import get_args
 

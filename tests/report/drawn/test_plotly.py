@@ -1,7 +1,5 @@
 """What plotly.js is given: the plot's values, trace types of its cartesian bundle, no markup."""
 
-from __future__ import annotations
-
 import html
 import json
 import os

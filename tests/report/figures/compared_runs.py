@@ -1,7 +1,5 @@
 """The comparisons that the tests of their figures share."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -3,8 +3,6 @@
 To renew it after a wanted change: run this file, and read the diff.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

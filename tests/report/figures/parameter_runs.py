@@ -1,7 +1,5 @@
 """The runs that the tests of figures of parameters share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hand_made import CONFIG, done, solved, write_run

@@ -1,7 +1,5 @@
 """The small runs that the tests of figures share, and what every figure keeps to."""
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Figures of comparisons: the values in them are those of the comparison."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from compared import contestant, paired

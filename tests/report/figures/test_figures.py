@@ -1,7 +1,5 @@
 """All figures: their values and words, what each says, their order, runs that are strange."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

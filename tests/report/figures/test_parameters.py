@@ -1,7 +1,5 @@
 """Figures of parameters: the mean and its band, levels, two at once, all at once, importance."""
 
-from __future__ import annotations
-
 import math
 import re
 

@@ -1,7 +1,5 @@
 """Every table is the same in Markdown and on the page."""
 
-from __future__ import annotations
-
 from html.parser import HTMLParser
 
 from compared import certified_run, paired, unpaired

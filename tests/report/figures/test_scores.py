@@ -1,7 +1,5 @@
 """The figures of a trainer's own number: shares by hand, curves by an oracle in plain Python."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hand_made import done, solved, write_run

@@ -1,7 +1,5 @@
 """Figures of success: ranking, epochs, history, seeds, failures and front show the run's values."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from dataclasses import replace

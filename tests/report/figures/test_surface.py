@@ -1,7 +1,5 @@
 """Decision surfaces: what torch's own network says at each place, for seeds as the run has them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What tests of pages in a browser look for."""
 
-from __future__ import annotations
-
 import shutil
 from contextlib import suppress
 

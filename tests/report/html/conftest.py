@@ -1,7 +1,5 @@
 """A browser for the files with tests of pages, and what opens a document in it."""
 
-from __future__ import annotations
-
 import pytest
 from browsing import CHROMIUM
 

@@ -1,7 +1,5 @@
 """Pages in a browser: what they do, how they look to a machine, and what axe finds in them."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

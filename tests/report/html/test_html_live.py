@@ -1,7 +1,5 @@
 """The page that follows a run, in a browser: what it shows changes while the run grows."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The page: its structure, what it lets run, the rows that it holds, the data of its figures."""
 
-from __future__ import annotations
-
 import ast
 import base64
 import hashlib

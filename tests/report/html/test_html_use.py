@@ -1,7 +1,5 @@
 """Pages as they are used in a browser: sorted, filtered, linked to, copied from, printed."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 from browsing import NO_BROWSER, column, rows
