@@ -110,6 +110,7 @@ def test_the_csv_is_the_frame(tmp_path):
 
 def test_files_go_beside_the_run_or_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xortune.reports.files.page", page)
     beside = published(tmp_path)
     files = xt.write_comparison(beside, formats=["md", "html"])
     assert files == (tmp_path / "sweep/comparison.md", tmp_path / "sweep/comparison.html")
