@@ -869,6 +869,25 @@ def test_the_log_softmax_of_few_classes_is_torchs_to_the_bit(classes):
         assert torch.equal(gradient, alone.grad)
 
 
+@pytest.mark.parametrize("classes", [2, 10, LANES])
+def test_a_bias_s_gradient_is_summed_in_the_loop_s_order(classes):
+    bias, row = torch.linspace(-1, 1, 3 * classes).view(3, classes).requires_grad_(), None
+    target = torch.randint(classes, (3, 33), generator=torch.Generator().manual_seed(0))
+    inputs, weight = torch.ones(33, 4), torch.zeros(classes, 4)
+
+    def loss(bias, target, its):
+        nonlocal row
+        row = its
+        return functional.cross_entropy(functional.linear(inputs, weight, bias), target)
+
+    with replaced(seeds_as_channels(lambda: row)):
+        torch.func.vmap(loss)(bias, target, torch.arange(3)).sum().backward()
+    for one, its, gradient in zip(bias.detach(), target, bias.grad, strict=True):
+        alone = one.clone().requires_grad_()
+        functional.cross_entropy(functional.linear(inputs, weight, alone), its).backward()
+        assert torch.equal(gradient, alone.grad)
+
+
 @pytest.mark.parametrize("optimizer", ["AdamW", "Adagrad", "Rprop", "SGD"])
 def test_an_optimizer_steps_pieces_as_the_loop_steps_a_parameter(optimizer, monkeypatch):
     monkeypatch.setattr(stack_module, "are_plain", lambda _: False)

@@ -318,6 +318,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (inputs, weights), needed = ctx.saved_tensors, ctx.needs_input_grad
+        gradient = gradient.contiguous()  # in another order a sum is rounded otherwise
         return (
             gradient @ weights if needed[0] else None,
             gradient.transpose(1, 2) @ inputs if needed[1] else None,
