@@ -141,10 +141,10 @@ def raced(sampler: str, trials: int, epochs: int) -> list[str]:
             tables.append(run.table.set_index("key")[["k", "n"]].sort_index())
             ahead = run.manifest.get("seeds_ahead", "")
             print(f"{train.__name__}: {seconds[-1]:.1f} s, {ahead}", flush=True)
-    seeds, same = int(tables[1].n.sum()), tables[0].equals(tables[1])
-    stack, loop = seconds
-    counts = "all" if same else f"{(tables[0] == tables[1]).all(axis=1).mean():.0%}"
-    return [sampler, f"{seeds}", f"{loop:.1f}", f"{stack:.1f}", f"{loop / stack:.1f}x", counts]
+    both = tables[0].merge(tables[1], how="outer", left_index=True, right_index=True)
+    same = f"{((both.k_x == both.k_y) & (both.n_x == both.n_y)).mean():.0%}"
+    seeds, (stack, loop) = int(tables[1].n.sum()), seconds
+    return [sampler, f"{seeds}", f"{loop:.1f}", f"{stack:.1f}", f"{loop / stack:.1f}x", same]
 
 
 def measured(kind: type[_Digits], seeds: int, epochs: int) -> list[str]:

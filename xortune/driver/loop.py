@@ -222,9 +222,10 @@ def _trained_here(trainer: Trainer, jobs: tuple[Job, ...], until: float | None) 
 # milliseconds, many a search is over by then. What is decided does not depend on who trains, so the
 # first decisions need not wait, and a small search needs no Ray.
 
-RAY_SECONDS = 5.0
-"""What Ray takes until its first workers have trained something, about: a start of two seconds, and
-as long again for the workers. Where all its workers would save less, this process trains alone."""
+RAY_SECONDS = 8.0
+"""What Ray takes, about: a start of two seconds, as long again until its first workers have trained
+something, its end, and what all that takes from who trains meanwhile. Where its workers would save
+less, this process trains alone."""
 
 WORKER_SECONDS = 2.5
 """What workers take to come up when Ray has started. What takes less is brought to its end here."""
