@@ -279,8 +279,8 @@ def test_what_the_search_measured_counts(tmp_path, places):
     lines = [done(0, POINTS[0], solved(0, 8, 8, epochs=30))]  # 0.5 s
     slow = write_run(tmp_path / "slow", lines, space_text=SPACE, trainer="network")
     trainer = Counting(seconds=1e-3)
-    certify_run(slow.path, trainer, Call(top=1, seeds=150), cluster=Cluster())
-    certify_run(slow.path, trainer, Call(top=1, seeds=170), cluster=Cluster())
+    certify_run(slow.path, trainer, Call(top=1, seeds=240), cluster=Cluster())
+    certify_run(slow.path, trainer, Call(top=1, seeds=270), cluster=Cluster())
     assert places == ["here", Cluster()]
 
 
