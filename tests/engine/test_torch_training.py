@@ -85,6 +85,15 @@ class Convolution(Small):
         return torch.optim.SGD(parameters, lr=0.05, momentum=0.9, nesterov=True)
 
 
+class ChannelsLast(Small):
+    """Its weights lie in another order in memory than their gradients."""
+
+    def model(self):
+        layers = [nn.Unflatten(1, (4, 2, 2)), nn.Conv2d(4, 4, 2, padding=1), nn.Flatten()]
+        whole = nn.Sequential(*layers, nn.Linear(36, 2))
+        return whole.to(memory_format=torch.channels_last)
+
+
 class Attention(Small):
     def model(self):
         layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, batch_first=True)
@@ -148,7 +157,9 @@ def _same(stacked, alone, rtol=1e-4):
             assert math.isclose(one[name], number, rel_tol=rtol, abs_tol=1e-7), name
 
 
-@pytest.mark.parametrize("kind", [Small, Convolution, Attention, Embedded, Regression])
+@pytest.mark.parametrize(
+    "kind", [Small, Convolution, ChannelsLast, Attention, Embedded, Regression]
+)
 def test_a_stack_is_the_loop(kind):
     training = kind({})
     *_, (_, scores) = trained_as_one([(training, SEEDS)])

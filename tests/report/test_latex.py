@@ -81,7 +81,7 @@ def compiled(tex, folder):
     )
 
 
-@pytest.mark.skipif(PDFLATEX is None, reason="there is no pdflatex here")
+@pytest.mark.skipif(PDFLATEX is None, reason="no pdflatex here: apt-get install texlive-latex-base")
 def test_latex_sets_whatever_the_names_are(tmp_path):
     points = [{HOSTILE: start + HOSTILE, "y": i} for i, start in enumerate(["[1]", "*", ""])]
     run = write_run(

@@ -13,7 +13,9 @@ from xortune.driver.propose import PROPOSAL, RUN
 
 
 @pytest.mark.long
-@pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server is installed")
+@pytest.mark.skipif(
+    postgres.programs() is None, reason="no PostgreSQL here: apt-get install postgresql"
+)
 def test_a_server_that_goes_away_costs_nothing(tmp_path):
     """The search says so and ends; when the server is back, it goes on, and tells what is new."""
     space, folder = space_of(), tmp_path / "run"

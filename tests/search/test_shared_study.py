@@ -46,7 +46,9 @@ POSTGRESQL = pytest.param(
     "postgresql",
     marks=[
         pytest.mark.long,
-        pytest.mark.skipif(postgres.programs() is None, reason="no PostgreSQL server is installed"),
+        pytest.mark.skipif(
+            postgres.programs() is None, reason="no PostgreSQL here: apt-get install postgresql"
+        ),
     ],
 )
 

@@ -286,6 +286,7 @@ class Batches:
                     self._settle(job, kept.result, kept.seconds, kept.worker)
 
     def _measure(self, seconds: float, estimated: float) -> None:
+        """Follow the pace; what is in doubt is replaced by the next measurement."""
         if self._pace is None or self.doubt > 1:
             self._pace = seconds / estimated
         else:

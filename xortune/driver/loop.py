@@ -274,16 +274,20 @@ class _StartingExecutor:
     def wait(self, batches: Batches) -> None:  # noqa: ARG002  # the oldest comes first
         """Take what comes of the oldest batch; of one that `abort` has ended nothing does."""
         done = self._under_way.popleft().result()
-        if self._aborted and isinstance(done.results, WorkerFailure):
+        if self._ended(done):
             raise KeyboardInterrupt
         self.done.append(done)
+
+    def _ended(self, done: Done) -> bool:
+        """Whether `abort` ended it."""
+        return self._aborted and isinstance(done.results, WorkerFailure)
 
     def stop(self) -> None:
         """Begin nothing more; what finishes is in `done`."""
         under_way = [batch for batch in self._under_way if not batch.cancel()]
         self._under_way.clear()
-        if not self._aborted:
-            self.done.extend(batch.result() for batch in under_way)
+        found = (batch.result() for batch in under_way if batch.exception() is None)
+        self.done.extend(done for done in found if not self._ended(done))
 
     def close(self) -> None:
         """End the thread that trains, and the process of a user's function that it keeps."""

@@ -120,10 +120,6 @@ SETTINGS = {
 """What Ray and Tune read from the environment."""
 
 
-COLLECT_AFTER = 10_000
-"""So many new objects at least between two looks for garbage; Python's own are 700."""
-
-
 @contextmanager
 def environment_kept() -> Iterator[None]:
     """Afterwards `os.environ` is as it was: Ray and Tune leave a dozen variables in it."""
@@ -175,6 +171,10 @@ def as_before() -> Iterator[None]:
             for number, handler in handlers.items():
                 if getsignal(number) is not handler:
                     signal(number, handler)
+
+
+COLLECT_AFTER = 10_000
+"""So many new objects at least between two looks for garbage; Python's own are 700."""
 
 
 @contextmanager

@@ -34,6 +34,7 @@ COLUMNS = np.dtype(
 
 
 EVERY = slice(None)
+"""All lines."""
 
 
 class JournalLines:

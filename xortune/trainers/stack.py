@@ -448,8 +448,11 @@ def _as_one(
         of = {id(p): at for at, group in enumerate(optimizer.param_groups) for p in group["params"]}
         groups.append({name: of.get(id(own[name])) for name in weights})
     known = all(None not in one.values() for one in groups)
-    single = all(one.is_cpu and one.dtype == torch.float32 for one in weights.values())
-    if not known or not single or torch.get_num_threads() > 1 or not are_plain(optimizers):
+    # One in another order, as of `channels_last`, has its numbers elsewhere than its gradient.
+    plain = all(
+        w.is_cpu and w.dtype == torch.float32 and w.is_contiguous() for w in weights.values()
+    )
+    if not known or not plain or torch.get_num_threads() > 1 or not are_plain(optimizers):
         return None
     return StackOptimizer(optimizers, weights, groups, np.diff(starts))
 

@@ -2,7 +2,7 @@
 
 torch goes over a parameter some ten times for a step, an operation each, once more for each
 configuration; its fused optimizers do so once and round otherwise. Here each number is rounded as
-torch's operations round it: `is_torchs` tries whether it is so on this processor.
+torch's operations round it: `are_plain` tries whether it is so on this processor.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class StackOptimizer:
     Args:
         optimizers: one a configuration, of one class and not begun; what they are told is read at
             each step, and their own parameters are not touched.
-        weights: the stacked parameters by name, float32, of shape (S, ...).
+        weights: the stacked parameters by name, float32, contiguous, of shape (S, ...).
         groups: for each configuration, in which of its optimizer's groups a parameter is.
         models: how many each configuration has; S in all.
     """
