@@ -13,7 +13,7 @@ from fakes import Scripted, batches_of, points, space_of, trained
 import xortune as xt
 import xortune.driver.session as session_module
 from xortune.core.errors import InputError
-from xortune.driver import loop
+from xortune.driver import jobs, loop
 from xortune.driver.cluster import THIS_MACHINE
 from xortune.driver.decisions import SearchDecisions
 from xortune.driver.jobs import Done
@@ -228,6 +228,16 @@ def slow(lines):
     return starts
 
 
+def slowly(monkeypatch):
+    """Each batch takes long enough for the other thread to see that workers are there."""
+
+    def after_a_while(*args, **how):
+        time.sleep(0.1)
+        return jobs.trained(*args, **how)
+
+    monkeypatch.setattr(loop, "trained", after_a_while)
+
+
 def never(folder):
     raise AssertionError("Ray is not needed")
 
@@ -243,6 +253,7 @@ def test_the_same_search_whoever_trains(monkeypatch, tmp_path):
     here = searched(monkeypatch, tmp_path / "here", never)
     monkeypatch.setattr(loop, "RAY_SECONDS", -1)
     monkeypatch.setattr(loop, "WORKER_SECONDS", -1)
+    slowly(monkeypatch)
     both = searched(monkeypatch, tmp_path / "both", slow(12))
     room = session_module.slots_to_come(THIS_MACHINE)
     assert room == len(os.sched_getaffinity(0))
@@ -274,6 +285,7 @@ def test_a_ray_that_does_not_start_is_missed_by_those_alone_who_need_it(monkeypa
     assert facts(done) == facts(here)
     assert done.manifest["complete"]
     monkeypatch.setattr(loop, "WORKER_SECONDS", -1)
+    slowly(monkeypatch)
     with pytest.raises(InputError, match="Ray did not start"):
         searched(monkeypatch, tmp_path / "missed", deaf(12))
     assert 12 <= len(read(tmp_path / "missed" / JOURNAL)[0]) < len(here.evaluations)
