@@ -274,6 +274,8 @@ def test_the_commands(train_file):
     command = ("--trainer", "python train.py {lr} {seed}", "--metric", "last line number")
     words = (*command, "--config", "config.yaml", "--success", "value >= 0.9")
     assert "2/3 seeds solved" in xortune("evaluate", *words, "--seeds", 3).stdout
+    words = (*command[:3], r"{regex: '([\d.]+)', name: value}", *words[4:])
+    assert "2/3 seeds solved" in xortune("evaluate", *words, "--seeds", 3).stdout
 
 
 @pytest.mark.parametrize(
@@ -294,6 +296,7 @@ def test_the_commands(train_file):
             ),
             "--metric: 'last line json'; allowed: only with a command",
         ),
+        (("--config", "config.yaml", "--trainer", "a {b}", "--metric", "{a"), "--metric:1"),
         (("--config", "train.py", "--trainer", "./train.py:run"), "train.py"),
         ((), "--activation: is missing"),
     ],

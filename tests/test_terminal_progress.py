@@ -42,6 +42,7 @@ def test_where_all_is_proposed_it_says_what_goes_on():
         ({"fresh": 0, "seconds": 0.0}, "best", "/s"),
         ({"fresh": 0}, "50/200", "/s"),
         ({"done": 200, "fresh": 200}, "200/200", "left"),
+        ({"fresh": 1, "seconds": 100.0}, "36/h", "/s"),
         ({"failed": 3}, "3 without outcome", "crash"),
         ({"best": (0, 8)}, "best 0/8 (0–33 %)", "without"),
     ],

@@ -71,7 +71,7 @@ def compare(
     ] = None,
     workers: Annotated[
         int | None,
-        cli.option("0 trains in this process, for a debugger. Other numbers are refused."),
+        cli.option("Give 0 to train in this process, for a debugger; no other number is allowed."),
     ] = None,
     fail_if_worse: Annotated[
         bool,
@@ -105,8 +105,8 @@ def compare(
 ) -> None:
     """Say which of several runs solves more seeds, or test a published table against one.
 
-    The first config of each run's search is compared, by seeds that had no part in choosing it:
-    those of its certificate or, where one of the runs has none, fresh ones that are trained first.
+    Compares the first config of each run's search, on seeds that had no part in choosing it: the
+    seeds of the certificates or, if a run has none, fresh seeds that it trains first.
     """
     with cli.told(
         "interrupted: what had finished is kept; the same command continues",

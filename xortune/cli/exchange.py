@@ -83,7 +83,7 @@ def import_(
     success: Annotated[
         str, cli.option("The column with true, false, 1 or 0, or a rule for a column of numbers.")
     ] = "success",
-    ignore: Annotated[str, cli.option("Columns to ignore.")] = "",
+    ignore: Annotated[str, cli.option("Columns to leave out, such as host,time.")] = "",
     missing_fails: Annotated[
         bool, cli.option("Count a row without a success as a failed seed.", "--missing-fails")
     ] = False,

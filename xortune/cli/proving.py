@@ -147,7 +147,10 @@ OwnSuccess = Annotated[
 ]
 OwnMetric = Annotated[
     str | None,
-    cli.option("With a command: where it prints its numbers: last line json, or last line number."),
+    cli.option(
+        "With a command: where it prints its numbers: last line json, last line number, or "
+        "\"{regex: 'accuracy: (.*)', name: accuracy}\"."
+    ),
 ]
 OwnTimeout = Annotated[
     str | None, cli.option("With --trainer: time limit for one seed, such as 90s or 10m.")
@@ -169,7 +172,12 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
     kind = "command" if {" ", "{"} & set(trainer) else "function"
     if kind == "function":
         refuse_given("only with a command", metric=metric)
-    given = {kind: trainer, "metric": metric, "timeout": timeout}
+    found: Any = metric
+    if metric is not None and metric.lstrip().startswith("{"):
+        from xortune.spaces.text import read_yaml
+
+        found = read_yaml(metric, "--metric").values
+    given = {kind: trainer, "metric": found, "timeout": timeout}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -203,7 +211,8 @@ def gate(
         int | None, cli.option("With --config: the first seed, in place of the gate's own.")
     ] = None,
     engine: Annotated[
-        str | None, cli.option("With --config: auto, fused, reference or cuda.")
+        str | None,
+        cli.option("What trains the built-in network: auto, fused, reference or cuda."),
     ] = None,
     key: Annotated[
         str | None, cli.option("With RUN: the key of a finalist other than the best.")
@@ -421,7 +430,9 @@ def evaluate(
     hidden_dim: Annotated[int | None, cli.option("Units of the hidden layer.")] = None,
     epochs: Annotated[int | None, cli.option("Optimizer steps.")] = None,
     seeds: Annotated[int, cli.option("How many seeds.")] = 100,
-    momentum: Annotated[float | None, cli.option("For SGD and RMSprop; 0.")] = None,
+    momentum: Annotated[
+        float | None, cli.option("Momentum of SGD and RMSprop. 0 if not given.")
+    ] = None,
     task: Annotated[
         str | None, cli.option("xor, parity-N, or a CSV file. xor if not given.")
     ] = None,
@@ -435,7 +446,7 @@ def evaluate(
 ) -> None:
     """Train one configuration under many seeds and count the solved ones.
 
-    The configuration is that of a file with --config, or of the built-in network by its options.
+    Name the configuration in a file with --config, or by options of the built-in network.
     """
     network = {
         "activation": activation,

@@ -98,7 +98,7 @@ Workers = Annotated[
     ),
 ]
 Resume = Annotated[bool, option("Continue the run.", "--resume")]
-Engine = Annotated[str, option("auto, fused, reference or cuda.")]
+Engine = Annotated[str, option("What trains the built-in network: auto, fused, reference or cuda.")]
 EngineOfSearch = Annotated[
     str | None, option("auto, fused, reference or cuda. The search's engine if not given.")
 ]

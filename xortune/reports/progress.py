@@ -236,7 +236,7 @@ def progress_line(progress: Progress, *, seconds_left: float | None, raced: bool
     """
     k, n = progress.best
     low, high = (float(end) for end in wilson(k, n))
-    speed = f"{progress.rate:.1f}/s" if progress.fresh else ""
+    speed = _speed(progress.rate, "/s", "/h") if progress.fresh else ""
     best = f"best {k}/{n} ({interval(low, high)})"
     left = "" if seconds_left is None else f"{clock(seconds_left)} left"
     parts = [speed, left, best]
@@ -414,7 +414,7 @@ def _searches(status: RunStatus) -> bool:
 
 
 def _speed(rate: float, second: str = " a second", hour: str = " an hour") -> str:
-    return f"{rate:.3g}{second}" if rate >= 0.1 else f"{rate * 3600:.3g}{hour}"
+    return f"{rate:,.1f}{second}" if rate >= 0.1 else f"{rate * 3600:.3g}{hour}"
 
 
 def _failures(status: RunStatus) -> str:
