@@ -168,7 +168,7 @@ def test_dicts_of_a_function_in_as_few_seeds_as_the_answer_needs(tmp_path):
         [{"x": 1}, {"x": 2}], sequential=True, max_seeds=24, train=train, output=tmp_path / "2"
     )
     assert (alike.best, alike.n) == (None, 24)
-    assert "cannot be told apart after 24 seeds of both, all that were allowed" in alike.lines[0]
+    assert " after 24 seeds of each, all that were allowed" in alike.lines[0]
     planned = xt.compare(pair, seeds=100, train=train, output=tmp_path / "3")
     assert planned.pairs[0].ahead == 1
 

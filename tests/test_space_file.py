@@ -22,11 +22,16 @@ def test_the_good_file_is_good():
     check_space(parse_space(with_line("# nothing")), NetworkCheck())
 
 
+def test_optunas_name_for_trials_is_understood():
+    assert parse_space(with_line("search: {n_trials: 3}", "search")).search.trials == 3
+
+
 @pytest.mark.parametrize(
     ("line", "at", "told"),
     [
         ("sarch: {trials: 3}", "", ["s.yaml:12: sarch: unknown key", "'search'"]),
         ("search: {trils: 3}", "search", ["s.yaml:10: search.trils", "did you mean 'trials'"]),
+        ("search: {trials: 3, n_trials: 4}", "search", ["s.yaml:10: search.n_trials: unknown"]),
         ("  lr: {lo: 1, high: 2}", "lr", ["s.yaml:7: parameters.lr.lo", "did you mean 'low'"]),
         ("  lr: {choice: [1], steps: 2}", "lr", ["s.yaml:7: parameters.lr.steps", "unknown key"]),
         ("  activation: Reluu", "activation", ["s.yaml:4: parameters.activation", "'ReLU'"]),

@@ -94,10 +94,10 @@ class RatePlan:
 
     def __str__(self) -> str:
         first = self.claims[0]
+        fail = f"at most {first.failures:,} may fail" if first.failures else "none may fail"
         return (
             f"To show a success rate of at least {self.rate:g} with confidence "
-            f"{self.confidence:g}: {count(first.seeds, 'seed')} of which at most "
-            f"{first.failures:,} may fail."
+            f"{self.confidence:g}: {count(first.seeds, 'seed')}, of which {fail}."
         )
 
     def _repr_html_(self) -> str:

@@ -754,7 +754,7 @@ def _basis(comparison: RunComparison, pair: Pair) -> str:
 
 def _more(pair: Pair) -> str:
     if pair.difference == 0:
-        return "they came out equal, so no number of further seeds can be named"
+        return "as their rates are equal, no number of further seeds can be computed"
     if pair.more_seeds is None:
         return f"at rates this close more than {MOST_PLANNED:,} seeds would be needed"
     seeds = wanted_seeds(pair.more_seeds)

@@ -118,8 +118,8 @@ class SequentialComparison:
             low, high = (f"{100 * end:.1f}" for end in (pair.low, pair.high))
             between = f"difference {100 * pair.difference:.1f} points [{low}, {high}]"
             if pair.ahead is None:
-                said = f"{a} and {b} cannot be told apart"
-                after = "of both" if pair.n < self.max_seeds else "of both, all that were allowed"
+                said = f"{a} is indistinguishable from {b}"
+                after = "of each" if pair.n < self.max_seeds else "of each, all that were allowed"
                 found.append(f"{said} after {pair.n} seeds {after}: {counts}, {between}")
             else:
                 better, worse = (a, b) if pair.ahead == pair.a else (b, a)

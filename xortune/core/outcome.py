@@ -294,7 +294,8 @@ class Outcome:
 
         from xortune.core.formats import as_html
 
-        found = [(status.label, count) for status, count in self.counts.items() if count]
+        own = {} if self.epochs else {Status.WRONG_PATTERN: "no success"}
+        found = [(own.get(s, s.label), count) for s, count in self.counts.items() if count]
         return as_html(
             f"{self!r}",
             pd.DataFrame(

@@ -31,6 +31,8 @@ from xortune.runs.manifest import (
     update_manifest,
 )
 from xortune.runs.results import (
+    FAILURES,
+    FRONT,
     ConfigResult,
     ConfigResults,
     config_table,
@@ -38,6 +40,7 @@ from xortune.runs.results import (
     full_seeds,
     objectives_in,
     rungs_of,
+    score_of,
     seed_frame,
     seed_tables,
 )
@@ -204,16 +207,32 @@ class Run:
         return f"Run({str(self.path)!r}, {len(self.evaluations):,} evaluations{more})"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: how much there is, and the first rows of the table."""
+        """What a notebook shows: how much there is, and the first rows of the table in short."""
         from xortune.core.formats import as_html
 
         try:
             seeds = int(self.results.counts.n.sum())
             counted = f"{len(self.results):,} configurations, {seeds:,} seeds"
             order = "best first by the lower end of the 95 % Wilson interval of k of n seeds solved"
-            return as_html(f"Run {self.path}: {counted}; {order}.", self.table)
+            return as_html(f"Run {self.path}: {counted}; {order}.", self._short_table())
         except InputError as error:  # a damaged run is shown as what it is
             return as_html(f"Run {self.path}: {error}")
+
+    def _short_table(self) -> pd.DataFrame:
+        """Of the table what says something: of a trainer's numbers the one that tables show."""
+        names = list(self.table)
+        known = names[: names.index(FAILURES[-1].label) + 1]
+        numbers = names[len(known) :]
+        score = score_of(self.objectives, [n[:-2] for n in numbers if n.endswith("_n")])
+        shown = {FRONT, "objective", *(score.columns if score else ())}
+        empty = {"epochs_to_solve", *(one.label for one in FAILURES)} - set(self.parameters)
+        table = self.table[
+            [
+                *(name for name in known if name not in empty or self.table[name].any()),
+                *(name for name in numbers if name in shown),
+            ]
+        ]
+        return table if self.is_network else table.rename(columns={"wrong_pattern": "no success"})
 
     def noted(self, **entries: Any) -> Run:
         """The run after setting some entries of its manifest, in the directory too.

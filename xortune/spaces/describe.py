@@ -34,7 +34,8 @@ def describe(space: SearchSpace, called: str | None = None) -> dict[str, Any]:
     finite = all(finite_values(parameter) is not None for parameter in space.parameters)
     points = grid_size(space) if finite else None
     trials = space.search.trials or points or 0
-    counts = [extremes(parameter) for parameter in space.parameters if parameter.name == "epochs"]
+    # An `epochs` of a trainer of the user's own is a parameter like any other.
+    counts = [extremes(one) for one in space.parameters if space.task and one.name == "epochs"]
     epochs = [int(v) for v in itertools.chain(*counts) if isinstance(v, int | float)]
     ladder, race = space.seeds.ladder, len(space.seeds.ladder) > 1
     task, command = space.task, space.command

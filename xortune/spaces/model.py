@@ -687,6 +687,9 @@ def read_file(document: YamlDocument) -> SpaceFile:
             name: {"": name, **form} if isinstance(form, dict) else form
             for name, form in given.items()
         }
+    if isinstance(search := values.get("search"), dict) and "trials" not in search:
+        # Optuna's name for it is understood too.
+        values["search"] = {"trials" if k == "n_trials" else k: v for k, v in search.items()}
     try:
         return _FILE.validate_python(values)
     except pydantic.ValidationError as error:
@@ -719,10 +722,7 @@ def _translated(detail: ErrorDetails, document: YamlDocument) -> InputError:
             location = (*location, cause.field)
     elif detail["type"] == _UNKNOWN:
         known = list(node["properties"])
-        fix = nearest(str(key), known)
-        if key == "n_trials" and "trials" in known:
-            fix = "write trials: here it is called so"
-        found = InputError("unknown key", allowed=", ".join(known), fix=fix)
+        found = InputError("unknown key", allowed=", ".join(known), fix=nearest(str(key), known))
     elif detail["type"] == _MISSING:
         location = (*location, key)
         about = node.get("description", PARAMETER_FORMS)
