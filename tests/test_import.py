@@ -90,6 +90,7 @@ def test_manifest_and_reports_say_that_it_was_imported(run, results):
 
 
 def test_without_a_trainer_certify_refuses_and_with_one_it_certifies(run, results, tmp_path):
+    assert "--seeds 1000 --trainer FILE.py:FUNCTION" in xortune("report", run.path).stdout
     result = refused(xortune("certify", run.path), "imported, and nothing says what trains")
     assert "--trainer ./train.py:run" in result
     (tmp_path / "train.py").write_text(TRAINER)

@@ -112,7 +112,7 @@ def test_only_a_task_that_its_name_defines_is_written_out(
     text = markdown(write_run(tmp_path / "r", [done(0, CONFIG, solved(0, 1, 2))], **manifest))
     assert flag in text
     assert ("import torch" in text) == script
-    assert ("There is no plain PyTorch script here" in text) != script
+    assert ("writes a plain PyTorch script only for" in text) != script
 
 
 def test_an_interrupted_search_says_so(tmp_path):

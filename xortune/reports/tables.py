@@ -28,7 +28,7 @@ from xortune.reports.document import Table, environment, lines_of, numbers, tabl
 from xortune.runs.certificate import Certificate, CertifiedResult
 from xortune.runs.evaluation import Evaluation
 from xortune.runs.lines import Evaluations
-from xortune.runs.manifest import is_imported, stopped_because
+from xortune.runs.manifest import stopped_because
 from xortune.runs.results import (
     ConfigResult,
     ConfigResults,
@@ -542,10 +542,8 @@ def certify_command(run: Run, seeds: int, path: str = "RUN") -> str | None:
         named = run.is_network or run.asked.trainer is not None
     except InputError:  # the space is missing
         return None
-    if named:
-        return words
-    # A function that was given from Python: only its user knows where it is.
-    return None if is_imported(run.manifest) else f"{words} --trainer FILE.py:FUNCTION"
+    # Of a function from Python, or of imported results, only the user knows what trains.
+    return words if named else f"{words} --trainer FILE.py:FUNCTION"
 
 
 # -------------------------------------------------------------------------------------------------

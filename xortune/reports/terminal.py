@@ -236,8 +236,8 @@ def render_best(run: Run, console: Console) -> None:
         )
     if run.certificate is not None:
         render_certificate(run, console)
-    elif report.solved:
-        here = str(report.again).replace(" RUN ", f" {shlex.quote(plain(str(run.path)))} ")
+    elif report.solved and report.again is not None:
+        here = report.again.replace(" RUN ", f" {shlex.quote(plain(str(run.path)))} ")
         _print(console, f"  {here}", whole=True)
     if (left := left_out(run.manifest)) is not None:
         sentence, command = left

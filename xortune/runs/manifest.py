@@ -201,7 +201,7 @@ class Origin:
         return (
             f"These results were imported from {self.source} ({self.rows:,} rows, SHA-256 "
             f"{self.sha256[:12]}) on {self.at[:10]}; xortune did not train them. A success is what "
-            f"{self.success!r} says, and where this says search, it means whatever made them."
+            f'{self.success!r} says, and "search" here means whatever made them.'
         )
 
 

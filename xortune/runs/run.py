@@ -220,7 +220,7 @@ class Run:
 
     def _short_table(self) -> pd.DataFrame:
         """Of the table what says something: of a trainer's numbers the one that tables show."""
-        names = list(self.table)
+        names = [str(name) for name in self.table]
         known = names[: names.index(FAILURES[-1].label) + 1]
         numbers = names[len(known) :]
         score = score_of(self.objectives, [n[:-2] for n in numbers if n.endswith("_n")])
