@@ -18,6 +18,7 @@ from xortune.cli import shared as cli
 from xortune.core.errors import InputError, TrainingError, refuse_given
 from xortune.core.formats import config_text, count, duration, measured, number
 from xortune.core.formats import interval as interval_text
+from xortune.spaces.text import read_yaml
 
 if TYPE_CHECKING:
     from xortune.certificates.gate import Verdict
@@ -174,8 +175,6 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
         refuse_given("only with a command", metric=metric)
     found: Any = metric
     if metric is not None and metric.lstrip().startswith("{"):
-        from xortune.spaces.text import read_yaml
-
         found = read_yaml(metric, "--metric").values
     given = {kind: trainer, "metric": found, "timeout": timeout}
     return {name: value for name, value in given.items() if value is not None}
