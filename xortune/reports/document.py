@@ -212,13 +212,24 @@ def in_markdown() -> Environment:
 
 @cache
 def _text() -> Environment:
-    return environment(lambda given: plain(str(given)))
+    def one_line(given: Any) -> Markup:  # what macros made is markup
+        return given if isinstance(given, Markup) else Markup(plain(str(given)))
+
+    return environment(one_line, autoescape=True)
 
 
 def lines_of(template: str, **values: Any) -> list[str]:
     """The paragraphs of a template of plain text, each on one line without control characters."""
     text = _text().get_template(template).render(values)
     return [_one_line(part) for part in text.split("\n\n") if part.strip()]
+
+
+def blocks_of(template: str, **values: Any) -> dict[str, str]:
+    """The blocks of such a template by their names, the lines of each as one."""
+    found = _text().get_template(template)
+    context = found.new_context(values)
+    texts = {name: "".join(block(context)).split("\n") for name, block in found.blocks.items()}
+    return {name: " ".join(filter(None, map(str.strip, text))) for name, text in texts.items()}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ one colour on light and on dark ground.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -218,21 +218,6 @@ class Plot:
     note: str
     panels: tuple[Panel, ...]
     columns: int = 1
-
-    @classmethod
-    def single(
-        cls,
-        *,
-        name: str,
-        title: str,
-        alt: str,
-        note: str,
-        x: Axis,
-        y: Axis,
-        layers: Sequence[Layer],
-    ) -> Plot:
-        """A figure of one panel."""
-        return cls(name, title, alt, note, (Panel(x, y, tuple(layers)),))
 
     @property
     def rows(self) -> list[tuple[Panel, ...]]:

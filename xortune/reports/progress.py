@@ -17,16 +17,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from xortune.core.counts import wilson
-from xortune.core.formats import (
-    config_text,
-    count,
-    duration,
-    in_notebook,
-    interval,
-    number,
-    percent,
-    plain,
-)
+from xortune.core.formats import config_text, count, duration, in_notebook, interval, plain
+from xortune.reports.document import blocks_of
 from xortune.runs.status import Progress, RunStatus
 
 # -------------------------------------------------------------------------------------------------
@@ -262,13 +254,9 @@ def clock(seconds: float) -> str:
 BAR = 24
 """Columns of the bar."""
 
-STATES = {
-    "running": "running",
-    "finished": "finished",
-    "stopped": "stopped before its end; --resume continues it",
-}
-
 COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow"}
+
+LONGEST_ERROR = 200
 
 
 def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]]:
@@ -276,42 +264,25 @@ def status_rows(status: RunStatus, *, bar: bool = False) -> list[tuple[str, str]
 
     The first label is the run's name, and its text the state.
     """
-    state, best = STATES[status.state], status.best
-    if status.stopped is not None:
-        state = f"stopped before its end ({status.stopped}); --resume continues it"
-    rates = []
-    if status.rate is not None and _searches(status):
-        rates.append(f"{_speed(status.rate)} over the last minutes")
-    if status.overall_rate is not None:
-        rates.append(f"{_speed(status.overall_rate)} from the start")
-    so_far = ""
-    if best is not None:
-        config = config_text(best.point, best.point)
-        told = ", ".join(
-            f"{name} {number(one)}" for name, one in best.scores.items() if not math.isnan(one)
-        )
-        counted = f"{best.k}/{best.n} ({interval(best.low, best.high)})"
-        so_far = "  ".join(filter(None, [counted, told, config, best.key]))
-    written = "none yet"
-    if status.written is not None:
-        ago = clock(max(status.now - status.written, 0.0))
-        torn = "; a line is not whole" if status.torn else ""
-        written = f"{ago} ago ({_clock_time(status.written)}){torn}"
-    rows = (
-        (status.name, state + _driver(status)),
-        ("progress", (_bar(status) if bar else "") + _progress(status)),
-        ("note", status.note or ""),
-        ("tags", ", ".join(status.tags)),
-        ("seeds", f"{status.seeds:,} in {count(status.evaluations, 'evaluation')}"),
-        ("rate", f"proposals: {', '.join(rates)}" if rates else ""),
-        ("time", _times(status)),
-        ("time left", clock(status.seconds_left) if status.seconds_left else ""),
-        ("best so far", so_far),
-        ("failures", _failures(status)),
-        ("certificate", _certificate(status)),
-        ("last line", written),
+    share = min(status.done / status.total, 1.0) if status.total else 1.0
+    filled = int(share * BAR)
+    words = blocks_of(
+        "status.txt.jinja",
+        status=status,
+        share=share,
+        bar=f"{'█' * filled}{'░' * (BAR - filled)}  " if bar else "",
+        searches=_searches(status),
+        speed=_speed,
+        clock=clock,
+        duration=duration,
+        config_text=config_text,
+        date=lambda at: datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        bound=lambda bound: f"{int(bound * 1e4 + 1e-6) / 100:.2f} %",
+        shortened=lambda e: e if len(e) <= LONGEST_ERROR else f"{e[: LONGEST_ERROR - 3]}...",
     )
-    return [(plain(label), plain(text)) for label, text in rows if text]
+    state = words.pop("state")
+    rows = [(label.replace("_", " "), text) for label, text in words.items() if text]
+    return [(plain(status.name), state), *rows]
 
 
 def render_status(status: RunStatus) -> Table:
@@ -366,48 +337,6 @@ def status_json(status: RunStatus) -> dict[str, Any]:
     return {called.get(name, name): value for name, value in found.items()}
 
 
-def _times(status: RunStatus) -> str:
-    """How long the run and a seed have taken."""
-    whole = "" if status.seconds is None else f"{clock(status.seconds)} from the start"
-    each = "" if status.seed_seconds is None else f"a seed {duration(status.seed_seconds)}"
-    return ", ".join(filter(None, [whole, each]))
-
-
-def _driver(status: RunStatus) -> str:
-    driver = status.driver
-    if driver.pid is None:
-        return ""
-    since = f" since {_clock_time(driver.since)}" if driver.since else ""
-    if driver.life == "gone":
-        return f"; its process {driver.pid} on {driver.host} is gone"
-    beat = ""
-    if driver.elsewhere and driver.heartbeat:
-        beat = f", heartbeat {clock(abs(status.now - driver.heartbeat))} ago"
-    return f": process {driver.pid} on {driver.host}{since}{beat}"
-
-
-def _progress(status: RunStatus) -> str:
-    if status.total is None:
-        return f"{count(status.done, 'proposal')} done; how many were asked for is not known"
-    share = _share(status)
-    text = f"{status.done:,} of {count(status.total, 'proposal')}, {percent(share)}"
-    if status.state == "running" and share == 1:  # else it looks as if it should have ended
-        text += "; at work on what follows: more seeds for the best, a certificate, tables"
-    return text
-
-
-def _share(status: RunStatus) -> float:
-    """Of the proposals that were asked for, those that are done; 1 if that is not known."""
-    return min(status.done / status.total, 1.0) if status.total else 1.0
-
-
-def _bar(status: RunStatus) -> str:
-    if status.total is None:
-        return ""
-    filled = int(_share(status) * BAR)
-    return "█" * filled + "░" * (BAR - filled) + "  "
-
-
 def _searches(status: RunStatus) -> bool:
     """Whether proposals are still to come: afterwards a certificate may be made."""
     return status.state == "running" and status.done != status.total
@@ -415,45 +344,6 @@ def _searches(status: RunStatus) -> bool:
 
 def _speed(rate: float, second: str = " a second", hour: str = " an hour") -> str:
     return f"{rate:,.1f}{second}" if rate >= 0.1 else f"{rate * 3600:.3g}{hour}"
-
-
-def _failures(status: RunStatus) -> str:
-    parts = []
-    if status.crashed_seeds:
-        crashed = f"{count(status.crashed_seeds, 'seed')} crashed in "
-        parts.append(crashed + count(status.crashed, "evaluation"))
-        if status.without_outcome:
-            parts[-1] += f" ({status.without_outcome:,} without outcome)"
-    if status.diverged_seeds:
-        parts.append(f"{count(status.diverged_seeds, 'seed')} diverged")
-    text = ", ".join(parts) or "none"
-    if status.retried:
-        text = f"{text}; {count(status.retried, 'try')} repeated".replace("trys", "tries")
-    error = status.last_error
-    if error is not None:
-        text += f"; the last: {error if len(error) <= 200 else error[:197] + '...'}"
-    return text
-
-
-def _certificate(status: RunStatus) -> str:
-    found = status.certificate
-    if found.state == "none":
-        return "none"
-    text = ""
-    if found.state == "begun":
-        text = f"attempt {found.attempt}: {found.done:,} of {count(found.planned, 'fresh seed')}"
-    if found.lower_bound is not None and found.confidence is not None:
-        bound = int(found.lower_bound * 1e4 + 1e-6) / 100
-        text += "; before: " if text else ""
-        text += (
-            f"{found.k}/{found.n} fresh seeds, at least {bound:.2f} % "
-            f"(confidence {found.confidence:g})  {found.key}"
-        )
-    return text
-
-
-def _clock_time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _utc(moment: float | None) -> str | None:

@@ -28,14 +28,14 @@ from xortune.comparisons.runs import (
     values_of,
 )
 from xortune.core.errors import InputError
-from xortune.core.formats import count, estimated, measured, number, plain, span, value
+from xortune.core.formats import estimated, measured, number, plain, span, value
 from xortune.reports.figures.labels import (
     CHOSEN,
     HUGE,
     KEY,
     LONGEST_NAME,
     WIDE,
-    between,
+    plot_of,
     sampled,
     share_line,
 )
@@ -68,18 +68,18 @@ def differences(comparison: RunComparison) -> Plot:
         difference, ends = 100 * pair.difference, (100 * pair.low, 100 * pair.high)
         text = sentence(comparison, pair)
         rows[pair.differs].append(Mark(difference, float(row), x_ends=ends, text=text))
-    told = f"{len(rows[True]):,} of {count(len(comparison.pairs), 'pair')} told apart"
-    one = len(comparison.pairs) == 1
-    names = (_pair_label(comparison, pair, "−") for pair in comparison.pairs)
-    return Plot.single(
-        name="differences",
-        title=f"How far the success rates are apart: {told}",
-        alt=sentence(comparison, comparison.pairs[0]) if one else f"{headline(comparison)} {told}.",
-        note=_tested(comparison)
-        + " Bars are 95 % intervals (Newcombe's), each for itself; the test decides, not the bar.",
-        x=Axis("difference of success rates, percentage points"),
-        y=Axis("pair", "category", categories=tuple(names)),
-        layers=[Rule("x", 0.0, "no difference"), *_told_apart(rows, "told apart")],
+    names = tuple(_pair_label(comparison, pair, "−") for pair in comparison.pairs)
+    return plot_of(
+        "differences",
+        Panel(
+            Axis("difference of success rates, percentage points"),
+            Axis("pair", "category", categories=names),
+            (Rule("x", 0.0, "no difference"), *_told_apart(rows, "told apart")),
+        ),
+        **_tested(comparison),
+        apart=len(rows[True]),
+        first=sentence(comparison, comparison.pairs[0]),
+        headline=headline(comparison),
     )
 
 
@@ -88,26 +88,18 @@ def wins(comparison: RunComparison) -> Plot:
     labels = tuple(one.label for one in comparison.contestants)
     places = range(len(labels))
     table = [[_against(comparison, row, column) for column in places] for row in places]
+    at = tuple(map(float, places))
     cells = Cells(
-        x=tuple(map(float, places)),
-        y=tuple(map(float, places)),
-        values=tuple(tuple(value for value, _, _ in row) for row in table),
+        *(at, at),
+        values=tuple(tuple(value for value, *_ in row) for row in table),
         value_label="difference of success rates",
         scale="difference",
         texts=tuple(tuple(text for _, text, _ in row) for row in table),
         notes=tuple(tuple(note for *_, note in row) for row in table),
     )
-    return Plot.single(
-        name="wins",
-        title="Who solves more seeds than whom",
-        alt=headline(comparison) if len(labels) > 2 else answer(comparison)[0],
-        note=_tested(comparison)
-        + " A cell is the rate of its row minus that of its column, in percentage points; where"
-        " it is followed by a question mark the data cannot tell the two apart.",
-        x=Axis("against", "category", categories=labels),
-        y=Axis("rate of", "category", categories=labels),
-        layers=[cells],
-    )
+    against, rate = (Axis(what, "category", categories=labels) for what in ("against", "rate of"))
+    said = headline(comparison) if len(labels) > 2 else answer(comparison)[0]
+    return plot_of("wins", Panel(against, rate, (cells,)), **_tested(comparison), said=said)
 
 
 def _told_apart(rows: dict[bool, list[Mark]], label: str) -> list[Series]:
@@ -131,22 +123,14 @@ def _against(comparison: RunComparison, row: int, column: int) -> tuple[float, s
     return difference, shown if pair.differs else f"{shown} ?", note
 
 
-def _tested(comparison: RunComparison) -> str:
-    seeds = sorted({f"{pair.n_a:,}" for pair in comparison.pairs})
-    kinds = {pair.shared for pair in comparison.pairs}
-    tests = [
-        text
-        for shared, text in (
-            (True, "exact McNemar tests on shared seeds"),
-            (False, "Boschloo's exact tests on seeds that are not shared"),
-        )
-        if shared in kinds
-    ]
-    pairs = count(len(comparison.pairs), "pair")
-    return (
-        f"n = {' or '.join(seeds)} seeds each; {' and '.join(tests)}, two-sided, Holm over {pairs} "
-        f"at {number(100 * comparison.alpha)} %."
-    )
+def _tested(comparison: RunComparison) -> dict[str, Any]:
+    """What a template says of the tests."""
+    return {
+        "comparison": comparison,
+        "sizes": sorted({f"{pair.n_a:,}" for pair in comparison.pairs}),
+        "shared": any(pair.shared for pair in comparison.pairs),
+        "unshared": any(not pair.shared for pair in comparison.pairs),
+    }
 
 
 def _pair_label(comparison: RunComparison, pair: Pair, sign: str) -> str:
@@ -176,35 +160,25 @@ def profile(comparison: RunComparison) -> Plot:
     lines = _profile_lines(found, (1.0, longest), "smaller")
     middles = [(one.epochs, one.low, one.high) for one in comparison.middles]
     known = sum(middle is not None for middle, *_ in middles)
+    x = Axis("epochs", "log", limits=(1.0, longest))
+    y = Axis("share of seeds solved by then", "rate", RATES)
+    title = "how probable it is that a seed of the first is solved sooner than one of the second"
     panels = [
-        Panel(
-            Axis("epochs", "log", limits=(1.0, longest)),
-            Axis("share of seeds solved by then", "rate", RATES),
-            lines,
-            title="performance profile",
-        ),
-        _improvements(
-            comparison,
-            comparison.sooner,
-            "<",
-            "how probable it is that a seed of the first is solved sooner than one of the second",
-        ),
+        Panel(x, y, lines, title="performance profile"),
+        _improvements(comparison, comparison.sooner, "<", title),
     ]
     if known:
         title = "interquartile mean of the epochs to solve"
         panels.append(_middles(comparison, middles, Axis("epochs", "log"), "epochs", title))
-    return Plot(
-        name="profile",
-        title="How soon seeds are solved",
-        alt=" ".join(
-            f"{first} solves a seed sooner than {second} in {told} of pairs of seeds, ties as "
-            "halves."
-            for first, second, told in _won(comparison, comparison.sooner)
-        ),
-        note=f"n = {_sizes(outcome.n for _, outcome in counting)} seeds each. {_INTERVALS} An "
-        "unsolved seed is later than any solved one. Fewer epochs never outweigh a "
-        f"seed.{_lacking(known, len(counting), 'unsolved')}",
-        panels=tuple(panels),
+    return plot_of(
+        "profile",
+        *panels,
+        won=_won(comparison, comparison.sooner),
+        sizes=_sizes(outcome.n for _, outcome in counting),
+        intervals=_INTERVALS,
+        known=known,
+        having=len(counting),
+        most=len(CHOSEN),
     )
 
 
@@ -246,19 +220,26 @@ def numbers_profile(comparison: RunComparison, name: str | None = None) -> Plot:
     if known:
         title = f"interquartile mean of {called}"
         panels.append(_middles(comparison, middles, axis, called, title))
-    missing = "Nothing says what is better; seeds without the number are left out."
-    if numbers.better:
-        missing = (
-            "A seed without the number, which crashed or diverged, is worse than any with one."
-        )
-    better_is = f": {numbers.better} is better" if numbers.better else ""
-    return Plot(
-        name="numbers",
-        title=f"How the seeds compare in {called}{better_is}",
-        alt=_numbers_alt(comparison, numbers, called, better),
-        note=f"{_numbers_n(numbers)} {_INTERVALS} {missing}"
-        f"{_lacking(known, len(found), 'without a number')}",
-        panels=tuple(panels),
+    told = [one for one in numbers.of if one is not None]
+    some = any(one.known != one.n for one in told)
+    return plot_of(
+        "numbers",
+        *panels,
+        called=called,
+        told=numbers,
+        better=better,
+        won=_won(comparison, numbers.wins),
+        middles=[
+            f"{plain(one.label)} {estimated(found.middle, found.low, found.high)}"
+            for one, found in zip(comparison.contestants, numbers.of, strict=True)
+            if found is not None and found.middle is not None
+        ][: len(CHOSEN)],
+        sizes=_sizes(one.n for one in told),
+        known_sizes=_sizes(one.known for one in told) if some else None,
+        intervals=_INTERVALS,
+        known=known,
+        having=len(found),
+        most=len(CHOSEN),
     )
 
 
@@ -335,55 +316,24 @@ def _chosen(comparison: RunComparison, name: str | None) -> ComparedNumbers:
 
 def _won(
     comparison: RunComparison, won: Sequence[Improvement | None]
-) -> Iterable[tuple[str, str, str]]:
+) -> list[tuple[str, str, str]]:
     """The first pairs: both names, and how probable it is."""
+    labels = [plain(one.label) for one in comparison.contestants]
     rows = [(pair, win) for pair, win in zip(comparison.pairs, won, strict=True) if win]
-    for pair, win in rows[: len(CHOSEN)]:
-        a, b = (plain(comparison.contestants[place].label) for place in (pair.a, pair.b))
-        yield a, b, measured(win.probability, win.low, win.high)
-
-
-def _numbers_alt(
-    comparison: RunComparison, numbers: ComparedNumbers, called: str, better: str
-) -> str:
-    parts = [
-        f"{called} is {better} for a seed of {first} than for one of {second} in {told} of pairs, "
-        "ties as halves."
-        for first, second, told in _won(comparison, numbers.wins)
+    return [
+        (labels[pair.a], labels[pair.b], measured(win.probability, win.low, win.high))
+        for pair, win in rows[: len(CHOSEN)]
     ]
-    middles = [
-        f"{plain(one.label)} {estimated(found.middle, found.low, found.high)}"
-        for one, found in zip(comparison.contestants, numbers.of, strict=True)
-        if found is not None and found.middle is not None
-    ]
-    if middles:
-        parts.append(f"Interquartile means: {', '.join(middles[: len(CHOSEN)])}.")
-    return " ".join(parts) or f"No pair has seeds with {called} in common."
 
 
 def _sizes(sizes: Iterable[int]) -> str:
     return " and ".join(f"{n:,}" for n in sorted(set(sizes)))
 
 
-def _numbers_n(numbers: ComparedNumbers) -> str:
-    found = [one for one in numbers.of if one is not None]
-    known = f"{_sizes(one.known for one in found)} of them with a number"
-    if all(one.known == one.n for one in found):
-        known = "all with a number"
-    return f"n = {_sizes(one.n for one in found)} seeds each, {known}."
-
-
 _INTERVALS = (
     "Bands hold for all places of a line at once with 95 % (DKW), each for itself; the other "
     f"bars are 95 % intervals of {RESAMPLES:,} bootstrap resamples of the seeds."
 )
-
-
-def _lacking(middles: int, having: int, what: str) -> str:
-    """Why some have no interquartile mean, and how many have no line."""
-    mean = f" Where more than a quarter is {what} there is no mean." if middles < having else ""
-    most = len(CHOSEN)
-    return mean + (f" The first {most} of {having} are drawn." if having > most else "")
 
 
 # -------------------------------------------------------------------------------------------------
@@ -416,35 +366,26 @@ def agreement(comparison: Comparison) -> Plot:
         "equal rates", (Mark(0.0, 0.0), Mark(1.0, 1.0)), "line", role="muted", dashed=True
     )
     name = shortened(comparison.reference.path.name, LONGEST_NAME)
-    differ = f"{count(told.cells, 'cell')} {'differs' if told.differ == 1 else 'differ'}"
-    inside = ((cells["difference_low"] <= 0) & (cells["difference_high"] >= 0)).sum()
-    left_out = ""
-    if len(kept) < len(alike):
-        left_out = f" Of {len(alike):,} others {len(kept):,} are drawn, evenly spaced by p."
-    return Plot.single(
-        name="agreement",
-        title=f"{told.differ:,} of {differ} from the table beyond chance",
-        alt=(
-            f"{told.differ:,} of {differ} beyond chance; the 95 % interval of the difference holds "
-            f"0 in {inside:,} of them. {told.below_alpha:,} have p below {number(told.alpha)}, "
-            f"where chance alone gives {told.expected_low:,} to {told.expected_high:,}."
+    inside = (cells["difference_low"] <= 0) & (cells["difference_high"] >= 0)
+    return plot_of(
+        "agreement",
+        Panel(
+            Axis(f"success rate in {name}", "rate", RATES),
+            Axis("success rate in the run", "rate", RATES),
+            (equal, *_told_apart(rows, "differs beyond chance")),
         ),
-        note=(
-            f"n = {_cell_seeds(cells)}; Fisher's exact test of each cell, with Holm's correction "
-            f"over {count(told.cells, 'cell')} at {number(100 * told.alpha)} %. Bars are 95 % "
-            "Wilson intervals of both rates, each for itself"
-            f"{'' if with_bars else ', of cells that differ'}.{left_out} What lies close to the "
-            "line is not shown to be equal."
-        ),
-        x=Axis(f"success rate in {name}", "rate", RATES),
-        y=Axis("success rate in the run", "rate", RATES),
-        layers=[equal, *_told_apart(rows, "differs beyond chance")],
+        told=told,
+        cells=cells,
+        inside=int(inside.sum()),
+        with_bars=with_bars,
+        alike=len(alike),
+        drawn=len(kept),
     )
 
 
 def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
     """The difference of success rates of the cells of the smallest p, with their intervals."""
-    shown, total = comparison.cells.head(top), len(comparison.cells)
+    shown = comparison.cells.head(top)
     names = varied(comparison)
     records = shown.to_dict("records")
     rows: dict[bool, list[Mark]] = {True: [], False: []}
@@ -456,27 +397,17 @@ def cell_differences(comparison: Comparison, top: int = MOST_ROWS) -> Plot:
         rows[bool(row["differs"])].append(mark)
         values = ", ".join(shown_value(row[name]) for name in names)
         labels.append(f"{shortened(values, LONGEST_NAME - KEY - 3)} · {row['key'][:KEY]}")
-    title = f"How far apart run and table are, in {count(total, 'cell')}"
-    if len(shown) < total:
-        title = (
-            f"How far apart run and table are: the {len(shown):,} of {total:,} cells with the "
-            "smallest p"
-        )
-    return Plot.single(
-        name="cell-differences",
-        title=title,
-        alt=f"The smallest p has {_cell_text(records[0], names)}.",
-        note=f"n = {_cell_seeds(shown)}; Fisher's exact test of each cell, with Holm's correction "
-        f"over {count(total, 'cell')} at {number(100 * comparison.summary.alpha)} %. "
-        "Bars are Newcombe's 95 % intervals, each for itself; the test decides, not the bar. "
-        "Those shown were chosen by their p, so their differences look larger than they are.",
-        x=Axis("success rate of the run minus the table's, percentage points"),
-        y=Axis(
-            shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME),
-            "category",
-            categories=tuple(labels),
+    y = shortened(f"{', '.join(names)} · key", 2 * LONGEST_NAME)
+    return plot_of(
+        "cell-differences",
+        Panel(
+            Axis("success rate of the run minus the table's, percentage points"),
+            Axis(y, "category", categories=tuple(labels)),
+            (Rule("x", 0.0, "no difference"), *_told_apart(rows, "differs beyond chance")),
         ),
-        layers=[Rule("x", 0.0, "no difference"), *_told_apart(rows, "differs beyond chance")],
+        told=comparison.summary,
+        shown=shown,
+        first=_cell_text(records[0], names),
     )
 
 
@@ -504,9 +435,3 @@ def _cell_text(row: dict[Any, Any], names: Sequence[str]) -> str:
         f"{points(row['difference'], low, high)} points {points_interval(low, high)}, "
         f"p {number(row['p'])}"
     )
-
-
-def _cell_seeds(cells: pd.DataFrame) -> str:
-    """How many seeds are behind each cell, in the run and in the table."""
-    mine, theirs = between(cells["n"]), between(cells["reference_n"])
-    return f"{mine} seeds in the run and {theirs} seeds in the table"

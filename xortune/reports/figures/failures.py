@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xortune.core.formats import count, percent
+from xortune.core.formats import count
 from xortune.core.outcome import Outcome, Status
-from xortune.reports.figures.labels import LONGEST, described, finished, listed
+from xortune.reports.figures.labels import LONGEST, described, finished, listed, plot_of
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series, shortened
 from xortune.reports.tables import Failures, report_of, varying
 from xortune.runs.run import Run
@@ -51,25 +51,23 @@ class _Row:
 def failures(run: Run, top: int = 20) -> Plot:
     """What the unsolved seeds ended as: of all configs, and of the first ones that have any."""
     results, whole = finished(run), report_of(run).failures
-    kinds = _kinds(whole)
-    counts = results.counts
-    seeds, unsolved = int(counts.n.sum()), np.flatnonzero(counts.k < counts.n).tolist()
+    kinds, counts = _kinds(whole), results.counts
+    unsolved = np.flatnonzero(counts.k < counts.n).tolist()
     of_all = f"all {count(len(results), 'configuration')}"
-    together = _Row("all", of_all, "", seeds, _of_all(whole, kinds))
+    together = _Row("all", of_all, "", int(counts.n.sum()), _of_all(whole, kinds))
+    found = together.found
     panels = [
         Panel(
             Axis("share of the unsolved seeds", "rate", (0, 1)),
             Axis("unsolved", "category", categories=(together.beside,)),
-            _bars([together], kinds, of=together.found.total()),
+            _bars([together], kinds, of=found.total()),
             of_all,
         )
     ]
     if shown := [results[place] for place in unsolved[:top]]:
         names = varying(run)
-        counted = max(
-            len(f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}") for r in shown
-        )
-        axis, labels = listed(run, shown, LONGEST - 3 - counted)
+        counted = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
+        axis, labels = listed(run, shown, LONGEST - 3 - max(map(len, counted)))
         rows = [
             _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, kinds))
             for label, r in zip(labels, shown, strict=True)
@@ -82,20 +80,17 @@ def failures(run: Run, top: int = 20) -> Plot:
                 f"the first {count(len(shown), 'configuration')} with an unsolved seed",
             )
         )
-    digits = (
-        " A pattern has one digit for each judged row of the task, 1 where the output is above "
-        "one half."
-    )
-    return Plot(
-        name="failures",
-        title=_title(whole, seeds),
-        alt=_alt(together, kinds),
-        note=(
-            f"Beside each bar: its unsolved seeds of n. {len(unsolved):,} of "
-            f"{count(len(results), 'configuration')} have one; these are counts, and shares of few "
-            f"seeds are rough.{digits if whole.patterns else ''}"
-        ),
-        panels=tuple(panels),
+    ends = {status: often for status, often in whole.counts.items() if status != Status.SOLVED}
+    return plot_of(
+        "failures",
+        *panels,
+        seeds=together.n,
+        unsolved=found.total(),
+        most=max(ends.items(), key=lambda end: end[1]),
+        kinds=[(kinds[kind][0], often) for kind, often in found.most_common() if often],
+        failed=len(unsolved),
+        configs=len(results),
+        patterns=bool(whole.patterns),
     )
 
 
@@ -138,40 +133,9 @@ def _bars(rows: Sequence[_Row], kinds: Kinds, of: int = 0) -> tuple[Series, ...]
                 start, ends[place] = ends[place], ends[place] + amount
                 size = of or row.n
                 told = f"{amount:,} of {count(row.found.total(), 'unsolved seed')}: {name}"
-                reach = (start / size, ends[place] / size)
-                text = f"{row.text}: {told}"
-                marks.append(
-                    Mark(amount / size, float(place), x_ends=reach, text=text, key=row.key)
-                )
+                reach, text = (start / size, ends[place] / size), f"{row.text}: {told}"
+                marks.append(Mark(amount / size, float(place), reach, text=text, key=row.key))
         if marks:
             # It is named once, where all seeds are.
             series.append(Series(name if of else "", tuple(marks), "bars", role))
     return tuple(series)
-
-
-def _title(whole: Failures, seeds: int) -> str:
-    failed = {status: n for status, n in whole.counts.items() if status != Status.SOLVED}
-    total = sum(failed.values())
-    if not total:
-        return f"All {count(seeds, 'seed')} were solved"
-    most = max(failed, key=failed.__getitem__)
-    ended = {
-        Status.WRONG_PATTERN: "learned a wrong pattern"
-        if whole.patterns
-        else "ended without success",
-        Status.ALL_ZERO: "output 0 for every row",
-        Status.ALL_ONE: "output 1 for every row",
-        Status.DIVERGED: "diverged",
-        Status.CRASHED: "crashed",
-    }[most]
-    share = "all" if failed[most] == total else percent(failed[most] / total)
-    what = "No seed was" if total == seeds else f"{percent(total / seeds)} of all seeds were not"
-    return f"{what} solved; {share} of them {ended}"
-
-
-def _alt(row: _Row, kinds: Kinds) -> str:
-    if not row.found.total():
-        return f"No seed failed: all {count(row.n, 'seed')} were solved."
-    parts = [f"{kinds[kind][0]} {n:,}" for kind, n in row.found.most_common() if n]
-    seeds = count(row.n, "seed")
-    return f"Of {seeds} of all configurations, unsolved: {row.found.total():,}; {', '.join(parts)}."

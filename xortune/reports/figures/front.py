@@ -8,9 +8,9 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from xortune.core.formats import count, measured, number, plain
+from xortune.core.formats import measured, number, plain
 from xortune.racing.objectives import estimates, seen_of
-from xortune.reports.figures.labels import counted, described, sampled
+from xortune.reports.figures.labels import counted, described, plot_of, sampled
 from xortune.reports.plot import Axis, Layer, Mark, Panel, Plot, Series
 from xortune.reports.tables import varying
 from xortune.runs.results import ConfigResult, full_seeds
@@ -41,21 +41,33 @@ def pareto_front(run: Run) -> Plot | None:
     pairs = list(combinations(objectives, 2))
     if len(pairs) > MOST_PANELS:
         pairs = [pair for pair in pairs if objectives[0] in pair]
-    others = [row for row in rows if not row[2]]
+    on_it, others = [row for row in rows if row[2]], [row for row in rows if not row[2]]
     drawn = [others[at] for at in sampled(len(others))] if others else []
-    shown = [*drawn, *(row for row in rows if row[2])]
     names, single = varying(run), len(pairs) == 1
-    panels = [_panel(shown, pair, names, single=single) for pair in pairs]
+    panels = [_panel([*drawn, *on_it], pair, names, single=single) for pair in pairs]
     panels = [panel for panel in panels if panel.layers]
     if not panels:  # without a success there are no epochs to solve
         return None
-    return Plot(
-        name="front",
-        title=_title(rows, objectives),
-        alt=_alt(rows, objectives),
-        note=_note(run, rows, len(drawn), full, pairs),
-        panels=tuple(panels),
+    ends = []
+    for objective in objectives:
+        sign = -1 if objective.maximize else 1
+        best = min(on_it, key=lambda row: (sign * row[1][objective.name], row[0].key))
+        told = [f"{_words(o)} {_said(o, best)}" for o in objectives]
+        ends.append((_words(objective), best[0].key, told))
+    return plot_of(
+        "front",
+        *panels,
         columns=min(len(panels), 3),
+        words=[_words(objective) for objective in objectives],
+        ends=ends,
+        on_it=on_it,
+        configs=len(rows),
+        others=len(others),
+        drawn=len(drawn),
+        full=full,
+        rate=any(objective.name == SUCCESS_RATE for pair in pairs for objective in pair),
+        fewer=len(run.results) - len(rows),
+        unsolved=sum(any(math.isinf(w) for w in worth.values()) for _, worth, _ in rows),
     )
 
 
@@ -122,27 +134,6 @@ def _words(objective: Objective) -> str:
     return known.get(objective.name) or plain(objective.name)
 
 
-def _title(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
-    on_it = sum(on for *_, on in rows)
-    named = [_words(objective) for objective in objectives]
-    return (
-        f"{on_it:,} of {count(len(rows), 'configuration')} {'is' if on_it == 1 else 'are'} on the "
-        f"front of {', '.join(named[:-1])} and {named[-1]}"
-    )
-
-
-def _alt(rows: Sequence[Row], objectives: Sequence[Objective]) -> str:
-    """The ends of the front: who is best in each objective."""
-    parts = []
-    on_it = [row for row in rows if row[2]]
-    for objective in objectives:
-        sign = -1 if objective.maximize else 1
-        best = min(on_it, key=lambda row: (sign * row[1][objective.name], row[0].key))
-        values = [f"{_words(o)} {_said(o, best)}" for o in objectives]
-        parts.append(f"Best {_words(objective)}: {', '.join(values)} ({best[0].key}).")
-    return " ".join(parts)
-
-
 def _said(objective: Objective, row: Row) -> str:
     result, worth, _ = row
     if objective.name == SUCCESS_RATE:
@@ -151,27 +142,3 @@ def _said(objective: Objective, row: Row) -> str:
         return f"{outcome.successes:,} of {outcome.n:,} ({rate})"
     known = worth[objective.name]
     return number(known) if math.isfinite(known) else "none, without a success"
-
-
-def _note(
-    run: Run,
-    rows: Sequence[Row],
-    drawn: int,
-    full: int,
-    pairs: Sequence[tuple[Objective, Objective]],
-) -> str:
-    asked = {objective.name for pair in pairs for objective in pair}
-    fewer, others = len(run.results) - len(rows), sum(not on for *_, on in rows)
-    none = sum(any(math.isinf(w) for w in worth.values()) for _, worth, _ in rows)
-    bars = "; bars are 95 % Wilson intervals of the rate, each for itself"
-    parts = [
-        f"n = {count(full, 'seed')} or more each{bars if SUCCESS_RATE in asked else ''}. The front "
-        "is by what was measured: two that lie close together may have changed places by chance."
-    ]
-    left = [f"{fewer:,} with fewer seeds, which are not compared"] if fewer else []
-    left += [f"{none:,} without a success, which have no epochs to solve"] if none else []
-    if drawn < others:
-        left.append(f"of {others:,} others {drawn:,} are drawn, evenly spaced in the order")
-    if left:
-        parts.append(f"Not shown: {'; '.join(left)}.")
-    return " ".join(parts)

@@ -6,72 +6,56 @@ import heapq
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xortune.core.counts import rate_of, wilson
+from xortune.core.counts import wilson
 from xortune.core.formats import count, number
-from xortune.reports.figures.labels import MOST, between, counted, described, finished, sampled
-from xortune.reports.plot import RATES, Axis, Layer, Mark, Plot, Rule, Series
+from xortune.reports.figures.labels import MOST, described, finished, plot_of, sampled
+from xortune.reports.plot import RATES, Axis, Layer, Mark, Panel, Plot, Rule, Series
 from xortune.reports.tables import lower, varying
 from xortune.runs.certificate import Certificate
 from xortune.runs.manifest import CERTIFIED, MANIFEST, sessions_in
-from xortune.runs.results import ConfigResult, ConfigResults, by_version, full_seeds
+from xortune.runs.results import by_version, full_seeds
 from xortune.runs.run import Run
 
 
-def optimization_history(run: Run) -> Plot:
+def optimization_history(run: Run, *, running: bool = False) -> Plot:
     """The best so far, by the lower end of its interval, against what had been spent.
 
     Cost is seeds, or seeds times the epochs that each was trained for where configs differ in
-    these. Blocks that finally produced nothing are in it, as seeds not solved.
+    these. Blocks that finally produced nothing are in it, as seeds not solved. Of a search that
+    still runs nothing is said of its end.
     """
     results, certificate = finished(run), run.certificate
     varies = bool(np.ptp(results.counts.epochs))
     unit = "seed-epochs" if varies else "seeds"
     looks, keys = _looks(run, weighted=varies), run.evaluations.lines.keys
     line, leaders = _best_so_far(keys, looks)
-    dots, note = _dots(run, keys, looks, leaders)
+    dots, drawn = _dots(run, keys, looks, leaders)
     layers: list[Layer] = [*dots, line]
-    came = "" if certificate is None else _certificate(run, keys, certificate, looks, layers)
+    layers += [] if certificate is None else _certificate(run, keys, certificate, looks)
     total, end = line.marks[-1].x, line.marks[-1].y
     last = max((i for i, mark in enumerate(line.marks) if abs(mark.y - end) > 0.01), default=-1)
-    spent = f"{_amount(line.marks[last + 1].x)} of {_amount(total)} {unit}"
-    return Plot.single(
-        name="history",
-        title=f"The best so far is within 1 point of its end after {spent}",
-        alt=(
-            f"In the end the best has {counted(results[0].outcome)}. The lower end of the best so "
-            f"far stays within 1 point of that from {spent} on.{came}"
-        ),
-        note=_note(results, "in the end") + note,
-        x=Axis(f"{unit} spent", limits=(-0.01 * total, 1.01 * total), whole=True),
-        y=Axis("success rate", "rate", RATES),
-        layers=layers,
+    x = Axis(f"{unit} spent", limits=(-0.01 * total, 1.01 * total), whole=True)
+    return plot_of(
+        "history",
+        Panel(x, Axis("success rate", "rate", RATES), tuple(layers)),
+        running=running,
+        best=results[0].outcome,
+        sizes=results.counts.n.tolist(),
+        drawn=drawn,
+        spent=f"{_amount(line.marks[last + 1].x)} of {_amount(total)} {unit}",
+        certified=certificate.best if certificate and len(layers) > len(dots) + 1 else None,
+        confidence=certificate and certificate.confidence,
     )
 
 
 def history_so_far(run: Run) -> Plot:
-    """`optimization_history` of a search that still runs: it has no end yet."""
-    results, plot = finished(run), optimization_history(run)
-    spent = count(int(results.counts.n.sum()), "seed")
-    return replace(
-        plot,
-        title="The best so far over the seeds spent",
-        alt=f"After {spent} the best has {counted(results[0].outcome)}.",
-        note=_note(results, "by now"),
-    )
-
-
-def _note(results: ConfigResults, when: str) -> str:
-    return (
-        f"n = {between(results.counts.n.tolist())} seeds each. Line: the lower end of the best's "
-        "95 % Wilson interval, which falls when it fails on new seeds; as the highest of "
-        f"{count(len(results), 'interval')} it is optimistic. Dots: each configuration's rate "
-        f"{when}, where its first seeds came in."
-    )
+    """`optimization_history` of a search that still runs."""
+    return optimization_history(run, running=True)
 
 
 @dataclass(frozen=True)
@@ -152,52 +136,40 @@ def _best_so_far(keys: Sequence[str], looks: _Looks) -> tuple[Series, set[int]]:
 
 def _dots(
     run: Run, keys: Sequence[str], looks: _Looks, leaders: set[int]
-) -> tuple[list[Series], str]:
-    """Each config where its first seeds came in, those with all seeds and the others apart."""
+) -> tuple[list[Series], int]:
+    """Each config where its first seeds came in, those with all seeds and the others apart.
+
+    At most so many are drawn as are told apart: it says how many.
+    """
     first = np.sort(looks.first)
     order, began = looks.config[first], looks.cost[first]
     places = np.zeros(len(keys), np.int64)
     places[run.results.configs] = np.arange(len(run.results))
-    # Many configs may have led for a moment, and more than these are not told apart.
+    # Many configs may have led for a moment.
     led = sorted(leaders, key=keys.__getitem__)[:MOST]
     kept = sorted({*sampled(len(order)), *np.flatnonzero(np.isin(order, led)).tolist()})
-    note = ""
-    if len(kept) < len(order):
-        note = (
-            f" Of {len(order):,} configurations {len(kept):,} are drawn: those that led, and "
-            "others evenly spaced in this order."
-        )
     full, names = full_seeds(run.results, run.manifest), varying(run)
-    shown = [(run.results[int(places[order[at]])], float(began[at])) for at in kept]
-
-    def series(label: str, found: Sequence[tuple[ConfigResult, float]]) -> Series:
-        marks = (
-            Mark(
-                cost,
-                r.outcome.rate,
-                text=f"{described(r, names)}: {r.outcome.successes:,} of {r.outcome.n:,}",
-                key=r.key,
-            )
-            for r, cost in found
-        )
-        return Series(label, tuple(marks))
-
-    fewer = series("fewer seeds", [one for one in shown if one[0].outcome.n < full])
-    whole = series(f"all {count(full, 'seed')}", [one for one in shown if one[0].outcome.n >= full])
-    found = [replace(fewer, role="muted", marker="ring"), whole]
-    return [one for one in found if one.marks], note
+    marks: dict[bool, list[Mark]] = {False: [], True: []}
+    for at in kept:
+        r = run.results[int(places[order[at]])]
+        k, n = r.outcome.successes, r.outcome.n
+        text = f"{described(r, names)}: {k:,} of {n:,}"
+        marks[n >= full].append(Mark(float(began[at]), r.outcome.rate, text=text, key=r.key))
+    fewer = Series("fewer seeds", tuple(marks[False]), role="muted", marker="ring")
+    whole = Series(f"all {count(full, 'seed')}", tuple(marks[True]))
+    return [one for one in (fewer, whole) if one.marks], len(kept)
 
 
 def _certificate(
-    run: Run, keys: Sequence[str], certificate: Certificate, looks: _Looks, layers: list[Layer]
-) -> str:
-    """Add the first finalist on fresh seeds; where in the search, and what it comes to.
+    run: Run, keys: Sequence[str], certificate: Certificate, looks: _Looks
+) -> list[Layer]:
+    """The first finalist on fresh seeds, and where in the search.
 
     A journal does not say when the certificate was made. But if one session searched, that was at
     its end; if several did, not before each finalist had the counts of which the certificate knows.
     """
     if not certificate.finalists:
-        return ""
+        return []
     at, when = float(looks.cost[-1]), "certificate"
     sessions = sessions_in(run.manifest, str(run.path / MANIFEST))
     if sum(session.get("what") != CERTIFIED for session in sessions) > 1:
@@ -205,19 +177,14 @@ def _certificate(
         rows = zip(looks.config, looks.k, looks.n, looks.cost, strict=True)
         had = [float(cost) for config, k, n, cost in rows if (keys[config], k, n) in counts]
         if len(had) < len(counts):
-            return ""  # it was made of other counts than these
+            return []  # it was made of other counts than these
         at, when = max(had), "certificate, not before"
     best = certificate.best
     bound = best.rate if best.lower_bound is None else best.lower_bound
     text = f"{best.key}: {best.k:,} of {best.n:,} fresh seeds, at least {lower(best)}"
     mark = Mark(at, best.rate, y_ends=(bound, best.rate), text=text, key=best.key)
     label = f"certified, on {count(best.n, 'fresh seed')}"
-    layers += [Rule("x", at, when), Series(label, (mark,), role="b", marker="diamond")]
-    return (
-        f" Of {count(best.n, 'fresh seed')} the first finalist solved {best.k:,}, "
-        f"{rate_of(best.k, best.n)}: at least {lower(best)} with confidence "
-        f"{number(certificate.confidence)}."
-    )
+    return [Rule("x", at, when), Series(label, (mark,), role="b", marker="diamond")]
 
 
 def _amount(cost: float) -> str:

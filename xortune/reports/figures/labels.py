@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xortune.core.counts import rate_of
 from xortune.core.errors import InputError
 from xortune.core.formats import config_text, interval, measured, value
 from xortune.core.outcome import Outcome
-from xortune.reports.plot import Ends, Mark, Role, Series, shortened
-from xortune.reports.tables import differing, fresh_checks, fresh_outcomes, varying
+from xortune.reports.document import blocks_of
+from xortune.reports.plot import Ends, Mark, Panel, Plot, Role, Series, shortened
+from xortune.reports.tables import differing, fresh_checks, fresh_outcomes, lower, varying
 from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
@@ -32,6 +34,13 @@ HUGE = 1e300
 
 WIDE = 100.0
 """Positive numbers whose largest is so many times the smallest are shown on a log axis."""
+
+
+def plot_of(name: str, /, *panels: Panel, columns: int = 1, **values: Any) -> Plot:
+    """The figure whose title, alt and note its template makes of these values."""
+    told = {"between": between, "counted": counted, "lower": lower, "rate_of": rate_of}
+    words = blocks_of(f"figures/{name}.txt.jinja", **told, with_interval=with_interval, **values)
+    return Plot(name, words["title"], words["alt"], words["note"], panels, columns)
 
 
 def finished(run: Run) -> ConfigResults:
@@ -84,12 +93,12 @@ def listed(
 
 
 def same_in_all(results: Sequence[ConfigResult], names: Sequence[str]) -> str:
-    """A sentence with what these configs have in common, and a blank before it; or nothing."""
+    """A sentence with what these configs have in common; or nothing."""
     if len(results) < 2:
         return ""
     differ = differing(results, names)
     text = config_text(results[0].point, [name for name in names if name not in differ])
-    return f" The same in all shown: {shortened(text, 160)}." if text else ""
+    return f"The same in all shown: {shortened(text, 160)}." if text else ""
 
 
 def described(result: ConfigResult, names: Sequence[str]) -> str:
@@ -145,9 +154,14 @@ class SeedsOf:
         return self.what == "best on fresh seeds"
 
     @property
+    def short(self) -> str:
+        """The beginning of its key."""
+        return self.key[:KEY]
+
+    @property
     def label(self) -> str:
         """In the legend."""
-        who = (self.what,) if self.fresh else filter(None, (self.what, self.key[:KEY]))
+        who = (self.what,) if self.fresh else filter(None, (self.what, self.short))
         return f"{': '.join(who)}, n = {self.n:,}"
 
     def share_line(self, at: NDArray[Any], shares: NDArray[Any], texts: Iterable[str]) -> Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from xortune.core.errors import InputError, nearest
 from xortune.core.formats import count, interval, measured, number, percent
-from xortune.reports.figures.labels import HUGE, WIDE, described, sampled, with_interval
+from xortune.reports.figures.labels import HUGE, WIDE, described, plot_of, sampled, with_interval
 from xortune.reports.plot import (
     RATES,
     Axis,
     Cells,
-    Ends,
     Layer,
     Lines,
     Mark,
@@ -143,9 +142,6 @@ def _is_dense(distinct: int, configs: int) -> bool:
 
 MOST_SHARES = 15
 
-Shares = Sequence[tuple[str, float, Ends | None]]
-"""Of each parameter its name, its share, and the interval of that if it is known."""
-
 
 def param_importances(run: Run) -> Plot | None:
     """Each parameter's share of the importance, with its 95 % bootstrap interval over configs.
@@ -159,59 +155,29 @@ def param_importances(run: Run) -> Plot | None:
     """
     about = run.manifest.get("importance_resampled") or {}
     intervals = about.get("intervals", {})
-    shares = [
-        (one.label, one.importance, tuple(intervals[one.name]) if one.name in intervals else None)
-        for one in parameters_of(run)[:MOST_SHARES]
-        if one.importance is not None
-    ]
-    if not shares:
+    marks: list[Mark] = []
+    names: list[str] = []
+    for one in parameters_of(run)[:MOST_SHARES]:
+        if (share := one.importance) is not None:
+            ends = tuple(intervals[one.name]) if one.name in intervals else None
+            told = percent(share) if ends is None else with_interval(share, ends)
+            marks.append(Mark(share, float(len(names)), ends, text=f"{one.label} {told}"))
+            names.append(one.label)
+    if not marks:
         return None
-    marks = tuple(
-        Mark(share, float(row), x_ends=ends, text=_share_text(name, share, ends))
-        for row, (name, share, ends) in enumerate(shares)
-    )
-    most = max(ends[1] if ends else share for _, share, ends in shares)
-    return Plot.single(
-        name="importance",
-        title="Which parameters separate the better tenth of the configurations from the rest",
-        alt=_shares_alt(shares),
-        note=_shares_note(about if intervals else {}),
-        x=Axis("share of the importance", "rate", (0.0, min(1.0, math.ceil(10 * most) / 10))),
-        y=Axis("parameter", "category", categories=tuple(name for name, _, _ in shares)),
-        layers=[Series("share, with its 95 % interval", marks)],
-    )
-
-
-def _share_text(name: str, share: float, ends: Ends | None) -> str:
-    return f"{name} {percent(share) if ends is None else with_interval(share, ends)}"
-
-
-def _shares_alt(shares: Shares) -> str:
-    first, *others = shares
-    text = f"The largest share has {_share_text(*first)}"
-    if not others:
-        return f"{text}; it is the only one."
-    text += f"; then {'; '.join(_share_text(*one) for one in others[:2])}."
-    if low := first[2] and first[2][0]:
-        below = sum(ends is not None and ends[1] < low for _, _, ends in others)
-        text += f" Its interval lies above those of {below:,} of the {count(len(others), 'other')}."
-    return text
-
-
-def _shares_note(about: Mapping[str, Any]) -> str:
-    n, bars = "", "this run has no intervals"
-    if about:
-        configs = count(about["configs"], "configuration")
-        n = f"n = {configs}, the better tenth {about['better']:,}. "
-        bars = (
-            "bars: 95 % bootstrap intervals, the share ± 1.96 standard deviations over "
-            f"{about['resamples']:,} resamples of the configurations"
-        )
-    return (
-        f"{n}PED-ANOVA (Watanabe et al. 2023) as in Optuna, as shares of one; {bars}. It compares "
-        "where the better tenth lies with where all configurations visited lie: a parameter that "
-        "the search hardly varied, or that matters only together with another, seems to matter "
-        "little, and one that is not active in every configuration is left out."
+    first, *others = [mark.x_ends for mark in marks]
+    above = sum(ends is not None and ends[1] < first[0] for ends in others) if first else 0
+    most = max(mark.x_ends[1] if mark.x_ends else mark.x for mark in marks)
+    return plot_of(
+        "importance",
+        Panel(
+            Axis("share of the importance", "rate", (0.0, min(1.0, math.ceil(10 * most) / 10))),
+            Axis("parameter", "category", categories=tuple(names)),
+            (Series("share, with its 95 % interval", tuple(marks)),),
+        ),
+        told=[mark.text for mark in marks],
+        above=above if first and first[0] else None,
+        about=about if intervals else None,
     )
 
 
@@ -256,15 +222,16 @@ def slices(run: Run) -> Plot | None:
         share = parameter.importance
         title = parameter.label if share is None else f"{parameter.label} ({percent(share)})"
         panels.append(Panel(axis, Axis("success rate", "rate", RATES), (raw, *layers), title))
-    more = len(parameters) - MOST_PANELS
-    others = [f"{count(more, 'less important parameter')} not shown."] if more > 0 else []
-    return Plot(
-        name="slices",
-        title=f"Success by parameter, among the {count(len(rates), 'configuration')} visited",
-        alt=" ".join([*findings[:3], *others]),
-        note=_slices_note(shown, len(rates), len(dots)),
-        panels=tuple(panels),
+    return plot_of(
+        "slices",
+        *panels,
         columns=min(2, len(shown)),
+        configs=len(rates),
+        findings=findings,
+        shown=shown,
+        dots=len(dots),
+        more=len(parameters) - MOST_PANELS,
+        bandwidth=BANDWIDTH,
     )
 
 
@@ -363,28 +330,6 @@ def _level_text(level: Level) -> str:
     return f"{level.label}, mean {mean} of {configs}, 95 % interval {interval(*level.interval)}"
 
 
-def _slices_note(shown: Sequence[Parameter], configs: int, dots: int) -> str:
-    which = "all of them" if dots == configs else f"{dots:,} of them, evenly spaced in the order"
-    told = any(parameter.importance is not None for parameter in shown)
-    parts = [
-        f"n = {count(configs, 'configuration')}, each counted once however many seeds it had; "
-        f"dots: {which}{'; in brackets above: importance' if told else ''}."
-    ]
-    if any(not parameter.is_number for parameter in shown):
-        parts.append("Bars: 95 % bootstrap intervals over configurations, none below 5.")
-    if any(parameter.is_number for parameter in shown):
-        parts.append(
-            f"Lines: kernel means (Gaussian, {100 * BANDWIDTH:.0f} % of the axis) with pointwise "
-            "95 % bands over configurations, where at least 5 are near."
-        )
-    parts.append(
-        "A search visits good regions more often and changes several parameters at once: this is "
-        "what was seen among the configurations visited, and a difference need not be one "
-        "parameter's doing."
-    )
-    return " ".join(parts)
-
-
 # -------------------------------------------------------------------------------------------------
 # Success over two parameters at once: a heat map of mean rates.
 
@@ -428,9 +373,10 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
         mean, n = float(means[row, column]), int(configs[row, column])
         return f"mean {percent(mean)} of {count(n, 'configuration')}" if n else "no configuration"
 
-    def where(place: int) -> str:
-        row, column = divmod(place, shape[1])
-        return f"{names[0]} {columns[column]} and {names[1]} {rows[row]} ({told(row, column)})"
+    def end(place: np.intp) -> dict[str, Any]:
+        row, column = divmod(int(place), shape[1])
+        where = f"{names[0]} {columns[column]} and {names[1]} {rows[row]} ({told(row, column)})"
+        return {"mean": float(means[row, column]), "where": where}
 
     cells = Cells(
         x=tuple(map(float, range(shape[1]))),
@@ -451,40 +397,24 @@ def contour(run: Run, parameters: Sequence[str] | None = None) -> Plot | None:
     )
     least = MIN_CONFIGS if (configs >= MIN_CONFIGS).any() else 1
     enough = np.where(configs >= least, means, np.nan)
-    alt = (
-        f"Of the cells with at least {MIN_CONFIGS} configurations, the mean rate is"
-        if least > 1
-        else f"No cell has {MIN_CONFIGS} configurations; the mean rate is"
+    x, y = (
+        Axis(name, "category", categories=labels)
+        for name, labels in zip(names, (columns, rows), strict=True)
     )
-    if np.nanmax(enough) == np.nanmin(enough):
-        alt += f" {percent(float(np.nanmax(enough)))} in each."
-    else:
-        high, low = where(int(np.nanargmax(enough))), where(int(np.nanargmin(enough)))
-        alt += f" highest at {high}, lowest at {low}."
-    if without := int((configs == 0).sum()):
-        alt += f" {count(without, 'cell')} of {configs.size:,} without one."
-    shown = "the two that were asked for"
-    if pair == most:
-        shown = "the two whose levels lie furthest apart, by what importance there is first"
-        if all(parameter.importance is not None for parameter in pair):
-            shown = "the two of the largest importance"
-    if any(parameter.is_number for parameter in pair):
-        shown += "; numbers in bins with about as many configurations each"
-    total = int(both.sum())
-    of = "" if total == len(rates) else f" of {len(rates):,}"
-    return Plot.single(
-        name="contour",
-        title=f"Success by {names[0]} and {names[1]}, among the configurations visited",
-        alt=alt,
-        note=(
-            f"n = {total:,}{of} configurations, each counted once; in each cell stands how many it "
-            f"has, and cells are empty where none was visited. Shown: {shown}. A cell has no "
-            "interval here: few configurations in it say little, and they differ in all other "
-            "parameters too."
-        ),
-        x=Axis(names[0], "category", categories=columns),
-        y=Axis(names[1], "category", categories=rows),
-        layers=[cells],
+    return plot_of(
+        "contour",
+        Panel(x, y, (cells,)),
+        names=names,
+        pair=pair,
+        asked=pair != most,
+        least=least,
+        fewest=MIN_CONFIGS,
+        high=end(np.nanargmax(enough)),
+        low=end(np.nanargmin(enough)),
+        cells=configs.size,
+        without=int((configs == 0).sum()),
+        total=int(both.sum()),
+        configs=len(rates),
     )
 
 
@@ -564,29 +494,21 @@ def parallel_coordinate(run: Run, top: int = 200) -> Plot | None:
     written = Series("", tuple(marks), role="muted", marker="ring", written=True)
     rules = [Rule("x", float(place)) for place in range(len(sides))]
     rules += [Rule("y", NOWHERE, "no value here")] if absent else []
-    which = f"n = {count(total, 'configuration')}, all that were visited"
-    title = f"All {count(total, 'configuration')}, over their parameters"
-    if len(shown) < total:
-        title = f"{len(shown):,} of {total:,} configurations, over their parameters"
-        which = (
-            f"n = {total:,} configurations visited; shown are the best {best:,} and "
-            f"{len(others):,} of the others, evenly spaced in the order"
-        )
-    more = len(parameters) - MOST_AXES
-    left_out = f" {count(more, 'less important parameter')} not shown." if more > 0 else ""
-    return Plot.single(
-        name="parallel-coordinate",
-        title=title,
-        alt=_parallel_alt(axes, rates),
-        note=(
-            f"{which}; a line's colour is its success rate, which has no interval here. Axes of "
-            "numbers run from the lowest value visited to the highest; others have a ring for each "
-            f"value, by its mean rate.{left_out} Where lines are dense, the search has often been: "
-            "that is no evidence that it is better there."
+    tenth = min(total, max(3, total // 10))
+    return plot_of(
+        "parallel-coordinate",
+        Panel(
+            Axis("parameter", "category", categories=tuple(name for name, *_ in sides)),
+            Axis("lowest to highest value", limits=(NOWHERE - 0.05 if absent else -0.05, 1.05)),
+            (*rules, lines, written),
         ),
-        x=Axis("parameter", "category", categories=tuple(name for name, *_ in sides)),
-        y=Axis("lowest to highest value", limits=(NOWHERE - 0.05 if absent else -0.05, 1.05)),
-        layers=[*rules, lines, written],
+        total=total,
+        best=best,
+        shown=len(shown),
+        more=len(parameters) - MOST_AXES,
+        tenth=tenth,
+        worst=float(rates[:tenth].min()),
+        values=[text for one in axes[:4] if (text := _values_of(one, rates, tenth))],
     )
 
 
@@ -604,24 +526,16 @@ def _side(parameter: Parameter, rates: Floats) -> tuple[str, list[tuple[float, s
     return parameter.label, list(zip(heights.tolist(), labels, strict=True)), placed
 
 
-def _parallel_alt(axes: Sequence[Parameter], rates: Floats) -> str:
-    """Where the best tenth lies on each axis of numbers, and which values it has of the others."""
-    best = min(len(rates), max(3, len(rates) // 10))
-    parts = []
-    for parameter in axes[:4]:
-        if parameter.is_number:
-            numbers = parameter.numbers[:best]
-            numbers = numbers[np.isfinite(numbers)]
-            if numbers.size:
-                low, high = number(float(numbers.min())), number(float(numbers.max()))
-                parts.append(f"{parameter.label} {low} to {high}")
-        else:
-            labels, which = parameter.levels(rates)
-            often = np.bincount(which[:best] + 1, minlength=len(labels) + 1)[1:]
-            most = int(np.argmax(often))
-            parts.append(f"{parameter.label} {labels[most]} in {often[most]:,} of {best:,}")
-    worst = percent(float(rates[:best].min()))
-    return (
-        f"The best {count(best, 'configuration')} of {len(rates):,} (rates from {worst}) have "
-        f"{'; '.join(parts)}."
-    )
+def _values_of(parameter: Parameter, rates: Floats, best: int) -> str:
+    """Where so many of the best lie on an axis of numbers, or which value most have."""
+    if parameter.is_number:
+        numbers = parameter.numbers[:best]
+        numbers = numbers[np.isfinite(numbers)]
+        if not numbers.size:
+            return ""
+        low, high = number(float(numbers.min())), number(float(numbers.max()))
+        return f"{parameter.label} {low} to {high}"
+    labels, which = parameter.levels(rates)
+    often = np.bincount(which[:best] + 1, minlength=len(labels) + 1)[1:]
+    most = int(np.argmax(often))
+    return f"{parameter.label} {labels[most]} in {often[most]:,} of {best:,}"

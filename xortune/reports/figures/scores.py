@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.errors import InputError
-from xortune.core.formats import count, number
+from xortune.core.formats import count
 from xortune.core.outcome import Curves
 from xortune.core.success import Success, parse_success
 from xortune.racing.objectives import numbers_in
-from xortune.reports.figures.labels import HUGE, SeedsOf, sampled, seeds_of, sizes
-from xortune.reports.plot import RATES, Axis, Mark, Plot, Rule, Series
+from xortune.reports.figures.labels import HUGE, SeedsOf, plot_of, sampled, seeds_of, sizes
+from xortune.reports.plot import RATES, Axis, Mark, Panel, Plot, Rule, Series
 from xortune.runs.results import Score, number_names, score_of
 from xortune.runs.run import Run
 
@@ -34,9 +33,10 @@ def score_in(run: Run) -> Score | None:
     return score if score is not None and score.name in names else None
 
 
-def _numbers(one: SeedsOf, name: str) -> Floats:
-    """Shape (S,): a number of each seed; NaN where it failed."""
-    return np.concatenate([numbers_in(outcome, name) for outcome in one.outcomes])
+def _finite(one: SeedsOf, name: str) -> Floats:
+    """A number of the seeds that have it, ascending: of those that failed it is not finite."""
+    given = np.concatenate([numbers_in(outcome, name) for outcome in one.outcomes])
+    return np.sort(given[np.isfinite(given)])
 
 
 def _rule(run: Run, score: Score) -> Success | None:
@@ -46,11 +46,6 @@ def _rule(run: Run, score: Score) -> Success | None:
     except InputError:
         return None
     return found if found.name == score.name and abs(found.limit) < HUGE else None
-
-
-def _limit(run: Run, score: Score, axis: str) -> list[Rule]:
-    rule = _rule(run, score)
-    return [] if rule is None else [Rule("x" if axis == "x" else "y", rule.limit, str(rule))]
 
 
 # -------------------------------------------------------------------------------------------------
@@ -66,40 +61,37 @@ def scores(run: Run) -> Plot | None:
     shown, score = seeds_of(run), score_in(run)
     if score is None:
         return None
-    known = np.concatenate([_numbers(one, score.name) for one in shown])
-    known = known[np.isfinite(known) & (np.abs(known) < HUGE)]
+    told = [(one, _finite(one, score.name)) for one in shown]
+    known = np.concatenate([numbers for _, numbers in told])
+    known = known[np.abs(known) < HUGE]
     if not known.size or np.ptp(known) == 0:
         return None
     better = "at least" if score.maximize else "at most"
-    limits, rule = (float(known.min()), float(known.max())), _rule(run, score)
+    rule = _rule(run, score)
+    low, high = float(known.min()), float(known.max())
     if rule is not None:
-        limits = min(limits[0], rule.limit), max(limits[1], rule.limit)
-    margin = 0.02 * (limits[1] - limits[0])
-    ends = limits[0] - margin, limits[1] + margin
-    crossed = " Where a line crosses the rule's limit, the share is k / n." if rule else ""
-    return Plot.single(
-        name="scores",
-        title=f"{score.name} over the seeds",
-        alt=" ".join(_finding(one, score) for one in shown),
-        note=(
-            f"n = {sizes(shown)} seeds; the share whose {score.name} is {better} so much. A seed "
-            f"that failed or has no finite number is not among them.{crossed} Bands: 95 %, "
-            "Dvoretzky-Kiefer-Wolfowitz; each holds for its whole line, if it was chosen before "
-            "looking. The best was not: its line in the search is optimistic."
+        low, high = min(low, rule.limit), max(high, rule.limit)
+    ends = low - 0.02 * (high - low), high + 0.02 * (high - low)
+    lines = [_profile(one, numbers, score, ends) for one, numbers in reversed(told)]
+    limit = [] if rule is None else [Rule("x", rule.limit, str(rule))]
+    return plot_of(
+        "scores",
+        Panel(
+            Axis(score.name, "number", ends),
+            Axis(f"share of seeds with {better} so much", "rate", RATES),
+            (*lines, *limit),
         ),
-        x=Axis(score.name, "number", ends),
-        y=Axis(f"share of seeds with {better} so much", "rate", RATES),
-        layers=[
-            *(_profile(one, score, ends) for one in reversed(shown)),
-            *_limit(run, score, "x"),
-        ],
+        known=told,
+        score=score,
+        better=better,
+        rule=rule,
+        sizes=sizes(shown),
+        quantile=lambda numbers, q: float(np.quantile(numbers, q)),
     )
 
 
-def _profile(one: SeedsOf, score: Score, ends: tuple[float, float]) -> Series:
+def _profile(one: SeedsOf, told: Floats, score: Score, ends: tuple[float, float]) -> Series:
     """Steps from left to right: each stays until the next x."""
-    given = _numbers(one, score.name)
-    told = np.sort(given[np.isfinite(given)])
     inside = np.unique(told[(told > ends[0]) & (told < ends[1])])
     places = np.concatenate([[ends[0]], inside[sampled(len(inside))], [ends[1]]])
     if score.maximize:  # right of a number its seed is no longer among them
@@ -111,37 +103,8 @@ def _profile(one: SeedsOf, score: Score, ends: tuple[float, float]) -> Series:
     return one.share_line(places, shares, texts)
 
 
-def _finding(one: SeedsOf, score: Score) -> str:
-    name = f"The {one.what}"
-    given = _numbers(one, score.name)
-    told = given[np.isfinite(given)]
-    if not told.size:
-        return f"{name}: no seed has a {score.name}."
-    worst = np.quantile(told, 0.1 if score.maximize else 0.9)
-    missing = "" if told.size == one.n else f"; {one.n - told.size:,} of {one.n:,} seeds have none"
-    return (
-        f"{name}: {score.name} from {number(float(told.min()))} to {number(float(told.max()))}, "
-        f"median {number(float(np.median(told)))}, worse decile {number(float(worst))}{missing}."
-    )
-
-
 # -------------------------------------------------------------------------------------------------
 # Learning curves.
-
-
-@dataclass(frozen=True)
-class _Ways:
-    """A number on the way of S seeds, at T steps: NaN before a seed's first and after its last."""
-
-    steps: Floats
-    values: Floats
-
-    def quantiles(self) -> tuple[Floats, Floats, NDArray[np.int64]]:
-        """Steps that a seed has come to, the 10, 50, 90 % quantiles there, and how many have."""
-        known = np.isfinite(self.values).sum(axis=0)
-        some = known > 0
-        found = np.nanquantile(self.values[:, some], [0.1, 0.5, 0.9], axis=0)
-        return self.steps[some], found, known[some]
 
 
 def learning_curves(run: Run) -> Plot | None:
@@ -153,69 +116,54 @@ def learning_curves(run: Run) -> Plot | None:
     if score is None:
         return None
     series: list[Series] = []
-    findings, labels = [], set[str]()
+    told = []
     for one in shown:
         curves = [part.points() for o in one.outcomes for part in o.details.curves]
         found = _ways(curves, score.name)
         if found is None:
             continue
-        label, ways = found
-        labels.add(label)
-        steps, (low, middle, high), known = ways.quantiles()
+        label, steps, ways = found
+        known = np.isfinite(ways).sum(axis=0)
+        low, middle, high = np.nanquantile(ways, [0.1, 0.5, 0.9], axis=0)
+        table = np.stack([steps, middle, low, high], axis=1).tolist()
         marks = tuple(
-            Mark(
-                float(step),
-                float(at),
-                y_ends=(float(bottom), float(top)),
-                text=f"{one.text}: median of {count(int(seeds), 'seed')}",
-            )
-            for step, at, bottom, top, seeds in zip(steps, middle, low, high, known, strict=True)
+            Mark(x, y, y_ends=(a, b), text=f"{one.text}: median of {count(seeds, 'seed')}")
+            for (x, y, a, b), seeds in zip(table, known.tolist(), strict=True)
         )
         series.append(Series(one.label, marks, "line", one.role, dashed=one.fresh))
         if one is shown[0]:
-            series.extend(_worst(one, ways, score, (float(low.min()), float(high.max()))))
-        findings.append(
-            f"The {one.what}: median {score.name} "
-            f"{number(float(middle[0]))} at {label} {number(float(steps[0]))}, "
-            f"{number(float(middle[-1]))} at {number(float(steps[-1]))} "
-            f"({count(int(known[-1]), 'seed')})."
-        )
+            # The way of the worst seed, unless it is so far off that all else is a line.
+            worst = np.nanmin(ways, axis=0) if score.maximize else np.nanmax(ways, axis=0)
+            room = 3 * (high.max() - low.min())
+            if low.min() - room <= worst.min() and worst.max() <= high.max() + room:
+                marks_of_it = tuple(
+                    Mark(x, y, text=f"{one.text}: the worst seed")
+                    for x, y in zip(steps.tolist(), worst.tolist(), strict=True)
+                )
+                label_of_it = "best: its worst seed"
+                series.append(Series(label_of_it, marks_of_it, "line", one.role, dashed=True))
+        told.append((one, label, marks[0], marks[-1], int(known[-1])))
     if not series:
         return None
-    return Plot.single(
-        name="learning-curves",
-        title=f"{score.name} on the way",
-        alt=" ".join(findings),
-        note=(
-            f"n = {sizes(shown)} seeds. Lines: the median over those that have come so far. Bands: "
-            "from the 10 % to the 90 % quantile of these, no interval: it says how seeds differ, "
-            "not how sure the line is. Dashed: the worst seed at each step. A seed that failed is "
-            "in it as far as it came. Of each seed some 30 reports are kept, evenly spaced, with "
-            "straight lines between them."
-        ),
-        x=Axis(" or ".join(sorted(labels))),
-        y=Axis(score.name),
-        layers=[*reversed(series), *_limit(run, score, "y")],
+    rule = _rule(run, score)
+    limit = [] if rule is None else [Rule("y", rule.limit, str(rule))]
+    x = Axis(" or ".join(sorted({label for _, label, *_ in told})))
+    return plot_of(
+        "learning-curves",
+        Panel(x, Axis(score.name), (*reversed(series), *limit)),
+        told=told,
+        score=score,
+        sizes=sizes(shown),
     )
 
 
-def _worst(one: SeedsOf, ways: _Ways, score: Score, ends: tuple[float, float]) -> list[Series]:
-    """The way of the worst seed at each step, unless it is so far off that all else is a line."""
-    some = np.isfinite(ways.values).any(axis=0)
-    values = ways.values[:, some]
-    worst = np.nanmin(values, axis=0) if score.maximize else np.nanmax(values, axis=0)
-    room = 3 * (ends[1] - ends[0])
-    if worst.min() < ends[0] - room or worst.max() > ends[1] + room:
-        return []
-    marks = tuple(
-        Mark(float(step), float(at), text=f"{one.text}: the worst seed")
-        for step, at in zip(ways.steps[some], worst, strict=True)
-    )
-    return [Series("best: its worst seed", marks, "line", one.role, dashed=True)]
+def _ways(parts: Iterable[Curves], name: str) -> tuple[str, Floats, Floats] | None:
+    """The ways of all S seeds that told the number at two steps or more.
 
-
-def _ways(parts: Iterable[Curves], name: str) -> tuple[str, _Ways] | None:
-    """What the x axis is, and the ways of all seeds that told the number at two steps or more."""
+    Returns:
+        What the x axis is, T steps, and the number at each: shape (S, T), NaN before a seed's first
+        and after its last.
+    """
     ways: list[tuple[Floats, Floats]] = []
     labels = set()
     for part in parts:
@@ -234,5 +182,6 @@ def _ways(parts: Iterable[Curves], name: str) -> tuple[str, _Ways] | None:
         return None
     every = np.unique(np.concatenate([steps for steps, _ in ways]))
     every = every[sampled(len(every), MOST_STEPS)]
-    reached = [np.interp(every, *way, left=np.nan, right=np.nan) for way in ways]
-    return labels.pop(), _Ways(every, np.array(reached))
+    reached = np.array([np.interp(every, *way, left=np.nan, right=np.nan) for way in ways])
+    some = np.isfinite(reached).any(axis=0)
+    return labels.pop(), every[some], reached[:, some]

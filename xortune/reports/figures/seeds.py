@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from xortune.core.formats import count, percent
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, summed_only
-from xortune.reports.figures.labels import between, described, finished, listed, same_in_all
+from xortune.reports.figures.labels import described, finished, listed, plot_of, same_in_all
 from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
 from xortune.reports.tables import varying
 from xortune.runs.results import full_seeds, rungs_of
@@ -90,15 +91,18 @@ def seeds_spent(run: Run) -> Plot:
     with the share of all seeds that went to them.
     """
     results, stops = finished(run), stops_of(run)
-    few = len(results) <= MOST_ROWS
+    few, n = len(results) <= MOST_ROWS, results.counts.n
+    own = [(stop, n[stops == stop].tolist()) for stop in ROLES if (stops == stop).any()]
     panels = _each(run, stops) if few else _groups(run, stops)
-    return Plot(
-        name="seeds-spent",
-        title=_title(run, stops),
-        alt=_alt(run, stops),
-        note=_note(run, stops) + (same_in_all(results, run.parameters) if few else ""),
-        panels=panels,
+    return plot_of(
+        "seeds-spent",
+        *panels,
         columns=len(panels),
+        n=n.tolist(),
+        full=n[stops == Stop.FULL].tolist(),
+        total=int(n.sum()),
+        own=own,
+        same=same_in_all(results, run.parameters) if few else "",
     )
 
 
@@ -119,22 +123,24 @@ def _each(run: Run, stops: Stops) -> tuple[Panel, ...]:
 def _groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
     """Configs, and the share of all seeds that they got, by the seeds that they reached."""
     n = run.results.counts.n
-    reached, places = _reached(n)
-    total, size = int(n.sum()), len(reached.categories)
-    mine = {stop: stops == stop for stop in ROLES}
-    configs = {stop: np.bincount(places[own], minlength=size) for stop, own in mine.items()}
-    seeds = {stop: np.bincount(places[own], n[own], size) for stop, own in mine.items()}
+    axis, places = _reached(n)
+    total, size = int(n.sum()), len(axis.categories)
+    own = [(stop, role, stops == stop) for stop, role in ROLES.items()]
+    configs = [(s.value, role, np.bincount(places[at], minlength=size)) for s, role, at in own]
+    seeds = [(s.value, role, np.bincount(places[at], n[at], size)) for s, role, at in own]
+    told = _stacked(configs, lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}")
+    shares = _stacked(
+        seeds,
+        lambda stop, amount, _: f"{stop}: {count(amount, 'seed')}, {percent(amount / total)}",
+        total,
+    )
+    y, title = Axis("configurations", whole=True), "how many configurations got so far"
     return (
+        Panel(axis, y, told, title),
         Panel(
-            reached,
-            Axis("configurations", whole=True),
-            _stacked(configs, lambda amount: count(amount, "configuration")),
-            "how many configurations got so far",
-        ),
-        Panel(
-            reached,
+            axis,
             Axis("share of all seeds", "rate"),
-            _stacked(seeds, lambda n: f"{count(n, 'seed')}, {percent(n / total)}", total),
+            tuple(replace(one, label="") for one in shares),  # they are named in the other panel
             "what share of all seeds they got",
         ),
     )
@@ -149,109 +155,51 @@ def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
     return Axis("seeds reached", "category", categories=labels), np.searchsorted(sizes, n)
 
 
+def _stacked(
+    parts: Iterable[tuple[str, Role, NDArray[Any]]],
+    told: Callable[[str, int, int], str],
+    total: int = 1,
+) -> tuple[Series, ...]:
+    """The amounts of each group, one bar on the other, as shares of a total.
+
+    `told` says what a bar is, given its part's name, its amount and its group.
+    """
+    tops: Counter[int] = Counter()
+    series = []
+    for label, role, amounts in parts:
+        marks = []
+        for place in np.flatnonzero(amounts).tolist():
+            amount, start = int(amounts[place]), tops[place]
+            tops[place] += amount
+            ends, text = (start / total, tops[place] / total), told(label, amount, place)
+            marks.append(Mark(float(place), amount / total, y_ends=ends, text=text))
+        if marks:
+            series.append(Series(label, tuple(marks), "bars", role))
+    return tuple(series)
+
+
 def seeds_so_far(run: Run) -> Plot:
     """Where the seeds of a search that still runs have gone: nothing is said of why."""
     counts = finished(run).counts
     axis, places = _reached(counts.n)
-    configs = np.bincount(places, minlength=len(axis.categories))
-    total, most = int(counts.n.sum()), int(counts.n.max())
-    starts, series = np.zeros(len(configs)), []
-    for label, role, amounts in (
-        ("solved", "a", counts.k),
-        ("not solved", "b", counts.n - counts.k),
-    ):
-        seeds = np.bincount(places, amounts, len(configs))
-        ends = starts + seeds / total
-        marks = tuple(
-            Mark(
-                float(at),
-                float(ends[at]),
-                y_ends=(float(starts[at]), float(ends[at])),
-                text=f"{count(int(configs[at]), 'configuration')} with {axis.categories[at]} seeds "
-                f"each: {count(int(seeds[at]), 'seed')} {label}",
-            )
-            for at in np.flatnonzero(seeds).tolist()
-        )
-        series.append(Series(label, marks, "bars", cast("Role", role)))
-        starts = ends
-    front = counts.n == most
-    share = percent(float(counts.n[front].sum() / total))
-    return Plot.single(
-        name="seeds-so-far",
-        title="Where the seeds have gone so far",
-        alt=(
-            f"Of {count(total, 'seed')} {share} went to the {int(front.sum()):,} of "
-            f"{count(len(counts.n), 'configuration')} that have the most, {most:,} each."
+    size, total, most = len(axis.categories), int(counts.n.sum()), int(counts.n.max())
+    configs = np.bincount(places, minlength=size).tolist()
+    series = _stacked(
+        [
+            ("solved", "a", np.bincount(places, counts.k, size)),
+            ("not solved", "b", np.bincount(places, counts.n - counts.k, size)),
+        ],
+        lambda label, seeds, at: (
+            f"{count(configs[at], 'configuration')} with {axis.categories[at]} seeds each: "
+            f"{count(seeds, 'seed')} {label}"
         ),
-        note=(
-            f"n = {count(total, 'seed')}. Configurations by the seeds that they have by now: "
-            "counts, nothing is estimated."
-        ),
-        x=axis,
-        y=Axis("share of all seeds", "rate"),
-        layers=[one for one in series if one.marks],
+        total,
     )
-
-
-def _stacked(
-    amounts: Mapping[Stop, NDArray[Any]], said: Callable[[int], str], total: int = 0
-) -> tuple[Series, ...]:
-    """One bar on the other in each group, as amounts, or as shares of a total."""
-    tops: Counter[int] = Counter()
-    series = []
-    for stop, role in ROLES.items():
-        marks = []
-        for place in np.flatnonzero(amounts[stop]).tolist():
-            amount, start = int(amounts[stop][place]), tops[place]
-            tops[place] += amount
-            ends = (start / (total or 1), tops[place] / (total or 1))
-            text = f"{stop.value}: {said(amount)}"
-            marks.append(Mark(float(place), amount / (total or 1), y_ends=ends, text=text))
-        if marks:
-            # It is named in the other panel.
-            series.append(Series("" if total else stop.value, tuple(marks), "bars", role))
-    return tuple(series)
-
-
-def _title(run: Run, stops: Stops) -> str:
-    n = run.results.counts.n
-    whole = n[stops == Stop.FULL]
-    configs = count(len(n), "configuration")
-    if len(whole) == len(n):
-        which = f"All {configs}" if len(n) > 1 else "The only configuration"
-        return f"{which} got all seeds"
-    if not len(whole):
-        return f"None of {configs} got all seeds"
-    share = percent(float(whole.sum() / n.sum()))
-    went = f"{share} of all seeds went to the {len(whole):,} of {configs}"
-    return f"{went} that reached {between(whole.tolist())}"
-
-
-def _alt(run: Run, stops: Stops) -> str:
-    n = run.results.counts.n
-    total = int(n.sum())
-    own = {stop: n[stops == stop] for stop in ROLES}
-    parts = [
-        f"{stop.value}: {count(len(sizes), 'configuration')} with "
-        f"{count(int(sizes.sum()), 'seed')} ({percent(int(sizes.sum()) / total)})"
-        for stop, sizes in own.items()
-        if len(sizes)
-    ]
-    return f"{count(total, 'seed')} in all. {'; '.join(parts)}."
-
-
-def _note(run: Run, stops: Stops) -> str:
-    """What was counted, and what each reason that occurs rests on."""
-    seeds = count(int(run.results.counts.n.sum()), "seed")
-    configs = count(len(run.results), "configuration")
-    parts = [f"n = {seeds} of {configs}: counts, nothing is estimated."]
-    if any((stops == stop).any() for stop in set(Stop) - {Stop.FULL, Stop.ENDED, Stop.EARLY}):
-        parts.append("Why a configuration got no more is what the search recorded when it ended.")
-    if (stops == Stop.WORSE).any():
-        parts.append(
-            "All that is proven holds together with the race's confidence; of the others none is "
-            "shown to be worse."
-        )
-    if (stops == Stop.EARLY).any():
-        parts.append("Why some were stopped early is not in the run's files.")
-    return " ".join(parts)
+    return plot_of(
+        "seeds-so-far",
+        Panel(axis, Axis("share of all seeds", "rate"), series),
+        total=total,
+        most=most,
+        configs=len(counts.n),
+        front=int((counts.n == most).sum()),
+    )

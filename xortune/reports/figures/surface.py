@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from xortune.core.config import Config
 from xortune.core.errors import InputError
-from xortune.core.formats import count
 from xortune.core.outcome import Status
 from xortune.core.task import Task
 from xortune.core.trainer import Block
-from xortune.reports.figures.labels import KEY, described
+from xortune.reports.figures.labels import KEY, described, plot_of
 from xortune.reports.plot import Axis, Cells, Layer, Mark, Panel, Plot, Series
 from xortune.reports.tables import named_task, varying
 from xortune.runs.results import ConfigResult
@@ -48,6 +47,15 @@ class _Trained:
     pattern: str
     values: NDArray[np.float32]
 
+    @property
+    def above(self) -> float:
+        """The share of the area shown in which the output is above 0.5."""
+        return float((self.values > 0.5).mean())
+
+    def right(self, targets: str) -> int:
+        """How many judged rows are on the right side of 0.5."""
+        return sum(map(str.__eq__, targets, self.pattern))
+
 
 def decision_surface(run: Run) -> Plot | None:
     """The outputs of the best config around the data, under a solved and under an unsolved seed.
@@ -78,20 +86,13 @@ def decision_surface(run: Run) -> Plot | None:
         return None
     names = varying(run)
     configs = {one.result.key: described(one.result, names) for one in found}
-    kinds = {one.solved: "a solved" if one.solved else "an unsolved" for one in found}
-    return Plot(
-        name="decision-surface",
-        title=f"What {' and '.join(kinds.values())} seed learned",
-        alt=" ".join(_finding(task, one) for one in found),
-        note=(
-            "The output of one network each, n = 1 seed, over both inputs; the edge lies at 0.5. "
-            f"Points: the {count(len(task.judged_inputs), 'row')} judged. Trained once more from "
-            "the seed, with the same pattern of outputs as in the run: "
-            f"{'; '.join(configs.values())}. Another seed may look otherwise, and nothing was "
-            "learned from what lies between the points and beyond them."
-        ),
-        panels=tuple(_panel(task, one, several=len(configs) > 1) for one in found),
+    return plot_of(
+        "decision-surface",
+        *(_panel(task, one, several=len(configs) > 1) for one in found),
         columns=min(len(found), 3),
+        trained=found,
+        configs=configs.values(),
+        targets="".join(map(str, (task.judged_targets[:, 0] > 0.5).astype(int))),
     )
 
 
@@ -179,15 +180,3 @@ def _panel(task: Task, one: _Trained, *, several: bool) -> Panel:
     whose = f"{one.result.key[:KEY]}, " if several else ""
     title = f"{whose}seed {one.seed}: {'solved' if one.solved else 'not solved'}"
     return Panel(Axis("first input"), Axis("second input"), tuple(layers), title)
-
-
-def _finding(task: Task, one: _Trained) -> str:
-    targets = "".join(map(str, (task.judged_targets[:, 0] > 0.5).astype(int)))
-    right = sum(a == b for a, b in zip(targets, one.pattern, strict=True))
-    said = f": it says {one.pattern} for {targets}" if len(targets) <= 16 and not one.solved else ""
-    return (
-        f"Configuration {one.result.key[:KEY]} under seed {one.seed} is "
-        f"{'solved' if one.solved else 'not solved'}, with {right:,} of "
-        f"{count(len(targets), 'row')} on the right side of 0.5{said}; "
-        f"{100 * (one.values > 0.5).mean():.0f} % of the area shown is above it."
-    )
