@@ -16,14 +16,12 @@ if TYPE_CHECKING:
     from xortune.comparisons.sequential import SequentialComparison
 
 
-@cli.app.command(
-    epilog=cli.examples(
-        "xortune compare runs/tpe runs/random",
-        "xortune compare runs/new runs/old --fail-if-worse",
-        "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
-        "xortune compare runs/new runs/old --sequential --max-seeds 500",
-        "xortune compare runs/sweep --reference published.tsv --column lr=Rate",
-    )
+@cli.command(
+    "xortune compare runs/tpe runs/random",
+    "xortune compare runs/new runs/old --fail-if-worse",
+    "xortune compare runs/xor runs/xor#a014e3ac95e32ac3",
+    "xortune compare runs/new runs/old --sequential --max-seeds 500",
+    "xortune compare runs/sweep --reference published.tsv --column lr=Rate",
 )
 def compare(
     runs: Annotated[
@@ -33,73 +31,22 @@ def compare(
             help="Directories of runs. DIRECTORY#KEY names a config other than the best.",
         ),
     ],
-    reference: Annotated[
-        str | None, cli.option("A table of published success counts: CSV or TSV.")
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        cli.option(
-            "Train every config under this many fresh seeds, the same for all, even "
-            "if it is certified. Without it: 1,000 where a certificate is missing."
-        ),
-    ] = None,
-    sequential: Annotated[
-        bool,
-        cli.option(
-            "Train all configs seed after seed, and stop when one is proven better "
-            "than every other.",
-            "--sequential",
-        ),
-    ] = False,
-    max_seeds: Annotated[
-        int | None,
-        cli.option("With --sequential: the most seeds, fixed beforehand. 1,000 if not given."),
-    ] = None,
-    no_train: Annotated[
-        bool, cli.option("Refuse instead of training anything.", "--no-train")
-    ] = False,
-    different_tasks: Annotated[
-        bool, cli.option("Compare runs of different tasks or trainers too.", "--different-tasks")
-    ] = False,
+    reference: str | None = None,
+    seeds: int | None = None,
+    sequential: bool = False,
+    max_seeds: int | None = None,
+    no_train: bool = False,
+    different_tasks: bool = False,
     engine: cli.EngineOfSearch = None,
-    trainer: Annotated[
-        list[str] | None,
-        cli.option(
-            "Your training function, such as ./train.py:run, if a run's space does "
-            "not name it. Give it once, or once for each run."
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        cli.option("Give 0 to train in this process, for a debugger; no other number is allowed."),
-    ] = None,
-    fail_if_worse: Annotated[
-        bool,
-        cli.option(
-            "Exit 1 if the first run is shown to solve fewer seeds than another.", "--fail-if-worse"
-        ),
-    ] = False,
-    column: Annotated[
-        list[str] | None,
-        cli.option("NAME=COLUMN says which column holds a parameter, or k, n or percent."),
-    ] = None,
-    where: Annotated[
-        list[str] | None, cli.option("NAME=VALUE compares only configs with this value.")
-    ] = None,
-    reference_seeds: Annotated[
-        int | None, cli.option("Seeds of each cell of the table, if it has no column for them.")
-    ] = None,
-    alpha: Annotated[float, cli.option("Level of the tests.")] = 0.05,
-    output: Annotated[
-        str | None,
-        cli.option(
-            "Directory for the files. If not given: runs/compare-A-B, or the run's "
-            "directory with --reference."
-        ),
-    ] = None,
-    formats: Annotated[
-        str, cli.option("Files to write: any of md, html, csv, tex.", "--format")
-    ] = "md,html,csv",
+    trainer: list[str] | None = None,
+    workers: int | None = None,
+    fail_if_worse: bool = False,
+    column: list[str] | None = None,
+    where: list[str] | None = None,
+    reference_seeds: int | None = None,
+    alpha: float = 0.05,
+    output: str | None = None,
+    formats: str = "md,html,csv",
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
@@ -107,6 +54,27 @@ def compare(
 
     Compares the first config of each run's search, on seeds that had no part in choosing it: the
     seeds of the certificates or, if a run has none, fresh seeds that it trains first.
+
+    Options:
+        reference: A table of published success counts: CSV or TSV.
+        seeds: Train every config under this many fresh seeds, the same for all, even if it is
+            certified. Without it: 1,000 where a certificate is missing.
+        sequential: Train all configs seed after seed, and stop when one is proven better than every
+            other.
+        max_seeds: With --sequential: the most seeds, fixed beforehand. 1,000 if not given.
+        no_train: Refuse instead of training anything.
+        different_tasks: Compare runs of different tasks or trainers too.
+        trainer: Your training function, such as ./train.py:run, if a run's space does not name it.
+            Give it once, or once for each run.
+        workers: Give 0 to train in this process, for a debugger; no other number is allowed.
+        fail_if_worse: Exit 1 if the first run is shown to solve fewer seeds than another.
+        column: NAME=COLUMN says which column holds a parameter, or k, n or percent.
+        where: NAME=VALUE compares only configs with this value.
+        reference_seeds: Seeds of each cell of the table, if it has no column for them.
+        alpha: Level of the tests.
+        output: Directory for the files. If not given: runs/compare-A-B, or the run's directory with
+            --reference.
+        formats (--format): Files to write: any of md, html, csv, tex.
     """
     with cli.told(
         "interrupted: what had finished is kept; the same command continues",

@@ -18,28 +18,26 @@ if TYPE_CHECKING:
     from xortune.runs.run import Run
 
 
-@cli.app.command(
-    epilog=cli.examples(
-        "xortune export runs/xor --output best.py",
-        "xortune export runs/xor --output conf/best.yaml",
-        "xortune export runs/xor --format paragraph",
-    )
+@cli.command(
+    "xortune export runs/xor --output best.py",
+    "xortune export runs/xor --output conf/best.yaml",
+    "xortune export runs/xor --format paragraph",
 )
 def export(
     run: cli.RunDirectory,
-    key: Annotated[str | None, cli.option("Key of the config; the best if not given.")] = None,
-    output: Annotated[Path | None, cli.option("File to write; printed if not given.")] = None,
-    form: Annotated[
-        str | None,
-        cli.option(
-            "py, yaml, json or paragraph. If not given, the ending of --output decides.", "--format"
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None, cli.option("Seeds that the program trains; 20 if not given.")
-    ] = None,
+    key: str | None = None,
+    output: Path | None = None,
+    form: str | None = None,
+    seeds: int | None = None,
 ) -> None:
-    """Print the best configuration: a plain PyTorch program, YAML, JSON, or a paragraph."""
+    """Print the best configuration: a plain PyTorch program, YAML, JSON, or a paragraph.
+
+    Options:
+        key: Key of the config; the best if not given.
+        output: File to write; printed if not given.
+        form (--format): py, yaml, json or paragraph. If not given, the ending of --output decides.
+        seeds: Seeds that the program trains; 20 if not given.
+    """
     with cli.told("interrupted: nothing is written", ["key", "format", "seeds"]):
         from xortune.integrations.export import exported
         from xortune.runs.files import replace_file
@@ -63,41 +61,38 @@ def export(
             cli.say(f"{chosen} is the certificate's first; {searched}")
 
 
-@cli.app.command(
-    "import",
-    epilog=cli.examples(
-        "xortune import results.csv --config lr,width --output runs/mine",
-        'xortune import results.csv --config lr --success "accuracy >= 0.9" '
-        "--trainer ./train.py:run",
-    ),
+@cli.command(
+    "xortune import results.csv --config lr,width --output runs/mine",
+    'xortune import results.csv --config lr --success "accuracy >= 0.9" --trainer ./train.py:run',
+    name="import",
 )
 def import_(
     results: Annotated[
         Path, typer.Argument(metavar="CSV", help="One row for each configuration and seed.")
     ],
-    config: Annotated[str, cli.option("The columns that are parameters, such as lr,width.")] = "",
-    output: Annotated[
-        str | None, cli.option("Directory or URL of the run; runs/NAME if not given.")
-    ] = None,
-    seed: Annotated[str, cli.option("The column with the seed.")] = "seed",
-    success: Annotated[
-        str, cli.option("The column with true, false, 1 or 0, or a rule for a column of numbers.")
-    ] = "success",
-    ignore: Annotated[str, cli.option("Columns to leave out, such as host,time.")] = "",
-    missing_fails: Annotated[
-        bool, cli.option("Count a row without a success as a failed seed.", "--missing-fails")
-    ] = False,
-    trainer: Annotated[
-        str | None,
-        cli.option("Your training function, such as ./train.py:run, which certify will need."),
-    ] = None,
-    name: Annotated[
-        str | None, cli.option("Name of the run. The file's name if not given.")
-    ] = None,
+    config: str = "",
+    output: str | None = None,
+    seed: str = "seed",
+    success: str = "success",
+    ignore: str = "",
+    missing_fails: bool = False,
+    trainer: str | None = None,
+    name: str | None = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Turn results that something else produced into a run, and report them."""
+    """Turn results that something else produced into a run, and report them.
+
+    Options:
+        config: The columns that are parameters, such as lr,width.
+        output: Directory or URL of the run; runs/NAME if not given.
+        seed: The column with the seed.
+        success: The column with true, false, 1 or 0, or a rule for a column of numbers.
+        ignore: Columns to leave out, such as host,time.
+        missing_fails: Count a row without a success as a failed seed.
+        trainer: Your training function, such as ./train.py:run, which certify will need.
+        name: Name of the run. The file's name if not given.
+    """
     asked = cli.arguments(locals(), "results", "config", "ignore")
     interrupted = "interrupted: remove what is there of the run, and import it again"
     with cli.told(interrupted, ["config", "ignore", *asked]):
@@ -127,13 +122,11 @@ def _show_imported(run: Run) -> None:
         cli.show(f"numbers kept for each seed: {', '.join(map(plain, columns['numbers']))}")
 
 
-@cli.app.command(
-    cls=cli.TrackerCommand,
-    epilog=cli.examples(
-        "xortune log runs/xor --tensorboard",
-        "xortune log runs/xor --mlflow http://localhost:5000",
-        "xortune log runs/xor --wandb",
-    ),
+@cli.command(
+    "xortune log runs/xor --tensorboard",
+    "xortune log runs/xor --mlflow http://localhost:5000",
+    "xortune log runs/xor --wandb",
+    trackers=True,
 )
 def log(
     run: cli.RunDirectory,

@@ -29,68 +29,26 @@ if TYPE_CHECKING:
 # The finalists of a run on seeds that the search never saw.
 
 
-@cli.app.command(
-    epilog=cli.examples(
-        "xortune certify runs/xor --top 5 --seeds 1000",
-        "xortune certify runs/xor --min-rate 0.99",
-        "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
-        "xortune certify runs/xor --extendable",
-        "xortune certify runs/xor --seeds 2000 --extend",
-    )
+@cli.command(
+    "xortune certify runs/xor --top 5 --seeds 1000",
+    "xortune certify runs/xor --min-rate 0.99",
+    "xortune certify runs/xor --neighbourhood 0.2 --by neighbourhood",
+    "xortune certify runs/xor --extendable",
+    "xortune certify runs/xor --seeds 2000 --extend",
 )
 def certify(
     run: cli.RunDirectory,
-    top: Annotated[
-        int | None,
-        cli.option(
-            "How many of the search's best to certify. If not given, 5, or 1 with --min-rate."
-        ),
-    ] = None,
-    seeds: Annotated[
-        int, cli.option("Fresh seeds for each. With --min-rate, the most for each.")
-    ] = 1000,
-    min_rate: Annotated[
-        float | None,
-        cli.option(
-            "Prove this rate for the best, then for the next, with as few seeds as possible."
-        ),
-    ] = None,
-    confidence: Annotated[
-        float | None, cli.option("Confidence of all lower bounds together. 0.95 if not given.")
-    ] = None,
-    extendable: Annotated[
-        bool, cli.option("Begin an attempt to which --extend can add seeds later.", "--extendable")
-    ] = False,
-    extend: Annotated[
-        bool, cli.option("Add seeds to the last attempt, if it is extendable.", "--extend")
-    ] = False,
-    neighbourhood: Annotated[
-        float | None,
-        cli.option(
-            "Also certify neighbours whose numeric settings differ by this share, such as 0.2."
-        ),
-    ] = None,
-    by: Annotated[
-        str | None,
-        cli.option(
-            "The lower bound that orders the finalists: own, or neighbourhood (that of "
-            "the worst neighbour). own if not given."
-        ),
-    ] = None,
-    accept_versions: Annotated[
-        bool,
-        cli.option(
-            "Begin a new attempt if another engine, torch or Numba began the last one.",
-            "--accept-versions",
-        ),
-    ] = False,
+    top: int | None = None,
+    seeds: int = 1000,
+    min_rate: float | None = None,
+    confidence: float | None = None,
+    extendable: bool = False,
+    extend: bool = False,
+    neighbourhood: float | None = None,
+    by: str | None = None,
+    accept_versions: bool = False,
     engine: cli.EngineOfSearch = None,
-    trainer: Annotated[
-        str | None,
-        cli.option(
-            "Your training function, such as ./train.py:run, if the space does not name it."
-        ),
-    ] = None,
+    trainer: str | None = None,
     address: cli.Address = None,
     cpus_per_trial: cli.Cpus = 1.0,
     gpus_per_trial: cli.Gpus = 0.0,
@@ -99,7 +57,22 @@ def certify(
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Train the best configurations on fresh seeds, and bound their success rates from below."""
+    """Train the best configurations on fresh seeds, and bound their success rates from below.
+
+    Options:
+        top: How many of the search's best to certify. If not given, 5, or 1 with --min-rate.
+        seeds: Fresh seeds for each. With --min-rate, the most for each.
+        min_rate: Prove this rate for the best, then for the next, with as few seeds as possible.
+        confidence: Confidence of all lower bounds together. 0.95 if not given.
+        extendable: Begin an attempt to which --extend can add seeds later.
+        extend: Add seeds to the last attempt, if it is extendable.
+        neighbourhood: Also certify neighbours whose numeric settings differ by this share, such as
+            0.2.
+        by: The lower bound that orders the finalists: own, or neighbourhood (that of the worst
+            neighbour). own if not given.
+        accept_versions: Begin a new attempt if another engine, torch or Numba began the last one.
+        trainer: Your training function, such as ./train.py:run, if the space does not name it.
+    """
     asked = cli.arguments(locals(), "run", "trainer")
     silent, interrupted = quiet or as_json, "what had finished is kept; the same command continues"
     with cli.told(f"interrupted: {interrupted}", ["trainer", *asked]):
@@ -180,46 +153,44 @@ def _training(trainer: str | None, metric: str | None, timeout: str | None) -> A
     return {name: value for name, value in given.items() if value is not None}
 
 
-@cli.app.command(
-    epilog=cli.examples(
-        "xortune gate --config config.yaml --min-rate 0.95 --max-seeds 500",
-        "xortune gate --trainer ./train.py:run --config config.yaml --min-rate 0.95",
-        "xortune gate runs/xor --min-rate 0.99",
-    )
+@cli.command(
+    "xortune gate --config config.yaml --min-rate 0.95 --max-seeds 500",
+    "xortune gate --trainer ./train.py:run --config config.yaml --min-rate 0.95",
+    "xortune gate runs/xor --min-rate 0.99",
 )
 def gate(
-    min_rate: Annotated[float, cli.option("The success rate that must be proven.")],
+    min_rate: float,
     run: Annotated[
         Path | None,
         typer.Argument(metavar="RUN", help="A certified run, whose certificate decides."),
     ] = None,
-    config: Annotated[Path | None, cli.option("A config (YAML, JSON) to train.")] = None,
-    max_seeds: Annotated[
-        int | None, cli.option("With --config: the most seeds, fixed beforehand. 500 if not given.")
-    ] = None,
-    confidence: Annotated[
-        float | None, cli.option("1 minus the chance of a wrong answer. 0.95 if not given.")
-    ] = None,
+    config: Path | None = None,
+    max_seeds: int | None = None,
+    confidence: float | None = None,
     trainer: OwnTrainer = None,
     success: OwnSuccess = None,
     metric: OwnMetric = None,
     timeout: OwnTimeout = None,
     workers: OwnWorkers = None,
-    task: Annotated[str | None, cli.option("With --config: xor, parity-N, or a CSV file.")] = None,
-    first_seed: Annotated[
-        int | None, cli.option("With --config: the first seed, in place of the gate's own.")
-    ] = None,
-    engine: Annotated[
-        str | None,
-        cli.option("What trains the built-in network: auto, fused, reference or cuda."),
-    ] = None,
-    key: Annotated[
-        str | None, cli.option("With RUN: the key of a finalist other than the best.")
-    ] = None,
+    task: str | None = None,
+    first_seed: int | None = None,
+    engine: str | None = None,
+    key: str | None = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input."""
+    """Prove a success rate or fail: exit code 0 proven, 1 refuted or undecided, 2 bad input.
+
+    Options:
+        min_rate: The success rate that must be proven.
+        config: A config (YAML, JSON) to train.
+        max_seeds: With --config: the most seeds, fixed beforehand. 500 if not given.
+        confidence: 1 minus the chance of a wrong answer. 0.95 if not given.
+        task: With --config: xor, parity-N, or a CSV file.
+        first_seed: With --config: the first seed, in place of the gate's own.
+        engine: What trains the built-in network: auto, fused, reference or cuda.
+        key: With RUN: the key of a finalist other than the best.
+    """
     asked = cli.arguments(locals(), "run", "config", "trainer", "metric", "timeout")
     silent = quiet or as_json
     options = [*asked, "trainer", "metric", "timeout"]
@@ -279,32 +250,32 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
 # How many seeds a claim needs, and how long that takes here.
 
 
-@cli.app.command(
-    epilog=cli.examples(
-        "xortune plan --rate 0.99 --confidence 0.95",
-        "xortune plan --rate 0.95 --failures 2 --config my_config.yaml",
-        "xortune plan --between 0.9 0.95 --power 0.9",
-    )
+@cli.command(
+    "xortune plan --rate 0.99 --confidence 0.95",
+    "xortune plan --rate 0.95 --failures 2 --config my_config.yaml",
+    "xortune plan --between 0.9 0.95 --power 0.9",
 )
 def plan(
-    rate: Annotated[float | None, cli.option("The success rate to show.")] = None,
-    between: Annotated[
-        tuple[float, float] | None, cli.option("Two success rates to tell apart.")
-    ] = None,
-    confidence: Annotated[
-        float, cli.option("Confidence of the lower bound, or 1 minus the level of the test.")
-    ] = 0.95,
-    failures: Annotated[
-        int | None, cli.option("Seeds that may fail. If not given, the table has several numbers.")
-    ] = None,
-    power: Annotated[float, cli.option("Chance of finding the difference.")] = 0.8,
-    config: Annotated[
-        Path | None, cli.option("A config (YAML, JSON) to measure the time with.")
-    ] = None,
-    task: Annotated[str, cli.option("xor, parity-N, or a CSV file.")] = "xor",
+    rate: float | None = None,
+    between: tuple[float, float] | None = None,
+    confidence: float = 0.95,
+    failures: int | None = None,
+    power: float = 0.8,
+    config: Path | None = None,
+    task: str = "xor",
     as_json: cli.AsJson = False,
 ) -> None:
-    """Say how many seeds a claim about success rates needs, and how long they take here."""
+    """Say how many seeds a claim about success rates needs, and how long they take here.
+
+    Options:
+        rate: The success rate to show.
+        between: Two success rates to tell apart.
+        confidence: Confidence of the lower bound, or 1 minus the level of the test.
+        failures: Seeds that may fail. If not given, the table has several numbers.
+        power: Chance of finding the difference.
+        config: A config (YAML, JSON) to measure the time with.
+        task: xor, parity-N, or a CSV file.
+    """
     asked = cli.arguments(locals(), "config", "task")
     with cli.told(options=["task", *asked]):
         from xortune.certificates.gate import load_config
@@ -406,39 +377,29 @@ def _show_table(
 # One configuration under many seeds.
 
 
-@cli.app.command(
-    epilog=cli.examples(
-        "xortune evaluate --trainer ./train.py:run --config config.yaml --seeds 50",
-        "xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 "
-        "--hidden-dim 5 --epochs 1000 --seeds 100",
-    )
+@cli.command(
+    "xortune evaluate --trainer ./train.py:run --config config.yaml --seeds 50",
+    "xortune evaluate --activation Tanh --loss MSELoss --optimizer Adam --lr 0.03 "
+    "--hidden-dim 5 --epochs 1000 --seeds 100",
 )
 def evaluate(
-    config: Annotated[
-        Path | None, cli.option("A config (YAML, JSON), in place of the network's options.")
-    ] = None,
+    config: Path | None = None,
     trainer: OwnTrainer = None,
     success: OwnSuccess = None,
     metric: OwnMetric = None,
     timeout: OwnTimeout = None,
     workers: OwnWorkers = None,
-    activation: Annotated[str | None, cli.option("torch.nn class name, or none.")] = None,
-    loss: Annotated[str | None, cli.option("torch.nn class name.")] = None,
-    optimizer: Annotated[str | None, cli.option("torch.optim class name.")] = None,
-    lr: Annotated[float | None, cli.option("Learning rate.")] = None,
-    hidden_dim: Annotated[int | None, cli.option("Units of the hidden layer.")] = None,
-    epochs: Annotated[int | None, cli.option("Optimizer steps.")] = None,
-    seeds: Annotated[int, cli.option("How many seeds.")] = 100,
-    momentum: Annotated[
-        float | None, cli.option("Momentum of SGD and RMSprop. 0 if not given.")
-    ] = None,
-    task: Annotated[
-        str | None, cli.option("xor, parity-N, or a CSV file. xor if not given.")
-    ] = None,
-    no_zero_grad: Annotated[
-        bool, cli.option("Let gradients accumulate from step to step.", "--no-zero-grad")
-    ] = False,
-    first_seed: Annotated[int, cli.option("The first seed; the others follow it.")] = 0,
+    activation: str | None = None,
+    loss: str | None = None,
+    optimizer: str | None = None,
+    lr: float | None = None,
+    hidden_dim: int | None = None,
+    epochs: int | None = None,
+    seeds: int = 100,
+    momentum: float | None = None,
+    task: str | None = None,
+    no_zero_grad: bool = False,
+    first_seed: int = 0,
     engine: cli.Engine = "auto",
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
@@ -446,6 +407,20 @@ def evaluate(
     """Train one configuration under many seeds and count the solved ones.
 
     Name the configuration in a file with --config, or by options of the built-in network.
+
+    Options:
+        config: A config (YAML, JSON), in place of the network's options.
+        activation: torch.nn class name, or none.
+        loss: torch.nn class name.
+        optimizer: torch.optim class name.
+        lr: Learning rate.
+        hidden_dim: Units of the hidden layer.
+        epochs: Optimizer steps.
+        seeds: How many seeds.
+        momentum: Momentum of SGD and RMSprop. 0 if not given.
+        task: xor, parity-N, or a CSV file. xor if not given.
+        no_zero_grad: Let gradients accumulate from step to step.
+        first_seed: The first seed; the others follow it.
     """
     network = {
         "activation": activation,

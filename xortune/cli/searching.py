@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.live import Live
@@ -26,19 +26,15 @@ if TYPE_CHECKING:
     from xortune.runs.status import RunStatus
 
 
-@cli.app.command(
-    cls=cli.TrackerCommand,
-    epilog=cli.examples(
-        "xortune search search_spaces/xor.yaml",
-        "xortune search my.yaml --trials 50 --output runs/a",
-        "xortune search my.yaml --output runs/a --trials 100 --resume",
-    ),
+@cli.command(
+    "xortune search search_spaces/xor.yaml",
+    "xortune search my.yaml --trials 50 --output runs/a",
+    "xortune search my.yaml --output runs/a --trials 100 --resume",
+    trackers=True,
 )
 def search(
     space: cli.SpaceFile,
-    output: Annotated[
-        Path | None, cli.option("The run's directory, or s3://bucket/run; runs/NAME if not given.")
-    ] = None,
+    output: Path | None = None,
     trials: cli.Trials = None,
     sampler: cli.Sampler = None,
     seed: cli.SamplerSeed = None,
@@ -55,45 +51,29 @@ def search(
     wandb: cli.WandB = None,
     engine: cli.Engine = "auto",
     resume: cli.Resume = False,
-    extend: Annotated[
-        bool,
-        cli.option(
-            "Continue the run with a larger space: wider ranges, new choices, more start "
-            "entries, a larger certify.",
-            "--extend",
-        ),
-    ] = False,
-    accept_versions: Annotated[
-        bool,
-        cli.option(
-            "Continue the run with another engine, torch or Numba; the seeds of each version are "
-            "counted separately.",
-            "--accept-versions",
-        ),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        cli.option(
-            "Check everything, call a trainer of your own one to three times, say what the "
-            "search would do, and start nothing.",
-            "--dry-run",
-        ),
-    ] = False,
-    no_check: Annotated[
-        bool, cli.option("Do not call a trainer of your own before the start.", "--no-check")
-    ] = False,
+    extend: bool = False,
+    accept_versions: bool = False,
+    dry_run: bool = False,
+    no_check: bool = False,
     note: cli.Note = None,
     tag: cli.Tag = None,
-    fail_fast: Annotated[
-        bool,
-        cli.option(
-            "Stop the search at the first seed that fails, with exit code 4.", "--fail-fast"
-        ),
-    ] = False,
+    fail_fast: bool = False,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Search a space for the configuration that solves its task for the most seeds."""
+    """Search a space for the configuration that solves its task for the most seeds.
+
+    Options:
+        output: The run's directory, or s3://bucket/run; runs/NAME if not given.
+        extend: Continue the run with a larger space: wider ranges, new choices, more start entries,
+            a larger certify.
+        accept_versions: Continue the run with another engine, torch or Numba; the seeds of each
+            version are counted separately.
+        dry_run: Check everything, call a trainer of your own one to three times, say what the
+            search would do, and start nothing.
+        no_check: Do not call a trainer of your own before the start.
+        fail_fast: Stop the search at the first seed that fails, with exit code 4.
+    """
     settings = cli.arguments(
         locals(),
         *("space", "trials", "sampler", "seed", "time_budget", "dry_run", "no_check", "fail_fast"),
@@ -220,25 +200,21 @@ def show_run(run: Run, *, quiet: bool, as_json: bool) -> None:
 # A search as a job of a Ray cluster, from a machine outside it.
 
 
-@cli.app.command(
-    cls=cli.TrackerCommand,
-    epilog=cli.examples(
-        "xortune submit search_spaces/xor.yaml --address http://head:8265 --output /shared/xor"
-    ),
+@cli.command(
+    "xortune submit search_spaces/xor.yaml --address http://head:8265 --output /shared/xor",
+    trackers=True,
 )
 def submit(
     space: cli.SpaceFile,
-    address: Annotated[str, cli.option("The cluster's job server: http://HEAD:8265.")],
-    output: Annotated[
-        str, cli.option("The run's directory as the cluster's head sees it, or s3://...")
-    ],
+    address: str,
+    output: str,
     trials: cli.Trials = None,
     sampler: cli.Sampler = None,
     seed: cli.SamplerSeed = None,
     time_budget: cli.TimeBudget = None,
     trial_timeout: cli.TrialTimeout = None,
-    cpus_per_trial: Annotated[float | None, cli.option("CPUs for each Ray trial.")] = None,
-    gpus_per_trial: Annotated[float | None, cli.option("GPUs for each Ray trial.")] = None,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
     study_storage: cli.StudyStorage = None,
     study_name: cli.StudyName = None,
     tensorboard: cli.TensorBoard = None,
@@ -247,22 +223,23 @@ def submit(
     note: cli.Note = None,
     tag: cli.Tag = None,
     resume: cli.Resume = False,
-    install: Annotated[
-        bool, cli.option("Have Ray install what xortune needs on each node.", "--install")
-    ] = False,
-    wait: Annotated[
-        bool, cli.option("Wait for the end, and exit with the search's code.", "--wait")
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        cli.option(
-            "Check everything, print the `ray job submit` line, and start nothing.", "--dry-run"
-        ),
-    ] = False,
+    install: bool = False,
+    wait: bool = False,
+    dry_run: bool = False,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Send a search to a Ray cluster, with this xortune and the space file's folder."""
+    """Send a search to a Ray cluster, with this xortune and the space file's folder.
+
+    Options:
+        address: The cluster's job server: http://HEAD:8265.
+        output: The run's directory as the cluster's head sees it, or s3://...
+        cpus_per_trial: CPUs for each Ray trial.
+        gpus_per_trial: GPUs for each Ray trial.
+        install: Have Ray install what xortune needs on each node.
+        wait: Wait for the end, and exit with the search's code.
+        dry_run: Check everything, print the `ray job submit` line, and start nothing.
+    """
     given = cli.arguments(
         locals(),
         *("space", "address", "output", *cli.TRACKERS, "resume", "install", "wait", "dry_run"),
@@ -316,33 +293,31 @@ def submit(
 # Where a search stands, what it would be, and what it came to.
 
 
-@cli.app.command(
-    epilog=cli.examples(
-        "xortune status runs/xor",
-        "xortune status runs/xor --watch",
-        "xortune status runs/xor --watch --interval 60 --json",
-        "xortune status runs/xor --html",
-        "xortune status runs/xor --html --port 8765",
-    )
+@cli.command(
+    "xortune status runs/xor",
+    "xortune status runs/xor --watch",
+    "xortune status runs/xor --watch --interval 60 --json",
+    "xortune status runs/xor --html",
+    "xortune status runs/xor --html --port 8765",
 )
 def status(
     run: cli.RunDirectory,
-    watch: Annotated[
-        bool, cli.option("Look again and again until the run ends.", "--watch", "-w")
-    ] = False,
-    interval: Annotated[float, cli.option("Seconds between two looks.")] = 2.0,
-    html: Annotated[
-        bool,
-        cli.option("Serve a page that follows the run, and print its address.", "--html"),
-    ] = False,
-    host: Annotated[
-        str | None,
-        cli.option("Address at which the page is served; 127.0.0.1 if not given."),
-    ] = None,
-    port: Annotated[int | None, cli.option("Port of the page; a free one if not given.")] = None,
+    watch: bool = False,
+    interval: float = 2.0,
+    html: bool = False,
+    host: str | None = None,
+    port: int | None = None,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Say where a run stands: progress, rate, time left, best so far, failures."""
+    """Say where a run stands: progress, rate, time left, best so far, failures.
+
+    Options:
+        watch (-w): Look again and again until the run ends.
+        interval: Seconds between two looks.
+        html: Serve a page that follows the run, and print its address.
+        host: Address at which the page is served; 127.0.0.1 if not given.
+        port: Port of the page; a free one if not given.
+    """
     with cli.told(options=["interval", "host", "port"]):
         from xortune.reports.progress import render_status, status_json
         from xortune.runs.status import watched
@@ -397,8 +372,13 @@ def _watch(looks: Iterator[RunStatus], *, as_json: bool) -> None:
             return
 
 
-@cli.app.command(epilog=cli.examples("xortune space search_spaces/xor.yaml"))
-def space(space: cli.SpaceFile, as_json: cli.AsJson = False) -> None:
+@cli.command(
+    "xortune space search_spaces/xor.yaml",
+)
+def space(
+    space: cli.SpaceFile,
+    as_json: cli.AsJson = False,
+) -> None:
     """Validate a space file, and say what it holds and what searching it may cost."""
     with cli.told():
         from xortune.driver.own_process import let_go_after
@@ -421,20 +401,21 @@ def space(space: cli.SpaceFile, as_json: cli.AsJson = False) -> None:
     cli.console().print(facts_table(described(description)))
 
 
-@cli.app.command(epilog=cli.examples("xortune report runs/xor --format html,csv"))
+@cli.command(
+    "xortune report runs/xor --format html,csv",
+)
 def report(
     run: cli.RunDirectory,
-    formats: Annotated[
-        str | None,
-        cli.option(
-            "Which to write: html,md,csv,tex,parquet, all if not given; png,pdf for figures.",
-            "--format",
-        ),
-    ] = None,
+    formats: str | None = None,
     quiet: cli.Quiet = False,
     as_json: cli.AsJson = False,
 ) -> None:
-    """Write a run's tables and report again, from its journal, and show the best."""
+    """Write a run's tables and report again, from its journal, and show the best.
+
+    Options:
+        formats (--format): Which to write: html,md,csv,tex,parquet, all if not given; png,pdf for
+            figures.
+    """
     with cli.told("interrupted: what is not written yet is as it was; the same command writes it"):
         loaded = xt.load_run(run)
         xt.write_report(loaded, formats=None if formats is None else cli.split(formats) or [""])

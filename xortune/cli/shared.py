@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypedDict
+from textwrap import dedent
+from typing import Annotated, Any, NoReturn, TypedDict, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
@@ -26,6 +29,8 @@ from xortune.core.errors import (
 )
 from xortune.core.files import FREE_SPACE, is_full
 from xortune.core.formats import plain
+
+F = TypeVar("F", bound=Callable[..., None])
 
 NOT_PASSED, BAD_INPUT, INTERRUPTED, NO_OUTCOME = 1, 2, 3, 4
 
@@ -164,9 +169,38 @@ def split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def examples(*commands: str) -> str:
-    """What stands below a command's help: each example by itself."""
-    return "\n\n".join(["Examples:" if len(commands) > 1 else "Example:", *commands])
+_OPTION = re.compile(r"^(\w+)(?: \((.+?)\))?: (.+(?:\n .+)*)", re.MULTILINE)
+"""An option in a docstring: `name: text`; other names of it on the command line in brackets."""
+
+
+def command(*examples: str, name: str | None = None, trackers: bool = False) -> Callable[[F], F]:
+    """A command of the app, whose help is its docstring.
+
+    Below `Options:` it says what each option is that has a plain type; a flag has no opposite.
+
+    Args:
+        examples: what stands below the help, each by itself.
+        name: where it cannot be the function's.
+        trackers: whether it has the options of `TrackerCommand`.
+    """
+
+    def registered(function: F) -> F:
+        about, _, options = (inspect.getdoc(function) or "").partition("\n\nOptions:\n")
+        told = {own: (names, text) for own, names, text in _OPTION.findall(dedent(options))}
+        hints = get_type_hints(function, include_extras=True)
+        for own, kind in hints.items():
+            if own in told:
+                others, text = told[own]
+                names = [] if kind is not bool else [f"--{own.replace('_', '-')}"]
+                names += others.split(", ") if others else []
+                hints[own] = Annotated[kind, option(" ".join(text.split()), *names)]
+        function.__annotations__ = hints
+        epilog = "\n\n".join(["Examples:" if len(examples) > 1 else "Example:", *examples])
+        kind = TrackerCommand if trackers else None
+        app.command(name, cls=kind, help=about, epilog=epilog)(function)
+        return function
+
+    return registered
 
 
 # -------------------------------------------------------------------------------------------------

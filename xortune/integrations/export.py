@@ -76,6 +76,7 @@ def _text(text: str) -> str:
 # -------------------------------------------------------------------------------------------------
 # A certificate as a paragraph: for the methods of a paper, or a model card.
 
+
 def paragraph(run: Run, key: str | None = None) -> str:
     """What was searched, how the configuration was chosen, and what fresh seeds say of it.
 
