@@ -81,8 +81,11 @@ def test_many_pairs_are_a_table():
         (["good"], ["one run, and nothing to compare it with", "--reference TABLE"]),
         (["good", "bad", "--seeds", "9", "--no-train"], ["--seeds: 9 seeds are asked for"]),
         (["good", "bad", "--format", "pdf"], ["--format: unknown format 'pdf'", "md, html"]),
-        (["good", "bad", "--where", "lr=1"], ["--where: has no meaning here"]),
-        (["good", "--reference", "t.csv", "--no-train"], ["--no-train: has no meaning here"]),
+        (["good", "bad", "--where", "lr=1"], ["--where: ['lr=1']; allowed: with --reference"]),
+        (
+            ["good", "--reference", "t.csv", "--no-train"],
+            ["--no-train: True; allowed: without --reference"],
+        ),
         (["good", "bad", "--output", "file"], ["file", "cannot be written"]),
     ],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import xortune as xt
 from xortune.cli import shared as cli
-from xortune.core.errors import InputError
+from xortune.core.errors import InputError, refuse_given
 
 if TYPE_CHECKING:
     from xortune.comparisons.reference import Comparison
@@ -76,81 +77,53 @@ def compare(
             --reference.
         formats (--format): Files to write: any of md, html, csv, tex.
     """
-    with cli.told(
-        "interrupted: what had finished is kept; the same command continues",
-        [
-            "alpha",
-            "engine",
-            "format",
-            "max_seeds",
-            "reference_seeds",
-            "seeds",
-            "trainer",
-            "workers",
-        ],
-    ):
+    training: dict[str, Any] = {
+        "seeds": seeds,
+        "sequential": sequential,
+        "max_seeds": max_seeds,
+        "engine": engine,
+        "workers": workers,
+        "different_tasks": different_tasks,
+    }
+    published = {"column": column, "where": where, "reference_seeds": reference_seeds}
+    more = {"no_train": no_train, "trainer": trainer, "fail_if_worse": fail_if_worse}
+    interrupted = "interrupted: what had finished is kept; the same command continues"
+    with cli.told(interrupted, ["alpha", "format", *training, *published, *more]):
         from xortune.driver.trainer import functions_named
         from xortune.reports.files import checked_formats
         from xortune.reports.progress import display
-        from xortune.reports.terminal import (
-            comparison_json,
-            pairs,
-            render_comparison,
-            render_sequential,
-            sequential_json,
-        )
+        from xortune.reports.terminal import comparison_json, render_comparison
 
         wanted = checked_formats(cli.split(formats))
         found: Comparison | RunComparison | SequentialComparison
         if reference is not None:
-            _refuse(
-                "without --reference",
-                seeds=seeds,
-                sequential=sequential or None,
-                max_seeds=max_seeds,
-                engine=engine,
-                no_train=no_train or None,
-                trainer=trainer,
-                workers=workers,
-                different_tasks=different_tasks or None,
-                fail_if_worse=fail_if_worse or None,
-            )
+            refuse_given("without --reference", **training, **more)
             found = xt.compare(
                 runs,
                 reference=reference,
-                columns=pairs("--column", column),
-                where=pairs("--where", where),
+                columns=_pairs("--column", column),
+                where=_pairs("--where", where),
                 reference_seeds=reference_seeds,
                 alpha=alpha,
             )
         else:
-            _refuse("with --reference", column=column, where=where, reference_seeds=reference_seeds)
+            refuse_given("with --reference", **published)
             if trainer and no_train:
                 raise InputError("with --no-train", place="--trainer", allowed="one of them")
             functions = functions_named(trainer or [])
             with display(quiet=quiet or as_json) as shown:
                 found = xt.compare(
                     runs,
-                    seeds=seeds,
-                    sequential=sequential,
-                    max_seeds=max_seeds,
+                    **training,
                     train=functions[0] if len(functions) == 1 else functions or not no_train,
-                    different_tasks=different_tasks,
-                    engine=engine,
                     output=output,
-                    workers=workers,
                     alpha=alpha,
                     on_progress=shown.seeds("training"),
                     on_word=None if quiet else cli.note,
                     verbose=0,
                 )
         files = xt.write_comparison(found, output, formats=wanted)
-    if isinstance(found, xt.SequentialComparison):
-        if as_json:
-            cli.print_json(sequential_json(found, files))
-        elif not quiet:
-            render_sequential(found, files, cli.console())
-    elif as_json:
+    if as_json:
         cli.print_json(comparison_json(found, files))
     elif not quiet:
         render_comparison(found, files, cli.console())
@@ -158,8 +131,20 @@ def compare(
         raise typer.Exit(cli.NOT_PASSED)
 
 
-def _refuse(allowed: str, **options: object) -> None:
-    for name, given in options.items():
-        if given is not None:
-            place = f"--{name.replace('_', '-')}"
-            raise InputError("has no meaning here", place=place, allowed=allowed)
+def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
+    """NAME=VALUE, as often as the option was given; None if it was not.
+
+    Raises:
+        InputError: a text without `=` or without a name, a name given twice.
+    """
+    if not given:
+        return None
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not name:
+            raise InputError(f"{text!r} is not a pair", place=option, allowed="NAME=VALUE")
+        if name in found:
+            raise InputError(f"{name} is given twice", place=option, fix="give it once")
+        found[name] = value
+    return found

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from xortune.comparisons.reference import Comparison
 from xortune.comparisons.runs import RunComparison, notes
 from xortune.comparisons.runs import answer as runs_answer
 from xortune.comparisons.sequential import SequentialComparison
-from xortune.core.errors import InputError
 from xortune.core.formats import config_text, count, plain, value
 from xortune.core.point import Point
 from xortune.reports.comparison import (
     MOST_SENTENCES,
+    AnyComparison,
     compared,
     contestants_table,
     pairs_table,
@@ -303,12 +303,11 @@ NOTED = {"best subset": "green", "stopped early": "dim", "fewer seeds": "dim"}
 """Colours of counts, by `ConfigRow.note`."""
 
 
-def _part(given: Table, places: Sequence[int]) -> Table:
-    """Some of the columns of a table, in this order."""
-    return Table(
-        tuple(given.columns[at] for at in places),
-        tuple(tuple(row[at] for at in places) for row in given.rows),
-    )
+def _part(given: Table, names: Set[str]) -> Table:
+    """The columns of a table with these names."""
+    kept = [at for at, column in enumerate(given.columns) if column.name in names]
+    rows = tuple(tuple(row[at] for at in kept) for row in given.rows)
+    return Table(tuple(given.columns[at] for at in kept), rows)
 
 
 def render_certificate(run: Run, console: Console) -> None:
@@ -341,48 +340,32 @@ def render_certificate(run: Run, console: Console) -> None:
 
 
 # -------------------------------------------------------------------------------------------------
-# What the command line takes and shows of a comparison.
+# A comparison, and what `--json` says of it.
 
 
-def pairs(option: str, given: Sequence[str] | None) -> dict[str, str] | None:
-    """NAME=VALUE, as often as the option was given; None if it was not.
-
-    Raises:
-        InputError: a text without `=` or without a name, a name given twice.
-    """
-    if not given:
-        return None
-    found: dict[str, str] = {}
-    for text in given:
-        name, sign, value = (part.strip() for part in text.partition("="))
-        if not sign or not name:
-            raise InputError(f"{text!r} is not a pair", place=option, allowed="NAME=VALUE")
-        if name in found:
-            raise InputError(f"{name} is given twice", place=option, fix="give it once")
-        found[name] = value
-    return found
-
-
-def render_comparison(
-    comparison: Comparison | RunComparison, files: Sequence[Path], console: Console
-) -> None:
+def render_comparison(comparison: AnyComparison, files: Sequence[Path], console: Console) -> None:
     """Print what was compared with what, the answer, and where the files are."""
     if isinstance(comparison, RunComparison):
         first, *others = runs_answer(comparison)
         _print(console, first)
         console.print(_drawn(_narrower(contestants_table(comparison))))
         if len(others) > MOST_SENTENCES:  # their table instead, as much as there is room for
-            table = pairs_table(comparison)
-            shown = ("A", "B", "difference", "95 % interval", "p (Holm)", "ahead")
-            places = [at for at, column in enumerate(table.columns) if column.name in shown]
-            console.print(_drawn(_part(table, places)))
+            shown = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
+            console.print(_drawn(_part(pairs_table(comparison), shown)))
             others = []
-        for line in (*others, *notes(comparison)):
-            _print(console, line)
-    else:
+        lines = [*others, *notes(comparison)]
+    elif isinstance(comparison, Comparison):
         console.print(facts_table(compared(comparison)))
-        for line in published_answer(comparison):
-            _print(console, line)
+        lines = published_answer(comparison)
+    else:
+        rests = (
+            f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
+            f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
+            f"{comparison.alpha:g} at most."
+        )
+        lines = [*comparison.lines, rests]
+    for line in lines:
+        _print(console, line)
     for path in files:
         _print(console, str(path), whole=True)
 
@@ -405,57 +388,14 @@ def _narrower(given: Table) -> Table:
     )
 
 
-def render_sequential(
-    comparison: SequentialComparison, files: Sequence[Path], console: Console
-) -> None:
-    """Print the verdict of each pair, the counts, and what it rests on."""
-    for line in comparison.lines:
-        _print(console, line)
-    _print(
-        console,
-        f"{comparison.n:,} seeds of each from {comparison.first_seed}, at most "
-        f"{comparison.max_seeds:,}; looked at after each, wrong with probability "
-        f"{comparison.alpha:g} at most.",
-    )
-    for path in files:
-        _print(console, str(path), whole=True)
+def comparison_json(comparison: AnyComparison, files: Sequence[Path]) -> dict[str, Any]:
+    """The answer and what it rests on, with the names of comparison.csv.
 
-
-def sequential_json(comparison: SequentialComparison, files: Sequence[Path]) -> dict[str, Any]:
-    """The verdicts and what they rest on; `best` is the label of the one that is proven better."""
-    names, best = comparison.labels, comparison.best
-    return {
-        "sequential": True,
-        "best": None if best is None else names[best],
-        "n": comparison.n,
-        "max_seeds": comparison.max_seeds,
-        "first_seed": comparison.first_seed,
-        "alpha": comparison.alpha,
-        "contestants": [
-            {"label": label, "config": point.as_dict(), "k": k, "n": comparison.n}
-            for label, point, k in zip(names, comparison.points, comparison.k, strict=True)
-        ],
-        "pairs": [
-            {
-                **asdict(pair),
-                "a": names[pair.a],
-                "b": names[pair.b],
-                "ahead": None if pair.ahead is None else names[pair.ahead],
-            }
-            for pair in comparison.pairs
-        ],
-        "files": [str(path) for path in files],
-    }
-
-
-def comparison_json(
-    comparison: Comparison | RunComparison, files: Sequence[Path]
-) -> dict[str, Any]:
-    """The answer and what it rests on, with the names of comparison.csv."""
-    written = [str(path) for path in files]
+    Of a sequential one `best` is the label of the one that is proven better.
+    """
     if isinstance(comparison, Comparison):
-        reference, summary = comparison.reference, asdict(comparison.summary)
-        return {
+        reference, summary = comparison.reference, comparison.summary
+        found = {
             "run": str(comparison.run),
             "reference": str(reference.path),
             "columns": dict(reference.columns),
@@ -465,37 +405,54 @@ def comparison_json(
             "not_in_reference": dict(comparison.fixed),
             "only_reference": len(comparison.only_reference),
             "only_run": len(comparison.only_run),
-            **summary,
-            "share": comparison.summary.share,
+            **asdict(summary),
+            "share": summary.share,
             "differing": _records(comparison.differing),
             "groups": _records(comparison.groups),
-            "files": written,
         }
-    contestants = zip(comparison.contestants, comparison.middles, strict=True)
-    return {
-        "answer": runs_answer(comparison),
-        "alpha": comparison.alpha,
-        "first_is_worse": comparison.first_is_worse,
-        "contestants": [
-            {
-                "label": one.label,
-                "key": one.key,
-                "config": None if one.point is None else one.point.as_dict(),
-                "k": one.outcome.successes,
-                "n": one.outcome.n,
-                "rate": one.outcome.rate,
-                **dict(zip(("low", "high"), one.outcome.interval(), strict=True)),
-                "seeds_from": one.origin,
-                "first_seed": int(one.outcome.seeds[0]),
-                "middle_epochs": middle.epochs,
-                "facts": dict(one.facts),
-                "notes": list(one.notes),
-            }
-            for one, middle in contestants
-        ],
-        "pairs": _records(comparison.table),
-        "files": written,
-    }
+    elif isinstance(comparison, SequentialComparison):
+        labels = {None: None} | dict(enumerate(comparison.labels))
+        n, names = comparison.n, ("n", "max_seeds", "first_seed", "alpha")
+        counted = zip(comparison.labels, comparison.points, comparison.k, strict=True)
+        found = {
+            "sequential": True,
+            "best": labels[comparison.best],
+            **{name: getattr(comparison, name) for name in names},
+            "contestants": [
+                {"label": label, "config": point.as_dict(), "k": k, "n": n}
+                for label, point, k in counted
+            ],
+            "pairs": [
+                asdict(pair) | {name: labels[getattr(pair, name)] for name in ("a", "b", "ahead")}
+                for pair in comparison.pairs
+            ],
+        }
+    else:
+        contestants = zip(comparison.contestants, comparison.middles, strict=True)
+        found = {
+            "answer": runs_answer(comparison),
+            "alpha": comparison.alpha,
+            "first_is_worse": comparison.first_is_worse,
+            "contestants": [
+                {
+                    "label": one.label,
+                    "key": one.key,
+                    "config": None if one.point is None else one.point.as_dict(),
+                    "k": one.outcome.successes,
+                    "n": one.outcome.n,
+                    "rate": one.outcome.rate,
+                    **dict(zip(("low", "high"), one.outcome.interval(), strict=True)),
+                    "seeds_from": one.origin,
+                    "first_seed": int(one.outcome.seeds[0]),
+                    "middle_epochs": middle.epochs,
+                    "facts": dict(one.facts),
+                    "notes": list(one.notes),
+                }
+                for one, middle in contestants
+            ],
+            "pairs": _records(comparison.table),
+        }
+    return found | {"files": [str(path) for path in files]}
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:
