@@ -20,7 +20,7 @@ from xortune.core.formats import interval as interval_text
 from xortune.core.formats import plain
 from xortune.reports.document import FIRST, Table, first_rows
 from xortune.reports.drawing.plotly import plotly_json
-from xortune.reports.figures import epochs, failures, history, scores, seeds
+from xortune.reports.figures import distributions, history, seeds
 from xortune.reports.figures.all import FIGURES
 from xortune.reports.html.page import as_json, asset, data_tables, page_templates, policy_hash
 from xortune.reports.plot import Plot
@@ -42,9 +42,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 _FROM_REPORT = (
     history.history_so_far,
-    epochs.success_by_epoch,
-    scores.learning_curves,
-    failures.failures,
+    distributions.success_by_epoch,
+    distributions.learning_curves,
+    seeds.failures,
 )
 
 

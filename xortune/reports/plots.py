@@ -21,12 +21,10 @@ from xortune.reports.drawing.matplotlib import matplotlib_axes
 from xortune.reports.drawing.plotly import plotly_figure
 from xortune.reports.figures import (
     comparisons,
-    epochs,
-    failures,
+    distributions,
     front,
     history,
     ranking,
-    scores,
     seeds,
     surface,
 )
@@ -113,19 +111,19 @@ def plot_success_by_epoch(
     run: Runlike, *, keys: Sequence[str] | None = None, backend: Backend = "plotly"
 ) -> Any:
     """The share of seeds solved by each epoch, with bands that hold for all epochs at once."""
-    return epochs.success_by_epoch(_loaded(run), keys)
+    return distributions.success_by_epoch(_loaded(run), keys)
 
 
 @_verb("no seed has a number of its own, or all have the same")
 def plot_scores(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """A trainer's own number over the seeds: the share at least as good, with the rule's limit."""
-    return scores.scores(_loaded(run))
+    return distributions.scores(_loaded(run))
 
 
 @_verb("no seed yielded or reported a number twice")
 def plot_intermediate_values(run: Runlike, *, backend: Backend = "plotly") -> Any:
     """A trainer's own number on the way of the seeds: the median, and the middle 80 % of seeds."""
-    return scores.learning_curves(_loaded(run))
+    return distributions.learning_curves(_loaded(run))
 
 
 @_verb()
@@ -137,7 +135,7 @@ def plot_seeds_spent(run: Runlike, *, backend: Backend = "plotly") -> Any:
 @_verb()
 def plot_failures(run: Runlike, *, top: int = 20, backend: Backend = "plotly") -> Any:
     """What the unsolved seeds ended as: which pattern of outputs, diverged, crashed."""
-    return failures.failures(_loaded(run), _checked(top))
+    return seeds.failures(_loaded(run), _checked(top))
 
 
 @_verb()

@@ -26,7 +26,7 @@ from xortune.core.errors import InputError
 from xortune.core.outcome import Curves, Details
 from xortune.core.task import Task
 from xortune.reports.figures.all import FIGURES, figures_of
-from xortune.reports.figures.scores import learning_curves, scores
+from xortune.reports.figures.distributions import learning_curves, scores
 from xortune.reports.figures.seeds import seeds_so_far
 from xortune.reports.figures.surface import decision_surface
 from xortune.reports.plot import Series

@@ -9,7 +9,7 @@ from xortune.core.point import Point
 from xortune.core.success import parse_success
 from xortune.core.trainer import Block
 from xortune.reports.figures.all import figures_of
-from xortune.reports.figures.scores import learning_curves, scores
+from xortune.reports.figures.distributions import learning_curves, scores
 from xortune.reports.plot import Rule, Series
 from xortune.trainers.function import Given, custom_trainer
 from xortune.trainers.returned import MOST_POINTS

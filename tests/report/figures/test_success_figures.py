@@ -35,7 +35,7 @@ from xortune.core.counts import wilson
 from xortune.core.errors import InputError
 from xortune.core.point import Point
 from xortune.reports.figures import labels
-from xortune.reports.figures.epochs import success_by_epoch
+from xortune.reports.figures.distributions import success_by_epoch
 from xortune.reports.figures.front import pareto_front
 from xortune.reports.figures.history import optimization_history
 from xortune.reports.figures.labels import sampled

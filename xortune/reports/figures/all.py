@@ -8,13 +8,11 @@ import numpy as np
 
 from xortune.core.outcome import Status
 from xortune.reports.figures import (
-    epochs,
-    failures,
+    distributions,
     front,
     history,
     parameters,
     ranking,
-    scores,
     seeds,
     surface,
 )
@@ -52,11 +50,11 @@ def _failures_known(run: Run) -> bool:
 
 FIGURES: tuple[tuple[Callable[[Run], Plot | None], Callable[[Run], bool]], ...] = (
     (ranking.ranking, lambda _: True),
-    (epochs.success_by_epoch, _epochs_counted),
-    (scores.scores, lambda _: True),
-    (scores.learning_curves, lambda _: True),
+    (distributions.success_by_epoch, _epochs_counted),
+    (distributions.scores, lambda _: True),
+    (distributions.learning_curves, lambda _: True),
     (seeds.seeds_spent, _seeds_differ),
-    (failures.failures, _failures_known),
+    (seeds.failures, _failures_known),
     (history.optimization_history, _has_history),
     (front.pareto_front, lambda _: True),
     (parameters.param_importances, lambda _: True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from xortune.core.formats import config_text, interval, measured, value
 from xortune.core.outcome import Outcome
 from xortune.reports.document import blocks_of
 from xortune.reports.plot import Ends, Mark, Panel, Plot, Role, Series, shortened
-from xortune.reports.tables import differing, fresh_checks, fresh_outcomes, lower, varying
+from xortune.reports.tables import differing, lower
 from xortune.runs.results import ConfigResult, ConfigResults
 from xortune.runs.run import Run
 from xortune.stats.numbers import dkw_band
@@ -124,77 +123,8 @@ def between(sizes: Iterable[int]) -> str:
     return " to ".join(f"{n:,}" for n in dict.fromkeys((known[0], known[-1])))
 
 
-# -------------------------------------------------------------------------------------------------
-# The configs of which a figure shows a distribution over seeds.
-
 CHOSEN: tuple[Role, ...] = ("a", "b", "c", "d", "e", "f")
 """Of lines beside each other, of which no more can be told apart."""
-
-
-@dataclass(frozen=True)
-class SeedsOf:
-    """Seeds of a config that are a line of a figure.
-
-    Attributes:
-        what: `best`, `median`, `best on fresh seeds`; empty for one that the user chose.
-        text: the whole config.
-        n: all of the seeds; those of a block that came to nothing are in no outcome.
-    """
-
-    what: str
-    key: str
-    text: str
-    outcomes: tuple[Outcome, ...]
-    n: int
-    role: Role
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the search never saw them."""
-        return self.what == "best on fresh seeds"
-
-    @property
-    def short(self) -> str:
-        """The beginning of its key."""
-        return self.key[:KEY]
-
-    @property
-    def label(self) -> str:
-        """In the legend."""
-        who = (self.what,) if self.fresh else filter(None, (self.what, self.short))
-        return f"{': '.join(who)}, n = {self.n:,}"
-
-    def share_line(self, at: NDArray[Any], shares: NDArray[Any], texts: Iterable[str]) -> Series:
-        """Shares of the seeds as steps."""
-        return share_line(
-            self.label, at, shares, self.n, role=self.role, texts=texts, dashed=self.fresh
-        )
-
-
-def seeds_of(run: Run, chosen: Sequence[ConfigResult] = ()) -> list[SeedsOf]:
-    """The best config, its certified seeds, the median and those chosen, each config once."""
-    results, names = finished(run), varying(run)
-    best, median = results[0], results[(len(results) - 1) // 2]
-    picked: dict[str, tuple[str, ConfigResult, Role]] = {best.key: ("best", best, "best")}
-    picked.setdefault(median.key, ("median", median, "muted"))
-    for result, role in zip(chosen, CHOSEN, strict=False):
-        picked.setdefault(result.key, ("", result, role))
-    found = [
-        SeedsOf(what, r.key, described(r, names), (r.outcome,), r.outcome.n, role)
-        for what, r, role in picked.values()
-    ]
-    checks = fresh_checks(run, best.key)
-    outcomes = fresh_outcomes(run, best.key)
-    if outcomes:
-        n = sum(check.block.count for check in checks)
-        text = found[0].text
-        found.insert(1, SeedsOf("best on fresh seeds", best.key, text, outcomes, n, "best"))
-    return found
-
-
-def sizes(shown: Iterable[SeedsOf]) -> str:
-    """The numbers of their seeds."""
-    return ", ".join(f"{n:,}" for n in sorted({one.n for one in shown}))
 
 
 def share_line(

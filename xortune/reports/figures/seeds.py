@@ -1,22 +1,30 @@
-"""Where the seeds went: how many each config got, and why it got no more."""
+"""Where the seeds went, and how they ended: why a config got no more, what unsolved seeds did."""
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xortune.core.formats import count, percent
+from xortune.core.outcome import Outcome, Status
 from xortune.core.trainer import PROVEN_WORSE
 from xortune.racing.objectives import only_rate, summed_only
-from xortune.reports.figures.labels import described, finished, listed, plot_of, same_in_all
-from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series
-from xortune.reports.tables import varying
+from xortune.reports.figures.labels import (
+    LONGEST,
+    described,
+    finished,
+    listed,
+    plot_of,
+    same_in_all,
+)
+from xortune.reports.plot import Axis, Mark, Panel, Plot, Role, Series, shortened
+from xortune.reports.tables import Failures, report_of, varying
 from xortune.runs.results import full_seeds, rungs_of
 from xortune.runs.run import Run
 from xortune.spaces.model import rungs_up_to
@@ -128,19 +136,28 @@ def _groups(run: Run, stops: Stops) -> tuple[Panel, ...]:
     own = [(stop, role, stops == stop) for stop, role in ROLES.items()]
     configs = [(s.value, role, np.bincount(places[at], minlength=size)) for s, role, at in own]
     seeds = [(s.value, role, np.bincount(places[at], n[at], size)) for s, role, at in own]
-    told = _stacked(configs, lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}")
-    shares = _stacked(
-        seeds,
-        lambda stop, amount, _: f"{stop}: {count(amount, 'seed')}, {percent(amount / total)}",
-        total,
-    )
-    y, title = Axis("configurations", whole=True), "how many configurations got so far"
+
     return (
-        Panel(axis, y, told, title),
+        Panel(
+            axis,
+            Axis("configurations", whole=True),
+            _stacked(
+                configs,
+                [1] * size,
+                lambda stop, amount, _: f"{stop}: {count(amount, 'configuration')}",
+            ),
+            "how many configurations got so far",
+        ),
         Panel(
             axis,
             Axis("share of all seeds", "rate"),
-            tuple(replace(one, label="") for one in shares),  # they are named in the other panel
+            _unnamed(
+                _stacked(
+                    seeds,
+                    [total] * size,
+                    lambda stop, n, _: f"{stop}: {count(n, 'seed')}, {percent(n / total)}",
+                )
+            ),
             "what share of all seeds they got",
         ),
     )
@@ -156,26 +173,37 @@ def _reached(n: NDArray[np.int64]) -> tuple[Axis, NDArray[np.intp]]:
 
 
 def _stacked(
-    parts: Iterable[tuple[str, Role, NDArray[Any]]],
+    parts: Iterable[tuple[str, Role, Iterable[float]]],
+    of: Sequence[int],
     told: Callable[[str, int, int], str],
-    total: int = 1,
+    keys: Sequence[str] = (),
 ) -> tuple[Series, ...]:
-    """The amounts of each group, one bar on the other, as shares of a total.
+    """One bar on the other in each group, as a share of its `of`; they lie where there are keys.
 
-    `told` says what a bar is, given its part's name, its amount and its group.
+    Args:
+        parts: each with its label, its role, and its amount in each group.
+        of: an amount for each group.
+        told: says what a bar is, given the part's label, the amount, and the group's place.
+        keys: of the config that each group is.
     """
-    tops: Counter[int] = Counter()
-    series = []
+    tops, series = [0] * len(of), []
     for label, role, amounts in parts:
         marks = []
-        for place in np.flatnonzero(amounts).tolist():
-            amount, start = int(amounts[place]), tops[place]
-            tops[place] += amount
-            ends, text = (start / total, tops[place] / total), told(label, amount, place)
-            marks.append(Mark(float(place), amount / total, y_ends=ends, text=text))
+        for place, amount in enumerate(map(int, amounts)):
+            if amount:
+                start, tops[place] = tops[place], tops[place] + amount
+                at, share, text = float(place), amount / of[place], told(label, amount, place)
+                ends = (start / of[place], tops[place] / of[place])
+                lying = Mark(share, at, ends, text=text, key=keys[place]) if keys else None
+                marks.append(lying or Mark(at, share, y_ends=ends, text=text))
         if marks:
             series.append(Series(label, tuple(marks), "bars", role))
     return tuple(series)
+
+
+def _unnamed(series: Iterable[Series]) -> tuple[Series, ...]:
+    """The same, out of the legend: another panel names them."""
+    return tuple(replace(one, label="") for one in series)
 
 
 def seeds_so_far(run: Run) -> Plot:
@@ -184,17 +212,18 @@ def seeds_so_far(run: Run) -> Plot:
     axis, places = _reached(counts.n)
     size, total, most = len(axis.categories), int(counts.n.sum()), int(counts.n.max())
     configs = np.bincount(places, minlength=size).tolist()
-    series = _stacked(
-        [
-            ("solved", "a", np.bincount(places, counts.k, size)),
-            ("not solved", "b", np.bincount(places, counts.n - counts.k, size)),
-        ],
-        lambda label, seeds, at: (
-            f"{count(configs[at], 'configuration')} with {axis.categories[at]} seeds each: "
-            f"{count(seeds, 'seed')} {label}"
-        ),
-        total,
-    )
+    parts: list[tuple[str, Role, Any]] = [
+        ("solved", "a", np.bincount(places, counts.k, size)),
+        ("not solved", "b", np.bincount(places, counts.n - counts.k, size)),
+    ]
+
+    def told(label: str, seeds: int, at: int) -> str:
+        configs_here = (
+            f"{count(configs[at], 'configuration')} with {axis.categories[at]} seeds each"
+        )
+        return f"{configs_here}: {count(seeds, 'seed')} {label}"
+
+    series = _stacked(parts, [total] * size, told)
     return plot_of(
         "seeds-so-far",
         Panel(axis, Axis("share of all seeds", "rate"), series),
@@ -203,3 +232,124 @@ def seeds_so_far(run: Run) -> Plot:
         configs=len(counts.n),
         front=int((counts.n == most).sum()),
     )
+
+
+# -------------------------------------------------------------------------------------------------
+# What the unsolved seeds ended as, of single configs and of all together.
+
+PATTERNS: tuple[Role, ...] = ("a", "c", "d")
+"""So many of the most frequent wrong patterns are told apart."""
+
+OTHERS: dict[Status, tuple[str, Role]] = {
+    Status.ALL_ZERO: ("all 0", "e"),
+    Status.ALL_ONE: ("all 1", "f"),
+    Status.DIVERGED: ("diverged", "b"),
+    Status.CRASHED: ("crashed", "best"),  # what is left to be told apart
+}
+
+Kind = str | Status
+"""A wrong pattern, or a status; `WRONG_PATTERN` stands for all other patterns."""
+
+Kinds = Mapping[Kind, tuple[str, Role]]
+"""The name and the role of each, in the order in which they lie in a bar."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One bar: how many of n seeds ended as what, of one config or, without a key, of all."""
+
+    label: str
+    text: str
+    key: str
+    n: int
+    found: Counter[Kind]
+
+    @property
+    def beside(self) -> str:
+        """The label and the count."""
+        return f"{self.label} · {self.found.total():,} of {self.n:,}"
+
+
+def failures(run: Run, top: int = 20) -> Plot:
+    """What the unsolved seeds ended as: of all configs, and of the first ones that have any."""
+    results, whole = finished(run), report_of(run).failures
+    kinds, counts = _kinds(whole), results.counts
+    unsolved = np.flatnonzero(counts.k < counts.n).tolist()
+    of_all = f"all {count(len(results), 'configuration')}"
+    together = _Row("all", of_all, "", int(counts.n.sum()), _of_all(whole, kinds))
+    found = together.found
+    panels = [
+        Panel(
+            Axis("share of the unsolved seeds", "rate", (0, 1)),
+            Axis("unsolved", "category", categories=(together.beside,)),
+            _bars([together], kinds, of=found.total()),
+            of_all,
+        )
+    ]
+    if shown := [results[place] for place in unsolved[:top]]:
+        names = varying(run)
+        counted = [f"{r.outcome.n - r.outcome.successes:,} of {r.outcome.n:,}" for r in shown]
+        axis, labels = listed(run, shown, LONGEST - 3 - max(map(len, counted)))
+        rows = [
+            _Row(label, described(r, names), r.key, r.outcome.n, _of_one(r.outcome, kinds))
+            for label, r in zip(labels, shown, strict=True)
+        ]
+        panels.append(
+            Panel(
+                Axis("share of its seeds", "rate"),
+                Axis(f"{axis} · unsolved", "category", categories=tuple(r.beside for r in rows)),
+                _unnamed(_bars(rows, kinds)),
+                f"the first {count(len(shown), 'configuration')} with an unsolved seed",
+            )
+        )
+    ends = {status: often for status, often in whole.counts.items() if status != Status.SOLVED}
+    return plot_of(
+        "failures",
+        *panels,
+        seeds=together.n,
+        unsolved=found.total(),
+        most=max(ends.items(), key=lambda end: end[1]),
+        kinds=[(kinds[kind][0], often) for kind, often in found.most_common() if often],
+        failed=len(unsolved),
+        configs=len(results),
+        patterns=bool(whole.patterns),
+    )
+
+
+def _kinds(whole: Failures) -> Kinds:
+    patterns = [pattern for pattern, _ in whole.patterns[: len(PATTERNS)]]
+    named = [f"wrong pattern {shortened(pattern, 16)}" for pattern in patterns]
+    kinds: dict[Kind, tuple[str, Role]] = {
+        pattern: (name, role)
+        for pattern, name, role in zip(patterns, named, PATTERNS, strict=False)
+    }
+    # Where nobody knows of patterns, a seed that was trained to its end had no success.
+    other = "another wrong pattern" if patterns else "no success"
+    return kinds | {Status.WRONG_PATTERN: (other, "muted")} | OTHERS
+
+
+def _of_all(whole: Failures, kinds: Kinds) -> Counter[Kind]:
+    found: Counter[Kind] = Counter({kind: whole.counts[kind] for kind in OTHERS})
+    found.update({pattern: often for pattern, often in whole.patterns if pattern in kinds})
+    rest = sum(n for status, n in whole.counts.items() if status != Status.SOLVED) - found.total()
+    return found + Counter({Status.WRONG_PATTERN: rest})
+
+
+def _of_one(outcome: Outcome, kinds: Kinds) -> Counter[Kind]:
+    pairs = zip(map(Status, outcome.status.tolist()), outcome.patterns, strict=True)
+    return Counter(
+        pattern if status == Status.WRONG_PATTERN and pattern in kinds else status
+        for status, pattern in pairs
+        if status != Status.SOLVED
+    )
+
+
+def _bars(rows: Sequence[_Row], kinds: Kinds, of: int = 0) -> tuple[Series, ...]:
+    """The parts of all bars, as shares of the seeds of each, or of so many."""
+
+    def told(name: str, amount: int, place: int) -> str:
+        row = rows[place]
+        return f"{row.text}: {amount:,} of {count(row.found.total(), 'unsolved seed')}: {name}"
+
+    parts = [(*named, [row.found[kind] for row in rows]) for kind, named in kinds.items()]
+    return _stacked(parts, [of or row.n for row in rows], told, [row.key for row in rows])
