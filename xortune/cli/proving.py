@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 import xortune as xt
@@ -314,25 +316,23 @@ def _plan_json(planned: RatePlan | ComparisonPlan, speed: Speed) -> dict[str, An
 
 
 def _show_rate(planned: RatePlan, speed: Speed) -> None:
-    from xortune.reports.document import numbers, table_of
-    from xortune.reports.terminal import drawn
-
-    rows = [
-        (
-            str(claim.failures),
-            f"{claim.seeds:,}",
-            duration(claim.seeds * speed.seconds_for_each),
-            f"{100 * claim.passes_from:.3f} %",
-            f"{claim.gate_seeds:,}",
-        )
-        for claim in planned.claims
-    ]
     _print(
         f"To show a success rate of at least {planned.rate:g} with confidence "
         f"{planned.confidence:g}:"
     )
-    heads = numbers("failures", "seeds", "time here", "likely from", "gate, at best")
-    cli.console().print(drawn(table_of(heads, rows)))
+    _show_table(
+        ("failures", "seeds", "time here", "likely from", "gate, at best"),
+        (
+            (
+                str(claim.failures),
+                f"{claim.seeds:,}",
+                duration(claim.seeds * speed.seconds_for_each),
+                f"{100 * claim.passes_from:.3f} %",
+                f"{claim.gate_seeds:,}",
+            )
+            for claim in planned.claims
+        ),
+    )
     _print(
         "failures: so many seeds may fail. seeds: planned before the first is looked at.",
         "likely from: a true rate from which on the plan succeeds 9 times in 10.",
@@ -342,23 +342,35 @@ def _show_rate(planned: RatePlan, speed: Speed) -> None:
 
 
 def _show_comparison(planned: ComparisonPlan, speed: Speed) -> None:
-    from xortune.reports.document import numbers, table_of, texts
-    from xortune.reports.terminal import drawn
-
     first, second = planned.rates
     _print(
         f"To tell {first:g} from {second:g} with a chance of {planned.power:g} "
         f"(two-sided test, level {round(planned.alpha, 10):g}):"
     )
-    ways = {
-        "different seeds, Fisher's test (Boschloo's: at least as often)": planned.independent,
-        "the same seeds, exact McNemar test; failures independent": planned.shared,
-        "the same, if the better one solves all that the worse one does": planned.nested,
-    }
-    each = 2 * speed.seconds_for_each
-    rows = [(f"{seeds:,}", duration(seeds * each), way) for way, seeds in ways.items()]
-    heads = [*numbers("seeds for each", "time here"), *texts("which")]
-    cli.console().print(drawn(table_of(heads, rows)))
+    ways = (
+        (planned.independent, "different seeds, Fisher's test (Boschloo's: at least as often)"),
+        (planned.shared, "the same seeds, exact McNemar test; failures independent"),
+        (planned.nested, "the same, if the better one solves all that the worse one does"),
+    )
+    _show_table(
+        ("seeds for each", "time here"),
+        ((f"{seeds:,}", duration(2 * seeds * speed.seconds_for_each), way) for seeds, way in ways),
+        last="which",
+    )
+
+
+def _show_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], last: str | None = None
+) -> None:
+    """Numbers to the right, and one more column of text."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    if last is not None:
+        table.add_column(last, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    cli.console().print(table)
 
 
 # -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Tables and figures as values; Markdown, HTML, LaTeX and the terminal draw them."""
 
 EXPORTS = {
-    "document": ("lines_of", "numbers", "table_of", "texts"),
+    "document": ("lines_of",),
     "files": ("checked_formats", "comparison_directory", "write_comparison", "write_report"),
     "live": ("LOOPBACK", "live_server"),
     "plots": (
@@ -33,12 +33,6 @@ EXPORTS = {
         "status_line",
     ),
     "tables": ("certify_command", "counting_script", "lower"),
-    "terminal": (
-        "comparison_json",
-        "drawn",
-        "render_best",
-        "render_certificate",
-        "render_comparison",
-    ),
+    "terminal": ("comparison_json", "render_best", "render_certificate", "render_comparison"),
 }
 """What other rooms may import, by module; tests/test_architecture.py compares."""

@@ -54,7 +54,7 @@ def _print(console: Console, text: str, *, whole: bool = False) -> None:
     console.print(Text(plain(text)), soft_wrap=whole)
 
 
-def drawn(given: Table) -> rich_table.Table:
+def _drawn(given: Table) -> rich_table.Table:
     """A table with its numbers at the right."""
     table = rich_table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in given.columns:
@@ -348,10 +348,10 @@ def render_comparison(comparison: AnyComparison, files: Sequence[Path], console:
     if isinstance(comparison, RunComparison):
         first, *others = runs_answer(comparison)
         _print(console, first)
-        console.print(drawn(_narrower(contestants_table(comparison))))
+        console.print(_drawn(_narrower(contestants_table(comparison))))
         if len(others) > MOST_SENTENCES:  # their table instead, as much as there is room for
             shown = {"A", "B", "difference", "95 % interval", "p (Holm)", "ahead"}
-            console.print(drawn(_part(pairs_table(comparison), shown)))
+            console.print(_drawn(_part(pairs_table(comparison), shown)))
             others = []
         lines = [*others, *notes(comparison)]
     elif isinstance(comparison, Comparison):
