@@ -161,7 +161,7 @@ def test_the_command_says_what_was_proven(tmp_path):
     result = xortune("certify", out, "--min-rate", 0.8, "--seeds", 200)
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
-    assert "0.8 was to be proven, in the search's order, with up to 200 seeds each" in said
+    assert "it tests the rate 0.8 for one finalist after the other" in said
     found = json.loads(xortune("certify", out, "--min-rate", 0.8, "--json").stdout)
     assert found["bound"] == "sequence"
     assert found["attempts"][0]["min_rate"] == 0.8

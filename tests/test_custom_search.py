@@ -151,7 +151,7 @@ def test_a_search_for_the_worst_decile(folder, monkeypatch):
     assert (seeds.reports == 1).all()
     assert (seeds.loss == seeds.seed + 1.0).all()  # of failed seeds too
     report = (run.path / "report.md").read_text(encoding="utf-8")
-    assert "What was looked for, accuracy_q40 (more is better)" in report
+    assert "The objective, accuracy_q40 (more is better)" in report
 
 
 def accuracies(config, count):
@@ -263,7 +263,7 @@ def test_the_command_line_names_the_function_of_a_run_from_python(folder, monkey
         ({"trainer": "./none.py:luck"}, r"space.yaml:2: trainer: there is no file"),
         ({"trainer": "./seedy.py:luk"}, r"seedy has no function 'luk'"),
         ({"objectives": ["success_rate", "epochs_to_solve"]}, "epochs_to_solve is not known"),
-        ({"trainer": None}, "success: a rule for success without a trainer"),
+        ({"trainer": None}, "success: a rule for success, but no trainer"),
         ({"objectives": ["acuracy_q10"]}, "acuracy_q10 without a direction"),
         (
             {"objectives": [{"name": "acuracy_q10", "direction": "maximize"}]},

@@ -81,7 +81,7 @@ def test_manifest_and_reports_say_that_it_was_imported(run, results):
     markdown = (run.path / "report.md").read_text()
     assert told.replace("_", r"\_") in markdown.replace("\n", " ") or told in markdown
     assert "xortune did not train them" in page(run_document(run))
-    assert "Nobody here has trained them again" in " ".join(markdown.split())
+    assert "xortune has not trained them again" in " ".join(markdown.split())
     for word in ("How the search went", "Where the seeds went", "stopped early"):
         assert word not in markdown
     assert not (run.path / "figures" / "history.svg").exists()

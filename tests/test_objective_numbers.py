@@ -239,7 +239,7 @@ def test_objectives_in_a_space_file(text, wanted):
         ("{name: acc_q10, direction: minimize}", "minimize acc_q10, and a success is acc >= 0.5"),
         ("acc_q100", "unknown objective 'acc_q100'.*with _mean, _iqm, _median, _q01 to _q99"),
         ("acc", "unknown objective 'acc'"),
-        ("{name: success_rate, failed: 0}", "success_rate is not told of each seed"),
+        ("{name: success_rate, failed: 0}", "success_rate is not a number of each seed"),
         ("acc_q10, lr", "acc_q10 with other objectives, and nothing says what a failed seed"),
     ],
 )
@@ -315,10 +315,10 @@ def test_reports_say_what_was_looked_for(tmp_path):
     xt.write_report(run)
     report = (run.path / "report.md").read_text(encoding="utf-8").replace("\\", "")
     assert (
-        "What was looked for, acc_q10 (more is better), is 0.9 [failed to 0.9] over all 20 seeds: "
-        "1 seed failed or told no finite number, and such a seed counts as worse than any number."
+        "The objective, acc_q10 (more is better), is 0.9 [failed to 0.9] over all 20 seeds. "
+        "1 seed failed or returned no finite number; such a seed counts as worse than any number."
     ) in report
-    assert "The order is how many rungs it climbed, then acc_q10, then the lower end" in report
+    assert "The order is by the rungs reached, then acc_q10, then the lower end" in report
     assert "indistinguishable from the best" not in report  # that is of success rates
     assert "| acc_q10 |" in report
     assert "by acc\\_q10 over the seeds" in (run.path / "table.tex").read_text(encoding="utf-8")

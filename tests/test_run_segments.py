@@ -316,7 +316,7 @@ def test_a_driver_elsewhere_is_believed_while_its_heart_beats(url, store, fast):
     finally:
         over.set()
         thread.join()
-    assert "waiting for it, 1 s at most" in said[0]
+    assert "waiting for its heartbeat for at most 1 s" in said[0]
     assert [one for one in store.names("lock") if one.endswith(".json")] == [f"{name[5:]}.json"]
 
     said.clear()

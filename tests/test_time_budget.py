@@ -66,15 +66,15 @@ def test_nothing_begins_after_it_and_all_say_so(tmp_path):
     assert not told or int(told[-1]) <= seen.done
     done = f"{seen.done} proposal{'s' * (seen.done != 1)}"
     text = " ".join(ran.stdout.split())
-    assert f"Ended before its end, after {done}: {why}; --resume continues it." in text
+    assert f"Stopped early, after {done}: {why}; --resume continues it." in text
     assert (seen.state, seen.stopped) == ("stopped", why)
     shown = " ".join(xortune("status", "run").stdout.split())
     assert f"{seen.done} of 16 proposals" in shown
-    assert "stopped before its end (the time budget of" in shown
+    assert "stopped early (the time budget of" in shown
     assert json.loads(xortune("status", "run", "--json").stdout)["stopped"] == why
     values = json.loads(xortune("report", "run", "--json").stdout)
     assert (values["complete"], values["stopped"]) == (False, why)
-    assert f"The search ended before its end ({why})" in (tmp_path / "run/report.md").read_text()
+    assert f"The search stopped early ({why})" in (tmp_path / "run/report.md").read_text()
 
     # What was cut off goes on as if nothing had been.
     (tmp_path / "slow").unlink()
@@ -94,7 +94,7 @@ def test_a_budget_that_is_over_before_anything_began(tmp_path):
     ran = xortune(*words, "--time-budget", "0.01s")
     assert ran.exit_code == 0, ran.output
     assert "No configuration has finished yet." in ran.stdout
-    assert "Ended before its end, after 0 proposals: the time budget of 0.01 s" in ran.stdout
+    assert "Stopped early, after 0 proposals: the time budget of 0.01 s" in ran.stdout
     assert xt.status("run").stopped is not None
     assert xortune(*words, "--resume", "--quiet").exit_code == 0
     assert len(xt.load_run("run").results) == 16

@@ -304,8 +304,8 @@ def _attempt(run: Run, trainer: Trainer, call: Call, *, accept: bool) -> list[Se
                 return rest
             if not accept:
                 raise InputError(
-                    f"attempt {number} was begun by another engine or other versions, and its "
-                    "seeds and those of these here are not one count",
+                    f"another engine or other versions began attempt {number}; one count cannot "
+                    "contain seeds of both",
                     field="accept_versions",
                     place=str(run.path),
                     fix="finish it with what began it, or begin another with --accept-versions",
@@ -454,8 +454,8 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
     another = "begin another attempt: without --extend, or with --extendable"
     if attempt.bound != "anytime":
         raise InputError(
-            f"attempt {attempt.number} was planned for {attempt.seeds:,} seeds, and has a bound "
-            "for exactly so many",
+            f"attempt {attempt.number} was planned for {attempt.seeds:,} seeds, and its "
+            "bound holds for exactly this number",
             field="extend",
             allowed="an attempt that was begun as extendable",
             fix=another,
@@ -465,8 +465,8 @@ def _extension(run: Run, trainer: Trainer, seeds: int) -> list[SeedsToTrain]:
     lines = [check for check in begun if _of(check).kind == "certify"]
     if _made_by_others(lines, trainer):
         raise InputError(
-            f"attempt {attempt.number} was made by another engine or other versions, and its seeds "
-            "and those of these here are not one count",
+            f"another engine or other versions made attempt {attempt.number}; one count cannot "
+            "contain seeds of both",
             field="extend",
             fix=another,
         )

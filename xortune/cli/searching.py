@@ -346,7 +346,9 @@ def _serve(run: Path, *, interval: float, host: str | None, port: int | None) ->
 
     with live_server(run, host=host or LOOPBACK, port=port or 0, interval=interval) as server:
         if not server.loopback:
-            cli.note("whoever reaches this machine and has the address sees the run, unencrypted")
+            cli.note(
+                "anyone who reaches this machine and has the address sees the run, unencrypted"
+            )
         cli.say("Open this address in a browser. Ctrl-C ends the page; the run goes on.")
         cli.show(server.url)
         server.serve_forever()
@@ -425,5 +427,5 @@ def report(
                 if lost := loaded.torn:
                     cli.note(
                         f"the last line of the journal is torn ({lost:,} bytes) and in no count: "
-                        "the search was killed; it goes on with --resume"
+                        "the search was killed; continue it with --resume"
                     )

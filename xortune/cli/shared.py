@@ -258,7 +258,9 @@ def unforeseen(error: Exception) -> int:
     if os.environ.get("XORTUNE_DEBUG"):
         raise error
     text = plain(named(error))[:2000]
-    print(f"error: {text}; not foreseen: XORTUNE_DEBUG=1 shows where it is from", file=sys.stderr)
+    print(
+        f"error: {text}; an unexpected error: XORTUNE_DEBUG=1 shows its traceback", file=sys.stderr
+    )
     return BAD_INPUT
 
 

@@ -417,6 +417,6 @@ def missing_room(cluster: Cluster) -> str:
         f"{free.get(kind, 0):g} of its {has.get(kind, 0):g} {kind}s are free" for kind in wanted
     )
     return (
-        f"a trial waits for {each} of Ray ({of}); the rest is held by what else runs there, or by "
-        "workers that are starting"
+        f"a trial waits for {each} of Ray ({of}); workers that are starting hold the rest, or "
+        "something else that runs there"
     )

@@ -440,7 +440,7 @@ class RayExecutor:
         elif now - self._idle_since >= WAIT_SECONDS and self._on_message is not None:
             self._idle_since = math.inf
             self._on_message(
-                f"for {WAIT_SECONDS:.0f} s nothing is trained: {missing_room(self.cluster)}"
+                f"no training has begun for {WAIT_SECONDS:.0f} s: {missing_room(self.cluster)}"
             )
 
     # What follows runs in the thread.

@@ -231,9 +231,7 @@ def render_best(run: Run, console: Console) -> None:
         _print_configs(run, report, console)
     if report.stopped is not None:
         done = count(report.proposals, "proposal")
-        _print(
-            console, f"Ended before its end, after {done}: {report.stopped}; --resume continues it."
-        )
+        _print(console, f"Stopped early, after {done}: {report.stopped}; --resume continues it.")
     if run.certificate is not None:
         render_certificate(run, console)
     elif report.solved and report.again is not None:

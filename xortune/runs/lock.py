@@ -493,8 +493,8 @@ def _stands_still(files: Files, found: _Claim, say: Say) -> bool:
         InputError: it is renewed, so its owner lives.
     """
     say(
-        f"{files.place(LOCK)}: held by {found.owner}. Whether that one lives is seen from here by "
-        f"its heartbeat: waiting for it, {LEASE_SECONDS:.0f} s at most"
+        f"{files.place(LOCK)}: held by {found.owner}; waiting for its heartbeat for at most "
+        f"{LEASE_SECONDS:.0f} s, to see whether it is alive"
     )
     # Looks are counted, since a server that hangs for a while keeps beats back as well.
     for _ in range(max(1, round(LEASE_SECONDS / LOOK_SECONDS))):

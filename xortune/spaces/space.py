@@ -515,7 +515,7 @@ def check_built_in(space: SearchSpace) -> None:
     if space.success is not None:
         raise space.refusal(
             ("success",),
-            "a rule for success without a trainer whose numbers it could judge",
+            "a rule for success, but no trainer that returns numbers",
             f"success only with {OWN}",
             "add a line `trainer: ./train.py:run`, give train= in Python, or remove this one",
         )
@@ -523,9 +523,9 @@ def check_built_in(space: SearchSpace) -> None:
         if objective.number is not None:
             raise space.refusal(
                 ("objectives", index),
-                f"{objective.name} without a trainer that could tell it",
+                f"{objective.name} needs a trainer that returns this number",
                 f"numbers of seeds only with {OWN}",
-                "add a line `trainer: ./train.py:run`, or look for the success_rate",
+                "add a line `trainer: ./train.py:run`, or use the objective success_rate",
             )
 
 
@@ -580,7 +580,7 @@ def _objective(form: str | ObjectiveSettings, index: int, space: SearchSpace) ->
     if told is None and form.failed is not None:
         raise space.refusal(
             (*place, "failed"),
-            f"{name} is not told of each seed",
+            f"{name} is not a number of each seed",
             f"failed only of a number of your own trainer: its name with {ENDINGS}",
             "leave it out",
         )
@@ -683,7 +683,7 @@ def check_numbers(space: SearchSpace, told: Iterable[str]) -> None:
         if objective.number is not None and objective.number not in names:
             raise space.refusal(
                 ("objectives", index),
-                f"{objective.name} is to be looked for, and no {objective.number!r} was returned",
+                f"{objective.name} needs the number {objective.number!r}, which was not returned",
                 ", ".join(names) or "a training that returns numbers",
                 nearest(objective.number, names) if names else None,
             )
