@@ -76,7 +76,7 @@ def _results(run: Run) -> dict[str, Any]:
         return {"configs": None, "figures": []}
     table = config_table(run, report_of(run), FIRST)
     more = f": the first {FIRST} of {table.total:,}" if table.total > FIRST else ""
-    caption = f"Configurations by now, best first{more}"
+    caption = f"Configurations so far, best first{more}"
     return {
         "configs": _table(first_rows(table), caption),
         "figures": [_figure(plot) for plot in _figures(run)],
