@@ -267,7 +267,7 @@ def test_the_command_line_names_the_function_of_a_run_from_python(folder, monkey
         ({"objectives": ["acuracy_q10"]}, "acuracy_q10 without a direction"),
         (
             {"objectives": [{"name": "acuracy_q10", "direction": "maximize"}]},
-            "no 'acuracy' was returned; .*did you mean 'accuracy'",
+            "'acuracy', which was not returned; .*did you mean 'accuracy'",
         ),
         (
             {"success": None},

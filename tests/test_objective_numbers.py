@@ -259,7 +259,7 @@ def test_a_sampler_that_sees_distances_has_to_know_how_far_off_a_failed_seed_is(
 def test_only_a_trainer_of_ones_own_tells_numbers():
     text = "name: n\nparameters: {lr: 0.1}\nobjectives: [{name: acc_mean, direction: maximize}]\n"
     text += "search: {sampler: grid}\n"
-    with pytest.raises(InputError, match=r"n\.yaml:3.*acc_mean without a trainer"):
+    with pytest.raises(InputError, match=r"n\.yaml:3.*acc_mean needs a trainer"):
         check_built_in(parse_space(text, "n.yaml"))
     with pytest.raises(InputError, match=r"no 'acc' was returned.*did you mean 'accuracy'"):
         check_numbers(space("acc_q10"), ["accuracy"])
