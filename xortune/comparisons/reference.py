@@ -770,7 +770,8 @@ def compare_published(
     if not 0 < alpha < 1:
         raise InputError(f"{alpha} is out of range", field="alpha", allowed="between 0 and 1")
     final = run.evaluations.where(run.evaluations.column("final") > 0)
-    points = {key: final.lines.point_of(key) for key in final.keys}
+    configs = dict.fromkeys(final.column("config").tolist())
+    points = {final.lines.keys[config]: final.lines.point(config) for config in configs}
     if not points:
         raise InputError("no configuration is finished yet", place=str(run.path))
     names = _names(run)

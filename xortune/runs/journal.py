@@ -259,6 +259,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Evaluations, int]:
     found = reader.read_on()
     if reader.written is None:
         raise InputError("cannot be read (No such file or directory)", place=os.fspath(path))
+    reader.lines.complete()
     return found, reader.size
 
 

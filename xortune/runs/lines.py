@@ -101,6 +101,8 @@ class JournalLines:
 
     def _config(self, point: Point) -> int:
         """The place of a config among `keys`."""
+        if len(self._configs) < len(self.keys):
+            self._configs = {key: place for place, key in enumerate(self.keys)}
         config = self._configs.setdefault(point.key, len(self.keys))
         if config == len(self.keys):
             self.keys.append(point.key)
@@ -108,6 +110,10 @@ class JournalLines:
             self._values_at.append(len(self._values))
             self._values += [sys.intern(v) if type(v) is str else v for v in point.values()]
         return config
+
+    def complete(self) -> None:
+        """Free what only `take` needs, which makes it again if more lines come."""
+        self._configs = {}
 
     @property
     def names(self) -> list[str]:
@@ -157,19 +163,16 @@ class JournalLines:
                         more[part, kind] = np.add.reduceat(status == kind, starts, dtype=np.int32)
                     taken = np.where(status == 0, self.seeds("solved_epoch")[seeds], 0)
                     epochs[part] = np.add.reduceat(taken, starts, dtype=np.int64)
-            counts, spent = np.concatenate([counts, more]), np.concatenate([spent, epochs])
-            self._ends = counts, spent
-        return counts, spent
+            if len(spent):
+                more, epochs = np.concatenate([counts, more]), np.concatenate([spent, epochs])
+            self._ends = more, epochs
+        return self._ends
 
     def point(self, config: int) -> Point:
         """The config at a place of `keys`."""
         names, at = list(self._schemas)[self._schema_of[config]], self._values_at[config]
         values = dict(zip(names, self._values[at : at + len(names)], strict=True))
         return Point.known(values, self.keys[config])
-
-    def point_of(self, key: str) -> Point:
-        """The config with this key."""
-        return self.point(self._configs[key])
 
     def parameters(self, configs: NDArray[np.int64]) -> list[str]:
         """The names of all parameters of some configs, in the order in which points have them."""

@@ -198,25 +198,25 @@ class ConfigResults(Sequence[ConfigResult]):
         order = np.lexsort((first, config))
         config, self._places = config[order], counted.places[order]
         starts = np.flatnonzero(_begins(config))
-        self._starts = np.append(starts, len(config))
+        self._starts, self._sizes = starts, np.diff(starts, append=len(config))
         self._configs = config[starts]
-        every, solved_epochs = lines.ends()
-        status, taken = every[self._places], solved_epochs[self._places]
+        ended, taken = lines.ends()
         self._found = Counts(
-            _sums(status, starts).astype(np.int32),
-            self._budgets(starts, status, place),
-            _sums(taken, starts),
+            # One status after the other: of a million lines all would be much memory.
+            np.stack([_sums(ended[self._places, one], starts) for one in Status], axis=1),
+            self._budgets(starts, place),
+            _sums(taken[self._places], starts),
         )
         self._trials = self._proposals(evaluations)
         self._made: dict[int, ConfigResult] = {}
 
-    def _budgets(
-        self, starts: NDArray[np.intp], status: NDArray[np.int32], place: str
-    ) -> NDArray[np.int64]:
+    def _budgets(self, starts: NDArray[np.intp], place: str) -> NDArray[np.int64]:
         """The epochs of each config; all its lines with an outcome must have the same."""
         none = np.iinfo(np.int64).max
-        epochs, width = (self._lines.column(name, self._places) for name in ("epochs", "width"))
-        judged = (status.sum(axis=1) > status[:, Status.CRASHED]).astype(np.bool_)
+        epochs, width, count = (
+            self._lines.column(name, self._places) for name in ("epochs", "width", "count")
+        )
+        judged = count > self._lines.ends()[0][self._places, Status.CRASHED]
         for values, known, what in (
             (epochs, epochs >= 0, "blocks of different epochs cannot be merged"),
             (width, judged, "blocks judged on different rows cannot be merged"),
@@ -270,13 +270,22 @@ class ConfigResults(Sequence[ConfigResult]):
         return -values if objective.maximize else values
 
     def _numbers(self, at: int, objective: Objective) -> Numbers:
-        lines = self._places[self._starts[at] : self._starts[at + 1]].tolist()
         name = objective.number or ""
-        return np.concatenate([self._lines.numbers(line, name) for line in lines])
+        return np.concatenate([self._lines.numbers(line, name) for line in self._lines_of(at)])
+
+    def _lines_of(self, at: int) -> list[int]:
+        start = self._starts[at]
+        lines: list[int] = self._places[start : start + self._sizes[at]].tolist()
+        return lines
 
     @cached_property
     def _order(self) -> NDArray[np.intp]:
-        return np.lexsort(list(self._criteria())[::-1])
+        """The places of these configs in the columns, which are put in order first."""
+        order = np.lexsort(list(self._criteria())[::-1])
+        self._found = self._found.at(order)
+        for name in ("_starts", "_sizes", "_configs", "_trials"):
+            setattr(self, name, getattr(self, name)[order])
+        return np.arange(len(order))
 
     @property
     def leader(self) -> ConfigResult | None:
@@ -290,7 +299,8 @@ class ConfigResults(Sequence[ConfigResult]):
     @cached_property
     def counts(self) -> Counts:
         """Of each config."""
-        return self._found.at(self._order)
+        _ = self._order  # puts the columns in order
+        return self._found
 
     @property
     def configs(self) -> NDArray[np.int64]:
@@ -319,13 +329,13 @@ class ConfigResults(Sequence[ConfigResult]):
     def seeds(self, places: NDArray[np.int64]) -> Seeds:
         """The seeds of some configs, in columns."""
         chosen = self._order[places]
-        begins, ends = self._starts[:-1][chosen], self._starts[1:][chosen]
-        lines = self._places[_spans(begins, ends - begins)]
-        return Seeds(self._lines, lines, np.repeat(np.arange(len(chosen)), ends - begins))
+        sizes = self._sizes[chosen]
+        lines = self._places[_spans(self._starts[chosen], sizes)]
+        return Seeds(self._lines, lines, np.repeat(np.arange(len(chosen)), sizes))
 
     def _result(self, at: int) -> ConfigResult:
         config = int(self._configs[at])
-        lines = self._places[self._starts[at] : self._starts[at + 1]].tolist()
+        lines = self._lines_of(at)
         outcome = self._lines.outcome(lines, int(self._found.epochs[at]), reasons=self._reasons)
         point = self._lines.point(config)
         return ConfigResult(point, point.key, outcome, int(self._trials[at]))
@@ -333,9 +343,10 @@ class ConfigResults(Sequence[ConfigResult]):
     def chosen(self, places: NDArray[np.int64]) -> ConfigResults:
         """Those at some places."""
         found = copy.copy(self)
-        for name in ("counts", "trials", "keys"):
+        for name in ("trials", "keys"):
             found.__dict__.pop(name, None)
-        found.__dict__ |= {"_order": self._order[places], "_made": {}}
+        counts = self.counts.at(places)
+        found.__dict__ |= {"_order": self._order[places], "counts": counts, "_made": {}}
         return found
 
     def __len__(self) -> int:
@@ -364,11 +375,9 @@ KEPT = 20_000
 """Of so many configs at most the objects are kept: those of a million fill the memory."""
 
 
-def _sums(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Of each group that begins at one of `starts`."""
-    if not len(starts):
-        return np.empty((0, *values.shape[1:]), np.int64)
-    return np.add.reduceat(values, starts, axis=0, dtype=np.int64)
+def _sums(values: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[Any]:
+    """Of each group that begins at one of `starts`, of the values' type."""
+    return np.add.reduceat(values, starts, dtype=values.dtype) if len(starts) else values
 
 
 def _spans(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -466,7 +475,7 @@ def _codes(packed: NDArray[np.uint8], width: int) -> tuple[Any, list[str]]:
 # -------------------------------------------------------------------------------------------------
 # The tables of a run as frames: one row per config, one row per config and seed.
 
-SEED_ROWS = 1 << 20
+SEED_ROWS = 1 << 18
 """Rows of seeds of which a table is in memory at once."""
 
 REASON, FRONT = "reason", "front"
@@ -518,35 +527,39 @@ def config_table(
     if isinstance(results, ConfigResults):
         counts, keys, trials = results.counts, results.keys, results.trials
         outcomes = [result.outcome for result in results] if results.detailed else []
-        given = {name: results.values(name) for name in parameters}
     else:
         outcomes = [result.outcome for result in results]
         counts = Counts.of(outcomes)
         keys = [result.key for result in results]
         trials = np.array([result.trials for result in results], np.int64)
-        given = {name: [result.point.get(name) for result in results] for name in parameters}
+
+    def values_of(name: str) -> list[Any]:
+        if isinstance(results, ConfigResults):
+            return results.values(name)
+        return [result.point.get(name) for result in results]
+
     low, high = wilson(counts.k, counts.n)
     columns: dict[str, Any] = {
-        column: _column(given[name])
+        column: _column(values_of(name))
         for name, column in column_names(parameters, several=front is not None).items()
     }
     columns |= {
-        "key": _column(list(keys)),
+        "key": _column(keys),
         "k": counts.k,
-        "n": counts.n,
+        "n": counts.n.copy(),
         "rate": counts.rate,
         "low": low,
         "high": high,
-        "epochs_to_solve": counts.epochs_to_solve,
-        "trials": trials,
+        "epochs_to_solve": counts.epochs_to_solve.copy(),
+        "trials": trials.copy(),
     }
     columns |= {one.label: counts.status[:, one].astype(np.int64) for one in FAILURES}
     columns |= _statistics(outcomes, {*columns, FRONT})
     if (objective := summed_only(objectives)) is not None:
         columns |= _objective(outcomes, objective, columns)
     if front is not None:
-        columns[FRONT] = front
-    return pd.DataFrame(columns)
+        columns[FRONT] = front.copy()
+    return pd.DataFrame(columns, copy=False)  # else all of it would be there twice for a moment
 
 
 def number_names(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
